@@ -1,6 +1,6 @@
 /* A worker that beats in every interval, on the beat, until SIGUSR1; then it tells what it has done and rests.
  *
- * It is told whom to beat for as every worker is, by its environment: by sd_notify where there is NOTIFY_SOCKET, else through
+ * What to beat for it gets as every worker does, by its environment: by sd_notify where there is NOTIFY_SOCKET, else through
  * the C client. Its last beat announces a long silence, so that no supervisor minds the rest.
  *
  * At its end it tells the beats that the kernel has taken from it, the longest time between two of them, and its CPU time. */

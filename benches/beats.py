@@ -1,4 +1,4 @@
-"""What it costs to listen: 2,000 workers that beat ten times a second, heard by treevisor and by loops that only count.
+"""What it costs to listen: 2,000 workers that beat ten times a second, read by treevisor and by loops that only count.
 
 The same program beats for all of them. It counts what it has sent and measures its own longest pause, so it can be told whether a
 beat was lost, and whether a child that was called late had really beaten in time.
@@ -74,7 +74,7 @@ class Listener(contestants.Treevisor):
 
 
 def gather(builds, count):
-    """Those who listen: the loops that count first, then each treevisor."""
+    """What listens: the loops that count first, then each treevisor."""
     found = []
     for way, source, what in WAYS:
         found.append(Counter(f"count {what}", f"a C loop that counts {what}; {way}", count, way))

@@ -1,4 +1,4 @@
-"""Who is measured, and how each is told to run so many workers."""
+"""What is measured, and how each is made to run so many workers."""
 
 import os
 import shutil

@@ -1,5 +1,5 @@
 /* The floor under every receiver of beats: starts N copies of a program, told where to beat as workers are told, and counts the
- * messages that come. Nothing in them is looked at, no time is noted, nobody is judged.
+ * messages that come. Nothing in them is looked at, no time is noted, no worker is judged.
  *
  *   count router N SOCKET PROGRAM       one ROUTER of the very libzmq that treevisor is built with, and a blocking receive
  *   count datagrams N SOCKET PROGRAM    one socket for all, as systemd has it, and a blocking recvmsg with credentials

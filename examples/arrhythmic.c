@@ -14,7 +14,7 @@ int main(void)
 {
     treevisor_heart heart = treevisor_open();
     const char *interval = getenv("TREEVISOR_HEARTBEAT_MS");
-    const struct rlimit no_core = {0, 0}; /* The crashes are on purpose; nobody wants their core files. */
+    const struct rlimit no_core = {0, 0}; /* The crashes are on purpose; their core files are not needed. */
     char status[32];
     unsigned turn;
     setrlimit(RLIMIT_CORE, &no_core);

@@ -58,7 +58,7 @@ int main(int count, char **arguments)
     here.sin_family = AF_INET;
     here.sin_port = htons((unsigned short)(count > 1 ? atoi(arguments[1]) : 8084));
     here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    signal(SIGPIPE, SIG_IGN); /* Whoever hangs up is no reason to end. */
+    signal(SIGPIPE, SIG_IGN); /* A client that hangs up is no reason to end. */
     /* The next incarnation need not wait until the connections of the last one are forgotten. */
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (server < 0 || bind(server, (struct sockaddr *)&here, sizeof here) != 0 || listen(server, 64) != 0) {

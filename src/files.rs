@@ -83,7 +83,7 @@ pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// The system's, and `FileTooLarge`.
 pub(crate) fn read_open(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Without trust in what the file says of its size: it may grow meanwhile.
+    // Without trust in the size that the file system shows: it may grow meanwhile.
     file.take(max + 1).read_to_end(&mut bytes)?;
     within(bytes, max)
 }

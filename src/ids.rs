@@ -29,7 +29,7 @@ pub struct ReportId {
     pub seq: u32,
 }
 
-/// What tells one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
+/// What distinguishes one running tree's processes from all others: random, 32 hexadecimal digits, in `TREEVISOR_MARK`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark(String);
 
@@ -52,7 +52,7 @@ impl Name {
     /// Checks `text` and makes it a name.
     ///
     /// # Errors
-    /// Says which rule the text breaks.
+    /// Which rule the text breaks.
     pub fn parse(text: &str) -> Result<Name, IdError> {
         if text.is_empty() {
             return Err(IdError("a name has at least one character".into()));
@@ -88,7 +88,7 @@ impl Path {
     /// Reads a path as operators write it: with or without the leading slash; `/`, or nothing, is the root.
     ///
     /// # Errors
-    /// Says which part is no name.
+    /// Which part is no name.
     pub fn parse(text: &str) -> Result<Path, IdError> {
         let inner = text.strip_prefix('/').unwrap_or(text);
         let inner = inner.strip_suffix('/').unwrap_or(inner);

@@ -15,7 +15,7 @@ impl Pattern {
     /// Reads one; the slash in front may be left out.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Pattern, String> {
         // Names have none of the letters that make a pattern.
         if !text.contains(['*', '?', '[']) {

@@ -118,7 +118,7 @@ pub(crate) fn shorten(text: &str, width: usize, mark: char) -> String {
     cut
 }
 
-/// A path, which is ASCII, in so many columns: of a longer one the middle is left out and marked, as its end tells most.
+/// A path, which is ASCII, in so many columns: of a longer one the middle is left out and marked, as its end shows most.
 pub(crate) fn cut_inside(path: &str, columns: usize, mark: char) -> Cow<'_, str> {
     if path.len() <= columns || !path.is_ascii() {
         return Cow::Borrowed(path);

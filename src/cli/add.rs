@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[command(after_long_help = "\
 FILE holds [[child]] tables, as the file of a tree does; its own [defaults] count, those of the
 tree's file do not. What is added is lost when its supervisor is itself started anew, as in OTP:
-only what stands in the tree's file comes back. A reload leaves it alone, unless it is told to
+only what stands in the tree's file comes back. A reload leaves it alone, unless it is made to
 --prune or the file has it now.
 
 Examples:

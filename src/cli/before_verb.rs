@@ -1,7 +1,7 @@
 //! Options that stand before the verb, and the verbs in their groups.
 //!
-//! `treevisor -i shop status` is `treevisor status -i shop`: the words are moved behind the verb, which knows whether it
-//! takes them, and says so in its own words where it does not.
+//! `treevisor -i shop status` is `treevisor status -i shop`: the words are moved behind the verb, which shows whether it
+//! takes them, and reports it in its own words where it does not.
 
 use clap::Command;
 use std::ffi::OsString;

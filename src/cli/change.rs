@@ -1,4 +1,4 @@
-//! A change that an operator asks for: asking, waiting until it is done, and telling how it went.
+//! A change that an operator asks for: asking, waiting until it is done, and reporting how it went.
 
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path};
@@ -96,7 +96,7 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
             },
             Refusal::NoAnswer => Failure::new(ExitCode::NoAnswer, message),
             Refusal::NotUnderstood => Failure::new(ExitCode::Usage, message)
-                .hint("the root is of another version than this tool; `treevisor --version` tells this one's"),
+                .hint("the root is of another version than this tool; `treevisor --version` shows this one's"),
             Refusal::Down
             | Refusal::NotAllowed
             | Refusal::Busy
@@ -115,7 +115,7 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
         }
         AskError::Failed { outcome: Outcome::RolloutStopped, detail } => {
             Failure::new(ExitCode::Failed, format!("{path} of \"{name}\": {detail}"))
-                .hint(format!("`treevisor why {path}-N` tells more of one; then `treevisor restart --rolling {path}`"))
+                .hint(format!("`treevisor why {path}-N` shows more of one; then `treevisor restart --rolling {path}`"))
         }
         AskError::Failed { outcome: Outcome::Overtaken, .. } if verb == "reload" => {
             Failure::new(ExitCode::Failed, message).hint("`treevisor reload --plan` shows what is still to be done")

@@ -27,7 +27,7 @@ use std::os::fd::AsFd;
 /// Show what happened, one event a line
 ///
 /// Prints what happened in the tree, or in the part of it at PATH, oldest first, in local time. It is kept on disk: without
-/// a running instance its last run is told, and with --since, --until or -n those before it as well.
+/// a running instance its last run is read, and with --since, --until or -n those before it as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Kinds:
@@ -108,7 +108,7 @@ pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
             };
             if args.follow {
                 return Err(not_found("follow the events of", &args.path, &error)
-                    .hint(format!("without -f, `treevisor events -i {name}` tells what its journal holds")));
+                    .hint(format!("without -f, `treevisor events -i {name}` shows what its journal holds")));
             }
             of_journal(&args, &name, &state, when)
         }
@@ -268,7 +268,7 @@ impl Printer {
                 out::say(self.when, &text);
             }
             Ok(_) => {}
-            Err(error) => out::say(self.when, &format!("older events cannot be told: {}", Chain(&error))),
+            Err(error) => out::say(self.when, &format!("older events cannot be read: {}", Chain(&error))),
         }
         self.failure.take().map_or(Ok(()), Err)
     }
@@ -326,7 +326,7 @@ impl Printer {
         // What is no event goes to stderr, since a line in between would be one.
         match entry {
             Entry::Event(event) => return self.print(&[event]),
-            // With one run alone there is nothing to tell apart.
+            // With one run alone there is nothing to distinguish.
             Entry::Run(_) if self.one_run => {}
             Entry::Run(run) => {
                 let at = short_time(&self.look.zone.rfc3339(&run.at));

@@ -47,7 +47,7 @@ impl Failure {
         Failure { code: code.number(), message: message.into(), hint: None }
     }
 
-    /// Says what to do.
+    /// What to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());

@@ -45,7 +45,7 @@ pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
 }
 
 /// What is wrong with the place of the tree's sockets, which is made of a directory and the instance's name. What starts a
-/// tree says it by itself.
+/// tree has it by itself.
 fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
     let error = RuntimeDir::of(&own_base(), &tree.name).err()?;
     let objection = Objection {

@@ -46,7 +46,7 @@ struct Located {
     via: Option<String>,
 }
 
-/// `None` where this machine is no host, or the cluster does not know the instance.
+/// `None` where this machine is no host, or the instance is unknown to the cluster.
 fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
     // Each host has one of this name, which is its own.
     if instance == HOST {
@@ -59,19 +59,19 @@ fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
 }
 
 impl Located {
-    /// What a tool speaks with where this host passes it on.
+    /// What a tool is connected with where this host passes it on.
     fn instance(&self, name: &Name) -> Option<Instance> {
         let runtime = RuntimeDir::of(std::path::Path::new(self.via.as_ref()?), name).ok()?;
         Some(Instance { name: name.clone(), runtime })
     }
 }
 
-/// The cluster knows it, and it cannot be asked from here.
+/// It is known to the cluster, and cannot be asked from here.
 fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failure {
     let (message, hint) = match there.host {
         Some(host) if there.here => (
             format!("cannot {verb} {path}: \"{instance}\" is to run on this host, {host}, and does not at the moment"),
-            "`treevisor hosts` and `treevisor logs -i host` tell why".to_owned(),
+            "`treevisor hosts` and `treevisor logs -i host` show why".to_owned(),
         ),
         Some(host) => (
             format!(
@@ -83,7 +83,7 @@ fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failur
         ),
         None => (
             format!("cannot {verb} {path}: \"{instance}\" runs on no host of the cluster at the moment"),
-            "`treevisor hosts` tells why".to_owned(),
+            "`treevisor hosts` shows why".to_owned(),
         ),
     };
     Failure::new(ExitCode::NoCluster, message).hint(hint)

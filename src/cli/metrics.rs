@@ -29,7 +29,7 @@ const LIMIT: Span = Span::from_secs(5);
 pub enum Workers {
     /// Each of them.
     All,
-    /// None: what is told of them is the sums of their supervisors.
+    /// None: what is printed of them is the sums of their supervisors.
     None,
 }
 
@@ -39,15 +39,15 @@ pub enum Workers {
 /// heartbeats, CPU and memory, and each supervisor's sums. With PATTERN, only what is about paths like one of these. With
 /// --output the page is written beside FILE and renamed, so a reader never sees half of it: for the textfile collector of the
 /// node exporter, by cron. `treevisor web` serves the same at /metrics. With --hosts it asks the agent of this machine's host
-/// instead, and prints what that tells of the cluster.
+/// instead, and prints what that shows of the cluster.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit codes:
   0  the page is complete
-  3  no such instance runs; with --output, the page says so: treevisor_up 0
+  3  no such instance runs; with --output, the page has that: treevisor_up 0
   4  no such path in the tree; with --output, the page has what there is
-  5  no answer in 5s; with --output, the page says so: treevisor_up 0
-  6  with --hosts: no agent runs here; with --output, the page says so: treevisor_agent_up 0
+  5  no answer in 5s; with --output, the page has that: treevisor_up 0
+  6  with --hosts: no agent runs here; with --output, the page has that: treevisor_agent_up 0
 
 Examples:
   treevisor metrics
@@ -137,7 +137,7 @@ fn of_hosts(output: Option<&path::Path>) -> Result<ExitCode, Failure> {
     asked.map(|_| ExitCode::Done)
 }
 
-/// What is to be said where nothing in the tree is called so.
+/// What is to be reported where nothing in the tree is called so.
 fn nothing_like(pattern: &Pattern, status: &StatusView) -> Option<Failure> {
     let mut known = Vec::new();
     paths(&status.root, &mut known);

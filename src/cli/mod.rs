@@ -214,7 +214,7 @@ pub enum Verb {
     Version(Version),
 }
 
-/// The command line as clap knows it.
+/// The command line for clap.
 fn command() -> Command {
     before_verb::grouped(Arguments::command())
 }

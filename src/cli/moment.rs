@@ -26,7 +26,7 @@ impl Moment {
     /// Reads a moment; `now` is the present one.
     ///
     /// # Errors
-    /// Says what can be written.
+    /// What can be written.
     pub fn read(text: &str, now: SystemTime) -> Result<Moment, String> {
         let moment = Moment { text: text.trim().to_owned(), now };
         moment.parse(Zone::Utc).map(|_| moment)

@@ -24,7 +24,7 @@ impl Out {
     /// Writes `text` and makes sure that it has arrived.
     ///
     /// # Errors
-    /// `Failure::reader_left` when the reader is gone, and a failure that says so when the disk is full.
+    /// `Failure::reader_left` when the reader is gone, and a failure that names the cause when the disk is full.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.stream.write_all(text::page(text).as_bytes()).and_then(|()| self.stream.flush());
         written.map_err(|error| match error.kind() {

@@ -40,7 +40,7 @@ What is done, and shown with the reason by --plan:
   move     its place among its siblings differs
   keep     added with `treevisor add`, not in the file; --prune stops it
 What is stopped, held or has ended stays so, and what was never started (`autostart = false`). A `count` is what the file says, whatever was scaled.
-What cannot be started is told and stays down, and the rest is done. A copy that does not come up
+What cannot be started is named and stays down, and the rest is done. A copy that does not come up
 with its new spec gets its old one back, and the copies after it are not touched: `treevisor reload`
 goes on with them, `treevisor reload --abort` goes back to the tree from before.
 

@@ -25,7 +25,7 @@ impl Screen {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                // First the screen, so that what the crash says is to be read.
+                // First the screen, so that the message of the crash can be read.
                 give_back();
                 before(info);
             }));

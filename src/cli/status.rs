@@ -38,7 +38,7 @@ States:
 CPU% is of one CPU: since the start of the process, or with --watch since the last look. What a worker
 uses is that of all its processes; what a supervisor uses is that of its own process.
 
-Exit code: 0 when the state was told; but 1 when PATH is one worker, and that is neither starting nor
+Exit code: 0 when the state was read; but 1 when PATH is one worker, and that is neither starting nor
 running. With --json and --watch it is 0 all the same. With --fail-unless-up it is 1 as long as
 anything at PATH or below is not up, but for what has ended by itself and is not to come back: a
 health check.
@@ -85,7 +85,7 @@ impl Status {
 }
 
 /// What stands behind `--watch`. An interval may stand there, and a path may follow: a path begins with no number and
-/// unit, so the two are told apart.
+/// unit, so the two are distinguished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchOrPath {
     /// This often.
@@ -95,7 +95,7 @@ pub enum WatchOrPath {
 }
 
 impl WatchOrPath {
-    /// How often, where nothing is said.
+    /// How often, without an option.
     pub const USUAL: Span = Span::from_secs(1);
     /// More often than that, no difference is visible, and the root has other things to do.
     const LEAST: Span = Span::from_millis(100);
@@ -109,7 +109,7 @@ fn watch_or_path(text: &str) -> Result<WatchOrPath, String> {
     }
 }
 
-/// An operator who watches is told after this time that the root does not answer.
+/// An operator who watches sees after this time that the root does not answer.
 const WATCHED_ANSWER: Span = Span::from_secs(2);
 
 pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
@@ -144,7 +144,7 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
         let down = not_up(&status.root);
         return if down.is_empty() { Ok(ExitCode::Done) } else { Err(Failure::new(ExitCode::Failed, down)) };
     }
-    // Of one worker that was asked for by its name, the exit code tells whether it is up; what reads the JSON reads its state.
+    // Of one worker that was asked for by its name, the exit code shows whether it is up; what reads the JSON reads its state.
     let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");
     Ok(if is_down && !args.json { ExitCode::Failed } else { ExitCode::Done })
 }
@@ -263,7 +263,7 @@ fn terminal_height() -> Option<usize> {
 }
 
 /// One picture, drawn over the one before: from the top, each line to its end, and nothing below the last. What does not
-/// fit the height is told instead of scrolled away.
+/// fit the height is reported instead of scrolled away.
 fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
     let mut out = String::from("\u{1b}[H");
     let head = render::table::line(&[render::table::Cell::new(head, render::style::QUIET)], look);

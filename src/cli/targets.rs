@@ -214,7 +214,7 @@ pub(super) struct Sum {
     word: &'static str,
     when: When,
     out: Out,
-    /// On a terminal; elsewhere, plain lines tell what takes long.
+    /// On a terminal; elsewhere, plain lines report what takes long.
     bar: Option<ProgressBar>,
     said: Vec<Option<String>>,
     done: usize,

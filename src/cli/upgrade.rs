@@ -113,9 +113,9 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What has been told of the supervisors.
+/// What has been reported of the supervisors.
 struct Told {
-    /// Each is told in a line, as it becomes known.
+    /// Each is reported in a line, as it becomes known.
     lines: bool,
     seen: HashMap<String, Supervisor>,
     last: Option<upgrade::Upgrade>,

@@ -168,7 +168,7 @@ fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Re
     if forgotten > 0 {
         match older(instance) {
             Ok(older) => events = older,
-            Err(error) => out::say(when, &format!("older events cannot be told: {}", Chain(&error))),
+            Err(error) => out::say(when, &format!("older events cannot be read: {}", Chain(&error))),
         }
     }
     let known: HashSet<_> = events.iter().map(|event| event.id).collect();

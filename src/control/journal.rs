@@ -206,7 +206,7 @@ pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
 }
 
 /// What was held down by an operator when the last run ended, unless it was stopped in order. A journal that cannot be read
-/// tells of nothing.
+/// has nothing.
 pub fn held(state: &StateDir) -> Vec<HoldView> {
     // It stands in every file from the one on in which it began; the last one may have been begun by another keeper.
     let segments = state.segments().unwrap_or_default();

@@ -90,7 +90,7 @@ impl Session {
                     // Only now: a tool that writes slowly reads slowly, and the root has to be sent that.
                     let _ = self.send(Verb::LogsSeen { request, replies: 1, through, again: false }, first);
                 }
-                // We were stopped, or could not write, for so long that the root believes us gone.
+                // We were stopped, or could not write, for so long that the root has taken us for gone.
                 Ok(Some(Reply::Refused { why: Refusal::Forgotten, .. })) if caught_up => {
                     request = self.send(verb(Some(0)), first)?;
                     received = 0;

@@ -65,7 +65,7 @@ pub struct EventsRead {
     pub events: Vec<EventView>,
     /// So many were lost before these: the reader was too slow.
     pub lost: u64,
-    /// So many of this run the root had forgotten by now; the journal may know them.
+    /// So many of this run the root did not have any more; the journal may have them.
     pub forgotten: u64,
     /// What follows happens after the question was asked.
     pub caught_up: bool,
@@ -112,7 +112,7 @@ impl Session {
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
         let context = Context::new().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        // By it the root knows what is asked again.
+        // By it the root recognizes what is asked again.
         let own = Identity::drawn().map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
         let dealer = Dealer::connect_and_report(&context, &runtime.control_socket(), own.as_bytes(), limits);
         let dealer = dealer.map_err(AskError::Link)?;
@@ -418,7 +418,7 @@ pub enum AskError {
     },
     /// The output has no reader any more.
     ReaderLeft,
-    /// The root speaks another version.
+    /// The root has another version of the protocol.
     NotUnderstood(String),
 }
 

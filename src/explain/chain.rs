@@ -221,7 +221,7 @@ impl<'a> Story<'a> {
     }
 
     /// How many failures of the same child there were in a row up to this one, without a healthy life between two of them,
-    /// as far as they count in the window that the next decision of the chain tells of.
+    /// as far as they count in the window of the next decision of the chain.
     fn times(&self, at: usize, chain: &[usize]) -> u64 {
         let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
         let used = decision.filter_map(|event| match &event.body {

@@ -210,7 +210,7 @@ fn of_code(code: i32) -> Option<String> {
 
 fn of_signal(exited: &Exited, signal: i32) -> String {
     let known = match signal {
-        4 => "an instruction that the processor does not know",
+        4 => "an instruction that the processor does not have",
         5 => "a trap: a failed assertion of some languages, or a breakpoint without a debugger",
         6 => "it aborted itself: a failed assertion, or an error that the program or its runtime could not go on with",
         7 => "an access to memory that is not there: a mapped file that was cut short, or bad alignment",
@@ -237,7 +237,7 @@ fn of_signal(exited: &Exited, signal: i32) -> String {
         13 => "it wrote to a pipe or socket that no process reads",
         24 => "the limit of CPU time (cpu) was reached",
         25 => "the limit of the size of files (fsize) was reached",
-        31 => "a system call that is forbidden to it, by a seccomp filter say",
+        31 => "a system call that is forbidden to it, for instance by a seccomp filter",
         _ => "treevisor did not send it: a process outside the tree did, or the program itself",
     };
     known.to_owned()

@@ -1,6 +1,6 @@
-//! Which line of the last output tells most.
+//! Which line of the last output shows most.
 
-/// The line that says what went wrong: the last one that is more than the end of a trace, a bracket or a runtime's own
+/// The line that shows what went wrong: the last one that is more than the end of a trace, a bracket or a runtime's own
 /// farewell. Gives its place and the line without blanks around it.
 pub(super) fn telling(output: &[String]) -> Option<(usize, &str)> {
     let lines = || output.iter().map(|line| line.trim_end()).enumerate();

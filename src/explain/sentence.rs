@@ -41,7 +41,7 @@ fn with_subject(event: &EventView, about: &str) -> String {
 
 /// The sentence without its path.
 ///
-/// An event of a kind that this version does not know is shown by its kind and its fields, so that an older tool can
+/// An event of a kind that is unknown to this version is shown by its kind and its fields, so that an older tool can
 /// show what a newer root sends.
 ///
 /// One that stands for many, see `docs/json.md`, counts them.

@@ -137,7 +137,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// The last lines of an output, from a little above the one that tells most.
+/// The last lines of an output, from a little above the one that shows most.
 fn last_lines(output: &[String]) -> &[String] {
     const LINES: usize = 5;
     const ABOVE: usize = 3;
@@ -392,7 +392,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
         ),
         Category::Livelock => {
             hints.push(
-                "if it was busy: it has to count what it does (`beat --progress`), or say that nothing is pending"
+                "if it was busy: it has to count what it does (`beat --progress`), or report that nothing is pending"
                     .into(),
             );
         }

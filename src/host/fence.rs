@@ -179,7 +179,7 @@ impl Fence {
         gone
     }
 
-    /// One write first, which is enough for all but what `kill_each` knows.
+    /// One write first, which is enough for all but what `kill_each` is for.
     fn kill(&mut self, deadline: Deadline, now: Both) {
         // Refused, it is tried again.
         let _ = self.switch.kill();

@@ -1,4 +1,4 @@
-//! Who belongs to a cluster: its first host, the keys of further ones, and that those of a host are not taken any more.
+//! Which hosts belong to a cluster: its first host, the keys of further ones, and that those of a host are not taken any more.
 //!
 //! The serial of a certificate is drawn from the record `cluster`, by compare-and-swap, so none is issued twice; that of a certificate
 //! which was never written is lost, and that is all. Files are written aside, and put in their place when the store has agreed: none
@@ -160,7 +160,7 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     // What runs there by its lease ends with its agent, and not with its keys.
     if store.host(name)?.is_some_and(|record| record.state == HostState::Live) {
         return Err(Failed::new(format!("{name} renews its lease, or it did until lately"))
-            .hint("stop its agent first; of one that is off, `treevisor host forget NAME --it-is-dead` says so"));
+            .hint("stop its agent first; of one that is off, `treevisor host forget NAME --it-is-dead` records that"));
     }
     let revoked = store.change(&own.signing, |cluster| {
         let serials = cluster.issued.remove(name).unwrap_or_default();
@@ -191,7 +191,7 @@ fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
     Ok((host, keys.ok_or_else(none)?))
 }
 
-/// Reads a host's file, which is called otherwise in what is told.
+/// Reads a host's file, which is called otherwise in what is reported.
 fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> {
     let read = host::read(file, &|name| std::env::var(name).ok());
     let wrong = read.diagnostics.iter().find(|found| found.is_error()).map(ToString::to_string);

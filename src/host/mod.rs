@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | [`agent`] | the process that acts for the host |
 //! | [`fence`] | the process that kills at the deadline of the lease |
-//! | [`identity`] | the keys of a host, and the certificates by which hosts know each other |
-//! | [`member`] | who belongs to the cluster: its first host, keys for others, and that they are not taken any more |
+//! | [`identity`] | the keys of a host, and the certificates by which hosts recognize each other |
+//! | [`member`] | which hosts belong to the cluster: its first host, keys for others, and that they are not taken any more |
 
 pub mod agent;
 pub mod fence;

@@ -92,7 +92,7 @@ pub enum Action {
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// For all that is told of it.
+    /// For all that is reported of it.
     pub run: RunId,
     /// The subtree.
     pub claim: ClaimKey,
@@ -126,11 +126,11 @@ pub enum StopWhy {
 /// How an agent's life ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// It was asked to. `left` tells whether its record says so; if not, the others wait for its lease to end.
+    /// It was asked to. `left`: whether its record shows that; if not, the others wait for its lease to end.
     Stopped {
         /// The store has taken note of it.
         left: bool,
     },
-    /// Another machine uses this host's name: the text says which. Starting the agent again does not help.
+    /// Another machine uses this host's name: the text has which. Starting the agent again does not help.
     NameTaken(String),
 }

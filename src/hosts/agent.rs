@@ -15,7 +15,7 @@ use super::wards::Wards;
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A root that has given up here is not tried here again for so long, unless an operator says so.
+/// A root that has given up here is not tried here again for so long, unless an operator orders it.
 pub(super) const TRIED: Span = Span::from_secs(600);
 
 /// A note in a record has so many characters at most, so that the record keeps within its limit.
@@ -27,7 +27,7 @@ const BUNDLES_MAX: usize = 160;
 /// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must not cost the lease.
 pub(super) const RECORDS_MAX: usize = 256;
 
-/// So much of what an agent says to itself is read in one turn; the rest in the next.
+/// So much of what an agent sends to itself is read in one turn; the rest in the next.
 const LOOPBACK_MAX: usize = 256;
 
 /// What a request was sent for.
@@ -56,7 +56,7 @@ pub(super) enum Ending {
     Stopping(Time),
     /// All is being killed, or is seen to be gone.
     Clearing(End),
-    /// Nothing runs here: claims are set free, then the record says so; at this time the agent ends without it.
+    /// Nothing runs here: claims are set free, then the record shows that; at this time the agent ends without it.
     Leaving(Time),
     /// [`Action::Halt`] was given.
     Halted,
@@ -79,9 +79,9 @@ pub struct Agent {
     pub(super) guests: BTreeMap<ClaimKey, Guest>,
     /// Placed subtrees whose parents are on this host.
     pub(super) wards: Wards,
-    /// What this agent has to say to itself, as to any other.
+    /// What this agent sends to itself, as to any other.
     pub(super) loopback: VecDeque<Message>,
-    /// When something is to be said again.
+    /// When something is to be sent again.
     again_due: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Purpose>,
     requested: RequestId,
@@ -90,7 +90,7 @@ pub struct Agent {
     clearing: Option<u64>,
     clearings: u64,
     pub(super) bundles: BTreeSet<Bundle>,
-    /// Whether the host is being drained; `None` where no operator has told this agent, nor the record of an earlier one.
+    /// Whether the host is being drained; `None` where neither an operator has ordered it, nor the record of an earlier agent has it.
     draining: Option<bool>,
     /// Nothing is left since it is drained, and that was reported.
     pub(super) drained: bool,
@@ -156,7 +156,7 @@ impl Agent {
         }
     }
 
-    /// Takes in one event, and says what is to be done.
+    /// Takes in one event, and returns what is to be done.
     pub fn handle(&mut self, turn: Turn, event: Event, out: &mut Vec<Action>) {
         if self.ending == Some(Ending::Halted) {
             return;

@@ -187,7 +187,7 @@ impl Agent {
             wants.values().map(|(_, want)| want.bundle.clone()).collect()
         };
         if named(&self.wants) != named(&wants) {
-            // Which bundles are here is told of those that are wanted.
+            // Which bundles are here is recorded of those that are wanted.
             self.lease.hurry();
         }
         (self.owns, self.wants) = (owns, wants);
@@ -200,7 +200,7 @@ impl Agent {
         self.judge.retain(|name| hosts.contains_key(name));
         let own = hosts.remove(&self.settings.name);
         if own.is_none() {
-            // The record was deleted: what claims tell of earlier epochs is all that is known of them.
+            // The record was deleted: what claims show of earlier epochs is all that is known of them.
             self.lease.has_had(had);
         }
         for (name, (version, record)) in hosts {

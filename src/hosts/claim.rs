@@ -45,7 +45,7 @@ pub(super) struct Sight<'a> {
     pub(super) delay: Option<Span>,
     /// It is killed at the deadline.
     pub(super) exclusive: bool,
-    /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to say.
+    /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to decide.
     pub(super) hold: bool,
     /// No host is left that has not tried.
     pub(super) exhausted: Option<&'a str>,

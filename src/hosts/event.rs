@@ -130,7 +130,7 @@ pub enum Event {
         /// What.
         message: Message,
     },
-    /// A node on this host has sent this. Its process is what its connection says it is.
+    /// A node on this host has sent this. Its process is the one that its connection shows.
     FromParent {
         /// Which one.
         parent: ParentId,
@@ -158,7 +158,7 @@ pub enum Event {
 /// What can be run: a deployed file with all that it includes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bundle {
-    /// The instance that it was deployed as. It is run as no other, whatever a record says.
+    /// The instance that it was deployed as. It is run as no other, whatever stands in a record.
     pub instance: String,
     /// Of its content.
     pub digest: String,
@@ -171,7 +171,7 @@ pub enum Wish {
     Drain,
     /// The end of that.
     Undrain,
-    /// This agent ends: what is here leaves in order, and what has not after `kill_after` is killed. The record then tells that
+    /// This agent ends: what is here leaves in order, and what has not after `kill_after` is killed. The record then shows that
     /// nothing is left here. [`Action::Halt`](super::Action::Halt) follows, whether the store can be reached or not.
     Stop {
         /// How long all may take to stop.

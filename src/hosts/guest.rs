@@ -76,7 +76,7 @@ pub(super) struct Guest {
     /// The host of the agent that has sent it.
     pub(super) parent: String,
     pub(super) state: State,
-    /// When what is not acknowledged is told again.
+    /// When what is not acknowledged is sent again.
     pub(super) again: Time,
 }
 
@@ -123,7 +123,7 @@ impl Guest {
                 None => Next::Wait,
             },
             State::Over { how: Over::Failed(failure), .. } if same => Next::Answer(Outcome::Failed(failure.clone())),
-            // That it has ended is told besides.
+            // That it has ended is reported besides.
             State::Over { .. } if same => Next::Answer(Outcome::Started { token, pid: 0 }),
             State::Running(running) => {
                 let alike = self.place.placement.exclusive == place.placement.exclusive;
@@ -221,7 +221,7 @@ impl Guest {
         }
     }
 
-    /// What is to be told, until the parent has taken note of it.
+    /// What is to be reported, until the parent has taken note of it.
     pub(super) fn untold(&self) -> Option<What> {
         match &self.state {
             State::Over { how, noted: false } => match how {

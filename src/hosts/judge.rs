@@ -1,11 +1,11 @@
-//! The other hosts' records: how long each has stood, who is to be declared dead (W3), and whose epochs are over (W4).
+//! The other hosts' records: how long each has stood, which host is to be declared dead (W3), and whose epochs are over (W4).
 
 use super::moment::Moment;
 use super::record::{Host, HostState, Own, OwnState, Version};
 use crate::time::Span;
 use std::collections::BTreeMap;
 
-/// No host has a shorter lease: a record that tells less has lost its member.
+/// No host has a shorter lease: a record with less has lost its member.
 const SHORTEST: Span = Span::from_secs(5);
 
 /// A host's record, as it was last seen.
@@ -90,7 +90,7 @@ impl Judge {
     }
 
     /// Whether the holder's epoch is over: its record is dead in that epoch, or has a later one. That never becomes untrue, so it
-    /// may be known late. A record that is absent tells nothing.
+    /// may be known late. A record that is absent shows nothing.
     pub(super) fn is_over(&self, host: &str, epoch: u64) -> bool {
         self.seen.get(host).is_some_and(|Seen { record, .. }| {
             record.epoch > epoch || record.epoch == epoch && record.state == HostState::Dead

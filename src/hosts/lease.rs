@@ -142,7 +142,7 @@ impl Lease {
         self.due = Time::ZERO;
     }
 
-    /// What the record tells is to change: it is written as soon as it can be.
+    /// What stands in the record is to change: it is written as soon as it can be.
     pub(super) fn hurry(&mut self) {
         self.due = Time::ZERO;
     }
@@ -152,7 +152,7 @@ impl Lease {
         self.highest = self.highest.max(epoch);
     }
 
-    /// The first sight of the own record, by a read. Later ones may be stale, and tell no more than an attempt that has arrived.
+    /// The first sight of the own record, by a read. Later ones may be stale, and show no more than an attempt that has arrived.
     pub(super) fn seen(&mut self, now: Moment, stored: Option<&(Version, Host)>) -> Change {
         match (&self.known, stored) {
             (None, _) => {
@@ -164,7 +164,7 @@ impl Lease {
         }
     }
 
-    /// What is due. `poked` says that the fence has answered in this turn.
+    /// What is due. `poked`: the fence has answered in this turn.
     pub(super) fn step(&mut self, now: Moment, poked: bool) -> Step {
         let Some(known) = &self.known else { return Step::Wait };
         if self.state == State::Unclear || self.under_way.is_some() || now.boottime < self.wake(now, known) {
@@ -190,7 +190,7 @@ impl Lease {
         Step::Write { expected, epoch }
     }
 
-    /// What the record must be for its last write, which tells that nothing is left here; `None` while another is under way.
+    /// What the record must be for its last write, which shows that nothing is left here; `None` while another is under way.
     pub(super) fn last_write(&self, now: Moment) -> Option<(Version, u64)> {
         match self.state {
             State::Held { version, epoch, .. } if self.under_way.is_none() && now.boottime >= self.due => {

@@ -1,8 +1,8 @@
 //! What is sent for the sake of placed subtrees: between a node and the agent of its host, and between two agents. The same four
 //! kinds on both ways; the core reads and writes them, the shell carries them.
 //!
-//! Everything may come twice, late, or never, and is said again until it is answered: PLACE until PLACED, ORDER until TOLD, TOLD
-//! until an [`What::Noted`]. So neither side has to know what has arrived.
+//! Everything may come twice, late, or never, and is sent again until it is answered: PLACE until PLACED, ORDER until TOLD, TOLD
+//! until an [`What::Noted`]. So neither side has to keep what has arrived.
 
 use super::record::{ClaimKey, Placement};
 use crate::time::Span;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// What waits for an answer is said again so often.
+/// What waits for an answer is sent again so often.
 pub const AGAIN: Span = Span::from_millis(500);
 
 /// What each message is about: one run of one subtree, as one root has ordered it.
@@ -83,16 +83,16 @@ impl Start {
     }
 }
 
-/// Start the subtree, or take it over if it runs. Said again every [`AGAIN`] until [`Placed`].
+/// Start the subtree, or take it over if it runs. Sent again every [`AGAIN`] until [`Placed`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Place {
     /// What it is about.
     #[serde(flatten)]
     pub subject: Subject,
-    /// So many milliseconds after it was sent, which the wire tells, it is void: a queue may have kept it for as long as a cut lasts. 0 in what a node sends.
+    /// So many milliseconds after it was sent, which the wire has, it is void: a queue may have kept it for as long as a cut lasts. 0 in what a node sends.
     pub void_after_ms: u64,
-    /// `TREEVISOR_START`. The agent of the parent sets it, whatever the node says.
+    /// `TREEVISOR_START`. The agent of the parent sets it, whatever the node sends.
     pub start: Start,
     /// `TREEVISOR_FROM`. So is this.
     pub from: Option<String>,
@@ -100,7 +100,7 @@ pub struct Place {
     pub placement: Placing,
     /// Of [`Place::spec`]: what runs with the same one needs no reload when it is taken over.
     pub digest: String,
-    /// Features that the spec uses. An agent that does not know one refuses.
+    /// Features that the spec uses. An agent that does not have one refuses.
     pub requires: Vec<String>,
     /// What the node that is to be started gets: for the shells alone. It travels as a frame after the header.
     #[serde(skip)]
@@ -246,7 +246,7 @@ pub enum Refusal {
     Superseded,
     /// It is being drained, or its agent ends.
     Draining,
-    /// Its program does not know what the spec uses.
+    /// Its program does not have what the spec uses.
     UnknownFeature,
     /// It has no cgroup that can be killed with one write.
     NoCgroup,
@@ -255,7 +255,7 @@ pub enum Refusal {
     Other,
 }
 
-/// Do something with a run. Said again every [`AGAIN`] until a [`Told`] answers it.
+/// Do something with a run. Sent again every [`AGAIN`] until a [`Told`] answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Order {
@@ -302,7 +302,7 @@ pub enum Do {
     Unknown,
 }
 
-/// Tells what has come of an order, or has happened to a run.
+/// Reports what has come of an order, or has happened to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {
@@ -314,11 +314,11 @@ pub struct Told {
     pub what: What,
 }
 
-/// What is told. Those marked † are said again until [`What::Noted`] comes back.
+/// What is reported. Those marked † are sent again until [`What::Noted`] comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
-    /// Acknowledges what was told of this run.
+    /// Acknowledges what was reported of this run.
     #[default]
     Noted,
     /// † It has ended, **and** nothing of it is left: that was seen.
@@ -366,7 +366,7 @@ pub enum What {
         /// For people.
         why: String,
     },
-    /// Told by a later version: passed over.
+    /// Of a later version: passed over.
     #[serde(other)]
     Unknown,
 }

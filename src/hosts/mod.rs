@@ -1,5 +1,5 @@
 //! The pure core of a host in a cluster: it keeps a lease in the cluster's store, judges those of the other hosts, claims what is
-//! free, and says what is to run here. Events in, actions out, time and random numbers passed in. No clock, socket, process, thread.
+//! free, and decides what is to run here. Events in, actions out, time and random numbers passed in. No clock, socket, process, thread.
 //!
 //! # The contract with the shell
 //!
@@ -50,7 +50,7 @@
 //!
 //!    and [`Settings::new`] refuses a G below D/20 + 300 ms, which is that for ε = 2 % and K of a quarter of a second.
 //!
-//! Where both clocks are read, the holder takes the one that has advanced more and the one who waits that which has advanced less. So A2 need hold
+//! Where both clocks are read, the holder takes the one that has advanced more and the one that waits that which has advanced less. So A2 need hold
 //! for one of the two only: for MONOTONIC_RAW while a machine is not suspended, however BOOTTIME is slewed. A suspended machine counts by BOOTTIME.
 //!
 //! Nothing in this needs a read to be fresh, a message to arrive, a time in a record, or an agent that runs: the deadline is in memory

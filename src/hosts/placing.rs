@@ -36,7 +36,7 @@ struct Ground {
 struct Standing {
     /// How long others go first; `None` where this host is no candidate.
     delay: Option<Span>,
-    /// Each host that could have it has tried: what they tell.
+    /// Each host that could have it has tried: what they report.
     exhausted: Option<String>,
     /// No host may have it: why.
     none: Option<String>,
@@ -105,7 +105,7 @@ impl Agent {
     /// This host as it is now, and how much each has.
     fn ground(&self, now: Time) -> Ground {
         let mut me = self.own_record(now);
-        // What is not told to the others for want of room is here all the same.
+        // What does not reach the others for want of room is here all the same.
         me.bundles = self.bundles.iter().map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
         Ground { me, placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
     }
@@ -181,7 +181,7 @@ impl Agent {
             }
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) && !self.is_expected(now, want) => {
-                // Each host has the time to see the order, and to tell in its record that it can carry it out.
+                // Each host has the time to see the order, and to show in its record that it can carry it out.
                 let timing = &self.settings.timing;
                 let told = timing.renew.times(2) + timing.look.times(2);
                 let since = self.ordered.get(&key.instance).map_or(now.boottime, |(_, since)| *since);
@@ -203,7 +203,7 @@ impl Agent {
             || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 
-    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records tell.
+    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records show.
     fn ranked(&self, ground: &Ground, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
         let question =
             Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };

@@ -69,7 +69,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether it tells that it has this bundle of this instance.
+    /// Whether it shows that it has this bundle of this instance.
     pub fn has_bundle(&self, instance: &str, digest: &str) -> bool {
         self.bundles.contains(&listed(instance, digest))
     }
@@ -178,13 +178,13 @@ pub struct Want {
     pub serial: u64,
     /// Whether it is to run.
     pub state: WantState,
-    /// Who wrote this last.
+    /// The host that wrote this last.
     pub by: String,
     /// When, in milliseconds since 1970: for people.
     pub at: u64,
     /// Where the root may run, from the top level of the bundle.
     pub placement: Placement,
-    /// Why it is down, where no operator has said so.
+    /// Why it is down, where no operator has ordered it.
     pub note: Option<String>,
 }
 

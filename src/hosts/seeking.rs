@@ -1,5 +1,5 @@
-//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is said again. `asking` chooses the host. All that is
-//! told here may be late: whether something runs is decided by claims.
+//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is sent again. `asking` chooses the host. All that is
+//! reported here may be late: whether something runs is decided by claims.
 
 use super::action::{Action, Start};
 use super::agent::Agent;
@@ -240,12 +240,12 @@ impl Agent {
                 ward.refused.insert(host, (detail, now + REFUSED));
                 ward.state = State::Choosing(Time::ZERO);
             }
-            // No host says so.
+            // No host has reported that.
             Outcome::NoHost { .. } => {}
         }
     }
 
-    /// A host has told something.
+    /// A host has reported something.
     pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
         if told.what == What::Done {
@@ -265,7 +265,7 @@ impl Agent {
             What::Inspected { found } => Self::tell_parent(parent, &node, What::Inspected { found }, out),
             what @ (What::Exited { .. } | What::Lost { .. }) => {
                 if there.end.is_some() {
-                    // It was told again because it is not known here that it was noted.
+                    // It was sent again because it is not known here that it was noted.
                     if there.noted {
                         self.tell_host(from, &subject, What::Noted, out);
                     }
@@ -342,7 +342,7 @@ impl Agent {
         }
     }
 
-    /// One that is placed: is its host lost, and what is to be said again?
+    /// One that is placed: is its host lost, and what is to be sent again?
     fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         if there.end.is_none() && there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch) {
@@ -378,7 +378,7 @@ impl Agent {
         ward.state = State::There(Box::new(there));
     }
 
-    /// Where a child of this node runs, and as what that host knows it: for the relay.
+    /// Where a child of this node runs, and as what that host has it: for the relay.
     pub fn relays(&self, parent: ParentId, node: &Subject) -> Option<(&str, &Subject)> {
         let ward = self.wards.all.get(&node.key()).filter(|ward| ward.parent == parent && ward.node == *node)?;
         match &ward.state {

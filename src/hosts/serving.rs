@@ -10,7 +10,7 @@ use super::message::{AGAIN, Do, Ended, Failure, Message, Order, Outcome, Place, 
 use super::record::{ClaimKey, OwnState, WantState};
 use serde_json::Value;
 
-/// Features of specs that this version knows, besides those that all have.
+/// Features of specs that this version has, besides those that all have.
 const FEATURES: &[&str] = &[];
 
 impl Agent {
@@ -103,7 +103,7 @@ impl Agent {
             return refused(Refusal::Draining, "it is being drained".into());
         }
         if let Some(feature) = place.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
-            return refused(Refusal::UnknownFeature, format!("its version does not know \"{feature}\""));
+            return refused(Refusal::UnknownFeature, format!("its version does not have \"{feature}\""));
         }
         if place.placement.exclusive && !self.settings.about.cgroup {
             return refused(Refusal::NoCgroup, "it has no cgroups that can be killed with one write".into());
@@ -330,7 +330,7 @@ impl Agent {
         }
     }
 
-    /// Ends a subtree for the host's sake: its parent is told that it is lost.
+    /// Ends a subtree for the host's sake: its parent gets the report that it is lost.
     pub(super) fn end_by_host(&mut self, key: &ClaimKey, why: &str, done: bool, out: &mut Vec<Action>) {
         let Some(guest) = self.guests.get_mut(key) else { return };
         let next = guest.end(false, done);

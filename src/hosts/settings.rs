@@ -84,11 +84,11 @@ pub struct Settings {
     pub cluster: String,
     /// The times of its lease.
     pub timing: Timing,
-    /// What its record tells of it.
+    /// What its record has of it.
     pub about: About,
 }
 
-/// What a host's record tells of it besides its lease.
+/// What a host's record has of it besides its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
     /// What differs from machine to machine and from boot to boot.

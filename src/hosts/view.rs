@@ -28,6 +28,6 @@ pub struct InstanceView {
     pub own: Option<Own>,
     /// Its holder's epoch is over.
     pub over: bool,
-    /// All hosts, the best first, with what is to be said of each.
+    /// All hosts, the best first, with what is to be shown of each.
     pub candidates: Vec<(String, Fit)>,
 }

@@ -16,7 +16,7 @@ pub(super) enum State {
     Asking { host: String, wire: Subject, since: Time, again: Time },
     /// It was placed.
     There(Box<There>),
-    /// No host may have it. When that is otherwise, the parent is told, unless it has taken note of that.
+    /// No host may have it. When that is otherwise, the parent gets a report, unless it has taken note of that.
     Homeless { why: String, noted: bool, again: Time },
     /// It could not be started.
     Failed { host: String, wire: Subject, epoch: u64, failure: Failure },
@@ -27,10 +27,10 @@ pub(super) enum State {
 pub(super) struct There {
     pub(super) host: String,
     pub(super) epoch: u64,
-    /// As that host knows it.
+    /// As that host has it.
     pub(super) wire: Subject,
     pub(super) answer: Outcome,
-    /// What it is ordered to, until it has ended, and when that is said again.
+    /// What it is ordered to, until it has ended, and when that is sent again.
     pub(super) order: Option<(Do, Time)>,
     /// How it has ended.
     pub(super) end: Option<What>,
@@ -40,7 +40,7 @@ pub(super) struct There {
     pub(super) moving: Option<What>,
     /// It has.
     pub(super) moved: bool,
-    /// When the parent is told again.
+    /// When the report to the parent is sent again.
     pub(super) again: Time,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct There {
 #[derive(Debug, Clone)]
 pub(super) struct Ward {
     pub(super) parent: ParentId,
-    /// As its parent knows it.
+    /// As its parent has it.
     pub(super) node: Subject,
     pub(super) place: Box<Place>,
     /// When its parent has asked.
@@ -95,7 +95,7 @@ pub(super) struct Wards {
     pub(super) all: BTreeMap<ClaimKey, Ward>,
     pub(super) past: BTreeMap<ClaimKey, Past>,
     pub(super) releases: Vec<Release>,
-    /// The paths with a placement of each instance whose root has told them, with its token.
+    /// The paths with a placement of each instance whose root has reported them, with its token.
     pub(super) paths: BTreeMap<String, (u64, BTreeSet<String>)>,
     /// Hosts to which there is a connection.
     pub(super) links: BTreeSet<String>,

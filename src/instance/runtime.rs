@@ -13,7 +13,7 @@
 //! `/run/treevisor-0-HASH`), with a hash of the path.
 //!
 //! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
-//! says that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
+//! shows that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
 
 use crate::files;
 use crate::ids::{Name, Path as TreePathName};
@@ -344,7 +344,7 @@ impl InstanceFile {
         self.tree_paths.iter().map(|known| known.path.clone()).collect()
     }
 
-    /// What tells this run of the instance from all others, in the journal and in the names of its cgroups.
+    /// What distinguishes this run of the instance from all others, in the journal and in the names of its cgroups.
     pub fn run(&self) -> &str {
         self.mark.get(..8).unwrap_or(&self.mark)
     }

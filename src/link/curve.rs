@@ -5,7 +5,7 @@
 //! | [`CurveDealer`] | connected to another host, whose public key is known: messages go out here |
 //! | [`CurveRouter`] | bound; messages come in here, each with the proved name of its sender |
 //!
-//! Who may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by the same thread that reads the
+//! Whether a peer may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by the same thread that reads the
 //! messages, [`CurveRouter::serve`]: 200 or 400, never 300. A sender is looked up again with each message, so that a certificate that is
 //! revoked ends a connection that stands.
 //!
@@ -27,7 +27,7 @@ pub type Key = [u8; 32];
 /// What is added to a frame where it is encrypted.
 const SEALED: usize = 64;
 
-/// Where libzmq asks who may connect.
+/// Where libzmq asks whether a peer may connect.
 const ZAP: &str = "inproc://zeromq.zap.01";
 
 /// A message of libzmq's questions has so many frames, one of them the public key.
@@ -49,7 +49,7 @@ pub struct Limits {
     pub frames_max: usize,
 }
 
-/// Who has sent a message, proved by its key.
+/// The sender of a message, proved by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sender {
     /// The host with this name.
@@ -61,7 +61,7 @@ pub enum Sender {
 /// A message from another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
-    /// Who has sent it.
+    /// Its sender.
     pub from: Sender,
     /// The connection it came by, until that ends.
     pub connection: Identity,
@@ -69,7 +69,7 @@ pub struct Incoming {
     pub frames: Vec<Vec<u8>>,
 }
 
-/// Who may connect.
+/// The keys that may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Guests {
     /// Hosts by their public keys.
@@ -106,7 +106,7 @@ pub struct CurveRouter {
 }
 
 impl CurveRouter {
-    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one place who may connect.
+    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one place whether a peer may connect.
     ///
     /// # Errors
     /// The endpoint is not one of TCP, or is taken; libzmq was built without CURVE.
@@ -147,7 +147,7 @@ impl CurveRouter {
         self.fds
     }
 
-    /// Who may connect, and send, from now on.
+    /// The keys that may connect, and send, from now on.
     pub fn admit(&mut self, guests: Guests) {
         self.guests = guests;
     }
@@ -315,7 +315,7 @@ impl CurveDealer {
         Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: Standing::None, made: 0 })
     }
 
-    /// The descriptor that tells of changes of the connection. It is libzmq's, as that of a [`CurveRouter`].
+    /// The descriptor that shows changes of the connection. It is libzmq's, as that of a [`CurveRouter`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
@@ -343,7 +343,7 @@ impl CurveDealer {
                     self.made += 1;
                     self.standing = Standing::Up(self.made);
                 }
-                // What comes after that tells nothing more.
+                // What comes after that adds nothing.
                 zmq::SocketEvent::DISCONNECTED if self.standing != Standing::Refused => self.standing = Standing::None,
                 zmq::SocketEvent::HANDSHAKE_FAILED_AUTH | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL => {
                     self.standing = Standing::Refused;
@@ -358,7 +358,7 @@ impl CurveDealer {
         drain::send(&self.socket, frames.iter().map(Vec::as_slice)).is_ok()
     }
 
-    /// Takes what the other side has answered by this same connection: what one that has no certificate yet is told.
+    /// Takes what the other side has answered by this same connection: what goes to one that has no certificate yet.
     pub fn receive(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
             let mut frames = Vec::new();

@@ -53,7 +53,7 @@ impl Dealer {
         Dealer::open(context, socket, identity, limits, false)
     }
 
-    /// The same, of which [`Dealer::wait`] tells when the connection was made again.
+    /// The same, of which [`Dealer::wait`] shows when the connection was made again.
     ///
     /// # Errors
     /// Those of [`Dealer::connect`].
@@ -139,7 +139,7 @@ impl Dealer {
     pub fn wait(&mut self, output: Option<BorrowedFd<'_>>, limit: Duration) -> Waited {
         let reports = self.reports.as_ref().map(|reports| &reports.socket);
         let waited = drain::wait_input(&self.socket, reports, output.map(|output| output.as_raw_fd()), limit);
-        // That it stands for the first time tells nothing.
+        // That it stands for the first time shows nothing.
         let is_first = waited == Waited::Reconnected && !self.reports.as_mut().is_some_and(Reports::read);
         if is_first { Waited::Nothing } else { waited }
     }

@@ -1,7 +1,7 @@
 //! Which processes may connect to a socket, how often, and how much of each is held in memory: decided when a
 //! connection is accepted, by what the kernel reports of its other end, before a byte of it is read.
 //!
-//! | who | may connect | connections | of one message |
+//! | peer | may connect | connections | of one message |
 //! | --- | --- | --- | --- |
 //! | root and the user of this process | yes | [`Rules::own`] for each of the two | see below |
 //! | a user that was let in with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |

@@ -96,7 +96,7 @@ pub(super) fn wait_input(
     output: Option<RawFd>,
     limit: Duration,
 ) -> Waited {
-    // Time is counted in slices, so that a signal handler in the middle (a terminal that is resized, say) does not
+    // Time is counted in slices, so that a signal handler in the middle (for instance when a terminal is resized) does not
     // end the wait, and no clock has to be read to go on with what is left. A signal costs at most a slice.
     const SLICE: Duration = Duration::from_millis(250);
     let mut left = limit;

@@ -1,12 +1,12 @@
 //! ZeroMQ sockets, for nodes and for the operator's tools alike.
 //!
-//! This room and one file of `os` name the crate `zmq`. It knows endpoints, socket options and the one rule about
+//! This room and one file of `os` name the crate `zmq`. It is about endpoints, socket options and the one rule about
 //! libzmq's descriptor (file `drain.rs`); it does not know what is inside a frame (that is `wire`'s business) nor which
 //! peer may send what (that is the node's). It imports nothing but the hallway.
 //!
 //! | type | is | used by |
 //! | --- | --- | --- |
-//! | [`Router`] | many peers, told apart by identity | a node towards its children and towards operators |
+//! | [`Router`] | many peers, distinguished by identity | a node towards its children and towards operators |
 //! | [`Dealer`] | one peer | a node towards its parent, an operator's tool towards the root |
 //! | [`Pull`] | messages without a sender, only counted | beats and buttons of the plain PUSH kind |
 //!

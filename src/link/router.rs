@@ -15,7 +15,7 @@ use super::place::{self, BoundFile};
 use crate::os::random;
 use crate::time::Span;
 
-/// A peer as libzmq knows it: the name that it gave itself, or one that libzmq made up for it.
+/// A peer as libzmq has it: the name that it gave itself, or one that libzmq made up for it.
 ///
 /// It is an address to answer to, and does not identify the peer: any peer can take any name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -326,7 +326,7 @@ impl Router {
 
     /// Sends a message to a peer, or returns why not. Nothing is queued for a peer that is not connected.
     ///
-    /// A message without frames cannot be told from none: nothing is sent.
+    /// A message without frames cannot be distinguished from none: nothing is sent.
     pub fn send(&mut self, to: &Identity, frames: &[&[u8]]) -> SendOutcome {
         if frames.is_empty() {
             return SendOutcome::Sent;

@@ -82,7 +82,7 @@ impl Capture {
         Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }
 
-    /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` tells how fast the
+    /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` shows how fast the
     /// lines come; see [`Audience`] for where each of them goes.
     pub(crate) fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
         self.gate.refill(now);

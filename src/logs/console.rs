@@ -27,7 +27,7 @@ const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 struct Object<'a> {
     at: String,
     path: &'a str,
-    /// Where the two streams are told apart.
+    /// Where the two streams are distinguished.
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'static str>,
     text: Cow<'a, str>,
@@ -65,7 +65,7 @@ impl Console {
         Console::open(stdout.as_fd(), format).prioritized(journald::reads(stdout.as_fd()))
     }
 
-    /// Says whether the journal reads the lines.
+    /// Sets whether the journal reads the lines.
     pub(crate) fn prioritized(self, prioritized: bool) -> Console {
         Console { prioritized: prioritized && self.format != Format::Json, ..self }
     }

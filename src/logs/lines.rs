@@ -8,7 +8,7 @@ pub(crate) const LINE_MAX: usize = 8 * 1024;
 
 /// Which of a worker's two streams a line came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[allow(dead_code, reason = "readers and files can tell the two apart; workers are given one pipe for both")]
+#[allow(dead_code, reason = "readers and files can distinguish the two; workers are given one pipe for both")]
 pub(crate) enum Stream {
     /// Both share one pipe, which keeps their order and costs one descriptor instead of two.
     #[default]

@@ -26,7 +26,7 @@ pub(crate) fn column<'a>(paths: impl Iterator<Item = &'a str>, columns: usize) -
 }
 
 impl Live {
-    /// One line, cut to so many columns where the terminal has told how many it has. `time` is the local one.
+    /// One line, cut to so many columns where the terminal has shown how many it has. `time` is the local one.
     pub(crate) fn line(self, path: &str, style: Style, time: &str, words: &str, columns: Option<usize>) -> String {
         let columns = columns.unwrap_or(usize::MAX);
         let mut out = String::with_capacity(160);

@@ -1,7 +1,7 @@
 //! The last output of a child, kept for queries after its exit. Pure.
 //!
 //! Each line keeps when it was read and which incarnation printed it, so that the lines of several children can be
-//! put in one order and told apart.
+//! put in one order and distinguished.
 
 use super::lines::Line;
 use crate::text;
@@ -78,7 +78,7 @@ pub(crate) struct Written {
 const MARK: usize = 8 + 2 + 1;
 
 impl Ring {
-    /// All of it as bytes, with what tells how they are read; `None` without a line. [`Ring::read_again`] makes the same of it.
+    /// All of it as bytes, with what is needed to read them; `None` without a line. [`Ring::read_again`] makes the same of it.
     pub(crate) fn written(&self) -> Option<(Vec<u8>, Written)> {
         let Kept { text, marks, speakers, end } = self.kept.as_deref()?;
         let mut bytes = Vec::with_capacity(marks.len() * MARK + text.len());

@@ -94,11 +94,11 @@ fn a_pipe_that_is_given_up_loses_nothing() {
     let (reader, mut writer) = output_pipe();
     let mut capture = Capture::new(reader);
     let mut seen = Seen::default();
-    writer.write_all(b"last words").unwrap();
+    writer.write_all(b"last output").unwrap();
     assert_eq!(capture.read_some(seconds(1), 4096, &mut |line| seen.take(line)), Progress::Drained);
     // A process still holds the other end, and yet we close ours.
     capture.finish(&mut |line| seen.take(line));
-    assert_eq!(seen.shown, ["last words"]);
+    assert_eq!(seen.shown, ["last output"]);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_socket_that_is_held_up_does_not_hold_us_up() {
         assert!(!drain(&mut far).is_empty());
     }
     drop(far);
-    console.push("/a", Speaker::default(), &Line::new(b"to nobody"));
+    console.push("/a", Speaker::default(), &Line::new(b"to no terminal"));
     assert!(!console.flush());
 }
 
@@ -465,7 +465,7 @@ fn a_directory_that_cannot_be_made_costs_lines_until_it_can() {
     let trouble = file.take_trouble().unwrap();
     assert!(trouble.contains("later/log") && trouble.contains("Not a directory"), "{trouble}");
     write_lines(&mut file, &["three"]);
-    assert_eq!(file.take_trouble(), None, "the same trouble is told once");
+    assert_eq!(file.take_trouble(), None, "the same trouble is reported once");
     assert_eq!(file.lost().lines, 3);
 
     fs::remove_file(dir.path().join("later")).unwrap();

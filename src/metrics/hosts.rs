@@ -1,6 +1,6 @@
 //! The page of a cluster's hosts: a pure function of one answer of the agent of this machine's host.
 //!
-//! It tells what this host sees. Where several are scraped, the same series come from each, told apart by the target's own
+//! It has what this host sees. Where several are scraped, the same series come from each, distinguished by the target's own
 //! labels: that one of them sees something else is what is looked for when the network is at fault.
 
 use super::page::{Kind, Millis, Page, label};
@@ -30,7 +30,7 @@ pub fn add(page: &mut Page, view: &HostsView) {
     of_trees(page, &cluster, instances);
 }
 
-/// What is told where the agent does not answer: nothing of a cluster is known then.
+/// What is printed where the agent does not answer: nothing of a cluster is known then.
 pub fn silent(page: &mut Page) {
     up(page, "", "", false);
 }
@@ -54,7 +54,7 @@ fn of_hosts(page: &mut Page, cluster: &str, hosts: &[HostView]) {
     for host in hosts {
         row(page, host, Some(label("state", &host.state)), &1);
     }
-    let help = "How much of the host's lease is left, as far as this host knows.";
+    let help = "How much of the host's lease is left, as far as is known to this host.";
     page.family("treevisor_host_lease_left_seconds", Kind::Gauge, help);
     for host in hosts {
         if let Some(left) = host.lease_left_ms {

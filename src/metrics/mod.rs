@@ -1,4 +1,4 @@
-//! What a status says, in the text format of Prometheus: a pure function of one answer of the root.
+//! A status, in the text format of Prometheus: a pure function of one answer of the root.
 //!
 //! Series come in the order of the tree, so two pages of a quiet tree differ in nothing but values. Labels are bounded by what
 //! the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of its subtree is not

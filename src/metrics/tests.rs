@@ -52,7 +52,7 @@ fn answering(path: &str, children: Vec<WorkerView>) -> SupervisorView {
     }
 }
 
-/// Every state of workers and of supervisors, and one of each that has all that can be told of it.
+/// Every state of workers and of supervisors, and one of each that has all that can be printed of it.
 fn everything() -> StatusView {
     let busy = WorkerView {
         heartbeat: beats(Some(250)),

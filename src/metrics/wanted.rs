@@ -24,7 +24,7 @@ impl Wanted {
     /// Takes in one parameter of a scrape; `path` may come again.
     ///
     /// # Errors
-    /// Says which parameter it is, and what it may be.
+    /// Which parameter it is, and what it may be.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match (name, value) {
             ("workers", "all") => self.workers = true,

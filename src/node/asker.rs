@@ -20,7 +20,8 @@ pub enum Asker {
         request: u64,
     },
     /// No receiver.
-    Nobody,
+    #[serde(rename = "nobody")]
+    None,
 }
 
 impl Asker {
@@ -29,7 +30,7 @@ impl Asker {
         match self {
             Asker::Operator { to, .. } => Some(Asker::Operator { to: to.clone(), request }),
             Asker::Parent { .. } => Some(Asker::Parent { request }),
-            Asker::Nobody => None,
+            Asker::None => None,
         }
     }
 }

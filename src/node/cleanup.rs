@@ -226,7 +226,7 @@ impl Cleanups {
         self.list.iter().map(|cleanup| cleanup.due).min()
     }
 
-    /// Takes out those that are due, in the start order that `core` knows, as exits of one turn are handed in (D17).
+    /// Takes out those that are due, in the start order of `core`, as exits of one turn are handed in (D17).
     pub fn take_due(&mut self, now: Time, core: &Supervisor) -> Vec<Cleanup> {
         let mut due: Vec<Cleanup> = self.list.extract_if(.., |cleanup| cleanup.due <= now).collect();
         core.put_in_start_order(&mut due, |cleanup| cleanup.run.child);

@@ -98,7 +98,7 @@ impl Diary {
     }
 
     /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
-    /// work, or had so much of it (many children to start, say) that beats have been lying unread.
+    /// work, or had so much of it (for instance many children to start) that beats have been lying unread.
     pub(super) fn unaccounted(&mut self, now: Time) -> Span {
         let gap = now.since(self.accounted);
         self.accounted = now;

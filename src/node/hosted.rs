@@ -2,7 +2,7 @@
 //!
 //! The agent hands down its page, on which the deadline stands. Before anything else is done, the kernel is asked to kill this process
 //! at that deadline, and all below it dies with it. An alarm then wakes the loop once two thirds of the time have passed; by then the
-//! page shows a later deadline, and the kernel is told of that one. Both timers run on CLOCK_BOOTTIME, which counts the time in which
+//! page shows a later deadline, and the kernel gets that one. Both timers run on CLOCK_BOOTTIME, which counts the time in which
 //! the machine was suspended.
 //!
 //! A root that no agent has started has none of this.
@@ -65,10 +65,10 @@ impl Hosted {
         reactor.watch(self.alarm.as_fd().as_raw_fd(), Source::Lease).map(drop)
     }
 
-    /// Looks at the page, and tells the kernel of the deadline that stands there.
+    /// Looks at the page, and sets the kernel's timer to the deadline that stands there.
     ///
     /// # Errors
-    /// The kernel's: it kills this process at the deadline that it knows.
+    /// The kernel's: it kills this process at the deadline that it has.
     pub(super) fn look(&mut self) -> io::Result<()> {
         let (deadline, now) = read(&self.view);
         let rearmed = self.timer.rearm(deadline.on_boottime(now));

@@ -245,7 +245,7 @@ impl Node {
     fn hear_reading(&mut self) {
         let Some(root) = self.above.root_mut() else { return };
         let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
-        if let Err(refused) = self.reload_root(Asker::Nobody, "SIGHUP".into(), tree, false, None) {
+        if let Err(refused) = self.reload_root(Asker::None, "SIGHUP".into(), tree, false, None) {
             error!(self.context.logger, "SIGHUP: {}; nothing changed", refused; "file" => file);
         }
     }

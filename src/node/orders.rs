@@ -66,7 +66,7 @@ impl Ways for Outward<'_> {
                 true => SendOutcome::Sent,
                 false => SendOutcome::Full,
             },
-            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _, _) => SendOutcome::NoSuchPeer,
+            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::None, _, _) => SendOutcome::NoSuchPeer,
         }
     }
 
@@ -344,7 +344,7 @@ impl Node {
                 let _ = send(root.control(), to, &codec::encode_told(&Told { request: *request, reply }));
             }
             (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
-            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::Nobody, _) => {}
+            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::None, _) => {}
         }
     }
 

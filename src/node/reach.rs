@@ -9,7 +9,7 @@ use crate::spec::tree::{ChildKind, SupervisorSpec};
 use std::fmt;
 use std::path::PathBuf;
 
-/// A worker that beats, or speaks by sd_notify, and cannot pass to its socket.
+/// A worker that beats, or uses sd_notify, and cannot pass to its socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Closed {
     path: Path,

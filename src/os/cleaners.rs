@@ -19,7 +19,7 @@ impl DirectoryLock {
     /// Takes the lock. Does not wait.
     ///
     /// # Errors
-    /// The kernel's: another process has a lock of its own alone, or the file system knows none.
+    /// The kernel's: another process has a lock of its own alone, or the file system has none.
     pub fn take(directory: &Path) -> io::Result<DirectoryLock> {
         let flags = libc::O_DIRECTORY | libc::O_CLOEXEC | libc::O_NONBLOCK;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(directory)?;

@@ -40,7 +40,7 @@ impl JournalSocket {
         }
     }
 
-    /// What a datagram has no room for. The seals tell the journal that it will not change any more.
+    /// What a datagram has no room for. By the seals it is certain for the journal that it will not change any more.
     fn send_file(&self, entry: &[u8]) -> io::Result<()> {
         let file = memory::sealed("treevisor", &[entry])?;
         let descriptors = [file.as_raw_fd()];

@@ -1,4 +1,4 @@
-//! Descriptors that another program has left in this process: whether they are what they are said to be.
+//! Descriptors that another program has left in this process: whether they are what the snapshot has them as.
 use super::pidfd::Info;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::stat::{SFlag, fstat};

@@ -2,7 +2,7 @@
 //!
 //! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and how often and how
 //! late it has killed what runs by the lease. Each is a file in memory of a fixed size. Its writer maps it and then seals it against every later
-//! writing (F_SEAL_FUTURE_WRITE, fcntl(2)): who is handed the descriptor afterwards, or opens it in /proc, cannot write to it.
+//! writing (F_SEAL_FUTURE_WRITE, fcntl(2)): a process that is handed the descriptor afterwards, or opens it in /proc, cannot write to it.
 //!
 //! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the other old. It takes
 //! the deadline as passed if *either* clock has passed. Of an old and a later deadline each mixture is then over no later than the
@@ -33,7 +33,7 @@ impl Deadline {
         self.0.boottime.since(now.boottime).min(self.0.raw.since(now.raw))
     }
 
-    /// The moment of CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which knows that clock alone.
+    /// The moment of CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which has that clock alone.
     pub fn on_boottime(self, now: Both) -> Time {
         now.boottime + self.left(now)
     }
@@ -238,7 +238,7 @@ impl Words {
 
     fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < WORDS);
-        // SAFETY: within the mapping, which is aligned to a page and there for as long as we are. All who map it use atomic accesses.
+        // SAFETY: within the mapping, which is aligned to a page and there for as long as we are. All processes that map it use atomic accesses.
         unsafe { self.0.add(index).as_ref() }
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-/// `SOCK_DIAG_BY_FAMILY`, and the kind of a reply that tells an error.
+/// `SOCK_DIAG_BY_FAMILY`, and the kind of a reply that is an error.
 const BY_FAMILY: u16 = 20;
 const ERROR: u16 = 2;
 
@@ -52,7 +52,7 @@ fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
     message.extend(((HEADER + asked.len()) as u32).to_ne_bytes());
     message.extend(BY_FAMILY.to_ne_bytes());
     message.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    // Its number and its sender, which the kernel knows.
+    // Its number and its sender, which the kernel has.
     message.extend([0; 8]);
     message.extend(asked);
     message

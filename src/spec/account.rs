@@ -24,7 +24,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// What login(1) and systemd tell a process of the user that it runs as. A number without an entry has no more than
+    /// What login(1) and systemd pass to a process of the user that it runs as. A number without an entry has no more than
     /// that number, and the root directory, as in a container.
     pub(crate) fn environment(&self) -> [(&'static str, Option<OsString>); 4] {
         let name = OsString::from(self.name.clone().unwrap_or_else(|| self.uid.to_string()));

@@ -1,4 +1,4 @@
-//! What to report about a key that its table does not know.
+//! What to report about a key that its table does not have.
 
 use super::diagnostic::{nearest, plain, quoted};
 
@@ -9,7 +9,7 @@ pub(super) struct Advice {
     pub(super) hint: String,
 }
 
-/// What to say about `key` in a table that is called so and knows these keys. `elsewhere` says of a key, as it is spelt
+/// What to report about `key` in a table that is called so and has these keys. `elsewhere` says of a key, as it is spelt
 /// here, where it belongs.
 pub(super) fn unknown(
     key: &str,

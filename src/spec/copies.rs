@@ -11,7 +11,7 @@ const OPTIONS: &[&str] = &["--port", "--bind", "--listen", "--addr", "--address"
 /// Variables that say so.
 const VARIABLES: &[&str] = &["PORT", "HTTP_PORT", "LISTEN_PORT", "SERVER_PORT"];
 
-/// What to say of a copy at a key.
+/// What to report of a copy at a key.
 pub(super) type Said = (&'static str, Box<dyn FnOnce(Place) -> Finding>);
 
 /// What is shared by the first two copies of each `count`, with the first of them.
@@ -57,7 +57,7 @@ fn shared_probe(key: &'static str, probe: &Probe) -> Option<Said> {
     Some((key, Box::new(finding)))
 }
 
-/// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and says little of these.
+/// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and shows little of these.
 fn port(one: &ExecSpec, other: &ExecSpec, children: &[ChildSpec]) -> Option<Said> {
     let shares = one.command.iter().any(|word| word.contains("reuse"));
     if shares {

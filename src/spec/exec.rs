@@ -95,7 +95,7 @@ impl ExecSpec {
         Evidence { command: self.on_hang.is_some(), signal: self.hang_signal.is_some() }
     }
 
-    /// Whether a worker with this policy is given a socket to speak by sd_notify.
+    /// Whether a worker with this policy is given a socket for sd_notify.
     pub fn speaks_by_notify(&self, policy: &ChildPolicy) -> bool {
         policy.ready == Ready::Notify || policy.heartbeat.is_some() && self.sources.contains(&BeatSource::Notify)
     }
@@ -177,7 +177,7 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_FROM",
 ];
 
-/// What the agent of a host tells all that it starts: the host, the number of its claim, how it came there, and from where.
+/// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and from where.
 pub const HOSTED: &[&str] = &["TREEVISOR_HOST", "TREEVISOR_FENCE", "TREEVISOR_START", "TREEVISOR_FROM"];
 
 /// A probe that is made until it is answered for the first time: then the worker is ready.

@@ -39,7 +39,7 @@ pub struct HostFile {
     pub cluster: String,
     /// What this host is called in it.
     pub name: String,
-    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they do not speak with each other.
+    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they are not connected with each other.
     pub mesh: Option<MeshFile>,
     /// What can be required of it.
     pub labels: BTreeMap<String, String>,
@@ -127,7 +127,7 @@ keys! {
         "This host's name in it: another one on each host."
         "listen" => Listen, optional(listen);
         "Where the agents of other hosts connect to this one: \"tcp://0.0.0.0:7411\"; needs the keys of host.key. Without it \
-         they do not speak with each other."
+         they are not connected with each other."
         "address" => Address, optional(address);
         "Where they find it, as HOST:PORT. Default: what `listen` names, where that is one address."
         "labels" => Labels, optional(labels);
@@ -337,7 +337,7 @@ fn part(span: Span, number: u64) -> Span {
     Span::from_nanos(span.as_nanos() / number)
 }
 
-/// What a host's file will have, and has not yet: said where it is written, and not passed over.
+/// What a host's file will have, and has not yet: reported where it is written, and not passed over.
 fn not_yet(key: &str) -> Option<&'static str> {
     Some(match key {
         "watchdog" => "a hardware watchdog is not fed yet; remove the line",
@@ -379,7 +379,7 @@ fn is_port(text: &str) -> bool {
 fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
     let mut store = StoreFile::default();
     let layer = Layer::of(value, None);
-    // Said before the table says that it is unknown.
+    // Reported before the table finds it unknown.
     let later = layer.and_then(|layer| layer.keys().find(|(key, _)| matches!(*key, "run" | "witness")));
     if let Some((key, place)) = later {
         scope.report(
@@ -430,7 +430,7 @@ fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
             Finding::warning("store-in-the-clear", found.place, "records travel unencrypted, and unproved")
                 .label(format!("not on loopback{more}"))
                 .hint(
-                    "who can write them can make things stop, or run twice: use https:// with `ca`, `cert` and `key`, \
+                    "with write access to them things can be made to stop, or run twice: use https:// with `ca`, `cert` and `key`, \
                      unless the network is yours alone",
                 ),
         );

@@ -1,4 +1,4 @@
-//! The tables of a file whose keys belong to a tree, and which groups of keys each of them knows.
+//! The tables of a file whose keys belong to a tree, and which groups of keys each of them has.
 
 /// Written by [`print`](super::print) for children of one `count` that cannot be written as one; not meant for people.
 pub(super) const COUNT_GROUP: &str = "count-group";
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Defaults,
 }
 
-/// Keys that the same tables know.
+/// Keys that the same tables have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     /// The top level's alone.
@@ -44,7 +44,7 @@ pub(super) enum Group {
 }
 
 impl Kind {
-    /// The groups that it knows, in the order in which keys are listed.
+    /// The groups that it has, in the order in which keys are listed.
     pub(super) fn groups(self) -> &'static [Group] {
         use Group::{Body, Bounds, Child, Name, Own, Placed, Ready, Resources, Setup, Top};
         match self {

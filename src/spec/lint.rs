@@ -179,7 +179,7 @@ impl Lint<'_> {
         }
     }
 
-    /// A shell that is asked to stop ends, and does not tell the programs that it has started.
+    /// A shell that is asked to stop ends, and does not stop the programs that it has started.
     fn programs_behind_a_shell(&mut self, path: &Path, child: &ChildSpec) {
         let ChildKind::Worker(exec) = &child.kind else { return };
         let asked_alone = exec.kill_mode == KillMode::Mixed && exec.stop_command.is_none();

@@ -45,7 +45,7 @@ pub(crate) fn manual() -> Vec<Table> {
 fn table(of: String, rows: &[&'static dyn Row]) -> Table {
     let key = |row: &&'static dyn Row| {
         let about = row.schema()["description"].as_str().unwrap_or_default().to_owned();
-        // An object in JSON is no TOML, and is told in words.
+        // An object in JSON is no TOML, and is described in words.
         let default =
             row.default().filter(|default| !matches!(default, Value::Object(_))).map(|value| value.to_string());
         Key { name: row.name(), about, default }

@@ -214,7 +214,7 @@ pub enum UpdateOrder {
     StartFirst,
 }
 
-/// What supervision needs to know of one child.
+/// What supervision needs of one child.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChildPolicy {
     /// Whether it is restarted.
@@ -290,7 +290,7 @@ impl Evidence {
     pub const LIMIT: Span = Span::from_secs(10);
 }
 
-/// What supervision needs to know of the supervisor itself.
+/// What supervision needs of the supervisor itself.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorPolicy {
     /// Which children are restarted together.

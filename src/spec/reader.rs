@@ -136,7 +136,7 @@ impl<'v> Reader<'_, 'v> {
         Fields::new(layers, "")
     }
 
-    /// Reports the keys that a table does not know.
+    /// Reports the keys that a table does not have.
     fn open(&mut self, layer: Layer<'v>) {
         let Some(kind) = layer.kind else { return };
         let mut known = keys::names(kind);
@@ -188,7 +188,7 @@ impl<'v> Reader<'_, 'v> {
             self.scope.judging &= !self.rules.too_many();
             readable |= self.child(child, at, depth, &defaults, &mut siblings);
         }
-        // That nothing is like a pattern was said, and files may be put there later.
+        // That nothing is like a pattern was reported, and files may be put there later.
         readable |= further.is_some();
         for file in further.into_iter().flatten() {
             self.file_of_children(file, at, depth, &defaults, &mut siblings);
@@ -353,7 +353,7 @@ impl<'v> Reader<'_, 'v> {
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what one child needs to know of what stands around it")]
+    #[expect(clippy::too_many_arguments, reason = "what one child needs of what stands around it")]
     fn supervisor_child(
         &mut self,
         mut fields: Fields<'v>,

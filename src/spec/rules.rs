@@ -262,7 +262,7 @@ impl Rules {
                     "`order = \"start-first\"` with heartbeats that come by `push`",
                 )
                 .label("two processes of one copy would beat to one address, and neither would be missed")
-                .hint("write order = \"stop-first\", or another source: zmq and notify tell who beats"),
+                .hint("write order = \"stop-first\", or another source: zmq and notify show the sender"),
             );
         }
         if let (UpdateOrder::StartFirst, Ready::Exit, Some(place)) = (policy.update.order, policy.ready, order) {
@@ -292,7 +292,7 @@ impl Rules {
             let watched = policy.heartbeat.is_some() || exec.speaks_by_notify(policy);
             if let (false, Some(place)) = (watched, fields.meant(key)) {
                 scope.judge(
-                    Finding::warning("no-effect", place, format!("`{key}` has no effect: nothing tells that it hangs"))
+                    Finding::warning("no-effect", place, format!("`{key}` has no effect: nothing shows that it hangs"))
                         .hint("add heartbeat = { interval = \"1s\" }"),
                 );
             }

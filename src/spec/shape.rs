@@ -95,11 +95,11 @@ impl Shape for ByHand {
 /// Whether a worker that runs has to be restarted for a key to change.
 #[derive(Clone, Copy)]
 pub(super) enum Change {
-    /// It is a rule for its supervisor, and nothing that its process knows or is made of.
+    /// It is a rule for its supervisor, and nothing that its process has or is made of.
     InPlace,
     /// Yes, for this reason.
     Restart(&'static str),
-    /// Where what its process knows of it changes.
+    /// Where what its process has of it changes.
     Known(&'static str, fn(&ChildPolicy, &ExecSpec) -> String),
 }
 
@@ -130,12 +130,12 @@ impl<W> Key<W> {
         Key { change: Change::Restart(why), ..self }
     }
 
-    /// Why its change takes a restart, and what the process knows of it.
+    /// Why its change takes a restart, and what the process has of it.
     pub(super) const fn known(self, why: &'static str, known: fn(&ChildPolicy, &ExecSpec) -> String) -> Key<W> {
         Key { change: Change::Known(why, known), ..self }
     }
 
-    /// Where its change takes a restart: its name, the reason, and what the process knows of it.
+    /// Where its change takes a restart: its name, the reason, and what the process has of it.
     pub(super) fn known_by(
         &self,
         of: &W,
@@ -150,7 +150,7 @@ impl<W> Key<W> {
     }
 }
 
-/// A table of keys, a row for each: name, shape, what it sets, what editors say of it, and, before that, what it is where it
+/// A table of keys, a row for each: name, shape, what it sets, what editors show of it, and, before that, what it is where it
 /// is not written (as JSON), and why its change takes a restart. What it sets is a field that is written `always`, one that
 /// is `optional`, or one that is written `unless` it is this; or else is taken and set by two functions.
 macro_rules! keys {
@@ -379,7 +379,7 @@ impl Shape for Number {
     }
 }
 
-/// Declares shapes that need nothing said but what they are.
+/// Declares shapes that need nothing but what they are.
 macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident: $of:ty, $read:expr, $show:expr, $schema:expr;)*) => {
         $(

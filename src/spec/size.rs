@@ -20,7 +20,7 @@ pub(super) const MAX: u64 = i64::MAX as u64;
 /// Reads a size.
 ///
 /// # Errors
-/// Says what is wrong, in words that can follow "cannot read the size …: ".
+/// What is wrong, in words that can follow "cannot read the size …: ".
 pub(super) fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -172,7 +172,7 @@ impl Sources {
     }
 }
 
-/// Something to say about a place, on its way to become a [`Diagnostic`].
+/// Something to report about a place, on its way to become a [`Diagnostic`].
 #[derive(Debug)]
 pub(super) struct Finding {
     severity: Severity,
@@ -215,7 +215,7 @@ impl Finding {
 pub(super) struct Findings {
     pub(super) sources: Sources,
     found: Vec<(Place, Of, Diagnostic)>,
-    /// The same thing at the same place is said once: one table may stand for 10,000 children, one file may be included
+    /// The same thing at the same place is reported once: one table may stand for 10,000 children, one file may be included
     /// twice.
     said: HashSet<(&'static str, Place, String)>,
     /// The files that are no TOML.

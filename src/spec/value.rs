@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// What reading a value needs to know beside the value.
+/// What reading a value needs beside the value.
 pub(super) struct Scope<'a> {
     pub(super) findings: &'a mut Findings,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,

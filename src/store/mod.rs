@@ -1,6 +1,6 @@
 //! What keeps a cluster's few records: each with a version, changed by compare-and-swap and by nothing else.
 //!
-//! A store is asked one question at a time, by a thread that may wait, and answers within a limit: with what it knows, or that it does
+//! A store is asked one question at a time, by a thread that may wait, and answers within a limit: with what it has, or that it does
 //! not. [`Answer::Unknown`] is never taken for a yes or a no. Time is the caller's: what a lease is reckoned from is the moment
 //! *before* the question was sent.
 //!
@@ -74,7 +74,7 @@ pub struct Health {
     pub version: String,
     /// Bytes that it has on its disk.
     pub size: u64,
-    /// Bytes beyond which it refuses writes, where it tells.
+    /// Bytes beyond which it refuses writes, where that is known.
     pub quota: Option<u64>,
     /// What it complains of, such as `NOSPACE`. With one in force it may refuse every write.
     pub alarms: Vec<String>,

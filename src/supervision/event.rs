@@ -220,7 +220,7 @@ pub enum Event {
         /// The memory of its cgroup had run out.
         out_of_memory: bool,
     },
-    /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` tells how
+    /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` has how
     /// that has ended, processes that it has left. For all that waits for it the child has ended with this; only a new
     /// process of it has to wait until [`Event::Exited`] reports that nothing is left. At most once for a run.
     KillFailed {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Target {
     /// It is started with its group.
     Up,
-    /// An operator wants it down: no restart of a group brings it back (D2).
+    /// An operator has ordered it down: no restart of a group brings it back (D2).
     Down,
 }
 

@@ -3,11 +3,11 @@
 //! The types of the core are written as they are, by derived code: a field that is new stands in the snapshot without any
 //! thought, and one that shall not needs a word where it is declared. Only the supervisor and its table, which hold what can be
 //! found again, are taken apart here, without `..`: what they get is a compiler error until it is decided. Which of the two a
-//! field is, and how the format changes, is told in `docs/upgrade-format.md`.
+//! field is, and how the format changes, stands in `docs/upgrade-format.md`.
 //!
 //! What is not written:
 //!
-//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`] tells
+//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`] shows
 //!   which one is meant.
 //! - Names and alarms of the table, and the limits of the window of restarts: they follow from the rest.
 //! - Whether a child is being inspected: it is not, at the end of a turn.

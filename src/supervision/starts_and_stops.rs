@@ -329,7 +329,7 @@ impl Supervisor {
         }
     }
 
-    /// Reports what wants this supervisor to end.
+    /// Reports what has ordered this supervisor to end.
     pub(super) fn ordered(&mut self, turn: &mut Turn<'_>, why: StopCause, kill: bool) {
         let fact = match why {
             StopCause::Operator(by) | StopCause::Signal(by) if kill => Fact::Panic { by, hold: false },

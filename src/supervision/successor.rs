@@ -2,7 +2,7 @@
 //!
 //! The successor has a number and a phase of its own, and the next incarnation of its copy, but it stands in neither the start order nor
 //! among the names: no strategy, request or status takes it for a child. When it has settled, the two change
-//! places, and the copy that was is stopped as one that has been removed. So whatever a child knows of readiness, beats, limits and
+//! places, and the copy that was is stopped as one that has been removed. So whatever a child has of readiness, beats, limits and
 //! stops holds for either, and nothing that was keyed by a run has to be keyed anew.
 //!
 //! | meanwhile | what it means |

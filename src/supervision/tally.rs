@@ -68,7 +68,7 @@ impl Cause {
         }
     }
 
-    /// The cause that a report tells of; `None` where it is about no end.
+    /// The cause that a report is of; `None` where it is about no end.
     pub(super) fn of(kind: Kind, fact: &Fact) -> Option<Cause> {
         let (exit, normal, expected, past) = match fact {
             Fact::StartFailed { .. } => return Some(Cause::StartFailed),

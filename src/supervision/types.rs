@@ -39,7 +39,7 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// Its parent was another process, and the system does not tell how. Not OTP's `normal`.
+    /// Its parent was another process, and the system does not show how. Not OTP's `normal`.
     Unknown,
     /// With the host that it was on, which is lost, or has ended it for its own sake. Not OTP's `normal`, and not charged.
     HostLost,

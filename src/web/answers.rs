@@ -25,7 +25,7 @@ impl Refused {
         (self.0, format!("{}\n", self.1)).into_response()
     }
 
-    /// What was asked for cannot be told now.
+    /// What was asked for is not known now.
     pub(super) fn unavailable(text: impl Into<String>) -> Refused {
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }

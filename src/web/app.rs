@@ -91,7 +91,7 @@ impl App {
         locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
     }
 
-    /// Whether the page of a session has sent this: no other page, and nothing that sees the cookie, knows it.
+    /// Whether the page of a session has sent this: no other page, and nothing that sees the cookie, has it.
     pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret) -> bool {
         locked(&self.keys).as_ref().is_some_and(|keys| keys.is_page_of(token, csrf, now_ms()))
     }

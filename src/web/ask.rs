@@ -28,7 +28,7 @@ pub(super) enum Unanswered {
     Silent(String),
     /// There is no such path.
     NoPath(String),
-    /// It cannot be told of this path now: a supervisor above it is down.
+    /// It is not known of this path now: a supervisor above it is down.
     Down(String),
 }
 

@@ -1,4 +1,4 @@
-//! The cluster, where this machine is a host of one: what the agent tells of it, one question at a time however many pages ask.
+//! The cluster, where this machine is a host of one: what the agent reports of it, one question at a time however many pages ask.
 
 use super::shared::now_ms;
 use crate::control::{AgentError, ask_agent, own_base};
@@ -26,7 +26,7 @@ pub(super) enum Seen {
     Silent(String),
 }
 
-/// What the agent has told last, and when.
+/// What the agent has reported last, and when.
 #[derive(Default)]
 pub(super) struct Cluster(Mutex<Option<(u64, Seen)>>);
 

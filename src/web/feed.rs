@@ -52,7 +52,7 @@ impl Following {
     }
 }
 
-/// What tells one description of the instance from another.
+/// What distinguishes one description of the instance from another.
 #[derive(PartialEq, Eq)]
 struct Stamp(u64, i64, i64);
 

@@ -131,7 +131,7 @@ impl Client {
         known.then(|| Client { may: app.capped(May::Act), how: How::Kernel, token: None })
     }
 
-    /// What the page of its session has sent for a word that it alone knows; `None` where it is another one, or none.
+    /// What the page of its session has sent for a word that it alone has; `None` where it is another one, or none.
     pub(super) fn csrf(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
         let sent = Secret::parse(only(headers, &HeaderName::from_static(CSRF))?)?;
         app.is_page_of(self.token.as_ref()?, &sent).then_some(sent)

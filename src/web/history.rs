@@ -73,7 +73,7 @@ pub(super) fn events(
     Ok(found.into())
 }
 
-/// Why a child is in its state; `now` is that state, where it can be told.
+/// Why a child is in its state; `now` is that state, where it is known.
 pub(super) fn why(
     known: &Known,
     remembered: &Remembered,

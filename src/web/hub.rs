@@ -151,7 +151,7 @@ impl Hub {
     /// The root is there and does not answer, or is gone. What is known stays.
     pub(super) fn is_not(&mut self, root: Root, now: u64) {
         if self.root != root && (self.root == Root::Here || root == Root::Gone) {
-            // Before it was asked in vain it had no reason to tell something.
+            // Before it was asked in vain it had no reason to report something.
             self.silent_since = self.told_at.max(now.saturating_sub(SILENCE.as_millis()));
             self.become_(root, now);
         }
@@ -334,7 +334,7 @@ impl Hub {
         self.pages[at].take(self.numbered.then_some(&self.ring), waker, now)
     }
 
-    /// All streams end, and tell that the root is gone: the console is.
+    /// All streams end, and report that the root is gone: the console is.
     pub(super) fn end(&mut self, now: u64) {
         self.root = Root::Gone;
         let last = self.root_frame();

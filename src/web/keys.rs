@@ -142,7 +142,7 @@ impl Keys {
         [None, Some(May::View), Some(May::Act)][usize::from(number)]
     }
 
-    /// Opens a session, whose page knows `csrf`.
+    /// Opens a session, whose page has `csrf`.
     pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: May, now_ms: u64) {
         let until_ms = now_ms.saturating_add(SESSION_MS);
         add(&mut self.sessions, Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()) }, now_ms);

@@ -68,7 +68,7 @@ pub(super) async fn stream(
     from: Result<Query<From>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(From { from, run }) = from.map_err(|error| Refused::new(error.status(), error.body_text()))?;
-    // A browser that connects anew tells how far it was; its URL is the one of the first time.
+    // A browser that connects anew sends how far it was; its URL is the one of the first time.
     let last = headers.get(HeaderName::from_static("last-event-id"));
     let last = last.and_then(|last| last.to_str().ok()).and_then(|last| last.parse().ok());
     let id = secret().map_err(|error| super::answers::failed(&error))?.text();
@@ -103,7 +103,7 @@ pub(super) struct Shown {
     logs: Paths,
 }
 
-/// A page tells what it shows.
+/// A page reports what it shows.
 pub(super) async fn view(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -134,7 +134,7 @@ pub(super) async fn act(
     let action = body(action)?;
     let known = app.known()?;
     let path = action.path.clone();
-    // A root that does not answer, or has no such path, is told as such.
+    // A root that does not answer, or has no such path, is reported as such.
     app.asker.status_alone(&path).await?;
     let key = match (client.how, client.may) {
         (How::Kernel, _) => "unix socket",

@@ -1,4 +1,4 @@
-//! Sessions: opened by a key, told about, and closed.
+//! Sessions: opened by a key, shown, and closed.
 
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
@@ -28,8 +28,8 @@ pub(super) struct Login {
     key: Option<String>,
 }
 
-/// Opens a session for a key. Without one, tells the page of a session what it may; on a UNIX socket, opens one for a user that
-/// the kernel vouches for. The value for CSRF is told once: the cookie alone is not enough to ask for it.
+/// Opens a session for a key. Without one, returns to the page of a session what it may; on a UNIX socket, opens one for a user that
+/// the kernel vouches for. The value for CSRF is handed out once: the cookie alone is not enough to ask for it.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,

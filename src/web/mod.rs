@@ -1,4 +1,4 @@
-//! The console in the browser: a process of its own that speaks the control protocol as any tool does, and HTTP to browsers.
+//! The console in the browser: a process of its own that uses the control protocol as any tool does, and HTTP to browsers.
 //!
 //! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one
 //! thread; what asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and
@@ -201,7 +201,7 @@ async fn tick(app: Arc<App>) {
     }
 }
 
-/// How often a supervisor wants to be notified, where it does.
+/// How often a supervisor has to be notified, where it asks for that.
 fn watchdog_ms() -> u64 {
     let micros = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse::<u64>().ok());
     micros.map_or(u64::MAX, |micros| micros / 2_000)

@@ -30,7 +30,7 @@ pub(super) enum Kind {
 pub(super) enum Pushed {
     /// It waits, or was dropped as it is worth nothing later.
     Fits,
-    /// Rows were dropped: the page has to be told.
+    /// Rows were dropped: the page has to get that.
     Lost,
 }
 

@@ -17,11 +17,11 @@ const EVENTS_MAX: usize = 64 << 10;
 /// What a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct View {
-    /// Rows whose numbers it wants.
+    /// Rows whose numbers it asks for.
     pub(super) paths: Vec<Path>,
-    /// The row whose numbers and output it wants.
+    /// The row whose numbers and output it asks for.
     pub(super) select: Option<Path>,
-    /// Where else it wants the output.
+    /// Where else it asks for the output.
     pub(super) logs: Vec<Path>,
 }
 

@@ -1,4 +1,4 @@
-//! What is told of a part of the tree: its status, what happened, why, and what was printed.
+//! What is shown of a part of the tree: its status, what happened, why, and what was printed.
 
 use super::answers::{Refused, done, failed, path_of};
 use super::app::App;
@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 /// What the root remembers is there as soon as it has answered.
 const EVENTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The most lines of one answer, and how many where nothing is said.
+/// The most lines of one answer, and how many without a parameter.
 const LINES_MAX: u64 = 10_000;
 const LINES: u64 = 200;
 
@@ -166,7 +166,7 @@ fn read_lines(session: &mut Session, path: Path, count: u64) -> Result<Vec<LogVi
         lines.extend(told.lines);
         ControlFlow::Continue(())
     })?;
-    // Each node tells its own last ones; RFC 3339 in UTC sorts as text, and those of one moment stay in their order.
+    // Each node sends its own last ones; RFC 3339 in UTC sorts as text, and those of one moment stay in their order.
     lines.sort_by(|a, b| a.at.cmp(&b.at));
     let first = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
     lines.drain(..first);

@@ -14,14 +14,14 @@ pub(super) const EACH: usize = 64;
 /// Behind a proxy all come from one peer; some stay for a look past it.
 pub(super) const EACH_OF_PROXY: usize = 192;
 
-/// Who has connected, as far as that can be told.
+/// Where a connection is from, as far as that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Who {
-    /// Our user or root, for whom the room is.
+    /// Our user or root, for which the room is.
     Ours,
     /// Another user of this machine.
     User(u32),
-    /// Another machine, or a user of this one of whom nothing is known.
+    /// Another machine, or a user of this one of which nothing is known.
     Address(IpAddr),
 }
 

@@ -1,6 +1,6 @@
 //! What the root is to be asked for pages, and when: one thing at a time.
 //!
-//! Events tell what happens; what is asked for is what they cannot tell. A supervisor of which rows are seen is asked for those
+//! Events show what happens; what is asked for is what they cannot show. A supervisor of which rows are seen is asked for those
 //! rows once a second, four of them a second at most; the whole tree every 30 seconds, and after a gap.
 
 use crate::ids::{Name, Path};
@@ -45,7 +45,7 @@ impl Question {
 /// Which supervisor is asked when.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The whole tree was told, and is known since.
+    /// The whole tree was read, and is known since.
     whole: bool,
     whole_due: u64,
     /// When supervisors were asked last.
@@ -78,7 +78,7 @@ impl Schedule {
     pub(super) fn answered(&mut self, question: &Question, now: u64) {
         if question.whole {
             self.whole = true;
-            // A tree that takes long to tell is not asked more often for it.
+            // A tree that takes long to answer is not asked more often for it.
             self.whole_due = now + WHOLE_MS.max(10 * now.saturating_sub(question.begun_ms));
         }
     }

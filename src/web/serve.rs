@@ -181,7 +181,7 @@ impl Server {
     }
 }
 
-/// Who has connected over TCP. On this machine all have one address, and the kernel knows the user.
+/// Where a connection over TCP is from. On this machine all have one address, and the kernel has the user.
 fn who(from: net::SocketAddr, here: net::SocketAddr) -> Who {
     let near = from.ip().to_canonical() == here.ip().to_canonical() || from.ip().to_canonical().is_loopback();
     match near.then(|| user_of(from, here)) {

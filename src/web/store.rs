@@ -26,7 +26,7 @@ pub(super) struct Store {
     state: StateDir,
 }
 
-/// What tells one content of a file, and one mode of it, from another.
+/// What distinguishes one content of a file, and one mode of it, from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp(u64, [i64; 4]);
 

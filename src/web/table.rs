@@ -1,6 +1,6 @@
-//! The tree as the console knows it: one row a child, kept up by events, put right by status.
+//! The tree as the console has it: one row a child, kept up by events, put right by status.
 //!
-//! Events tell at once what state a child is in, and cost its supervisors nothing. What they cannot tell (what a process uses, how
+//! Events show at once what state a child is in, and cost its supervisors nothing. What they cannot show (what a process uses, how
 //! full a window is) comes with a status, and so does whatever was missed. A status is put together from many processes'
 //! answers while the tree goes on, so where a row has had an event since the status was asked for, the event is believed.
 
@@ -328,7 +328,7 @@ impl Cells {
         cells
     }
 
-    /// Keeps what events tell of a child.
+    /// Keeps what events show of a child.
     fn keep_life(&mut self, before: &Cells) {
         self.state.clone_from(&before.state);
         (self.pid, self.incarnation) = (before.pid, before.incarnation);
@@ -355,7 +355,7 @@ impl Cells {
                 (self.held_since, self.held_by, self.unstarted, self.done) = (None, None, false, false);
             }
             EventBody::Started => {
-                // Where a start is over with the process, no event says so.
+                // Where a start is over with the process, no event shows it.
                 state(if self.ready.as_deref() == Some("exec") && !supervisor { "running" } else { "starting" });
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
             }

@@ -93,7 +93,7 @@ pub enum HostTold {
         here: bool,
         /// It is deployed in this cluster.
         known: bool,
-        /// The directory below which a tool finds it as one that runs here: what is said there is passed on. `None` where its host cannot be
+        /// The directory below which a tool finds it as one that runs here: what is sent there is passed on. `None` where its host cannot be
         /// reached from this one.
         #[serde(default)]
         via: Option<String>,
@@ -193,7 +193,7 @@ pub struct PlacedView {
     pub token: Option<u64>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// What there is to be said.
+    /// What there is to be shown.
     pub note: Option<String>,
     /// The hosts, the best first.
     pub candidates: Vec<CandidateView>,

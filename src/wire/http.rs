@@ -114,7 +114,7 @@ impl Answer {
         self.left == Some(0) || self.taken >= READ_MAX
     }
 
-    /// What the answer says, as far as it has come: good, or why not. `None` while its head is not complete.
+    /// What the answer is, as far as it has come: good, or why not. `None` while its head is not complete.
     pub fn verdict(&self) -> Option<Result<(), String>> {
         let Status { code, reason, legible } = self.status.as_ref()?;
         if (200..300).contains(code) {
@@ -127,7 +127,7 @@ impl Answer {
         }
         let said = String::from_utf8_lossy(&self.said);
         let said = said.lines().next().unwrap_or("").trim();
-        // A page for a browser says nothing in its first line.
+        // The first line of a page for a browser shows nothing.
         if *legible && !said.is_empty() && !said.starts_with('<') {
             why.push_str(": ");
             why.push_str(said);

@@ -1,7 +1,7 @@
 //! The lines of the journal: one JSON object each, in the order in which the root was notified of what happened.
 //!
 //! Most are events, exactly as `events --json` prints them. In between stand [`Note`]s, which are about the journal
-//! itself: where a run of the instance begins and ends, and what could not be kept. They are told apart by their key
+//! itself: where a run of the instance begins and ends, and what could not be kept. They are distinguished by their key
 //! `journal`, which no event has.
 //!
 //! A line that cannot be read (a process was killed, or the disk became full, in the middle of it) is no error and no
@@ -43,7 +43,7 @@ pub enum Note {
 pub struct RunNote {
     /// When it began, in RFC 3339.
     pub at: String,
-    /// Told apart from all others by this: hexadecimal digits, drawn at random.
+    /// Distinguished from all others by this: hexadecimal digits, drawn at random.
     pub run: String,
     /// Name of the instance.
     pub instance: String,

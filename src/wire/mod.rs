@@ -4,7 +4,7 @@
 //! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node hands its
 //! state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`] what becomes of an
 //! upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's hosts send each other, [`member`] what
-//! the tool has `treevisor-host` do about who belongs to a cluster.
+//! the tool has `treevisor-host` do about which hosts belong to a cluster.
 //! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 

@@ -39,7 +39,7 @@ pub struct Notification {
     pub exit_status: Option<i32>,
     /// `BARRIER=1`: the descriptor that came along is closed once everything before it was taken in.
     pub barrier: bool,
-    /// `FDSTORE=1`: it wants descriptors to be kept for its next incarnation.
+    /// `FDSTORE=1`: descriptors are to be kept for its next incarnation.
     pub fd_store: bool,
     /// Some known key had a value that is none.
     pub flawed: bool,

@@ -135,7 +135,7 @@ fn colours_are_there_when_they_are_asked_for() {
     assert!(!colours(&["status"]));
     assert!(colours(&["status", "--color", "always"]));
     assert!(!colours(&["status", "--color", "never"]));
-    // What the environment says counts for a pipe too, and NO_COLOR most; what stands on the line counts more.
+    // What the environment has counts for a pipe too, and NO_COLOR most; what stands on the line counts more.
     let with = |set: &[&str], arguments: &[&str]| {
         let mut command = treevisor(directory.path(), arguments);
         set.iter().for_each(|name| {

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use tempfile::tempdir;
 
-/// Whether this machine has the program; where not, a notice says what is left out.
+/// Whether this machine has the program; where not, a notice shows what is left out.
 fn has(program: &str) -> bool {
     let found = std::env::var("PATH")
         .unwrap_or_default()

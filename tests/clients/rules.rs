@@ -204,7 +204,7 @@ pub(crate) fn a_node_that_was_gone_is_found_again(words: &Words) {
 
 /// Section 2: MUST NOT block whatever state the node is in, and what does not fit is dropped. Section 11: a message
 /// that was written in part is finished before anything else.
-pub(crate) fn a_node_that_does_not_read_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_does_not_read_stops_no_worker(words: &Words) {
     let (_place, _node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     program.tell(format!("beat status={}", "x".repeat(256)));
@@ -241,7 +241,7 @@ pub(crate) fn a_node_that_does_not_read_stops_nobody(words: &Words) {
 
 /// Section 11: no SIGPIPE. A node that shuts the reading side of its end leaves nothing to read that would tell of it. A
 /// client may find that out by writing, or wait until the node closes.
-pub(crate) fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
+pub(crate) fn a_node_that_shuts_its_ears_kills_no_worker(words: &Words) {
     let (_place, node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
     connection.shut_ears();
@@ -256,7 +256,7 @@ pub(crate) fn a_node_that_shuts_its_ears_kills_nobody(words: &Words) {
 }
 
 /// A node that is stopped accepts no connection: its backlog holds a connection without an answer, or is full.
-pub(crate) fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_does_not_accept_stops_no_worker(words: &Words) {
     let place = Place::new();
     let _node = Node::bind(&place.socket);
     let mut program = Program::supervised(words, &place.socket);
@@ -285,7 +285,7 @@ pub(crate) fn a_node_that_does_not_accept_stops_nobody(words: &Words) {
 }
 
 /// A node that was killed leaves its socket's file behind, or nothing.
-pub(crate) fn a_node_that_is_dead_stops_nobody(words: &Words) {
+pub(crate) fn a_node_that_is_dead_stops_no_worker(words: &Words) {
     let place = Place::new();
     let mut node = Node::bind(&place.socket);
     node.close();

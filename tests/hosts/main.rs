@@ -6,7 +6,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `HOSTS_SEEDS` | how many seeds `seeds` runs, 200 unless said otherwise |
+//! | `HOSTS_SEEDS` | how many seeds `seeds` runs, 200 unless it is set |
 //! | `HOSTS_FROM` | the first of them |
 //! | `HOSTS_SEED` | the one that `replay` runs, with its whole log on stdout under `--nocapture` |
 

@@ -96,7 +96,7 @@ impl Scenario {
         if let Some(breach) = breach {
             breach.settings(&mut scenario.timing);
             if matches!(breach, Breach::FromTheAnswer | Breach::NoGuard | Breach::Drift | Breach::Hasty) {
-                // Who looks often sees a renewal soon, and does not wait for longer than it has to.
+                // What looks often sees a renewal soon, and does not wait for longer than it has to.
                 scenario.timing.look = Span::from_millis(200);
                 scenario.stale = 0;
             }

@@ -1,7 +1,7 @@
 //! Several hosts on one machine: each a tree of its own, with its agent, fence and cgroups, and a store that they share. Trees are
 //! deployed, and their hosts killed, stopped, drained.
 //!
-//! Each test needs a cgroup that can be killed with one write; where there is none it says so, and shows nothing.
+//! Each test needs a cgroup that can be killed with one write; where there is none it prints that, and shows nothing.
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
@@ -398,7 +398,7 @@ fn a_host_that_stands_still_is_dead_at_its_deadline_and_lost_after_it() {
 #[test]
 fn a_tree_that_gives_up_on_one_host_is_tried_on_another() {
     let Some(cluster) = Cluster::start(&["a", "b"]) else { return };
-    // On whichever host it is started first it fails, when the test says so.
+    // On whichever host it is started first it fails, when the test makes it.
     let [first, fails] = ["first", "fails"].map(|name| cluster.directory.path().join(name));
     let worker = format!(
         "name = \"shop\"\nintensity = 0\n[[child]]\nname = \"w\"\ncommand = [\"sh\", \"-c\", 'echo \"$TREEVISOR_HOST $TREEVISOR_FENCE \

@@ -36,7 +36,7 @@ pub(crate) struct Reign {
     pub(crate) last: u64,
 }
 
-/// What is to be said of all lines.
+/// What is to be reported of all lines.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) lines: usize,

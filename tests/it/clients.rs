@@ -63,7 +63,7 @@ fn the_arrhythmic_worker_in_python_without_pyzmq() {
 
 #[test]
 fn the_arrhythmic_worker_in_node() {
-    // The example says `require('treevisor')`, as a program does that has it installed.
+    // The example has `require('treevisor')`, as a program does that has it installed.
     let modules = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(languages::repository().join("clients/node"), modules.path().join("treevisor")).unwrap();
     // In front of where the test run has its own modules.

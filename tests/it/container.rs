@@ -1,5 +1,5 @@
 //! treevisor as process 1 of a container: a PID namespace of its own, made by unshare(1). Where that is not permitted, a
-//! notice says so and nothing is tried.
+//! notice shows it and nothing is tried.
 
 use crate::harness::*;
 use std::fs;

@@ -76,7 +76,7 @@ fn ends_are_counted_by_cause_and_are_those_of_the_events() {
     assert_eq!((&root["restarts_below"], &root["restart_times"]["count"]), (&json!(5), &json!(5)));
     let buckets = root["restart_times"]["le"].as_array().unwrap();
     assert_eq!((buckets.len(), &buckets[12]), (13, &json!([60_000, 5])));
-    // A moment is told by the status as by its event, and does not depend on when it is asked for.
+    // A moment is the same in the status as in its event, and does not depend on when it is asked for.
     assert_eq!(lab["started_at"], started["at"]);
     assert_eq!(tree.status("/lab")["started_at"], started["at"]);
     let boot = events.iter().find(|event| event["path"] == "/" && event["kind"] == "started").unwrap();

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 
-/// Says that it hangs, which is as good as silence, and goes on.
+/// Reports that it hangs, which is as good as silence, and goes on.
 fn hangs(containment: &str, more: &str) -> String {
     let script = "trap 'echo aborted; exit 3' ABRT; echo in; \"$TREEVISOR_EXE\" notify WATCHDOG=trigger; while :; do sleep 0.02; done";
     format!(

@@ -2,7 +2,7 @@
 //! and the certainty at the end that nothing of it is left.
 //!
 //! Nothing here sleeps for luck. A test waits for an event of the tree, for the end of a process by its pidfd, or for a
-//! line; [`LIMIT`] only says when something is broken.
+//! line; [`LIMIT`] only shows when something is broken.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -168,7 +168,7 @@ impl Tree {
         self.dir.path()
     }
 
-    /// The tree's file says this from now on; a reload reads it.
+    /// The tree's file has this from now on; a reload reads it.
     pub(crate) fn write(&self, toml: impl AsRef<[u8]>) {
         fs::write(self.dir().join("tree.toml"), toml).unwrap();
     }

@@ -1,4 +1,4 @@
-//! `panic --hold`: what is held stays down, whichever supervisor above is replaced, until an operator says otherwise.
+//! `panic --hold`: what is held stays down, whichever supervisor above is replaced, until an operator orders otherwise.
 
 use crate::harness::*;
 use serde_json::Value;

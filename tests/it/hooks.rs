@@ -190,7 +190,7 @@ command = ["sh", "-c", "[ -e failed ] && exec sleep 1000; touch failed; echo loa
     tree.stop();
 }
 
-/// Takes one connection, says `lines` one after the other, each when something was said to it, and gives all that it was told.
+/// Takes one connection, sends `lines` one after the other, each when something has come, and gives all that has come.
 fn listener(lines: Vec<&'static str>) -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
     use std::io::{Read, Write};
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -217,7 +217,7 @@ fn listener(lines: Vec<&'static str>) -> (std::net::SocketAddr, std::thread::Joi
     (at, thread)
 }
 
-/// What a shipped alert says to a listener when a worker has failed.
+/// What a shipped alert sends to a listener when a worker has failed.
 fn alerted(script: &str, arguments: &str, at: std::thread::JoinHandle<String>) -> String {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let tree = Tree::start(&format!(

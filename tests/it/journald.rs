@@ -11,7 +11,7 @@ use std::time::Duration;
 
 type Entry = BTreeMap<String, String>;
 
-/// What an entry says, by the journal's protocol.
+/// What an entry has, by the journal's protocol.
 fn read(mut bytes: &[u8]) -> Entry {
     let mut entry = Entry::new();
     while !bytes.is_empty() {

@@ -21,7 +21,7 @@ name = \"web\"
   count = 2
 ";
 
-/// What listens where the root is told to send.
+/// What listens where the root is made to send.
 struct Manager {
     socket: UnixDatagram,
     address: String,

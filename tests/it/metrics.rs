@@ -84,7 +84,7 @@ fn a_tree_that_runs_is_measured_whole_or_in_part() {
     assert_eq!(of("treevisor_restart_duration_seconds_count", "supervisor=\"/\""), Some(1.0));
     assert!(of("treevisor_heartbeats_total", "path=\"/web/api-1\"").is_some_and(|beats| beats >= 1.0));
     assert!(of("treevisor_memory_bytes", "path=\"/web/api-1\"").is_some_and(|bytes| bytes > 0.0));
-    // A quiet tree is told in the same words, and its start times do not jitter.
+    // A quiet tree is printed in the same words, and its start times do not jitter.
     let again = series(&page(&[]));
     assert_eq!(all.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
     let starts = |all: &BTreeMap<String, f64>| {

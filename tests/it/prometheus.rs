@@ -337,7 +337,7 @@ fn prometheus_counts_what_happens_and_each_alert_fires_for_its_fault() {
         assert!(firing.iter().all(|name| six.contains(&name.trim_start_matches("Treevisor"))), "{firing:?}");
         firing.contains("TreevisorSlowRestarts") && !firing.contains("TreevisorChildNotUp")
     });
-    // To the last one. What the present scrape has is told a little later.
+    // To the last one. What the present scrape has comes a little later.
     let (mut have, mut expected) = Default::default();
     let mut same = || {
         (have, expected) = (counted(&prometheus), told(&tree));

@@ -1,4 +1,4 @@
-//! `treevisor web` over plain HTTP: who is let in, what is refused, what is told, and that the tree does not notice.
+//! `treevisor web` over plain HTTP: which users are let in, what is refused, what is shown, and that the tree does not notice.
 
 use crate::harness::{LIMIT, Ran, TREEVISOR, Tree, command_in, signal, until};
 use serde_json::{Value, json};
@@ -418,7 +418,7 @@ fn keys_and_sessions() {
     let again = console.post("/login", &json!({ "key": key }));
     assert_eq!((again.status, again.header("set-cookie")), (401, None));
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    // The page of a session is told what it may; the cookie alone is not told the other half.
+    // The page of a session gets what it may; the cookie alone does not get the other half.
     assert_eq!(console.post("/login", &json!({})).json(), json!({ "may": "act", "csrf": first.1 }));
     assert_eq!(console.post_with("/login", "{}", &[("X-Treevisor-CSRF", "")]).status, 401);
     assert!(first.0.as_ref().unwrap().starts_with(&format!("tv-tree-{}=", console.port)));
@@ -467,7 +467,7 @@ fn keys_and_sessions() {
         tries.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert!(statuses.contains(&429) && statuses.contains(&401), "{statuses:?}");
-    // A stranger's wrong keys do not keep out who has the right one.
+    // A stranger's wrong keys do not keep out the user with the right one.
     let right = link(&["--url"]);
     assert_eq!(console.login(&right)["may"], "act");
     console.end();
@@ -497,7 +497,7 @@ fn heads_bodies_and_connections_are_bounded() {
     unread.set_nonblocking(true).unwrap();
     let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n", console.port).repeat(100);
     until("the answers are in its way", || unread.write_all(request.as_bytes()).is_err());
-    // Three hundred at a time: those beyond 256 are told so, and the others are served.
+    // Three hundred at a time: those beyond 256 are refused, and the others are served.
     let mut open: Vec<TcpStream> = (0..300).map(|_| console.connect()).collect();
     until("those beyond 256 are refused", || open.iter().filter(|stream| has_answer(stream)).count() >= 44);
     let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
@@ -695,7 +695,7 @@ fn two_quick_actions_with_the_same_incarnation_are_one() {
     tree.stop();
 }
 
-/// Workers that end at once, again and again: the first twenty rounds of each are told in full.
+/// Workers that end at once, again and again: the first twenty rounds of each are reported in full.
 const BUSY: &str = "intensity = \"unlimited\"\n[[child]]\nname = \"w\"\ncount = 120\ncommand = \"sleep 0.05\"\n\
     restart = \"permanent\"\n";
 

@@ -1,5 +1,5 @@
 //! All small worlds: every supervisor of one to three children, by strategy, restart types, what stood before, which
-//! exits and how, against an oracle that says in a few lines which children are stopped and started, in which order,
+//! exits and how, against an oracle that has in a few lines which children are stopped and started, in which order,
 //! and where all end up.
 
 use super::script::World;

@@ -70,7 +70,7 @@ pub(crate) enum Rule {
     Stops,
     /// Each request of an operator has one last reply, a status in time, and nothing is shown as running that is silent.
     Replies,
-    /// What is killed past a supervisor that hangs is gone when that is said.
+    /// What is killed past a supervisor that hangs is gone when that is reported.
     PanicPast,
     /// No more copies of a `count` are replaced at once than may be, each settles before the next, and none of them is
     /// charged for on probation (D21).
@@ -1059,7 +1059,7 @@ impl Witness {
                 );
             }
             (Fact::AutoShutdown { .. }, _) => self.ends.auto = true,
-            // Of a restart with nothing changed no copy is told to go back.
+            // Of a restart with nothing changed no copy is made to go back.
             // Which are still on probation in the roll-out of a later reload is not reported.
             (Fact::Rollout { stage: RolloutStage::Done | RolloutStage::Stopped | RolloutStage::Overtaken, .. }, _) => {
                 self.rolled.clear();

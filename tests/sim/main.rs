@@ -6,9 +6,9 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `SIM_SEEDS` | how many seeds `seeds` runs, 1,000 unless said otherwise |
+//! | `SIM_SEEDS` | how many seeds `seeds` runs, 1,000 unless it is set |
 //! | `SIM_FROM` | the first of them |
-//! | `SIM_TWINS` | how many seeds go with twins, 400 unless said otherwise |
+//! | `SIM_TWINS` | how many seeds go with twins, 400 unless it is set |
 //! | `SIM_SEED` | the one that `replay` runs, with its whole log on stdout under `--nocapture` |
 //!
 //! A seed that fails is replayed with `SIM_SEED=… cargo test --test sim -- replay --nocapture`.

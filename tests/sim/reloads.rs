@@ -171,8 +171,7 @@ impl World {
         let root = self.root;
         let Some(mut node) = self.nodes[root].take() else { return Ok(()) };
         let (generation, prune) = (plan.generation, plan.prune);
-        let orders =
-            node.requests.reload(self.now, Asker::Nobody, "a reload".into(), generation, nothing(), None, prune);
+        let orders = node.requests.reload(self.now, Asker::None, "a reload".into(), generation, nothing(), None, prune);
         let verdict = self.obey(&mut node, orders);
         self.wake(&mut node);
         self.nodes[root] = Some(node);

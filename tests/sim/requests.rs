@@ -3,7 +3,7 @@
 //!
 //! What operators must be able to rely on: each request is carried out once and has one last reply for each time that it was
 //! sent, however often that was, as replies get lost; a status comes in time and shows
-//! what is silent as such, and what is killed past a node that hangs is gone when that is said.
+//! what is silent as such, and what is killed past a node that hangs is gone when that is reported.
 
 use crate::checkers::{Rule, Verdict, Witness, ensure};
 use crate::kernel::{Life, Pid, Role};
@@ -435,7 +435,7 @@ impl World {
                 }
                 Ok(())
             }
-            Asker::Nobody => Ok(()),
+            Asker::None => Ok(()),
         }
     }
 

@@ -37,7 +37,7 @@ fn row(name: &str) -> String {
     )
 }
 
-/// What its column says.
+/// What stands in its column.
 fn cell(name: &str, column: &str) -> String {
     format!("{}?.querySelector('.{column}').textContent", row(name))
 }
@@ -247,7 +247,7 @@ fn views(tree: &Tree) -> Vec<(&'static str, String)> {
     fixed.into_iter().map(|(name, at)| (name, at.to_owned())).chain([("incident", incident)]).collect()
 }
 
-/// What of a view says that it is drawn.
+/// What of a view shows that it is drawn.
 fn drawn(view: &str) -> &'static str {
     match view {
         "tree" => {

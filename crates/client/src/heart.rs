@@ -494,7 +494,7 @@ impl Live {
                     None => DeliverError::Unreachable(kind.into()),
                 });
             };
-            #[allow(clippy::disallowed_methods, reason = "the one method that waits, and says so")]
+            #[allow(clippy::disallowed_methods, reason = "the one method that waits, and its doc has it")]
             thread::sleep(left.min(DELIVERY_STEP));
         }
         let Some(connection) = self.connection.take() else {

@@ -1,4 +1,4 @@
-//! Asking the agent of this machine, and what is said when that comes to nothing.
+//! Asking the agent of this machine, and what is reported when that comes to nothing.
 
 use crate::cli::failure::{ExitCode, Failure};
 use crate::control::{AgentError, ask_agent, own_base};

@@ -76,7 +76,7 @@ pub(super) fn drain(args: Drain, when: When) -> Result<ExitCode, Failure> {
                 ExitCode::NoAnswer,
                 format!("this host is not drained after {}: {left}", args.timeout),
             )
-            .hint("it goes on; `treevisor hosts` tells why"));
+            .hint("it goes on; `treevisor hosts` shows why"));
         }
         clock::pause(Span::from_millis(200));
     }

@@ -1,4 +1,4 @@
-//! `treevisor host init`, `add` and `remove`: who belongs to the cluster. The program `treevisor-host` does it, which has keys and store.
+//! `treevisor host init`, `add` and `remove`: which hosts belong to the cluster. The program `treevisor-host` does it, which has keys and store.
 
 use super::option::FileOption;
 use super::run::program;
@@ -88,7 +88,7 @@ pub struct Add {
 /// Have the keys of another host not taken any more
 ///
 /// Revokes all certificates of that host: the agents of the others let it in no more. Its agent is stopped before that. It
-/// stays in `hosts`, as the record of a host that is gone tells that nothing runs there.
+/// stays in `hosts`, as the record of a host that is gone shows that nothing runs there.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What it can do at the store is for the store's own certificates to end.
@@ -181,7 +181,7 @@ fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failure> {
             .spawn()
             .map_err(|error| format!("{}: {}", program.display(), plain(&error)))?;
         let question = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
-        // One that has ended takes nothing; its status tells.
+        // One that has ended takes nothing; its status shows why.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&question));
         let output = child.wait_with_output().map_err(|error| plain(&error))?;
         serde_json::from_slice(&output.stdout)

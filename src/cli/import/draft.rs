@@ -33,7 +33,7 @@ pub(super) struct Note {
 }
 
 impl Setting {
-    /// What is to be said of it.
+    /// What is to be reported of it.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         let setting = if self.value.is_empty() { self.key.clone() } else { format!("{}={}", self.key, self.value) };
         Note { file: Rc::clone(&self.file), line: self.line, setting, why: why.into() }
@@ -55,7 +55,7 @@ impl Note {
 /// In one line, whatever the file held.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// A long command says enough with its beginning.
+        /// Of a long command the beginning is enough.
         const LONG: usize = 100;
         let whole = one_line(&self.setting);
         let more = if whole.chars().count() > LONG { "…" } else { "" };
@@ -89,7 +89,7 @@ pub(super) struct Draft {
     pub(super) children: Vec<Draft>,
     /// It is written down, but not to be started.
     pub(super) off: bool,
-    /// The file that its output goes to, and what says so.
+    /// The file that its output goes to, and the setting for that.
     log: Option<(String, Setting)>,
 }
 

@@ -1,7 +1,7 @@
 //! `treevisor import`: a tree's file made of another supervisor's.
 //!
 //! Each format is a function from text to a [`Draft`](draft::Draft), which is TOML and notes; files are read here alone.
-//! What a setting becomes is decided by what it *does* there, not by its name: where that does not exist here, it is said.
+//! What a setting becomes is decided by what it *does* there, not by its name: where that does not exist here, it is reported.
 
 mod draft;
 mod files;

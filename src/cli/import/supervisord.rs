@@ -227,10 +227,10 @@ fn of_itself(section: &Section, names: &mut Names<'_>, tree: &mut Draft) {
                     }
                 }
             }
-            "user" => setting.note("treevisor runs as who starts it"),
+            "user" => setting.note("treevisor runs as the user that starts it"),
             "directory" => setting.note("the tree runs where it is started"),
             "minfds" | "minprocs" => setting.note(
-                "the limits are those of who starts it; a worker's are \
+                "the limits are those of the user that starts it; a worker's are \
                  `limits = { nofile = … }`",
             ),
             _ => setting.note("is about supervisord itself"),

@@ -39,7 +39,7 @@ impl Shares {
             let from = before.map_or((0, 0), |before| (before.uptime_ms, before.cpu_ms));
             let passed = now.uptime_ms.saturating_sub(from.0);
             let kept = self.shares.get(view.path()).copied();
-            // Two looks in one moment say nothing new.
+            // Two looks in one moment show nothing new.
             let share =
                 if passed >= WORTH_NAMING_MS { Some(share(now.cpu_ms.saturating_sub(from.1), passed)) } else { kept };
             if let Some(share) = share {

@@ -19,7 +19,7 @@ use crate::wire::view::{
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The columns, and which of them go first where it is narrow. What tells whether something is wrong stays longest.
+/// The columns, and which of them go first where it is narrow. What shows whether something is wrong stays longest.
 pub(in crate::cli) const COLUMNS: [Column; 13] = [
     Column::left("TREE", 0),
     Column::left("STATE", 0),
@@ -284,7 +284,7 @@ fn note(worker: &WorkerView) -> Cow<'_, str> {
     }
 }
 
-/// The last beat by each way, where there is more than one; a single one has said it all with the beat.
+/// The last beat by each way, where there is more than one; a single one is all there is with the beat.
 fn sources(sources: &[SourceView]) -> String {
     if sources.len() < 2 {
         return String::new();

@@ -250,7 +250,7 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
             let time = at.get(11..19).unwrap_or(&at).to_owned();
             let parts = vec![
                 Cell::new(time, style::QUIET),
-                // What has happened has to be seen; of a long path its end tells most.
+                // What has happened has to be seen; of a long path its end shows most.
                 Cell::new(format!(" {} ", clean(&shown_path(&view.path, room, look))), style::PLAIN),
                 Cell::new(words(view), style::of_event(&view.body)),
             ];

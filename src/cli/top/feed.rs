@@ -219,7 +219,7 @@ pub(super) fn request(to: SyncSender<Input>, instance: Instance, number: u64, ki
         let change = Change { verb, path: &path, asked, timeout: PATIENCE, ends_instance };
         let progress = to.clone();
         let result = carry_out_with(change, &instance, &mut |waiting_for, _| {
-            // The next one says it better.
+            // The next one shows it better.
             let _ = progress.try_send(Input::Progress { number, waiting_for: waiting_for.to_owned() });
         });
         let result = match result {

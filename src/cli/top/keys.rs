@@ -24,7 +24,7 @@ pub(super) enum Key {
     Char(char),
 }
 
-/// What the terminal says, as a key of ours.
+/// What the terminal sends, as a key of ours.
 pub(super) fn of_terminal(event: KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;
@@ -145,7 +145,7 @@ pub(super) fn command(key: Key) -> Option<Command> {
     TABLE.iter().find(|(of, ..)| *of == key).map(|(_, command, ..)| *command)
 }
 
-/// What the last line tells: those that are needed most come first, and go last where it is narrow.
+/// What the last line shows: those that are needed most come first, and go last where it is narrow.
 pub(super) const BAR: &[(&str, &str)] = &[
     ("?", "help"),
     ("q", "quit"),

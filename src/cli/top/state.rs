@@ -95,7 +95,7 @@ pub(super) enum Pane {
 pub(super) struct Output {
     pub path: Path,
     pub lines: Vec<String>,
-    /// Read from its supervisor's memory; what an event tells of it is a part of that.
+    /// Read from its supervisor's memory; what an event has of it is a part of that.
     pub live: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What tools ask, and what they are told.
+//! What tools ask, and the answers.
 
 use super::deploys::{Deployed, Next};
 use super::disk::{Job, Whose};

@@ -13,21 +13,21 @@ use std::error::Error;
 use std::os::fd::RawFd;
 use std::path::Path;
 
-/// So often the records are looked at for who the other hosts are.
+/// So often the records are read for which other hosts there are.
 const LOOK: Span = Span::from_secs(1);
 
-/// The connections, and who is at their other ends.
+/// The connections, and the hosts at their other ends.
 pub(super) struct Connections {
     mesh: Mesh,
     roster: Roster,
     keys: Keys,
     look_at: Time,
-    /// Connections of unknown keys that were told of.
+    /// Connections of unknown keys that were reported.
     told: u64,
 }
 
 impl Connections {
-    /// Begins to listen where `file` says so; `None` where it does not: then hosts know each other by the store alone. `path`: that of the file.
+    /// Begins to listen where `file` asks for it; `None` where it does not: then hosts find each other by the store alone. `path`: that of the file.
     ///
     /// # Errors
     /// There are no keys, or another process listens there.

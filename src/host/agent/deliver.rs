@@ -33,7 +33,7 @@ impl Shell {
     }
 
     fn say_of_bundle(&mut self, host: &str, bundle: &Bundle, payload: Vec<Vec<u8>>) {
-        // One that breaks the limits, by a list of files that is too long, is not sent; what waits for it says so.
+        // One that breaks the limits, by a list of files that is too long, is not sent; what waits for it reports that.
         let (Ok(message), Some(connections)) = (Message::new(Kind::Bundle, bundle, payload), &mut self.connections)
         else {
             return;

@@ -84,7 +84,7 @@ impl<A> Deploys<A> {
     }
 
     /// Its bundle is on the disk, or is not. `others`: the other live hosts, each with why it cannot be reached, if it cannot; `None` where
-    /// hosts do not speak with each other.
+    /// hosts are not connected with each other.
     pub(super) fn kept(
         &mut self,
         number: u64,

@@ -33,7 +33,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 struct Fetch {
     from: String,
-    /// Who has offered it, and waits for how it ends.
+    /// The host that has offered it, and waits for how it ends.
     offered: BTreeSet<String>,
     files: Option<Files>,
     bytes: Vec<u8>,
@@ -61,7 +61,7 @@ fn length(files: &Files) -> usize {
     files.files.iter().map(|file| file.bytes).fold(0, usize::saturating_add)
 }
 
-/// The part with this number of a bundle: what the header says and the frame; `None` where it has none of that number.
+/// The part with this number of a bundle: its header and its frame; `None` where it has none of that number.
 pub(super) fn part_of(files: &Files, contents: &[Vec<u8>], part: u32) -> Option<(BundleWhat, Vec<u8>)> {
     let at = usize::try_from(part).ok().filter(|at| *at < parts(files))?;
     let bytes = contents.iter().flatten().skip(at * FRAME_MAX).take(FRAME_MAX).copied().collect();

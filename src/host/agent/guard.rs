@@ -42,7 +42,7 @@ impl Pokes {
         self.silent_at.get_or_insert(now + SILENCE);
     }
 
-    /// Whether it is silent by now, with this as its last answer. Told once for each silence.
+    /// Whether it is silent by now, with this as its last answer. Reported once for each silence.
     fn is_silent(&mut self, answer: u64, now: Time) -> bool {
         if answer == self.last {
             self.silent_at = None;

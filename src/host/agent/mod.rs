@@ -153,7 +153,7 @@ fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
     Ok(Settings::new(&file.name, &file.cluster, timing, about)?)
 }
 
-/// What its record tells of this host.
+/// What its record has of this host.
 fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
     About {
         // Another state directory is another machine: two agents of one name do not take each other for their own earlier life.

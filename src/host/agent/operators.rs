@@ -5,7 +5,7 @@
 //! ```
 //!
 //! To a tool the directory is that of an instance that runs: its lock is held and its socket answers, as long as the root can be reached. What
-//! passes is not looked at. A message that is lost is asked for again by the tool, by the same conversation, so that the root knows it.
+//! passes is not looked at. A message that is lost is asked for again by the tool, by the same conversation, by which the root recognizes it.
 
 use super::reactor::{Reactor, Source};
 use crate::ids::Name;
@@ -22,7 +22,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A conversation in which nothing was said for so long is over: a tool that follows says every three seconds that it is there.
+/// A conversation without a message for so long is over: a tool that follows sends one every three seconds.
 const IDLE: Span = Span::from_secs(30);
 
 /// Conversations with one root at most.
@@ -122,7 +122,7 @@ impl Operators {
         Ok(&self.vias_at)
     }
 
-    /// All that was said on this machine, and what it is to become. Drained every turn.
+    /// All that was sent on this machine, and what it is to become. Drained every turn.
     pub(super) fn said(&mut self, now: Time) -> Vec<Post> {
         let mut posts = Vec::new();
         for (instance, via) in &mut self.vias {
@@ -203,7 +203,7 @@ impl Operators {
 
     fn answer(&mut self, instance: &str, reactor: &mut Reactor, now: Time) -> Result<Talk, Box<dyn Error>> {
         if self.talks.len() >= TALKS_MAX {
-            return Err("too many operators of other hosts speak with roots of this one".into());
+            return Err("too many operators of other hosts are connected with roots of this one".into());
         }
         let runtime = RuntimeDir::of(&self.runtime, &Name::parse(instance)?)?;
         let own = Identity::drawn()?;

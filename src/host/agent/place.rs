@@ -76,7 +76,7 @@ impl Exclusive {
         self.clearing = Some(Clearing { number, again: now + AGAIN });
     }
 
-    /// Whether all of it is gone that was to be: gives the number of the clearing, once. `born` tells whether a process may be about
+    /// Whether all of it is gone that was to be: gives the number of the clearing, once. `born`: whether a process may be about
     /// to enter.
     pub(super) fn look(&mut self, born: bool, now: Time) -> Option<u64> {
         let clearing = self.clearing.as_mut()?;

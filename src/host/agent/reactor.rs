@@ -19,7 +19,7 @@ pub(super) enum Source {
     Tools,
     /// Another host has sent something, or connects.
     Mesh,
-    /// An operator of this host, or a root to one of another, has said something.
+    /// An operator of this host, or a root to one of another, has sent something.
     Operators,
     /// The fence has ended.
     Fence,

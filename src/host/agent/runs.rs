@@ -215,7 +215,7 @@ impl Runs {
         None
     }
 
-    /// One that has not begun does not begin, and its end is not told: the lease is over.
+    /// One that has not begun does not begin, and its end is not reported: the lease is over.
     pub(super) fn forget(&mut self, run: RunId) {
         self.pointed.remove(&run);
     }
@@ -244,7 +244,7 @@ impl Runs {
         None
     }
 
-    /// All that runs by the lease is killed: what has not begun does not begin, and no end is told.
+    /// All that runs by the lease is killed: what has not begun does not begin, and no end is reported.
     pub(super) fn clear(&mut self, now: Time) {
         self.pointed.clear();
         for root in self.all.values_mut() {
@@ -382,8 +382,8 @@ fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
         (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
         (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
         (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),
-        // A lock that is held, a path that is too long: it will be so again, and what it is the root has told.
-        (Some(1), _) if !was_up => RunEnd::CannotStart(why("it could not begin; its log tells why")),
+        // A lock that is held, a path that is too long: it will be so again, and what it is the root has reported.
+        (Some(1), _) if !was_up => RunEnd::CannotStart(why("it could not begin; its log has why")),
         (Some(code), _) => RunEnd::Crashed(format!("exit status {code}")),
         (None, Some(signal)) => RunEnd::Crashed(format!("signal {signal}")),
         (None, None) => RunEnd::Crashed("it has ended, and the kernel does not report how".into()),

@@ -97,7 +97,7 @@ fn came(what: For, answer: store::Answer) -> Option<Came> {
         For::Deploy(number) => Came::Deploy(number, answer),
         For::Health => match answer {
             store::Answer::Health(health) => Came::Health(health),
-            // The looks of the core tell that the store does not answer.
+            // The looks of the core show that the store does not answer.
             _ => return None,
         },
     })

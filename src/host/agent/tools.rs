@@ -18,7 +18,7 @@ pub(super) struct Asker {
     number: u64,
 }
 
-/// A drain, or the end of one, that is answered when the host's record tells of it.
+/// A drain, or the end of one, that is answered when the host's record shows it.
 pub(super) struct Draining {
     pub(super) asker: Asker,
     pub(super) wanted: bool,
@@ -86,7 +86,7 @@ impl Tools {
         }
     }
 
-    /// Gives what was said last the time to arrive.
+    /// Gives what was sent last the time to arrive.
     pub(super) fn close(self, linger: Span) {
         self.router.close(linger);
     }

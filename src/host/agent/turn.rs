@@ -62,7 +62,7 @@ pub(super) struct Shell {
     pub(super) deploys: Deploys<Asker>,
     /// Bundles that come from other hosts.
     pub(super) fetches: Fetches,
-    /// Those that wait until this host's record tells whether it is drained.
+    /// Those that wait until this host's record shows whether it is drained.
     pub(super) draining: Vec<Draining>,
     pub(super) bundles: Vec<Kept>,
     pub(super) health: Option<Health>,
@@ -139,7 +139,7 @@ impl Shell {
         }
     }
 
-    /// Without random numbers nothing can be said to the store: the lease ends then.
+    /// Without random numbers nothing can be sent to the store: the lease ends then.
     fn turn(&mut self) -> Option<Turn> {
         let mut random = [0; 8];
         if let Err(error) = random::fill(&mut random) {
@@ -179,7 +179,7 @@ impl Shell {
                     None => self.inbox.push_back(Event::Cleared(number)),
                 }
             }
-            // Another host has placed a subtree here: it is told so, and looks for another one.
+            // Another host has placed a subtree here: it gets a refusal, and looks for another one.
             Action::Run(run) if run.place.is_some() => {
                 let message = "this version of the agent runs whole trees only".to_owned();
                 let failure = Failure { stage: "place".to_owned(), errno: 0, message };
@@ -192,7 +192,7 @@ impl Shell {
                     self.ask_disk(job);
                 }
                 _ => {
-                    // Who can write the store cannot have a tree run under another name than its own, or twice.
+                    // Write access to the store is not enough to have a tree run under another name than its own, or twice.
                     let why = "its bundle is not on this host, or is that of another tree".into();
                     self.inbox.push_back(Event::Exited { run: run.run, end: RunEnd::CannotStart(why) });
                 }
@@ -294,7 +294,7 @@ impl Shell {
     /// Turns what is ready into events.
     fn gather(&mut self, ready: &[Ready]) {
         let now = clock::both().boottime;
-        // Notifications first: a sign of life is read before silence is judged, and what a root says at its end before that.
+        // Notifications first: a sign of life is read before silence is judged, and what a root reports at its end before that.
         let mut sources: Vec<Source> = ready.iter().filter_map(|one| self.reactor.source(one)).collect();
         sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
         for source in sources {
@@ -326,7 +326,7 @@ impl Shell {
         let both = clock::both();
         let now = both.boottime;
         let (events, gone) = self.runs.due(now, &mut self.reactor);
-        // Before the core knows of it: what is started next is laid out behind this.
+        // Before the core gets it: what is started next is laid out behind this.
         gone.into_iter().for_each(|instance| self.ask_disk(Job::Sweep(Some(instance))));
         self.inbox.extend(events);
         if let Some(place) = &mut self.place {

@@ -1,4 +1,4 @@
-//! The cluster as a tool is told of it.
+//! The cluster as it is shown to a tool.
 
 use super::mesh::Shown;
 use crate::hosts::choose::Fit;

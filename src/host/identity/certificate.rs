@@ -109,7 +109,7 @@ pub fn verify(text: &str, trust: &Trust<'_>) -> Result<Certificate, Refused> {
     let (Some(signed), Ok(signature)) = (certificate.signed(), BASE64.decode(signature)) else {
         return Err(Refused::Signature);
     };
-    // What it tells is believed from here on, the reasons below too.
+    // What stands in it is taken as true from here on, the reasons below too.
     UnparsedPublicKey::new(&ED25519, trust.issuer).verify(&signed, &signature).map_err(|_| Refused::Signature)?;
     match certificate {
         Certificate { cluster, .. } if cluster != trust.cluster => Err(Refused::Cluster(cluster)),

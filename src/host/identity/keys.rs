@@ -93,7 +93,7 @@ impl Keys {
         }
         let (owner, own) = (metadata.uid(), process::own_uid());
         if owner != own && owner != 0 {
-            return Err(denied(format!("it belongs to user {owner}, who is neither root nor this one, {own}")));
+            return Err(denied(format!("it belongs to user {owner}, neither root nor this one, {own}")));
         }
         let text = files::read_open(file, LENGTH_MAX).map_err(failed)?;
         let unreadable = |error| failed(io::Error::new(io::ErrorKind::InvalidData, error));

@@ -64,7 +64,7 @@ fn a_host_without_a_link_that_renews_keeps_what_it_has() {
     cluster.pass(seconds(120));
     cluster.order("/db", 1, Do::Inspect);
     assert_eq!((cluster.at("/db"), cluster.take(), cluster.starts.len()), (vec![1], vec!["Unreachable".to_owned()], 1));
-    // It ends meanwhile, and is told when there is a link again.
+    // It ends meanwhile, and is reported when there is a link again.
     let run = cluster.starts[0].1.run;
     cluster.ends(1, run, Ended::Code(3));
     cluster.pass(seconds(30));

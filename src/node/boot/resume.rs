@@ -50,7 +50,7 @@ pub(super) fn run(resumed: Resumed) -> i32 {
     node.leave(end)
 }
 
-/// What must not happen, where a test wants it: `TV_TEST_UPGRADE=/web restored panic`. Only in builds for tests.
+/// What must not happen, where a test asks for it: `TV_TEST_UPGRADE=/web restored panic`. Only in builds for tests.
 #[cfg(debug_assertions)]
 fn fault(path: &Path, place: &str, came_back: bool) {
     let wanted = std::env::var("TV_TEST_UPGRADE").unwrap_or_default();

@@ -51,7 +51,7 @@ pub struct RootOptions {
     pub log_format: Format,
     /// How the workers' output looks, on stdout.
     pub output_format: Format,
-    /// The first line on a terminal, which tells what to look at next.
+    /// The first line on a terminal, which has what to look at next.
     pub first_line: Option<String>,
     /// Whether workers' output is shown.
     pub show_output: bool,

@@ -106,7 +106,7 @@ pub(super) fn handles(children: Vec<ChildSpec>, holds: &[HoldView], place: &Plac
     handles
 }
 
-/// `numbers`: four bytes by which its reports are told from those of other nodes, and a seed.
+/// `numbers`: four bytes by which its reports are distinguished from those of other nodes, and a seed.
 pub(super) fn core(
     policy: SupervisorPolicy,
     handles: &[Child],

@@ -1,11 +1,11 @@
-//! What is held below a path, and by whom.
+//! What is held below a path, and by which operator.
 
 use crate::ids::Path;
 use crate::spec::tree::SupervisorSpec;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
 
-/// Who holds a child, and since when.
+/// Which operator holds a child, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct Hold {

@@ -18,7 +18,7 @@ pub(in crate::node) struct Named {
 /// Why a named process does not become the main one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Refusal {
-    /// It is another child's, or nothing of this tree, or that cannot be told.
+    /// It is another child's, or nothing of this tree, or that cannot be found out.
     Foreign,
     /// This node has started it for something else than to be the worker.
     Helper,

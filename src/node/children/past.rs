@@ -25,7 +25,7 @@ pub enum Look {
 }
 
 impl Children {
-    /// Kills what is left of a subtree below one of the child nodes, and tells what there was.
+    /// Kills what is left of a subtree below one of the child nodes, and returns what there was.
     pub(crate) fn kill_past(&self, place: &Place, path: &Path) -> Look {
         let mut one = None;
         let mut in_group = false;

@@ -1,6 +1,6 @@
 //! Workers' sd_notify(3) datagrams, to events.
 //!
-//! Each worker whose spec says `notify` has a socket of its own, made for each incarnation and gone with it, which only
+//! Each worker whose spec has `notify` has a socket of its own, made for each incarnation and gone with it, which only
 //! the worker's user can reach. So it is known which worker a datagram is from even when its sender has exited before
 //! it could be looked at, as `systemd-notify` does. The kernel's credentials of the sender are checked besides, see
 //! [`judge`]: its user in any case, and of a running process that it belongs to the worker. Nothing that a sender can

@@ -51,7 +51,7 @@ pub(super) struct Hooks {
     waiting: Queue<Order>,
     /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
     panicked: HashMap<ChildId, Facts>,
-    /// Restarts whose hooks are held back, to be told together.
+    /// Restarts whose hooks are held back, to be reported together.
     bursts: Bursts<Order>,
     /// What failed last, where a hook may ask for it.
     causes: Causes,

@@ -90,7 +90,7 @@ impl Attempt {
         }
     }
 
-    /// What its answer says so far.
+    /// What its answer shows so far.
     pub(super) fn answer(&self) -> Option<Outcome> {
         match self {
             Attempt::Connection(visit) => visit.exchange.as_ref()?.answer.verdict().map(Outcome::of),

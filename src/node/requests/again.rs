@@ -1,6 +1,6 @@
 //! What operators and the parent have asked, so that a request which is sent again is answered again, and not carried out a second time.
 //!
-//! An asker cannot know whether its request was lost or the reply to it. One that takes an identity of its own, 16 random
+//! An asker cannot find whether its request was lost or the reply to it. One that takes an identity of its own, 16 random
 //! bytes, may send the same request again. What only reads is carried out again once it was answered, which is the same;
 //! so only short replies are kept. Those of strangers do not come here: they are refused before.
 
@@ -127,7 +127,7 @@ fn key(asker: &Asker) -> Option<Key> {
         Asker::Operator { to, request } if to.as_bytes().len() == Identity::DRAWN_BYTES => Some((to.clone(), *request)),
         // A parent asks again when its program was replaced. There is one, and it never gives a number twice.
         Asker::Parent { request } => Some((Identity::new(b""), *request)),
-        Asker::Operator { .. } | Asker::Nobody => None,
+        Asker::Operator { .. } | Asker::None => None,
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn only_the_parent_and_an_identity_of_sixteen_bytes_are_known_again() {
         let mut again = Again::default();
-        for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::Nobody] {
+        for to in [asker(b"panic", 1), asker(&[0, 1, 2, 3, 4], 1), Asker::None] {
             for _ in 0..2 {
                 assert_eq!(again.asked(&to, &restart()), Before::Nothing, "{to:?}");
                 again.replied(START, &to, &done(""));

@@ -133,7 +133,7 @@ impl Requests {
 }
 
 /// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold all
-/// the same: the child node's next process starts it. Returns what the operator's reply says of it.
+/// the same: the child node's next process starts it. Returns what the operator's reply has of it.
 pub(super) fn release(
     logger: &Logger,
     sight: &impl Sight,

@@ -42,7 +42,7 @@ impl Emptying {
             }
             Look::Empty if *hold => {
                 let message = format!(
-                    "{path} was killed past its supervisor, which does not answer and so cannot be told to leave it \
+                    "{path} was killed past its supervisor, which does not answer and so cannot be asked to leave it \
                      down; hold the supervisor instead"
                 );
                 Next::Over { emptied: false, reply: refused(Refusal::NoAnswer, message) }

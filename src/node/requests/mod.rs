@@ -116,7 +116,7 @@ impl Requests {
                 let reply = match sight.tree().map(|(tree, config)| (serde_json::to_value(tree), config)) {
                     Some((Ok(tree), config)) => Reply::Spec { tree, config },
                     Some((Err(error), _)) => {
-                        refused(Refusal::NotUnderstood, format!("the tree cannot be told: {error}"))
+                        refused(Refusal::NotUnderstood, format!("the tree cannot be sent: {error}"))
                     }
                     None => refused(Refusal::NotAllowed, "only the root has the whole tree".into()),
                 };
@@ -273,7 +273,7 @@ impl Requests {
         self.ask_core(now, asker, (by, incarnation.map(Incarnation)), command, what, out);
     }
 
-    /// Begins a change that the core answers: by whom, and for which incarnation where that was named.
+    /// Begins a change that the core answers: by which operator, and for which incarnation where that was named.
     fn ask_core(
         &mut self,
         now: Time,

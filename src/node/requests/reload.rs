@@ -28,7 +28,7 @@ use slog::error;
 
 impl Requests {
     /// A whole reload of this node: `spec` is what it is to become.
-    #[expect(clippy::too_many_arguments, reason = "what a reload is, and who asks for it")]
+    #[expect(clippy::too_many_arguments, reason = "what a reload is, and its asker")]
     pub fn reload(
         &mut self,
         now: Time,
@@ -213,7 +213,7 @@ impl Requests {
                 }
             }
             let waits = Waits::PartOfSpread { of: of.0, run, by: by.to_owned(), verb: Box::new(verb) };
-            let part = self.pending.add(Asker::Nobody, waits, now);
+            let part = self.pending.add(Asker::None, waits, now);
             if let Some(spread) = self.pending.spread(of.0) {
                 spread.add(part);
             }
@@ -265,7 +265,7 @@ impl Requests {
         let (outcome, detail) = spread.result();
         let whole = spread.is_whole();
         let Some(Waiting { asker, .. }) = self.pending.take(number) else { return };
-        if asker == Asker::Nobody && outcome != Outcome::Ok {
+        if asker == Asker::None && outcome != Outcome::Ok {
             error!(self.logger, "reload incomplete"; "why" => &detail);
         }
         let reply = done(outcome, detail);

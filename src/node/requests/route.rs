@@ -75,7 +75,7 @@ pub struct ReloadBelow {
 pub struct UpgradeBelow {
     /// Where the executable is opened, for a rehearsal.
     pub file: PathBuf,
-    /// What tells it from other files, as JSON.
+    /// What distinguishes it from other files, as JSON.
     pub identity: Value,
     /// Only a rehearsal.
     pub check: bool,
@@ -105,7 +105,7 @@ pub enum StreamVerb {
         request: u64,
         /// How many.
         replies: u32,
-        /// The number of the last one, if the reader tells it.
+        /// The number of the last one, if the reader has sent it.
         through: Option<u64>,
         /// Those after it are to be sent again.
         again: bool,
@@ -122,7 +122,7 @@ pub enum StreamVerb {
     },
 }
 
-/// Which lines a reader wants.
+/// Which lines a reader asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {

@@ -75,7 +75,7 @@ impl Requests {
         for &node in nodes {
             let Some(limit) = patience(sight.answers(now, node), limit) else { continue };
             let Some(Seen { path, .. }) = sight.child(node.child) else { continue };
-            let request = self.pending.add(Asker::Nobody, Waits::Part { of, run: node }, now + limit);
+            let request = self.pending.add(Asker::None, Waits::Part { of, run: node }, now + limit);
             let (within_ms, by, verb) = (
                 status_below(limit, levels),
                 String::new(),
@@ -155,7 +155,7 @@ impl Requests {
 pub(super) fn view_for(now: Time, sight: &impl Sight, asker: &Asker, view: ChildView) -> Reply {
     match asker {
         Asker::Parent { .. } => Reply::Subtree { subtree: Box::new(view) },
-        Asker::Operator { .. } | Asker::Nobody => Reply::Status { status: Box::new(sight.status(now, view)) },
+        Asker::Operator { .. } | Asker::None => Reply::Status { status: Box::new(sight.status(now, view)) },
     }
 }
 

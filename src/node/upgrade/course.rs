@@ -1,5 +1,5 @@
 //! One node's part in an upgrade: its own rehearsal or replacement, and those of the child nodes, at most four at a time. Pure:
-//! what is done outside is told to it, and so is the time.
+//! what is done outside is handed to it, and so is the time.
 //!
 //! ```text
 //! rehearsal:    own ┐                     upgrade:    own, then ┐
@@ -30,7 +30,7 @@ const REST: Span = Span::from_secs(5);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// Who is told what becomes of it.
+    /// The asker, which gets what becomes of it.
     pub asker: Asker,
     pub by: String,
     /// A rehearsal: nothing is changed.
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn course(check: bool, children: u32) -> Course {
-        let wanted = Wanted { asker: Asker::Nobody, by: "a test".into(), check, rest: false };
+        let wanted = Wanted { asker: Asker::None, by: "a test".into(), check, rest: false };
         Course::new(START, wanted, "1".into(), None, (0..children).map(child).collect())
     }
 

@@ -98,9 +98,7 @@ impl Rehearsal {
         Some(match (verdict, answer) {
             (Ok(()), Some(Answer { ok: true, version, .. })) => Ok(version),
             (_, Some(Answer { message, .. })) if !message.is_empty() => Err(message),
-            (Ok(()), _) => {
-                Err("it does not know how to rehearse: it is no treevisor that can go on with a running tree".into())
-            }
+            (Ok(()), _) => Err("it cannot rehearse: it is no treevisor that can go on with a running tree".into()),
             (Err(CommandFailure { why, .. }), _) => Err(why),
         })
     }

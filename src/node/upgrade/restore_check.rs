@@ -1,5 +1,5 @@
 //! `treevisor restore-check`, the hidden verb of a rehearsal: the executable that is to come reads the state of a node in a process
-//! aside, makes of it what needs no place in the world, and tells what came of it.
+//! aside, makes of it what needs no place in the world, and reports what came of it.
 
 use super::rehearsal::{Answer, SNAPSHOT_FD};
 use super::state::CarriedNode;

@@ -1,4 +1,4 @@
-//! What a node knows of an upgrade: its course, the executable, and the child nodes that cannot be asked meanwhile.
+//! What a node keeps of an upgrade: its course, the executable, and the child nodes that cannot be asked meanwhile.
 
 use super::course::Course;
 use super::rehearsal::Rehearsal;
@@ -13,10 +13,10 @@ use std::collections::HashMap;
 /// A child node that is being replaced has so long before what is asked of it is asked all the same.
 pub(super) const AWAY: Span = Span::from_secs(5);
 
-/// So long a child node may be silent that was told to be replaced: until it can be, and until the other image has given up.
+/// So long a child node may be silent that was ordered to be replaced: until it can be, and until the other image has given up.
 pub(super) const SPARED: Span = Span::from_secs(15);
 
-/// What a node knows of an upgrade.
+/// What a node keeps of an upgrade.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
     pub(super) course: Option<Course>,
@@ -33,7 +33,7 @@ pub(in crate::node) struct Upgrading {
     pub(super) away: HashMap<Run, Away>,
     /// Child nodes that may be silent, as they are being replaced.
     pub(super) spared: HashMap<Run, Spared>,
-    /// How much of the course the asker has been told.
+    /// How much of the course was reported to the asker.
     pub(super) told: usize,
 }
 

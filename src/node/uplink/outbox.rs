@@ -1,4 +1,4 @@
-//! What a node has to tell its parent and how long it keeps it: messages that must arrive are sent again until they are
+//! What a node has for its parent and how long it keeps it: messages that must arrive are sent again until they are
 //! acknowledged. Nothing here has a socket, so `tests/sim` runs it
 //! too; `send` passes a message on and returns false when the queue is full.
 
@@ -114,7 +114,7 @@ impl Outbox {
         }
     }
 
-    /// Whether the parent has all that a node that ends has to tell it.
+    /// Whether the parent has all that a node that ends has for it.
     pub fn is_done(&self) -> bool {
         self.events.is_empty() && self.escalation.is_none() && self.children.is_none()
     }

@@ -79,7 +79,7 @@ impl Stamp {
     /// The same for callers to which it matters whether it could be read.
     ///
     /// # Errors
-    /// The system's: no descriptor is left, say. It proves nothing about the process.
+    /// The system's: for instance that no descriptor is left. It proves nothing about the process.
     pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
         match fs::read(format!("/proc/{pid}/limits")) {
             Ok(text) => Ok(parse(&text)),

@@ -1,4 +1,4 @@
-//! The variables by which one program tells the next what it finds, and the strings that execveat(2) takes.
+//! The variables by which one program passes the next what it finds, and the strings that execveat(2) takes.
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;

@@ -16,7 +16,7 @@ use std::panic::{self, PanicHookInfo};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// By which a program ends that is wrong or too late, and what is said of it.
+/// By which a program ends that is wrong or too late, and what is reported of it.
 const SIGNALS: [(libc::c_int, &str); 6] = [
     (libc::SIGSEGV, "it was ended by SIGSEGV"),
     (libc::SIGBUS, "it was ended by SIGBUS"),

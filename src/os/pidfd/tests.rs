@@ -95,7 +95,7 @@ fn a_process_that_is_not_there_cannot_be_opened() {
 }
 
 alone! {
-    fn somebody_elses_child_can_be_waited_for_but_not_reaped() {
+    fn a_child_of_another_process_can_be_waited_for_but_not_reaped() {
         let (reader, writer) = fd::pipe().unwrap();
         let parent = fork(|| {
             let (spawned, output) = start_piped(script("echo up; exec sleep 1000")).unwrap();

@@ -170,7 +170,7 @@ unsafe fn clone_into(
 }
 
 /// clone(2) by libc's wrapper, which takes no cgroup. This thread stands still until the child has left our memory: musl's
-/// wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would tell of it.
+/// wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show it.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,

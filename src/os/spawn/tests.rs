@@ -91,7 +91,7 @@ fn it_leads_a_session_or_stays_in_ours() {
 #[test]
 fn streams_are_dev_null_or_what_is_given() {
     let (reader, writer) = fd::pipe().unwrap();
-    let mut spec = script("echo to nobody; out=$(readlink /proc/$$/fd/1); echo $out >&2");
+    let mut spec = script("echo to /dev/null; out=$(readlink /proc/$$/fd/1); echo $out >&2");
     spec.stderr = Some(writer.as_fd());
     let spawned = start(spec).unwrap();
     drop(writer);
@@ -374,7 +374,7 @@ alone! {
         assert_eq!(open_descriptors(), before, "a descriptor is left");
     }
 
-    fn it_runs_as_somebody_else() {
+    fn it_runs_as_another_user() {
         if !is_root() {
             return;
         }

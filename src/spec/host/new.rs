@@ -9,7 +9,7 @@ const PORT: u16 = 7411;
 
 /// The text of a host's file: its cluster and name, where other hosts find it, and its store. What does not fit is found when it is read.
 pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile) -> String {
-    let mut text = String::from("# A host of a cluster; `treevisor host check` tells what it means.\n");
+    let mut text = String::from("# A host of a cluster; `treevisor host check` shows what it means.\n");
     let mut line = |key: &str, value: String| {
         let _ = writeln!(text, "{key} = {value}");
     };

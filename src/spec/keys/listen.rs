@@ -55,7 +55,7 @@ shapes! {
     ]);
 }
 
-/// What a worker's process knows of its sockets, in their order: it has to be restarted for a change of that.
+/// What a worker's process has of its sockets, in their order: it has to be restarted for a change of that.
 pub(super) fn known_at_start(_: &ChildPolicy, exec: &ExecSpec) -> String {
     exec.listen.iter().map(|listen| format!("{} {:?};", listen.address, listen.name)).collect()
 }

@@ -1,4 +1,4 @@
-//! The table of keys: what each table of a file knows, and what a worker's process knows of its keys.
+//! The table of keys: which keys each table of a file has, and what of them reaches a worker's process.
 
 use super::exec::ExecSpec;
 use super::kind::{Group, Kind};
@@ -33,7 +33,7 @@ pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
     }
 }
 
-/// The keys that a table knows.
+/// The keys that a table has.
 pub(super) fn known(kind: Kind) -> Vec<&'static dyn Row> {
     kind.groups().iter().flat_map(|group| rows_of(*group)).collect()
 }
@@ -57,14 +57,14 @@ pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 8] {
     ]
 }
 
-/// Of each key of a worker whose change takes a restart: its name, the reason, and what the process knows of it.
+/// Of each key of a worker whose change takes a restart: its name, the reason, and what of it reaches the process.
 pub(super) fn known_at_start(policy: &ChildPolicy, exec: &ExecSpec) -> Vec<(&'static str, &'static str, String)> {
     let of_policy = [CHILD, READY].into_iter().flatten().map(|key| key.known_by(policy, policy, exec));
     let of_exec = [OWN, SETUP, BOUNDS].into_iter().flatten().map(|key| key.known_by(exec, policy, exec));
     of_policy.chain(of_exec).flatten().collect()
 }
 
-/// For a key that some other table knows: where it belongs.
+/// For a key that some other table has: where it belongs.
 pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
     let is = |group: Group| rows_of(group).iter().any(|row| row.name() == key);
     let of_worker = [Group::Setup, Group::Ready, Group::Bounds].into_iter().any(is);
@@ -80,7 +80,7 @@ pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
              it into this supervisor's `[defaults]`",
         ),
         Kind::Top if is(Group::Child) => Some(
-            "the top level is nobody's child. The key belongs into a `[[child]]` table, or for all workers into \
+            "the top level has no parent. The key belongs into a `[[child]]` table, or for all workers into \
              `[defaults]`",
         ),
         Kind::Top if of_worker || is(Group::Own) => {

@@ -1,7 +1,7 @@
-//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors say of it, what it is where it
+//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors show of it, what it is where it
 //! is not written, and why its change takes a restart, if it does.
 //!
-//! What is a row here is read, written, described and compared; nothing else has to know of it. The order is the one in
+//! What is a row here is read, written, described and compared; nothing else has to be changed for it. The order is the one in
 //! which keys are listed and written.
 
 use super::super::diagnostic::quoted;
@@ -206,7 +206,7 @@ keys! {
     }
 }
 
-/// What a process knows of its beats: their interval, and by sd_notify their limit; and where they come from, which is
+/// What a process has of its beats: their interval, and by sd_notify their limit; and where they come from, which is
 /// made ready before it is started.
 fn told_of_beats(policy: &ChildPolicy, exec: &ExecSpec) -> String {
     let limit = |misses| exec.speaks_by_notify(policy).then_some(misses);

@@ -21,7 +21,7 @@ pub(in crate::spec) struct Table<W: 'static> {
     pub(super) right: &'static str,
     /// Whether `true` is as good as an empty table.
     pub(super) true_is_a_table: bool,
-    /// Keys that only look as if they belonged here: what is said of them, with the key before it, and why.
+    /// Keys that only look as if they belonged here: what is reported of them, with the key before it, and why.
     pub(super) misplaced: Option<(&'static [&'static str], &'static str, &'static str)>,
 }
 

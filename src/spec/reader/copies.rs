@@ -4,7 +4,7 @@ use super::*;
 
 impl<'v> Reader<'_, 'v> {
     /// One supervisor, or with a `count`, which a placed one may have, several.
-    #[expect(clippy::too_many_arguments, reason = "what one child needs to know of what stands around it")]
+    #[expect(clippy::too_many_arguments, reason = "what one child needs of what stands around it")]
     pub(super) fn supervisors(
         &mut self,
         own: Layer<'v>,

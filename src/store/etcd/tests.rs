@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-/// Long enough for an answer on a busy machine; who waits so long waits for ever.
+/// Long enough for an answer on a busy machine; what waits so long waits for ever.
 const LIMIT: Span = Span::from_secs(30);
 
 /// As long as the test is to wait for an answer that does not come.
@@ -289,7 +289,7 @@ fn etcd_that_is_stopped_is_not_waited_for_and_goes_on() {
     process.signal(libc::SIGSTOP).unwrap();
     unknown(store.ask(&Ask::Swap { key: "/k".into(), expected: None, new: b"v".into() }, SHORT));
     process.signal(libc::SIGCONT).unwrap();
-    // The write was under way, and it comes about or not; each is told as it is.
+    // The write was under way, and it comes about or not; each is reported as it is.
     match swap(&mut store, "/k", None, "w") {
         Answer::Done(_) => {}
         Answer::Lost(Some(record)) => assert_eq!(record.value, b"v"),

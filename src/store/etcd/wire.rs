@@ -173,7 +173,7 @@ pub(super) fn quota_in(metrics: &[u8]) -> Option<u64> {
     (bytes >= 1.0).then_some(bytes as u64)
 }
 
-/// What an answer with an error says, for people.
+/// The text of an answer with an error, for people.
 pub(super) fn complaint(body: &[u8]) -> String {
     let text: String = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => ["message", "error"]

@@ -102,7 +102,7 @@ export class Page {
     }
   }
 
-  /** Says what is wrong, and tries again. */
+  /** Shows what is wrong, and tries again. */
   trouble(text, again) {
     byId("main").replaceChildren(h("section.gate", h("h1", "treevisor"), h("p", { role: "alert" }, text), h("p", "It is tried again every few seconds.")));
     setTimeout(again, 3000);
@@ -234,9 +234,9 @@ export class Page {
     document.documentElement.classList.toggle("stale", bad);
     const lines = [];
     if (console.root === "gone") lines.push(`${console.instance || "The instance"} does not run. This is how it was last seen, ${silent} ago; the page goes on with its next run.`);
-    else if (console.root === "silent") lines.push(`The root does not answer; its last word was ${silent} ago. If it hangs: treevisor -i ${console.instance} panic --force /`);
+    else if (console.root === "silent") lines.push(`The root does not answer; its last message was ${silent} ago. If it hangs: treevisor -i ${console.instance} panic --force /`);
     else if (console.connection === "crowded") lines.push("There is no stream of changes. A browser opens six to one server: close other tabs of this console.");
-    else if (console.connection === "waiting" && Date.now() - console.heard > 5000) lines.push(`The console does not answer; its last word was ${silent} ago.`);
+    else if (console.connection === "waiting" && Date.now() - console.heard > 5000) lines.push(`The console does not answer; its last message was ${silent} ago.`);
     if (console.missed) lines.push(console.missed);
     say(this.notice, lines.join(" "));
     byId("notice").hidden = !lines.length;

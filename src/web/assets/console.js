@@ -1,4 +1,4 @@
-// What the page knows, and how it comes to know it: the tree, the events of the last hours, and the stream that changes both.
+// What the page has, and where it comes from: the tree, the events of the last hours, and the stream that changes both.
 
 import { Refused, get, post, remember } from "./server.js";
 import { Stream } from "./stream.js";
@@ -44,7 +44,7 @@ export class Console {
     this.expired = () => {};
     /** @type {Map<string, (action: any) => void>} */
     this.actions = new Map();
-    /** @type {any[]} what was told of an action before its number was known here */
+    /** @type {any[]} what was reported of an action before its number was known here */
     this.early = [];
     /** @type {TreeEvent[]} */
     this.burst = [];
@@ -74,7 +74,7 @@ export class Console {
     return Date.now() + this.ahead;
   }
 
-  /** How long a row has been silent by now, in milliseconds; null where that was not told lately. @param {Row} row */
+  /** How long a row has been silent by now, in milliseconds; null where that was not reported lately. @param {Row} row */
   silence(row) {
     const past = this.now() - (row.seen ?? 0);
     return row.beat_age_ms == null || past > LATELY ? null : row.beat_age_ms + Math.max(0, past);
@@ -206,7 +206,7 @@ export class Console {
     this.miss(0);
   }
 
-  /** Some events are missing: the tree is fetched, and one line says what has happened. */
+  /** Some events are missing: the tree is fetched, and one line shows what has happened. */
   miss(count) {
     const before = new Map(this.tree.rows.map((row) => [row.path, row.incarnation]));
     this.fetch().then(() => {
@@ -226,13 +226,13 @@ export class Console {
     this.telling = setTimeout(() => this.tell(), 200);
   }
 
-  /** Tells the server what is shown. */
+  /** Reports to the server what is shown. */
   tell() {
     if (this.name === null) return;
     post("api/view", { stream: this.name, ...this.shown }).catch(() => {});
   }
 
-  /** Has something done; what becomes of it is told as it happens. @param {{ verb: string, path: string, hold?: boolean, incarnation?: number }} what
+  /** Has something done; what becomes of it is reported as it happens. @param {{ verb: string, path: string, hold?: boolean, incarnation?: number }} what
    * @param {(action: any) => void} tell */
   async act(what, tell) {
     const { action } = await post("api/act", what);

@@ -21,7 +21,7 @@ export function moment(at) {
   return Date.parse(at) + Number(`0.${fraction || 0}`);
 }
 
-/** The event that led to each. A supervisor that is stopped tells its children so as a process of its own, and they name no cause: it is the stop of
+/** The event that led to each. A supervisor that is stopped stops its children as a process of its own, and they name no cause: it is the stop of
  * the supervisor. @param {TreeEvent[]} events in the order of their numbers @returns {Map<string, string>} from id to id */
 export function causes(events) {
   /** @type {Map<string, string>} */
@@ -166,7 +166,7 @@ function lanes(events, order) {
 }
 
 /** The picture of an incident. @param {TreeEvent[]} events of one incident, by time, the first cause first @param {{ path: string, ready?: string |
- * null }[]} order the rows of the tree; `ready` says whether a worker is up once it is started @returns {Picture} */
+ * null }[]} order the rows of the tree; `ready`: whether a worker is up once it is started @returns {Picture} */
 export function layout(events, order) {
   const cause = causes(events);
   const all = lanes(events, order);

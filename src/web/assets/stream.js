@@ -1,6 +1,6 @@
 // The stream: one connection for all that changes. It is closed while the page is not seen, and connects anew when it is silent.
 
-/** A stream says something at least every 15 s. */
+/** A stream sends something at least every 15 s. */
 const SILENCE = 45_000;
 
 /** A page that is not seen for so long closes its stream: a browser opens six to one server. */

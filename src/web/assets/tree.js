@@ -1,4 +1,4 @@
-// The tree as the page knows it: columns from the server, then changes and events. Pure but for what is stored in it.
+// The tree as the page has it: columns from the server, then changes and events. Pure but for what is stored in it.
 
 import { ending, plural, span } from "./words.js";
 
@@ -120,7 +120,7 @@ export class Tree {
     return unknown;
   }
 
-  /** What an event tells that rows do not: a beat is late. @param {TreeEvent} event */
+  /** What an event shows that rows do not: a beat is late. @param {TreeEvent} event */
   notice(event) {
     const row = this.byPath.get(event.path);
     if (!row || (event.kind !== "beat_late" && event.kind !== "hung")) return;

@@ -9,7 +9,7 @@ import { boxes } from "./view-tree.js";
 /** Silence after which what is shown may not be true any more, in milliseconds. */
 const OLD = 20_000;
 
-/** An incident is told on its tile for so long. */
+/** An incident is shown on its tile for so long. */
 const TOLD = 3_600_000;
 
 /** How a subtree is, in one word. @param {Row[]} rows of it @returns {"well" | "passing" | "bad"} */

@@ -143,7 +143,7 @@ function hung(event) {
   return `hangs: ${what} for ${span(event.age_ms)} (limit ${span(event.limit_ms)})${seen}${event.probe ? `; ${event.probe}` : ""}`;
 }
 
-/** What an event tells, without its path; docs/events.md has the sentences of the log. @param {TreeEvent} event */
+/** The sentence of an event, without its path; docs/events.md has the sentences of the log. @param {TreeEvent} event */
 export function sentence(event) {
   const times = event.count > 1 ? ` (${event.count} times since ${clock(event.first)})` : "";
   // Of a process that stands beside the child: "its successor: starting".

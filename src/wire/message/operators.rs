@@ -178,7 +178,7 @@ pub enum Verb {
         /// Where the executable is opened, for a rehearsal.
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
-        /// What tells it from other files, as JSON.
+        /// What distinguishes it from other files, as JSON.
         identity: Value,
         /// Only a rehearsal.
         check: bool,

@@ -3,7 +3,7 @@
 use crate::wire::hosts::Bundle as Files;
 use serde::{Deserialize, Serialize};
 
-/// The protocol that this program speaks. Agents of one version work with those of the one before.
+/// The protocol of this program. Agents of one version work with those of the one before.
 pub const PROTOCOL: u32 = 1;
 
 /// `HELLO`: what is at the other end. The host's name is believed only where it is that of the certificate.
@@ -36,12 +36,12 @@ pub struct Pulse {
 pub struct Bundle {
     /// What its content is called: the receiver checks it.
     pub digest: String,
-    /// What is said of it.
+    /// What is reported of it.
     #[serde(flatten)]
     pub what: BundleWhat,
 }
 
-/// What is said of a bundle.
+/// What is reported of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum BundleWhat {

@@ -37,7 +37,7 @@ pub const PAYLOAD_FRAMES_MAX: usize = FRAMES_MAX - 3;
 /// The second frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// First on each connection: who it is, and whether the two fit together.
+    /// First on each connection: its name, and whether the two fit together.
     Hello,
     /// Twice a second.
     Pulse,

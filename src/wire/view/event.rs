@@ -33,7 +33,7 @@ pub struct EventView {
     pub body: EventBody,
     /// Of one that stands for many alike: how many, and when.
     pub repeats: Option<Box<Repeats>>,
-    /// Fields that this version does not know; they are passed on.
+    /// Fields that are unknown to this version; they are passed on.
     pub more: Map<String, Value>,
 }
 
@@ -47,7 +47,7 @@ pub enum Beside {
     Predecessor,
 }
 
-/// The field of an event that says so.
+/// The field of an event that has it.
 #[derive(Serialize, Deserialize)]
 struct IsBeside {
     beside: Beside,
@@ -70,7 +70,7 @@ macro_rules! event_bodies {
         #[derive(Debug, Clone, PartialEq)]
         pub enum EventBody {
             $($(#[$doc])* $variant $(($fields))?,)*
-            /// Anything else: of a kind that this version does not know, or without what it expects of its kind.
+            /// Anything else: of a kind that is unknown to this version, or without what it expects of its kind.
             Other {
                 /// The kind.
                 kind: String,

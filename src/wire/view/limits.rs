@@ -13,7 +13,7 @@ pub struct ControllersView {
 }
 
 impl ControllersView {
-    /// An older root does not tell.
+    /// An older root does not send it.
     pub(super) fn is_unknown(&self) -> bool {
         *self == ControllersView::default()
     }

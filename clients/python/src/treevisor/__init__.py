@@ -6,7 +6,7 @@
         work(job)
         heart.beat()
 
-Where nobody supervises, all of it does nothing. `status`, `panic` and `follow` talk to a running tree.
+Without a supervisor, all of it does nothing. `status`, `panic` and `follow` talk to a running tree.
 """
 
 from ._control import Control, NoAnswer, NoInstance, NotDone, Refused, TreevisorError, panic, status

@@ -104,7 +104,7 @@ class Control:
         try:
             self._conversation = converse(path)
         except OSError as error:
-            raise NoInstance(f"nobody answers at {os.fsdecode(path)}: {error.strerror}") from error
+            raise NoInstance(f"no process answers at {os.fsdecode(path)}: {error.strerror}") from error
 
     def __enter__(self) -> "Control":
         return self

@@ -60,7 +60,7 @@ class _Follower:
             try:
                 conversation = converse(socket)
             except OSError as failed:
-                raise NoInstance(f"nobody answers at {os.fsdecode(socket)}: {failed.strerror}") from failed
+                raise NoInstance(f"no process answers at {os.fsdecode(socket)}: {failed.strerror}") from failed
             try:
                 self._follow(conversation, socket)
             finally:

@@ -60,7 +60,7 @@ impl<'a> Names<'a> {
                 Some(Known::Text(value)) => out.append(&form.text(name, value)?),
                 None => match name.strip_prefix("ENV_") {
                     Some(variable) if !variable.is_empty() => out.append(&form.text(name, &Value::variable(variable))?),
-                    _ => return Err(format!("%({name})s is no name that supervisord knows there")),
+                    _ => return Err(format!("%({name})s is no name that supervisord has there")),
                 },
             }
         }
@@ -69,7 +69,7 @@ impl<'a> Names<'a> {
     }
 
     /// The value of a setting that has to be known now, for it is no text in the TOML: variables have what they have in
-    /// the environment of this program, which is said.
+    /// the environment of this program, which is reported.
     pub(super) fn fixed(&self, setting: &Setting, notes: &mut Vec<Note>) -> Option<String> {
         let value = match self.expand(&setting.value) {
             Ok(value) => value,

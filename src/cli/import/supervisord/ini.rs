@@ -22,7 +22,7 @@ impl Section {
         self.settings.values().filter(|setting| setting.section == self.title)
     }
 
-    /// What is to be said of it as a whole.
+    /// What is to be reported of it as a whole.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         Note::at(&self.file, self.line, &format!("[{}]", self.title), why)
     }

@@ -15,7 +15,7 @@ const STOPWAITSECS: &str = "10";
 /// More processes of one program than the TOML's `count` takes.
 const MANY: u32 = 10_000;
 
-/// All that supervisord knows of a program.
+/// All that supervisord has of a program.
 pub(super) const KEYS: &[&str] = &[
     "autorestart",
     "autostart",
@@ -98,7 +98,7 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
         .collect()
 }
 
-/// What is to be said of `process_name`.
+/// What is to be reported of `process_name`.
 fn naming(settings: &BTreeMap<String, Setting>, name: &str, processes: u32, alike: bool) -> Option<Note> {
     let Some(setting) = settings.get("process_name") else {
         let numprocs = settings.get("numprocs").filter(|_| processes > 1)?;
@@ -244,13 +244,13 @@ impl Process<'_> {
                 // With none, its start is over when it runs, as here.
                 if self.fixed(setting).is_some_and(|text| text != "0") {
                     self.child.note(setting.note(
-                        "a start is over when the program runs, or says so: \
+                        "a start is over when the program runs, or reports it: \
                          `ready`; see `backoff` for how failures are spread out",
                     ));
                 }
             }
             "startretries" => self.child.note(setting.note(
-                "how many failures are too many is said by the \
+                "how many failures are too many is set by the \
                  supervisor: `intensity` and `period`",
             )),
             "stopasgroup" => {
@@ -277,7 +277,7 @@ impl Process<'_> {
             "numprocs_start" if self.alike > 1 && setting.value != "1" => {
                 self.child.note(setting.note("they are numbered from 1"));
             }
-            // Said by others here: by the order, `count` and the name, and by `log`.
+            // Set by others here: by the order, `count` and the name, and by `log`.
             key if KEYS.contains(&key) => {}
             _ => self.child.note(setting.note("is no key of a program, and supervisord passes over it")),
         }

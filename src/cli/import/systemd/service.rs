@@ -14,7 +14,7 @@ use crate::time::Span;
 const TIMEOUT: &str = "90s";
 const RESTART_SEC: &str = "100ms";
 
-/// Directories that systemd makes for a unit, and tells it of: the key's beginning, the variable, where they are.
+/// Directories that systemd makes for a unit, and passes to it: the key's beginning, the variable, where they are.
 const DIRECTORIES: &[(&str, &str, &str)] = &[
     ("RuntimeDirectory", "RUNTIME_DIRECTORY", "%t"),
     ("StateDirectory", "STATE_DIRECTORY", "%S"),
@@ -169,7 +169,7 @@ fn of_unit(setting: &Setting, unit: &Unit<'_>, units: &[String], worker: &mut Dr
             if others.is_empty() && names.split_whitespace().all(|n| n.ends_with(".socket")) => {}
         "Requires" | "BindsTo" | "PartOf" | "Wants" | "Requisite" | "Upholds" if others.is_empty() => {
             worker.note(setting.note(
-                "which workers are restarted together is said by the supervisor's `strategy`: \
+                "which workers are restarted together is set by the supervisor's `strategy`: \
                  \"rest-for-one\" restarts all that stand after the one that failed",
             ));
         }
@@ -288,7 +288,7 @@ fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     }
 }
 
-/// A limit by cgroup, which is written there as here. What is no limit need not be said.
+/// A limit by cgroup, which is written there as here. What is no limit need not be written.
 fn by_cgroup(setting: &Setting, worker: &mut Draft) {
     let key = match setting.key.as_str() {
         "MemoryMax" => "memory-max",
@@ -399,7 +399,7 @@ fn success(unit: &Unit<'_>, setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// Variables that tell the program of its directories, as systemd has them.
+/// Variables that pass the program its directories, as systemd has them.
 fn directories(unit: &Unit<'_>, worker: &mut Draft, variables: &mut Variables) {
     for (key, variable, below) in DIRECTORIES {
         let settings = unit.all("Service", key);

@@ -54,7 +54,7 @@ impl Named<'_> {
                 None => out.push(Piece::Char('%')),
                 Some(letter) => match self.one(letter)? {
                     Some(value) => out.append(&value),
-                    // systemd leaves what it does not know.
+                    // systemd leaves what is unknown to it.
                     None => out.append(&Value::plain(&format!("%{letter}"))),
                 },
             }

@@ -103,7 +103,7 @@ fn cut(text: &str, relaxed: bool) -> Result<Option<Word<'_>>, Fault> {
         }
     }
     if quote.is_some() {
-        // It may be that an escape was taken for one: then the quote is what is told.
+        // It may be that an escape was taken for one: then the quote is what is reported.
         return Err(Fault::Quote);
     }
     Ok(Some(Word { word: String::from_utf8(out).map_err(|_| Fault::NotText)?, rest, odd: false }))

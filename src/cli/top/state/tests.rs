@@ -149,7 +149,7 @@ fn the_instance_may_end_and_come_back_as_another() {
     press(&mut state, &["/", "api", "enter"]);
     state.update(Time::ZERO, Input::Ended);
     assert_eq!(shown(&state).len(), 6, "the last picture stays");
-    assert_eq!(press(&mut state, &["s", "y"]), None, "nobody is there to be asked");
+    assert_eq!(press(&mut state, &["s", "y"]), None, "there is nothing to be asked");
     assert!(state.message.is_some());
     let mut other = shop();
     let ChildView::Supervisor(root) = &mut other.root else { panic!() };

@@ -1,6 +1,6 @@
 //! The connections to the agents of the other hosts: one socket that all of them connect to, and one to each of them.
 //!
-//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] says so, and nothing is kept for later. Loss is normal; what
+//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] returns that, and nothing is kept for later. Loss is normal; what
 //! matters is sent again by the part that it matters to. `links` judges what comes, `way` how old it is.
 
 mod links;

@@ -1,4 +1,4 @@
-//! Who the other hosts are: what their records tell, as far as their certificates prove it. No socket.
+//! Which other hosts there are: what stands in their records, as far as their certificates prove it. No socket.
 
 use super::Peer;
 use crate::hosts::record::Host;

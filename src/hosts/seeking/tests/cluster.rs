@@ -267,7 +267,7 @@ impl Cluster {
         }
     }
 
-    /// What a node does with what it is told.
+    /// What a node does with what it gets.
     pub(super) fn tell(&mut self, host: usize, parent: ParentId, message: Message) {
         let subject = message.subject().clone();
         let answers = |ask: &Message| match (ask, &message) {
@@ -306,7 +306,7 @@ impl Cluster {
         self.pass(seconds(6));
     }
 
-    /// What a node is told, in a word.
+    /// What a node gets, in a word.
     pub(super) fn words(message: &Message) -> Option<String> {
         let all = match message {
             Message::Placed(placed) => format!("{:?}", placed.outcome),

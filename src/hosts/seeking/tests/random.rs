@@ -28,7 +28,7 @@ struct Tree {
     /// Exits that a supervisor would charge, and those that there were.
     charged: usize,
     crashed: usize,
-    /// What it was told, and how it was started.
+    /// What it got, and how it was started.
     seen: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ impl Tree {
         cluster.ask(self.parent, Message::Place(Box::new(place)));
     }
 
-    /// What a node does with what it was told.
+    /// What a node does with what it got.
     fn follow(&mut self, cluster: &mut Cluster) {
         let root = cluster.processes.iter().find(|(_, process)| process.run.place.is_none());
         let root = root.map(|((host, _), process)| (*host, process.run.token));
@@ -223,5 +223,5 @@ fn breaches_are_caught() {
         (0..40).any(|seed| catch_unwind(AssertUnwindSafe(|| history(seed, break_it))).is_err())
     };
     assert!(shows(|cluster| cluster.no_fence = true), "a host whose agent does not run, and that no fence kills");
-    assert!(shows(|cluster| cluster.early = true), "an end that is told before nothing is left");
+    assert!(shows(|cluster| cluster.early = true), "an end that is reported before nothing is left");
 }

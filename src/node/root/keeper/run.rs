@@ -255,7 +255,7 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
     }
 }
 
-/// Reports on stderr what the journal's writer has met: a reader of the tree's log is to know that it has gaps.
+/// Reports on stderr what the journal's writer has met: a reader of the tree's log is to see that it has gaps.
 fn tell(said: Option<Said>) {
     match said {
         None => {}

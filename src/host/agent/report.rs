@@ -5,7 +5,7 @@ use crate::time::Span;
 use serde_json::{Value, json};
 use slog::Level;
 
-/// How grave a report is, and what it says.
+/// How grave a report is, and its text.
 pub(super) fn in_words(report: &Report) -> (Level, String) {
     match report {
         Report::HostLost { host, by, lease_age } => {

@@ -65,11 +65,11 @@ impl Node {
         Some(upgrade::left_behind(path.as_str(), version, VERSION))
     }
 
-    /// An operator wants the tree to go on with `exe`, or to know whether it could.
+    /// An operator orders that the tree goes on with `exe`, or asks whether it could.
     pub(in crate::node) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
         let begun = self.begin_whole(asker.clone(), by, exe, check);
         if let Err(why) = begun {
-            if asker == Asker::Nobody {
+            if asker == Asker::None {
                 warn!(self.context.logger, "upgrade refused"; "why" => &why);
             }
             self.reply(&asker, refused(Refusal::NotAllowed, why));
@@ -81,7 +81,7 @@ impl Node {
         let name = process::self_exe_name();
         let text = name.to_string_lossy();
         let exe = PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text));
-        self.upgrade(Asker::Nobody, "SIGUSR2".into(), &exe, false);
+        self.upgrade(Asker::None, "SIGUSR2".into(), &exe, false);
     }
 
     fn begin_whole(&mut self, asker: Asker, by: String, exe: &Path, check: bool) -> Result<(), String> {
@@ -107,7 +107,7 @@ impl Node {
         Ok(())
     }
 
-    /// The parent wants this node to go on with another executable, or to rehearse that.
+    /// The parent orders this node to go on with another executable, or to rehearse that.
     pub(in crate::node) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
         if let Some(course) = &self.upgrade.course {
             let why = upgrade::Refusal::UnderWay { to: course.to().to_owned() };
@@ -278,7 +278,7 @@ impl Node {
         ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
-    /// Tells the asker what has become known, and goes on or ends where all have done their parts.
+    /// Reports to the asker what has become known, and goes on or ends where all have done their parts.
     fn tell_upgrade(&mut self) {
         let Some(course) = &self.upgrade.course else { return };
         let (asker, upgrade, known) = (course.wanted.asker.clone(), course.upgrade(), course.known());
@@ -354,7 +354,7 @@ impl Node {
         self.tell_of_itself(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
     }
 
-    /// Publishes an event about this supervisor that its core knows nothing of.
+    /// Publishes an event about this supervisor that is not of its core.
     fn tell_of_itself(&mut self, body: EventBody) {
         let now = self.context.now();
         let event = EventView {
