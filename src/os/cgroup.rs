@@ -13,42 +13,20 @@ use std::rc::Rc;
 
 pub mod control;
 pub mod demand;
+mod names;
 pub mod switch;
 #[cfg(test)]
 mod tests;
 pub mod tree;
 
-/// The name of a child's cgroup directory: set apart from the kernel's own files and from a node's leaf.
-pub fn name_of(child: &str) -> String {
-    format!("c.{child}")
-}
-
-/// In the cgroup of a child supervisor: that of its own process, beside its children, so that their limits are not its own.
-pub const NODE: &str = "node";
-
-/// In the cgroup of a child supervisor: that of its children, which has their limits.
-pub const BELOW: &str = "below";
-
-/// The end of the name of the cgroup of a child that was started beside another one of its path.
-pub const SECOND: &str = "+";
-
-/// The directory of what stands `names` below the supervisor whose children's cgroup is `base`.
-pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
-    let mut at = base.to_path_buf();
-    for (depth, name) in names.enumerate() {
-        if depth > 0 {
-            at.push(BELOW);
-        }
-        at.push(name_of(name));
-    }
-    at
-}
+use names::PREFIX;
+pub use names::{BELOW, NODE, SECOND, name_of, path_below};
 
 /// What a cgroup belongs to, by the names on the way to it, and whether it is that of the children of a supervisor. A tree may
 /// run in a worker of another one; what stands above the innermost tree is not of this one.
 pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
     let parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
-    let tree = parts.iter().rposition(|part| part.starts_with(tree::PREFIX))?;
+    let tree = parts.iter().rposition(|part| part.starts_with(PREFIX))?;
     let inside = &parts[tree + 1..];
     let names = inside.iter().filter(|part| **part != BELOW).map_while(|part| part.strip_prefix("c."));
     let names = names.map(|name| name.strip_suffix(SECOND).unwrap_or(name));

@@ -15,10 +15,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 pub mod below;
+mod left;
 pub mod stamp;
 #[cfg(test)]
 mod tests;
 
+pub use left::Left;
+use left::NAMED;
 use stamp::Stamp;
 
 /// Makes this process the one to which orphans below it are handed, prctl(2) PR_SET_CHILD_SUBREAPER.
@@ -90,32 +93,6 @@ pub struct Scope<'a> {
     pub paths: &'a [Path],
     /// Never these.
     pub spare: &'a [u32],
-}
-
-/// What a pass over processes has found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Left {
-    /// How many there were, and those that could not be looked at for certain. Zero means that nothing is left.
-    pub count: usize,
-    /// Some that are left and that the kernel lets us kill, if there are any.
-    pub some: Vec<u32>,
-    /// One that the kernel refuses to kill, and the error number that it gives.
-    pub refused: Option<(u32, i32)>,
-}
-
-/// So many of those that are left are named.
-const NAMED: usize = 8;
-
-impl Left {
-    fn name(&mut self, pid: u32) {
-        if self.some.len() < NAMED && !self.some.contains(&pid) {
-            self.some.push(pid);
-        }
-    }
-
-    fn refuse(&mut self, pid: u32, error: &io::Error) {
-        self.refused.get_or_insert((pid, error.raw_os_error().unwrap_or(libc::EIO)));
-    }
 }
 
 /// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment
@@ -256,7 +233,7 @@ impl Search<'_> {
             // The first look; or they have begun anew from below, and may be of other processes by now.
             _ => {
                 self.known.retain(|pid, _| self.found.contains(pid));
-                all().ok()?
+                below::all().ok()?
             }
         };
         numbers.retain(|pid| !self.known.contains_key(pid));
@@ -479,14 +456,4 @@ fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
 /// The number that was given last to a process or a thread, proc_loadavg(5).
 fn newest() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
-}
-
-/// The numbers of all processes.
-fn all() -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        // A part of the list is not all of it.
-        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-    }
-    Ok(numbers)
 }

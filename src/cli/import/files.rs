@@ -1,6 +1,6 @@
 //! The files that are read: what is named on the command line, and what goes with it.
 
-use super::Text;
+use super::source::Text;
 use super::supervisord::Included;
 use super::systemd::Source;
 use crate::cli::failure::{ExitCode, Failure};

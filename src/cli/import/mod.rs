@@ -7,10 +7,12 @@ mod draft;
 mod files;
 mod procfile;
 mod signals;
+mod source;
 mod supervisord;
 mod systemd;
 mod value;
 
+use self::source::Machine;
 use super::failure::{ExitCode, Failure};
 use super::file::{count, write_new};
 use super::options::When;
@@ -21,7 +23,6 @@ use clap::{Args, ValueEnum};
 use draft::Draft;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use value::Value;
 
 /// Convert another supervisor's configuration
@@ -79,18 +80,6 @@ fn formation(text: &str) -> Result<(String, u32), String> {
         Some((name, count)) if !name.is_empty() => Ok((name.to_owned(), count)),
         _ => Err("a name and a number are expected, as in web=2".into()),
     }
-}
-
-/// A file that was read: its name as it is shown, and what is in it.
-struct Text {
-    name: Rc<str>,
-    text: String,
-}
-
-/// What is asked of the machine on which a file is imported.
-struct Machine<'a> {
-    env: &'a dyn Fn(&str) -> Option<String>,
-    host: String,
 }
 
 pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {

@@ -6,7 +6,7 @@
 //! delays.
 
 use super::draft::{Draft, Note, Setting};
-use super::{Machine, Text};
+use super::source::{Machine, Text};
 use crate::spec::print::basic;
 use expand::Names;
 use ini::Section;

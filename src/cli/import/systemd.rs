@@ -3,12 +3,13 @@
 //! A unit that fails too often stays failed and leaves the others alone. Of several units each therefore gets a supervisor
 //! of its own that is temporary: when it gives up, it stays down. A single unit is the tree itself.
 
-use super::draft::{Draft, Note, Setting};
-use super::{Machine, Text};
+use super::draft::Draft;
+use super::source::{Machine, Text};
 use crate::spec::print::basic;
 use specifier::Named;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use unit::Unit;
 
 mod amount;
 mod command;
@@ -17,6 +18,7 @@ mod parse;
 mod service;
 mod socket;
 mod specifier;
+mod unit;
 mod words;
 
 /// A unit as it lies on disk.
@@ -27,66 +29,6 @@ pub(super) struct Source {
     pub(super) texts: Vec<Text>,
     /// It is one of a user's own manager.
     pub(super) of_user: bool,
-}
-
-/// One unit as it was read.
-struct Unit<'a> {
-    file: Rc<str>,
-    named: Named<'a>,
-    settings: Vec<Setting>,
-    notes: Vec<Note>,
-}
-
-impl Unit<'_> {
-    /// What is written for a key, in order; an empty value takes back what stood before.
-    fn all(&self, section: &str, key: &str) -> Vec<&Setting> {
-        let mut found = Vec::new();
-        for setting in self.settings.iter().filter(|setting| setting.section == section && setting.key == key) {
-            if setting.value.is_empty() { found.clear() } else { found.push(setting) }
-        }
-        found
-    }
-
-    /// The value that counts.
-    fn last(&self, section: &str, key: &str) -> Option<&Setting> {
-        self.all(section, key).pop()
-    }
-
-    /// The one of these keys that was written last.
-    fn latest(&self, section: &str, keys: &[&str]) -> Option<&Setting> {
-        self.effective(section).filter(|setting| keys.contains(&setting.key.as_str())).last()
-    }
-
-    /// All settings of a section but those that were taken back.
-    fn effective(&self, section: &str) -> impl Iterator<Item = &Setting> {
-        let of_section = |setting: &&Setting| setting.section == section;
-        let mut kept: Vec<&Setting> = Vec::new();
-        for setting in self.settings.iter().filter(of_section) {
-            if setting.value.is_empty() {
-                kept.retain(|known| known.key != setting.key);
-            } else {
-                kept.push(setting);
-            }
-        }
-        kept.into_iter()
-    }
-
-    /// About the unit as such.
-    fn note(&self, why: impl Into<String>) -> Note {
-        Note::at(&self.file, 1, &self.named.name, why)
-    }
-
-    /// The names of units that a key lists.
-    fn names(&self, section: &str, key: &str) -> Vec<String> {
-        let specified = |setting: &Setting| self.named.specified(&setting.value).ok().and_then(|value| value.text());
-        let lists: Vec<_> = self.all(section, key).into_iter().filter_map(specified).collect();
-        lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect()
-    }
-
-    /// The name without its ending.
-    fn stem(&self) -> &str {
-        self.named.stem()
-    }
 }
 
 /// A worker that fails is restarted with the steps before it.

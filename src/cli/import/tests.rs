@@ -1,5 +1,6 @@
 //! Whatever a file holds, what is made of it is right.
 
+use super::source::Text;
 use super::systemd::Source;
 use super::*;
 use proptest::prelude::*;

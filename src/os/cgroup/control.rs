@@ -4,8 +4,7 @@
 //! So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a leaf beside the tree,
 //! `LEAF`; and other processes in that cgroup keep the tree from its limits, since they are not ours to move.
 
-use super::BELOW;
-use super::tree::PREFIX;
+use super::names::{BELOW, PREFIX};
 use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
 use std::borrow::Cow;
 use std::fs::{self, File};

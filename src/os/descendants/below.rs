@@ -5,7 +5,7 @@
 //! that can be left of a child is reached from the list of the node's children, which the kernel keeps
 //! (`/proc/PID/task/TID/children`). A kernel without these lists (CONFIG_PROC_CHILDREN) is asked for all processes once
 //! a look, whatever waits for it.
-use super::Left;
+use super::left::Left;
 use super::stamp::Stamp;
 use crate::os::clock::Clock;
 use crate::os::pidfd::{self, Reach};
@@ -16,6 +16,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// The numbers of all processes.
+pub(super) fn all() -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        // A part of the list is not all of it.
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(numbers)
+}
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +101,7 @@ impl Lists {
 
     fn scan() -> io::Result<Lists> {
         let mut lists: HashMap<u32, Vec<u32>> = HashMap::new();
-        for pid in super::all()? {
+        for pid in all()? {
             if let Some(stat) = process::stat(pid) {
                 lists.entry(stat.parent).or_default().push(pid);
             }

@@ -1,7 +1,7 @@
 //! What `%(name)s` stands for, by the rules of Python's `%` for the kinds that make sense here.
 
-use super::super::Machine;
 use super::super::draft::{Note, Setting};
+use super::super::source::Machine;
 use super::super::value::{Piece, Value};
 use std::collections::BTreeMap;
 

@@ -2,8 +2,8 @@
 //! beginning of a line and behind a blank (within quotes too), what is indented deeper than its key goes on with the value,
 //! a section or key that comes again adds to the first one, and `[DEFAULT]` stands behind all sections.
 
-use super::super::Text;
 use super::super::draft::{Note, Setting};
+use super::super::source::Text;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! Times, numbers and limits as systemd writes them.
 
 use super::super::draft::{Draft, Note};
-use super::Unit;
+use super::unit::Unit;
 use crate::time::Span;
 use std::collections::BTreeMap;
 

@@ -2,7 +2,8 @@
 
 use super::super::draft::{Draft, Note, Setting, array};
 use super::super::value::{Piece, Value};
-use super::{Unit, specifier, words};
+use super::unit::Unit;
+use super::{specifier, words};
 use std::collections::BTreeMap;
 
 /// The variables that a unit sets.

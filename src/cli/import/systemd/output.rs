@@ -1,7 +1,7 @@
 //! `StandardOutput=` and `StandardError=`. Both outputs go the same way here, so the first says where.
 
 use super::super::draft::{Draft, Setting};
-use super::Unit;
+use super::unit::Unit;
 
 /// Sets the log of a worker.
 pub(super) fn output(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {

@@ -1,7 +1,7 @@
 //! A unit file taken apart: sections, `Key=value`, lines that go on behind a backslash.
 
-use super::super::Text;
 use super::super::draft::{Note, Setting};
+use super::super::source::Text;
 use std::rc::Rc;
 
 /// Adds to `settings` what is in a file.

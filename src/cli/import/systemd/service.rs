@@ -6,7 +6,8 @@ use super::super::value::Value;
 use super::amount::{limits, span};
 use super::command::{self, Variables, command};
 use super::output::output;
-use super::{Unit, specifier, words};
+use super::unit::Unit;
+use super::{specifier, words};
 use crate::spec::print::basic;
 use crate::time::Span;
 

@@ -1,7 +1,7 @@
 //! Socket units: what their service is handed, as `listen` of its worker.
 
 use super::super::draft::{Draft, Setting};
-use super::Unit;
+use super::unit::Unit;
 use crate::spec::listen::Address;
 use crate::spec::print::basic;
 

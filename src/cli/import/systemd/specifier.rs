@@ -1,6 +1,6 @@
 //! `%` specifiers, put in wherever systemd does.
 
-use super::super::Machine;
+use super::super::source::Machine;
 use super::super::value::{Piece, Value};
 
 /// What a unit's specifiers are made of.

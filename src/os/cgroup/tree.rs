@@ -2,6 +2,7 @@
 //! no controllers: killing needs none. It is tried out before it is used, with a process that is made in it, which is why this
 //! stands above both the cgroups and the spawning.
 use super::Group;
+use super::names::PREFIX;
 use crate::ids::Mark;
 use crate::os::spawn;
 use std::fmt;
@@ -22,9 +23,6 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
-
-/// How the name of a tree's cgroup begins.
-pub(super) const PREFIX: &str = "treevisor-";
 
 /// The cgroup of one running tree.
 #[derive(Debug)]
