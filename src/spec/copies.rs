@@ -12,11 +12,11 @@ const OPTIONS: &[&str] = &["--port", "--bind", "--listen", "--addr", "--address"
 const VARIABLES: &[&str] = &["PORT", "HTTP_PORT", "LISTEN_PORT", "SERVER_PORT"];
 
 /// What to report of a copy at a key.
-pub(super) type Said = (&'static str, Box<dyn FnOnce(Place) -> Finding>);
+pub(super) type Remark = (&'static str, Box<dyn FnOnce(Place) -> Finding>);
 
 /// What is shared by the first two copies of each `count`, with the first of them.
-pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Said)> {
-    let mut found: Vec<(&ChildSpec, Said)> = Vec::new();
+pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Remark)> {
+    let mut found: Vec<(&ChildSpec, Remark)> = Vec::new();
     let mut last = None;
     for pair in children.windows(2) {
         let [first, second] = pair else { continue };
@@ -33,7 +33,7 @@ pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Said)> {
 }
 
 /// Servers that are asked for all of them.
-fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Said> {
+fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Remark> {
     let liveness = one.sources.iter().filter(|source| other.sources.contains(source)).find_map(|source| match source {
         BeatSource::Probe(probe) => shared_probe("heartbeat.source", probe),
         _ => None,
@@ -44,7 +44,7 @@ fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Said> {
 }
 
 /// A command gets the number of the copy that it asks for.
-fn shared_probe(key: &'static str, probe: &Probe) -> Option<Said> {
+fn shared_probe(key: &'static str, probe: &Probe) -> Option<Remark> {
     if matches!(probe.ask, Ask::Exec(_)) {
         return None;
     }
@@ -58,7 +58,7 @@ fn shared_probe(key: &'static str, probe: &Probe) -> Option<Said> {
 }
 
 /// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and shows little of these.
-fn port(one: &ExecSpec, other: &ExecSpec, children: &[ChildSpec]) -> Option<Said> {
+fn port(one: &ExecSpec, other: &ExecSpec, children: &[ChildSpec]) -> Option<Remark> {
     let shares = one.command.iter().any(|word| word.contains("reuse"));
     if shares {
         return None;

@@ -49,7 +49,7 @@ mod worker;
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use keys::settings::{BACKOFF, LOG_KEEP, LOG_MAX_SIZE};
 pub(crate) use manual::manual;
-pub use source::{Location, Sources};
+pub use source::Sources;
 pub use tree::{CHILDREN_MAX, COUNT_MAX, DEPTH_MAX, PATH_BYTES_MAX};
 
 use crate::ids::{self, Name};

@@ -128,7 +128,6 @@ impl Resources {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::SupervisorSpec;
     use super::*;
 
     #[test]
@@ -150,8 +149,5 @@ mod tests {
         let resources = Resources { memory_max: Some(max), cpu_weight: Some(soft), ..Resources::default() };
         let used: Vec<_> = resources.uses().collect();
         assert_eq!(used, [Use { key: "cpu-weight", controller: Controller::Cpu, best_effort: true }]);
-        let tree = SupervisorSpec { resources, ..SupervisorSpec::default() };
-        assert_eq!(tree.controllers(|_| true), [Controller::Cpu]);
-        assert_eq!(tree.controllers(|used| !used.best_effort), []);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use crate::ids;
+use crate::text::cut;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -69,29 +70,10 @@ pub struct Sources {
     places: BTreeMap<ids::Path, Arc<Places>>,
 }
 
-/// A line and a column of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Location<'a> {
-    /// The file, as it was named by the user or by an `include`.
-    pub file: &'a Path,
-    /// Its line, counted from 1.
-    pub line: u32,
-    /// The column in characters, counted from 1.
-    pub column: u32,
-}
-
 impl Sources {
     /// The files in the order in which they were read: the one that was asked for, then what it includes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
-    }
-
-    /// Where `key` (`restart`, or dotted as `heartbeat.source`) of the child at `path` was written, be it in the child
-    /// itself or in a `[defaults]` above it. An empty key finds the child as such. `None` for what was written nowhere.
-    pub fn locate(&self, path: &ids::Path, key: &str) -> Option<Location<'_>> {
-        let place = self.place(path, key)?;
-        let (line, column, _) = self.position(place);
-        Some(Location { file: &self.files[place.file].path, line, column })
     }
 
     pub(super) fn add(&mut self, path: PathBuf, text: Arc<str>) -> usize {
@@ -158,12 +140,12 @@ impl Sources {
     }
 
     /// Line, column (both from 1; 0 for the file as such) and the span in bytes, put onto character borders.
-    fn position(&self, place: Place) -> (u32, u32, Range<usize>) {
+    pub(super) fn position(&self, place: Place) -> (u32, u32, Range<usize>) {
         let File { text, lines, .. } = &self.files[place.file];
         if place.start == Place::WHOLE {
             return (0, 0, 0..0);
         }
-        let border = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let border = |at: usize| cut(text, at).len();
         let start = border(place.start);
         let end = border(place.end).max(start);
         let line = lines.partition_point(|first| *first <= start);

@@ -3,7 +3,7 @@
 
 use super::exec::ExecSpec;
 use super::policy::{ChildPolicy, SupervisorPolicy, words};
-use super::resources::{Controller, Resources, Use};
+use super::resources::Resources;
 use crate::ids::{Name, Path};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -293,30 +293,6 @@ impl SupervisorSpec {
         for child in &self.children {
             if let ChildKind::Supervisor(below) = &child.kind {
                 below.for_each_supervisor(&at.child(&child.name), visit);
-            }
-        }
-    }
-}
-
-impl SupervisorSpec {
-    /// The controllers that its own limits and those below it need; those of which `wanted` says so.
-    pub fn controllers(&self, wanted: impl Fn(Use) -> bool + Copy) -> Vec<Controller> {
-        let mut all: Vec<Controller> = Vec::new();
-        self.for_each_use(&mut |used| {
-            if wanted(used) && !all.contains(&used.controller) {
-                all.push(used.controller);
-            }
-        });
-        all.sort_unstable();
-        all
-    }
-
-    fn for_each_use(&self, visit: &mut impl FnMut(Use)) {
-        self.resources.uses().for_each(&mut *visit);
-        for child in &self.children {
-            match &child.kind {
-                ChildKind::Worker(exec) => exec.resources.uses().for_each(&mut *visit),
-                ChildKind::Supervisor(below) => below.for_each_use(visit),
             }
         }
     }

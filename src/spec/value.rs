@@ -5,6 +5,7 @@ use super::diagnostic::{nearest, plain, quoted};
 use super::expand::{self, NUMBER, Unexpandable};
 use super::source::{Finding, Findings, Place};
 use super::{size, words};
+use crate::ids::Name;
 use crate::time::Span;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -464,4 +465,18 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// The name of a child.
+pub(super) fn name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Name> {
+    let text = scope.text(value)?;
+    Name::parse(&text)
+        .map_err(|why| {
+            scope.report(
+                Finding::error("bad-name", value.place, format!("{} is no name", quoted(&text)))
+                    .label(why.to_string())
+                    .hint("a name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
+            );
+        })
+        .ok()
 }

@@ -7,7 +7,7 @@ use super::super::quote::{array, inline, key, string};
 use super::super::shape::{Boolean, Duration, Key, Row, any, filled, keys, properties, rows, shapes};
 use super::super::source::{Finding, Place};
 use super::super::tree::{PlacementSpec, Spread};
-use super::super::value::{Scope, Value};
+use super::super::value::{Scope, Value, name};
 use crate::ids::Name;
 use crate::time::Span;
 use serde_json::{Value as Json, json};
@@ -226,7 +226,7 @@ fn siblings(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<Name>> {
         scope.wrong_type(value, "an array of names", "apart = [\"db\"]");
         return None;
     };
-    value.elements(array).into_iter().map(|item| super::rows::name(scope, item)).collect()
+    value.elements(array).into_iter().map(|item| name(scope, item)).collect()
 }
 
 /// As an array of hosts where that says it all.

@@ -4,7 +4,6 @@
 //! What is a row here is read, written, described and compared; nothing else has to be changed for it. The order is the one in
 //! which keys are listed and written.
 
-use super::super::diagnostic::quoted;
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
 use super::super::policy::{AutoShutdown, ChildPolicy, Ready, Shutdown, StartOrder, StopOrder, Update};
@@ -12,9 +11,8 @@ use super::super::shape::{
     Boolean, Command, Filename, Filled, Positive, a_whole, a_word, any, integer, keys, reference, shapes, text_like,
     word,
 };
-use super::super::source::Finding;
 use super::super::tree::{COUNT_MAX, Containment, JournalSpec, SupervisorSpec, TreeSpec};
-use super::super::value::{Scope, Value};
+use super::super::value::{Scope, Value, name};
 use super::listen::{Listens, known_at_start};
 use super::placement::{Placed, Placement};
 use super::process::{Account, EnvFiles, Environment, ExitCodes, Limits, Stdin, StopSignal, Umask};
@@ -232,19 +230,6 @@ shapes! {
     Restarts: Option<u32>, restarts, |max: &Option<u32>| {
         max.map_or_else(|| "\"unlimited\"".into(), |max| max.to_string())
     }, any([integer(0, u32::MAX.into()), word(["unlimited"])]);
-}
-
-pub(super) fn name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Name> {
-    let text = scope.text(value)?;
-    Name::parse(&text)
-        .map_err(|why| {
-            scope.report(
-                Finding::error("bad-name", value.place, format!("{} is no name", quoted(&text)))
-                    .label(why.to_string())
-                    .hint("a name is 1 to 64 characters of A-Z a-z 0-9 _ . -"),
-            );
-        })
-        .ok()
 }
 
 fn shutdown(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Shutdown> {
