@@ -1,5 +1,7 @@
 //! Real sockets in a temporary directory. Every wait has a limit that is long enough to mean "broken".
 
+mod doors;
+
 use crate::time::Span;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -53,7 +55,7 @@ fn sleeps_well(fd: RawFd) -> bool {
     zmq::poll(&mut items, BROKEN.as_millis() as i64).expect("no signal is expected") > 0
 }
 
-fn hear(router: &mut Router) -> Inbound {
+fn next_message(router: &mut Router) -> Inbound {
     loop {
         match router.receive() {
             Some(message) => return message,
@@ -73,7 +75,7 @@ fn a_message_goes_both_ways_with_all_its_frames() {
     let mut room = Room::new();
     let mut dealer = room.dealer(b"/web/api#1");
     assert!(dealer.send(&[b"one", b"", b"three"]));
-    let heard = hear(&mut room.router);
+    let heard = next_message(&mut room.router);
     assert_eq!(heard.from, Identity::new(b"/web/api#1"));
     assert_eq!(heard.frames, [b"one".to_vec(), vec![], b"three".to_vec()]);
     assert_eq!(room.router.send(&heard.from, &[b"", b"back"]), SendOutcome::Sent);
@@ -87,7 +89,7 @@ fn a_dealer_without_a_name_can_be_answered() {
     let (mut one, mut two) = (room.dealer(b""), room.dealer(b""));
     assert!(one.send(&[b"1"]) && two.send(&[b"2"]));
     for _ in 0..2 {
-        let heard = hear(&mut room.router);
+        let heard = next_message(&mut room.router);
         assert_eq!(room.router.send(&heard.from, &[&heard.frames[0]]), SendOutcome::Sent);
     }
     assert_eq!(answer(&mut one), [b"1"]);
@@ -104,10 +106,10 @@ fn the_kernel_says_who_a_peer_is_and_the_peer_cannot() {
     };
     let mut dealer = room.dealer(b"honest");
     assert!(dealer.send(&[b"x"]));
-    assert_eq!(hear(&mut room.router).peer, Some(own));
+    assert_eq!(next_message(&mut room.router).peer, Some(own));
     let mut liar = Raw::connect(&room.socket(), &[("Identity", b"liar"), ("Peer-Address", b"localhost:0:0:1")]);
     liar.write(&frame(0, b"x"));
-    let heard = hear(&mut room.router);
+    let heard = next_message(&mut room.router);
     assert_eq!((heard.from, heard.peer), (Identity::new(b"liar"), Some(own)));
 }
 
@@ -117,12 +119,12 @@ fn the_kernel_says_who_a_peer_of_an_old_version_is() {
     let mut peer = UnixStream::connect(room.socket()).expect("a connection");
     // ZMTP 1.0 has no handshake: a name that is empty, and a message of one byte. Whatever is no ZMTP is taken for it.
     peer.write_all(b"\x01\x00\x02\x00x").expect("room");
-    let heard = hear(&mut room.router);
+    let heard = next_message(&mut room.router);
     assert_eq!((heard.frames, heard.peer.map(|peer| peer.pid)), (vec![b"x".to_vec()], Some(std::process::id())));
 }
 
 #[test]
-fn a_message_to_nobody_is_an_error() {
+fn a_message_to_no_peer_is_an_error() {
     let mut room = Room::new();
     let absent = Identity::new(b"absent");
     assert_eq!(room.router.send(&absent, &[b"x"]), SendOutcome::NoSuchPeer);
@@ -130,7 +132,7 @@ fn a_message_to_nobody_is_an_error() {
     // A failed send must leave nothing behind that a later message would be glued to.
     let mut dealer = room.dealer(b"a peer");
     assert!(dealer.send(&[b"hello"]));
-    let heard = hear(&mut room.router);
+    let heard = next_message(&mut room.router);
     assert_eq!(room.router.send(&heard.from, &[b"a", b"b"]), SendOutcome::Sent);
     assert_eq!(answer(&mut dealer), [b"a", b"b"]);
 }
@@ -140,13 +142,13 @@ fn a_peer_that_does_not_read_fills_its_queue_only() {
     let mut room = Room::new();
     let mut deaf = Raw::connect(&room.socket(), &[("Identity", b"deaf")]);
     deaf.write(&frame(0, b"hello"));
-    let deaf_name = hear(&mut room.router).from;
+    let deaf_name = next_message(&mut room.router).from;
     let frame = vec![0; 32 * 1024];
     let full = (0..10_000).any(|_| room.router.send(&deaf_name, &[&frame]) == SendOutcome::Full);
     assert!(full, "the queue has no end");
     let mut dealer = room.dealer(b"keen");
     assert!(dealer.send(&[b"hello"]));
-    let heard = hear(&mut room.router);
+    let heard = next_message(&mut room.router);
     assert_eq!(room.router.send(&heard.from, &[b"still here"]), SendOutcome::Sent);
     assert_eq!(answer(&mut dealer), [b"still here"]);
 }
@@ -161,7 +163,7 @@ fn a_dealer_whose_peer_is_not_there_fills_its_queue_and_delivers_it_later() {
     assert!((1..=64).contains(&sent), "{sent}");
     let mut router = Router::bind(&context, &socket, LIMITS).expect("a router");
     for number in 0..sent as u32 {
-        assert_eq!(hear(&mut router).frames, [number.to_be_bytes()]);
+        assert_eq!(next_message(&mut router).frames, [number.to_be_bytes()]);
     }
 }
 
@@ -173,7 +175,7 @@ fn as_many_messages_as_there_are_peers_have_one_of_each_among_them() {
         assert!(dealer.send(&[b"hello"]));
     }
     for _ in &dealers {
-        hear(&mut room.router);
+        next_message(&mut room.router);
     }
     for dealer in &mut dealers {
         (0..20).for_each(|_| assert!(dealer.send(&[b"x"])));
@@ -183,10 +185,10 @@ fn as_many_messages_as_there_are_peers_have_one_of_each_among_them() {
     let mut behind = Router::bind(&room.context, &other, LIMITS).expect("a router");
     let mut last = Dealer::connect(&room.context, &other, b"last", LIMITS).expect("a dealer");
     assert!(last.send(&[b"x"]));
-    hear(&mut behind);
+    next_message(&mut behind);
     // A socket that has become ready since it was last asked is not among those whose turn it is.
     assert!(room.router.has_input());
-    let heard: BTreeSet<Identity> = dealers.iter().map(|_| hear(&mut room.router).from).collect();
+    let heard: BTreeSet<Identity> = dealers.iter().map(|_| next_message(&mut room.router).from).collect();
     assert_eq!(heard.len(), dealers.len());
 }
 
@@ -197,7 +199,7 @@ fn a_message_with_too_many_frames_is_dropped_and_counted() {
     let frames = [b"x".as_slice(); 9];
     assert!(dealer.send(&frames));
     assert!(dealer.send(&frames[..8]));
-    assert_eq!(hear(&mut room.router).frames.len(), 8);
+    assert_eq!(next_message(&mut room.router).frames.len(), 8);
     let dropped = room.router.take_dropped().too_many_frames;
     assert_eq!(dropped.iter().map(|peer| peer.map(|peer| peer.pid)).collect::<Vec<_>>(), [Some(std::process::id())]);
     assert!(room.router.take_dropped().is_empty());
@@ -214,12 +216,12 @@ fn a_message_with_too_many_frames_is_dropped_and_counted() {
 }
 
 #[test]
-fn an_oversized_frame_costs_its_sender_the_connection_and_nobody_else_anything() {
+fn an_oversized_frame_costs_its_sender_the_connection_and_no_other_peer_anything() {
     let mut room = Room::new();
     let mut giant = Raw::connect(&room.socket(), &[("Identity", b"giant")]);
     let mut dealer = room.dealer(b"small");
     assert!(dealer.send(&[b"before"]));
-    assert_eq!(hear(&mut room.router).frames, [b"before"]);
+    assert_eq!(next_message(&mut room.router).frames, [b"before"]);
     // The head of a long frame of 100 MB, and then as much of it as is taken.
     let mut head = vec![0x02];
     head.extend((100_000_000u64).to_be_bytes());
@@ -228,7 +230,7 @@ fn an_oversized_frame_costs_its_sender_the_connection_and_nobody_else_anything()
     // What the kernel's buffer holds, no more.
     assert!(taken < 4_000_000, "{taken} bytes were taken");
     assert!(dealer.send(&[b"after"]));
-    assert_eq!(hear(&mut room.router).frames, [b"after"]);
+    assert_eq!(next_message(&mut room.router).frames, [b"after"]);
     assert_eq!(room.router.send(&Identity::new(b"giant"), &[b"x"]), SendOutcome::NoSuchPeer);
 }
 
@@ -241,18 +243,18 @@ fn a_message_that_never_ends_costs_its_sender_the_connection() {
     assert!(taken < 4_000_000, "{taken} bytes were taken");
     let mut dealer = room.dealer(b"brief");
     assert!(dealer.send(&[b"x"]));
-    assert_eq!(hear(&mut room.router).from, Identity::new(b"brief"));
+    assert_eq!(next_message(&mut room.router).from, Identity::new(b"brief"));
 }
 
 #[test]
-fn whoever_takes_a_name_last_has_it() {
+fn the_last_to_take_a_name_has_it() {
     let mut room = Room::new();
     let mut old = room.dealer(b"/a#1");
     assert!(old.send(&[b"old"]));
-    assert_eq!(hear(&mut room.router).frames, [b"old"]);
+    assert_eq!(next_message(&mut room.router).frames, [b"old"]);
     let mut new = room.dealer(b"/a#1");
     assert!(new.send(&[b"new"]));
-    assert_eq!(hear(&mut room.router).frames, [b"new"]);
+    assert_eq!(next_message(&mut room.router).frames, [b"new"]);
     assert_eq!(room.router.send(&Identity::new(b"/a#1"), &[b"to the new one"]), SendOutcome::Sent);
     assert_eq!(answer(&mut new), [b"to the new one"]);
 }
@@ -264,7 +266,7 @@ fn a_dealer_finds_a_router_that_was_replaced() {
     let mut dealer = Dealer::connect(&context, &socket, b"loyal", LIMITS).expect("a dealer");
     let mut router = router;
     assert!(dealer.send(&[b"1"]));
-    assert_eq!(hear(&mut router).frames, [b"1"]);
+    assert_eq!(next_message(&mut router).frames, [b"1"]);
     router.close(Span::ZERO);
     // Closing is the reaper thread's work, so for a moment the place may be taken still.
     let mut router = until(|| Router::bind(&context, &socket, LIMITS).ok());
@@ -289,7 +291,7 @@ fn what_was_sent_before_closing_arrives_when_there_is_a_linger() {
         assert!(dealer.send(&[&[number]]));
         dealer.close(Span::from_secs(10));
         drop(context);
-        assert_eq!(hear(&mut room.router).frames, [[number]]);
+        assert_eq!(next_message(&mut room.router).frames, [[number]]);
     }
 }
 
@@ -355,7 +357,7 @@ fn nothing_is_bound_over_a_file_or_a_living_socket() {
     let mut dealer =
         Dealer::connect(&room.context, &room.directory.path().join("r.sock"), b"", LIMITS).expect("a dealer");
     assert!(dealer.send(&[b"x"]));
-    assert_eq!(hear(&mut router).frames, [b"x"]);
+    assert_eq!(next_message(&mut router).frames, [b"x"]);
 }
 
 #[test]
@@ -453,7 +455,7 @@ fn no_descriptor_of_a_socket_reaches_a_child() {
     let pull = Pull::bind(&context, &format!("ipc://{}/p", Path::new(&directory).display())).expect("a pull socket");
     let mut dealer = Dealer::connect(&context, &socket, b"", LIMITS).expect("a dealer");
     assert!(dealer.send(&[b"x"]));
-    hear(&mut router);
+    next_message(&mut router);
     let opened: Vec<RawFd> = descriptors().difference(&before).copied().collect();
     assert!(opened.len() >= 8, "{opened:?}");
     for fd in opened {
@@ -488,7 +490,7 @@ fn however_often_a_socket_is_bound_again_there_are_few_listeners() {
     until(|| (descriptors().len() <= most).then_some(()));
     let mut dealer = Dealer::connect(&context, &socket, b"late", LIMITS).expect("a dealer");
     assert!(dealer.send(&[b"x"]));
-    assert_eq!(hear(&mut router).frames, [b"x"]);
+    assert_eq!(next_message(&mut router).frames, [b"x"]);
 }
 
 /// The open descriptors of this process, but for the one that reading them needs.
@@ -502,14 +504,14 @@ fn descriptors() -> BTreeSet<RawFd> {
 }
 
 #[test]
-fn running_out_of_descriptors_kills_nobody() {
+fn running_out_of_descriptors_kills_no_worker() {
     if let Some(directory) = std::env::var_os(CHILD) {
         return serve_with_few_descriptors(Path::new(&directory));
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let socket = directory.path().join("r.sock");
     let mut child = Reaped(
-        in_own_process("running_out_of_descriptors_kills_nobody", directory.path())
+        in_own_process("running_out_of_descriptors_kills_no_worker", directory.path())
             .stdout(Stdio::null())
             .spawn()
             .expect("started"),
@@ -550,7 +552,7 @@ fn serve_with_few_descriptors(directory: &Path) {
     setrlimit(Resource::RLIMIT_NOFILE, 32, 32).expect("a limit can always be lowered");
     let mut filling = Vec::new();
     loop {
-        let message = hear(&mut router);
+        let message = next_message(&mut router);
         if message.frames == [b"end"] {
             return;
         }
@@ -653,91 +655,4 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![flags, u8::try_from(body.len()).expect("a short frame")];
     frame.extend(body);
     frame
-}
-
-/// What a door does to real connections; that it decides right is shown without any in `door.rs`.
-mod doors {
-    use super::super::{Door, MessageMax, Refused, Rules, Why};
-    use super::*;
-    use std::io::Read;
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixStream;
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
-
-    fn door(own: usize) -> Door {
-        let large = MessageMax { parts: 8, bytes: 100_000 };
-        let small = MessageMax { parts: 4, bytes: 100 };
-        let uid = crate::os::process::own_uid();
-        let family = Some(b"family".as_slice().into());
-        Door::new(Rules { uid, own, other: 1, others: 9, anyone: false, family, large, small })
-    }
-
-    fn behind(door: &Door) -> Room {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let context = Context::new().expect("a context");
-        let limits = RouterLimits { frame_bytes_max: 1 << 20, frames_max: 100 };
-        let socket = directory.path().join("r.sock");
-        let router = Router::bind_behind(&context, &socket, limits, door.clone()).expect("a router");
-        Room { directory, context, router }
-    }
-
-    fn refused(door: &Door, why: Why) -> Refused {
-        until(|| door.take_refused().into_iter().find(|refused| refused.why == why))
-    }
-
-    #[test]
-    fn long_messages_come_from_the_family_only() {
-        let door = door(10);
-        let mut room = behind(&door);
-        let (mut node, mut worker) = (room.dealer(b"family-1"), room.dealer(b""));
-        let long = [b'x'; 99];
-        assert!(node.send(&[&long, &long, b"", b"", b""]));
-        assert_eq!(hear(&mut room.router).frames.len(), 5);
-        for message in [&[long.as_slice(), b"xx"] as &[&[u8]], &[b"", b"", b"", b"", b""]] {
-            assert!(worker.send(message));
-            assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
-        }
-        // It may connect again, with what it may send.
-        assert!(worker.send(&[&long, b"x"]));
-        assert_eq!(hear(&mut room.router).frames, [long.to_vec(), b"x".to_vec()]);
-    }
-
-    #[test]
-    fn so_many_connections_and_no_more() {
-        let door = door(3);
-        let room = behind(&door);
-        let mut open: Vec<UnixStream> = (0..5).map(|_| UnixStream::connect(room.socket()).expect("a stream")).collect();
-        // libzmq greets those that stay; the others are at their end.
-        let mut stayed = open.iter_mut().map(|stream| stream.read(&mut [0; 1]).unwrap_or(0));
-        assert_eq!(stayed.by_ref().sum::<usize>(), 3);
-        assert_eq!(refused(&door, Why::TooMany).peer.pid, std::process::id());
-        drop(open);
-        // Ends are taken note of, and make room.
-        until(|| UnixStream::connect(room.socket()).ok()?.read(&mut [0; 1]).ok().filter(|read| *read == 1));
-    }
-
-    #[test]
-    fn another_user_is_turned_away_until_it_is_let_in() {
-        let door = door(3);
-        let room = behind(&door);
-        for (place, mode) in [(room.directory.path(), 0o755), (&room.socket(), 0o666)] {
-            std::fs::set_permissions(place, std::fs::Permissions::from_mode(mode)).expect("the mode is changed");
-        }
-        let knock = || {
-            let script = "socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un($ARGV[0])) or exit 3;
-                exit(sysread(S, $b, 1) ? 0 : 4)";
-            let mut perl = Command::new("perl");
-            perl.args(["-MSocket", "-e", script]).arg(room.socket()).uid(65_533).gid(65_533);
-            perl.status().ok().and_then(|status| status.code())
-        };
-        let Some(code) = knock() else {
-            eprintln!("skipped: needs root and perl");
-            return;
-        };
-        assert_eq!(code, 4);
-        assert_eq!(refused(&door, Why::Stranger).peer.uid, 65_533);
-        door.allow(65_533);
-        assert_eq!(knock(), Some(0));
-    }
 }

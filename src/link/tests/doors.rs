@@ -1,0 +1,85 @@
+//! What a door does to real connections; that it decides right is shown without any in `door.rs`.
+
+use super::super::{Door, MessageMax, Refused, Rules, Why};
+use super::*;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+fn door(own: usize) -> Door {
+    let large = MessageMax { parts: 8, bytes: 100_000 };
+    let small = MessageMax { parts: 4, bytes: 100 };
+    let uid = crate::os::process::own_uid();
+    let family = Some(b"family".as_slice().into());
+    Door::new(Rules { uid, own, other: 1, others: 9, anyone: false, family, large, small })
+}
+
+fn behind(door: &Door) -> Room {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let context = Context::new().expect("a context");
+    let limits = RouterLimits { frame_bytes_max: 1 << 20, frames_max: 100 };
+    let socket = directory.path().join("r.sock");
+    let router = Router::bind_behind(&context, &socket, limits, door.clone()).expect("a router");
+    Room { directory, context, router }
+}
+
+fn refused(door: &Door, why: Why) -> Refused {
+    until(|| door.take_refused().into_iter().find(|refused| refused.why == why))
+}
+
+#[test]
+fn long_messages_come_from_the_family_only() {
+    let door = door(10);
+    let mut room = behind(&door);
+    let (mut node, mut worker) = (room.dealer(b"family-1"), room.dealer(b""));
+    let long = [b'x'; 99];
+    assert!(node.send(&[&long, &long, b"", b"", b""]));
+    assert_eq!(next_message(&mut room.router).frames.len(), 5);
+    for message in [&[long.as_slice(), b"xx"] as &[&[u8]], &[b"", b"", b"", b"", b""]] {
+        assert!(worker.send(message));
+        assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
+    }
+    // It may connect again, with what it may send.
+    assert!(worker.send(&[&long, b"x"]));
+    assert_eq!(next_message(&mut room.router).frames, [long.to_vec(), b"x".to_vec()]);
+}
+
+#[test]
+fn so_many_connections_and_no_more() {
+    let door = door(3);
+    let room = behind(&door);
+    let mut open: Vec<UnixStream> = (0..5).map(|_| UnixStream::connect(room.socket()).expect("a stream")).collect();
+    // libzmq greets those that stay; the others are at their end.
+    let mut stayed = open.iter_mut().map(|stream| stream.read(&mut [0; 1]).unwrap_or(0));
+    assert_eq!(stayed.by_ref().sum::<usize>(), 3);
+    assert_eq!(refused(&door, Why::TooMany).peer.pid, std::process::id());
+    drop(open);
+    // Ends are taken note of, and make room.
+    until(|| UnixStream::connect(room.socket()).ok()?.read(&mut [0; 1]).ok().filter(|read| *read == 1));
+}
+
+#[test]
+fn another_user_is_turned_away_until_it_is_let_in() {
+    let door = door(3);
+    let room = behind(&door);
+    for (place, mode) in [(room.directory.path(), 0o755), (&room.socket(), 0o666)] {
+        std::fs::set_permissions(place, std::fs::Permissions::from_mode(mode)).expect("the mode is changed");
+    }
+    let knock = || {
+        let script = "socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un($ARGV[0])) or exit 3;
+            exit(sysread(S, $b, 1) ? 0 : 4)";
+        let mut perl = Command::new("perl");
+        perl.args(["-MSocket", "-e", script]).arg(room.socket()).uid(65_533).gid(65_533);
+        perl.status().ok().and_then(|status| status.code())
+    };
+    let Some(code) = knock() else {
+        eprintln!("skipped: needs root and perl");
+        return;
+    };
+    assert_eq!(code, 4);
+    assert_eq!(refused(&door, Why::Stranger).peer.uid, 65_533);
+    door.allow(65_533);
+    assert_eq!(knock(), Some(0));
+}
