@@ -60,7 +60,7 @@ pub(super) fn carry_out_with(
     let detail = match reply {
         Ok(Reply::Done { outcome: Outcome::Ok, detail }) => detail,
         Ok(Reply::Done { outcome, detail }) => return Err(failed(AskError::Failed { outcome, detail })),
-        Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
+        Ok(_) => return Err(failed(AskError::something_else())),
         Err(AskError::Gone) if ends_instance => String::new(),
         Err(error) => return Err(failed(error)),
     };

@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// All has been printed already.
-    pub fn said(code: ExitCode) -> Failure {
+    pub fn reported(code: ExitCode) -> Failure {
         Failure::new(code, "")
     }
 }

@@ -12,7 +12,7 @@ use super::options::{Target, Times, When, moment, path, positive_span};
 use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
-use crate::control::logs::{LogsAsked, LogsTold};
+use crate::control::logs::{LogsAsked, LogsRead};
 use crate::control::{self, FindError, Instance, Session};
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{LogFile, TreePath};
@@ -143,7 +143,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
 
 /// Takes some of the lines. Until all are received that were there, they are gathered, to be put in order.
 fn take(
-    told: LogsTold,
+    told: LogsRead,
     kept: &mut Option<Vec<LogView>>,
     tree: &[TreePath],
     shown: &mut Shown<'_>,

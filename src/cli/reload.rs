@@ -186,7 +186,7 @@ pub(super) fn running_tree(
             let tree = serde_json::from_value(tree).map_err(|e| failed(AskError::NotUnderstood(e.to_string())))?;
             Ok((tree, config))
         }
-        _ => Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
+        _ => Err(failed(AskError::something_else())),
     }
 }
 

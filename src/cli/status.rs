@@ -154,7 +154,7 @@ pub(super) fn ask(session: &mut Session, path: &Path, limit: Span) -> Result<Sta
     let limits = Limits { first: limit, overall: limit };
     match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {})? {
         Reply::Status { status } => Ok(*status),
-        _ => Err(AskError::NotUnderstood("an answer to something else".into())),
+        _ => Err(AskError::something_else()),
     }
 }
 

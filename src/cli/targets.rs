@@ -5,7 +5,7 @@ use super::failure::{ExitCode, Failure};
 use super::instance::{find, near};
 use super::options::{Target, When};
 use super::out::{self, Out};
-use crate::control::many::Heard;
+use crate::control::many::Step;
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::pattern::Pattern;
@@ -126,7 +126,7 @@ fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
     let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
     match session.ask(Verb::status(root.clone()), limits, &mut |_, _| {}).map_err(failed)? {
         Reply::Status { status } => Ok(paths_of(&status)),
-        _ => Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
+        _ => Err(failed(AskError::something_else())),
     }
 }
 
@@ -189,17 +189,17 @@ fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, whe
     let verbs: Vec<Verb> = paths.iter().map(asked).collect();
     let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
     let mut sum = Sum::new(paths.len(), word, when);
-    session.ask_many(&verbs, limits, AT_ONCE, &mut |at, heard, since| {
+    session.ask_many(&verbs, limits, AT_ONCE, &mut |at, step, since| {
         let path = &paths[at];
-        match heard {
-            Heard::Progress(waiting_for) => sum.progress(at, &waiting_for, since),
-            Heard::Ended(Ok(Reply::Done { outcome: Outcome::Ok, detail })) => {
+        match step {
+            Step::Progress(waiting_for) => sum.progress(at, &waiting_for, since),
+            Step::Ended(Ok(Reply::Done { outcome: Outcome::Ok, detail })) => {
                 sum.done(&done_line(path, instance, word, &detail));
             }
-            Heard::Ended(ended) => {
+            Step::Ended(ended) => {
                 let error = match ended {
                     Ok(Reply::Done { outcome, detail }) => AskError::Failed { outcome, detail },
-                    Ok(_) => AskError::NotUnderstood("an answer to something else".into()),
+                    Ok(_) => AskError::something_else(),
                     Err(error) => error,
                 };
                 sum.failed(path, &ask_failed(verb, path, instance, error));

@@ -80,26 +80,26 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
     // all is found out before.
     let first = FIRST_REPLY.min(args.timeout);
     session.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {}).map_err(failed)?;
-    let mut told = Told { lines: !args.json, seen: HashMap::new(), last: None, written: Ok(()) };
+    let mut printed = Printed { lines: !args.json, seen: HashMap::new(), last: None, written: Ok(()) };
     let mut progress = progress_on_stderr(when);
     let limits = Limits { first: args.timeout, overall: args.timeout };
     let reply =
         session.ask_through(Verb::Upgrade { exe, check: args.check }, limits, &mut |reply, since| match reply {
-            Reply::Upgraded { upgrade } => told.hear(upgrade),
+            Reply::Upgraded { upgrade } => printed.print(upgrade),
             reply => progress(reply.waits_for().unwrap_or_default(), since),
         });
     let ended = match reply {
         Ok(Reply::Upgraded { upgrade }) => {
-            told.hear(&upgrade);
+            printed.print(&upgrade);
             Ok(())
         }
         Err(AskError::NotDone { waiting_for, .. }) => Err(not_done(&instance, &waiting_for, args.timeout)),
         Err(AskError::NoAnswer { .. }) => Err(not_done(&instance, "it is being rehearsed", args.timeout)),
-        Ok(_) => return Err(failed(AskError::NotUnderstood("an answer to something else".into()))),
+        Ok(_) => return Err(failed(AskError::something_else())),
         Err(error) => return Err(failed(error)),
     };
-    told.written?;
-    let Some(upgrade) = told.last else { return ended.map(|()| ExitCode::Done) };
+    printed.written?;
+    let Some(upgrade) = printed.last else { return ended.map(|()| ExitCode::Done) };
     let mut out = Out::open();
     if args.json {
         out.write_json(&upgrade)?;
@@ -114,7 +114,7 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
 }
 
 /// What has been reported of the supervisors.
-struct Told {
+struct Printed {
     /// Each is reported in a line, as it becomes known.
     lines: bool,
     seen: HashMap<String, Supervisor>,
@@ -123,8 +123,8 @@ struct Told {
     written: Result<(), Failure>,
 }
 
-impl Told {
-    fn hear(&mut self, upgrade: &upgrade::Upgrade) {
+impl Printed {
+    fn print(&mut self, upgrade: &upgrade::Upgrade) {
         for supervisor in &upgrade.supervisors {
             if self.seen.get(&supervisor.path) == Some(supervisor) {
                 continue;

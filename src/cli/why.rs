@@ -184,7 +184,7 @@ fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<
     let limits = Limits { first: timeout, overall: timeout };
     match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {}) {
         Ok(Reply::Status { status }) => Ok(Some(status.root)),
-        Ok(_) => Err(AskError::NotUnderstood("an answer to something else".into())),
+        Ok(_) => Err(AskError::something_else()),
         // A supervisor above is down or hung: what the root remembers explains it.
         Err(AskError::Refused { why: Refusal::Down | Refusal::NoAnswer, .. }) => Ok(None),
         Err(error) => Err(error),

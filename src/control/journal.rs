@@ -265,7 +265,7 @@ impl Reader<'_> {
                 (self.each)(Entry::End(end))
             }
             Line::Note(Note::Lost { at, events, why }) if self.wants_own_run() && self.filter.takes_time(&at) => {
-                self.tell_run()?;
+                self.give_run()?;
                 (self.each)(Entry::Lost { events, why })
             }
             Line::Event(event) if self.wants_own_run() => {
@@ -273,7 +273,7 @@ impl Reader<'_> {
                 if !self.filter.takes(&event) {
                     return ControlFlow::Continue(());
                 }
-                self.tell_run()?;
+                self.give_run()?;
                 (self.each)(Entry::Event(event))
             }
             Line::Note(Note::End(_) | Note::Lost { .. } | Note::Holds { .. }) | Line::Event(_) => {
@@ -291,7 +291,7 @@ impl Reader<'_> {
     }
 
     /// Gives the run before its first entry.
-    fn tell_run(&mut self) -> ControlFlow<()> {
+    fn give_run(&mut self) -> ControlFlow<()> {
         match &self.run {
             Some(run) if self.told.as_ref() != Some(&run.run) => {
                 self.told = Some(run.run.clone());

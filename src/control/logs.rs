@@ -22,7 +22,7 @@ pub struct LogsAsked {
 
 /// Some of what was read.
 #[derive(Debug, Default)]
-pub struct LogsTold {
+pub struct LogsRead {
     /// The lines; those of one worker in their order.
     pub lines: Vec<LogView>,
     /// So many lines were lost before these.
@@ -46,7 +46,7 @@ impl Session {
         &mut self,
         asked: &LogsAsked,
         first: Span,
-        each: &mut dyn FnMut(LogsTold) -> ControlFlow<()>,
+        each: &mut dyn FnMut(LogsRead) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
         let verb =
             |lines| Verb::Logs { paths: asked.paths.clone(), lines, since_ms: asked.since_ms, follow: asked.follow };
@@ -79,7 +79,7 @@ impl Session {
                     let now_caught_up = all_told && !caught_up;
                     caught_up |= all_told;
                     let gap = std::mem::take(&mut gap);
-                    if each(LogsTold { lines, lost, gap, caught_up: now_caught_up, silent }).is_break() {
+                    if each(LogsRead { lines, lost, gap, caught_up: now_caught_up, silent }).is_break() {
                         let _ = self.send(Verb::Unfollow { request }, first);
                         return Ok(());
                     }
@@ -97,7 +97,7 @@ impl Session {
                     gap = true;
                 }
                 Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),
-                Ok(Some(_)) => return Err(AskError::NotUnderstood("an answer to something else".into())),
+                Ok(Some(_)) => return Err(AskError::something_else()),
                 Ok(None) if caught_up => {}
                 Ok(None) => return Err(AskError::NoAnswer { limit: self.now().since(begun) }),
                 Err(AskError::Gone) if asked.follow => return Ok(()),

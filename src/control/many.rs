@@ -6,7 +6,7 @@ use crate::wire::message::{Reply, Verb};
 
 /// The outcome of one of several questions.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Step {
     /// It is being carried out, and this is what is waited for.
     Progress(String),
     /// Its last reply, or why there is none.
@@ -30,7 +30,7 @@ impl Session {
         verbs: &[Verb],
         limits: Limits,
         at_once: usize,
-        each: &mut dyn FnMut(usize, Heard, Span),
+        each: &mut dyn FnMut(usize, Step, Span),
     ) {
         let overall = self.now() + limits.overall;
         let mut waiting: Vec<Asked> = Vec::new();
@@ -45,12 +45,12 @@ impl Session {
                     }
                     // The queue is full: those that wait make room. Where none waits, none ever will.
                     Err(_) if !waiting.is_empty() => break,
-                    Err(error) => each(next, Heard::Ended(Err(error)), Span::ZERO),
+                    Err(error) => each(next, Step::Ended(Err(error)), Span::ZERO),
                 }
                 next += 1;
             }
             let Some(until) = waiting.iter().map(|asked| asked.silent_at).min() else { break };
-            let told = self.next_told(|request| waiting.iter().any(|asked| asked.request == request), until);
+            let told = self.next_reply_among(|request| waiting.iter().any(|asked| asked.request == request), until);
             let now = self.now();
             match told {
                 Ok(Some((request, reply))) => {
@@ -60,15 +60,15 @@ impl Session {
                     match reply {
                         Reply::Accepted { waiting_for } => {
                             asked.silent_at = overall.min(now + limits.first);
-                            each(asked.at, Heard::Progress(waiting_for.clone()), since);
+                            each(asked.at, Step::Progress(waiting_for.clone()), since);
                             asked.waiting_for = Some(waiting_for);
                         }
                         Reply::Refused { why, message } => {
-                            each(asked.at, Heard::Ended(Err(AskError::Refused { why, message })), since);
+                            each(asked.at, Step::Ended(Err(AskError::Refused { why, message })), since);
                             waiting.remove(place);
                         }
                         reply => {
-                            each(asked.at, Heard::Ended(Ok(reply)), since);
+                            each(asked.at, Step::Ended(Ok(reply)), since);
                             waiting.remove(place);
                         }
                     }
@@ -83,22 +83,22 @@ impl Session {
                         Some(waiting_for) if now >= overall => AskError::NotDone { waiting_for, limit: limits.overall },
                         Some(waiting_for) => AskError::FellSilent { waiting_for },
                     };
-                    each(asked.at, Heard::Ended(Err(error)), since);
+                    each(asked.at, Step::Ended(Err(error)), since);
                     false
                 }),
                 Err(_) => {
                     // The instance has ended, or the reader is gone: neither leaves anything to wait for.
                     waiting.drain(..).for_each(|asked| {
-                        each(asked.at, Heard::Ended(Err(AskError::Gone)), now.since(asked.begun));
+                        each(asked.at, Step::Ended(Err(AskError::Gone)), now.since(asked.begun));
                     });
-                    (next..verbs.len()).for_each(|at| each(at, Heard::Ended(Err(AskError::Gone)), Span::ZERO));
+                    (next..verbs.len()).for_each(|at| each(at, Step::Ended(Err(AskError::Gone)), Span::ZERO));
                     return;
                 }
             }
         }
         for at in next..verbs.len() {
             let waiting_for = "its turn has not come".into();
-            each(at, Heard::Ended(Err(AskError::NotDone { waiting_for, limit: limits.overall })), Span::ZERO);
+            each(at, Step::Ended(Err(AskError::NotDone { waiting_for, limit: limits.overall })), Span::ZERO);
         }
     }
 }

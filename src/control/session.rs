@@ -132,7 +132,7 @@ impl Session {
 
     /// Sets on whose behalf all is asked from now on: at most [`Ask::VIA_MAX`] printable characters, which the events that
     /// follow from it name beside this process.
-    pub fn speaks_for(&mut self, via: Option<String>) {
+    pub fn on_behalf_of(&mut self, via: Option<String>) {
         self.via = via;
     }
 
@@ -244,7 +244,7 @@ impl Session {
                     request = self.send(ask(next_number), first)?;
                 }
                 Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),
-                Ok(Some(_)) => return Err(AskError::NotUnderstood("an answer to something else".into())),
+                Ok(Some(_)) => return Err(AskError::something_else()),
                 Ok(None) if follow => {}
                 Ok(None) => return Err(AskError::NoAnswer { limit: self.clock.now().since(begun) }),
                 Err(AskError::Gone) if follow => return Ok(()),
@@ -333,11 +333,11 @@ impl Session {
 
     /// The next reply to `request`; `None` when none has come by `until`.
     pub(super) fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
-        Ok(self.next_told(|told| told == request, until)?.map(|(_, reply)| reply))
+        Ok(self.next_reply_among(|number| number == request, until)?.map(|(_, reply)| reply))
     }
 
     /// The next reply to one of several requests, and its number; `None` when none has come by `until`.
-    pub(super) fn next_told(
+    pub(super) fn next_reply_among(
         &mut self,
         wanted: impl Fn(u64) -> bool,
         until: Time,
@@ -420,6 +420,13 @@ pub enum AskError {
     ReaderLeft,
     /// The root has another version of the protocol.
     NotUnderstood(String),
+}
+
+impl AskError {
+    /// A reply has come that does not belong to what was asked.
+    pub fn something_else() -> AskError {
+        AskError::NotUnderstood("an answer to something else".into())
+    }
 }
 
 impl fmt::Display for AskError {

@@ -138,7 +138,7 @@ impl Fence {
         let mut ready: Vec<Ready> = Vec::with_capacity(8);
         loop {
             // Poke, deadline and clock in this order: what is answered was there when the clock was read.
-            let (rung, poke, deadline) = (self.poke.heard(), self.lease.poke(), self.lease.deadline());
+            let (rung, poke, deadline) = (self.poke.take(), self.lease.poke(), self.lease.deadline());
             let now = clock::both();
             self.gone = self.gone || self.agent_is_gone();
             let Ok(populated) = self.switch.populated() else {

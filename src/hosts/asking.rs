@@ -63,7 +63,7 @@ impl Agent {
             (Some((host, candidate)), _) if candidate.fit() => What::Moving { to: host.clone() },
             (Some((host, candidate)), _) => What::NotMoved { why: format!("{host}: {candidate}") },
             (None, Some(to)) => What::NotMoved { why: format!("the cluster has no host {to}") },
-            (None, None) => What::NotMoved { why: says(&ranked) },
+            (None, None) => What::NotMoved { why: reasons(&ranked) },
         }
     }
 
@@ -94,7 +94,7 @@ impl Agent {
             }
         }
         match (best, ended) {
-            (None, _) => Err(says(&ranked)),
+            (None, _) => Err(reasons(&ranked)),
             (Some(best), Some((host, wire))) if *host != best && holder.is_some() => {
                 Ok(Target::Release(host.clone(), wire.clone()))
             }
@@ -244,6 +244,6 @@ pub(super) enum Target {
     Release(String, Subject),
 }
 
-fn says(ranked: &[(String, Candidate)]) -> String {
+fn reasons(ranked: &[(String, Candidate)]) -> String {
     ranked.iter().map(|(name, candidate)| format!("{name}: {candidate}")).collect::<Vec<_>>().join("; ")
 }

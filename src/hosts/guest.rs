@@ -222,7 +222,7 @@ impl Guest {
     }
 
     /// What is to be reported, until the parent has taken note of it.
-    pub(super) fn untold(&self) -> Option<What> {
+    pub(super) fn unreported(&self) -> Option<What> {
         match &self.state {
             State::Over { how, noted: false } => match how {
                 Over::Ended(end, detail) => Some(What::Exited { end: *end, detail: detail.clone() }),

@@ -55,7 +55,7 @@ impl Agent {
         for key in keys {
             while self.lease.held().is_some() {
                 let (step, standing) = self.next_move(turn.now, &ground, &key);
-                self.tell_of_no_host(turn.now.boottime, &key, standing.none, out);
+                self.report_no_host(turn.now.boottime, &key, standing.none, out);
                 if let Move::Wait(at) = step {
                     self.claims_due = self.claims_due.into_iter().chain(at).min();
                     break;
@@ -214,7 +214,7 @@ impl Agent {
     }
 
     /// Reports that no host may have a claim, at once, and again when the reasons are others, but not all the time.
-    fn tell_of_no_host(&mut self, now: Time, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
+    fn report_no_host(&mut self, now: Time, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
         let Some(why) = why else {
             if let Some((told, _)) = self.no_host.get_mut(key) {
                 *told = None;

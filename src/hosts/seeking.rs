@@ -20,7 +20,7 @@ const REFUSED: Span = Span::from_secs(2);
 pub(super) const VOID: u64 = 5_000;
 
 impl Agent {
-    fn tell_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
+    fn report_to_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
         let message = Message::Told(Told { subject: node.clone(), what });
         out.push(Action::Tell { parent, message });
     }
@@ -95,7 +95,7 @@ impl Agent {
             Do::Paths { paths } => {
                 let paths = (node.root_token, paths.iter().cloned().collect());
                 self.wards.paths.insert(node.instance.clone(), paths);
-                Self::tell_parent(parent, node, What::Noted, out);
+                Self::report_to_parent(parent, node, What::Noted, out);
             }
             Do::Clear => self.clear_asked(parent, node, out),
             Do::Move { to } => {
@@ -103,7 +103,7 @@ impl Agent {
                 if matches!(what, What::Moving { .. }) {
                     self.wards.past.entry(key).or_default().wish = Some(to.clone());
                 }
-                Self::tell_parent(parent, node, what, out);
+                Self::report_to_parent(parent, node, what, out);
             }
             Do::Done => self.done_asked(parent, &key, node, out),
             Do::Stop | Do::Kill | Do::Inspect => self.passed_on(turn, parent, &key, order, out),
@@ -117,7 +117,7 @@ impl Agent {
         let ward = self.wards.all.get_mut(key).filter(|ward| ward.parent == parent && ward.node == *node);
         let Some(there) = ward.and_then(Ward::there) else {
             let why = "it was not placed, or is none of this parent's".into();
-            return Self::tell_parent(parent, node, What::Lost { why }, out);
+            return Self::report_to_parent(parent, node, What::Lost { why }, out);
         };
         if there.end.is_some() {
             return;
@@ -133,7 +133,7 @@ impl Agent {
             return self.order(&host, &wire, Do::Inspect, out);
         }
         let why = format!("there is no link to {host}, and its lease may still hold");
-        Self::tell_parent(parent, node, What::Unreachable { why }, out);
+        Self::report_to_parent(parent, node, What::Unreachable { why }, out);
     }
 
     fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject, out: &mut Vec<Action>) {
@@ -154,7 +154,7 @@ impl Agent {
             self.wards.past.remove(key);
         }
         if !self.wards.is_releasing(key) {
-            Self::tell_parent(parent, node, What::Done, out);
+            Self::report_to_parent(parent, node, What::Done, out);
         }
     }
 
@@ -172,7 +172,7 @@ impl Agent {
         hosts.sort();
         hosts.dedup();
         if hosts.is_empty() {
-            return Self::tell_parent(parent, node, What::Cleared, out);
+            return Self::report_to_parent(parent, node, What::Cleared, out);
         }
         for host in hosts {
             self.order(&host, node, Do::Clear, out);
@@ -194,7 +194,7 @@ impl Agent {
             State::There(there) if there.end.is_some() => {
                 there.noted = true;
                 let (host, wire) = (there.host.clone(), there.wire.clone());
-                self.tell_host(&host, &wire, What::Noted, out);
+                self.send_to_host(&host, &wire, What::Noted, out);
             }
             State::There(there) => there.moved |= there.moving.take().is_some(),
             State::Choosing(_) | State::Asking { .. } | State::Failed { .. } => {}
@@ -262,12 +262,12 @@ impl Agent {
         let (parent, node, moves) = (ward.parent, ward.node.clone(), ward.place.placement.move_on_give_up);
         let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
         match told.what {
-            What::Inspected { found } => Self::tell_parent(parent, &node, What::Inspected { found }, out),
+            What::Inspected { found } => Self::report_to_parent(parent, &node, What::Inspected { found }, out),
             what @ (What::Exited { .. } | What::Lost { .. }) => {
                 if there.end.is_some() {
                     // It was sent again because it is not known here that it was noted.
                     if there.noted {
-                        self.tell_host(from, &subject, What::Noted, out);
+                        self.send_to_host(from, &subject, What::Noted, out);
                     }
                     return;
                 }
@@ -334,7 +334,7 @@ impl Agent {
                 let Some(ward) = self.wards.all.get_mut(key) else { return };
                 if there && again <= now {
                     ward.state = State::Homeless { why: String::new(), noted: false, again: now + AGAIN };
-                    Self::tell_parent(ward.parent, &ward.node, What::HostThere, out);
+                    Self::report_to_parent(ward.parent, &ward.node, What::HostThere, out);
                 }
                 self.wake(now + AGAIN);
             }
@@ -369,7 +369,7 @@ impl Agent {
         if let Some(what) = tell {
             if there.again <= now {
                 there.again = now + AGAIN;
-                Self::tell_parent(ward.parent, &ward.node, what, out);
+                Self::report_to_parent(ward.parent, &ward.node, what, out);
             }
             let again = there.again;
             ward.state = State::There(Box::new(there));

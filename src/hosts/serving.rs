@@ -23,7 +23,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn tell_host(&mut self, host: &str, subject: &Subject, what: What, out: &mut Vec<Action>) {
+    pub(super) fn send_to_host(&mut self, host: &str, subject: &Subject, what: What, out: &mut Vec<Action>) {
         self.post(host, Message::Told(Told { subject: subject.clone(), what }), out);
     }
 
@@ -144,7 +144,7 @@ impl Agent {
         let kill = order.what == Do::Kill;
         let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.subject() == subject) else {
             let why = "its host has nothing of it".into();
-            return self.tell_host(host, subject, What::Lost { why }, out);
+            return self.send_to_host(host, subject, What::Lost { why }, out);
         };
         if order.what == Do::Inspect {
             if let State::Running(running) = &guest.state
@@ -177,7 +177,7 @@ impl Agent {
             None if held => return,
             None => {}
         }
-        self.tell_host(host, subject, What::Done, out);
+        self.send_to_host(host, subject, What::Done, out);
     }
 
     fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
@@ -192,7 +192,7 @@ impl Agent {
             }
         }
         if !left {
-            self.tell_host(host, subject, What::Cleared, out);
+            self.send_to_host(host, subject, What::Cleared, out);
         }
     }
 
@@ -261,7 +261,7 @@ impl Agent {
     pub(super) fn guest_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
         let Some((_, guest)) = self.guest_of(run) else { return };
         let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
-        self.tell_host(&parent, &subject, What::Inspected { found }, out);
+        self.send_to_host(&parent, &subject, What::Inspected { found }, out);
     }
 
     /// All that is exclusive on this host is gone, or is being killed: parents learn that from the epoch.
@@ -280,11 +280,11 @@ impl Agent {
                 self.guests.remove(&key);
                 continue;
             }
-            if let Some(what) = guest.untold() {
+            if let Some(what) = guest.unreported() {
                 if guest.again <= now {
                     guest.again = now + AGAIN;
                     let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
-                    self.tell_host(&parent, &subject, what, out);
+                    self.send_to_host(&parent, &subject, what, out);
                 }
                 self.wake(now + AGAIN);
             }

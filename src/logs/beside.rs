@@ -169,7 +169,7 @@ impl Drop for Beside {
 
 impl State {
     fn has_work(&self) -> bool {
-        !self.gone && !self.failed && (!self.queue.is_empty() || self.queue.has_untold())
+        !self.gone && !self.failed && (!self.queue.is_empty() || self.queue.has_unreported())
     }
 
     /// Producers that pause need not any longer.

@@ -138,7 +138,7 @@ impl Capture {
     pub(crate) fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
         let (gate, stream) = (&mut self.gate, self.stream);
         self.lines.finish(&mut |line| gate.pass(line.by(stream), sink));
-        self.gate.tell(stream, sink);
+        self.gate.report(stream, sink);
     }
 }
 
@@ -204,13 +204,13 @@ impl Gate {
             sink(line.only_for(Audience::Record));
             return;
         }
-        self.tell(line.stream, sink);
+        self.report(line.stream, sink);
         self.lines -= 1;
         self.bytes -= cost;
         sink(line);
     }
 
-    fn tell(&mut self, stream: Stream, sink: &mut impl FnMut(Line<'_>)) {
+    fn report(&mut self, stream: Stream, sink: &mut impl FnMut(Line<'_>)) {
         if !self.hidden.is_none() {
             let notice = format!("… {} dropped", self.hidden.take());
             sink(Line::new(notice.as_bytes()).by(stream).only_for(Audience::Display));

@@ -66,7 +66,7 @@ fn last_of_file(file: &mut File, count: Option<usize>) -> io::Result<Vec<String>
     file.seek(SeekFrom::Start(from))?;
     let mut cutter = Lines::new();
     let mut found: Vec<String> = Vec::new();
-    let mut take = |line: super::Line<'_>| {
+    let mut take = |line: super::lines::Line<'_>| {
         // What is whole in the file is whole here: pieces are a matter of the pipe.
         match found.last_mut().filter(|_| line.continued) {
             Some(begun) => text::write_printable(line.bytes(), begun),

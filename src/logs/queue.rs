@@ -14,7 +14,7 @@ pub(super) struct Queue {
     buffer: VecDeque<u8>,
     capacity: usize,
     /// Lines that did not fit and that no notice has reported yet.
-    untold: Lost,
+    unreported: Lost,
     /// What the notices in the buffer report, and what they take: should the buffer be lost, so are they.
     told: Lost,
     notices: Lost,
@@ -32,7 +32,7 @@ impl Queue {
         Queue {
             buffer: VecDeque::new(),
             capacity,
-            untold: Lost::default(),
+            unreported: Lost::default(),
             told: Lost::default(),
             notices: Lost::default(),
             lost: Lost::default(),
@@ -50,12 +50,12 @@ impl Queue {
         let fits = self.buffer.len() + text.len() <= self.capacity;
         // Once lines were lost, half of the room must be free before there is more: else each line that fits would
         // bring a notice along.
-        let resumes = self.untold.is_none() || self.buffer.len() <= self.capacity / 2;
+        let resumes = self.unreported.is_none() || self.buffer.len() <= self.capacity / 2;
         if fits && resumes {
-            self.tell();
+            self.report();
             self.buffer.extend(text);
         } else {
-            self.untold.add(text.len());
+            self.unreported.add(text.len());
             self.lost.add(text.len());
         }
     }
@@ -64,7 +64,7 @@ impl Queue {
     /// is written and reported.
     pub(super) fn next(&mut self, limit: usize) -> &[u8] {
         if self.buffer.is_empty() {
-            self.tell();
+            self.report();
         }
         let bytes: &[u8] = self.buffer.make_contiguous();
         if bytes.len() <= limit {
@@ -98,16 +98,16 @@ impl Queue {
             lines: newlines.saturating_sub(self.notices.lines),
             bytes: (self.buffer.len() as u64).saturating_sub(self.notices.bytes),
         };
-        self.untold += gone;
+        self.unreported += gone;
         self.lost += gone;
-        self.untold += self.told.take();
+        self.unreported += self.told.take();
         self.notices = Lost::default();
         self.buffer = VecDeque::new();
     }
 
     /// Forgets what there is, without a word: nothing will ever be written.
     pub(super) fn forget(&mut self) {
-        self.untold = Lost::default();
+        self.unreported = Lost::default();
         self.buffer = VecDeque::new();
     }
 
@@ -122,8 +122,8 @@ impl Queue {
     }
 
     /// Whether lines were lost that no notice reports yet.
-    pub(super) fn has_untold(&self) -> bool {
-        !self.untold.is_none()
+    pub(super) fn has_unreported(&self) -> bool {
+        !self.unreported.is_none()
     }
 
     /// All lines that were lost so far.
@@ -132,11 +132,11 @@ impl Queue {
         self.lost
     }
 
-    fn tell(&mut self) {
-        if self.untold.is_none() {
+    fn report(&mut self) {
+        if self.unreported.is_none() {
             return;
         }
-        let lost = self.untold.take();
+        let lost = self.unreported.take();
         let text = format!("{lost} of {} lost: the reader was too slow, or the disk full", self.what);
         let notice = if self.json {
             let at = clock::rfc3339_now();

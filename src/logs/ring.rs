@@ -52,7 +52,7 @@ struct Mark {
 
 /// A line that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct KeptLine {
     /// When it was read: nanoseconds since 1970, never less than those of the line before.
     pub at: u64,
     /// The incarnation that printed it.
@@ -200,7 +200,7 @@ impl Ring {
     }
 
     /// The lines from `position` on that are still held, at most about so many `bytes` of them, but one at least.
-    pub(crate) fn read(&self, position: u64, bytes: usize) -> Vec<Said> {
+    pub(crate) fn read(&self, position: u64, bytes: usize) -> Vec<KeptLine> {
         let Some(kept) = &self.kept else { return Vec::new() };
         let from = position.clamp(kept.first(), kept.end);
         let skipped = (from - kept.first()) as usize;
@@ -215,7 +215,7 @@ impl Ring {
             let said: Vec<u8> = kept.text.range(at..end).copied().collect();
             at = end;
             let speaker = kept.speakers.iter().rev().find(|(from, _)| *from <= position).map(|(_, speaker)| *speaker);
-            lines.push(Said {
+            lines.push(KeptLine {
                 at: mark.at,
                 speaker: speaker.unwrap_or_default(),
                 text: text::printable(&said),
@@ -306,7 +306,7 @@ mod tests {
         for text in ["aaaa", "bbbb", "cccc"] {
             push(&mut ring, text);
         }
-        let texts = |lines: Vec<Said>| lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
+        let texts = |lines: Vec<KeptLine>| lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
         assert_eq!(texts(ring.read(0, 8)), ["aaaa", "bbbb"]);
         assert_eq!(texts(ring.read(2, 8)), ["cccc"]);
         // A single line is given however long it is, or no reader would ever come past it.

@@ -37,7 +37,7 @@ pub(crate) struct RotatingFile {
     keep: u32,
     open: Option<Open>,
     /// Lines that could not be written and that the file does not mention yet.
-    untold: Lost,
+    unreported: Lost,
     lost: Lost,
     /// The present failure, and whether it has been reported.
     trouble: Option<String>,
@@ -70,7 +70,7 @@ impl RotatingFile {
             max_size: max_size.max(MAX_SIZE_LEAST),
             keep,
             open: None,
-            untold: Lost::default(),
+            unreported: Lost::default(),
             lost: Lost::default(),
             trouble: None,
             trouble_told: false,
@@ -113,7 +113,7 @@ impl RotatingFile {
     /// Counts lines that never came here, and which come after all that did.
     pub(crate) fn lose_for_want_of_room(&mut self, lost: Lost) {
         if !lost.is_none() {
-            self.untold += lost;
+            self.unreported += lost;
             self.lost += lost;
             self.torn |= self.within_line;
         }
@@ -190,15 +190,15 @@ impl RotatingFile {
         if self.torn {
             notice.push(b'\n');
         }
-        if !self.untold.is_none() {
-            let _ = writeln!(notice, "treevisor: … {} could not be written here", self.untold);
+        if !self.unreported.is_none() {
+            let _ = writeln!(notice, "treevisor: … {} could not be written here", self.unreported);
         }
         if !notice.is_empty() {
             let length = self.write_once(&notice)?;
             if length < notice.len() {
                 return Err(io::Error::from(ErrorKind::StorageFull));
             }
-            self.untold = Lost::default();
+            self.unreported = Lost::default();
             self.torn = false;
         }
         let length = self.write_once(&rest[..end])?;
@@ -267,7 +267,7 @@ impl RotatingFile {
     fn lose(&mut self, text: &[u8], error: &io::Error) {
         let mut lost = Lost::of(text);
         lost.lines = lost.lines.max(1);
-        self.untold += lost;
+        self.unreported += lost;
         self.lost += lost;
         let trouble = format!("cannot write to {}: {error}", self.path.display());
         if self.trouble.as_ref() != Some(&trouble) {

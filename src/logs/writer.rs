@@ -155,7 +155,7 @@ impl Writer {
     /// What failures there have been; each is reported once.
     pub(crate) fn heard(&self) -> Vec<String> {
         if let Some(wake) = &self.0.wake {
-            wake.heard();
+            wake.take();
         }
         std::mem::take(&mut self.lock().troubles)
     }
@@ -223,12 +223,12 @@ impl Shared {
                     state.progress = now;
                 }
                 // The next turn tries again; what finds no room meanwhile is lost and counted.
-                Err(error) => self.tell(state, format!("no thread can be made to write log files: {error}")),
+                Err(error) => self.report(state, format!("no thread can be made to write log files: {error}")),
             }
         }
     }
 
-    fn tell(&self, state: &mut State, trouble: String) {
+    fn report(&self, state: &mut State, trouble: String) {
         if !state.troubles.contains(&trouble) {
             state.troubles.push(trouble);
         }
@@ -276,7 +276,7 @@ impl Shared {
             state = self.lock();
             state.progress = now();
             if let Some(trouble) = trouble {
-                self.tell(&mut state, trouble);
+                self.report(&mut state, trouble);
             }
             if let Some(entry) = state.files.get_mut(&id) {
                 entry.file = Some(file);
@@ -355,7 +355,7 @@ impl LogFile {
                 let path = entry.path.display();
                 let trouble =
                     format!("cannot write to {path}: too much waits for its disk, which is slow or does not answer");
-                shared.tell(&mut state, trouble);
+                shared.report(&mut state, trouble);
             }
         } else {
             let length = bytes.len();

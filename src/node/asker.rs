@@ -1,6 +1,6 @@
 //! Where the reply to a request goes.
 
-use crate::link::Identity;
+use crate::link::{Identity, PeerCred};
 use serde::{Deserialize, Serialize};
 
 /// The receiver of a reply.
@@ -32,6 +32,20 @@ impl Asker {
             Asker::Parent { .. } => Some(Asker::Parent { request }),
             Asker::None => None,
         }
+    }
+}
+
+/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting key)".
+pub(super) fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
+    let Some(PeerCred { pid, uid, .. }) = peer else {
+        return match via {
+            Some(via) => format!("an operator ({via})"),
+            None => "an operator".into(),
+        };
+    };
+    match via {
+        Some(via) => format!("uid {uid} (pid {pid}; {via})"),
+        None => format!("uid {uid} (pid {pid})"),
     }
 }
 

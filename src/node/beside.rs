@@ -74,7 +74,7 @@ struct CarriedCommand {
 
 /// What has come of a command.
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct Read {
     pub event: Option<Event>,
     /// What it has seen of its worker.
     pub lines: Vec<Vec<u8>>,
@@ -153,18 +153,18 @@ impl Beside {
     }
 
     /// Something of a command is ready.
-    pub(super) fn hear(&mut self, run: Run, means: &mut Means<'_>) -> Heard {
-        let Some(running) = self.of.get_mut(&run) else { return Heard::default() };
-        let Some(result) = running.process.hear(means.context, means.reactor) else { return Heard::default() };
+    pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>) -> Read {
+        let Some(running) = self.of.get_mut(&run) else { return Read::default() };
+        let Some(result) = running.process.look(means.context, means.reactor) else { return Read::default() };
         let lines = running.process.take_lines();
-        let Some(Running { purpose, path, over, .. }) = self.of.remove(&run) else { return Heard::default() };
+        let Some(Running { purpose, path, over, .. }) = self.of.remove(&run) else { return Read::default() };
         let failed = result.is_err();
         if let (Err(CommandFailure { why, .. }), false) = (result, over) {
             warn!(means.context.logger, "the {} of a worker has failed, the worker is killed", purpose.key();
                 "path" => path, "why" => why);
         }
         let event = if over { None } else { purpose.event(run, failed) };
-        Heard { event, lines, was_last: true }
+        Read { event, lines, was_last: true }
     }
 
     /// The worker has ended, or is killed: what still runs beside it ends too.

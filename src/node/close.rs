@@ -19,7 +19,7 @@ const LAST_LINES: Span = Span::from_secs(1);
 const LINGER: Span = Span::from_millis(200);
 
 /// A keeper that is dismissed has only to write what it has received. A disk takes that at once, or has failed.
-pub(super) const GOODBYE: Span = Span::from_secs(2);
+pub(super) const DISMISSAL: Span = Span::from_secs(2);
 
 /// What is waited for at the end is looked at so often: no source is read any more, so this is not the loop's own wait.
 const STEP: Span = Span::from_millis(20);
@@ -84,7 +84,7 @@ pub(super) fn end_journal(end: End, above: &mut Above, clock: &Clock) {
 /// Closes the sockets, dismisses the keeper, and removes what is outside of this process.
 pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
     match above {
-        Above::Operators(root) => root.close(GOODBYE, LINGER),
+        Above::Operators(root) => root.close(DISMISSAL, LINGER),
         Above::Parent(uplink) => uplink.close(LINGER),
     }
     let sockets = endpoint.close();

@@ -134,7 +134,7 @@ impl HelperProcess {
     }
 
     /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
-    pub(super) fn hear(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
+    pub(super) fn look(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
         let now = context.now();
         if let Some((capture, tag)) = self.read(now) {
             reactor.unwatch(capture.as_raw_fd(), tag);

@@ -10,7 +10,7 @@ pub(super) type Deadline = (Time, &'static str);
 const TURNS: u32 = 2_000;
 
 /// After one such line the next one waits this long.
-const TOLD_EVERY: Span = Span::from_secs(60);
+const REPORT_EVERY: Span = Span::from_secs(60);
 
 /// The first of several deadlines, some of which are not set.
 pub(super) fn soonest(all: impl IntoIterator<Item = (Option<Time>, &'static str)>) -> Option<Deadline> {
@@ -31,7 +31,7 @@ impl Spin {
         let overdue = planned.filter(|(at, _)| *at <= now).map(|(_, why)| why);
         self.turns = if overdue == Some(self.why) { self.turns + 1 } else { 0 };
         self.why = overdue.unwrap_or_default();
-        let due = self.turns >= TURNS && self.told.is_none_or(|told| now.since(told) >= TOLD_EVERY);
+        let due = self.turns >= TURNS && self.told.is_none_or(|told| now.since(told) >= REPORT_EVERY);
         if due {
             (self.turns, self.told) = (0, Some(now));
         }

@@ -1,10 +1,11 @@
 //! What the loop spends its time on, so that a node that was late can report with what; and how often it reports that.
 
 use super::lateness::LATENESS;
+use crate::supervision::Action;
 use crate::time::{Span, Time};
 
 /// After one such line the next one waits this long, and counts what has come in between.
-const TOLD_EVERY: Span = Span::from_secs(60);
+const REPORT_EVERY: Span = Span::from_secs(60);
 
 /// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come round
 /// does not supervise, however much it does.
@@ -21,7 +22,7 @@ pub(super) enum Work {
     /// Reading what workers print.
     Output,
     /// Publishing events, in the log and to others.
-    Telling,
+    Publishing,
     Answering,
     /// Deciding, deadlines, and all else.
     Other,
@@ -34,10 +35,25 @@ impl Work {
         Work::Stopping,
         Work::Clearing,
         Work::Output,
-        Work::Telling,
+        Work::Publishing,
         Work::Answering,
         Work::Other,
     ];
+
+    /// Which kind of work an action is.
+    pub(super) fn of(action: &Action) -> Work {
+        match action {
+            Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) | Action::Beside { .. } | Action::Succeed(..) => {
+                Work::Starting
+            }
+            Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) | Action::Examine(_) | Action::Abort(_) => {
+                Work::Stopping
+            }
+            Action::Report(_) | Action::TellParent(_) => Work::Publishing,
+            Action::Answer(..) => Work::Answering,
+            Action::Detach(_) | Action::Forget(_) | Action::Halt(_) => Work::Other,
+        }
+    }
 
     /// The work as text that can follow "busy".
     fn words(self) -> &'static str {
@@ -47,7 +63,7 @@ impl Work {
             Work::Stopping => "stopping children",
             Work::Clearing => "clearing what children have left",
             Work::Output => "reading output",
-            Work::Telling => "telling events",
+            Work::Publishing => "publishing events",
             Work::Answering => "answering requests",
             Work::Other => "looking after deadlines",
         }
@@ -138,7 +154,7 @@ impl Diary {
     }
 
     /// What is to be reported of losses before this turn, once the time for that has come.
-    pub(super) fn untold(&mut self, now: Time) -> Option<Losses> {
+    pub(super) fn unreported(&mut self, now: Time) -> Option<Losses> {
         if self.late.losses.count == 0 { None } else { self.late.due(now) }
     }
 }
@@ -166,7 +182,7 @@ impl Late {
     }
 
     fn due(&mut self, now: Time) -> Option<Losses> {
-        if self.told.is_some_and(|told| now.since(told) < TOLD_EVERY) {
+        if self.told.is_some_and(|told| now.since(told) < REPORT_EVERY) {
             return None;
         }
         self.told = Some(now);
@@ -190,7 +206,7 @@ mod tests {
         for end in [1_200, 1_700, 2_000] {
             diary.did(Work::Starting, at(end));
         }
-        diary.did(Work::Telling, at(2_100));
+        diary.did(Work::Publishing, at(2_100));
         assert_eq!(
             diary.mostly(),
             "starting children (990ms in 3 steps, the longest took 500ms)"
@@ -217,14 +233,14 @@ mod tests {
         let mut diary = Diary::default();
         let millis = Span::from_millis;
         let one = |millis| Losses { count: 1, sum: Span::from_millis(millis), longest: Span::from_millis(millis) };
-        assert_eq!(diary.untold(at(0)), None);
+        assert_eq!(diary.unreported(at(0)), None);
         assert_eq!(diary.lost(at(0), millis(70)), Some(one(70)));
-        assert_eq!(diary.untold(at(61_000)), None, "nothing has come since");
+        assert_eq!(diary.unreported(at(61_000)), None, "nothing has come since");
         for second in 1..60 {
             assert_eq!(diary.lost(at(second * 1_000), millis(100 + second)), None);
         }
         let all = Losses { count: 59, sum: millis(5_900 + 1_770), longest: millis(159) };
-        assert_eq!(diary.untold(at(60_000)), Some(all));
+        assert_eq!(diary.unreported(at(60_000)), Some(all));
         assert_eq!(diary.lost(at(61_000), millis(80)), None);
         assert_eq!(
             diary.lost(at(121_000), millis(90)),

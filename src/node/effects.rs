@@ -3,14 +3,14 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
-use super::fold::Told;
+use super::fold::OnItsWay;
 use super::history::EventBatch;
 use super::journald;
 use super::means::Means;
 use super::probes::Probes;
 use super::translate;
 use super::turn::Node;
-use crate::explain;
+use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
 use crate::supervision::{Action, ChildId, Event, Fact, Inspected, Killed, Report, Run, ToParent};
@@ -62,10 +62,10 @@ impl Node {
                 };
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }
-            Action::TellParent(up) => self.tell_parent(up),
+            Action::TellParent(up) => self.send_to_parent(up),
             Action::Answer(request, answer) => {
                 // The node above receives a hold before the operator gets the reply.
-                self.tell_children();
+                self.send_children_upward();
                 self.answered(request, answer);
             }
             Action::Renew(request) => self.renew(request),
@@ -192,7 +192,7 @@ impl Node {
         }
     }
 
-    pub(super) fn tell_parent(&mut self, up: ToParent) {
+    pub(super) fn send_to_parent(&mut self, up: ToParent) {
         match (&mut self.above, up) {
             (Above::Parent(uplink), ToParent::Ready) => {
                 uplink.up(self.context.clock.now());
@@ -212,7 +212,7 @@ impl Node {
     }
 
     /// Publishes what has been reported since the last call. `now` is when the event came that it is about.
-    pub(super) fn tell(&mut self, now: Time) {
+    pub(super) fn publish(&mut self, now: Time) {
         if self.pending_reports.is_empty() {
             return;
         }
@@ -239,7 +239,7 @@ impl Node {
         {
             // A child that we have killed may well have logged why it came to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
-            self.children.tell_past(Run { child, incarnation: report.incarnation }, failed, exited);
+            self.children.add_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
         let handle = report.child.and_then(|child| self.children.get(child));
         let probe = || {
@@ -257,11 +257,11 @@ impl Node {
         }
         let about = (&report.fact, report.child, &view);
         self.hooks.happened(about, &self.children, &self.context, &mut self.reactor);
-        self.happened(now, report.child, Told { event: view, own: true });
+        self.happened(now, report.child, OnItsWay { event: view, own: true });
     }
 
     /// Publishes an event, unless it is one more of the same, which is published later with its count.
-    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: Told) {
+    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: OnItsWay) {
         let path = child.and_then(|child| self.children.get(child)).map(|handle| handle.path.clone());
         let mut out = Vec::new();
         match (child, path) {
@@ -273,30 +273,30 @@ impl Node {
                 out.push(told);
             }
         }
-        self.tell_out(out);
+        self.publish_all(out);
     }
 
     pub(super) fn folds_due(&mut self, now: Time) {
         let mut out = Vec::new();
         self.folds.due(now, &mut out);
-        self.tell_out(out);
+        self.publish_all(out);
     }
 
     /// Nothing is withheld any more.
     pub(super) fn end_folds(&mut self) {
         let mut out = Vec::new();
         self.folds.end_all(&mut out);
-        self.tell_out(out);
+        self.publish_all(out);
     }
 
     /// Nothing is withheld of a child any more.
     pub(super) fn end_fold(&mut self, child: ChildId) {
         let mut out = Vec::new();
         self.folds.end(child, &mut out);
-        self.tell_out(out);
+        self.publish_all(out);
     }
 
-    fn tell_out(&mut self, out: Vec<Told>) {
+    fn publish_all(&mut self, out: Vec<OnItsWay>) {
         if out.is_empty() {
             return;
         }
@@ -313,7 +313,7 @@ impl Node {
         if !self.context.event_logger.is_enabled(level) {
             return;
         }
-        let sentence = translate::sentence(view);
+        let sentence = sentence::of(view);
         if self.context.log_handle.is_to_journald() {
             return journald::send(&self.context.log_handle, level, &sentence, view);
         }

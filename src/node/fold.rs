@@ -23,7 +23,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// So many rounds alike are published as they happen.
-const TOLD_IN_FULL: u32 = 20;
+const IN_FULL: u32 = 20;
 
 /// Rounds that last longer are published, however alike they are: they are too few to fill anything.
 const ROUND_MAX: Span = Span::from_secs(30);
@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Span = Span::from_secs(300);
 /// An event on its way, and whether it is this supervisor's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Told {
+pub(super) struct OnItsWay {
     pub event: EventView,
     pub own: bool,
 }
@@ -65,7 +65,7 @@ struct Fold {
     present: Seen,
     began: Time,
     /// Its events, where it is withheld.
-    withheld: Option<Vec<Told>>,
+    withheld: Option<Vec<OnItsWay>>,
     /// The round before it.
     before: Seen,
     /// The last round that was published, and when that was.
@@ -94,7 +94,7 @@ struct Seen {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    events: Vec<Told>,
+    events: Vec<OnItsWay>,
     /// What it is, and what the round before it was.
     seen: Seen,
     before: Seen,
@@ -105,7 +105,7 @@ struct Kept {
 
 impl Folds {
     /// Takes an event about the child at `path`, or about what is below it; what is to be published now goes to `out`.
-    pub(super) fn take(&mut self, now: Time, child: ChildId, path: &Path, told: Told, out: &mut Vec<Told>) {
+    pub(super) fn take(&mut self, now: Time, child: ChildId, path: &Path, told: OnItsWay, out: &mut Vec<OnItsWay>) {
         let event = &told.event;
         if matches!(event.body, EventBody::Dropped(_)) {
             // It leads to nothing, and has a count of its own.
@@ -136,7 +136,7 @@ impl Folds {
     }
 
     /// The present round of a child is over, another one begins.
-    fn next_round(&mut self, now: Time, child: ChildId, out: &mut Vec<Told>) {
+    fn next_round(&mut self, now: Time, child: ChildId, out: &mut Vec<OnItsWay>) {
         let fold = self.by_child.entry(child).or_default();
         let lasted = now.since(fold.began);
         fold.present.events.iter().for_each(|(id, _)| {
@@ -146,7 +146,7 @@ impl Folds {
         let before = std::mem::replace(&mut fold.before, over.clone());
         let alike = !over.events.is_empty() && over.shape == before.shape && lasted <= ROUND_MAX;
         if !alike {
-            fold.tell_kept(now, out);
+            fold.release_kept(now, out);
             (fold.alike, fold.longest) = (0, Span::ZERO);
         }
         match fold.withheld.take() {
@@ -162,30 +162,30 @@ impl Folds {
             fold.longest = fold.longest.max(lasted);
         }
         fold.began = now;
-        if fold.alike < TOLD_IN_FULL {
+        if fold.alike < IN_FULL {
             (fold.told_at, fold.pause) = (now, FIRST_PAUSE);
             self.withholding.remove(&child);
             return;
         }
         if now.since(fold.told_at) >= fold.pause {
-            fold.tell_kept(now, out);
+            fold.release_kept(now, out);
         }
         fold.withheld = Some(Vec::new());
         self.withholding.insert(child);
     }
 
     /// Nothing is withheld of a child any more, and its rounds are counted anew.
-    pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<Told>) {
+    pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<OnItsWay>) {
         let Some(mut fold) = self.by_child.remove(&child) else { return };
         self.withholding.remove(&child);
         fold.present.events.iter().for_each(|(id, _)| {
             self.owners.remove(id);
         });
-        fold.tell_all(out);
+        fold.release_all(out);
     }
 
     /// Nothing is withheld any more.
-    pub(super) fn end_all(&mut self, out: &mut Vec<Told>) {
+    pub(super) fn end_all(&mut self, out: &mut Vec<OnItsWay>) {
         let children: Vec<ChildId> = self.by_child.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         children.into_iter().for_each(|child| self.end(child, out));
     }
@@ -196,15 +196,15 @@ impl Folds {
     }
 
     /// Publishes what has been withheld for long enough.
-    pub(super) fn due(&mut self, now: Time, out: &mut Vec<Told>) {
+    pub(super) fn due(&mut self, now: Time, out: &mut Vec<OnItsWay>) {
         for child in self.withholding.clone() {
             let Some(fold) = self.by_child.get_mut(&child) else { continue };
             if fold.lasts_until() <= now {
                 // This round is another one: the child is well, or something keeps it.
-                fold.tell_all(out);
+                fold.release_all(out);
                 self.withholding.remove(&child);
             } else if fold.deadline() <= now {
-                fold.tell_kept(now, out);
+                fold.release_kept(now, out);
             }
         }
     }
@@ -222,7 +222,7 @@ impl Fold {
     }
 
     /// A whole round was withheld; it takes the place of the one that is kept.
-    fn keep(&mut self, events: Vec<Told>, seen: Seen, before: Seen) {
+    fn keep(&mut self, events: Vec<OnItsWay>, seen: Seen, before: Seen) {
         let (count, first) = match self.kept.take() {
             Some(kept) => (kept.count + 1, kept.first),
             None => {
@@ -233,9 +233,9 @@ impl Fold {
     }
 
     /// Publishes the rounds that were withheld, by the last of them.
-    fn tell_kept(&mut self, now: Time, out: &mut Vec<Told>) {
+    fn release_kept(&mut self, now: Time, out: &mut Vec<OnItsWay>) {
         let Some(Kept { mut events, seen, before, count, mut first }) = self.kept.take() else { return };
-        for Told { event, .. } in &mut events {
+        for OnItsWay { event, .. } in &mut events {
             let counterpart = event.cause.and_then(|cause| self.told.which(before.what(cause)?));
             event.cause = counterpart.or(event.cause);
             if count > 1 {
@@ -250,8 +250,8 @@ impl Fold {
     }
 
     /// Publishes all, also of the present round, of which nothing more is withheld.
-    fn tell_all(&mut self, out: &mut Vec<Told>) {
-        self.tell_kept(self.began, out);
+    fn release_all(&mut self, out: &mut Vec<OnItsWay>) {
+        self.release_kept(self.began, out);
         out.extend(self.withheld.take().into_iter().flatten());
     }
 }

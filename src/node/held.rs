@@ -5,7 +5,7 @@ use crate::supervision::{Fact, State};
 
 /// What a report means for a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum Change {
     /// An operator has ordered it.
     Begins,
     /// It is put back by a supervisor that has just begun.
@@ -18,15 +18,15 @@ pub enum Word {
 
 /// What a report about a child means for its hold. `state` gives what the child is shown as after it, `is_held` is whether it
 /// was held before.
-pub fn word(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool) -> Word {
+pub fn change(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool) -> Change {
     match (fact, is_held) {
-        (Fact::Panic { hold: true, .. }, _) => Word::Begins,
-        (Fact::HeldAgain, true) => Word::Again,
-        (Fact::Released { .. }, true) => Word::Ends,
+        (Fact::Panic { hold: true, .. }, _) => Change::Begins,
+        (Fact::HeldAgain, true) => Change::Again,
+        (Fact::Released { .. }, true) => Change::Ends,
         // An operator has had it started, and its old process cannot be killed: it is started when that is gone.
-        (Fact::StartFailed { retry: true, .. }, true) => Word::Ends,
-        (_, true) if !state().is_some_and(may_be_held) => Word::Ends,
-        _ => Word::Unchanged,
+        (Fact::StartFailed { retry: true, .. }, true) => Change::Ends,
+        (_, true) if !state().is_some_and(may_be_held) => Change::Ends,
+        _ => Change::Unchanged,
     }
 }
 
@@ -52,23 +52,23 @@ mod tests {
             Fact::StartFailed { failure, retry }
         };
         for (fact, state, is_held, says) in [
-            (panic(true), State::Stopping, false, Word::Begins),
-            (panic(true), State::Held, true, Word::Begins),
-            (panic(false), State::Stopping, false, Word::Unchanged),
-            (Fact::Held, State::Held, true, Word::Unchanged),
+            (panic(true), State::Stopping, false, Change::Begins),
+            (panic(true), State::Held, true, Change::Begins),
+            (panic(false), State::Stopping, false, Change::Unchanged),
+            (Fact::Held, State::Held, true, Change::Unchanged),
             // Its old process cannot be killed: it is shown as stopping, and is held all the same.
-            (Fact::Held, State::Stopping, true, Word::Unchanged),
-            (Fact::HeldAgain, State::Held, true, Word::Again),
+            (Fact::Held, State::Stopping, true, Change::Unchanged),
+            (Fact::HeldAgain, State::Held, true, Change::Again),
             // A start that an operator has asked for: over when it is up, not when it fails.
-            (Fact::Starting, State::Starting, true, Word::Unchanged),
-            (failed(false), State::Held, true, Word::Unchanged),
-            (Fact::Started, State::Running, true, Word::Ends),
-            (failed(true), State::Stopping, true, Word::Ends),
-            (Fact::Released { by: String::new() }, State::Stopping, true, Word::Ends),
-            (Fact::Started, State::Running, false, Word::Unchanged),
+            (Fact::Starting, State::Starting, true, Change::Unchanged),
+            (failed(false), State::Held, true, Change::Unchanged),
+            (Fact::Started, State::Running, true, Change::Ends),
+            (failed(true), State::Stopping, true, Change::Ends),
+            (Fact::Released { by: String::new() }, State::Stopping, true, Change::Ends),
+            (Fact::Started, State::Running, false, Change::Unchanged),
         ] {
-            assert_eq!(word(&fact, || Some(state), is_held), says, "{fact:?} {state:?}");
+            assert_eq!(change(&fact, || Some(state), is_held), says, "{fact:?} {state:?}");
         }
-        assert_eq!(word(&Fact::Stopped, || None, true), Word::Ends, "it was removed");
+        assert_eq!(change(&Fact::Stopped, || None, true), Change::Ends, "it was removed");
     }
 }

@@ -1,19 +1,16 @@
 //! Whatever is ready, to events.
 
-use super::asker::Asker;
+use super::asker::{self, Asker};
 use super::beside;
 use super::children::Looked;
 use super::diary::Work;
-use super::endpoint::Heard;
-use super::fold::Told;
-use super::reactor::Source;
+use super::endpoint::messages::Received;
+use super::fold::OnItsWay;
+use super::order::Turn;
 use super::requests::{Request, refused};
 use super::root::Root;
 use super::translate;
-use super::turn::Node;
-use crate::link::PeerCred;
-use crate::os::epoll::Ready;
-use crate::os::pidfd;
+use super::turn::{Node, OneTurn};
 use crate::os::signals::Caught;
 use crate::os::{clock, process};
 use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
@@ -21,95 +18,100 @@ use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
 use slog::{debug, error, info, warn};
+use std::convert::Infallible;
 
 /// Requests of operators, and frames of the parent, that are taken in one turn at most.
 const REQUESTS_PER_TURN: usize = 64;
 
-impl Node {
-    /// Turns everything that is pending into events: signs of life first, requests last.
-    pub(super) fn gather(&mut self, ready: &[Ready]) {
-        let mut exits = Vec::new();
-        let mut signals = false;
-        let mut keeper = false;
-        let mut log_files = false;
-        let mut reading = false;
-        let mut probes = Vec::new();
-        let mut helpers = Vec::new();
-        let mut hooks = Vec::new();
-        let mut output = self.children.output.take_more();
-        for event in ready {
-            // An unknown tag belongs to a descriptor that was closed meanwhile.
-            match self.reactor.sources.get(&event.tag) {
-                Some(Source::Exit(run)) => exits.push(*run),
-                Some(Source::Output(run)) => output.push(*run),
-                Some(Source::Signals) => signals = true,
-                Some(Source::Keeper) => keeper = true,
-                Some(Source::LogFiles) => log_files = true,
-                Some(Source::Directory) => self.directory.mark_changed(),
-                Some(Source::Reading) => reading = true,
-                Some(Source::Lease) => self.above.root_mut().into_iter().for_each(|root| root.look_at_lease(&self.context)),
-                Some(Source::Probe(run)) => probes.push(*run),
-                Some(Source::Beside(run)) => helpers.push(*run),
-                Some(Source::Hook(number)) => hooks.push(*number),
-                // Sockets are drained every turn, whatever woke us.
-                Some(
-                    Source::Router
-                    | Source::Control
-                    | Source::Uplink
-                    | Source::Push
-                    | Source::PanicSocket
-                    | Source::Notify
-                    // Looked at when the turn ends.
-                    | Source::Rehearsal,
-                )
-                | None => {}
-            }
-        }
+/// What is pending becomes events.
+impl Turn for OneTurn<'_> {
+    type Stop = Infallible;
 
-        self.hear_children();
-        self.did(Work::Reading);
-        self.hear_parent();
-        self.endpoint.receive_plain(&self.children, &mut self.inbox);
-        self.hear_panic_socket();
+    fn frames(&mut self) -> Result<(), Infallible> {
+        let OneTurn { node, woken, .. } = self;
+        if woken.directory {
+            node.directory.mark_changed();
+        }
+        if woken.lease
+            && let Some(root) = node.above.root_mut()
+        {
+            root.look_at_lease(&node.context);
+        }
+        node.receive_from_children();
+        node.did(Work::Reading);
+        node.receive_from_parent();
+        node.endpoint.receive_plain(&node.children, &mut node.inbox);
+        node.read_panic_socket();
         // Before the exits: a worker's last report is about the exit that follows.
-        let Node { endpoint, context, reactor, children, inbox, .. } = self;
+        let Node { endpoint, context, reactor, children, inbox, .. } = node;
         endpoint.receive_notifications(context, reactor, children, inbox);
-        self.did(Work::Reading);
-        helpers.into_iter().for_each(|run| self.hear_command(run));
-        probes.into_iter().for_each(|run| self.hear_probe(run));
-
-        // In whatever order they were read: `clear_remains` hands them in, in start order.
-        for run in exits {
-            self.reap(run);
-            self.did(Work::Clearing);
-        }
-        self.clear_remains(self.context.now());
-        if signals {
-            self.hear_signals();
-        }
-        if keeper && let Some(root) = self.above.root_mut() {
-            root.keeper_ended(&self.context, &mut self.reactor);
-        }
-        self.hear_operators();
-        for number in hooks {
-            self.hooks.hear(number, &self.context, &mut self.reactor);
-        }
-
-        if reading {
-            self.hear_reading();
-        }
-        if log_files {
-            self.children.writer_has_news(&self.context, &mut self.reactor);
-        }
-        for run in output {
-            self.children.read_output(run, &self.context, &mut self.reactor, &mut self.streams);
-            self.did(Work::Output);
-        }
+        node.did(Work::Reading);
+        woken.commands.drain(..).for_each(|run| node.read_command(run));
+        woken.probes.drain(..).for_each(|run| node.read_probe(run));
+        Ok(())
     }
 
-    fn hear_command(&mut self, run: Run) {
+    fn exits(&mut self) -> Result<(), Infallible> {
+        // In whatever order they were read: `clear_remains` hands them in, in start order.
+        for run in self.woken.exits.drain(..) {
+            self.node.reap(run);
+            self.node.did(Work::Clearing);
+        }
+        self.node.clear_remains(self.node.context.now());
+        Ok(())
+    }
+
+    fn signals(&mut self) -> Result<(), Infallible> {
+        let OneTurn { node, woken, .. } = self;
+        if woken.signals {
+            node.read_signals();
+        }
+        if woken.keeper
+            && let Some(root) = node.above.root_mut()
+        {
+            root.keeper_ended(&node.context, &mut node.reactor);
+        }
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Result<(), Infallible> {
+        self.node.receive_from_operators();
+        Ok(())
+    }
+
+    fn output(&mut self) -> Result<(), Infallible> {
+        let OneTurn { node, woken, more_output, .. } = self;
+        for number in woken.hooks.drain(..) {
+            node.hooks.read(number, &node.context, &mut node.reactor);
+        }
+        if woken.reading {
+            node.take_reading();
+        }
+        if woken.log_files {
+            node.children.writer_has_news(&node.context, &mut node.reactor);
+        }
+        for run in more_output.drain(..).chain(woken.output.drain(..)) {
+            node.children.read_output(run, &node.context, &mut node.reactor, &mut node.streams);
+            node.did(Work::Output);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Infallible> {
+        self.node.settle();
+        Ok(())
+    }
+
+    fn deadlines(&mut self) -> Result<(), Infallible> {
+        self.node.deadlines(std::mem::take(&mut self.late));
+        Ok(())
+    }
+}
+
+impl Node {
+    fn read_command(&mut self, run: Run) {
         let (commands, mut means, events) = self.beside();
-        let beside::Heard { event, lines, was_last } = commands.hear(run, &mut means);
+        let beside::Read { event, lines, was_last } = commands.read(run, &mut means);
         events.extend(event);
         self.children.take_lines(run, &lines, &self.context, &mut self.streams);
         if was_last {
@@ -117,27 +119,27 @@ impl Node {
         }
     }
 
-    fn hear_probe(&mut self, run: Run) {
+    fn read_probe(&mut self, run: Run) {
         let (probes, mut means, events) = self.probes();
-        if probes.hear(run, &mut means, events) {
+        if probes.read(run, &mut means, events) {
             // It was all that the worker's end has waited for.
             self.children.cleanups.look_now(run, self.context.now());
         }
     }
 
-    fn hear_children(&mut self) {
+    fn receive_from_children(&mut self) {
         let mut intake = self.endpoint.intake();
-        while let Some(heard) =
+        while let Some(received) =
             self.endpoint.receive(&mut intake, &self.context, &self.reactor.processes, &self.children)
         {
-            match heard {
-                Heard::Event(event) => self.inbox.push_back(event),
-                Heard::Node { run, from, message } => self.hear_node(run, from, message),
+            match received {
+                Received::Event(event) => self.inbox.push_back(event),
+                Received::Node { run, from, message } => self.receive_from_node(run, from, message),
             }
         }
     }
 
-    fn hear_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
+    fn receive_from_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let now = self.context.now();
         let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
         if process.link.meet() {
@@ -161,7 +163,7 @@ impl Node {
                 process.heard = process.heard.now(process.pid, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(root) = self.above.root_mut() {
-                    root.heard_from(run.child, &rollup);
+                    root.take_beat_of(run.child, &rollup);
                 }
                 let beat = Beat { seq, connection, rollup: Some(rollup), ..Beat::default() };
                 self.inbox.push_back(Event::Beat(run, Box::new(beat)));
@@ -175,7 +177,7 @@ impl Node {
                 process.link.events_through = seen.max(through);
                 let through = process.link.events_through;
                 for event in events.into_iter().skip(skip as usize) {
-                    self.happened(now, Some(run.child), Told { event, own: false });
+                    self.happened(now, Some(run.child), OnItsWay { event, own: false });
                 }
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });
             }
@@ -195,7 +197,7 @@ impl Node {
         }
     }
 
-    fn hear_parent(&mut self) {
+    fn receive_from_parent(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
@@ -215,7 +217,7 @@ impl Node {
         }
     }
 
-    fn hear_panic_socket(&mut self) {
+    fn read_panic_socket(&mut self) {
         if self.above.root_mut().is_some_and(Root::is_to_panic) {
             info!(self.context.logger, "panic requested");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
@@ -231,7 +233,7 @@ impl Node {
 
     /// SIGHUP: the root's file is read again.
     fn reload_by_signal(&mut self) {
-        let refused = self.change_refused_by_upgrade(None);
+        let refused = self.upgrade.refuses_change(None);
         let Some(root) = self.above.root_mut() else { return };
         // Refused or not: a service manager waits for its end.
         root.reloading(self.context.now());
@@ -242,7 +244,7 @@ impl Node {
     }
 
     /// The root's file was read again.
-    fn hear_reading(&mut self) {
+    fn take_reading(&mut self) {
         let Some(root) = self.above.root_mut() else { return };
         let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
         if let Err(refused) = self.reload_root(Asker::None, "SIGHUP".into(), tree, false, None) {
@@ -284,7 +286,7 @@ impl Node {
         self.inbox.extend(events);
     }
 
-    fn hear_signals(&mut self) {
+    fn read_signals(&mut self) {
         for caught in self.reactor.signals.drain() {
             self.caught(caught);
         }
@@ -301,7 +303,7 @@ impl Node {
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 } else if self.stopping_signals == 1 {
                     warn!(self.context.logger, "SIGTERM from a process other than the parent: graceful shutdown"; "sender" => sender);
-                    self.ordered(StopCause::Signal(sent("SIGTERM", sender)), false);
+                    self.ordered(StopCause::Signal(process::signal_from("SIGTERM", sender)), false);
                     self.inbox.push_back(Event::Stop(StopReason::Stranger));
                 } else {
                     self.children.cleanups.hurry(self.context.clock.now());
@@ -311,8 +313,8 @@ impl Node {
             Caught::Terminate { .. } | Caught::Interrupt if is_root => {
                 self.stopping_signals += 1;
                 let words = match caught {
-                    Caught::Terminate { sender, .. } => sent("SIGTERM", sender),
-                    _ => sent("SIGINT", None),
+                    Caught::Terminate { sender, .. } => process::signal_from("SIGTERM", sender),
+                    _ => process::signal_from("SIGINT", None),
                 };
                 self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
                 if self.stopping_signals == 1 {
@@ -327,7 +329,7 @@ impl Node {
             Caught::Quit if is_root => {
                 warn!(self.context.logger, "SIGQUIT: panic of the whole tree");
                 self.children.cleanups.hurry(self.context.clock.now());
-                self.ordered(StopCause::Signal(sent("SIGQUIT", None)), true);
+                self.ordered(StopCause::Signal(process::signal_from("SIGQUIT", None)), true);
                 self.inbox.push_back(Event::StopNow);
             }
             Caught::User1 => {
@@ -339,7 +341,7 @@ impl Node {
                 if is_root {
                     info!(self.context.logger, "log files reopened");
                 }
-                self.signal_nodes(10);
+                self.children.signal_nodes(10, &self.context.logger);
             }
             Caught::User2 if is_root => self.upgrade_by_signal(),
             Caught::User2 => {}
@@ -360,26 +362,12 @@ impl Node {
         self.inbox.push_back(Event::Ordered { why, kill });
     }
 
-    /// Passes a signal on to every child node.
-    fn signal_nodes(&self, signal: i32) {
-        for handle in self.children.iter().filter(|handle| handle.is_node()) {
-            let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { continue };
-            match process.pidfd.signal_child(process.pid, signal) {
-                Err(error) if !pidfd::is_gone(&error) => {
-                    warn!(self.context.logger, "cannot signal a child node"; "path" => %handle.path,
-                        "signal" => crate::signal::full_name(signal), "error" => %error);
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-    }
-
-    fn hear_operators(&mut self) {
+    fn receive_from_operators(&mut self) {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(inbound) = self.above.root_mut().and_then(Root::receive) else { break };
             match codec::decode_ask(&inbound.frames) {
                 Ok(ask) => {
-                    let by = operator(inbound.peer, ask.via.as_deref());
+                    let by = asker::operator(inbound.peer, ask.via.as_deref());
                     let asker = Asker::Operator { to: inbound.from, request: ask.request };
                     if inbound.peer.is_some_and(|peer| peer.uid != 0 && peer.uid != process::own_uid()) {
                         self.refuse_stranger(&asker);
@@ -400,30 +388,5 @@ impl Node {
                 }
             }
         }
-    }
-}
-
-/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting key)".
-fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
-    let Some(PeerCred { pid, uid, .. }) = peer else {
-        return match via {
-            Some(via) => format!("an operator ({via})"),
-            None => "an operator".into(),
-        };
-    };
-    match via {
-        Some(via) => format!("uid {uid} (pid {pid}; {via})"),
-        None => format!("uid {uid} (pid {pid})"),
-    }
-}
-
-/// A signal and its sender, as text that can follow "by".
-fn sent(signal: &str, sender: Option<u32>) -> String {
-    match sender.filter(|pid| *pid != 0) {
-        Some(pid) => match process::command_name(pid) {
-            Some(name) => format!("{signal} from process {pid} ({name})"),
-            None => format!("{signal} from process {pid}"),
-        },
-        None => format!("{signal} from outside"),
     }
 }

@@ -20,8 +20,8 @@
 //!
 //! # What each file does
 //!
-//! `boot` makes a node, as the root or as a child of another node, or again out of a snapshot; `turn` is the loop and
-//! the order of its end, of which `close` has the steps; `inputs` makes events; `effects` carries out actions;
+//! `boot` makes a node, as the root or as a child of another node, or again out of a snapshot; `turn` is the loop,
+//! `order` the order of a turn, and `close` has the steps of its end; `inputs` makes events; `effects` carries out actions;
 //! `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and which processes
 //! are its own; `children` are its children, and what is done with their processes, up to the certainty that nothing
 //! of an exited one is left (`cleanup` decides when to look); `endpoint` is where the children connect: which of them
@@ -31,7 +31,8 @@
 //! operators' requests lead to, which `orders` carries out; `view` is a node only to be looked at; `above` is what
 //! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `fold` shortens a storm
 //! of restarts; `history` is the root's memory of events; `streams` serves readers of events and of what workers
-//! print; `translate` converts between supervision's types and the wire's. In `root`, `journal` passes events on to
+//! print; `upgrade` is how the tree goes on with another executable, and `replacing` how a node carries that out;
+//! `translate` converts between supervision's types and the wire's. In `root`, `journal` passes events on to
 //! be kept on disk, and `keeper` is the small process beside the root that cleans up when the root is killed, and
 //! writes the journal's files (`segments`).
 
@@ -67,14 +68,18 @@ mod luggage;
 mod means;
 #[doc(hidden)]
 pub mod naps;
+#[doc(hidden)]
+pub mod order;
 mod orders;
 mod pairs;
 mod probes;
 mod processes;
-mod rate;
+#[doc(hidden)]
+pub mod rate;
 pub(crate) mod reach;
 mod reactor;
 mod record;
+mod replacing;
 #[doc(hidden)]
 pub mod requests;
 mod root;

@@ -106,7 +106,7 @@ impl Node {
     /// A request has come.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
-        if let Some(why) = self.refused_by_upgrade(&verb) {
+        if let Some(why) = self.upgrade.refuses(&verb) {
             return self.reply(&request.asker, refused(Refusal::Busy, why));
         }
         let orders = self.requests.ask(now, &view!(self), request, verb);
@@ -129,7 +129,7 @@ impl Node {
             }
             reply => reply,
         };
-        let reply = match self.upgrade_heard(run, request, reply) {
+        let reply = match self.upgrade_answered(run, request, reply) {
             Some(reply) => reply,
             None => return,
         };
@@ -138,7 +138,7 @@ impl Node {
             return self.streams.refused(request);
         }
         let now = self.context.now();
-        let orders = self.requests.heard(now, &view!(self), run, request, reply);
+        let orders = self.requests.answered_below(now, &view!(self), run, request, reply);
         self.obey(orders);
     }
 
@@ -336,7 +336,7 @@ impl Node {
 
     pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
         // A caller that gets the reply is to find it done.
-        self.tell_children();
+        self.send_children_upward();
         self.requests.replied(self.context.now(), asker, &reply);
         match (asker, &mut self.above) {
             (Asker::Operator { to, request }, Above::Operators(root)) => {
@@ -349,7 +349,7 @@ impl Node {
     }
 
     /// Reports upward, or writes down, what stands here, if that has changed.
-    pub(super) fn tell_children(&mut self) {
+    pub(super) fn send_children_upward(&mut self) {
         if !std::mem::take(&mut self.children.changed) {
             return;
         }

@@ -1,18 +1,19 @@
-//! How often something may happen.
+//! How often something may happen. Touches nothing, so the simulator in `tests/sim` runs it too.
 
 use crate::time::{Span, Time};
 use crate::wire::BEATS_PER_SECOND_MAX;
 
 /// A bucket of beats that refills with time.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub struct Allowance {
     per_second: u32,
     left: u32,
     refilled: Time,
 }
 
 impl Allowance {
-    pub(super) fn new(now: Time) -> Allowance {
+    /// For the beats of one process.
+    pub fn new(now: Time) -> Allowance {
         Allowance::of(BEATS_PER_SECOND_MAX, now)
     }
 
@@ -21,7 +22,7 @@ impl Allowance {
     }
 
     /// Takes one; false when there is none left in this second.
-    pub(super) fn take(&mut self, now: Time) -> bool {
+    pub fn take(&mut self, now: Time) -> bool {
         if now.since(self.refilled) >= Span::from_secs(1) {
             self.left = self.per_second;
             self.refilled = now;

@@ -2,7 +2,7 @@
 
 use super::luggage::OrBack;
 use super::processes::Processes;
-use crate::os::epoll::{Interest, PollError, Poller, Tag};
+use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
 use crate::os::signals::Signals;
 use crate::supervision::Run;
 use std::collections::HashMap;
@@ -42,6 +42,22 @@ pub(super) enum Source {
     Lease,
 }
 
+/// What has woken the loop, by its kind.
+#[derive(Debug, Default)]
+pub(super) struct Woken {
+    pub exits: Vec<Run>,
+    pub output: Vec<Run>,
+    pub probes: Vec<Run>,
+    pub commands: Vec<Run>,
+    pub hooks: Vec<u64>,
+    pub signals: bool,
+    pub keeper: bool,
+    pub log_files: bool,
+    pub directory: bool,
+    pub reading: bool,
+    pub lease: bool,
+}
+
 /// The descriptors that are watched, and what they stand for.
 pub(super) struct Reactor {
     pub poller: Poller,
@@ -53,6 +69,40 @@ pub(super) struct Reactor {
 impl Reactor {
     pub(super) fn new(poller: Poller, signals: Signals, processes: Processes) -> Reactor {
         Reactor { poller, sources: HashMap::new(), signals, processes }
+    }
+
+    /// What stands behind the descriptors that are ready.
+    pub(super) fn woken(&self, ready: &[Ready]) -> Woken {
+        let mut woken = Woken::default();
+        for event in ready {
+            // An unknown tag belongs to a descriptor that was closed meanwhile.
+            match self.sources.get(&event.tag) {
+                Some(Source::Exit(run)) => woken.exits.push(*run),
+                Some(Source::Output(run)) => woken.output.push(*run),
+                Some(Source::Probe(run)) => woken.probes.push(*run),
+                Some(Source::Beside(run)) => woken.commands.push(*run),
+                Some(Source::Hook(number)) => woken.hooks.push(*number),
+                Some(Source::Signals) => woken.signals = true,
+                Some(Source::Keeper) => woken.keeper = true,
+                Some(Source::LogFiles) => woken.log_files = true,
+                Some(Source::Directory) => woken.directory = true,
+                Some(Source::Reading) => woken.reading = true,
+                Some(Source::Lease) => woken.lease = true,
+                // Sockets are drained every turn, whatever woke us.
+                Some(
+                    Source::Router
+                    | Source::Control
+                    | Source::Uplink
+                    | Source::Push
+                    | Source::PanicSocket
+                    | Source::Notify
+                    // Looked at when the turn ends.
+                    | Source::Rehearsal,
+                )
+                | None => {}
+            }
+        }
+        woken
     }
 
     /// Begins to watch a descriptor for something to read.

@@ -1,17 +1,16 @@
 //! What a node does in an upgrade, at the end of a turn and when something has come for it.
 
-use super::course::{Course, Wanted};
-use super::rehearsal::{self, Rehearsal};
-use super::upgrading::{AWAY, Away, SPARED, Spared, Upgrading};
+use super::asker::Asker;
+use super::fold::OnItsWay;
+use super::luggage::Packing;
+use super::orders;
+use super::requests::route::UpgradeBelow;
+use super::requests::{Question, refused};
+use super::turn::Node;
+use super::upgrade::course::{Course, Wanted};
+use super::upgrade::rehearsal::{self, Rehearsal};
+use super::upgrade::upgrading::{AWAY, Away, SPARED, Spared, Upgrading, VERSION};
 use crate::error::Chain;
-use crate::node::asker::Asker;
-use crate::node::children::Program;
-use crate::node::fold::Told;
-use crate::node::luggage::Packing;
-use crate::node::orders;
-use crate::node::requests::route::UpgradeBelow;
-use crate::node::requests::{Question, refused};
-use crate::node::turn::Node;
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
 use crate::os::signals::Caught;
@@ -19,7 +18,7 @@ use crate::os::{clock, memory, process, thread};
 use crate::supervision::{Run, State as Lifecycle};
 use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply, Verb};
-use crate::wire::upgrade::{self, Present, State, Supervisor};
+use crate::wire::upgrade::{self, Present, State};
 use crate::wire::view::event::{UpgradeFailed, UpgradeStage, Upgraded};
 use crate::wire::view::{EventBody, EventView};
 use serde_json::Map;
@@ -27,9 +26,6 @@ use slog::{info, warn};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-
-/// The version of this program.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A file system has so long to show a file.
 const FILE: Span = Span::from_secs(1);
@@ -44,29 +40,8 @@ const SENDS: Span = Span::from_millis(2);
 const AGAIN: Span = Span::from_millis(20);
 
 impl Node {
-    /// Why a request cannot be carried out as long as an upgrade is under way, or has not reached a part of the tree.
-    pub(in crate::node) fn refused_by_upgrade(&self, verb: &Verb) -> Option<String> {
-        let at = match verb {
-            Verb::Reload { .. } | Verb::AbortReload => None,
-            Verb::StartChild { path, .. } | Verb::RemoveChild { path } | Verb::Scale { path, .. } => Some(path),
-            _ => return None,
-        };
-        self.change_refused_by_upgrade(at)
-    }
-
-    /// The same of a change at a path, or of one of the whole tree.
-    pub(in crate::node) fn change_refused_by_upgrade(&self, at: Option<&crate::ids::Path>) -> Option<String> {
-        let course = self.upgrade.course.as_ref().filter(|course| !course.wanted.check || self.upgrade.then);
-        if let Some(course) = course {
-            return Some(upgrade::Refusal::UnderWay { to: course.to().to_owned() }.to_string());
-        }
-        let within = |behind: &&(crate::ids::Path, String)| at.is_none_or(|at| at.is_within(&behind.0));
-        let (path, version) = self.upgrade.behind.iter().find(within)?;
-        Some(upgrade::left_behind(path.as_str(), version, VERSION))
-    }
-
     /// An operator orders that the tree goes on with `exe`, or asks whether it could.
-    pub(in crate::node) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
+    pub(super) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
         let begun = self.begin_whole(asker.clone(), by, exe, check);
         if let Err(why) = begun {
             if asker == Asker::None {
@@ -77,7 +52,7 @@ impl Node {
     }
 
     /// SIGUSR2: the file that stands by now where this program was started from.
-    pub(in crate::node) fn upgrade_by_signal(&mut self) {
+    pub(super) fn upgrade_by_signal(&mut self) {
         let name = process::self_exe_name();
         let text = name.to_string_lossy();
         let exe = PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text));
@@ -108,7 +83,7 @@ impl Node {
     }
 
     /// The parent orders this node to go on with another executable, or to rehearse that.
-    pub(in crate::node) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
+    pub(super) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
         if let Some(course) = &self.upgrade.course {
             let why = upgrade::Refusal::UnderWay { to: course.to().to_owned() };
             return self.reply(&asker, refused(Refusal::Busy, why.to_string()));
@@ -137,16 +112,17 @@ impl Node {
         self.upgrade.file = Some(file);
         self.upgrade.told = 0;
         if stays {
-            self.own_is_over(if self.is_check() { State::Ready } else { State::Upgraded }, None, None);
+            self.upgrade.own_is_over(
+                &self.context.place.path,
+                if self.upgrade.is_check() { State::Ready } else { State::Upgraded },
+                None,
+                None,
+            );
         }
     }
 
-    fn is_check(&self) -> bool {
-        self.upgrade.course.as_ref().is_some_and(|course| course.wanted.check)
-    }
-
     /// At the end of a turn, with nothing in hand. This node may be another image afterwards, which goes on elsewhere.
-    pub(in crate::node) fn go_on_upgrading(&mut self) {
+    pub(super) fn go_on_upgrading(&mut self) {
         let now = self.context.now();
         self.upgrade.again = None;
         self.ask_those_away(now);
@@ -168,7 +144,7 @@ impl Node {
             }
         }
         self.ask_below(now);
-        self.tell_upgrade();
+        self.report_course();
     }
 
     /// Goes on with this node's own rehearsal.
@@ -183,10 +159,10 @@ impl Node {
         match (over, &mut self.upgrade.course) {
             (Ok(version), Some(course)) => {
                 course.is_to(version);
-                self.own_is_over(State::Ready, None, None);
+                self.upgrade.own_is_over(&self.context.place.path, State::Ready, None, None);
             }
             (Ok(_), None) => {}
-            (Err(why), _) => self.own_is_over(State::Failed, None, Some(why)),
+            (Err(why), _) => self.upgrade.own_is_over(&self.context.place.path, State::Failed, None, Some(why)),
         }
     }
 
@@ -242,13 +218,13 @@ impl Node {
     }
 
     /// A child node has replied. Gives the reply back where it is about something else.
-    pub(in crate::node) fn upgrade_heard(&mut self, run: Run, request: u64, reply: Reply) -> Option<Reply> {
+    pub(super) fn upgrade_answered(&mut self, run: Run, request: u64, reply: Reply) -> Option<Reply> {
         let now = self.context.now();
         let Some(course) = &mut self.upgrade.course else { return Some(reply) };
         if !course.has_asked(request) {
             return Some(reply);
         }
-        course.heard(now, request, reply);
+        course.answered(now, request, reply);
         if !course.has_asked(request) {
             self.upgrade.is_back(run);
         }
@@ -257,7 +233,7 @@ impl Node {
     }
 
     /// A child node is there again.
-    pub(in crate::node) fn ask_what_was_held(&mut self, run: Run) {
+    pub(super) fn ask_what_was_held(&mut self, run: Run) {
         if let Some(Away { held, .. }) = self.upgrade.away.remove(&run) {
             held.into_iter().for_each(|question| self.ask_node(question));
         }
@@ -279,7 +255,7 @@ impl Node {
     }
 
     /// Reports to the asker what has become known, and goes on or ends where all have done their parts.
-    fn tell_upgrade(&mut self) {
+    fn report_course(&mut self) {
         let Some(course) = &self.upgrade.course else { return };
         let (asker, upgrade, known) = (course.wanted.asker.clone(), course.upgrade(), course.known());
         if !upgrade.done {
@@ -293,8 +269,8 @@ impl Node {
         if course.wanted.check && std::mem::take(&mut self.upgrade.then) {
             if let Some((path, reason)) = failed {
                 let refusal = upgrade::Refusal::Rehearsal { path, reason: reason.clone() };
-                self.tell_failure(UpgradeStage::Rehearsal, &reason);
-                self.end_course();
+                self.report_failure(UpgradeStage::Rehearsal, &reason);
+                self.upgrade.end_course();
                 return self.reply(&asker, refused(Refusal::NotAllowed, refusal.to_string()));
             }
             let wanted = Wanted { check: false, ..course.wanted.clone() };
@@ -308,54 +284,24 @@ impl Node {
             self.upgrade.behind = course.behind();
             info!(self.context.logger, "{}", upgrade.summary(self.context.place.instance.as_str(), false));
         }
-        self.end_course();
+        self.upgrade.end_course();
         self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
-    }
-
-    fn end_course(&mut self) {
-        (self.upgrade.course, self.upgrade.file, self.upgrade.rehearsal) = (None, None, None);
-        self.upgrade.again = None;
-    }
-
-    /// This node's own part is over.
-    fn own_is_over(&mut self, state: State, gap: Option<Span>, message: Option<String>) {
-        let supervisor = Supervisor {
-            path: self.context.place.path.to_string(),
-            state,
-            version: VERSION.into(),
-            gap_ms: gap.map(Span::as_millis),
-            message,
-        };
-        if let Some(course) = &mut self.upgrade.course {
-            course.own_is_over(supervisor);
-        }
     }
 
     /// This node cannot be replaced, and neither is what stands below it.
     fn own_failed(&mut self, stage: UpgradeStage, why: String) {
-        self.tell_failure(stage, &why);
-        let mut kept = Vec::new();
-        for child in self.children.iter() {
-            if let Program::Node(below) = &child.what {
-                below.now().for_each_supervisor(&child.path, &mut |path, _| {
-                    let (path, version) = (path.to_string(), VERSION.to_owned());
-                    kept.push(Supervisor { path, state: State::Kept, version, gap_ms: None, message: None });
-                });
-            }
-        }
-        if let Some(course) = &mut self.upgrade.course {
-            course.keep_below(kept);
-        }
-        self.own_is_over(State::Failed, None, Some(why));
+        self.report_failure(stage, &why);
+        self.upgrade.keep_below(&self.children);
+        self.upgrade.own_is_over(&self.context.place.path, State::Failed, None, Some(why));
     }
 
-    fn tell_failure(&mut self, stage: UpgradeStage, why: &str) {
+    fn report_failure(&mut self, stage: UpgradeStage, why: &str) {
         let to = self.upgrade.course.as_ref().map_or(String::new(), |course| course.to().to_owned());
-        self.tell_of_itself(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
+        self.publish_own(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
     }
 
     /// Publishes an event about this supervisor that is not of its core.
-    fn tell_of_itself(&mut self, body: EventBody) {
+    fn publish_own(&mut self, body: EventBody) {
         let now = self.context.now();
         let event = EventView {
             id: self.core.draw_report(),
@@ -369,11 +315,11 @@ impl Node {
             repeats: None,
             more: Map::new(),
         };
-        self.happened(now, None, Told { event, own: true });
+        self.happened(now, None, OnItsWay { event, own: true });
     }
 
     /// This image has taken the place of another one, or has come back since that could not.
-    pub(in crate::node) fn has_resumed(&mut self, gap: Span, came_back: Option<String>) {
+    pub(super) fn has_resumed(&mut self, gap: Span, came_back: Option<String>) {
         if self.upgrade.course.is_none() {
             return;
         }
@@ -385,9 +331,9 @@ impl Node {
                     gap_ms: gap.as_millis(),
                     to: VERSION.to_owned(),
                 });
-                told.into_iter().for_each(|told| self.tell_of_itself(EventBody::Upgraded(told)));
+                told.into_iter().for_each(|told| self.publish_own(EventBody::Upgraded(told)));
                 self.upgrade.file = Executable::own().ok();
-                self.own_is_over(State::Upgraded, Some(gap), None);
+                self.upgrade.own_is_over(&self.context.place.path, State::Upgraded, Some(gap), None);
             }
             Some(why) => self.own_failed(UpgradeStage::Restore, why),
         }

@@ -1,30 +1,32 @@
 //! Supervision's types to the wire's types and back. No decisions are made here.
 
+mod report;
 pub(super) mod rollout;
 
+pub(super) use self::report::event;
+
+use self::report::{beside, code_or_signal};
+
 use super::limits;
-use crate::ids::{Name, Path};
+use crate::ids::Path;
 use crate::link::{Identity, PeerCred};
 use crate::os::clock::{self, Clock};
 use crate::os::usage::InUse;
-use crate::signal::full_name;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::policy::{SupervisorPolicy, Words};
 use crate::spec::probe::Ask;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{
-    Answer, Beat, Beside, BesideStatus, ChildStatus, Connection, Dropped, Exit, Exits, Fact, Killed, LastBeats, Notice,
-    Past, Report, ReportedState, RestartTimes, Rollup, Source, StartFailure, State, StopCause, Stuck,
+    Answer, Beat, BesideStatus, ChildStatus, Connection, Dropped, Exit, Exits, Notice, ReportedState, RestartTimes,
+    Rollup, Source, State,
 };
 use crate::time::{Span, Time};
 use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
-use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{
-    BesideView, ChildView, DroppedView, EventBody, EventView, ExitCounts, ExitView, HeartbeatView, IntensityView,
-    RestartTimesView, RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
+    BesideView, ChildView, DroppedView, ExitCounts, ExitView, HeartbeatView, IntensityView, RestartTimesView,
+    RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
 };
-use serde_json::Map;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of
@@ -119,14 +121,6 @@ pub(super) fn answer(answer: Answer, own: &Path) -> (Outcome, String) {
 
 // Status.
 
-fn code_or_signal(exit: Exit) -> (Option<i32>, Option<i32>) {
-    match exit {
-        Exit::Code(code) => (Some(code), None),
-        Exit::Signal(signal) => (None, Some(signal)),
-        Exit::Unknown | Exit::HostLost => (None, None),
-    }
-}
-
 fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
     let (code, signal) = code_or_signal(exit);
     ExitView { code, signal, at: clock::rfc3339_nanos(clock.wall_of(at)), oom_killed: false }
@@ -196,13 +190,6 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         exits: Some(exits(&status.exits)),
         usage_age_ms: None,
         ready: status.ready.word().to_string(),
-    }
-}
-
-fn beside(beside: Beside) -> event::Beside {
-    match beside {
-        Beside::Successor(_) => event::Beside::Successor,
-        Beside::Predecessor(_) => event::Beside::Predecessor,
     }
 }
 
@@ -311,167 +298,6 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
             ..WorkerView::bare(path, state)
         })),
     }
-}
-
-// Events.
-
-/// A report as others see it.
-pub(super) fn event(report: &Report, path: Path, at: String) -> EventView {
-    EventView {
-        id: report.id,
-        at,
-        pid: report.pid,
-        incarnation: (report.incarnation.0 > 0).then_some(report.incarnation.0),
-        cause: report.cause,
-        beside: report.beside.map(beside),
-        body: body(report.fact.clone(), &path),
-        repeats: None,
-        more: Map::new(),
-        path,
-    }
-}
-
-fn body(fact: Fact, path: &Path) -> EventBody {
-    match fact {
-        Fact::Starting => EventBody::Starting,
-        Fact::Started => EventBody::Started,
-        Fact::Ready => EventBody::Ready,
-        Fact::Stopped => EventBody::Stopped,
-        // Since when, and by which operator, is known to what keeps the holds.
-        Fact::Held | Fact::HeldAgain => EventBody::Held(event::Held::default()),
-        Fact::MainPid { before } => EventBody::MainPid(event::MainPid { before }),
-        Fact::Succeeded { before } => EventBody::Succeeded(event::Succeeded { before: before.0 }),
-        Fact::Released { by } => EventBody::Released(event::Released { by }),
-        Fact::BeatLate { age, limit, spared } => {
-            let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
-            EventBody::BeatLate(event::BeatLate { age_ms, limit_ms, probe: None, spared })
-        }
-        Fact::Hung { age, limit, no_progress, self_reported, seen, beats } => EventBody::Hung(Box::new(event::Hung {
-            age_ms: age.as_millis(),
-            beats: beats.map(|beats| last_beats(*beats)),
-            by_its_word: self_reported,
-            limit_ms: limit.as_millis(),
-            no_progress,
-            probe: None,
-            seen,
-        })),
-        Fact::Dropped { sender, dropped } => EventBody::Dropped(event::Dropped {
-            by_strangers: dropped.by_strangers,
-            connections: dropped.connections,
-            malformed: dropped.malformed,
-            sender,
-            too_long: dropped.too_long,
-            too_many: dropped.too_many,
-            unknown_token: dropped.unknown_token,
-        }),
-        Fact::Exited { exit, normal, expected, done, explanation, past } => {
-            let Past { ran, killed, beats, status, out_of_memory: _ } = *past;
-            let (code, signal) = code_or_signal(exit);
-            EventBody::Exited(Box::new(event::Exited {
-                beats: beats.map(last_beats),
-                code,
-                done,
-                expected: Some(expected),
-                explanation,
-                killed: killed.map(killed_word),
-                normal: Some(normal),
-                signal,
-                signal_name: signal.map(|signal| full_name(signal).into_owned()),
-                status_text: status,
-                uptime_ms: Some(ran.as_millis()),
-                // What the system shows of it is added where it was asked.
-                ..event::Exited::default()
-            }))
-        }
-        Fact::KillFailed { stuck: Stuck { pid, others, why } } => {
-            EventBody::KillFailed(event::KillFailed { others, reason: why, survivor: pid })
-        }
-        Fact::Restarting { strategy: with, used, max, period, delay } => EventBody::Restarting(event::Restarting {
-            delay_ms: delay.as_millis(),
-            max,
-            period_ms: period.as_millis(),
-            strategy: with.word().into(),
-            used,
-        }),
-        Fact::FailedOver { strategy: with, used, max, period } => EventBody::Restarting(event::Restarting {
-            delay_ms: 0,
-            max,
-            period_ms: period.as_millis(),
-            strategy: with.word().into(),
-            used,
-        }),
-        Fact::NoHost { why } => {
-            let message = format!("no host may have it: {why}");
-            EventBody::StartFailed(event::StartFailed { errno: 0, message, retry: true, stage: "host".into() })
-        }
-        Fact::Stopping { why } => EventBody::Stopping(stopping(why, path)),
-        Fact::Escalated { explanation } => EventBody::Escalated(event::Escalated { explanation }),
-        Fact::GaveUp { child, used, max, period } => {
-            EventBody::GaveUp(event::GaveUp { child, max, period_ms: period.as_millis(), used })
-        }
-        Fact::AutoShutdown { child } => EventBody::AutoShutdown(event::AutoShutdown { child }),
-        Fact::Reloaded { by, generation, added, removed, restarted, updated, kept } => {
-            EventBody::Reloaded(event::Reloaded {
-                added: added as u64,
-                by,
-                generation,
-                kept: kept as u64,
-                removed: removed as u64,
-                restarted: restarted as u64,
-                updated: updated as u64,
-            })
-        }
-        Fact::Rollout { stage, by, updated, total, reload, end } => {
-            let (updated, total) = (updated as u64, total as u64);
-            EventBody::Rollout(Box::new(event::Rollout {
-                updated,
-                total,
-                reload,
-                ..rollout::event(stage, by, end, path)
-            }))
-        }
-        Fact::Panic { by, hold } => EventBody::Panic(event::Panic { by, hold }),
-        Fact::StartFailed { failure: StartFailure { stage, errno, message }, retry } => {
-            EventBody::StartFailed(event::StartFailed { errno, message, retry, stage })
-        }
-    }
-}
-
-fn stopping(cause: StopCause, path: &Path) -> event::Stopping {
-    let (why, by) = match cause {
-        StopCause::Group(name) => {
-            let sibling = path.parent().zip(Name::parse(&name).ok()).map(|(above, name)| above.child(&name));
-            (StopWhy::Group, sibling.map(|path| path.to_string()))
-        }
-        StopCause::SupervisorEnds => (StopWhy::SupervisorEnds, None),
-        StopCause::Operator(by) => (StopWhy::Operator, Some(by)),
-        StopCause::Reload(by) => (StopWhy::Reload, Some(by)),
-        StopCause::StartTimeout => (StopWhy::StartTimeout, None),
-        StopCause::Signal(by) => (StopWhy::Signal, Some(by)),
-    };
-    // Why a probe was not answered is added by the one that makes them.
-    event::Stopping { by, probe: None, why }
-}
-
-fn killed_word(killed: Killed) -> event::Killed {
-    match killed {
-        Killed::Hung => event::Killed::Hung,
-        Killed::Panic => event::Killed::Panic,
-        Killed::StartTimeout => event::Killed::StartTimeout,
-        Killed::ShutdownOver => event::Killed::ShutdownOver,
-        Killed::StopRefused => event::Killed::StopRefused,
-        Killed::Brutal => event::Killed::BrutalKill,
-    }
-}
-
-fn last_beats(beats: LastBeats) -> event::LastBeats {
-    let LastBeats { count, age, missed, progress, pending } = beats;
-    event::LastBeats { age_ms: age.map(Span::as_millis), count, missed, pending, progress }
-}
-
-/// One event in a sentence for people.
-pub(super) fn sentence(view: &EventView) -> String {
-    crate::explain::sentence::of(view)
 }
 
 #[cfg(test)]

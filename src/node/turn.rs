@@ -13,22 +13,23 @@ use super::fold::Folds;
 use super::hooks::Hooks;
 use super::lateness;
 use super::limits::Limits;
+use super::order;
 use super::probes::Probes;
-use super::reactor::Reactor;
+use super::reactor::{Reactor, Woken};
 use super::requests::{Requests, Sight};
 use super::root::Root;
 use super::streams::Streams;
 use super::upgrade::upgrading::Upgrading;
 use crate::os::epoll::Ready;
 use crate::os::process;
-use crate::supervision::{Action, End, Event, Report, Supervisor, ToParent};
+use crate::supervision::{Action, End, Event, Report, Run, Supervisor, ToParent};
 use crate::time::{Span, Time};
 use slog::{debug, warn};
 use std::collections::VecDeque;
 
 /// A time in which no child was looked after although one should have been.
 #[derive(Default)]
-struct Lateness {
+pub(super) struct Lateness {
     /// This process slept through it: it was stopped, or got no CPU time.
     slept: Span,
     /// This process worked through it.
@@ -73,6 +74,15 @@ pub(super) struct Node {
     pub had_terminal: bool,
 }
 
+/// A turn of the loop, which [`order::turn`] takes in its steps.
+pub(super) struct OneTurn<'a> {
+    pub node: &'a mut Node,
+    pub woken: Woken,
+    /// Workers of whose output some was left in the last turn.
+    pub more_output: Vec<Run>,
+    pub late: Lateness,
+}
+
 impl Node {
     /// Runs until the core halts; `begin` is its first event, unless another image of the program has gone before.
     pub(super) fn run(&mut self, begin: Option<Event>) -> End {
@@ -83,10 +93,8 @@ impl Node {
         let mut ready = Vec::new();
         while self.ended.is_none() {
             let late = self.wait(&mut ready);
-            self.gather(&ready);
-            self.settle();
-            self.deadlines(late);
-            self.settle();
+            let (more_output, woken) = (self.children.output.take_more(), self.reactor.woken(&ready));
+            let Ok(()) = order::turn(&mut OneTurn { node: self, woken, more_output, late });
             if self.reactor.processes.orphans_wait {
                 // Late, as nothing waits for it. Behind a child of ours that has ended they cannot be seen; its own
                 // exit is read in the next turn, which comes at once, as its pidfd is ready.
@@ -108,7 +116,7 @@ impl Node {
         // Those that wait for an answer, for events, or for lines.
         self.finish_requests();
         self.end_folds();
-        self.tell_children();
+        self.send_children_upward();
         close::send_last(&mut self.above, &self.context);
         self.finish_streams();
         let left = self.view().left_behind(self.context.now());
@@ -218,7 +226,7 @@ impl Node {
             return;
         }
         if let Some(rollup) = self.core.beat_if_due(now) {
-            self.tell_parent(ToParent::Beat(Box::new(rollup)));
+            self.send_to_parent(ToParent::Beat(Box::new(rollup)));
         }
         if let Some(root) = self.above.root_mut() {
             root.beat(now);
@@ -255,7 +263,7 @@ impl Node {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(now, event, &mut actions);
         for action in actions.drain(..) {
-            let work = work_of(&action);
+            let work = Work::of(&action);
             match action {
                 // Reporting takes half as long as acting, so actions come first: a restart does not wait for its own
                 // reports.
@@ -276,17 +284,17 @@ impl Node {
                 | Action::Succeed(..)
                 | Action::Forget(_)
                 | Action::Halt(_) => {
-                    self.tell(now);
+                    self.publish(now);
                     self.carry_out(action);
                 }
             }
             self.did(work);
         }
-        self.tell(now);
+        self.publish(now);
         self.actions = actions;
     }
 
-    fn deadlines(&mut self, late: Lateness) {
+    pub(super) fn deadlines(&mut self, late: Lateness) {
         self.clear_remains(self.context.now());
         self.settle();
         // From here to the tick nothing may look at the clock again: a pause in between would be charged to the children.
@@ -343,20 +351,20 @@ impl Node {
         self.diary.stall(lost);
         let with = with.unwrap_or_default();
         if lost.is_zero() {
-            if let Some(losses) = self.diary.untold(now) {
-                self.tell_losses("did not run", losses, "");
+            if let Some(losses) = self.diary.unreported(now) {
+                self.log_losses("did not run", losses, "");
             }
         } else if slept.is_zero() && busy < Span::from_secs(1) {
             debug!(self.context.logger, "event loop was busy; heartbeat deadlines extended";
                 "lost_ms" => lost.as_millis(), "busy" => with);
         } else if let Some(losses) = self.diary.lost(now, lost) {
             let what = if slept.is_zero() { "was busy or did not run" } else { "did not run" };
-            self.tell_losses(what, losses, &with);
+            self.log_losses(what, losses, &with);
         }
         lost
     }
 
-    fn tell_losses(&self, what: &'static str, losses: Losses, with: &str) {
+    fn log_losses(&self, what: &'static str, losses: Losses, with: &str) {
         let Losses { count, sum, longest } = losses;
         let line = format!("{} {what} for {}; heartbeat deadlines extended", self.context.place.path, sum.coarse());
         match count {
@@ -369,7 +377,7 @@ impl Node {
     /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
     fn flush_outward(&mut self) {
         let now = self.context.now();
-        self.tell_children();
+        self.send_children_upward();
         self.above.flush(now);
         self.feed_streams(now);
         let console_waits = self.children.output.flush_console();
@@ -377,20 +385,5 @@ impl Node {
         // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
         // and counted, never waited for.
         self.console_retry = (console_waits || log_waits).then(|| now + Span::from_millis(20));
-    }
-}
-
-/// Which kind of work an action is.
-fn work_of(action: &Action) -> Work {
-    match action {
-        Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) | Action::Beside { .. } | Action::Succeed(..) => {
-            Work::Starting
-        }
-        Action::AskToStop(_) | Action::Kill(_) | Action::Inspect(_) | Action::Examine(_) | Action::Abort(_) => {
-            Work::Stopping
-        }
-        Action::Report(_) | Action::TellParent(_) => Work::Telling,
-        Action::Answer(..) => Work::Answering,
-        Action::Detach(_) | Action::Forget(_) | Action::Halt(_) => Work::Other,
     }
 }

@@ -157,7 +157,7 @@ impl Sight for View<'_> {
         nodes.filter_map(|(id, _)| self.children.running_as(id)).collect()
     }
 
-    fn knows(&self, node: ChildId, path: &Path) -> bool {
+    fn has_below(&self, node: ChildId, path: &Path) -> bool {
         let handle = self.children.get(node);
         handle.is_some_and(|handle| match &handle.what {
             Program::Node(below) => below.now().find(&handle.path, path).is_some(),

@@ -211,6 +211,17 @@ fn is_taken(pid: u32) -> bool {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) != Err(nix::errno::Errno::ESRCH)
 }
 
+/// A signal and its sender, as text that can follow "by".
+pub fn signal_from(signal: &str, sender: Option<u32>) -> String {
+    match sender.filter(|pid| *pid != 0) {
+        Some(pid) => match command_name(pid) {
+            Some(name) => format!("{signal} from process {pid} ({name})"),
+            None => format!("{signal} from process {pid}"),
+        },
+        None => format!("{signal} from outside"),
+    }
+}
+
 /// The name of the program that a process runs, as in proc_pid_comm(5); at most 15 bytes. `None` when it is gone.
 pub fn command_name(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;

@@ -29,7 +29,7 @@ impl Wake {
     }
 
     /// Makes it unread again. Returns whether it was rung.
-    pub fn heard(&self) -> bool {
+    pub fn take(&self) -> bool {
         self.0.read().is_ok()
     }
 }

@@ -151,7 +151,7 @@ impl Supervisor {
         let fact = Fact::BeatLate { age: figures.age, limit: figures.limit, spared };
         let report = self.report(turn, Some(id), None, fact);
         if let Some(watch) = self.table.edit(id).as_mut().and_then(|child| child.watch_mut()) {
-            watch.told_late(report);
+            watch.reported_late(report);
         }
     }
 

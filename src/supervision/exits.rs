@@ -41,7 +41,7 @@ impl Supervisor {
     }
 
     /// A child, or the whole subtree of a node, reports that it is up.
-    pub(super) fn said_ready(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
+    pub(super) fn reported_ready(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
         let child = self.table.get_run(run)?;
         child.process().ok_or(Stale)?;
         // The start of another one does not depend on its report. A first beat and this report mean the same.

@@ -269,7 +269,7 @@ impl Watch {
     }
 
     /// The lateness of this silence was reported, by `report`.
-    pub(super) fn told_late(&mut self, report: ReportId) {
+    pub(super) fn reported_late(&mut self, report: ReportId) {
         self.late = Some(report);
     }
 

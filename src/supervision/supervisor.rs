@@ -187,7 +187,7 @@ impl Supervisor {
             Event::SpawnFailed { run, failure } => return self.spawn_failed(turn, run, failure),
             Event::NoHost { run, why } => return self.no_host(turn, run, why),
             Event::HostThere(id) => return self.host_there(id),
-            Event::Ready(run) => return self.said_ready(turn, run),
+            Event::Ready(run) => return self.reported_ready(turn, run),
             Event::Probed(run, answer) => return self.probed(turn, run, answer),
             Event::Beat(run, beat) => return self.beat(turn, run, *beat),
             Event::Notice(run, notice) => return self.notice(turn, run, *notice),

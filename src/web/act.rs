@@ -26,7 +26,7 @@ const PATIENCE: Span = Span::from_secs(300);
 /// What a page asks for.
 #[derive(Debug, Deserialize)]
 pub(super) struct Action {
-    verb: Word,
+    verb: PageVerb,
     pub(super) path: Path,
     /// With `panic`: it is to stay down.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(super) struct Action {
 /// The verbs of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Word {
+enum PageVerb {
     Stop,
     Start,
     Restart,
@@ -49,28 +49,28 @@ enum Word {
 impl Action {
     fn word(&self) -> &'static str {
         match self.verb {
-            Word::Stop => "stop",
-            Word::Start => "start",
-            Word::Restart => "restart",
-            Word::Reset => "reset",
-            Word::Panic => "panic",
+            PageVerb::Stop => "stop",
+            PageVerb::Start => "start",
+            PageVerb::Restart => "restart",
+            PageVerb::Reset => "reset",
+            PageVerb::Panic => "panic",
         }
     }
 
     fn asked(&self) -> Verb {
         let path = self.path.clone();
         match self.verb {
-            Word::Stop => Verb::Stop { path },
-            Word::Start => Verb::Start { path },
-            Word::Restart => Verb::Restart { path },
-            Word::Reset => Verb::Reset { path },
-            Word::Panic => Verb::Panic { path, hold: self.hold },
+            PageVerb::Stop => Verb::Stop { path },
+            PageVerb::Start => Verb::Start { path },
+            PageVerb::Restart => Verb::Restart { path },
+            PageVerb::Reset => Verb::Reset { path },
+            PageVerb::Panic => Verb::Panic { path, hold: self.hold },
         }
     }
 
     /// Whether the root ends by it, so that its end is the answer.
     fn ends_instance(&self) -> bool {
-        self.path.is_root() && matches!(self.verb, Word::Stop | Word::Panic)
+        self.path.is_root() && matches!(self.verb, PageVerb::Stop | PageVerb::Panic)
     }
 }
 
@@ -166,7 +166,7 @@ impl Drop for Running {
 /// Asks for it, and returns what has become of it; why it was refused, where another incarnation is there than the page shows.
 fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnMut(&str)) -> Result<Value, String> {
     let asked = Session::connect(&known.runtime).and_then(|mut session| {
-        session.speaks_for(Some(via));
+        session.on_behalf_of(Some(via));
         session.means(action.incarnation);
         let mut said = String::new();
         session.ask(action.asked(), Limits { first: FIRST_REPLY, overall: PATIENCE }, &mut |waiting_for, _| {

@@ -57,7 +57,7 @@ struct Question {
     to: oneshot::Sender<Answer>,
 }
 
-enum Word {
+enum Order {
     Ask(Question),
     /// There may be something to ask for the pages.
     Look,
@@ -65,13 +65,13 @@ enum Word {
 
 /// Where questions are handed in.
 #[derive(Clone)]
-pub(super) struct Asker(SyncSender<Word>);
+pub(super) struct Asker(SyncSender<Order>);
 
 impl Asker {
     /// Starts the thread that asks.
     pub(super) fn start(known: Arc<OnceLock<Known>>, hub: Arc<Shared>) -> Asker {
-        let (to, words) = sync_channel(WAITING);
-        thread::spawn(move || Asking { known, hub, session: None, waiting: VecDeque::new() }.run(&words));
+        let (to, orders) = sync_channel(WAITING);
+        thread::spawn(move || Asking { known, hub, session: None, waiting: VecDeque::new() }.run(&orders));
         Asker(to)
     }
 
@@ -87,7 +87,7 @@ impl Asker {
 
     async fn ask(&self, path: &Path, children: Option<Vec<Name>>) -> Answer {
         let (to, answer) = oneshot::channel();
-        match self.0.try_send(Word::Ask(Question { path: path.clone(), children, to })) {
+        match self.0.try_send(Order::Ask(Question { path: path.clone(), children, to })) {
             Ok(()) => answer.await.unwrap_or(Err(Unanswered::Gone)),
             Err(TrySendError::Full(_)) => Err(Unanswered::Silent("too many questions wait for the root".into())),
             Err(TrySendError::Disconnected(_)) => Err(Unanswered::Gone),
@@ -97,7 +97,7 @@ impl Asker {
     /// A page shows something else now, or the first one was opened.
     pub(super) fn look(&self) {
         // Where the queue is full, it looks anyway.
-        let _ = self.0.try_send(Word::Look);
+        let _ = self.0.try_send(Order::Look);
     }
 }
 
@@ -110,18 +110,18 @@ struct Asking {
 
 impl Asking {
     /// Until no handle is left to ask by.
-    fn run(mut self, words: &Receiver<Word>) {
+    fn run(mut self, orders: &Receiver<Order>) {
         loop {
             let pause = if self.hub.lock().is_idle(now_ms()) { IDLE } else { LOOK };
-            match words.recv_timeout(pause) {
-                Ok(Word::Ask(question)) => self.waiting.push_back(question),
-                Ok(Word::Look) | Err(RecvTimeoutError::Timeout) => {}
+            match orders.recv_timeout(pause) {
+                Ok(Order::Ask(question)) => self.waiting.push_back(question),
+                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             loop {
-                self.waiting.extend(words.try_iter().filter_map(|word| match word {
-                    Word::Ask(question) => Some(question),
-                    Word::Look => None,
+                self.waiting.extend(orders.try_iter().filter_map(|word| match word {
+                    Order::Ask(question) => Some(question),
+                    Order::Look => None,
                 }));
                 let Some(first) = self.waiting.pop_front() else { break };
                 self.for_requests(first);

@@ -1,7 +1,7 @@
 //! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether it is
 //! there, and starts and ends those that follow.
 
-use super::hub::{Root, SILENCE, Wants};
+use super::hub::{Needs, Root, SILENCE};
 use super::known::Known;
 use super::shared::{Shared, now_ms};
 use crate::control::logs::LogsAsked;
@@ -80,7 +80,7 @@ impl Feed {
             return if hub.pages() > 0 { LOOK } else { IDLE };
         }
         self.find_run();
-        let wants = self.shared.lock().wants(now_ms());
+        let wants = self.shared.lock().needs(now_ms());
         let busy = wants.follow.is_some();
         self.follow(wants);
         if busy { LOOK } else { IDLE }
@@ -104,7 +104,7 @@ impl Feed {
         }
     }
 
-    fn follow(&mut self, wants: Wants) {
+    fn follow(&mut self, wants: Needs) {
         if self.events.as_ref().is_some_and(|events| !events.goes_on()) {
             self.events = None;
             self.shared.lock().follows_no_more();

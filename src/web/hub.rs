@@ -9,7 +9,7 @@ use super::page::{Has, Page, View};
 use super::ring::Ring;
 use super::schedule::{Question, Schedule};
 use super::table::{Fits, Table};
-use crate::control::logs::LogsTold;
+use crate::control::logs::LogsRead;
 use crate::control::session::EventsRead;
 use crate::ids::{Name, Path};
 use crate::time::Span;
@@ -66,7 +66,7 @@ impl Root {
 
 /// What is wanted of the root beside answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wants {
+pub(super) struct Needs {
     /// Its events, of this run, from this number on; all that it remembers where that is not known yet.
     pub(super) follow: Option<(u64, Option<u64>)>,
     /// The output of these.
@@ -257,7 +257,7 @@ impl Hub {
     }
 
     /// What workers have printed.
-    pub(super) fn logs(&mut self, told: &LogsTold, now: u64) {
+    pub(super) fn logs(&mut self, told: &LogsRead, now: u64) {
         for page in &mut self.pages {
             let wanted = |path: &Path| page.view.reads().any(|top| path.is_within(top));
             let mut lines: Vec<Value> =
@@ -403,12 +403,12 @@ impl Hub {
     }
 
     /// What is to be followed and read now.
-    pub(super) fn wants(&self, now: u64) -> Wants {
+    pub(super) fn needs(&self, now: u64) -> Needs {
         if self.root == Root::Gone || !self.is_used(now) {
-            return Wants { follow: None, logs: BTreeSet::new() };
+            return Needs { follow: None, logs: BTreeSet::new() };
         }
         let logs = self.pages.iter().flat_map(|page| page.view.reads()).take(READ).cloned().collect();
-        Wants { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
+        Needs { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
     }
 
     /// The next question, if it is time for one.

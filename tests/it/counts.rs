@@ -124,13 +124,13 @@ fn a_part_of_a_supervisor_can_be_asked_for() {
 fn events_name_on_whose_behalf_a_tool_has_asked() {
     let mut tree = Tree::start(TREE);
     let mut session = session(&tree);
-    session.speaks_for(Some("web, acting key, 127.0.0.1".into()));
+    session.on_behalf_of(Some("web, acting key, 127.0.0.1".into()));
     session.ask(Verb::Stop { path: Path::parse("/db").unwrap() }, LIMITS, &mut |_, _| {}).unwrap();
     let by = tree.kind("/db", "stopping")["by"].as_str().unwrap().to_string();
     let own = std::process::id();
     assert!(by.ends_with(&format!("(pid {own}; web, acting key, 127.0.0.1)")), "{by}");
     for bad in ["a\nb", "", &"x".repeat(81)] {
-        session.speaks_for(Some(bad.to_string()));
+        session.on_behalf_of(Some(bad.to_string()));
         let refused = session.ask(Verb::Ping, LIMITS, &mut |_, _| {}).unwrap_err().to_string();
         assert!(refused.contains("printable"), "{refused}");
     }
@@ -139,7 +139,7 @@ fn events_name_on_whose_behalf_a_tool_has_asked() {
 
 /// A supervisor of many measures for a while only: what it leaves out is as it was, and comes first the next time.
 #[test]
-fn nobody_is_left_out_for_ever_when_use_is_measured() {
+fn no_worker_is_left_out_for_ever_when_use_is_measured() {
     let tree = Tree::start("[[child]]\nname = \"w\"\ncount = 300\ncommand = [\"sleep\", \"1000\"]\n");
     let mut without = BTreeMap::new();
     for _ in 0..20 {

@@ -99,7 +99,7 @@ on-escalate = {NOTES}
 }
 
 #[test]
-fn hooks_that_hang_hold_nobody_up_and_are_few() {
+fn hooks_that_hang_hold_nothing_up_and_are_few() {
     let mut tree = Tree::start(
         r#"
 intensity = "unlimited"

@@ -251,7 +251,7 @@ command = ["sh", "-c", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line num
 }
 
 #[test]
-fn a_reader_that_does_not_read_loses_lines_and_holds_up_nobody() {
+fn a_reader_that_does_not_read_loses_lines_and_holds_up_no_process() {
     let tree = Tree::start(
         r#"
 [[child]]

@@ -98,7 +98,7 @@ command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
 }
 
 #[test]
-fn a_reader_that_does_not_read_blocks_nobody() {
+fn a_reader_that_does_not_read_blocks_no_process() {
     // The tree's stdout is a pipe that is never emptied.
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     std::fs::write(

@@ -39,7 +39,7 @@ fn beaten(tree: &Tree, path: &str, more: u64) {
 }
 
 #[test]
-fn a_root_that_was_stopped_for_ten_seconds_kills_nobody() {
+fn a_root_that_was_stopped_for_ten_seconds_kills_no_worker() {
     let mut tree = Tree::start(&TREE.replace("HEARTBEAT", "true"));
     beaten(&tree, "/beats", 2);
     beaten(&tree, "/node/beats", 2);
@@ -79,7 +79,7 @@ fn a_restart_that_is_asked_for_again_while_the_root_is_stopped_is_one_restart_wi
 }
 
 #[test]
-fn an_unwatched_node_that_was_stopped_for_ten_seconds_kills_nobody() {
+fn an_unwatched_node_that_was_stopped_for_ten_seconds_kills_no_worker() {
     let mut tree = Tree::start(&TREE.replace("HEARTBEAT", "false"));
     beaten(&tree, "/node/beats", 2);
     let before = ["/beats", "/node", "/node/beats"].map(|path| tree.pid(path));
@@ -230,7 +230,7 @@ fn shuffle(all: &mut [u32]) {
 }
 
 #[test]
-fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_nobody() {
+fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_no_worker() {
     let everybody = Everybody::start(Tree::begin(&every_source(), &[]));
     let mark = everybody.tree.mark();
     let keeper = everybody.tree.instance()["keeper_pid"].as_u64().unwrap() as u32;
@@ -292,7 +292,7 @@ impl Drop for Freezer {
 }
 
 #[test]
-fn a_tree_of_every_source_whose_cgroup_was_frozen_loses_nobody() {
+fn a_tree_of_every_source_whose_cgroup_was_frozen_loses_no_worker() {
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     let Some(freezer) = Freezer::make(dir.path()) else {
         return eprintln!("skipped: there is no cgroup v2 that can be written");

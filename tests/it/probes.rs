@@ -125,7 +125,7 @@ command = ["sleep", "1000"]
 }
 
 #[test]
-fn a_server_that_accepts_and_never_answers_is_hung_and_blocks_nobody() {
+fn a_server_that_accepts_and_never_answers_is_hung_and_blocks_no_process() {
     let server = Server::start(SILENT);
     let mut tree = Tree::start(&format!(
         r#"

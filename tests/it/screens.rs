@@ -271,7 +271,7 @@ fn top_outlives_the_instance_and_finds_the_next_one() {
 }
 
 #[test]
-fn top_keeps_up_with_many_restarts_and_slows_nobody() {
+fn top_keeps_up_with_many_restarts_and_slows_no_process() {
     let mut tree = Tree::start(
         r#"
         name = "storm"

@@ -255,7 +255,7 @@ fn a_rehearsal_changes_nothing_and_what_cannot_go_on_is_refused() {
     fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for (exe, why) in [
-        ("/bin/true", "it does not know how to rehearse"),
+        ("/bin/true", "it cannot rehearse"),
         ("/nowhere/treevisor", "/nowhere/treevisor cannot be found"),
         (script.to_str().unwrap(), "is a script"),
     ] {

@@ -70,7 +70,7 @@ fn garbage_wrong_tokens_and_old_tokens_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_frame_of_100_mb_costs_its_sender_the_connection_and_nobody_else_anything() {
+fn a_frame_of_100_mb_costs_its_sender_the_connection_and_no_other_peer_anything() {
     let mut tree = Tree::start(TREE);
     let (endpoint, _) = shown(&mut tree);
     let context = Context::new().unwrap();

@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
+use treevisor::node::order::{self, Turn};
 use treevisor::node::outbox::{LINGER, Outbox};
+use treevisor::node::rate::Allowance;
 use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
 use treevisor::supervision::{
@@ -47,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) inbox: VecDeque<Event>,
     /// As in the real node.
     pub(crate) cleanups: Cleanups,
+    /// How often each process may beat.
+    pub(crate) allowances: BTreeMap<Run, Allowance>,
     pub(crate) requests: Requests,
     /// What operators have asked; the root's only.
     pub(crate) asked: VecDeque<(u64, Verb)>,
@@ -131,6 +135,58 @@ impl Node {
     }
 }
 
+/// A turn of a node, in the order of the program's.
+struct OneTurn<'a> {
+    world: &'a mut World,
+    node: &'a mut Node,
+    lost: Span,
+}
+
+impl Turn for OneTurn<'_> {
+    type Stop = Violation;
+
+    fn frames(&mut self) -> Verdict {
+        self.world.gather_frames(self.node)?;
+        self.world.settle(self.node)
+    }
+
+    fn exits(&mut self) -> Verdict {
+        self.world.gather_exits(self.node)?;
+        self.world.settle(self.node)
+    }
+
+    fn signals(&mut self) -> Verdict {
+        let OneTurn { world, node, .. } = self;
+        if node.orders.contains(&Event::StopNow) {
+            node.cleanups.hurry(world.now);
+        }
+        for event in &mut node.orders {
+            // What operators ask one node directly, to see how the requests of several get into each other's way.
+            if let Event::Asked { request, .. } = event {
+                *request = RequestId(node.requests.numbers().draw());
+            }
+        }
+        node.inbox.append(&mut node.orders);
+        Ok(())
+    }
+
+    fn requests(&mut self) -> Verdict {
+        self.world.hear_operators(self.node)
+    }
+
+    fn output(&mut self) -> Verdict {
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Verdict {
+        self.world.settle(self.node)
+    }
+
+    fn deadlines(&mut self) -> Verdict {
+        self.world.tick(self.node, self.lost)
+    }
+}
+
 impl World {
     pub(crate) fn add_node(&mut self, pid: Pid, spec: SpecId, plan: Arc<Plan>, above: Option<(Pid, Run)>) {
         self.node_count += 1;
@@ -172,6 +228,7 @@ impl World {
             orders: VecDeque::new(),
             inbox: VecDeque::new(),
             cleanups: Cleanups::default(),
+            allowances: BTreeMap::new(),
             requests: Requests::new(here.at.clone(), Logger::root(slog::Discard, slog::o!())),
             asked: VecDeque::new(),
             ended: BTreeMap::new(),
@@ -231,24 +288,7 @@ impl World {
             self.tick(node, Span::ZERO)?;
         }
         self.settle(node)?;
-        self.gather_frames(node)?;
-        self.settle(node)?;
-        self.gather_exits(node)?;
-        self.settle(node)?;
-        if node.orders.contains(&Event::StopNow) {
-            node.cleanups.hurry(self.now);
-        }
-        for event in &mut node.orders {
-            // What operators ask one node directly, to see how the requests of several get into each other's way.
-            if let Event::Asked { request, .. } = event {
-                *request = RequestId(node.requests.numbers().draw());
-            }
-        }
-        node.inbox.append(&mut node.orders);
-        self.hear_operators(node)?;
-        self.settle(node)?;
-        self.tick(node, lost)?;
-        self.settle(node)?;
+        order::turn(&mut OneTurn { world: self, node, lost })?;
         if node.halted.is_none() {
             node.requests.forget_replies(self.now, lost);
             self.requests_due(node)?;
@@ -291,7 +331,12 @@ impl World {
         for Envelope { from, frame, .. } in std::mem::take(&mut node.frames) {
             let known = |node: &Node, run: Run| node.process(run) == Some(from) || self.scenario.trusting_shell;
             match frame {
-                Frame::Beat(run, beat) if known(node, run) => node.inbox.push_back(Event::Beat(run, beat)),
+                Frame::Beat(run, beat) if known(node, run) => {
+                    let allowance = node.allowances.entry(run).or_insert_with(|| Allowance::new(self.now));
+                    if allowance.take(self.now) {
+                        node.inbox.push_back(Event::Beat(run, beat));
+                    }
+                }
                 Frame::Notify(run) if known(node, run) => node.inbox.push_back(Event::Ready(run)),
                 Frame::Probed(run, answer) if known(node, run) => {
                     if answer.is_ok() {
@@ -657,15 +702,15 @@ impl World {
         let Some(child) = report.child.filter(|_| report.beside.is_none()) else { return };
         let Some(spec) = node.witness.spec_of(child) else { return };
         let state = node.core.child(self.now, child).map(|status| status.state);
-        match held::word(&report.fact, || state, self.holds.contains(&spec)) {
-            held::Word::Begins => {
+        match held::change(&report.fact, || state, self.holds.contains(&spec)) {
+            held::Change::Begins => {
                 self.holds.insert(spec);
             }
-            held::Word::Ends => {
+            held::Change::Ends => {
                 self.holds.remove(&spec);
             }
-            held::Word::Again => self.saw("held again"),
-            held::Word::Unchanged => {}
+            held::Change::Again => self.saw("held again"),
+            held::Change::Unchanged => {}
         }
     }
 

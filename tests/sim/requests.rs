@@ -118,7 +118,7 @@ impl Sight for Eyes<'_> {
         nodes.map(|(run, _)| *run).collect()
     }
 
-    fn knows(&self, node: ChildId, path: &Path) -> bool {
+    fn has_below(&self, node: ChildId, path: &Path) -> bool {
         let top = self.spec_of_child(node).map(|spec| &self.world.tree.specs[spec.0].at);
         top.is_some_and(|top| path.is_within(top)) && self.world.tree.specs.iter().any(|spec| spec.at == *path)
     }
@@ -341,7 +341,7 @@ impl World {
 
     /// A reply of a child node has come.
     pub(crate) fn hear_reply(&mut self, node: &mut Node, run: Run, request: u64, reply: Reply) -> Verdict {
-        let orders = node.requests.heard(self.now, &eyes!(self, node), run, request, reply);
+        let orders = node.requests.answered_below(self.now, &eyes!(self, node), run, request, reply);
         self.obey(node, orders)
     }
 

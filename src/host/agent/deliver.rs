@@ -76,7 +76,7 @@ impl Shell {
     }
 
     fn deployed_on(&mut self, host: &str, digest: &str, kept: &Result<(), String>) {
-        for (number, next) in self.deploys.heard(host, digest, kept) {
+        for (number, next) in self.deploys.arrived(host, digest, kept) {
             self.go_on_deploying(number, Some(next));
         }
     }

@@ -111,7 +111,7 @@ impl<A> Deploys<A> {
     }
 
     /// A host has it now, or does not want it. What follows for each deployment of it.
-    pub(super) fn heard(&mut self, host: &str, digest: &str, kept: &Result<(), String>) -> Vec<(u64, Next)> {
+    pub(super) fn arrived(&mut self, host: &str, digest: &str, kept: &Result<(), String>) -> Vec<(u64, Next)> {
         let mut decided = Vec::new();
         for (number, deploy) in &mut self.all {
             let same = deploy.kept.as_ref().is_some_and(|kept| kept.digest == digest);
@@ -320,9 +320,9 @@ mod tests {
     fn it_is_wanted_when_three_hosts_or_all_have_it() {
         let (mut deploys, number, next) = offered(&[("b", None), ("c", None), ("d", Some("no link"))]);
         assert_eq!(next, Some(Next::Offer("d1".into(), vec!["b".into(), "c".into()])));
-        assert!(deploys.heard("b", "d1", &Ok(())).is_empty());
-        assert!(deploys.heard("c", "d2", &Ok(())).is_empty(), "another bundle");
-        let asked = deploys.heard("c", "d1", &Ok(()));
+        assert!(deploys.arrived("b", "d1", &Ok(())).is_empty());
+        assert!(deploys.arrived("c", "d2", &Ok(())).is_empty(), "another bundle");
+        let asked = deploys.arrived("c", "d1", &Ok(()));
         assert!(matches!(&asked[..], [(_, Next::Ask(Ask::Read { .. }))]), "{asked:?}");
         let over = deploys.answered(number, store::Answer::Done(1), 5);
         let Some(Next::Over(Ok(Deployed { without: Some(without), .. }))) = over else { panic!("{over:?}") };
@@ -337,12 +337,12 @@ mod tests {
     #[test]
     fn it_is_not_wanted_where_a_host_that_may_run_it_has_found_it_wrong_or_too_few_answer() {
         let (mut deploys, ..) = offered(&[("b", None), ("c", None), ("d", None)]);
-        deploys.heard("b", "d1", &Ok(()));
-        deploys.heard("c", "d1", &Ok(()));
-        let over = deploys.heard("d", "d1", &Err("no user web".into()));
+        deploys.arrived("b", "d1", &Ok(()));
+        deploys.arrived("c", "d1", &Ok(()));
+        let over = deploys.arrived("d", "d1", &Err("no user web".into()));
         assert!(refused(over.first().map(|(_, next)| next)).contains("d: no user web"));
         let (mut deploys, ..) = offered(&[("b", None), ("c", None)]);
-        deploys.heard("b", "d1", &Ok(()));
+        deploys.arrived("b", "d1", &Ok(()));
         assert!(deploys.due(Time::ZERO + Span::from_secs(14)).is_empty());
         let over = deploys.due(Time::ZERO + Span::from_secs(15));
         assert!(refused(over.first().map(|(_, next)| next)).contains("c: it has not answered"));

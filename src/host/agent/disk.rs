@@ -134,7 +134,7 @@ impl Disk {
 
     /// What is done since the last call.
     pub(super) fn done(&self) -> Vec<Did> {
-        self.wake.heard();
+        self.wake.take();
         self.done.try_iter().collect()
     }
 }

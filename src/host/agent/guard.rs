@@ -158,7 +158,7 @@ impl Guard {
 
     /// What it has answered.
     pub(super) fn answered(&self) -> Option<u64> {
-        self.answered.heard();
+        self.answered.take();
         self.running.as_ref().map(|running| running.answer.answer()).filter(|number| *number > 0)
     }
 

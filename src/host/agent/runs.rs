@@ -291,7 +291,7 @@ impl Runs {
     }
 
     /// Takes in what one reports.
-    pub(super) fn hear(&mut self, run: RunId, now: Time) {
+    pub(super) fn read(&mut self, run: RunId, now: Time) {
         let Runs { all, buffer, .. } = self;
         let Some(root) = all.get_mut(&run) else { return };
         while let Ok(Some(datagram)) = root.notify.receive(&mut **buffer) {

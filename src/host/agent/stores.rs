@@ -86,7 +86,7 @@ impl Stores {
 
     /// What has come since the last call.
     pub(super) fn answers(&self) -> Vec<Came> {
-        self.wake.heard();
+        self.wake.take();
         self.answers.try_iter().filter_map(|(what, answer)| came(what, answer)).collect()
     }
 }

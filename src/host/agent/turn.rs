@@ -11,9 +11,9 @@ use super::guard::Guard;
 use super::operators::Operators;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
+use super::report;
 use super::runs::{Runs, With};
 use super::stores::{Came, For, Stores};
-use super::told;
 use super::tools::{Asker, Draining, Tools};
 use crate::hosts::message::Failure;
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
@@ -240,13 +240,13 @@ impl Shell {
             Report::StoreBack { .. } => self.store_lost = false,
             _ => {}
         }
-        let (level, words) = told::in_words(report);
+        let (level, words) = report::in_words(report);
         match level {
             Level::Error => error!(self.logger, "{}", words),
             Level::Warning => warn!(self.logger, "{}", words),
             _ => info!(self.logger, "{}", words),
         }
-        let line = told::in_json(report, &self.file.name, &clock::rfc3339_now());
+        let line = report::in_json(report, &self.file.name, &clock::rfc3339_now());
         self.ask_disk(Job::Line(line.to_string()));
     }
 
@@ -304,9 +304,9 @@ impl Shell {
                 Source::Disk => self.read_disk(now),
                 Source::Fence => self.guard.ended(now, &mut self.reactor, &self.logger),
                 Source::Answered => self.inbox.extend(self.guard.answered().map(Event::Poked)),
-                Source::Notify(run) => self.runs.hear(run, now),
+                Source::Notify(run) => self.runs.read(run, now),
                 Source::Exit(run) => {
-                    self.runs.hear(run, now);
+                    self.runs.read(run, now);
                     self.runs.ended(run, now, &mut self.reactor, &self.logger);
                 }
                 // To read it makes it unread; what it means is looked at when the turn ends.

@@ -49,7 +49,7 @@ impl Test {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_holds_up_nobody_and_what_was_lost_is_told() {
+fn a_disk_that_does_not_answer_holds_up_no_process_and_what_was_lost_is_told() {
     let test = Test::new(40, 1_000);
     test.beside.push(b"first\n");
     assert!(!test.beside.flush());

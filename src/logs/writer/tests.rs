@@ -96,7 +96,7 @@ fn a_worker_waits_for_its_disk_but_not_for_long() {
     writer.lock().files.get_mut(&file.id).unwrap().since = now();
     assert!(file.must_rest());
     unstick(&writer, &file, away);
-    until("it is reported", || writer.0.wake.as_ref().is_some_and(|wake| wake.heard()));
+    until("it is reported", || writer.0.wake.as_ref().is_some_and(|wake| wake.take()));
     assert!(writer.finish(PATIENT).is_none() && !file.must_rest());
 }
 

@@ -79,7 +79,7 @@ pub(super) fn run(options: RootOptions) -> i32 {
         Err(error) => {
             let text = Chain(&error).to_string();
             fd::complain(format_args!("{}", logging::complaint(format, &text)));
-            service_manager::tell_no_beginning(&text, error.code());
+            service_manager::report_no_beginning(&text, error.code());
             if let Some(ready) = &mut ready {
                 // No process reads it, so none waits for it either.
                 let _ = writeln!(ready, "failed {text}");

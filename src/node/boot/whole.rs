@@ -13,7 +13,7 @@ use crate::logs::stream_file;
 use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::{Child, Children};
-use crate::node::close::GOODBYE;
+use crate::node::close::DISMISSAL;
 use crate::node::context::Place;
 use crate::node::deadlines::Spin;
 use crate::node::diary::Diary;
@@ -174,7 +174,7 @@ impl LaidOut {
     /// Removes it all. Only for the holder of the lock.
     pub(super) fn remove(self) {
         if let Some(keeper) = self.keeper {
-            keeper.dismiss(GOODBYE);
+            keeper.dismiss(DISMISSAL);
         }
         if let Some(tree) = self.tree {
             tree.remove();

@@ -1,39 +1,38 @@
 //! The children as another image of the program goes on with them.
 //!
-//! What is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log files and what is looked
+//! CarriedProgram is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log files and what is looked
 //! up of the processes follow from the rest. Output that was read is in memory and goes along; what was not is in the pipes.
 
+mod process;
+
+use self::process::CarriedProcess;
 use super::child::{Child, Program, Rolling, Subtree, log_file};
 use super::hold::Hold;
 use super::output::Output;
 use super::postmortem::{MachineMarks, MemoryMarks};
-use super::process::{First, LastHeard, Process};
+use super::process::Process;
 use super::sockets::{Held, Sockets};
 use super::table::Children;
-use crate::ids::{Name, Token};
-use crate::logs::capture::{Begun, Capture};
+use crate::ids::Name;
 use crate::logs::ring::{Ring, Written};
 use crate::node::cleanup::Cleanups;
 use crate::node::context::Place;
-use crate::node::endpoint::speakers::NodeLink;
 use crate::node::luggage::{Number, Packing, Unpacking, fail};
 use crate::node::naps::Naps;
-use crate::node::reactor::{Reactor, Source};
-use crate::node::strangers::Kin;
+use crate::node::reactor::Reactor;
 use crate::os::cgroup::control::Unset;
 use crate::os::cgroup::{self, Group};
 use crate::os::listener::{Listener, SocketFile};
-use crate::os::pidfd::{ExitStatus, Reach};
 use crate::spec::exec::ExecSpec;
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildSpec, SupervisorSpec};
-use crate::supervision::{ChildId, Member, Place as Where, Run};
+use crate::supervision::{ChildId, Member, Place as Where};
 use crate::time::Span;
 use crate::wire::snapshot::{Blob, Kind};
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -51,7 +50,7 @@ pub(in crate::node) struct CarriedChildren {
     cleanups: Cleanups,
     sockets: Vec<CarriedSocket>,
     machine_oom_kills: u64,
-    /// What was made for the core, by the places of policy and exec: children that differ in name only share it.
+    /// CarriedProgram was made for the core, by the places of policy and exec: children that differ in name only share it.
     #[serde(skip)]
     members: RefCell<HashMap<(usize, Option<usize>), Member>>,
 }
@@ -62,7 +61,7 @@ struct CarriedChild {
     name: Name,
     /// Its place among the policies.
     policy: usize,
-    what: What,
+    what: CarriedProgram,
     group: Option<CarriedGroup>,
     cpu_before: Span,
     process: Option<CarriedProcess>,
@@ -79,7 +78,7 @@ struct CarriedChild {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum What {
+enum CarriedProgram {
     /// Its place among the execs.
     Worker(usize),
     Node {
@@ -96,25 +95,6 @@ struct CarriedGroup {
     path: PathBuf,
     /// One that was killed once kills what is cloned into it.
     by_itself: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CarriedProcess {
-    run: Run,
-    pid: u32,
-    pidfd: Number,
-    kin: Kin,
-    first: Option<(u32, Number)>,
-    session: Option<u32>,
-    output: Option<(Number, Begun)>,
-    token: Token,
-    /// Each with the moment at which it began.
-    asked: Vec<(u32, u64)>,
-    status: Option<ExitStatus>,
-    promised: bool,
-    link: NodeLink,
-    heard: LastHeard,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,7 +124,7 @@ impl<T: Clone + PartialEq> Shared<T> {
 }
 
 impl Children {
-    /// What goes over. Nothing of it is changed: this image may have to go on.
+    /// CarriedProgram goes over. Nothing of it is changed: this image may have to go on.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedChildren {
         let Children { slots, beating: _, naps, changed, cleanups, late_starts: _, output: _, sockets, machine } = self;
         let mut policies = Shared { all: Vec::new(), last: None };
@@ -203,7 +183,7 @@ impl CarriedChildren {
         self.slots.iter().flatten().count()
     }
 
-    /// What the core is given of a child, by the spec that it has at a place; see [`Where`].
+    /// CarriedProgram the core is given of a child, by the spec that it has at a place; see [`Where`].
     pub(crate) fn member(&self, name: &Name, child: ChildId, place: Where) -> Option<Member> {
         let child = self.slots.get(child.0 as usize)?.as_ref().filter(|child| child.name == *name)?;
         let spec = match place {
@@ -221,8 +201,10 @@ impl CarriedChild {
     fn member(&self, all: &CarriedChildren) -> Option<Member> {
         let policy = all.policies.get(self.policy)?;
         let (kind, place, exec) = match &self.what {
-            What::Worker(exec) => (crate::supervision::Kind::Worker, Some(*exec), Some(all.execs.get(*exec)?)),
-            What::Node { .. } => (crate::supervision::Kind::Supervisor, None, None),
+            CarriedProgram::Worker(exec) => {
+                (crate::supervision::Kind::Worker, Some(*exec), Some(all.execs.get(*exec)?))
+            }
+            CarriedProgram::Node { .. } => (crate::supervision::Kind::Supervisor, None, None),
         };
         let mut members = all.members.borrow_mut();
         let member = members.entry((self.policy, place)).or_insert_with(|| {
@@ -266,9 +248,9 @@ impl Child {
             name: name.clone(),
             policy: policies.place(policy),
             what: match what {
-                Program::Worker(exec) => What::Worker(execs.place(exec)),
+                Program::Worker(exec) => CarriedProgram::Worker(execs.place(exec)),
                 Program::Node(Subtree { spec, actual, holds }) => {
-                    What::Node { spec: spec.clone(), actual: actual.clone(), holds: holds.clone() }
+                    CarriedProgram::Node { spec: spec.clone(), actual: actual.clone(), holds: holds.clone() }
                 }
             },
             group: group.as_ref().map(|group| CarriedGroup {
@@ -315,8 +297,8 @@ impl Child {
         } = carried;
         let missing = || -> ! { fail(&format!("the snapshot has no spec of \"{name}\"")) };
         let what = match what {
-            What::Worker(exec) => Program::Worker(execs.get(exec).cloned().unwrap_or_else(|| missing())),
-            What::Node { spec, actual, holds } => Program::Node(Subtree { spec, actual, holds }),
+            CarriedProgram::Worker(exec) => Program::Worker(execs.get(exec).cloned().unwrap_or_else(|| missing())),
+            CarriedProgram::Node { spec, actual, holds } => Program::Node(Subtree { spec, actual, holds }),
         };
         let policy = policies.get(policy).cloned().unwrap_or_else(|| missing());
         let is_node = matches!(what, Program::Node(_));
@@ -347,104 +329,6 @@ impl Child {
             next,
             second,
             rollout,
-        }
-    }
-}
-
-impl Process {
-    fn pack(&self, path: &str, packing: &mut Packing<'_>) -> CarriedProcess {
-        let Process {
-            run,
-            pid,
-            pidfd,
-            kin,
-            exit_tag: _,
-            first,
-            session,
-            output,
-            token,
-            asked,
-            status,
-            promised,
-            link,
-            heard,
-            // Measured anew when it is asked for.
-            used: _,
-        } = self;
-        CarriedProcess {
-            run: *run,
-            pid: *pid,
-            pidfd: packing.process(pidfd, *pid),
-            kin: *kin,
-            first: first.as_ref().map(|first| (first.pid, packing.process(&first.pidfd, first.pid))),
-            session: *session,
-            output: output.as_ref().map(|(capture, _)| {
-                (packing.descriptor(capture, Kind::Pipe, format_args!("the output of {path}")), capture.begun())
-            }),
-            token: *token,
-            asked: asked.iter().map(|other| (other.pid(), other.began())).collect(),
-            status: *status,
-            promised: *promised,
-            link: link.clone(),
-            heard: *heard,
-        }
-    }
-
-    fn unpack(carried: CarriedProcess, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Process {
-        let CarriedProcess {
-            run,
-            pid,
-            pidfd,
-            kin,
-            first,
-            session,
-            output,
-            token,
-            asked,
-            status,
-            promised,
-            link,
-            heard,
-        } = carried;
-        let pidfd = unpacking.process(pidfd);
-        let source = Source::Exit(run);
-        let exit_tag = match status {
-            // Its end was read, and it is watched no longer.
-            Some(_) => reactor.poller.next_tag(),
-            None => {
-                reactor.processes.known.insert(pid, Some(run));
-                reactor.processes.sessions.extend(session.map(|session| (session, run)));
-                reactor.watch_again(&pidfd, source)
-            }
-        };
-        let first = first.map(|(pid, number)| {
-            let pidfd = unpacking.process(number);
-            reactor.processes.known.insert(pid, Some(run));
-            let tag = reactor.watch_again(&pidfd, source);
-            Box::new(First { pid, pidfd, tag })
-        });
-        let output = output.map(|(number, begun)| {
-            let capture = Capture::go_on(unpacking.take(number), begun);
-            let tag = reactor.watch_again(&capture, Source::Output(run));
-            (capture, tag)
-        });
-        Process {
-            run,
-            pid,
-            pidfd,
-            kin,
-            exit_tag,
-            first,
-            session,
-            output,
-            token,
-            // One that has ended meanwhile is waited for no longer.
-            asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),
-            status,
-            promised,
-            link,
-            heard,
-            used: Cell::default(),
         }
     }
 }

@@ -366,11 +366,11 @@ impl Children {
     }
 
     /// Adds what the system shows of a process that has ended to the report of its exit.
-    pub(crate) fn tell_past(&mut self, run: Run, failed: bool, exited: &mut Exited) {
+    pub(crate) fn add_past(&mut self, run: Run, failed: bool, exited: &mut Exited) {
         let Children { slots, machine, .. } = self;
         let Some(child) = slots.get(run.child.0 as usize).and_then(Option::as_deref) else { return };
         if let Some(post) = child.postmortem.as_deref().filter(|post| post.run == run) {
-            post.tell(child.exec(), failed, || machine.newly_killed(), exited);
+            post.add_to(child.exec(), failed, || machine.newly_killed(), exited);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::child::{Child, Program};
 use super::hold::{Hold, below, of_spec};
 use super::table::Children;
 use crate::ids::Path;
-use crate::node::held::{self, Word};
+use crate::node::held::{self, Change};
 use crate::supervision::{ChildId, Fact, Report, State};
 use crate::wire::view::{EventBody, EventView, HoldView, event};
 
@@ -58,19 +58,19 @@ impl Children {
     ) {
         let Some(child) = report.child else { return };
         let Some(handle) = self.get_mut(child) else { return };
-        match held::word(&report.fact, || state(child), handle.hold.is_some()) {
-            Word::Begins => {
+        match held::change(&report.fact, || state(child), handle.hold.is_some()) {
+            Change::Begins => {
                 let Fact::Panic { by, .. } = &report.fact else { return };
                 handle.hold = Some(Hold { since: view.at.clone(), by: by.clone() });
             }
-            Word::Again => {
+            Change::Again => {
                 let Some(Hold { since, by }) = &handle.hold else { return };
                 let held = event::Held { again: true, by: Some(by.clone()), since: Some(since.clone()) };
                 view.body = EventBody::Held(held);
                 return;
             }
-            Word::Ends => handle.hold = None,
-            Word::Unchanged => return,
+            Change::Ends => handle.hold = None,
+            Change::Unchanged => return,
         }
         self.changed = true;
     }

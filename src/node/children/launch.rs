@@ -1,13 +1,13 @@
 //! How a child's process is made: its environment, its plan, its first steps.
 
 use super::child::{Child, Program};
+use super::node_link::{self, NodeLink};
 use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
 use crate::link::Identity;
 use crate::logs::stream_file;
 use crate::node::context::Place;
-use crate::node::endpoint::speakers::{self, NodeLink};
 use crate::node::record::{BOOT_FD, NodeBoot};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
@@ -86,7 +86,7 @@ impl Child {
                     incarnation,
                     cause,
                     token,
-                    name: speakers::name(place.family, other),
+                    name: node_link::name(place.family, other),
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
                     mark: place.mark.to_string(),

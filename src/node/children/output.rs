@@ -82,7 +82,7 @@ impl Output {
     }
 
     /// Logs what was lost since.
-    pub(super) fn tell_lost(&self, logger: &Logger) {
+    pub(super) fn report_lost(&self, logger: &Logger) {
         for why in self.writer.heard() {
             warn!(logger, "worker output lost"; "why" => why);
         }
@@ -91,7 +91,7 @@ impl Output {
     /// This node ends: its workers' last output is written, if the disk takes it.
     pub(crate) fn finish(&mut self, context: &Context) {
         let lost = self.writer.finish(LAST);
-        self.tell_lost(&context.logger);
+        self.report_lost(&context.logger);
         if !lost.is_none() {
             warn!(context.logger, "log file not fully written"; "lost" => %lost);
         }

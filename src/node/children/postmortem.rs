@@ -5,7 +5,7 @@
 
 use super::process::Process;
 use crate::logs::lines::LINE_MAX;
-use crate::logs::ring::{Ring, Said};
+use crate::logs::ring::{KeptLine, Ring};
 use crate::os::cgroup::control::{OutOfMemory, Reached};
 use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
@@ -136,7 +136,7 @@ impl Postmortem {
     /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its end, how
     /// many processes `machine` has killed because memory ran out, since that was last looked at. `exec` is what a worker
     /// runs.
-    pub(crate) fn tell(
+    pub(crate) fn add_to(
         &self,
         exec: Option<&ExecSpec>,
         failed: bool,
@@ -187,7 +187,7 @@ fn limit_of(reached: Reached) -> MemoryLimit {
 }
 
 /// Lines without cuts, but of those that are longer than any is to be.
-fn whole(lines: Vec<Said>) -> Vec<String> {
+fn whole(lines: Vec<KeptLine>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for line in lines {
         match texts.last_mut() {
@@ -213,7 +213,7 @@ mod tests {
 
     fn told(post: Postmortem, exec: ExecSpec, failed: bool) -> Value {
         let mut exited = Exited::default();
-        post.tell(Some(&exec), failed, || 3, &mut exited);
+        post.add_to(Some(&exec), failed, || 3, &mut exited);
         serde_json::to_value(exited).unwrap()
     }
 

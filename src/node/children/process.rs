@@ -1,8 +1,8 @@
 //! What is kept of the process of a child.
 
+use super::node_link::NodeLink;
 use crate::ids::Token;
 use crate::logs::capture::Capture;
-use crate::node::endpoint::speakers::NodeLink;
 use crate::node::strangers::Kin;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd, Reach};
@@ -39,7 +39,7 @@ pub(in crate::node) struct Process {
     /// For a child node: where its frames come from, and how far we have received its events.
     pub link: NodeLink,
     /// What a child node had run at its last message.
-    pub heard: LastHeard,
+    pub heard: LastContact,
     /// What was last measured of its use, once that was asked for.
     pub used: Cell<Option<Box<Measured>>>,
 }
@@ -68,22 +68,22 @@ impl Process {
 /// What a child node had run and waited at its last message.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::node) struct LastHeard {
+pub(in crate::node) struct LastContact {
     /// The thread of its loop, which is what beats.
     pub(super) thread: Option<u32>,
     pub(super) schedule: Schedule,
     pub(super) at: Time,
 }
 
-impl LastHeard {
+impl LastContact {
     /// No message has come from it yet, and it began now.
-    pub(crate) fn begun(at: Time) -> LastHeard {
-        LastHeard { thread: None, schedule: Schedule::default(), at }
+    pub(crate) fn begun(at: Time) -> LastContact {
+        LastContact { thread: None, schedule: Schedule::default(), at }
     }
 
     /// A message of it was read now.
-    pub(crate) fn now(self, pid: u32, at: Time) -> LastHeard {
+    pub(crate) fn now(self, pid: u32, at: Time) -> LastContact {
         let thread = self.thread.or_else(|| thread::loop_of(pid));
-        LastHeard { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
+        LastContact { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
     }
 }

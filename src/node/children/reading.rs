@@ -192,7 +192,7 @@ impl Children {
 
     /// The writer has something to report, or room again.
     pub(crate) fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
-        self.output.tell_lost(&context.logger);
+        self.output.report_lost(&context.logger);
         for run in std::mem::take(&mut self.output.resting) {
             // A worker that has still to wait shows when its output is read the next time.
             let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { continue };

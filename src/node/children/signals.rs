@@ -2,6 +2,7 @@
 
 use super::child::{Child, Program};
 use super::process::Measured;
+use super::table::Children;
 use crate::os::cgroup::Group;
 use crate::os::descendants::below;
 use crate::os::pidfd::{self, Reach};
@@ -10,6 +11,23 @@ use crate::os::usage::{self, InUse};
 use crate::spec::exec::KillMode;
 use crate::supervision::Run;
 use crate::time::{Span, Time};
+use slog::{Logger, warn};
+
+impl Children {
+    /// Passes a signal on to every child node.
+    pub(crate) fn signal_nodes(&self, signal: i32, logger: &Logger) {
+        for child in self.iter().filter(|child| child.is_node()) {
+            let Some(process) = child.process.as_ref().filter(|process| process.status.is_none()) else { continue };
+            match process.pidfd.signal_child(process.pid, signal) {
+                Err(error) if !pidfd::is_gone(&error) => {
+                    warn!(logger, "cannot signal a child node"; "path" => %child.path,
+                        "signal" => crate::signal::full_name(signal), "error" => %error);
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
 
 impl Child {
     /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel refuses to

@@ -1,7 +1,7 @@
 //! Starts of children: the process, what has to be kept of it, and starts that take long.
 
 use super::late::{LateStart, sender};
-use super::process::{LastHeard, Process};
+use super::process::{LastContact, Process};
 use super::table::Children;
 use crate::ids::{ReportId, Token};
 use crate::logs::Line;
@@ -35,7 +35,7 @@ pub(in crate::node) struct Begun {
 }
 
 /// Longer than this no sibling waits for a start.
-const TOLD_AFTER: Span = Span::from_millis(700);
+const SHOWN_AFTER: Span = Span::from_millis(700);
 
 /// How often such a start is looked at, before and after that.
 const LOOK: Span = Span::from_millis(10);
@@ -107,7 +107,7 @@ impl Children {
             status: None,
             promised,
             link: started.link,
-            heard: LastHeard::begun(now),
+            heard: LastContact::begun(now),
             used: Cell::default(),
         });
         Ok(Begun {
@@ -179,7 +179,7 @@ impl Children {
                 start.look = now + LOOK_LATER;
                 false
             }
-            None if !start.told && took >= TOLD_AFTER => {
+            None if !start.told && took >= SHOWN_AFTER => {
                 warn!(context.logger, "program not executed yet: its file system may not respond"; "path" => path,
                     "pid" => pid, "after_ms" => took.as_millis());
                 start.told = true;
@@ -249,8 +249,8 @@ impl Children {
             asked: Vec::new(),
             status: None,
             promised: true,
-            link: crate::node::endpoint::speakers::NodeLink::default(),
-            heard: LastHeard::begun(context.now()),
+            link: super::node_link::NodeLink::default(),
+            heard: LastContact::begun(context.now()),
             used: Cell::default(),
         });
     }

@@ -125,7 +125,7 @@ impl Steps {
     }
 
     /// The message to ourselves with this number has come back.
-    fn hear(&mut self, number: u64, now: Time) {
+    fn take(&mut self, number: u64, now: Time) {
         let Some(pass) = self.pass.as_mut().filter(|pass| pass.stage == Stage::Thread) else { return };
         if number == self.number {
             pass.rounds = pass.rounds.saturating_sub(1);
@@ -174,12 +174,12 @@ impl Barrier {
     }
 
     /// Whether a message is one of its own. Then it is taken in, and is of no other sender.
-    pub(super) fn hear(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
+    pub(super) fn take(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
         if *from != self.name {
             return false;
         }
         if let Some(number) = frames.first().and_then(|frame| frame.as_slice().try_into().ok()) {
-            self.steps.hear(u64::from_be_bytes(number), now);
+            self.steps.take(u64::from_be_bytes(number), now);
         }
         true
     }

@@ -2,8 +2,8 @@
 //!
 //! A sender that floods, sends garbage or uses another's token costs the others nothing; here it is also named, so that
 //! an operator can act. It is identified by the credentials that the kernel gives for a connection or datagram, and its
-//! events are folded: a first event at once, the next one after [`TOLD_FIRST`], and then after twice as long each time,
-//! up to [`TOLD_LAST`], as long as it goes on. All senders that are not children of this node share one such row: a new
+//! events are folded: a first event at once, the next one after [`REPORT_FIRST`], and then after twice as long each time,
+//! up to [`REPORT_LAST`], as long as it goes on. All senders that are not children of this node share one such row: a new
 //! pid costs nothing, so ever new pids must not fill the journal.
 
 use crate::link::{PeerCred, Refused, Why};
@@ -14,10 +14,10 @@ use slog::{Logger, warn};
 use std::collections::{HashMap, VecDeque};
 
 /// How long after the first event of one sender the second one comes, if there is need for it.
-const TOLD_FIRST: Span = Span::from_secs(10);
+const REPORT_FIRST: Span = Span::from_secs(10);
 
 /// The longest pause between two events of one sender. One that was quiet for so long is reported at once again.
-const TOLD_LAST: Span = Span::from_secs(3_600);
+const REPORT_LAST: Span = Span::from_secs(3_600);
 
 /// The same for the log, which counts all senders together.
 const LOGGED_FIRST: Span = Span::from_secs(1);
@@ -74,7 +74,7 @@ impl Fold {
     }
 
     /// It was reported now: the next time is later, unless it was quiet for long.
-    fn told(&mut self, now: Time, first: Span, last: Span) {
+    fn reported(&mut self, now: Time, first: Span, last: Span) {
         let fresh = self.told.is_none_or(|told| now.since(told) >= last.max(self.pause + self.pause));
         self.pause = if fresh { first } else { (self.pause + self.pause).min(last) };
         self.told = Some(now);
@@ -108,7 +108,7 @@ impl Record {
 
 /// What is to be reported of one sender.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Due {
     by: Option<Run>,
     who: Option<String>,
     dropped: Dropped,
@@ -165,16 +165,16 @@ impl Drops {
     }
 
     /// What is to be reported now; drops senders of which nothing is left to report.
-    fn due(&mut self, now: Time) -> Vec<Told> {
+    fn due(&mut self, now: Time) -> Vec<Due> {
         let mut due = Vec::new();
         self.by.retain(|row, record| {
             if record.is_quiet() {
-                return record.fold.told.is_some_and(|told| now.since(told) < TOLD_LAST);
+                return record.fold.told.is_some_and(|told| now.since(told) < REPORT_LAST);
             }
             if record.fold.is_due(now) {
-                record.fold.told(now, TOLD_FIRST, TOLD_LAST);
+                record.fold.reported(now, REPORT_FIRST, REPORT_LAST);
                 let by = if let Row::Child(run) = row { Some(*run) } else { None };
-                due.push(Told { by, who: record.who(), dropped: std::mem::take(&mut record.dropped) });
+                due.push(Due { by, who: record.who(), dropped: std::mem::take(&mut record.dropped) });
                 (record.last, record.several) = (None, false);
             }
             true
@@ -187,7 +187,7 @@ impl Drops {
         if self.all == Dropped::default() || !self.logged.is_due(now) {
             return None;
         }
-        self.logged.told(now, LOGGED_FIRST, LOGGED_LAST);
+        self.logged.reported(now, LOGGED_FIRST, LOGGED_LAST);
         Some(std::mem::take(&mut self.all))
     }
 }
@@ -211,7 +211,7 @@ impl Drops {
 
     /// Reports what is due: to the log how much, as events from which sender.
     pub(super) fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
-        for Told { by, who, dropped } in self.due(now) {
+        for Due { by, who, dropped } in self.due(now) {
             inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
         }
         if let Some(all) = self.take_for_log(now) {

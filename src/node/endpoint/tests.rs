@@ -1,10 +1,13 @@
+use super::messages::Received;
 use super::*;
 use crate::ids::Incarnation;
 use crate::link::Dealer;
 use crate::node::testing;
 use crate::os::clock;
 use crate::os::pidfd::ExitStatus;
-use crate::wire::message::{BeatFrame, FromChild};
+use crate::os::process;
+use crate::time::Time;
+use crate::wire::message::{BeatFrame, ChildBody, FromChild};
 
 /// One that beats as often as it wants to.
 const TREE: &str = r#"
@@ -55,10 +58,10 @@ impl Scene {
         while inbox.is_empty() {
             assert!(context.now() < Time::ZERO + Span::from_secs(60), "nothing has come");
             let mut intake = endpoint.intake();
-            while let Some(heard) = endpoint.receive(&mut intake, context, processes, children) {
-                match heard {
-                    Heard::Event(event) => inbox.push_back(event),
-                    Heard::Node { .. } => panic!("there is no child node"),
+            while let Some(received) = endpoint.receive(&mut intake, context, processes, children) {
+                match received {
+                    Received::Event(event) => inbox.push_back(event),
+                    Received::Node { .. } => panic!("there is no child node"),
                 }
             }
             endpoint.report_drops(context, processes, None, inbox);
@@ -95,14 +98,4 @@ fn a_beat_that_is_read_after_the_end_is_none() {
     scene.beat(token, 1);
     scene.beat(Token([8; 16]), 2);
     assert!(matches!(scene.next(), Event::Dropped { .. }), "the first of the two has been read before");
-}
-
-#[test]
-fn some_of_every_peer_is_taken_in_a_turn() {
-    let taken = |peers| {
-        let mut intake = Intake { taken: 0, most: MESSAGES_PER_TURN };
-        (0..).take_while(|_| intake.takes_one_more(|| peers)).count()
-    };
-    assert_eq!(taken(3), MESSAGES_PER_TURN);
-    assert_eq!(taken(2_000), 2_000);
 }

@@ -8,7 +8,7 @@ struct World {
     folds: Folds,
     now: Time,
     ids: u32,
-    out: Vec<Told>,
+    out: Vec<OnItsWay>,
     happened: usize,
 }
 
@@ -24,7 +24,7 @@ impl World {
         let at = format!("{:015}", self.now.as_nanos());
         let event = EventView { at, cause, ..testing::event(self.ids, path, kind, detail) };
         let own = Path::parse(&format!("/c{child}")).unwrap();
-        self.folds.take(self.now, ChildId(child), &own, Told { event, own: true }, &mut self.out);
+        self.folds.take(self.now, ChildId(child), &own, OnItsWay { event, own: true }, &mut self.out);
         id
     }
 
@@ -64,7 +64,7 @@ impl World {
     /// Each id is there once, and each cause before its effect, but for those of before the first round.
     fn is_whole(&self) {
         let mut told = HashSet::new();
-        for Told { event, .. } in &self.out {
+        for OnItsWay { event, .. } in &self.out {
             assert!(event.cause.is_none_or(|cause| cause.seq == 0 || told.contains(&cause)), "{event:?}");
             assert!(told.insert(event.id), "told twice: {event:?}");
         }
@@ -80,7 +80,7 @@ fn a_storm_is_told_by_its_beginning_its_going_on_and_its_end() {
     assert!(world.out.len() < 300, "{}", world.out.len());
     world.is_whole();
     let full = world.out.iter().take_while(|told| told.event.repeats.is_none()).count();
-    assert!(full >= 4 * TOLD_IN_FULL as usize, "the first ones stand there as they happened: {full}");
+    assert!(full >= 4 * IN_FULL as usize, "the first ones stand there as they happened: {full}");
     world.folds.end_all(&mut world.out);
     world.is_whole();
     assert_eq!((world.stands_for("exited"), world.stands_for("restarting")), (100_000, 100_000));

@@ -34,7 +34,7 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 /// How long a node that ends waits for hooks, unless it is the root: no beats come from it meanwhile.
-const FAREWELL: Span = Span::from_secs(1);
+const LAST_MOMENT: Span = Span::from_secs(1);
 
 /// Hooks that run at once: of restarts, and altogether. Hooks for disasters do not queue behind routine.
 const RESTARTS_AT_ONCE: usize = 4;
@@ -216,9 +216,9 @@ impl Hooks {
     }
 
     /// Something of a hook is ready.
-    pub(super) fn hear(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
+    pub(super) fn read(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
         let Some(at) = self.running.iter().position(|running| running.number == number) else { return };
-        let Some(verdict) = self.running[at].process.hear(context, reactor) else { return };
+        let Some(verdict) = self.running[at].process.look(context, reactor) else { return };
         let running = self.running.swap_remove(at);
         if let Err(CommandFailure { why, not_run }) = verdict {
             let what = if not_run { "hook could not run" } else { "hook failed" };
@@ -266,7 +266,7 @@ impl Hooks {
             if running.key == Key::Restart {
                 running.kill("its supervisor has ended");
             } else if !self.is_root {
-                running.until = running.until.min(now + FAREWELL);
+                running.until = running.until.min(now + LAST_MOMENT);
             }
         }
         if !self.is_root {
@@ -278,7 +278,7 @@ impl Hooks {
     /// Goes on with the end of all hooks. Returns whether that is over.
     pub(super) fn go_on_ending(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
         let numbers: Vec<u64> = self.running.iter().map(|running| running.number).collect();
-        numbers.into_iter().for_each(|number| self.hear(number, context, reactor));
+        numbers.into_iter().for_each(|number| self.read(number, context, reactor));
         // An operator who stops us once more does not want to wait for them.
         let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
         let now = context.now();
@@ -293,7 +293,7 @@ impl Hooks {
             return false;
         }
         // All were killed; one that is stuck in the kernel is not waited for.
-        let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + FAREWELL));
+        let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + LAST_MOMENT));
         patience.is_none_or(|until| now >= until)
     }
 

@@ -2,14 +2,13 @@
 
 use super::causes::Cause;
 use super::queue::Class;
-use crate::explain::sentence::to_the_second;
+use crate::explain::sentence::{self, to_the_second};
 use crate::ids::Path;
 use crate::node::children;
 use crate::node::command::HelperProcess;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
 use crate::node::strangers::Kin;
-use crate::node::translate;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::spawn::{self, PlanSpec, SpawnError};
@@ -84,7 +83,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(view: &EventView) -> Facts {
-        Facts { message: translate::sentence(view), event: Some(view.clone()), cause: None, restarts: None }
+        Facts { message: sentence::of(view), event: Some(view.clone()), cause: None, restarts: None }
     }
 
     pub(super) fn without_event(message: String) -> Facts {
@@ -108,7 +107,7 @@ impl Facts {
     /// What of the cause stands in the environment.
     fn cause(&self, environment: &mut BTreeMap<OsString, OsString>) {
         let Some(cause) = self.cause.clone().or_else(|| self.event.clone().map(Cause::itself)) else { return };
-        let sentence = translate::sentence(&cause.first).replace('\0', " ");
+        let sentence = sentence::of(&cause.first).replace('\0', " ");
         environment.insert("TREEVISOR_CAUSE".into(), sentence.into());
         if let Ok(json) = serde_json::to_string(&cause.first) {
             environment.insert("TREEVISOR_CAUSE_EVENT".into(), text::json(&json).into_owned().into());

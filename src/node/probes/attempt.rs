@@ -66,7 +66,7 @@ impl Attempt {
     /// Goes on with it, as something of it is ready.
     pub(super) fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
         match self {
-            Attempt::Command(mut command) => match command.hear(means.context, means.reactor) {
+            Attempt::Command(mut command) => match command.look(means.context, means.reactor) {
                 Some(verdict) => Step::Over(Outcome::of(verdict.map_err(|failure| failure.why))),
                 None => Step::Waiting(Attempt::Command(command)),
             },

@@ -169,7 +169,7 @@ impl Probes {
 
     /// Something of a probe is ready. A good answer is pushed into `events`. Returns whether it was the last of a worker
     /// that is to go.
-    pub(super) fn hear(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
+    pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {
             let step = attempt.go_on(run, means);

@@ -20,7 +20,7 @@ const KEPT_MAX: usize = 8_192;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// How many requests are known that have no last reply yet.
-const UNDER_WAY_MAX: usize = 2 * super::PENDING_MAX;
+const UNDER_WAY_MAX: usize = 2 * super::pending::PENDING_MAX;
 
 /// A request by its asker and its number.
 type Key = (Identity, u64);

@@ -28,33 +28,26 @@ mod status;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use self::again::Before;
-use self::below::release;
-use self::emptying::Emptying;
-use self::pending::{Does, Waiting, Waits};
+use self::pending::{Does, PENDING_MAX, Waits};
 use self::place::Place;
-use self::reload::{how_far, lost_part};
-use self::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, no_such_path};
+use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
 pub use self::sight::{Answers, Counted, Order, Question, RootChange, Seen, Sight};
 use self::state::Orders;
 pub use self::state::{Carried, Incoming, Request, Requests, Whole};
 pub(super) use self::status::down_state;
-use self::status::view_for;
 use super::asker::Asker;
 pub use super::children::Look;
-use super::translate;
 use crate::ids::Incarnation;
 use crate::spec::tree::ChildSpec;
-use crate::supervision::{Answer, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
+use crate::supervision::{ChildId, Command, Event, RequestId, StopCause, StopReason};
 use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use slog::{info, warn};
-
-/// Requests that may wait at one time.
-const PENDING_MAX: usize = 1_024;
 
 impl Requests {
     /// A request has come.
@@ -288,174 +281,5 @@ impl Requests {
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         out.push(Order::Core(Event::Asked { request, command, by, meant }));
         request
-    }
-
-    /// What was asked of a child node could not be sent: it is treated like one that does not answer.
-    pub fn unsent(&mut self, now: Time, sight: &impl Sight, request: u64) -> Vec<Order> {
-        let mut out = Vec::new();
-        let Some(waiting) = self.pending.get_mut(request) else { return out };
-        match &waiting.waits {
-            Waits::Below { .. } => waiting.due = now,
-            Waits::Part { .. } => self.part_is_late(now, sight, request, &mut out),
-            // It is sent again when its time has come.
-            Waits::PartOfSpread { .. }
-            | Waits::Core { .. }
-            | Waits::Rolling { .. }
-            | Waits::Gather { .. }
-            | Waits::Emptying(_)
-            | Waits::Spread(_)
-            | Waits::OwnEnd => {}
-        }
-        out
-    }
-
-    /// The core has answered.
-    pub fn answered(&mut self, request: RequestId, answer: Answer) -> Vec<Order> {
-        let mut out = Vec::new();
-        self.incoming.remove(&request);
-        let (outcome, detail) = translate::answer(answer, &self.own);
-        if let Some(spread) = self.pending.spread(request.0) {
-            let detail = match outcome {
-                // It names its children by their paths.
-                Outcome::RolloutStopped => detail,
-                _ if detail.is_empty() => detail,
-                _ => format!("{}: {detail}", self.own),
-            };
-            spread.core_is_done(outcome, detail);
-            self.finish_spread(request.0, &mut out);
-        } else if let Some(waiting) = self.pending.take(request.0) {
-            out.push(Order::Reply(waiting.asker, done(outcome, detail)));
-        }
-        out
-    }
-
-    /// A child node has replied.
-    pub fn heard(&mut self, now: Time, sight: &impl Sight, run: Run, request: u64, reply: Reply) -> Vec<Order> {
-        let mut out = Vec::new();
-        let Some(waiting) = self.pending.get_mut(request) else { return out };
-        match (&mut waiting.waits, reply) {
-            (Waits::Part { of, .. }, Reply::Subtree { subtree }) => {
-                let of = *of;
-                self.part_arrived(now, sight, (of, request), run, *subtree, &mut out);
-            }
-            (Waits::Below { accepted, .. }, reply @ Reply::Accepted { .. }) => {
-                *accepted = true;
-                waiting.due = now + SILENCE_BELOW;
-                out.push(Order::Reply(waiting.asker.clone(), reply));
-            }
-            (Waits::Below { .. }, reply) => {
-                let Some(Waiting { asker, .. }) = self.pending.take(request) else { return out };
-                let reply = match reply {
-                    Reply::Subtree { subtree } => view_for(now, sight, &asker, *subtree),
-                    reply => reply,
-                };
-                out.push(Order::Reply(asker, reply));
-            }
-            (Waits::PartOfSpread { .. }, reply) => self.part_answered(now, request, reply, &mut out),
-            (
-                Waits::Part { .. }
-                | Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Gather { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_)
-                | Waits::OwnEnd,
-                _,
-            ) => {}
-        }
-        out
-    }
-
-    /// A child node's process is gone: what waits for its reply waits no longer.
-    pub fn lost(&mut self, now: Time, sight: &impl Sight, gone: Run) -> Vec<Order> {
-        let mut out = Vec::new();
-        for number in self.pending.of(gone) {
-            let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
-            match waits {
-                Waits::Below { path, change, .. } => {
-                    let reply = match change {
-                        // What was to be stopped or killed is gone with its supervisor.
-                        Change::Stop | Change::Panic { hold: false } => {
-                            done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
-                        }
-                        change => {
-                            let released = release(&self.logger, sight, gone.child, &path, &change, &mut out);
-                            let message = format!("the supervisor above {path} went down meanwhile{released}");
-                            refused(Refusal::Down, message)
-                        }
-                    };
-                    out.push(Order::Reply(asker, reply));
-                }
-                Waits::Part { of, .. } => self.part_is_over(now, sight, of, number, &mut out),
-                Waits::PartOfSpread { of, .. } => {
-                    let (outcome, detail) = lost_part(sight, gone.child);
-                    self.part_is_done(of, number, outcome, detail, &mut out);
-                }
-                Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Gather { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_)
-                | Waits::OwnEnd => {}
-            }
-        }
-        out
-    }
-
-    /// Handles the requests whose time has come.
-    pub fn due(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
-        let mut out = Vec::new();
-        if self.next_deadline().is_none_or(|at| at > now) {
-            return out;
-        }
-        for number in self.pending.due(now) {
-            let ending = self.is_ending();
-            let Some(waiting) = self.pending.get_mut(number) else { continue };
-            match &waiting.waits {
-                Waits::Core { .. } | Waits::Rolling { .. } | Waits::OwnEnd | Waits::Spread(_) => {
-                    let reply = match &waiting.waits {
-                        Waits::Core { what, .. } => accepted(what.clone()),
-                        Waits::Rolling { what } => accepted(format!("{what}{}", how_far(sight, &self.own))),
-                        Waits::Spread(spread) => {
-                            accepted(format!("{}{}", spread.waiting_for(), how_far(sight, &self.own)))
-                        }
-                        _ => ending,
-                    };
-                    waiting.due = now + PROGRESS_EVERY;
-                    out.push(Order::Reply(waiting.asker.clone(), reply));
-                }
-                Waits::PartOfSpread { .. } => self.send_part(now, number, &mut out),
-                Waits::Gather { .. } => self.finish_gather(now, sight, number, &mut out),
-                Waits::Part { .. } => self.part_is_late(now, sight, number, &mut out),
-                Waits::Below { .. } => self.below_is_silent(now, sight, number, &mut out),
-                Waits::Emptying(Emptying { path, .. }) => {
-                    out.push(Order::KillPast { request: number, path: path.clone() });
-                }
-            }
-        }
-        out
-    }
-
-    /// This node ends: callers that wait get a reply.
-    pub fn finish(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
-        let mut out = Vec::new();
-        for number in self.pending.all() {
-            let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
-            let reply = match waits {
-                Waits::OwnEnd => match sight.left_behind(now) {
-                    left if left.is_empty() => done(Outcome::Ok, String::new()),
-                    left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
-                },
-                Waits::Part { .. } | Waits::PartOfSpread { .. } => continue,
-                Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Below { .. }
-                | Waits::Gather { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_) => done(Outcome::Overtaken, format!("{} has ended", self.own)),
-            };
-            out.push(Order::Reply(asker, reply));
-        }
-        out
     }
 }

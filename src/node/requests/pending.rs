@@ -14,6 +14,9 @@ use crate::wire::view::ChildView;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Requests that may wait at one time.
+pub(super) const PENDING_MAX: usize = 1_024;
+
 /// What a request waits for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -26,7 +26,7 @@ impl Place {
         let Some(child) = path.step_below(own).and_then(|step| sight.find(step)) else { return Place::Nowhere };
         match sight.child(child) {
             Some(seen) if seen.path == path => Place::Child(child),
-            Some(seen) if seen.node && sight.knows(child, path) => Place::Below(child),
+            Some(seen) if seen.node && sight.has_below(child, path) => Place::Below(child),
             Some(_) | None => Place::Nowhere,
         }
     }

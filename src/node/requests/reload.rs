@@ -11,7 +11,7 @@ use super::pending::{Waiting, Waits};
 use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
 use super::route;
 use super::sight::{Counted, Order, Question, Sight};
-use super::spread::{Heard, PartReply, Spread};
+use super::spread::{Arrival, PartReply, Spread};
 use super::state::{Incoming, Orders, Requests, Whole};
 use crate::ids::{Name, Path};
 use crate::node::asker::Asker;
@@ -72,10 +72,10 @@ impl Requests {
             let message = "only a supervisor sends this to its child".into();
             return out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
         };
-        match self.last_reload.hear(request) {
-            Heard::New => {}
-            Heard::Old => return,
-            Heard::Again(reply) => {
+        match self.last_reload.take(request) {
+            Arrival::New => {}
+            Arrival::Old => return,
+            Arrival::Again(reply) => {
                 let reply = reply.unwrap_or_else(|| accepted(format!("{} is reloading", self.own)));
                 return out.push(Order::Reply(asker, reply));
             }
@@ -241,7 +241,7 @@ impl Requests {
             PartReply::Accepted(what) => {
                 waiting.due = now + SILENCE_BELOW;
                 if let Some(spread) = self.pending.spread(of) {
-                    spread.hear(part, what);
+                    spread.progress(part, what);
                 }
             }
             PartReply::Again => {}

@@ -20,7 +20,7 @@ pub trait Sight {
     /// The processes of all child nodes that run.
     fn nodes(&self) -> Vec<Run>;
     /// Whether something stands at a path below a child node, as far as is known here.
-    fn knows(&self, node: ChildId, path: &Path) -> bool;
+    fn has_below(&self, node: ChildId, path: &Path) -> bool;
     /// How many supervisors stand one below the other beneath this node.
     fn levels(&self) -> u64;
     /// Whether a child node can be expected to answer.

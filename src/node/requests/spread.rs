@@ -38,7 +38,7 @@ impl Spread {
     }
 
     /// A child node reports how far it is.
-    pub(super) fn hear(&mut self, part: u64, what: String) {
+    pub(super) fn progress(&mut self, part: u64, what: String) {
         if let Some(part) = self.parts.get_mut(&part) {
             *part = what;
         }
@@ -143,7 +143,7 @@ pub(super) struct LastReload {
 
 /// What to do with a part of a reload that has come from above.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Heard {
+pub(super) enum Arrival {
     /// It is new.
     New,
     /// It is being done, or was done with this reply.
@@ -154,15 +154,15 @@ pub(super) enum Heard {
 
 impl LastReload {
     /// A reload of this number has come.
-    pub(super) fn hear(&mut self, request: u64) -> Heard {
+    pub(super) fn take(&mut self, request: u64) -> Arrival {
         if request == self.request {
-            return Heard::Again(self.reply.clone());
+            return Arrival::Again(self.reply.clone());
         }
         if request < self.request {
-            return Heard::Old;
+            return Arrival::Old;
         }
         *self = LastReload { request, reply: None };
-        Heard::New
+        Arrival::New
     }
 
     /// The reload of this number is over.
@@ -196,14 +196,14 @@ mod tests {
     fn a_part_that_comes_again_is_not_done_again() {
         let mut last = LastReload::default();
         let done = Reply::Done { outcome: Outcome::Ok, detail: String::new() };
-        assert_eq!(last.hear(3), Heard::New);
-        assert_eq!(last.hear(3), Heard::Again(None));
+        assert_eq!(last.take(3), Arrival::New);
+        assert_eq!(last.take(3), Arrival::Again(None));
         last.over(2, &done);
-        assert_eq!(last.hear(3), Heard::Again(None));
+        assert_eq!(last.take(3), Arrival::Again(None));
         last.over(3, &done);
-        assert_eq!(last.hear(3), Heard::Again(Some(done)));
-        assert_eq!(last.hear(2), Heard::Old);
-        assert_eq!(last.hear(4), Heard::New);
+        assert_eq!(last.take(3), Arrival::Again(Some(done)));
+        assert_eq!(last.take(2), Arrival::Old);
+        assert_eq!(last.take(4), Arrival::New);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Sight for Tree {
         (0..).zip(&self.children).filter(|(_, (_, node))| *node).map(|(at, _)| Tree::run(at)).collect()
     }
 
-    fn knows(&self, node: ChildId, path: &Path) -> bool {
+    fn has_below(&self, node: ChildId, path: &Path) -> bool {
         self.below.contains(path) && path.is_within(&self.children[node.0 as usize].0)
     }
 

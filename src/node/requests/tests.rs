@@ -1,6 +1,7 @@
 use super::testing::Tree;
 use super::*;
 use crate::ids::{Incarnation, Name, Path};
+use crate::supervision::Answer;
 use crate::time::Span;
 use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
@@ -60,14 +61,14 @@ fn a_status_comes_with_the_parts_that_came_and_shows_the_others_as_unreachable()
     let orders = requests.ask(START, &tree, request(1), Verb::status(Path::root()));
     let parts = asked(&orders);
     assert_eq!((parts.len(), replies(&orders).len()), (2, 0), "the third cannot answer and is not asked");
-    assert!(requests.heard(at(3), &tree, Tree::run(0), parts[0], subtree(&path("/a"))).is_empty());
+    assert!(requests.answered_below(at(3), &tree, Tree::run(0), parts[0], subtree(&path("/a"))).is_empty());
     assert!(requests.due(at(400), &tree).is_empty());
     let orders = requests.due(at(500), &tree);
     let replies = replies(&orders);
     let expected = [("/a", "running"), ("/b", "unreachable"), ("/c", "unreachable")];
     assert_eq!(states(replies[0].1), expected.map(|(path, state)| (path.to_string(), state.to_string())));
     // What comes too late is no second reply.
-    assert!(requests.heard(at(600), &tree, Tree::run(1), parts[1], subtree(&path("/b"))).is_empty());
+    assert!(requests.answered_below(at(600), &tree, Tree::run(1), parts[1], subtree(&path("/b"))).is_empty());
     assert_eq!(requests.next_deadline(), None);
 }
 
@@ -80,7 +81,7 @@ fn of_a_supervisor_only_some_children_are_asked_for() {
     let orders = requests.ask(START, &tree, request(1), verb);
     let [Order::Ask(Question { node, request: part, verb, .. })] = orders.as_slice() else { panic!("{orders:?}") };
     assert_eq!((*node, verb), (Tree::run(2), &Verb::status(path("/c"))));
-    let orders = requests.heard(at(3), &tree, Tree::run(2), *part, subtree(&path("/c")));
+    let orders = requests.answered_below(at(3), &tree, Tree::run(2), *part, subtree(&path("/c")));
     assert_eq!(states(replies(&orders)[0].1), [("/c".to_string(), "running".to_string())]);
     // A child node is asked for some of its children in turn, and with none named, for itself alone.
     let verb = Verb::Status { path: path("/b"), children: only(&[]) };
@@ -115,7 +116,7 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
     let Some(Order::KillPast { request: number, .. }) = orders.last() else { panic!("{orders:?}") };
     // The node runs again and finds the request: too late.
     let late = Reply::Done { outcome: Outcome::Ok, detail: String::new() };
-    assert!(requests.heard(at(301), &tree, Tree::run(0), below, late).is_empty());
+    assert!(requests.answered_below(at(301), &tree, Tree::run(0), below, late).is_empty());
     assert!(requests.looked(at(302), *number, Look::Left(None)).is_empty());
     let again = requests.due(at(310), &tree);
     assert_eq!(again, [Order::KillPast { request: *number, path: path("/a/x") }]);
@@ -243,10 +244,10 @@ fn a_part_of_a_reload_is_sent_until_it_is_answered() {
     assert!(requests.answered(reload.request, Answer::Ok).is_empty());
     assert_eq!(asked(&requests.due(at(300), &tree)), [number]);
     let accepted = Reply::Accepted { waiting_for: String::new() };
-    assert!(requests.heard(at(301), &tree, Tree::run(0), number, accepted).is_empty());
+    assert!(requests.answered_below(at(301), &tree, Tree::run(0), number, accepted).is_empty());
     assert!(asked(&requests.due(at(4_000), &tree)).is_empty());
     assert_eq!(asked(&requests.due(at(4_301), &tree)), [number]);
     let reply = Reply::Done { outcome: Outcome::Overtaken, detail: "it ends".into() };
-    let orders = requests.heard(at(4_302), &tree, Tree::run(0), number, reply);
+    let orders = requests.answered_below(at(4_302), &tree, Tree::run(0), number, reply);
     assert!(matches!(replies(&orders)[..], [(4, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");
 }

@@ -234,9 +234,9 @@ impl Root {
         }
     }
 
-    pub(super) fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+    pub(super) fn take_beat_of(&mut self, child: ChildId, rollup: &Rollup) {
         if let Some(manager) = &mut self.service_manager {
-            manager.heard_from(child, rollup);
+            manager.take_beat_of(child, rollup);
         }
     }
 
@@ -344,10 +344,10 @@ impl Root {
     }
 
     /// Announces that the tree has ended in order, and closes the operators' endpoint.
-    pub(super) fn close(self, goodbye: Span, linger: Span) {
+    pub(super) fn close(self, dismissal: Span, linger: Span) {
         drop(self.journal);
         if let Some(keeper) = self.keeper {
-            keeper.dismiss(goodbye);
+            keeper.dismiss(dismissal);
         }
         self.control.close(linger);
     }

@@ -59,7 +59,7 @@ struct Open {
 
 /// What is to be written to stderr, once for each change.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Change {
     /// It cannot be written, and why.
     Stopped(String),
     /// It can be written again; so many events are missing.
@@ -81,19 +81,19 @@ impl Segments {
     }
 
     /// Appends whole lines, and returns what has changed. What cannot be written is counted as lost.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Option<Said> {
-        let said = self.write_lines(lines);
+    pub(super) fn write(&mut self, lines: &[u8]) -> Option<Change> {
+        let change = self.write_lines(lines);
         if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
             self.holds = holds.to_vec();
         }
-        said
+        change
     }
 
-    fn write_lines(&mut self, lines: &[u8]) -> Option<Said> {
+    fn write_lines(&mut self, lines: &[u8]) -> Option<Change> {
         loop {
             let Err(error) = self.try_write(lines) else {
                 let lost = std::mem::take(&mut self.lost);
-                return self.trouble.take().map(|_| Said::WorksAgain(lost));
+                return self.trouble.take().map(|_| Change::WorksAgain(lost));
             };
             // Opened anew the next time: the directory may be gone, or another file system be mounted there.
             let size = self.open.take().map_or(0, |open| open.size);
@@ -112,7 +112,7 @@ impl Segments {
                 return None;
             }
             self.trouble = Some(trouble.clone());
-            return Some(Said::Stopped(trouble));
+            return Some(Change::Stopped(trouble));
         }
     }
 
@@ -339,10 +339,10 @@ mod tests {
         // What every write to it answers is ENOSPC.
         std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
         segments.open = None;
-        assert!(matches!(segments.write(&line(2)), Some(Said::Stopped(why)) if why.contains("No space left")));
+        assert!(matches!(segments.write(&line(2)), Some(Change::Stopped(why)) if why.contains("No space left")));
         assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is told once");
         fs::remove_file(state.segment(2).path).unwrap();
-        assert_eq!(segments.write(&line(5)), Some(Said::WorksAgain(3)));
+        assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
         assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
     }
 
@@ -355,7 +355,7 @@ mod tests {
             fs::write(state.segment(number).path, line(number as u32)).unwrap();
         }
         std::os::unix::fs::symlink("/dev/full", state.segment(5).path).unwrap();
-        assert!(matches!(segments.write(&line(9)), Some(Said::Stopped(_))));
+        assert!(matches!(segments.write(&line(9)), Some(Change::Stopped(_))));
         let left: Vec<u64> = state.segments().unwrap().iter().map(|segment| segment.number).collect();
         assert_eq!(left, [4, 5]);
     }

@@ -150,7 +150,7 @@ impl ServiceManager {
     }
 
     /// A node below has reported the health of its part.
-    pub(crate) fn heard_from(&mut self, child: ChildId, rollup: &Rollup) {
+    pub(crate) fn take_beat_of(&mut self, child: ChildId, rollup: &Rollup) {
         let counts = Rollup { oldest_beat: None, ..rollup.clone() };
         if self.below.get(&child) != Some(&counts) {
             self.below.insert(child, counts);
@@ -306,7 +306,7 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// The report to the manager of a root that cannot even begin.
-pub(in crate::node) fn tell_no_beginning(why: &str, code: i32) {
+pub(in crate::node) fn report_no_beginning(why: &str, code: i32) {
     if let Ok(Some(notifier)) = Notifier::from_env() {
         let words = format!("STATUS={}\nEXIT_STATUS={code}", shortened(&clean(why)));
         // The log has it too.

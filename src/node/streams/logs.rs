@@ -4,7 +4,7 @@ use super::lines::{Backlog, REPLY_BYTES, Reader, Source};
 use super::{Part, Streams, Ways};
 use crate::ids::Path;
 use crate::link::SendOutcome;
-use crate::logs::ring::Said;
+use crate::logs::ring::KeptLine;
 use crate::node::asker::Asker;
 use crate::node::children::{Child, Children};
 use crate::node::requests::route::Query;
@@ -299,7 +299,7 @@ fn read_backlog(children: &Children, backlog: &mut Backlog) -> (Vec<LogView>, u6
 }
 
 /// A line that was kept, as it travels.
-fn view(path: &Path, said: Said) -> LogView {
+fn view(path: &Path, said: KeptLine) -> LogView {
     LogView {
         at: Some(clock::rfc3339_nanos(clock::wall_at(said.at))),
         path: path.clone(),

@@ -8,7 +8,7 @@ use crate::wire::view::RolloutView;
 use crate::wire::view::event::{self, Rollout};
 
 /// How many copies that are as they were before an event names.
-const BEHIND_TOLD: usize = 16;
+const BEHIND_NAMED: usize = 16;
 
 /// A roll-out of the supervisor at `own`; without an end, the numbers are to be filled in.
 pub(super) fn event(stage: RolloutStage, by: String, end: Option<Box<RolloutEnd>>, own: &Path) -> Rollout {
@@ -22,7 +22,7 @@ pub(super) fn event(stage: RolloutStage, by: String, end: Option<Box<RolloutEnd>
     let end = end.map(|end| *end);
     let of = |number: fn(&RolloutEnd) -> usize| end.as_ref().map_or(0, number) as u64;
     Rollout {
-        behind: end.iter().flat_map(|end| end.behind.iter().take(BEHIND_TOLD).map(path)).collect(),
+        behind: end.iter().flat_map(|end| end.behind.iter().take(BEHIND_NAMED).map(path)).collect(),
         behind_count: of(|end| end.behind.len()),
         by,
         failed: end.as_ref().map(|end| path(&end.failed)),

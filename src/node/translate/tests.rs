@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::Incarnation;
+use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Ready, Restart};
 use crate::spec::probe::{Host, Probe, Server};
 use crate::supervision::{BeatStatus, ChildId, Kind};

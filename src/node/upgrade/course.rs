@@ -29,7 +29,7 @@ const REST: Span = Span::from_secs(5);
 /// What is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(in crate::node) struct Wanted {
     /// The asker, which gets what becomes of it.
     pub asker: Asker,
     pub by: String,
@@ -45,7 +45,7 @@ type Child = (Run, Path);
 /// One node's part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Course {
+pub(in crate::node) struct Course {
     pub wanted: Wanted,
     /// Versions: of this node before, and of the executable.
     from: String,
@@ -76,34 +76,40 @@ enum Own {
 
 impl Course {
     /// A part that begins now: a rehearsal, or a replacement.
-    pub(super) fn new(now: Time, wanted: Wanted, from: String, to: Option<String>, children: Vec<Child>) -> Course {
+    pub(in crate::node) fn new(
+        now: Time,
+        wanted: Wanted,
+        from: String,
+        to: Option<String>,
+        children: Vec<Child>,
+    ) -> Course {
         let own = if wanted.check { Own::Rehearsing } else { Own::Wanted { since: now } };
         let (asked, known) = (BTreeMap::new(), Vec::new());
         Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known }
     }
 
     /// The version of this node when it began.
-    pub(super) fn from(&self) -> &str {
+    pub(in crate::node) fn from(&self) -> &str {
         &self.from
     }
 
     /// The version that it is to.
-    pub(super) fn to(&self) -> &str {
+    pub(in crate::node) fn to(&self) -> &str {
         self.to.as_deref().unwrap_or("another version")
     }
 
     /// Whether this node's own rehearsal is to run.
-    pub(super) fn wants_rehearsal(&self) -> bool {
+    pub(in crate::node) fn wants_rehearsal(&self) -> bool {
         self.own == Own::Rehearsing
     }
 
     /// Whether a child node was asked by this number.
-    pub(super) fn has_asked(&self, number: u64) -> bool {
+    pub(in crate::node) fn has_asked(&self, number: u64) -> bool {
         self.asked.contains_key(&number)
     }
 
     /// Whether this node is to be replaced now, and whether it has tried that for long enough.
-    pub(super) fn wants_own(&self, now: Time) -> Option<bool> {
+    pub(in crate::node) fn wants_own(&self, now: Time) -> Option<bool> {
         match self.own {
             Own::Wanted { since } => Some(now.since(since) >= REST),
             Own::Rehearsing | Own::Over => None,
@@ -111,7 +117,7 @@ impl Course {
     }
 
     /// This node's part is over.
-    pub(super) fn own_is_over(&mut self, supervisor: Supervisor) {
+    pub(in crate::node) fn own_is_over(&mut self, supervisor: Supervisor) {
         if supervisor.state == State::Upgraded {
             self.to = Some(supervisor.version.clone());
         }
@@ -120,30 +126,30 @@ impl Course {
     }
 
     /// The executable is of this version.
-    pub(super) fn is_to(&mut self, version: String) {
+    pub(in crate::node) fn is_to(&mut self, version: String) {
         self.to = Some(version);
     }
 
     /// What stands below is not asked: these stay as they are.
-    pub(super) fn keep_below(&mut self, kept: Vec<Supervisor>) {
+    pub(in crate::node) fn keep_below(&mut self, kept: Vec<Supervisor>) {
         self.children = Turns::new([]);
         self.known.extend(kept);
     }
 
     /// The child nodes whose turn it is now.
-    pub(super) fn next(&mut self) -> Vec<Child> {
+    pub(in crate::node) fn next(&mut self) -> Vec<Child> {
         if self.wanted.check || self.own == Own::Over { self.children.begin() } else { Vec::new() }
     }
 
     /// A child node was asked, by this number.
-    pub(super) fn asked(&mut self, now: Time, number: u64, child: Child) {
+    pub(in crate::node) fn asked(&mut self, now: Time, number: u64, child: Child) {
         self.connects = None;
         self.asked.insert(number, (child, now + SILENCE_BELOW));
     }
 
     /// A child node cannot be reached: it has not connected yet to a parent that was just replaced. It is tried again soon, for a
     /// while.
-    pub(super) fn not_reached(&mut self, now: Time, child: Child) {
+    pub(in crate::node) fn not_reached(&mut self, now: Time, child: Child) {
         let since = *self.connects.get_or_insert(now);
         if now.since(since) < CONNECTS {
             return self.children.later(child);
@@ -153,12 +159,12 @@ impl Course {
     }
 
     /// Whether a child node is waited for that cannot be reached yet.
-    pub(super) fn waits_for_one(&self) -> bool {
+    pub(in crate::node) fn waits_for_one(&self) -> bool {
         self.connects.is_some()
     }
 
     /// A child node has answered a question of this number.
-    pub(super) fn heard(&mut self, now: Time, number: u64, reply: Reply) {
+    pub(in crate::node) fn answered(&mut self, now: Time, number: u64, reply: Reply) {
         let Some((_, until)) = self.asked.get_mut(&number) else { return };
         match reply {
             Reply::Upgraded { upgrade } if upgrade.done => {
@@ -173,7 +179,7 @@ impl Course {
 
     /// A child node's process is gone. Its next one is what this node is, which is replaced before those below: there is nothing more
     /// to do for it.
-    pub(super) fn lost(&mut self, gone: Run) {
+    pub(in crate::node) fn lost(&mut self, gone: Run) {
         let numbers: Vec<u64> =
             self.asked.iter().filter(|(_, ((run, _), _))| *run == gone).map(|(number, _)| *number).collect();
         for number in numbers {
@@ -202,7 +208,7 @@ impl Course {
     }
 
     /// Gives up on child nodes that are silent.
-    pub(super) fn due(&mut self, now: Time) {
+    pub(in crate::node) fn due(&mut self, now: Time) {
         let late: Vec<u64> =
             self.asked.iter().filter(|(_, (_, until))| *until <= now).map(|(number, _)| *number).collect();
         for number in late {
@@ -211,33 +217,33 @@ impl Course {
     }
 
     /// When something is to be done although nothing happens.
-    pub(super) fn next_deadline(&self) -> Option<Time> {
+    pub(in crate::node) fn next_deadline(&self) -> Option<Time> {
         self.asked.values().map(|(_, until)| *until).min()
     }
 
     /// Whether all have done their parts.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::node) fn is_over(&self) -> bool {
         self.own == Own::Over && self.children.are_over() && self.asked.is_empty()
     }
 
     /// How many supervisors it is known of what became of them.
-    pub(super) fn known(&self) -> usize {
+    pub(in crate::node) fn known(&self) -> usize {
         self.known.len()
     }
 
     /// The first that could not.
-    pub(super) fn failure(&self) -> Option<&Supervisor> {
+    pub(in crate::node) fn failure(&self) -> Option<&Supervisor> {
         self.known.iter().find(|supervisor| supervisor.state == State::Failed)
     }
 
     /// What it has not reached, with the versions there.
-    pub(super) fn behind(&self) -> Vec<(Path, String)> {
+    pub(in crate::node) fn behind(&self) -> Vec<(Path, String)> {
         let left = self.known.iter().filter(|one| matches!(one.state, State::Failed | State::Kept));
         left.filter_map(|one| Some((Path::parse(&one.path).ok()?, one.version.clone()))).collect()
     }
 
     /// What has become of it so far.
-    pub(super) fn upgrade(&self) -> Upgrade {
+    pub(in crate::node) fn upgrade(&self) -> Upgrade {
         let mut supervisors = self.known.clone();
         supervisors.sort_by(|one, other| one.path.cmp(&other.path));
         Upgrade::new(self.from.clone(), self.to().to_owned(), self.is_over(), supervisors)
@@ -288,17 +294,17 @@ mod tests {
             upgrade.asked(START, number, child);
         }
         assert_eq!(upgrade.next(), []);
-        upgrade.heard(START, 2, done("/1", State::Upgraded));
+        upgrade.answered(START, 2, done("/1", State::Upgraded));
         assert_eq!(upgrade.next(), [child(4)]);
         upgrade.asked(START, 5, child(4));
         for number in [1, 3, 4, 5] {
-            upgrade.heard(START, number, done("/x", State::Upgraded));
+            upgrade.answered(START, number, done("/x", State::Upgraded));
         }
         assert!(!upgrade.is_over());
         for child in upgrade.next() {
             upgrade.asked(START, 6, child);
         }
-        upgrade.heard(START, 6, done("/5", State::Upgraded));
+        upgrade.answered(START, 6, done("/5", State::Upgraded));
         assert!(upgrade.is_over() && upgrade.failure().is_none());
         assert_eq!((upgrade.upgrade().supervisors.len(), upgrade.behind()), (7, Vec::new()));
     }
@@ -317,9 +323,9 @@ mod tests {
         }
         assert!(!course.waits_for_one());
         // One refuses, one ends, one fails, and one is silent.
-        course.heard(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
+        course.answered(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
         course.lost(child(1).0);
-        course.heard(START, 3, done("/3", State::Failed));
+        course.answered(START, 3, done("/3", State::Failed));
         assert_eq!(course.next_deadline(), Some(START + SILENCE_BELOW));
         course.due(START + SILENCE_BELOW);
         assert!(course.is_over());

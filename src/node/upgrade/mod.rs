@@ -7,10 +7,9 @@
 //!    the snapshot (`state`) and goes on (`boot::resume`); what goes wrong leads back to this one.
 //! 3. **Below**, each node does the same when its parent asks for it, and then asks its own child nodes.
 //!
-//! `course` decides whose turn it is. What is asked of a child node that is being replaced waits until that has connected again.
+//! `course` decides whose turn it is, and `replacing`, beside the loop, carries it out. What is asked of a child node that is being replaced waits until that has connected again.
 
-mod course;
-mod drive;
+pub(super) mod course;
 pub(super) mod rehearsal;
 pub(super) mod restore_check;
 pub(super) mod state;

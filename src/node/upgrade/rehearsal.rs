@@ -22,20 +22,20 @@ pub const VERB: &str = "restore-check";
 pub(in crate::node) const LIMIT: u32 = 10;
 
 /// Where it finds the snapshot.
-pub(super) const SNAPSHOT_FD: RawFd = 3;
+pub(in crate::node) const SNAPSHOT_FD: RawFd = 3;
 
 /// Where it finds itself, so that its path is not looked up once more.
 const PROGRAM_FD: RawFd = 4;
 
 /// One that runs.
-pub(super) struct Rehearsal {
+pub(in crate::node) struct Rehearsal {
     process: HelperProcess,
     until: Option<Time>,
 }
 
 /// What it prints.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(in crate::node) struct Answer {
     pub ok: bool,
     pub version: String,
     pub format: u32,
@@ -47,7 +47,7 @@ impl Rehearsal {
     ///
     /// # Errors
     /// Why it cannot begin.
-    pub(super) fn begin(
+    pub(in crate::node) fn begin(
         file: &Executable,
         snapshot: &OwnedFd,
         context: &Context,
@@ -78,12 +78,12 @@ impl Rehearsal {
         Ok(Rehearsal { process, until: Some(until) })
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::node) fn deadline(&self) -> Option<Time> {
         self.until
     }
 
     /// Looks at it, and ends one that takes too long. Gives what came of it once it is over: the version, or what is wrong.
-    pub(super) fn look(
+    pub(in crate::node) fn look(
         &mut self,
         now: Time,
         context: &Context,
@@ -92,7 +92,7 @@ impl Rehearsal {
         if self.until.take_if(|until| *until <= now).is_some() {
             self.process.kill(format!("it was not done within {LIMIT} s"));
         }
-        let verdict = self.process.hear(context, reactor)?;
+        let verdict = self.process.look(context, reactor)?;
         let lines = self.process.take_lines();
         let answer = lines.iter().rev().find_map(|line| serde_json::from_slice::<Answer>(line).ok());
         Some(match (verdict, answer) {

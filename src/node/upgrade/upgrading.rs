@@ -3,56 +3,62 @@
 use super::course::Course;
 use super::rehearsal::Rehearsal;
 use crate::ids::Path;
+use crate::node::children::{Children, Program};
 use crate::node::requests::Question;
 use crate::os::executable::Executable;
 use crate::supervision::Run;
 use crate::time::{Span, Time};
+use crate::wire::message::Verb;
+use crate::wire::upgrade::{self, State, Supervisor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
+/// The version of this program.
+pub(in crate::node) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// A child node that is being replaced has so long before what is asked of it is asked all the same.
-pub(super) const AWAY: Span = Span::from_secs(5);
+pub(in crate::node) const AWAY: Span = Span::from_secs(5);
 
 /// So long a child node may be silent that was ordered to be replaced: until it can be, and until the other image has given up.
-pub(super) const SPARED: Span = Span::from_secs(15);
+pub(in crate::node) const SPARED: Span = Span::from_secs(15);
 
 /// What a node keeps of an upgrade.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
-    pub(super) course: Option<Course>,
+    pub(in crate::node) course: Option<Course>,
     /// The executable.
-    pub(super) file: Option<Executable>,
-    pub(super) rehearsal: Option<Rehearsal>,
+    pub(in crate::node) file: Option<Executable>,
+    pub(in crate::node) rehearsal: Option<Rehearsal>,
     /// It begins when all are ready.
-    pub(super) then: bool,
+    pub(in crate::node) then: bool,
     /// What an earlier upgrade has not reached, with the versions there.
-    pub(super) behind: Vec<(Path, String)>,
+    pub(in crate::node) behind: Vec<(Path, String)>,
     /// When to look again whether this node can be replaced.
-    pub(super) again: Option<Time>,
+    pub(in crate::node) again: Option<Time>,
     /// Child nodes that cannot be asked now.
-    pub(super) away: HashMap<Run, Away>,
+    pub(in crate::node) away: HashMap<Run, Away>,
     /// Child nodes that may be silent, as they are being replaced.
-    pub(super) spared: HashMap<Run, Spared>,
+    pub(in crate::node) spared: HashMap<Run, Spared>,
     /// How much of the course was reported to the asker.
-    pub(super) told: usize,
+    pub(in crate::node) told: usize,
 }
 
 /// A child node that cannot be asked now.
-pub(super) struct Away {
+pub(in crate::node) struct Away {
     /// Not for longer than this.
-    pub(super) until: Time,
+    pub(in crate::node) until: Time,
     /// What is to be asked then.
-    pub(super) held: Vec<Question>,
+    pub(in crate::node) held: Vec<Question>,
     /// It has not connected yet to this image. Else it is being replaced itself.
-    pub(super) connects: bool,
+    pub(in crate::node) connects: bool,
 }
 
 /// A child node that may be silent.
-pub(super) struct Spared {
+pub(in crate::node) struct Spared {
     /// Not for longer than this.
-    pub(super) until: Time,
+    pub(in crate::node) until: Time,
     /// It is there again, and has not beaten since.
-    pub(super) back: bool,
+    pub(in crate::node) back: bool,
 }
 
 /// What of it goes over to the other image.
@@ -85,6 +91,63 @@ impl Upgrading {
         let away = self.away.values().filter(|away| !away.held.is_empty()).map(|away| away.until);
         let rehearsal = self.rehearsal.as_ref().and_then(Rehearsal::deadline);
         away.chain(rehearsal).chain(self.again).chain(self.course.as_ref().and_then(Course::next_deadline)).min()
+    }
+
+    /// Why a request cannot be carried out as long as an upgrade is under way, or has not reached a part of the tree.
+    pub(in crate::node) fn refuses(&self, verb: &Verb) -> Option<String> {
+        let at = match verb {
+            Verb::Reload { .. } | Verb::AbortReload => None,
+            Verb::StartChild { path, .. } | Verb::RemoveChild { path } | Verb::Scale { path, .. } => Some(path),
+            _ => return None,
+        };
+        self.refuses_change(at)
+    }
+
+    /// The same of a change at a path, or of one of the whole tree.
+    pub(in crate::node) fn refuses_change(&self, at: Option<&Path>) -> Option<String> {
+        let course = self.course.as_ref().filter(|course| !course.wanted.check || self.then);
+        if let Some(course) = course {
+            return Some(upgrade::Refusal::UnderWay { to: course.to().to_owned() }.to_string());
+        }
+        let within = |behind: &&(Path, String)| at.is_none_or(|at| at.is_within(&behind.0));
+        let (path, version) = self.behind.iter().find(within)?;
+        Some(upgrade::left_behind(path.as_str(), version, VERSION))
+    }
+
+    pub(in crate::node) fn is_check(&self) -> bool {
+        self.course.as_ref().is_some_and(|course| course.wanted.check)
+    }
+
+    /// The part of the node at `path` is over.
+    pub(in crate::node) fn own_is_over(
+        &mut self,
+        path: &Path,
+        state: State,
+        gap: Option<Span>,
+        message: Option<String>,
+    ) {
+        let Some(course) = &mut self.course else { return };
+        let (path, gap_ms) = (path.to_string(), gap.map(Span::as_millis));
+        course.own_is_over(Supervisor { path, state, version: VERSION.into(), gap_ms, message });
+    }
+
+    /// What stands below the child nodes stays as it is.
+    pub(in crate::node) fn keep_below(&mut self, children: &Children) {
+        let Some(course) = &mut self.course else { return };
+        let mut kept = Vec::new();
+        for child in children.iter() {
+            if let Program::Node(below) = &child.what {
+                below.now().for_each_supervisor(&child.path, &mut |path, _| {
+                    let (path, version) = (path.to_string(), VERSION.to_owned());
+                    kept.push(Supervisor { path, state: State::Kept, version, gap_ms: None, message: None });
+                });
+            }
+        }
+        course.keep_below(kept);
+    }
+
+    pub(in crate::node) fn end_course(&mut self) {
+        (self.course, self.file, self.rehearsal, self.again) = (None, None, None, None);
     }
 
     /// A question to a child node that is being replaced waits. Gives back one that does not.

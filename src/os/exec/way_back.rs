@@ -8,6 +8,7 @@
 //! So a thread in trouble leaves it to the main one, by a signal, and waits.
 use super::variables::{OLD_FILE, Strings, WAY_BACK};
 use crate::os::fd;
+use crate::text;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::marker::PhantomData;
@@ -202,8 +203,7 @@ pub fn go_back(why: &str) {
     // SAFETY: what is there stays until the main thread disarms it; other threads do not return from below.
     let Some(prepared) = (unsafe { ARMED.load(Ordering::Acquire).as_ref() }) else { return };
     let why = why.replace('\0', " ");
-    let end = (0..=REASON_MAX.min(why.len())).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
-    let why = &why[..end];
+    let why = text::cut(&why, REASON_MAX);
     let environment = Prepared::environment(prepared.snapshot, prepared.old.as_raw_fd(), why);
     choose(environment.as_ptr());
     // Another thread may have to read it.

@@ -39,7 +39,7 @@ fn where_nobody_listens_it_is_refused() {
 }
 
 #[test]
-fn a_full_backlog_leaves_it_in_the_open_and_blocks_nobody() {
+fn a_full_backlog_leaves_it_in_the_open_and_blocks_no_process() {
     let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     nix::sys::socket::bind(listener.as_raw_fd(), &nix::sys::socket::SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();

@@ -38,7 +38,7 @@ fn late_comes_at_one_and_a_half_intervals() {
     assert_eq!(watch.deadline(), Some(at(1_500)));
     assert_eq!(watch.judge(at(1_499)), Judgement::Fine);
     assert!(matches!(watch.judge(at(1_500)), Judgement::Late(_)));
-    watch.told_late(ReportId { node: 0, seq: 1 });
+    watch.reported_late(ReportId { node: 0, seq: 1 });
     assert_eq!(watch.judge(at(1_600)), Judgement::Fine);
     assert_eq!(watch.deadline(), Some(at(3_000)));
 }

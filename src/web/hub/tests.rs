@@ -133,7 +133,7 @@ fn another_run_is_told_and_what_the_old_follower_still_has_is_not_taken() {
     open(&mut hub, "p", Some(3), Some("r1"), 1_000);
     taken(&mut hub, "p", 1_000);
     hub.is_not(Root::Gone, 2_000);
-    assert_eq!(hub.wants(2_000).follow, None);
+    assert_eq!(hub.needs(2_000).follow, None);
     hub.here("shop", "r2", 3_000);
     let frames = taken(&mut hub, "p", 3_000);
     assert_eq!(names(&frames), ["root", "root", "lost"]);
@@ -142,7 +142,7 @@ fn another_run_is_told_and_what_the_old_follower_still_has_is_not_taken() {
         (&json!("gone"), &json!("here"), &json!("r2"))
     );
     hub.events(1, &events(3..4, 0, false), 3_000);
-    assert_eq!((hub.tree("", 0), hub.wants(3_000).follow), (None, Some((2, None))));
+    assert_eq!((hub.tree("", 0), hub.needs(3_000).follow), (None, Some((2, None))));
     assert!(taken(&mut hub, "p", 3_000).is_empty());
 }
 
@@ -164,10 +164,10 @@ fn other_rows_are_told_as_a_tree_to_be_fetched() {
 fn nothing_is_asked_while_no_page_is_open() {
     let mut hub = known();
     open(&mut hub, "p", None, None, 1_000);
-    assert!(hub.wants(60_000).follow.is_some() && hub.question(60_000).is_some());
+    assert!(hub.needs(60_000).follow.is_some() && hub.question(60_000).is_some());
     hub.close("p", 60_000);
-    assert!(hub.wants(69_000).follow.is_some());
-    assert_eq!((hub.wants(71_000).follow, hub.question(99_000)), (None, None));
+    assert!(hub.needs(69_000).follow.is_some());
+    assert_eq!((hub.needs(71_000).follow, hub.question(99_000)), (None, None));
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn rows_in_view_are_asked_for_by_their_supervisors() {
     let question = hub.question(2_000).unwrap();
     assert_eq!(question.path, Path::root());
     assert_eq!(question.children.as_ref().unwrap().len(), 2);
-    assert_eq!(hub.wants(2_000).logs, BTreeSet::from([path("/"), path("/b")]));
+    assert_eq!(hub.needs(2_000).logs, BTreeSet::from([path("/"), path("/b")]));
     taken(&mut hub, "p", 2_000);
     hub.answer(&question, &status(&["/a", "/b"]), 2_000);
     let frames = taken(&mut hub, "p", 2_000);

@@ -44,15 +44,15 @@ fn each_place_is_emptied_in_its_order_and_the_first_two_are_twice() {
     assert!(scene.sent.is_empty());
     assert_eq!(barrier.step(at(12), &mut scene), Progress::Wait);
     assert_eq!((scene.sent.as_slice(), barrier.deadline()), ([1].as_slice(), Some(at(1_010))));
-    barrier.hear(7, at(13));
+    barrier.take(7, at(13));
     assert_eq!(barrier.step(at(13), &mut scene), Progress::Wait, "that was an answer to something else");
-    barrier.hear(1, at(14));
+    barrier.take(1, at(14));
     scene.unread = true;
     assert_eq!(barrier.step(at(14), &mut scene), Progress::Wait, "a connection has come to light");
     scene.unread = false;
     assert_eq!(barrier.step(at(15), &mut scene), Progress::Wait);
     assert_eq!(scene.sent, [1, 2]);
-    barrier.hear(2, at(16));
+    barrier.take(2, at(16));
     scene.queued = true;
     assert_eq!(barrier.step(at(16), &mut scene), Progress::Wait);
     scene.queued = false;
@@ -64,7 +64,7 @@ fn who_sends_without_end_holds_up_a_verdict_for_one_turn() {
     let (mut barrier, mut scene) = (Steps::default(), Scene { queued: true, ..Scene::default() });
     for number in 1..=2 {
         assert_eq!(barrier.step(at(1), &mut scene), Progress::Wait);
-        barrier.hear(number, at(1));
+        barrier.take(number, at(1));
     }
     assert_eq!(barrier.step(at(2), &mut scene), Progress::Wait);
     assert_eq!(barrier.step(at(3), &mut scene), Progress::Until(at(1)));
@@ -82,13 +82,13 @@ fn no_verdict_waits_for_ever_and_what_has_come_since_is_asked_for_within_the_sam
     scene.unread = false;
     for number in 1..=2 {
         assert_eq!(barrier.step(at(2_000), &mut scene), Progress::Wait);
-        barrier.hear(number, at(2_000));
+        barrier.take(number, at(2_000));
     }
     assert_eq!(barrier.step(at(2_001), &mut scene), Progress::Until(at(2_000)));
     barrier.again(at(2_400));
     for number in 3..=4 {
         assert_eq!(barrier.step(at(2_500), &mut scene), Progress::Wait);
-        barrier.hear(number, at(2_500));
+        barrier.take(number, at(2_500));
     }
     assert_eq!(barrier.step(at(2_500), &mut scene), Progress::Until(at(2_500)));
     barrier.again(at(2_999));
@@ -138,7 +138,7 @@ impl Ears {
     /// One turn of a loop: reads what is there, then asks whether it was all.
     fn turn(&mut self) -> Progress {
         while let Some(message) = self.router.receive() {
-            let own = self.barrier.hear(self.clock.now(), &message.from, &message.frames);
+            let own = self.barrier.take(self.clock.now(), &message.from, &message.frames);
             self.beats += usize::from(!own);
         }
         let unread = || {

@@ -16,7 +16,7 @@ mod run;
 pub(in crate::node) use self::run::clear_tree;
 pub use self::run::run;
 
-use self::run::{GOODBYE_FD, JOURNAL_FD, RECORD_FD, Record};
+use self::run::{DISMISSAL_FD, JOURNAL_FD, RECORD_FD, Record};
 use super::segments::JournalRecord;
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
@@ -43,7 +43,7 @@ const AGAIN: Span = Span::from_secs(1);
 pub(in crate::node) struct Keeper {
     pid: u32,
     pidfd: PidFd,
-    goodbye: OwnedFd,
+    dismissal: OwnedFd,
     tag: Option<Tag>,
     record: Record,
     /// When another one may be started in the place of this one, which is gone.
@@ -58,7 +58,8 @@ pub(in crate::node) struct Keeper {
 pub(in crate::node) struct CarriedKeeper {
     pid: u32,
     pidfd: Number,
-    goodbye: Number,
+    #[serde(rename = "goodbye")]
+    dismissal: Number,
     record: Record,
     retry: Option<Time>,
 }
@@ -66,11 +67,11 @@ pub(in crate::node) struct CarriedKeeper {
 impl Keeper {
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
-        let Keeper { pid, pidfd, goodbye, tag: _, record, retry, replaced: _ } = self;
+        let Keeper { pid, pidfd, dismissal, tag: _, record, retry, replaced: _ } = self;
         CarriedKeeper {
             pid: *pid,
             pidfd: packing.process(pidfd, *pid),
-            goodbye: packing.descriptor(goodbye, Kind::Pipe, "the keeper's goodbye"),
+            dismissal: packing.descriptor(dismissal, Kind::Pipe, "the keeper's dismissal"),
             record: record.clone(),
             retry: *retry,
         }
@@ -78,14 +79,14 @@ impl Keeper {
 
     /// The keeper of another image of the program.
     pub(crate) fn unpack(carried: CarriedKeeper, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Keeper {
-        let CarriedKeeper { pid, pidfd, goodbye, record, retry } = carried;
-        let (pidfd, goodbye) = (unpacking.process(pidfd), unpacking.take(goodbye));
+        let CarriedKeeper { pid, pidfd, dismissal, record, retry } = carried;
+        let (pidfd, dismissal) = (unpacking.process(pidfd), unpacking.take(dismissal));
         // One that has ended and was not replaced is watched no longer.
         let tag = retry.is_none().then(|| {
             reactor.processes.known.insert(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
         });
-        Keeper { pid, pidfd, goodbye, tag, record, retry, replaced: false }
+        Keeper { pid, pidfd, dismissal, tag, record, retry, replaced: false }
     }
 
     pub(crate) fn start(
@@ -118,7 +119,7 @@ impl Keeper {
             stderr: Some(stderr.as_fd()),
             extra: [
                 Some((memory.as_fd(), RECORD_FD)),
-                Some((reader.as_fd(), GOODBYE_FD)),
+                Some((reader.as_fd(), DISMISSAL_FD)),
                 lines.map(|fd| (fd, JOURNAL_FD)),
             ]
             .into_iter()
@@ -130,7 +131,7 @@ impl Keeper {
         Ok(Keeper {
             pid: spawned.pid,
             pidfd: spawned.pidfd,
-            goodbye: writer,
+            dismissal: writer,
             tag: None,
             record,
             retry: None,
@@ -144,10 +145,10 @@ impl Keeper {
 
     /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
     pub(crate) fn dismiss(self, limit: Span) {
-        let mut goodbye = std::fs::File::from(self.goodbye);
+        let mut dismissal = std::fs::File::from(self.dismissal);
         // A keeper that has exited already needs no notice.
-        let _ = goodbye.write_all(b"q");
-        drop(goodbye);
+        let _ = dismissal.write_all(b"q");
+        drop(dismissal);
         if !self.pidfd.wait_exit(limit) {
             let _ = self.pidfd.signal_child(self.pid, 9);
             self.pidfd.wait_exit(limit);
@@ -157,8 +158,8 @@ impl Keeper {
 
     /// Another one is to take its place, since this one is of another version. It ends when it has written what it has received.
     pub(crate) fn is_replaced(&mut self) {
-        let goodbye = self.goodbye.try_clone().map(std::fs::File::from);
-        self.replaced = goodbye.and_then(|mut goodbye| goodbye.write_all(b"q")).is_ok();
+        let dismissal = self.dismissal.try_clone().map(std::fs::File::from);
+        self.replaced = dismissal.and_then(|mut dismissal| dismissal.write_all(b"q")).is_ok();
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {

@@ -3,7 +3,7 @@
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::logs::stream_file::{self, StreamFile};
-use crate::node::root::segments::{JournalRecord, Said, Segments};
+use crate::node::root::segments::{Change, JournalRecord, Segments};
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::Scope;
@@ -22,9 +22,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-/// Where the keeper finds its record, and the pipes from the root: for its goodbye, and for the journal.
+/// Where the keeper finds its record, and the pipes from the root: for its dismissal, and for the journal.
 pub(super) const RECORD_FD: RawFd = 3;
-pub(super) const GOODBYE_FD: RawFd = 4;
+pub(super) const DISMISSAL_FD: RawFd = 4;
 pub(super) const JOURNAL_FD: RawFd = 5;
 
 /// What is written to the journal in one go. A longer read would cost memory in every tree.
@@ -74,14 +74,14 @@ fn watch_root() -> io::Result<()> {
     std::fs::File::from(fd::inherited(RECORD_FD)?).read_to_string(&mut text)?;
     let record: Record = serde_json::from_str(&text)?;
     stream_file::set(record.output.clone());
-    let goodbye = fd::inherited(GOODBYE_FD)?;
+    let dismissal = fd::inherited(DISMISSAL_FD)?;
     // A signal that is sent to all processes of the tree must not stop the one that cleans up.
     signals::ignore_all_stopping();
     process::set_name("tv-keeper");
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
     let root = PidFd::open(record.root);
     let writer = match &record.journal {
-        Some(journal) => Some(Writer::start(journal, record.again, goodbye.try_clone()?)?),
+        Some(journal) => Some(Writer::start(journal, record.again, dismissal.try_clone()?)?),
         None => None,
     };
     if writer.is_none() {
@@ -89,7 +89,7 @@ fn watch_root() -> io::Result<()> {
         process::release_memory();
     }
 
-    if root_says_goodbye(&root, &goodbye, record.root)? {
+    if is_dismissed(&root, &dismissal, record.root)? {
         if let Some(writer) = writer {
             writer.end(None);
             writer.wait(PATIENCE);
@@ -118,28 +118,28 @@ fn watch_root() -> io::Result<()> {
 }
 
 /// Waits for the end of the root, or for its word that all has ended in order, which this returns.
-fn root_says_goodbye(root: &io::Result<PidFd>, goodbye: &OwnedFd, pid: u32) -> io::Result<bool> {
+fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::Result<bool> {
     let mut said_goodbye = false;
     match root {
         Ok(root) => {
             // The pipe ends with the root as well, but it also ends when the root has closed it for any other reason:
             // only the process's own end counts.
-            fd::wait_readable_any(&[root.as_fd(), goodbye.as_fd()], None)?;
-            said_goodbye |= read_goodbye(goodbye);
+            fd::wait_readable_any(&[root.as_fd(), dismissal.as_fd()], None)?;
+            said_goodbye |= read_dismissal(dismissal);
             if !said_goodbye {
                 root.wait_exit_forever();
-                said_goodbye |= read_goodbye(goodbye);
+                said_goodbye |= read_dismissal(dismissal);
             }
         }
         // It is gone already.
-        Err(error) if pidfd::is_gone(error) => said_goodbye |= read_goodbye(goodbye),
+        Err(error) if pidfd::is_gone(error) => said_goodbye |= read_dismissal(dismissal),
         // There is no watching it by a descriptor, for instance where the call is refused. We are its child as long as it runs.
         Err(_) => {
-            fd::wait_readable_any(&[goodbye.as_fd()], None)?;
-            said_goodbye |= read_goodbye(goodbye);
+            fd::wait_readable_any(&[dismissal.as_fd()], None)?;
+            said_goodbye |= read_dismissal(dismissal);
             while !said_goodbye && process::parent() == pid {
                 clock::pause(LOOKING_AGAIN);
-                said_goodbye |= read_goodbye(goodbye);
+                said_goodbye |= read_dismissal(dismissal);
             }
         }
     }
@@ -188,15 +188,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(journal: &JournalRecord, again: bool, goodbye: OwnedFd) -> io::Result<Writer> {
+    fn start(journal: &JournalRecord, again: bool, dismissal: OwnedFd) -> io::Result<Writer> {
         let lines = fd::inherited(JOURNAL_FD)?;
         let mut segments = Segments::new(journal);
         let ((last, get_last), (say_done, done)) = (mpsc::channel(), mpsc::channel());
         thread::Builder::new().name("tv-journal".into()).stack_size(128 << 10).spawn(move || {
-            write_journal(&lines, &goodbye, &mut segments, again);
+            write_journal(&lines, &dismissal, &mut segments, again);
             if let Ok(Some(note)) = get_last.recv() {
                 let note: Note = note;
-                tell(segments.write(&note.to_line()));
+                report(segments.write(&note.to_line()));
             }
             let _ = say_done.send(());
         })?;
@@ -215,7 +215,7 @@ impl Writer {
 }
 
 /// Writes what comes until the pipe has no writer left: the other end is the root's alone.
-fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, again: bool) {
+fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, again: bool) {
     let Ok(mut source) = lines.try_clone().map(std::fs::File::from) else { return };
     let mut buffer = Vec::with_capacity(2 * CHUNK);
     let mut whole_lines_only = again;
@@ -242,12 +242,12 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
             }
         }
         if begin < end {
-            tell(segments.write(&buffer[begin..end]));
+            report(segments.write(&buffer[begin..end]));
         }
         buffer.drain(..end);
         if !there_is_more {
             // It ends with the root, too.
-            let _ = fd::wait_readable_any(&[goodbye.as_fd()], Some(REST));
+            let _ = fd::wait_readable_any(&[dismissal.as_fd()], Some(REST));
             if let Ok(false) = fd::wait_readable_any(&[lines.as_fd()], Some(QUIET)) {
                 process::release_memory();
             }
@@ -256,13 +256,13 @@ fn write_journal(lines: &OwnedFd, goodbye: &OwnedFd, segments: &mut Segments, ag
 }
 
 /// Reports on stderr what the journal's writer has met: a reader of the tree's log is to see that it has gaps.
-fn tell(said: Option<Said>) {
-    match said {
+fn report(change: Option<Change>) {
+    match change {
         None => {}
-        Some(Said::Stopped(why)) => {
+        Some(Change::Stopped(why)) => {
             complain(format!("treevisor: events cannot be kept on disk; the tree goes on: {why}"));
         }
-        Some(Said::WorksAgain(lost)) => {
+        Some(Change::WorksAgain(lost)) => {
             complain(format!("treevisor: events are kept on disk again; {lost} are missing there"));
         }
     }
@@ -277,7 +277,7 @@ fn complain(line: String) {
 }
 
 /// Whether the root has announced an orderly end.
-fn read_goodbye(pipe: &OwnedFd) -> bool {
+fn read_dismissal(pipe: &OwnedFd) -> bool {
     if fd::set_nonblocking(pipe.as_fd(), true).is_err() {
         return false;
     }
