@@ -432,8 +432,7 @@ fn fewer_files_name_the_node() {
                 |at: usize| !text[at..].chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
             let names = ["turn::Node", "impl Node", "&Node", "&mut Node", ": Node"];
             let named = |name: &&str| text.match_indices(*name).any(|(at, name)| is_whole(at + name.len()));
-            is_other && names.iter().any(|name| named(name))
-                || used(text).iter().any(|path| path.ends_with("turn::Node"))
+            is_other && names.iter().any(named) || used(text).iter().any(|path| path.ends_with("turn::Node"))
         })
         .map(|(_, file, _)| file.as_str())
         .collect();
