@@ -80,10 +80,14 @@ fn siblings_are_well_where(mut tree: Tree, named: &[&str], on_time: impl Fn(&Tre
         until("ten more beats", || beats() >= before.map(|before| before + 10));
     }
     let on_time = on_time(&tree);
+    let incarnation = |path| tree.status(path)["incarnation"].as_u64().unwrap();
+    if on_time {
+        assert_eq!(["/beats", "/robbed"].map(incarnation), [1, 1]);
+    }
     // What has happened until now has been reported when this has.
-    let incarnation = tree.status("/robbed")["incarnation"].as_u64().unwrap();
+    let next = incarnation("/robbed") + 1;
     signal(tree.pid("/robbed"), 9);
-    tree.incarnation("/robbed", incarnation + 1);
+    tree.incarnation("/robbed", next);
     let wrong = |event: &&Value| match event["kind"].as_str() {
         Some("beat_late") => on_time && is_late_by_fault(&tree, event),
         Some("hung") => on_time,
