@@ -116,6 +116,7 @@ impl Node {
         if self.process(run).is_some() {
             self.slots[run.child.0 as usize] = None;
             self.shortest = None;
+            self.allowances.remove(&run);
         }
     }
 
