@@ -30,10 +30,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("instance", &["os"]),
     ("link", &["wire", "os"]),
     ("logs", &["spec", "os"]),
-    ("node", &["spec", "supervision", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
+    ("node", &["spec", "supervision", "hosts", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
     ("store", &[]),
-    ("host", &["spec", "wire", "hosts", "store", "link", "instance", "logging", "os"]),
+    ("host", &["spec", "wire", "hosts", "node", "store", "link", "instance", "logging", "os"]),
     ("web", &["spec", "wire", "metrics", "control", "instance", "explain", "os"]),
     (
         "cli",

@@ -1,10 +1,12 @@
 //! What stands above a node: its parent, or for the root, the operators.
 
 use super::history::{EventBatch, History};
+use super::hosted::Hosted;
 use super::root::Root;
 use super::uplink::Uplink;
 use crate::link::Router;
 use crate::time::Time;
+use slog::{Logger, error};
 
 /// What stands above a node.
 pub(super) enum Above {
@@ -37,6 +39,18 @@ impl Above {
         match self {
             Above::Parent(uplink) => Some(uplink),
             Above::Operators(_) => None,
+        }
+    }
+
+    /// The page of the host's lease shows another deadline by now.
+    pub(super) fn look_at_lease(&mut self, logger: &Logger) {
+        let lease = match self {
+            Above::Parent(uplink) => uplink.lease(),
+            Above::Operators(root) => root.lease(),
+        };
+        if let Some(Err(error)) = lease.map(Hosted::look) {
+            error!(logger, "cannot set the timer of the host's lease: this process ends with the lease that it has";
+                "error" => %error);
         }
     }
 

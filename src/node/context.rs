@@ -1,5 +1,6 @@
 //! What every part of a node may look at: where the node stands, what time it is, and where it logs.
 
+use super::record::Hosting;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Door;
@@ -48,6 +49,8 @@ pub(super) struct Place {
     pub files: Writer,
     /// The limit of open files that workers get.
     pub nofile: Limit,
+    /// What places children on other hosts.
+    pub hosting: Option<Hosting>,
     /// What the names of all our child nodes begin with; see `speakers`.
     pub family: Token,
     /// Which peers may connect as a child.

@@ -1,11 +1,12 @@
-//! The lease of a root that its host's agent has started: this process is dead when it is over, whatever else goes wrong.
+//! The lease of a root, or of the top node of a placed subtree, that its host's agent has started: this process is dead when it is over,
+//! whatever else goes wrong.
 //!
 //! The agent hands down its page, on which the deadline stands. Before anything else is done, the kernel is asked to kill this process
 //! at that deadline, and all below it dies with it. An alarm then wakes the loop once two thirds of the time have passed; by then the
 //! page shows a later deadline, and the kernel gets that one. Both timers run on CLOCK_BOOTTIME, which counts the time in which
 //! the machine was suspended.
 //!
-//! A root that no agent has started has none of this.
+//! What no agent has started has none of this.
 
 use super::luggage::{Number, OrBack, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
@@ -27,7 +28,7 @@ pub const VARIABLE: &str = "TREEVISOR_LEASE";
 /// With less than this left the page is looked at no more often: the agent asks the tree to stop long before.
 const LEAST: Span = Span::from_millis(100);
 
-/// What a root runs by.
+/// What such a process runs by.
 pub(super) struct Hosted {
     page: OwnedFd,
     view: LeaseView,
@@ -60,9 +61,14 @@ impl Hosted {
         Ok(Hosted { page, view, timer, alarm })
     }
 
+    /// What wakes the loop when the page is to be looked at.
+    pub(super) fn fd(&self) -> RawFd {
+        self.alarm.as_fd().as_raw_fd()
+    }
+
     /// The loop is woken by its alarm from here on.
     pub(super) fn watch(&self, reactor: &mut Reactor) -> Result<(), PollError> {
-        reactor.watch(self.alarm.as_fd().as_raw_fd(), Source::Lease).map(drop)
+        reactor.watch(self.fd(), Source::Lease).map(drop)
     }
 
     /// Looks at the page, and sets the kernel's timer to the deadline that stands there.

@@ -32,10 +32,8 @@ impl Turn for OneTurn<'_> {
         if woken.directory {
             node.directory.mark_changed();
         }
-        if woken.lease
-            && let Some(root) = node.above.root_mut()
-        {
-            root.look_at_lease(&node.context);
+        if woken.lease {
+            node.above.look_at_lease(&node.context.logger);
         }
         node.receive_from_children();
         node.did(Work::Reading);

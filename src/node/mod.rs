@@ -78,7 +78,7 @@ mod processes;
 pub mod rate;
 pub(crate) mod reach;
 mod reactor;
-mod record;
+pub(crate) mod record;
 mod replacing;
 #[doc(hidden)]
 pub mod requests;

@@ -1,11 +1,13 @@
 //! What a node hands down to a child node.
 
+use crate::hosts::message::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
 use crate::logs::Format;
 use crate::logs::stream_file::StreamFile;
 use crate::spec::exec::Limit;
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::SupervisorSpec;
+use crate::wire::json;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
@@ -14,8 +16,16 @@ use std::path::PathBuf;
 /// What a node hands down to a child node, over an inherited descriptor: nothing is read from disk again, and nothing
 /// secret stands on a command line.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct NodeBoot {
+pub(crate) struct NodeBoot {
     pub instance: Name,
+    pub handed: Handed,
+    pub here: Here,
+    pub spec: SupervisorSpec,
+}
+
+/// The part of it that its parent decides, wherever the child runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Handed {
     pub path: Path,
     pub incarnation: Incarnation,
     /// The parent's report of this start, which is the cause of what is started below.
@@ -24,7 +34,21 @@ pub(super) struct NodeBoot {
     pub token: Token,
     /// Under which name to connect to the parent: a secret as the token is, see `speakers`.
     pub name: String,
-    /// The parent's endpoint.
+    /// What the parent expects of us.
+    pub heartbeat: Option<Heartbeat>,
+    /// What is held down below this node, whatever processes it had.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
+    pub log_level: usize,
+    pub log_format: Format,
+    pub output_format: Format,
+    pub show_output: bool,
+}
+
+/// The part of it that belongs to the host on which the child runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Here {
+    /// The endpoint to connect to: the parent's, or that of the host's agent, which relays.
     pub parent: PathBuf,
     pub runtime: PathBuf,
     pub mark: String,
@@ -33,21 +57,106 @@ pub(super) struct NodeBoot {
     pub cgroup: Option<PathBuf>,
     /// Whether processes have to enter cgroups by themselves here.
     pub cgroup_by_itself: bool,
-    /// What the parent expects of us.
-    pub heartbeat: Option<Heartbeat>,
-    pub spec: SupervisorSpec,
-    /// What is held down below this node, whatever processes it had.
-    #[serde(default)]
-    pub holds: Vec<HoldView>,
-    pub log_level: usize,
-    pub log_format: Format,
-    pub output_format: Format,
-    pub show_output: bool,
     /// What the streams are of a tree in the background.
     pub output: Option<StreamFile>,
     /// The limit of open files that the tree was started with: workers get it back.
     pub nofile: Limit,
+    /// What places children of ours on other hosts. `None` of a node that is placed itself, and of a tree of one host.
+    #[serde(default)]
+    pub hosting: Option<Hosting>,
+}
+
+/// The agent of this host, which has started the root that stands above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hosting {
+    /// The process of the agent. All that is here ends with it.
+    pub agent: u32,
+    /// The token of the root's claim.
+    pub root_token: u64,
+}
+
+/// What a node sends along with the order to place a child node: [`Place::boot`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlacedBoot {
+    /// The endpoint of the parent, to which the agent of its host connects in the child's place.
+    #[serde(with = "crate::files::exact")]
+    pub parent: PathBuf,
+    pub handed: Handed,
+}
+
+impl PlacedBoot {
+    #[allow(dead_code, reason = "used once a child is placed")]
+    pub(crate) fn to_value(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
+    }
+
+    /// # Errors
+    /// It is none, or that of another version.
+    pub(crate) fn read(value: &serde_json::Value) -> serde_json::Result<PlacedBoot> {
+        PlacedBoot::deserialize(value)
+    }
+}
+
+/// The boot record of a child node that is placed on this host, as it stands behind [`BOOT_FD`].
+///
+/// # Errors
+/// What its parent has sent cannot be read: it is of another version.
+#[allow(dead_code, reason = "the agent of the host calls it")]
+pub(crate) fn boot_of_placed(place: &Place, here: Here) -> Result<Vec<u8>, String> {
+    let PlacedBoot { parent: _, handed } =
+        PlacedBoot::read(&place.boot).map_err(|error| format!("its boot record cannot be read: {error}"))?;
+    let spec = json::from_slice(&place.spec).map_err(|error| format!("its spec cannot be read: {error}"))?;
+    let instance =
+        Name::parse(&place.subject.instance).map_err(|error| format!("the instance cannot be called so: {error}"))?;
+    serde_json::to_vec(&NodeBoot { instance, handed, here, spec }).map_err(|error| error.to_string())
 }
 
 /// Where a child node finds its boot record.
-pub(super) const BOOT_FD: RawFd = 3;
+pub(crate) const BOOT_FD: RawFd = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::message::Subject;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_placed_node_gets_what_a_local_one_gets() {
+        let handed = Handed {
+            path: Path::parse("/db").unwrap(),
+            incarnation: Incarnation(3),
+            cause: None,
+            token: Token([7; 16]),
+            name: "secret".into(),
+            heartbeat: None,
+            holds: Vec::new(),
+            log_level: 4,
+            log_format: Format::Plain,
+            output_format: Format::Plain,
+            show_output: true,
+        };
+        let here = || Here {
+            parent: "/run/relay".into(),
+            runtime: "/run/shop".into(),
+            mark: "mark".into(),
+            cgroup: Some("/sys/fs/cgroup/x".into()),
+            cgroup_by_itself: false,
+            output: None,
+            nofile: Limit { soft: Some(1024), hard: None },
+            hosting: None,
+        };
+        let boot = PlacedBoot { parent: "/run/shop/root".into(), handed: handed.clone() };
+        let place = Place {
+            subject: Subject { instance: "shop".into(), path: "/db".into(), run: 3, root_token: 9 },
+            spec: Arc::new(serde_json::to_vec(&SupervisorSpec::default()).unwrap()),
+            boot: boot.to_value().unwrap(),
+            ..Place::default()
+        };
+        assert_eq!(PlacedBoot::read(&place.boot).unwrap(), boot);
+        let record: NodeBoot = json::from_slice(&boot_of_placed(&place, here()).unwrap()).unwrap();
+        assert_eq!((record.instance.as_str(), &record.handed), ("shop", &handed));
+        assert_eq!((record.here.parent, record.here.runtime), (here().parent, here().runtime));
+        let other = Place { boot: serde_json::Value::Null, ..place };
+        assert!(boot_of_placed(&other, here()).is_err());
+    }
+}

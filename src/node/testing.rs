@@ -35,6 +35,7 @@ pub(super) fn context() -> Context {
         show_output: false,
         files: Writer::new(),
         nofile: Limit { soft: None, hard: None },
+        hosting: None,
         family: Token([0; 16]),
         door: Door::new(rules),
     };

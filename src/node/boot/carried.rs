@@ -35,6 +35,7 @@ impl Place {
             show_output,
             files: _,
             nofile,
+            hosting,
             family,
             door: _,
         } = self;
@@ -51,6 +52,7 @@ impl Place {
             output_format: *output_format,
             show_output: *show_output,
             nofile: *nofile,
+            hosting: *hosting,
             family: *family,
         }
     }
@@ -69,6 +71,7 @@ impl Place {
             output_format,
             show_output,
             nofile,
+            hosting,
             family,
         } = carried;
         Place {
@@ -86,6 +89,7 @@ impl Place {
             show_output,
             files: Writer::new(),
             nofile,
+            hosting,
             family,
             door: doors::for_children(process::own_uid(), family, children, fd::nofile_limit()),
         }

@@ -12,7 +12,8 @@ use crate::logs::{Writer, stream_file};
 use crate::node::above::Above;
 use crate::node::context::Place;
 use crate::node::endpoint::doors;
-use crate::node::record::{BOOT_FD, NodeBoot};
+use crate::node::hosted::Hosted;
+use crate::node::record::{BOOT_FD, Handed, NodeBoot};
 use crate::node::uplink::Uplink;
 use crate::os::cgroup::Group;
 use crate::os::clock::Clock;
@@ -39,55 +40,59 @@ pub(super) fn run() -> i32 {
 
 /// All that it is made of.
 fn parts() -> Result<Parts, BootError> {
+    // Before anything else, as in a root.
+    let lease = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
     let clock = Clock::start();
     let mut text = Vec::new();
     fd::inherited(BOOT_FD)
         .map(std::fs::File::from)
         .and_then(|mut file| file.read_to_end(&mut text))
         .map_err(while_trying("read what the parent node handed down"))?;
-    let boot: NodeBoot =
+    let NodeBoot { instance, handed, here, spec } =
         wire::json::from_slice(&text).map_err(while_trying("understand what the parent node handed down"))?;
     drop(text);
-    stream_file::set(boot.output.clone());
-    let log_level = slog::Level::from_usize(boot.log_level).unwrap_or(slog::Level::Info);
-    let (event_logger, log_handle) = logging::root(log_level, boot.log_format, boot.instance.as_str());
+    stream_file::set(here.output.clone());
+    let log_level = slog::Level::from_usize(handed.log_level).unwrap_or(slog::Level::Info);
+    let (event_logger, log_handle) = logging::root(log_level, handed.log_format, instance.as_str());
     descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
-    let base_group = match &boot.cgroup {
+    let base_group = match &here.cgroup {
         Some(path) => {
-            let group = Group::open_entered_by_itself(path, boot.cgroup_by_itself);
+            let group = Group::open_entered_by_itself(path, here.cgroup_by_itself);
             Some(group.map_err(while_trying("open the subtree's cgroup"))?)
         }
         None => None,
     };
-    fd::make_room(doors::descriptors(boot.spec.children.len()));
+    fd::make_room(doors::descriptors(spec.children.len()));
     let sockets = Sockets::new().map_err(BootError::Link)?;
-    let uplink = Uplink::connect(&sockets, &boot).map_err(BootError::Link)?;
+    let uplink = Uplink::connect(&sockets, here.parent, &handed).map_err(BootError::Link)?.by_lease(lease);
+    let Handed { path, incarnation, cause, heartbeat, holds, log_format, output_format, show_output, .. } = handed;
     let family = draw_family()?;
     let place = Place {
-        instance: boot.instance,
-        path: boot.path,
-        incarnation: boot.incarnation,
-        runtime: RuntimeDir::at(boot.runtime),
-        mark: Mark::parse(&boot.mark).map_err(while_trying("read the tree's mark"))?,
+        instance,
+        path,
+        incarnation,
+        runtime: RuntimeDir::at(here.runtime),
+        mark: Mark::parse(&here.mark).map_err(while_trying("read the tree's mark"))?,
         base_group,
         log_level,
-        log_format: boot.log_format,
-        output_format: boot.output_format,
-        show_output: boot.show_output,
+        log_format,
+        output_format,
+        show_output,
         files: Writer::new(),
-        nofile: boot.nofile,
+        nofile: here.nofile,
+        hosting: here.hosting,
         family,
-        door: doors::for_children(process::own_uid(), family, boot.spec.children.len(), fd::nofile_limit()),
+        door: doors::for_children(process::own_uid(), family, spec.children.len(), fd::nofile_limit()),
     };
     Ok(Parts {
         clock,
         place,
-        spec: boot.spec,
-        holds: boot.holds,
+        spec,
+        holds,
         above: Above::Parent(Box::new(uplink)),
         sockets,
-        heartbeat: boot.heartbeat,
-        cause: boot.cause,
+        heartbeat,
+        cause,
         event_logger,
         log_handle,
         outsiders: false,

@@ -18,13 +18,14 @@ use crate::node::directory::Held;
 use crate::node::endpoint::doors;
 use crate::node::hosted::Hosted;
 use crate::node::reach;
+use crate::node::record::Hosting;
 use crate::node::root::file::tree_paths;
 use crate::node::root::segments::JournalRecord;
 use crate::node::root::{Journal, Keeper, Root, TreeFile, service_manager};
 use crate::os::cgroup::tree::Tree;
 use crate::os::clock::{self, Clock};
 use crate::os::{descendants, fd, process, random, signals};
-use crate::spec::exec::Limit;
+use crate::spec::exec::{FENCE, Limit};
 use crate::spec::tree::{Containment, JournalSpec, TreeSpec};
 use crate::supervision::Event;
 use crate::time::Time;
@@ -156,6 +157,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
         show_output,
         files: Writer::new(),
         nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
+        hosting: hosted.as_ref().and_then(|_| hosting()),
         family,
         door: doors::for_children(process::own_uid(), family, children, fd::nofile_limit()),
     };
@@ -208,6 +210,12 @@ fn contain(tree: &TreeSpec, mark: &Mark, logger: &Logger) -> Result<Option<Tree>
             Ok(None)
         }
     }
+}
+
+/// The agent that has started this process, and the token that it has given to it.
+fn hosting() -> Option<Hosting> {
+    let root_token = std::env::var(FENCE).ok()?.parse().ok()?;
+    Some(Hosting { agent: process::parent(), root_token })
 }
 
 /// What tools will find of the instance.

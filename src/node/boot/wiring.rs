@@ -76,7 +76,7 @@ pub(super) fn awaited(signals: &Signals, endpoint: &Endpoint, place: &Place, abo
     let mut all = vec![(endpoint.fd(), Source::Router), (signals.fd(), Source::Signals)];
     all.extend(place.files.fd().map(|fd| (fd, Source::LogFiles)));
     if let Above::Parent(uplink) = above {
-        all.push((uplink.fd(), Source::Uplink));
+        all.extend(uplink.awaited());
     }
     all
 }

@@ -1,6 +1,6 @@
 //! How a child's process is made: its environment, its plan, its first steps.
 
-use super::child::{Child, Program};
+use super::child::{Child, Program, Subtree};
 use super::node_link::{self, NodeLink};
 use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
@@ -8,7 +8,7 @@ use crate::instance::state::STATE_VARIABLE;
 use crate::link::Identity;
 use crate::logs::stream_file;
 use crate::node::context::Place;
-use crate::node::record::{BOOT_FD, NodeBoot};
+use crate::node::record::{BOOT_FD, Handed, Here, NodeBoot};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
@@ -80,30 +80,46 @@ impl Child {
                 self.start_worker(exec, place, base, environment, sockets, token)
             }
             Program::Node(below) => {
-                let boot = NodeBoot {
-                    instance: place.instance.clone(),
-                    path: self.path.clone(),
-                    incarnation,
-                    cause,
-                    token,
-                    name: node_link::name(place.family, other),
+                let here = Here {
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
                     mark: place.mark.to_string(),
                     cgroup: self.group.as_ref().map(|group| group.path().join(cgroup::BELOW)),
                     cgroup_by_itself: self.group.as_ref().is_some_and(Group::is_entered_by_itself),
-                    heartbeat: self.policy.heartbeat,
-                    spec: (*below.spec).clone(),
-                    holds: below.holds.clone(),
-                    log_level: place.log_level.as_usize(),
-                    log_format: place.log_format,
-                    output_format: place.output_format,
-                    show_output: place.show_output,
                     output: stream_file::get().cloned(),
                     nofile: place.nofile,
+                    hosting: place.hosting,
                 };
+                let handed = self.handed(incarnation, below, place, cause, token, other);
+                let (instance, spec) = (place.instance.clone(), (*below.spec).clone());
+                let boot = NodeBoot { instance, handed, here, spec };
                 self.start_node(&boot, base, environment)
             }
+        }
+    }
+
+    /// What this node decides of the start of a child node, wherever that runs. `own` is drawn for its name.
+    pub(super) fn handed(
+        &self,
+        incarnation: Incarnation,
+        below: &Subtree,
+        place: &Place,
+        cause: Option<ReportId>,
+        token: Token,
+        own: Token,
+    ) -> Handed {
+        Handed {
+            path: self.path.clone(),
+            incarnation,
+            cause,
+            token,
+            name: node_link::name(place.family, own),
+            heartbeat: self.policy.heartbeat,
+            holds: below.holds.clone(),
+            log_level: place.log_level.as_usize(),
+            log_format: place.log_format,
+            output_format: place.output_format,
+            show_output: place.show_output,
         }
     }
 
@@ -299,7 +315,7 @@ impl Child {
         let stdin = std::io::stdin();
         let stdout = std::io::stdout();
         let stderr = std::io::stderr();
-        let stamp = Mark::parse(&boot.mark).ok().and_then(|mark| self.stamp(&mark).limit());
+        let stamp = Mark::parse(&boot.here.mark).ok().and_then(|mark| self.stamp(&mark).limit());
         let plan = spawn::prepare(PlanSpec {
             env: environment.into_iter().collect(),
             // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
@@ -314,8 +330,8 @@ impl Child {
         })
         .map_err(spawn_failure)?;
         let spawned = run_plan(&plan)?;
-        let link = NodeLink::named(Identity::new(boot.name.as_bytes()));
-        let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.token, spawned.late);
+        let link = NodeLink::named(Identity::new(boot.handed.name.as_bytes()));
+        let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.handed.token, spawned.late);
         Ok(Started { pid, pidfd, output: None, token, notify: None, link, uid: None, late })
     }
 }

@@ -168,12 +168,8 @@ impl Root {
         }
     }
 
-    /// The page of the host's lease shows another deadline by now.
-    pub(super) fn look_at_lease(&mut self, context: &Context) {
-        if let Some(Err(error)) = self.hosted.as_mut().map(|hosted| hosted.look()) {
-            error!(context.logger, "cannot set the timer of the host's lease: this tree ends with the lease that it has";
-                "error" => %error);
-        }
+    pub(super) fn lease(&mut self) -> Option<&mut Hosted> {
+        self.hosted.as_deref_mut()
     }
 
     /// Hands events on, as far as that can be done without waiting.

@@ -12,6 +12,7 @@ use crate::node::fold::Folds;
 use crate::node::hooks::carried::CarriedHooks;
 use crate::node::limits::Limits;
 use crate::node::probes::carried::CarriedProbes;
+use crate::node::record::Hosting;
 use crate::node::requests;
 use crate::node::root::carried::CarriedRoot;
 use crate::node::strangers::CarriedStrangers;
@@ -67,6 +68,8 @@ pub(in crate::node) struct CarriedPlace {
     pub output_format: Format,
     pub show_output: bool,
     pub nofile: Limit,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosting: Option<Hosting>,
     pub family: Token,
 }
 

@@ -4,8 +4,10 @@ pub mod outbox;
 
 use self::outbox::{Outbox, RESEND};
 use super::history::EventBatch;
+use super::hosted::Hosted;
 use super::luggage::OrBack;
-use super::record::NodeBoot;
+use super::reactor::Source;
+use super::record::Handed;
 use crate::ids::{ReportId, Token};
 use crate::link::{Context, Dealer, LinkError, RouterLimits};
 use crate::time::{Span, Time};
@@ -23,6 +25,8 @@ pub(super) struct Uplink {
     line: Line,
     beats: u64,
     outbox: Outbox,
+    /// The lease that this node runs by, where the agent of a host has started it.
+    lease: Option<Box<Hosted>>,
 }
 
 /// The same as another image of the program goes on with it: under the same name, which the parent's socket hands over.
@@ -61,15 +65,31 @@ impl Line {
 }
 
 impl Uplink {
-    pub(super) fn connect(context: &Context, boot: &NodeBoot) -> Result<Uplink, LinkError> {
-        let mut line = Line::connect(context, boot.parent.clone(), boot.name.clone(), boot.token)?;
+    pub(super) fn connect(context: &Context, parent: PathBuf, handed: &Handed) -> Result<Uplink, LinkError> {
+        let mut line = Line::connect(context, parent, handed.name.clone(), handed.token)?;
         line.send(FromNode::Hello { pid: std::process::id() });
-        Ok(Uplink { line, beats: 0, outbox: Outbox::default() })
+        Ok(Uplink { line, beats: 0, outbox: Outbox::default(), lease: None })
+    }
+
+    /// This node runs by a lease.
+    pub(super) fn by_lease(self, lease: Option<Hosted>) -> Uplink {
+        Uplink { lease: lease.map(Box::new), ..self }
+    }
+
+    pub(super) fn lease(&mut self) -> Option<&mut Hosted> {
+        self.lease.as_deref_mut()
+    }
+
+    /// What it waits for: messages, and the time to look at the lease.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (RawFd, Source)> {
+        let lease = self.lease.as_deref().map(|lease| (lease.fd(), Source::Lease));
+        [(self.line.dealer.fd(), Source::Uplink)].into_iter().chain(lease)
     }
 
     /// What goes over to another image of the program.
     pub(super) fn pack(&self) -> CarriedUplink {
-        let Uplink { line: Line { dealer: _, token, parent, name }, beats, outbox } = self;
+        // One that is placed is not replaced.
+        let Uplink { line: Line { dealer: _, token, parent, name }, beats, outbox, lease: _ } = self;
         let (parent, name) = (parent.clone(), name.clone());
         CarriedUplink { parent, name, token: *token, beats: *beats, outbox: outbox.clone() }
     }
@@ -78,16 +98,12 @@ impl Uplink {
     pub(super) fn unpack(carried: CarriedUplink, context: &Context) -> Uplink {
         let CarriedUplink { parent, name, token, beats, outbox } = carried;
         let line = Line::connect(context, parent, name, token).or_back("connecting to the parent");
-        Uplink { line, beats, outbox }
+        Uplink { line, beats, outbox, lease: None }
     }
 
     /// Introduces this process.
     pub(super) fn introduce(&mut self) {
         self.line.send(FromNode::Hello { pid: std::process::id() });
-    }
-
-    pub(super) fn fd(&self) -> RawFd {
-        self.line.dealer.fd()
     }
 
     pub(super) fn has_input(&self) -> bool {
