@@ -21,6 +21,7 @@ mod guard;
 mod mesh;
 mod operators;
 mod others;
+mod parents;
 mod place;
 mod reactor;
 mod report;
@@ -115,6 +116,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         runs: runs::Runs::new(means(&file, runtime, base)),
         stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
+        parents: parents::Parents::default(),
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
         operators,
         connections,

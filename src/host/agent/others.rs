@@ -4,7 +4,8 @@ use super::mesh::Fact;
 use super::operators::Post;
 use super::turn::Shell;
 use crate::hosts::message::Message as Placing;
-use crate::hosts::{Event, Moment};
+use crate::hosts::{Event, Moment, ParentId};
+use crate::link::Identity;
 use crate::os::clock;
 use crate::time::Time;
 use crate::wire::tvh1::{FRAME_MAX, Kind, Message};
@@ -88,14 +89,28 @@ impl Shell {
         }
     }
 
+    /// A node on this host has sent something.
+    pub(super) fn came_of_node(&mut self, from: Identity, pid: u32, message: Message) {
+        let known = self.parents.known(pid, from, &mut self.reactor).map_err(|error| error.to_string());
+        let message = known.and_then(|parent| Ok((parent, in_the_cores_terms(message)?)));
+        match message {
+            Ok((parent, message)) => self.inbox.push_back(Event::FromParent { parent, message }),
+            Err(why) => debug!(self.logger, "a message of a node is dropped"; "pid" => pid, "why" => why),
+        }
+    }
+
+    /// What the core has for a node on this host. What does not arrive the core sends again.
+    pub(super) fn tell_node(&mut self, parent: ParentId, message: &Placing) {
+        let Some(to) = self.parents.to(parent) else { return };
+        match on_the_wire(message) {
+            Some(message) => self.tools.tell_node(to, &message, clock::both().boottime.since(Time::ZERO).as_millis()),
+            None => error!(self.logger, "what a node is to be answered is too long to be sent"),
+        }
+    }
+
     /// What the core has for another host. What does not arrive the core sends again.
     pub(super) fn send_to_host(&mut self, host: &str, message: &Placing) {
-        let (header, frames) = message.frames();
-        // A long spec is one frame to the core.
-        let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind());
-        let message = kind.and_then(|kind| Message::new(kind, &header, payload).ok());
-        match (message, &mut self.connections) {
+        match (on_the_wire(message), &mut self.connections) {
             (Some(message), Some(connections)) => drop(connections.send(host, &message)),
             (None, _) => error!(self.logger, "what is to be placed on {} is too long to be sent", host),
             (Some(_), None) => {}
@@ -114,6 +129,14 @@ impl Shell {
             }
         }
     }
+}
+
+fn on_the_wire(message: &Placing) -> Option<Message> {
+    let (header, frames) = message.frames();
+    // A long spec is one frame to the core.
+    let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind())?;
+    Message::new(kind, &header, payload).ok()
 }
 
 /// A message about a placed subtree.

@@ -1,6 +1,6 @@
 //! What the agent's loop waits for.
 
-use crate::hosts::RunId;
+use crate::hosts::{ParentId, RunId};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -33,6 +33,8 @@ pub(super) enum Source {
     Notify(RunId),
     /// Something of it was started or has ended.
     Group(RunId),
+    /// A node that has placed children has ended.
+    Parent(ParentId),
 }
 
 /// The descriptors that are watched.

@@ -1,10 +1,12 @@
-//! The socket on which tools of this machine ask the agent: those of root and of the agent's own user.
+//! The socket on which tools of this machine ask the agent, and nodes with placed children: those of root and of the agent's own user.
 
-use crate::link::{Context, Door, Identity, LinkError, MessageMax, Router, RouterLimits, Rules, SendOutcome};
+use crate::link::{
+    Context, Door, Identity, Inbound, LinkError, MessageMax, PeerCred, Router, RouterLimits, Rules, SendOutcome,
+};
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
 use crate::wire::hosts::{HostAsk, HostTold, decode_ask, encode};
-use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX, tvh1};
 use std::os::fd::RawFd;
 use std::path::Path;
 
@@ -16,6 +18,14 @@ const PER_TURN: usize = 64;
 pub(super) struct Asker {
     from: Identity,
     number: u64,
+}
+
+/// What has come.
+pub(super) enum Came {
+    /// A tool asks.
+    Asked(Asker, HostAsk, Vec<Vec<u8>>),
+    /// A node has sent this: where it is answered, and its process.
+    Node(Identity, PeerCred, tvh1::Message),
 }
 
 /// A drain, or the end of one, that is answered when the host's record shows it.
@@ -60,16 +70,21 @@ impl Tools {
         self.router.has_input()
     }
 
-    /// What is asked. What is no question is answered so.
-    pub(super) fn asked(&mut self) -> Vec<(Asker, HostAsk, Vec<Vec<u8>>)> {
+    /// What has come. What is no question is answered so.
+    pub(super) fn receive(&mut self) -> Vec<Came> {
         let mut all = Vec::new();
         for _ in 0..PER_TURN {
-            let Some(message) = self.router.receive() else { break };
-            match decode_ask(&message.frames) {
-                Ok((number, ask, contents)) => all.push((Asker { from: message.from, number }, ask, contents)),
+            let Some(Inbound { from, peer, frames }) = self.router.receive() else { break };
+            if frames.first().is_some_and(|frame| frame == tvh1::VERSION) {
+                // What cannot be read is sent again by no node, and where the kernel names no process there is no node.
+                all.extend(peer.zip(tvh1::decode(frames).ok()).map(|(peer, message)| Came::Node(from, peer, message)));
+                continue;
+            }
+            match decode_ask(&frames) {
+                Ok((number, ask, contents)) => all.push(Came::Asked(Asker { from, number }, ask, contents)),
                 Err(why) => {
-                    let number = message.frames.first().and_then(|frame| std::str::from_utf8(frame).ok()?.parse().ok());
-                    let asker = Asker { from: message.from, number: number.unwrap_or(0) };
+                    let number = frames.first().and_then(|frame| std::str::from_utf8(frame).ok()?.parse().ok());
+                    let asker = Asker { from, number: number.unwrap_or(0) };
                     self.tell(&asker, &HostTold::Refused { message: format!("the question is not understood: {why}") });
                 }
             }
@@ -77,11 +92,19 @@ impl Tools {
         all
     }
 
+    /// Sends a node a message. What does not arrive is sent again by the part that it matters to.
+    pub(super) fn tell_node(&mut self, to: &Identity, message: &tvh1::Message, sent_ms: u64) {
+        self.send(to, &tvh1::encode(message, sent_ms));
+    }
+
     /// Answers. A tool that has left is not waited for.
     pub(super) fn tell(&mut self, asker: &Asker, told: &HostTold) {
-        let frames = encode(asker.number, told, &[]);
+        self.send(&asker.from, &encode(asker.number, told, &[]));
+    }
+
+    fn send(&mut self, to: &Identity, frames: &[Vec<u8>]) {
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        match self.router.send(&asker.from, &frames) {
+        match self.router.send(to, &frames) {
             SendOutcome::Sent | SendOutcome::NoSuchPeer | SendOutcome::Full => {}
         }
     }
@@ -89,5 +112,42 @@ impl Tools {
     /// Gives what was sent last the time to arrive.
     pub(super) fn close(self, linger: Span) {
         self.router.close(linger);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Dealer;
+    use crate::wire::tvh1::{Kind, Message};
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    #[test]
+    fn nodes_and_tools_come_by_the_same_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tools = Tools::bind(&directory.path().join("agent")).unwrap();
+        let context = Context::new().unwrap();
+        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+        let mut peer = Dealer::connect(&context, tools.path(), b"", limits).unwrap();
+        let mut send = |frames: &[Vec<u8>]| assert!(peer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+        let order = Message::new(Kind::Order, &json!({ "what": "stop" }), Vec::new()).unwrap();
+        send(&[tvh1::VERSION.to_vec(), b"NONSENSE".to_vec()]);
+        send(&tvh1::encode(&order, 7));
+        send(&encode(3, &HostAsk::Hosts, &[]));
+        let mut came = Vec::new();
+        while came.len() < 2 {
+            assert!(fd::wait_readable_any(&[], Some(Span::from_millis(1))).is_ok());
+            came.extend(tools.receive());
+        }
+        let [Came::Node(to, peer_cred, message), Came::Asked(asker, HostAsk::Hosts, _)] = came.as_slice() else {
+            panic!("what cannot be read is dropped, and the rest comes in its order");
+        };
+        assert_eq!((peer_cred.pid, message.kind), (std::process::id(), Kind::Order));
+        assert_eq!(asker.number, 3);
+        tools.tell_node(to, message, 9);
+        assert!(peer.wait_input(Duration::from_secs(60)), "the answer has not come");
+        let answer = tvh1::decode(peer.receive().unwrap()).unwrap();
+        assert_eq!((answer.kind, answer.header::<Value>().unwrap()["sent_ms"].as_u64()), (Kind::Order, Some(9)));
     }
 }

@@ -9,12 +9,13 @@ use super::disk::{Did, Disk, Job, What, Whose};
 use super::fetches::Fetches;
 use super::guard::Guard;
 use super::operators::Operators;
+use super::parents::Parents;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
 use super::report;
 use super::runs::{Runs, With};
-use super::stores::{Came, For, Stores};
-use super::tools::{Asker, Draining, Tools};
+use super::stores::{self, For, Stores};
+use super::tools::{Asker, Came, Draining, Tools};
 use crate::hosts::message::Failure;
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
@@ -55,6 +56,8 @@ pub(super) struct Shell {
     pub(super) stores: Stores,
     pub(super) disk: Disk,
     pub(super) tools: Tools,
+    /// The nodes on this host that have placed children.
+    pub(super) parents: Parents,
     /// The connections to the other hosts, where there are to be any.
     pub(super) connections: Option<Connections>,
     /// Conversations of operators between hosts; with the connections alone.
@@ -212,8 +215,9 @@ impl Shell {
                 }
             }
             Action::Send { host, message } => self.send_to_host(&host, &message),
-            // No node has asked for anything: there is no way for them so far.
-            Action::Adopt { .. } | Action::Inspect(_) | Action::Tell { .. } => {}
+            Action::Tell { parent, message } => self.tell_node(parent, &message),
+            // Nothing is placed here.
+            Action::Adopt { .. } | Action::Inspect(_) => {}
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
         }
@@ -297,6 +301,7 @@ impl Shell {
         // Notifications first: a sign of life is read before silence is judged, and what a root reports at its end before that.
         let mut sources: Vec<Source> = ready.iter().filter_map(|one| self.reactor.source(one)).collect();
         sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
+        let mut gone = Vec::new();
         for source in sources {
             match source {
                 Source::Signals => self.read_signals(),
@@ -312,12 +317,21 @@ impl Shell {
                 // To read it makes it unread; what it means is looked at when the turn ends.
                 Source::Exclusive => drop(self.place.as_ref().map(|place| place.switch().populated())),
                 Source::Group(run) => self.runs.look(run),
+                Source::Parent(parent) => gone.push(parent),
                 Source::Alarm | Source::Tools | Source::Mesh | Source::Operators => {}
             }
         }
         // Drained every turn, whatever has woken us.
-        for (asker, ask, contents) in self.tools.asked() {
-            self.asked(asker, ask, contents);
+        for came in self.tools.receive() {
+            match came {
+                Came::Asked(asker, ask, contents) => self.asked(asker, ask, contents),
+                Came::Node(from, peer, message) => self.came_of_node(from, peer.pid, message),
+            }
+        }
+        // Behind what it has sent.
+        for parent in gone {
+            self.parents.ended(parent, &mut self.reactor);
+            self.inbox.push_back(Event::ParentGone(parent));
         }
         self.read_hosts(now);
     }
@@ -373,17 +387,17 @@ impl Shell {
     fn read_store(&mut self, now: Time) {
         for came in self.stores.answers() {
             match came {
-                Came::Core(request, answer) => {
+                stores::Came::Core(request, answer) => {
                     if !matches!(answer, crate::hosts::Answer::Unknown(_)) {
                         self.store_answered = Some(now);
                     }
                     self.inbox.push_back(Event::Answered { request, answer });
                 }
-                Came::Deploy(number, answer) => {
+                stores::Came::Deploy(number, answer) => {
                     let next = self.deploys.answered(number, answer, wall_ms());
                     self.go_on_deploying(number, next);
                 }
-                Came::Health(health) => self.take_health(health),
+                stores::Came::Health(health) => self.take_health(health),
             }
         }
     }
