@@ -9,6 +9,7 @@ use super::record::ClaimKey;
 use super::serving::is_below;
 use super::wards::{Left, State, There, Ward};
 use crate::time::{Span, Time};
+use serde_json::Value;
 
 /// A host answers within this, or another one is asked; and a parent has its answer within little more.
 pub(super) const ANSWER: Span = Span::from_secs(4);
@@ -388,11 +389,11 @@ impl Agent {
         }
     }
 
-    /// Whose child a run is that another host, or this one, has: the way back.
-    pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject)> {
+    /// Whose child a run is that another host, or this one, has, and what its parent has sent for the shell: the way back.
+    pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject, &Value)> {
         let ward = self.wards.all.get(&wire.key())?;
         let its = self.relays(ward.parent, &ward.node)?;
-        (its == (host, wire)).then_some((ward.parent, &ward.node))
+        (its == (host, wire)).then_some((ward.parent, &ward.node, &ward.place.boot))
     }
 }
 

@@ -218,6 +218,18 @@ impl Agent {
         self.guests.iter_mut().find(|(_, guest)| guest.run() == Some(run)).map(|(key, guest)| (key.clone(), guest))
     }
 
+    /// To which host a run is relayed that is here, and as what that host has it.
+    pub fn serves(&self, run: RunId) -> Option<(&str, &Subject)> {
+        let guest = self.guests.values().find(|guest| guest.run() == Some(run))?;
+        Some((&guest.parent, guest.subject()))
+    }
+
+    /// The way back: which run a host may send something.
+    pub fn served(&self, host: &str, wire: &Subject) -> Option<RunId> {
+        let guest = self.guests.get(&wire.key())?;
+        (guest.parent == host && guest.subject() == wire).then(|| guest.run()).flatten()
+    }
+
     /// A run has a process.
     pub(super) fn guest_started(&mut self, run: RunId, pid: u32, out: &mut Vec<Action>) {
         let Some((key, _)) = self.guest_of(run) else { return };

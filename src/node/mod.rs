@@ -93,6 +93,7 @@ mod upgrade;
 mod uplink;
 mod view;
 
+pub(crate) use self::children::look_at_placed;
 pub use self::root::keeper::run as run_keeper;
 pub use self::upgrade::rehearsal::VERB as REHEARSAL;
 pub use self::upgrade::restore_check::{check_state, run as run_rehearsal};

@@ -244,6 +244,14 @@ pub fn make_room(count: usize) {
     }
 }
 
+/// The limits of open files: the soft one and the hard one.
+///
+/// # Errors
+/// The kernel's.
+pub fn nofile() -> io::Result<(u64, u64)> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
+}
+
 /// The limit of open files in force.
 pub fn nofile_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)

@@ -48,6 +48,8 @@ pub(super) enum Job {
     Part(String, Kept, u32),
     /// Have the link of an instance lead to this bundle, as this run is to start from it, or to read it.
     Point(RunId, Kept, What),
+    /// Have the directory of this instance there, in which this run of a placed subtree is to begin.
+    Lay(RunId, String),
     /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run here.
     Sweep(Option<String>),
     /// A line of the journal.
@@ -80,6 +82,7 @@ pub(super) enum Did {
     /// The header's part and the frame; or why it is not there.
     Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
     Pointed(RunId, What, Result<PathBuf, String>),
+    Laid(RunId, Result<PathBuf, String>),
     Last,
 }
 
@@ -178,6 +181,10 @@ fn work(
             Job::Point(run, kept, what) => {
                 let place = place(base, &kept.instance).and_then(|()| bundles.point(&kept));
                 tell(Did::Pointed(run, what, place.map_err(|error| error.to_string())));
+            }
+            Job::Lay(run, instance) => {
+                let laid = place(base, &instance).map(|()| base.join(&instance));
+                tell(Did::Laid(run, laid.map_err(|error| error.to_string())));
             }
             Job::Sweep(Some(instance)) => sweep(runtime, &instance),
             Job::Sweep(None) => bundles.instances().iter().for_each(|instance| sweep(runtime, instance)),

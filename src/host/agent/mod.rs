@@ -23,11 +23,15 @@ mod operators;
 mod others;
 mod parents;
 mod place;
+mod placed;
 mod reactor;
+mod relay;
 mod report;
 mod runs;
 mod stores;
+mod subtrees;
 mod tools;
+mod top;
 mod turn;
 mod view;
 
@@ -102,6 +106,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     let settings = settings(&file, about)?;
     let attempt = settings.timing.attempt;
     runs::sweep_sockets(directory.path());
+    placed::sweep(&runtime);
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
     let operators = connections.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
@@ -114,6 +119,8 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         place,
         guard: guard::Guard::new(&mut reactor)?,
         runs: runs::Runs::new(means(&file, runtime, base)),
+        subtrees: placed::Subtrees::default(),
+        relay: relay::Relay::new(directory.path().join("nodes")),
         stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
         parents: parents::Parents::default(),

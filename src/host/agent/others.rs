@@ -78,8 +78,10 @@ impl Shell {
                 Ok(message) => self.inbox.push_back(Event::FromHost { host: host.to_owned(), message }),
                 Err(why) => debug!(self.logger, "a message is dropped"; "host" => host, "why" => why),
             },
-            // Nothing is placed below a root yet.
-            Kind::Relay => {}
+            Kind::Relay => match message.header() {
+                Ok(header) => self.relayed(host, &header, message.payload),
+                Err(why) => debug!(self.logger, "a message is dropped"; "host" => host, "why" => %why),
+            },
             Kind::Bundle => self.take_bundle(host, &message),
             Kind::Operator => {
                 let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };

@@ -29,7 +29,12 @@ impl Parents {
     ///
     /// # Errors
     /// It is gone by now, or cannot be watched.
-    pub(super) fn known(&mut self, pid: u32, from: Identity, reactor: &mut Reactor) -> Result<ParentId, Box<dyn Error>> {
+    pub(super) fn known(
+        &mut self,
+        pid: u32,
+        from: Identity,
+        reactor: &mut Reactor,
+    ) -> Result<ParentId, Box<dyn Error>> {
         if let Some((id, parent)) = self.all.iter_mut().find(|(_, parent)| parent.pid == pid) {
             parent.to = from;
             return Ok(*id);

@@ -3,6 +3,8 @@
 //! ```text
 //! <the agent's>/agent/        the agent and its fence
 //! <the agent's>/x/INSTANCE/   what runs by the lease: killed with one write to x/
+//! <the agent's>/x/treevisor-INSTANCE@RUN/   the same of a placed subtree: not below its root's, whose end waits for that to be empty
+//! <the agent's>/o/treevisor-INSTANCE@RUN/   a placed subtree that does not run by the lease
 //! ```
 
 use crate::os::cgroup::Group;
@@ -20,6 +22,8 @@ const AGAIN: Span = Span::from_millis(50);
 pub(super) struct Exclusive {
     switch: Switch,
     path: PathBuf,
+    /// What does not run by the lease.
+    others: PathBuf,
     clearing: Option<Clearing>,
 }
 
@@ -46,7 +50,7 @@ impl Exclusive {
         let path = make(own.join("x"))?;
         let switch = Switch::open(&path)
             .map_err(|error| wrong("use cgroup.kill, which Linux has since 5.14, of", &path, error))?;
-        Ok(Exclusive { switch, path, clearing: None })
+        Ok(Exclusive { switch, path, others: make(own.join("o"))?, clearing: None })
     }
 
     /// The switch, to be watched for changes.
@@ -68,6 +72,17 @@ impl Exclusive {
             _ => {}
         }
         Group::open_entered_by_itself(&path, true)
+    }
+
+    /// A cgroup for one run of a placed subtree. Limits ask those above for controllers, up to the
+    /// first that is called as a tree's.
+    pub(super) fn group_of_run(&self, exclusive: bool, name: &str) -> io::Result<Group> {
+        let path = if exclusive { &self.path } else { &self.others }.join(format!("treevisor-{name}"));
+        match fs::create_dir(&path) {
+            // An earlier agent has left it, which was killed with all that was in it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Group::open_entered_by_itself(&path, true),
+            made => made.and_then(|()| Group::open(&path)),
+        }
     }
 
     /// Kills all of it, and looks until nothing is left.

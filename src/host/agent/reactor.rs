@@ -21,6 +21,8 @@ pub(super) enum Source {
     Mesh,
     /// An operator of this host, or a root to one of another, has sent something.
     Operators,
+    /// The top node of a placed subtree, or the parent of one, has sent something.
+    Relay,
     /// The fence has ended.
     Fence,
     /// The fence has answered a poke.

@@ -3,16 +3,15 @@
 
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
+use super::top::{PARENT_DEATH_SIGNAL, Top};
 use crate::hosts::{ClaimKey, Event, Run, RunEnd, RunId};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
-use crate::os::cgroup::Group;
-use crate::os::cgroup::switch::Switch;
 use crate::os::datagram::DatagramSocket;
 use crate::os::epoll::Tag;
 use crate::os::page::LeasePage;
-use crate::os::pidfd::{ExitStatus, PidFd};
-use crate::os::spawn::{self, Late, PlanSpec};
+use crate::os::pidfd::ExitStatus;
+use crate::os::spawn::PlanSpec;
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
@@ -26,17 +25,11 @@ use std::path::{Path, PathBuf};
 /// A root whose process has ended leaves its keeper, which clears up: it has so long before what is left is killed.
 const KEEPER: Span = Span::from_secs(2);
 
-/// So often what does not die is killed anew.
-const AGAIN: Span = Span::from_millis(50);
-
 /// A root that does not beat for so long hangs.
 const SILENCE: Span = Span::from_secs(3);
 
 /// It begins to beat once it has read its file and laid out its tree.
 const FIRST: Span = Span::from_secs(30);
-
-/// SIGKILL, when the agent is gone.
-const PARENT_DEATH_SIGNAL: i32 = 9;
 
 /// What is the same for all roots.
 pub(super) struct Means {
@@ -62,13 +55,7 @@ pub(super) struct With<'a> {
 /// One run.
 struct Root {
     claim: ClaimKey,
-    pid: u32,
-    pidfd: PidFd,
-    exit: Option<Tag>,
-    late: Option<Late>,
-    group: Group,
-    switch: Switch,
-    changes: Tag,
+    top: Top,
     notify: DatagramSocket,
     reports: Tag,
     /// When it counts as hung.
@@ -81,8 +68,6 @@ struct Root {
     status: String,
     /// Its process has ended so.
     end: Option<RunEnd>,
-    /// When what is left is killed.
-    kill_at: Option<Time>,
 }
 
 /// All of them.
@@ -111,6 +96,11 @@ impl Runs {
         Runs { means, all: BTreeMap::new(), pointed: BTreeMap::new(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
+    /// What is the same for all that is started here.
+    pub(super) fn means(&self) -> &Means {
+        &self.means
+    }
+
     /// Whether the root of this instance runs here.
     pub(super) fn has_root(&self, instance: &str) -> bool {
         self.all.values().any(|root| root.claim.instance == instance && root.claim.path == "/" && root.end.is_none())
@@ -134,9 +124,9 @@ impl Runs {
         let begun = file.map_err(Into::into).and_then(|file| self.spawn(&run, &file, with));
         Some(match begun {
             Ok(root) => {
-                info!(logger, "{} begins here", run.claim.instance; "pid" => root.pid, "token" => run.token,
+                info!(logger, "{} begins here", run.claim.instance; "pid" => root.top.pid, "token" => run.token,
                     "start" => run.start.as_str(), "from" => run.from, "bundle" => text::cut(&run.bundle, 12));
-                let pid = root.pid;
+                let pid = root.top.pid;
                 self.all.insert(number, root);
                 Event::Started { run: number, pid }
             }
@@ -152,7 +142,6 @@ impl Runs {
         let instance = &run.claim.instance;
         let Means { program, env, runtime, state, host } = &self.means;
         let group = place.group(instance)?;
-        let switch = Switch::open(group.path())?;
         let notify = DatagramSocket::bind(&runtime.join("host").join(format!("{SOCKETS}{}", run.run)))?;
         let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
         let micros = (SILENCE.as_nanos() / 1_000).to_string();
@@ -170,7 +159,8 @@ impl Runs {
         env.extend(run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into())));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let words = [program.into(), "start".into(), "--color".into(), "never".into(), file.into()];
-        let spawned = spawn::prepare(PlanSpec {
+        let inside = group.clone();
+        let plan = PlanSpec {
             env: env.into_iter().collect(),
             pid_variables: vec!["WATCHDOG_PID"],
             cwd: Some(state.join(instance)),
@@ -178,28 +168,24 @@ impl Runs {
             stderr: Some(stderr.as_fd()),
             extra: vec![(lease.fd(), 3)],
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
-            cgroup: Some(&group),
+            cgroup: Some(&inside),
             ..PlanSpec::new(words.into())
-        })?
-        .spawn()?;
-        let exit = reactor.watch(spawned.pidfd.as_raw_fd(), Source::Exit(run.run))?;
+        };
+        let reports = reactor.watch(notify.as_raw_fd(), Source::Notify(run.run))?;
+        let top = Top::spawn(plan, group, run.run, reactor);
+        if top.is_err() {
+            reactor.unwatch(notify.as_raw_fd(), reports);
+        }
         Ok(Root {
             claim: run.claim.clone(),
-            pid: spawned.pid,
-            exit: Some(exit),
-            pidfd: spawned.pidfd,
-            late: spawned.late,
-            changes: reactor.watch(switch.as_raw_fd(), Source::Group(run.run))?,
-            reports: reactor.watch(notify.as_raw_fd(), Source::Notify(run.run))?,
-            group,
-            switch,
+            top: top?,
+            reports,
             notify,
             silent_at: Some(*now + FIRST),
             is_up: false,
             is_asked: false,
             status: String::new(),
             end: None,
-            kill_at: None,
         })
     }
 
@@ -227,8 +213,7 @@ impl Runs {
 
     fn signal(&mut self, run: RunId, signal: i32) {
         if let Some(root) = self.all.get(&run) {
-            // One that has ended needs none.
-            let _ = root.pidfd.signal_child(root.pid, signal);
+            root.top.signal(signal);
         }
     }
 
@@ -239,7 +224,7 @@ impl Runs {
             return Some(Event::Exited { run, end });
         }
         if let Some(root) = self.all.get_mut(&run) {
-            root.kill(now);
+            root.top.kill(now);
         }
         None
     }
@@ -249,19 +234,18 @@ impl Runs {
         self.pointed.clear();
         for root in self.all.values_mut() {
             root.silent_at = None;
-            root.kill(now);
+            root.top.kill(now);
         }
     }
 
     /// Whether the process of one has not ended: it may be about to enter its cgroup.
     pub(super) fn is_born(&self) -> bool {
-        self.all.values().any(|root| root.exit.is_some())
+        self.all.values().any(|root| root.top.runs())
     }
 
-    /// What runs here, in a few words.
-    pub(super) fn shown(&self) -> String {
-        let names: Vec<_> = self.all.values().map(|root| root.claim.instance.as_str()).collect();
-        if names.is_empty() { String::new() } else { format!("; runs {}", names.join(", ")) }
+    /// What runs here, for people.
+    pub(super) fn shown(&self) -> impl Iterator<Item = String> {
+        self.all.values().map(|root| root.claim.instance.clone())
     }
 
     /// The claim of a run that is there.
@@ -273,21 +257,16 @@ impl Runs {
     /// The process of one has ended.
     pub(super) fn ended(&mut self, run: RunId, now: Time, reactor: &mut Reactor, logger: &Logger) {
         let Some(root) = self.all.get_mut(&run) else { return };
-        let Ok(Some(status)) = root.pidfd.wait() else { return };
-        if let Some(tag) = root.exit.take() {
-            reactor.unwatch(root.pidfd.as_raw_fd(), tag);
-        }
-        let failed = root.late.as_mut().and_then(Late::outcome).and_then(Result::err);
-        let end = match failed {
-            Some(error) => RunEnd::CannotStart(error.to_string()),
+        let Some(ended) = root.top.ended(KEEPER, now, reactor) else { return };
+        let end = match ended {
+            Err(error) => RunEnd::CannotStart(error.to_string()),
             // Before it has its handlers, the signal that asks it ends it.
-            None if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
-            None => end_of(status, root.is_up, &root.status),
+            Ok(status) if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
+            Ok(status) => end_of(status, root.is_up, &root.status),
         };
-        info!(logger, "{} has ended here: {}", root.claim.instance, in_words(&end); "pid" => root.pid);
+        info!(logger, "{} has ended here: {}", root.claim.instance, in_words(&end); "pid" => root.top.pid);
         root.silent_at = None;
         root.end = Some(end);
-        root.kill_at = Some(root.kill_at.map_or(now + KEEPER, |at| at.min(now + KEEPER)));
     }
 
     /// Takes in what one reports.
@@ -295,7 +274,7 @@ impl Runs {
         let Runs { all, buffer, .. } = self;
         let Some(root) = all.get_mut(&run) else { return };
         while let Ok(Some(datagram)) = root.notify.receive(&mut **buffer) {
-            let own = datagram.sender.is_some_and(|sender| sender.pid == root.pid);
+            let own = datagram.sender.is_some_and(|sender| sender.pid == root.top.pid);
             if !own || datagram.cut {
                 continue;
             }
@@ -313,7 +292,7 @@ impl Runs {
     /// Something of one was started, or has ended. To read it makes it unread.
     pub(super) fn look(&self, run: RunId) {
         if let Some(root) = self.all.get(&run) {
-            let _ = root.switch.populated();
+            root.top.look();
         }
     }
 
@@ -325,7 +304,7 @@ impl Runs {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.all.values().flat_map(|root| [root.silent_at, root.kill_at]).flatten().min()
+        self.all.values().flat_map(|root| [root.silent_at, root.top.next_deadline()]).flatten().min()
     }
 
     /// What is due, and what has gone by now: those with their instances.
@@ -336,32 +315,18 @@ impl Runs {
             if root.silent_at.take_if(|at| *at <= now).is_some() {
                 events.push(Event::Hung(*run));
             }
-            if root.end.is_some() && root.switch.populated().is_ok_and(|populated| !populated) {
+            if root.top.is_over(now) {
                 gone.push(*run);
-            } else if root.kill_at.is_some_and(|at| at <= now) {
-                root.kill(now);
             }
         }
         for run in gone {
             let Some(root) = self.all.remove(&run) else { continue };
-            reactor.unwatch(root.switch.as_raw_fd(), root.changes);
             reactor.unwatch(root.notify.as_raw_fd(), root.reports);
-            root.group.remove_all();
+            root.top.let_go(reactor);
             events.extend(root.end.map(|end| Event::Exited { run, end }));
             instances.push(root.claim.instance);
         }
         (events, instances)
-    }
-}
-
-impl Root {
-    fn kill(&mut self, now: Time) {
-        let _ = self.group.kill();
-        if self.exit.is_some() {
-            // It may not have entered its cgroup yet.
-            let _ = self.pidfd.signal_child(self.pid, libc::SIGKILL);
-        }
-        self.kill_at = Some(now + AGAIN);
     }
 }
 
@@ -378,7 +343,8 @@ fn in_words(end: &RunEnd) -> String {
 fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
     let why = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
     match (status.code, status.signal) {
-        (Some(0), _) => RunEnd::Stopped,
+        // Also where it has left its placed children to the next root.
+        (Some(0 | 12), _) => RunEnd::Stopped,
         (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
         (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
         (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),

@@ -39,7 +39,7 @@ pub(super) struct Draining {
 pub(super) struct Tools {
     router: Router,
     /// Stands behind the socket: libzmq waits for its sockets when the context is dropped.
-    _context: Context,
+    context: Context,
 }
 
 impl Tools {
@@ -53,12 +53,17 @@ impl Tools {
         let own = 256.min(usize::try_from(fd::nofile_limit() / 8).unwrap_or(usize::MAX));
         let door = Door::new(Rules::of_own(process::own_uid(), own, most));
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        Ok(Tools { router: Router::bind_behind(&context, path, limits, door)?, _context: context })
+        Ok(Tools { router: Router::bind_behind(&context, path, limits, door)?, context })
     }
 
     /// Where it lies.
     pub(super) fn path(&self) -> &Path {
         self.router.path()
+    }
+
+    /// For further sockets, which have to be closed before this one.
+    pub(super) fn context(&self) -> &Context {
+        &self.context
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -145,7 +150,7 @@ mod tests {
         };
         assert_eq!((peer_cred.pid, message.kind), (std::process::id(), Kind::Order));
         assert_eq!(asker.number, 3);
-        tools.tell_node(to, message, 9);
+        tools.tell_node(to, &order, 9);
         assert!(peer.wait_input(Duration::from_secs(60)), "the answer has not come");
         let answer = tvh1::decode(peer.receive().unwrap()).unwrap();
         assert_eq!((answer.kind, answer.header::<Value>().unwrap()["sent_ms"].as_u64()), (Kind::Order, Some(9)));

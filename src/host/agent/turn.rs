@@ -11,12 +11,13 @@ use super::guard::Guard;
 use super::operators::Operators;
 use super::parents::Parents;
 use super::place::Exclusive;
+use super::placed::Subtrees;
 use super::reactor::{Reactor, Source};
+use super::relay::Relay;
 use super::report;
 use super::runs::{Runs, With};
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Came, Draining, Tools};
-use crate::hosts::message::Failure;
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -53,6 +54,8 @@ pub(super) struct Shell {
     pub(super) place: Option<Exclusive>,
     pub(super) guard: Guard,
     pub(super) runs: Runs,
+    pub(super) subtrees: Subtrees,
+    pub(super) relay: Relay,
     pub(super) stores: Stores,
     pub(super) disk: Disk,
     pub(super) tools: Tools,
@@ -115,6 +118,8 @@ impl Shell {
                 1
             }
         };
+        // Its sockets stand in the context of the tools' one.
+        drop(self.relay);
         // Nothing runs here any more that it would have to end.
         self.guard.end();
         self.disk.finish(Span::from_millis(500));
@@ -177,17 +182,13 @@ impl Shell {
             }
             Action::Clear(number) => {
                 self.runs.clear(now);
+                self.subtrees.clear(now);
                 match &mut self.place {
                     Some(place) => place.clear(number, now),
                     None => self.inbox.push_back(Event::Cleared(number)),
                 }
             }
-            // Another host has placed a subtree here: it gets a refusal, and looks for another one.
-            Action::Run(run) if run.place.is_some() => {
-                let message = "this version of the agent runs whole trees only".to_owned();
-                let failure = Failure { stage: "place".to_owned(), errno: 0, message };
-                self.inbox.push_back(Event::NotStarted { run: run.run, failure });
-            }
+            Action::Run(run) if run.place.is_some() => self.begin_subtree(run),
             Action::Run(run) => match self.kept(&run.claim.instance, &run.bundle) {
                 Some(kept) if self.place.is_some() => {
                     let job = Job::Point(run.run, kept.clone(), What::Start);
@@ -202,11 +203,13 @@ impl Shell {
             },
             Action::Stop { run, why } => {
                 info!(self.logger, "{} is asked to stop", self.called(run); "why" => ?why);
-                self.inbox.extend(self.runs.stop(run));
+                let over = self.runs.stop(run).or_else(|| self.subtrees.stop(run));
+                self.inbox.extend(over);
             }
             Action::Kill(run) => {
                 warn!(self.logger, "{} is killed", self.called(run));
-                self.inbox.extend(self.runs.kill(run, now));
+                let over = self.runs.kill(run, now).or_else(|| self.subtrees.kill(run, now));
+                self.inbox.extend(over);
             }
             Action::Reload { run, bundle } => {
                 let kept = self.runs.claim(run).and_then(|claim| self.kept(&claim.instance, &bundle));
@@ -216,8 +219,9 @@ impl Shell {
             }
             Action::Send { host, message } => self.send_to_host(&host, &message),
             Action::Tell { parent, message } => self.tell_node(parent, &message),
-            // Nothing is placed here.
-            Action::Adopt { .. } | Action::Inspect(_) => {}
+            // The next message of its node finds the way to the parent that it has now.
+            Action::Adopt { .. } => {}
+            Action::Inspect(run) => self.inspect(run),
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
         }
@@ -229,7 +233,8 @@ impl Shell {
     }
 
     fn called(&self, run: u64) -> String {
-        self.runs.claim(run).map_or_else(|| format!("run {run}"), |claim| claim.instance.clone())
+        let root = self.runs.claim(run).map(|claim| claim.instance.clone());
+        root.or_else(|| self.subtrees.called(run)).unwrap_or_else(|| format!("run {run}"))
     }
 
     pub(super) fn ask_disk(&self, job: Job) {
@@ -262,6 +267,7 @@ impl Shell {
             self.place.as_ref().and_then(Exclusive::next_deadline),
             self.place.as_ref().and_then(|_| self.guard.next_deadline()),
             self.runs.next_deadline(),
+            self.subtrees.next_deadline(),
             self.connections.as_ref().and_then(Connections::next_deadline),
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
@@ -275,7 +281,7 @@ impl Shell {
         let waits = self.log.flush();
         // Last of all: the descriptor of a socket of ZeroMQ's can swallow a wake-up.
         let others = self.connections.as_ref().is_some_and(Connections::has_input);
-        let spoken = self.operators.as_ref().is_some_and(Operators::has_input);
+        let spoken = self.operators.as_ref().is_some_and(Operators::has_input) || self.relay.has_input();
         let at_once = self.tools.has_input() || others || spoken;
         if let Err(error) = self.reactor.wait(at_once, ready) {
             warn!(self.logger, "cannot wait for events"; "error" => %error);
@@ -313,12 +319,16 @@ impl Shell {
                 Source::Exit(run) => {
                     self.runs.read(run, now);
                     self.runs.ended(run, now, &mut self.reactor, &self.logger);
+                    self.subtrees.ended(run, now, &mut self.reactor, &self.logger);
                 }
                 // To read it makes it unread; what it means is looked at when the turn ends.
                 Source::Exclusive => drop(self.place.as_ref().map(|place| place.switch().populated())),
-                Source::Group(run) => self.runs.look(run),
+                Source::Group(run) => {
+                    self.runs.look(run);
+                    self.subtrees.look(run);
+                }
                 Source::Parent(parent) => gone.push(parent),
-                Source::Alarm | Source::Tools | Source::Mesh | Source::Operators => {}
+                Source::Alarm | Source::Tools | Source::Mesh | Source::Operators | Source::Relay => {}
             }
         }
         // Drained every turn, whatever has woken us.
@@ -333,6 +343,7 @@ impl Shell {
             self.parents.ended(parent, &mut self.reactor);
             self.inbox.push_back(Event::ParentGone(parent));
         }
+        self.pass_on();
         self.read_hosts(now);
     }
 
@@ -343,8 +354,9 @@ impl Shell {
         // Before the core gets it: what is started next is laid out behind this.
         gone.into_iter().for_each(|instance| self.ask_disk(Job::Sweep(Some(instance))));
         self.inbox.extend(events);
+        self.inbox.extend(self.subtrees.due(now, &mut self.reactor));
         if let Some(place) = &mut self.place {
-            let cleared = place.look(self.runs.is_born(), now);
+            let cleared = place.look(self.runs.is_born() || self.subtrees.is_born(), now);
             self.guard.due(&self.lease, place, now, &mut self.reactor, &self.logger);
             if cleared.is_some() {
                 self.ask_disk(Job::Sweep(None));
@@ -367,7 +379,9 @@ impl Shell {
         }
         if self.beat_at.is_some_and(|at| at <= now) {
             let lease = if self.core.lease_left(moment(both)).is_some() { "has its lease" } else { "HAS NO LEASE" };
-            self.heart.status(&format!("{lease}{}", self.runs.shown())).beat();
+            let here = self.runs.shown().chain(self.subtrees.shown()).collect::<Vec<_>>().join(", ");
+            let runs = if here.is_empty() { String::new() } else { format!("; runs {here}") };
+            self.heart.status(&format!("{lease}{runs}")).beat();
             self.beat_at = self.heart.interval().map(|interval| now + span(interval));
         }
     }
@@ -436,6 +450,7 @@ impl Shell {
                     let mut with = With { lease: &self.lease, place, now, reactor: &mut self.reactor };
                     self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
                 }
+                Did::Laid(run, directory) => self.start_subtree(run, directory),
                 Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
                 Did::Last => {}
                 Did::Pointed(_, What::Reload, Err(why)) => {

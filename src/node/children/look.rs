@@ -1,10 +1,12 @@
 //! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
 
 use super::child::{Child, Program};
+use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
+use serde_json::{Value, json};
 
 /// What was observed of a child that is overdue.
 #[derive(Debug, Clone, Default)]
@@ -84,17 +86,33 @@ impl Child {
             }
             _ => None,
         };
-        let unseen = process::can_be_looked_at(pid).err();
-        // Whatever keeps a group from being looked at keeps `/proc` from it as well, or stays.
-        let frozen = self.group.as_ref().is_some_and(|group| group.frozen().unwrap_or(false));
-        judge(&Seen {
-            ended: process.status.is_some(),
+        judge(&Seen { ended: process.status.is_some(), since_beat, ..Seen::of(pid, thread, self.group.as_ref()) })
+    }
+}
+
+impl Seen {
+    /// What the system shows of a process, the thread that counts in it, and its cgroup.
+    fn of(pid: u32, thread: u32, group: Option<&Group>) -> Seen {
+        Seen {
             tracer: process::tracer(pid),
-            unseen: unseen.map(|error| error.to_string()),
-            frozen,
+            unseen: process::can_be_looked_at(pid).err().map(|error| error.to_string()),
+            // Whatever keeps a group from being looked at keeps `/proc` from it as well, or stays.
+            frozen: group.is_some_and(|group| group.frozen().unwrap_or(false)),
             state: process::state(thread),
-            since_beat,
-        })
+            ..Seen::default()
+        }
+    }
+}
+
+/// A look at the top node of a placed subtree, by the agent that has started it: as the node of its parent reads it. When its last beat
+/// came is not known there.
+pub(crate) fn look_at_placed(pid: u32, group: &Group) -> Value {
+    let thread = thread::loop_of(pid).unwrap_or(pid);
+    match judge(&Seen::of(pid, thread, Some(group))) {
+        Inspected::Held(why) => json!({ "held": why }),
+        Inspected::Starved(why) => json!({ "starved": why }),
+        Inspected::Hung(doing) => json!({ "hung": doing }),
+        Inspected::Unreachable(why) => json!({ "unreachable": why }),
     }
 }
 

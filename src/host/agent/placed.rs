@@ -1,0 +1,328 @@
+//! The placed subtrees that run here: of each the top node is the agent's child, in a cgroup of its own below `x/` or `o/`, and it has ended
+//! when nothing of that is left.
+
+use super::place::Exclusive;
+use super::reactor::Reactor;
+use super::runs::Means;
+use super::top::{PARENT_DEATH_SIGNAL, Top};
+use crate::hosts::message::{Ended, Failure};
+use crate::hosts::{ClaimKey, Event, Run, RunId};
+use crate::instance::runtime::{BASE_VARIABLE, RuntimeDir};
+use crate::instance::state::STATE_VARIABLE;
+use crate::node::look_at_placed;
+use crate::node::record::{BOOT_FD, Here, boot_of_placed};
+use crate::os::cgroup;
+use crate::os::page::LeasePage;
+use crate::os::pidfd::ExitStatus;
+use crate::os::spawn::{PlanSpec, SpawnError};
+use crate::os::{fd, random};
+use crate::spec::exec::Limit;
+use crate::time::{Span, Time};
+use crate::wire::view::event::Used;
+use serde_json::{Value, json};
+use slog::{Logger, info, warn};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// The page with the deadline follows the boot record.
+const LEASE_FD: i32 = BOOT_FD + 1;
+
+/// Between the instance and the run in the names of cgroups and directories: no name of an instance has it.
+const OF_RUN: char = '@';
+
+/// One run.
+struct Placed {
+    claim: ClaimKey,
+    exclusive: bool,
+    runtime: RuntimeDir,
+    top: Top,
+    /// It was asked to stop.
+    is_asked: bool,
+    /// Its process has ended so.
+    end: Option<(Ended, Value)>,
+}
+
+/// What a start needs besides.
+pub(super) struct With<'a> {
+    pub(super) means: &'a Means,
+    pub(super) lease: &'a LeasePage,
+    pub(super) place: &'a Exclusive,
+    /// The socket to which top nodes connect in place of their parents'.
+    pub(super) relay: &'a Path,
+    pub(super) reactor: &'a mut Reactor,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Subtrees {
+    all: BTreeMap<RunId, Placed>,
+    /// What waits for its directory on the disk.
+    waiting: BTreeMap<RunId, Run>,
+}
+
+/// Removes the runtime directories of those that an agent has left that was killed.
+pub(super) fn sweep(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().contains(OF_RUN) {
+            RuntimeDir::at(entry.path()).remove();
+        }
+    }
+}
+
+impl Subtrees {
+    /// A run is to begin once its directory is there.
+    pub(super) fn expect(&mut self, run: Run) {
+        self.waiting.insert(run.run, run);
+    }
+
+    /// Whether a run is one of these.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.all.contains_key(&run) || self.waiting.contains_key(&run)
+    }
+
+    /// Whether one that waits is killed at the end of the lease.
+    pub(super) fn is_exclusive(&self, run: RunId) -> bool {
+        self.waiting.get(&run).is_some_and(is_exclusive)
+    }
+
+    /// Its directory is there. Gives what comes of it; nothing where it is not to begin any more.
+    pub(super) fn start(
+        &mut self,
+        run: RunId,
+        directory: Result<PathBuf, String>,
+        with: &mut With<'_>,
+        logger: &Logger,
+    ) -> Option<Event> {
+        let run = self.waiting.remove(&run)?;
+        let called = called(&run.claim);
+        match directory.map_err(|why| failure("state directory", why)).and_then(|cwd| spawn(&run, cwd, with)) {
+            Ok(placed) => {
+                let pid = placed.top.pid;
+                info!(logger, "{} begins here", called; "pid" => pid, "token" => run.token,
+                    "start" => run.start.as_str(), "from" => run.from);
+                self.all.insert(run.run, placed);
+                Some(Event::Started { run: run.run, pid })
+            }
+            Err(failure) => {
+                warn!(logger, "{} cannot be started", called; "error" => &failure.message);
+                Some(Event::NotStarted { run: run.run, failure })
+            }
+        }
+    }
+
+    /// Asks one to stop. One that has not begun does not begin: gives its end then.
+    pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
+        if let Some(placed) = self.all.get_mut(&run) {
+            placed.is_asked = true;
+            placed.top.signal(libc::SIGTERM);
+        }
+        self.not_begun(run)
+    }
+
+    /// Kills one with all below it. One that has not begun does not begin: gives its end then.
+    pub(super) fn kill(&mut self, run: RunId, now: Time) -> Option<Event> {
+        if let Some(placed) = self.all.get_mut(&run) {
+            placed.top.kill(now);
+        }
+        self.not_begun(run)
+    }
+
+    fn not_begun(&mut self, run: RunId) -> Option<Event> {
+        self.waiting.remove(&run)?;
+        let failure = failure("start", "it was ordered to end before it had begun".to_owned());
+        Some(Event::NotStarted { run, failure })
+    }
+
+    /// One that has not begun does not begin, and its end is not reported: the lease is over.
+    pub(super) fn forget(&mut self, run: RunId) {
+        self.waiting.remove(&run);
+    }
+
+    /// All that runs by the lease is killed: what of it has not begun does not begin, and its end is not reported.
+    pub(super) fn clear(&mut self, now: Time) {
+        self.waiting.retain(|_, run| !is_exclusive(run));
+        self.all.values_mut().filter(|placed| placed.exclusive).for_each(|placed| placed.top.kill(now));
+    }
+
+    /// Whether the process of one that runs by the lease has not ended: it may be about to enter its cgroup.
+    pub(super) fn is_born(&self) -> bool {
+        self.all.values().any(|placed| placed.exclusive && placed.top.runs())
+    }
+
+    /// The run whose top node is this process.
+    pub(super) fn of(&self, pid: u32) -> Option<RunId> {
+        self.all.iter().find(|(_, placed)| placed.top.pid == pid).map(|(run, _)| *run)
+    }
+
+    /// What is seen of a top node that is silent: for its parent.
+    pub(super) fn inspect(&self, run: RunId) -> Option<Value> {
+        let placed = self.all.get(&run).filter(|placed| placed.top.runs())?;
+        Some(look_at_placed(placed.top.pid, placed.top.group()))
+    }
+
+    /// What runs here, for people.
+    pub(super) fn shown(&self) -> impl Iterator<Item = String> {
+        self.all.values().map(|placed| called(&placed.claim))
+    }
+
+    pub(super) fn called(&self, run: RunId) -> Option<String> {
+        let waiting = || self.waiting.get(&run).map(|run| &run.claim);
+        self.all.get(&run).map(|placed| &placed.claim).or_else(waiting).map(called)
+    }
+
+    /// The process of one has ended.
+    pub(super) fn ended(&mut self, run: RunId, now: Time, reactor: &mut Reactor, logger: &Logger) {
+        let Some(placed) = self.all.get_mut(&run) else { return };
+        // Below a supervisor that has ended nothing is left to be asked.
+        let Some(ended) = placed.top.ended(Span::ZERO, now, reactor) else { return };
+        let end = end_of(ended, placed.is_asked);
+        info!(logger, "{} has ended here", called(&placed.claim); "pid" => placed.top.pid, "end" => ?end.0);
+        placed.end = Some(end);
+    }
+
+    /// Something of one was started, or has ended.
+    pub(super) fn look(&self, run: RunId) {
+        if let Some(placed) = self.all.get(&run) {
+            placed.top.look();
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.all.values().filter_map(|placed| placed.top.next_deadline()).min()
+    }
+
+    /// What has gone by now.
+    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> Vec<Event> {
+        let over = self.all.iter_mut().filter_map(|(run, placed)| placed.top.is_over(now).then_some(*run));
+        let mut events = Vec::new();
+        for run in over.collect::<Vec<_>>() {
+            let Some(placed) = self.all.remove(&run) else { continue };
+            placed.top.let_go(reactor);
+            placed.runtime.remove();
+            let (end, detail) = placed.end.unwrap_or_default();
+            events.push(Event::Ended { run, end, detail });
+        }
+        events
+    }
+}
+
+fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure> {
+    let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
+    let Means { program, env, runtime, state, host } = with.means;
+    let (claim, exclusive) = (&run.claim, place.placement.exclusive);
+    let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
+    let of = |stage: &'static str| move |error: std::io::Error| failure(stage, error.to_string());
+    let group = with.place.group_of_run(exclusive, &name).map_err(of("cgroup"))?;
+    let leaf = group.child(cgroup::NODE).map_err(of("cgroup"))?;
+    let below = group.child(cgroup::BELOW).map_err(of("cgroup"))?;
+    let directory = RuntimeDir::at(runtime.join(&name));
+    directory.create().map_err(|error| failure("runtime directory", error.to_string()))?;
+    let mark = random::mark().map_err(of("random numbers"))?.to_string();
+    let (soft, hard) = fd::nofile().map_err(of("limit of open files"))?;
+    let here = Here {
+        parent: with.relay.to_owned(),
+        runtime: directory.path().to_owned(),
+        mark: mark.clone(),
+        cgroup: Some(below.path().to_owned()),
+        cgroup_by_itself: below.is_entered_by_itself(),
+        output: None,
+        nofile: Limit { soft: Some(soft), hard: Some(hard) },
+        hosting: None,
+    };
+    let boot = boot_of_placed(place, here).map_err(|why| failure("boot record", why))?;
+    let boot = fd::memfd_with("treevisor-node", &boot).map_err(of("boot record"))?;
+    let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
+    let own: [(&str, OsString); 9] = [
+        ("TREEVISOR_PATH", (&claim.path).into()),
+        ("TREEVISOR_INSTANCE", (&claim.instance).into()),
+        ("TREEVISOR_MARK", mark.into()),
+        ("TREEVISOR_EXE", program.into()),
+        (BASE_VARIABLE, runtime.into()),
+        (STATE_VARIABLE, state.into()),
+        ("TREEVISOR_HOST", host.into()),
+        ("TREEVISOR_FENCE", run.token.to_string().into()),
+        ("TREEVISOR_START", run.start.as_str().into()),
+    ];
+    env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
+    env.extend(run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into())));
+    let mut extra = vec![(boot.as_fd(), BOOT_FD)];
+    if exclusive {
+        env.insert("TREEVISOR_LEASE".into(), LEASE_FD.to_string().into());
+        extra.push((with.lease.fd(), LEASE_FD));
+    }
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let plan = PlanSpec {
+        env: env.into_iter().collect(),
+        cwd: Some(cwd),
+        // A node needs many descriptors; it hands the limit of this process on to its workers.
+        limits: BTreeMap::from([("nofile".to_owned(), Limit { soft: Some(hard), hard: Some(hard) })]),
+        stdout: Some(stdout.as_fd()),
+        stderr: Some(stderr.as_fd()),
+        extra,
+        parent_death_signal: Some(PARENT_DEATH_SIGNAL),
+        cgroup: Some(&leaf),
+        ..PlanSpec::new(vec![program.into(), "node".into(), (&claim.path).into()])
+    };
+    let top = Top::spawn(plan, group, run.run, with.reactor).map_err(|error| {
+        directory.remove();
+        error.into_failure()
+    })?;
+    Ok(Placed { claim: claim.clone(), exclusive, runtime: directory, top, is_asked: false, end: None })
+}
+
+fn is_exclusive(run: &Run) -> bool {
+    run.place.as_ref().is_none_or(|place| place.placement.exclusive)
+}
+
+fn called(claim: &ClaimKey) -> String {
+    format!("{}{}", claim.instance, claim.path)
+}
+
+pub(super) fn failure(stage: &str, message: String) -> Failure {
+    Failure { stage: stage.to_owned(), errno: 0, message }
+}
+
+/// How it has ended, and what is reported of that to its parent's host besides.
+fn end_of(ended: Result<ExitStatus, SpawnError>, is_asked: bool) -> (Ended, Value) {
+    let status = match ended {
+        // Its program was never executed.
+        Err(error) => return (Ended::Unknown, json!({ "why": error.to_string() })),
+        Ok(status) => status,
+    };
+    let end = match (status.code, status.signal) {
+        // Before it has its handlers, the signal that asks it ends it.
+        (None, Some(libc::SIGTERM)) if is_asked => Ended::Code(0),
+        (Some(code), _) => Ended::Code(code),
+        (None, Some(signal)) => Ended::Signal(signal),
+        (None, None) => Ended::Unknown,
+    };
+    let used = Used {
+        cpu_ms: (status.usage.user + status.usage.system).as_millis(),
+        peak_memory_bytes: Some(status.usage.max_rss_kib * 1024),
+        peak_of_one_process: true,
+    };
+    (end, json!({ "core_dumped": status.core_dumped, "usage": used }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_what_the_kernel_reports_of_it() {
+        let with = |code, signal| ExitStatus { code, signal, ..ExitStatus::default() };
+        for (status, is_asked, end) in [
+            (with(Some(0), None), true, Ended::Code(0)),
+            (with(Some(10), None), false, Ended::Code(10)),
+            (with(None, Some(9)), true, Ended::Signal(9)),
+            (with(None, Some(15)), false, Ended::Signal(15)),
+            (with(None, Some(15)), true, Ended::Code(0)),
+            (with(None, None), false, Ended::Unknown),
+        ] {
+            assert_eq!(end_of(Ok(status), is_asked).0, end, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What passes between the top node of a placed subtree and its parent: TV1, as if one stood before the other.
+//!
+//! ```text
+//! node ── BASE/host/nodes ── this agent ══ the agent of the parent's host ── the parent's own socket ── parent
+//! ```
+//!
+//! The node is recognized by its process. To its parent the other agent connects under the name, and sends with the token,
+//! that this parent has drawn: the node need not know when it has another one. Nothing else of what passes is looked at; what is lost is
+//! sent again by the side that it matters to.
+
+use super::reactor::{Reactor, Source};
+use crate::hosts::message::Subject;
+use crate::hosts::{ParentId, RunId};
+use crate::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules, SendOutcome};
+use crate::node::record::PlacedBoot;
+use crate::os::epoll::Tag;
+use crate::os::{clock, fd, process};
+use crate::wire::codec;
+use crate::wire::message::ToNode;
+use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+/// Messages that are taken of one socket in one turn.
+const PER_TURN: usize = 64;
+
+/// Which frame of what a node sends has its token.
+const TOKEN: usize = 2;
+
+const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+
+/// The header of a `RELAY`: the frames of one TV1 message follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    /// As it is called between agents.
+    #[serde(flatten)]
+    pub(super) subject: Subject,
+    pub(super) way: Way,
+    pub(super) void_after_ms: u64,
+}
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Way {
+    /// From the node to its parent.
+    Up,
+    /// From the parent to the node.
+    Down,
+}
+
+/// The connection to a parent in the place of one child of it.
+struct Line {
+    parent: ParentId,
+    child: Subject,
+    dealer: Dealer,
+    tag: Tag,
+    token: Vec<u8>,
+}
+
+/// The part.
+pub(super) struct Relay {
+    path: PathBuf,
+    /// Where top nodes connect; from the first one on.
+    nodes: Option<(Router, Tag)>,
+    /// Where each is sent to: where it has sent from.
+    at: BTreeMap<RunId, Identity>,
+    lines: Vec<Line>,
+}
+
+impl Relay {
+    /// `path`: where top nodes are to connect.
+    pub(super) fn new(path: PathBuf) -> Relay {
+        Relay { path, nodes: None, at: BTreeMap::new(), lines: Vec::new() }
+    }
+
+    /// The socket to which a top node connects.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn socket(&mut self, context: &Context, reactor: &mut Reactor) -> Result<&Path, Box<dyn Error>> {
+        if self.nodes.is_none() {
+            let most = MessageMax { parts: NODE_FRAMES_MAX, bytes: NODE_FRAMES_MAX * NODE_FRAME_MAX };
+            let own = usize::try_from(fd::nofile_limit() / 2).unwrap_or(usize::MAX);
+            let door = Door::new(Rules::of_own(process::own_uid(), own, most));
+            let router = Router::bind_behind(context, &self.path, LIMITS, door)?;
+            let tag = reactor.watch(router.fd(), Source::Relay)?;
+            self.nodes = Some((router, tag));
+        }
+        Ok(&self.path)
+    }
+
+    /// The last thing before sleeping.
+    pub(super) fn has_input(&self) -> bool {
+        let nodes = self.nodes.as_ref().map_or(0, |(router, _)| usize::from(router.has_input()));
+        nodes + self.lines.iter().filter(|line| line.dealer.has_input()).count() > 0
+    }
+
+    /// What top nodes have sent. `run`: that of this process.
+    pub(super) fn of_nodes(&mut self, run: impl Fn(u32) -> Option<RunId>) -> Vec<(RunId, Vec<Vec<u8>>)> {
+        let Some((router, _)) = &mut self.nodes else { return Vec::new() };
+        let mut all = Vec::new();
+        for _ in 0..PER_TURN {
+            let Some(message) = router.receive() else { break };
+            // What any other process sends is dropped.
+            let Some(run) = message.peer.and_then(|peer| run(peer.pid)) else { continue };
+            self.at.insert(run, message.from);
+            all.push((run, message.frames));
+        }
+        all
+    }
+
+    /// What parents have sent.
+    pub(super) fn of_parents(&mut self) -> Vec<(ParentId, Subject, Vec<Vec<u8>>)> {
+        let mut all = Vec::new();
+        for line in &mut self.lines {
+            let frames = std::iter::from_fn(|| line.dealer.receive()).take(PER_TURN);
+            all.extend(frames.map(|frames| (line.parent, line.child.clone(), frames)));
+        }
+        all
+    }
+
+    /// Passes on to a parent what a child of it has sent. `boot`: what it has sent to have the child placed.
+    ///
+    /// # Errors
+    /// It cannot be connected to.
+    pub(super) fn up(
+        &mut self,
+        (parent, child): (ParentId, &Subject),
+        boot: &Value,
+        mut frames: Vec<Vec<u8>>,
+        (context, reactor): (&Context, &mut Reactor),
+    ) -> Result<(), Box<dyn Error>> {
+        let place = self.lines.iter().position(|line| line.parent == parent && line.child == *child);
+        let place = match place {
+            Some(place) => place,
+            None => {
+                let PlacedBoot { parent: endpoint, handed } = PlacedBoot::read(boot)?;
+                let dealer = Dealer::connect(context, &endpoint, handed.name.as_bytes(), LIMITS)?;
+                let tag = reactor.watch(dealer.fd(), Source::Relay)?;
+                let token = handed.token.to_string().into_bytes();
+                self.lines.push(Line { parent, child: child.clone(), dealer, tag, token });
+                self.lines.len() - 1
+            }
+        };
+        let Line { dealer, token, .. } = &mut self.lines[place];
+        if let Some(of_node) = frames.get_mut(TOKEN) {
+            of_node.clone_from(token);
+            // A parent that does not read is sent it again.
+            dealer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// Passes on to a top node what its parent has sent. Before it has sent anything there is nowhere to send it to. `far`: the parent is
+    /// on another host, whose clock is another.
+    pub(super) fn down(&mut self, run: RunId, frames: Vec<Vec<u8>>, far: bool) {
+        let (Some((router, _)), Some(to)) = (&mut self.nodes, self.at.get(&run)) else { return };
+        let frames = if far { by_this_clock(frames, clock::machine_millis()) } else { frames };
+        match router.send(to, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>()) {
+            SendOutcome::Sent | SendOutcome::NoSuchPeer | SendOutcome::Full => {}
+        }
+    }
+
+    /// Ends the connections of children that are none any more, and forgets runs that are over.
+    pub(super) fn retain(
+        &mut self,
+        is_child: impl Fn(ParentId, &Subject) -> bool,
+        runs: impl Fn(RunId) -> bool,
+        reactor: &mut Reactor,
+    ) {
+        self.at.retain(|run, _| runs(*run));
+        for line in self.lines.extract_if(.., |line| !is_child(line.parent, &line.child)) {
+            reactor.unwatch(line.dealer.fd(), line.tag);
+        }
+    }
+}
+
+/// A request is void when its time is over, by a clock that all processes of one machine share: its time begins anew with its way.
+fn by_this_clock(frames: Vec<Vec<u8>>, now: u64) -> Vec<Vec<u8>> {
+    match codec::decode_to_node(&frames) {
+        Ok(ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
+            if void_after_ms != u64::MAX =>
+        {
+            let void_after_ms = now.saturating_add(within_ms);
+            codec::encode_to_node(&ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
+        }
+        // What is none is not looked at here.
+        _ => frames,
+    }
+}
+
+#[cfg(test)]
+mod tests;

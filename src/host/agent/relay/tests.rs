@@ -1,0 +1,120 @@
+use super::*;
+use crate::ids::{Incarnation, Path as TreePath, Token};
+use crate::link::Inbound;
+use crate::logs::Format;
+use crate::node::record::Handed;
+use crate::os::clock::pause;
+use crate::time::Span;
+use crate::wire::message::{ChildBody, FromChild, FromNode, Verb};
+
+/// Nothing takes so long on a sound machine.
+const LOOKS: usize = 12_000;
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause(Span::from_millis(5));
+    }
+    panic!("{what} has not come");
+}
+
+fn child(run: u64) -> Subject {
+    Subject { instance: "shop".into(), path: "/db".into(), run, root_token: 9 }
+}
+
+fn boot(parent: &Path, name: &str, token: Token) -> Value {
+    let handed = Handed {
+        path: TreePath::parse("/db").unwrap(),
+        incarnation: Incarnation(1),
+        cause: None,
+        token,
+        name: name.into(),
+        heartbeat: None,
+        holds: Vec::new(),
+        log_level: 4,
+        log_format: Format::Plain,
+        output_format: Format::Plain,
+        show_output: true,
+    };
+    PlacedBoot { parent: parent.to_owned(), handed }.to_value().unwrap()
+}
+
+fn request(within_ms: u64, void_after_ms: u64) -> Vec<Vec<u8>> {
+    let (by, verb) = ("test".into(), Verb::Ping);
+    codec::encode_to_node(&ToNode::Request { request: 1, within_ms, void_after_ms, by, verb, incarnation: None })
+}
+
+#[test]
+fn a_node_and_its_parent_hear_each_other_as_if_nothing_was_between_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let [nodes, endpoint] = ["nodes", "parent"].map(|name| directory.path().join(name));
+    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
+    let mut relay = Relay::new(nodes);
+    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let mut parent = Router::bind(&context, &endpoint, LIMITS).unwrap();
+    let mut node = Dealer::connect(&context, &socket, b"first", LIMITS).unwrap();
+
+    let up = FromChild { token: Token([1; 16]), body: ChildBody::Node(Box::new(FromNode::Up)) };
+    let sent = codec::encode_from_child(&up);
+    node.send(&sent.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let own = std::process::id();
+    let of_nodes = until("what the node has sent", || {
+        let all = relay.of_nodes(|pid| (pid == own).then_some(5));
+        (!all.is_empty()).then_some(all)
+    });
+    assert_eq!(of_nodes, [(5, sent.clone())]);
+
+    // The parent has given it another name and another token than those that the node has.
+    let (now, boot) = (Token([2; 16]), boot(&endpoint, "second", Token([2; 16])));
+    relay.up((7, &child(3)), &boot, sent, (&context, &mut reactor)).unwrap();
+    let Inbound { from, peer, frames } = until("what is passed on", || parent.receive());
+    assert_eq!((from.as_bytes(), peer.map(|peer| peer.pid)), (b"second".as_slice(), Some(own)));
+    assert_eq!(codec::decode_from_child(&frames).unwrap(), FromChild { token: now, ..up });
+
+    let seen = codec::encode_to_node(&ToNode::UpSeen);
+    assert_eq!(parent.send(&from, &seen.iter().map(Vec::as_slice).collect::<Vec<_>>()), SendOutcome::Sent);
+    let of_parents = until("what the parent has sent", || {
+        let all = relay.of_parents();
+        (!all.is_empty()).then_some(all)
+    });
+    assert_eq!(of_parents, [(7, child(3), seen.clone())]);
+    relay.down(5, seen.clone(), true);
+    assert_eq!(until("what the parent has sent, at the node", || node.receive()), seen);
+
+    relay.retain(|_, _| false, |_| false, &mut reactor);
+    assert!(relay.lines.is_empty() && relay.at.is_empty());
+}
+
+#[test]
+fn what_another_process_sends_is_no_nodes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
+    let mut relay = Relay::new(directory.path().join("nodes"));
+    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let mut node = Dealer::connect(&context, &socket, b"node", LIMITS).unwrap();
+    node.send(&[b"TV1", b"NODE", b"token"]);
+    let asked = std::cell::Cell::new(None);
+    until("that its process is looked at", || {
+        let look = |pid| {
+            asked.set(Some(pid));
+            None
+        };
+        assert_eq!(relay.of_nodes(look), []);
+        asked.get()
+    });
+    assert!(relay.at.is_empty(), "nothing is sent to it");
+}
+
+#[test]
+fn a_request_has_its_time_by_the_clock_of_the_host_that_it_has_come_to() {
+    let void = |frames: Vec<Vec<u8>>| match codec::decode_to_node(&frames).unwrap() {
+        ToNode::Request { void_after_ms, .. } => void_after_ms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(void(by_this_clock(request(300, 1_000_000), 50)), 350);
+    assert_eq!(void(by_this_clock(request(300, u64::MAX), 50)), u64::MAX, "one that lasts");
+    let other = vec![b"what".to_vec()];
+    assert_eq!(by_this_clock(other.clone(), 50), other);
+}

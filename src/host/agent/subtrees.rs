@@ -1,0 +1,104 @@
+//! Placed subtrees, as the core orders them: started, taken over, looked at, and connected with their parents.
+
+use super::disk::Job;
+use super::placed::{With, failure};
+use super::relay::{Header, Way};
+use super::turn::{Shell, moment};
+use crate::hosts::message::Subject;
+use crate::hosts::{Event, Run, RunId};
+use crate::os::clock;
+use crate::wire::tvh1::{Kind, Message};
+use serde_json::json;
+use slog::debug;
+use std::path::PathBuf;
+
+/// What passes between a node and its parent means nothing any more when it comes later than this.
+const VOID: u64 = 5_000;
+
+impl Shell {
+    /// The top node of a subtree is to begin here.
+    pub(super) fn begin_subtree(&mut self, run: Run) {
+        if self.place.is_none() {
+            let failure = failure("cgroup", "this host has no cgroup that can be killed with one write".to_owned());
+            self.inbox.push_back(Event::NotStarted { run: run.run, failure });
+            return;
+        }
+        let job = Job::Lay(run.run, run.claim.instance.clone());
+        self.subtrees.expect(run);
+        self.ask_disk(job);
+    }
+
+    /// Its directory is there, or cannot be had.
+    pub(super) fn start_subtree(&mut self, run: RunId, directory: Result<PathBuf, String>) {
+        // The disk may have taken longer than the lease has lasted.
+        if self.subtrees.is_exclusive(run) && self.core.lease_left(moment(clock::both())).is_none() {
+            return self.subtrees.forget(run);
+        }
+        let Some(place) = &self.place else { return };
+        let relay = self.relay.socket(self.tools.context(), &mut self.reactor).map(std::path::Path::to_owned);
+        let (relay, directory) = match relay {
+            Ok(relay) => (relay, directory),
+            Err(error) => (PathBuf::new(), Err(format!("cannot make the socket for its top node: {error}"))),
+        };
+        let (means, lease, reactor) = (self.runs.means(), &self.lease, &mut self.reactor);
+        let mut with = With { means, lease, place, relay: &relay, reactor };
+        self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
+    }
+
+    /// Looks at a top node that is silent.
+    pub(super) fn inspect(&mut self, run: RunId) {
+        let found = self.subtrees.inspect(run).unwrap_or_else(|| json!({ "held": "it is being cleared" }));
+        self.inbox.push_back(Event::Inspected { run, found });
+    }
+
+    /// Passes on what nodes and parents on this host have sent.
+    pub(super) fn pass_on(&mut self) {
+        let (subtrees, core) = (&self.subtrees, &self.core);
+        self.relay.retain(
+            |parent, child| core.relays(parent, child).is_some(),
+            |run| subtrees.has(run),
+            &mut self.reactor,
+        );
+        for (run, frames) in self.relay.of_nodes(|pid| subtrees.of(pid)) {
+            let Some((host, subject)) = self.core.serves(run) else { continue };
+            let (host, subject) = (host.to_owned(), subject.clone());
+            self.relay_to(&host, subject, Way::Up, frames);
+        }
+        for (parent, child, frames) in self.relay.of_parents() {
+            let Some((host, subject)) = self.core.relays(parent, &child) else { continue };
+            let (host, subject) = (host.to_owned(), subject.clone());
+            self.relay_to(&host, subject, Way::Down, frames);
+        }
+    }
+
+    fn relay_to(&mut self, host: &str, subject: Subject, way: Way, frames: Vec<Vec<u8>>) {
+        let header = Header { subject, way, void_after_ms: VOID };
+        if host == self.file.name {
+            return self.relayed(host, &header, frames);
+        }
+        let path = header.subject.path.clone();
+        match Message::new(Kind::Relay, &header, frames) {
+            // What is lost is sent again.
+            Ok(message) => drop(self.connections.as_mut().is_some_and(|to| to.send(host, &message))),
+            Err(why) => debug!(self.logger, "a message cannot be relayed"; "path" => path, "why" => %why),
+        }
+    }
+
+    /// What another host, or this one, has relayed.
+    pub(super) fn relayed(&mut self, host: &str, header: &Header, frames: Vec<Vec<u8>>) {
+        match header.way {
+            Way::Up => {
+                let Some((parent, child, boot)) = self.core.relayed(host, &header.subject) else { return };
+                let with = (self.tools.context(), &mut self.reactor);
+                if let Err(error) = self.relay.up((parent, child), boot, frames, with) {
+                    debug!(self.logger, "a message cannot be relayed"; "path" => &header.subject.path, "why" => %error);
+                }
+            }
+            Way::Down => {
+                if let Some(run) = self.core.served(host, &header.subject) {
+                    self.relay.down(run, frames, host != self.file.name);
+                }
+            }
+        }
+    }
+}

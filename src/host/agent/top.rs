@@ -1,0 +1,166 @@
+//! The top process of what runs here, the agent's child, with the cgroup that has all of it.
+
+use super::reactor::{Reactor, Source};
+use crate::hosts::RunId;
+use crate::hosts::message::Failure;
+use crate::os::cgroup::Group;
+use crate::os::cgroup::switch::Switch;
+use crate::os::epoll::Tag;
+use crate::os::pidfd::{ExitStatus, PidFd};
+use crate::os::spawn::{self, Late, PlanSpec, SpawnError};
+use crate::time::{Span, Time};
+use std::os::fd::AsRawFd;
+
+/// So often what does not die is killed anew.
+const AGAIN: Span = Span::from_millis(50);
+
+/// SIGKILL, when the agent is gone.
+pub(super) const PARENT_DEATH_SIGNAL: i32 = 9;
+
+/// One of them.
+pub(super) struct Top {
+    pub(super) pid: u32,
+    pidfd: PidFd,
+    exit: Option<Tag>,
+    late: Option<Late>,
+    group: Group,
+    switch: Switch,
+    changes: Tag,
+    /// When what is left is killed.
+    kill_at: Option<Time>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum NoTop {
+    /// What has to be there before it is not.
+    Before(std::io::Error),
+    Spawn(SpawnError),
+}
+
+impl std::fmt::Display for NoTop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoTop::Before(error) => write!(f, "its cgroup cannot be watched: {error}"),
+            NoTop::Spawn(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NoTop {}
+
+impl NoTop {
+    /// The same for the parent of a placed subtree.
+    pub(super) fn into_failure(self) -> Failure {
+        let message = self.to_string();
+        let (stage, errno) = match self {
+            NoTop::Before(error) => ("cgroup".to_owned(), error.raw_os_error().unwrap_or(0)),
+            NoTop::Spawn(error) => (error.stage.to_string(), error.errno),
+        };
+        Failure { stage, errno, message }
+    }
+}
+
+impl Top {
+    /// Starts the process. `group` has all of it, `plan` perhaps begins in one below that.
+    ///
+    /// # Errors
+    /// [`NoTop`]; there is no process then.
+    pub(super) fn spawn(plan: PlanSpec<'_>, group: Group, run: RunId, reactor: &mut Reactor) -> Result<Top, NoTop> {
+        let before = |error| NoTop::Before(error);
+        let switch = Switch::open(group.path()).map_err(before)?;
+        let plan = spawn::prepare(plan).map_err(NoTop::Spawn)?;
+        let changes = watched(reactor, switch.as_raw_fd(), Source::Group(run)).map_err(before)?;
+        let spawned = plan.spawn().map_err(NoTop::Spawn).and_then(|spawned| {
+            let exit = watched(reactor, spawned.pidfd.as_raw_fd(), Source::Exit(run));
+            // Nothing may run whose end is not seen.
+            exit.map(|exit| (spawned, exit)).map_err(|error| {
+                let _ = group.kill();
+                NoTop::Before(error)
+            })
+        });
+        match spawned {
+            Ok((spawned, exit)) => {
+                let (pid, pidfd, late) = (spawned.pid, spawned.pidfd, spawned.late);
+                Ok(Top { pid, pidfd, exit: Some(exit), late, group, switch, changes, kill_at: None })
+            }
+            Err(error) => {
+                reactor.unwatch(switch.as_raw_fd(), changes);
+                group.remove_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether its process has not ended.
+    pub(super) fn runs(&self) -> bool {
+        self.exit.is_some()
+    }
+
+    pub(super) fn signal(&self, signal: i32) {
+        // One that has ended needs none.
+        let _ = self.pidfd.signal_child(self.pid, signal);
+    }
+
+    /// Kills all of it, again and again until nothing is left.
+    pub(super) fn kill(&mut self, now: Time) {
+        let _ = self.group.kill();
+        if self.runs() {
+            // It may not have entered its cgroup yet.
+            self.signal(libc::SIGKILL);
+        }
+        self.kill_at = Some(now + AGAIN);
+    }
+
+    /// Its process has ended, if it has: how, or why its program was never executed. What is left is killed after `grace`.
+    pub(super) fn ended(
+        &mut self,
+        grace: Span,
+        now: Time,
+        reactor: &mut Reactor,
+    ) -> Option<Result<ExitStatus, SpawnError>> {
+        let status = self.pidfd.wait().ok()??;
+        if let Some(tag) = self.exit.take() {
+            reactor.unwatch(self.pidfd.as_raw_fd(), tag);
+        }
+        self.kill_at = Some(self.kill_at.map_or(now + grace, |at| at.min(now + grace)));
+        let failed = self.late.as_mut().and_then(Late::outcome).and_then(Result::err);
+        Some(failed.map_or(Ok(status), Err))
+    }
+
+    /// Something of it was started, or has ended. To read it makes it unread.
+    pub(super) fn look(&self) {
+        let _ = self.switch.populated();
+    }
+
+    /// Whether nothing of it is left, and that is seen; kills what is when its time has come.
+    pub(super) fn is_over(&mut self, now: Time) -> bool {
+        // What cannot be seen may be there.
+        if !self.runs() && self.switch.populated().is_ok_and(|populated| !populated) {
+            return true;
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill(now);
+        }
+        false
+    }
+
+    /// The cgroup of all of it.
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.kill_at
+    }
+
+    /// Nothing of it is left.
+    pub(super) fn let_go(self, reactor: &mut Reactor) {
+        reactor.unwatch(self.switch.as_raw_fd(), self.changes);
+        self.group.remove_all();
+    }
+}
+
+fn watched(reactor: &mut Reactor, fd: std::os::fd::RawFd, source: Source) -> std::io::Result<Tag> {
+    reactor.watch(fd, source).map_err(std::io::Error::other)
+}
