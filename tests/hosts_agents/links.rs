@@ -23,7 +23,7 @@ fn listens(directory: &Path, name: &str, by: &SigningKey) -> String {
     format!("listen = \"tcp://127.0.0.1:{port}\"\n")
 }
 
-fn linked(names: &[&'static str]) -> Option<Cluster> {
+pub(super) fn linked(names: &[&'static str]) -> Option<Cluster> {
     let by = SigningKey::draw().unwrap();
     Cluster::start_with(names, |directory, name| listens(directory, name, &by))
 }
@@ -31,7 +31,7 @@ fn linked(names: &[&'static str]) -> Option<Cluster> {
 impl Cluster {
     /// Waits until a host shows another one's link so, and gives what it shows.
     #[track_caller]
-    fn link(&self, from: &str, to: &str, state: &str) -> Value {
+    pub(super) fn link(&self, from: &str, to: &str, state: &str) -> Value {
         self.until(&format!("the link from {from} to {to} is {state}"), |cluster| {
             let hosts = cluster.hosts_as_seen(from)?;
             hosts.into_iter().find(|host| host["name"] == to && host["link"] == state)

@@ -7,6 +7,7 @@
 
 mod links;
 mod member;
+mod placed;
 mod store;
 
 use serde_json::Value;
@@ -135,7 +136,7 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn until<T>(&self, what: &str, look: impl Fn(&Cluster) -> Option<T>) -> T {
+    fn until<T>(&self, what: &str, mut look: impl FnMut(&Cluster) -> Option<T>) -> T {
         let begun = Instant::now();
         loop {
             if let Some(found) = look(self) {

@@ -1,0 +1,129 @@
+//! Subtrees that are placed on another host than their parent's.
+
+use super::links::linked;
+use super::{Cluster, WORKER, signal};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use treevisor::hosts::message::{Do, Message as Placing, Order, Outcome, Place, Placed, Subject, Told, What};
+use treevisor::ids::Token;
+use treevisor::link::{Context, Dealer, Router, RouterLimits};
+use treevisor::spec;
+use treevisor::wire::tvh1::{self, Kind, Message};
+use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+
+const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+
+/// In the place of a node of the tree "shop".
+struct Parent {
+    agent: Dealer,
+    socket: Router,
+    _context: Context,
+}
+
+impl Parent {
+    fn of(cluster: &Cluster, host: &str) -> Parent {
+        let context = Context::new().unwrap();
+        let agent =
+            Dealer::connect(&context, &cluster.host(host).directory.join("run/host/agent"), b"", LIMITS).unwrap();
+        let socket = Router::bind(&context, &cluster.directory.path().join("parent"), LIMITS).unwrap();
+        Parent { agent, socket, _context: context }
+    }
+
+    fn send(&mut self, message: &Placing) {
+        let (header, frames) = message.frames();
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind()).unwrap();
+        let frames = frames.iter().map(|frame| frame.to_vec()).collect();
+        let frames = tvh1::encode(&Message::new(kind, &header, frames).unwrap(), 0);
+        self.agent.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+
+    /// Sends it until this comes of it.
+    #[track_caller]
+    fn until<T>(&mut self, cluster: &Cluster, send: &Placing, mut look: impl FnMut(Placing) -> Option<T>) -> T {
+        let mut turn = 0;
+        cluster.until("an answer of the agent", |_| {
+            if turn % 25 == 0 {
+                self.send(send);
+            }
+            turn += 1;
+            let message = tvh1::decode(self.agent.receive()?).unwrap();
+            let header = message.header::<Value>().unwrap().to_string();
+            look(Placing::read(message.kind.as_str(), header.as_bytes(), message.payload).unwrap())
+        })
+    }
+}
+
+fn place(cluster: &Cluster, run: u64, host: &str) -> Placing {
+    let seen = cluster.directory.path().join("seen");
+    let text = WORKER.replace("SEEN", seen.to_str().unwrap());
+    let file = cluster.directory.path().join("sub.toml");
+    std::fs::write(&file, text).unwrap();
+    let tree = spec::read_at_once(&file, &|_| None).tree.unwrap();
+    let boot = json!({
+        "parent": cluster.directory.path().join("parent"),
+        "handed": {
+            "path": "/sub", "incarnation": run, "cause": null, "token": Token([7; 16]), "name": format!("name{run}"),
+            "heartbeat": null, "holds": [], "log_level": 6, "log_format": "plain", "output_format": "plain", "show_output": true,
+        },
+    });
+    let mut place = Place { subject: subject(run), digest: "d".into(), boot, ..Place::default() };
+    place.spec = Arc::new(serde_json::to_vec(&tree.root).unwrap());
+    place.placement.on.hosts = vec![treevisor::hosts::record::Choice::One(host.into())];
+    Placing::Place(Box::new(place))
+}
+
+fn subject(run: u64) -> Subject {
+    Subject { instance: "shop".into(), path: "/sub".into(), run, root_token: 1 }
+}
+
+fn order(run: u64, what: Do) -> Placing {
+    Placing::Order(Order { subject: subject(run), void_after_ms: 0, what })
+}
+
+#[test]
+fn a_subtree_runs_where_its_parent_places_it() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    cluster.link("a", "b", "up");
+    cluster.link("b", "a", "up");
+    cluster.deploy(&format!("placement = [\"a\"]{WORKER}"), &["a"]);
+    assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
+    let mut parent = Parent::of(&cluster, "a");
+    let started = |message| match message {
+        Placing::Placed(Placed { outcome: Outcome::Started { token, pid }, host, .. }) => Some((host, token, pid)),
+        other => panic!("{other:?}"),
+    };
+    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 1, "b"), started);
+    assert_eq!((host.as_str(), token), ("b", 1));
+    assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"]);
+    // Its first words come under the name that it was given.
+    let inbound = cluster.until("what the node has for its parent", |_| parent.socket.receive());
+    assert_eq!(inbound.from.as_bytes(), b"name1");
+    assert_eq!(inbound.frames[2], Token([7; 16]).to_string().as_bytes());
+
+    signal(pid, libc::SIGKILL);
+    let exited = |message| match message {
+        Placing::Told(Told { what: What::Exited { end, .. }, .. }) => Some(format!("{end:?}")),
+        _ => None,
+    };
+    let noted = |run| Placing::Told(Told { subject: subject(run), what: What::Noted });
+    let inspect = order(1, Do::Inspect);
+    assert_eq!(parent.until(&cluster, &inspect, exited), "Signal(9)");
+    parent.send(&noted(1));
+    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 2, "b"), |message| match message {
+        Placing::Placed(placed) if placed.subject.run == 2 => started(Placing::Placed(placed)),
+        _ => None,
+    });
+    assert_eq!((host.as_str(), token), ("b", 1), "by the same claim");
+    assert_eq!(cluster.nth(3), ["b", "1", "normal", "-"]);
+    assert!(super::is_armed(pid), "the kernel kills it at the deadline");
+    assert_eq!(parent.until(&cluster, &order(2, Do::Stop), exited), "Code(0)");
+    parent.send(&noted(2));
+    parent.until(&cluster, &order(2, Do::Done), |message| match message {
+        Placing::Told(Told { what: What::Done, .. }) => Some(()),
+        _ => None,
+    });
+    let run = cluster.host("b").directory.join("run");
+    let left = |path: &Path| path.file_name().unwrap().to_str().unwrap().contains('@');
+    assert!(!std::fs::read_dir(run).unwrap().flatten().any(|entry| left(&entry.path())), "nothing is left");
+}
