@@ -54,9 +54,9 @@ impl Parent {
     }
 }
 
-fn place(cluster: &Cluster, run: u64, host: &str) -> Placing {
+fn place(cluster: &Cluster, run: u64, host: &str, more: &str) -> Placing {
     let seen = cluster.directory.path().join("seen");
-    let text = WORKER.replace("SEEN", seen.to_str().unwrap());
+    let text = format!("{WORKER}{more}").replace("SEEN", seen.to_str().unwrap());
     let file = cluster.directory.path().join("sub.toml");
     std::fs::write(&file, text).unwrap();
     let tree = spec::read_at_once(&file, &|_| None).tree.unwrap();
@@ -67,7 +67,7 @@ fn place(cluster: &Cluster, run: u64, host: &str) -> Placing {
             "heartbeat": null, "holds": [], "log_level": 6, "log_format": "plain", "output_format": "plain", "show_output": true,
         },
     });
-    let mut place = Place { subject: subject(run), digest: "d".into(), boot, ..Place::default() };
+    let mut place = Place { subject: subject(run), digest: format!("of{more}"), boot, ..Place::default() };
     place.spec = Arc::new(serde_json::to_vec(&tree.root).unwrap());
     place.placement.on.hosts = vec![treevisor::hosts::record::Choice::One(host.into())];
     Placing::Place(Box::new(place))
@@ -93,7 +93,7 @@ fn a_subtree_runs_where_its_parent_places_it() {
         Placing::Placed(Placed { outcome: Outcome::Started { token, pid }, host, .. }) => Some((host, token, pid)),
         other => panic!("{other:?}"),
     };
-    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 1, "b"), started);
+    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 1, "b", ""), started);
     assert_eq!((host.as_str(), token), ("b", 1));
     assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"]);
     // Its first words come under the name that it was given.
@@ -110,16 +110,28 @@ fn a_subtree_runs_where_its_parent_places_it() {
     let inspect = order(1, Do::Inspect);
     assert_eq!(parent.until(&cluster, &inspect, exited), "Signal(9)");
     parent.send(&noted(1));
-    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 2, "b"), |message| match message {
+    let (host, token, pid) = parent.until(&cluster, &place(&cluster, 2, "b", ""), |message| match message {
         Placing::Placed(placed) if placed.subject.run == 2 => started(Placing::Placed(placed)),
         _ => None,
     });
     assert_eq!((host.as_str(), token), ("b", 1), "by the same claim");
     assert_eq!(cluster.nth(3), ["b", "1", "normal", "-"]);
     assert!(super::is_armed(pid), "the kernel kills it at the deadline");
-    assert_eq!(parent.until(&cluster, &order(2, Do::Stop), exited), "Code(0)");
-    parent.send(&noted(2));
-    parent.until(&cluster, &order(2, Do::Done), |message| match message {
+
+    // Another order of it: the process is taken over, and reads its new spec as a reload; what it has goes to the new parent.
+    let changed = place(&cluster, 3, "b", "env = { LATER = \"1\" }\n");
+    let adopted = parent.until(&cluster, &changed, |message| match message {
+        Placing::Placed(Placed { outcome: Outcome::Adopted { pid, .. }, .. }) => Some(pid),
+        _ => None,
+    });
+    assert_eq!(adopted, pid);
+    assert_eq!(cluster.nth(4), ["b", "1", "normal", "-"]);
+    cluster.until("that the new parent has the events", |_| {
+        parent.socket.receive().filter(|inbound| inbound.from.as_bytes() == b"name3")
+    });
+    assert_eq!(parent.until(&cluster, &order(3, Do::Stop), exited), "Code(0)");
+    parent.send(&noted(3));
+    parent.until(&cluster, &order(3, Do::Done), |message| match message {
         Placing::Told(Told { what: What::Done, .. }) => Some(()),
         _ => None,
     });

@@ -5,18 +5,22 @@
 //! ```
 //!
 //! The node is recognized by its process. To its parent the other agent connects under the name, and sends with the token,
-//! that this parent has drawn: the node need not know when it has another one. Nothing else of what passes is looked at; what is lost is
-//! sent again by the side that it matters to.
+//! that this parent has drawn: the node need not know when it has another one. What else a new parent would miss is in `seat`; what is lost
+//! is sent again by the side that it matters to.
 
+mod seat;
+
+use self::seat::{Due, Frames, Seat};
 use super::reactor::{Reactor, Source};
-use crate::hosts::message::Subject;
+use crate::hosts::message::{Place, Subject};
 use crate::hosts::{ParentId, RunId};
+use crate::ids::Path as TreePath;
 use crate::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules, SendOutcome};
 use crate::node::record::PlacedBoot;
 use crate::os::epoll::Tag;
 use crate::os::{clock, fd, process};
-use crate::wire::codec;
-use crate::wire::message::ToNode;
+use crate::time::Time;
+use crate::wire::message::Verb;
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,8 +70,8 @@ pub(super) struct Relay {
     path: PathBuf,
     /// Where top nodes connect; from the first one on.
     nodes: Option<(Router, Tag)>,
-    /// Where each is sent to: where it has sent from.
-    at: BTreeMap<RunId, Identity>,
+    /// Each of them, and where it is sent to: where it has sent from.
+    at: BTreeMap<RunId, (Identity, Seat)>,
     lines: Vec<Line>,
 }
 
@@ -100,21 +104,22 @@ impl Relay {
     }
 
     /// What top nodes have sent. `run`: that of this process.
-    pub(super) fn of_nodes(&mut self, run: impl Fn(u32) -> Option<RunId>) -> Vec<(RunId, Vec<Vec<u8>>)> {
+    pub(super) fn of_nodes(&mut self, run: impl Fn(u32) -> Option<RunId>) -> Vec<(RunId, Frames)> {
         let Some((router, _)) = &mut self.nodes else { return Vec::new() };
         let mut all = Vec::new();
         for _ in 0..PER_TURN {
             let Some(message) = router.receive() else { break };
             // What any other process sends is dropped.
             let Some(run) = message.peer.and_then(|peer| run(peer.pid)) else { continue };
-            self.at.insert(run, message.from);
-            all.push((run, message.frames));
+            let (at, seat) = self.at.entry(run).or_insert_with(|| (message.from.clone(), Seat::default()));
+            *at = message.from;
+            all.extend(seat.up(message.frames).map(|frames| (run, frames)));
         }
         all
     }
 
     /// What parents have sent.
-    pub(super) fn of_parents(&mut self) -> Vec<(ParentId, Subject, Vec<Vec<u8>>)> {
+    pub(super) fn of_parents(&mut self) -> Vec<(ParentId, Subject, Frames)> {
         let mut all = Vec::new();
         for line in &mut self.lines {
             let frames = std::iter::from_fn(|| line.dealer.receive()).take(PER_TURN);
@@ -131,7 +136,7 @@ impl Relay {
         &mut self,
         (parent, child): (ParentId, &Subject),
         boot: &Value,
-        mut frames: Vec<Vec<u8>>,
+        mut frames: Frames,
         (context, reactor): (&Context, &mut Reactor),
     ) -> Result<(), Box<dyn Error>> {
         let place = self.lines.iter().position(|line| line.parent == parent && line.child == *child);
@@ -156,13 +161,48 @@ impl Relay {
     }
 
     /// Passes on to a top node what its parent has sent. Before it has sent anything there is nowhere to send it to. `far`: the parent is
-    /// on another host, whose clock is another.
-    pub(super) fn down(&mut self, run: RunId, frames: Vec<Vec<u8>>, far: bool) {
-        let (Some((router, _)), Some(to)) = (&mut self.nodes, self.at.get(&run)) else { return };
-        let frames = if far { by_this_clock(frames, clock::machine_millis()) } else { frames };
+    /// on another host.
+    pub(super) fn down(&mut self, run: RunId, frames: Frames, far: bool) {
+        let Some((_, seat)) = self.at.get_mut(&run) else { return };
+        let frames = seat.down(frames, far.then(clock::machine_millis));
+        self.send_down(run, &frames);
+    }
+
+    fn send_down(&mut self, run: RunId, frames: &Frames) {
+        let (Some((router, _)), Some((to, _))) = (&mut self.nodes, self.at.get(&run)) else { return };
         match router.send(to, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>()) {
             SendOutcome::Sent | SendOutcome::NoSuchPeer | SendOutcome::Full => {}
         }
+    }
+
+    /// A top node has another parent, or another order of it. `reload`: its spec is another one.
+    ///
+    /// # Errors
+    /// What the parent has sent cannot be read.
+    pub(super) fn adopted(&mut self, run: RunId, place: &Place, reload: bool, now: Time) -> Result<(), Box<dyn Error>> {
+        let verb = if reload { Some(reload_of(place)?) } else { None };
+        // One that has sent nothing so far has had no parent before.
+        if let Some((_, seat)) = self.at.get_mut(&run) {
+            seat.adopted(verb, now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.at.values().filter_map(|(_, seat)| seat.next_deadline()).min()
+    }
+
+    /// Sends top nodes what is due, and gives what is for their parents.
+    pub(super) fn due(&mut self, now: Time) -> Vec<(RunId, Frames)> {
+        let due = self.at.iter_mut().map(|(run, (_, seat))| (*run, seat.due(now)));
+        let mut all = Vec::new();
+        for (run, Due { up, down }) in due.filter(|(_, due)| *due != Due::default()).collect::<Vec<_>>() {
+            if let Some(frames) = down {
+                self.send_down(run, &frames);
+            }
+            all.extend(up.map(|frames| (run, frames)));
+        }
+        all
     }
 
     /// Ends the connections of children that are none any more, and forgets runs that are over.
@@ -179,18 +219,16 @@ impl Relay {
     }
 }
 
-/// A request is void when its time is over, by a clock that all processes of one machine share: its time begins anew with its way.
-fn by_this_clock(frames: Vec<Vec<u8>>, now: u64) -> Vec<Vec<u8>> {
-    match codec::decode_to_node(&frames) {
-        Ok(ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
-            if void_after_ms != u64::MAX =>
-        {
-            let void_after_ms = now.saturating_add(within_ms);
-            codec::encode_to_node(&ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
-        }
-        // What is none is not looked at here.
-        _ => frames,
-    }
+fn reload_of(place: &Place) -> Result<Verb, Box<dyn Error>> {
+    let heartbeat = PlacedBoot::read(&place.boot)?.handed.heartbeat;
+    Ok(Verb::ReloadBelow {
+        path: TreePath::parse(&place.subject.path)?,
+        spec: serde_json::from_slice(&place.spec)?,
+        heartbeat: serde_json::to_value(heartbeat)?,
+        // The root's first one: it has just read its file.
+        generation: 0,
+        prune: false,
+    })
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use super::disk::Job;
 use super::placed::{With, failure};
 use super::relay::{Header, Way};
 use super::turn::{Shell, moment};
-use crate::hosts::message::Subject;
+use crate::hosts::message::{Place, Subject};
 use crate::hosts::{Event, Run, RunId};
 use crate::os::clock;
 use crate::wire::tvh1::{Kind, Message};
 use serde_json::json;
-use slog::debug;
+use slog::{debug, warn};
 use std::path::PathBuf;
 
 /// What passes between a node and its parent means nothing any more when it comes later than this.
@@ -45,6 +45,13 @@ impl Shell {
         self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
     }
 
+    /// One that runs here has another parent, or another order of it. What its node sends from here on finds the way to that one.
+    pub(super) fn adopt(&mut self, run: RunId, place: &Place, reload: bool) {
+        if let Err(error) = self.relay.adopted(run, place, reload, clock::both().boottime) {
+            warn!(self.logger, "a subtree goes on with the spec that it has"; "path" => &place.subject.path, "error" => %error);
+        }
+    }
+
     /// Looks at a top node that is silent.
     pub(super) fn inspect(&mut self, run: RunId) {
         let found = self.subtrees.inspect(run).unwrap_or_else(|| json!({ "held": "it is being cleared" }));
@@ -59,7 +66,9 @@ impl Shell {
             |run| subtrees.has(run),
             &mut self.reactor,
         );
-        for (run, frames) in self.relay.of_nodes(|pid| subtrees.of(pid)) {
+        let mut of_nodes = self.relay.of_nodes(|pid| subtrees.of(pid));
+        of_nodes.extend(self.relay.due(clock::both().boottime));
+        for (run, frames) in of_nodes {
             let Some((host, subject)) = self.core.serves(run) else { continue };
             let (host, subject) = (host.to_owned(), subject.clone());
             self.relay_to(&host, subject, Way::Up, frames);

@@ -219,8 +219,7 @@ impl Shell {
             }
             Action::Send { host, message } => self.send_to_host(&host, &message),
             Action::Tell { parent, message } => self.tell_node(parent, &message),
-            // The next message of its node finds the way to the parent that it has now.
-            Action::Adopt { .. } => {}
+            Action::Adopt { run, place, reload } => self.adopt(run, &place, reload),
             Action::Inspect(run) => self.inspect(run),
             Action::Report(report) => self.report(&report),
             Action::Halt(end) => self.ended = Some(end),
@@ -268,6 +267,7 @@ impl Shell {
             self.place.as_ref().and_then(|_| self.guard.next_deadline()),
             self.runs.next_deadline(),
             self.subtrees.next_deadline(),
+            self.relay.next_deadline(),
             self.connections.as_ref().and_then(Connections::next_deadline),
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,

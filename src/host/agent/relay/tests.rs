@@ -1,11 +1,12 @@
 use super::*;
-use crate::ids::{Incarnation, Path as TreePath, Token};
+use crate::ids::{Incarnation, Token};
 use crate::link::Inbound;
 use crate::logs::Format;
 use crate::node::record::Handed;
 use crate::os::clock::pause;
 use crate::time::Span;
-use crate::wire::message::{ChildBody, FromChild, FromNode, Verb};
+use crate::wire::codec;
+use crate::wire::message::{ChildBody, FromChild, FromNode, ToNode};
 
 /// Nothing takes so long on a sound machine.
 const LOOKS: usize = 12_000;
@@ -39,11 +40,6 @@ fn boot(parent: &Path, name: &str, token: Token) -> Value {
         show_output: true,
     };
     PlacedBoot { parent: parent.to_owned(), handed }.to_value().unwrap()
-}
-
-fn request(within_ms: u64, void_after_ms: u64) -> Vec<Vec<u8>> {
-    let (by, verb) = ("test".into(), Verb::Ping);
-    codec::encode_to_node(&ToNode::Request { request: 1, within_ms, void_after_ms, by, verb, incarnation: None })
 }
 
 #[test]
@@ -105,16 +101,4 @@ fn what_another_process_sends_is_no_nodes() {
         asked.get()
     });
     assert!(relay.at.is_empty(), "nothing is sent to it");
-}
-
-#[test]
-fn a_request_has_its_time_by_the_clock_of_the_host_that_it_has_come_to() {
-    let void = |frames: Vec<Vec<u8>>| match codec::decode_to_node(&frames).unwrap() {
-        ToNode::Request { void_after_ms, .. } => void_after_ms,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(void(by_this_clock(request(300, 1_000_000), 50)), 350);
-    assert_eq!(void(by_this_clock(request(300, u64::MAX), 50)), u64::MAX, "one that lasts");
-    let other = vec![b"what".to_vec()];
-    assert_eq!(by_this_clock(other.clone(), 50), other);
 }

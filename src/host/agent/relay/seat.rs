@@ -1,0 +1,218 @@
+//! What the top node of a placed subtree and its present parent do not know of each other, since it may have had another parent before: the
+//! numbers of requests, which each parent counts by itself, and what was reported to an earlier one. Pure.
+
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode, Verb};
+
+/// What has not been answered is sent again after so long.
+const AGAIN: Span = Span::from_millis(500);
+
+/// A node answers a reload within this, or is sent it again: it answers at once that it has begun.
+const WITHIN: u64 = 10_000;
+
+/// Which frame of what a node sends is its JSON.
+const JSON: usize = 3;
+
+/// The frames of a message.
+pub(super) type Frames = Vec<Vec<u8>>;
+
+/// One node.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    /// What the numbers of the present parent's requests are raised by; so none is that of an earlier one's.
+    raised: u64,
+    /// The highest number that the node was sent.
+    highest: u64,
+    /// What it has reported last of what stands below it, and its number there.
+    children: Option<(u64, Frames)>,
+    /// The present parent has not acknowledged that.
+    is_news: bool,
+    /// The spec that the present parent has brought along, until the node has taken it.
+    reload: Option<Frames>,
+    again: Option<Time>,
+}
+
+/// What is due.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) up: Option<Frames>,
+    pub(super) down: Option<Frames>,
+}
+
+impl Seat {
+    /// It has another parent from here on, which brings this reload along.
+    pub(super) fn adopted(&mut self, reload: Option<Verb>, now: Time) {
+        self.raised = self.highest + 1;
+        self.highest = self.raised;
+        self.is_news = self.children.is_some();
+        // No number of the parent's own is 0.
+        self.reload = reload.map(|verb| {
+            codec::encode_to_node(&ToNode::Request {
+                request: self.raised,
+                within_ms: WITHIN,
+                void_after_ms: u64::MAX,
+                by: "the host's agent".into(),
+                verb,
+                incarnation: None,
+            })
+        });
+        self.again = (self.is_news || self.reload.is_some()).then_some(now);
+    }
+
+    /// What the parent has sent, as the node is to have it. `far`: the time of this machine in milliseconds, where the parent is on another.
+    pub(super) fn down(&mut self, frames: Frames, far: Option<u64>) -> Frames {
+        match codec::decode_to_node(&frames) {
+            Ok(ToNode::Request { request, within_ms, mut void_after_ms, by, mut verb, incarnation }) => {
+                let request = request.saturating_add(self.raised);
+                self.highest = self.highest.max(request);
+                // It is void when its time is over, by a clock that all processes of one machine share: its time begins anew with its way.
+                if let Some(now) = far.filter(|_| void_after_ms != u64::MAX) {
+                    void_after_ms = now.saturating_add(within_ms);
+                }
+                if let Verb::LogsSeen { request, .. } | Verb::Unfollow { request } | Verb::StillFollowing { request } =
+                    &mut verb
+                {
+                    *request = request.saturating_add(self.raised);
+                }
+                codec::encode_to_node(&ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
+            }
+            Ok(ToNode::ChildrenSeen { seq }) => {
+                self.is_news &= self.children.as_ref().is_some_and(|(last, _)| *last != seq);
+                frames
+            }
+            // The node judges the rest.
+            _ => frames,
+        }
+    }
+
+    /// What the node has sent, as its parent is to have it; nothing where it is not for that one.
+    pub(super) fn up(&mut self, frames: Frames) -> Option<Frames> {
+        // Of beats and events, which are most, no more is looked at than this.
+        let is = |kind: &[u8]| frames.get(JSON).is_some_and(|json| json.starts_with(kind));
+        let (reply, children) = (is(b"{\"is\":\"reply\"") && self.raised > 0, is(b"{\"is\":\"children\""));
+        if !reply && !children {
+            return Some(frames);
+        }
+        let Ok(FromChild { token, body: ChildBody::Node(message) }) = codec::decode_from_child(&frames) else {
+            return Some(frames);
+        };
+        match *message {
+            FromNode::Children { seq, .. } => {
+                self.children = Some((seq, frames.clone()));
+                Some(frames)
+            }
+            FromNode::Reply { request, reply } if request > self.raised => {
+                let reply = FromNode::Reply { request: request - self.raised, reply };
+                Some(codec::encode_from_child(&FromChild { token, body: ChildBody::Node(Box::new(reply)) }))
+            }
+            FromNode::Reply { request, reply } => {
+                if request == self.raised && !matches!(reply, Reply::Accepted { .. }) {
+                    self.reload = None;
+                }
+                None
+            }
+            _ => Some(frames),
+        }
+    }
+
+    /// What is to be sent by now, or once more.
+    pub(super) fn due(&mut self, now: Time) -> Due {
+        if self.again.is_none_or(|at| at > now) {
+            return Due::default();
+        }
+        let up = self.children.as_ref().filter(|_| self.is_news).map(|(_, frames)| frames.clone());
+        let down = self.reload.clone();
+        self.again = (up.is_some() || down.is_some()).then_some(now + AGAIN);
+        Due { up, down }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Token;
+    use crate::wire::message::Outcome;
+    use serde_json::Value;
+
+    fn of_node(message: FromNode) -> Frames {
+        codec::encode_from_child(&FromChild { token: Token([1; 16]), body: ChildBody::Node(Box::new(message)) })
+    }
+
+    fn reply(request: u64) -> Frames {
+        of_node(FromNode::Reply { request, reply: Reply::Done { outcome: Outcome::Ok, detail: String::new() } })
+    }
+
+    fn request(request: u64, void_after_ms: u64, verb: Verb) -> Frames {
+        let by = "test".into();
+        codec::encode_to_node(&ToNode::Request { request, within_ms: 300, void_after_ms, by, verb, incarnation: None })
+    }
+
+    fn children(seq: u64) -> Frames {
+        of_node(FromNode::Children { seq, spec: Value::Null, holds: Vec::new() })
+    }
+
+    #[test]
+    fn each_parent_counts_its_requests_by_itself() {
+        let mut seat = Seat::default();
+        assert_eq!(seat.down(request(7, 9_000, Verb::Ping), None), request(7, 9_000, Verb::Ping));
+        assert_eq!(seat.up(reply(7)), Some(reply(7)));
+        seat.adopted(None, Time::ZERO);
+        assert_eq!(seat.down(request(1, 9_000, Verb::Ping), None), request(9, 9_000, Verb::Ping));
+        assert_eq!(seat.up(reply(9)), Some(reply(1)));
+        assert_eq!(seat.up(reply(7)), None, "that was for another parent");
+        let unfollow = |request| Verb::Unfollow { request };
+        assert_eq!(seat.down(request(2, 9_000, unfollow(1)), None), request(10, 9_000, unfollow(9)));
+        assert_eq!(seat.due(Time::ZERO), Due::default());
+    }
+
+    #[test]
+    fn a_request_has_its_time_by_the_clock_of_the_host_that_it_has_come_to() {
+        let mut seat = Seat::default();
+        assert_eq!(seat.down(request(1, 1_000_000, Verb::Ping), Some(50)), request(1, 350, Verb::Ping));
+        let lasts = request(2, u64::MAX, Verb::Ping);
+        assert_eq!(seat.down(lasts.clone(), Some(50)), lasts);
+        let other = vec![b"what".to_vec()];
+        assert_eq!(seat.down(other.clone(), Some(50)), other);
+    }
+
+    #[test]
+    fn a_new_parent_gets_what_stands_below_the_node_until_it_has_seen_it() {
+        let mut seat = Seat::default();
+        assert_eq!(seat.up(children(1)), Some(children(1)));
+        assert_eq!(seat.up(children(2)), Some(children(2)));
+        assert_eq!(seat.due(Time::ZERO), Due::default(), "the first one gets it from the node");
+        seat.adopted(None, Time::ZERO);
+        let again = || Due { up: Some(children(2)), down: None };
+        assert_eq!(seat.due(Time::ZERO), again());
+        assert_eq!(seat.due(Time::ZERO), Due::default(), "not at once");
+        let later = seat.next_deadline().unwrap();
+        let seen = |seq| codec::encode_to_node(&ToNode::ChildrenSeen { seq });
+        assert_eq!(seat.down(seen(1), None), seen(1));
+        assert_eq!(seat.due(later), again());
+        seat.down(seen(2), None);
+        assert_eq!(seat.due(later + AGAIN), Due::default());
+        assert_eq!(seat.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_spec_of_a_new_parent_is_a_reload_that_is_sent_until_the_node_has_done_it() {
+        let mut seat = Seat::default();
+        seat.down(request(7, 9_000, Verb::Ping), None);
+        seat.adopted(Some(Verb::Ping), Time::ZERO);
+        let reload = seat.due(Time::ZERO).down.unwrap();
+        let Ok(ToNode::Request { request: 8, void_after_ms: u64::MAX, .. }) = codec::decode_to_node(&reload) else {
+            panic!("{reload:?}");
+        };
+        let accepted = Reply::Accepted { waiting_for: "it".into() };
+        assert_eq!(seat.up(of_node(FromNode::Reply { request: 8, reply: accepted })), None);
+        let later = seat.next_deadline().unwrap();
+        assert_eq!(seat.due(later).down, Some(reload));
+        assert_eq!(seat.up(reply(8)), None);
+        assert_eq!(seat.due(later + AGAIN), Due::default());
+    }
+}
