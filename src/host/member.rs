@@ -4,61 +4,27 @@
 //! which was never written is lost, and that is all. Files are written aside, and put in their place when the store has agreed: none
 //! that is there is written over.
 
-use super::agent::way_to;
+mod cell;
+mod failed;
+mod files;
+pub(super) mod join;
+
 use super::identity::keys::draw_curve;
-use super::identity::{Certificate, Keys, SigningKey, key_file};
-use crate::error::Chain;
-use crate::hosts::record::{self, Cluster, Host, HostState, Key};
+use super::identity::{Keys, SigningKey, key_file};
+use super::way::{Way, way_to};
+use crate::hosts::record::{Cluster, HostState};
 use crate::ids::Name;
 use crate::os::clock;
-use crate::spec::host::{self, HostFile, StoreFile};
-use crate::store::{Answer, Ask, Store, Version};
-use crate::time::Span;
+use crate::spec::host::HostFile;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use std::error::Error;
-use std::fs::{self, DirBuilder, OpenOptions};
+use cell::{Cell, certificate};
+use failed::{Failed, Lines};
+use files::{Aside, absent, read_host, text_of};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-/// So long the store is waited for.
-const ANSWER: Span = Span::from_secs(5);
-
-/// So often another one may change the record before ours.
-const TRIES: u32 = 10;
+use std::path::Path;
 
 /// A question is no longer.
 const ASK_MAX: u64 = 1 << 20;
-
-/// What is wrong, and what would be right.
-#[derive(Debug)]
-struct Failed {
-    message: String,
-    hint: Option<&'static str>,
-}
-
-impl Failed {
-    fn new(message: impl Into<String>) -> Failed {
-        Failed { message: message.into(), hint: None }
-    }
-
-    fn hint(self, hint: &'static str) -> Failed {
-        Failed { hint: Some(hint), ..self }
-    }
-
-    fn of(error: &(dyn Error + 'static)) -> Failed {
-        Failed::new(Chain(error).to_string())
-    }
-
-    fn disk(doing: &str, path: &Path, error: &io::Error) -> Failed {
-        Failed::new(format!("cannot {doing} {}: {error}", path.display()))
-    }
-}
-
-type Lines = Result<Vec<String>, Failed>;
-
-/// Opens the way to a host's store.
-type Way<'a> = &'a dyn Fn(&HostFile) -> Result<Box<dyn Store>, Box<dyn Error>>;
 
 /// Answers the question on standard input. Returns the exit status.
 pub fn run() -> i32 {
@@ -84,6 +50,7 @@ fn answer(ask: &MemberAsk, way: Way<'_>) -> Lines {
     match ask {
         MemberAsk::Init { file, new } => init(file, new.as_ref(), way),
         MemberAsk::Add { file, name, to } => add(file, name, to, way),
+        MemberAsk::Join { file, new } => join::join(file, new, way),
         MemberAsk::Remove { file, name } => remove(file, name, way),
     }
 }
@@ -191,171 +158,11 @@ fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
     Ok((host, keys.ok_or_else(none)?))
 }
 
-/// Reads a host's file, which is called otherwise in what is reported.
-fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> {
-    let read = host::read(file, &|name| std::env::var(name).ok());
-    let wrong = read.diagnostics.iter().find(|found| found.is_error()).map(ToString::to_string);
-    read.host.ok_or_else(|| {
-        let wrong = wrong.unwrap_or_default().replace(&*file.to_string_lossy(), &called.to_string_lossy());
-        Failed::new(wrong).hint("`treevisor host check` shows where, where the file is there")
-    })
-}
-
-fn text_of(new: &NewHost) -> String {
-    let NewHost { cluster, name, address, endpoints, ca, cert, key } = new;
-    let store = StoreFile {
-        endpoints: endpoints.clone(),
-        ca: ca.clone(),
-        cert: cert.clone(),
-        key: key.clone(),
-        ..StoreFile::default()
-    };
-    host::new::text(cluster, name, address.as_deref(), &store)
-}
-
 /// New keys, with a certificate of this serial.
 fn keys(cluster: &str, name: &str, serial: u64, signing: SigningKey) -> Result<Keys, Failed> {
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
-    let certificate =
-        Certificate { cluster: cluster.to_owned(), name: name.to_owned(), public: curve.public.clone(), serial };
-    let cert = certificate.sign(&signing).ok_or_else(|| Failed::new(format!("{name:?} is no name of a host")))?;
+    let cert = certificate(cluster, name, serial, &signing, &curve.public)?;
     Ok(Keys { curve, signing, cert })
-}
-
-fn absent(path: &Path, why: &str) -> Result<(), Failed> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failed::disk("look for", path, &error)),
-        Ok(_) => Err(Failed::new(format!("{} is there: {why}", path.display()))),
-    }
-}
-
-/// The records of one cluster.
-struct Cell {
-    store: Box<dyn Store>,
-    cluster: String,
-}
-
-impl Cell {
-    fn open(host: &HostFile, way: Way<'_>) -> Result<Cell, Failed> {
-        let store = way(host).map_err(|error| Failed::new(error.to_string()))?;
-        Ok(Cell { store, cluster: host.cluster.clone() })
-    }
-
-    fn ask(&mut self, ask: &Ask) -> Answer {
-        self.store.ask(ask, ANSWER)
-    }
-
-    /// The record with this key.
-    fn one(&mut self, key: &Key) -> Result<Option<(Version, Vec<u8>)>, Failed> {
-        let key = key.in_store(&self.cluster);
-        match self.ask(&Ask::Read { prefix: key.clone() }) {
-            Answer::Records(all) => {
-                Ok(all.into_iter().find(|record| record.key == key).map(|record| (record.version, record.value)))
-            }
-            answer => Err(no_answer(answer)),
-        }
-    }
-
-    fn read(&mut self) -> Result<Option<(Version, Cluster)>, Failed> {
-        let found = self.one(&Key::Cluster)?;
-        let read = |(version, value): (Version, Vec<u8>)| Ok((version, record::read(&value)?));
-        found.map(read).transpose().map_err(|error: record::RecordError| Failed::of(&error))
-    }
-
-    fn host(&mut self, name: &str) -> Result<Option<Host>, Failed> {
-        let found = self.one(&Key::Host(name.to_owned()))?;
-        found.map(|(_, value)| record::read(&value)).transpose().map_err(|error| Failed::of(&error))
-    }
-
-    /// Whether a host of this cluster was ever there.
-    fn has_hosts(&mut self) -> Result<bool, Failed> {
-        let prefix = record::prefix(&self.cluster);
-        match self.ask(&Ask::Read { prefix }) {
-            Answer::Records(all) => {
-                let cluster = &self.cluster;
-                Ok(all.iter().any(|record| matches!(Key::parse(cluster, &record.key), Some(Key::Host(_)))))
-            }
-            answer => Err(no_answer(answer)),
-        }
-    }
-
-    /// Writes the record of the cluster if it has this version. Whether it has.
-    fn swap(&mut self, expected: Option<Version>, cluster: &Cluster) -> Result<bool, Failed> {
-        let new = record::write(cluster).map_err(|error| Failed::of(&error))?;
-        let key = Key::Cluster.in_store(&self.cluster);
-        match self.ask(&Ask::Swap { key, expected, new }) {
-            Answer::Done(_) => Ok(true),
-            Answer::Lost(_) | Answer::Unknown(_) => {
-                // A question that was sent twice is lost to itself, and one without an answer may have been carried out.
-                Ok(self.read()?.is_some_and(|(_, found)| found == *cluster))
-            }
-            answer => Err(no_answer(answer)),
-        }
-    }
-
-    /// Changes the record of the cluster, which has to be that of this key.
-    fn change<T>(&mut self, signing: &SigningKey, mut change: impl FnMut(&mut Cluster) -> T) -> Result<T, Failed> {
-        for _ in 0..TRIES {
-            let Some((version, mut cluster)) = self.read()? else {
-                return Err(Failed::new(format!("the store has no record of the cluster {}", self.cluster))
-                    .hint("`treevisor host init` writes it, on the first host"));
-            };
-            if cluster.issuer != signing.issuer() {
-                return Err(Failed::new(format!("the keys of this host are of another cluster {}", self.cluster))
-                    .hint("its store holds a cluster of the same name that was made by another `host init`"));
-            }
-            let done = change(&mut cluster);
-            if self.swap(Some(version), &cluster)? {
-                return Ok(done);
-            }
-        }
-        Err(Failed::new("the record of the cluster is changed by others all the time").hint("try again"))
-    }
-}
-
-fn no_answer(answer: Answer) -> Failed {
-    let why = match answer {
-        Answer::Unknown(why) => why,
-        _ => "it has answered something else".into(),
-    };
-    Failed::new(format!("the store does not answer: {why}"))
-}
-
-/// A file that is written beside its place. Dropped before it was put there, it is removed.
-struct Aside {
-    path: PathBuf,
-    place: PathBuf,
-}
-
-impl Aside {
-    fn write(place: &Path, text: &str, mode: u32) -> Result<Aside, Failed> {
-        let mut name = place.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let aside = Aside { path: place.with_file_name(name), place: place.to_owned() };
-        let written = || -> io::Result<()> {
-            if let Some(above) = place.parent().filter(|above| !above.as_os_str().is_empty()) {
-                DirBuilder::new().recursive(true).mode(0o755).create(above)?;
-            }
-            let _ = fs::remove_file(&aside.path);
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside.path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        written().map_err(|error| Failed::disk("write", place, &error))?;
-        Ok(aside)
-    }
-
-    /// Puts it in its place, where nothing is.
-    fn put(self) -> Result<(), Failed> {
-        fs::hard_link(&self.path, &self.place).map_err(|error| Failed::disk("write", &self.place, &error))
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]

@@ -11,3 +11,4 @@ pub mod agent;
 pub mod fence;
 pub mod identity;
 pub mod member;
+mod way;

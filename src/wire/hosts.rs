@@ -39,6 +39,11 @@ pub enum HostAsk {
     Drain,
     /// The end of that.
     Undrain,
+    /// Another machine is to become a host.
+    Invite {
+        /// For so long it may.
+        for_ms: u64,
+    },
     /// Another host is off: the operator swears to it.
     Forget {
         /// Which one.
@@ -102,6 +107,11 @@ pub enum HostTold {
     Bundle {
         /// The file on this host's disk; `None` where nothing of it is deployed, or this host does not have it.
         file: Option<String>,
+    },
+    /// To `Invite`.
+    Invited {
+        /// What is typed on that machine, after `treevisor host join`.
+        line: String,
     },
     /// It is done, or has begun.
     Done,

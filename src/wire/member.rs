@@ -24,6 +24,13 @@ pub enum MemberAsk {
         /// Where its keys are written to.
         to: PathBuf,
     },
+    /// Make this machine a host, by an invitation.
+    Join {
+        /// Where the host's file is to be.
+        file: PathBuf,
+        /// What it is to be.
+        new: Newcomer,
+    },
     /// Have the keys of another host not taken any more.
     Remove {
         /// The file of this host.
@@ -47,6 +54,21 @@ pub struct NewHost {
     /// Their authority.
     pub ca: Option<PathBuf>,
     /// The certificate that is shown to them.
+    pub cert: Option<PathBuf>,
+    /// The key to that.
+    pub key: Option<PathBuf>,
+}
+
+/// A machine that is to become a host by an invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newcomer {
+    /// The invitation: where to, and what proves that this machine was invited.
+    pub line: String,
+    /// What it is to be called.
+    pub name: String,
+    /// `HOST` or `HOST:PORT`, where the other hosts find it.
+    pub address: String,
+    /// The certificate that is shown to the store.
     pub cert: Option<PathBuf>,
     /// The key to that.
     pub key: Option<PathBuf>,

@@ -76,5 +76,15 @@ const VERBS: &[&str] = &[
 ];
 
 /// The verbs of `treevisor host`.
-const OF_HOST: &[&str] =
-    &["host run", "host check", "host drain", "host undrain", "host forget", "host init", "host add", "host remove"];
+const OF_HOST: &[&str] = &[
+    "host run",
+    "host check",
+    "host drain",
+    "host undrain",
+    "host forget",
+    "host init",
+    "host add",
+    "host invite",
+    "host join",
+    "host remove",
+];

@@ -1,9 +1,9 @@
 //! Hosts that are connected to each other.
 
+use super::member::address;
 use super::{Cluster, WORKER, below, signal};
 use serde_json::Value;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use treevisor::host::identity::keys::draw_curve;
@@ -18,9 +18,7 @@ fn listens(directory: &Path, name: &str, by: &SigningKey) -> String {
     let file = directory.join("host.key");
     fs::write(&file, keys.text()).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("listen = \"tcp://127.0.0.1:{port}\"\n")
+    format!("listen = \"tcp://{}\"\n", address())
 }
 
 pub(super) fn linked(names: &[&'static str]) -> Option<Cluster> {

@@ -50,6 +50,20 @@ name = "w"
 command = ["sh", "-c", 'echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START ${TREEVISOR_FROM:--}" >> SEEN; exec sleep 1000']
 "#;
 
+impl Host {
+    /// Runs the host whose file is in this directory.
+    fn run(name: &'static str, directory: PathBuf) -> Host {
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let root = command(&directory, &["host", "run", "--file", "host.toml"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Host { name, directory, root }
+    }
+}
+
 impl Cluster {
     /// Starts these hosts, and waits until each has its lease. `None` where there is no cgroup to be had.
     fn start(names: &[&'static str]) -> Option<Cluster> {
@@ -69,14 +83,7 @@ impl Cluster {
                 store.url
             );
             fs::write(below.join("host.toml"), file).unwrap();
-            let log = fs::File::create(below.join("log")).unwrap();
-            let root = command(&below, &["host", "run", "--file", "host.toml"])
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
-                .spawn()
-                .unwrap();
-            Host { name, directory: below, root }
+            Host::run(name, below)
         };
         let hosts = names.iter().map(start).collect();
         let cluster = Cluster { directory, hosts, store };

@@ -1,8 +1,9 @@
 //! The first host of a cluster, and keys for others, by the verbs that make them.
 
-use super::command;
 use super::store::Store;
+use super::{Cluster, Host, command};
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 use treevisor::host::identity::{Keys, Refused, Trust, verify};
@@ -53,4 +54,63 @@ fn a_cluster_is_made_by_its_first_host_and_hosts_are_added_and_removed() {
         assert!(code == Some(1) && error.contains(why), "{error}");
     }
     assert_eq!(fs::read(here.join("a/host.key")).unwrap(), before);
+}
+
+/// A port of loopback that was free a moment ago.
+pub(super) fn address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_machine_becomes_a_host_by_one_line_that_holds_once() {
+    let directory = tempfile::Builder::new().prefix("tvh").tempdir().unwrap();
+    let mut cluster = Cluster { directory, hosts: Vec::new(), store: Store::start() };
+    let place = |cluster: &Cluster, name: &str| {
+        let place = cluster.directory.path().join(name);
+        fs::create_dir_all(&place).unwrap();
+        place
+    };
+    let a = place(&cluster, "a");
+    let new = format!("--cluster shop --name a --address {} --store {}", address(), cluster.store.url);
+    assert_eq!(call(&a, &format!("host init --file host.toml {new}")).1, Some(0));
+    cluster.hosts.push(Host::run("a", a));
+    cluster.until("a is live", |cluster| {
+        cluster.hosts_as_seen("a")?.into_iter().find(|host| host["name"] == "a" && host["state"] == "live")
+    });
+
+    let invited = |cluster: &Cluster| cluster.done("a", &["host", "invite", "--for", "10m"]);
+    let line = invited(&cluster);
+    let line = line.trim().strip_prefix("treevisor ").unwrap().to_owned();
+    let join = |cluster: &Cluster, place: &Path, line: &str, name: &str| {
+        let (error, code) = call(place, &format!("{line} --name {name} --address {} --file host.toml", address()));
+        assert!(code == Some(0) || !place.join("host.key").exists(), "nothing is left of what has failed: {error}");
+        (error, code, cluster.logs())
+    };
+    // Of one that is not whole nothing is sent.
+    let b = place(&cluster, "b");
+    let (error, code, _) = join(&cluster, &b, &line[..line.len() - 1], "b");
+    assert!(code == Some(1) && error.contains("is no invitation"), "{error}");
+    let (error, code, logs) = join(&cluster, &b, &line, "b");
+    assert!(code == Some(0) && error.contains("b is a host of the cluster shop"), "{error}{logs}");
+    assert!(logs.contains("b has become a host of this cluster"), "{logs}");
+    cluster.hosts.push(Host::run("b", b));
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        cluster.link(from, to, "up");
+    }
+
+    let c = place(&cluster, "c");
+    let (error, code, _) = join(&cluster, &c, &line, "c");
+    assert!(code == Some(1) && error.contains("does not let this machine in"), "it was used: {error}");
+    // Another one is open: now the token is looked at.
+    let next = invited(&cluster);
+    let next = next.trim().strip_prefix("treevisor ").unwrap();
+    let (error, code, _) = join(&cluster, &c, &line, "c");
+    assert!(code == Some(1) && error.contains("is over, or was used"), "{error}");
+    let (error, code, _) = join(&cluster, &c, next, "b");
+    assert!(code == Some(1) && error.contains("has a host b already"), "{error}");
+    // And is given back where nothing came of it.
+    let (error, code, logs) = join(&cluster, &c, next, "c");
+    assert!(code == Some(0), "{error}{logs}");
+    let record = cluster.store.record("/treevisor/shop/cluster").unwrap();
+    assert_eq!(record["issued"], serde_json::json!({"a": [1], "b": [2], "c": [3]}));
 }

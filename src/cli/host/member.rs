@@ -109,7 +109,7 @@ pub struct Remove {
 }
 
 /// Where the package has the unit.
-const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
+pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
 pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "make this machine a host";
@@ -125,20 +125,27 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
         }
         Some(cluster) => {
             let path = |path: Option<PathBuf>| path.as_deref().map(whole);
-            let name = name.map_or_else(machine, Ok)?;
+            let name = name.map_or_else(|| machine(DOING), Ok)?;
             let (ca, cert, key) = (path(ca), path(cert), path(key));
             Some(NewHost { cluster, name, address, endpoints: store, ca, cert, key })
         }
     };
     tell(DOING, &MemberAsk::Init { file: file.clone(), new }, when)?;
-    let is_usual = file == Path::new("/etc/treevisor/host.toml");
-    let next = if is_usual && Path::new(UNIT).exists() {
-        "it starts by `systemctl enable --now treevisor-host`".to_owned()
-    } else {
-        format!("it runs by `treevisor host run --file {}`", file.display())
-    };
-    out::say(when, &next);
+    out::say(when, &starts_by(&file));
     Ok(ExitCode::Done)
+}
+
+/// Whether it is the file that the unit of the package names.
+pub(super) fn is_usual(file: &Path) -> bool {
+    file == Path::new("/etc/treevisor/host.toml")
+}
+
+/// What an operator does next.
+pub(super) fn starts_by(file: &Path) -> String {
+    if is_usual(file) && Path::new(UNIT).exists() {
+        return "it starts by `systemctl enable --now treevisor-host`".to_owned();
+    }
+    format!("it runs by `treevisor host run --file {}`", file.display())
 }
 
 pub(super) fn add(args: Add, when: When) -> Result<ExitCode, Failure> {
@@ -156,21 +163,21 @@ pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-fn whole(path: &Path) -> PathBuf {
+pub(super) fn whole(path: &Path) -> PathBuf {
     absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// What this machine is called, without the domain.
-fn machine() -> Result<String, Failure> {
+pub(super) fn machine(doing: &str) -> Result<String, Failure> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| {
-        let message = format!("cannot make this machine a host: its name cannot be read: {}", plain(&error));
+        let message = format!("cannot {doing}: the name of this machine cannot be read: {}", plain(&error));
         Failure::new(ExitCode::Failed, message).hint("name it: --name a")
     })?;
     Ok(name.trim().split('.').next().unwrap_or_default().to_lowercase())
 }
 
 /// Has it done, and shows what came of it.
-fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failure> {
+pub(super) fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
     let program = program(doing)?;
     let answer = || -> Result<MemberTold, String> {

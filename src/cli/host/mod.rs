@@ -3,6 +3,7 @@
 pub(super) mod agent;
 mod check;
 mod drain;
+mod join;
 mod member;
 mod option;
 mod run;
@@ -12,6 +13,7 @@ use super::options::When;
 use check::Check;
 use clap::{Args, Subcommand};
 use drain::{Drain, Forget, Undrain};
+use join::{Invite, Join};
 use member::{Add, Init, Remove};
 use run::Run;
 
@@ -46,6 +48,8 @@ pub enum HostVerb {
     Forget(Forget),
     Init(Init),
     Add(Add),
+    Invite(Invite),
+    Join(Join),
     Remove(Remove),
 }
 
@@ -58,6 +62,8 @@ pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
         HostVerb::Forget(args) => drain::forget(args, when).map(ExitCode::number),
         HostVerb::Init(args) => member::init(args, when).map(ExitCode::number),
         HostVerb::Add(args) => member::add(args, when).map(ExitCode::number),
+        HostVerb::Invite(args) => join::invite(args, when).map(ExitCode::number),
+        HostVerb::Join(args) => join::join(args, when).map(ExitCode::number),
         HostVerb::Remove(args) => member::remove(args, when).map(ExitCode::number),
     }
 }

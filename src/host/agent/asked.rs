@@ -75,6 +75,7 @@ impl Shell {
             }
             HostAsk::Drain => return self.drain(asker, Wish::Drain, now),
             HostAsk::Undrain => return self.drain(asker, Wish::Undrain, now),
+            HostAsk::Invite { for_ms } => self.invite(Span::from_millis(for_ms), now),
             HostAsk::Forget { host } if host == self.file.name => {
                 HostTold::Refused { message: format!("{host} is this host, and it is there") }
             }
@@ -113,6 +114,17 @@ impl Shell {
             } else {
                 self.draining.push(one);
             }
+        }
+    }
+
+    fn invite(&mut self, wanted: Span, now: Moment) -> HostTold {
+        let Some(connections) = &mut self.connections else {
+            let message = "this host connects to no other: give it `listen` and `address` in its file, and keys by `treevisor host init`";
+            return HostTold::Refused { message: message.to_owned() };
+        };
+        match connections.invite(&self.file, wanted, now.boottime) {
+            Ok(invitation) => HostTold::Invited { line: invitation.to_string() },
+            Err(message) => HostTold::Refused { message },
         }
     }
 

@@ -1,14 +1,21 @@
 //! The connections to the other hosts, kept to all whose certificates prove them.
 
+use super::joins::{Ended, Joins};
 use super::mesh::roster::Roster;
 use super::mesh::{Fact, Mesh, Own, Shown};
 use crate::host::identity::{Keys, Trust, key_file, verify};
+use crate::host::member::join::{Invitation, admit};
+use crate::host::way::way_to;
 use crate::hosts::record::Host;
 use crate::hosts::{Agent, Moment};
-use crate::os::clock;
+use crate::ids::Token;
+use crate::link::curve::Key;
+use crate::link::{Identity, PublicKey};
+use crate::os::{clock, random};
 use crate::spec::host::HostFile;
 use crate::time::{Span, Time};
-use crate::wire::tvh1::Message;
+use crate::wire::tvh1::header::Join;
+use crate::wire::tvh1::{Kind, Message};
 use std::error::Error;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -21,6 +28,7 @@ pub(super) struct Connections {
     mesh: Mesh,
     roster: Roster,
     keys: Keys,
+    joins: Joins,
     look_at: Time,
     /// Connections of unknown keys that were reported.
     told: u64,
@@ -43,7 +51,14 @@ impl Connections {
         let (public, secret) = (*keys.curve.public.bytes(), *keys.curve.secret.bytes());
         let own = Own { host: file.name.clone(), cluster: file.cluster.clone(), public, secret };
         let mesh = Mesh::bind(own, &wanted.listen)?;
-        Ok(Some(Connections { mesh, roster: Roster::default(), keys, look_at: Time::ZERO, told: 0 }))
+        Ok(Some(Connections {
+            mesh,
+            roster: Roster::default(),
+            keys,
+            joins: Joins::new()?,
+            look_at: Time::ZERO,
+            told: 0,
+        }))
     }
 
     /// This host's certificate.
@@ -51,8 +66,9 @@ impl Connections {
         &self.keys.cert
     }
 
-    pub(super) fn fds(&self) -> [RawFd; 2] {
-        self.mesh.fds()
+    pub(super) fn fds(&self) -> [RawFd; 3] {
+        let [messages, questions] = self.mesh.fds();
+        [messages, questions, self.joins.fd()]
     }
 
     pub(super) fn has_input(&self) -> bool {
@@ -60,7 +76,8 @@ impl Connections {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.mesh.next_deadline().map(|at| at.min(self.look_at))
+        let next = self.mesh.next_deadline().map_or(self.look_at, |at| at.min(self.look_at));
+        Some(self.joins.next_deadline().map_or(next, |at| at.min(next)))
     }
 
     pub(super) fn credit(&mut self, lost: Span) {
@@ -80,9 +97,64 @@ impl Connections {
         self.mesh.shown(host)
     }
 
-    /// What has come.
-    pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
-        self.mesh.receive(now)
+    /// What has come. Machines that want to become hosts are seen to here.
+    pub(super) fn receive(&mut self, file: &HostFile, now: Time) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for fact in self.mesh.receive(now) {
+            match fact {
+                Fact::Knocks { key, connection, message } => {
+                    if let Err(why) = self.knocked(file, key, &connection, &message, now) {
+                        self.answer(&connection, &Join::Refused { why: why.clone() }, now);
+                        facts.push(Fact::Joined { name: "a machine".to_owned(), outcome: Err(why) });
+                    }
+                }
+                fact => facts.push(fact),
+            }
+        }
+        if let Some(Ended { to, name, answer }) = self.joins.ended() {
+            self.answer(&to, &answer, now);
+            let outcome = match answer {
+                Join::Refused { why } => Err(why),
+                _ => Ok(()),
+            };
+            facts.push(Fact::Joined { name, outcome });
+        }
+        self.mesh.let_strangers_in(self.joins.is_open(now));
+        facts
+    }
+
+    /// A machine without a certificate has sent this.
+    fn knocked(
+        &mut self,
+        file: &HostFile,
+        key: Key,
+        from: &Identity,
+        message: &Message,
+        now: Time,
+    ) -> Result<(), String> {
+        let Ok(Join::Ask { token, name }) = message.header() else { return Err("it asks for nothing".to_owned()) };
+        let (file, signing, public) = (file.clone(), self.keys.signing.clone(), PublicKey::of(key));
+        let admit = move |name: &str| admit(&file, &signing, name, public, &way_to);
+        self.joins.asked((token, name), from.clone(), now, admit)
+    }
+
+    fn answer(&mut self, to: &Identity, answer: &Join, now: Time) {
+        if let Ok(message) = Message::new(Kind::Join, answer, Vec::new()) {
+            self.mesh.reply(to, &message, now);
+        }
+    }
+
+    /// Opens an invitation: what the machine needs that is to become a host.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn invite(&mut self, file: &HostFile, wanted: Span, now: Time) -> Result<Invitation, String> {
+        let address = file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default();
+        let mut token = Token([0; 16]);
+        random::fill(&mut token.0).map_err(|error| format!("there are no random numbers: {error}"))?;
+        self.joins.invite(token, wanted, now)?;
+        self.mesh.let_strangers_in(true);
+        Ok(Invitation { address, key: self.keys.curve.public.clone(), token })
     }
 
     /// How many connections of unknown keys there have been, where that is news.
@@ -109,6 +181,7 @@ impl Connections {
             let peers = self.roster.read(others, &revoked, judge);
             facts.extend(self.mesh.follow(peers, now.boottime));
         }
+        self.mesh.let_strangers_in(self.joins.is_open(now.boottime));
         let epoch = hosts().find(|host| host.name == file.name).map_or(0, |host| host.record.epoch);
         facts.extend(self.mesh.due(now.boottime, epoch));
         facts

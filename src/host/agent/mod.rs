@@ -18,6 +18,7 @@ mod deploys;
 mod disk;
 mod fetches;
 mod guard;
+mod joins;
 mod mesh;
 mod operators;
 mod others;
@@ -35,6 +36,7 @@ mod top;
 mod turn;
 mod view;
 
+use super::way::way_to;
 use crate::error::Chain;
 use crate::hosts::{About, Agent, Settings, Timing};
 use crate::ids::Name;
@@ -47,8 +49,6 @@ use crate::os::page::LeasePage;
 use crate::os::signals::Signals;
 use crate::os::{fd, process};
 use crate::spec::host::{self, HostFile};
-use crate::store::Store;
-use crate::store::etcd::{Etcd, Tls};
 use crate::time::{Span, Time};
 use crate::wire::hosts::SOCKET;
 use crate::wire::tvh1::header::PROTOCOL;
@@ -57,7 +57,6 @@ use slog::{Level, Logger, error};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use treevisor_client::Heart;
 use turn::Shell;
@@ -174,23 +173,6 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
         labels: file.labels.clone(),
         ..About::default()
     }
-}
-
-/// A way to the store.
-pub(in crate::host) fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> {
-    let store = &file.store;
-    let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    let tls = match &store.ca {
-        None => None,
-        Some(ca) => {
-            let client = match (&store.cert, &store.key) {
-                (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-                _ => None,
-            };
-            Some(Tls { ca: read(ca)?, client })
-        }
-    };
-    Ok(Box::new(Etcd::new(&store.endpoints, tls.as_ref(), || clock::both().boottime)?))
 }
 
 /// What roots are started with: without what is meant for this process alone.

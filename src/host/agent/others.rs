@@ -36,7 +36,7 @@ impl Shell {
     /// What has come from other hosts.
     pub(super) fn read_hosts(&mut self, now: Time) {
         if let Some(connections) = &mut self.connections {
-            let facts = connections.receive(now);
+            let facts = connections.receive(&self.file, now);
             self.share_out(facts);
         }
         if let Some(operators) = &mut self.operators {
@@ -64,6 +64,14 @@ impl Shell {
                     self.inbox.push_back(Event::Link { host, up });
                 }
                 Fact::Came { host, message } => self.came(&host, message),
+                // Seen to by the connections.
+                Fact::Knocks { .. } => {}
+                Fact::Joined { name, outcome: Ok(()) } => {
+                    info!(self.logger, "{} has become a host of this cluster", name)
+                }
+                Fact::Joined { name, outcome: Err(why) } => {
+                    warn!(self.logger, "{} does not become a host of this cluster", name; "why" => why);
+                }
             }
         }
     }

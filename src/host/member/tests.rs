@@ -1,7 +1,13 @@
+use super::cell::ANSWER;
 use super::*;
 use crate::host::identity::{Refused, Trust, verify};
+use crate::hosts::record::{self, Host, Key};
 use crate::store::memory::Memory;
+use crate::store::{Answer, Ask, Store};
+use std::error::Error;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 struct Place {
     directory: tempfile::TempDir,

@@ -1,7 +1,9 @@
-//! The headers of the mesh itself. Those of placed subtrees and of joining are where these are decided.
+//! The headers of the mesh itself. Those of placed subtrees are where these are decided.
 
+use crate::ids::Token;
 use crate::wire::hosts::Bundle as Files;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The protocol of this program. Agents of one version work with those of the one before.
 pub const PROTOCOL: u32 = 1;
@@ -79,4 +81,49 @@ pub struct Operator {
     /// It is over, and nothing follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
+}
+
+/// `JOIN`: a machine that is to become a host, and what it is answered. It is known by the key by which it has connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Join {
+    /// Of the machine.
+    Ask {
+        /// That of the invitation.
+        token: Token,
+        /// What it is to be called.
+        name: String,
+    },
+    /// It is a host.
+    Welcome(Box<Welcome>),
+    /// It is none.
+    Refused {
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+}
+
+/// What a machine gets that has become a host.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Welcome {
+    /// What the cluster is called.
+    pub cluster: String,
+    /// The certificate of its key.
+    pub cert: String,
+    /// The key by which the cluster signs. Secret: the connection is encrypted, and the token has proved whose it is.
+    pub signing: String,
+    /// The members of the store, as the inviting host reaches them.
+    pub endpoints: Vec<String>,
+    /// The authority by which they are known, as PEM.
+    #[serde(default)]
+    pub ca: Option<String>,
+    /// They take only hosts that show a certificate of theirs.
+    #[serde(default)]
+    pub wants_cert: bool,
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Welcome").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
 }

@@ -8,7 +8,7 @@ pub(super) mod roster;
 mod way;
 
 use crate::link::curve::{CurveDealer, CurveRouter, Guests, Incoming, Key, Limits, Sender, Standing};
-use crate::link::{Context, LinkError};
+use crate::link::{Context, Identity, LinkError};
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
 use crate::wire::tvh1::{self, FRAME_MAX, FRAMES_MAX, Kind, Message};
@@ -53,6 +53,10 @@ pub(super) enum Fact {
     Link { host: String, up: bool },
     /// A host has sent this; its name is proved by its key, and it is not too old.
     Came { host: String, message: Message },
+    /// A machine without a certificate, which has this key, wants to become a host.
+    Knocks { key: Key, connection: Identity, message: Message },
+    /// One that has wanted to has become one, or why not.
+    Joined { name: String, outcome: Result<(), String> },
 }
 
 /// How the link to a host is shown.
@@ -84,6 +88,8 @@ pub(super) struct Mesh {
     made: u64,
     links: Links,
     malformed: u64,
+    /// Keys without a certificate may connect.
+    strangers: bool,
     /// Stands behind its sockets.
     context: Context,
 }
@@ -107,6 +113,7 @@ impl Mesh {
             dealers: BTreeMap::new(),
             made: 0,
             malformed: 0,
+            strangers: false,
             context,
         })
     }
@@ -145,9 +152,23 @@ impl Mesh {
         gone.into_iter().map(|host| Fact::Link { host, up: false }).collect()
     }
 
+    /// Whether keys without a certificate may connect from now on: nothing but JOIN is taken from them.
+    pub(super) fn let_strangers_in(&mut self, yes: bool) {
+        if self.strangers != yes {
+            self.strangers = yes;
+            self.admit();
+        }
+    }
+
+    /// Answers a machine that is no host.
+    pub(super) fn reply(&mut self, to: &Identity, message: &Message, now: Time) {
+        // Where the connection has ended, it asks again.
+        let _ = self.router.reply(to, &tvh1::encode(message, millis(now)));
+    }
+
     fn admit(&mut self) {
         let hosts = self.peers.iter().filter_map(|(host, peer)| Some((peer.as_ref().ok()?.key, host.clone())));
-        let guests = Guests { hosts: hosts.collect(), strangers: false };
+        let guests = Guests { hosts: hosts.collect(), strangers: self.strangers };
         self.router.admit(guests);
     }
 
@@ -221,7 +242,9 @@ impl Mesh {
                         facts.push(Fact::Came { host, message });
                     }
                 }
-                // None is let in.
+                Sender::Stranger(key) if message.kind == Kind::Join => {
+                    facts.push(Fact::Knocks { key, connection, message });
+                }
                 Sender::Stranger(_) => self.malformed += 1,
             }
         }

@@ -1,0 +1,240 @@
+//! Machines that become hosts: an operator invites one, for a while, and the agent certifies the key of the machine that brings the token.
+//!
+//! While an invitation is open, keys without a certificate are let in, and nothing but JOIN is taken from them. A token is kept as its hash,
+//! and is used up by the machine that was certified by it; an admission that fails gives it back. To certify takes the store, which may take
+//! its time: that is done in a thread, one machine after the other.
+
+use crate::ids::Token;
+use crate::link::Identity;
+use crate::os::thread;
+use crate::os::wake::Wake;
+use crate::time::{Span, Time};
+use crate::wire::tvh1::header::Join;
+use ring::digest::{SHA256, digest};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// So many invitations are open at once at most.
+const OPEN_MAX: usize = 16;
+
+/// An invitation is open for no longer.
+pub(super) const LONGEST: Span = Span::from_secs(24 * 60 * 60);
+
+type Hash = [u8; 32];
+
+/// One invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    hash: Hash,
+    until: Time,
+}
+
+/// Those that are open. No thread, no clock.
+#[derive(Debug, Default)]
+struct Invitations(Vec<Open>);
+
+impl Invitations {
+    /// Opens one. `false`: too many are open.
+    fn open(&mut self, token: Token, until: Time, now: Time) -> bool {
+        self.0.retain(|open| open.until > now);
+        let has_room = self.0.len() < OPEN_MAX;
+        if has_room {
+            self.0.push(Open { hash: hash(token), until });
+        }
+        has_room
+    }
+
+    /// The one with this token is used up.
+    fn take(&mut self, token: Token, now: Time) -> Option<Open> {
+        let hash = hash(token);
+        let at = self.0.iter().position(|open| open.hash == hash && open.until > now)?;
+        Some(self.0.remove(at))
+    }
+
+    fn is_open(&self, now: Time) -> bool {
+        self.0.iter().any(|open| open.until > now)
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        self.0.iter().map(|open| open.until).min()
+    }
+}
+
+fn hash(token: Token) -> Hash {
+    digest(&SHA256, &token.0).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// The part.
+pub(super) struct Joins {
+    invitations: Invitations,
+    /// Whose admission is under way.
+    under_way: Option<UnderWay>,
+    tell: Sender<Join>,
+    told: Receiver<Join>,
+    wake: Arc<Wake>,
+}
+
+struct UnderWay {
+    open: Open,
+    to: Identity,
+    name: String,
+}
+
+/// An admission that has come to its end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) to: Identity,
+    pub(super) name: String,
+    pub(super) answer: Join,
+}
+
+impl Joins {
+    pub(super) fn new() -> io::Result<Joins> {
+        let (tell, told) = mpsc::channel();
+        Ok(Joins { invitations: Invitations::default(), under_way: None, tell, told, wake: Arc::new(Wake::new()?) })
+    }
+
+    /// Can be read when an admission has come to its end.
+    pub(super) fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// Opens an invitation for so long.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn invite(&mut self, token: Token, wanted: Span, now: Time) -> Result<(), String> {
+        if wanted > LONGEST {
+            return Err(format!("an invitation is open for {} at most", LONGEST.coarse()));
+        }
+        let opened = self.invitations.open(token, now + wanted, now);
+        opened.then_some(()).ok_or_else(|| format!("{OPEN_MAX} invitations are open: one of them has to end first"))
+    }
+
+    /// Whether keys without a certificate may connect now. Who was let in is waited for until its answer is sent.
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        self.under_way.is_some() || self.invitations.is_open(now)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.invitations.next_deadline()
+    }
+
+    /// A machine wants to become the host `name`, by this token. `admit` certifies it, in a thread of its own.
+    ///
+    /// # Errors
+    /// Why it does not, for that machine.
+    pub(super) fn asked(
+        &mut self,
+        (token, name): (Token, String),
+        to: Identity,
+        now: Time,
+        admit: impl FnOnce(&str) -> Join + Send + 'static,
+    ) -> Result<(), String> {
+        if self.under_way.is_some() {
+            return Err("another machine is joining at this moment: try again".to_owned());
+        }
+        let open = self.invitations.take(token, now);
+        let open = open.ok_or("the invitation is over, or was used: have `treevisor host invite` make another one")?;
+        let (tell, wake, called) = (self.tell.clone(), Arc::clone(&self.wake), name.clone());
+        self.under_way = Some(UnderWay { open, to, name });
+        thread::start_quiet("treevisor-join", move || {
+            // The agent has ended, where it takes none.
+            let _ = tell.send(admit(&called));
+            wake.ring();
+        })
+        .map_err(|error| {
+            self.give_back();
+            format!("this host cannot begin it: {error}")
+        })
+    }
+
+    /// The admission that has come to its end since the last call.
+    pub(super) fn ended(&mut self) -> Option<Ended> {
+        self.wake.take();
+        let answer = self.told.try_recv().ok()?;
+        if matches!(answer, Join::Refused { .. }) {
+            let UnderWay { to, name, .. } = self.give_back()?;
+            return Some(Ended { to, name, answer });
+        }
+        let UnderWay { to, name, .. } = self.under_way.take()?;
+        Some(Ended { to, name, answer })
+    }
+
+    fn give_back(&mut self) -> Option<UnderWay> {
+        let under_way = self.under_way.take()?;
+        self.invitations.0.push(under_way.open.clone());
+        Some(under_way)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Token = Token([7; 16]);
+
+    fn at(secs: u64) -> Time {
+        Time::ZERO + Span::from_secs(secs)
+    }
+
+    fn refused(why: &str) -> Join {
+        Join::Refused { why: why.to_owned() }
+    }
+
+    fn ended(joins: &mut Joins) -> Ended {
+        (0..10_000)
+            .find_map(|_| {
+                crate::os::clock::pause(Span::from_millis(1));
+                joins.ended()
+            })
+            .expect("the thread ends")
+    }
+
+    #[test]
+    fn an_invitation_is_for_one_machine_and_for_a_while() {
+        let mut invitations = Invitations::default();
+        assert!(!invitations.is_open(at(0)));
+        assert!(invitations.open(TOKEN, at(10), at(0)));
+        assert!(invitations.is_open(at(9)) && !invitations.is_open(at(10)));
+        assert_eq!(invitations.next_deadline(), Some(at(10)));
+        assert_eq!(invitations.take(Token([8; 16]), at(1)), None);
+        assert_eq!(invitations.take(TOKEN, at(10)), None, "it is over");
+        assert!(invitations.take(TOKEN, at(9)).is_some());
+        assert_eq!(invitations.take(TOKEN, at(9)), None, "it was used");
+        assert!(!invitations.is_open(at(9)));
+    }
+
+    #[test]
+    fn only_so_many_are_open_at_once() {
+        let mut joins = Joins::new().unwrap();
+        for number in 0..16 {
+            joins.invite(Token([number; 16]), Span::from_secs(5), at(0)).unwrap();
+        }
+        assert!(joins.invite(TOKEN, Span::from_secs(5), at(1)).is_err());
+        joins.invite(TOKEN, Span::from_secs(5), at(5)).expect("the others are over");
+        assert!(joins.invite(Token([99; 16]), LONGEST + Span::from_secs(1), at(5)).unwrap_err().contains("at most"));
+    }
+
+    #[test]
+    fn a_token_is_given_back_where_the_admission_fails_and_used_up_where_it_does_not() {
+        let mut joins = Joins::new().unwrap();
+        joins.invite(TOKEN, Span::from_secs(60), at(0)).unwrap();
+        let ask = |joins: &mut Joins, by: u8, answer: Join| {
+            joins.asked((TOKEN, "b".to_owned()), Identity::new(&[by]), at(1), move |_| answer)
+        };
+        ask(&mut joins, 1, refused("the store does not answer")).unwrap();
+        assert!(ask(&mut joins, 2, refused("")).unwrap_err().contains("try again"));
+        let first = ended(&mut joins);
+        assert_eq!((first.to, first.name.as_str()), (Identity::new(&[1]), "b"));
+        assert_eq!(first.answer, refused("the store does not answer"));
+
+        ask(&mut joins, 3, Join::Welcome(Box::default())).unwrap();
+        assert!(joins.is_open(at(1_000)), "the machine that was let in waits for its answer");
+        assert_eq!(ended(&mut joins).answer, Join::Welcome(Box::default()));
+        assert!(!joins.is_open(at(1)));
+        assert!(ask(&mut joins, 4, refused("")).unwrap_err().contains("was used"));
+    }
+}

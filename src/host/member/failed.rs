@@ -1,0 +1,33 @@
+//! Why a verb about a cluster's hosts came to nothing.
+
+use crate::error::Chain;
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+/// What is wrong, and what would be right.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Failed {
+    pub(super) fn new(message: impl Into<String>) -> Failed {
+        Failed { message: message.into(), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: &'static str) -> Failed {
+        Failed { hint: Some(hint), ..self }
+    }
+
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Failed {
+        Failed::new(Chain(error).to_string())
+    }
+
+    pub(super) fn disk(doing: &str, path: &Path, error: &io::Error) -> Failed {
+        Failed::new(format!("cannot {doing} {}: {error}", path.display()))
+    }
+}
+
+pub(super) type Lines = Result<Vec<String>, Failed>;

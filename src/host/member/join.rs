@@ -1,0 +1,267 @@
+//! A machine that becomes a host of a cluster by one line: what it sends, and what a host does that is asked for it.
+
+use super::cell::{Cell, certificate};
+use super::failed::{Failed, Lines};
+use super::files::{Aside, absent, read_host, text_of};
+use crate::error::Chain;
+use crate::host::identity::keys::draw_curve;
+use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};
+use crate::host::way::Way;
+use crate::hosts::record::Cluster;
+use crate::ids::{Name, Token};
+use crate::link::curve::{CurveDealer, Limits, Standing};
+use crate::link::{Context, KeyPair, PublicKey};
+use crate::os::clock::{self, Clock};
+use crate::spec::host::HostFile;
+use crate::time::{Span, Time};
+use crate::wire::member::{NewHost, Newcomer};
+use crate::wire::tvh1::header::{Join, Welcome};
+use crate::wire::tvh1::{self, FRAME_MAX, FRAMES_MAX, Kind, Message};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// The other host has to be reached within this.
+const REACH: Span = Span::from_secs(5);
+
+/// And to answer within this: it has the store to ask.
+const ANSWER: Span = Span::from_secs(30);
+
+/// So often it is looked whether anything has come.
+const LOOK: Span = Span::from_millis(10);
+
+/// What an invitation is: where to, the key by which the host there is known, and what proves that the bearer was invited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invitation {
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    /// Of the host that has invited.
+    pub(crate) key: PublicKey,
+    /// Kept by that host as its hash.
+    pub(crate) token: Token,
+}
+
+impl fmt::Display for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.address, BASE64.encode(self.key.bytes()), self.token)
+    }
+}
+
+impl Invitation {
+    /// Reads the line; `None` where it is none, or not whole.
+    fn parse(line: &str) -> Option<Invitation> {
+        let mut parts = line.trim().rsplitn(3, '/');
+        let token = Token::parse(parts.next()?.as_bytes())?;
+        let key = BASE64.decode(parts.next()?).ok()?.try_into().ok()?;
+        let address = parts.next().filter(|address| address.contains(':'))?;
+        Some(Invitation { address: address.to_owned(), key: PublicKey::of(key), token })
+    }
+}
+
+/// Certifies the key of a machine that was invited, as that of the host `name`: what it gets.
+pub(in crate::host) fn admit(
+    host: &HostFile,
+    signing: &SigningKey,
+    name: &str,
+    public: PublicKey,
+    way: Way<'_>,
+) -> Join {
+    match admitted(host, signing, name, public, way) {
+        Ok(welcome) => Join::Welcome(Box::new(welcome)),
+        Err(Failed { message, hint: None }) => Join::Refused { why: message },
+        Err(Failed { message, hint: Some(hint) }) => Join::Refused { why: format!("{message}: {hint}") },
+    }
+}
+
+fn admitted(
+    host: &HostFile,
+    signing: &SigningKey,
+    name: &str,
+    public: PublicKey,
+    way: Way<'_>,
+) -> Result<Welcome, Failed> {
+    if Name::parse(name).is_err() {
+        return Err(Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -"));
+    }
+    let ca = host.store.ca.as_ref().map(|ca| fs::read_to_string(ca).map_err(|error| Failed::disk("read", ca, &error)));
+    let ca = ca.transpose()?;
+    let mut store = Cell::open(host, way)?;
+    let has_record = store.host(name)?.is_some();
+    let serial = store.change(signing, |cluster| is_free(name, cluster, has_record).then(|| issue(name, cluster)))?;
+    let serial = serial.ok_or_else(|| {
+        Failed::new(format!("the cluster {} has a host {name} already", host.cluster))
+            .hint("give another name by --name, or have `treevisor host remove` take that one away first")
+    })?;
+    Ok(Welcome {
+        cluster: host.cluster.clone(),
+        cert: certificate(&host.cluster, name, serial, signing, &public)?,
+        signing: signing.clone().into(),
+        endpoints: host.store.endpoints.clone(),
+        ca,
+        wants_cert: host.store.cert.is_some(),
+    })
+}
+
+/// One that was issued to a host which never was there is that of a join that came to nothing.
+fn is_free(name: &str, cluster: &Cluster, has_record: bool) -> bool {
+    !has_record || !cluster.issued.contains_key(name)
+}
+
+/// The next serial, for this host alone.
+fn issue(name: &str, cluster: &mut Cluster) -> u64 {
+    let before = cluster.issued.remove(name).unwrap_or_default();
+    cluster.revoked.extend(before);
+    cluster.serial += 1;
+    cluster.issued.insert(name.to_owned(), [cluster.serial].into());
+    cluster.serial
+}
+
+/// Makes this machine a host by an invitation.
+pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
+    let Newcomer { line, name, address, .. } = new;
+    let invitation = Invitation::parse(line).ok_or_else(|| {
+        Failed::new("the line is no invitation")
+            .hint("`treevisor host invite` on a host of the cluster shows it: copy it whole")
+    })?;
+    let key_file = key_file(file);
+    absent(&key_file, "this machine has the keys of a host already")?;
+    absent(file, "this machine is a host already")?;
+    // What cannot be written is found before a certificate is issued.
+    Aside::write(&key_file, "", 0o600)?;
+    let curve = draw_curve().map_err(|error| Failed::of(&error))?;
+    let welcome = ask(&invitation, name, &curve)?;
+    let signing = SigningKey::try_from(welcome.signing.clone()).map_err(Failed::new)?;
+    let trust = Trust { cluster: &welcome.cluster, name, issuer: signing.public(), revoked: &[] };
+    let certified =
+        verify(&welcome.cert, &trust).map_err(|why| Failed::new(format!("the host has answered wrongly: {why}")))?;
+    if certified.public != curve.public {
+        return Err(Failed::new("the host has certified another key"));
+    }
+    let keys = Keys { curve, signing, cert: welcome.cert.clone() };
+    let ca_file = welcome.ca.as_ref().map(|_| file.with_file_name("store-ca.pem"));
+    let ca = welcome.ca.iter().zip(&ca_file).map(|(ca, path)| Aside::write(path, ca, 0o644)).next().transpose()?;
+    let text = text_of(&NewHost {
+        cluster: welcome.cluster.clone(),
+        name: name.clone(),
+        address: Some(address.clone()),
+        endpoints: welcome.endpoints.clone(),
+        ca: ca_file.clone(),
+        cert: new.cert.clone(),
+        key: new.key.clone(),
+    });
+    let composed = Aside::write(file, &text, 0o644)?;
+    let written = Aside::write(&key_file, &keys.text(), 0o600)?;
+    let mut lines =
+        vec![format!("{name} is a host of the cluster {}, by certificate {}", welcome.cluster, certified.serial)];
+    if let (Some(ca), Some(path)) = (ca, &ca_file) {
+        ca.put()?;
+        lines.push(format!("wrote {}: the authority of the store", path.display()));
+    }
+    written.put()?;
+    lines.push(format!("wrote {}: its keys; keep it secret", key_file.display()));
+    composed.put()?;
+    lines.push(format!("wrote {}", file.display()));
+    is_reached(file, &welcome, new, way)?;
+    Ok(lines)
+}
+
+/// Whether the store answers this machine.
+fn is_reached(file: &Path, welcome: &Welcome, new: &Newcomer, way: Way<'_>) -> Result<(), Failed> {
+    let read = || -> Result<(), Failed> { Cell::open(&read_host(file, file)?, way)?.read().map(drop) };
+    read().map_err(|failed| {
+        let message = format!(
+            "it is a host now, and {} is written, but of the store at {} it needs an answer to be of use: {}",
+            file.display(),
+            welcome.endpoints.join(", "),
+            failed.message
+        );
+        let hint = if welcome.wants_cert && new.cert.is_none() {
+            "the store wants a certificate: name it in that file, as `cert` and `key` below [store]"
+        } else {
+            "see that these addresses are reached from here, or write others into that file"
+        };
+        Failed::new(message).hint(hint)
+    })
+}
+
+/// Has the host that has invited this machine certify its key.
+fn ask(invitation: &Invitation, name: &str, curve: &KeyPair) -> Result<Welcome, Failed> {
+    let Invitation { address, key, token } = invitation;
+    let limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_MAX };
+    let context = Context::new().map_err(|error| Failed::of(&error))?;
+    let keys = (curve.public.bytes(), curve.secret.bytes());
+    let mut dealer = CurveDealer::connect(&context, &format!("tcp://{address}"), key.bytes(), keys, limits, 1)
+        .map_err(|error| Failed::of(&error))?;
+    let clock = Clock::start();
+    let wait = |dealer: &mut CurveDealer, limit: Span, done: &mut dyn FnMut(&mut CurveDealer) -> bool| {
+        let end = clock.now() + limit;
+        while !done(dealer) && clock.now() < end {
+            clock::pause(LOOK);
+        }
+    };
+    wait(&mut dealer, REACH, &mut |dealer| dealer.standing() != Standing::None);
+    match dealer.standing() {
+        Standing::Up(_) => {}
+        Standing::Refused => {
+            return Err(Failed::new(format!("the host at {address} does not let this machine in"))
+                .hint("the invitation is over or was used, or its line is not whole: have `treevisor host invite` make another one"));
+        }
+        Standing::None => {
+            return Err(Failed::new(format!("the host at {address} is not reached within {}", REACH.coarse()))
+                .hint("see that its agent runs, that the address is right as seen from here, and that no firewall closes the port"));
+        }
+    }
+    let message = Message::new(Kind::Join, &Join::Ask { token: *token, name: name.to_owned() }, Vec::new());
+    let message = message.map_err(|error| Failed::new(Chain(&error).to_string()))?;
+    let mut answer = None;
+    if dealer.send(&tvh1::encode(&message, clock::both().boottime.since(Time::ZERO).as_millis())) {
+        wait(&mut dealer, ANSWER, &mut |dealer| {
+            answer = dealer.receive();
+            answer.is_some() || !matches!(dealer.standing(), Standing::Up(_))
+        });
+    }
+    let none = || {
+        Failed::new(format!("the host at {address} has not answered"))
+            .hint("its log has why: `treevisor logs -i host /agent` there; the invitation may be used again where nothing was certified")
+    };
+    let answer = tvh1::decode(answer.ok_or_else(none)?).map_err(|error| Failed::new(Chain(&error).to_string()))?;
+    match answer.header::<Join>() {
+        Ok(Join::Welcome(welcome)) => Ok(*welcome),
+        Ok(Join::Refused { why }) => Err(Failed::new(format!("the host at {address} refuses: {why}"))),
+        _ => Err(Failed::new(format!("the host at {address} has answered something else"))
+            .hint("both should be of the same version of treevisor")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_reads_as_it_is_written_and_a_part_of_it_does_not() {
+        for address in ["10.0.0.1:7411", "a.example:81", "[fd00::1]:7411"] {
+            let invitation =
+                Invitation { address: address.into(), key: PublicKey::of([9; 32]), token: Token([255; 16]) };
+            let line = invitation.to_string();
+            assert_eq!(Invitation::parse(&format!(" {line}\n")), Some(invitation));
+            for part in 1..line.len() {
+                assert_eq!(Invitation::parse(&line[..part]), None);
+            }
+            assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:[]".contains(&byte)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_free_where_no_host_of_it_was_ever_there() {
+        let mut cluster = Cluster::default();
+        assert_eq!(issue("b", &mut cluster), 1);
+        assert!(is_free("b", &cluster, false), "a join that came to nothing");
+        assert!(!is_free("b", &cluster, true));
+        assert_eq!(issue("b", &mut cluster), 2);
+        assert_eq!((cluster.revoked.as_slice(), cluster.issued["b"].len()), ([1].as_slice(), 1));
+        cluster.issued.clear();
+        assert!(is_free("b", &cluster, true), "it was removed");
+    }
+}
