@@ -6,16 +6,18 @@ use super::children::Child;
 use super::fold::OnItsWay;
 use super::history::EventBatch;
 use super::journald;
+use super::levels::level_of;
 use super::means::Means;
+use super::placed::{Around, Elsewhere, Follow, Placed};
 use super::probes::Probes;
 use super::translate;
 use super::turn::Node;
 use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{Action, ChildId, Event, Fact, Inspected, Killed, Report, Run, ToParent};
+use crate::supervision::{Action, ChildId, Command, Event, Fact, Inspected, Killed, Report, RequestId, Run, ToParent};
 use crate::time::{Span, Time};
-use crate::wire::view::event::{RolloutStage, StopWhy};
+use crate::wire::view::event::StopWhy;
 use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
 use std::collections::VecDeque;
@@ -29,15 +31,19 @@ impl Node {
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn(run) => self.spawn(run),
+            Action::AskToStop(run) if self.order_elsewhere(run, Elsewhere::Stop) => {}
+            Action::Kill(run) if self.order_elsewhere(run, Elsewhere::Kill) => {}
+            Action::Inspect(run) if self.order_elsewhere(run, Elsewhere::Inspect) => {}
             Action::AskToStop(run) => {
                 self.stop_probes(run);
+                let hands_over = self.core.is_handing_over();
                 let (beside, mut means, events) = self.beside();
                 if !beside.ask_to_stop(run, &mut means, events) {
-                    self.inbox.extend(self.children.ask_to_stop(run, &self.context));
+                    self.inbox.extend(self.children.ask_to_stop(run, hands_over, &self.context));
                 }
             }
-            // Nothing runs on another host so far.
-            Action::Detach(_) => {}
+            // Only what is placed stays.
+            Action::Detach(run) => drop(self.order_elsewhere(run, Elsewhere::Detach)),
             Action::Kill(run) => {
                 self.stop_helpers(run);
                 self.children.kill(run, self.context.now());
@@ -97,6 +103,10 @@ impl Node {
         if self.children.get_mut(run.child).is_some_and(|handle| handle.renew(&files)) {
             self.children.settle_sockets(&self.context.logger);
         }
+        let (placed, mut around) = self.placed();
+        if let Some(follows) = placed.place(run, &mut around) {
+            return self.follow(follows);
+        }
         let what = self.children.get(run.child).map(|child| &child.what);
         if let Err(error) = self.endpoint.bind_pulls(run.child, what, &mut self.reactor) {
             self.inbox.push_back(Event::SpawnFailed { run, failure: error.into() });
@@ -122,6 +132,41 @@ impl Node {
             None => {
                 self.begin_probes(run);
                 self.inbox.push_back(Event::Spawned { run, pid });
+            }
+        }
+    }
+
+    /// What is asked of the host's agent, and the parts that have to do with it.
+    pub(super) fn placed(&mut self) -> (&mut Placed, Around<'_>) {
+        let Node { placed, context, core, children, endpoint, reactor, inbox, above, .. } = self;
+        (placed, Around { context, core, children, endpoint, reactor, inbox, is_root: above.is_root() })
+    }
+
+    /// One step of that.
+    pub(super) fn agent(&mut self, step: impl FnOnce(&mut Placed, &mut Around<'_>) -> Vec<Follow>) {
+        let (placed, mut around) = self.placed();
+        let follows = step(placed, &mut around);
+        self.follow(follows);
+    }
+
+    /// Whether an order was about a child that is elsewhere.
+    fn order_elsewhere(&mut self, run: Run, order: Elsewhere) -> bool {
+        let (placed, mut around) = self.placed();
+        let follows = placed.order(run, order, &mut around);
+        follows.map(|follows| self.follow(follows)).is_some()
+    }
+
+    fn follow(&mut self, follows: Vec<Follow>) {
+        for follow in follows {
+            match follow {
+                Follow::Gone(run) => self.requests_lost_node(run),
+                Follow::Cleared(run) => self.exit_is_over(run),
+                Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
+                    request: RequestId(self.requests.numbers().draw()),
+                    command: Command::Cycle(child),
+                    by: format!("the host's agent: it goes to {to}"),
+                    meant: Some(self.core.incarnation(child)),
+                }),
             }
         }
     }
@@ -342,36 +387,5 @@ impl Node {
         };
         let words = explain::sentence::words(view);
         self.context.log_handle.happened(level, view.path.as_str(), explain::style::of_event(&view.body), &words);
-    }
-}
-
-/// How grave an event is; `own` is one of this supervisor itself.
-fn level_of(view: &EventView, own: bool) -> Level {
-    match &view.body {
-        EventBody::Exited(exited) if exited.is_failure() => Level::Warning,
-        EventBody::BeatLate(_)
-        | EventBody::Hung(_)
-        | EventBody::Dropped(_)
-        | EventBody::Restarting(_)
-        | EventBody::Escalated(_)
-        | EventBody::Panic(_)
-        | EventBody::StartFailed(_) => Level::Warning,
-        EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => Level::Error,
-        EventBody::GaveUp(_) | EventBody::UpgradeFailed(_) => Level::Error,
-        EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
-        EventBody::Started | EventBody::Stopped if own => Level::Debug,
-        EventBody::Started
-        | EventBody::Stopped
-        | EventBody::Exited(_)
-        | EventBody::KillFailed(_)
-        | EventBody::AutoShutdown(_)
-        | EventBody::Held(_)
-        | EventBody::Released(_)
-        | EventBody::MainPid(_)
-        | EventBody::Succeeded(_)
-        | EventBody::Reloaded(_)
-        | EventBody::Rollout(_)
-        | EventBody::Upgraded(_)
-        | EventBody::Other { .. } => Level::Info,
     }
 }

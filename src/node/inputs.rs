@@ -7,13 +7,14 @@ use super::diary::Work;
 use super::endpoint::messages::Received;
 use super::fold::OnItsWay;
 use super::order::Turn;
+use super::placed::Placed;
 use super::requests::{Request, refused};
 use super::root::Root;
 use super::translate;
 use super::turn::{Node, OneTurn};
 use crate::os::signals::Caught;
 use crate::os::{clock, process};
-use crate::supervision::{Beat, ChildId, Command, Event, RequestId, Run, StopCause, StopReason};
+use crate::supervision::{Beat, Event, Run, StopCause, StopReason};
 use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
@@ -38,6 +39,7 @@ impl Turn for OneTurn<'_> {
         node.receive_from_children();
         node.did(Work::Reading);
         node.receive_from_parent();
+        node.agent(Placed::receive);
         node.endpoint.receive_plain(&node.children, &mut node.inbox);
         node.read_panic_socket();
         // Before the exits: a worker's last report is about the exit that follows.
@@ -139,12 +141,12 @@ impl Node {
 
     fn receive_from_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let now = self.context.now();
-        let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
-        if process.link.meet() {
+        let Some(link) = self.children.get_mut(run.child).and_then(|handle| handle.link_of(run)) else { return };
+        if link.meet() {
             self.streams_meet(run);
             self.ask_what_was_held(run);
         }
-        let Some(process) = self.children.get_mut(run.child).and_then(|handle| handle.process_of(run)) else { return };
+        let Some(handle) = self.children.get_mut(run.child) else { return };
         let connection = translate::connection(&from, None);
         match message {
             FromNode::Hello { pid } => {
@@ -158,7 +160,7 @@ impl Node {
             }
             FromNode::Rollup { seq, rollup } => {
                 self.upgrade.beat(run);
-                process.heard = process.heard.now(process.pid, now);
+                handle.has_contact(run, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(root) = self.above.root_mut() {
                     root.take_beat_of(run.child, &rollup);
@@ -169,18 +171,20 @@ impl Node {
             FromNode::Events { first, events } => {
                 let count = events.len() as u64;
                 let through = first + count.saturating_sub(1);
-                let seen = process.link.events_through;
+                let Some(link) = handle.link_of(run) else { return };
+                let seen = link.events_through;
                 // What we have received already is not published twice; a gap means that the node had to drop some.
                 let skip = (seen + 1).saturating_sub(first).min(count);
-                process.link.events_through = seen.max(through);
-                let through = process.link.events_through;
+                link.events_through = seen.max(through);
+                let through = link.events_through;
                 for event in events.into_iter().skip(skip as usize) {
                     self.happened(now, Some(run.child), OnItsWay { event, own: false });
                 }
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });
             }
             FromNode::Escalating { cause, explanation } => {
-                process.link.has_given_up = true;
+                let Some(link) = handle.link_of(run) else { return };
+                link.has_given_up = true;
                 self.children.cleanups.look_now(run, now);
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
                 self.endpoint.send(&from, &ToNode::EscalatingSeen);
@@ -212,20 +216,6 @@ impl Node {
                 ) => {}
                 Err(_) => self.endpoint.drop_malformed(),
             }
-        }
-    }
-
-    fn read_panic_socket(&mut self) {
-        if self.above.root_mut().is_some_and(Root::is_to_panic) {
-            info!(self.context.logger, "panic requested");
-            let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
-            let request = self.requests.numbers().draw();
-            self.inbox.push_back(Event::Asked {
-                request: RequestId(request),
-                command: Command::Panic { child: first, hold: false },
-                by: "the panic button".into(),
-                meant: None,
-            });
         }
     }
 
@@ -277,6 +267,13 @@ impl Node {
 
     /// A child's process has ended, and nothing of it is left.
     fn exited(&mut self, run: Run) {
+        let (placed, mut around) = self.placed();
+        if !placed.clears_below(run, &mut around) {
+            self.exit_is_over(run);
+        }
+    }
+
+    pub(super) fn exit_is_over(&mut self, run: Run) {
         self.children.drain_output(run, &self.context, &mut self.reactor, &mut self.streams);
         let Some(events) = self.children.cleared(run, &self.context) else { return };
         self.endpoint.ended(run);
@@ -307,6 +304,16 @@ impl Node {
                     self.children.cleanups.hurry(self.context.clock.now());
                     self.inbox.push_back(Event::StopNow);
                 }
+            }
+            Caught::Terminate { from_parent: true, .. }
+                if self.stopping_signals == 0 && self.children.are_placed(&self.context.place) =>
+            {
+                info!(
+                    self.context.logger,
+                    "the host's agent ends this tree here: what is placed stays for the next root"
+                );
+                self.stopping_signals += 1;
+                self.inbox.push_back(Event::Stop(StopReason::HandOver));
             }
             Caught::Terminate { .. } | Caught::Interrupt if is_root => {
                 self.stopping_signals += 1;
@@ -342,6 +349,9 @@ impl Node {
                 self.children.signal_nodes(10, &self.context.logger);
             }
             Caught::User2 if is_root => self.upgrade_by_signal(),
+            Caught::User2 if self.children.are_placed(&self.context.place) => {
+                self.inbox.push_back(Event::Stop(StopReason::HandOver))
+            }
             Caught::User2 => {}
             Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
                 warn!(self.context.logger, "terminal closed: graceful shutdown");

@@ -29,7 +29,8 @@
 //! whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves, `hooks`
 //! runs users' commands when something happens, and `command` is the process of either; `requests` decides what
 //! operators' requests lead to, which `orders` carries out; `view` is a node only to be looked at; `above` is what
-//! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `fold` shortens a storm
+//! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `placed` asks the agent of a
+//! host for children that may run on other hosts; `fold` shortens a storm
 //! of restarts; `history` is the root's memory of events; `streams` serves readers of events and of what workers
 //! print; `upgrade` is how the tree goes on with another executable, and `replacing` how a node carries that out;
 //! `translate` converts between supervision's types and the wire's. In `root`, `journal` passes events on to
@@ -63,6 +64,7 @@ mod inputs;
 #[doc(hidden)]
 mod journald;
 pub mod lateness;
+mod levels;
 mod limits;
 mod luggage;
 mod means;
@@ -72,6 +74,7 @@ pub mod naps;
 pub mod order;
 mod orders;
 mod pairs;
+pub(crate) mod placed;
 mod probes;
 mod processes;
 #[doc(hidden)]

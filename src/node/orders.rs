@@ -2,9 +2,10 @@
 
 use super::above::Above;
 use super::asker::{Asker, Numbers};
-use super::children::{Children, News};
+use super::children::{Child, Children, News, NodeLink};
 use super::endpoint::Endpoint;
 use super::history::History;
+use super::placed::Placed;
 use super::requests::route::StreamVerb;
 use super::requests::{self, Order, Question, Request, RootChange, done, refused};
 use super::root::Root;
@@ -16,7 +17,7 @@ use crate::link::{Identity, Router, SendOutcome};
 use crate::os::{clock, pidfd, stuck};
 use crate::spec::diff;
 use crate::spec::tree::TreeSpec;
-use crate::supervision::{RequestId, Run};
+use crate::supervision::{ChildId, Command, Event, RequestId, Run};
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{Outcome, Refusal, Reply, Told, Verb};
@@ -93,8 +94,8 @@ fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
 
 /// Sends a child node a question; false when it cannot be reached.
 pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
-    let process = children.get(question.node.child).and_then(|handle| handle.process.as_ref());
-    let to = process.filter(|process| process.run == question.node).and_then(|process| process.link.to());
+    let child = children.get(question.node.child).filter(|handle| handle.is_of(question.node));
+    let to = child.and_then(Child::link).and_then(NodeLink::to);
     to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
 }
 
@@ -164,6 +165,21 @@ impl Node {
         self.obey(orders);
     }
 
+    /// The origin's button.
+    pub(super) fn read_panic_socket(&mut self) {
+        if self.above.root_mut().is_some_and(Root::is_to_panic) {
+            info!(self.context.logger, "panic requested");
+            let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
+            let request = self.requests.numbers().draw();
+            self.inbox.push_back(Event::Asked {
+                request: RequestId(request),
+                command: Command::Panic { child: first, hold: false },
+                by: "the panic button".into(),
+                meant: None,
+            });
+        }
+    }
+
     /// What came with a request is in force from here on.
     pub(super) fn renew(&mut self, request: RequestId) {
         let Some(requests::Incoming { children, whole }) = self.requests.take_incoming(request) else { return };
@@ -174,6 +190,7 @@ impl Node {
             self.limits.set(resources, &self.context);
             let orders = self.requests.spread(self.context.now(), request, &by, told);
             self.obey(orders);
+            self.agent(Placed::report_paths);
         }
         self.make_room_for_children();
     }

@@ -38,6 +38,8 @@ pub(super) enum Source {
     Rehearsal,
     /// Something was removed from the runtime directory.
     Directory,
+    /// The agent of this host has sent something.
+    Agent,
     /// The page of the host's lease is to be looked at.
     Lease,
 }
@@ -94,6 +96,7 @@ impl Reactor {
                     | Source::Control
                     | Source::Uplink
                     | Source::Push
+                    | Source::Agent
                     | Source::PanicSocket
                     | Source::Notify
                     // Looked at when the turn ends.

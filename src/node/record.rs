@@ -85,7 +85,6 @@ pub(crate) struct PlacedBoot {
 }
 
 impl PlacedBoot {
-    #[allow(dead_code, reason = "used once a child is placed")]
     pub(crate) fn to_value(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::to_value(self)
     }

@@ -61,6 +61,9 @@ impl Node {
 
     fn begin_whole(&mut self, asker: Asker, by: String, exe: &Path, check: bool) -> Result<(), String> {
         let Some(root) = self.above.root() else { return Err("only the root upgrades the tree".into()) };
+        if self.children.are_placed(&self.context.place) {
+            return Err("it has placed children: restart the agents of the hosts instead, one after another".into());
+        }
         let refusal = upgrade::Refusal::of(Present {
             upgrading_to: self.upgrade.course.as_ref().map(Course::to),
             reloading: self.core.is_reloading() || self.requests.reloads_or_spreads() || root.file().is_being_read(),

@@ -14,6 +14,7 @@ use super::hooks::Hooks;
 use super::lateness;
 use super::limits::Limits;
 use super::order;
+use super::placed::Placed;
 use super::probes::Probes;
 use super::reactor::{Reactor, Woken};
 use super::requests::{Requests, Sight};
@@ -47,6 +48,7 @@ pub(super) struct Node {
     pub endpoint: Endpoint,
     pub directory: Directory,
     pub above: Above,
+    pub placed: Placed,
     pub probes: Probes,
     pub beside: Beside,
     pub hooks: Hooks,
@@ -89,6 +91,7 @@ impl Node {
         let now = self.context.now();
         self.diary.begin(now);
         self.inbox.extend(begin);
+        self.agent(Placed::report_paths);
         self.settle();
         let mut ready = Vec::new();
         while self.ended.is_none() {
@@ -115,6 +118,7 @@ impl Node {
     pub(super) fn leave(mut self, end: End) -> i32 {
         // Those that wait for an answer, for events, or for lines.
         self.finish_requests();
+        self.agent(Placed::end);
         self.end_folds();
         self.send_children_upward();
         close::send_last(&mut self.above, &self.context);
@@ -160,7 +164,8 @@ impl Node {
         let awake = !self.inbox.is_empty()
             || self.children.output.has_more()
             || self.endpoint.has_input()
-            || self.above.has_input();
+            || self.above.has_input()
+            || self.placed.has_input();
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|(at, _)| at.since(before)) };
         if let Err(error) = self.reactor.poller.wait(timeout, ready) {
             // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
@@ -191,6 +196,7 @@ impl Node {
             (self.directory.next_deadline(), "the runtime directory"),
             (self.folds.next_deadline(), "events that are folded"),
             (self.upgrade.next_deadline(), "an upgrade"),
+            (self.placed.next_deadline(), "the host's agent"),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
             (nap, "a nap"),
@@ -211,6 +217,7 @@ impl Node {
             self.hand_in(now, event);
             self.did(Work::Other);
         }
+        self.agent(Placed::settle);
     }
 
     /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how much there
@@ -326,6 +333,7 @@ impl Node {
             }
             self.inbox.push_back(event);
         }
+        self.agent(Placed::due);
         self.folds_due(now);
         self.requests.forget_replies(now, lost);
         self.requests_due();

@@ -11,6 +11,7 @@ use crate::os::cgroup::Group;
 use crate::os::cgroup::demand::{self, Below};
 use crate::os::clock;
 use crate::os::usage;
+use crate::spec::exec::HOST;
 use crate::spec::policy::Words;
 use crate::spec::resources::Controller;
 use crate::spec::tree::{ChildSpec, Hooks, SupervisorSpec, TreeSpec};
@@ -41,6 +42,11 @@ fn mark_out_of_memory(last_exit: &mut Option<ExitView>, handle: &Child) {
     if let Some(exit) = last_exit {
         exit.oom_killed = handle.out_of_memory;
     }
+}
+
+/// The host of a cluster on which this process is, where a host's agent has started the tree.
+fn own_host() -> Option<String> {
+    std::env::var(HOST).ok()
 }
 
 /// What may be looked at.
@@ -117,7 +123,7 @@ impl View<'_> {
             }
             Program::Node(below) => {
                 // One that has not introduced itself yet is on its way.
-                let connected = handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+                let connected = handle.link().is_some_and(|link| link.to().is_some());
                 let state = match status.state {
                     State::Starting if !connected => "starting",
                     State::Starting | State::Running => "unreachable",
@@ -128,6 +134,11 @@ impl View<'_> {
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
                 mark_out_of_memory(&mut view.last_exit, handle);
                 // Replaced, as all of this is, by what the node itself reports.
+                view.host = if handle.placement().is_some() {
+                    handle.away().and_then(|away| away.host.clone())
+                } else {
+                    own_host()
+                };
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 ChildView::Supervisor(Box::new(view))
             }
@@ -175,7 +186,7 @@ impl Sight for View<'_> {
 
     fn answers(&self, now: Time, node: Run) -> Answers {
         let handle = self.children.get(node.child);
-        let introduced = |handle: &&Child| handle.process.as_ref().is_some_and(|process| process.link.to().is_some());
+        let introduced = |handle: &&Child| handle.link().is_some_and(|link| link.to().is_some());
         if handle.filter(introduced).is_none_or(Child::is_stopped) {
             return Answers::Never;
         }
@@ -214,6 +225,7 @@ impl Sight for View<'_> {
             usage: usage::of_process(*pid).map(translate::usage),
             limits: self.limits.view(),
             started_at: began,
+            host: own_host(),
             version: Some(env!("CARGO_PKG_VERSION").to_string()),
             exits_below: Some(translate::exits(&self.core.exits())),
             restarts_below: Some(self.core.restarts()),

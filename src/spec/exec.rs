@@ -178,7 +178,10 @@ pub(super) const RESERVED: &[&str] = &[
 ];
 
 /// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and from where.
-pub const HOSTED: &[&str] = &["TREEVISOR_HOST", FENCE, "TREEVISOR_START", "TREEVISOR_FROM"];
+pub const HOSTED: &[&str] = &[HOST, FENCE, "TREEVISOR_START", "TREEVISOR_FROM"];
+
+/// The name of the host.
+pub const HOST: &str = "TREEVISOR_HOST";
 
 /// The number of the claim that a tree, or a placed subtree, runs by.
 pub const FENCE: &str = "TREEVISOR_FENCE";

@@ -383,6 +383,7 @@ impl<'v> Reader<'_, 'v> {
         self.rules.child(&mut self.scope, &policy, &siblings.parent, &fields);
         let below = self.supervisor(fields, place, &path, depth + 1, defaults);
         let below = SupervisorSpec { placement: placed.placement, ..below };
+        policy.placed = below.placement.is_some();
         siblings.children.push(ChildSpec {
             name,
             policy,

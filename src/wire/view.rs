@@ -124,6 +124,9 @@ pub struct SupervisorView {
     /// Milliseconds since `usage` was measured; absent where that was now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage_age_ms: Option<u64>,
+    /// On which host of a cluster it runs; absent where no host's agent has started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Version of treevisor that its process runs. This and what follows is absent where it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -297,6 +300,7 @@ macro_rules! of_either {
             started_at: None,
             exits: None,
             usage_age_ms: None,
+            host: None,
             version: None,
             exits_below: None,
             restarts_below: None,

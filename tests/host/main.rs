@@ -2,3 +2,4 @@
 #![cfg(feature = "hosts")]
 
 mod fence;
+mod placed;

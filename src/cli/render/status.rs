@@ -20,9 +20,10 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The columns, and which of them go first where it is narrow. What shows whether something is wrong stays longest.
-pub(in crate::cli) const COLUMNS: [Column; 13] = [
+pub(in crate::cli) const COLUMNS: [Column; 14] = [
     Column::left("TREE", 0),
     Column::left("STATE", 0),
+    Column::left("HOST", 2),
     Column::right("PID", 8),
     Column::right("#", 9),
     Column::right("UPTIME", 6),
@@ -204,6 +205,11 @@ pub(in crate::cli) fn row(
     let number = |number: Option<u64>| Cell::new(number.map(|n| n.to_string()).unwrap_or_default(), style::PLAIN);
     let uptime = view.uptime_ms().map(|millis| Span::from_millis(millis).coarse()).unwrap_or_default();
     let restarts_style = if view.restarts() > 0 { style::BUSY } else { style::QUIET };
+    // Workers are where their supervisor is.
+    let host = match view {
+        ChildView::Supervisor(supervisor) => supervisor.host.as_deref().unwrap_or_default(),
+        ChildView::Worker(_) => "",
+    };
     let name_style = if view.is_supervisor() { style::NAME } else { style::PLAIN };
     let name = if topmost && !view.path().is_root() { view.path().as_str() } else { view.name() };
     let note = match view.held() {
@@ -216,6 +222,7 @@ pub(in crate::cli) fn row(
     vec![
         Cell::new(before + &clean(name), name_style),
         Cell::new(state, style::of_state(view.state())),
+        Cell::new(clean(host).into_owned(), style::PLAIN),
         number(view.pid().map(u64::from)),
         number(Some(view.incarnation()).filter(|number| *number > 0)),
         Cell::new(uptime, style::PLAIN),

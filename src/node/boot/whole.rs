@@ -23,6 +23,7 @@ use crate::node::fold::Folds;
 use crate::node::hooks::Hooks;
 use crate::node::limits::{self, Limits};
 use crate::node::luggage::{OrBack, Packing, Unpacking, fail};
+use crate::node::placed::Placed;
 use crate::node::probes::Probes;
 use crate::node::processes::Processes;
 use crate::node::reactor::{Reactor, Source};
@@ -82,6 +83,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         endpoint,
         directory,
         above,
+        placed: Placed::default(),
         probes: Probes::default(),
         beside: Beside::default(),
         hooks: Hooks::new(spec.hooks, is_root),
@@ -265,6 +267,8 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         children,
         endpoint,
         above,
+        // With something placed it is not replaced.
+        placed: Placed::default(),
         probes,
         beside,
         hooks,
@@ -295,6 +299,7 @@ impl Node {
             endpoint,
             directory,
             above,
+            placed: _,
             probes,
             beside,
             hooks,

@@ -243,6 +243,8 @@ impl Child {
             next,
             second,
             rollout,
+            // With one that is placed the node is not replaced.
+            away: _,
         } = self;
         CarriedChild {
             name: name.clone(),
@@ -317,6 +319,7 @@ impl Child {
             own_leaf,
             cpu_before,
             process: process.map(|process| Process::unpack(process, unpacking, reactor)),
+            away: None,
             ring: ring.map_or_else(Ring::new, |(bytes, written)| {
                 Ring::read_again(unpacking.bytes(bytes), written).unwrap_or_else(|why| fail(&why))
             }),

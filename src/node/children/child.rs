@@ -3,6 +3,7 @@
 //! The core decides; a handle can be started, asked to stop, killed and inspected. It is local today. Nothing outside
 //! this file and `clearing` knows that a child is a process with a pid.
 
+use super::away::Away;
 use super::hold::{self, Hold};
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::process::Process;
@@ -20,7 +21,7 @@ use crate::spec::exec::{ExecSpec, LogSpec};
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
-use crate::supervision::{Adopt, Kind, Member, Run};
+use crate::supervision::{Adopt, Kind, Member};
 use crate::time::Span;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub(in crate::node) struct Child {
     /// CPU time that earlier incarnations have used in the same cgroup.
     pub(super) cpu_before: Span,
     pub process: Option<Process>,
+    /// Its run where that is placed: then it has no process here.
+    pub(super) away: Option<Box<Away>>,
     /// Its last lines of output.
     pub ring: Ring,
     /// Shared with the process that it is beside, if that has the same.
@@ -105,6 +108,11 @@ impl Subtree {
     pub(crate) fn now(&self) -> &SupervisorSpec {
         self.actual.as_deref().unwrap_or(&self.spec)
     }
+
+    /// All that is placed below it, which stands at that path.
+    pub(crate) fn placed(&self, at: &Path) -> Vec<Path> {
+        self.now().placed(at)
+    }
 }
 
 impl Child {
@@ -132,6 +140,7 @@ impl Child {
             own_leaf: None,
             cpu_before: Span::ZERO,
             process: None,
+            away: None,
             ring: Ring::new(),
             file,
             memory_marks: MemoryMarks::default(),
@@ -246,7 +255,7 @@ impl Child {
     /// Gives it a new spec: now, or, when its running process cannot take it, before it is started the next time.
     pub(crate) fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
-        if self.process.is_some() && member(&child).is_another(&self.member()) {
+        if !self.is_down() && member(&child).is_another(&self.member()) {
             self.next = Some(Box::new(child));
         } else {
             self.become_now(child, files);
@@ -288,7 +297,7 @@ impl Child {
 
     /// Its process is gone: it is what it was to be then. Whether that is another one.
     pub(crate) fn renew(&mut self, files: &Writer) -> bool {
-        let next = self.next.take_if(|_| self.process.is_none());
+        let next = self.next.take_if(|_| self.process.is_none() && self.away.is_none());
         let is_another = next.is_some();
         if let Some(next) = next {
             self.become_now(*next, files);
@@ -304,16 +313,6 @@ impl Child {
         };
         // Where both have one, the new one says what is to be changed of it.
         next.into_iter().chain(self.exec()).flat_map(|exec| exec.listen.iter().cloned()).collect()
-    }
-
-    /// The process of this run, if it is still the present one.
-    pub(crate) fn process_of(&mut self, run: Run) -> Option<&mut Process> {
-        self.process.as_mut().filter(|process| process.run == run)
-    }
-
-    /// Whether this run is the present one.
-    pub(crate) fn is_of(&self, run: Run) -> bool {
-        self.process.as_ref().is_some_and(|process| process.run == run)
     }
 
     /// How often it has promised to beat.

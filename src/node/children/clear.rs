@@ -94,9 +94,9 @@ pub(in crate::node) enum Looked {
 impl Children {
     /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
     /// works.
-    pub(crate) fn ask_to_stop(&mut self, run: Run, context: &Context) -> Option<Event> {
+    pub(crate) fn ask_to_stop(&mut self, run: Run, hands_over: bool, context: &Context) -> Option<Event> {
         let child = self.get_mut(run.child)?;
-        let refused = child.ask_to_stop(run)?;
+        let refused = child.ask_to_stop(run, hands_over)?;
         let pid = child.process.as_ref().map_or(0, |process| process.pid);
         warn!(context.logger, "cannot send the stop signal; killing"; "path" => %child.path, "pid" => pid,
             "why" => stuck::why_alive(pid, Some(refused)));
@@ -328,15 +328,11 @@ impl Children {
         if let Some(removed) = child.reset_groups(&status) {
             machine.limits.forget(&removed);
         }
+        let actual = child.forget_actual();
+        let changed = actual.is_some();
         let (path, out_of_memory) = (&child.path, child.out_of_memory);
-        let mut changed = false;
-        if let Program::Node(below) = &mut child.what {
+        if let Program::Node(below) = &child.what {
             // Those that it was started with too: what was removed there may have been killed in the midst of it.
-            let actual = below.actual.take();
-            changed = actual.is_some();
-            if let Some(actual) = &actual {
-                below.spec.keep_behind(actual);
-            }
             // Sockets of nodes that were killed; those that ended in order have removed theirs.
             let runtime = &context.place.runtime;
             for subtree in actual.iter().chain([&below.spec]) {

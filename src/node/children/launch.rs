@@ -1,20 +1,21 @@
 //! How a child's process is made: its environment, its plan, its first steps.
 
-use super::child::{Child, Program, Subtree};
-use super::node_link::{self, NodeLink};
+use super::child::{Child, Program};
+use super::handing::draw_secrets;
+use super::node_link::NodeLink;
 use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
 use crate::link::Identity;
 use crate::logs::stream_file;
 use crate::node::context::Place;
-use crate::node::record::{BOOT_FD, Handed, Here, NodeBoot};
+use crate::node::record::{BOOT_FD, Here, NodeBoot};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::pidfd::PidFd;
 use crate::os::spawn::{self, Plan, PlanSpec, SpawnError, Stdin};
-use crate::os::{fd, process, random, users};
+use crate::os::{fd, process, users};
 use crate::spec::exec::{ExecSpec, HOSTED, LogSpec, StdinSpec};
 use crate::spec::listen;
 use crate::supervision::StartFailure;
@@ -69,9 +70,7 @@ impl Child {
         cause: Option<ReportId>,
     ) -> Result<Started, StartFailure> {
         self.prepare_groups(place)?;
-        let mut numbers = [0u8; 32];
-        random::fill(&mut numbers).map_err(|e| failure("drawing a token", &e))?;
-        let [token, other] = [0, 16].map(|at| Token(numbers[at..at + 16].try_into().expect("half of 32 bytes")));
+        let [token, other] = draw_secrets().map_err(|e| failure("drawing a token", &e))?;
         let mut environment = identity_environment(place, &self.path);
         match &self.what {
             Program::Worker(exec) => {
@@ -95,31 +94,6 @@ impl Child {
                 let boot = NodeBoot { instance, handed, here, spec };
                 self.start_node(&boot, base, environment)
             }
-        }
-    }
-
-    /// What this node decides of the start of a child node, wherever that runs. `own` is drawn for its name.
-    pub(super) fn handed(
-        &self,
-        incarnation: Incarnation,
-        below: &Subtree,
-        place: &Place,
-        cause: Option<ReportId>,
-        token: Token,
-        own: Token,
-    ) -> Handed {
-        Handed {
-            path: self.path.clone(),
-            incarnation,
-            cause,
-            token,
-            name: node_link::name(place.family, own),
-            heartbeat: self.policy.heartbeat,
-            holds: below.holds.clone(),
-            log_level: place.log_level.as_usize(),
-            log_format: place.log_format,
-            output_format: place.output_format,
-            show_output: place.show_output,
         }
     }
 

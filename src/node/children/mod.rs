@@ -1,9 +1,11 @@
 //! The children of a node: what they are, their processes, and what is done with these.
 
+mod away;
 mod carried;
 mod child;
 mod clear;
 mod groups;
+mod handing;
 mod hold;
 mod holding;
 mod late;
@@ -18,12 +20,14 @@ mod postmortem;
 mod process;
 mod reading;
 mod renew;
+mod runs;
 mod signals;
 mod sockets;
 mod start;
 mod successor;
 mod table;
 
+pub(super) use self::away::Away;
 pub(super) use self::carried::CarriedChildren;
 pub(super) use self::child::{Child, Program, member};
 pub(super) use self::clear::Looked;

@@ -27,6 +27,10 @@ pub enum Look {
 impl Children {
     /// Kills what is left of a subtree below one of the child nodes, and returns what there was.
     pub(crate) fn kill_past(&self, place: &Place, path: &Path) -> Look {
+        if self.towards(path).is_some_and(|(_, child)| child.away().is_some()) {
+            // That host's agent alone can kill there.
+            return Look::Left(None);
+        }
         let mut one = None;
         let mut in_group = false;
         for at in groups_of(place, path) {

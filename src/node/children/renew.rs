@@ -34,12 +34,14 @@ impl Children {
             let Some(id) = core.find(child.name.as_str()) else { continue };
             match self.get_mut(id) {
                 None => self.insert(id, Child::new(child, &context.place, None)),
-                Some(handle) => {
+                Some(_) => {
+                    let run = self.running_as(id);
+                    let Some(handle) = self.get_mut(id) else { continue };
                     if let Some(news) = news
                         && let Some(verb) = news_for(handle, &child, news)
-                        && let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none())
+                        && let Some(run) = run
                     {
-                        told.push((process.run, verb));
+                        told.push((run, verb));
                     }
                     // Of a part of the children, those that are there stay as they are.
                     if news.is_some() {

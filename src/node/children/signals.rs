@@ -13,6 +13,9 @@ use crate::supervision::Run;
 use crate::time::{Span, Time};
 use slog::{Logger, warn};
 
+/// SIGUSR2, by which a node asks a child node to end without what is placed below that.
+const HAND_OVER: i32 = 12;
+
 impl Children {
     /// Passes a signal on to every child node.
     pub(crate) fn signal_nodes(&self, signal: i32, logger: &Logger) {
@@ -32,9 +35,11 @@ impl Children {
 impl Child {
     /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel refuses to
     /// signal its own process, it gives its error number.
-    pub(crate) fn ask_to_stop(&mut self, run: Run) -> Option<i32> {
+    /// `hands_over`: what is placed stays, also below it.
+    pub(crate) fn ask_to_stop(&mut self, run: Run, hands_over: bool) -> Option<i32> {
         let (signal, all) = match &self.what {
             Program::Worker(exec) => (exec.stop_signal, exec.kill_mode == KillMode::ControlGroup),
+            Program::Node(below) if hands_over && !below.placed(&self.path).is_empty() => (HAND_OVER, false),
             Program::Node(_) => (15, false),
         };
         let others = if all { self.others() } else { Vec::new() };

@@ -87,8 +87,7 @@ impl Children {
 
     /// The present incarnation of a child, if its process has not ended.
     pub(crate) fn running_as(&self, child: ChildId) -> Option<Run> {
-        let process = self.get(child)?.process.as_ref()?;
-        process.status.is_none().then_some(process.run)
+        self.get(child)?.running_as()
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Child> {
@@ -119,7 +118,7 @@ impl Children {
     /// Gives a child away that has no process.
     pub(crate) fn remove(&mut self, child: ChildId) -> Option<Child> {
         let slot = self.slots.get_mut(child.0 as usize)?;
-        slot.take_if(|child| child.process.is_none()).map(|child| *child)
+        slot.take_if(|child| child.is_down()).map(|child| *child)
     }
 
     pub(crate) fn into_all(self) -> impl Iterator<Item = Child> {

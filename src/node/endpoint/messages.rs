@@ -7,6 +7,7 @@ use crate::link::{Identity, Inbound, PeerCred};
 use crate::node::children::{Children, Program};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
+use crate::node::record::Hosting;
 use crate::node::translate;
 use crate::os::{fd, process};
 use crate::supervision::{Dropped, Event, Run};
@@ -95,7 +96,9 @@ impl Endpoint {
             codec::peek_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
         // A token of an earlier incarnation is no longer here, and one of another tree never was.
         let speaker = self.speakers.with(token);
-        let speaker = speaker.filter(|(run, speaker)| may_speak(*run, speaker.uid, &from, peer, processes, children));
+        let speaker = speaker.filter(|(run, speaker)| {
+            may_speak(*run, speaker.uid, &from, peer, (processes, context.place.hosting), children)
+        });
         let Some((run, speaker)) = speaker else {
             self.drop_foreign(processes, peer);
             return None;
@@ -107,12 +110,12 @@ impl Endpoint {
         }
         let message =
             codec::decode_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
-        let process = child.process.as_ref().filter(|process| process.run == run)?;
+        let ended = child.process.as_ref().is_some_and(|process| process.status.is_some());
         match message.body {
             // Of a node that has ended meanwhile, too: its last events still count.
             ChildBody::Node(message) => Some(Received::Node { run, from, message: *message }),
             // It has ended meanwhile; its last message changes nothing.
-            _ if process.status.is_some() => None,
+            _ if ended => None,
             ChildBody::Beat(frame) if speaker.beats.take(now) => {
                 let connection = translate::connection(&from, peer);
                 Some(Received::Event(Event::Beat(run, Box::new(translate::beat(frame, connection)))))
@@ -146,7 +149,7 @@ fn may_speak(
     uid: Option<u32>,
     from: &Identity,
     peer: Option<PeerCred>,
-    processes: &Processes,
+    (processes, hosting): (&Processes, Option<Hosting>),
     children: &Children,
 ) -> bool {
     // Any process that has a worker's token may beat for it, but not one that is a sibling's.
@@ -155,10 +158,14 @@ fn may_speak(
         return false;
     }
     let Some(handle) = children.get(run.child) else { return false };
-    let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return false };
-    let child = match &handle.what {
-        Program::Node(_) => Owner::Node(process.pid, &process.link),
-        Program::Worker(_) => Owner::Worker(uid),
+    let process = handle.process.as_ref().filter(|process| process.run == run);
+    let away = handle.away().filter(|away| away.run == run);
+    let child = match (&handle.what, process, away, hosting) {
+        (Program::Node(_), Some(process), _, _) => Owner::Node(process.pid, &process.link),
+        // The agent relays what comes from another host, or from this one.
+        (Program::Node(_), None, Some(away), Some(hosting)) => Owner::Node(hosting.agent, &away.link),
+        (Program::Worker(_), Some(_), _, _) => Owner::Worker(uid),
+        (Program::Node(_) | Program::Worker(_), ..) => return false,
     };
     speakers::may_speak(child, process::own_uid(), from, peer)
 }

@@ -72,7 +72,7 @@ impl Speakers {
 pub(super) enum Owner<'a> {
     /// A worker, and the user that it runs as where that is not ours.
     Worker(Option<u32>),
-    /// A node: its process and its link.
+    /// A node: its process, or that of the agent which relays for it, and its link.
     Node(u32, &'a NodeLink),
 }
 

@@ -239,12 +239,12 @@ fn ask(
         received: 0,
         again: false,
     };
-    let Some(process) = handle.process.as_ref().filter(|process| process.status.is_none()) else { return source };
-    if process.link.to().is_none() {
+    let Some(run) = handle.running_as() else { return source };
+    if handle.link().is_none_or(|link| link.to().is_none()) {
         return source;
     }
-    source.run = Some(process.run);
-    if ways.ask(process.run, request, SILENCE_BELOW, verb(query, lines, &handle.path)) {
+    source.run = Some(run);
+    if ways.ask(run, request, SILENCE_BELOW, verb(query, lines, &handle.path)) {
         source.caught_up = false;
         source.due = Some(now + SILENCE_BELOW);
     } else {

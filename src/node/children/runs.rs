@@ -1,0 +1,124 @@
+//! The present run of a child: here, or elsewhere.
+
+use super::away::Away;
+use super::child::{Child, Program};
+use super::node_link::NodeLink;
+use super::process::Process;
+use super::table::Children;
+use crate::ids::Path;
+use crate::node::context::Place;
+use crate::spec::tree::{PlacementSpec, SupervisorSpec};
+use crate::supervision::Run;
+use crate::time::Time;
+
+impl Child {
+    /// The process of this run, if it is still the present one.
+    pub(crate) fn process_of(&mut self, run: Run) -> Option<&mut Process> {
+        self.process.as_mut().filter(|process| process.run == run)
+    }
+
+    /// A message of a child node was read now.
+    pub(crate) fn has_contact(&mut self, run: Run, now: Time) {
+        if let Some(process) = self.process_of(run) {
+            process.heard = process.heard.now(process.pid, now);
+        }
+    }
+
+    /// Whether this run is the present one.
+    pub(crate) fn is_of(&self, run: Run) -> bool {
+        let here = self.process.as_ref().is_some_and(|process| process.run == run);
+        here || self.away.as_deref().is_some_and(|away| away.run == run)
+    }
+
+    /// Its present run, if its process has not ended.
+    pub(crate) fn running_as(&self) -> Option<Run> {
+        match &self.process {
+            Some(process) => process.status.is_none().then_some(process.run),
+            None => self.away.as_deref().map(|away| away.run),
+        }
+    }
+
+    /// It has no process, here or elsewhere.
+    pub(super) fn is_down(&self) -> bool {
+        self.process.is_none() && self.away.is_none()
+    }
+
+    /// Where it may run, if it is placed.
+    pub(crate) fn placement(&self) -> Option<&PlacementSpec> {
+        match &self.what {
+            Program::Node(below) => below.spec.placement.as_deref(),
+            Program::Worker(_) => None,
+        }
+    }
+
+    /// What was added and removed below its process goes with that. Gives what stood there, if it was another.
+    pub(super) fn forget_actual(&mut self) -> Option<Box<SupervisorSpec>> {
+        let Program::Node(below) = &mut self.what else { return None };
+        let actual = below.actual.take()?;
+        below.spec.keep_behind(&actual);
+        Some(actual)
+    }
+
+    /// Its run on another host, or on this one through the agent.
+    pub(crate) fn away(&self) -> Option<&Away> {
+        self.away.as_deref()
+    }
+
+    /// A run of it has come to be on that host.
+    pub(crate) fn is_on(&mut self, run: Run, host: String) {
+        if let Some(away) = self.away.as_deref_mut().filter(|away| away.run == run) {
+            away.host = Some(host);
+        }
+    }
+
+    /// The connection to the child node, in the run that is there.
+    pub(crate) fn link(&self) -> Option<&NodeLink> {
+        let local = self.process.as_ref().map(|process| &process.link);
+        local.or(self.away.as_deref().map(|away| &away.link))
+    }
+
+    /// The same of this run.
+    pub(crate) fn link_of(&mut self, run: Run) -> Option<&mut NodeLink> {
+        let Child { process, away, .. } = self;
+        let local = process.as_mut().filter(|process| process.run == run).map(|process| &mut process.link);
+        local.or(away.as_deref_mut().filter(|away| away.run == run).map(|away| &mut away.link))
+    }
+}
+
+impl Children {
+    /// All paths below this node that have a placement.
+    pub(crate) fn placed_paths(&self) -> impl Iterator<Item = Path> {
+        self.iter().flat_map(|child| match &child.what {
+            Program::Node(_) if child.placement().is_some() => vec![child.path.clone()],
+            Program::Node(below) => below.placed(&child.path),
+            Program::Worker(_) => Vec::new(),
+        })
+    }
+
+    /// Whether something below this node is placed, or about to be.
+    pub(crate) fn are_placed(&self, place: &Place) -> bool {
+        place.hosting.is_some() && self.placed_paths().next().is_some()
+    }
+
+    /// A child begins a run elsewhere.
+    pub(crate) fn begin_away(&mut self, away: Away) {
+        let promised = usize::from(away.promised);
+        if let Some(child) = self.get_mut(away.run.child) {
+            child.away = Some(Box::new(away));
+            self.beating += promised;
+        }
+    }
+
+    /// It is over. False if it was not there.
+    pub(crate) fn end_away(&mut self, run: Run) -> bool {
+        let away = self.get_mut(run.child).and_then(|child| {
+            let away = child.away.take_if(|away| away.run == run)?;
+            Some((away, child.forget_actual().is_some()))
+        });
+        let Some((away, changed)) = away else { return false };
+        self.changed |= changed;
+        self.beating -= usize::from(away.promised);
+        self.naps.ended(run);
+        true
+    }
+}

@@ -1,0 +1,36 @@
+//! How grave what happens is, for the log.
+
+use crate::wire::view::event::RolloutStage;
+use crate::wire::view::{EventBody, EventView};
+use slog::Level;
+
+/// How grave an event is; `own` is one of this supervisor itself.
+pub(super) fn level_of(view: &EventView, own: bool) -> Level {
+    match &view.body {
+        EventBody::Exited(exited) if exited.is_failure() => Level::Warning,
+        EventBody::BeatLate(_)
+        | EventBody::Hung(_)
+        | EventBody::Dropped(_)
+        | EventBody::Restarting(_)
+        | EventBody::Escalated(_)
+        | EventBody::Panic(_)
+        | EventBody::StartFailed(_) => Level::Warning,
+        EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => Level::Error,
+        EventBody::GaveUp(_) | EventBody::UpgradeFailed(_) => Level::Error,
+        EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
+        EventBody::Started | EventBody::Stopped if own => Level::Debug,
+        EventBody::Started
+        | EventBody::Stopped
+        | EventBody::Exited(_)
+        | EventBody::KillFailed(_)
+        | EventBody::AutoShutdown(_)
+        | EventBody::Held(_)
+        | EventBody::Released(_)
+        | EventBody::MainPid(_)
+        | EventBody::Succeeded(_)
+        | EventBody::Reloaded(_)
+        | EventBody::Rollout(_)
+        | EventBody::Upgraded(_)
+        | EventBody::Other { .. } => Level::Info,
+    }
+}
