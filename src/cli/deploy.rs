@@ -7,7 +7,6 @@ use super::out::{self, Out};
 use super::render::Look;
 use super::{file, plan};
 use crate::files;
-use crate::ids;
 use crate::os::accounts::Wanted;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, diff};
@@ -67,7 +66,6 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     let files: Vec<PathBuf> = read.files().map(Path::to_owned).collect();
     let tree = read.into_tree("deploy", &args.file)?;
     named_as_asked(&args, &tree)?;
-    not_placed_within(&tree)?;
     if args.plan {
         return show_plan(&args, &tree, when);
     }
@@ -111,15 +109,6 @@ fn named_as_asked(args: &Deploy, tree: &TreeSpec) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Supervisors are not placed on hosts of their own yet.
-fn not_placed_within(tree: &TreeSpec) -> Result<(), Failure> {
-    let Some(path) = tree.root.placed(&ids::Path::root()).into_iter().next() else { return Ok(()) };
-    let message =
-        format!("cannot deploy {}: {path} has a `placement`, and only whole trees are placed so far", tree.name);
-    Err(Failure::new(ExitCode::Usage, message)
-        .hint("write `placement` at the top level of the file, or make the subtree a tree of its own"))
 }
 
 fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Failure> {

@@ -118,9 +118,6 @@ fn a_tree_for_hosts_is_not_started_by_hand_unless_that_is_said() {
     assert!(error.contains("/db has a `placement`"), "{error}");
     let (_, error, code) = call(directory.path(), &["start", "--here", "shop.toml"]);
     assert_eq!(code, 0, "{error}");
-    let (_, error, code) = call(directory.path(), &["deploy", "shop.toml"]);
-    assert_eq!(code, 2, "{error}");
-    assert!(error.contains("only whole trees are placed so far"), "{error}");
 }
 
 #[test]

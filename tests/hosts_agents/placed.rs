@@ -139,3 +139,83 @@ fn a_subtree_runs_where_its_parent_places_it() {
     let left = |path: &Path| path.file_name().unwrap().to_str().unwrap().contains('@');
     assert!(!std::fs::read_dir(run).unwrap().flatten().any(|entry| left(&entry.path())), "nothing is left");
 }
+
+/// A root on host a, and below it a subtree on b, or else on c. What is in braces in a file is what the host of the root has.
+const TREE: &str = r#"
+name = "shop"
+containment = "cgroup"
+placement = ["a"]
+
+[[child]]
+name = "db"
+placement = ["b", "c"]
+
+  [[child.child]]
+  name = "w"
+  command = ["sh", "-c", 'test "$TREEVISOR_FROM" || TREEVISOR_FROM=-; echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START $TREEVISOR_FROM" >> SEEN; exec sleep 1000']
+"#;
+
+impl Cluster {
+    /// The placed supervisor, as the root's host shows it.
+    fn db(&self) -> Option<Value> {
+        let status: Value = serde_json::from_slice(&self.run("a", &["status", "-i", "shop", "--json"]).stdout).ok()?;
+        Some(status["root"]["children"][0].clone())
+    }
+
+    /// Waits until the subtree is up on this host, and gives the process of its worker.
+    #[track_caller]
+    fn up_on(&self, host: &str) -> u32 {
+        self.until(&format!("the subtree is up on {host}"), |cluster| {
+            let db = cluster.db()?;
+            let worker = &db["children"][0];
+            let is_up = db["state"] == "running" && db["host"] == host && worker["state"] == "running";
+            is_up.then(|| worker["pid"].as_u64()).flatten().and_then(|pid| u32::try_from(pid).ok())
+        })
+    }
+}
+
+#[test]
+fn a_subtree_is_supervised_from_another_host_and_fails_over() {
+    let Some(cluster) = linked(&["a", "b", "c"]) else { return };
+    for (from, to) in [("a", "b"), ("a", "c"), ("b", "a"), ("c", "a"), ("b", "c"), ("c", "b")] {
+        cluster.link(from, to, "up");
+    }
+    cluster.deploy(TREE, &["a"]);
+    assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
+    let worker = cluster.up_on("b");
+    // Its own supervisor restarts it, on that host.
+    signal(worker, libc::SIGKILL);
+    assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"]);
+    assert_ne!(cluster.up_on("b"), worker);
+    cluster.until("what has happened, from any host", |cluster| {
+        let output = cluster.run("c", &["events", "-i", "shop"]);
+        String::from_utf8_lossy(&output.stdout).contains("/db/w").then_some(())
+    });
+
+    cluster.done("a", &["stop", "-i", "shop", "/db"]);
+    assert_eq!(cluster.db().unwrap()["state"], "stopped");
+    cluster.done("a", &["restart", "-i", "shop", "/db"]);
+    assert_eq!(cluster.nth(3), ["b", "2", "normal", "-"], "it was set free meanwhile");
+    cluster.up_on("b");
+
+    // All that an agent runs dies with it, and starts again at once: on whichever host comes first.
+    signal(cluster.agent("b"), libc::SIGKILL);
+    let seen = cluster.nth(4);
+    let elsewhere = ["c", "3", "failover", "b"];
+    assert!(seen == elsewhere || seen == ["b", "3", "normal", "-"], "{seen:?}");
+    cluster.up_on(&seen[0]);
+    // A host that is gone is lost with its lease: the subtree is started on the other one. Neither is charged.
+    let other = if seen[0] == "b" { "c" } else { "b" };
+    cluster.link("a", other, "up");
+    signal(cluster.host(&seen[0]).root.id(), libc::SIGKILL);
+    assert_eq!(cluster.nth(5), [other, "4", "failover", &seen[0]]);
+    cluster.up_on(other);
+    let status: Value = serde_json::from_str(&cluster.done("a", &["status", "-i", "shop", "--json"])).unwrap();
+    assert_eq!(status["root"]["intensity"]["used"], 0, "{status}");
+
+    cluster.done("a", &["stop", "-i", "shop"]);
+    let claim = cluster.until("the claim is free", |cluster| {
+        cluster.store.record("/treevisor/test/own/shop//db").filter(|own| own["state"] == "free")
+    });
+    assert_eq!(claim["host"], other);
+}

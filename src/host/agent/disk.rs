@@ -203,9 +203,6 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
     let files = bundles.files(&kept);
     let wrong = read.errors().next().map(|error| error.to_string().replace(&*files.to_string_lossy(), ""));
     let wrong = wrong.or_else(|| outside(&files, &read));
-    let within = read.tree.as_ref().and_then(|tree| tree.root.placed(&ids::Path::root()).into_iter().next());
-    let placed = |path| format!("{path} has a `placement`, and only whole trees are placed so far");
-    let wrong = wrong.or_else(|| within.map(placed));
     match wrong.or_else(|| (!named).then(|| format!("its file is not that of {}", kept.instance))) {
         None => {
             let placement = read.tree.and_then(|tree| tree.placement).map(in_the_cores_terms).unwrap_or_default();
