@@ -288,6 +288,8 @@ impl Agent {
                 };
                 past.last = Some((from.to_owned(), left));
                 there.end = Some(what);
+                // Whatever else was reported last.
+                there.again = Time::ZERO;
             }
             What::Noted
             | What::Unreachable { .. }
@@ -349,6 +351,7 @@ impl Agent {
         if there.end.is_none() && there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch) {
             let why = format!("{} is lost", there.host);
             there.end = Some(What::Lost { why });
+            there.again = Time::ZERO;
             let past = self.wards.past.entry(key.clone()).or_default();
             past.last = Some((there.host.clone(), Left::Lost(now)));
             past.ended_on = None;

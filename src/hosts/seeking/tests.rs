@@ -170,6 +170,22 @@ fn a_host_that_is_drained_is_left_one_at_a_time() {
 }
 
 #[test]
+fn an_end_is_reported_at_once_whatever_was_reported_before() {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.take();
+    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    let step = Span::from_millis(100);
+    while cluster.take() != ["Move"] {
+        cluster.pass(step);
+    }
+    let order = Order { subject: cluster.subject("/db", 1), void_after_ms: 0, what: Do::Stop };
+    cluster.ask(NODE, Message::Order(order));
+    cluster.pass(step);
+    assert_eq!(cluster.take(), ["Exited"]);
+}
+
+#[test]
 fn an_operator_moves_it_to_a_host_or_to_the_next_best() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "a", "c"]));
