@@ -363,7 +363,8 @@ impl Agent {
     /// All instances that are deployed, or were claimed.
     pub fn instances(&self, now: Moment) -> Vec<InstanceView> {
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
-        let keys: BTreeSet<ClaimKey> = roots.chain(self.owns.keys().cloned()).collect();
+        let claimed = self.owns.keys().filter(|key| key.path == "/").cloned();
+        let keys: BTreeSet<ClaimKey> = roots.chain(claimed).collect();
         let ground = self.ground(now.boottime);
         keys.into_iter()
             .map(|key| {

@@ -252,7 +252,7 @@ impl Agent {
         if told.what == What::Done {
             let before = self.wards.releases.len();
             self.wards.releases.retain(|release| release.host != from || release.wire != subject);
-            if self.wards.releases.len() < before {
+            if self.wards.releases.len() < before && !self.wards.has_later(&key, from, &subject) {
                 let past = self.wards.past.entry(key).or_default();
                 (past.ended_on, past.freed_by) = (None, Some(from.to_owned()));
             }

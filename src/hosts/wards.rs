@@ -130,6 +130,15 @@ impl Wards {
         }
     }
 
+    /// Whether this host was asked for a later run than this one, whose claim it may have, although it reports that nothing is left of this one.
+    pub(super) fn has_later(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
+        let asked = self.all.get(key).and_then(Ward::asked);
+        let ended =
+            self.past.get(key).and_then(|past| past.ended_on.as_ref()).map(|(host, wire)| (host.as_str(), wire));
+        let is_later = |(on, run): (&str, &Subject)| on == host && run.is_after(wire.root_token, wire.run);
+        asked.is_some_and(is_later) || ended.is_some_and(is_later)
+    }
+
     pub(super) fn is_releasing(&self, key: &ClaimKey) -> bool {
         self.releases.iter().any(|release| release.wire.key() == *key)
     }
@@ -147,6 +156,15 @@ impl Ward {
             State::Asking { host, .. } => Some(host),
             State::There(there) if there.end.is_none() => Some(&there.host),
             State::There(_) | State::Choosing(_) | State::Homeless { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// Which host was asked last, and for which run.
+    fn asked(&self) -> Option<(&str, &Subject)> {
+        match &self.state {
+            State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => Some((host, wire)),
+            State::There(there) => Some((&there.host, &there.wire)),
+            State::Choosing(_) | State::Homeless { .. } => None,
         }
     }
 

@@ -17,6 +17,8 @@ fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![1], vec!["Started".to_owned()]));
     let own = cluster.own("/db");
     assert_eq!((own.host.as_str(), own.token, own.root_token, own.state), ("b", 1, 1, OwnState::Held));
+    let shown = cluster.agents[0].as_ref().unwrap().instances(cluster.now);
+    assert_eq!(shown.iter().map(|one| one.claim.path.as_str()).collect::<Vec<_>>(), ["/"], "it is no tree of its own");
     cluster.order("/db", 1, Do::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
     // Its claim is kept for the next run, which needs no other token.
@@ -183,6 +185,22 @@ fn an_end_is_reported_at_once_whatever_was_reported_before() {
     cluster.ask(NODE, Message::Order(order));
     cluster.pass(step);
     assert_eq!(cluster.take(), ["Exited"]);
+}
+
+#[test]
+fn a_late_word_about_an_earlier_run_does_not_free_the_claim_of_this_one() {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.order("/db", 1, Do::Stop);
+    assert_eq!(cluster.take(), ["Started", "Exited"]);
+    // One that the agent had given up for want of an answer, before it asked for the one that has just ended.
+    let earlier = Subject { run: 0, ..cluster.subject("/db", 0) };
+    cluster.agents[0].as_mut().unwrap().wards.release("b", &earlier);
+    cluster.pass(seconds(1));
+    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    cluster.pass(seconds(2));
+    cluster.place(NODE, "/db", 2, on(&["b", "c"]));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![2]));
 }
 
 #[test]
