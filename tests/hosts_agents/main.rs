@@ -5,6 +5,7 @@
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
+mod adopted;
 mod links;
 mod member;
 mod placed;

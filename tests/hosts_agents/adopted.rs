@@ -1,0 +1,77 @@
+//! Subtrees that go on while there is another root.
+
+use super::links::linked;
+use super::{Cluster, signal};
+use serde_json::Value;
+
+/// A root on host a, or else on c, and below it a subtree on b.
+const TREE: &str = r#"
+name = "shop"
+containment = "cgroup"
+placement = ["a", "c"]
+
+[[child]]
+name = "db"
+placement = ["b"]
+
+  [[child.child]]
+  name = "w"
+  command = ["sh", "-c", 'test "$TREEVISOR_FROM" || TREEVISOR_FROM=-; echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START $TREEVISOR_FROM" >> SEEN; echo "to be read"; exec sleep 1000']
+"#;
+
+impl Cluster {
+    fn tree(&self, from: &str) -> Option<Value> {
+        serde_json::from_slice(&self.run(from, &["status", "-i", "shop", "--json"]).stdout).ok()
+    }
+
+    /// Waits until a root shows the subtree running, and gives its own process and that of the worker.
+    #[track_caller]
+    fn roots_and_workers(&self, from: &str, look: impl Fn(u64) -> bool) -> (u64, u64) {
+        self.until("the subtree is up", |cluster| {
+            let tree = cluster.tree(from)?;
+            let db = &tree["root"]["children"][0];
+            let worker = &db["children"][0];
+            let root = tree["pid"].as_u64().filter(|root| look(*root))?;
+            let is_up = db["state"] == "running" && worker["state"] == "running";
+            Some((root, worker["pid"].as_u64().filter(|_| is_up)?))
+        })
+    }
+}
+
+#[test]
+fn a_subtree_goes_on_under_the_next_root() {
+    let Some(cluster) = linked(&["a", "b", "c"]) else { return };
+    for (from, to) in [("a", "b"), ("a", "c"), ("b", "a"), ("c", "a"), ("b", "c"), ("c", "b")] {
+        cluster.link(from, to, "up");
+    }
+    cluster.deploy(TREE, &["a"]);
+    assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
+    let (root, worker) = cluster.roots_and_workers("a", |_| true);
+    cluster.until("what it has printed, on the host of the root", |cluster| {
+        let output = cluster.run("a", &["logs", "-i", "shop", "/db/w"]);
+        String::from_utf8_lossy(&output.stdout).contains("to be read").then_some(())
+    });
+
+    // The root is started anew where it was.
+    signal(u32::try_from(root).unwrap(), libc::SIGKILL);
+    let (second, same) = cluster.roots_and_workers("a", |pid| pid != root);
+    assert_eq!(same, worker, "nothing of the subtree was touched");
+
+    // The tree is another one: the subtree has its part of that.
+    cluster.deploy(&format!("{TREE}  env = {{ LATER = \"1\" }}\n"), &["a"]);
+    assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"], "by the same claim");
+    let (_, worker) = cluster.roots_and_workers("a", |pid| pid == second);
+
+    // The host of the root is gone, and is lost with its lease.
+    signal(cluster.host("a").root.id(), libc::SIGKILL);
+    let (_, same) = cluster.roots_and_workers("c", |pid| pid != second);
+    assert_eq!(same, worker, "nothing of the subtree was touched");
+    signal(u32::try_from(worker).unwrap(), libc::SIGKILL);
+    assert_eq!(cluster.nth(3), ["b", "1", "normal", "-"]);
+    cluster.done("c", &["restart", "-i", "shop", "/db"]);
+    assert_eq!(cluster.nth(4), ["b", "1", "normal", "-"]);
+    cluster.done("c", &["stop", "-i", "shop"]);
+    cluster.until("the claim is free", |cluster| {
+        cluster.store.record("/treevisor/test/own/shop//db").filter(|own| own["state"] == "free")
+    });
+}
