@@ -4,11 +4,15 @@
 //! happens to the disk, the directory or the permissions, the worker and its node go on: lines that cannot be written
 //! are dropped and counted, every turn with new lines tries again, and once it works a line in the file says what is
 //! missing.
+//!
+//! A file that another process writes too, another instance's say, would be rotated from under it: a file is locked while it
+//! is written, and one that stays locked by another is reported.
 
 use super::lines::Line;
 use super::lost::Lost;
 use super::past::numbered;
 use crate::os::clock::Clock;
+use crate::os::lock;
 use crate::os::opening::{self, Standing};
 use crate::os::users::Credentials;
 use crate::time::{Span, Time};
@@ -22,6 +26,9 @@ const CHUNK: usize = 64 * 1024;
 
 /// A file whose name stands for another one for so long is opened anew.
 const MOVED_PATIENCE: Span = Span::from_secs(1);
+
+/// A file that is locked by another for so long has two writers. In less a writer of before has come to its end.
+const SHARED_PATIENCE: Span = Span::from_secs(1);
 
 /// The smallest size at which a file is rotated: with less, a turn's lines would cost more renaming than writing.
 pub(crate) const MAX_SIZE_LEAST: u64 = 4096;
@@ -42,6 +49,9 @@ pub(crate) struct RotatingFile {
     /// The present failure, and whether it has been reported.
     trouble: Option<String>,
     trouble_told: bool,
+    /// Since when another writer has it locked, and whether that has been reported.
+    shared: Option<Time>,
+    shared_told: bool,
     user: Option<Credentials>,
     clock: Clock,
     /// The last byte that was written is no newline: a piece of a long line, or a write that was cut short.
@@ -59,6 +69,8 @@ struct Open {
     regular: bool,
     /// Since when its name stands for another file, or none.
     moved: Option<Time>,
+    /// It is locked by this writer, as long as it is open.
+    locked: bool,
 }
 
 impl RotatingFile {
@@ -74,6 +86,8 @@ impl RotatingFile {
             lost: Lost::default(),
             trouble: None,
             trouble_told: false,
+            shared: None,
+            shared_told: false,
             user: None,
             clock: Clock::start(),
             within_line: false,
@@ -131,9 +145,21 @@ impl RotatingFile {
         self.lost
     }
 
-    /// Why lines cannot be written at present. Each failure is reported once.
+    /// Why lines cannot be written at present, or may be lost. Each failure is reported once.
     pub(crate) fn take_trouble(&mut self) -> Option<String> {
-        if std::mem::replace(&mut self.trouble_told, true) { None } else { self.trouble.clone() }
+        if !std::mem::replace(&mut self.trouble_told, true) && self.trouble.is_some() {
+            return self.trouble.clone();
+        }
+        let since = self.shared.filter(|_| !self.shared_told)?;
+        if self.clock.now().since(since) < SHARED_PATIENCE {
+            return None;
+        }
+        self.shared_told = true;
+        Some(format!(
+            "{} is written by another supervisor too, perhaps one of another instance, and each rotates it from under \
+             the other: give each worker a file of its own",
+            self.path.display()
+        ))
     }
 
     fn write_chunk(&mut self, text: &[u8]) {
@@ -220,13 +246,26 @@ impl RotatingFile {
 
     fn open_file(&mut self) -> io::Result<()> {
         self.look_whether_it_is_still_there();
-        if self.open.is_some() {
-            return Ok(());
+        if self.open.is_none() {
+            let (standing, file) = opening::append(&self.path, self.user.as_ref())?;
+            let metadata = file.metadata()?;
+            let (size, regular) = (metadata.len(), metadata.is_file());
+            self.open = Some(Open { file, standing, size, regular, moved: None, locked: false });
         }
-        let (standing, file) = opening::append(&self.path, self.user.as_ref())?;
-        let metadata = file.metadata()?;
-        self.open = Some(Open { file, standing, size: metadata.len(), regular: metadata.is_file(), moved: None });
+        self.look_whether_it_is_ours_alone();
         Ok(())
+    }
+
+    /// Whether or not, it is written: to lose lines is worse than to have those of two in one file.
+    fn look_whether_it_is_ours_alone(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|open| open.regular && !open.locked) else { return };
+        open.locked = lock::try_alone(&open.file);
+        if open.locked {
+            (self.shared, self.shared_told) = (None, false);
+        } else {
+            let now = self.clock.now();
+            self.shared.get_or_insert(now);
+        }
     }
 
     /// Others may have cut the file, moved it away or removed it: what counts is what is there.

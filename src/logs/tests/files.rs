@@ -239,6 +239,34 @@ fn a_file_that_others_remove_is_there_again() {
 }
 
 #[test]
+fn a_file_of_two_writers_is_written_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut first = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut first, &["one"]);
+    let mut second = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut second, &["two"]);
+    assert_eq!(second.take_trouble(), None, "the first may be about to end");
+    let trouble = (0..1_000).find_map(|_| {
+        crate::os::clock::pause(Span::from_millis(20));
+        write_lines(&mut second, &["two"]);
+        second.take_trouble()
+    });
+    assert!(trouble.is_some_and(|trouble| trouble.contains("another instance")));
+    assert_eq!(second.take_trouble(), None, "it is reported once");
+    assert_eq!(first.take_trouble(), None);
+    assert!(second.lost().is_none());
+
+    drop(first);
+    write_lines(&mut second, &["alone"]);
+    let mut third = RotatingFile::new(&path, 1 << 20, 1);
+    write_lines(&mut third, &["three"]);
+    drop(second);
+    write_lines(&mut third, &["four"]);
+    assert_eq!(third.take_trouble(), None);
+}
+
+#[test]
 fn a_link_stays_where_it_is_and_what_it_leads_to_is_rotated() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("disk")).unwrap();
