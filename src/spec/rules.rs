@@ -127,8 +127,9 @@ impl Rules {
 
     /// Takes what no two workers of a tree can share: a log file, an endpoint for beats.
     pub(super) fn alone(&mut self, scope: &mut Scope<'_>, exec: &ExecSpec, path: &Path, places: &Places, place: Place) {
+        // Paths compare by their components, and only a leading `.` is one.
         if let LogSpec::File { file, .. } = &exec.log
-            && let Some(first) = self.files.insert(file.clone(), path.clone())
+            && let Some(first) = self.files.insert(std::path::Path::new(".").join(file), path.clone())
         {
             let place = places.get("log").copied().unwrap_or(place);
             let file = file.to_string_lossy();
