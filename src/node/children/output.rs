@@ -81,10 +81,10 @@ impl Output {
         self.writer.finish(MOMENT).is_none() && self.console.settle(MOMENT)
     }
 
-    /// Logs what was lost since.
+    /// Logs why output was lost since, or may be.
     pub(super) fn report_lost(&self, logger: &Logger) {
         for why in self.writer.heard() {
-            warn!(logger, "worker output lost"; "why" => why);
+            warn!(logger, "trouble with a log file"; "why" => why);
         }
     }
 
