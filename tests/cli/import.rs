@@ -1,6 +1,6 @@
 //! What is made of the files of other supervisors; each result passes `check` without an error.
 
-use crate::{call, golden};
+use crate::{call, ended, golden, treevisor};
 use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
@@ -30,11 +30,17 @@ fn imported(name: &str, arguments: &[&str]) {
     golden::compare(&format!("import-{name}.toml"), &plain(&toml));
     golden::compare(&format!("import-{name}.txt"), &plain(&said));
     fs::write(at.join("imported.toml"), &toml).unwrap();
-    let (_, complaints, code) = call(at, &["check", "--portable", "imported.toml"]);
+    let (_, complaints, code) = checked(at);
     assert_eq!((complaints.as_str(), code), ("", 0));
     // What is printed on stderr stands in the file too.
     let notes = |text: &str, mark: &str| text.lines().filter(|line| line.contains(mark)).count();
     assert_eq!(notes(&toml, "# differs: "), said.lines().count() - 1, "{said}");
+}
+
+/// With the variables that the files have of the environment.
+fn checked(at: &Path) -> (String, String, i32) {
+    let variables = [("HOME", "/home/shop"), ("LOGS", "/var/log/shop")];
+    ended(&treevisor(at, &["check", "--portable", "imported.toml"]).envs(variables).output().unwrap())
 }
 
 #[test]
@@ -74,7 +80,7 @@ fn a_corpus_of_files() {
         golden::compare_with(&case.join("expected.txt"), &plain(&said));
         let started = toml.lines().any(|line| line.trim() == "[[child]]");
         fs::write(at.join("imported.toml"), &toml).unwrap();
-        let (_, complaints, code) = call(&at, &["check", "--portable", "imported.toml"]);
+        let (_, complaints, code) = checked(&at);
         assert_eq!(code == 0, started, "{}: {complaints}", case.display());
     }
 }

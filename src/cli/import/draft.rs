@@ -319,7 +319,8 @@ fn refusal(key: &str, value: &str) -> Option<String> {
     } else {
         format!("[[child]]\nname = \"x\"\n{command}{key} = {value}\n")
     };
-    let read = read_text("import", &text, &|_| None);
+    // Which variables are set where the tree is started is not known here.
+    let read = read_text("import", &text, &|_| Some(String::new()));
     // What the other keys make of it cannot be known yet.
     read.errors()
         .find(|error| !matches!(error.code, "ready-without-heartbeat" | "significant-never" | "step-permanent"))

@@ -86,7 +86,13 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
     let first = &args.files[0];
     let format = args.format.or_else(|| format_of(first)).ok_or_else(|| {
         Failure::new(ExitCode::Usage, format!("cannot import {}: unknown format", first.display()))
-            .hint("set it: --format supervisord, procfile or systemd")
+            .hint(match first.extension().and_then(|extension| extension.to_str()) {
+                Some("yml" | "yaml") => {
+                    "a compose file runs images, and treevisor programs of this machine: write the command of each service \
+                     into a [[child]]; `treevisor init` makes a file to begin with"
+                }
+                _ => "set it: --format supervisord, procfile or systemd",
+            })
     })?;
     if format != Format::Systemd && args.files.len() > 1 {
         return Err(Failure::new(ExitCode::Usage, "cannot import several files at once but units of systemd"));
@@ -149,7 +155,7 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::Done);
     }
     // Each key was read when it was set; what they are together is seen only here.
-    let read = read_text("import", &text, &|_| None);
+    let read = read_text("import", &text, &|_| Some(String::new()));
     for error in read.errors() {
         out::say(when, &format!("what came of it is not right yet: {error}"));
     }

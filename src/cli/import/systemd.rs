@@ -15,6 +15,7 @@ mod amount;
 mod command;
 mod output;
 mod parse;
+mod protection;
 mod service;
 mod socket;
 mod specifier;

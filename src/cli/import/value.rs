@@ -4,10 +4,11 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Char(char),
-    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it.
+    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it; `None`
+    /// where it has to be set.
     Variable {
         name: String,
-        default: String,
+        default: Option<String>,
     },
 }
 
@@ -28,7 +29,12 @@ impl Value {
 
     /// A variable, and what stands for it where it is not set; dollars in that are the TOML's.
     pub(super) fn variable_or(name: &str, default: &str) -> Value {
-        Value(vec![Piece::Variable { name: name.to_owned(), default: default.to_owned() }])
+        Value(vec![Piece::Variable { name: name.to_owned(), default: Some(default.to_owned()) }])
+    }
+
+    /// A variable without which nothing is started.
+    pub(super) fn required(name: &str) -> Value {
+        Value(vec![Piece::Variable { name: name.to_owned(), default: None }])
     }
 
     pub(super) fn push(&mut self, piece: Piece) {
@@ -71,10 +77,18 @@ impl Value {
             match piece {
                 Piece::Char('$') => out.push_str("$$"),
                 Piece::Char(c) => out.push(*c),
-                Piece::Variable { name, default } => out.push_str(&format!("${{{name}:-{default}}}")),
+                Piece::Variable { name, default } => out.push_str(&variable(name, default.as_deref())),
             }
         }
         out
+    }
+}
+
+/// A variable as the reader of the TOML takes it.
+pub(super) fn variable(name: &str, default: Option<&str>) -> String {
+    match default {
+        Some(default) => format!("${{{name}:-{default}}}"),
+        None => format!("${{{name}}}"),
     }
 }
 
@@ -87,9 +101,10 @@ mod tests {
         let mut value = Value::plain("a$");
         value.append(&Value::variable("X"));
         value.append(&Value::variable_or("Y", "/z"));
-        assert_eq!(value.in_toml(), "a$$${X:-}${Y:-/z}");
+        value.append(&Value::required("Z"));
+        assert_eq!(value.in_toml(), "a$$${X:-}${Y:-/z}${Z}");
         assert_eq!(value.text(), None);
-        assert_eq!(value.resolved(&|name| Some(name.to_lowercase())), Ok("a$xy".into()));
+        assert_eq!(value.resolved(&|name| Some(name.to_lowercase())), Ok("a$xyz".into()));
         assert_eq!(value.resolved(&|_| None), Err("X".into()));
         assert_eq!(Value::plain("$").text().as_deref(), Some("$"));
     }

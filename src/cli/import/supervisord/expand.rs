@@ -59,7 +59,8 @@ impl<'a> Names<'a> {
                 Some(Known::Number(number)) => out.append(&Value::plain(&form.number(*number))),
                 Some(Known::Text(value)) => out.append(&form.text(name, value)?),
                 None => match name.strip_prefix("ENV_") {
-                    Some(variable) if !variable.is_empty() => out.append(&form.text(name, &Value::variable(variable))?),
+                    // supervisord does not start without it either.
+                    Some(variable) if !variable.is_empty() => out.append(&form.text(name, &Value::required(variable))?),
                     _ => return Err(format!("%({name})s is no name that supervisord has there")),
                 },
             }
@@ -172,7 +173,7 @@ mod tests {
             ("%(numprocs)d %(process_num)s %(process_num)x", "12 7 7"),
             ("%(process_num)3d|%(process_num)-3d|%(process_num)03s", "  7|7  |  7"),
             ("100%% $x", "100% $$x"),
-            ("%(ENV_K)s%(ENV_HOME)s", "v${HOME:-}"),
+            ("%(ENV_K)s%(ENV_HOME)s", "v${HOME}"),
             ("%(host_node_name)5s", "  box"),
         ] {
             assert_eq!(expanded(text).as_deref(), Ok(right), "{text}");

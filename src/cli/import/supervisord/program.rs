@@ -78,7 +78,7 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
     let alike = processes > 1 && !differ;
     notes.extend(naming(settings, name, processes, alike));
     let each = if alike { 1 } else { processes.max(1) };
-    (0..each)
+    let mut children: Vec<Draft> = (0..each)
         .map(|index| {
             let mut names = names.clone();
             names.number("process_num", first.saturating_add(index));
@@ -88,14 +88,18 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
             let called = called.filter(|_| processes > 1 && !alike).unwrap_or_else(|| name.to_owned());
             let mut process =
                 Process { settings, names, alike: if alike { processes } else { 1 }, child: Draft::new(&called) };
-            // Once is enough for what is true of all.
             if index == 0 {
                 process.child.notes.append(&mut notes);
             }
             process.make(section, processes == 0);
             process.child
         })
-        .collect()
+        .collect();
+    // Once is enough for what is true of all.
+    if let Some((first, others)) = children.split_first_mut() {
+        others.iter_mut().for_each(|other| other.notes.retain(|note| !first.notes.contains(note)));
+    }
+    children
 }
 
 /// What is to be reported of `process_name`.

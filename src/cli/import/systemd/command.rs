@@ -1,7 +1,7 @@
 //! `ExecStart=`: prefixes, quotes, variables and specifiers, to the words of a command.
 
 use super::super::draft::{Draft, Note, Setting, array};
-use super::super::value::{Piece, Value};
+use super::super::value::{self, Piece, Value};
 use super::unit::Unit;
 use super::{specifier, words};
 use std::collections::BTreeMap;
@@ -224,7 +224,9 @@ fn quoted(word: &Value) -> String {
         match piece {
             Piece::Char('\'') => out.push_str("\\'"),
             Piece::Char(c) => out.push(*c),
-            Piece::Variable { name, default } => out.push_str(&format!("\"${{{name}:-{default}}}\"")),
+            Piece::Variable { name, default } => {
+                out.push_str(&format!("\"{}\"", value::variable(name, default.as_deref())));
+            }
         }
     }
     if open {

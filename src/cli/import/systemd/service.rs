@@ -6,6 +6,7 @@ use super::super::value::Value;
 use super::amount::{limits, span};
 use super::command::{self, Variables, command};
 use super::output::output;
+use super::protection::protects;
 use super::unit::Unit;
 use super::{specifier, words};
 use crate::spec::print::basic;
@@ -14,6 +15,8 @@ use crate::time::Span;
 /// What systemd takes where nothing is written.
 const TIMEOUT: &str = "90s";
 const RESTART_SEC: &str = "100ms";
+/// Of what makes a service read its file again.
+const RELOAD: &str = "a worker has no command for a reload; `treevisor signal PATH HUP` sends it a signal";
 
 /// Directories that systemd makes for a unit, and passes to it: the key's beginning, the variable, where they are.
 const DIRECTORIES: &[(&str, &str, &str)] = &[
@@ -203,7 +206,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "TimeoutStartSec" => worker.note(setting.note("its start is over when the program runs")),
         "Type" => match value {
             "simple" | "exec" | "notify" => {}
-            "notify-reload" => worker.note(setting.note("no process is asked to read its file again")),
+            "notify-reload" => worker.note(setting.note(RELOAD)),
             "idle" => worker.note(setting.note("is started when its turn comes")),
             "forking" => worker.note(setting.note(
                 "it has to stay in the foreground (most programs have an option for that); what it leaves in the \
@@ -251,9 +254,12 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
             worker.off |= unit.last("Service", "User").is_none();
         }
         "MemoryMax" | "MemoryHigh" | "TasksMax" | "CPUQuota" | "CPUWeight" | "IOWeight" => by_cgroup(setting, worker),
-        "ExecReload" => worker.note(setting.note("no process is asked to read its file again")),
+        "ExecReload" => worker.note(setting.note(RELOAD)),
         key if key.starts_with("Exec") => {
             worker.note(setting.note("only one command is run; do it in the program, or in a script in front of it"));
+        }
+        key if protects(key) && !matches!(value, "no" | "false" | "off" | "0") => {
+            worker.note(setting.note("has no counterpart here: it runs without this protection"));
         }
         key if DIRECTORIES.iter().any(|(directory, ..)| *directory == key) => {
             worker.note(setting.note("is not made: let it be there before the start"));
