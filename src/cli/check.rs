@@ -9,7 +9,7 @@ use crate::ids::Path;
 use crate::os::accounts::Wanted;
 use crate::spec::exec::ExecSpec;
 use crate::spec::policy::{
-    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder,
+    AutoShutdown, Backoff, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy,
 };
 use crate::spec::print;
 use crate::spec::resources::Resources;
@@ -114,7 +114,12 @@ fn child_rows(supervisor: &SupervisorSpec, above: &Branches, look: Look, rows: &
         };
         // Children made by `count` differ in their number only.
         let name = format!("{} .. {}", first.name, last.name);
-        rows.push(row(first, name, &above.below(at + 1 == runs.len()), look));
+        let mut row = row(first, name, &above.below(at + 1 == runs.len()), look);
+        // Seldom meant: copies stand for each other, and the strategy takes them for parts.
+        if supervisor.policy.strategy != Strategy::OneForOne {
+            row[1] = format!("restart each other, {}", row[1]);
+        }
+        rows.push(row);
     }
 }
 
@@ -340,7 +345,7 @@ fn backoff_json(backoff: Backoff) -> Value {
 mod tests {
     use super::*;
     use crate::ids::Name;
-    use crate::spec::policy::{Strategy, SupervisorPolicy};
+    use crate::spec::policy::SupervisorPolicy;
     use crate::spec::tree::Hooks;
 
     fn worker(name: &str, command: &[&str], group: Option<u32>) -> ChildSpec {
@@ -407,7 +412,7 @@ shop                    one-for-all, 3 restarts in 30s
 ├─ db                   permanent, stop 5s                                         postgres -D data
 └─ web                  rest-for-one, 5 restarts in 1m
    ├─ api               transient, stop 5s, beat 1s x 3 + 10s, ready by heartbeat  ./api --port 8080 'two words'
-   └─ jobs-1 .. jobs-4  permanent, stop 5s                                         ./jobs
+   └─ jobs-1 .. jobs-4  restart each other, permanent, stop 5s                     ./jobs
 "
         );
     }

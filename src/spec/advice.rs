@@ -47,11 +47,18 @@ pub(super) fn unknown(
     Advice { message, label: "not known".into(), hint: format!("known keys are: {}", known.join(", ")) }
 }
 
+const COMMAND: &str = "the program and its arguments are `command = [\"program\", \"argument\"]`, or one string";
+
+/// Whether an unknown key stands for one that makes a child a worker or a supervisor, which its advice shows.
+pub(super) fn means_a_kind(key: &str) -> bool {
+    nearest(key, ["command", "child", "include"]).is_some() || foreign(&plain(key).replace('-', "")) == Some(COMMAND)
+}
+
 /// What other supervisors' words are called here. The word is in lower case without hyphens or underscores.
 fn foreign(word: &str) -> Option<&'static str> {
     Some(match word {
         "cmd" | "exec" | "execstart" | "program" | "run" | "args" | "argv" | "start" | "executable" | "script" => {
-            "the program and its arguments are `command = [\"program\", \"argument\"]`, or one string"
+            COMMAND
         }
         "dir" | "directory" | "workdir" | "workingdir" | "workingdirectory" | "chdir" => {
             "the working directory is `cwd`"
@@ -93,7 +100,18 @@ fn foreign(word: &str) -> Option<&'static str> {
         "priority" | "after" | "before" | "dependson" | "requires" | "wants" | "depends" | "order" => {
             "children start in the order of the file; dependencies are the supervisor's `strategy`"
         }
-        "killasgroup" | "stopasgroup" | "killmode" => "leftover processes of a child are always killed",
+        "killasgroup" | "stopasgroup" | "killmode" => {
+            "which processes are asked to stop is `kill-mode`; what is left is always killed"
+        }
+        "schedule" | "cron" | "oncalendar" | "timer" => {
+            "there are no timers: let cron run `treevisor start PATH` of a child with `autostart = false`"
+        }
+        "image" | "build" | "container" | "volumes" | "networks" => {
+            "no containers are run: `command` is a program of this machine"
+        }
+        "port" | "ports" | "expose" | "listenstream" | "sockets" => {
+            "sockets that outlive a restart are `listen = [\"tcp://127.0.0.1:8080\"]`; the program opens any other"
+        }
         "uid" | "runas" => "the user is `user`",
         "gid" => "the group is `group`",
         "rlimits" | "ulimit" | "ulimits" | "limitnofile" | "rlimit" => "limits are `limits = { nofile = 1024 }`",

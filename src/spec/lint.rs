@@ -254,7 +254,8 @@ impl Lint<'_> {
             Finding::warning("temporary-in-chain", place, "a temporary child in the middle of a rest-for-one chain")
                 .label("never started again (R15, R27)")
                 .hint(format!(
-                    "`{}` and later children continue without it; move it to the end, or make it transient",
+                    "`{}` and later children continue without it, and do not wait for its end: for a step, which they \
+                     wait for, write ready = \"exit\"; else move it to the end, or make it transient",
                     next.name
                 ))
         });
@@ -401,6 +402,9 @@ fn own_words(script: &str) -> String {
     own
 }
 
+/// Commands of the shell itself, which are over at once.
+const BUILT_IN: [&str; 7] = ["echo", "exit", "export", "printf", "return", "true", ":"];
+
 /// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline, something in the
 /// background, or a last command that is not started by `exec`.
 fn runs_behind(script: &str) -> bool {
@@ -413,7 +417,9 @@ fn runs_behind(script: &str) -> bool {
     // Of a loop the shell is the program.
     let in_turn = !["while", "until", "for", "if", "case"].iter().any(|keyword| words.contains(keyword));
     let commands: Vec<&str> = simple.split([';', '\n']).map(str::trim).filter(|command| !command.is_empty()).collect();
-    let Some(last) = commands.last() else { return false };
+    let own =
+        |command: &str| !command.contains('|') && BUILT_IN.contains(&command.split(' ').next().unwrap_or_default());
+    let Some(last) = commands.iter().rfind(|command| !own(command)) else { return false };
     // What came before the last command is over by then, unless it is in the background.
     let at_once = simple.contains('&') || last.contains('|');
     at_once || in_turn && commands.len() > 1 && !last.starts_with("exec ")
@@ -425,7 +431,17 @@ mod tests {
 
     #[test]
     fn scripts_with_programs_behind_the_shell_are_told_from_others() {
-        for script in ["a & b; true", "a | b", "$(a) | b", "cd x; ./server", "a && b", "(a; exec b) | tee c", "a\nb"] {
+        for script in [
+            "a & b; true",
+            "a | b",
+            "$(a) | b",
+            "cd x; ./server",
+            "a && b",
+            "(a; exec b) | tee c",
+            "a\nb",
+            "a; exit 1",
+            "echo x | a; exit",
+        ] {
             assert!(runs_behind(script), "{script}");
         }
         for script in [
@@ -437,6 +453,7 @@ mod tests {
             "trap bye TERM; work & wait",
             "a > b 2>&1; exec c",
             "yes | head -1; exec c",
+            "echo 'no such table' >&2; exit 3",
             "exec ./server --id $(hostname | cut -d. -f1)",
             "exec ./server \"$(echo \"a | b\" | c)\" $((1 | (2)))",
             "cd `ls | head -1` && exec ./server",

@@ -31,6 +31,7 @@
 
 mod copies;
 
+use super::advice;
 use super::env_file::EnvFiles;
 use super::exec::ExecSpec;
 use super::fields::{Fields, Layer};
@@ -343,7 +344,10 @@ impl<'v> Reader<'_, 'v> {
                  include = \"file.toml\"",
             )
         };
-        self.scope.report(Finding::error("worker-or-supervisor", place, message).hint(hint));
+        // One that is misspelt is one error.
+        if own.has("command") || !own.keys().any(|(key, _)| advice::means_a_kind(key)) {
+            self.scope.report(Finding::error("worker-or-supervisor", place, message).hint(hint));
+        }
         self.try_out(|reader| {
             let children = reader.array_of_children(fields).map_or(Vec::new(), |(_, children)| children);
             for child in children {

@@ -150,6 +150,14 @@ fn every_diagnostic_has_its_json() {
 }
 
 #[test]
+fn a_misspelt_command_is_one_error() {
+    let of = |line: &str| codes(&format!("[[child]]\nname = \"a\"\n{line}\n"));
+    assert_eq!(of("comand = \"a\""), ["unknown-key"]);
+    assert_eq!(of("exec = \"a\""), ["unknown-key"]);
+    assert_eq!(of("shutdwn = \"1s\""), ["worker-or-supervisor", "unknown-key"]);
+}
+
+#[test]
 fn columns_are_characters() {
     let read = parse("[[child]]\nname = \"a\"\ncommand = \"a\"\nenv = { \"ä\" = \"ö\", B = true }\n");
     let [found] = read.diagnostics.as_slice() else { panic!("{:?}", read.diagnostics) };
