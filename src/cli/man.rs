@@ -8,18 +8,20 @@ use super::out::Out;
 use crate::spec;
 use clap::{Args, Command};
 use roff::{Roff, roman};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fs, io, process};
 
 /// Print a manual page
 ///
-/// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml), as man(1) reads it.
+/// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml): on a terminal by man(1), where that
+/// is installed, and else as man(1) reads it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  treevisor man | man -l -
-  treevisor man status | man -l -
-  treevisor man treevisor.toml | man -l -       every key of the file
+  treevisor man
+  treevisor man status
+  treevisor man treevisor.toml                  every key of the file
   treevisor man --dir ~/.local/share/man/man1 && man treevisor-status
 ")]
 pub struct Man {
@@ -57,8 +59,7 @@ pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> 
     }
     let command = match &args.verb {
         Some(wanted) if wanted == FILE => {
-            out.write(&file_page())?;
-            return Ok(ExitCode::Done);
+            return show(&file_page(), &mut out);
         }
         None => &program,
         Some(wanted) => verbs().find(|verb| verb.get_name() == wanted).ok_or_else(|| {
@@ -67,8 +68,24 @@ pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> 
                 .hint(format!("the verbs are {}; the file has a page too, {FILE}", known.join(", ")))
         })?,
     };
-    out.write(&page(command))?;
+    show(&page(command), &mut out)
+}
+
+/// Shows a page by man(1) where a person looks at it, and prints it elsewhere.
+fn show(page: &str, out: &mut Out) -> Result<ExitCode, Failure> {
+    if !(io::stdout().is_terminal() && is_shown_by_man(page)) {
+        out.write(page)?;
+    }
     Ok(ExitCode::Done)
+}
+
+/// Hands a page to man(1), and waits for its end; `false` where there is none, or where it does not take pages so.
+fn is_shown_by_man(page: &str) -> bool {
+    let man = process::Command::new("man").args(["-l", "-"]).stdin(process::Stdio::piped()).spawn();
+    let Ok(mut man) = man else { return false };
+    // A reader that has seen enough closes the pipe.
+    drop(man.stdin.take().map(|mut input| input.write_all(page.as_bytes())));
+    man.wait().is_ok_and(|status| status.success())
 }
 
 /// The name of a page: `treevisor`, `treevisor-status`.
@@ -165,6 +182,7 @@ Examples:
 fn sections(text: &str, roff: &mut Roff) {
     let mut literal = false;
     let mut headed = false;
+    let mut gap = false;
     let mut begin = |roff: &mut Roff, now: bool| {
         if std::mem::replace(&mut literal, now) != now {
             roff.control(if now { "nf" } else { "fi" }, []);
@@ -174,8 +192,10 @@ fn sections(text: &str, roff: &mut Roff) {
         let heading = line.strip_suffix(':').filter(|head| !head.starts_with(' ') && head.len() < 30);
         if line.trim().is_empty() {
             begin(roff, false);
+            gap = true;
             continue;
         }
+        let apart = std::mem::take(&mut gap);
         if let Some(heading) = heading {
             begin(roff, false);
             let words = heading.to_uppercase();
@@ -189,6 +209,8 @@ fn sections(text: &str, roff: &mut Roff) {
             begin(roff, false);
             if !std::mem::replace(&mut headed, true) {
                 roff.control("SH", ["NOTES"]);
+            } else if apart {
+                roff.control("PP", []);
             }
             roff.text([roman(line)]);
         }
@@ -203,11 +225,14 @@ mod tests {
     #[test]
     fn examples_keep_their_lines_and_headings_are_sections() {
         let mut roff = Roff::new();
-        sections("Some words\nthat go on.\n\nExit codes:\n  0  done\n  .5 odd\n\nExamples:\n  a -b\n", &mut roff);
+        sections(
+            "Some words\nthat go on.\n\nMore.\n\nExit codes:\n  0  done\n  .5 odd\n\nExamples:\n  a -b\n",
+            &mut roff,
+        );
         let text = roff.to_roff();
         assert_eq!(
             text.replace(".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n", ""),
-            ".SH NOTES\nSome words\nthat go on.\n.SH \"EXIT STATUS\"\n.nf\n  0  done\n  .5 odd\n.fi\n.SH EXAMPLES\n.nf\n  \
+            ".SH NOTES\nSome words\nthat go on.\n.PP\nMore.\n.SH \"EXIT STATUS\"\n.nf\n  0  done\n  .5 odd\n.fi\n.SH EXAMPLES\n.nf\n  \
              a \\-b\n.fi\n"
         );
     }

@@ -33,13 +33,13 @@ States:
   starting     its start is not over       stopped      an operator or its supervisor stopped it
   running      it is up                    held         panicked with --hold; stays down
   stopping     it is being stopped         exited       ended by itself, and is not to come back
-  waiting      in backoff                  unreachable  its supervisor does not respond
+  waiting      in backoff, or for others   unreachable  its supervisor does not respond
 
-CPU% is of one CPU: since the start of the process, or with --watch since the last look. What a worker
-uses is that of all its processes; what a supervisor uses is that of its own process.
+CPU% is of one CPU: since the start of the process, or with --watch since the last look. What a
+worker uses is that of all its processes; what a supervisor uses is that of its own process.
 
-Exit code: 0 when the state was read; but 1 when PATH is one worker, and that is neither starting nor
-running. With --json and --watch it is 0 all the same. With --fail-unless-up it is 1 as long as
+Exit code: 0 when the state was read; but 1 when PATH is one worker, and that is neither starting
+nor running. With --json and --watch it is 0 all the same. With --fail-unless-up it is 1 as long as
 anything at PATH or below is not up, but for what has ended by itself and is not to come back: a
 health check.
 

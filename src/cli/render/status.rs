@@ -21,18 +21,18 @@ use std::fmt::Write;
 
 /// The columns, and which of them go first where it is narrow. What shows whether something is wrong stays longest.
 pub(in crate::cli) const COLUMNS: [Column; 14] = [
-    Column::left("TREE", 0),
+    Column::left("TREE", 0).cut_to(40),
     Column::left("STATE", 0),
     Column::left("HOST", 2),
-    Column::right("PID", 8),
+    Column::right("PID", 4),
     Column::right("#", 9),
     Column::right("UPTIME", 6),
     Column::right("RESTARTS", 2),
     Column::right("BEAT", 1),
-    Column::right("CPU%", 5),
-    Column::right("MEM", 7),
+    Column::right("CPU%", 7),
+    Column::right("MEM", 5),
     Column::left("LAST EXIT", 3),
-    Column::left("WINDOW", 4),
+    Column::left("WINDOW", 8),
     Column::left("SOURCES", 11).cut_to(12),
     Column::left("NOTE", 10).cut_to(10),
 ];
@@ -96,7 +96,7 @@ pub(in crate::cli) fn summary(status: &StatusView, shares: &Shares) -> [Vec<Cell
     ];
     let mut census = Census::default();
     census.count(&status.root);
-    let mut counts = vec![plain(counted(census.workers.iter().map(|(_, count)| count).sum(), "worker"))];
+    let mut counts = vec![plain(counted(census.workers.iter().map(|(_, count)| count).sum::<u32>(), "worker"))];
     for (at, (state, count)) in census.workers.iter().enumerate() {
         counts.push(plain(format!("{}{count} ", if at == 0 { ": " } else { ", " })));
         counts.push(Cell::new(*state, style::of_state(state)));
@@ -104,6 +104,9 @@ pub(in crate::cli) fn summary(status: &StatusView, shares: &Shares) -> [Vec<Cell
     if census.silent > 0 {
         counts.push(plain("; ".into()));
         counts.push(Cell::new(counted(census.silent, "node") + " unreachable", style::BAD));
+    }
+    if census.restarts > 0 {
+        counts.push(plain(format!("; {}", counted(census.restarts, "restart"))));
     }
     let used = total(&status.root);
     if used.processes > 0 {
@@ -114,7 +117,8 @@ pub(in crate::cli) fn summary(status: &StatusView, shares: &Shares) -> [Vec<Cell
     [instance, counts]
 }
 
-fn counted(count: u32, what: &str) -> String {
+fn counted(count: impl Into<u64>, what: &str) -> String {
+    let count = count.into();
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -130,11 +134,23 @@ struct Census<'a> {
     workers: Vec<(&'a str, u32)>,
     /// Supervisors that do not answer.
     silent: u32,
+    restarts: u64,
+}
+
+/// The state as people read it: one that waits for others, before it or on their way down, is not starting yet.
+fn state_of(view: &ChildView) -> &str {
+    // Of one on another host the process is not known here.
+    let elsewhere = matches!(view, ChildView::Supervisor(supervisor) if supervisor.host.is_some());
+    match view.state() {
+        "starting" if view.pid().is_none() && !elsewhere => "waiting",
+        state => state,
+    }
 }
 
 impl<'a> Census<'a> {
-    fn count(&mut self, view: &'a ChildView) {
-        match view {
+    fn count(&mut self, child: &'a ChildView) {
+        self.restarts += child.restarts();
+        match child {
             ChildView::Supervisor(view) => {
                 // What stands below it is unreachable with it.
                 let one = view.state == "unreachable" && view.pid.is_some();
@@ -145,7 +161,7 @@ impl<'a> Census<'a> {
                 let shown = match (view.done, view.unstarted) {
                     (true, _) => DONE,
                     (false, true) => UNSTARTED,
-                    (false, false) => view.state.as_str(),
+                    (false, false) => state_of(child),
                 };
                 match self.workers.iter_mut().find(|(state, _)| *state == shown) {
                     Some((_, count)) => *count += 1,
@@ -181,7 +197,7 @@ pub(in crate::cli) fn row(
     share: Option<f64>,
     memory: Option<u64>,
 ) -> Vec<Cell> {
-    let up = matches!(view.state(), "starting" | "running" | "unreachable");
+    let up = matches!(state_of(view), "starting" | "running" | "unreachable");
     let beat = view.heartbeat().filter(|_| up).map(beat).unwrap_or_default();
     let (sources, window, note) = match view {
         ChildView::Worker(worker) => {
@@ -200,7 +216,7 @@ pub(in crate::cli) fn row(
         Some(waits) => format!("{} {}", clean(view.state()), Span::from_millis(waits).coarse()),
         None if view.is_unstarted() => UNSTARTED.to_owned(),
         None if view.is_done() => format!("{} ({DONE})", clean(view.state())),
-        None => clean(view.state()).into_owned(),
+        None => clean(state_of(view)).into_owned(),
     };
     let number = |number: Option<u64>| Cell::new(number.map(|n| n.to_string()).unwrap_or_default(), style::PLAIN);
     let uptime = view.uptime_ms().map(|millis| Span::from_millis(millis).coarse()).unwrap_or_default();
@@ -221,7 +237,7 @@ pub(in crate::cli) fn row(
     };
     vec![
         Cell::new(before + &clean(name), name_style),
-        Cell::new(state, style::of_state(view.state())),
+        Cell::new(state, style::of_state(state_of(view))),
         Cell::new(clean(host).into_owned(), style::PLAIN),
         number(view.pid().map(u64::from)),
         number(Some(view.incarnation()).filter(|number| *number > 0)),

@@ -57,6 +57,9 @@ pub(in crate::cli) struct Table {
 /// Between columns.
 const GAP: usize = 2;
 
+/// Columns up to this rank go only when the first has been cut, where it may be.
+const AFTER_NAMES: u8 = 5;
+
 impl Table {
     /// Draws the table. Columns in which nothing stands are left out, and what does not fit is cut or left out.
     pub(crate) fn draw(&self, look: Look) -> String {
@@ -89,7 +92,7 @@ impl Table {
         widths
     }
 
-    /// Cuts columns, then drops them by rank, then cuts the first, until all fit into `width`; what is left then goes to
+    /// Cuts columns, then drops them by rank, the first being cut in between where it may be, until all fit into `width`; what is left then goes to
     /// those that were cut.
     fn fit(&self, widths: &mut [usize], width: usize) {
         let total = |widths: &[usize]| {
@@ -106,6 +109,10 @@ impl Table {
             }
         }
         for at in by_rank {
+            if let Some(least) = self.columns[0].cut_to.filter(|_| self.columns[at].rank <= AFTER_NAMES) {
+                let over = total(widths).saturating_sub(width);
+                widths[0] = widths[0].saturating_sub(over).max(least.min(widths[0]));
+            }
             if total(widths) <= width {
                 break;
             }

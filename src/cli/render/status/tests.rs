@@ -81,6 +81,18 @@ fn it_fits_the_width() {
 }
 
 #[test]
+fn long_names_are_cut_before_what_tells_how_it_is() {
+    let mut view = shop();
+    let ChildView::Supervisor(root) = &mut view.root else { panic!() };
+    let ChildView::Supervisor(web) = &mut root.children[1] else { panic!() };
+    let ChildView::Worker(api) = &mut web.children[0] else { panic!() };
+    api.name = "x".repeat(64);
+    let text = draw(&view, Look { width: Some(80), ..UNICODE });
+    assert!(text.contains("RESTARTS") && text.contains("0.4s/3s"), "{text}");
+    assert!(text.contains("xxxxxxxxxx…"), "{text}");
+}
+
+#[test]
 fn colours_follow_the_state() {
     let text = draw(&shop(), Look { colour: true, ..UNICODE });
     assert!(text.contains("\u{1b}[32mrunning\u{1b}[0m"), "{text:?}");
