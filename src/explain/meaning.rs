@@ -174,9 +174,7 @@ fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {
 fn of_code(code: i32) -> Option<String> {
     // sysexits(3).
     let known = match code {
-        0 => {
-            "success; it is restarted because it is permanent (`restart = \"transient\"` restarts after failures only)"
-        }
+        0 => "success: a `permanent` child is restarted after it too, a `transient` one is not",
         1 => "the general code for failure",
         2 => "often wrong usage, or a shell's own error",
         10 => "of a supervisor: it gave up, too many restarts came too fast",

@@ -111,7 +111,10 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
     let exit = of_first.filter_map(|step| Some((step, step.event.exited()?))).next();
     let label = if explanation.complete { "First cause" } else { "First known" };
     let mut cause = paragraph(label, cause_text(first, exit.map(|(_, exited)| exited)));
-    cause.notes.extend(first.meaning.iter().map(|note| clean(note).into_owned()));
+    let meaning = first.meaning.iter().map(|note| clean(note).into_owned());
+    // The sentence of a hang has the reason of its probe.
+    let new: Vec<String> = meaning.filter(|note| !cause.text.contains(note)).collect();
+    cause.notes.extend(new);
     if let Some((exit, exited)) = exit {
         if exit.event.id != first.event.id {
             cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
@@ -127,7 +130,11 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
         // A start that failed because the process ended has been shown as that end.
         let is_told = match &step.event.body {
             EventBody::StartFailed(_) => exit.is_some_and(|(exit, _)| step.event.cause == Some(exit.event.id)),
-            EventBody::Exited(exited) => exited.code == Some(10) && exited.explanation.is_some(),
+            EventBody::Exited(exited) if exited.code == Some(10) => exited.explanation.is_some(),
+            // That it could not be started follows, and says more.
+            EventBody::Exited(exited) if exited.code == Some(11) => explanation.chain.iter().any(|later| {
+                matches!(later.event.body, EventBody::StartFailed(_)) && later.event.cause == Some(step.event.id)
+            }),
             _ => false,
         };
         if !is_told {
@@ -382,14 +389,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
         hints.push(format!("`treevisor logs {culprit}` shows more of what it has printed"));
     }
     match first.category {
-        Category::Hang if is_probed(first) => hints.push(
-            "if it was healthy: try the probe by hand; is its `timeout`, or `interval` times `misses`, too short, or does \
-             it need `grace`?"
-                .into(),
-        ),
-        Category::Hang => hints.push(
-            "if it was healthy: is its `heartbeat` too strict, or does it need `grace` or `beat --busy-for`?".into(),
-        ),
+        Category::Hang => hints.push(against_a_hang(first).into()),
         Category::Livelock => {
             hints.push(
                 "if it was busy: it has to count what it does (`beat --progress`), or report that nothing is pending"
@@ -418,9 +418,17 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     hints
 }
 
-/// Whether what did not come were answers to probes.
-fn is_probed(step: &Step) -> bool {
-    matches!(&step.event.body, EventBody::Hung(hung) if hung.probe.is_some())
+/// What to look at after a hang: what had stopped it, or whether its limits are right.
+fn against_a_hang(step: &Step) -> &'static str {
+    let EventBody::Hung(hung) = &step.event.body else { return "if it was healthy: is its `heartbeat` too strict?" };
+    if hung.seen.as_deref() == Some("was stopped by a signal") {
+        "something stopped it (SIGSTOP, Ctrl-Z, a checkpoint of its machine): find out what; `kill -CONT` wakes such a process"
+    } else if hung.probe.is_some() {
+        "if it was healthy: try the probe by hand; is its `timeout`, or `interval` times `misses`, too short, or does it need \
+         `grace`?"
+    } else {
+        "if it was healthy: is its `heartbeat` too strict, or does it need `grace` or `beat --busy-for`?"
+    }
 }
 
 fn often(times: u64) -> String {

@@ -410,6 +410,32 @@ fn a_probe_says_why_it_failed_and_the_advice_is_for_probes() {
 }
 
 #[test]
+fn one_that_a_signal_had_stopped_is_not_asked_for_its_limits() {
+    let mut tree = Tree::default();
+    tree.boot(1, "/api", None);
+    let hung =
+        json!({ "age_ms": 3000, "limit_ms": 3000, "seen": "was stopped by a signal", "probe": "no answer within 1s" });
+    tree.add(1, "/api", "hung", None, hung);
+    let told = text(&tell(&tree.explain("/api", Some("running"))));
+    assert!(told.contains("something stopped it") && !told.contains("too short"), "{told}");
+    assert_eq!(told.matches("no answer within 1s").count(), 1, "{told}");
+}
+
+#[test]
+fn a_start_that_failed_levels_below_is_one_line_a_level() {
+    let mut tree = Tree::default();
+    let a = tree.boot(1, "/a", None);
+    tree.add(2, "/a/w", "starting", Some(a), json!({}));
+    let failed = |stage: &str| json!({ "stage": stage, "errno": 2, "message": "No such file", "retry": false });
+    tree.add(2, "/a/w", "start_failed", None, failed("exec"));
+    let exited = tree.add(1, "/a", "exited", None, json!({ "code": 11, "normal": false, "expected": false }));
+    tree.add(1, "/a", "start_failed", Some(exited), failed("ready"));
+    let told = text(&tell(&tree.explain("/a", None)));
+    assert_eq!(told.matches("[Then]").count(), 1, "{told}");
+    assert!(told.contains("[Then] /a could not be started"), "{told}");
+}
+
+#[test]
 fn what_an_operator_has_stopped_needs_no_mending() {
     let mut tree = Tree::default();
     tree.boot(1, "/web", None);

@@ -24,6 +24,7 @@ fn for_people(event: &mut EventView, look: Look) {
         EventBody::Released(body) => body.by = by(&body.by),
         EventBody::Reloaded(body) => body.by = by(&body.by),
         EventBody::Upgraded(body) => body.by = by(&body.by),
+        EventBody::Rollout(body) => body.by = by(&body.by),
         EventBody::Stopping(body) => body.by = body.by.as_deref().map(by),
         EventBody::Held(body) => {
             body.by = body.by.as_deref().map(by);
