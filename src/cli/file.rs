@@ -91,6 +91,14 @@ impl Read {
         show(&self.0.diagnostics, when);
     }
 
+    /// Shows all diagnostics on stderr where there is an error; else warnings, which most often a start has shown, in a line each.
+    pub(super) fn show_again(&self, when: When) {
+        match self.counts() {
+            (0, _) => self.diagnostics().iter().for_each(|warning| out::say(when, &warning.to_string())),
+            _ => self.show(when),
+        }
+    }
+
     /// Shows all diagnostics on stderr, as records of a log in JSON.
     pub(super) fn show_as_log(&self) {
         for diagnostic in &self.0.diagnostics {

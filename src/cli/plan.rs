@@ -2,6 +2,7 @@
 
 use super::render::Look;
 use crate::spec::diff::{Action, Change, Diff, Step};
+use crate::spec::difference;
 use crate::text::clean;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
@@ -83,6 +84,7 @@ fn reason(change: &Change) -> String {
         (Some("…"), Some("…")) => format!("{key} has another value"),
         (None, Some("…")) => format!("{key} is new"),
         (Some("…"), None) => format!("{key} is gone"),
+        (Some(old), Some(new)) => difference(key, old, new),
         _ => format!("{key}: {} -> {}", shown(old), shown(new)),
     };
     if let Some(why) = restart {

@@ -106,7 +106,7 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
     let running = instance.runtime.read_instance().ok();
     let below = Below::Running(running.as_ref().and_then(|running| running.cgroup.as_deref()));
     let read = file::read_for(&file, Wanted::Here, below).without_advice();
-    read.show(when);
+    read.show_again(when);
     let new = read.into_tree("reload", &file)?;
     let mut plan = diff::diff(&old, &new, args.prune).map_err(|refused| {
         let message = format!("cannot reload \"{}\": {refused}; nothing was changed", instance.name);

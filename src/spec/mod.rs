@@ -15,6 +15,7 @@ mod advice;
 mod copies;
 mod diagnostic;
 pub mod diff;
+mod difference;
 mod disk;
 mod env_file;
 pub mod exec;
@@ -47,6 +48,7 @@ mod words;
 mod worker;
 
 pub use diagnostic::{Diagnostic, Severity, render};
+pub(crate) use difference::difference;
 pub use keys::settings::{BACKOFF, LOG_KEEP, LOG_MAX_SIZE};
 pub(crate) use manual::manual;
 pub use source::Sources;

@@ -77,7 +77,7 @@ keys! {
     }
     /// What makes the one worker what it is.
     OWN of ExecSpec {
-        "command" => Command, always(command), restart("it is another program");
+        "command" => Command, always(command), restart("a process gets its command when it is executed");
         "The program and its arguments: [\"program\", \"argument\"], or one string that is cut into words as a shell \
          cuts them. No shell is run; for one write [\"sh\", \"-c\", \"…\"]."
         "listen" => Listens, unless(Vec::new(), listen),
