@@ -17,6 +17,7 @@ use crate::control::session::EventsWanted;
 use crate::control::{self, FindError, Instance, Session, StateDir};
 use crate::error::Chain;
 use crate::ids::{Name, Path, ReportId};
+use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::{EventBody, EventView};
 use clap::Args;
@@ -323,25 +324,31 @@ impl Printer {
     }
 
     fn tell(&mut self, entry: Entry) -> Result<(), Failure> {
-        // What is no event goes to stderr, since a line in between would be one.
         match entry {
-            Entry::Event(event) => return self.print(&[event]),
+            Entry::Event(event) => self.print(&[event]),
             // With one run alone there is nothing to distinguish.
-            Entry::Run(_) if self.one_run => {}
+            Entry::Run(_) if self.one_run => Ok(()),
             Entry::Run(run) => {
                 let at = short_time(&self.look.zone.rfc3339(&run.at));
-                let text = format!("a run of \"{}\" began at {at}, as process {}", run.instance, run.pid);
-                out::say(self.when, &text);
+                self.between(&format!("a run of \"{}\" began at {at}, as process {}", run.instance, run.pid))
             }
             Entry::Lost { events, why } => {
-                out::say(self.when, &format!("{events} events are missing here in the journal: {why}"));
+                self.between(&format!("{events} events are missing here in the journal: {why}"))
             }
             Entry::End(end) => {
                 let at = short_time(&self.look.zone.rfc3339(&end.at));
-                out::say(self.when, &format!("the run ended at {at}: {}", end.text));
+                self.between(&format!("the run ended at {at}: {}", end.text))
             }
         }
-        Ok(())
+    }
+
+    /// What stands between events: in its place among them, in a pager too; but in JSON a line would be an event.
+    fn between(&mut self, text: &str) -> Result<(), Failure> {
+        if self.json {
+            out::say(self.when, text);
+            return Ok(());
+        }
+        self.out.write(&format!("-- {} --\n", clean(text)))
     }
 
     fn lost(&self, lost: u64) {

@@ -95,7 +95,7 @@ pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
         FindError::NoneRuns { .. } => Failure::new(ExitCode::NoInstance, message)
             .hint("start one with `treevisor start FILE`; those of other users are seen by them only"),
         FindError::NotRunning { .. } => Failure::new(ExitCode::NoInstance, message)
-            .hint("the name of an instance is that of `name` in its file, or the file's own"),
+            .hint("an instance is called by the `name` in its file, or else after the file"),
         FindError::Several { .. } => {
             Failure::new(ExitCode::Usage, message).hint("say which one, with --instance NAME or TREEVISOR_INSTANCE")
         }

@@ -212,10 +212,9 @@ fn without_root(
         return Err(failure());
     }
     let Some((name, mut tree)) = left_behind(args.target.instance.as_deref()) else {
-        return Err(failure().hint(
-            "what workers print is kept in memory, and gone with the instance, but for those with \
-             `log = { file = ... }`, whose lines stand in their files",
-        ));
+        let gone = "what workers print is kept in memory, and gone with the instance, but for those with \
+                    `log = { file = ... }`, whose lines are in their files";
+        return Err(failure().hint(output_of_last_run(args.target.instance.as_deref()).unwrap_or_else(|| gone.into())));
     };
     let near = near(first, tree.iter().map(|known| known.path.clone()));
     retain_workers(&mut tree, paths);
@@ -230,8 +229,9 @@ fn without_root(
     if tree.iter().all(|worker| worker.log.is_none()) {
         let message =
             format!("cannot {TRIED} {first}: \"{name}\" does not run, and what was in memory is gone with it");
-        return Err(Failure::new(ExitCode::NoInstance, message)
-            .hint("give a worker a file for what it prints, as in log = { file = \"api.log\" }"));
+        let hint = output_of_last_run(Some(name.as_str()))
+            .unwrap_or_else(|| "give a worker a file for what it prints, as in log = { file = \"api.log\" }".into());
+        return Err(Failure::new(ExitCode::NoInstance, message).hint(hint));
     }
     shown.several = tree.len() > 1;
     shown.say(&format!("the instance \"{name}\" does not run; this is what the files of its workers hold"));
@@ -261,6 +261,13 @@ fn left_behind(wanted: Option<&str>) -> Option<(Name, Vec<TreePath>)> {
     }
     let (name, state) = kept(wanted)?;
     Some((name, state.read_outputs().ok()?))
+}
+
+/// Where the output of an instance lies that ran in the background, as a hint.
+fn output_of_last_run(wanted: Option<&str>) -> Option<String> {
+    let (name, state) = kept(wanted)?;
+    let file = state.output_file();
+    file.is_file().then(|| format!("all that \"{name}\" printed in the background is in {}", file.display()))
 }
 
 fn by_worker(lines: Vec<LogView>) -> BTreeMap<Path, Vec<LogView>> {

@@ -49,6 +49,10 @@ pub(super) fn run(args: Scale, when: When) -> Result<ExitCode, Failure> {
     let mut session =
         Session::connect(&instance.runtime).map_err(|error| ask_failed("scale", &args.path, &instance, error))?;
     let (tree, _) = running_tree(&mut session, "scale", &instance, args.timeout)?;
+    if let Some(hint) = is_a_child(&args, &tree) {
+        let message = format!("cannot scale {} of \"{}\": it is one child, not a `count`", args.path, instance.name);
+        return Err(Failure::new(ExitCode::NoPath, message).hint(hint));
+    }
     let copies = new_copies(&args, tree, when)?.iter().map(in_json).collect::<Result<_, _>>()?;
     let change = Change {
         verb: "scale",
@@ -60,6 +64,21 @@ pub(super) fn run(args: Scale, when: When) -> Result<ExitCode, Failure> {
     let detail = carry_out(change, &instance, when)?;
     Out::open().write(&done_line(&args.path, &instance, &format!("scaled to {}", args.count), &detail))?;
     Ok(ExitCode::Done)
+}
+
+/// What to do instead, where the path is that of a child and no copies are named after it.
+fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
+    let root = Path::root();
+    let child = tree.root.find(&root, &args.path)?;
+    let copy = Path::parse(&format!("{}-1", args.path)).ok()?;
+    if tree.root.find(&root, &copy).is_some_and(|copy| copy.policy.group.is_some()) {
+        return None;
+    }
+    let of_all = args.path.as_str().rsplit_once('-').filter(|_| child.policy.group.is_some());
+    Some(match of_all {
+        Some((of_all, _)) => format!("all copies are meant: `treevisor scale {of_all} {}`", args.count),
+        None => format!("give it `count = {}` in the file, and `treevisor reload`", args.count),
+    })
 }
 
 /// The copies that are new, where they differ by more than their names: the tool reads them, and their files of variables.
@@ -94,4 +113,24 @@ fn new_copies(args: &Scale, tree: TreeSpec, when: When) -> Result<Vec<ChildSpec>
         return Err(Failure::new(ExitCode::Failed, message));
     }
     Ok(read.root.children)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::read_text;
+
+    #[test]
+    fn a_child_that_is_no_count_is_told_from_one() {
+        let text = "[[child]]\nname = \"a\"\ncommand = \"x\"\n[[child]]\nname = \"b\"\ncommand = \"x\"\ncount = 2\n";
+        let tree = read_text("tree", text, &|_| None).tree.unwrap();
+        let hint = |path: &str| {
+            let target = Target { instance: None };
+            let args = Scale { path: Path::parse(path).unwrap(), count: 3, target, timeout: Span::ZERO };
+            is_a_child(&args, &tree)
+        };
+        assert_eq!(hint("/a").unwrap(), "give it `count = 3` in the file, and `treevisor reload`");
+        assert_eq!(hint("/b-2").unwrap(), "all copies are meant: `treevisor scale /b 3`");
+        assert_eq!((hint("/b"), hint("/c")), (None, None));
+    }
 }
