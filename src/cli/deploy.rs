@@ -24,12 +24,12 @@ use std::path::{Component, Path, PathBuf};
 /// one and check it; among others it is to be done on each that may run it: a host runs nothing that is not on its disk.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The first deployment of a new content makes it the wanted one: a tree that runs is reloaded where its
-host has it, and goes on as it is where not. Further ones, on the other hosts, change nothing more.
+The first deployment of a new content makes it the wanted one: a tree that runs is reloaded where
+its host has it, and goes on as it is where not. Further ones, on the other hosts, change nothing more.
 A tree that is down, as it has given up everywhere or was stopped, is started again.
 
-Files that are included lie in the folder of FILE or below it. Variables, `env-file` and relative paths
-are those of the host that runs the root: relative paths begin in the state directory of the instance.
+Files that are included lie in the folder of FILE or below it. Variables, `env-file` and relative
+paths are those of the host that runs the root: relative paths begin in the state directory of the instance.
 
 Examples:
   treevisor deploy shop.toml --plan
@@ -39,7 +39,8 @@ Examples:
 Exit codes:
   0  it is wanted, and lies on this host's disk; with --plan: the plan was shown
   1  it could not be brought there, or the store does not answer; or, of hosts that are connected,
-     fewer than three (and not all) have it, or one that may run it has found errors: nothing changes
+     fewer than three (and not all) have it, or one that may run it has found errors: nothing is
+     changed
   2  the file has errors
   6  no agent runs here
 ")]

@@ -122,7 +122,7 @@ Environment:
 const EXAMPLES: &str = "\
 Examples:
   treevisor check supervisors.toml            what does this file mean, and is it right?
-  treevisor start                             run the tree of supervisors.toml, here, until it is stopped
+  treevisor start                             run supervisors.toml, here, until it is stopped
   treevisor status                            in another terminal: the tree at work
   treevisor top                               the same, live, with keys to act on it
   treevisor events -f                         what happens to it, one line an event

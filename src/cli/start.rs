@@ -61,7 +61,7 @@ Exit codes of PATHs:
   5   not up in time; the start continues
 ")]
 pub struct Start {
-    /// The tree's file; or paths in a tree that runs, where * stands for any name or part of one, ** for any way down
+    /// The tree's file; or paths or patterns in a tree that runs: `*` within a name, `**` across levels
     #[arg(value_name = "FILE|PATH", default_value = "supervisors.toml")]
     pub what: Vec<PathBuf>,
     /// Which instance.

@@ -19,8 +19,8 @@ use std::process::{Command, Stdio};
 /// host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts know
-each other; a host without --address connects to no other, and needs none.
+The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts
+know each other; a host without --address connects to no other, and needs none.
 
 Examples:
   treevisor host init --cluster shop --store http://127.0.0.1:2379
