@@ -180,9 +180,11 @@ fn missing(view: &HostsView) -> Option<String> {
     let Some(here) = here.filter(|host| host.state == "live") else {
         return Some(format!("it has no lease yet; its store is {}", view.store.state));
     };
-    // Their messages come by connections that they make.
-    let silent =
-        |host: &&HostView| host.name != view.here && host.state == "live" && host.link.as_deref() == Some("down");
+    // Their messages come by connections that they make. One whose record was not read yet has no link to be shown.
+    let silent = |host: &&HostView| {
+        let connects = host.name != view.here && host.state == "live" && host.address.is_some();
+        connects && host.link.as_deref() != Some("up")
+    };
     let silent = view.hosts.iter().find(silent)?;
     let own = here.address.as_deref().unwrap_or("its address");
     Some(match &silent.link_note {
@@ -217,6 +219,7 @@ mod tests {
     fn what_is_missing_is_named() {
         assert_eq!(missing(&view("live", "live", Some("up"))), None);
         assert_eq!(missing(&view("live", "lost", Some("down"))), None, "one that is gone reaches nothing");
+        assert!(missing(&view("live", "live", None)).is_some(), "its record was not read yet");
         assert!(missing(&view("lost", "live", Some("up"))).unwrap().contains("no lease yet"));
         assert!(
             missing(&view("live", "live", Some("down")))
