@@ -142,7 +142,8 @@ fn times_are_local_and_utc_where_that_is_asked_for() {
         let ran: Ran = tree.command().env("TZ", "XXX-2").args(arguments).output().unwrap().into();
         ran.expect(0).stdout
     };
-    let first = |text: String| text.lines().next().unwrap().to_owned();
+    // Where a run begins, a line in dashes stands between the events.
+    let first = |text: String| text.lines().find(|line| !line.starts_with("-- ")).unwrap().to_owned();
     let (local, utc) = (first(ask(&["events"])), first(ask(&["--utc", "events"])));
     assert!(utc[..24].ends_with('Z') && local.as_bytes()[23] == b' ', "{utc} {local}");
     let hour = |line: &str| line[11..13].parse::<u32>().unwrap();
