@@ -3,6 +3,7 @@
 use super::links::linked;
 use super::{Cluster, signal};
 use serde_json::Value;
+use treevisor::os::pidfd::PidFd;
 
 /// A root on host a, or else on c, and below it a subtree on b.
 const TREE: &str = r#"
@@ -17,6 +18,18 @@ placement = ["b"]
   [[child.child]]
   name = "w"
   command = ["sh", "-c", 'test "$TREEVISOR_FROM" || TREEVISOR_FROM=-; echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START $TREEVISOR_FROM" >> SEEN; echo "to be read"; exec sleep 1000']
+"#;
+
+/// The same on two hosts, with one that is not exclusive.
+const AND_ONE_THAT_GOES_ON: &str = r#"
+
+[[child]]
+name = "web"
+placement = { hosts = ["b"], exclusive = false }
+
+  [[child.child]]
+  name = "w"
+  command = ["sleep", "1000"]
 "#;
 
 impl Cluster {
@@ -74,4 +87,33 @@ fn a_subtree_goes_on_under_the_next_root() {
     cluster.until("the claim is free", |cluster| {
         cluster.store.record("/treevisor/test/own/shop//db").filter(|own| own["state"] == "free")
     });
+}
+
+#[test]
+fn without_a_store_what_is_exclusive_ends_and_the_rest_goes_on() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        cluster.link(from, to, "up");
+    }
+    cluster.deploy(&format!("{TREE}{AND_ONE_THAT_GOES_ON}"), &["a"]);
+    assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
+    let both = |cluster: &Cluster| {
+        let tree = cluster.tree("a")?;
+        let pid = |child: usize| {
+            let worker = &tree["root"]["children"][child]["children"][0];
+            worker["pid"].as_u64().filter(|_| worker["state"] == "running").and_then(|pid| u32::try_from(pid).ok())
+        };
+        Some((pid(0)?, pid(1)?))
+    };
+    let (exclusive, other) = cluster.until("both are up", both);
+    let is_there = |pid: u32| PidFd::open(pid).is_ok();
+    cluster.store.silent(|| cluster.until("the end of the lease", |_| (!is_there(exclusive)).then_some(())));
+    assert!(is_there(other));
+    // It was asked to stop a little before that: the store may be back in time for the same claim.
+    let seen = cluster.nth(2);
+    assert_eq!((seen[0].as_str(), seen[2].as_str()), ("b", "normal"), "{seen:?}");
+    let (_, same) = cluster.until("both are up", both);
+    assert_eq!(same, other, "the next root has taken it over");
+    cluster.done("a", &["stop", "-i", "shop"]);
+    cluster.until("nothing is left", |_| (!is_there(other)).then_some(()));
 }

@@ -36,6 +36,12 @@ impl Store {
         Store { url, records }
     }
 
+    /// Does not answer meanwhile.
+    pub(crate) fn silent<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let _records = self.records.lock().unwrap();
+        meanwhile()
+    }
+
     /// The record with this key, as JSON.
     pub(crate) fn record(&self, key: &str) -> Option<Value> {
         let records = self.records.lock().unwrap();
