@@ -13,7 +13,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["status", "top", "logs", "events", "why", "metrics", "wait", "web"]),
     ("Act", &["restart", "panic", "signal", "reset"]),
     ("Change", &["reload", "add", "remove", "scale", "upgrade"]),
-    ("Several machines", &["hosts", "deploy", "host"]),
+    ("Several machines", &["hosts", "deploy", "host", "move"]),
     ("For workers", &["beat", "notify"]),
     ("Files and shells", &["check", "init", "import", "schema", "completions", "man", "help", "version"]),
 ];

@@ -30,6 +30,7 @@ mod logs;
 mod man;
 mod metrics;
 mod moment;
+mod move_to;
 mod notify;
 mod options;
 mod panic;
@@ -74,6 +75,7 @@ use init::Init;
 use logs::Logs;
 use man::Man;
 use metrics::Metrics;
+use move_to::Move;
 use notify::Notify;
 use options::When;
 use panic::Panic;
@@ -201,6 +203,7 @@ pub enum Verb {
     Hosts(Hosts),
     Deploy(Deploy),
     Host(Host),
+    Move(Move),
     Signal(Signal),
     Reset(Reset),
     Beat(Beat),
@@ -267,6 +270,7 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
         Verb::Hosts(args) => hosts::run(args, when).map(ExitCode::number),
         Verb::Deploy(args) => deploy::run(args, when).map(ExitCode::number),
         Verb::Host(args) => host::run(args, when),
+        Verb::Move(args) => move_to::run(args, when).map(ExitCode::number),
         Verb::Wait(args) => wait::run(args, when).map(ExitCode::number),
         Verb::Signal(args) => signal::run(args, when).map(ExitCode::number),
         Verb::Reset(args) => reset::run(args, when).map(ExitCode::number),

@@ -10,6 +10,7 @@ use super::levels::level_of;
 use super::means::Means;
 use super::placed::{Around, Elsewhere, Follow, Placed};
 use super::probes::Probes;
+use super::requests::refused;
 use super::translate;
 use super::turn::Node;
 use crate::explain::{self, sentence};
@@ -17,6 +18,7 @@ use crate::logs::Format;
 use crate::os::fd;
 use crate::supervision::{Action, ChildId, Command, Event, Fact, Inspected, Killed, Report, RequestId, Run, ToParent};
 use crate::time::{Span, Time};
+use crate::wire::message::Refusal;
 use crate::wire::view::event::StopWhy;
 use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
@@ -161,6 +163,8 @@ impl Node {
             match follow {
                 Follow::Gone(run) => self.requests_lost_node(run),
                 Follow::Cleared(run) => self.exit_is_over(run),
+                Follow::Moves(request, child) => self.moves(request, child),
+                Follow::Stays(asker, why) => self.reply(&asker, refused(Refusal::NotAllowed, why)),
                 Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
                     request: RequestId(self.requests.numbers().draw()),
                     command: Command::Cycle(child),

@@ -165,6 +165,13 @@ impl Node {
         self.obey(orders);
     }
 
+    /// A child goes to another host.
+    pub(super) fn moves(&mut self, request: Request, child: ChildId) {
+        let now = self.context.now();
+        let orders = self.requests.moves(now, &view!(self), request, child);
+        self.obey(orders);
+    }
+
     /// The origin's button.
     pub(super) fn read_panic_socket(&mut self) {
         if self.above.root_mut().is_some_and(Root::is_to_panic) {
@@ -206,6 +213,9 @@ impl Node {
                 Order::Signal { asker, child, signal, by } => {
                     let reply = self.signal_worker(child, signal, &by);
                     self.reply(&asker, reply);
+                }
+                Order::Move { request, run, to } => {
+                    self.agent(|placed, around| placed.move_to(request, run, to, around));
                 }
                 Order::KillPast { request, path } => {
                     let look = self.children.kill_past(&self.context.place, &path);

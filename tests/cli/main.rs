@@ -62,6 +62,7 @@ const VERBS: &[&str] = &[
     "hosts",
     "deploy",
     "host",
+    "move",
     "signal",
     "reset",
     "beat",

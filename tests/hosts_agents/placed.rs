@@ -198,17 +198,27 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     assert_eq!(cluster.nth(3), ["b", "2", "normal", "-"], "it was set free meanwhile");
     cluster.up_on("b");
 
+    cluster.done("a", &["move", "-i", "shop", "/db", "c"]);
+    assert_eq!(cluster.nth(4), ["c", "3", "move", "b"]);
+    cluster.up_on("c");
+    let refused = cluster.run("a", &["move", "-i", "shop", "/db", "a"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && error.contains("`placement` does not name the host"), "{error}");
+    cluster.done("c", &["move", "-i", "shop", "/db"]);
+    assert_eq!(cluster.nth(5), ["b", "4", "move", "c"]);
+    cluster.up_on("b");
+
     // All that an agent runs dies with it, and starts again at once: on whichever host comes first.
     signal(cluster.agent("b"), libc::SIGKILL);
-    let seen = cluster.nth(4);
-    let elsewhere = ["c", "3", "failover", "b"];
-    assert!(seen == elsewhere || seen == ["b", "3", "normal", "-"], "{seen:?}");
+    let seen = cluster.nth(6);
+    let elsewhere = ["c", "5", "failover", "b"];
+    assert!(seen == elsewhere || seen == ["b", "5", "normal", "-"], "{seen:?}");
     cluster.up_on(&seen[0]);
     // A host that is gone is lost with its lease: the subtree is started on the other one. Neither is charged.
     let other = if seen[0] == "b" { "c" } else { "b" };
     cluster.link("a", other, "up");
     signal(cluster.host(&seen[0]).root.id(), libc::SIGKILL);
-    assert_eq!(cluster.nth(5), [other, "4", "failover", &seen[0]]);
+    assert_eq!(cluster.nth(7), [other, "6", "failover", &seen[0]]);
     cluster.up_on(other);
     let status: Value = serde_json::from_str(&cluster.done("a", &["status", "-i", "shop", "--json"])).unwrap();
     assert_eq!(status["root"]["intensity"]["used"], 0, "{status}");

@@ -391,7 +391,9 @@ impl World {
                     ensure!(left == 0, Rule::PanicPast, "{path} was killed past its supervisor, and {left} live there");
                     self.saw("a panic past a supervisor that hangs");
                 }
-                Order::Signal { .. }
+                // Nothing is placed there.
+                Order::Move { .. }
+                | Order::Signal { .. }
                 | Order::Release { .. }
                 | Order::Stream(..)
                 | Order::Root(_)

@@ -27,6 +27,8 @@ pub(super) enum Heard {
     Move { child: ChildId, to: String },
     /// Nothing that is placed below this run is left.
     Cleared(Run),
+    /// What was asked by [`Errands::move_to`]: where it goes, or why it stays.
+    MoveAnswered { request: u64, to: Result<String, String> },
 }
 
 /// How far a child has come.
@@ -68,6 +70,8 @@ enum Why {
     /// The exit of this run is handed in after it.
     Clear(Run),
     Paths,
+    /// For this number.
+    Move(u64),
 }
 
 /// All that is under way.
@@ -185,6 +189,12 @@ impl Errands {
         self.order(now, subject, Do::Paths { paths }, Why::Paths);
     }
 
+    /// An operator wants a child on another host.
+    pub(super) fn move_to(&mut self, now: Time, request: u64, path: &Path, run: Run, to: Option<String>) {
+        let subject = self.subject(path, run.incarnation.0);
+        self.order(now, subject, Do::Move { to }, Why::Move(request));
+    }
+
     fn order(&mut self, now: Time, subject: Subject, what: Do, why: Why) {
         let order = Order { subject, void_after_ms: 0, what };
         self.out.push(Message::Order(order.clone()));
@@ -282,12 +292,15 @@ impl Errands {
             Why::Done => what == What::Done,
             Why::Clear(_) => what == What::Cleared,
             Why::Paths => what == What::Noted,
+            Why::Move(_) => matches!(what, What::Moving { .. } | What::NotMoved { .. }),
         };
         let at = self.errands.iter().position(|errand| errand.order.subject == subject && answers(&errand.why));
         if let Some(at) = at {
-            return match self.errands.swap_remove(at).why {
-                Why::Clear(run) => vec![Heard::Cleared(run)],
-                Why::Done | Why::Paths => Vec::new(),
+            return match (self.errands.remove(at).why, what) {
+                (Why::Clear(run), _) => vec![Heard::Cleared(run)],
+                (Why::Move(request), What::Moving { to }) => vec![Heard::MoveAnswered { request, to: Ok(to) }],
+                (Why::Move(request), What::NotMoved { why }) => vec![Heard::MoveAnswered { request, to: Err(why) }],
+                (Why::Done | Why::Paths | Why::Move(_), _) => Vec::new(),
             };
         }
         let Some(ward) = self.wards.values_mut().find(|ward| ward.subject == subject) else { return Vec::new() };

@@ -10,11 +10,13 @@ mod placing;
 
 use self::errands::{Errands, Heard};
 use self::line::Line;
+use super::asker::Asker;
 use super::children::{Away, Children, Program};
 use super::context::Context;
 use super::endpoint::Endpoint;
 use super::reactor::{Reactor, Source};
 use super::record::PlacedBoot;
+use super::requests::Request;
 use crate::hosts::message::Place;
 use crate::ids::Path;
 use crate::os::pidfd::ExitStatus;
@@ -42,6 +44,9 @@ pub(super) struct Placed {
     open: Option<Box<Open>>,
     /// Runs that have ended, of which it is not known yet whether they are started again.
     ended: Vec<(Run, Path)>,
+    /// What operators wait for, by numbers of their own, and the last of these.
+    moves: Vec<(u64, Request, Run)>,
+    number: u64,
 }
 
 impl Placed {
@@ -78,12 +83,16 @@ pub(super) struct Around<'a> {
 }
 
 /// What follows for the rest of the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Follow {
     /// A child node is not there any more, or is none of ours.
     Gone(Run),
     /// Nothing that was placed below it is left: the exit of this run can be handed in.
     Cleared(Run),
+    /// What an operator has asked for can be done.
+    Moves(Request, ChildId),
+    /// It cannot, and why.
+    Stays(Asker, String),
     /// It is to be stopped and started again: it goes there.
     Cycle { child: ChildId, to: String },
 }
@@ -135,6 +144,27 @@ impl Placed {
             Elsewhere::Detach => errands.detach(run),
         });
         Some(if order == Elsewhere::Detach { gone(run, around) } else { Vec::new() })
+    }
+
+    /// An operator wants a child on another host.
+    pub(super) fn move_to(
+        &mut self,
+        request: Request,
+        run: Run,
+        to: Option<String>,
+        around: &mut Around<'_>,
+    ) -> Vec<Follow> {
+        let handle = around.children.get(run.child);
+        let Some(path) = handle.filter(|handle| handle.away().is_some()).map(|handle| handle.path.clone()) else {
+            let why = "it has no `placement`: it runs where its supervisor runs".to_owned();
+            return vec![Follow::Stays(request.asker, why)];
+        };
+        self.number += 1;
+        let number = self.number;
+        self.moves.push((number, request, run));
+        // It is connected since the child was placed.
+        let _ = self.ask(around, |errands, now| errands.move_to(now, number, &path, run, to));
+        Vec::new()
     }
 
     /// What has come from the agent.
@@ -190,6 +220,14 @@ impl Placed {
                 }
                 Heard::Move { child, to } => follows.push(Follow::Cycle { child, to }),
                 Heard::Cleared(run) => follows.push(Follow::Cleared(run)),
+                Heard::MoveAnswered { request, to } => {
+                    let Some(at) = self.moves.iter().position(|(number, ..)| *number == request) else { continue };
+                    let (_, request, run) = self.moves.swap_remove(at);
+                    follows.push(match to {
+                        Ok(_) => Follow::Moves(request, run.child),
+                        Err(why) => Follow::Stays(request.asker, why),
+                    });
+                }
             }
         }
         follows

@@ -36,9 +36,9 @@ use self::place::Place;
 use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
-pub use self::sight::{Answers, Counted, Order, Question, RootChange, Seen, Sight};
+pub use self::sight::{Answers, Counted, Order, Question, Request, RootChange, Seen, Sight};
 use self::state::Orders;
-pub use self::state::{Carried, Incoming, Request, Requests, Whole};
+pub use self::state::{Carried, Incoming, Requests, Whole};
 pub(super) use self::status::down_state;
 use super::asker::Asker;
 pub use super::children::Look;
@@ -88,6 +88,13 @@ impl Requests {
                 }
             }
         }
+        out
+    }
+
+    /// Another host can have a child: it is stopped, and goes there with its next start.
+    pub fn moves(&mut self, now: Time, sight: &impl Sight, request: Request, child: ChildId) -> Vec<Order> {
+        let mut out = Vec::new();
+        self.child(now, sight, request, child, Change::Restart, &mut out);
         out
     }
 
@@ -186,6 +193,10 @@ impl Requests {
             }
             // The root runs, or it could not be asked.
             Change::Start => out.push(Order::Reply(asker, done(Outcome::Ok, String::new()))),
+            Change::Move { .. } => {
+                let message = "the root goes to another host where its own is drained: treevisor host drain";
+                out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message.into())));
+            }
             Change::RemoveChild | Change::Restart | Change::RestartChild | Change::DeleteChild => {
                 let message = "nothing stands above the root that could start it again; restart its children, or stop \
                                the tree and start it";
@@ -220,6 +231,18 @@ impl Requests {
             }
             Change::Stop => (Command::Terminate(child), format!("{path} is stopping")),
             Change::Restart => (Command::Cycle(child), format!("{path} is restarting")),
+            Change::Move { to } => {
+                return out.extend(match run.filter(|_| node) {
+                    Some(run) => {
+                        let asks = accepted(format!("the host's agent is asked where {path} can go"));
+                        vec![Order::Reply(request.asker.clone(), asks), Order::Move { request, run, to }]
+                    }
+                    None => {
+                        let message = format!("{path} is no supervisor that runs on a host of its own");
+                        vec![Order::Reply(request.asker, refused(Refusal::NotAllowed, message))]
+                    }
+                });
+            }
             Change::Start => (Command::Up(child), format!("{path} is starting")),
             Change::RestartChild => (Command::Restart(child), format!("{path} is starting")),
             Change::DeleteChild => (Command::Delete(child), format!("{path} is being removed")),

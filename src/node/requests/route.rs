@@ -164,6 +164,11 @@ pub enum Change {
     Stop,
     /// A stop and a start.
     Restart,
+    /// A stop, and a start on another host.
+    Move {
+        /// On this one.
+        to: Option<String>,
+    },
     /// Its end at once.
     Panic {
         /// It stays down.
@@ -219,6 +224,7 @@ impl Change {
         match self {
             Change::Stop
             | Change::Restart
+            | Change::Move { .. }
             | Change::Panic { .. }
             | Change::Signal { .. }
             | Change::Reset
@@ -239,6 +245,7 @@ impl Change {
             Change::Status { children } => Verb::Status { path, children },
             Change::Stop => Verb::Stop { path },
             Change::Restart => Verb::Restart { path },
+            Change::Move { to } => Verb::Move { path, to },
             Change::Panic { hold } => Verb::Panic { path, hold },
             Change::Signal { signal } => Verb::Signal { path, signal },
             Change::Reset => Verb::Reset { path },
@@ -281,6 +288,7 @@ impl From<Verb> for Asked {
             Verb::Status { path, children } => Asked::At(path, Change::Status { children }),
             Verb::Stop { path } => Asked::At(path, Change::Stop),
             Verb::Restart { path } => Asked::At(path, Change::Restart),
+            Verb::Move { path, to } => Asked::At(path, Change::Move { to }),
             Verb::Panic { path, hold } => Asked::At(path, Change::Panic { hold }),
             Verb::Signal { path, signal } => Asked::At(path, Change::Signal { signal }),
             Verb::Reset { path } => Asked::At(path, Change::Reset),
@@ -316,6 +324,7 @@ mod tests {
             Verb::status(at.clone()),
             Verb::Status { path: at.clone(), children: Some(vec![Name::parse("a").unwrap()]) },
             Verb::Panic { path: at.clone(), hold: true },
+            Verb::Move { path: at.clone(), to: Some("b".into()) },
             Verb::Signal { path: at.clone(), signal: 10 },
             Verb::StartChild { path: at.clone(), child: Value::Null },
             Verb::Scale { path: at.clone(), count: 3, copies: vec![Value::Null] },

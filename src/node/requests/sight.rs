@@ -98,6 +98,19 @@ pub struct Counted {
     pub spec: ChildSpec,
 }
 
+/// One request that has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The receiver of its replies.
+    pub asker: Asker,
+    /// Milliseconds that are left for the first reply.
+    pub within_ms: u64,
+    /// The operator.
+    pub by: String,
+    /// The incarnation that it means, where it has named one.
+    pub incarnation: Option<u64>,
+}
+
 /// What a request leads to; the loop carries it out, one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
@@ -119,6 +132,15 @@ pub enum Order {
         signal: i32,
         /// The operator.
         by: String,
+    },
+    /// The host's agent is asked whether a placed child can go to another host: then it does.
+    Move {
+        /// The operator's request.
+        request: Request,
+        /// The child.
+        run: Run,
+        /// On this host.
+        to: Option<String>,
     },
     /// What is left of a subtree is killed past the node above it, and looked at.
     KillPast {

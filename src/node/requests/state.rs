@@ -5,7 +5,7 @@ use super::pending::Pending;
 use super::sight::Order;
 use super::spread::LastReload;
 use crate::ids::{Name, Path};
-use crate::node::asker::{Asker, Numbers};
+use crate::node::asker::Numbers;
 use crate::spec::resources::Resources;
 use crate::spec::tree::{ChildSpec, Hooks};
 use crate::supervision::RequestId;
@@ -26,19 +26,6 @@ pub struct Requests {
     pub(super) incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
     pub(super) last_reload: LastReload,
-}
-
-/// One request that has come.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The receiver of its replies.
-    pub asker: Asker,
-    /// Milliseconds that are left for the first reply.
-    pub within_ms: u64,
-    /// The operator.
-    pub by: String,
-    /// The incarnation that it means, where it has named one.
-    pub incarnation: Option<u64>,
 }
 
 /// What is to be done, in this order.

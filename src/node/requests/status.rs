@@ -4,8 +4,8 @@
 //! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
 
 use super::pending::{Waiting, Waits};
-use super::sight::{Answers, Order, Question, Seen, Sight};
-use super::state::{Orders, Request, Requests};
+use super::sight::{Answers, Order, Question, Request, Seen, Sight};
+use super::state::{Orders, Requests};
 use crate::ids::Name;
 use crate::node::asker::Asker;
 use crate::supervision::{ChildId, Run, State};

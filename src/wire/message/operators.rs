@@ -74,6 +74,14 @@ pub enum Verb {
         /// Where.
         path: Path,
     },
+    /// Stop a placed subtree where it runs, and start it on another host. Refused where that host cannot have it.
+    Move {
+        /// Which.
+        path: Path,
+        /// To this host; else to the one that comes next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+    },
     /// Kill the subtree now.
     Panic {
         /// Where.

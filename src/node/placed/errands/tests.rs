@@ -199,6 +199,21 @@ fn the_paths_are_sent_until_they_are_noted_and_only_the_last_ones() {
 }
 
 #[test]
+fn a_move_is_asked_for_until_it_is_answered() {
+    let mut errands = there();
+    errands.move_to(at(100), 5, &db(), RUN, Some("c".into()));
+    assert_eq!(kinds(&mut errands), ["move"]);
+    assert_eq!(again(&mut errands, at(600)), ["move"]);
+    let heard = told(&mut errands, What::NotMoved { why: "c is drained".into() });
+    assert_eq!(heard, [Heard::MoveAnswered { request: 5, to: Err("c is drained".into()) }]);
+    errands.move_to(at(700), 6, &db(), RUN, None);
+    let heard = told(&mut errands, What::Moving { to: "c".into() });
+    assert_eq!(heard, [Heard::MoveAnswered { request: 6, to: Ok("c".into()) }]);
+    assert_eq!(kinds(&mut errands), ["move"]);
+    assert_eq!(errands.next_deadline(), None);
+}
+
+#[test]
 fn a_move_that_is_ordered_is_carried_out_unless_it_ends_anyway() {
     let mut errands = there();
     let order = || What::Move { to: "c".into(), start: crate::hosts::message::Start::Move };

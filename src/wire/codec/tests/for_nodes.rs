@@ -219,6 +219,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
         ),
         ("v1-ask-stop", ask(Verb::Stop { path: at() })),
         ("v1-ask-restart", ask(Verb::Restart { path: at() })),
+        ("v1-ask-move", ask(Verb::Move { path: at(), to: Some("b".into()) })),
         ("v1-ask-panic", ask(Verb::Panic { path: at(), hold: false })),
         ("v1-ask-signal", ask(Verb::Signal { path: at(), signal: 10 })),
         ("v1-ask-reset", ask(Verb::Reset { path: at() })),
