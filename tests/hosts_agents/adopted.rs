@@ -75,7 +75,12 @@ fn a_subtree_goes_on_under_the_next_root() {
     assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"], "by the same claim");
     let (_, worker) = cluster.roots_and_workers("a", |pid| pid == second);
 
-    // The host of the root is gone, and is lost with its lease.
+    // The host of the root is gone, and is lost with its lease; the other one has what was deployed last.
+    cluster.until("that c could run the root", |cluster| {
+        let view = cluster.view("c")?;
+        let candidates = view["instances"][0]["candidates"].as_array()?;
+        candidates.iter().any(|one| one["host"] == "c" && one["fit"] == true).then_some(())
+    });
     signal(cluster.host("a").root.id(), libc::SIGKILL);
     let (_, same) = cluster.roots_and_workers("c", |pid| pid != second);
     assert_eq!(same, worker, "nothing of the subtree was touched");
