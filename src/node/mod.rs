@@ -96,6 +96,7 @@ mod upgrade;
 mod uplink;
 mod view;
 
+#[cfg(feature = "hosts")]
 pub(crate) use self::children::look_at_placed;
 pub use self::root::keeper::run as run_keeper;
 pub use self::upgrade::rehearsal::VERB as REHEARSAL;

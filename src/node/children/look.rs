@@ -6,7 +6,6 @@ use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
-use serde_json::{Value, json};
 
 /// What was observed of a child that is overdue.
 #[derive(Debug, Clone, Default)]
@@ -106,7 +105,9 @@ impl Seen {
 
 /// A look at the top node of a placed subtree, by the agent that has started it: as the node of its parent reads it. When its last beat
 /// came is not known there.
-pub(crate) fn look_at_placed(pid: u32, group: &Group) -> Value {
+#[cfg(feature = "hosts")]
+pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
+    use serde_json::json;
     let thread = thread::loop_of(pid).unwrap_or(pid);
     match judge(&Seen::of(pid, thread, Some(group))) {
         Inspected::Held(why) => json!({ "held": why }),

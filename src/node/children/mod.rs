@@ -32,6 +32,7 @@ pub(super) use self::carried::CarriedChildren;
 pub(super) use self::child::{Child, Program, member};
 pub(super) use self::clear::Looked;
 pub(super) use self::launch::{credentials, identity_environment};
+#[cfg(feature = "hosts")]
 pub(crate) use self::look::look_at_placed;
 pub(super) use self::node_link::NodeLink;
 pub(super) use self::output::{Followers, LAST, Output, TakeLine};
