@@ -20,7 +20,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 const OPEN_MAX: usize = 16;
 
 /// An invitation is open for no longer.
-pub(super) const LONGEST: Span = Span::from_secs(24 * 60 * 60);
+const LONGEST: Span = Span::from_secs(24 * 60 * 60);
 
 type Hash = [u8; 32];
 
@@ -38,7 +38,7 @@ struct Invitations(Vec<Open>);
 impl Invitations {
     /// Opens one. `false`: too many are open.
     fn open(&mut self, token: Token, until: Time, now: Time) -> bool {
-        self.0.retain(|open| open.until > now);
+        self.expire(now);
         let has_room = self.0.len() < OPEN_MAX;
         if has_room {
             self.0.push(Open { hash: hash(token), until });
@@ -48,13 +48,20 @@ impl Invitations {
 
     /// The one with this token is used up.
     fn take(&mut self, token: Token, now: Time) -> Option<Open> {
+        self.expire(now);
         let hash = hash(token);
-        let at = self.0.iter().position(|open| open.hash == hash && open.until > now)?;
+        let at = self.0.iter().position(|open| open.hash == hash)?;
         Some(self.0.remove(at))
     }
 
-    fn is_open(&self, now: Time) -> bool {
-        self.0.iter().any(|open| open.until > now)
+    /// Whether one is open. What is over is forgotten, and is no deadline any more.
+    fn is_open(&mut self, now: Time) -> bool {
+        self.expire(now);
+        !self.0.is_empty()
+    }
+
+    fn expire(&mut self, now: Time) {
+        self.0.retain(|open| open.until > now);
     }
 
     fn next_deadline(&self) -> Option<Time> {
@@ -114,8 +121,8 @@ impl Joins {
     }
 
     /// Whether keys without a certificate may connect now. Who was let in is waited for until its answer is sent.
-    pub(super) fn is_open(&self, now: Time) -> bool {
-        self.under_way.is_some() || self.invitations.is_open(now)
+    pub(super) fn is_open(&mut self, now: Time) -> bool {
+        self.invitations.is_open(now) || self.under_way.is_some()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -146,7 +153,7 @@ impl Joins {
             wake.ring();
         })
         .map_err(|error| {
-            self.give_back();
+            self.invitations.0.extend(self.under_way.take().map(|under_way| under_way.open));
             format!("this host cannot begin it: {error}")
         })
     }
@@ -155,18 +162,11 @@ impl Joins {
     pub(super) fn ended(&mut self) -> Option<Ended> {
         self.wake.take();
         let answer = self.told.try_recv().ok()?;
+        let UnderWay { open, to, name } = self.under_way.take()?;
         if matches!(answer, Join::Refused { .. }) {
-            let UnderWay { to, name, .. } = self.give_back()?;
-            return Some(Ended { to, name, answer });
+            self.invitations.0.push(open);
         }
-        let UnderWay { to, name, .. } = self.under_way.take()?;
         Some(Ended { to, name, answer })
-    }
-
-    fn give_back(&mut self) -> Option<UnderWay> {
-        let under_way = self.under_way.take()?;
-        self.invitations.0.push(under_way.open.clone());
-        Some(under_way)
     }
 }
 
@@ -198,13 +198,19 @@ mod tests {
         let mut invitations = Invitations::default();
         assert!(!invitations.is_open(at(0)));
         assert!(invitations.open(TOKEN, at(10), at(0)));
-        assert!(invitations.is_open(at(9)) && !invitations.is_open(at(10)));
+        assert!(invitations.is_open(at(9)));
         assert_eq!(invitations.next_deadline(), Some(at(10)));
         assert_eq!(invitations.take(Token([8; 16]), at(1)), None);
-        assert_eq!(invitations.take(TOKEN, at(10)), None, "it is over");
         assert!(invitations.take(TOKEN, at(9)).is_some());
         assert_eq!(invitations.take(TOKEN, at(9)), None, "it was used");
         assert!(!invitations.is_open(at(9)));
+        for over in
+            [|all: &mut Invitations| all.is_open(at(10)), |all: &mut Invitations| all.take(TOKEN, at(10)).is_some()]
+        {
+            assert!(invitations.open(TOKEN, at(10), at(0)));
+            assert!(!over(&mut invitations), "it is over");
+            assert_eq!(invitations.next_deadline(), None, "what is over wakes no loop");
+        }
     }
 
     #[test]
