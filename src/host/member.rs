@@ -13,11 +13,10 @@ use super::identity::keys::draw_curve;
 use super::identity::{Keys, SigningKey, key_file};
 use super::way::{Way, way_to};
 use crate::hosts::record::{Cluster, HostState};
-use crate::ids::Name;
 use crate::os::clock;
 use crate::spec::host::HostFile;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use cell::{Cell, certificate};
+use cell::{Cell, certificate, is_name};
 use failed::{Failed, Lines};
 use files::{Aside, absent, read_host, text_of};
 use std::io::{self, Read, Write};
@@ -101,9 +100,7 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
 
 fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    if Name::parse(name).is_err() {
-        return Err(Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -"));
-    }
+    is_name(name)?;
     absent(to, "nothing is written over it")?;
     let mut store = Cell::open(&host, way)?;
     let serial = store.change(&own.signing, |cluster| {

@@ -110,6 +110,26 @@ pub(crate) fn boot_of_placed(place: &Place, here: Here) -> Result<Vec<u8>, Strin
     serde_json::to_vec(&NodeBoot { instance, handed, here, spec }).map_err(|error| error.to_string())
 }
 
+#[cfg(test)]
+impl Handed {
+    /// That of `/db`, for tests.
+    pub(crate) fn of_test(token: Token, name: &str) -> Handed {
+        Handed {
+            path: Path::parse("/db").unwrap(),
+            incarnation: Incarnation(3),
+            cause: None,
+            token,
+            name: name.into(),
+            heartbeat: None,
+            holds: Vec::new(),
+            log_level: 4,
+            log_format: Format::Plain,
+            output_format: Format::Plain,
+            show_output: true,
+        }
+    }
+}
+
 /// Where a child node finds its boot record.
 pub(crate) const BOOT_FD: RawFd = 3;
 
@@ -121,19 +141,7 @@ mod tests {
 
     #[test]
     fn a_placed_node_gets_what_a_local_one_gets() {
-        let handed = Handed {
-            path: Path::parse("/db").unwrap(),
-            incarnation: Incarnation(3),
-            cause: None,
-            token: Token([7; 16]),
-            name: "secret".into(),
-            heartbeat: None,
-            holds: Vec::new(),
-            log_level: 4,
-            log_format: Format::Plain,
-            output_format: Format::Plain,
-            show_output: true,
-        };
+        let handed = Handed::of_test(Token([7; 16]), "secret");
         let here = || Here {
             parent: "/run/relay".into(),
             runtime: "/run/shop".into(),

@@ -25,14 +25,22 @@ pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Draws a mark.
+/// Draws a token.
 ///
 /// # Errors
 /// When the kernel has no random numbers.
-pub fn mark() -> io::Result<Mark> {
+pub fn token() -> io::Result<Token> {
     let mut bytes = [0; 16];
     fill(&mut bytes)?;
-    Ok(Mark::from(Token(bytes)))
+    Ok(Token(bytes))
+}
+
+/// Draws a mark.
+///
+/// # Errors
+/// As [`token`].
+pub fn mark() -> io::Result<Mark> {
+    token().map(Mark::from)
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use crate::host::member::join::{Invitation, admit};
 use crate::host::way::way_to;
 use crate::hosts::record::Host;
 use crate::hosts::{Agent, Moment};
-use crate::ids::Token;
 use crate::link::curve::Key;
 use crate::link::{Identity, PublicKey};
 use crate::os::{clock, random};
@@ -97,7 +96,7 @@ impl Connections {
         self.mesh.shown(host)
     }
 
-    /// What has come. Machines that want to become hosts are seen to here.
+    /// What has come, once a turn. Machines that want to become hosts are seen to here.
     pub(super) fn receive(&mut self, file: &HostFile, now: Time) -> Vec<Fact> {
         let mut facts = Vec::new();
         for fact in self.mesh.receive(now) {
@@ -150,10 +149,8 @@ impl Connections {
     /// Why not.
     pub(super) fn invite(&mut self, file: &HostFile, wanted: Span, now: Time) -> Result<Invitation, String> {
         let address = file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default();
-        let mut token = Token([0; 16]);
-        random::fill(&mut token.0).map_err(|error| format!("there are no random numbers: {error}"))?;
+        let token = random::token().map_err(|error| format!("there are no random numbers: {error}"))?;
         self.joins.invite(token, wanted, now)?;
-        self.mesh.let_strangers_in(true);
         Ok(Invitation { address, key: self.keys.curve.public.clone(), token })
     }
 
@@ -181,7 +178,6 @@ impl Connections {
             let peers = self.roster.read(others, &revoked, judge);
             facts.extend(self.mesh.follow(peers, now.boottime));
         }
-        self.mesh.let_strangers_in(self.joins.is_open(now.boottime));
         let epoch = hosts().find(|host| host.name == file.name).map_or(0, |host| host.record.epoch);
         facts.extend(self.mesh.due(now.boottime, epoch));
         facts

@@ -7,8 +7,7 @@ use super::runs::Means;
 use super::top::{PARENT_DEATH_SIGNAL, Top};
 use crate::hosts::message::{Ended, Failure};
 use crate::hosts::{ClaimKey, Event, Run, RunId};
-use crate::instance::runtime::{BASE_VARIABLE, RuntimeDir};
-use crate::instance::state::STATE_VARIABLE;
+use crate::instance::runtime::RuntimeDir;
 use crate::node::look_at_placed;
 use crate::node::record::{BOOT_FD, Here, boot_of_placed};
 use crate::os::cgroup;
@@ -211,7 +210,7 @@ impl Subtrees {
 
 fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure> {
     let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
-    let Means { program, env, runtime, state, host } = with.means;
+    let Means { program, runtime, .. } = with.means;
     let (claim, exclusive) = (&run.claim, place.placement.exclusive);
     let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
     let of = |stage: &'static str| move |error: std::io::Error| failure(stage, error.to_string());
@@ -234,20 +233,14 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
     };
     let boot = boot_of_placed(place, here).map_err(|why| failure("boot record", why))?;
     let boot = fd::memfd_with("treevisor-node", &boot).map_err(of("boot record"))?;
-    let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
-    let own: [(&str, OsString); 9] = [
+    let own: [(&str, OsString); 4] = [
         ("TREEVISOR_PATH", (&claim.path).into()),
         ("TREEVISOR_INSTANCE", (&claim.instance).into()),
         ("TREEVISOR_MARK", mark.into()),
         ("TREEVISOR_EXE", program.into()),
-        (BASE_VARIABLE, runtime.into()),
-        (STATE_VARIABLE, state.into()),
-        ("TREEVISOR_HOST", host.into()),
-        ("TREEVISOR_FENCE", run.token.to_string().into()),
-        ("TREEVISOR_START", run.start.as_str().into()),
     ];
+    let mut env = with.means.environment(run);
     env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
-    env.extend(run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into())));
     let mut extra = vec![(boot.as_fd(), BOOT_FD)];
     if exclusive {
         env.insert("TREEVISOR_LEASE".into(), LEASE_FD.to_string().into());

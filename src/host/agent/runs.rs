@@ -12,6 +12,7 @@ use crate::os::epoll::Tag;
 use crate::os::page::LeasePage;
 use crate::os::pidfd::ExitStatus;
 use crate::os::spawn::PlanSpec;
+use crate::spec::exec::{FENCE, HOST};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
@@ -42,6 +43,23 @@ pub(super) struct Means {
     pub(super) state: PathBuf,
     /// What this host is called.
     pub(super) host: String,
+}
+
+impl Means {
+    /// What each of them finds in its environment: where it is, and by which claim it runs.
+    pub(super) fn environment(&self, run: &Run) -> BTreeMap<OsString, OsString> {
+        let Means { env, runtime, state, host, .. } = self;
+        let own: [(&str, OsString); 5] = [
+            (BASE_VARIABLE, runtime.into()),
+            (STATE_VARIABLE, state.into()),
+            (HOST, host.into()),
+            (FENCE, run.token.to_string().into()),
+            ("TREEVISOR_START", run.start.as_str().into()),
+        ];
+        let from = run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into()));
+        let own = own.into_iter().map(|(name, value)| (name.into(), value));
+        env.iter().cloned().chain(own).chain(from).collect()
+    }
 }
 
 /// What a start needs besides.
@@ -140,23 +158,17 @@ impl Runs {
     fn spawn(&self, run: &Run, file: &Path, with: &mut With<'_>) -> Result<Root, Box<dyn Error>> {
         let With { lease, place, now, reactor } = with;
         let instance = &run.claim.instance;
-        let Means { program, env, runtime, state, host } = &self.means;
+        let Means { program, runtime, state, .. } = &self.means;
         let group = place.group(instance)?;
         let notify = DatagramSocket::bind(&runtime.join("host").join(format!("{SOCKETS}{}", run.run)))?;
-        let mut env: BTreeMap<OsString, OsString> = env.iter().cloned().collect();
         let micros = (SILENCE.as_nanos() / 1_000).to_string();
-        let own: [(&str, OsString); 8] = [
-            (BASE_VARIABLE, runtime.into()),
-            (STATE_VARIABLE, state.into()),
-            ("TREEVISOR_HOST", host.into()),
-            ("TREEVISOR_FENCE", run.token.to_string().into()),
-            ("TREEVISOR_START", run.start.as_str().into()),
+        let own: [(&str, OsString); 3] = [
             ("TREEVISOR_LEASE", "3".into()),
             ("NOTIFY_SOCKET", notify.path().into()),
             ("WATCHDOG_USEC", micros.into()),
         ];
+        let mut env = self.means.environment(run);
         env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
-        env.extend(run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into())));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let words = [program.into(), "start".into(), "--color".into(), "never".into(), file.into()];
         let inside = group.clone();

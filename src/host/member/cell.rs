@@ -4,6 +4,7 @@ use super::failed::Failed;
 use crate::host::identity::{Certificate, SigningKey};
 use crate::host::way::Way;
 use crate::hosts::record::{self, Cluster, Host, Key};
+use crate::ids::Name;
 use crate::link::PublicKey;
 use crate::spec::host::HostFile;
 use crate::store::{Answer, Ask, Store, Version};
@@ -109,6 +110,12 @@ fn no_answer(answer: Answer) -> Failed {
         _ => "it has answered something else".into(),
     };
     Failed::new(format!("the store does not answer: {why}"))
+}
+
+/// Whether a host can be called so, before a serial is drawn for it.
+pub(super) fn is_name(name: &str) -> Result<(), Failed> {
+    let wrong = || Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -");
+    Name::parse(name).map(drop).map_err(|_| wrong())
 }
 
 /// The certificate of a key, as it is written.

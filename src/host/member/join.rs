@@ -1,6 +1,6 @@
 //! A machine that becomes a host of a cluster by one line: what it sends, and what a host does that is asked for it.
 
-use super::cell::{Cell, certificate};
+use super::cell::{Cell, certificate, is_name};
 use super::failed::{Failed, Lines};
 use super::files::{Aside, absent, read_host, text_of};
 use crate::error::Chain;
@@ -8,7 +8,7 @@ use crate::host::identity::keys::draw_curve;
 use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};
 use crate::host::way::Way;
 use crate::hosts::record::Cluster;
-use crate::ids::{Name, Token};
+use crate::ids::Token;
 use crate::link::curve::{CurveDealer, Limits, Standing};
 use crate::link::{Context, KeyPair, PublicKey};
 use crate::os::clock::{self, Clock};
@@ -82,9 +82,7 @@ fn admitted(
     public: PublicKey,
     way: Way<'_>,
 ) -> Result<Welcome, Failed> {
-    if Name::parse(name).is_err() {
-        return Err(Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -"));
-    }
+    is_name(name)?;
     let ca = host.store.ca.as_ref().map(|ca| fs::read_to_string(ca).map_err(|error| Failed::disk("read", ca, &error)));
     let ca = ca.transpose()?;
     let mut store = Cell::open(host, way)?;

@@ -1,7 +1,6 @@
 use super::*;
-use crate::ids::{Incarnation, Token};
+use crate::ids::Token;
 use crate::link::Inbound;
-use crate::logs::Format;
 use crate::node::record::Handed;
 use crate::os::clock::pause;
 use crate::time::Span;
@@ -26,19 +25,7 @@ fn child(run: u64) -> Subject {
 }
 
 fn boot(parent: &Path, name: &str, token: Token) -> Value {
-    let handed = Handed {
-        path: TreePath::parse("/db").unwrap(),
-        incarnation: Incarnation(1),
-        cause: None,
-        token,
-        name: name.into(),
-        heartbeat: None,
-        holds: Vec::new(),
-        log_level: 4,
-        log_format: Format::Plain,
-        output_format: Format::Plain,
-        show_output: true,
-    };
+    let handed = Handed::of_test(token, name);
     PlacedBoot { parent: parent.to_owned(), handed }.to_value().unwrap()
 }
 
