@@ -76,7 +76,13 @@ impl Agent {
         let ended = past.and_then(|past| past.ended_on.as_ref());
         let holder = self.holder(key).filter(|by| Some(by) != freed);
         let ranked = self.ranked_for(turn, key, ward);
-        let best = ranked.iter().find(|(_, candidate)| candidate.fit()).map(|(host, _)| host.clone());
+        // A restart is no move: what has ended starts again where it was, also where another host comes first by now.
+        let stays = |(host, candidate): &&(String, Candidate)| {
+            ended.is_some_and(|(last, _)| last == host) && candidate.may_stay()
+        };
+        let wished = past.is_some_and(|past| past.wish.is_some());
+        let here = ranked.iter().find(stays).filter(|_| !wished && !ward.place.placement.takeover);
+        let best = here.or_else(|| ranked.iter().find(|(_, candidate)| candidate.fit())).map(|(host, _)| host.clone());
         if let Some(by) = &holder
             && ended.is_none_or(|(host, _)| host != by)
         {

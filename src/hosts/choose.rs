@@ -124,6 +124,11 @@ impl Candidate {
     pub(super) fn fit(&self) -> bool {
         self.bar.is_none()
     }
+
+    /// Whether what has ended there may be started again there.
+    pub(super) fn may_stay(&self) -> bool {
+        self.fit() && !self.shunned
+    }
 }
 
 impl fmt::Display for Candidate {

@@ -241,6 +241,27 @@ fn it_is_taken_over_by_the_host_that_is_preferred_once_that_has_settled() {
 }
 
 #[test]
+fn what_ends_is_started_again_where_it_was_although_another_host_comes_first_by_now() {
+    let mut cluster = Cluster::new();
+    cluster.kill(1);
+    cluster.pass(seconds(20));
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.begin(1);
+    cluster.pass(seconds(90));
+    let run = cluster.starts.last().unwrap().1.run;
+    cluster.ends(2, run, Ended::Signal(9));
+    cluster.pass(seconds(2));
+    cluster.place(NODE, "/db", 2, on(&["b", "c"]));
+    assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![2], 1), "a restart is no move");
+    // What was stopped for good is placed anew.
+    cluster.order("/db", 2, Do::Stop);
+    cluster.order("/db", 2, Do::Done);
+    cluster.pass(seconds(5));
+    cluster.place(NODE, "/db", 3, on(&["b", "c"]));
+    assert_eq!(cluster.at("/db"), [1]);
+}
+
+#[test]
 fn copies_are_spread_and_others_kept_apart() {
     let mut cluster = Cluster::new();
     let group: Vec<String> = ["/db-1", "/db-2"].map(String::from).to_vec();
