@@ -1,12 +1,15 @@
 //! The processes: three members of the store and three hosts, each in its namespace and in a cgroup of its own.
 use crate::net::{HOSTS, Net, address};
-use crate::observe::Observer;
+use crate::observe::{Observer, Subject};
 use crate::{PATIENCE, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use treevisor::host::identity::keys::draw_curve;
+use treevisor::host::identity::{Certificate, Keys, SigningKey};
 use treevisor::os::cgroup::Group;
 use treevisor::os::cgroup::tree::Tree;
 use treevisor::os::pidfd::Reach;
@@ -20,6 +23,9 @@ const _: &str = env!("CARGO_BIN_EXE_treevisor-host");
 /// Seconds: the shortest there is.
 pub(crate) const LEASE: u64 = 5;
 
+/// The port at which a host listens for the others.
+const MESH: u16 = 7400;
+
 /// What runs on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -29,6 +35,8 @@ pub(crate) enum Part {
     Fence,
     /// The hosted root.
     Root,
+    /// The top node of the placed subtree.
+    Placed,
     /// All but the workers.
     AllButWorkers,
 }
@@ -67,13 +75,15 @@ impl Cluster {
             cluster.start_member(host);
         }
         cluster.wait("the store has a leader", |cluster| cluster.leader().is_some());
+        let by = SigningKey::draw().unwrap();
         for host in HOSTS {
-            cluster.write_file(host);
+            cluster.write_file(host, &by);
             cluster.start_host(host);
         }
         cluster.wait("all hosts are live", Cluster::all_live);
         cluster.deploy();
-        cluster.wait("the workers run", |cluster| cluster.observer.last().is_some());
+        let runs = |cluster: &Cluster, subject| cluster.observer.last(subject).is_some();
+        cluster.wait("the workers run", |cluster| Subject::ALL.into_iter().all(|subject| runs(cluster, subject)));
         Ok(cluster)
     }
 
@@ -170,20 +180,28 @@ impl Cluster {
         self.members.insert(host, child);
     }
 
-    fn write_file(&self, host: &str) {
+    fn write_file(&self, host: &str, by: &SigningKey) {
         // Its own member first.
         let others = HOSTS.iter().filter(|other| **other != host);
         let endpoints: Vec<_> =
             [&host].into_iter().chain(others).map(|host| format!("\"http://{}:2379\"", address(host))).collect();
         let file = format!(
-            "cluster = \"net\"\nname = \"{host}\"\nlease = \"{LEASE}s\"\nsettle = \"{}s\"\n\
+            "cluster = \"net\"\nname = \"{host}\"\nlease = \"{LEASE}s\"\nsettle = \"{}s\"\nlisten = \"tcp://{}:{MESH}\"\n\
              [store]\nendpoints = [{}]\n[env]\nHOSTS_NET_LINES = \"{}\"\n",
             2 * LEASE,
+            address(host),
             endpoints.join(", "),
             self.observer.path().display()
         );
         fs::create_dir_all(self.below(host)).unwrap();
         fs::write(self.below(host).join("host.toml"), file).unwrap();
+        let curve = draw_curve().unwrap();
+        let certificate =
+            Certificate { cluster: "net".to_owned(), name: host.to_owned(), public: curve.public.clone(), serial: 1 };
+        let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone() };
+        let key = self.below(host).join("host.key");
+        fs::write(&key, keys.text()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn start_host(&mut self, host: &'static str) {
@@ -212,29 +230,32 @@ impl Cluster {
                 program.display().to_string()
             )
         };
-        // One right below the root and one deeper, each by a way of its own to its end.
+        // One right below the root and one deeper, each by a way of its own to its end; and one that may run on another host.
         let text = format!(
             "name = \"shop\"\ncontainment = \"cgroup\"\nintensity = 100\n\
-             [[child]]\n{}[[child]]\nname = \"below\"\n[[child.child]]\n{}",
+             [[child]]\n{}[[child]]\nname = \"below\"\n[[child.child]]\n{}\
+             [[child]]\nname = \"db\"\nintensity = 100\nplacement = [\"c\", \"b\", \"a\"]\n[[child.child]]\n{}",
             worker("near"),
-            worker("far")
+            worker("far"),
+            worker("w")
         );
         let file = self.directory.path().join("shop.toml");
         fs::write(&file, text).unwrap();
-        for host in HOSTS {
-            let output = self.tool(host, &["deploy", file.to_str().unwrap()]);
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "deploy on {host}: {text}");
-        }
+        let output = self.tool(HOSTS[0], &["deploy", file.to_str().unwrap()]);
+        assert!(output.status.success(), "deploy: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Whether each host is seen live by itself: its agent is there, and has a lease.
+    /// Whether each host is seen live by each: its agent is there, has a lease, and there is a link to it.
     pub(crate) fn all_live(&self) -> bool {
         HOSTS.iter().all(|host| {
             let output = self.tool(host, &["hosts", "--json"]);
             let Ok(view) = serde_json::from_slice::<Value>(&output.stdout) else { return false };
             let Some(hosts) = view["hosts"].as_array() else { return false };
-            hosts.iter().filter(|other| other["state"] == "live" && other["cgroup"] == true).count() == HOSTS.len()
+            let is_of_use = |other: &&Value| {
+                let linked = other["name"] == *host || other["link"] == "up";
+                other["state"] == "live" && other["cgroup"] == true && linked
+            };
+            hosts.iter().filter(is_of_use).count() == HOSTS.len()
         })
     }
 
@@ -260,6 +281,9 @@ impl Cluster {
                 Part::Agent => program == "treevisor-host" && verb == "agent",
                 Part::Fence => program == "treevisor-host" && verb == "fence",
                 Part::Root => program == "treevisor" && verb == "start",
+                Part::Placed => {
+                    program == "treevisor" && verb == "node" && words.get(2).is_some_and(|path| path == "/db")
+                }
                 Part::AllButWorkers => program.starts_with("treevisor"),
             };
             if is && let Ok(process) = Reach::of(pid) {

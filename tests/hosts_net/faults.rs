@@ -1,21 +1,21 @@
 //! What is done to the cluster, and what has to come of it.
 use crate::cluster::{Cluster, LEASE, Part};
 use crate::net::HOSTS;
-use crate::observe::Line;
+use crate::observe::{Line, Subject, Verdict};
 use crate::{PATIENCE, now, until};
 use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-/// A fault. Those of a host are inflicted on the one that runs the tree.
+/// A kind of fault. Those of a host are inflicted on one that runs something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     KillAgent,
     StopAgent,
     KillFence,
     StopFence,
-    KillRoot,
-    StopRoot,
+    KillTop,
+    StopTop,
     StopAllButWorkers,
     KillHost,
     FreezeHost,
@@ -28,30 +28,64 @@ pub(crate) enum Kind {
     FreezeDiskOfLeader,
 }
 
-/// What came of one.
-#[derive(Debug)]
-pub(crate) struct Fault {
+/// A fault, and of which of both the host is hit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
     kind: Kind,
-    pub(crate) from: Line,
-    pub(crate) to: Line,
+    of: Subject,
+}
+
+/// What one of both was before a fault, and after it.
+#[derive(Debug)]
+struct Course {
+    from: Line,
+    to: Line,
     /// From the fault to the first line of the workers that run afterwards, in nanoseconds; of one that was not noticed: nothing.
     took: u64,
-    /// All that were ever seen.
-    pub(crate) overlaps: Vec<String>,
+}
+
+/// What came of a fault.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    plan: Plan,
+    host: &'static str,
+    root: Course,
+    placed: Course,
+    /// What was not hit, and was moved or restarted all the same.
+    pub(crate) disturbed: Vec<String>,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { kind, from, to, took, .. } = self;
-        let kind = format!("{kind:?}");
-        write!(f, "{kind:<18} {} ({}) -> {} ({})", from.host, from.token, to.host, to.token)?;
-        if from.token != to.token { write!(f, "  {:.2} s", *took as f64 / 1e9) } else { Ok(()) }
+        write!(f, "{:<18} {}", format!("{:?}", self.plan.kind), self.host)?;
+        for subject in Subject::ALL {
+            let Course { from, to, took } = self.course(subject);
+            write!(f, "  {subject} {} ({}) -> {} ({})", from.host, from.token, to.host, to.token)?;
+            if from.token != to.token {
+                write!(f, " {:.2} s", *took as f64 / 1e9)?;
+            }
+        }
+        self.disturbed.iter().try_for_each(|what| write!(f, "  DISTURBED: {what}"))
     }
 }
 
 impl Fault {
-    pub(crate) fn has_moved(&self) -> bool {
-        self.from.token != self.to.token
+    fn course(&self, subject: Subject) -> &Course {
+        match subject {
+            Subject::Root => &self.root,
+            Subject::Placed => &self.placed,
+        }
+    }
+
+    pub(crate) fn has_moved(&self, subject: Subject) -> bool {
+        let Course { from, to, .. } = self.course(subject);
+        from.token != to.token
+    }
+
+    /// How long it did not run because its host was lost, in nanoseconds.
+    pub(crate) fn lost(&self, subject: Subject) -> Option<u64> {
+        let Course { from, took, .. } = self.course(subject);
+        (self.plan.kind.must_move() && from.host == self.host).then_some(*took)
     }
 }
 
@@ -70,28 +104,13 @@ impl Kind {
         Kind::FreezeDiskOfLeader,
         Kind::StopAgent,
         Kind::KillLeader,
-        Kind::KillRoot,
+        Kind::KillTop,
         Kind::KillFence,
         Kind::StopLeader,
-        Kind::StopRoot,
+        Kind::StopTop,
     ];
 
-    /// So many, each kind as often as any other, in an order that the seed decides.
-    pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool) -> Vec<Kind> {
-        let possible = Kind::ALL.into_iter().filter(|kind| has_disks || *kind != Kind::FreezeDiskOfLeader);
-        let mut kinds: Vec<Kind> = possible.cycle().take(count).collect();
-        // xorshift; any order is as good.
-        let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        for at in (1..kinds.len()).rev() {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            kinds.swap(at, (state % (at as u64 + 1)) as usize);
-        }
-        kinds
-    }
-
-    /// Whether the host that runs the tree can not keep it.
+    /// Whether a host can not keep what it runs.
     fn must_move(self) -> bool {
         match self {
             Kind::StopAllButWorkers
@@ -103,60 +122,30 @@ impl Kind {
             // A new agent is there at once, and may be the first to claim.
             Kind::KillAgent | Kind::StopAgent | Kind::StopMajority | Kind::FreezeDiskOfLeader => false,
             // Without a fence the lease is not renewed, but there is another one in time.
-            Kind::KillFence
-            | Kind::StopFence
-            | Kind::KillRoot
-            | Kind::StopRoot
-            | Kind::KillLeader
-            | Kind::StopLeader => false,
+            Kind::KillFence | Kind::StopFence | Kind::KillTop | Kind::StopTop | Kind::KillLeader | Kind::StopLeader => {
+                false
+            }
         }
     }
 
-    /// Inflicts it, waits until the workers run again, mends it, and waits until all hosts are of use again.
-    pub(crate) fn inflict(self, cluster: &mut Cluster) -> Fault {
-        let settled = until(PATIENCE, || cluster.all_live() && is_fresh(cluster, now().saturating_sub(1_000_000_000)));
-        assert!(settled, "before {self:?}: the cluster does not come to rest: {}", cluster.logs());
-        let from = cluster.observer.last().expect("the workers run");
-        let host = HOSTS.into_iter().find(|host| *host == from.host).expect("one of the three");
-        let at = now();
-        let members = self.begin(cluster, host);
-        // Long enough for what would be noticed to be noticed.
-        let lasts = if self == Kind::FreezeDiskOfLeader { 3 * LEASE } else { LEASE + 2 };
-        let stays = |cluster: &Cluster| is_fresh(cluster, at + lasts * 1_000_000_000);
-        let moved = |cluster: &Cluster| cluster.observer.last().is_some_and(|line| line.token > from.token);
-        let over = if self == Kind::StopMajority {
-            // Nothing runs by then, and nothing can.
-            std::thread::sleep(Duration::from_secs(LEASE + 2));
-            let last = cluster.observer.last().expect("they ran");
-            assert!(now() - last.at > 1_000_000_000, "it runs without a store: {}", cluster.logs());
-            true
-        } else {
-            until(PATIENCE, || moved(cluster) || !self.must_move() && stays(cluster))
-        };
-        self.mend(cluster, host, &members);
-        assert!(over, "{self:?} of {host}: it does not run elsewhere: {}", cluster.logs());
-        assert!(
-            self != Kind::StopFence || cluster.logs_of(host).contains("the fence does not answer, and is replaced"),
-            "a stopped fence is not replaced: {}",
-            cluster.logs_of(host)
-        );
-        let again = until(PATIENCE, || is_fresh(cluster, now().saturating_sub(500_000_000)));
-        assert!(again, "{self:?} of {host}: the workers do not run again: {}", cluster.logs());
-        let to = cluster.observer.last().expect("they ran");
-        let verdict = cluster.observer.judge();
-        let first = verdict.reigns.get(&to.token).map_or(at, |reign| reign.first);
-        Fault { kind: self, from, took: first.saturating_sub(at), to, overlaps: verdict.overlaps }
+    /// Whether it is a fault of one host, of which what runs on another one need not notice anything.
+    fn is_of_a_host(self) -> bool {
+        !matches!(self, Kind::KillLeader | Kind::StopLeader | Kind::StopMajority | Kind::FreezeDiskOfLeader)
     }
 
     /// Gives the members of the store that it is about.
-    fn begin(self, cluster: &mut Cluster, host: &'static str) -> Vec<&'static str> {
+    fn begin(self, cluster: &mut Cluster, host: &'static str, of: Subject) -> Vec<&'static str> {
+        let top = match of {
+            Subject::Root => Part::Root,
+            Subject::Placed => Part::Placed,
+        };
         match self {
             Kind::KillAgent => cluster.signal(host, Part::Agent, libc::SIGKILL),
             Kind::StopAgent => cluster.signal(host, Part::Agent, libc::SIGSTOP),
             Kind::KillFence => cluster.signal(host, Part::Fence, libc::SIGKILL),
             Kind::StopFence => cluster.signal(host, Part::Fence, libc::SIGSTOP),
-            Kind::KillRoot => cluster.signal(host, Part::Root, libc::SIGKILL),
-            Kind::StopRoot => cluster.signal(host, Part::Root, libc::SIGSTOP),
+            Kind::KillTop => cluster.signal(host, top, libc::SIGKILL),
+            Kind::StopTop => cluster.signal(host, top, libc::SIGSTOP),
             Kind::StopAllButWorkers => cluster.signal(host, Part::AllButWorkers, libc::SIGSTOP),
             Kind::KillHost => cluster.kill_host(host),
             Kind::FreezeHost => freeze(cluster, host, true),
@@ -185,8 +174,7 @@ impl Kind {
     fn mend(self, cluster: &mut Cluster, host: &'static str, members: &[&'static str]) {
         match self {
             // Its tree has ended them by now, or nothing has.
-            Kind::KillAgent | Kind::StopAgent | Kind::KillFence | Kind::StopFence | Kind::KillRoot | Kind::StopRoot => {
-            }
+            Kind::KillAgent | Kind::StopAgent | Kind::KillFence | Kind::StopFence | Kind::KillTop | Kind::StopTop => {}
             Kind::StopAllButWorkers => cluster.signal(host, Part::AllButWorkers, libc::SIGCONT),
             Kind::KillHost => cluster.start_host(host),
             Kind::FreezeHost => freeze(cluster, host, false),
@@ -202,9 +190,95 @@ impl Kind {
     }
 }
 
-/// Whether the workers have written after this moment.
-fn is_fresh(cluster: &Cluster, since: u64) -> bool {
-    cluster.observer.last().is_some_and(|line| line.at > since)
+impl Plan {
+    /// So many, each kind as often as any other, in an order that the seed decides, now the one and now the other of both.
+    pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool) -> Vec<Plan> {
+        let possible = Kind::ALL.into_iter().filter(|kind| has_disks || *kind != Kind::FreezeDiskOfLeader);
+        let kinds = possible.clone().count();
+        // With each round the other one, so that each kind comes to both.
+        let of = |at: usize| Subject::ALL[(at + at / kinds + seed) % 2];
+        let mut plans: Vec<Plan> =
+            possible.cycle().enumerate().map(|(at, kind)| Plan { kind, of: of(at) }).take(count).collect();
+        // xorshift; any order is as good.
+        let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for at in (1..plans.len()).rev() {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            plans.swap(at, (state % (at as u64 + 1)) as usize);
+        }
+        plans
+    }
+
+    /// Inflicts it, waits until all workers run again, mends it, and waits until all hosts are of use again.
+    pub(crate) fn inflict(self, cluster: &mut Cluster) -> Fault {
+        let Plan { kind, of } = self;
+        let settled = until(PATIENCE, || cluster.all_live() && all_fresh(cluster, now().saturating_sub(1_000_000_000)));
+        assert!(settled, "before {self:?}: the cluster does not come to rest: {}", cluster.logs());
+        let before = cluster.observer.judge();
+        let from = Subject::ALL.map(|subject| cluster.observer.last(subject).expect("its workers run"));
+        let host = host_of(&from, of);
+        let at = now();
+        let members = kind.begin(cluster, host, of);
+        // Long enough for what would be noticed to be noticed.
+        let lasts = if kind == Kind::FreezeDiskOfLeader { 3 * LEASE } else { LEASE + 2 };
+        let runs = |cluster: &Cluster, from: &Line| {
+            let Some(line) = cluster.observer.last(from.subject) else { return false };
+            let is_lost = kind.must_move() && from.host == host;
+            line.token > from.token || !is_lost && line.at > at + lasts * 1_000_000_000
+        };
+        let over = if kind == Kind::StopMajority {
+            // Nothing runs by then, and nothing can.
+            std::thread::sleep(Duration::from_secs(LEASE + 2));
+            for subject in Subject::ALL {
+                let last = cluster.observer.last(subject).expect("they ran");
+                assert!(now() - last.at > 1_000_000_000, "{subject} runs without a store: {}", cluster.logs());
+            }
+            true
+        } else {
+            until(PATIENCE, || from.iter().all(|from| runs(cluster, from)))
+        };
+        kind.mend(cluster, host, &members);
+        assert!(over, "{self:?} of {host}: not all runs elsewhere: {}", cluster.logs());
+        assert!(
+            kind != Kind::StopFence || cluster.logs_of(host).contains("the fence does not answer, and is replaced"),
+            "a stopped fence is not replaced: {}",
+            cluster.logs_of(host)
+        );
+        let again = until(PATIENCE, || all_fresh(cluster, now().saturating_sub(500_000_000)));
+        assert!(again, "{self:?} of {host}: the workers do not run again: {}", cluster.logs());
+        let verdict = cluster.observer.judge();
+        assert!(verdict.overlaps.is_empty(), "{self:?} of {host}: {:?}", verdict.overlaps);
+        let mut disturbed = Vec::new();
+        let mut course = |subject: Subject| {
+            let from = from.iter().find(|line| line.subject == subject).expect("both").clone();
+            let to = cluster.observer.last(subject).expect("they ran");
+            let pids = |verdict: &Verdict| verdict.reign(subject, from.token).map(|reign| reign.pids.clone());
+            let is_hit = match kind {
+                Kind::KillTop | Kind::StopTop => subject == of,
+                _ => !kind.is_of_a_host() || from.host == host,
+            };
+            if !is_hit && from.token != to.token {
+                disturbed.push(format!("{subject} was moved"));
+            } else if !is_hit && pids(&before) != pids(&verdict) {
+                disturbed.push(format!("workers of {subject} were restarted"));
+            }
+            let first = verdict.reign(subject, to.token).map_or(at, |reign| reign.first);
+            Course { from, to, took: first.saturating_sub(at) }
+        };
+        let (root, placed) = (course(Subject::Root), course(Subject::Placed));
+        Fault { plan: self, host, root, placed, disturbed }
+    }
+}
+
+fn host_of(lines: &[Line], subject: Subject) -> &'static str {
+    let line = lines.iter().find(|line| line.subject == subject).expect("both");
+    HOSTS.into_iter().find(|host| *host == line.host).expect("one of the three")
+}
+
+/// Whether the workers of both have written after this moment.
+fn all_fresh(cluster: &Cluster, since: u64) -> bool {
+    Subject::ALL.into_iter().all(|subject| cluster.observer.last(subject).is_some_and(|line| line.at > since))
 }
 
 fn freeze(cluster: &Cluster, host: &str, on: bool) {
