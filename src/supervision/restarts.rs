@@ -117,7 +117,13 @@ impl Supervisor {
         let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
         let mut stops = Vec::new();
         let mut starts = VecDeque::new();
+        // What is on its way down beside a member is waited for at the turn of that, before those are stopped that it may use.
+        let waits = members.len() > 1;
         for member in members {
+            let is_down = self.table.get(member).is_some_and(|child| child.process().is_none());
+            if waits && is_down && self.has_process(member) {
+                stops.push((member, self.table.get(member).and_then(|child| child.member.policy.group)));
+            }
             let Some(mut child) = self.table.edit(member) else { continue };
             let comes = member == id || child.comes_with_group();
             if comes {

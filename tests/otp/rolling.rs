@@ -686,6 +686,22 @@ pub(crate) const ROWS: &[Row] = &[
         exit j-1+ 0 : forget j-1+; halt Stopped",
     ),
     (
+        "D21 R23",
+        "start-first: a restart of its group waits for the old process that is on its way down before it stops what that may use",
+        "one-for-all 9/30s: a j-1(count=1,first)",
+        "
+        boot
+        reload a j-1(count=1,first,v=1) : spawn j-1+#2
+        spawned j-1+
+        wait 5s : succeed j-1; ask j-1-
+        exit j-1 1
+        exit j-1- 0 : forget j-1-; ask a
+        exit a 0 : spawn a#2
+        spawned a : spawn j-1#3
+        spawned j-1 : ok:1
+        window 1",
+    ),
+    (
         "D21",
         "start-first: a copy that hangs and is looked at, and a step, are stopped first; an old process that cannot be killed is left behind",
         "one-for-one 9/30s: j-1(count=1,first)",
