@@ -32,9 +32,6 @@ pub(super) struct ExpandError {
     pub(super) at: Range<usize>,
 }
 
-/// What marks the number of a copy in a text.
-pub(super) const NUMBER: &str = "${@";
-
 /// How deep defaults may stand within defaults: the reader calls itself for each.
 const DEEPEST: usize = 8;
 
@@ -50,6 +47,18 @@ pub(super) fn expand(
     let mut errors = Vec::new();
     let out = expand_into(text, 0, &Known { env, copy }, DEEPEST, &mut errors);
     if errors.is_empty() { Ok(out) } else { Err(errors) }
+}
+
+/// Whether the number of a copy stands in `text`.
+pub(super) fn has_number(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('$') {
+        if after.starts_with("{@") {
+            return true;
+        }
+        rest = after.strip_prefix('$').unwrap_or(after);
+    }
+    false
 }
 
 /// What stands for what.
@@ -193,6 +202,16 @@ mod tests {
             ("${HOME:-unused ${NO}}", "/root"),
         ] {
             assert_eq!(expand(text, &env, None).as_deref(), Ok(meant), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_copy_is_seen_and_one_that_is_escaped_is_not() {
+        for text in ["${@n}", "a${@n+1}", "$$${@n}", "${NO:-${@n}}", "$ ${@"] {
+            assert!(has_number(text), "{text}");
+        }
+        for text in ["", "$", "$$", "$${@n}", "$$$${@n}", "{@n}", "${HOME}@n"] {
+            assert!(!has_number(text), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! the reading goes on and finds the rest.
 
 use super::diagnostic::{nearest, plain, quoted};
-use super::expand::{self, NUMBER, Unexpandable};
+use super::expand::{self, Unexpandable};
 use super::source::{Finding, Findings, Place};
 use super::{size, words};
 use crate::ids::Name;
@@ -86,7 +86,7 @@ impl Scope<'_> {
 
     /// Puts the values of variables into `text`, which is (part of) `value`.
     fn expanded(&mut self, value: Value<'_>, text: &str) -> Option<String> {
-        self.numbered |= text.contains(NUMBER);
+        self.numbered |= expand::has_number(text);
         let out = match expand::expand(text, self.env, self.copy) {
             Ok(out) => out,
             Err(errors) => {

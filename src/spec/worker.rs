@@ -5,7 +5,7 @@
 
 use super::env_file::EnvFiles;
 use super::exec::{ExecSpec, LogSpec, Template, TemplateTable, numbered};
-use super::expand::NUMBER;
+use super::expand::has_number;
 use super::fields::{Fields, Layer};
 use super::keys::resources::RESOURCES;
 use super::keys::rows::{BOUNDS, CHILD, OWN, READY, SETUP};
@@ -61,8 +61,7 @@ pub(super) fn read(
 
 /// Gives a copy a log file of its own, unless its name has the number in it already.
 pub(super) fn number_log(scope: &Scope<'_>, fields: &Fields<'_>, exec: &mut ExecSpec, number: u32) {
-    let by_itself =
-        fields.places.get("log.file").is_some_and(|place| scope.findings.sources.text(*place).contains(NUMBER));
+    let by_itself = fields.places.get("log.file").is_some_and(|place| has_number(scope.findings.sources.text(*place)));
     if let (LogSpec::File { file, .. }, false) = (&mut exec.log, by_itself) {
         *file = numbered(file, number);
     }

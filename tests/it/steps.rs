@@ -3,7 +3,7 @@
 use crate::harness::*;
 use std::fs;
 
-/// `migrate` fails while there is a file `fail`, and the ones after it tell in which order they came.
+/// `migrate` fails while there is a file `fail`, once `db` has come, and the ones after it tell in which order they came.
 const CHAIN: &str = r#"
 strategy = "STRATEGY"
 intensity = 5
@@ -15,7 +15,7 @@ command = ["sh", "-c", "echo db >> order; exec sleep 1000"]
 name = "migrate"
 ready = "exit"
 restart = "RESTART"
-command = ["sh", "-c", "test -e fail && exit 3; sleep 0.2; echo migrate >> order"]
+command = ["sh", "-c", "if test -e fail; then until test -s order; do sleep 0.01; done; exit 3; fi; sleep 0.2; echo migrate >> order"]
 [[child]]
 name = "web"
 command = ["sh", "-c", "echo web >> order; exec sleep 1000"]
