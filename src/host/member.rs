@@ -10,7 +10,7 @@ mod files;
 pub(super) mod join;
 
 use super::identity::keys::draw_curve;
-use super::identity::{Keys, SigningKey, key_file};
+use super::identity::{Keys, SigningKey, Trust, key_file, verify};
 use super::way::{Way, way_to};
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
@@ -19,6 +19,7 @@ use crate::wire::member::{MemberAsk, MemberTold, NewHost};
 use cell::{Cell, certificate, is_name};
 use failed::{Failed, Lines};
 use files::{Aside, absent, read_host, text_of};
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -50,6 +51,8 @@ fn answer(ask: &MemberAsk, way: Way<'_>) -> Lines {
         MemberAsk::Init { file, new } => init(file, new.as_ref(), way),
         MemberAsk::Add { file, name, to } => add(file, name, to, way),
         MemberAsk::Join { file, new } => join::join(file, new, way),
+        MemberAsk::Rotate { file } => rotate(file, way),
+        MemberAsk::Retire { file } => retire(file, way),
         MemberAsk::Remove { file, name } => remove(file, name, way),
     }
 }
@@ -113,6 +116,36 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
         format!("wrote {}: the keys of the host {name}, by certificate {serial}", to.display()),
         format!("bring it to {name} as host.key beside its host.toml, with mode 600, and remove it here"),
     ])
+}
+
+/// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
+fn rotate(file: &Path, way: Way<'_>) -> Lines {
+    let (host, own) = member(file)?;
+    let serial = Cell::open(&host, way)?.change(&own.signing, |cluster| {
+        cluster.serial += 1;
+        cluster.issued.entry(host.name.clone()).or_default().insert(cluster.serial);
+        cluster.serial
+    })?;
+    let place = key_file(file);
+    Aside::write(&place, &keys(&host.cluster, &host.name, serial, own.signing)?.text(), 0o600)?.replace()?;
+    Ok(vec![format!("wrote {}: new keys of {}, by certificate {serial}", place.display(), host.name)])
+}
+
+/// Revokes what was certified for this host before the keys that it has.
+fn retire(file: &Path, way: Way<'_>) -> Lines {
+    let (host, own) = member(file)?;
+    let trust = Trust { cluster: &host.cluster, name: &host.name, issuer: own.signing.public(), revoked: &[] };
+    let serial = verify(&own.cert, &trust).map_err(|why| Failed::new(format!("the keys of this host: {why}")))?.serial;
+    let revoked = Cell::open(&host, way)?.change(&own.signing, |cluster| {
+        let Some(issued) = cluster.issued.get_mut(&host.name) else { return BTreeSet::new() };
+        let kept = issued.split_off(&serial);
+        let before = std::mem::replace(issued, kept);
+        cluster.revoked.extend(&before);
+        before
+    })?;
+    let serials: Vec<_> = revoked.iter().map(u64::to_string).collect();
+    let line = || format!("revoked certificate {}", serials.join(", "));
+    Ok((!serials.is_empty()).then(line).into_iter().collect())
 }
 
 fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {

@@ -250,6 +250,7 @@ impl Agent {
                     self.forgotten.insert(host, seen.record.epoch);
                 }
             }
+            Wish::Certificate(cert) => self.settings.about.cert = cert,
         }
         self.lease.hurry();
     }

@@ -179,4 +179,6 @@ pub enum Wish {
     },
     /// The operator swears that this other host is off: it is declared dead at once.
     Forget(String),
+    /// This host has another certificate, which its record shows from the next write on.
+    Certificate(String),
 }

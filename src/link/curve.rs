@@ -103,6 +103,7 @@ pub struct CurveRouter {
     guests: Guests,
     turned: Turned,
     endpoint: String,
+    is_bound: bool,
 }
 
 impl CurveRouter {
@@ -116,11 +117,7 @@ impl CurveRouter {
         // Before the socket that it is asked for is there.
         let zap = context.socket(zmq::REP, ZAP, SEALED * 16)?;
         zap.bind(ZAP).map_err(|cause| LinkError::Bind { endpoint: ZAP.to_owned(), cause: context::io_error(cause) })?;
-        let socket = socket(context, zmq::ROUTER, endpoint, limits)?;
-        socket.set_router_mandatory(true).map_err(failed)?;
-        socket.set_zap_domain("treevisor").map_err(failed)?;
-        socket.set_curve_server(true).map_err(failed)?;
-        socket.set_curve_secretkey(secret).map_err(failed)?;
+        let socket = server(context, endpoint, secret, limits)?;
         let fds = [socket.get_fd().map_err(failed)?, zap.get_fd().map_err(failed)?];
         socket
             .bind(endpoint)
@@ -134,7 +131,33 @@ impl CurveRouter {
             guests: Guests::default(),
             turned: Turned::default(),
             endpoint: bound,
+            is_bound: true,
         })
+    }
+
+    /// Takes another secret key. All connections end; it listens again once [`CurveRouter::bind_again`] has succeeded, and has another
+    /// first descriptor.
+    ///
+    /// # Errors
+    /// Those of libzmq for a new socket; nothing has changed then.
+    pub fn rekey(&mut self, context: &Context, secret: &Key) -> Result<(), LinkError> {
+        let failed = |cause| LinkError::Socket { endpoint: self.endpoint.clone(), cause: context::io_error(cause) };
+        let socket = server(context, &self.endpoint, secret, self.limits)?;
+        self.fds[0] = socket.get_fd().map_err(failed)?;
+        self.is_bound = false;
+        context::close(std::mem::replace(&mut self.socket, socket), Span::ZERO);
+        Ok(())
+    }
+
+    /// Binds it where it was bound, which takes until libzmq has closed the socket before. Whether it is bound.
+    pub fn bind_again(&mut self) -> bool {
+        self.is_bound = self.is_bound || self.socket.bind(&self.endpoint).is_ok();
+        self.is_bound
+    }
+
+    /// Whether it listens.
+    pub fn is_bound(&self) -> bool {
+        self.is_bound
     }
 
     /// Where it is bound, with the port that was given where none was asked for.
@@ -385,6 +408,17 @@ impl fmt::Debug for CurveDealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CurveDealer").field("standing", &self.standing).finish_non_exhaustive()
     }
+}
+
+/// One to which others connect, not bound so far.
+fn server(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Result<zmq::Socket, LinkError> {
+    let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
+    let socket = socket(context, zmq::ROUTER, endpoint, limits)?;
+    socket.set_router_mandatory(true).map_err(failed)?;
+    socket.set_zap_domain("treevisor").map_err(failed)?;
+    socket.set_curve_server(true).map_err(failed)?;
+    socket.set_curve_secretkey(secret).map_err(failed)?;
+    Ok(socket)
 }
 
 /// A socket with the options that both kinds have.

@@ -7,6 +7,7 @@ use super::{NODE_FRAME_MAX, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Most bytes of all files of a bundle together.
 pub const BUNDLE_MAX: usize = 8 << 20;
@@ -39,6 +40,11 @@ pub enum HostAsk {
     Drain,
     /// The end of that.
     Undrain,
+    /// There are new keys of this host: it is to have them from now on.
+    Rekey {
+        /// The host's file, beside which they lie.
+        file: PathBuf,
+    },
     /// Another machine is to become a host.
     Invite {
         /// For so long it may.

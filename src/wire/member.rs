@@ -31,6 +31,16 @@ pub enum MemberAsk {
         /// What it is to be.
         new: Newcomer,
     },
+    /// Make new keys of this host.
+    Rotate {
+        /// Its file.
+        file: PathBuf,
+    },
+    /// Have all keys of this host not taken any more but those that it has.
+    Retire {
+        /// Its file.
+        file: PathBuf,
+    },
     /// Have the keys of another host not taken any more.
     Remove {
         /// The file of this host.

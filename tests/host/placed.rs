@@ -302,5 +302,7 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
         assert!(clock::both().boottime < end, "the root does not end");
     };
     assert_eq!(status.code, Some(12));
+    // That its beats are late is looked at, on a busy machine.
+    orders.retain(|message| !matches!(message, Message::Order(order) if order.what == Do::Inspect));
     assert_eq!(orders, [], "the child is asked for nothing");
 }

@@ -113,4 +113,24 @@ fn a_machine_becomes_a_host_by_one_line_that_holds_once() {
     assert!(code == Some(0), "{error}{logs}");
     let record = cluster.store.record("/treevisor/shop/cluster").unwrap();
     assert_eq!(record["issued"], serde_json::json!({"a": [1], "b": [2], "c": [3]}));
+
+    // The keys of a are others from now on, for its agent, too, which goes on.
+    let keys = |cluster: &Cluster| Keys::read(&cluster.host("a").directory.join("host.key")).unwrap().unwrap();
+    let (before, agent) = (keys(&cluster), cluster.agent("a"));
+    let (told, code) = call(&cluster.host("a").directory, "host rotate --file host.toml");
+    assert!(code == Some(0) && told.contains("revoked certificate 1"), "{told}{}", cluster.logs());
+    assert_ne!(keys(&cluster).curve, before.curve);
+    let record = cluster.store.record("/treevisor/shop/host/a").unwrap();
+    assert_eq!(record["cert"], keys(&cluster).cert);
+    // A link is up for a while after the last that has come; a tree is deployed only by one that is there.
+    let file = cluster.directory.path().join("shop.toml");
+    for (host, number) in [("a", 1), ("b", 2)] {
+        fs::write(&file, format!("[[child]]\nname = \"w{number}\"\ncommand = \"sleep 1000\"\n")).unwrap();
+        let deploy = ["deploy", file.to_str().unwrap()];
+        cluster
+            .until("a connection by the new keys", |cluster| cluster.run(host, &deploy).status.success().then_some(()));
+    }
+    assert_eq!(cluster.agent("a"), agent);
+    let record = cluster.store.record("/treevisor/shop/cluster").unwrap();
+    assert_eq!((&record["issued"]["a"], &record["revoked"]), (&serde_json::json!([4]), &serde_json::json!([1])));
 }

@@ -1,11 +1,14 @@
 //! `treevisor host init`, `add` and `remove`: which hosts belong to the cluster. The program `treevisor-host` does it, which has keys and store.
 
+use super::agent::ask;
 use super::option::FileOption;
 use super::run::program;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::When;
 use crate::cli::out;
 use crate::error::plain;
+use crate::time::Span;
+use crate::wire::hosts::HostAsk;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
 use clap::Args;
 use std::fs;
@@ -108,6 +111,32 @@ pub struct Remove {
     pub file: FileOption,
 }
 
+/// Make new keys of this host
+///
+/// Draws another key pair and certifies it, has the agent take it over while it runs, and revokes what was certified for this
+/// host before. What runs on the host is not touched; its links to other hosts are made anew within some seconds.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Invitations that this host has made and that were not used are void then. Typed again it goes on
+where it was interrupted, with other keys.
+
+Examples:
+  treevisor host rotate
+
+Exit codes:
+  0  done
+  1  a file cannot be written, or the store does not answer, or not the agent: the keys before
+     stay good then
+")]
+pub struct Rotate {
+    /// Which file.
+    #[command(flatten)]
+    pub file: FileOption,
+}
+
+/// The agent reads them, and waits until the store has taken note of them.
+const TAKEN_OVER: Span = Span::from_secs(10);
+
 /// Where the package has the unit.
 pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
@@ -160,6 +189,23 @@ pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
     let Remove { name, file } = args;
     let doing = format!("remove {name}");
     tell(&doing, &MemberAsk::Remove { file: whole(&file.file), name }, when)?;
+    Ok(ExitCode::Done)
+}
+
+pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
+    const DOING: &str = "make new keys of this host";
+    let file = whole(&args.file.file);
+    tell(DOING, &MemberAsk::Rotate { file: file.clone() }, when)?;
+    match ask("have the agent take them over", &HostAsk::Rekey { file: file.clone() }, &[], TAKEN_OVER) {
+        Ok(_) => out::say(when, "the agent has taken them over"),
+        Err(failure) if failure.code == ExitCode::NoCluster.number() => {
+            out::say(when, "no agent runs here: it has them when it starts");
+        }
+        Err(failure) => {
+            return Err(failure.hint("the keys before stay good; the agent has the new ones when it starts: try again"));
+        }
+    }
+    tell(DOING, &MemberAsk::Retire { file }, when)?;
     Ok(ExitCode::Done)
 }
 

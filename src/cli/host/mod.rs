@@ -14,7 +14,7 @@ use check::Check;
 use clap::{Args, Subcommand};
 use drain::{Drain, Forget, Undrain};
 use join::{Invite, Join};
-use member::{Add, Init, Remove};
+use member::{Add, Init, Remove, Rotate};
 use run::Run;
 
 /// This machine as one of several that a tree can run on
@@ -51,6 +51,7 @@ pub enum HostVerb {
     Invite(Invite),
     Join(Join),
     Remove(Remove),
+    Rotate(Rotate),
 }
 
 pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
@@ -65,5 +66,6 @@ pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
         HostVerb::Invite(args) => join::invite(args, when).map(ExitCode::number),
         HostVerb::Join(args) => join::join(args, when).map(ExitCode::number),
         HostVerb::Remove(args) => member::remove(args, when).map(ExitCode::number),
+        HostVerb::Rotate(args) => member::rotate(args, when).map(ExitCode::number),
     }
 }

@@ -1,11 +1,13 @@
 //! What tools ask, and the answers.
 
+use super::connections::Connections;
 use super::deploys::{Deployed, Next};
 use super::disk::{Job, Whose};
 use super::stores::For;
-use super::tools::{Asker, Draining};
+use super::tools::{Asker, Awaited, Noted};
 use super::turn::{Shell, moment};
 use super::view;
+use crate::host::identity::{Keys, key_file};
 use crate::hosts::record::HostState;
 use crate::hosts::view::HostView;
 use crate::hosts::{Event, Moment, Wish};
@@ -13,6 +15,7 @@ use crate::os::clock;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
 use slog::warn;
+use std::path::Path;
 
 /// A wish has so long to come into the store.
 const NOTED: Span = Span::from_secs(4);
@@ -75,6 +78,7 @@ impl Shell {
             }
             HostAsk::Drain => return self.drain(asker, Wish::Drain, now),
             HostAsk::Undrain => return self.drain(asker, Wish::Undrain, now),
+            HostAsk::Rekey { file } => return self.rekey(asker, &file),
             HostAsk::Invite { for_ms } => self.invite(Span::from_millis(for_ms), now),
             HostAsk::Forget { host } if host == self.file.name => {
                 HostTold::Refused { message: format!("{host} is this host, and it is there") }
@@ -90,30 +94,71 @@ impl Shell {
         self.tools.tell(&asker, &told);
     }
 
-    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
     fn drain(&mut self, asker: Asker, wish: Wish, now: Moment) {
-        let (wanted, until) = (wish == Wish::Drain, now.boottime + NOTED);
-        self.draining.push(Draining { asker, wanted, until });
+        let what = Noted::Draining(wish == Wish::Drain);
+        self.wish_noted(asker, wish, what, now);
+    }
+
+    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
+    fn wish_noted(&mut self, asker: Asker, wish: Wish, what: Noted, now: Moment) {
+        self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED });
         self.inbox.push_back(Event::Asked(wish));
     }
 
     /// Answers those whose wish is in the record by now, or has not come there in time.
-    pub(super) fn drained(&mut self, now: Moment) {
-        if self.draining.is_empty() {
+    pub(super) fn noted(&mut self, now: Moment) {
+        if self.awaited.is_empty() {
             return;
         }
         let own = self.core.hosts(now).into_iter().find(|host| host.name == self.file.name);
-        let has_lease = self.core.lease_left(now).is_some();
-        let is_noted = |one: &Draining| has_lease && own.as_ref().is_some_and(|own| own.record.draining == one.wanted);
-        for one in std::mem::take(&mut self.draining) {
-            if is_noted(&one) {
-                self.tools.tell(&one.asker, &HostTold::Done);
-            } else if one.until <= now.boottime {
+        let own = own.filter(|_| self.core.lease_left(now).is_some());
+        let by = self.connections.as_ref().map(Connections::cert);
+        let is_noted = |what: &Noted| match (what, &own) {
+            (Noted::Draining(wanted), Some(own)) => own.record.draining == *wanted,
+            (Noted::Certificate(cert), Some(own)) => own.record.cert == *cert && by == Some(cert),
+            (_, None) => false,
+        };
+        let (noted, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.awaited).into_iter().partition(|one| is_noted(&one.what));
+        for one in noted {
+            self.tools.tell(&one.asker, &HostTold::Done);
+        }
+        for one in others {
+            if one.until <= now.boottime {
                 let message = "the store has not taken note of it; it is forgotten when the agent ends before that";
                 self.tools.tell(&one.asker, &HostTold::Refused { message: message.to_owned() });
             } else {
-                self.draining.push(one);
+                self.awaited.push(one);
             }
+        }
+    }
+
+    /// There are new keys beside this file.
+    fn rekey(&mut self, asker: Asker, file: &Path) {
+        let refused = |message: String| HostTold::Refused { message };
+        let told = match &self.connections {
+            // A host by itself has no use for keys.
+            None => HostTold::Done,
+            Some(connections) if connections.place() != key_file(file) => {
+                refused(format!("the agent has its keys in {}", connections.place().display()))
+            }
+            Some(_) if self.rekeying.is_some() => refused("it takes over others at this moment: try again".to_owned()),
+            Some(connections) if self.disk.ask(Job::Keys(connections.place().to_owned())) => {
+                self.rekeying = Some(asker);
+                return;
+            }
+            Some(_) => refused("the disk of this host does not respond".to_owned()),
+        };
+        self.tools.tell(&asker, &told);
+    }
+
+    pub(super) fn has_read_keys(&mut self, keys: Result<Box<Keys>, String>) {
+        let now = moment(clock::both());
+        let (Some(asker), Some(connections)) = (self.rekeying.take(), &mut self.connections) else { return };
+        let revoked = self.core.cluster().map(|cluster| cluster.revoked.clone()).unwrap_or_default();
+        match keys.and_then(|keys| connections.take_over(&self.file, *keys, &revoked)) {
+            Ok(cert) => self.wish_noted(asker, Wish::Certificate(cert.clone()), Noted::Certificate(cert), now),
+            Err(message) => self.tools.tell(&asker, &HostTold::Refused { message }),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::joins::{Ended, Joins};
 use super::mesh::roster::Roster;
 use super::mesh::{Fact, Mesh, Own, Shown};
+use crate::error::Chain;
 use crate::host::identity::{Keys, Trust, key_file, verify};
 use crate::host::member::join::{Invitation, admit};
 use crate::host::way::way_to;
@@ -17,7 +18,7 @@ use crate::wire::tvh1::header::Join;
 use crate::wire::tvh1::{Kind, Message};
 use std::error::Error;
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// So often the records are read for which other hosts there are.
 const LOOK: Span = Span::from_secs(1);
@@ -27,6 +28,10 @@ pub(super) struct Connections {
     mesh: Mesh,
     roster: Roster,
     keys: Keys,
+    /// Where they lie.
+    place: PathBuf,
+    /// Those that are taken over when this host's record has their certificate.
+    next: Option<Keys>,
     joins: Joins,
     look_at: Time,
     /// Connections of unknown keys that were reported.
@@ -54,6 +59,8 @@ impl Connections {
             mesh,
             roster: Roster::default(),
             keys,
+            place,
+            next: None,
             joins: Joins::new()?,
             look_at: Time::ZERO,
             told: 0,
@@ -63,6 +70,27 @@ impl Connections {
     /// This host's certificate.
     pub(super) fn cert(&self) -> &str {
         &self.keys.cert
+    }
+
+    /// Where the keys of this host lie.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Has these keys from the moment on in which this host's record has their certificate. Gives that certificate.
+    ///
+    /// # Errors
+    /// They are not this host's, or not of this cluster; or a machine is joining, which has the present ones.
+    pub(super) fn take_over(&mut self, file: &HostFile, keys: Keys, revoked: &[u64]) -> Result<String, String> {
+        if self.joins.is_under_way() {
+            return Err("a machine is joining at this moment: try again".to_owned());
+        }
+        let trust = Trust { cluster: &file.cluster, name: &file.name, issuer: self.keys.signing.public(), revoked };
+        let found = verify(&keys.cert, &trust).map_err(|why| format!("the keys in {}: {why}", self.place.display()))?;
+        if found.public != keys.curve.public {
+            return Err(format!("the certificate in {} is that of another key", self.place.display()));
+        }
+        Ok(self.next.insert(keys).cert.clone())
     }
 
     pub(super) fn fds(&self) -> [RawFd; 3] {
@@ -178,7 +206,17 @@ impl Connections {
             let peers = self.roster.read(others, &revoked, judge);
             facts.extend(self.mesh.follow(peers, now.boottime));
         }
-        let epoch = hosts().find(|host| host.name == file.name).map_or(0, |host| host.record.epoch);
+        let own = hosts().find(|host| host.name == file.name).map(|host| host.record).unwrap_or_default();
+        let epoch = own.epoch;
+        if let Some(keys) = self.next.take_if(|keys| keys.cert == own.cert) {
+            let rekeyed = self.mesh.rekey(*keys.curve.public.bytes(), *keys.curve.secret.bytes(), now.boottime);
+            if rekeyed.is_ok() {
+                // The lines that were given away name the old one.
+                self.joins.close();
+                self.keys = keys;
+            }
+            facts.push(Fact::Rekeyed(rekeyed.map_err(|error| Chain(&error).to_string())));
+        }
         facts.extend(self.mesh.due(now.boottime, epoch));
         facts
     }

@@ -2,6 +2,8 @@
 
 use super::bundles::{Bundles, Kept};
 use super::fetches::part_of;
+use crate::error::Chain;
+use crate::host::identity::Keys;
 use crate::hosts::RunId;
 use crate::hosts::record::{Choice, Placement};
 use crate::ids::{self, Name};
@@ -52,6 +54,8 @@ pub(super) enum Job {
     Lay(RunId, String),
     /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run here.
     Sweep(Option<String>),
+    /// Read the keys of this host.
+    Keys(PathBuf),
     /// A line of the journal.
     Line(String),
     /// All that was asked before is done.
@@ -83,6 +87,7 @@ pub(super) enum Did {
     Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
     Pointed(RunId, What, Result<PathBuf, String>),
     Laid(RunId, Result<PathBuf, String>),
+    Keys(Result<Box<Keys>, String>),
     Last,
 }
 
@@ -188,6 +193,11 @@ fn work(
             }
             Job::Sweep(Some(instance)) => sweep(runtime, &instance),
             Job::Sweep(None) => bundles.instances().iter().for_each(|instance| sweep(runtime, instance)),
+            Job::Keys(path) => {
+                let none = || format!("there is no {}", path.display());
+                let read = Keys::read(&path).map_err(|error| Chain(&error).to_string());
+                tell(Did::Keys(read.and_then(|keys| keys.map(Box::new).ok_or_else(none))));
+            }
             Job::Last => tell(Did::Last),
             // A journal that cannot be written is missed by nothing but its readers.
             Job::Line(line) => drop(append(&journal, &line)),

@@ -125,6 +125,16 @@ impl Joins {
         self.invitations.is_open(now) || self.under_way.is_some()
     }
 
+    /// Whether a machine is joining.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Ends all invitations.
+    pub(super) fn close(&mut self) {
+        self.invitations.0.clear();
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.invitations.next_deadline()
     }

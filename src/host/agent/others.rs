@@ -1,7 +1,9 @@
 //! What comes from other hosts, and what goes to them: shared out by its kind.
 
+use super::connections::Connections;
 use super::mesh::Fact;
 use super::operators::Post;
+use super::reactor::Source;
 use super::turn::Shell;
 use crate::hosts::message::Message as Placing;
 use crate::hosts::{Event, Moment, ParentId};
@@ -68,6 +70,16 @@ impl Shell {
                 Fact::Knocks { .. } => {}
                 Fact::Joined { name, outcome: Ok(()) } => {
                     info!(self.logger, "{} has become a host of this cluster", name)
+                }
+                Fact::Rekeyed(Ok(())) => {
+                    info!(self.logger, "this host has other keys: its connections are made anew");
+                    for fd in self.connections.iter().flat_map(Connections::fds) {
+                        // Those that are watched already stay as they are.
+                        let _ = self.reactor.watch(fd, Source::Mesh);
+                    }
+                }
+                Fact::Rekeyed(Err(why)) => {
+                    error!(self.logger, "the connections go on with the keys before"; "why" => why);
                 }
                 Fact::Joined { name, outcome: Err(why) } => {
                     warn!(self.logger, "{} does not become a host of this cluster", name; "why" => why);

@@ -28,11 +28,20 @@ pub(super) enum Came {
     Node(Identity, PeerCred, tvh1::Message),
 }
 
-/// A drain, or the end of one, that is answered when the host's record shows it.
-pub(super) struct Draining {
+/// What is answered when the host's record shows it.
+pub(super) struct Awaited {
     pub(super) asker: Asker,
-    pub(super) wanted: bool,
+    pub(super) what: Noted,
     pub(super) until: Time,
+}
+
+/// What a host's record is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// Whether it is drained.
+    Draining(bool),
+    /// This certificate, by which the connections are made by then.
+    Certificate(String),
 }
 
 /// The socket.

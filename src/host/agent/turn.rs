@@ -17,7 +17,7 @@ use super::relay::Relay;
 use super::report;
 use super::runs::{Runs, With};
 use super::stores::{self, For, Stores};
-use super::tools::{Asker, Came, Draining, Tools};
+use super::tools::{Asker, Awaited, Came, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -68,8 +68,10 @@ pub(super) struct Shell {
     pub(super) deploys: Deploys<Asker>,
     /// Bundles that come from other hosts.
     pub(super) fetches: Fetches,
-    /// Those that wait until this host's record shows whether it is drained.
-    pub(super) draining: Vec<Draining>,
+    /// Those that wait until this host's record shows something.
+    pub(super) awaited: Vec<Awaited>,
+    /// One that waits until new keys of this host are read.
+    pub(super) rekeying: Option<Asker>,
     pub(super) bundles: Vec<Kept>,
     pub(super) health: Option<Health>,
     pub(super) health_at: Time,
@@ -271,7 +273,7 @@ impl Shell {
             self.connections.as_ref().and_then(Connections::next_deadline),
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
-            self.draining.iter().map(|one| one.until).min(),
+            self.awaited.iter().map(|one| one.until).min(),
             Some(self.health_at),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.health_at);
@@ -366,7 +368,7 @@ impl Shell {
         if self.core.next_deadline(moment(both)).is_some_and(|at| at <= now) {
             self.inbox.push_back(Event::Tick);
         }
-        self.drained(moment(both));
+        self.noted(moment(both));
         self.connect_hosts(moment(both));
         if self.health_at <= now {
             self.health_at = now + HEALTH_EVERY;
@@ -452,6 +454,7 @@ impl Shell {
                 }
                 Did::Laid(run, directory) => self.start_subtree(run, directory),
                 Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
+                Did::Keys(keys) => self.has_read_keys(keys),
                 Did::Last => {}
                 Did::Pointed(_, What::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);

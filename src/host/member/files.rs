@@ -67,6 +67,11 @@ impl Aside {
     pub(super) fn put(self) -> Result<(), Failed> {
         fs::hard_link(&self.path, &self.place).map_err(|error| Failed::disk("write", &self.place, &error))
     }
+
+    /// Puts it in the place of what is there.
+    pub(super) fn replace(self) -> Result<(), Failed> {
+        fs::rename(&self.path, &self.place).map_err(|error| Failed::disk("write", &self.place, &error))
+    }
 }
 
 impl Drop for Aside {

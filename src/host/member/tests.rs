@@ -103,6 +103,30 @@ fn the_first_host_makes_the_cluster_and_hosts_take_each_others_certificates_unti
 }
 
 #[test]
+fn a_host_has_new_keys_and_those_before_are_taken_until_they_are_retired() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    place.add("b").unwrap();
+    let before = place.keys("a");
+    let rotate = || place.answer(&MemberAsk::Rotate { file: place.file("a") });
+    let retire = || place.answer(&MemberAsk::Retire { file: place.file("a") });
+    assert_eq!(retire(), Ok(Vec::new()), "there are none before them");
+    assert!(rotate().unwrap()[0].contains("by certificate 3"));
+    assert!(place.keys("a").curve != before.curve && place.keys("a").signing.issuer() == before.signing.issuer());
+    assert_eq!(place.judged("b", "a"), Ok(3));
+    assert!(place.cluster().revoked.is_empty(), "its agent has the others");
+    // Interrupted there, and done again.
+    rotate().unwrap();
+    assert_eq!(retire(), Ok(vec!["revoked certificate 1, 3".to_owned()]));
+    assert_eq!((place.judged("b", "a"), place.judged("a", "b")), (Ok(4), Ok(2)));
+    assert_eq!(place.cluster().revoked, [1, 3]);
+    assert_eq!(place.left_in("a"), ["host.key", "host.toml"]);
+    place.store.set_silent(true);
+    assert!(rotate().unwrap_err().contains("does not answer"));
+    assert_eq!(place.left_in("a"), ["host.key", "host.toml"]);
+}
+
+#[test]
 fn nothing_is_written_over_and_nothing_half() {
     let place = Place::new();
     place.store.set_silent(true);

@@ -80,6 +80,27 @@ fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
 }
 
 #[test]
+fn with_another_key_it_listens_at_the_same_place_and_is_found_by_that_key_alone() {
+    let (mut both, pair) = (Both::new(), Pair::new().unwrap());
+    both.router.admit(guests(&[(&pair, "b")], false));
+    let mut before = both.connect(&pair);
+    both.until(&mut before, is_up);
+    let (place, next) = (both.router.endpoint().to_owned(), Pair::new().unwrap());
+    both.router.rekey(&both.context, &next.secret_key).unwrap();
+    while !both.router.bind_again() {
+        std::thread::yield_now();
+    }
+    assert_eq!(both.router.endpoint(), place);
+    both.until(&mut before, |_, dealer| matches!(dealer.standing(), Standing::None).then_some(()));
+    both.server = next;
+    let mut dealer = both.connect(&pair);
+    both.until(&mut dealer, is_up);
+    assert!(dealer.send(&[b"x".to_vec()]));
+    let came = both.until(&mut dealer, |router, _| router.receive());
+    assert_eq!(came.from, Sender::Host("b".into()));
+}
+
+#[test]
 fn an_unknown_key_is_refused() {
     let mut both = Both::new();
     both.router.admit(guests(&[(&Pair::new().unwrap(), "b")], false));

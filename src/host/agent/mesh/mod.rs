@@ -23,6 +23,9 @@ const PULSE: Span = Span::from_millis(500);
 /// A socket that has had no connection for so long is made anew: libzmq tries no more where it was refused once, and looks up a name once.
 const ANEW: Span = Span::from_secs(3);
 
+/// So often it is tried to listen again with another key, until the old socket is closed.
+const BIND: Span = Span::from_millis(10);
+
 /// Messages that are taken in one turn at most.
 const PER_TURN: usize = 256;
 
@@ -57,6 +60,8 @@ pub(super) enum Fact {
     Knocks { key: Key, connection: Identity, message: Message },
     /// One that has wanted to has become one, or why not.
     Joined { name: String, outcome: Result<(), String> },
+    /// The connections are made anew with other keys: there are other descriptors to watch. Or why they go on with the old ones.
+    Rekeyed(Result<(), String>),
 }
 
 /// How the link to a host is shown.
@@ -88,6 +93,8 @@ pub(super) struct Mesh {
     made: u64,
     links: Links,
     malformed: u64,
+    /// When it is next tried to listen again.
+    bind_at: Time,
     /// Keys without a certificate may connect.
     strangers: bool,
     /// Stands behind its sockets.
@@ -113,6 +120,7 @@ impl Mesh {
             dealers: BTreeMap::new(),
             made: 0,
             malformed: 0,
+            bind_at: Time::ZERO,
             strangers: false,
             context,
         })
@@ -129,7 +137,21 @@ impl Mesh {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        Some(self.links.next_deadline().map_or(self.pulse_at, |at| at.min(self.pulse_at)))
+        let bind = (!self.router.is_bound()).then_some(self.bind_at);
+        [self.links.next_deadline(), bind].into_iter().flatten().chain([self.pulse_at]).min()
+    }
+
+    /// Has these keys from now on. All connections are made anew; the other hosts take part in that when they have seen the certificate,
+    /// and a link is not down before it is silent for long.
+    ///
+    /// # Errors
+    /// libzmq's; nothing has changed then.
+    pub(super) fn rekey(&mut self, public: Key, secret: Key, now: Time) -> Result<(), LinkError> {
+        self.router.rekey(&self.context, &secret)?;
+        (self.own.public, self.own.secret, self.bind_at) = (public, secret, now);
+        self.dealers.clear();
+        self.connect(now);
+        Ok(())
     }
 
     /// This process did not run for so long.
@@ -189,6 +211,18 @@ impl Mesh {
         }
     }
 
+    /// A host has connected: it knows this one's key by now, and what it has refused before is tried again.
+    fn connect_again(&mut self, host: &str, now: Time) {
+        let is_refused = self.dealers.get_mut(host).is_some_and(|outgoing| {
+            outgoing.look(now);
+            outgoing.refused
+        });
+        if is_refused {
+            self.dealers.remove(host);
+            self.connect(now);
+        }
+    }
+
     /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is kept for later.
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
         let Mesh { own, epoch, seq, dealers, .. } = self;
@@ -199,6 +233,9 @@ impl Mesh {
 
     /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this host.
     pub(super) fn due(&mut self, now: Time, epoch: u64) -> Vec<Fact> {
+        if self.bind_at <= now && !self.router.bind_again() {
+            self.bind_at = now + BIND;
+        }
         if self.pulse_at <= now {
             self.pulse_at = now + PULSE;
             self.seq += 1;
@@ -235,6 +272,9 @@ impl Mesh {
             };
             match from {
                 Sender::Host(host) => {
+                    if message.kind == Kind::Hello {
+                        self.connect_again(&host, now);
+                    }
                     let taken = self.links.takes(&host, &connection, &message, now);
                     // A link that has come up comes before what it brings.
                     facts.extend(self.changes(now));
