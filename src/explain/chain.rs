@@ -55,7 +55,8 @@ impl<'a> Story<'a> {
     pub(super) fn around(&self, id: ReportId) -> Option<Found> {
         let at = *self.by_id.get(&id)?;
         let decides = |event: &EventView| {
-            event.cause == Some(id) && matches!(event.body, EventBody::Restarting(_) | EventBody::GaveUp(_))
+            event.cause == Some(id)
+                && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_) | EventBody::GaveUp(_))
         };
         let decision = self.events[at..].iter().position(decides).map(|after| at + after);
         Some(self.back_from(decision.unwrap_or(at)))
@@ -199,7 +200,7 @@ impl<'a> Story<'a> {
             meaning: self.meaning(at),
             times: if is_failure(event) { self.times(at, chain) } else { 1 },
             with: match event.body {
-                EventBody::Restarting(_) => self.restarted_with(event),
+                EventBody::Restarting(_) | EventBody::FailedOver(_) => self.restarted_with(event),
                 _ => Vec::new(),
             },
             event: event.clone(),

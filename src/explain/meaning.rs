@@ -23,7 +23,7 @@ pub(super) fn category(event: &EventView) -> Category {
             StopWhy::StartTimeout => Category::StartTimeout,
             StopWhy::Group | StopWhy::SupervisorEnds | StopWhy::Reload | StopWhy::Other(_) => Category::Decision,
         },
-        EventBody::Restarting(_) => Category::Decision,
+        EventBody::Restarting(_) | EventBody::FailedOver(_) | EventBody::NoHost(_) => Category::Decision,
         EventBody::Escalated(_) | EventBody::GaveUp(_) => Category::Escalation,
         EventBody::AutoShutdown(_) => Category::AutoShutdown,
         EventBody::Reloaded(_) | EventBody::Upgraded(_) | EventBody::UpgradeFailed(_) => Category::Operator,

@@ -106,6 +106,11 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
         }
         EventBody::Restarting(body) => restarting(body),
+        EventBody::FailedOver(body) => {
+            let from = some(body.from.as_deref(), |from| format!(" {}", clean(from)));
+            format!("{} over: its host{from} is lost ({})", if now { "fails" } else { "failed" }, clean(&body.strategy))
+        }
+        EventBody::NoHost(body) => format!("waits: no host may have it: {}", clean(&body.why)),
         EventBody::Stopping(body) => format!("{} ({})", if now { "stopping" } else { "was stopped" }, stopping(body)),
         EventBody::Stopped => "is down".into(),
         EventBody::Escalated(body) => format!("escalated: {}", clean(&body.explanation)),
@@ -254,6 +259,9 @@ fn exited(body: &Exited, tense: Tense) -> String {
             "stopped".into()
         }
         (None, Some(signal)) => format!("was killed by {}", full_name(signal)),
+        (None, None) if body.lost_with.is_some() => {
+            format!("was lost with its host{}", some(body.lost_with.as_deref(), |host| format!(" {}", clean(host))))
+        }
         (None, None) => "ended, its exit status is not known".into(),
     };
     notes.extend(match &body.killed {

@@ -20,6 +20,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
         // What was asked for is as it should be.
         EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,
         EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
+        EventBody::FailedOver(_) | EventBody::NoHost(_) => BUSY,
         EventBody::Hung(_)
         | EventBody::KillFailed(_)
         | EventBody::Escalated(_)

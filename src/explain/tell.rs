@@ -8,7 +8,7 @@ use crate::ids::Path;
 use crate::text::clean;
 use crate::time::Span;
 use crate::wire::view::EventBody;
-use crate::wire::view::event::{Exited, Restarting};
+use crate::wire::view::event::{Exited, FailedOver, Restarting};
 use std::fmt::Write;
 
 /// An explanation, ready to be laid out.
@@ -307,6 +307,7 @@ fn then_text(step: &Step) -> String {
     let event = &step.event;
     match &event.body {
         EventBody::Restarting(restarting) => restarted(step, restarting),
+        EventBody::FailedOver(over) => failed_over(step, over),
         EventBody::GaveUp(gave_up) => {
             let end = if event.path.is_root() {
                 "; the tree ended with exit status 10"
@@ -321,6 +322,26 @@ fn then_text(step: &Step) -> String {
 
 /// A restart by a supervisor's strategy: which children came back together, and how full the window was.
 fn restarted(step: &Step, restarting: &Restarting) -> String {
+    let Restarting { delay_ms, max, period_ms, strategy, used } = restarting;
+    let mut text = restarted_by(step, strategy);
+    if *delay_ms > 0 {
+        let _ = write!(text, " after a backoff of {}", coarse(*delay_ms));
+    }
+    let _ = match max {
+        Some(max) => write!(text, ": restart {used} of {max} allowed within {}", coarse(*period_ms)),
+        None => write!(text, ": restart {used}, of any number"),
+    };
+    text
+}
+
+/// The same after the loss of a host.
+fn failed_over(step: &Step, over: &FailedOver) -> String {
+    let text = restarted_by(step, &over.strategy);
+    let from = over.from.as_deref().map(|from| format!(" {}", clean(from))).unwrap_or_default();
+    format!("{text} on another host, as the host{from} was lost: not counted as a restart")
+}
+
+fn restarted_by(step: &Step, strategy: &str) -> String {
     let event = &step.event;
     let above = event.path.parent().unwrap_or_else(Path::root);
     let mut names = vec![event.path.name().unwrap_or("/").to_string()];
@@ -330,16 +351,7 @@ fn restarted(step: &Step, restarting: &Restarting) -> String {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
     };
-    let Restarting { delay_ms, max, period_ms, strategy, used } = restarting;
-    let mut text = format!("{above} restarted {names} ({})", clean(strategy));
-    if *delay_ms > 0 {
-        let _ = write!(text, " after a backoff of {}", coarse(*delay_ms));
-    }
-    let _ = match max {
-        Some(max) => write!(text, ": restart {used} of {max} allowed within {}", coarse(*period_ms)),
-        None => write!(text, ": restart {used}, of any number"),
-    };
-    text
+    format!("{above} restarted {names} ({})", clean(strategy))
 }
 
 /// What helps against a process that cannot be killed.

@@ -160,6 +160,8 @@ impl Step {
             | EventBody::Dropped(_)
             | EventBody::KillFailed(_)
             | EventBody::Restarting(_)
+            | EventBody::FailedOver(_)
+            | EventBody::NoHost(_)
             | EventBody::Stopping(_)
             | EventBody::GaveUp(_)
             | EventBody::AutoShutdown(_)

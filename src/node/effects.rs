@@ -16,7 +16,9 @@ use super::turn::Node;
 use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{Action, ChildId, Command, Event, Fact, Inspected, Killed, Report, RequestId, Run, ToParent};
+use crate::supervision::{
+    Action, ChildId, Command, Event, Exit, Fact, Inspected, Killed, Report, RequestId, Run, ToParent,
+};
 use crate::time::{Span, Time};
 use crate::wire::message::Refusal;
 use crate::wire::view::event::StopWhy;
@@ -291,6 +293,12 @@ impl Node {
             self.children.add_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
         let handle = report.child.and_then(|child| self.children.get(child));
+        let was_on = || handle.and_then(|handle| handle.was_on.clone());
+        match (&report.fact, &mut view.body) {
+            (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
+            (_, EventBody::FailedOver(body)) => body.from = was_on(),
+            _ => {}
+        }
         let probe = || {
             let process = handle.and_then(|handle| handle.process.as_ref())?;
             self.probes.why_no_answer(process.run, self.context.now())

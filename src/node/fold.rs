@@ -111,7 +111,7 @@ impl Folds {
             // It leads to nothing, and has a count of its own.
             return out.push(told);
         }
-        let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_));
+        let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_));
         let led_by = event.cause.and_then(|cause| self.owners.get(&cause)).copied().filter(|_| !begins);
         let owner = led_by.unwrap_or(child);
         if begins {
@@ -314,6 +314,8 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Exited(_)
         | EventBody::KillFailed(_)
         | EventBody::Restarting(_)
+        | EventBody::FailedOver(_)
+        | EventBody::NoHost(_)
         | EventBody::Escalated(_)
         | EventBody::GaveUp(_)
         | EventBody::AutoShutdown(_)

@@ -15,6 +15,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("exited", "7535a511c1c75a049588908af556a4e1"),
     ("kill_failed", "db5323a623a55b24a39afb14e7bb7e80"),
     ("restarting", "1b045e90101b51b7bcc70ba690498464"),
+    ("failed_over", "555d8e79468a46c1a2e6fab59037341a"),
+    ("no_host", "5d2706211b354f2995a0dd85ec1827f2"),
     ("stopping", "9f841b1c6c955a41b5495a76e99cb242"),
     ("stopped", "12818c2e25ca5d16960dd23b36d0bc71"),
     ("escalated", "4bcd73e97291515abc40dbcbb0f7e6af"),

@@ -12,6 +12,8 @@ pub(super) fn level_of(view: &EventView, own: bool) -> Level {
         | EventBody::Hung(_)
         | EventBody::Dropped(_)
         | EventBody::Restarting(_)
+        | EventBody::FailedOver(_)
+        | EventBody::NoHost(_)
         | EventBody::Escalated(_)
         | EventBody::Panic(_)
         | EventBody::StartFailed(_) => Level::Warning,

@@ -377,6 +377,10 @@ impl Cells {
                 state("waiting");
                 self.waits_ms = Some(restarting.delay_ms);
             }
+            EventBody::FailedOver(_) | EventBody::NoHost(_) => {
+                state("waiting");
+                (self.pid, self.started_at, self.waits_ms) = (None, None, None);
+            }
             EventBody::Stopped => {
                 state("stopped");
                 (self.pid, self.started_at) = (None, None);

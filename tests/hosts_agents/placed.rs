@@ -222,6 +222,12 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     cluster.up_on(other);
     let status: Value = serde_json::from_str(&cluster.done("a", &["status", "-i", "shop", "--json"])).unwrap();
     assert_eq!(status["root"]["intensity"]["used"], 0, "{status}");
+    let events = cluster.done("a", &["events", "-i", "shop", "--json", "/db"]);
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = |kind: &str| events.iter().rfind(|event| event["kind"] == kind).unwrap_or_else(|| panic!("{events:?}"));
+    let (over, exited) = (last("failed_over"), last("exited"));
+    assert_eq!((&over["from"], &exited["lost_with"]), (&json!(seen[0]), &json!(seen[0])));
+    assert_eq!(over["cause"], exited["id"]);
 
     cluster.done("a", &["stop", "-i", "shop"]);
     let claim = cluster.until("the claim is free", |cluster| {

@@ -9,7 +9,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
 const HEAD: &str = "| kind | sentence |\n| --- | --- |\n";
 
 /// What only an explanation has: the past, and what stands for a field of an older version.
-const TENSES: &[&str] = &["was killed as hung", "could not", "was stopped", "shut", "an operator", "signal", "exit"];
+const TENSES: &[&str] =
+    &["was killed as hung", "could not", "failed over", "was stopped", "shut", "an operator", "signal", "exit"];
 
 /// An event for every sentence, in the order of the kinds.
 fn events() -> Vec<(&'static str, Value)> {
@@ -49,11 +50,15 @@ fn events() -> Vec<(&'static str, Value)> {
         ("exited", json!({ "signal": 9, "expected": true, "killed": "shutdown_over" })),
         ("exited", json!({ "signal": 9, "expected": true, "killed": "stop_refused" })),
         ("exited", json!({ "signal": 9, "expected": true, "killed": "brutal_kill" })),
+        ("exited", json!({ "lost_with": "b" })),
         ("exited", many),
         ("kill_failed", json!({ "survivor": 71, "reason": "it is stuck in the kernel (state D)" })),
         ("kill_failed", json!({ "survivor": 71, "others": 2, "reason": "it is stuck in the kernel (state D)" })),
         ("restarting", json!({ "strategy": "rest-for-one", "used": 1, "max": 10, "period_ms": 60_000 })),
         ("restarting", json!({ "used": 2, "max": null, "period_ms": 30_000, "delay_ms": 200 })),
+        ("failed_over", json!({ "from": "b", "strategy": "one-for-one" })),
+        ("failed_over", json!({ "strategy": "one-for-one" })),
+        ("no_host", json!({ "why": "a: it is being drained; b: the host is lost, or has left" })),
         ("stopping", json!({ "why": "group", "by": "/web/db" })),
         ("stopping", json!({ "why": "group" })),
         ("stopping", json!({ "why": "supervisor_ends" })),
@@ -150,6 +155,7 @@ fn what_is_over_is_told_without_what_stands_in_notes() {
         ("exited", json!({ "signal": 11, "core_dumped": true, "output": ["x"] }), "was killed by SIGSEGV"),
         ("stopping", json!({ "why": "start_timeout" }), "was stopped (start timeout)"),
         ("kill_failed", json!({ "survivor": 7, "reason": "x" }), "could not be killed: process 7, x"),
+        ("failed_over", json!({ "strategy": "one-for-all" }), "failed over: its host is lost (one-for-all)"),
         ("auto_shutdown", json!({ "child": "a" }), "shut down: significant child a exited"),
         ("start_failed", json!({ "message": "x", "retry": true }), "could not be started: x"),
     ] {

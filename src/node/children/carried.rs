@@ -245,6 +245,7 @@ impl Child {
             rollout,
             // With one that is placed the node is not replaced.
             away: _,
+            was_on: _,
         } = self;
         CarriedChild {
             name: name.clone(),
@@ -320,6 +321,7 @@ impl Child {
             cpu_before,
             process: process.map(|process| Process::unpack(process, unpacking, reactor)),
             away: None,
+            was_on: None,
             ring: ring.map_or_else(Ring::new, |(bytes, written)| {
                 Ring::read_again(unpacking.bytes(bytes), written).unwrap_or_else(|why| fail(&why))
             }),

@@ -42,6 +42,8 @@ pub(in crate::node) struct Child {
     pub process: Option<Process>,
     /// Its run where that is placed: then it has no process here.
     pub(super) away: Option<Box<Away>>,
+    /// The host of the last run elsewhere that is over.
+    pub(in crate::node) was_on: Option<String>,
     /// Its last lines of output.
     pub ring: Ring,
     /// Shared with the process that it is beside, if that has the same.
@@ -141,6 +143,7 @@ impl Child {
             cpu_before: Span::ZERO,
             process: None,
             away: None,
+            was_on: None,
             ring: Ring::new(),
             file,
             memory_marks: MemoryMarks::default(),

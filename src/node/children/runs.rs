@@ -113,6 +113,7 @@ impl Children {
     pub(crate) fn end_away(&mut self, run: Run) -> bool {
         let away = self.get_mut(run.child).and_then(|child| {
             let away = child.away.take_if(|away| away.run == run)?;
+            child.was_on.clone_from(&away.host);
             Some((away, child.forget_actual().is_some()))
         });
         let Some((away, changed)) = away else { return false };

@@ -88,17 +88,11 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             strategy: with.word().into(),
             used,
         }),
-        Fact::FailedOver { strategy: with, used, max, period } => EventBody::Restarting(event::Restarting {
-            delay_ms: 0,
-            max,
-            period_ms: period.as_millis(),
-            strategy: with.word().into(),
-            used,
-        }),
-        Fact::NoHost { why } => {
-            let message = format!("no host may have it: {why}");
-            EventBody::StartFailed(event::StartFailed { errno: 0, message, retry: true, stage: "host".into() })
+        // From where is added by what knows it.
+        Fact::FailedOver { strategy: with, .. } => {
+            EventBody::FailedOver(event::FailedOver { from: None, strategy: with.word().into() })
         }
+        Fact::NoHost { why } => EventBody::NoHost(event::NoHost { why }),
         Fact::Stopping { why } => EventBody::Stopping(stopping(why, path)),
         Fact::Escalated { explanation } => EventBody::Escalated(event::Escalated { explanation }),
         Fact::GaveUp { child, used, max, period } => {

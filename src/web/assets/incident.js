@@ -97,7 +97,7 @@ function axis(events, lane, cause) {
 
 /** What a lane was before its first event. @param {string} kind @returns {Span} */
 function until(kind) {
-  if (kind === "starting" || kind === "restarting" || kind === "held" || kind === "stopped") return "down";
+  if (kind === "starting" || kind === "restarting" || kind === "failed_over" || kind === "held" || kind === "stopped") return "down";
   return kind === "started" || kind === "ready" || kind === "start_failed" ? "starting" : "up";
 }
 
@@ -118,6 +118,8 @@ function becomes(event, awaited) {
     case "stopped":
     case "held":
     case "restarting":
+    case "failed_over":
+    case "no_host":
     case "start_failed":
       return "down";
     case "starting":
@@ -236,7 +238,7 @@ function weight(event) {
   if (event.kind === "gave_up" || event.kind === "escalated") return "escalation";
   if (event.kind === "hung") return "hang";
   if (["panic", "reloaded", "upgraded"].includes(event.kind) || (event.kind === "stopping" && ["operator", "reload"].includes(event.why))) return "operator";
-  if (event.kind === "restarting" || event.kind === "start_failed" || event.kind === "kill_failed" || event.kind === "upgrade_failed") return "failure";
+  if (["restarting", "failed_over", "no_host", "start_failed", "kill_failed", "upgrade_failed"].includes(event.kind)) return "failure";
   return event.kind === "exited" && !event.expected && !event.normal ? "failure" : null;
 }
 

@@ -98,7 +98,7 @@ function exited(event) {
   let words = killed;
   if (!words) {
     if (event.signal == null) {
-      words = event.code == null ? "ended, its exit status is not known" : `exited with status ${event.code}`;
+      words = event.lost_with ? `was lost with its host ${event.lost_with}` : event.code == null ? "ended, its exit status is not known" : `exited with status ${event.code}`;
       if (event.expected) notes.push("as requested");
     } else if (event.expected) {
       words = `stopped (${ending(event)}, as requested)`;
@@ -169,6 +169,10 @@ function phrase(event) {
       return `cannot be killed: process ${event.survivor}, ${event.reason}`;
     case "restarting":
       return restarting(event);
+    case "failed_over":
+      return `fails over: its host${event.from ? ` ${event.from}` : ""} is lost (${event.strategy})`;
+    case "no_host":
+      return `waits: no host may have it: ${event.why}`;
     case "stopping":
       return stopping(event);
     case "stopped":
@@ -211,6 +215,8 @@ const MEANINGS = /** @type {Record<string, string>} */ ({
   beat_late: "Heartbeats are its promise to be alive. One is overdue; nothing is done yet.",
   hung: "The limit without a heartbeat is over. It is killed, as what does not answer cannot be asked to stop.",
   restarting: "Its supervisor starts it again, and counts this restart in its window.",
+  failed_over: "It is started on another host. It has not failed, so this restart is not counted.",
+  no_host: "It is started when a host may have it. Nothing is counted.",
   escalated: "The supervisor above takes over: to restart the child alone did not help.",
   gave_up: "More restarts within the period than its intensity allows. It stops its children and exits with status 10.",
   auto_shutdown: "A child that matters has ended by itself; so the supervisor ends.",

@@ -136,6 +136,10 @@ event_bodies! {
     "kill_failed" KillFailed(body: KillFailed);
     /// It is to be restarted.
     "restarting" Restarting(body: Restarting);
+    /// Its host is lost, and it is to be started on another one.
+    "failed_over" FailedOver(body: FailedOver);
+    /// No host may have it now, and it waits until one may.
+    "no_host" NoHost(body: NoHost);
     /// It is being stopped.
     "stopping" Stopping(body: Stopping);
     /// It was stopped and is gone.

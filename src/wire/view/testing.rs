@@ -26,6 +26,8 @@ fn least(kind: &str) -> Value {
         "hung" => json!({ "age_ms": 0, "limit_ms": 0, "no_progress": false }),
         "kill_failed" => json!({ "survivor": 0, "others": 0, "reason": "" }),
         "restarting" => json!({ "strategy": "one-for-one", "used": 1, "period_ms": 0, "delay_ms": 0 }),
+        "failed_over" => json!({ "strategy": "one-for-one" }),
+        "no_host" => json!({ "why": "" }),
         "stopping" => json!({ "why": "supervisor_ends" }),
         "escalated" => json!({ "explanation": "" }),
         "gave_up" => json!({ "child": "", "used": 0, "max": 0, "period_ms": 0 }),

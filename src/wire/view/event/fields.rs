@@ -115,6 +115,9 @@ pub struct Exited {
     /// Of a failure: the limits that its spec sets.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub limits: Map<String, Value>,
+    /// The host with which it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_with: Option<String>,
     /// Of a failure: processes of this machine that the kernel has ended since the last look, as memory ran out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_oom_kills: Option<u64>,
@@ -225,6 +228,23 @@ pub struct Restarting {
     pub strategy: String,
     /// Restarts in the window now.
     pub used: u32,
+}
+
+/// A start on another host, as any restart but that it is not charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedOver {
+    /// The host that is lost; absent where it was not known that it ran on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `one-for-one one-for-all rest-for-one`.
+    pub strategy: String,
+}
+
+/// A wait for a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoHost {
+    /// Why each of them may not have it.
+    pub why: String,
 }
 
 /// A stop.

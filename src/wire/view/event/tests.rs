@@ -34,6 +34,7 @@ const FIELDS: &[(&str, &[&str])] = &[
         &[
             r#","beats":{"age_ms":400,"count":11,"missed":0,"progress":7},"core_dumped":true,"expected":false,"explanation":"x","killed":"shutdown_over","left_behind":true,"limit":"cpu","limits":{"as":1,"cpu":2},"machine_oom_kills":1,"normal":false,"oom_killed":true,"output":["a","b"],"signal":9,"signal_name":"SIGKILL","status_text":"page 7","uptime_ms":7000,"usage":{"cpu_ms":30,"peak_memory_bytes":null}"#,
             r#","code":0,"expected":true,"normal":true,"uptime_ms":1"#,
+            r#","expected":false,"lost_with":"b","normal":false,"uptime_ms":1"#,
             // As the first version wrote it.
             r#","code":3"#,
             // As a later one may.
@@ -48,6 +49,8 @@ const FIELDS: &[(&str, &[&str])] = &[
             r#","delay_ms":0,"max":null,"period_ms":30000,"strategy":"one-for-one","used":2"#,
         ],
     ),
+    ("failed_over", &[r#","from":"b","strategy":"one-for-one""#, r#","strategy":"one-for-all""#]),
+    ("no_host", &[r#","why":"a: it is being drained""#]),
     ("stopping", &[r#","by":"uid 0","why":"operator""#, r#","why":"supervisor_ends""#, r#","why":"boredom""#]),
     ("stopped", &[""]),
     ("escalated", &[r#","explanation":"x""#]),
