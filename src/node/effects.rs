@@ -16,9 +16,7 @@ use super::turn::Node;
 use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{
-    Action, ChildId, Command, Event, Exit, Fact, Inspected, Killed, Report, RequestId, Run, ToParent,
-};
+use crate::supervision::{Action, ChildId, Command, Event, Fact, Inspected, Killed, Report, RequestId, Run, ToParent};
 use crate::time::{Span, Time};
 use crate::wire::message::Refusal;
 use crate::wire::view::event::StopWhy;
@@ -281,6 +279,7 @@ impl Node {
         let mut view = translate::event(&report, path, wall);
         let core = &self.core;
         self.children.note_hold(&report, |child| core.state_of(child), &mut view);
+        self.children.note_host(&report, &mut view.body);
         if report.child.is_none() {
             view.pid = view.pid.or(Some(self.context.pid));
             view.incarnation = view.incarnation.or(Some(self.context.place.incarnation.0));
@@ -293,12 +292,6 @@ impl Node {
             self.children.add_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
         let handle = report.child.and_then(|child| self.children.get(child));
-        let was_on = || handle.and_then(|handle| handle.was_on.clone());
-        match (&report.fact, &mut view.body) {
-            (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
-            (_, EventBody::FailedOver(body)) => body.from = was_on(),
-            _ => {}
-        }
         let probe = || {
             let process = handle.and_then(|handle| handle.process.as_ref())?;
             self.probes.why_no_answer(process.run, self.context.now())

@@ -43,7 +43,7 @@ pub(in crate::node) struct Child {
     /// Its run where that is placed: then it has no process here.
     pub(super) away: Option<Box<Away>>,
     /// The host of the last run elsewhere that is over.
-    pub(in crate::node) was_on: Option<String>,
+    pub(super) was_on: Option<String>,
     /// Its last lines of output.
     pub ring: Ring,
     /// Shared with the process that it is beside, if that has the same.

@@ -8,8 +8,9 @@ use super::table::Children;
 use crate::ids::Path;
 use crate::node::context::Place;
 use crate::spec::tree::{PlacementSpec, SupervisorSpec};
-use crate::supervision::Run;
+use crate::supervision::{Exit, Fact, Report, Run};
 use crate::time::Time;
+use crate::wire::view::EventBody;
 
 impl Child {
     /// The process of this run, if it is still the present one.
@@ -106,6 +107,16 @@ impl Children {
         if let Some(child) = self.get_mut(away.run.child) {
             child.away = Some(Box::new(away));
             self.beating += promised;
+        }
+    }
+
+    /// Of a child that was lost with its host: which one that was.
+    pub(crate) fn note_host(&self, report: &Report, body: &mut EventBody) {
+        let was_on = || report.child.and_then(|child| self.get(child)).and_then(|child| child.was_on.clone());
+        match (&report.fact, body) {
+            (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
+            (_, EventBody::FailedOver(over)) => over.from = was_on(),
+            _ => {}
         }
     }
 
