@@ -7,10 +7,11 @@
 use super::{Answer, Ask, Health, Store};
 use crate::time::{Span, Time};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use ureq::http::Uri;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
+pub mod members;
 mod wire;
 
 #[cfg(test)]
@@ -35,12 +36,28 @@ pub struct Tls {
 #[derive(Debug, Clone)]
 pub struct Etcd {
     agent: ureq::Agent,
-    endpoints: Arc<Vec<String>>,
+    endpoints: Endpoints,
     /// The endpoint that is asked next.
     at: usize,
     /// Which cluster of etcd the first answer came from.
     cluster: Arc<OnceLock<String>>,
     now: fn() -> Time,
+}
+
+/// The endpoints that are asked, in this order: the same for all clones of a way.
+#[derive(Debug, Clone)]
+pub struct Endpoints(Arc<RwLock<Arc<Vec<String>>>>);
+
+impl Endpoints {
+    /// They, as they are now.
+    pub fn get(&self) -> Arc<Vec<String>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other ones, from the next question on. Those of a store whose authority is known have to be of https.
+    pub fn set(&self, endpoints: Vec<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(endpoints);
+    }
 }
 
 /// Why there is no way to etcd with these settings.
@@ -76,47 +93,67 @@ impl Etcd {
             config = config.tls_config(tls_config(tls)?);
         }
         let agent = config.build().new_agent();
-        Ok(Etcd { agent, endpoints: Arc::new(endpoints), at: 0, cluster: Arc::default(), now })
+        let endpoints = Endpoints(Arc::new(RwLock::new(Arc::new(endpoints))));
+        Ok(Etcd { agent, endpoints, at: 0, cluster: Arc::default(), now })
+    }
+
+    /// Those that are asked; by it they can be replaced.
+    pub fn endpoints(&self) -> Endpoints {
+        self.endpoints.clone()
+    }
+
+    /// Asks one endpoint after the other, within the limit, until one has answered: that answer, or why each has not.
+    fn each<T>(&mut self, limit: Span, ask: impl Fn(&Etcd, &str, Span) -> Result<T, String>) -> Result<T, String> {
+        let until = (self.now)() + limit;
+        let endpoints = self.endpoints.get();
+        let mut failures: Vec<String> = Vec::new();
+        for _ in 0..endpoints.len() {
+            let left = until.since((self.now)());
+            if left < LEAST && !failures.is_empty() {
+                break;
+            }
+            let at = &endpoints[self.at % endpoints.len()];
+            match ask(self, at, left) {
+                Ok(answer) => return Ok(answer),
+                Err(why) => failures.push(format!("{at}: {why}")),
+            }
+            self.at = (self.at + 1) % endpoints.len();
+        }
+        Err(failures.join("; "))
     }
 
     /// One question to one endpoint: an answer that settles it, or why there is none.
-    fn try_one(&self, ask: &Ask, limit: Span) -> Result<Answer, String> {
+    fn try_one(&self, at: &str, ask: &Ask, limit: Span) -> Result<Answer, String> {
         let until = (self.now)() + limit;
         let left = || until.since((self.now)());
-        let failed = |why: String| format!("{}: {why}", self.endpoints[self.at]);
-        let answer = match ask {
+        let (from, answer) = match ask {
             Ask::Read { prefix } => {
-                let body = self.post("/v3/kv/range", &wire::range(prefix), limit);
+                let body = self.post(at, "/v3/kv/range", &wire::range(prefix), limit);
                 body.and_then(|body| wire::read_range(&body)).map(|(from, records)| (from, Answer::Records(records)))
             }
             Ask::Swap { key, expected, new } => {
-                let body = self.post("/v3/kv/txn", &wire::swap(key, *expected, new), limit);
+                let body = self.post(at, "/v3/kv/txn", &wire::swap(key, *expected, new), limit);
                 body.and_then(|body| wire::read_swap(&body, key))
             }
-            Ask::Health => self.health(limit, left),
-        };
-        let (from, answer) = answer.map_err(failed)?;
+            Ask::Health => self.health(at, limit, left),
+        }?;
         if *self.cluster.get_or_init(|| from.clone()) != from {
-            return Err(failed("it belongs to another cluster of etcd than the endpoint that was asked first".into()));
+            return Err("it belongs to another cluster of etcd than the endpoint that was asked first".into());
         }
         Ok(answer)
     }
 
-    fn health(&self, limit: Span, left: impl Fn() -> Span) -> Result<(String, Answer), String> {
-        let (from, version, size) = wire::read_status(&self.post("/v3/maintenance/status", "{}", limit)?)?;
-        let alarms = self.post("/v3/maintenance/alarm", r#"{"action":"GET"}"#, left())?;
+    fn health(&self, at: &str, limit: Span, left: impl Fn() -> Span) -> Result<(String, Answer), String> {
+        let (from, version, size) = wire::read_status(&self.post(at, "/v3/maintenance/status", "{}", limit)?)?;
+        let alarms = self.post(at, "/v3/maintenance/alarm", r#"{"action":"GET"}"#, left())?;
         // etcd tells its quota nowhere else; some keep this from clients, and then it is not known.
-        let metrics = self.finish(self.limited(self.agent.get(self.url("/metrics")), left()).call());
+        let metrics = self.finish(self.limited(self.agent.get(format!("{at}/metrics")), left()).call());
         let quota = metrics.ok().and_then(|text| wire::quota_in(&text));
         Ok((from, Answer::Health(Health { version, size, quota, alarms: wire::read_alarms(&alarms)? })))
     }
 
-    fn post(&self, path: &str, body: &str, limit: Span) -> Result<Vec<u8>, String> {
-        self.finish(self.limited(self.agent.post(self.url(path)), limit).send(body))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.endpoints[self.at])
+    fn post(&self, at: &str, path: &str, body: &str, limit: Span) -> Result<Vec<u8>, String> {
+        self.finish(self.limited(self.agent.post(format!("{at}{path}")), limit).send(body))
     }
 
     /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may then
@@ -139,20 +176,7 @@ impl Etcd {
 
 impl Store for Etcd {
     fn ask(&mut self, ask: &Ask, limit: Span) -> Answer {
-        let until = (self.now)() + limit;
-        let mut failures: Vec<String> = Vec::new();
-        for _ in 0..self.endpoints.len() {
-            let left = until.since((self.now)());
-            if left < LEAST && !failures.is_empty() {
-                break;
-            }
-            match self.try_one(ask, left) {
-                Ok(answer) => return answer,
-                Err(why) => failures.push(why),
-            }
-            self.at = (self.at + 1) % self.endpoints.len();
-        }
-        Answer::Unknown(failures.join("; "))
+        self.each(limit, |etcd, at, left| etcd.try_one(at, ask, left)).unwrap_or_else(Answer::Unknown)
     }
 }
 

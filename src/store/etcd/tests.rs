@@ -175,7 +175,7 @@ fn two_clusters_are_not_one_store() {
     assert_eq!(read(&mut first, "/", LIMIT), Answer::Records(vec![]));
     // A clone has the same memory of it.
     let mut second = first.clone();
-    second.endpoints = Arc::new(vec![other]);
+    second.endpoints().set(vec![other]);
     assert!(unknown(read(&mut second, "/", LIMIT)).contains("another cluster"));
 }
 
@@ -191,7 +191,7 @@ fn endpoints_are_looked_at_before_they_are_used() {
     let tls = |ca: &str| Tls { ca: ca.into(), client: None };
     let with = |tls: &Tls| Etcd::new(&["https://a".into()], Some(tls), now).unwrap_err().to_string();
     assert!(with(&tls("")).contains("`ca` has no certificate"));
-    assert_eq!(way(&["http://a:1/"]).endpoints[0], "http://a:1");
+    assert_eq!(way(&["http://a:1/"]).endpoints().get()[0], "http://a:1");
 }
 
 /// An etcd of one member, on loopback, with its data in a directory of its own.

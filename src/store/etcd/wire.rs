@@ -100,11 +100,11 @@ struct Alarm {
     alarm: String,
 }
 
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     String::deserialize(from)?.parse().map_err(|_| serde::de::Error::custom("no number"))
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("its answer is none of etcd's: {error}"))
 }
 
