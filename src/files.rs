@@ -4,12 +4,19 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often a pipe without data is looked at, and for how long.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 600;
+
+/// The first program of this name in `PATH`.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
+    let places = std::env::var_os("PATH")?;
+    let is_program = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+    std::env::split_paths(&places).map(|place| place.join(program)).find(is_program)
+}
 
 /// What tells one file from all others, as long as it is there: its device and its inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

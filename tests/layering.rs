@@ -63,6 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("treevisor_client", &["lib", "node", "cli", "web", "host"]),
     // No supervisor starts a thread of these, or touches a page of them.
     ("base64", &["store", "host"]),
+    ("rcgen", &["host"]),
     ("ring", &["host"]),
     ("rustls", &["store"]),
     ("ureq", &["store"]),

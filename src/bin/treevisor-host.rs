@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use treevisor::host::{agent, fence, member};
+use treevisor::host::{agent, etcd, fence, member};
 use treevisor::os::{fd, process, signals};
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let code = match arguments.as_slice() {
         [verb] if verb == "fence" => fence::run(),
         [verb, option, file] if verb == "agent" && option == "--file" => agent::run(Path::new(file)),
+        [verb, option, file] if verb == "store" && option == "--file" => etcd::run(Path::new(file)),
         [verb] if verb == "member" => member::run(),
         _ => {
             fd::complain("treevisor-host: this program is started by treevisor; use `treevisor host`");

@@ -9,9 +9,12 @@ mod failed;
 mod files;
 pub(super) mod join;
 
+use super::etcd::first::First;
+use super::etcd::take_away;
 use super::identity::keys::draw_curve;
 use super::identity::{Keys, SigningKey, Trust, key_file, verify};
 use super::way::{Way, way_to};
+use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
 use crate::spec::host::HostFile;
@@ -68,14 +71,17 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
             (read_host(&composed.path, file)?, Some(composed))
         }
     };
-    let mut store = Cell::open(&host, way)?;
+    let signing = SigningKey::draw().map_err(|error| Failed::of(&error))?;
+    // One that is to have a member of its own has its store from here on.
+    let first = host.member().map(|_| First::start(&host, &signing)).transpose();
+    let first = first.map_err(|why| Failed::new(format!("the store cannot be made: {why}")))?;
+    let mut store = Cell::open(&host, &signing, way)?;
     let (version, before) = store.read()?.unzip();
     if before.is_some() && store.has_hosts()? {
         return Err(Failed::new(format!("the store has a cluster {} already, with hosts", host.cluster))
             .hint("on one of them `treevisor host add NAME` makes the keys of a further one; or take another name"));
     }
     let before = before.unwrap_or_default();
-    let signing = SigningKey::draw().map_err(|error| Failed::of(&error))?;
     let serial = before.serial + 1;
     let keys = keys(&host.cluster, &host.name, serial, signing)?;
     let mut cluster = Cluster {
@@ -86,6 +92,7 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
         ..before
     };
     cluster.issued = [(host.name.clone(), [serial].into())].into();
+    cluster.members = first.iter().map(|_| host.name.clone()).collect();
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
     // One that was made and has no host was left by a call that was interrupted; nothing was certified by its key that is in use.
     if !store.swap(version, &cluster)? {
@@ -98,6 +105,13 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
         composed.put()?;
         lines.push(format!("wrote {}", file.display()));
     }
+    if let Some(first) = first {
+        first.keep();
+        lines.push(
+            "its store has one member, on this host: with the third host that joins it bears the loss of one"
+                .to_owned(),
+        );
+    }
     Ok(lines)
 }
 
@@ -105,7 +119,7 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
     is_name(name)?;
     absent(to, "nothing is written over it")?;
-    let mut store = Cell::open(&host, way)?;
+    let mut store = Cell::open(&host, &own.signing, way)?;
     let serial = store.change(&own.signing, |cluster| {
         cluster.serial += 1;
         cluster.issued.entry(name.to_owned()).or_default().insert(cluster.serial);
@@ -121,7 +135,7 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 /// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    let serial = Cell::open(&host, way)?.change(&own.signing, |cluster| {
+    let serial = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| {
         cluster.serial += 1;
         cluster.issued.entry(host.name.clone()).or_default().insert(cluster.serial);
         cluster.serial
@@ -136,7 +150,7 @@ fn retire(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
     let trust = Trust { cluster: &host.cluster, name: &host.name, issuer: own.signing.public(), revoked: &[] };
     let serial = verify(&own.cert, &trust).map_err(|why| Failed::new(format!("the keys of this host: {why}")))?.serial;
-    let revoked = Cell::open(&host, way)?.change(&own.signing, |cluster| {
+    let revoked = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| {
         let Some(issued) = cluster.issued.get_mut(&host.name) else { return BTreeSet::new() };
         let kept = issued.split_off(&serial);
         let before = std::mem::replace(issued, kept);
@@ -153,13 +167,22 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     if name == host.name {
         return Err(Failed::new(format!("{name} is this host")).hint("remove it on another one"));
     }
-    let mut store = Cell::open(&host, way)?;
+    let mut store = Cell::open(&host, &own.signing, way)?;
     // What runs there by its lease ends with its agent, and not with its keys.
-    if store.host(name)?.is_some_and(|record| record.state == HostState::Live) {
+    let record = store.host(name)?;
+    if record.as_ref().is_some_and(|record| record.state == HostState::Live) {
         return Err(Failed::new(format!("{name} renews its lease, or it did until lately"))
             .hint("stop its agent first; of one that is off, `treevisor host forget NAME --it-is-dead` records that"));
     }
+    // Before its keys: where this fails, all of it can be done again.
+    let address = record.map(|record| record.address).filter(|address| !address.is_empty());
+    let taken = host.store.run.and_then(|_| take_away(&host, &own.signing, name, address.as_deref()).transpose());
+    let left = taken.transpose().map_err(|why| {
+        Failed::new(format!("its member of the store cannot be taken away: {}", Chain(&*why)))
+            .hint("it is still a host; the store needs the majority of its members for this")
+    })?;
     let revoked = store.change(&own.signing, |cluster| {
+        cluster.members.remove(name);
         let serials = cluster.issued.remove(name).unwrap_or_default();
         cluster.revoked.extend(&serials);
         serials
@@ -170,9 +193,18 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     let serials: Vec<_> = revoked.iter().map(u64::to_string).collect();
     let mut lines =
         vec![format!("{name} is no host of {} any more: revoked certificate {}", host.cluster, serials.join(", "))];
-    lines.push(
-        "it can still write the store as long as that lets it: take its certificate of etcd away, too".to_owned(),
-    );
+    if let Some(left) = left {
+        lines.push(format!("its member of the store is taken away, {left} are left; the next host that joins has one"));
+    }
+    lines.push(match host.store.run {
+        // Who can make certificates for the store is who has that key.
+        Some(_) => {
+            "it still has the cluster's signing key, and can write the store by it, where it reaches that".into()
+        }
+        None => {
+            "it can still write the store as long as that lets it: take its certificate of etcd away, too".to_owned()
+        }
+    });
     Ok(lines)
 }
 

@@ -1,5 +1,7 @@
 //! The way to the store of a host's cluster.
 
+use super::identity::{Authority, Issued, SigningKey};
+use super::known;
 use crate::os::clock;
 use crate::spec::host::HostFile;
 use crate::store::Store;
@@ -8,16 +10,37 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-/// Opens the way to a host's store.
-pub(super) type Way<'a> = &'a dyn Fn(&HostFile) -> Result<Box<dyn Store>, Box<dyn Error>>;
+/// Opens the way to the store of a host that has this signing key.
+pub(super) type Way<'a> = &'a dyn Fn(&HostFile, &SigningKey) -> Result<Box<dyn Store>, Box<dyn Error>>;
 
 /// That by the file of the host.
-pub(super) fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> {
+pub(super) fn way_to(file: &HostFile, signing: &SigningKey) -> Result<Box<dyn Store>, Box<dyn Error>> {
+    Ok(Box::new(etcd_of(file, Some(signing))?))
+}
+
+/// The same, to ask for more than records. A store that hosts run needs the signing key.
+pub(super) fn etcd_of(file: &HostFile, signing: Option<&SigningKey>) -> Result<Etcd, Box<dyn Error>> {
+    etcd_at(&known::endpoints(file), file, signing)
+}
+
+/// The same, by these endpoints.
+pub(super) fn etcd_at(
+    endpoints: &[String],
+    file: &HostFile,
+    signing: Option<&SigningKey>,
+) -> Result<Etcd, Box<dyn Error>> {
     let store = &file.store;
     let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    let tls = match &store.ca {
-        None => None,
-        Some(ca) => {
+    let tls = match (store.run, &store.ca) {
+        (Some(_), _) => {
+            let signing =
+                signing.ok_or("a store that hosts run needs the keys of this host, and there is no host.key")?;
+            let authority = Authority::of(signing)?;
+            let Issued { cert, key } = authority.client(clock::wall())?;
+            Some(Tls { ca: authority.ca().into(), client: Some((cert.into_bytes(), key.into_bytes())) })
+        }
+        (None, None) => None,
+        (None, Some(ca)) => {
             let client = match (&store.cert, &store.key) {
                 (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
                 _ => None,
@@ -25,5 +48,5 @@ pub(super) fn way_to(file: &HostFile) -> Result<Box<dyn Store>, Box<dyn Error>> 
             Some(Tls { ca: read(ca)?, client })
         }
     };
-    Ok(Box::new(Etcd::new(&store.endpoints, tls.as_ref(), || clock::both().boottime)?))
+    Ok(Etcd::new(endpoints, tls.as_ref(), || clock::both().boottime)?)
 }

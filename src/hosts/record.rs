@@ -248,6 +248,9 @@ pub struct Cluster {
     pub revoked: Vec<u64>,
     /// Serials of those that were issued to a host, by its name, and not revoked.
     pub issued: BTreeMap<String, BTreeSet<u64>>,
+    /// Hosts that run a member of the store; none where it is run by other means.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub members: BTreeSet<String>,
 }
 
 /// Why the value of a record is not taken.

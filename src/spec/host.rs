@@ -7,11 +7,9 @@ use super::disk::Disk;
 use super::fields::{Fields, Layer};
 use super::keys::placement::{HostName, Labels};
 use super::keys::process::Environment;
-use super::keys::switch::Table;
 use super::overlay::{Overlay, Texts};
-use super::policy::words;
-use super::quote::{string, strings};
-use super::shape::{Duration, Filename, Positive, a_word, filled, keys, refuse_others, rows, shapes, table};
+use super::quote::string;
+use super::shape::{Duration, Positive, keys, refuse_others, rows, shapes, table};
 use super::source::{Finding, Findings, Place};
 use super::value::{Scope, Value};
 use crate::time::Span;
@@ -19,9 +17,10 @@ use serde_json::json;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use toml::de::DeValue;
+use std::net::SocketAddr;
+use std::path::Path;
+use store::{STORE_TABLE, store, url};
+pub use store::{StoreFile, StoreKind};
 
 /// The name of an instance that is a host's own tree, and of no other.
 pub const INSTANCE: &str = "host";
@@ -67,31 +66,6 @@ pub struct MeshFile {
     /// `HOST:PORT`, as others connect to it.
     pub address: String,
 }
-
-/// Where the cluster's records are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StoreFile {
-    /// What kind of store it is.
-    pub kind: StoreKind,
-    /// Its members, as URLs without a path; never empty.
-    pub endpoints: Vec<String>,
-    /// The authority by which its members are known; there is one where one of them is reached by `https://`.
-    pub ca: Option<PathBuf>,
-    /// The certificate that this host shows.
-    pub cert: Option<PathBuf>,
-    /// And the key to it.
-    pub key: Option<PathBuf>,
-}
-
-/// A kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StoreKind {
-    /// etcd, by its gateway for HTTP and JSON.
-    #[default]
-    Etcd,
-}
-
-words! { StoreKind { "etcd" Etcd } }
 
 /// What came of reading a host's file.
 #[derive(Debug, Clone)]
@@ -147,22 +121,7 @@ keys! {
         "env" => Environment, optional(env);
         "What everything that is started here inherits."
     }
-    STORE of StoreFile {
-        "kind" => a_word(&[]), always(kind), default("\"etcd\"");
-        "What kind of store it is."
-        "endpoints" => Endpoints, always(endpoints);
-        "Its members, as URLs: [\"https://10.0.0.1:2379\", …]."
-        "ca" => Filename, optional(ca);
-        "The authority by which its members are known."
-        "cert" => Filename, optional(cert);
-        "The certificate that this host shows to it."
-        "key" => Filename, optional(key);
-        "The key to that."
-    }
 }
-
-static STORE_TABLE: Table<StoreFile> =
-    Table::new("store", &[STORE], "a table", "[store] with endpoints = [\"https://10.0.0.1:2379\"]");
 
 shapes! {
     /// Where an agent listens.
@@ -170,9 +129,6 @@ shapes! {
         json!({ "type": "string", "pattern": "^tcp://.+:[0-9]+$" });
     /// Where it is found.
     Address: String, address, |at: &String| string(at), json!({ "type": "string", "pattern": "^.+:[0-9]+$" });
-    /// The members of the store.
-    Endpoints: Vec<String>, endpoints, |all: &Vec<String>| strings(all),
-        json!({ "type": "array", "minItems": 1, "items": filled() });
     /// The table of the store.
     Store: StoreFile, store, |of: &StoreFile| STORE_TABLE.show(of), table(&STORE_TABLE.rows());
 }
@@ -223,6 +179,13 @@ impl Reader<'_> {
         }
         self.env(&written, &fields);
         let mesh = self.mesh(&written, &fields);
+        let runs = written.store.as_ref().is_some_and(|store| store.run == Some(true));
+        if let (true, None, Some(place)) = (runs, written.listen, fields.meant("store")) {
+            self.scope.judge(
+                Finding::error("missing-key", place, "`listen` is missing: other hosts reach the member of the store that `run` asks for at this one's address")
+                    .hint("write listen = \"tcp://0.0.0.0:7411\" and address = \"10.0.0.1:7411\""),
+            );
+        }
         let times = self.times(&written, &fields);
         let [lease, renew, guard, stop_before, settle] = times;
         Some(HostFile {
@@ -376,115 +339,9 @@ fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
-    let mut store = StoreFile::default();
-    let layer = Layer::of(value, None);
-    // Reported before the table finds it unknown.
-    let later = layer.and_then(|layer| layer.keys().find(|(key, _)| matches!(*key, "run" | "witness")));
-    if let Some((key, place)) = later {
-        scope.report(
-            Finding::error("unknown-key", place, format!("{} is not there yet", quoted(key)))
-                .label("not here")
-                .hint("run etcd as a service of the system, or as a worker of a tree of its own: docs/hosts.md"),
-        );
-        return None;
-    }
-    let fields = STORE_TABLE.read_alone(scope, value, &mut store)?;
-    if !layer?.has("endpoints") {
-        scope.judge(
-            Finding::error("missing-key", value.place, "`endpoints` is missing")
-                .hint("write endpoints = [\"https://10.0.0.1:2379\"]"),
-        );
-    }
-    let by_tls = store.endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
-    if let (true, None, Some(place)) = (by_tls, &store.ca, fields.meant("endpoints")) {
-        scope.judge(Finding::error("missing-key", place, "`ca` is missing: no other authority is believed").hint(
-            "write ca = \"/etc/treevisor/store/ca.pem\", the certificate of the authority that has signed theirs",
-        ));
-    }
-    if let (Some(place), None) | (None, Some(place)) = (fields.meant("cert"), fields.meant("key")) {
-        scope.judge(
-            Finding::error("bad-value", place, "a certificate and its key go together")
-                .hint("write both `cert` and `key`, or neither"),
-        );
-    }
-    Some(store)
-}
-
-fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
-    let DeValue::Array(array) = value.value else {
-        scope.wrong_type(value, "an array of URLs", "endpoints = [\"https://10.0.0.1:2379\"]");
-        return None;
-    };
-    if array.is_empty() {
-        scope.bad_value(value, "`endpoints` is empty".into(), "name at least one member of the store");
-        return None;
-    }
-    let all: Vec<_> = value.elements(array).into_iter().map(|item| endpoint(scope, item)).collect();
-    let open = |found: &Endpoint| !found.tls && !found.is_loopback;
-    let several = all.iter().flatten().filter(|found| open(found)).count();
-    if let Some(found) = all.iter().flatten().find(|found| open(found)) {
-        // Of all of them once.
-        let more = if several > 1 { format!(", nor are {} more", several - 1) } else { String::new() };
-        scope.report(
-            Finding::warning("store-in-the-clear", found.place, "records travel unencrypted, and unproved")
-                .label(format!("not on loopback{more}"))
-                .hint(
-                    "with write access to them things can be made to stop, or run twice: use https:// with `ca`, `cert` and `key`, \
-                     unless the network is yours alone",
-                ),
-        );
-    }
-    all.into_iter().map(|found| Some(found?.text)).collect()
-}
-
-/// A member of the store, as it is written.
-struct Endpoint {
-    text: String,
-    tls: bool,
-    is_loopback: bool,
-    place: Place,
-}
-
-fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<Endpoint> {
-    let text = scope.filled(item)?;
-    let Some((tls, host)) = url(&text) else {
-        scope.report(
-            Finding::error("bad-value", item.place, format!("{} is no address of a member", quoted(&text)))
-                .hint("write \"https://HOST:PORT\"; http:// is for loopback"),
-        );
-        return None;
-    };
-    let is_loopback = is_loopback(host);
-    Some(Endpoint { text: text.trim_end_matches('/').to_owned(), tls, is_loopback, place: item.place })
-}
-
-/// Whether it is by TLS, and the host that it names.
-fn url(text: &str) -> Option<(bool, &str)> {
-    let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        _ => return None,
-    };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '@', '?', '#', ' ']) {
-        return None;
-    }
-    let colon = match authority.rfind(']') {
-        Some(end) => end + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    let (host, port) = authority.split_at(colon);
-    let port_fits = port.is_empty() || port[1..].parse::<u16>().is_ok_and(|port| port > 0) && port.starts_with(':');
-    (!host.is_empty() && port_fits).then_some((tls, host))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let plain = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || plain.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
+pub mod member;
 pub mod new;
+mod store;
 
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,9 @@ pub struct NewHost {
     pub cert: Option<PathBuf>,
     /// The key to that.
     pub key: Option<PathBuf>,
+    /// Hosts of the cluster run the store: whether this one does. `None`: it is run by other means.
+    #[serde(default)]
+    pub run: Option<bool>,
 }
 
 /// A machine that is to become a host by an invitation.

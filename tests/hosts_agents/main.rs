@@ -10,6 +10,7 @@ mod links;
 mod member;
 mod placed;
 mod store;
+mod store_run;
 
 use serde_json::Value;
 use std::fs;

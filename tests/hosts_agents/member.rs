@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Output;
 use treevisor::host::identity::{Keys, Refused, Trust, verify};
 
-fn call(directory: &Path, arguments: &str) -> (String, Option<i32>) {
+pub(super) fn call(directory: &Path, arguments: &str) -> (String, Option<i32>) {
     let arguments: Vec<_> = arguments.split(' ').collect();
     let Output { status, stderr, .. } = command(directory, &arguments).output().unwrap();
     (String::from_utf8(stderr).unwrap(), status.code())

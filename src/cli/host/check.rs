@@ -4,6 +4,7 @@ use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::options::When;
 use crate::cli::out::{self, Out};
+use crate::files;
 use crate::spec::host::{self, HostFile, MeshFile};
 use crate::spec::policy::Words;
 use crate::time::Span;
@@ -81,6 +82,16 @@ fn told(host: &HostFile) -> String {
         store.kind.word(),
         store.endpoints.join(", "),
     );
+    if let Some(at) = host.member() {
+        let [clients, peers] = at.listens();
+        let runs = match files::in_path("etcd") {
+            Some(program) => program.display().to_string(),
+            None => "THERE IS NO etcd IN PATH: apt install etcd-server".to_owned(),
+        };
+        text.push_str(&format!("             a member of it runs here, at {clients} and {peers}: {runs}\n"));
+    } else if store.run.is_some() {
+        text.push_str("             which other hosts of the cluster run\n");
+    }
     if let Some(MeshFile { listen, address }) = mesh {
         text.push_str(&format!("listen       {listen}: other hosts find it at {address}\n"));
     }
@@ -108,7 +119,7 @@ fn host_json(host: &HostFile) -> Value {
         "guard_ms": guard.as_millis(),
         "stop_before_ms": stop_before.as_millis(),
         "settle_ms": settle.as_millis(),
-        "store": { "kind": store.kind.word(), "endpoints": store.endpoints },
+        "store": { "kind": store.kind.word(), "endpoints": store.endpoints, "run": store.run },
         "env": env.keys().collect::<Vec<_>>(),
     })
 }

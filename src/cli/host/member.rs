@@ -7,6 +7,7 @@ use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::When;
 use crate::cli::out;
 use crate::error::plain;
+use crate::spec::host::member::client_url;
 use crate::time::Span;
 use crate::wire::hosts::HostAsk;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
@@ -20,12 +21,16 @@ use std::process::{Command, Stdio};
 ///
 /// Draws the keys of this host and those of its cluster, certifies it, and writes the cluster's record into the store. The
 /// host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
+///
+/// With `--store run`, or `run = true` in a file that is there, the store is made, too: its first member runs on this host,
+/// and those of the next two hosts that join are added to it. etcd has to be installed, and nothing more.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts
 know each other; a host without --address connects to no other, and needs none.
 
 Examples:
+  treevisor host init --cluster shop --name a --address 10.0.0.1 --store run
   treevisor host init --cluster shop --store http://127.0.0.1:2379
   treevisor host init --cluster shop --name a --address 10.0.0.1 --store https://10.0.0.1:2379 \\
       --ca ca.pem --cert a.pem --key a.key
@@ -33,7 +38,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  something is there already, or the store does not answer
+  1  something is there already, or the store does not answer, or cannot be made
   2  an option is missing, or does not fit
 ")]
 pub struct Init {
@@ -49,8 +54,8 @@ pub struct Init {
     /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise
     #[arg(long, value_name = "ADDRESS", requires = "cluster")]
     pub address: Option<String>,
-    /// The members of the store, which is there already
-    #[arg(long, value_name = "URL", num_args = 1.., requires = "cluster")]
+    /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first three of them
+    #[arg(long, value_name = "URL|run", num_args = 1.., requires = "cluster")]
     pub store: Vec<String>,
     /// The authority by which they are known
     #[arg(long, value_name = "FILE", requires = "cluster")]
@@ -156,12 +161,32 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
             let path = |path: Option<PathBuf>| path.as_deref().map(whole);
             let name = name.map_or_else(|| machine(DOING), Ok)?;
             let (ca, cert, key) = (path(ca), path(cert), path(key));
-            Some(NewHost { cluster, name, address, endpoints: store, ca, cert, key })
+            let (endpoints, run) = match store.as_slice() {
+                [word] if word == "run" => {
+                    (vec![own_endpoint(address.as_deref(), ca.as_ref().or(cert.as_ref()))?], Some(true))
+                }
+                _ => (store, None),
+            };
+            Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run })
         }
     };
     tell(DOING, &MemberAsk::Init { file: file.clone(), new }, when)?;
     out::say(when, &starts_by(&file));
     Ok(ExitCode::Done)
+}
+
+/// Where the member of the store is that this host will run.
+fn own_endpoint(address: Option<&str>, pem: Option<&PathBuf>) -> Result<String, Failure> {
+    const DOING: &str = "make this machine a host";
+    if pem.is_some() {
+        let message = format!("cannot {DOING}: a store that hosts run has certificates of the cluster's own");
+        return Err(Failure::new(ExitCode::Usage, message).hint("leave out --ca, --cert and --key"));
+    }
+    let missing = || {
+        Failure::new(ExitCode::Usage, format!("cannot {DOING}: --address is missing, by which others reach its store"))
+            .hint("such as: --address 10.0.0.1")
+    };
+    address.map(client_url).ok_or_else(missing)
 }
 
 /// Whether it is the file that the unit of the package names.

@@ -9,18 +9,22 @@ use crate::cli::start::{runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::os::process;
+use crate::spec::exec::BeatSource;
 use crate::spec::exec::ExecSpec;
-use crate::spec::host::INSTANCE;
-use crate::spec::policy::{ChildPolicy, Heartbeat, Shutdown, SupervisorPolicy};
+use crate::spec::host::{HostFile, INSTANCE};
+use crate::spec::policy::{Backoff, ChildPolicy, Heartbeat, Shutdown, SupervisorPolicy};
+use crate::spec::probe::{Ask, Host, Probe, Server};
 use crate::spec::resources::Resources;
 use crate::spec::tree::{ChildKind, ChildSpec, Containment, Hooks, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Run this host: its agent, and the trees that the agent starts
 ///
-/// Runs the host's own tree in the foreground, until it is stopped: an instance called `host` whose worker is the agent.
+/// Runs the host's own tree in the foreground, until it is stopped: an instance called `host` whose worker is the agent;
+/// with `run = true` below [store] another one, `store`, is etcd.
 /// The agent keeps this host's lease in the store, and starts the root of each deployed tree that is this host's to
 /// run. Stopped in order, the trees stop first, and another host starts them then.
 #[derive(Debug, Args)]
@@ -50,6 +54,9 @@ pub struct Run {
 /// The program that the agent is.
 const AGENT: &str = "treevisor-host";
 
+/// How long etcd has: it hands over to another member.
+const STORE_SHUTDOWN: Span = Span::from_secs(10);
+
 /// How long the agent has to stop what runs here. What it gives that itself is less.
 const SHUTDOWN: Span = Span::from_secs(90);
 
@@ -63,7 +70,8 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
         let message = format!("cannot run the host of {}: it has {}", path.display(), file::count(errors, "error"));
         return Err(Failure::new(ExitCode::Usage, message));
     }
-    let tree = tree(&program("run this host")?, &std::path::absolute(&path).unwrap_or(path))?;
+    let health = read.host.as_ref().and_then(HostFile::member).map(|at| at.health());
+    let tree = tree(&program("run this host")?, &std::path::absolute(&path).unwrap_or(path), health)?;
     let foreground = Foreground::of(&args.show, &tree, when);
     Ok(boot::run_root(RootOptions {
         another_name: None,
@@ -95,13 +103,46 @@ pub(super) fn program(doing: &str) -> Result<PathBuf, Failure> {
     ))
 }
 
+/// The member of the store, which is etcd once it has begun. `health` is where it answers this machine.
+fn store(program: String, file: String, health: SocketAddr) -> ChildSpec {
+    let server = Server { host: Host::Address(health.ip()), port: health.port() };
+    // Answered for as long as it works at all, with a majority or without.
+    let ask = Ask::Http(server, "/metrics".into());
+    let mut exec = ExecSpec::new(vec![program, "store".into(), "--file".into(), file]);
+    exec.sources = vec![BeatSource::Probe(Probe { ask, timeout: None })];
+    let policy = ChildPolicy {
+        shutdown: Shutdown::After(STORE_SHUTDOWN),
+        // Until the other members have added it, there is nothing that answers.
+        heartbeat: Some(Heartbeat {
+            interval: Span::from_secs(10),
+            misses: 3,
+            grace: Span::from_secs(60),
+            progress: false,
+        }),
+        // One that fails again and again ends neither the tree nor the agent, which has the other members: these delays
+        // never come to a fourth restart within the window.
+        backoff: Some(Backoff {
+            initial: Span::from_secs(1),
+            max: Span::from_secs(30),
+            factor: 4.0,
+            jitter: 0.0,
+            reset: Span::from_secs(60),
+        }),
+        ..ChildPolicy::default()
+    };
+    let name = Name::parse("store").expect("it follows the rules for names");
+    ChildSpec { name, policy, kind: ChildKind::Worker(Box::new(exec)), added: false, behind: false }
+}
+
 /// The host's own tree.
-fn tree(program: &Path, file: &Path) -> Result<TreeSpec, Failure> {
+fn tree(program: &Path, file: &Path, health: Option<SocketAddr>) -> Result<TreeSpec, Failure> {
     let text = |path: &Path| {
         let wrong = || Failure::new(ExitCode::Usage, format!("cannot run this host: {} is not UTF-8", path.display()));
         path.to_str().map(str::to_owned).ok_or_else(wrong)
     };
-    let command = vec![text(program)?, "agent".into(), "--file".into(), text(file)?];
+    let (program, file) = (text(program)?, text(file)?);
+    let store = health.map(|health| store(program.clone(), file.clone(), health));
+    let command = vec![program, "agent".into(), "--file".into(), file];
     let name = |text: &str| Name::parse(text).expect("it follows the rules for names");
     let policy = ChildPolicy {
         shutdown: Shutdown::After(SHUTDOWN),
@@ -125,7 +166,8 @@ fn tree(program: &Path, file: &Path) -> Result<TreeSpec, Failure> {
             hooks: Hooks::default(),
             resources: Resources::default(),
             placement: None,
-            children: vec![agent],
+            // Stopped in the reverse order: the agent frees what runs here while its store still answers.
+            children: store.into_iter().chain([agent]).collect(),
         },
     })
 }

@@ -179,14 +179,13 @@ impl Shell {
     }
 
     fn view(&self, now: Moment) -> HostsView {
-        let store = &self.file.store;
         HostsView {
             cluster: self.file.cluster.clone(),
             here: self.file.name.clone(),
             store: StoreView {
                 kind: "etcd".to_owned(),
                 state: if self.store_lost || self.store_answered.is_none() { "lost" } else { "ok" }.to_owned(),
-                endpoints: store.endpoints.clone(),
+                endpoints: self.stores.endpoints(),
                 age_ms: self.store_answered.map(|at| now.boottime.since(at).as_millis()),
                 size_bytes: self.health.as_ref().map(|health| health.size),
                 quota_bytes: self.health.as_ref().and_then(|health| health.quota),

@@ -5,7 +5,7 @@ use super::mesh::roster::Roster;
 use super::mesh::{Fact, Mesh, Own, Shown};
 use crate::error::Chain;
 use crate::host::identity::{Keys, Trust, key_file, verify};
-use crate::host::member::join::{Invitation, admit};
+use crate::host::member::join::{Invitation, Knocks, admit};
 use crate::host::way::way_to;
 use crate::hosts::record::Host;
 use crate::hosts::{Agent, Moment};
@@ -159,9 +159,11 @@ impl Connections {
         message: &Message,
         now: Time,
     ) -> Result<(), String> {
-        let Ok(Join::Ask { token, name }) = message.header() else { return Err("it asks for nothing".to_owned()) };
+        let Ok(Join::Ask { token, name, etcd }) = message.header() else {
+            return Err("it asks for nothing".to_owned());
+        };
         let (file, signing, public) = (file.clone(), self.keys.signing.clone(), PublicKey::of(key));
-        let admit = move |name: &str| admit(&file, &signing, name, public, &way_to);
+        let admit = move |name: &str| admit(&file, &signing, &Knocks { name, public, etcd }, &way_to);
         self.joins.asked((token, name), from.clone(), now, admit)
     }
 

@@ -19,6 +19,7 @@ mod disk;
 mod fetches;
 mod guard;
 mod joins;
+mod members;
 mod mesh;
 mod operators;
 mod others;
@@ -36,7 +37,8 @@ mod top;
 mod turn;
 mod view;
 
-use super::way::way_to;
+use super::identity::{Keys, key_file};
+use super::way::etcd_of;
 use crate::error::Chain;
 use crate::hosts::{About, Agent, Settings, Timing};
 use crate::ids::Name;
@@ -109,6 +111,11 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
     let operators = connections.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
+    let keys = file.store.run.and_then(|_| Keys::read(&key_file(path)).transpose()).transpose()?;
+    let etcd = etcd_of(&file, keys.as_ref().map(|keys| &keys.signing))?;
+    if file.store.run.is_some() {
+        members::follow(etcd.clone(), &file, logger.clone())?;
+    }
     let heart = Heart::from_env();
     let mut shell = Shell {
         attempt,
@@ -120,7 +127,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         runs: runs::Runs::new(means(&file, runtime, base)),
         subtrees: placed::Subtrees::default(),
         relay: relay::Relay::new(directory.path().join("nodes")),
-        stores: stores::Stores::start(way_to(&file)?, way_to(&file)?)?,
+        stores: stores::Stores::start(&etcd)?,
         disk: disk::Disk::start(bundles, places, file.env.clone())?,
         parents: parents::Parents::default(),
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,

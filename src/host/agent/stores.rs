@@ -6,6 +6,7 @@
 use crate::hosts::{Answer, RequestId, Stored};
 use crate::os::thread;
 use crate::os::wake::Wake;
+use crate::store::etcd::{Endpoints, Etcd};
 use crate::store::{self, Ask, Health, Record, Store};
 use crate::time::Span;
 use std::io;
@@ -40,6 +41,7 @@ pub(super) struct Stores {
     other: Sender<Asked>,
     answers: Receiver<(For, store::Answer)>,
     wake: Arc<Wake>,
+    endpoints: Endpoints,
 }
 
 impl Stores {
@@ -47,10 +49,11 @@ impl Stores {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn start(own: Box<dyn Store>, other: Box<dyn Store>) -> io::Result<Stores> {
+    pub(super) fn start(etcd: &Etcd) -> io::Result<Stores> {
         let wake = Arc::new(Wake::new()?);
         let (answer, answers) = mpsc::channel();
-        let start = |name: &str, mut store: Box<dyn Store>| -> io::Result<Sender<Asked>> {
+        let start = |name: &str| -> io::Result<Sender<Asked>> {
+            let mut store = etcd.clone();
             let (asks, asked) = mpsc::channel::<Asked>();
             let (answer, wake) = (answer.clone(), Arc::clone(&wake));
             thread::start_quiet(name, move || {
@@ -65,8 +68,13 @@ impl Stores {
             })?;
             Ok(asks)
         };
-        let (own, other) = (start("treevisor-lease", own)?, start("treevisor-store", other)?);
-        Ok(Stores { own, other, answers, wake })
+        let (own, other) = (start("treevisor-lease")?, start("treevisor-store")?);
+        Ok(Stores { own, other, answers, wake, endpoints: etcd.endpoints() })
+    }
+
+    /// Where the store is asked now.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        self.endpoints.get().to_vec()
     }
 
     pub(super) fn fd(&self) -> RawFd {

@@ -5,6 +5,7 @@ use crate::link::{KeyPair, LinkError};
 use crate::os::{process, random};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -138,6 +139,15 @@ impl SigningKey {
     /// The same as text, for the record of the cluster.
     pub fn issuer(&self) -> String {
         BASE64.encode(self.public)
+    }
+
+    /// The seed of another key that goes with this one (HKDF); neither leads back to this one, nor to that of another purpose.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut seed = [0; 32];
+        let secret = Salt::new(HKDF_SHA256, b"treevisor").extract(&self.seed);
+        let filled = secret.expand(&[purpose.as_bytes()], HKDF_SHA256).and_then(|key| key.fill(&mut seed));
+        filled.expect("SHA-256 gives 32 bytes");
+        seed
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {

@@ -11,11 +11,14 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | [`authority`] | certificates for a store that the hosts run themselves |
 //! | [`certificate`] | what is signed, and why a certificate is not taken |
 //! | [`keys`] | the file of the keys |
 
+pub mod authority;
 pub mod certificate;
 pub mod keys;
 
+pub use authority::{Authority, Issued};
 pub use certificate::{Certificate, Refused, Trust, verify};
 pub use keys::{Keys, KeysError, SigningKey, key_file};

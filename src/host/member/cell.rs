@@ -23,8 +23,8 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn open(host: &HostFile, way: Way<'_>) -> Result<Cell, Failed> {
-        let store = way(host).map_err(|error| Failed::new(error.to_string()))?;
+    pub(super) fn open(host: &HostFile, signing: &SigningKey, way: Way<'_>) -> Result<Cell, Failed> {
+        let store = way(host, signing).map_err(|error| Failed::new(error.to_string()))?;
         Ok(Cell { store, cluster: host.cluster.clone() })
     }
 

@@ -19,12 +19,13 @@ pub(super) fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> 
 }
 
 pub(super) fn text_of(new: &NewHost) -> String {
-    let NewHost { cluster, name, address, endpoints, ca, cert, key } = new;
+    let NewHost { cluster, name, address, endpoints, ca, cert, key, run } = new;
     let store = StoreFile {
         endpoints: endpoints.clone(),
         ca: ca.clone(),
         cert: cert.clone(),
         key: key.clone(),
+        run: *run,
         ..StoreFile::default()
     };
     host::new::text(cluster, name, address.as_deref(), &store)

@@ -4,8 +4,10 @@ use super::cell::{Cell, certificate, is_name};
 use super::failed::{Failed, Lines};
 use super::files::{Aside, absent, read_host, text_of};
 use crate::error::Chain;
+use crate::host::etcd;
 use crate::host::identity::keys::draw_curve;
 use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};
+use crate::host::known;
 use crate::host::way::Way;
 use crate::hosts::record::Cluster;
 use crate::ids::Token;
@@ -13,6 +15,7 @@ use crate::link::curve::{CurveDealer, Limits, Standing};
 use crate::link::{Context, KeyPair, PublicKey};
 use crate::os::clock::{self, Clock};
 use crate::spec::host::HostFile;
+use crate::spec::host::member::client_url;
 use crate::time::{Span, Time};
 use crate::wire::member::{NewHost, Newcomer};
 use crate::wire::tvh1::header::{Join, Welcome};
@@ -28,6 +31,9 @@ const REACH: Span = Span::from_secs(5);
 
 /// And to answer within this: it has the store to ask.
 const ANSWER: Span = Span::from_secs(30);
+
+/// So many hosts of a cluster run its store.
+const MEMBERS: usize = 3;
 
 /// So often it is looked whether anything has come.
 const LOOK: Span = Span::from_millis(10);
@@ -60,15 +66,19 @@ impl Invitation {
     }
 }
 
-/// Certifies the key of a machine that was invited, as that of the host `name`: what it gets.
-pub(in crate::host) fn admit(
-    host: &HostFile,
-    signing: &SigningKey,
-    name: &str,
-    public: PublicKey,
-    way: Way<'_>,
-) -> Join {
-    match admitted(host, signing, name, public, way) {
+/// A machine that was invited.
+pub(in crate::host) struct Knocks<'a> {
+    /// What it is to be called.
+    pub(in crate::host) name: &'a str,
+    /// Its key.
+    pub(in crate::host) public: PublicKey,
+    /// It can run a member of the store.
+    pub(in crate::host) etcd: bool,
+}
+
+/// Certifies its key, as that of a host: what it gets.
+pub(in crate::host) fn admit(host: &HostFile, signing: &SigningKey, knocks: &Knocks<'_>, way: Way<'_>) -> Join {
+    match admitted(host, signing, knocks, way) {
         Ok(welcome) => Join::Welcome(Box::new(welcome)),
         Err(Failed { message, hint: None }) => Join::Refused { why: message },
         Err(Failed { message, hint: Some(hint) }) => Join::Refused { why: format!("{message}: {hint}") },
@@ -78,28 +88,46 @@ pub(in crate::host) fn admit(
 fn admitted(
     host: &HostFile,
     signing: &SigningKey,
-    name: &str,
-    public: PublicKey,
+    Knocks { name, public, etcd }: &Knocks<'_>,
     way: Way<'_>,
 ) -> Result<Welcome, Failed> {
     is_name(name)?;
     let ca = host.store.ca.as_ref().map(|ca| fs::read_to_string(ca).map_err(|error| Failed::disk("read", ca, &error)));
     let ca = ca.transpose()?;
-    let mut store = Cell::open(host, way)?;
+    let mut store = Cell::open(host, signing, way)?;
     let has_record = store.host(name)?.is_some();
-    let serial = store.change(signing, |cluster| is_free(name, cluster, has_record).then(|| issue(name, cluster)))?;
-    let serial = serial.ok_or_else(|| {
-        Failed::new(format!("the cluster {} has a host {name} already", host.cluster))
-            .hint("give another name by --name, or have `treevisor host remove` take that one away first")
+    let issued = store.change(signing, |cluster| {
+        if !is_free(name, cluster, has_record) {
+            return Err(Failed::new(format!("the cluster {} has a host {name} already", host.cluster))
+                .hint("give another name by --name, or have `treevisor host remove` take that one away first"));
+        }
+        let run = host.store.run.map(|_| has_member(name, cluster));
+        if run == Some(true) && !etcd {
+            return Err(Failed::new(
+                "the first three hosts of this cluster run its store, and that machine has no etcd",
+            )
+            .hint("`apt install etcd-server` there, and then the same line again"));
+        }
+        if run == Some(true) {
+            cluster.members.insert((*name).to_owned());
+        }
+        Ok((issue(name, cluster), run))
     })?;
+    let (serial, run) = issued?;
     Ok(Welcome {
         cluster: host.cluster.clone(),
-        cert: certificate(&host.cluster, name, serial, signing, &public)?,
+        cert: certificate(&host.cluster, name, serial, signing, public)?,
         signing: signing.clone().into(),
-        endpoints: host.store.endpoints.clone(),
+        endpoints: known::endpoints(host),
         ca,
         wants_cert: host.store.cert.is_some(),
+        run,
     })
+}
+
+/// Whether a host that joins runs a member of the store: so many as bear the loss of one do.
+fn has_member(name: &str, cluster: &Cluster) -> bool {
+    cluster.members.contains(name) || cluster.members.len() < MEMBERS
 }
 
 /// One that was issued to a host which never was there is that of a join that came to nothing.
@@ -126,6 +154,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     let key_file = key_file(file);
     absent(&key_file, "this machine has the keys of a host already")?;
     absent(file, "this machine is a host already")?;
+    etcd::no_earlier_data().map_err(Failed::new)?;
     // What cannot be written is found before a certificate is issued.
     Aside::write(&key_file, "", 0o600)?;
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
@@ -137,17 +166,20 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     if certified.public != curve.public {
         return Err(Failed::new("the host has certified another key"));
     }
-    let keys = Keys { curve, signing, cert: welcome.cert.clone() };
+    let keys = Keys { curve, signing: signing.clone(), cert: welcome.cert.clone() };
     let ca_file = welcome.ca.as_ref().map(|_| file.with_file_name("store-ca.pem"));
     let ca = welcome.ca.iter().zip(&ca_file).map(|(ca, path)| Aside::write(path, ca, 0o644)).next().transpose()?;
+    let own = (welcome.run == Some(true)).then(|| client_url(address));
     let text = text_of(&NewHost {
         cluster: welcome.cluster.clone(),
         name: name.clone(),
         address: Some(address.clone()),
-        endpoints: welcome.endpoints.clone(),
+        endpoints: own.into_iter().chain(welcome.endpoints.iter().cloned()).collect(),
         ca: ca_file.clone(),
-        cert: new.cert.clone(),
-        key: new.key.clone(),
+        // The cluster has its own, where hosts run the store.
+        cert: new.cert.clone().filter(|_| welcome.run.is_none()),
+        key: new.key.clone().filter(|_| welcome.run.is_none()),
+        run: welcome.run,
     });
     let composed = Aside::write(file, &text, 0o644)?;
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
@@ -161,14 +193,18 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     lines.push(format!("wrote {}: its keys; keep it secret", key_file.display()));
     composed.put()?;
     lines.push(format!("wrote {}", file.display()));
-    is_reached(file, &welcome, new, way)?;
+    is_reached(file, &welcome, new, &|file| Cell::open(file, &signing, way)?.read().map(drop))?;
     Ok(lines)
 }
 
 /// Whether the store answers this machine.
-fn is_reached(file: &Path, welcome: &Welcome, new: &Newcomer, way: Way<'_>) -> Result<(), Failed> {
-    let read = || -> Result<(), Failed> { Cell::open(&read_host(file, file)?, way)?.read().map(drop) };
-    read().map_err(|failed| {
+fn is_reached(
+    file: &Path,
+    welcome: &Welcome,
+    new: &Newcomer,
+    read: &dyn Fn(&HostFile) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    read_host(file, file).and_then(|host| read(&host)).map_err(|failed| {
         let message = format!(
             "it is a host now, and {} is written, but of the store at {} it needs an answer to be of use: {}",
             file.display(),
@@ -211,7 +247,11 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair) -> Result<Welcome, 
                 .hint("see that its agent runs, that the address is right as seen from here, and that no firewall closes the port"));
         }
     }
-    let message = Message::new(Kind::Join, &Join::Ask { token: *token, name: name.to_owned() }, Vec::new());
+    let message = Message::new(
+        Kind::Join,
+        &Join::Ask { token: *token, name: name.to_owned(), etcd: etcd::program().is_ok() },
+        Vec::new(),
+    );
     let message = message.map_err(|error| Failed::new(Chain(&error).to_string()))?;
     let mut answer = None;
     if dealer.send(&tvh1::encode(&message, clock::both().boottime.since(Time::ZERO).as_millis())) {

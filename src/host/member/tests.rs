@@ -24,7 +24,9 @@ impl Place {
     }
 
     fn answer(&self, ask: &MemberAsk) -> Result<Vec<String>, String> {
-        let way = |_: &HostFile| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(self.store.clone())) };
+        let way = |_: &HostFile, _: &SigningKey| -> Result<Box<dyn Store>, Box<dyn Error>> {
+            Ok(Box::new(self.store.clone()))
+        };
         answer(ask, &way).map_err(|failed| failed.message)
     }
 

@@ -32,6 +32,9 @@ pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile)
             let _ = writeln!(text, "{key} = {}", string(&path.to_string_lossy()));
         }
     }
+    if let Some(run) = store.run {
+        let _ = writeln!(text, "run = {run}");
+    }
     text
 }
 

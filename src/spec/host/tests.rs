@@ -98,6 +98,6 @@ fn addresses_of_members() {
         ("https://a/v3", false),
         ("tcp://10.0.0.1:2379", false),
     ] {
-        assert_eq!(super::url(text).is_some(), fits, "{text}");
+        assert_eq!(super::store::url(text).is_some(), fits, "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! The members of etcd itself: which there are, one more, one less. Each change is agreed upon by a majority of them before it is answered.
 //!
 //! A member is added as a learner, which has no vote until it has all that the others have; so an addition that comes to nothing takes the
-//! majority from nobody.
+//! majority from none of them.
 
 use super::Etcd;
 use super::wire::{number, parse};

@@ -93,6 +93,9 @@ pub enum Join {
         token: Token,
         /// What it is to be called.
         name: String,
+        /// It can run a member of the store: etcd is there.
+        #[serde(default)]
+        etcd: bool,
     },
     /// It is a host.
     Welcome(Box<Welcome>),
@@ -120,6 +123,9 @@ pub struct Welcome {
     /// They take only hosts that show a certificate of theirs.
     #[serde(default)]
     pub wants_cert: bool,
+    /// Hosts of the cluster run the store, under certificates of its own: whether this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<bool>,
 }
 
 impl fmt::Debug for Welcome {

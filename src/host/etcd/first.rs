@@ -1,0 +1,90 @@
+//! The first member of a store, while `host init` writes the cluster's record into it: the only one that begins without others.
+
+use super::command::{Begin, Files};
+use super::{command, lay_out, no_earlier_data};
+use crate::error::Chain;
+use crate::host::identity::SigningKey;
+use crate::host::way::etcd_at;
+use crate::os::clock::{self, Clock};
+use crate::os::pidfd::PidFd;
+use crate::spec::host::HostFile;
+use crate::time::{Span, Time};
+use std::fs;
+use std::process::{Child, Stdio};
+
+/// It has to answer within this.
+const UP: Span = Span::from_secs(30);
+
+/// And to end within this, asked to.
+const DOWN: Span = Span::from_secs(10);
+
+/// It, as it runs. Dropped before it was kept, it ends and leaves nothing.
+pub(in crate::host) struct First {
+    child: Child,
+    files: Files,
+    kept: bool,
+}
+
+impl First {
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// What is in the way: there is no etcd, a port is taken, data of an earlier one are there.
+    pub(in crate::host) fn start(host: &HostFile, signing: &SigningKey) -> Result<First, String> {
+        let at = host.member().ok_or("its file has no `run = true` below [store]")?;
+        no_earlier_data()?;
+        let files = lay_out(&at, signing).map_err(|error| Chain(&*error).to_string())?;
+        let output = log(&files)?;
+        let mut command = command(host, &at, signing, &files, &Begin::New)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn();
+        let child = child.map_err(|error| format!("cannot start etcd: {error}"))?;
+        let mut first = First { child, files, kept: false };
+        let mut etcd = etcd_at(&[at.client()], host, Some(signing)).map_err(|error| error.to_string())?;
+        let (clock, end) = (Clock::start(), Time::ZERO + UP);
+        loop {
+            let Err(why) = etcd.members(Span::from_secs(1)) else { return Ok(first) };
+            if let Ok(Some(status)) = first.child.try_wait() {
+                return Err(format!("etcd has ended ({status}): {}", first.last_line()));
+            }
+            if clock.now() >= end {
+                return Err(format!("etcd does not answer within {UP}: {why}"));
+            }
+            clock::pause(Span::from_millis(50));
+        }
+    }
+
+    /// Ends it, and leaves its data to the one that the host will run.
+    pub(in crate::host) fn keep(mut self) {
+        self.kept = true;
+    }
+
+    fn last_line(&self) -> String {
+        let text = fs::read_to_string(log_file(&self.files)).unwrap_or_default();
+        text.lines().last().unwrap_or("it has written nothing").chars().take(1000).collect()
+    }
+}
+
+fn log_file(files: &Files) -> std::path::PathBuf {
+    files.data.with_file_name("first.log")
+}
+
+fn log(files: &Files) -> Result<fs::File, String> {
+    let path = log_file(files);
+    fs::File::create(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        let pid = self.child.id();
+        let asked =
+            PidFd::open(pid).and_then(|process| process.signal(libc::SIGTERM).map(|()| process.wait_exit(DOWN)));
+        if !asked.unwrap_or(false) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+        let _ = fs::remove_file(log_file(&self.files));
+        if !self.kept {
+            let _ = fs::remove_dir_all(&self.files.data);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The member of the store that this host runs: `treevisor-host store`, a worker of the host's own tree that becomes etcd.
+//!
+//! It looks what is on the disk and what the other members answer, writes certificates, and executes etcd in its own place: so process,
+//! signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init` makes a store ([`first`]).
+//!
+//! ```text
+//! STATE/host/store/data          etcd's own
+//!                  ca.pem        the cluster's authority, the same on all hosts
+//!                  member.pem    this member's certificate and its key, made anew at each start
+//!                  member.key
+//!                  endpoints     the members that there were when this host has asked last
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`plan`] | what a member does that is about to start |
+//! | [`command`] | the command line of etcd |
+//! | [`first`] | the first member of a store, while `host init` writes into it |
+
+mod command;
+pub(super) mod first;
+mod plan;
+
+use super::identity::{Authority, Keys, SigningKey, key_file};
+use super::known::{self, create, directory};
+use super::way::{etcd_at, etcd_of};
+use crate::error::Chain;
+use crate::files;
+use crate::os::clock::{self, Clock};
+use crate::os::fd;
+use crate::spec::host::member::{MemberAt, peer_url};
+use crate::spec::host::{self, HostFile};
+use crate::store::etcd::Etcd;
+use crate::store::etcd::members::Member;
+use crate::time::{Span, Time};
+use command::{Begin, ENVIRONMENT, Files, arguments};
+use plan::{Plan, plan};
+use std::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// So long the other members are tried before this start has failed; the worker's tree lets it be silent for longer.
+const PATIENCE: Span = Span::from_secs(30);
+
+/// So long one answer of theirs is waited for.
+const ANSWER: Span = Span::from_secs(5);
+
+/// Becomes the member of the host that this file describes. Returns the exit status where it does not: 2 where the file has errors.
+pub fn run(file: &Path) -> i32 {
+    fd::complain_of_crashes();
+    let read = host::read(file, &|name| std::env::var(name).ok());
+    for found in read.diagnostics.iter().filter(|found| found.is_error()) {
+        fd::complain(format_args!("{found}"));
+    }
+    let Some(host) = read.host else { return 2 };
+    let why = match become_etcd(&host, file) {
+        Ok(error) => format!("cannot execute etcd: {error}"),
+        Err(error) => Chain(&*error).to_string(),
+    };
+    fd::complain(format_args!("this host's member of the store cannot start: {why}"));
+    1
+}
+
+fn become_etcd(host: &HostFile, path: &Path) -> Result<io::Error, Box<dyn Error>> {
+    let at = host.member().ok_or("its file has no `run = true` below [store]")?;
+    let keys = Keys::read(&key_file(path))?.ok_or("it has no keys")?;
+    let files = lay_out(&at, &keys.signing)?;
+    let begin = begin(host, &at, &keys.signing, &files)?;
+    let mut command = command(host, &at, &keys.signing, &files, &begin)?;
+    Ok(command.exec())
+}
+
+/// The command that is etcd.
+fn command(
+    host: &HostFile,
+    at: &MemberAt,
+    signing: &SigningKey,
+    files: &Files,
+    begin: &Begin,
+) -> Result<Command, String> {
+    let mut command = Command::new(program()?);
+    // It takes none that an option says already.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments(&host.name, &signing.issuer(), at, files, begin)).envs(ENVIRONMENT);
+    Ok(command)
+}
+
+/// The program etcd.
+pub(super) fn program() -> Result<PathBuf, String> {
+    files::in_path("etcd").ok_or_else(|| "there is no etcd in PATH: `apt install etcd-server`".to_owned())
+}
+
+/// A machine that becomes a host has no member yet.
+///
+/// # Errors
+/// Data of one are there.
+pub(super) fn no_earlier_data() -> Result<(), String> {
+    let data = Files::below(&directory()?).data;
+    let there = || format!("{} has the data of an earlier member of a store: remove them first", data.display());
+    if data.exists() { Err(there()) } else { Ok(()) }
+}
+
+/// Takes the member away that a host runs which is no host any more, and gives how many are left; `None` where it has none. `address`: that of
+/// the host, where it is known.
+///
+/// # Errors
+/// The store does not answer, or those that are left would be no majority.
+pub(super) fn take_away(
+    host: &HostFile,
+    signing: &SigningKey,
+    name: &str,
+    address: Option<&str>,
+) -> Result<Option<usize>, Box<dyn Error>> {
+    let mut etcd = etcd_of(host, Some(signing))?;
+    let members = etcd.members(ANSWER)?;
+    // One that was never started has no name yet.
+    let peer = address.map(peer_url);
+    let is_its = |member: &&Member| member.name == name || peer.as_ref().is_some_and(|url| member.peers.contains(url));
+    let Some(found) = members.iter().find(is_its) else { return Ok(None) };
+    etcd.remove(found.id, ANSWER)?;
+    Ok(Some(members.len() - 1))
+}
+
+/// Lays out its files, and sees to it that its ports are free.
+fn lay_out(at: &MemberAt, signing: &SigningKey) -> Result<Files, Box<dyn Error>> {
+    let directory = directory()?;
+    let files = Files::below(&directory);
+    create(&directory).map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+    let authority = Authority::of(signing)?;
+    let issued = authority.member(&at.host, clock::wall())?;
+    for (path, text) in [(&files.ca, authority.ca()), (&files.cert, &issued.cert), (&files.key, &issued.key)] {
+        put(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    for listens in at.listens().into_iter().chain([at.health()]) {
+        TcpListener::bind(listens).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("{listens} is taken: is etcd run by other means here, too? `systemctl disable --now etcd`")
+            }
+            ErrorKind::AddrNotAvailable => {
+                format!(
+                    "this machine has no {}: name one that it has in `listen`, such as \"tcp://10.0.0.1:7411\"",
+                    listens.ip()
+                )
+            }
+            _ => format!("cannot listen at {listens}: {error}"),
+        })?;
+    }
+    Ok(files)
+}
+
+/// Writes a file that its user alone may read.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&aside, path)
+}
+
+/// How it begins. Where it has to join, the others are asked until they have added it.
+fn begin(host: &HostFile, at: &MemberAt, signing: &SigningKey, files: &Files) -> Result<Begin, Box<dyn Error>> {
+    let own = at.client();
+    let others: Vec<_> = known::endpoints(host).into_iter().filter(|url| *url != own).collect();
+    let needs_none = files.has_data() || others.is_empty();
+    let mut etcd = if needs_none { None } else { Some(etcd_at(&others, host, Some(signing))?) };
+    let (clock, end) = (Clock::start(), Time::ZERO + PATIENCE);
+    let mut told = String::new();
+    loop {
+        match attempt(etcd.as_mut(), host, at, files) {
+            Ok(begin) => return Ok(begin),
+            Err(why) if clock.now() >= end => return Err(why.into()),
+            Err(why) if why != told => {
+                fd::complain(format_args!("this host's member of the store cannot start yet: {why}"));
+                told = why;
+            }
+            Err(_) => {}
+        }
+        clock::pause(Span::from_secs(1));
+    }
+}
+
+/// How it begins, where that can be had now.
+fn attempt(mut etcd: Option<&mut Etcd>, host: &HostFile, at: &MemberAt, files: &Files) -> Result<Begin, String> {
+    let members = etcd.as_mut().map(|etcd| etcd.members(ANSWER)).transpose();
+    let members = members.map_err(|why| format!("the other members do not answer: {why}"))?;
+    let (remove, etcd) = match (plan(files.has_data(), members.as_deref(), &at.peer()), etcd) {
+        (Plan::GoOn, _) => return Ok(Begin::Again),
+        (Plan::Refuse(why), _) => return Err(why),
+        (Plan::Join { .. }, None) => unreachable!("no other member was asked"),
+        (Plan::Join { remove }, Some(etcd)) => (remove, etcd),
+    };
+    if let Some(id) = remove {
+        let why = |why| format!("the earlier member at this address cannot be taken away: {why}");
+        etcd.remove(id, ANSWER).map_err(why)?;
+        fd::complain("the earlier member at this address is taken away: its data are not here");
+    }
+    let (own, all) = etcd.add_learner(&at.peer(), ANSWER).map_err(|why| format!("it is not added: {why}"))?;
+    // What a start has left that came to nothing belongs to no member.
+    match fs::remove_dir_all(&files.data) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("cannot clear its data: {error}")),
+        _ => {}
+    }
+    let named = all.into_iter().flat_map(|member| {
+        let name = if member.id == own.id { host.name.clone() } else { member.name };
+        member.peers.into_iter().map(move |url| (name.clone(), url))
+    });
+    Ok(Begin::Existing(named.collect()))
+}

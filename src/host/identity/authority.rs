@@ -1,0 +1,124 @@
+//! The authority of a store that the hosts of a cluster run themselves: X.509 for TLS, where the hosts' own certificates are no use.
+//!
+//! Its key is derived from the signing key of the cluster, which each host has: so there is no secret more, every host has the same authority
+//! without asking another one, and certifies its own member and its own agent, anew at each start. A store of another cluster has another
+//! authority, and neither takes the other's certificates.
+
+use super::keys::SigningKey;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ED25519, SerialNumber, date_time_ymd,
+};
+use std::time::{Duration, SystemTime};
+
+/// What the key is derived for.
+const PURPOSE: &str = "authority of the store, 1";
+
+/// What stands before the seed of an Ed25519 key, as PKCS#8 has it (RFC 8410, 7).
+const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// So far another host's clock may be behind.
+const BEFORE: Duration = DAY;
+
+/// So long a certificate is taken; a process that runs for longer is started again before.
+const AFTER: Duration = DAY.saturating_mul(3653);
+
+/// The authority of one cluster's store.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    ca: String,
+}
+
+/// A certificate and the key to it, as PEM.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl Authority {
+    /// That of the cluster which signs by this key.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn of(signing: &SigningKey) -> Result<Authority, rcgen::Error> {
+        let der = [&PKCS8[..], &signing.derive(PURPOSE)].concat();
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.as_slice().into(), &PKCS_ED25519)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "treevisor store");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // The same on all hosts, whenever it is made.
+        params.serial_number = Some(SerialNumber::from(1));
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2200, 1, 1));
+        let ca = params.self_signed(&key)?.pem();
+        Ok(Authority { issuer: Issuer::new(params, key), ca })
+    }
+
+    /// Its own certificate, as PEM.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// A certificate for a member that is found at this address, a name or a number. It proves itself with it to clients and to other members.
+    ///
+    /// # Errors
+    /// The address is none, or there are no random numbers.
+    pub fn member(&self, address: &str, now: SystemTime) -> Result<Issued, rcgen::Error> {
+        // By loopback a member asks itself.
+        let names = vec![address.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let usage = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(CertificateParams::new(names)?, &usage, now)
+    }
+
+    /// A certificate for a client. It has no address, which etcd would compare with that of the connection.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    pub fn client(&self, now: SystemTime) -> Result<Issued, rcgen::Error> {
+        self.issue(CertificateParams::default(), &[ExtendedKeyUsagePurpose::ClientAuth], now)
+    }
+
+    fn issue(
+        &self,
+        mut params: CertificateParams,
+        usage: &[ExtendedKeyUsagePurpose],
+        now: SystemTime,
+    ) -> Result<Issued, rcgen::Error> {
+        params.distinguished_name.push(DnType::CommonName, "treevisor host");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usage.to_vec();
+        (params.not_before, params.not_after) = ((now - BEFORE).into(), (now + AFTER).into());
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let cert = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Issued { cert, key: key.serialize_pem() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_have_the_signing_key_have_the_same_authority_and_nobody_else() {
+        let signing = SigningKey::draw().unwrap();
+        let [one, other] = [&signing, &signing.clone()].map(|key| Authority::of(key).unwrap().ca().to_owned());
+        assert_eq!(one, other);
+        let another = Authority::of(&SigningKey::draw().unwrap()).unwrap();
+        assert_ne!(one, another.ca());
+        assert_ne!(signing.derive("a"), signing.derive("b"));
+    }
+
+    #[test]
+    fn members_have_names_or_numbers_and_keys_of_their_own() {
+        let authority = Authority::of(&SigningKey::draw().unwrap()).unwrap();
+        let now = crate::os::clock::wall();
+        let [one, other] = ["10.0.0.1", "a.example"].map(|address| authority.member(address, now).unwrap());
+        assert_ne!(one.key, other.key);
+        assert!(authority.member("fd00::1", now).is_ok() && authority.client(now).is_ok());
+    }
+}

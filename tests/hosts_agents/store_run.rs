@@ -1,0 +1,153 @@
+//! A store that the hosts of a cluster run themselves: nothing is there beforehand but the program etcd.
+
+use super::member::call;
+use super::store::Store;
+use super::{Cluster, Host, WORKER, command, signal};
+use serde_json::Value;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use treevisor::host::identity::{Authority, Keys, SigningKey, key_file};
+use treevisor::os::clock;
+use treevisor::store::etcd::{Etcd, Tls};
+use treevisor::time::Span;
+
+/// Addresses of loopback that no other run of this test has, since the ports are always the same.
+fn addresses() -> [Ipv4Addr; 3] {
+    let [x, y] = fs::read("/proc/sys/kernel/random/uuid").map(|text| [text[0], text[1]]).unwrap();
+    let low = std::process::id();
+    [1, 2, 3].map(|host| Ipv4Addr::new(127, 16 + (x ^ y) % 200, u8::try_from(low % 250).unwrap(), host))
+}
+
+/// The address of a host's agent, whose port is free a moment before.
+fn agent(at: Ipv4Addr) -> String {
+    TcpListener::bind((IpAddr::V4(at), 0)).unwrap().local_addr().unwrap().to_string()
+}
+
+fn has_etcd() -> bool {
+    let there = std::process::Command::new("etcd").arg("--version").output().is_ok();
+    if !there {
+        eprintln!("skipped: there is no etcd");
+    }
+    there
+}
+
+/// Processes whose command line names something below this directory.
+fn left_below(directory: &Path) -> Vec<String> {
+    let directory = directory.to_str().unwrap();
+    let own = std::process::id().to_string();
+    let of =
+        |pid: PathBuf| fs::read(pid.join("cmdline")).ok().map(|text| String::from_utf8_lossy(&text).replace('\0', " "));
+    let pids = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    pids.filter(|pid| !pid.ends_with(&own)).filter_map(of).filter(|line| line.contains(directory)).collect()
+}
+
+/// A short lease, so that a host that is killed is soon lost.
+fn shorten(place: &Path) {
+    let file = place.join("host.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("run = true"), "{text}");
+    fs::write(&file, format!("lease = \"5s\"\n{text}")).unwrap();
+}
+
+/// Both ports of a member take certificates of the cluster's authority, and no others.
+fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr) {
+    let keys = Keys::read(&key_file(&place.join("host.toml"))).unwrap().unwrap();
+    let [own, other] = [keys.signing, SigningKey::draw().unwrap()].map(|key| Authority::of(&key).unwrap());
+    let client =
+        |of: &Authority| of.client(clock::wall()).map(|made| (made.cert.into_bytes(), made.key.into_bytes())).unwrap();
+    let asked = |port: u16, ca: &Authority, client: Option<(Vec<u8>, Vec<u8>)>| {
+        let tls = Tls { ca: ca.ca().into(), client };
+        let endpoint = format!("https://{at}:{port}");
+        let mut etcd = Etcd::new(&[endpoint], Some(&tls), || clock::both().boottime).unwrap();
+        etcd.members(Span::from_secs(20))
+    };
+    assert_eq!(asked(2379, &own, Some(client(&own))).map(|all| all.len()), Ok(1));
+    let reached = asked(2380, &own, Some(client(&own))).unwrap_err();
+    assert!(reached.contains("HTTP status 404"), "{reached}");
+    for port in [2379, 2380] {
+        for (ca, client) in [(&own, Some(client(&other))), (&own, None), (&other, Some(client(&own)))] {
+            let refused = asked(port, ca, client).unwrap_err();
+            assert!(!refused.contains("HTTP status") && !refused.contains("timeout"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
+    if !has_etcd() {
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("tvh").tempdir().unwrap();
+    let mut cluster = Cluster { directory, hosts: Vec::new(), store: Store::start() };
+    let [at_a, at_b, at_c] = addresses();
+    let place = |cluster: &Cluster, name: &str| {
+        let place = cluster.directory.path().join(name);
+        fs::create_dir_all(&place).unwrap();
+        place
+    };
+    let a = place(&cluster, "a");
+    let (error, code) =
+        call(&a, &format!("host init --file host.toml --cluster shop --name a --address {} --store run", agent(at_a)));
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(left_below(cluster.directory.path()), Vec::<String>::new(), "what has made the store has ended");
+    shorten(&a);
+    let checked = command(&a, &["host", "check", "host.toml"]).output().unwrap();
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.contains(&format!("a member of it runs here, at {at_a}:2379 and {at_a}:2380: /")), "{checked}");
+    cluster.hosts.push(Host::run("a", a));
+    let live = |cluster: &Cluster, name: &str| {
+        cluster.until(&format!("{name} is live"), |cluster| {
+            cluster.hosts_as_seen(name)?.into_iter().find(|host| host["name"] == name && host["state"] == "live")
+        })
+    };
+    if live(&cluster, "a")["cgroup"] != true {
+        eprintln!("skipped: this machine has no cgroup v2 that can be killed with one write");
+        return;
+    }
+    only_hosts_are_let_in(&cluster.host("a").directory, at_a);
+    for (name, at) in [("b", at_b), ("c", at_c)] {
+        let place = place(&cluster, name);
+        let line = cluster.done("a", &["host", "invite"]);
+        let line = line.trim().strip_prefix("treevisor ").unwrap();
+        let (error, code) = call(&place, &format!("{line} --name {name} --address {} --file host.toml", agent(at)));
+        assert_eq!(code, Some(0), "{error}{}", cluster.logs());
+        shorten(&place);
+        cluster.hosts.push(Host::run(name, place));
+        live(&cluster, name);
+        cluster.until("its member has a vote", |cluster| {
+            let log = fs::read_to_string(cluster.host(name).directory.join("log")).ok()?;
+            log.contains("has a vote now").then_some(())
+        });
+    }
+    let status: Value = serde_json::from_str(&cluster.done("c", &["status", "-i", "host", "--json"])).unwrap();
+    let children: Vec<_> = status["root"]["children"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(children, ["store", "agent"]);
+    // Also those that were there before it.
+    cluster.until("a asks all three", |cluster| {
+        let all = cluster.view("a")?["store"]["endpoints"].as_array()?.len();
+        (all == 3).then_some(())
+    });
+
+    cluster.deploy(WORKER, &["a"]);
+    let first = cluster.nth(1);
+    cluster.all_fit();
+    // With all of its processes, and its member of the store.
+    signal(cluster.host(&first[0]).root.id(), 9);
+    let second = cluster.nth(2);
+    assert_eq!((second[2].as_str(), &second[3]), ("failover", &first[0]), "{second:?}");
+    let lost = cluster.host(&first[0]).directory.clone();
+    cluster.until("that nothing of it is left", |_| left_below(&lost).is_empty().then_some(()));
+
+    // What it had written is on the other two: its member is taken away, and it is no host any more.
+    let other = cluster.hosts.iter().map(|host| host.name).find(|name| *name != first[0]).unwrap();
+    cluster.until("that it is lost", |cluster| {
+        let all = cluster.hosts_as_seen(other)?;
+        all.into_iter().find(|host| host["name"] == *first[0] && host["state"] == "lost")
+    });
+    let (told, code) = call(&cluster.host(other).directory, &format!("host remove {} --file host.toml", first[0]));
+    assert!(code == Some(0) && told.contains("its member of the store is taken away, 2 are left"), "{told}");
+    let all = cluster.directory.path().to_owned();
+    drop(cluster);
+    assert_eq!(left_below(&all), Vec::<String>::new());
+}
