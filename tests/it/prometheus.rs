@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn contrib(file: &str) -> PathBuf {
@@ -109,16 +111,17 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes each second, with rules that wait for two seconds where the real ones wait for minutes.
-    fn start(mut program: Command, scraped: u16) -> Prometheus {
+    fn start(mut program: Command, scraped: [u16; 2]) -> Prometheus {
         let dir = tempfile::tempdir().unwrap();
         let rules = fs::read_to_string(contrib("prometheus/treevisor.rules.yml")).unwrap();
         let short =
             |line: &str| if line.trim_start().starts_with("for: ") { "        for: 2s" } else { line }.to_owned();
         let rules: Vec<String> = rules.lines().map(short).collect();
         fs::write(dir.path().join("rules.yml"), rules.join("\n")).unwrap();
+        let [tree, hosts] = scraped;
         let config = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [rules.yml]\nscrape_configs:\n  \
-             - job_name: treevisor\n    static_configs: [{{ targets: ['127.0.0.1:{scraped}'] }}]\n"
+             - job_name: treevisor\n    static_configs: [{{ targets: ['127.0.0.1:{tree}', '127.0.0.1:{hosts}'] }}]\n"
         );
         fs::write(dir.path().join("prometheus.yml"), config).unwrap();
         let port = free_port();
@@ -219,6 +222,23 @@ fn serve(mut metrics: Command) -> u16 {
     port
 }
 
+/// Serves the page of a cluster's hosts, once it is to be shown. Returns the port.
+fn serve_hosts(shown: Arc<AtomicBool>) -> u16 {
+    let page = include_str!("../data/metrics/hosts.prom");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request);
+            let page = if shown.load(Ordering::Relaxed) { page } else { "" };
+            let _ = write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n{page}");
+        }
+    });
+    port
+}
+
 /// The cause of an end, by its event.
 fn cause(event: &Value, is_supervisor: bool) -> &'static str {
     if event["kind"] == "start_failed" {
@@ -291,7 +311,8 @@ fn expressions() -> Vec<String> {
 fn prometheus_counts_what_happens_and_each_alert_fires_for_its_fault() {
     let Some(program) = tool("prometheus") else { return };
     let mut tree = Tree::start(TREE);
-    let prometheus = Prometheus::start(program, serve(tree.command()));
+    let hosts_shown = Arc::new(AtomicBool::new(false));
+    let prometheus = Prometheus::start(program, [serve(tree.command()), serve_hosts(hosts_shown.clone())]);
     until("the tree was scraped, and its rules looked at", || {
         prometheus.query("treevisor_up").len() == 1
             && prometheus.query("count_over_time(treevisor_up[1m]) > 2").len() == 1
@@ -323,9 +344,12 @@ fn prometheus_counts_what_happens_and_each_alert_fires_for_its_fault() {
     signal(tree.pid("/stuck"), 9);
     until("it is up", || !prometheus.firing().contains("TreevisorChildNotUp"));
     prometheus.fires("it is up", &four);
-    for expression in expressions() {
-        assert!(!prometheus.query(&expression).is_empty(), "nothing comes of {expression}");
-    }
+    let of_hosts = |expression: &String| ["host_", "store_", "owners_"].iter().any(|part| expression.contains(part));
+    let (of_hosts, of_trees): (Vec<_>, Vec<_>) = expressions().into_iter().partition(of_hosts);
+    let comes_of = |expression: &str| {
+        assert!(!prometheus.query(expression).is_empty(), "nothing comes of {expression}");
+    };
+    of_trees.iter().for_each(|expression| comes_of(expression));
     let six = [&four[..], &["SlowRestarts", "ChildNotUp"]].concat();
     signal(tree.pid("/late/riser"), 9);
     tree.kind("/late/riser", "ready");
@@ -354,6 +378,11 @@ fn prometheus_counts_what_happens_and_each_alert_fires_for_its_fault() {
     until("it was not let run", || {
         !prometheus.query("treevisor_supervisor_stalled_seconds_total{supervisor='/web'} > 1").is_empty()
     });
+    // One of its hosts is lost, which has an alert of its own.
+    hosts_shown.store(true, Ordering::Relaxed);
+    until("the hosts were scraped", || !prometheus.query("count_over_time(treevisor_host_up[1m]) > 2").is_empty());
+    assert!(of_hosts.len() >= 4);
+    of_hosts.iter().for_each(|expression| comes_of(expression));
     tree.run(&["stop"]).expect(0);
     until("the tree is down", || prometheus.firing().contains("TreevisorDown"));
     assert_eq!(tree.wait(), 0);
