@@ -73,6 +73,14 @@ fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr) {
     }
 }
 
+/// Waits until the member of this host has got its vote so many times.
+fn has_votes(cluster: &Cluster, host: &str, times: usize) {
+    cluster.until(&format!("the member of {host} has a vote"), |cluster| {
+        let log = fs::read_to_string(cluster.host(host).directory.join("log")).ok()?;
+        (log.matches("has a vote now").count() == times).then_some(())
+    });
+}
+
 #[test]
 fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
     if !has_etcd() {
@@ -115,14 +123,18 @@ fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
         shorten(&place);
         cluster.hosts.push(Host::run(name, place));
         live(&cluster, name);
-        cluster.until("its member has a vote", |cluster| {
-            let log = fs::read_to_string(cluster.host(name).directory.join("log")).ok()?;
-            log.contains("has a vote now").then_some(())
-        });
+        has_votes(&cluster, name, 1);
     }
     let status: Value = serde_json::from_str(&cluster.done("c", &["status", "-i", "host", "--json"])).unwrap();
-    let children: Vec<_> = status["root"]["children"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-    assert_eq!(children, ["store", "agent"]);
+    let children = status["root"]["children"].as_array().unwrap();
+    assert_eq!(children.iter().map(|one| &one["name"]).collect::<Vec<_>>(), ["store", "agent"]);
+
+    // A disk that is lost: another member takes the place of the one that had it.
+    fs::rename(cluster.host("c").directory.join("state/host/store/data"), cluster.directory.path().join("lost"))
+        .unwrap();
+    signal(u32::try_from(children[0]["pid"].as_u64().unwrap()).unwrap(), 9);
+    has_votes(&cluster, "c", 2);
+    assert!(cluster.logs().contains("the earlier member at this address is taken away"), "{}", cluster.logs());
     // Also those that were there before it.
     cluster.until("a asks all three", |cluster| {
         let all = cluster.view("a")?["store"]["endpoints"].as_array()?.len();

@@ -26,7 +26,8 @@ pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Pl
     }
     let Some(members) = members else {
         return Plan::Refuse(
-            "the data of its member of the store are gone, and no other member is known: `treevisor host init` makes another cluster".into(),
+            "its data are gone, and no other member is known: write those of other hosts into `endpoints` of its file"
+                .into(),
         );
     };
     let earlier = members.iter().find(|member| member.peers.iter().any(|url| url == peer));

@@ -4,6 +4,7 @@ use crate::host::identity::{Refused, Trust, verify};
 use crate::hosts::record::{self, Host, Key};
 use crate::store::memory::Memory;
 use crate::store::{Answer, Ask, Store};
+use crate::wire::tvh1::header::Join;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -126,6 +127,35 @@ fn a_host_has_new_keys_and_those_before_are_taken_until_they_are_retired() {
     place.store.set_silent(true);
     assert!(rotate().unwrap_err().contains("does not answer"));
     assert_eq!(place.left_in("a"), ["host.key", "host.toml"]);
+}
+
+#[test]
+fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let keys = place.keys("a");
+    let file = place.file("m");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let text = "cluster = \"shop\"\nname = \"a\"\n[store]\nendpoints = [\"https://10.0.0.1:2379\"]\nrun = false\n";
+    fs::write(&file, text).unwrap();
+    let host = read_host(&file, &file).unwrap();
+    let way =
+        |_: &HostFile, _: &SigningKey| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
+    let join = |name: &str, etcd: bool| {
+        let knocks = join::Knocks { name, public: draw_curve().unwrap().public, etcd };
+        match join::admit(&host, &keys.signing, &knocks, &way) {
+            Join::Welcome(welcome) => Ok(welcome.run),
+            Join::Refused { why } => Err(why),
+            Join::Ask { .. } => panic!(),
+        }
+    };
+    let refused = join("b", false).unwrap_err();
+    assert!(refused.contains("apt install etcd-server"), "{refused}");
+    assert_eq!(["b", "c", "d"].map(|name| join(name, true)), [const { Ok(Some(true)) }; 3]);
+    assert_eq!(join("e", false), Ok(Some(false)), "it needs no etcd");
+    assert_eq!(place.cluster().members.len(), 3);
+    place.remove("c").unwrap();
+    assert_eq!([join("e", true), join("f", true)], [Ok(Some(true)), Ok(Some(false))]);
 }
 
 #[test]
