@@ -170,7 +170,11 @@ impl Agent {
         let claimed = self.claims.get(key).map_or(0, |claim| claim.unsettled);
         let doubled = 1_u64.checked_shl(claimed).unwrap_or(u64::MAX);
         let settle = self.settings.timing.settle;
+        // What an earlier life of this agent ran is taken up here at once: a restart of the agent is no move.
+        let had =
+            self.owns.get(key).is_some_and(|(_, own)| own.state == OwnState::Held && own.host == self.settings.name);
         match me.map(|at| (at, &ranked[at].1)) {
+            Some((_, Fit::Yes)) if had => Standing { delay: Some(Span::ZERO), ..Standing::default() },
             Some((at, Fit::Yes)) => Standing { delay: Some(RANK.times(at as u64)), ..Standing::default() },
             Some((_, Fit::Unsettled)) if settled => {
                 Standing { delay: Some(settle), unsettled: true, ..Standing::default() }

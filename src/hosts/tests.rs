@@ -289,6 +289,32 @@ fn a_host_that_is_silent_is_declared_and_its_root_taken_over() {
 }
 
 #[test]
+fn an_agent_takes_up_at_once_what_its_earlier_life_ran_although_another_host_comes_first() {
+    let mut bench = Bench::with(|bench| {
+        let host = |boot: &str, epoch| Host {
+            epoch,
+            state: HostState::Live,
+            ttl_ms: 15_000,
+            boot: boot.into(),
+            cgroup: true,
+            settled: true,
+            bundles: vec![record::listed("web", "sum")],
+            ..Host::default()
+        };
+        bench.put(Key::Host("a".into()), &host("boot-1", 1));
+        bench.put(Key::Host("b".into()), &host("boot-b", 4));
+        let own = Own { host: "a".into(), epoch: 1, token: 8, state: OwnState::Held, ..Own::default() };
+        bench.put(Key::Own(ClaimKey::root("web")), &own);
+        let hosts = vec![record::Choice::One("b".into()), record::Choice::One("a".into())];
+        let placement = record::Placement { hosts, ..record::Placement::default() };
+        let want = Want { bundle: "sum".into(), serial: 1, state: WantState::Up, placement, ..Want::default() };
+        bench.put(Key::Want("web".into()), &want);
+    });
+    bench.pass(Span::from_millis(50));
+    assert_eq!((bench.runs.len(), bench.own().token, bench.own().epoch), (1, 9, 2));
+}
+
+#[test]
 fn an_operator_may_swear_that_a_host_is_dead() {
     let mut bench = Bench::with(|bench| {
         let host = Host { epoch: 4, state: HostState::Live, ttl_ms: 15_000, ..Host::default() };
