@@ -50,12 +50,22 @@ pub(super) fn run(args: Hosts, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
+/// What a store of so many members bears: it needs a majority of them.
+fn borne(members: u64) -> String {
+    match (members, members.saturating_sub(1) / 2) {
+        (1, _) => " (of one member: not to be lost)".to_owned(),
+        (_, 0) => format!(" (of {members} members: none may be lost)"),
+        (_, may) => format!(" (of {members} members: {may} may be lost)"),
+    }
+}
+
 fn draw(view: &HostsView, look: Look) -> String {
     let HostsView { cluster, store, hosts, instances, .. } = view;
     let age = store.age_ms.map(|age| format!(", answered {} ago", Span::from_millis(age).coarse()));
     let mut text = format!(
-        "cluster {cluster}; store {} {}{}\n\n",
+        "cluster {cluster}; store {}{} {}{}\n\n",
         store.kind,
+        store.members.map(borne).unwrap_or_default(),
         if store.state == "ok" { "answers" } else { "DOES NOT ANSWER" },
         age.unwrap_or_default()
     );
@@ -190,6 +200,7 @@ mod tests {
                 state: "ok".into(),
                 endpoints: vec!["http://127.0.0.1:2379".into()],
                 age_ms: Some(400),
+                members: None,
                 size_bytes: Some(4_096),
                 quota_bytes: None,
             },
@@ -218,6 +229,18 @@ mail  up      -         7  0123456789ab  a: it is being drained
     }
 
     #[test]
+    fn what_a_store_bears_that_hosts_run_is_shown() {
+        let first = |members| {
+            let mut view = view();
+            view.store.members = Some(members);
+            draw(&view, Look::PLAIN).lines().next().unwrap().to_owned()
+        };
+        assert!(first(1).contains("store etcd (of one member: not to be lost) answers"));
+        assert!(first(2).contains("(of 2 members: none may be lost)"));
+        assert!(first(3).contains("(of 3 members: 1 may be lost)"));
+    }
+
+    #[test]
     fn links_are_shown_where_there_are_any() {
         let mut view = view();
         view.instances.clear();
@@ -242,7 +265,7 @@ c     live       3    12s  up       1  0.1.0    no cgroup that it may kill: runs
         let value = serde_json::to_value(view()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(keys(&value), "cluster here hosts instances store");
-        assert_eq!(keys(&value["store"]), "age_ms endpoints kind quota_bytes size_bytes state");
+        assert_eq!(keys(&value["store"]), "age_ms endpoints kind members quota_bytes size_bytes state");
         assert_eq!(
             keys(&value["hosts"][0]),
             "address cgroup draining epoch labels lease_left_ms link link_note name note placed protocol state version"

@@ -159,6 +159,7 @@ fn cluster() -> HostsView {
             state: "ok".into(),
             endpoints: Vec::new(),
             age_ms: Some(340),
+            members: None,
             size_bytes: Some(40_960),
             quota_bytes: Some(2 << 30),
         },

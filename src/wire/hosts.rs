@@ -152,6 +152,9 @@ pub struct StoreView {
     pub state: String,
     /// Where it is.
     pub endpoints: Vec<String>,
+    /// How many members with a vote it has, where hosts of the cluster run them.
+    #[serde(default)]
+    pub members: Option<u64>,
     /// How long ago it has answered.
     pub age_ms: Option<u64>,
     /// How large it is.

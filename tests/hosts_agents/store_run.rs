@@ -136,10 +136,7 @@ fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
     has_votes(&cluster, "c", 2);
     assert!(cluster.logs().contains("the earlier member at this address is taken away"), "{}", cluster.logs());
     // Also those that were there before it.
-    cluster.until("a asks all three", |cluster| {
-        let all = cluster.view("a")?["store"]["endpoints"].as_array()?.len();
-        (all == 3).then_some(())
-    });
+    cluster.until("a asks all three", |cluster| (cluster.view("a")?["store"]["members"] == 3).then_some(()));
 
     cluster.deploy(WORKER, &["a"]);
     let first = cluster.nth(1);

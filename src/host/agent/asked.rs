@@ -179,13 +179,15 @@ impl Shell {
     }
 
     fn view(&self, now: Moment) -> HostsView {
+        let endpoints = self.stores.endpoints();
         HostsView {
             cluster: self.file.cluster.clone(),
             here: self.file.name.clone(),
             store: StoreView {
                 kind: "etcd".to_owned(),
                 state: if self.store_lost || self.store_answered.is_none() { "lost" } else { "ok" }.to_owned(),
-                endpoints: self.stores.endpoints(),
+                members: self.file.store.run.map(|_| endpoints.len() as u64),
+                endpoints,
                 age_ms: self.store_answered.map(|at| now.boottime.since(at).as_millis()),
                 size_bytes: self.health.as_ref().map(|health| health.size),
                 quota_bytes: self.health.as_ref().and_then(|health| health.quota),

@@ -193,6 +193,12 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     lines.push(format!("wrote {}: its keys; keep it secret", key_file.display()));
     composed.put()?;
     lines.push(format!("wrote {}", file.display()));
+    if welcome.run == Some(true) {
+        lines.push(
+            "its member of the store is added once this host runs; `treevisor hosts` shows what the store bears"
+                .to_owned(),
+        );
+    }
     is_reached(file, &welcome, new, &|file| Cell::open(file, &signing, way)?.read().map(drop))?;
     Ok(lines)
 }
