@@ -192,11 +192,14 @@ impl Kind {
 
 impl Plan {
     /// So many, each kind as often as any other, in an order that the seed decides, now the one and now the other of both.
-    pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool) -> Vec<Plan> {
+    /// `only`: the name of one, as it is printed.
+    pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool, only: Option<&str>) -> Vec<Plan> {
         let possible = Kind::ALL.into_iter().filter(|kind| has_disks || *kind != Kind::FreezeDiskOfLeader);
+        let possible = possible.filter(|kind| only.is_none_or(|only| format!("{kind:?}") == only));
         let kinds = possible.clone().count();
+        assert!(kinds > 0, "there is no {only:?} among {:?}", Kind::ALL);
         // With each round the other one, so that each kind comes to both.
-        let of = |at: usize| Subject::ALL[(at + at / kinds + seed) % 2];
+        let of = |at: usize| Subject::ALL[(at % kinds + at / kinds + seed) % 2];
         let mut plans: Vec<Plan> =
             possible.cycle().enumerate().map(|(at, kind)| Plan { kind, of: of(at) }).take(count).collect();
         // xorshift; any order is as good.

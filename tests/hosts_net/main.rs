@@ -3,7 +3,7 @@
 //! of both at once.
 //!
 //! It needs root, ip(8), nsenter(1), etcd and a cgroup that can be killed with one write; where something is missing it prints that, and
-//! shows nothing. `HOSTS_FAULTS=200 HOSTS_SEED=7` makes more faults, in another order.
+//! shows nothing. `HOSTS_FAULTS=200 HOSTS_SEED=7` makes more faults, in another order, and `HOSTS_FAULT=KillAgent` all of one kind.
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
@@ -91,7 +91,8 @@ fn no_two_hosts_run_it_at_once_whatever_fails() {
     if !cluster.has_disks {
         eprintln!("without a frozen disk: no file system can be mounted here");
     }
-    for plan in Plan::in_some_order(count, seed, cluster.has_disks) {
+    let only = std::env::var("HOSTS_FAULT").ok();
+    for plan in Plan::in_some_order(count, seed, cluster.has_disks, only.as_deref()) {
         let fault = plan.inflict(&mut cluster);
         eprintln!("{fault}");
         done.push(fault);

@@ -32,6 +32,8 @@ pub(super) struct Connections {
     place: PathBuf,
     /// Those that are taken over when this host's record has their certificate.
     next: Option<Keys>,
+    /// Not before this moment.
+    rekey_at: Time,
     joins: Joins,
     look_at: Time,
     /// Connections of unknown keys that were reported.
@@ -61,6 +63,7 @@ impl Connections {
             keys,
             place,
             next: None,
+            rekey_at: Time::ZERO,
             joins: Joins::new()?,
             look_at: Time::ZERO,
             told: 0,
@@ -210,12 +213,16 @@ impl Connections {
         }
         let own = hosts().find(|host| host.name == file.name).map(|host| host.record).unwrap_or_default();
         let epoch = own.epoch;
-        if let Some(keys) = self.next.take_if(|keys| keys.cert == own.cert) {
+        let is_due = self.rekey_at <= now.boottime;
+        if let Some(keys) = self.next.take_if(|keys| is_due && keys.cert == own.cert) {
             let rekeyed = self.mesh.rekey(*keys.curve.public.bytes(), *keys.curve.secret.bytes(), now.boottime);
             if rekeyed.is_ok() {
                 // The lines that were given away name the old one.
                 self.joins.close();
                 self.keys = keys;
+            } else {
+                // The record has their certificate already: no other host lets the old ones in.
+                (self.next, self.rekey_at) = (Some(keys), now.boottime + LOOK);
             }
             facts.push(Fact::Rekeyed(rekeyed.map_err(|error| Chain(&error).to_string())));
         }

@@ -79,7 +79,7 @@ impl Shell {
                     }
                 }
                 Fact::Rekeyed(Err(why)) => {
-                    error!(self.logger, "the connections go on with the keys before"; "why" => why);
+                    error!(self.logger, "the connections cannot be made anew with the keys of this host, which is tried again"; "why" => why);
                 }
                 Fact::Joined { name, outcome: Err(why) } => {
                     warn!(self.logger, "{} does not become a host of this cluster", name; "why" => why);

@@ -60,7 +60,7 @@ pub(super) enum Fact {
     Knocks { key: Key, connection: Identity, message: Message },
     /// One that has wanted to has become one, or why not.
     Joined { name: String, outcome: Result<(), String> },
-    /// The connections are made anew with other keys: there are other descriptors to watch. Or why they go on with the old ones.
+    /// The connections are made anew with other keys: there are other descriptors to watch. Or why that cannot be done now.
     Rekeyed(Result<(), String>),
 }
 
