@@ -88,4 +88,5 @@ const OF_HOST: &[&str] = &[
     "host invite",
     "host join",
     "host remove",
+    "host rotate",
 ];

@@ -58,6 +58,14 @@ fn the_reference_is_the_help() {
 }
 
 #[test]
+fn every_verb_of_a_host_is_among_those_that_are_looked_at() {
+    let (help, _, _) = call(tempfile::tempdir().unwrap().path(), &["host", "--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed: Vec<_> = listed.filter_map(|line| Some(format!("host {}", line.split_whitespace().next()?))).collect();
+    assert_eq!(listed, OF_HOST);
+}
+
+#[test]
 fn the_short_help_fits_a_screen() {
     let directory = tempfile::tempdir().unwrap();
     let (help, _, code) = call(directory.path(), &["-h"]);
