@@ -1,7 +1,7 @@
 //! The member of the store that this host runs: `treevisor-host store`, a worker of the host's own tree that becomes etcd.
 //!
 //! It looks what is on the disk and what the other members answer, writes certificates, and executes etcd in its own place: so process,
-//! signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init` makes a store ([`first`]).
+//! signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init` makes a store (`first`).
 //!
 //! ```text
 //! STATE/host/store/data          etcd's own
@@ -13,9 +13,9 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`plan`] | what a member does that is about to start |
-//! | [`command`] | the command line of etcd |
-//! | [`first`] | the first member of a store, while `host init` writes into it |
+//! | `plan` | what a member does that is about to start |
+//! | `command` | the command line of etcd |
+//! | `first` | the first member of a store, while `host init` writes into it |
 
 mod command;
 pub(super) mod first;
