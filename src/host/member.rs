@@ -19,7 +19,7 @@ use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
 use crate::spec::host::HostFile;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use cell::{Cell, certificate, is_name};
+use cell::{Cell, certificate, is_name, issue};
 use failed::{Failed, Lines};
 use files::{Aside, absent, read_host, text_of};
 use std::collections::BTreeSet;
@@ -120,11 +120,7 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     is_name(name)?;
     absent(to, "nothing is written over it")?;
     let mut store = Cell::open(&host, &own.signing, way)?;
-    let serial = store.change(&own.signing, |cluster| {
-        cluster.serial += 1;
-        cluster.issued.entry(name.to_owned()).or_default().insert(cluster.serial);
-        cluster.serial
-    })?;
+    let serial = store.change(&own.signing, |cluster| issue(name, cluster))?;
     Aside::write(to, &keys(&host.cluster, name, serial, own.signing)?.text(), 0o600)?.put()?;
     Ok(vec![
         format!("wrote {}: the keys of the host {name}, by certificate {serial}", to.display()),
@@ -135,11 +131,7 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 /// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    let serial = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| {
-        cluster.serial += 1;
-        cluster.issued.entry(host.name.clone()).or_default().insert(cluster.serial);
-        cluster.serial
-    })?;
+    let serial = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| issue(&host.name, cluster))?;
     let place = key_file(file);
     Aside::write(&place, &keys(&host.cluster, &host.name, serial, own.signing)?.text(), 0o600)?.replace()?;
     Ok(vec![format!("wrote {}: new keys of {}, by certificate {serial}", place.display(), host.name)])

@@ -118,6 +118,13 @@ pub(super) fn is_name(name: &str) -> Result<(), Failed> {
     Name::parse(name).map(drop).map_err(|_| wrong())
 }
 
+/// The next serial, for this host besides those that it has.
+pub(super) fn issue(name: &str, cluster: &mut Cluster) -> u64 {
+    cluster.serial += 1;
+    cluster.issued.entry(name.to_owned()).or_default().insert(cluster.serial);
+    cluster.serial
+}
+
 /// The certificate of a key, as it is written.
 pub(super) fn certificate(
     cluster: &str,

@@ -1,6 +1,6 @@
 //! A machine that becomes a host of a cluster by one line: what it sends, and what a host does that is asked for it.
 
-use super::cell::{Cell, certificate, is_name};
+use super::cell::{Cell, certificate, is_name, issue};
 use super::failed::{Failed, Lines};
 use super::files::{Aside, absent, read_host, text_of};
 use crate::error::Chain;
@@ -111,7 +111,7 @@ fn admitted(
         if run == Some(true) {
             cluster.members.insert((*name).to_owned());
         }
-        Ok((issue(name, cluster), run))
+        Ok((issue_alone(name, cluster), run))
     })?;
     let (serial, run) = issued?;
     Ok(Welcome {
@@ -136,12 +136,10 @@ fn is_free(name: &str, cluster: &Cluster, has_record: bool) -> bool {
 }
 
 /// The next serial, for this host alone.
-fn issue(name: &str, cluster: &mut Cluster) -> u64 {
+fn issue_alone(name: &str, cluster: &mut Cluster) -> u64 {
     let before = cluster.issued.remove(name).unwrap_or_default();
     cluster.revoked.extend(before);
-    cluster.serial += 1;
-    cluster.issued.insert(name.to_owned(), [cluster.serial].into());
-    cluster.serial
+    issue(name, cluster)
 }
 
 /// Makes this machine a host by an invitation.
@@ -300,10 +298,10 @@ mod tests {
     #[test]
     fn a_name_is_free_where_no_host_of_it_was_ever_there() {
         let mut cluster = Cluster::default();
-        assert_eq!(issue("b", &mut cluster), 1);
+        assert_eq!(issue_alone("b", &mut cluster), 1);
         assert!(is_free("b", &cluster, false), "a join that came to nothing");
         assert!(!is_free("b", &cluster, true));
-        assert_eq!(issue("b", &mut cluster), 2);
+        assert_eq!(issue_alone("b", &mut cluster), 2);
         assert_eq!((cluster.revoked.as_slice(), cluster.issued["b"].len()), ([1].as_slice(), 1));
         cluster.issued.clear();
         assert!(is_free("b", &cluster, true), "it was removed");

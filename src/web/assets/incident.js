@@ -98,7 +98,7 @@ function axis(events, lane, cause) {
 /** What a lane was before its first event. @param {string} kind @returns {Span} */
 function until(kind) {
   if (kind === "starting" || kind === "restarting" || kind === "failed_over" || kind === "held" || kind === "stopped") return "down";
-  return kind === "started" || kind === "ready" || kind === "start_failed" ? "starting" : "up";
+  return kind === "started" || kind === "ready" || kind === "start_failed" || kind === "no_host" ? "starting" : "up";
 }
 
 /** What an event makes of its lane; null where that stays as it is. @param {TreeEvent} event @param {boolean} awaited whether a `ready` is still to
