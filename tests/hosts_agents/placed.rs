@@ -118,7 +118,8 @@ fn a_subtree_runs_where_its_parent_places_it() {
     assert_eq!(cluster.nth(3), ["b", "1", "normal", "-"]);
     assert!(super::is_armed(pid), "the kernel kills it at the deadline");
 
-    // Another order of it: the process is taken over, and reads its new spec as a reload; what it has goes to the new parent.
+    // Another order of it: the process is taken over, and reads its new spec as a reload; what it has goes to the new
+    // parent.
     let changed = place(&cluster, 3, "b", "env = { LATER = \"1\" }\n");
     let adopted = parent.until(&cluster, &changed, |message| match message {
         Placing::Placed(Placed { outcome: Outcome::Adopted { pid, .. }, .. }) => Some(pid),
@@ -140,7 +141,8 @@ fn a_subtree_runs_where_its_parent_places_it() {
     assert!(!std::fs::read_dir(run).unwrap().flatten().any(|entry| left(&entry.path())), "nothing is left");
 }
 
-/// A root on host a, and below it a subtree on b, or else on c. What is in braces in a file is what the host of the root has.
+/// A root on host a, and below it a subtree on b, or else on c. What is in braces in a file is what the host of the
+/// root has.
 const TREE: &str = r#"
 name = "shop"
 containment = "cgroup"
@@ -207,6 +209,12 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     cluster.done("c", &["move", "-i", "shop", "/db"]);
     assert_eq!(cluster.nth(5), ["b", "4", "move", "c"]);
     cluster.up_on("b");
+
+    // What rotates log files signals the agent of a host, which passes it on to what runs there.
+    signal(cluster.agent("a"), libc::SIGUSR1);
+    cluster.until("the root has opened its log files again", |cluster| {
+        cluster.logs().contains("log files reopened").then_some(())
+    });
 
     // All that an agent runs dies with it, and starts again at once: on whichever host comes first.
     signal(cluster.agent("b"), libc::SIGKILL);

@@ -1,4 +1,4 @@
-//! What tools ask, and the answers.
+//! What tools ask, and the answers; and what is asked by a signal.
 
 use super::connections::Connections;
 use super::deploys::{Deployed, Next};
@@ -12,15 +12,37 @@ use crate::hosts::record::HostState;
 use crate::hosts::view::HostView;
 use crate::hosts::{Event, Moment, Wish};
 use crate::os::clock;
+use crate::os::signals::Caught;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
-use slog::warn;
+use slog::{info, warn};
 use std::path::Path;
 
 /// A wish has so long to come into the store.
 const NOTED: Span = Span::from_secs(4);
 
+/// What is here may take so long to stop when the agent is to end; below the `shutdown` that its own tree gives it.
+const STOP_WITHIN: Span = Span::from_secs(80);
+
 impl Shell {
+    pub(super) fn read_signals(&mut self) {
+        for caught in self.signals.drain() {
+            match caught {
+                Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
+                    info!(self.logger, "this host is to end: what runs here stops in order");
+                    self.inbox.push_back(Event::Asked(Wish::Stop { kill_after: STOP_WITHIN }));
+                }
+                // Each reopens the log files of what is below it.
+                Caught::User1 => {
+                    let tops = self.runs.tops().chain(self.subtrees.tops());
+                    tops.for_each(|top| top.signal(libc::SIGUSR1));
+                    info!(self.logger, "log files of what runs here are reopened");
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn go_on_deploying(&mut self, number: u64, next: Option<Next>) {
         let told = match next {
             None => return,

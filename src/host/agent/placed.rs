@@ -1,5 +1,5 @@
-//! The placed subtrees that run here: of each the top node is the agent's child, in a cgroup of its own below `x/` or `o/`, and it has ended
-//! when nothing of that is left.
+//! The placed subtrees that run here: of each the top node is the agent's child, in a cgroup of its own below `x/` or
+//! `o/`, and it has ended when nothing of that is left.
 
 use super::place::Exclusive;
 use super::reactor::Reactor;
@@ -160,6 +160,11 @@ impl Subtrees {
     pub(super) fn inspect(&self, run: RunId) -> Option<Value> {
         let placed = self.all.get(&run).filter(|placed| placed.top.runs())?;
         Some(look_at_placed(placed.top.pid, placed.top.group()))
+    }
+
+    /// The processes of all.
+    pub(super) fn tops(&self) -> impl Iterator<Item = &Top> {
+        self.all.values().map(|placed| &placed.top)
     }
 
     /// What runs here, for people.

@@ -1,5 +1,5 @@
-//! The roots that run here, as the agent's children: each in a cgroup of its own below `x/`, killed with the agent, and gone when nothing of it
-//! is left.
+//! The roots that run here, as the agent's children: each in a cgroup of its own below `x/`, killed with the agent, and
+//! gone when nothing of it is left.
 
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
@@ -253,6 +253,11 @@ impl Runs {
     /// Whether the process of one has not ended: it may be about to enter its cgroup.
     pub(super) fn is_born(&self) -> bool {
         self.all.values().any(|root| root.top.runs())
+    }
+
+    /// The processes of all.
+    pub(super) fn tops(&self) -> impl Iterator<Item = &Top> {
+        self.all.values().map(|root| &root.top)
     }
 
     /// What runs here, for people.

@@ -18,14 +18,14 @@ use super::report;
 use super::runs::{Runs, With};
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Awaited, Came, Tools};
-use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn, Wish};
+use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
 use crate::os::clock::{self, Both};
 use crate::os::epoll::Ready;
 use crate::os::page::{Deadline, LeasePage};
 use crate::os::random;
-use crate::os::signals::{Caught, Signals};
+use crate::os::signals::Signals;
 use crate::spec::host::HostFile;
 use crate::store::{Ask, Health};
 use crate::time::{Span, Time};
@@ -36,9 +36,6 @@ use treevisor_client::Heart;
 
 /// So often the store is asked how it does.
 const HEALTH_EVERY: Span = Span::from_secs(60);
-
-/// What is here may take so long to stop when the agent is to end; below the `shutdown` that its own tree gives it.
-const STOP_WITHIN: Span = Span::from_secs(80);
 
 /// A look at the clock that is late by more than this was no look: this process did not run.
 const LATE: Span = Span::from_millis(500);
@@ -198,7 +195,8 @@ impl Shell {
                     self.ask_disk(job);
                 }
                 _ => {
-                    // Write access to the store is not enough to have a tree run under another name than its own, or twice.
+                    // Write access to the store is not enough to have a tree run under another name than its own, or
+                    // twice.
                     let why = "its bundle is not on this host, or is that of another tree".into();
                     self.inbox.push_back(Event::Exited { run: run.run, end: RunEnd::CannotStart(why) });
                 }
@@ -306,7 +304,8 @@ impl Shell {
     /// Turns what is ready into events.
     fn gather(&mut self, ready: &[Ready]) {
         let now = clock::both().boottime;
-        // Notifications first: a sign of life is read before silence is judged, and what a root reports at its end before that.
+        // Notifications first: a sign of life is read before silence is judged, and what a root reports at its end
+        // before that.
         let mut sources: Vec<Source> = ready.iter().filter_map(|one| self.reactor.source(one)).collect();
         sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
         let mut gone = Vec::new();
@@ -385,18 +384,6 @@ impl Shell {
             let runs = if here.is_empty() { String::new() } else { format!("; runs {here}") };
             self.heart.status(&format!("{lease}{runs}")).beat();
             self.beat_at = self.heart.interval().map(|interval| now + span(interval));
-        }
-    }
-
-    fn read_signals(&mut self) {
-        for caught in self.signals.drain() {
-            match caught {
-                Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
-                    info!(self.logger, "this host is to end: what runs here stops in order");
-                    self.inbox.push_back(Event::Asked(Wish::Stop { kill_after: STOP_WITHIN }));
-                }
-                _ => {}
-            }
         }
     }
 
