@@ -5,8 +5,8 @@
 //! treevisor run --heartbeat 1s --misses 2 -- target/debug/examples/arrhythmic
 //! ```
 //!
-//! Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it panics.
-//! Its supervisor takes the long pauses for a hang and the crash for what it is.
+//! Each turn of its loop takes a random time of up to three intervals, then it beats; and in one turn out of ten it
+//! panics. Its supervisor takes the long pauses for a hang and the crash for what it is.
 #![allow(clippy::disallowed_methods, reason = "the bans are for supervisors; a worker may sleep")]
 
 use std::hash::{BuildHasher, RandomState};

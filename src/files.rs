@@ -1,5 +1,5 @@
-//! Opening and reading files that others may have put something else in the place of: nothing is waited for without end, and
-//! nothing is read without end.
+//! Opening and reading files that others may have put something else in the place of: nothing is waited for without
+//! end, and nothing is read without end.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -95,8 +95,8 @@ pub(crate) fn read_open(file: File, max: u64) -> io::Result<Vec<u8>> {
     within(bytes, max)
 }
 
-/// The content of a file of at most `max` bytes, or of a pipe that something writes to: a shell's `<(command)`. A pipe is
-/// given three seconds to deliver data, again after each piece.
+/// The content of a file of at most `max` bytes, or of a pipe that something writes to: a shell's `<(command)`. A pipe
+/// is given three seconds to deliver data, again after each piece.
 ///
 /// # Errors
 /// As [`read_regular`], and `TimedOut` for a pipe without data.

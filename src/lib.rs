@@ -1,8 +1,8 @@
 //! Erlang/OTP supervision trees for ordinary OS processes.
 //!
-//! A tree is declared in TOML and started with `treevisor start FILE`. Every supervisor of it is a process of its own that
-//! starts its children, watches them, restarts them by OTP's strategies, and hands a failure that it cannot mend to its
-//! parent.
+//! A tree is declared in TOML and started with `treevisor start FILE`. Every supervisor of it is a process of its own
+//! that starts its children, watches them, restarts them by OTP's strategies, and hands a failure that it cannot mend
+//! to its parent.
 //!
 //! # A worker in three lines
 //!
@@ -16,7 +16,8 @@
 //! }
 //! ```
 //!
-//! A worker needs no more than that module, which is a crate of its own without any dependency: `cargo add treevisor-client`.
+//! A worker needs no more than that module, which is a crate of its own without any dependency: `cargo add
+//! treevisor-client`.
 //!
 //! # A tree in ten lines
 //!

@@ -1,8 +1,8 @@
 //! The log of a node: what treevisor itself reports, on standard error.
 //!
-//! One line a record: time (UTC), level, message, keys; or the same as a JSON object. Records go into a bounded buffer which the loop empties as far
-//! as the reader takes it; what does not fit is dropped and counted, so that a log never holds up supervision. An error
-//! is written at once, since the process may not live to the end of the turn.
+//! One line a record: time (UTC), level, message, keys; or the same as a JSON object. Records go into a bounded buffer
+//! which the loop empties as far as the reader takes it; what does not fit is dropped and counted, so that a log never
+//! holds up supervision. An error is written at once, since the process may not live to the end of the turn.
 //!
 //! Nothing that is written into a message or a value can break the line or reach the terminal as a command.
 

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Whether a terminal does something else with this character than to draw it: control characters (C0 with the tab, DEL,
-/// C1), separators that some take for newlines, and what turns the direction of writing around, with which a line can be
-/// made to read other than it is. This is the one set of such characters.
+/// Whether a terminal does something else with this character than to draw it: control characters (C0 with the tab,
+/// DEL, C1), separators that some take for newlines, and what turns the direction of writing around, with which a line
+/// can be made to read other than it is. This is the one set of such characters.
 pub(crate) fn is_obeyed(c: char) -> bool {
     match c {
         c if c.is_control() => true,
@@ -50,8 +50,8 @@ pub(crate) fn ordinal(number: u32) -> String {
     format!("{number}{ending}")
 }
 
-/// A page of ours on its way out: newlines, tabs and colours pass, and whatever else a terminal would act upon is escaped.
-/// It is the last gate; what is put into the page is cleaned where it is put in.
+/// A page of ours on its way out: newlines, tabs and colours pass, and whatever else a terminal would act upon is
+/// escaped. It is the last gate; what is put into the page is cleaned where it is put in.
 pub(crate) fn page(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| is_obeyed(c) && !is_layout(c)) {
         return Cow::Borrowed(text);
@@ -118,7 +118,8 @@ pub(crate) fn shorten(text: &str, width: usize, mark: char) -> String {
     cut
 }
 
-/// A path, which is ASCII, in so many columns: of a longer one the middle is left out and marked, as its end shows most.
+/// A path, which is ASCII, in so many columns: of a longer one the middle is left out and marked, as its end shows
+/// most.
 pub(crate) fn cut_inside(path: &str, columns: usize, mark: char) -> Cow<'_, str> {
     if path.len() <= columns || !path.is_ascii() {
         return Cow::Borrowed(path);
@@ -148,9 +149,9 @@ pub(crate) fn write_printable(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Makes a text of JSON fit to be looked at in a terminal: what JSON leaves as it is although a terminal acts upon it, is
-/// escaped. Such characters stand in strings only, so it is the same JSON afterwards. Newlines and tabs of its layout
-/// stay.
+/// Makes a text of JSON fit to be looked at in a terminal: what JSON leaves as it is although a terminal acts upon it,
+/// is escaped. Such characters stand in strings only, so it is the same JSON afterwards. Newlines and tabs of its
+/// layout stay.
 pub(crate) fn json(json: &str) -> Cow<'_, str> {
     if is_plain(json) || !json.contains(|c| is_obeyed(c) && !is_layout(c)) {
         return Cow::Borrowed(json);

@@ -1,7 +1,8 @@
-//! What the documentation shows is tried: every TOML is checked, every command is parsed by the program, every link leads somewhere,
-//! every page is in the book.
+//! What the documentation shows is tried: every TOML is checked, every command is parsed by the program, every link
+//! leads somewhere, every page is in the book.
 //!
-//! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has alternatives, each line one of them; `toml,host` is the file of a host.
+//! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has
+//! alternatives, each line one of them; `toml,host` is the file of a host.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -72,6 +72,33 @@ fn no_file_becomes_a_drawer() {
     shrinks(LONG_FILES, &long.collect(), &format!("is longer than {FILE_MAX} lines"));
 }
 
+/// Code is cut at this column by rustfmt, which leaves comments as they are.
+const WIDTH: usize = 120;
+
+/// A table, a drawing and an example are as wide as they are.
+#[test]
+fn comments_are_as_wide_as_code() {
+    let mut wrong = Vec::new();
+    for room in ["src", "crates", "tests", "examples", "fuzz/fuzz_targets"] {
+        let mut files = Vec::new();
+        rust_files(&root().join(room), &mut files);
+        for file in files {
+            let (text, mut is_example) = (fs::read_to_string(&file).unwrap(), false);
+            for (at, line) in text.lines().enumerate() {
+                let comment =
+                    line.trim_start().strip_prefix("//").map(|comment| comment.trim_start_matches(['/', '!']));
+                let Some(comment) = comment.map(str::trim_start) else { continue };
+                is_example ^= comment.starts_with("```");
+                let is_table = comment.starts_with('|');
+                if line.chars().count() > WIDTH && !is_table && !is_example {
+                    wrong.push(format!("{}:{}", file.strip_prefix(root()).unwrap().display(), at + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "longer than {WIDTH} columns: {}", wrong.join(", "));
+}
+
 #[test]
 fn no_part_of_a_node_becomes_one() {
     let long = sources().into_iter().filter(|(name, lines)| name.starts_with("node/") && lines.len() > NODE_FILE_MAX);
@@ -174,7 +201,8 @@ const WORDS: &[&str] = &[
     "been told",
 ];
 
-/// The comment and the strings of a line of Rust, without names, in code or on a wire; of a page, all but what is quoted as code.
+/// The comment and the strings of a line of Rust, without names, in code or on a wire; of a page, all but what is
+/// quoted as code.
 fn prose(line: &str, is_page: bool) -> String {
     let mut text = String::new();
     if is_page {

@@ -1,7 +1,7 @@
 //! The rooms of the house, and which may import which: structure is tested like behaviour.
 //!
-//! The table is the one of `docs/architecture.md`. When an arrow that it lacks is right, the table and the map change in
-//! the same commit.
+//! The table is the one of `docs/architecture.md`. When an arrow that it lacks is right, the table and the map change
+//! in the same commit.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -219,8 +219,8 @@ fn the_core_is_pure_and_unsafe_lives_in_os() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A supervisor must not start a thread of the console's runtime, nor touch a page of it: only the console's verb leads there, and
-/// what leads there is compiled with it.
+/// A supervisor must not start a thread of the console's runtime, nor touch a page of it: only the console's verb leads
+/// there, and what leads there is compiled with it.
 #[test]
 fn the_console_is_a_process_of_its_own() {
     let leads_there = |text: &str| code(text).contains("web::") || imports(&code(text)).contains("web");
@@ -246,8 +246,8 @@ fn the_client_has_no_dependencies() {
     assert_eq!(table.trim(), "");
 }
 
-/// Files that name the node as a whole, besides the one that defines it and turns its loop. This list may only shrink, too: what hangs
-/// on `Node` cannot be made in a test.
+/// Files that name the node as a whole, besides the one that defines it and turns its loop. This list may only shrink,
+/// too: what hangs on `Node` cannot be made in a test.
 const NAME_THE_NODE: &[&str] = &["node/boot/whole", "node/effects", "node/inputs", "node/orders", "node/replacing"];
 
 /// The modules of the library: path as parts, the file below src, and its code without tests.
@@ -402,7 +402,8 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(circling.is_empty(), "these files stand in a circle of imports within their room: {circling:?}");
 }
 
-/// Pairs in which a file of the one folder stands above the other: `os/cgroup/tree` starts a process to find out where it may.
+/// Pairs in which a file of the one folder stands above the other: `os/cgroup/tree` starts a process to find out where
+/// it may.
 const FOLDERS_ABOVE: &[(&str, &str)] = &[("os/cgroup", "os/spawn")];
 
 /// A folder is one thing: what it imports does not import any of it, so that each room can be read from its ground up.

@@ -1,4 +1,5 @@
-//! Feeds arbitrary text to the reader of snapshots: none may make it panic, and what is taken is written again as it was read.
+//! Feeds arbitrary text to the reader of snapshots: none may make it panic, and what is taken is written again as it
+//! was read.
 //!
 //! ```sh
 //! mkdir -p fuzz/corpus/core

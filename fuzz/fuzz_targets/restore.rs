@@ -1,5 +1,6 @@
-//! Feeds arbitrary states to `treevisor restore-check`: each is taken or refused in words, and none may panic. The input is the state
-//! as JSON, and behind a zero byte the blobs; the head is made here, so that the lengths in it are right.
+//! Feeds arbitrary states to `treevisor restore-check`: each is taken or refused in words, and none may panic. The
+//! input is the state as JSON, and behind a zero byte the blobs; the head is made here, so that the lengths in it are
+//! right.
 //!
 //! ```sh
 //! cargo +nightly fuzz run restore

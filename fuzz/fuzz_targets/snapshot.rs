@@ -1,5 +1,5 @@
-//! Feeds arbitrary files to the reader of snapshots: none may panic, and what it takes is taken again after it was written
-//! again.
+//! Feeds arbitrary files to the reader of snapshots: none may panic, and what it takes is taken again after it was
+//! written again.
 //!
 //! ```sh
 //! cargo +nightly fuzz run snapshot

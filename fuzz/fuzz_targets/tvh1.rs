@@ -1,4 +1,5 @@
-//! Feeds frames of arbitrary bytes to what one agent reads of another: it may not panic, and what is read can be sent on.
+//! Feeds frames of arbitrary bytes to what one agent reads of another: it may not panic, and what is read can be sent
+//! on.
 //!
 //! ```sh
 //! cargo +nightly fuzz run tvh1

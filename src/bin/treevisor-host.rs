@@ -1,4 +1,5 @@
-//! The program `treevisor-host`: what a host of a cluster runs beside its trees. People use `treevisor host`, which executes it.
+//! The program `treevisor-host`: what a host of a cluster runs beside its trees. People use `treevisor host`, which
+//! executes it.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -20,8 +20,8 @@ use std::path::PathBuf;
 
 /// Add children to a running supervisor
 ///
-/// Starts the children of FILE below the supervisor at PARENT, as OTP's start_child does: one after the other, behind the
-/// children that are there. One that cannot be started is forgotten, and those after it are not tried.
+/// Starts the children of FILE below the supervisor at PARENT, as OTP's start_child does: one after the other, behind
+/// the children that are there. One that cannot be started is forgotten, and those after it are not tried.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 FILE holds [[child]] tables, as the file of a tree does; its own [defaults] count, those of the

@@ -15,8 +15,8 @@ use treevisor_client::{Delivered, Heart};
 /// Called by a worker (or a process that it has started), reports that the worker is alive. Outside a
 /// supervised process it does nothing, and exits with 0: a script runs the same without treevisor.
 ///
-/// With CMD, beats for a program that cannot: at each output, which is passed on, as are signals and its exit status. With
-/// --while-pid, beats as long as a process exists, which shows that and no more.
+/// With CMD, beats for a program that cannot: at each output, which is passed on, as are signals and its exit status.
+/// With --while-pid, beats as long as a process exists, which shows that and no more.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Environment, set by the supervisor:

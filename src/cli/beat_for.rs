@@ -1,5 +1,5 @@
-//! `treevisor beat` on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as long as
-//! a process is there.
+//! `treevisor beat` on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as
+//! long as a process is there.
 
 use super::failure::{ExitCode, Failure};
 use crate::error::Chain;
@@ -22,8 +22,8 @@ const EVERY: Span = Span::from_secs(1);
 /// What is read from a program at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// After a program has ended, so many chunks of what it has left in a pipe are passed on: more than a pipe holds. Something
-/// that it has started may write there for ever.
+/// After a program has ended, so many chunks of what it has left in a pipe are passed on: more than a pipe holds.
+/// Something that it has started may write there for ever.
 const LAST_CHUNKS: usize = 32;
 
 /// The heart of the program that calls this one. It does not count: it may not be the only one.

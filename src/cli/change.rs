@@ -135,7 +135,8 @@ pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &s
     }
 }
 
-/// Asks for one change at one path, and prints a line when it is done: all that most verbs do. `word` is as in "/web stopped".
+/// Asks for one change at one path, and prints a line when it is done: all that most verbs do. `word` is as in "/web
+/// stopped".
 pub(super) fn change_one(change: Change<'_>, word: &str, target: &Target, when: When) -> Result<ExitCode, Failure> {
     let path = change.path;
     let instance = find(target, change.verb, path)?;

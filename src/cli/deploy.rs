@@ -20,8 +20,9 @@ use std::path::{Component, Path, PathBuf};
 /// Have a tree run on one of the cluster's hosts
 ///
 /// Checks FILE here, brings it with all that it includes to this host's disk, and makes it what the cluster runs. Its
-/// root is started on one of the hosts that have it. Hosts that are connected (`listen` in host.toml) all get it from this
-/// one and check it; among others it is to be done on each that may run it: a host runs nothing that is not on its disk.
+/// root is started on one of the hosts that have it. Hosts that are connected (`listen` in host.toml) all get it from
+/// this one and check it; among others it is to be done on each that may run it: a host runs nothing that is not on its
+/// disk.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The first deployment of a new content makes it the wanted one: a tree that runs is reloaded where
@@ -183,7 +184,8 @@ fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Ve
         if bundle.files.iter().any(|known| known.path == below) {
             continue;
         }
-        // The one that is started is called as the instance on every host: so a root that runs reads the next one by the same name.
+        // The one that is started is called as the instance on every host: so a root that runs reads the next one by
+        // the same name.
         let below = if contents.is_empty() { format!("{}.toml", tree.name) } else { below };
         if bundle.files.iter().any(|known| known.path == below) {
             return Err(wrong(path, &format!("a file that is included cannot be called {below}, as the instance")));

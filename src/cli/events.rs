@@ -1,8 +1,8 @@
 //! `treevisor events`: what happened, one event a line.
 //!
-//! Three hands keep it: the root remembers the last ten thousand events of a run, the journal on disk holds those before
-//! and those of earlier runs, and what happens now comes from the root as it happens. They are put together here: the
-//! root is asked first, then the journal is read, and what both have is printed once.
+//! Three hands keep it: the root remembers the last ten thousand events of a run, the journal on disk holds those
+//! before and those of earlier runs, and what happens now comes from the root as it happens. They are put together
+//! here: the root is asked first, then the journal is read, and what both have is printed once.
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
@@ -27,8 +27,8 @@ use std::os::fd::AsFd;
 
 /// Show what happened, one event a line
 ///
-/// Prints what happened in the tree, or in the part of it at PATH, oldest first, in local time. It is kept on disk: without
-/// a running instance its last run is read, and with --since, --until or -n those before it as well.
+/// Prints what happened in the tree, or in the part of it at PATH, oldest first, in local time. It is kept on disk:
+/// without a running instance its last run is read, and with --since, --until or -n those before it as well.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Kinds:

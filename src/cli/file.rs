@@ -20,8 +20,8 @@ use std::path::Path;
 /// A file that was read.
 pub(super) struct Read(spec::Read);
 
-/// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and looks up what they name and need
-/// of this machine.
+/// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and looks up what they name
+/// and need of this machine.
 pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     read_for(file, wanted, Below::Own)
 }
@@ -44,8 +44,8 @@ pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
     Read(read)
 }
 
-/// What is wrong with the place of the tree's sockets, which is made of a directory and the instance's name. What starts a
-/// tree has it by itself.
+/// What is wrong with the place of the tree's sockets, which is made of a directory and the instance's name. What
+/// starts a tree has it by itself.
 fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
     let error = RuntimeDir::of(&own_base(), &tree.name).err()?;
     let objection = Objection {
@@ -91,7 +91,8 @@ impl Read {
         show(&self.0.diagnostics, when);
     }
 
-    /// Shows all diagnostics on stderr where there is an error; else warnings, which most often a start has shown, in a line each.
+    /// Shows all diagnostics on stderr where there is an error; else warnings, which most often a start has shown, in a
+    /// line each.
     pub(super) fn show_again(&self, when: When) {
         match self.counts() {
             (0, _) => self.diagnostics().iter().for_each(|warning| out::say(when, &warning.to_string())),

@@ -21,8 +21,8 @@ pub struct Help {
 
 /// Print the version
 ///
-/// The same as `treevisor --version`: the version, the commit that it was built from (`+` where the sources had changes),
-/// the target, and the libzmq that it runs on. `treevisor -V` prints the first line.
+/// The same as `treevisor --version`: the version, the commit that it was built from (`+` where the sources had
+/// changes), the target, and the libzmq that it runs on. `treevisor -V` prints the first line.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

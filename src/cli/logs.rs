@@ -31,10 +31,10 @@ pub struct Lines(pub Option<usize>);
 
 /// Show the output of workers
 ///
-/// Prints the last lines of the worker at PATH, or of all workers at and below several, in the order of their
-/// times. The last 256 lines of each worker (16 KiB at most) are in its supervisor's memory; what is older is read from the
-/// worker's own file, where it has one. Nothing in it can steer the terminal: control characters are
-/// shown for what they are, colours are left out.
+/// Prints the last lines of the worker at PATH, or of all workers at and below several, in the order of their times.
+/// The last 256 lines of each worker (16 KiB at most) are in its supervisor's memory; what is older is read from the
+/// worker's own file, where it has one. Nothing in it can steer the terminal: control characters are shown for what
+/// they are, colours are left out.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Lines from a file carry no time: they stand before those in memory, and --since leaves them out.

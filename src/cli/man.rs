@@ -14,8 +14,8 @@ use std::{fs, io, process};
 
 /// Print a manual page
 ///
-/// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml): on a terminal by man(1), where that
-/// is installed, and else as man(1) reads it.
+/// Prints the page of treevisor, of one VERB, or of the tree's file (treevisor.toml): on a terminal by man(1), where
+/// that is installed, and else as man(1) reads it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -178,7 +178,8 @@ Examples:
   heartbeat = { interval = \"1s\", misses = 3 }
 ";
 
-/// What stands below the options of the help: a line that ends in a colon is a heading, what is indented keeps its lines.
+/// What stands below the options of the help: a line that ends in a colon is a heading, what is indented keeps its
+/// lines.
 fn sections(text: &str, roff: &mut Roff) {
     let mut literal = false;
     let mut headed = false;

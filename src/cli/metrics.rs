@@ -35,11 +35,11 @@ pub enum Workers {
 
 /// Print the tree's metrics once, for Prometheus
 ///
-/// Asks the root for the state of the tree, and prints it in Prometheus' text format: each child's state, ends and restarts,
-/// heartbeats, CPU and memory, and each supervisor's sums. With PATTERN, only what is about paths like one of these. With
-/// --output the page is written beside FILE and renamed, so a reader never sees half of it: for the textfile collector of the
-/// node exporter, by cron. `treevisor web` serves the same at /metrics. With --hosts it asks the agent of this machine's host
-/// instead, and prints what that shows of the cluster.
+/// Asks the root for the state of the tree, and prints it in Prometheus' text format: each child's state, ends and
+/// restarts, heartbeats, CPU and memory, and each supervisor's sums. With PATTERN, only what is about paths like one of
+/// these. With --output the page is written beside FILE and renamed, so a reader never sees half of it: for the
+/// textfile collector of the node exporter, by cron. `treevisor web` serves the same at /metrics. With --hosts it asks
+/// the agent of this machine's host instead, and prints what that shows of the cluster.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Exit codes:

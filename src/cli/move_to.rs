@@ -10,8 +10,8 @@ use clap::Args;
 
 /// Move a placed subtree to another host
 ///
-/// It is stopped where it runs, and started on HOST, or else on the one that its `placement` prefers among the others. No restart
-/// is counted. What cannot go there stays as it is, and the answer says why.
+/// It is stopped where it runs, and started on HOST, or else on the one that its `placement` prefers among the others.
+/// No restart is counted. What cannot go there stays as it is, and the answer says why.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

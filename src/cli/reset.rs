@@ -10,9 +10,9 @@ use clap::Args;
 
 /// Reset failure counts, and end backoff delays
 ///
-/// Of a supervisor: empties its window of restarts, forgets how often each of its children has failed, and starts those that
-/// wait. Of a worker: the same for it alone; the window is its supervisor's. It reaches one supervisor, not those below it,
-/// and does not start what was stopped, held or has ended; `restart` does.
+/// Of a supervisor: empties its window of restarts, forgets how often each of its children has failed, and starts those
+/// that wait. Of a worker: the same for it alone; the window is its supervisor's. It reaches one supervisor, not those
+/// below it, and does not start what was stopped, held or has ended; `restart` does.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

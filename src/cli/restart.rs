@@ -31,8 +31,8 @@ pub struct Restart {
     /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Restart the copies of a `count` one after another, each up and settled before the next, as the key `update` says.
-    /// PATH is the path without the number. Copies that do not run are left alone
+    /// Restart the copies of a `count` one after another, each up and settled before the next, as the key `update`
+    /// says. PATH is the path without the number. Copies that do not run are left alone
     #[arg(long, conflicts_with = "all")]
     pub rolling: bool,
     /// Stop waiting after this long (the operation continues)

@@ -73,7 +73,8 @@ pub struct Run {
     /// Health check: connect to this server once an interval; an accepted connection is a heartbeat
     #[arg(long, value_name = "HOST:PORT", value_parser = probe_tcp)]
     pub probe_tcp: Vec<Ask>,
-    /// Health check: run this command once an interval; success is a heartbeat. Split into words as by a shell; no shell runs
+    /// Health check: run this command once an interval; success is a heartbeat. Split into words as by a shell; no
+    /// shell runs
     #[arg(long, value_name = "COMMAND", value_parser = probe_exec)]
     pub probe_exec: Vec<Ask>,
     /// How long a probe may take; by default as long as the interval
@@ -209,9 +210,9 @@ fn renamed(mut options: RootOptions) -> Option<RootOptions> {
     Some(options)
 }
 
-/// Lets the program read our standard input: a pipe or a file that it was given for that program. A terminal is not passed
-/// on: the program is in a session of its own, where job control does not reach it, so after Ctrl-Z it would go on to read
-/// what is typed for the shell.
+/// Lets the program read our standard input: a pipe or a file that it was given for that program. A terminal is not
+/// passed on: the program is in a session of its own, where job control does not reach it, so after Ctrl-Z it would go
+/// on to read what is typed for the shell.
 fn read_what_we_read(tree: &mut TreeSpec) {
     for child in &mut tree.root.children {
         if let ChildKind::Worker(exec) = &mut child.kind {
@@ -293,9 +294,9 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     })
 }
 
-/// How long a restart waits. Where nothing else bounds the restarts, a program that cannot run would be started hundreds of
-/// times a second for ever; with a bound, waits might keep it from ever being reached, so they are used only on
-/// request.
+/// How long a restart waits. Where nothing else bounds the restarts, a program that cannot run would be started
+/// hundreds of times a second for ever; with a bound, waits might keep it from ever being reached, so they are used
+/// only on request.
 fn backoff(args: &Run) -> Option<Backoff> {
     let initial = match (args.backoff, args.intensity.0) {
         (Some(initial), _) => Some(initial).filter(|initial| !initial.is_zero()),

@@ -81,7 +81,8 @@ fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
     })
 }
 
-/// The copies that are new, where they differ by more than their names: the tool reads them, and their files of variables.
+/// The copies that are new, where they differ by more than their names: the tool reads them, and their files of
+/// variables.
 fn new_copies(args: &Scale, tree: TreeSpec, when: When) -> Result<Vec<ChildSpec>, Failure> {
     let root = Path::root();
     let (Some(base), Some(above)) = (args.path.name(), args.path.parent()) else { return Ok(Vec::new()) };

@@ -23,12 +23,12 @@ use std::path::{Path, PathBuf};
 
 /// Run a tree from its file, or start children of a running tree
 ///
-/// With a FILE, runs its tree in the foreground, until it is stopped or gives up. The output of the workers is shown with
-/// their paths in front.
+/// With a FILE, runs its tree in the foreground, until it is stopped or gives up. The output of the workers is shown
+/// with their paths in front.
 ///
-/// With PATHs of a tree that runs, such as /web/api, starts what is down there: what was never started (`autostart = false`),
-/// was stopped, is held, or has ended. What waits for its back-off is tried now. What is up is left alone, and so are a
-/// step that is done, and siblings.
+/// With PATHs of a tree that runs, such as /web/api, starts what is down there: what was never started (`autostart =
+/// false`), was stopped, is held, or has ended. What waits for its back-off is tried now. What is up is left alone, and
+/// so are a step that is done, and siblings.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Signals:
@@ -189,7 +189,8 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
     }))
 }
 
-/// A tree that may run on some hosts of a cluster is started by their agents: started by hand it would run beside that one.
+/// A tree that may run on some hosts of a cluster is started by their agents: started by hand it would run beside that
+/// one.
 fn placed(args: &Start, tree: &TreeSpec, file: &Path) -> Result<(), Failure> {
     let by_an_agent = std::env::var_os(boot::LEASE_VARIABLE).is_some();
     let within = tree.root.placed(&ids::Path::root());

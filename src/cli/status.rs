@@ -144,7 +144,8 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
         let down = not_up(&status.root);
         return if down.is_empty() { Ok(ExitCode::Done) } else { Err(Failure::new(ExitCode::Failed, down)) };
     }
-    // Of one worker that was asked for by its name, the exit code shows whether it is up; what reads the JSON reads its state.
+    // Of one worker that was asked for by its name, the exit code shows whether it is up; what reads the JSON reads its
+    // state.
     let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");
     Ok(if is_down && !args.json { ExitCode::Failed } else { ExitCode::Done })
 }
@@ -262,8 +263,8 @@ fn terminal_height() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
 }
 
-/// One picture, drawn over the one before: from the top, each line to its end, and nothing below the last. What does not
-/// fit the height is reported instead of scrolled away.
+/// One picture, drawn over the one before: from the top, each line to its end, and nothing below the last. What does
+/// not fit the height is reported instead of scrolled away.
 fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
     let mut out = String::from("\u{1b}[H");
     let head = render::table::line(&[render::table::Cell::new(head, render::style::QUIET)], look);

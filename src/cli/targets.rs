@@ -54,8 +54,8 @@ pub(super) enum Meant {
     Several(Vec<Path>),
 }
 
-/// Finds out what is meant; the tree is asked for its paths only where that is not plain. With neither paths nor `--all`
-/// it is `otherwise`.
+/// Finds out what is meant; the tree is asked for its paths only where that is not plain. With neither paths nor
+/// `--all` it is `otherwise`.
 pub(super) fn meant(
     targets: &Targets,
     otherwise: Option<Path>,
@@ -158,8 +158,8 @@ pub(super) struct Changes<'a> {
     pub root_ends: bool,
 }
 
-/// Does it to what is meant, prints a line for each that is done, and sums up where there are several. With neither paths nor
-/// `--all`, `otherwise` is meant.
+/// Does it to what is meant, prints a line for each that is done, and sums up where there are several. With neither
+/// paths nor `--all`, `otherwise` is meant.
 pub(super) fn change_targets(
     changes: &Changes<'_>,
     targets: &Targets,

@@ -9,11 +9,12 @@ use crate::wire::view::ChildView;
 /// between two looks is not what a script can build upon.
 const LOOK_EVERY: Span = Span::from_millis(100);
 
-/// A root on a busy machine is given this time for its answer, even where the wait ends sooner: it is asked what is not up then.
+/// A root on a busy machine is given this time for its answer, even where the wait ends sooner: it is asked what is not
+/// up then.
 const ANSWER: Span = Span::from_secs(1);
 
-/// Looks again and again until what is seen holds, or until `end`. Returns what was seen last. `look` is given the time that is left for it,
-/// which at the end still suffices for an answer.
+/// Looks again and again until what is seen holds, or until `end`. Returns what was seen last. `look` is given the time
+/// that is left for it, which at the end still suffices for an answer.
 ///
 /// # Errors
 /// Those of a look.
@@ -37,8 +38,8 @@ pub(super) fn is_up(view: &ChildView) -> bool {
     down(view).is_empty()
 }
 
-/// What is not up, in words: `/web/api is waiting, /db is starting and 3 more`. Empty where all is up. A supervisor is named
-/// where it is down, or where nothing below it explains that it is not up.
+/// What is not up, in words: `/web/api is waiting, /db is starting and 3 more`. Empty where all is up. A supervisor is
+/// named where it is down, or where nothing below it explains that it is not up.
 pub(super) fn not_up(view: &ChildView) -> String {
     /// A line that is read at once.
     const NAMED: usize = 5;
@@ -61,8 +62,8 @@ fn collect<'v>(view: &'v ChildView, into: &mut Vec<&'v ChildView>) {
     let before = into.len();
     let runs = !matches!(view.state(), "stopped" | "held" | "exited" | "waiting");
     if let (ChildView::Supervisor(supervisor), true) = (view, runs) {
-        // An ended child was not to come back, or its supervisor would have started it; and what only operators start need not
-        // be up.
+        // An ended child was not to come back, or its supervisor would have started it; and what only operators start
+        // need not be up.
         let counts = |child: &&ChildView| child.state() != "exited" && !child.is_unstarted();
         supervisor.children.iter().filter(counts).for_each(|child| collect(child, into));
     }

@@ -18,9 +18,9 @@ use std::path::{PathBuf, absolute};
 
 /// Replace treevisor itself in a running tree
 ///
-/// The root and all supervisors below it go on with another executable, each in its own process, the root first. No worker is
-/// stopped or restarted, no restart is counted, and output, sockets and events go on without a gap. Without --exe the tree gets
-/// the program that is called here.
+/// The root and all supervisors below it go on with another executable, each in its own process, the root first. No
+/// worker is stopped or restarted, no restart is counted, and output, sockets and events go on without a gap. Without
+/// --exe the tree gets the program that is called here.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 First every supervisor rehearses it: in a process aside the new executable reads what the supervisor
@@ -76,8 +76,8 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
     })?;
     let failed = |error| ask_failed("upgrade", &root, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // A root that rehearses an upgrade, or goes on with the other executable, may be silent for long; so whether it answers at
-    // all is found out before.
+    // A root that rehearses an upgrade, or goes on with the other executable, may be silent for long; so whether it
+    // answers at all is found out before.
     let first = FIRST_REPLY.min(args.timeout);
     session.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {}).map_err(failed)?;
     let mut printed = Printed { lines: !args.json, seen: HashMap::new(), last: None, written: Ok(()) };

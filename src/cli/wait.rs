@@ -26,9 +26,9 @@ pub enum Until {
 
 /// Wait until a child is up or down, for scripts
 ///
-/// Ends as soon as the child at PATH is what is wanted, which may be at once. `running`: it is up, and so is all that is below
-/// it, but for what has ended by itself and is not to come back. `stopped`: it is stopped, held or has ended. With `running`
-/// an instance that is not there yet is waited for as well; with `stopped` its end will do.
+/// Ends as soon as the child at PATH is what is wanted, which may be at once. `running`: it is up, and so is all that
+/// is below it, but for what has ended by itself and is not to come back. `stopped`: it is stopped, held or has ended.
+/// With `running` an instance that is not there yet is waited for as well; with `stopped` its end will do.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -21,9 +21,9 @@ use clap::Args;
 
 /// Serve the console: the tree in a browser
 ///
-/// Shows the tree, what happens in it and what its workers print, and lets those who have the key act on it. Prints a link
-/// that logs in, once and within ten minutes. It waits for an instance that does not run yet, and goes on with its next
-/// run. Run it by hand, by systemd, or as a worker of the tree that it shows.
+/// Shows the tree, what happens in it and what its workers print, and lets those who have the key act on it. Prints a
+/// link that logs in, once and within ten minutes. It waits for an instance that does not run yet, and goes on with its
+/// next run. Run it by hand, by systemd, or as a worker of the tree that it shows.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Who may do what: the key for acting lets its bearer stop, start, restart, reset and panic; the one

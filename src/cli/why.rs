@@ -30,10 +30,10 @@ use std::ops::ControlFlow;
 
 /// Explain how a child got into its current state
 ///
-/// Follows the causes behind the present (or last) state of PATH back to where they began: what failed and how, its last
-/// output, its heartbeats, its resource usage; which children were restarted with it, how full the window of restarts was, which
-/// supervisors escalated. Of a supervisor, also what failed below it lately. Without PATH the root is explained. With --at, or
-/// of an EVENT, what was the case then: the journal has it, of earlier runs too.
+/// Follows the causes behind the present (or last) state of PATH back to where they began: what failed and how, its
+/// last output, its heartbeats, its resource usage; which children were restarted with it, how full the window of
+/// restarts was, which supervisors escalated. Of a supervisor, also what failed below it lately. Without PATH the root
+/// is explained. With --at, or of an EVENT, what was the case then: the journal has it, of earlier runs too.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -67,7 +67,8 @@ impl std::error::Error for AgentError {
     }
 }
 
-/// Where the agent listens for tools, whether it runs or not. `None` where the directory's path is too long for a socket.
+/// Where the agent listens for tools, whether it runs or not. `None` where the directory's path is too long for a
+/// socket.
 fn agent_socket(base: &Path) -> Option<PathBuf> {
     let name = Name::parse(INSTANCE).ok()?;
     Some(RuntimeDir::of(base, &name).ok()?.path().join(SOCKET))

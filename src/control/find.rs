@@ -69,7 +69,8 @@ pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
 /// Every [`FindError`].
 pub fn find_to_force(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
     choose(base, wanted, |runtime| {
-        // What cannot be looked at, for instance for want of descriptors, may be there; what others keep from us is not ours.
+        // What cannot be looked at, for instance for want of descriptors, may be there; what others keep from us is not
+        // ours.
         runtime.instance_file().try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
     })
 }

@@ -1,8 +1,8 @@
 //! Killing a subtree without asking any process: for when the root, or a node on the way, hangs or is stopped.
 //!
-//! What belongs to a path is known from outside in two ways: the path's cgroup, where the tree has cgroups, and the mark
-//! and the path that every process of the tree carries in its environment. What is killed here is noticed by the nodes
-//! above as soon as they run again, as any crash is.
+//! What belongs to a path is known from outside in two ways: the path's cgroup, where the tree has cgroups, and the
+//! mark and the path that every process of the tree carries in its environment. What is killed here is noticed by the
+//! nodes above as soon as they run again, as any crash is.
 
 use super::{InstanceFile, RuntimeDir};
 use crate::files::FileId;
@@ -41,8 +41,8 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
         return Err(ForceError::NoSuchPath(path.clone()));
     }
     if path.is_root() {
-        // First of all, so that neither starts anything again: the root its children and its keeper, the keeper nothing,
-        // but it would remove the files under our hands.
+        // First of all, so that neither starts anything again: the root its children and its keeper, the keeper
+        // nothing, but it would remove the files under our hands.
         for pid in [Some(instance.pid), instance.keeper_pid].into_iter().flatten() {
             kill_if_ours(runtime, pid)?;
         }

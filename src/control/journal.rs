@@ -205,8 +205,8 @@ pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
     Ok(None)
 }
 
-/// What was held down by an operator when the last run ended, unless it was stopped in order. A journal that cannot be read
-/// has nothing.
+/// What was held down by an operator when the last run ended, unless it was stopped in order. A journal that cannot be
+/// read has nothing.
 pub fn held(state: &StateDir) -> Vec<HoldView> {
     // It stands in every file from the one on in which it began; the last one may have been begun by another keeper.
     let segments = state.segments().unwrap_or_default();

@@ -130,8 +130,8 @@ impl Session {
         })
     }
 
-    /// Sets on whose behalf all is asked from now on: at most [`Ask::VIA_MAX`] printable characters, which the events that
-    /// follow from it name beside this process.
+    /// Sets on whose behalf all is asked from now on: at most [`Ask::VIA_MAX`] printable characters, which the events
+    /// that follow from it name beside this process.
     pub fn on_behalf_of(&mut self, via: Option<String>) {
         self.via = via;
     }
@@ -295,8 +295,8 @@ impl Session {
         Ok(ask.request)
     }
 
-    /// Sends a request once more that the root has not taken, for it had too many; returns whether that was so, and there is
-    /// time left.
+    /// Sends a request once more that the root has not taken, for it had too many; returns whether that was so, and
+    /// there is time left.
     fn sent_again(&mut self, told: &Told) -> bool {
         let Some(mut waits) = self.unanswered.remove(&told.request) else { return false };
         let now = self.clock.now();
@@ -319,8 +319,8 @@ impl Session {
         sent
     }
 
-    /// Asks again, unchanged, what has had no reply for a while, or all when the connection was made again: a root that was replaced
-    /// may have replied before it stood.
+    /// Asks again, unchanged, what has had no reply for a while, or all when the connection was made again: a root that
+    /// was replaced may have replied before it stood.
     fn ask_again(&mut self, reconnected: bool) {
         let now = self.clock.now();
         self.unanswered.retain(|_, waits| waits.until > now);

@@ -1,7 +1,7 @@
 //! Following the causes: from what happened last to where it began.
 //!
-//! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to another
-//! is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
+//! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to
+//! another is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
 
 use super::meaning;
 use super::types::Step;
@@ -37,8 +37,8 @@ impl<'a> Story<'a> {
         Story { events, by_id }
     }
 
-    /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what changes
-    /// nothing of its state, or happens beside it.
+    /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what
+    /// changes nothing of its state, or happens beside it.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
         self.events.iter().rposition(|event| event.path == *path && is_of_its_life(event))
     }
@@ -221,8 +221,8 @@ impl<'a> Story<'a> {
         meaning
     }
 
-    /// How many failures of the same child there were in a row up to this one, without a healthy life between two of them,
-    /// as far as they count in the window of the next decision of the chain.
+    /// How many failures of the same child there were in a row up to this one, without a healthy life between two of
+    /// them, as far as they count in the window of the next decision of the chain.
     fn times(&self, at: usize, chain: &[usize]) -> u64 {
         let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
         let used = decision.filter_map(|event| match &event.body {

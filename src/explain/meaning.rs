@@ -54,7 +54,8 @@ fn of_exit(exited: &Exited) -> Category {
         Some(24 | 25) => Category::ResourceLimit,
         // SIGABRT is also how a program ends whose allocation has failed.
         Some(6) if wants_memory(exited) => Category::OutOfMemory,
-        // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS; and SIGPIPE, which a program gets for its own write.
+        // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS; and SIGPIPE, which a program gets for its own
+        // write.
         Some(4 | 5 | 6 | 7 | 8 | 11 | 13 | 31) => Category::Crash,
         Some(_) => Category::KilledFromOutside,
         None if wants_memory(exited) => Category::OutOfMemory,

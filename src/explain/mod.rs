@@ -43,7 +43,8 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
     explanation(&story, path, &found, Known { runs, now, ended, at, last })
 }
 
-/// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such event.
+/// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such
+/// event.
 pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> {
     let event = events.iter().find(|event| event.id == id)?;
     let story = Story::of(events);

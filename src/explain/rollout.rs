@@ -26,7 +26,8 @@ pub(super) fn phrase(body: &Rollout) -> String {
     }
 }
 
-/// How a roll-out was stopped: "2 of 4 updated; /api-3 failed: it exited with status 1; /api-3, /api-4 keep the old spec".
+/// How a roll-out was stopped: "2 of 4 updated; /api-3 failed: it exited with status 1; /api-3, /api-4 keep the old
+/// spec".
 pub(crate) fn stopped(body: &Rollout) -> String {
     let done = if body.reload { "updated" } else { "restarted" };
     let mut line = format!("{} of {} {done}", body.updated, body.total);

@@ -18,8 +18,8 @@ pub struct Explanation {
     /// It is a step that has been done; its state is `exited` then. Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
-    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
-    /// where it is not.
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then.
+    /// Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstarted: bool,
     /// Its incarnation, where it is known.
@@ -49,7 +49,8 @@ pub struct Explanation {
     pub last: Option<EventView>,
     /// All steps from the first cause to the last, oldest first. Each is named as a cause by the one after it.
     pub chain: Vec<Step>,
-    /// Whether the chain goes back to its beginning. False where an event that is named as a cause was forgotten or lost.
+    /// Whether the chain goes back to its beginning. False where an event that is named as a cause was forgotten or
+    /// lost.
     pub complete: bool,
     /// What to press next.
     pub hints: Vec<String>,

@@ -1,19 +1,19 @@
 //! The process beside the agent that kills what runs by the lease, at its deadline: `treevisor-host fence`.
 //!
-//! It sleeps on a timer of CLOCK_BOOTTIME, is scheduled before other processes, locked in memory and spared when memory runs out. It
-//! starts no process, and when its moment comes it makes one write, to a file that is open already, and asks for no memory. Past the
-//! deadline it watches the cgroup and kills whatever appears there.
+//! It sleeps on a timer of CLOCK_BOOTTIME, is scheduled before other processes, locked in memory and spared when memory
+//! runs out. It starts no process, and when its moment comes it makes one write, to a file that is open already, and
+//! asks for no memory. Past the deadline it watches the cgroup and kills whatever appears there.
 //!
-//! The agent renews its lease only after the fence has answered a poke, so a fence that is stopped or gone ends the lease. The fence
-//! ignores the signals by which programs are stopped: a service manager that stops a unit sends them to all of its processes, and this
-//! one has to outlive the others.
+//! The agent renews its lease only after the fence has answered a poke, so a fence that is stopped or gone ends the
+//! lease. The fence ignores the signals by which programs are stopped: a service manager that stops a unit sends them
+//! to all of its processes, and this one has to outlive the others.
 //!
 //! # When the agent is gone
 //!
-//! It kills at once, and ends when it has seen that nothing is left. To wait for the deadline would be as safe, but of no use: nothing
-//! would renew the lease or supervise what still runs, and the next agent has to clear it away anyway before it begins. It must
-//! not stay longer: its page is that of the agent that is gone, whose deadline stands still, and by that it would kill what the next
-//! agent starts in the same cgroup.
+//! It kills at once, and ends when it has seen that nothing is left. To wait for the deadline would be as safe, but of
+//! no use: nothing would renew the lease or supervise what still runs, and the next agent has to clear it away anyway
+//! before it begins. It must not stay longer: its page is that of the agent that is gone, whose deadline stands still,
+//! and by that it would kill what the next agent starts in the same cgroup.
 use crate::os::alarm::Alarm;
 use crate::os::cgroup::switch::Switch;
 use crate::os::clock::Both;
@@ -67,13 +67,13 @@ struct Fence {
     gone: bool,
 }
 
-/// Runs as the fence of the agent that has handed over what it needs. Returns the exit status: 0 when the agent is gone, and nothing
-/// is left.
+/// Runs as the fence of the agent that has handed over what it needs. Returns the exit status: 0 when the agent is
+/// gone, and nothing is left.
 pub fn run() -> i32 {
     signals::ignore_all_stopping();
     for refused in realtime::take(PRIORITY) {
-        // It does its work all the same, less surely. This is the last that is written: from here on a reader of stderr that
-        // does not read would hold it up.
+        // It does its work all the same, less surely. This is the last that is written: from here on a reader of stderr
+        // that does not read would hold it up.
         fd::complain(format_args!("treevisor-host: the fence {}", crate::error::Chain(&refused)));
     }
     match Fence::take_over() {
@@ -173,7 +173,8 @@ impl Fence {
     fn agent_is_gone(&mut self) -> bool {
         let gone = self.agent.wait_exit(Span::ZERO);
         if gone {
-            // It can be read from now on. Where it cannot be taken out, the fence is woken too often, for as long as it still is there.
+            // It can be read from now on. Where it cannot be taken out, the fence is woken too often, for as long as it
+            // still is there.
             let _ = self.poller.remove(self.agent.as_raw_fd());
         }
         gone
@@ -192,8 +193,9 @@ impl Fence {
     }
 }
 
-/// The next look, on CLOCK_BOOTTIME. The other clock has no timer, and a time daemon may slew the two against each other; so it
-/// looks again when an eighth is left, and again, until what is left is too short for that to make a difference.
+/// The next look, on CLOCK_BOOTTIME. The other clock has no timer, and a time daemon may slew the two against each
+/// other; so it looks again when an eighth is left, and again, until what is left is too short for that to make a
+/// difference.
 fn wake_at(left: Span, boottime: Time) -> Time {
     let eighth = Span::from_nanos(left.as_nanos() / 8);
     if eighth < Span::from_millis(1) {

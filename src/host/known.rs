@@ -1,5 +1,5 @@
-//! What a host keeps of the store that hosts run, and where: which members it had when this host has asked last. The host's file names those of
-//! the time when it was written.
+//! What a host keeps of the store that hosts run, and where: which members it had when this host has asked last. The
+//! host's file names those of the time when it was written.
 
 use crate::files;
 use crate::ids::Name;

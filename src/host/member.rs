@@ -1,8 +1,9 @@
-//! Which hosts belong to a cluster: its first host, the keys of further ones, and that those of a host are not taken any more.
+//! Which hosts belong to a cluster: its first host, the keys of further ones, and that those of a host are not taken
+//! any more.
 //!
-//! The serial of a certificate is drawn from the record `cluster`, by compare-and-swap, so none is issued twice; that of a certificate
-//! which was never written is lost, and that is all. Files are written aside, and put in their place when the store has agreed: none
-//! that is there is written over.
+//! The serial of a certificate is drawn from the record `cluster`, by compare-and-swap, so none is issued twice; that
+//! of a certificate which was never written is lost, and that is all. Files are written aside, and put in their place
+//! when the store has agreed: none that is there is written over.
 
 mod cell;
 mod failed;
@@ -94,7 +95,8 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
     cluster.issued = [(host.name.clone(), [serial].into())].into();
     cluster.members = first.iter().map(|_| host.name.clone()).collect();
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
-    // One that was made and has no host was left by a call that was interrupted; nothing was certified by its key that is in use.
+    // One that was made and has no host was left by a call that was interrupted; nothing was certified by its key that
+    // is in use.
     if !store.swap(version, &cluster)? {
         return Err(Failed::new(format!("another host has just made the cluster {}", host.cluster)));
     }

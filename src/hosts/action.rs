@@ -1,4 +1,5 @@
-//! What goes out of an agent: orders to the shell, which carries out all of them, in order, before it hands in the next event.
+//! What goes out of an agent: orders to the shell, which carries out all of them, in order, before it hands in the next
+//! event.
 
 use super::event::{ParentId, RequestId, RunId};
 use super::message::{Message, Place};
@@ -18,8 +19,9 @@ pub enum Action {
         /// `/treevisor/CLUSTER/`
         prefix: String,
     },
-    /// Write `new` if the record still has this version (`None`: if there is none); answer with `Event::Answered`. At most one is
-    /// under way for a key. That of the host's own record must not wait for the answers to others: its lease runs meanwhile.
+    /// Write `new` if the record still has this version (`None`: if there is none); answer with `Event::Answered`. At
+    /// most one is under way for a key. That of the host's own record must not wait for the answers to others: its
+    /// lease runs meanwhile.
     Swap {
         /// For the answer.
         request: RequestId,
@@ -30,16 +32,16 @@ pub enum Action {
         /// What is to be there after.
         new: Vec<u8>,
     },
-    /// Have the fence answer: `Event::Poked` with the same number. The fence answers only when it has run and has looked at its
-    /// own clock. No answer is no event.
+    /// Have the fence answer: `Event::Poked` with the same number. The fence answers only when it has run and has
+    /// looked at its own clock. No answer is no event.
     Poke(u64),
     /// Write this deadline into the page that the fence and all that is exclusive reads. It never goes back.
     SetDeadline(Moment),
-    /// Kill all that is exclusive on this host, by one write to `x/`, and look until it is empty; answer with `Event::Cleared` with
-    /// the same number. Another one replaces it. Nothing is run between the two.
+    /// Kill all that is exclusive on this host, by one write to `x/`, and look until it is empty; answer with
+    /// `Event::Cleared` with the same number. Another one replaces it. Nothing is run between the two.
     Clear(u64),
-    /// Start the root, or the top node of a placed subtree. Answered by `Event::Started`, and by `Event::Exited` of a root; of a subtree
-    /// by `Event::NotStarted` or, once nothing of it is left, by `Event::Ended`.
+    /// Start the root, or the top node of a placed subtree. Answered by `Event::Started`, and by `Event::Exited` of a
+    /// root; of a subtree by `Event::NotStarted` or, once nothing of it is left, by `Event::Ended`.
     Run(Run),
     /// Ask it to stop in order. Without a limit: the deadline, or a [`Action::Kill`], ends what does not.
     Stop {
@@ -57,8 +59,9 @@ pub enum Action {
         /// The digest of the bundle.
         bundle: String,
     },
-    /// The placed subtree that runs here has a new parent, or a new order of it: the relay presents the node to that one from here
-    /// on, with the token and the identity that it expects, and passes nothing of an earlier one's on. The process is not touched.
+    /// The placed subtree that runs here has a new parent, or a new order of it: the relay presents the node to that
+    /// one from here on, with the token and the identity that it expects, and passes nothing of an earlier one's on.
+    /// The process is not touched.
     Adopt {
         /// Which one.
         run: RunId,

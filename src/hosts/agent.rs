@@ -1,4 +1,5 @@
-//! The door: one [`Agent`] for one host. `answers` has what comes back from the store, `placing` what is claimed and run.
+//! The door: one [`Agent`] for one host. `answers` has what comes back from the store, `placing` what is claimed and
+//! run.
 
 use super::action::{Action, End};
 use super::claim::Claim;
@@ -24,7 +25,8 @@ const NOTE_MAX: usize = 200;
 /// Bundles that a record lists, at most.
 const BUNDLES_MAX: usize = 160;
 
-/// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must not cost the lease.
+/// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must
+/// not cost the lease.
 pub(super) const RECORDS_MAX: usize = 256;
 
 /// So much of what an agent sends to itself is read in one turn; the rest in the next.
@@ -90,7 +92,8 @@ pub struct Agent {
     clearing: Option<u64>,
     clearings: u64,
     pub(super) bundles: BTreeSet<Bundle>,
-    /// Whether the host is being drained; `None` where neither an operator has ordered it, nor the record of an earlier agent has it.
+    /// Whether the host is being drained; `None` where neither an operator has ordered it, nor the record of an earlier
+    /// agent has it.
     draining: Option<bool>,
     /// Nothing is left since it is drained, and that was reported.
     pub(super) drained: bool,
@@ -405,7 +408,8 @@ impl Agent {
         }
     }
 
-    /// Writes the own record. Where it would be too long, it goes without notes first, then without what is least wanted.
+    /// Writes the own record. Where it would be too long, it goes without notes first, then without what is least
+    /// wanted.
     pub(super) fn write_own(
         &mut self,
         turn: Turn,

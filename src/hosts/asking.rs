@@ -1,5 +1,5 @@
-//! Which host is asked for a placed subtree, in which order, and what it is asked for. All that is decided here may be wrong, or late: whether
-//! something runs is decided by claims.
+//! Which host is asked for a placed subtree, in which order, and what it is asked for. All that is decided here may be
+//! wrong, or late: whether something runs is decided by claims.
 
 use super::action::{Action, Start};
 use super::agent::Agent;

@@ -71,8 +71,8 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     }
 }
 
-/// All hosts, those that may have it first: settled ones before others, by preference, then those that hold the fewest claims,
-/// then by name.
+/// All hosts, those that may have it first: settled ones before others, by preference, then those that hold the fewest
+/// claims, then by name.
 pub fn choose<'a>(
     question: &Question<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,
@@ -142,8 +142,8 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// All hosts for a placed subtree, the best first: the one that an operator wants; settled ones; those on which it has not given up; by
-/// preference; those with the fewest of its group; those that hold the fewest claims; by name.
+/// All hosts for a placed subtree, the best first: the one that an operator wants; settled ones; those on which it has
+/// not given up; by preference; those with the fewest of its group; those that hold the fewest claims; by name.
 pub(super) fn rank<'a>(
     seeker: &Seeker<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,

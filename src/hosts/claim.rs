@@ -1,8 +1,8 @@
 //! One claim, as it stands on this host: claimed (W4), run (W5), set free (W6).
 //!
-//! What is held is known by one's own swaps only. A record that was read and names this host in its present epoch may be stale:
-//! by it something is run only where an attempt to claim it with just that token is open. Such an attempt has come about then, and
-//! from there on no other host changes the record while the epoch goes on.
+//! What is held is known by one's own swaps only. A record that was read and names this host in its present epoch may
+//! be stale: by it something is run only where an attempt to claim it with just that token is open. Such an attempt has
+//! come about then, and from there on no other host changes the record while the epoch goes on.
 
 use super::action::{Start, StopWhy};
 use super::event::{RequestId, RunEnd, RunId};
@@ -115,8 +115,8 @@ pub(super) enum What {
     Down,
     /// A run of this bundle, by this order, and whether it was asked to stop.
     Running { run: RunId, bundle: String, serial: u64, asked: Option<StopWhy> },
-    /// Nothing is left of it, and what was ordered by this serial has ended for good: first the instance is to be down, so that no
-    /// other host starts it.
+    /// Nothing is left of it, and what was ordered by this serial has ended for good: first the instance is to be down,
+    /// so that no other host starts it.
     Finished(u64, String),
     /// Nothing is left of it: it is to be set free.
     Leaving(Freed, Option<String>),
@@ -310,7 +310,8 @@ impl Claim {
             return Move::Wait(Some(self.not_before));
         }
         if let Some((version, own)) = sight.own.filter(|(_, own)| sight.names_me(own)) {
-            // Of an attempt that is not remembered, or stale: nothing of it runs here. If it is stale, the swap does not come about.
+            // Of an attempt that is not remembered, or stale: nothing of it runs here. If it is stale, the swap does
+            // not come about.
             return Move::Free { expected: *version, token: own.token, freed: Freed::Unused, note: None };
         }
         if self.claimable_since.is_none() {
@@ -370,7 +371,8 @@ impl Claim {
         }
     }
 
-    /// A swap to free has not come about, because the record is this one. One that is still this host's is set free by its version.
+    /// A swap to free has not come about, because the record is this one. One that is still this host's is set free by
+    /// its version.
     pub(super) fn not_freed(&mut self, stored: Option<(Version, bool, u64)>) {
         let Some(here) = self.here.as_mut().filter(|here| matches!(here.what, What::Leaving(..))) else { return };
         match stored {
@@ -425,7 +427,8 @@ impl Claim {
         }
     }
 
-    /// A run has ended, and nothing of it is left. If it is not to be tried again on this host: under which order, and why.
+    /// A run has ended, and nothing of it is left. If it is not to be tried again on this host: under which order, and
+    /// why.
     pub(super) fn exited(&mut self, now: Time, run: RunId, end: RunEnd) -> Option<(u64, String)> {
         let here = self.here.as_mut()?;
         let What::Running { run: present, serial, asked, .. } = &here.what else { return None };

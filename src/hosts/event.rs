@@ -11,20 +11,23 @@ use serde_json::Value;
 pub struct Turn {
     /// Both clocks. Not before those of the turn before.
     pub now: Moment,
-    /// 64 bits from the kernel's random numbers, drawn for this event: never kept, never reckoned from others, so that not even
-    /// a copy of this machine draws the same.
+    /// 64 bits from the kernel's random numbers, drawn for this event: never kept, never reckoned from others, so that
+    /// not even a copy of this machine draws the same.
     pub random: u64,
     /// Milliseconds since 1970. Written into records for people, and never acted upon.
     pub wall_ms: u64,
 }
 
-/// Numbers an [`Action::Read`](super::Action::Read) or an [`Action::Swap`](super::Action::Swap) in the life of an agent.
+/// Numbers an [`Action::Read`](super::Action::Read) or an [`Action::Swap`](super::Action::Swap) in the life of an
+/// agent.
 pub type RequestId = u64;
 
-/// Numbers an [`Action::Run`](super::Action::Run) in the life of an agent. One claim may be run several times, one after another.
+/// Numbers an [`Action::Run`](super::Action::Run) in the life of an agent. One claim may be run several times, one
+/// after another.
 pub type RunId = u64;
 
-/// Numbers the connections of nodes with placed children to this agent: each process has one of its own, and none is given again.
+/// Numbers the connections of nodes with placed children to this agent: each process has one of its own, and none is
+/// given again.
 pub type ParentId = u64;
 
 /// A record as it stands in the store.
@@ -48,8 +51,8 @@ pub enum Answer {
     /// To a `Swap`: it is not written, because the record has another version: this one, or there is none. Reported as
     /// `Unknown` wherever the write may still come about.
     Lost(Option<Stored>),
-    /// There was no answer within an attempt, or one that leaves open whether the write has come or will come about. The text
-    /// is for people.
+    /// There was no answer within an attempt, or one that leaves open whether the write has come or will come about.
+    /// The text is for people.
     Unknown(String),
 }
 
@@ -60,8 +63,8 @@ pub enum RunEnd {
     Stopped,
     /// Too many restarts: exit status 10.
     GaveUp(String),
-    /// A child could not be started at boot (exit status 11), or there was no process at all: its bundle is not readable, the
-    /// program cannot be executed.
+    /// A child could not be started at boot (exit status 11), or there was no process at all: its bundle is not
+    /// readable, the program cannot be executed.
     CannotStart(String),
     /// Any other way: a signal, an exit status that should not be.
     Crashed(String),
@@ -72,7 +75,8 @@ pub enum RunEnd {
 pub enum Event {
     /// The agent's life begins. Handed in once, first.
     Begin,
-    /// Time has come to look at the deadlines: [`Agent::next_deadline`](super::Agent::next_deadline). Harmless at any time.
+    /// Time has come to look at the deadlines: [`Agent::next_deadline`](super::Agent::next_deadline). Harmless at any
+    /// time.
     Tick,
     /// A request has come to its end. Each does so once, at the latest an attempt after it was sent.
     Answered {
@@ -83,8 +87,8 @@ pub enum Event {
     },
     /// The fence has answered the [`Action::Poke`](super::Action::Poke) with this number.
     Poked(u64),
-    /// The [`Action::Clear`](super::Action::Clear) with this number is done: after it was ordered, `x/` was **seen** to be
-    /// empty, and nothing is about to be born there.
+    /// The [`Action::Clear`](super::Action::Clear) with this number is done: after it was ordered, `x/` was **seen** to
+    /// be empty, and nothing is about to be born there.
     Cleared(u64),
     /// What was to be run has a process.
     Started {
@@ -100,7 +104,8 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// A placed subtree has ended, **and** nothing of it is left: that was seen. Once for each run, as [`Event::Exited`].
+    /// A placed subtree has ended, **and** nothing of it is left: that was seen. Once for each run, as
+    /// [`Event::Exited`].
     Ended {
         /// Which one.
         run: RunId,
@@ -139,8 +144,8 @@ pub enum Event {
     },
     /// A node that has sent something is no more, and nothing comes from it any more.
     ParentGone(ParentId),
-    /// It has ended, **and** nothing of it is left: that was seen. Also where there was no process. Once for each run, but for
-    /// those that an [`Action::Clear`](super::Action::Clear) has ended: theirs may be left out.
+    /// It has ended, **and** nothing of it is left: that was seen. Also where there was no process. Once for each run,
+    /// but for those that an [`Action::Clear`](super::Action::Clear) has ended: theirs may be left out.
     Exited {
         /// Which one.
         run: RunId,
@@ -167,12 +172,14 @@ pub struct Bundle {
 /// What an operator asks of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Nothing is placed here any more, and what is here leaves in order. It stays so, also over a restart of the agent.
+    /// Nothing is placed here any more, and what is here leaves in order. It stays so, also over a restart of the
+    /// agent.
     Drain,
     /// The end of that.
     Undrain,
-    /// This agent ends: what is here leaves in order, and what has not after `kill_after` is killed. The record then shows that
-    /// nothing is left here. [`Action::Halt`](super::Action::Halt) follows, whether the store can be reached or not.
+    /// This agent ends: what is here leaves in order, and what has not after `kill_after` is killed. The record then
+    /// shows that nothing is left here. [`Action::Halt`](super::Action::Halt) follows, whether the store can be reached
+    /// or not.
     Stop {
         /// How long all may take to stop.
         kill_after: Span,

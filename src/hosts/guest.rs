@@ -1,5 +1,5 @@
-//! A placed subtree on the host that runs it, or is to: what the agent of its parent has ordered, and what has become of that. Whether it
-//! may run here is the claim's affair.
+//! A placed subtree on the host that runs it, or is to: what the agent of its parent has ordered, and what has become
+//! of that. Whether it may run here is the claim's affair.
 
 use super::event::RunId;
 use super::message::{Ended, Failure, Outcome, Place, Subject, What};

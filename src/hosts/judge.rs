@@ -1,4 +1,5 @@
-//! The other hosts' records: how long each has stood, which host is to be declared dead (W3), and whose epochs are over (W4).
+//! The other hosts' records: how long each has stood, which host is to be declared dead (W3), and whose epochs are over
+//! (W4).
 
 use super::moment::Moment;
 use super::record::{Host, HostState, Own, OwnState, Version};
@@ -13,7 +14,8 @@ const SHORTEST: Span = Span::from_secs(5);
 pub(super) struct Seen {
     pub(super) version: Version,
     pub(super) record: Host,
-    /// When this version was received for the first time. That is after it was written, and so the wait is never too short.
+    /// When this version was received for the first time. That is after it was written, and so the wait is never too
+    /// short.
     pub(super) received: Moment,
 }
 
@@ -89,8 +91,8 @@ impl Judge {
         self.seen.iter().map(|(name, seen)| (name.as_str(), seen))
     }
 
-    /// Whether the holder's epoch is over: its record is dead in that epoch, or has a later one. That never becomes untrue, so it
-    /// may be known late. A record that is absent shows nothing.
+    /// Whether the holder's epoch is over: its record is dead in that epoch, or has a later one. That never becomes
+    /// untrue, so it may be known late. A record that is absent shows nothing.
     pub(super) fn is_over(&self, host: &str, epoch: u64) -> bool {
         self.seen.get(host).is_some_and(|Seen { record, .. }| {
             record.epoch > epoch || record.epoch == epoch && record.state == HostState::Dead

@@ -1,8 +1,8 @@
 //! This host's own record: beginning an epoch, renewing it, and knowing when it is over (W1, W2, W7, W8).
 //!
-//! What is certain of the own record is only what a swap has answered, or a number of one's own that was read back. So every write
-//! has a number drawn anew, and all those that may still arrive are remembered. As long as none of them is known to have arrived,
-//! each expects the same version: at most one of them ever will.
+//! What is certain of the own record is only what a swap has answered, or a number of one's own that was read back. So
+//! every write has a number drawn anew, and all those that may still arrive are remembered. As long as none of them is
+//! known to have arrived, each expects the same version: at most one of them ever will.
 
 use super::event::{Answer, RequestId};
 use super::moment::Moment;
@@ -13,11 +13,12 @@ use crate::time::{Span, Time};
 /// The fence answers within this, or no renewal is sent (W7).
 const POKE: Span = Span::from_millis(200);
 
-/// So many changes of a record with another boot id, seen one after another: another machine uses the name. Two may have other
-/// reasons: the first look was stale, and a write of this machine's boot before has arrived late.
+/// So many changes of a record with another boot id, seen one after another: another machine uses the name. Two may
+/// have other reasons: the first look was stale, and a write of this machine's boot before has arrived late.
 const CHANGES: u32 = 3;
 
-/// Writes that are remembered, at most; the oldest is forgotten first. The store would have to keep a request for that many attempts.
+/// Writes that are remembered, at most; the oldest is forgotten first. The store would have to keep a request for that
+/// many attempts.
 const REMEMBERED: usize = 256;
 
 /// A write whose answer has not come, or was not certain.
@@ -147,12 +148,14 @@ impl Lease {
         self.due = Time::ZERO;
     }
 
-    /// A claim that names this host in this epoch was seen: its next epoch is a later one, even if its record was deleted.
+    /// A claim that names this host in this epoch was seen: its next epoch is a later one, even if its record was
+    /// deleted.
     pub(super) fn has_had(&mut self, epoch: u64) {
         self.highest = self.highest.max(epoch);
     }
 
-    /// The first sight of the own record, by a read. Later ones may be stale, and show no more than an attempt that has arrived.
+    /// The first sight of the own record, by a read. Later ones may be stale, and show no more than an attempt that has
+    /// arrived.
     pub(super) fn seen(&mut self, now: Moment, stored: Option<&(Version, Host)>) -> Change {
         match (&self.known, stored) {
             (None, _) => {
@@ -190,7 +193,8 @@ impl Lease {
         Step::Write { expected, epoch }
     }
 
-    /// What the record must be for its last write, which shows that nothing is left here; `None` while another is under way.
+    /// What the record must be for its last write, which shows that nothing is left here; `None` while another is under
+    /// way.
     pub(super) fn last_write(&self, now: Moment) -> Option<(Version, u64)> {
         match self.state {
             State::Held { version, epoch, .. } if self.under_way.is_none() && now.boottime >= self.due => {

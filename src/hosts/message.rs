@@ -1,8 +1,8 @@
-//! What is sent for the sake of placed subtrees: between a node and the agent of its host, and between two agents. The same four
-//! kinds on both ways; the core reads and writes them, the shell carries them.
+//! What is sent for the sake of placed subtrees: between a node and the agent of its host, and between two agents. The
+//! same four kinds on both ways; the core reads and writes them, the shell carries them.
 //!
-//! Everything may come twice, late, or never, and is sent again until it is answered: PLACE until PLACED, ORDER until TOLD, TOLD
-//! until an [`What::Noted`]. So neither side has to keep what has arrived.
+//! Everything may come twice, late, or never, and is sent again until it is answered: PLACE until PLACED, ORDER until
+//! TOLD, TOLD until an [`What::Noted`]. So neither side has to keep what has arrived.
 
 use super::record::{ClaimKey, Placement};
 use crate::time::Span;
@@ -16,9 +16,10 @@ pub const AGAIN: Span = Span::from_millis(500);
 
 /// What each message is about: one run of one subtree, as one root has ordered it.
 ///
-/// On the way between a node and its agent, `run` is the incarnation of the child. Between agents it is a number that the agent
-/// of the parent draws: each time that it asks a host, and never lower ones under one root token. So of two runs of a subtree,
-/// the later one is known on every host: by the root's token first, then by this number ([`Subject::is_after`]).
+/// On the way between a node and its agent, `run` is the incarnation of the child. Between agents it is a number that
+/// the agent of the parent draws: each time that it asks a host, and never lower ones under one root token. So of two
+/// runs of a subtree, the later one is known on every host: by the root's token first, then by this number
+/// ([`Subject::is_after`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The instance.
@@ -90,7 +91,8 @@ pub struct Place {
     /// What it is about.
     #[serde(flatten)]
     pub subject: Subject,
-    /// So many milliseconds after it was sent, which the wire has, it is void: a queue may have kept it for as long as a cut lasts. 0 in what a node sends.
+    /// So many milliseconds after it was sent, which the wire has, it is void: a queue may have kept it for as long as
+    /// a cut lasts. 0 in what a node sends.
     pub void_after_ms: u64,
     /// `TREEVISOR_START`. The agent of the parent sets it, whatever the node sends.
     pub start: Start,
@@ -105,7 +107,8 @@ pub struct Place {
     /// What the node that is to be started gets: for the shells alone. It travels as a frame after the header.
     #[serde(skip)]
     pub spec: Arc<Vec<u8>>,
-    /// What else the shell of the host needs, such as the promise of beats and the settings of logs: for the shells alone.
+    /// What else the shell of the host needs, such as the promise of beats and the settings of logs: for the shells
+    /// alone.
     pub boot: Value,
 }
 
@@ -259,7 +262,8 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Order {
-    /// What it is about. Of [`Do::Clear`] and [`Do::Paths`] the path is that below which all is meant, and the run does not count.
+    /// What it is about. Of [`Do::Clear`] and [`Do::Paths`] the path is that below which all is meant, and the run does
+    /// not count.
     #[serde(flatten)]
     pub subject: Subject,
     /// As of [`Place`].
@@ -282,17 +286,18 @@ pub enum Do {
     /// Look at it, for it is silent: [`What::Inspected`] or, from the agent of the parent, [`What::Unreachable`].
     #[default]
     Inspect,
-    /// Kill all that is placed below the path: [`What::Cleared`] when nothing of it is left, or its host is lost. From a node that is about
-    /// to hand in the exit of an unplaced supervisor at that path.
+    /// Kill all that is placed below the path: [`What::Cleared`] when nothing of it is left, or its host is lost. From
+    /// a node that is about to hand in the exit of an unplaced supervisor at that path.
     Clear,
-    /// From a node to its agent: where would it go if it were moved? [`What::Moving`] or [`What::NotMoved`]. After the first the agent
-    /// chooses that host at the next [`Place`] of the path; the node stops the child and starts it again.
+    /// From a node to its agent: where would it go if it were moved? [`What::Moving`] or [`What::NotMoved`]. After the
+    /// first the agent chooses that host at the next [`Place`] of the path; the node stops the child and starts it
+    /// again.
     Move {
         /// To this host; else to the next best.
         to: Option<String>,
     },
-    /// From a root to its agent: these paths of the tree have a placement. What holds a claim of any other one is cleared.
-    /// [`What::Noted`]. After boot, and whenever they are others.
+    /// From a root to its agent: these paths of the tree have a placement. What holds a claim of any other one is
+    /// cleared. [`What::Noted`]. After boot, and whenever they are others.
     Paths {
         /// All of them.
         paths: Vec<String>,

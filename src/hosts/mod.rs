@@ -1,20 +1,23 @@
-//! The pure core of a host in a cluster: it keeps a lease in the cluster's store, judges those of the other hosts, claims what is
-//! free, and decides what is to run here. Events in, actions out, time and random numbers passed in. No clock, socket, process, thread.
+//! The pure core of a host in a cluster: it keeps a lease in the cluster's store, judges those of the other hosts,
+//! claims what is free, and decides what is to run here. Events in, actions out, time and random numbers passed in. No
+//! clock, socket, process, thread.
 //!
 //! # The contract with the shell
 //!
-//! - **One in, all out.** The shell reads a [`Turn`], hands in one [`Event`], carries out every [`Action`] that came back, in order,
-//!   and only then hands in the next.
-//! - **The turn is read before anything is sent.** A lease is counted from the turn in which its renewal was ordered, so a request
-//!   that has to wait is safe, but makes the lease shorter by that.
-//! - **Every request is answered once**, within an attempt of its being sent, by [`Answer::Unknown`] if by nothing else. An
-//!   answer that leaves open what happened *is* unknown. The next request goes to the next endpoint. Where a connection was refused,
-//!   so that nothing was sent, the store's client may go to the next endpoint within the same request.
+//! - **One in, all out.** The shell reads a [`Turn`], hands in one [`Event`], carries out every [`Action`] that came
+//!   back, in order, and only then hands in the next.
+//! - **The turn is read before anything is sent.** A lease is counted from the turn in which its renewal was ordered,
+//!   so a request that has to wait is safe, but makes the lease shorter by that.
+//! - **Every request is answered once**, within an attempt of its being sent, by [`Answer::Unknown`] if by nothing
+//!   else. An answer that leaves open what happened *is* unknown. The next request goes to the next endpoint. Where a
+//!   connection was refused, so that nothing was sent, the store's client may go to the next endpoint within the same
+//!   request.
 //! - **Versions are compared, never ordered.** Reads may be stale, each record by itself.
-//! - **What ends is seen to have ended.** [`Event::Exited`] and [`Event::Cleared`] are handed in when nothing is left, not when the
-//!   signal was sent; a process is born into its cgroup, so nothing appears there later.
+//! - **What ends is seen to have ended.** [`Event::Exited`] and [`Event::Cleared`] are handed in when nothing is left,
+//!   not when the signal was sent; a process is born into its cgroup, so nothing appears there later.
 //! - **Nothing is trusted.** An event of an earlier request, run, poke or clearing is dropped.
-//! - **One deadline.** [`Agent::next_deadline`] is the BOOTTIME at which [`Event::Tick`] is due; earlier ones change nothing.
+//! - **One deadline.** [`Agent::next_deadline`] is the BOOTTIME at which [`Event::Tick`] is due; earlier ones change
+//!   nothing.
 //!
 //! # The rules
 //!
@@ -31,41 +34,45 @@
 //!
 //! # Why no two hosts run one subtree at once
 //!
-//! What is assumed: (A1) a swap is atomic, and no version comes back; (A2) over a lease the clocks of two hosts differ from true time by
-//! a factor of 1 ± ε at most; (A3) no instruction of what is exclusive is executed later than K after the deadline; (A4) no clock of a
-//! running machine is stopped or set back from outside.
+//! What is assumed: (A1) a swap is atomic, and no version comes back; (A2) over a lease the clocks of two hosts differ
+//! from true time by a factor of 1 ± ε at most; (A3) no instruction of what is exclusive is executed later than K after
+//! the deadline; (A4) no clock of a running machine is stopped or set back from outside.
 //!
-//! By A1 the owners of a claim come one after another. Take one, h in its epoch e, and the next, which has swapped the record by W4.
+//! By A1 the owners of a claim come one after another. Take one, h in its epoch e, and the next, which has swapped the
+//! record by W4.
 //!
-//! 1. *The record was free.* Then h had seen that nothing was left of it (W6), and has run nothing of it after: what is being set free is
-//!    not run again, and a claim that h wins anew is a later owner.
-//! 2. *h had a later epoch.* It began when nothing was left on h (W2), and what h runs after is run for claims of the new epoch.
-//! 3. *The record of h was dead in e*, by a swap of some host w that expected the version v. That swap was done, so v was the last
-//!    version of h's record in e: no renewal came about after it. Let s be when the last one that h holds for proved was ordered. It had
-//!    become v, or an earlier version, before w received v at r; so s ≤ r. By W3, w has declared at r + D/(1+ε) or later, and the next
-//!    owner came after that. By W1, W5 and A3 h has run until s + (D−G)/(1−ε) + K at most. With s ≤ r the second is not after the
-//!    first as long as
+//! 1. *The record was free.* Then h had seen that nothing was left of it (W6), and has run nothing of it after: what is
+//!    being set free is not run again, and a claim that h wins anew is a later owner.
+//! 2. *h had a later epoch.* It began when nothing was left on h (W2), and what h runs after is run for claims of the
+//!    new epoch.
+//! 3. *The record of h was dead in e*, by a swap of some host w that expected the version v. That swap was done, so v
+//!    was the last version of h's record in e: no renewal came about after it. Let s be when the last one that h holds
+//!    for proved was ordered. It had become v, or an earlier version, before w received v at r; so s ≤ r. By W3, w has
+//!    declared at r + D/(1+ε) or later, and the next owner came after that. By W1, W5 and A3 h has run until s +
+//!    (D−G)/(1−ε) + K at most. With s ≤ r the second is not after the first as long as
 //!
 //!    > G ≥ 2εD/(1+ε) + (1−ε)K
 //!
 //!    and [`Settings::new`] refuses a G below D/20 + 300 ms, which is that for ε = 2 % and K of a quarter of a second.
 //!
-//! Where both clocks are read, the holder takes the one that has advanced more and the one that waits that which has advanced less. So A2 need hold
-//! for one of the two only: for MONOTONIC_RAW while a machine is not suspended, however BOOTTIME is slewed. A suspended machine counts by BOOTTIME.
+//! Where both clocks are read, the holder takes the one that has advanced more and the one that waits that which has
+//! advanced less. So A2 need hold for one of the two only: for MONOTONIC_RAW while a machine is not suspended, however
+//! BOOTTIME is slewed. A suspended machine counts by BOOTTIME.
 //!
-//! Nothing in this needs a read to be fresh, a message to arrive, a time in a record, or an agent that runs: the deadline is in memory
-//! that the fence reads and by which a timer of the kernel is set, before anything is run under it. What reads do decide: that a
-//! claim is *not* held, which the swap then finds out for certain; that an epoch is over, which never becomes untrue; and that an attempt has come
-//! about, by a number that only that attempt had.
+//! Nothing in this needs a read to be fresh, a message to arrive, a time in a record, or an agent that runs: the
+//! deadline is in memory that the fence reads and by which a timer of the kernel is set, before anything is run under
+//! it. What reads do decide: that a claim is *not* held, which the swap then finds out for certain; that an epoch is
+//! over, which never becomes untrue; and that an attempt has come about, by a number that only that attempt had.
 //!
-//! What of it may be late, doubled or lost is tried in `tests/hosts`, for thousands of histories, with each rule broken in turn.
+//! What of it may be late, doubled or lost is tried in `tests/hosts`, for thousands of histories, with each rule broken
+//! in turn.
 //!
 //! # Which file holds what
 //!
-//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving` is the side of the host that
-//! runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's host, with each in `wards`; `message` is what goes
-//! between them. `lease`, `judge`, `claim` and `choose` know
-//! nothing of each other and are tested alone. `moment` is time, `record` what stands in the store, `settings` the bounds,
+//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving`
+//! is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's
+//! host, with each in `wards`; `message` is what goes between them. `lease`, `judge`, `claim` and `choose` know nothing
+//! of each other and are tested alone. `moment` is time, `record` what stands in the store, `settings` the bounds,
 //! `event`, `action`, `report` and `view` the door's types.
 
 pub mod action;

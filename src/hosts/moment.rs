@@ -1,9 +1,10 @@
 //! A point in time on the two clocks that a lease is reckoned by.
 //!
-//! BOOTTIME goes on while the machine is suspended, but a time daemon slews it. MONOTONIC_RAW is the bare oscillator, but stands
-//! still in a suspended machine. Of the two, **the holder takes what has advanced more, the one that waits what has advanced less**: then
-//! neither of these errors makes a lease longer than it is taken to be where its end is waited for. This is the opposite of the rule for
-//! heartbeats, where time in which nothing ran is credited to the child.
+//! BOOTTIME goes on while the machine is suspended, but a time daemon slews it. MONOTONIC_RAW is the bare oscillator,
+//! but stands still in a suspended machine. Of the two, **the holder takes what has advanced more, the one that waits
+//! what has advanced less**: then neither of these errors makes a lease longer than it is taken to be where its end is
+//! waited for. This is the opposite of the rule for heartbeats, where time in which nothing ran is credited to the
+//! child.
 
 use crate::time::{Span, Time};
 
@@ -20,12 +21,14 @@ impl Moment {
     /// A moment before all others: a deadline that has passed.
     pub const ZERO: Moment = Moment { boottime: Time::ZERO, raw: Time::ZERO };
 
-    /// How long ago `earlier` is for one that **holds**: by the clock that has advanced more. Zero when it lies ahead on both.
+    /// How long ago `earlier` is for one that **holds**: by the clock that has advanced more. Zero when it lies ahead
+    /// on both.
     pub fn longest_since(self, earlier: Moment) -> Span {
         self.boottime.since(earlier.boottime).max(self.raw.since(earlier.raw))
     }
 
-    /// How long ago `earlier` is for one that **waits**: by the clock that has advanced less. Zero when it lies ahead on one.
+    /// How long ago `earlier` is for one that **waits**: by the clock that has advanced less. Zero when it lies ahead
+    /// on one.
     pub fn shortest_since(self, earlier: Moment) -> Span {
         self.boottime.since(earlier.boottime).min(self.raw.since(earlier.raw))
     }

@@ -207,7 +207,8 @@ impl Agent {
             || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 
-    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records show.
+    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records
+    /// show.
     fn ranked(&self, ground: &Ground, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
         let question =
             Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };

@@ -1,7 +1,9 @@
-//! The records of a cluster, as they stand in its store: JSON of at most [`RECORD_MAX`] bytes below `/treevisor/CLUSTER/`.
+//! The records of a cluster, as they stand in its store: JSON of at most [`RECORD_MAX`] bytes below
+//! `/treevisor/CLUSTER/`.
 //!
-//! A reader passes over members that it does not know, and takes those that are missing as their defaults, so that hosts of two
-//! versions read each other's records. No time in a record is acted upon: those that are there are for people.
+//! A reader passes over members that it does not know, and takes those that are missing as their defaults, so that
+//! hosts of two versions read each other's records. No time in a record is acted upon: those that are there are for
+//! people.
 
 use crate::ids::{Name, Path};
 use serde::de::DeserializeOwned;
@@ -60,7 +62,8 @@ pub struct Host {
     pub by: Option<String>,
     /// It was not lost within the last `settle`: hosts of which that is true are preferred.
     pub settled: bool,
-    /// Bundles that are on its disk, each as `INSTANCE/` and the beginning of its digest, those that some `want` names before others.
+    /// Bundles that are on its disk, each as `INSTANCE/` and the beginning of its digest, those that some `want` names
+    /// before others.
     pub bundles: Vec<String>,
     /// Instances whose root has lately given up there.
     pub tried: BTreeMap<String, Tried>,
@@ -92,7 +95,8 @@ impl Host {
 pub enum HostState {
     /// As far as is known.
     Live,
-    /// It is over: nothing exclusive of this epoch runs any more. What a record without a state means, too: that of no host.
+    /// It is over: nothing exclusive of this epoch runs any more. What a record without a state means, too: that of no
+    /// host.
     #[default]
     Dead,
 }
@@ -123,7 +127,8 @@ pub struct Own {
     pub since: u64,
     /// The token of the root that has placed it; of a root its own.
     pub root_token: u64,
-    /// Of a placed subtree: the number of the order by which it was claimed, or that has ended last before it was set free.
+    /// Of a placed subtree: the number of the order by which it was claimed, or that has ended last before it was set
+    /// free.
     pub run: u64,
     /// The bundle that it was started from.
     pub digest: String,
@@ -134,7 +139,8 @@ pub struct Own {
 }
 
 impl Own {
-    /// The record in a value. One that cannot be read is held, by no host and so for ever, with no token: it is for an operator.
+    /// The record in a value. One that cannot be read is held, by no host and so for ever, with no token: it is for an
+    /// operator.
     pub(super) fn of(value: &[u8]) -> Own {
         read(value).unwrap_or_default()
     }
@@ -363,7 +369,8 @@ impl Key {
     }
 }
 
-/// Whether a host or an instance can have this name. What else stands in a store is not looked at: directories are named so.
+/// Whether a host or an instance can have this name. What else stands in a store is not looked at: directories are
+/// named so.
 fn is_name(text: &str) -> bool {
     Name::parse(text).is_ok()
 }

@@ -61,7 +61,8 @@ pub enum Report {
         claim: ClaimKey,
         /// Its token.
         token: u64,
-        /// How long after the deadline the agent has found out. What it runs was killed at the deadline, with or without it.
+        /// How long after the deadline the agent has found out. What it runs was killed at the deadline, with or
+        /// without it.
         late: Span,
     },
     /// The store does not answer, for longer than a renewal takes.

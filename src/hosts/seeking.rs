@@ -1,5 +1,5 @@
-//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is sent again. `asking` chooses the host. All that is
-//! reported here may be late: whether something runs is decided by claims.
+//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is sent again. `asking`
+//! chooses the host. All that is reported here may be late: whether something runs is decided by claims.
 
 use super::action::{Action, Start};
 use super::agent::Agent;
@@ -392,7 +392,8 @@ impl Agent {
         }
     }
 
-    /// Whose child a run is that another host, or this one, has, and what its parent has sent for the shell: the way back.
+    /// Whose child a run is that another host, or this one, has, and what its parent has sent for the shell: the way
+    /// back.
     pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject, &Value)> {
         let ward = self.wards.all.get(&wire.key())?;
         let its = self.relays(ward.parent, &ward.node)?;

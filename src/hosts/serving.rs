@@ -1,5 +1,5 @@
-//! The host's side of placed subtrees: what agents of parents ask this host for. Whether something may run here is decided by its claim
-//! (`placing`), and nowhere else.
+//! The host's side of placed subtrees: what agents of parents ask this host for. Whether something may run here is
+//! decided by its claim (`placing`), and nowhere else.
 
 use super::action::{Action, Run, StopWhy};
 use super::agent::Agent;

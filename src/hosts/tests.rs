@@ -1,4 +1,5 @@
-//! One agent before a store that answers at once, unless it is made not to. What several do together is shown in `tests/hosts`.
+//! One agent before a store that answers at once, unless it is made not to. What several do together is shown in
+//! `tests/hosts`.
 
 use super::record::{Freed, Host, HostState, Own, OwnState, Want, WantState, read, write};
 use super::*;

@@ -11,9 +11,11 @@ pub struct HostView {
     pub name: String,
     /// Its record, as it was last read.
     pub record: Host,
-    /// For how long that is known to have stood unchanged. Of this host itself: since its last proved renewal was received.
+    /// For how long that is known to have stood unchanged. Of this host itself: since its last proved renewal was
+    /// received.
     pub unchanged: Span,
-    /// How much of its lease is left: of this host itself until its own deadline, of another one until it may be declared dead.
+    /// How much of its lease is left: of this host itself until its own deadline, of another one until it may be
+    /// declared dead.
     pub lease_left: Span,
 }
 

@@ -1,4 +1,5 @@
-//! Placed subtrees on the side of their parents: what a node on this host has asked for, and how far that has come. `seeking` moves them.
+//! Placed subtrees on the side of their parents: what a node on this host has asked for, and how far that has come.
+//! `seeking` moves them.
 
 use super::action::Start;
 use super::event::ParentId;
@@ -130,7 +131,8 @@ impl Wards {
         }
     }
 
-    /// Whether this host was asked for a later run than this one, whose claim it may have, although it reports that nothing is left of this one.
+    /// Whether this host was asked for a later run than this one, whose claim it may have, although it reports that
+    /// nothing is left of this one.
     pub(super) fn has_later(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
         let asked = self.all.get(key).and_then(Ward::asked);
         let ended =

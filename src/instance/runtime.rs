@@ -9,8 +9,8 @@
 //! | the user is root | `/run/treevisor` |
 //! | otherwise | `/tmp/treevisor-UID` |
 //!
-//! A directory whose path is no UTF-8 cannot be part of an endpoint: in its place stands `/tmp/treevisor-UID-HASH` (of root
-//! `/run/treevisor-0-HASH`), with a hash of the path.
+//! A directory whose path is no UTF-8 cannot be part of an endpoint: in its place stands `/tmp/treevisor-UID-HASH` (of
+//! root `/run/treevisor-0-HASH`), with a hash of the path.
 //!
 //! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
 //! shows that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
@@ -121,8 +121,8 @@ impl RuntimeDir {
         self.path.join("instance.json")
     }
 
-    /// Where a tree that runs in the background writes its log and its workers' output when there is no state directory;
-    /// otherwise a link to that file.
+    /// Where a tree that runs in the background writes its log and its workers' output when there is no state
+    /// directory; otherwise a link to that file.
     pub fn output_file(&self) -> PathBuf {
         self.path.join("output.log")
     }
@@ -244,7 +244,8 @@ impl RuntimeDir {
         Ok(())
     }
 
-    /// The directory above the instance's that keeps other users from its sockets, and its mode: it is not ours to open.
+    /// The directory above the instance's that keeps other users from its sockets, and its mode: it is not ours to
+    /// open.
     pub fn closed_to_others(&self) -> Option<(PathBuf, u32)> {
         let base = self.path.parent()?.canonicalize().ok()?;
         // The base itself is opened when it must be.

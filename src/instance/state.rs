@@ -79,8 +79,8 @@ impl StateDir {
         &self.path
     }
 
-    /// Makes the directory, and the ones above it where they are missing. Only its user may enter it: what workers print
-    /// when they end is in it.
+    /// Makes the directory, and the ones above it where they are missing. Only its user may enter it: what workers
+    /// print when they end is in it.
     ///
     /// # Errors
     /// The system's, and `PermissionDenied` when another user could change what is in it.

@@ -5,12 +5,12 @@
 //! | [`CurveDealer`] | connected to another host, whose public key is known: messages go out here |
 //! | [`CurveRouter`] | bound; messages come in here, each with the proved name of its sender |
 //!
-//! Whether a peer may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by the same thread that reads the
-//! messages, [`CurveRouter::serve`]: 200 or 400, never 300. A sender is looked up again with each message, so that a certificate that is
-//! revoked ends a connection that stands.
+//! Whether a peer may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by
+//! the same thread that reads the messages, [`CurveRouter::serve`]: 200 or 400, never 300. A sender is looked up again
+//! with each message, so that a certificate that is revoked ends a connection that stands.
 //!
-//! A connection has heartbeats of its own (ZMTP's), so that one over which nothing passes ends in a second and a half; and nothing is queued
-//! where there is none: what would be sent then is refused, and not sent later.
+//! A connection has heartbeats of its own (ZMTP's), so that one over which nothing passes ends in a second and a half;
+//! and nothing is queued where there is none: what would be sent then is refused, and not sent later.
 
 use super::context::{self, Context, LinkError};
 use super::drain;
@@ -107,7 +107,8 @@ pub struct CurveRouter {
 }
 
 impl CurveRouter {
-    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one place whether a peer may connect.
+    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one
+    /// place whether a peer may connect.
     ///
     /// # Errors
     /// The endpoint is not one of TCP, or is taken; libzmq was built without CURVE.
@@ -135,8 +136,8 @@ impl CurveRouter {
         })
     }
 
-    /// Takes another secret key. All connections end; it listens again once [`CurveRouter::bind_again`] has succeeded, and has another
-    /// first descriptor.
+    /// Takes another secret key. All connections end; it listens again once [`CurveRouter::bind_again`] has succeeded,
+    /// and has another first descriptor.
     ///
     /// # Errors
     /// Those of libzmq for a new socket; nothing has changed then.
@@ -299,8 +300,8 @@ pub struct CurveDealer {
 }
 
 impl CurveDealer {
-    /// Begins to connect to the host at `address`, which has to be the one with this public key, with one's own pair of keys. `number` is one
-    /// that no other such socket of the context has had.
+    /// Begins to connect to the host at `address`, which has to be the one with this public key, with one's own pair of
+    /// keys. `number` is one that no other such socket of the context has had.
     ///
     /// # Errors
     /// The address is none, or libzmq was built without CURVE.

@@ -134,8 +134,8 @@ impl Dealer {
         drain::wait_input(&self.socket, None, None, limit) == Waited::Input
     }
 
-    /// As [`Dealer::wait_input`]. Ends also when the connection was made again, and when `output` has no reader any more, a pipe of
-    /// ours whose other end may be closed while we have nothing to write to it.
+    /// As [`Dealer::wait_input`]. Ends also when the connection was made again, and when `output` has no reader any
+    /// more, a pipe of ours whose other end may be closed while we have nothing to write to it.
     pub fn wait(&mut self, output: Option<BorrowedFd<'_>>, limit: Duration) -> Waited {
         let reports = self.reports.as_ref().map(|reports| &reports.socket);
         let waited = drain::wait_input(&self.socket, reports, output.map(|output| output.as_raw_fd()), limit);

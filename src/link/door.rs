@@ -7,16 +7,16 @@
 //! | a user that was let in with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |
 //! | any other user | no | | |
 //!
-//! A message of a connection whose name begins with [`Rules::family`] may be as long as [`Rules::large`]; any other is as short
-//! as what workers send ([`Rules::small`]). The family is a secret between this process and those that it gives names
-//! to.
+//! A message of a connection whose name begins with [`Rules::family`] may be as long as [`Rules::large`]; any other is
+//! as short as what workers send ([`Rules::small`]). The family is a secret between this process and those that it
+//! gives names to.
 //!
-//! A user at the limit costs that user's process with most connections its oldest one, if that process has
-//! two more than the one that connects; else the new one is turned away. So one process cannot lock out another one, not
-//! even of its own user.
+//! A user at the limit costs that user's process with most connections its oldest one, if that process has two more
+//! than the one that connects; else the new one is turned away. So one process cannot lock out another one, not even of
+//! its own user.
 //!
-//! libzmq's thread asks, the node's loop sets the rules and collects what was refused; what is between them is one lock,
-//! held for a few microseconds. [`State`] decides and has no descriptors of its own.
+//! libzmq's thread asks, the node's loop sets the rules and collects what was refused; what is between them is one
+//! lock, held for a few microseconds. [`State`] decides and has no descriptors of its own.
 
 use super::peer::PeerCred;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -58,7 +58,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// For root and `uid`, the user of this process, alone: each has so many connections, and no message is longer than `most`.
+    /// For root and `uid`, the user of this process, alone: each has so many connections, and no message is longer than
+    /// `most`.
     pub fn of_own(uid: u32, own: usize, most: MessageMax) -> Rules {
         Rules { uid, own, other: 0, others: 0, anyone: false, family: None, large: most, small: most }
     }
@@ -246,8 +247,8 @@ impl Door {
     }
 }
 
-/// Whether libzmq asks doors. The system's (`ZMQ_SYS_SYSTEM=1` at build time) does not: then the sender is looked at with
-/// each message, and connections are counted now and then.
+/// Whether libzmq asks doors. The system's (`ZMQ_SYS_SYSTEM=1` at build time) does not: then the sender is looked at
+/// with each message, and connections are counted now and then.
 pub fn has_doors() -> bool {
     zmq_sys::gate::is_there()
 }

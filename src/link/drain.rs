@@ -88,16 +88,16 @@ pub enum Waited {
     Nothing,
 }
 
-/// Waits until a message is there or on `beside`, or the reader of `output` has left, at most `limit`. What has come on `beside` is
-/// shown as [`Waited::Reconnected`].
+/// Waits until a message is there or on `beside`, or the reader of `output` has left, at most `limit`. What has come on
+/// `beside` is shown as [`Waited::Reconnected`].
 pub(super) fn wait_input(
     socket: &zmq::Socket,
     beside: Option<&zmq::Socket>,
     output: Option<RawFd>,
     limit: Duration,
 ) -> Waited {
-    // Time is counted in slices, so that a signal handler in the middle (for instance when a terminal is resized) does not
-    // end the wait, and no clock has to be read to go on with what is left. A signal costs at most a slice.
+    // Time is counted in slices, so that a signal handler in the middle (for instance when a terminal is resized) does
+    // not end the wait, and no clock has to be read to go on with what is left. A signal costs at most a slice.
     const SLICE: Duration = Duration::from_millis(250);
     let mut left = limit;
     loop {

@@ -21,8 +21,8 @@
 //!   peers may connect at all, how often, and how much one message may hold, a [`Door`] decides (file `door.rs`).
 //! - **After use, look.** Code that sleeps on a socket's `fd` calls its `has_input` as the last thing before.
 //!
-//! The sockets that children and operators connect to are made here, and libzmq accepts from a duplicate: so they are this
-//! process's own, whatever becomes of libzmq's context. One at an endpoint of the user's ([`Pull`]) is libzmq's.
+//! The sockets that children and operators connect to are made here, and libzmq accepts from a duplicate: so they are
+//! this process's own, whatever becomes of libzmq's context. One at an endpoint of the user's ([`Pull`]) is libzmq's.
 //!
 //! Every descriptor is close-on-exec, libzmq's too, so none reaches a child.
 

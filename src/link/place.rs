@@ -41,7 +41,8 @@ pub(super) fn check(path: &Path) -> Result<(), LinkError> {
     }
 }
 
-/// Listens at `path`, in place of what a process has left there that is no more. The mode of the file follows the umask.
+/// Listens at `path`, in place of what a process has left there that is no more. The mode of the file follows the
+/// umask.
 ///
 /// # Errors
 /// Those of [`check`], and [`LinkError::Bind`].

@@ -1,4 +1,5 @@
-//! The plain protocol: a program connects a PUSH socket, and any message, empty or not, is a beat or a press of a button.
+//! The plain protocol: a program connects a PUSH socket, and any message, empty or not, is a beat or a press of a
+//! button.
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -22,7 +22,8 @@ use crate::time::Span;
 pub struct Identity(Box<[u8]>);
 
 impl Identity {
-    /// So many bytes has one that was [drawn](Identity::drawn). libzmq's own are shorter, and the same may be given to two.
+    /// So many bytes has one that was [drawn](Identity::drawn). libzmq's own are shorter, and the same may be given to
+    /// two.
     pub const DRAWN_BYTES: usize = 16;
 
     /// One that no other peer has, and that cannot be guessed.
@@ -185,8 +186,8 @@ impl Router {
         Router::with(context, socket, listener, limits, door)
     }
 
-    /// Goes on with the listening socket of a router that another image of this program has bound, behind its door: peers that
-    /// connect meanwhile wait in its backlog.
+    /// Goes on with the listening socket of a router that another image of this program has bound, behind its door:
+    /// peers that connect meanwhile wait in its backlog.
     ///
     /// # Errors
     /// libzmq does not take it.

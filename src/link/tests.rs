@@ -44,7 +44,8 @@ impl Room {
     }
 }
 
-/// Sleeps until the descriptor is readable, as a loop would: it is a plain poll(2), without libzmq's look at the socket.
+/// Sleeps until the descriptor is readable, as a loop would: it is a plain poll(2), without libzmq's look at the
+/// socket.
 fn sleep_on(fd: RawFd) {
     assert!(sleeps_well(fd), "nothing came");
 }
@@ -381,7 +382,8 @@ fn unusable_places_are_refused_with_their_reason() {
     }
 }
 
-/// Several senders, answers in between (which is what swallows the descriptor's changes), and the rule: the loop must never sleep while a message waits. A loop without the rule stops within this many messages.
+/// Several senders, answers in between (which is what swallows the descriptor's changes), and the rule: the loop must
+/// never sleep while a message waits. A loop without the rule stops within this many messages.
 #[test]
 fn the_rule_loses_no_wake_up() {
     const SENDERS: u32 = 2;

@@ -113,14 +113,14 @@ impl Capture {
         Progress::MoreWaiting
     }
 
-    /// Whether a line has begun that may not go on, so that [`pause`](Self::pause) has to be called after [`PAUSE`]; reported
-    /// once until that has come to an end.
+    /// Whether a line has begun that may not go on, so that [`pause`](Self::pause) has to be called after [`PAUSE`];
+    /// reported once until that has come to an end.
     pub(crate) fn begins_to_wait(&mut self) -> bool {
         self.unfinished.is_some() && !std::mem::replace(&mut self.reported, true)
     }
 
-    /// Hands on what there is of a line that has not gone on for a while: it is shown, though its end is not known. Returns whether one
-    /// is waited for still.
+    /// Hands on what there is of a line that has not gone on for a while: it is shown, though its end is not known.
+    /// Returns whether one is waited for still.
     pub(crate) fn pause(&mut self, now: Time, sink: &mut impl FnMut(Line<'_>)) -> bool {
         if self.unfinished.is_some_and(|last| now.since(last) < PAUSE) {
             return true;

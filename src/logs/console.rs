@@ -87,8 +87,8 @@ impl Console {
         self.width = self.width.max(width.min(WIDTH_MAX));
     }
 
-    /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out, but for the journal, where they
-    /// are searched.
+    /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out, but for the journal,
+    /// where they are searched.
     pub(crate) fn push(&mut self, path: &str, speaker: Speaker, line: &Line<'_>) {
         if let Some(journald) = &mut self.journald {
             return journald.send_line(path, (speaker.pid, speaker.incarnation), line);

@@ -14,8 +14,8 @@ pub enum Format {
     Json,
     /// Entries of systemd's journal, by its own protocol.
     Journald,
-    /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that is cut
-    /// to the terminal's width. Output of workers is not cut.
+    /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that
+    /// is cut to the terminal's width. Output of workers is not cut.
     Live {
         colour: bool,
         /// How wide the column of paths is.

@@ -41,7 +41,8 @@ fn is_named(stream: Option<&str>, file: Option<(u64, u64)>) -> bool {
 
 /// Grave enough for syslog(3)'s words.
 pub(crate) mod priority {
-    /// The priority that a program wrote before a line of its own, as sd-daemon(3) has it (`<3>text`), and the text behind it.
+    /// The priority that a program wrote before a line of its own, as sd-daemon(3) has it (`<3>text`), and the text
+    /// behind it.
     pub(crate) fn of_line(text: &[u8]) -> (Option<u8>, &[u8]) {
         match text {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (Some(digit - b'0'), text),
@@ -89,8 +90,8 @@ impl Entry {
     }
 }
 
-/// The way of a process to the journal. It never waits: what the journal does not take is dropped and counted, and spoken of when
-/// it takes something again.
+/// The way of a process to the journal. It never waits: what the journal does not take is dropped and counted, and
+/// spoken of when it takes something again.
 #[derive(Debug)]
 pub(crate) struct Journald {
     /// None where there is no descriptor for it.
@@ -136,7 +137,8 @@ impl Journald {
         self.socket.as_ref().is_some_and(|socket| socket.send(entry.bytes()).is_ok())
     }
 
-    /// Sends a line of the worker at `path`: of this process, in this incarnation. Pieces of a long one are put together.
+    /// Sends a line of the worker at `path`: of this process, in this incarnation. Pieces of a long one are put
+    /// together.
     pub(crate) fn send_line(&mut self, path: &str, (pid, incarnation): (u32, u64), line: &Line<'_>) {
         if !line.is_recorded() {
             return;

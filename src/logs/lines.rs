@@ -119,8 +119,8 @@ impl Lines {
         !self.partial.is_empty() && !self.continued
     }
 
-    /// Hands on what there is of a line that does not go on, such as a prompt. Its rest is one more piece, however it comes: so a line
-    /// that grows slowly is not cut again and again.
+    /// Hands on what there is of a line that does not go on, such as a prompt. Its rest is one more piece, however it
+    /// comes: so a line that grows slowly is not cut again and again.
     pub(crate) fn pause(&mut self, each: &mut impl FnMut(Line<'_>)) {
         if self.is_unfinished() && character_boundary(&self.partial) > 0 {
             self.cut(each);

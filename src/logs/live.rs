@@ -1,4 +1,5 @@
-//! What happens, for a terminal before which a person sits: one line each, in the column beside the workers' output. Pure.
+//! What happens, for a terminal before which a person sits: one line each, in the column beside the workers' output.
+//! Pure.
 
 use super::console::{WIDTH_MAX, colour_of};
 use crate::text::{self, cut_inside};

@@ -1,7 +1,7 @@
 //! A way out that never waits: a bounded buffer of whole lines before a terminal, a pipe or a file.
 //!
-//! Several nodes share one terminal, so a write carries whole lines and, where the kernel allows it, is one piece: pipes
-//! take up to `PIPE_BUF` bytes at once or not at all.
+//! Several nodes share one terminal, so a write carries whole lines and, where the kernel allows it, is one piece:
+//! pipes take up to `PIPE_BUF` bytes at once or not at all.
 //!
 //! A descriptor that was inherited is shared with every process that inherited it, such as the operator's shell. To
 //! make it non-blocking would make theirs so. Therefore terminals and pipes are opened anew through `/proc/self/fd`,
@@ -25,8 +25,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// `PIPE_BUF` of Linux: so much is written to a pipe in one piece or not at all.
 const ATOMIC: usize = 4096;
 
-/// For a file, so many times as much is kept as for a reader. A worker waits for its supervisor's output long before it is
-/// lost ([`Outlet::must_rest`]).
+/// For a file, so many times as much is kept as for a reader. A worker waits for its supervisor's output long before it
+/// is lost ([`Outlet::must_rest`]).
 const FOR_A_DISK: usize = 16;
 
 /// A way out that is dropped waits so long for a disk.
@@ -37,8 +37,8 @@ const LAST: Span = Span::from_secs(1);
 enum Target {
     /// A description of our own that does not block.
     Own(File),
-    /// A description that others share and that cannot be opened anew: a socket, such as the journal's, or a terminal that
-    /// belongs to another user, as after `su`.
+    /// A description that others share and that cannot be opened anew: a socket, such as the journal's, or a terminal
+    /// that belongs to another user, as after `su`.
     Shared(Shared),
     /// The reader has gone.
     Gone,
@@ -55,7 +55,8 @@ struct Shared {
     switch: UnixStream,
 }
 
-/// A regular file, of which the thread that writes it finds out whether it is the one that a tree in the background rotates.
+/// A regular file, of which the thread that writes it finds out whether it is the one that a tree in the background
+/// rotates.
 #[derive(Debug)]
 enum RegularFile {
     /// Not looked at yet: looking may wait for the disk, too.
@@ -78,13 +79,14 @@ enum Way {
 
 impl Outlet {
     /// The one that several drains of a log write to. A node is one thread, so the lock is never contended; it is there
-    /// because slog asks for it. Half a record is no reason to write no more of them, so a poisoned lock is as good as any.
+    /// because slog asks for it. Half a record is no reason to write no more of them, so a poisoned lock is as good as
+    /// any.
     pub(crate) fn locked(shared: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes to what `fd` is open for. At most `capacity` bytes are kept for a reader of it, and some more for a disk. `what`
-    /// names the lines in the notice of those that were lost, such as "output".
+    /// Writes to what `fd` is open for. At most `capacity` bytes are kept for a reader of it, and some more for a disk.
+    /// `what` names the lines in the notice of those that were lost, such as "output".
     ///
     /// # Errors
     /// When the descriptor cannot be duplicated, or is none.
@@ -127,8 +129,8 @@ impl Outlet {
         }
     }
 
-    /// Writes what can be written without waiting, or has it written. Returns whether something is left for which this is to
-    /// be called again later.
+    /// Writes what can be written without waiting, or has it written. Returns whether something is left for which this
+    /// is to be called again later.
     pub(crate) fn flush(&mut self) -> bool {
         let (target, queue) = match &mut self.0 {
             Way::Direct { target: Target::Gone, .. } => return false,

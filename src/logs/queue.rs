@@ -60,8 +60,8 @@ impl Queue {
         }
     }
 
-    /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing when all
-    /// is written and reported.
+    /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing
+    /// when all is written and reported.
     pub(super) fn next(&mut self, limit: usize) -> &[u8] {
         if self.buffer.is_empty() {
             self.report();

@@ -78,7 +78,8 @@ pub(crate) struct Written {
 const MARK: usize = 8 + 2 + 1;
 
 impl Ring {
-    /// All of it as bytes, with what is needed to read them; `None` without a line. [`Ring::read_again`] makes the same of it.
+    /// All of it as bytes, with what is needed to read them; `None` without a line. [`Ring::read_again`] makes the same
+    /// of it.
     pub(crate) fn written(&self) -> Option<(Vec<u8>, Written)> {
         let Kept { text, marks, speakers, end } = self.kept.as_deref()?;
         let mut bytes = Vec::with_capacity(marks.len() * MARK + text.len());

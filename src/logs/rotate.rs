@@ -5,8 +5,8 @@
 //! are dropped and counted, every turn with new lines tries again, and once it works a line in the file says what is
 //! missing.
 //!
-//! A file that another process writes too, another instance's say, would be rotated from under it: a file is locked while it
-//! is written, and one that stays locked by another is reported.
+//! A file that another process writes too, another instance's say, would be rotated from under it: a file is locked
+//! while it is written, and one that stays locked by another is reported.
 
 use super::lines::Line;
 use super::lost::Lost;
@@ -74,8 +74,8 @@ struct Open {
 }
 
 impl RotatingFile {
-    /// A log at `path` that is rotated before it would grow beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more), and of
-    /// whose forerunners `keep` are kept. It is opened with the first line.
+    /// A log at `path` that is rotated before it would grow beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more), and
+    /// of whose forerunners `keep` are kept. It is opened with the first line.
     pub(crate) fn new(path: &Path, max_size: u64, keep: u32) -> RotatingFile {
         RotatingFile {
             path: path.to_path_buf(),
@@ -101,8 +101,8 @@ impl RotatingFile {
         RotatingFile { user, ..self }
     }
 
-    /// Adds a line to what is to be written, as the worker wrote it. Lines that are only for display are left out. A long
-    /// line that was cut into pieces is whole again in the file.
+    /// Adds a line to what is to be written, as the worker wrote it. Lines that are only for display are left out. A
+    /// long line that was cut into pieces is whole again in the file.
     pub(crate) fn lay_out(line: &Line<'_>, into: &mut Vec<u8>) {
         if line.is_recorded() {
             into.extend_from_slice(line.bytes());
@@ -195,8 +195,8 @@ impl RotatingFile {
         self.open.as_ref().is_some_and(|open| open.regular && open.size > 0) && self.rotate().is_ok()
     }
 
-    /// Writes as many whole lines as go into the file before it is full, with one write. Nothing when it was full and has
-    /// been rotated instead.
+    /// Writes as many whole lines as go into the file before it is full, with one write. Nothing when it was full and
+    /// has been rotated instead.
     fn write_part(&mut self, rest: &[u8]) -> io::Result<usize> {
         self.open_file()?;
         let open = self.open.as_ref().expect("it was opened just now");

@@ -1,8 +1,8 @@
 //! A file that is the standard output and error of all processes of a tree in the background: bounded.
 //!
 //! Whichever process finds it full rotates it, under a lock; the others notice with their next write that the file has
-//! another place, and follow. So do they when another program has moved or removed it. What is written past us, such as the
-//! message of a panic, follows too, as the streams themselves are put on the new file.
+//! another place, and follow. So do they when another program has moved or removed it. What is written past us, such as
+//! the message of a panic, follows too, as the streams themselves are put on the new file.
 
 use super::past::numbered;
 use crate::files::FileId;

@@ -1,12 +1,12 @@
 //! Writes log files beside the loop: a disk that is slow, or does not answer at all, holds up only its own files.
 //!
-//! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is made when the first
-//! file is. A file is written by one thread at a time, in order. When a write does not come back, another thread takes over
-//! what the other files have, up to `THREADS_MAX` of them: a node's files may lie on different disks.
+//! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is made when the
+//! first file is. A file is written by one thread at a time, in order. When a write does not come back, another thread
+//! takes over what the other files have, up to `THREADS_MAX` of them: a node's files may lie on different disks.
 //!
 //! What waits is bounded, for each file and for the node. A file with much to write is made to rest, so that its worker
-//! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no room are
-//! lost and counted, and the file notes it when it can be written again, as for any failure of a disk.
+//! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no
+//! room are lost and counted, and the file notes it when it can be written again, as for any failure of a disk.
 
 use super::lines::Line;
 use super::lost::Lost;

@@ -1,7 +1,7 @@
 //! The page of a cluster's hosts: a pure function of one answer of the agent of this machine's host.
 //!
-//! It has what this host sees. Where several are scraped, the same series come from each, distinguished by the target's own
-//! labels: that one of them sees something else is what is looked for when the network is at fault.
+//! It has what this host sees. Where several are scraped, the same series come from each, distinguished by the target's
+//! own labels: that one of them sees something else is what is looked for when the network is at fault.
 
 use super::page::{Kind, Millis, Page, label};
 use crate::wire::hosts::{HostView, HostsView, PlacedView};

@@ -1,8 +1,8 @@
 //! A status, in the text format of Prometheus: a pure function of one answer of the root.
 //!
-//! Series come in the order of the tree, so two pages of a quiet tree differ in nothing but values. Labels are bounded by what
-//! the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of its subtree is not
-//! repeated as if it were fresh. `docs/metrics.md` says what each family means.
+//! Series come in the order of the tree, so two pages of a quiet tree differ in nothing but values. Labels are bounded
+//! by what the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of
+//! its subtree is not repeated as if it were fresh. `docs/metrics.md` says what each family means.
 
 pub mod hosts;
 mod page;
@@ -25,7 +25,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The states of children, all of which are counted.
 const STATES: [&str; 8] = ["starting", "running", "stopping", "stopped", "waiting", "held", "exited", "unreachable"];
 
-/// The causes of ends, all of which are counted of a supervisor: a counter that begins with its first event has no increase.
+/// The causes of ends, all of which are counted of a supervisor: a counter that begins with its first event has no
+/// increase.
 const CAUSES: [&str; 10] =
     ["gave_up", "start_failed", "start_timeout", "hang", "panic", "stopped", "oom", "signal", "exit", "normal"];
 
@@ -77,8 +78,8 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether the supervisor above has reported it. The root has none above; what stands below one that is down or does not
-    /// answer is known by the file alone.
+    /// Whether the supervisor above has reported it. The root has none above; what stands below one that is down or
+    /// does not answer is known by the file alone.
     fn is_known(&self) -> bool {
         self.view.exits().is_some() || self.view.path().is_root()
     }

@@ -35,7 +35,8 @@ impl Asker {
     }
 }
 
-/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting key)".
+/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting
+/// key)".
 pub(super) fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
     let Some(PeerCred { pid, uid, .. }) = peer else {
         return match via {

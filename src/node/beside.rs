@@ -1,6 +1,7 @@
-//! Commands that run beside a worker, as the worker's user and in its place: the one that asks it to stop, and the one that
-//! looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the worker's exit
-//! waits for its end. How long it may take is for the core: it kills the worker then, and what is beside it ends with it.
+//! Commands that run beside a worker, as the worker's user and in its place: the one that asks it to stop, and the one
+//! that looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the
+//! worker's exit waits for its end. How long it may take is for the core: it kills the worker then, and what is beside
+//! it ends with it.
 
 use super::command::{CarriedHelper, CommandFailure, HelperProcess};
 use super::luggage::{Packing, Unpacking};

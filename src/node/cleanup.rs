@@ -1,6 +1,7 @@
 //! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long
 //! that is worth doing. It decides by times and by what a look has found, and touches no process itself;
-//! `children/clear` looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from outside.
+//! `children/clear` looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from
+//! outside.
 //!
 //! ```text
 //!   killed ──▶ Killing ── its process has ended ──▶ Clearing ── nothing is left ──▶ done
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 /// What SIGKILL has not ended after so long is given up on: it is reported, and nothing waits for it any more.
 pub const PATIENCE: Span = Span::from_secs(10);
 
-/// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes that
-/// only if the process changes its user back.
+/// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes
+/// that only if the process changes its user back.
 pub const PATIENCE_REFUSED: Span = Span::from_secs(2);
 
 /// The same where the end is urgent: the whole tree is to end at once, or the order was given a second time. Also for
@@ -125,8 +126,8 @@ impl Cleanup {
         self.looks > 3
     }
 
-    /// A probe of it is about to end, or its last report is on the way. Whether that is still waited for; what the child has left
-    /// is not looked for then.
+    /// A probe of it is about to end, or its last report is on the way. Whether that is still waited for; what the
+    /// child has left is not looked for then.
     pub fn waits_for_last(&mut self, now: Time) -> bool {
         let waits = !self.is_killing() && now.since(self.since) < PATIENCE_HURRIED;
         if waits {

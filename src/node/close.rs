@@ -94,8 +94,8 @@ pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
     drop(sockets);
 }
 
-/// Goes on with one part of the end, step by step, until it is over or its time is. A step is given the time and for how
-/// long it may wait, and returns whether it was the last one.
+/// Goes on with one part of the end, step by step, until it is over or its time is. A step is given the time and for
+/// how long it may wait, and returns whether it was the last one.
 fn wait_until(clock: &Clock, limit: Option<Span>, mut step: impl FnMut(Time, Span) -> bool) {
     let mut now = clock.now();
     let end = limit.map(|limit| now + limit);

@@ -1,5 +1,6 @@
-//! A command that helps the node: a probe or a hook. It is no child that is supervised, but it is ours: watched and reaped
-//! by its pidfd, ended with its process group, its output read so that it never blocks, and of that the last line kept.
+//! A command that helps the node: a probe or a hook. It is no child that is supervised, but it is ours: watched and
+//! reaped by its pidfd, ended with its process group, its output read so that it never blocks, and of that the last
+//! line kept.
 
 use super::context::Context;
 use super::luggage::{Number, Packing, Unpacking};
@@ -93,8 +94,8 @@ impl HelperProcess {
         Ok(HelperProcess { pid, process, tag, output, last_line, lines, killed, late })
     }
 
-    /// Whether it can go over to another image of the program: it has executed its own, or that has failed, which is known only
-    /// to us.
+    /// Whether it can go over to another image of the program: it has executed its own, or that has failed, which is
+    /// known only to us.
     pub(super) fn can_go_over(&self) -> bool {
         self.late.as_ref().is_none_or(Late::has_executed)
     }
@@ -167,7 +168,8 @@ impl HelperProcess {
         Some(self.verdict(status))
     }
 
-    /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives why.
+    /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives
+    /// why.
     pub(super) fn kill(&mut self, why: String) -> Option<String> {
         self.killed.get_or_insert(why);
         // It has not been reaped, so its number, which is that of its group too, has not been given to another process.

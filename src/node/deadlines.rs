@@ -1,5 +1,5 @@
-//! What the loop is woken for by itself, and whether it is woken for the same again and again without a sleep: then something
-//! that was due was not done, and the log has what.
+//! What the loop is woken for by itself, and whether it is woken for the same again and again without a sleep: then
+//! something that was due was not done, and the log has what.
 
 use crate::time::{Span, Time};
 

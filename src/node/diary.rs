@@ -7,8 +7,8 @@ use crate::time::{Span, Time};
 /// After one such line the next one waits this long, and counts what has come in between.
 const REPORT_EVERY: Span = Span::from_secs(60);
 
-/// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come round
-/// does not supervise, however much it does.
+/// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come
+/// round does not supervise, however much it does.
 const LONGEST_TURN: Span = Span::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

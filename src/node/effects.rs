@@ -24,8 +24,8 @@ use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
 use std::collections::VecDeque;
 
-/// When memory is given back after a subtree has come up: reading the file and starting all children takes more than running
-/// does, and what is reported of it is on its way first.
+/// When memory is given back after a subtree has come up: reading the file and starting all children takes more than
+/// running does, and what is reported of it is on its way first.
 const AFTER_UP: Span = Span::from_secs(1);
 
 impl Node {
@@ -379,8 +379,8 @@ impl Node {
         }
     }
 
-    /// On a terminal: what was started, is up, has failed, is restarted and why. A supervisor's process is of interest once
-    /// all below it is up.
+    /// On a terminal: what was started, is up, has failed, is restarted and why. A supervisor's process is of interest
+    /// once all below it is up.
     fn show_event(&self, view: &EventView, level: Level) {
         let is_node = || self.children.iter().any(|child| child.path == view.path && child.is_node());
         let level = match view.body {

@@ -16,8 +16,8 @@ pub enum Change {
     Unchanged,
 }
 
-/// What a report about a child means for its hold. `state` gives what the child is shown as after it, `is_held` is whether it
-/// was held before.
+/// What a report about a child means for its hold. `state` gives what the child is shown as after it, `is_held` is
+/// whether it was held before.
 pub fn change(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool) -> Change {
     match (fact, is_held) {
         (Fact::Panic { hold: true, .. }, _) => Change::Begins,
@@ -30,8 +30,8 @@ pub fn change(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool)
     }
 }
 
-/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it started and
-/// it is not up yet, so that it is held again if it fails.
+/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it
+/// started and it is not up yet, so that it is held again if it fails.
 fn may_be_held(state: State) -> bool {
     match state {
         State::Held | State::Stopping | State::Starting => true,

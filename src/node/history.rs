@@ -47,8 +47,8 @@ pub(super) struct Kept {
 
 impl Kept {
     fn of(event: EventView) -> Option<Kept> {
-        // What is made of strings and numbers can always be written. The journal's files may be looked at with any tool, so
-        // nothing that a terminal acts upon stands in them either.
+        // What is made of strings and numbers can always be written. The journal's files may be looked at with any
+        // tool, so nothing that a terminal acts upon stands in them either.
         let json = serde_json::to_string(&event).ok()?;
         let json = match text::json(&json) {
             Cow::Borrowed(_) => json,

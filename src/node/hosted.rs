@@ -1,10 +1,10 @@
-//! The lease of a root, or of the top node of a placed subtree, that its host's agent has started: this process is dead when it is over,
-//! whatever else goes wrong.
+//! The lease of a root, or of the top node of a placed subtree, that its host's agent has started: this process is dead
+//! when it is over, whatever else goes wrong.
 //!
-//! The agent hands down its page, on which the deadline stands. Before anything else is done, the kernel is asked to kill this process
-//! at that deadline, and all below it dies with it. An alarm then wakes the loop once two thirds of the time have passed; by then the
-//! page shows a later deadline, and the kernel gets that one. Both timers run on CLOCK_BOOTTIME, which counts the time in which
-//! the machine was suspended.
+//! The agent hands down its page, on which the deadline stands. Before anything else is done, the kernel is asked to
+//! kill this process at that deadline, and all below it dies with it. An alarm then wakes the loop once two thirds of
+//! the time have passed; by then the page shows a later deadline, and the kernel gets that one. Both timers run on
+//! CLOCK_BOOTTIME, which counts the time in which the machine was suspended.
 //!
 //! What no agent has started has none of this.
 
@@ -95,8 +95,8 @@ impl Hosted {
     }
 }
 
-/// Another image of the program was here, and its timer has ended with it: arms one before anything else is done. It is to be kept
-/// until [`Hosted::unpack`] has made its own.
+/// Another image of the program was here, and its timer has ended with it: arms one before anything else is done. It is
+/// to be kept until [`Hosted::unpack`] has made its own.
 ///
 /// # Errors
 /// As [`Hosted::from_env`].

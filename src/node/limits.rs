@@ -1,7 +1,7 @@
 //! The limits of all that stands below this supervisor, and how limits are shown.
 //!
-//! Each supervisor sets its own, in the cgroup of its children: its own process is beside that and so is neither slowed down nor
-//! killed by them. Those of its workers it sets as it makes their cgroups.
+//! Each supervisor sets its own, in the cgroup of its children: its own process is beside that and so is neither slowed
+//! down nor killed by them. Those of its workers it sets as it makes their cgroups.
 
 use super::context::{Context, Place};
 use crate::os::cgroup::control::{self, Unset};

@@ -1,8 +1,9 @@
-//! What goes over to another image of the program besides the plain state of a node: descriptors, by their numbers, and bytes that
-//! would be long in JSON.
+//! What goes over to another image of the program besides the plain state of a node: descriptors, by their numbers, and
+//! bytes that would be long in JSON.
 //!
-//! What is taken over stays as it was until the commit: an error must not close a descriptor, unlock a file or remove a socket that
-//! the program before needs. So errors are not returned from here: they lead back where they arise ([`OrBack`]).
+//! What is taken over stays as it was until the commit: an error must not close a descriptor, unlock a file or remove a
+//! socket that the program before needs. So errors are not returned from here: they lead back where they arise
+//! ([`OrBack`]).
 
 use crate::error::Chain;
 use crate::os::exec;

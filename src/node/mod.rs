@@ -21,21 +21,20 @@
 //! # What each file does
 //!
 //! `boot` makes a node, as the root or as a child of another node, or again out of a snapshot; `turn` is the loop,
-//! `order` the order of a turn, and `close` has the steps of its end; `inputs` makes events; `effects` carries out actions;
-//! `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and which processes
-//! are its own; `children` are its children, and what is done with their processes, up to the certainty that nothing
-//! of an exited one is left (`cleanup` decides when to look); `endpoint` is where the children connect: which of them
-//! may speak, and what they send; `directory` puts back what others remove of the runtime directory, and `reach` is
-//! whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves, `hooks`
-//! runs users' commands when something happens, and `command` is the process of either; `requests` decides what
+//! `order` the order of a turn, and `close` has the steps of its end; `inputs` makes events; `effects` carries out
+//! actions; `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and which
+//! processes are its own; `children` are its children, and what is done with their processes, up to the certainty that
+//! nothing of an exited one is left (`cleanup` decides when to look); `endpoint` is where the children connect: which
+//! of them may speak, and what they send; `directory` puts back what others remove of the runtime directory, and
+//! `reach` is whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves,
+//! `hooks` runs users' commands when something happens, and `command` is the process of either; `requests` decides what
 //! operators' requests lead to, which `orders` carries out; `view` is a node only to be looked at; `above` is what
-//! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `placed` asks the agent of a
-//! host for children that may run on other hosts; `fold` shortens a storm
-//! of restarts; `history` is the root's memory of events; `streams` serves readers of events and of what workers
-//! print; `upgrade` is how the tree goes on with another executable, and `replacing` how a node carries that out;
-//! `translate` converts between supervision's types and the wire's. In `root`, `journal` passes events on to
-//! be kept on disk, and `keeper` is the small process beside the root that cleans up when the root is killed, and
-//! writes the journal's files (`segments`).
+//! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `placed` asks the agent of
+//! a host for children that may run on other hosts; `fold` shortens a storm of restarts; `history` is the root's memory
+//! of events; `streams` serves readers of events and of what workers print; `upgrade` is how the tree goes on with
+//! another executable, and `replacing` how a node carries that out; `translate` converts between supervision's types
+//! and the wire's. In `root`, `journal` passes events on to be kept on disk, and `keeper` is the small process beside
+//! the root that cleans up when the root is killed, and writes the journal's files (`segments`).
 
 mod above;
 #[doc(hidden)]

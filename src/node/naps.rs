@@ -1,13 +1,13 @@
-//! How long the node may sleep where children beat: half of the shortest interval, so that a time in which this process did
-//! not run is seen as such before it can be mistaken for a child's silence.
+//! How long the node may sleep where children beat: half of the shortest interval, so that a time in which this process
+//! did not run is seen as such before it can be mistaken for a child's silence.
 
 use crate::supervision::Run;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// No nap is cut shorter than this, whatever is promised: an interval below twice as much costs the node a few turns a second and
-/// is not worth more.
+/// No nap is cut shorter than this, whatever is promised: an interval below twice as much costs the node a few turns a
+/// second and is not worth more.
 const SHORTEST: Span = Span::from_millis(10);
 
 /// How long a node sleeps at most of whose children the busiest beats at this interval.

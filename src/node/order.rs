@@ -1,4 +1,5 @@
-//! In which order a turn of the loop takes what has come. Touches nothing: the simulator in `tests/sim` turns its nodes by it too.
+//! In which order a turn of the loop takes what has come. Touches nothing: the simulator in `tests/sim` turns its nodes
+//! by it too.
 
 /// The steps of a turn.
 pub trait Turn {

@@ -1,4 +1,5 @@
-//! Maps with keys that are no text, in JSON: a list of pairs, in the order of the keys' text, so that the same map is the same text.
+//! Maps with keys that are no text, in JSON: a list of pairs, in the order of the keys' text, so that the same map is
+//! the same text.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,5 +1,5 @@
-//! The processes that are children of this one by the kernel's account: those that it has started, and those that it has
-//! adopted.
+//! The processes that are children of this one by the kernel's account: those that it has started, and those that it
+//! has adopted.
 
 use super::strangers::Strangers;
 use crate::os::descendants;

@@ -32,7 +32,8 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// The first worker of another user below `at` that is to reach a socket of its node, if others are kept from the directory.
+/// The first worker of another user below `at` that is to reach a socket of its node, if others are kept from the
+/// directory.
 pub(crate) fn check(at: &Path, tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<(), Closed> {
     let ours = [0, process::own_uid()];
     match (first_of_another(at, tree, &ours), runtime.closed_to_others()) {

@@ -176,8 +176,8 @@ impl Node {
         Ok(())
     }
 
-    /// The snapshot as a file in memory of this name, and the descriptors that go along with it. `what` is how it is called where that
-    /// fails.
+    /// The snapshot as a file in memory of this name, and the descriptors that go along with it. `what` is how it is
+    /// called where that fails.
     fn kept_snapshot(&self, name: &str, what: &str) -> Result<(OwnedFd, Vec<RawFd>), String> {
         let mut packing = Packing::default();
         let node = self.pack(&mut packing);
@@ -358,8 +358,8 @@ impl Node {
         waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
     }
 
-    /// Executes the other image in this process. Returns only where that cannot be done: why, and whether it is not to be tried
-    /// again.
+    /// Executes the other image in this process. Returns only where that cannot be done: why, and whether it is not to
+    /// be tried again.
     fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
         let unchanged = file.is_unchanged().map_err(|error| (error.to_string(), true))?;

@@ -21,8 +21,8 @@ use std::collections::{HashMap, HashSet};
 /// What one look may cost in adopted processes that were not seen before; there are more in the next turn.
 pub(super) const NEW_AT_ONCE: usize = 64;
 
-/// What a hook or a probe has left is looked for that soon after its end, together with what others have left: a node with
-/// a thousand probes a second looks no oftener than that.
+/// What a hook or a probe has left is looked for that soon after its end, together with what others have left: a node
+/// with a thousand probes a second looks no oftener than that.
 const REST: Span = Span::from_millis(50);
 
 /// How long it is looked for. What cannot be killed by then goes with the node.
@@ -55,7 +55,8 @@ pub(super) enum Whose {
     Ended(usize),
     /// Of one that runs, or of nothing of ours: it is left alone.
     Another,
-    /// Of the tree, and of nothing that runs: a subtree whose node is gone, or something that could not be killed before.
+    /// Of the tree, and of nothing that runs: a subtree whose node is gone, or something that could not be killed
+    /// before.
     Nothing,
     /// It cannot be decided yet.
     Unclear,

@@ -220,8 +220,8 @@ impl Node {
         self.agent(Placed::settle);
     }
 
-    /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how much there
-    /// is to do must not look like a hang.
+    /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how
+    /// much there is to do must not look like a hang.
     pub(super) fn did(&mut self, work: Work) {
         let now = self.context.now();
         self.diary.did(work, now);
@@ -240,7 +240,8 @@ impl Node {
         }
     }
 
-    /// This image goes on where another one was, of which a snapshot was taken at that time. Since then nothing was done.
+    /// This image goes on where another one was, of which a snapshot was taken at that time. Since then nothing was
+    /// done.
     pub(super) fn begin_again(&mut self, taken: Time, came_back: Option<String>) {
         let now = self.context.now();
         let gap = now.since(taken);
@@ -304,7 +305,8 @@ impl Node {
     pub(super) fn deadlines(&mut self, late: Lateness) {
         self.clear_remains(self.context.now());
         self.settle();
-        // From here to the tick nothing may look at the clock again: a pause in between would be charged to the children.
+        // From here to the tick nothing may look at the clock again: a pause in between would be charged to the
+        // children.
         let now = self.context.now();
         let lost = self.account(now, late);
         self.beat_if_due(now);

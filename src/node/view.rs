@@ -21,8 +21,8 @@ use crate::wire::view::{ChildView, ControllersView, ExitView, HoldView, StatusVi
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// Measuring what children use may take so long in all; children that are left after that appear with what was measured of
-/// them last, and come first the next time. A loop that spends longer on this would be late for others.
+/// Measuring what children use may take so long in all; children that are left after that appear with what was measured
+/// of them last, and come first the next time. A loop that spends longer on this would be late for others.
 const MEASURING: Span = Span::from_millis(40);
 
 /// Which controllers its limits can have, and why not the others.

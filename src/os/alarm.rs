@@ -19,7 +19,8 @@ impl Alarm {
         Ok(Alarm(TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?))
     }
 
-    /// Sets it to a moment of CLOCK_BOOTTIME in place of the one before, and makes it unread. One that has passed is due at once.
+    /// Sets it to a moment of CLOCK_BOOTTIME in place of the one before, and makes it unread. One that has passed is
+    /// due at once.
     ///
     /// # Errors
     /// The kernel's.

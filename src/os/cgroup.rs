@@ -22,8 +22,8 @@ pub mod tree;
 use names::PREFIX;
 pub use names::{BELOW, NODE, SECOND, name_of, path_below};
 
-/// What a cgroup belongs to, by the names on the way to it, and whether it is that of the children of a supervisor. A tree may
-/// run in a worker of another one; what stands above the innermost tree is not of this one.
+/// What a cgroup belongs to, by the names on the way to it, and whether it is that of the children of a supervisor. A
+/// tree may run in a worker of another one; what stands above the innermost tree is not of this one.
 pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
     let parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
     let tree = parts.iter().rposition(|part| part.starts_with(PREFIX))?;
@@ -43,9 +43,9 @@ pub struct Group {
     /// Whether a process may be made right in it, or has to enter it by itself, which takes a little longer.
     ///
     /// From Linux 6.14 on, the kernel counts the kills of a cgroup in order to catch processes that are being forked
-    /// meanwhile, and compares the count of the cgroup that a process is made in with that of the cgroup of the *maker*.
-    /// Where they differ the new process is killed at once. So CLONE_INTO_CGROUP is good only as long as neither of the
-    /// two has ever been killed.
+    /// meanwhile, and compares the count of the cgroup that a process is made in with that of the cgroup of the
+    /// *maker*. Where they differ the new process is killed at once. So CLONE_INTO_CGROUP is good only as long as
+    /// neither of the two has ever been killed.
     entered_by_itself: Rc<Cell<bool>>,
 }
 
@@ -97,15 +97,15 @@ impl Group {
         &self.path
     }
 
-    /// Kills every process in it and below it, stopped and frozen ones too, at once: by `cgroup.kill`, and by their numbers
-    /// those that this does not reach. It sends its signal to the first thread of each process, and where that has ended
-    /// before the others, it passes nothing on; in a threaded group it cannot be written at all.
+    /// Kills every process in it and below it, stopped and frozen ones too, at once: by `cgroup.kill`, and by their
+    /// numbers those that this does not reach. It sends its signal to the first thread of each process, and where that
+    /// has ended before the others, it passes nothing on; in a threaded group it cannot be written at all.
     ///
     /// To be called until [`Group::populated`] is false: that the kernel has taken the order is not yet their exit.
     ///
     /// # Errors
-    /// Of `cgroup.kill`: most often that the group is gone, or the kernel older than 5.14. The processes that are listed
-    /// have been sent the signal in spite of it.
+    /// Of `cgroup.kill`: most often that the group is gone, or the kernel older than 5.14. The processes that are
+    /// listed have been sent the signal in spite of it.
     pub fn kill(&self) -> io::Result<()> {
         self.entered_by_itself.set(true);
         let killed = fs::write(self.path.join("cgroup.kill"), "1");
@@ -144,8 +144,8 @@ impl Group {
         self.members().is_ok_and(|members| members.binary_search(&pid).is_ok())
     }
 
-    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own. False where that
-    /// cannot be read: a right that is not proven is none.
+    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own. False where
+    /// that cannot be read: a right that is not proven is none.
     pub fn holds(&self, pid: u32) -> bool {
         let number = pid.to_string();
         let listed = fs::read_to_string(self.path().join("cgroup.procs"));
@@ -181,7 +181,8 @@ impl Group {
         control::events(&self.path, "memory.events", "oom_kill")
     }
 
-    /// How often a process in it was refused a new one, as a limit of processes was reached; `None` without the pids controller.
+    /// How often a process in it was refused a new one, as a limit of processes was reached; `None` without the pids
+    /// controller.
     pub fn forks_refused(&self) -> Option<u64> {
         control::events(&self.path, "pids.events", "max")
     }

@@ -1,5 +1,5 @@
-//! A name that one process of a user has at a time, and that no cleaner of files can take away: that of an abstract UNIX
-//! socket. The kernel gives it back when the holder ends, however it does.
+//! A name that one process of a user has at a time, and that no cleaner of files can take away: that of an abstract
+//! UNIX socket. The kernel gives it back when the holder ends, however it does.
 //!
 //! Such names are of a network namespace. The holder of one may be any process, since every user may take every name;
 //! so a process that finds it taken asks the kernel for the holder.
@@ -23,7 +23,8 @@ pub enum Holder {
         /// Its number.
         pid: u32,
     },
-    /// Another user's process, or one in a container of its own that shares our network: none that could have our files.
+    /// Another user's process, or one in a container of its own that shares our network: none that could have our
+    /// files.
     Stranger {
         /// Its user, where that could be read.
         uid: Option<u32>,

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A shared lock on a directory, flock(2). systemd-tmpfiles passes over a directory that is locked, with all that is in it.
+/// A shared lock on a directory, flock(2). systemd-tmpfiles passes over a directory that is locked, with all that is in
+/// it.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _lock: Flock<File>,

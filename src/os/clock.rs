@@ -16,8 +16,9 @@ pub struct Clock {
 
 /// Where the wall clock stands, by the monotonic one.
 ///
-/// Linux lets both run at the same rate, corrections of NTP included, so their distance changes only when the wall clock
-/// is set. It is kept, and read again only then: so one moment has one wall time, and two moments stand in their order.
+/// Linux lets both run at the same rate, corrections of NTP included, so their distance changes only when the wall
+/// clock is set. It is kept, and read again only then: so one moment has one wall time, and two moments stand in their
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wall {
     /// Nanoseconds since 1970 at the clock's zero.
@@ -112,8 +113,8 @@ impl Clock {
         system_time(self.wall_now().of(time))
     }
 
-    /// The same of a moment that is written down behind others. It is never before theirs, unless the wall clock was set
-    /// back in between.
+    /// The same of a moment that is written down behind others. It is never before theirs, unless the wall clock was
+    /// set back in between.
     pub fn wall_in_order(&self, time: Time) -> SystemTime {
         let mut wall = self.wall_now();
         let at = wall.tell(time);

@@ -49,15 +49,15 @@ impl Connected {
     }
 }
 
-/// The sockets of this process in which something waits that no thread has taken yet: bytes, or at a socket that listens, a
-/// connection. Of each the process at the other end, where that is known.
+/// The sockets of this process in which something waits that no thread has taken yet: bytes, or at a socket that
+/// listens, a connection. Of each the process at the other end, where that is known.
 ///
-/// Only sockets whose own address `wanted` wants: the path of a UNIX socket, or that of the one at which it was accepted;
-/// `None` for the address of another family. UNIX sockets without an address, which is to say those that have connected
-/// themselves, are passed over.
+/// Only sockets whose own address `wanted` wants: the path of a UNIX socket, or that of the one at which it was
+/// accepted; `None` for the address of another family. UNIX sockets without an address, which is to say those that have
+/// connected themselves, are passed over.
 ///
-/// What was sent to a socket before the call, and is not in the answer, has been taken out of the kernel. A connection that
-/// another thread is accepting at this very moment may be missed, see `node::echo`.
+/// What was sent to a socket before the call, and is not in the answer, has been taken out of the kernel. A connection
+/// that another thread is accepting at this very moment may be missed, see `node::echo`.
 ///
 /// # Errors
 /// When the descriptors cannot be listed.

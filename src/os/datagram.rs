@@ -30,8 +30,8 @@ pub struct Sender {
     pub uid: u32,
 }
 
-/// The process that has sent a datagram, as SCM_PIDFD gives it (Linux 6.5): not to be taken for another, whatever becomes of its
-/// number.
+/// The process that has sent a datagram, as SCM_PIDFD gives it (Linux 6.5): not to be taken for another, whatever
+/// becomes of its number.
 #[derive(Debug)]
 pub enum Process {
     /// This one, which may have ended since.

@@ -1,8 +1,8 @@
-//! A timer of the kernel that kills this process at its deadline: timer_create(2) on CLOCK_BOOTTIME with SIGKILL. No process has to
-//! be alive for it, and one that is stopped, spins or is frozen dies of it as well.
+//! A timer of the kernel that kills this process at its deadline: timer_create(2) on CLOCK_BOOTTIME with SIGKILL. No
+//! process has to be alive for it, and one that is stopped, spins or is frozen dies of it as well.
 //!
-//! The kernel drops it at an exec, and a child of fork(2) has none: each image of a program arms its own. The first process of a
-//! pid namespace is spared by the kernel, so it must not be that.
+//! The kernel drops it at an exec, and a child of fork(2) has none: each image of a program arms its own. The first
+//! process of a pid namespace is spared by the kernel, so it must not be that.
 use super::alarm::timespec;
 use crate::time::Time;
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};

@@ -1,9 +1,9 @@
-//! What a child left behind, found without cgroups: by descent, by its session, by the stamp that every process of a tree
-//! inherits, and by the mark that it carries in its environment.
+//! What a child left behind, found without cgroups: by descent, by its session, by the stamp that every process of a
+//! tree inherits, and by the mark that it carries in its environment.
 //!
-//! A node looks at what descends from it ([`below`]), which is all that can be left of its children. What is no ancestor,
-//! as the keeper, looks at all processes ([`kill_pass`]): a daemon that has left its session and its parents is found by
-//! its stamp or its mark.
+//! A node looks at what descends from it ([`below`]), which is all that can be left of its children. What is no
+//! ancestor, as the keeper, looks at all processes ([`kill_pass`]): a daemon that has left its session and its parents
+//! is found by its stamp or its mark.
 use super::clock::Clock;
 use super::pidfd::{self, Reach};
 use super::process;
@@ -147,8 +147,8 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         }
         // Numbers that were given meanwhile, from below again perhaps, have not been looked at.
         again |= search.newest.is_none() || newest() != search.newest;
-        // The first look takes as long as it takes. And time is no measure of how often we have looked: on a busy machine
-        // all of it may be gone between two looks.
+        // The first look takes as long as it takes. And time is no measure of how often we have looked: on a busy
+        // machine all of it may be gone between two looks.
         if !again || looks >= LOOKS && clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
             break;
         }
@@ -183,8 +183,8 @@ const LOOKS: u32 = 100;
 /// there are more, the youngest are new again before all are through; the others have to wait.
 const AT_ONCE: usize = 16;
 
-/// For so long the number of a group that has just been seen is not given to another one: the kernel goes through all others
-/// first.
+/// For so long the number of a group that has just been seen is not given to another one: the kernel goes through all
+/// others first.
 const NUMBERS_KEPT: Span = Span::from_millis(50);
 
 /// After so many looks a number counts as free.
@@ -336,9 +336,9 @@ impl Search<'_> {
         }
     }
 
-    /// Stops what a process that is meant and has gone has left in its group: of those that fork and end all the time some
-    /// are over before they can be stopped, and a signal to the group is one that no fork escapes. What it stops is found by
-    /// the next look.
+    /// Stops what a process that is meant and has gone has left in its group: of those that fork and end all the time
+    /// some are over before they can be stopped, and a signal to the group is one that no fork escapes. What it stops
+    /// is found by the next look.
     fn stop_group_of_gone(&self, stat: &process::Stat, since: &Clock) -> Hold {
         // Nothing of it is held, so the number may be given to others: not so soon.
         if self.may_stop_group(stat) && since.now() < Time::ZERO + NUMBERS_KEPT {
@@ -347,8 +347,8 @@ impl Search<'_> {
         Hold::Gone
     }
 
-    /// Its session descends from a process that is meant, as it does, unless that is our own. What is to be spared may be in
-    /// it all the same.
+    /// Its session descends from a process that is meant, as it does, unless that is our own. What is to be spared may
+    /// be in it all the same.
     fn may_stop_group(&self, stat: &process::Stat) -> bool {
         let spared = |pid: &u32| process::stat(*pid).is_some_and(|spared| spared.group == stat.group);
         stat.group > 1 && Some(stat.session) != self.own_session && !self.scope.spare.iter().any(spared)
@@ -399,7 +399,8 @@ enum Carries {
 }
 
 fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
-    // The bytes, and whether they are all: when it executes another program between two reads, the next one reports the end.
+    // The bytes, and whether they are all: when it executes another program between two reads, the next one reports the
+    // end.
     let read = || {
         let file = fs::File::open(format!("/proc/{pid}/environ"))?;
         let mut text = Vec::with_capacity(ENVIRONMENT_USUAL);

@@ -66,10 +66,11 @@ fn refuse<T>(why: impl fmt::Display) -> Result<T, Refused> {
 }
 
 impl Executable {
-    /// Opens the file at `path` and looks at it: a regular file that this user may execute, of this machine, without set-id bits
-    /// and without capabilities, since with either the kernel takes the parent-death signal from the process. Neither it nor
-    /// a directory on the way may be written by others than root and the user `owner`; in a directory where only owners remove
-    /// files, such as /tmp, others may make some. Asks the file system, which may not answer: for a thread aside.
+    /// Opens the file at `path` and looks at it: a regular file that this user may execute, of this machine, without
+    /// set-id bits and without capabilities, since with either the kernel takes the parent-death signal from the
+    /// process. Neither it nor a directory on the way may be written by others than root and the user `owner`; in a
+    /// directory where only owners remove files, such as /tmp, others may make some. Asks the file system, which may
+    /// not answer: for a thread aside.
     ///
     /// # Errors
     /// A [`Refused`] with the first thing that is wrong.
@@ -199,7 +200,8 @@ fn for_this_machine(found: &[u8; HEAD], own: &[u8; HEAD]) -> Result<(), &'static
     Ok(())
 }
 
-/// Whether others than root and `owner` may write the file or exchange it. An access list shows in the bits of the group.
+/// Whether others than root and `owner` may write the file or exchange it. An access list shows in the bits of the
+/// group.
 fn in_good_hands(resolved: &Path, file: &Metadata, owner: u32) -> Result<(), Refused> {
     let ours = |metadata: &Metadata| metadata.uid() == 0 || metadata.uid() == owner;
     let allowed = if owner == 0 { "root".to_owned() } else { format!("root and user {owner}") };

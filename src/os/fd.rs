@@ -15,7 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// A complaint waits so long for the disk with the file that it is written to.
 const PATIENCE: Span = Span::from_secs(1);
 
-/// Above the numbers that a child's table of descriptors begins with, and below those that a table without much in it has.
+/// Above the numbers that a child's table of descriptors begins with, and below those that a table without much in it
+/// has.
 const OUT_OF_THE_WAY: RawFd = 48;
 
 #[cfg(test)]
@@ -156,8 +157,8 @@ pub fn wait_readable_any(fds: &[BorrowedFd<'_>], limit: Option<Span>) -> io::Res
     }
 }
 
-/// Copies a descriptor to a number that children do not get to see even for a moment: theirs would have to be closed, and that
-/// may wait for a disk.
+/// Copies a descriptor to a number that children do not get to see even for a moment: theirs would have to be closed,
+/// and that may wait for a disk.
 ///
 /// # Errors
 /// The kernel's.
@@ -229,8 +230,8 @@ pub fn raise_nofile() -> io::Result<Nofile> {
 }
 
 /// Makes room for so many descriptors in one go. As long as this process has one thread only, that is cheap; later the
-/// kernel waits for a moment in which no other thread can be looking, each time that the table has to grow, and that takes
-/// longer than starting a child.
+/// kernel waits for a moment in which no other thread can be looking, each time that the table has to grow, and that
+/// takes longer than starting a child.
 pub fn make_room(count: usize) {
     let last = nofile_limit().min(count as u64).saturating_sub(1);
     let Ok(last) = RawFd::try_from(last) else { return };
@@ -257,8 +258,8 @@ pub fn nofile_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// The lowest descriptor number that is free: all below it are in use. Two cheap calls, where counting what is open would
-/// read a directory.
+/// The lowest descriptor number that is free: all below it are in use. Two cheap calls, where counting what is open
+/// would read a directory.
 pub fn lowest_free() -> u64 {
     // Not a copy of a stream: to close one may wait for the disk with its file.
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).ok();

@@ -62,8 +62,8 @@ pub fn look(number: RawFd) -> io::Result<Kind> {
     })
 }
 
-/// Takes over the descriptor with this number. None of its flags changes: what is closed by exec would be missed by a program that
-/// is executed because this one could not go on.
+/// Takes over the descriptor with this number. None of its flags changes: what is closed by exec would be missed by a
+/// program that is executed because this one could not go on.
 ///
 /// # Errors
 /// EBADF when there is none, and for the three streams, which nothing owns.

@@ -100,8 +100,8 @@ impl LockFile {
         }
     }
 
-    /// The lock that another image of this program has held by this descriptor: it belongs to the open file, and so was held all
-    /// the time.
+    /// The lock that another image of this program has held by this descriptor: it belongs to the open file, and so was
+    /// held all the time.
     pub fn held_by(fd: OwnedFd) -> LockFile {
         LockFile { file: fd.into() }
     }
@@ -136,7 +136,8 @@ impl Drop for LockFile {
     }
 }
 
-/// Takes a lock on an open file, flock(2), if no other description of it has one. It goes when this description is closed.
+/// Takes a lock on an open file, flock(2), if no other description of it has one. It goes when this description is
+/// closed.
 pub fn try_alone(file: &File) -> bool {
     // SAFETY: plain numbers; the descriptor is open as long as the reference lives.
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Writes the parts one after the other into a file in memory, and seals it: that can neither be written, nor become longer or
-/// shorter, nor be unsealed.
+/// Writes the parts one after the other into a file in memory, and seals it: that can neither be written, nor become
+/// longer or shorter, nor be unsealed.
 ///
 /// # Errors
 /// The kernel's: no descriptor, or no memory.
@@ -62,7 +62,8 @@ impl Deref for Mapped {
         if self.length == 0 {
             return &[];
         }
-        // SAFETY: mapped for as long as we are there, with this length; by the seals no process can write or shorten it.
+        // SAFETY: mapped for as long as we are there, with this length; by the seals no process can write or shorten
+        // it.
         unsafe { std::slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }

@@ -102,7 +102,8 @@ impl AsRawFd for Connection {
     }
 }
 
-/// Bounds what the kernel keeps of what a peer has not received yet, of this socket or of each connection that it accepts.
+/// Bounds what the kernel keeps of what a peer has not received yet, of this socket or of each connection that it
+/// accepts.
 ///
 /// # Errors
 /// The kernel's.

@@ -32,8 +32,8 @@ fn below(supervisor: &SupervisorSpec, at: &Path, into: &mut Vec<(Path, &'static 
     }
 }
 
-/// Whether what is started from here may have it. The limit down to which that is so without privileges cannot be read, so it is
-/// tried with our own: up again is always allowed.
+/// Whether what is started from here may have it. The limit down to which that is so without privileges cannot be read,
+/// so it is tried with our own: up again is always allowed.
 fn is_allowed(wanted: i32) -> bool {
     let Some(own) = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return true };
     if wanted >= own {

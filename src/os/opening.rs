@@ -5,10 +5,10 @@
 //! each directory held by a descriptor:
 //!
 //! - where no directory on the way can be written by another user, the file is opened as ever;
-//! - else it is opened as the worker's own user, where that is known: what that user may not write, it is not written for
-//!   it either;
-//! - else, or where that user may not, links are followed only if they are root's or ours, and a regular file must have no
-//!   second name.
+//! - else it is opened as the worker's own user, where that is known: what that user may not write, it is not written
+//!   for it either;
+//! - else, or where that user may not, links are followed only if they are root's or ours, and a regular file must have
+//!   no second name.
 //!
 //! Made for a thread of its own: a file system may not answer.
 
@@ -237,8 +237,8 @@ fn is_proc(dir: &OwnedFd) -> bool {
         .is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
 }
 
-/// Runs `work` with the file system's idea of us changed to another user, in this thread alone: the kernel keeps it for each
-/// thread, which is why libc's wrappers, which change all of them, are not used.
+/// Runs `work` with the file system's idea of us changed to another user, in this thread alone: the kernel keeps it for
+/// each thread, which is why libc's wrappers, which change all of them, are not used.
 fn acting_as<T>(user: &Credentials, work: impl FnOnce() -> T) -> io::Result<T> {
     let _back = Acting::begin(user)?;
     Ok(work())

@@ -1,12 +1,14 @@
-//! The deadline of a host's lease, in memory that its processes share: a page that one process writes and others can only read.
+//! The deadline of a host's lease, in memory that its processes share: a page that one process writes and others can
+//! only read.
 //!
-//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and how often and how
-//! late it has killed what runs by the lease. Each is a file in memory of a fixed size. Its writer maps it and then seals it against every later
-//! writing (F_SEAL_FUTURE_WRITE, fcntl(2)): a process that is handed the descriptor afterwards, or opens it in /proc, cannot write to it.
+//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and
+//! how often and how late it has killed what runs by the lease. Each is a file in memory of a fixed size. Its writer
+//! maps it and then seals it against every later writing (F_SEAL_FUTURE_WRITE, fcntl(2)): a process that is handed the
+//! descriptor afterwards, or opens it in /proc, cannot write to it.
 //!
-//! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the other old. It takes
-//! the deadline as passed if *either* clock has passed. Of an old and a later deadline each mixture is then over no later than the
-//! later one, so whatever a reader finds is early and never late.
+//! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the
+//! other old. It takes the deadline as passed if *either* clock has passed. Of an old and a later deadline each mixture
+//! is then over no later than the later one, so whatever a reader finds is early and never late.
 use super::clock::Both;
 use crate::time::{Span, Time};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -238,7 +240,8 @@ impl Words {
 
     fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < WORDS);
-        // SAFETY: within the mapping, which is aligned to a page and there for as long as we are. All processes that map it use atomic accesses.
+        // SAFETY: within the mapping, which is aligned to a page and there for as long as we are. All processes that
+        // map it use atomic accesses.
         unsafe { self.0.add(index).as_ref() }
     }
 

@@ -1,5 +1,5 @@
-//! Whose process is at the other end of a TCP connection on this machine: sock_diag(7). Over TCP the kernel names no peer by
-//! itself, as it does over a UNIX socket.
+//! Whose process is at the other end of a TCP connection on this machine: sock_diag(7). Over TCP the kernel names no
+//! peer by itself, as it does over a UNIX socket.
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -11,8 +11,8 @@ use std::os::fd::AsRawFd;
 const BY_FAMILY: u16 = 20;
 const ERROR: u16 = 2;
 
-/// The bytes of `nlmsghdr`, and where in a reply the user stands: behind family, state, timer, retransmissions, `inet_diag_sockid`, and three
-/// numbers of 32 bits.
+/// The bytes of `nlmsghdr`, and where in a reply the user stands: behind family, state, timer, retransmissions,
+/// `inet_diag_sockid`, and three numbers of 32 bits.
 const HEADER: usize = 16;
 const USER: usize = HEADER + 4 + 48 + 12;
 

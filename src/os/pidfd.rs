@@ -75,8 +75,8 @@ impl PidFd {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends a signal to a child of ours whose exit status has not been taken: so its number is still its own, and will do
-    /// where the call by descriptor is refused.
+    /// Sends a signal to a child of ours whose exit status has not been taken: so its number is still its own, and will
+    /// do where the call by descriptor is refused.
     ///
     /// # Errors
     /// One for which [`is_gone`] is true when it has ended; others when the kernel refuses.
@@ -139,8 +139,8 @@ impl PidFd {
         }
     }
 
-    /// Waits until the process has ended, or the time is over. For command-line clients and the keeper. The process need
-    /// not be a child. Returns whether it has ended.
+    /// Waits until the process has ended, or the time is over. For command-line clients and the keeper. The process
+    /// need not be a child. Returns whether it has ended.
     pub fn wait_exit(&self, limit: Span) -> bool {
         super::fd::wait_readable_any(&[self.0.as_fd()], Some(limit)).unwrap_or(false)
     }
@@ -189,9 +189,11 @@ impl Info {
     /// What the kernel tells of a process besides what it always does.
     ///
     /// # Errors
-    /// ENOTTY when this is no pidfd, and on kernels before Linux 6.13. ESRCH when the process has ended and its status was taken.
+    /// ENOTTY when this is no pidfd, and on kernels before Linux 6.13. ESRCH when the process has ended and its status
+    /// was taken.
     pub(super) fn of(pidfd: RawFd, mask: u64) -> io::Result<Info> {
-        // PIDFD_GET_INFO. The size is part of the request's number: that of the first version, which ends with the exit status.
+        // PIDFD_GET_INFO. The size is part of the request's number: that of the first version, which ends with the exit
+        // status.
         const GET_INFO: u32 = 3 << 30 | (size_of::<Info>() as u32) << 16 | 0xff << 8 | 11;
         let mut info = Info { mask, ..Info::default() };
         // SAFETY: the pointer is to a live value of the size that the request's number encodes.
@@ -235,8 +237,8 @@ impl Reach {
             Err(_) => None,
         };
         let reach = Reach { pid, began, fd };
-        // The number may have been given anew between the look and the opening: it is looked at once more through what is
-        // now a fixed process.
+        // The number may have been given anew between the look and the opening: it is looked at once more through what
+        // is now a fixed process.
         reach.look()?;
         Ok(reach)
     }

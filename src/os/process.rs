@@ -72,8 +72,8 @@ impl Stat {
         self.is_zombie() && self.threads <= 1
     }
 
-    /// Whether its main thread has ended and others have not: it still has its children, which are handed on with the end
-    /// of its last thread.
+    /// Whether its main thread has ended and others have not: it still has its children, which are handed on with the
+    /// end of its last thread.
     pub(super) fn is_dying(&self) -> bool {
         self.is_zombie() && self.threads > 1
     }
@@ -178,13 +178,15 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// The process group that a process is in, also of one that has ended and was not reaped. `None` when there is no such process.
+/// The process group that a process is in, also of one that has ended and was not reaped. `None` when there is no such
+/// process.
 pub fn group_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
     nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|group| group.as_raw().unsigned_abs())
 }
 
-/// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not shown.
+/// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not
+/// shown.
 pub fn session_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
     nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|session| session.as_raw().unsigned_abs())
@@ -228,8 +230,8 @@ pub fn command_name(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
-/// The state of a thread, or of a process's main thread, as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when it
-/// is gone.
+/// The state of a thread, or of a process's main thread, as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when
+/// it is gone.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid).map(|stat| stat.state)
 }
@@ -251,7 +253,8 @@ impl Schedule {
     }
 }
 
-/// That of a thread, or of a process's main thread; `None` when it is gone, or the kernel does not count (CONFIG_SCHED_INFO).
+/// That of a thread, or of a process's main thread; `None` when it is gone, or the kernel does not count
+/// (CONFIG_SCHED_INFO).
 pub fn schedule(pid: u32) -> Option<Schedule> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     let mut fields = text.split_ascii_whitespace().map(|field| field.parse().map(Span::from_nanos));
@@ -314,8 +317,8 @@ pub fn set_name(name: &str) {
     }
 }
 
-/// Has all threads allocate in one place, where glibc gives each one its own: the room that reading the file has taken on one is
-/// used by the children on another, mallopt(3). Called before there is a second thread.
+/// Has all threads allocate in one place, where glibc gives each one its own: the room that reading the file has taken
+/// on one is used by the children on another, mallopt(3). Called before there is a second thread.
 pub fn allocate_in_one_place() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes numbers only. A refusal changes nothing.
@@ -324,8 +327,9 @@ pub fn allocate_in_one_place() {
     }
 }
 
-/// Gives memory back that was needed for a while only: what glibc's allocator keeps, and the pages of this program's code
-/// and constants, of which to begin takes many more than to run. Those that are used again are still in the page cache.
+/// Gives memory back that was needed for a while only: what glibc's allocator keeps, and the pages of this program's
+/// code and constants, of which to begin takes many more than to run. Those that are used again are still in the page
+/// cache.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer and may be called at any time, malloc_trim(3).
@@ -346,13 +350,15 @@ unsafe extern "C" fn unmap_constant_pages(
     let object = unsafe { &*object };
     // SAFETY: as is what it points to, which has this length.
     let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
-    // Nothing has ever written to a segment that may not be written to: what is relocated lies in one that was writable.
+    // Nothing has ever written to a segment that may not be written to: what is relocated lies in one that was
+    // writable.
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
         let page = page_size() as usize;
         let begin = (object.dlpi_addr + header.p_vaddr) as usize;
         let end = (begin + header.p_memsz as usize) / page * page;
         let begin = begin.next_multiple_of(page);
-        // SAFETY: whole pages of a private mapping of a file that were never written to read the same afterwards, madvise(2).
+        // SAFETY: whole pages of a private mapping of a file that were never written to read the same afterwards,
+        // madvise(2).
         unsafe { libc::madvise(begin as *mut libc::c_void, end.saturating_sub(begin), libc::MADV_DONTNEED) };
     }
     1

@@ -1,5 +1,5 @@
-//! A process that has to run in time, whatever else the machine does: SCHED_FIFO, sched(7), its memory locked, mlockall(2), and the
-//! last one that is ended when memory runs out, proc(5).
+//! A process that has to run in time, whatever else the machine does: SCHED_FIFO, sched(7), its memory locked,
+//! mlockall(2), and the last one that is ended when memory runs out, proc(5).
 use std::fmt;
 use std::fs;
 use std::io;
@@ -23,8 +23,8 @@ impl std::error::Error for Refused {
     }
 }
 
-/// Makes this process one that runs in time, as far as the kernel lets it: what it refuses is given back, the rest is in force. What
-/// this process starts is scheduled as any other; its memory is not locked either.
+/// Makes this process one that runs in time, as far as the kernel lets it: what it refuses is given back, the rest is
+/// in force. What this process starts is scheduled as any other; its memory is not locked either.
 ///
 /// `priority` is that of SCHED_FIFO, 1 to 99: while this process wants to run, nothing below it does on that processor.
 pub fn take(priority: i32) -> Vec<Refused> {

@@ -28,7 +28,8 @@ pub fn begin() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// The same for a program that has taken another one's place ([`exec`](super::exec)): signals wait until its handlers stand.
+/// The same for a program that has taken another one's place ([`exec`](super::exec)): signals wait until its handlers
+/// stand.
 pub fn begin_in_place() {
     set_dispositions();
 }

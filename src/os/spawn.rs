@@ -1,18 +1,18 @@
 //! Making a process: clone(2) with CLONE_VM and CLONE_PIDFD from a plan that is prepared beforehand.
 //!
-//! The child half shares our memory, on a stack of its own, until it executes or ends, which makes a start cheap whatever
-//! the size of this process, and lets it report stage and errno by plain memory. In return it may do next to nothing: it
-//! makes raw system calls on data that was prepared, allocates nothing, takes no lock (libzmq's threads are there), and
-//! calls no function of libc that might (glibc's setuid signals all threads of the *parent*). All signals are blocked
-//! until it has put their dispositions back.
+//! The child half shares our memory, on a stack of its own, until it executes or ends, which makes a start cheap
+//! whatever the size of this process, and lets it report stage and errno by plain memory. In return it may do next to
+//! nothing: it makes raw system calls on data that was prepared, allocates nothing, takes no lock (libzmq's threads are
+//! there), and calls no function of libc that might (glibc's setuid signals all threads of the *parent*). All signals
+//! are blocked until it has put their dispositions back.
 //!
 //! Other than with vfork(2) this thread is not stopped meanwhile: to enter a directory or to execute a program may take
 //! as long as a file system does not answer, and that is waited for only a moment ([`LIMIT`]). A start that takes
 //! longer is a [`Late`] one: all that its child half uses is kept until the kernel reports that the child has left our
 //! memory, and its result can be read. Every look at a file system is the child's: this half makes none.
 //!
-//! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when the
-//! *thread* that spawned ends, prctl(2).
+//! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when
+//! the *thread* that spawned ends, prctl(2).
 use super::cgroup::Group;
 use super::thread;
 use super::users::Credentials;

@@ -1,5 +1,5 @@
-//! Killing all that belongs to a tree, or to a part of one, from outside of it: where its supervisors have gone, or do not
-//! answer. It goes on until nothing is left or the time is over, and then names what is left.
+//! Killing all that belongs to a tree, or to a part of one, from outside of it: where its supervisors have gone, or do
+//! not answer. It goes on until nothing is left or the time is over, and then names what is left.
 
 use super::cgroup::{Group, owner};
 use super::clock::{self, Clock};
@@ -16,8 +16,8 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// As long as the cgroup has members, the look at all processes is taken at each of so many rounds: it is dear, and most of
-/// them are gone a moment after the kill.
+/// As long as the cgroup has members, the look at all processes is taken at each of so many rounds: it is dear, and
+/// most of them are gone a moment after the kill.
 const ROUNDS: u32 = 50;
 
 /// So many of what is left are named.
@@ -73,8 +73,9 @@ impl fmt::Display for Survivors {
     }
 }
 
-/// Kills what is in a cgroup and what is in scope, which may be more: a process that may do so can have left its cgroup.
-/// Blocks until nothing is left, and no longer than `limit` and what one look takes. The cgroup is left where it is.
+/// Kills what is in a cgroup and what is in scope, which may be more: a process that may do so can have left its
+/// cgroup. Blocks until nothing is left, and no longer than `limit` and what one look takes. The cgroup is left where
+/// it is.
 pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span) -> Survivors {
     let clock = Clock::start();
     let end = Time::ZERO + limit;
@@ -146,8 +147,8 @@ fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, scope: &Sc
     Survivors { processes: pids.into_iter().map(survivor).collect(), others, unseen }
 }
 
-/// What a process belongs to, by its environment, by its cgroup where it has none any more, or by its stamp: the environment of
-/// one that runs as another user is not shown.
+/// What a process belongs to, by its environment, by its cgroup where it has none any more, or by its stamp: the
+/// environment of one that runs as another user is not shown.
 fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let told = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TREEVISOR_PATH="));

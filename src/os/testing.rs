@@ -1,5 +1,5 @@
-//! What the tests of this room share: a process of one's own for whatever is a process's and not a thread's, and waiting
-//! for events with a limit that means "broken".
+//! What the tests of this room share: a process of one's own for whatever is a process's and not a thread's, and
+//! waiting for events with a limit that means "broken".
 use super::fd;
 use super::pidfd::{ExitStatus, PidFd};
 use super::spawn::{self, PlanSpec, SpawnError, Spawned};

@@ -1,5 +1,6 @@
-//! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the thread
-//! that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is an error and no SIGXFSZ.
+//! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the
+//! thread that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is
+//! an error and no SIGXFSZ.
 
 use crate::time::Span;
 use std::cell::Cell;
@@ -42,8 +43,9 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
 }
 
-/// The loop is to run on the main thread: this program has taken another one's place, whose children are those of the main thread,
-/// and would end with it. A later program takes its place in the same way, from the thread that has started all of them.
+/// The loop is to run on the main thread: this program has taken another one's place, whose children are those of the
+/// main thread, and would end with it. A later program takes its place in the same way, from the thread that has
+/// started all of them.
 pub(super) fn stay_on_main() {
     STAYS_ON_MAIN.store(true, Ordering::Relaxed);
 }

@@ -1,5 +1,5 @@
-//! Users and groups. They are looked up when a file is read, by the tool or the root before there is a tree: what answers
-//! may be a directory server that is away, and a node waits for nothing.
+//! Users and groups. They are looked up when a file is read, by the tool or the root before there is a tree: what
+//! answers may be a directory server that is away, and a node waits for nothing.
 use crate::spec::account::Account;
 use nix::errno::Errno;
 use nix::unistd::{Group, User, getgrouplist};
@@ -28,8 +28,8 @@ impl Credentials {
         Credentials { uid: account.uid, gid: account.gid, groups: account.groups.clone() }
     }
 
-    /// Gives them what is open: a pipe is opened anew by its owner alone. Where we may not, it stays ours, and is written to
-    /// all the same.
+    /// Gives them what is open: a pipe is opened anew by its owner alone. Where we may not, it stays ours, and is
+    /// written to all the same.
     pub(crate) fn own(&self, file: BorrowedFd<'_>) {
         let _ = nix::unistd::fchown(file, Some(self.uid.into()), Some(self.gid.into()));
     }
@@ -125,8 +125,8 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account
     }))
 }
 
-/// The name of a user; `None` where it has none, or where that cannot be found out. May wait for a directory server: not for a
-/// node.
+/// The name of a user; `None` where it has none, or where that cannot be found out. May wait for a directory server:
+/// not for a node.
 pub(crate) fn name_of(uid: u32) -> Option<String> {
     User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
 }

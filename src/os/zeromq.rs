@@ -15,8 +15,8 @@ pub(crate) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: impl A
     // Close-on-exec, as all of libzmq's.
     let copy: OwnedFd = listener.as_fd().try_clone_to_owned()?;
     let number = copy.as_raw_fd();
-    // SAFETY: the socket is open as long as it is borrowed; libzmq reads as many bytes as are named here, and keeps none
-    // of the pointers. The descriptor is open, and libzmq's alone from a successful bind on.
+    // SAFETY: the socket is open as long as it is borrowed; libzmq reads as many bytes as are named here, and keeps
+    // none of the pointers. The descriptor is open, and libzmq's alone from a successful bind on.
     let set = unsafe {
         let (value, size) = ((&raw const number).cast(), mem::size_of_val(&number));
         zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), zmq_sys::ZMQ_USE_FD as i32, value, size)

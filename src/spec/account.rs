@@ -24,8 +24,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// What login(1) and systemd pass to a process of the user that it runs as. A number without an entry has no more than
-    /// that number, and the root directory, as in a container.
+    /// What login(1) and systemd pass to a process of the user that it runs as. A number without an entry has no more
+    /// than that number, and the root directory, as in a container.
     pub(crate) fn environment(&self) -> [(&'static str, Option<OsString>); 4] {
         let name = OsString::from(self.name.clone().unwrap_or_else(|| self.uid.to_string()));
         let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));

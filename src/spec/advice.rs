@@ -9,8 +9,8 @@ pub(super) struct Advice {
     pub(super) hint: String,
 }
 
-/// What to report about `key` in a table that is called so and has these keys. `elsewhere` says of a key, as it is spelt
-/// here, where it belongs.
+/// What to report about `key` in a table that is called so and has these keys. `elsewhere` says of a key, as it is
+/// spelt here, where it belongs.
 pub(super) fn unknown(
     key: &str,
     known: &[&'static str],

@@ -57,7 +57,8 @@ fn shared_probe(key: &'static str, probe: &Probe) -> Option<Remark> {
     Some((key, Box::new(finding)))
 }
 
-/// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and shows little of these.
+/// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and shows
+/// little of these.
 fn port(one: &ExecSpec, other: &ExecSpec, children: &[ChildSpec]) -> Option<Remark> {
     let shares = one.command.iter().any(|word| word.contains("reuse"));
     if shares {

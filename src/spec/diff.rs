@@ -1,8 +1,8 @@
 //! Two checked trees: what has to be done so that the first one becomes the second one, and why.
 //!
-//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for, and
-//! why, is in the table of keys: a key that takes a restart has a reason there. The running tree does not carry the plan
-//! out: each node compares for itself, by [`revision`], when its turn has come, which is made of the same keys.
+//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for,
+//! and why, is in the table of keys: a key that takes a restart has a reason there. The running tree does not carry the
+//! plan out: each node compares for itself, by [`revision`], when its turn has come, which is made of the same keys.
 
 use super::exec::ExecSpec;
 use super::keys;
@@ -21,8 +21,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What is to be done, in the order of the new tree; what goes stands after its former siblings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diff {
-    /// One entry for each child that something is done about, and for the root if its own keys change. Of a subtree that
-    /// comes or goes as a whole, its top.
+    /// One entry for each child that something is done about, and for the root if its own keys change. Of a subtree
+    /// that comes or goes as a whole, its top.
     pub steps: Vec<Step>,
     /// So many children stay as they are.
     pub stay: usize,
@@ -98,8 +98,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Compares the tree that runs with the one that it is to become. With `prune`, children that were added by hand go when
-/// the new tree does not have them; else they stay.
+/// Compares the tree that runs with the one that it is to become. With `prune`, children that were added by hand go
+/// when the new tree does not have them; else they stay.
 ///
 /// # Errors
 /// [`Refused`], when the top level changes in a way that takes another tree.
@@ -282,8 +282,8 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
     changes
 }
 
-/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. Of a supervisor all
-/// is taken over in place: its node is notified. It is compared within one process only.
+/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. Of a supervisor
+/// all is taken over in place: its node is notified. It is compared within one process only.
 pub fn revision(policy: &ChildPolicy, exec: Option<&ExecSpec>) -> u64 {
     let mut hasher = DefaultHasher::new();
     if let Some(exec) = exec {

@@ -2,7 +2,8 @@
 
 use toml::Value;
 
-/// Of two values of a key in TOML, what differs: of tables the keys, of arrays the words between those that are the same.
+/// Of two values of a key in TOML, what differs: of tables the keys, of arrays the words between those that are the
+/// same.
 pub(crate) fn difference(key: &str, old: &str, new: &str) -> String {
     let read = |text: &str| toml::from_str::<toml::Table>(&format!("value = {text}")).ok()?.remove("value");
     match (read(old), read(new)) {

@@ -4,7 +4,8 @@ use crate::files;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read. A tree of [`CHILDREN_MAX`](super::CHILDREN_MAX) children written out one by one is smaller.
+/// The largest file that is read. A tree of [`CHILDREN_MAX`](super::CHILDREN_MAX) children written out one by one is
+/// smaller.
 const FILE_MAX: u64 = 32 << 20;
 
 /// The path that identifies a file, and its bytes.

@@ -1,7 +1,8 @@
 //! Files of variables, as `env-file` names them: `KEY=value`, a line each.
 //!
-//! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec/worker.md has the rules and a
-//! table of cases, which the test below reads. What stands in a file is never repeated in a message: it may be a secret.
+//! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec/worker.md has
+//! the rules and a table of cases, which the test below reads. What stands in a file is never repeated in a message: it
+//! may be a secret.
 
 use super::disk::Files;
 use super::source::{Finding, Place};

@@ -177,7 +177,8 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_FROM",
 ];
 
-/// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and from where.
+/// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and
+/// from where.
 pub const HOSTED: &[&str] = &[HOST, FENCE, "TREEVISOR_START", "TREEVISOR_FROM"];
 
 /// The name of the host.
@@ -195,7 +196,8 @@ pub struct ReadyProbe {
     pub interval: Span,
 }
 
-/// Puts the number of a worker made by `count` into its log file's name, before the extension: `jobs.log`, `jobs-2.log`.
+/// Puts the number of a worker made by `count` into its log file's name, before the extension: `jobs.log`,
+/// `jobs-2.log`.
 pub(super) fn numbered(file: &Path, number: u32) -> PathBuf {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     match file.extension() {

@@ -4,7 +4,8 @@
 //! shell what it expects. A default may itself hold `${…}`; as in a shell it is used where the variable is unset *or
 //! empty*.
 //!
-//! In a worker with a `count`, `${@n}` is the number of the copy, from 1, and `${@n+8079}` and `${@n-1}` are sums with it.
+//! In a worker with a `count`, `${@n}` is the number of the copy, from 1, and `${@n+8079}` and `${@n-1}` are sums with
+//! it.
 
 use std::ops::Range;
 

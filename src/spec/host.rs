@@ -1,4 +1,5 @@
-//! The file of a host: which cluster it belongs to, what it is called there, where the store is, and how long its lease is.
+//! The file of a host: which cluster it belongs to, what it is called there, where the store is, and how long its lease
+//! is.
 //!
 //! It is read as a tree's file is, by a table of keys, and every error is reported at once with its place.
 
@@ -38,7 +39,8 @@ pub struct HostFile {
     pub cluster: String,
     /// What this host is called in it.
     pub name: String,
-    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they are not connected with each other.
+    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they are not connected
+    /// with each other.
     pub mesh: Option<MeshFile>,
     /// What can be required of it.
     pub labels: BTreeMap<String, String>,
@@ -203,8 +205,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The times of the lease: lease, renew, guard, stop-before, settle; and the bounds within which two hosts never run the
-    /// same, and one lost answer costs nothing.
+    /// The times of the lease: lease, renew, guard, stop-before, settle; and the bounds within which two hosts never
+    /// run the same, and one lost answer costs nothing.
     fn times(&mut self, written: &Written, fields: &Fields<'_>) -> [Span; 5] {
         let lease = written.lease.unwrap_or(Span::from_secs(15));
         let guard = written.guard.unwrap_or(part(lease.times(2), 15).max(Span::from_millis(500)));

@@ -216,8 +216,8 @@ impl Lint<'_> {
         }
     }
 
-    /// Where neither a number nor a wait bounds the restarts, a program that ends at once is started as fast as it ends, for
-    /// ever.
+    /// Where neither a number nor a wait bounds the restarts, a program that ends at once is started as fast as it
+    /// ends, for ever.
     fn restart_storm(&mut self, at: &Path, supervisor: &SupervisorSpec) {
         let storms = |child: &&ChildSpec| {
             let is_worker = matches!(child.kind, ChildKind::Worker(_));
@@ -240,7 +240,8 @@ impl Lint<'_> {
         }
     }
 
-    /// A temporary child never comes back, whatever stands on it; but for a step, which is over when the next one begins.
+    /// A temporary child never comes back, whatever stands on it; but for a step, which is over when the next one
+    /// begins.
     fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, after: &[ChildSpec], strategy: Strategy) {
         let dependants = after.iter().find(|child| child.policy.restart != Restart::Temporary);
         let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, dependants)
@@ -405,8 +406,8 @@ fn own_words(script: &str) -> String {
 /// Commands of the shell itself, which are over at once.
 const BUILT_IN: [&str; 7] = ["echo", "exit", "export", "printf", "return", "true", ":"];
 
-/// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline, something in the
-/// background, or a last command that is not started by `exec`.
+/// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline,
+/// something in the background, or a last command that is not started by `exec`.
 fn runs_behind(script: &str) -> bool {
     let simple = own_words(script).replace("&&", ";").replace("||", ";").replace(">&", ">").replace("&>", ">");
     let words: Vec<&str> = simple.split(|c: char| !c.is_alphanumeric() && c != '_').collect();

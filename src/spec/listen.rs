@@ -13,7 +13,8 @@ use std::path::PathBuf;
 /// The most sockets of one worker.
 pub const LISTEN_MAX: usize = 13;
 
-/// Connections that wait to be accepted, unless `backlog` says otherwise: the kernel's own limit, unless that was raised.
+/// Connections that wait to be accepted, unless `backlog` says otherwise: the kernel's own limit, unless that was
+/// raised.
 pub const BACKLOG: u32 = 4096;
 
 /// A socket that the supervisor of a worker opens once and hands to each of its incarnations.
@@ -157,8 +158,8 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// The names of a worker's sockets as `LISTEN_FDNAMES` has them. One without a name is called as the worker is; of several
-/// that one `count` has made, as they are in the file.
+/// The names of a worker's sockets as `LISTEN_FDNAMES` has them. One without a name is called as the worker is; of
+/// several that one `count` has made, as they are in the file.
 pub fn names(sockets: &[Listen], worker: &Name, counted: bool) -> String {
     let worker = worker.as_str();
     let base = worker.rsplit_once('-').filter(|(_, number)| counted && number.parse::<u32>().is_ok());

@@ -130,13 +130,14 @@ impl Read {
     }
 }
 
-/// The log file of the worker with the number `to`, given that of the worker with the number `from` of the same `count`.
+/// The log file of the worker with the number `to`, given that of the worker with the number `from` of the same
+/// `count`.
 pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
     exec::unnumbered(file, from).map_or_else(|| file.to_owned(), |base| exec::numbered(&base, to))
 }
 
-/// Another copy of the worker `like`, which a `count` has made, for a tree that runs: its files of variables are read, and no other
-/// file is. `None` where copies differ by no more than their names and log files.
+/// Another copy of the worker `like`, which a `count` has made, for a tree that runs: its files of variables are read,
+/// and no other file is. `None` where copies differ by no more than their names and log files.
 ///
 /// # Errors
 /// What is wrong with this copy.
@@ -162,8 +163,8 @@ pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, Disk::ANY)
 }
 
-/// The same of a tree for another machine, where there may be files that this one has not: a missing `env-file` is no more
-/// than a warning.
+/// The same of a tree for another machine, where there may be files that this one has not: a missing `env-file` is no
+/// more than a warning.
 pub fn read_for_elsewhere(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, Disk { elsewhere: true, ..Disk::ANY })
 }

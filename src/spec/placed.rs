@@ -1,5 +1,5 @@
-//! What must hold of the subtrees that may run on other hosts than their parents: each is a supervisor, none is within another,
-//! and what one is to be apart from is a sibling.
+//! What must hold of the subtrees that may run on other hosts than their parents: each is a supervisor, none is within
+//! another, and what one is to be apart from is a sibling.
 
 use super::diagnostic::quoted;
 use super::fields::Layer;
@@ -88,7 +88,8 @@ pub(super) fn placement_of(child: &ChildSpec) -> Option<&PlacementSpec> {
     }
 }
 
-/// Calls `visit` for each placed supervisor below the one at `at`, with the placed one above it, if any, and its siblings.
+/// Calls `visit` for each placed supervisor below the one at `at`, with the placed one above it, if any, and its
+/// siblings.
 fn each(
     at: &Path,
     of: &SupervisorSpec,

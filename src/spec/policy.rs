@@ -95,8 +95,8 @@ pub enum StartOrder {
     /// One after the other, each up before the next is begun (R6).
     #[default]
     InOrder,
-    /// All at once: for children that do not depend on each other. Goes beyond OTP. Where one of them cannot be started, all end, as
-    /// in the other order (R9).
+    /// All at once: for children that do not depend on each other. Goes beyond OTP. Where one of them cannot be
+    /// started, all end, as in the other order (R9).
     Together,
 }
 

@@ -1,9 +1,9 @@
 //! A tree as canonical TOML, which [`read_text`](super::read_text) reads back to the same tree.
 //!
-//! `diff` compares two trees by their keys as they are written here, and tests read the whole back. What has a default of
-//! everyday interest is written out (strategy, intensity, period, restart, shutdown); the rest only where it differs from the default. Nothing
-//! refers to another file or to the environment any more, but for files of variables: what is in them is not for
-//! display. Workers of one `count` are written as one where that says the same.
+//! `diff` compares two trees by their keys as they are written here, and tests read the whole back. What has a default
+//! of everyday interest is written out (strategy, intensity, period, restart, shutdown); the rest only where it differs
+//! from the default. Nothing refers to another file or to the environment any more, but for files of variables: what is
+//! in them is not for display. Workers of one `count` are written as one where that says the same.
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
 use super::keys::resources::RESOURCES;

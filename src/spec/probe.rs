@@ -77,7 +77,8 @@ impl Probe {
 }
 
 impl Server {
-    /// Reads `host:port`, with an IPv6 address in brackets; the port may be left out where there is one to fall back on.
+    /// Reads `host:port`, with an IPv6 address in brackets; the port may be left out where there is one to fall back
+    /// on.
     pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<Server, NoServer> {
         // The colons of an IPv6 address end with its bracket.
         let split = match text.rfind(']') {

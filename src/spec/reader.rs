@@ -1,5 +1,5 @@
-//! From the tables of the files to the tree that they mean. What is wrong with a value by itself is reported where it is
-//! read; what must hold between values is for [`rules`](super::rules).
+//! From the tables of the files to the tree that they mean. What is wrong with a value by itself is reported where it
+//! is read; what must hold between values is for [`rules`](super::rules).
 //!
 //! # What is not written
 //!
@@ -19,15 +19,15 @@
 //!
 //! # Precedence
 //!
-//! A worker's own key, then the `defaults` of its supervisor, then those of the supervisor above it, and so on up to the
-//! top level, then the table above. `env`, `limits`, `heartbeat`, `backoff` and a `log` with a file merge key by key;
-//! `heartbeat = false` and `backoff = false` switch off what a default switched on, and `true` switches it on as it is.
-//! Supervisors take nothing from `defaults`.
+//! A worker's own key, then the `defaults` of its supervisor, then those of the supervisor above it, and so on up to
+//! the top level, then the table above. `env`, `limits`, `heartbeat`, `backoff` and a `log` with a file merge key by
+//! key; `heartbeat = false` and `backoff = false` switch off what a default switched on, and `true` switches it on as
+//! it is. Supervisors take nothing from `defaults`.
 //!
 //! `include` stands for the body of a supervisor (everything but what its parent sets for it: name, restart, shutdown,
 //! significant, start-timeout, backoff). Keys beside it win over those of the file; `defaults` merge. `name`,
-//! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included here
-//! and be started by itself there.
+//! `containment` and `journal` of an included file are checked but mean nothing there, so that a file can be included
+//! here and be started by itself there.
 
 mod copies;
 

@@ -1,4 +1,5 @@
-//! Limits by cgroup v2: what a worker, or all that stands below a supervisor, may take of the machine. `os` applies them.
+//! Limits by cgroup v2: what a worker, or all that stands below a supervisor, may take of the machine. `os` applies
+//! them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! The JSON schema of the file, for editors: they complete keys, show what a key means, and underline what is wrong.
 //!
 //! What a key means and what its value looks like comes from its row in the table of keys. A test puts values of every
-//! kind under every key and has both reader and schema judge them. Draft 7 is what editors understand best: the language
-//! server of most of them, taplo, reads later drafts in its later versions only.
+//! kind under every key and has both reader and schema judge them. Draft 7 is what editors understand best: the
+//! language server of most of them, taplo, reads later drafts in its later versions only.
 //!
 //! A schema sees one value at a time. What values must be together is for `treevisor check`.
 

@@ -150,9 +150,10 @@ impl<W> Key<W> {
     }
 }
 
-/// A table of keys, a row for each: name, shape, what it sets, what editors show of it, and, before that, what it is where it
-/// is not written (as JSON), and why its change takes a restart. What it sets is a field that is written `always`, one that
-/// is `optional`, or one that is written `unless` it is this; or else is taken and set by two functions.
+/// A table of keys, a row for each: name, shape, what it sets, what editors show of it, and, before that, what it is
+/// where it is not written (as JSON), and why its change takes a restart. What it sets is a field that is written
+/// `always`, one that is `optional`, or one that is written `unless` it is this; or else is taken and set by two
+/// functions.
 macro_rules! keys {
     ($($(#[$doc:meta])* $table:ident of $of:ty { $(
         $name:expr => $shape:expr, $how:ident($($what:tt)*) $(, $more:ident($($value:expr),+))*; $about:expr

@@ -1,7 +1,7 @@
 //! Sizes in bytes, as `10MB` or `64 KiB`.
 
-/// Units and what they multiply by. `k`, `M`, `G` alone are missing on purpose: half of the world reads them as powers of
-/// 1000, the other half as powers of 1024.
+/// Units and what they multiply by. `k`, `M`, `G` alone are missing on purpose: half of the world reads them as powers
+/// of 1000, the other half as powers of 1024.
 const UNITS: &[(&str, u64)] = &[
     ("b", 1),
     ("kb", 1_000),
@@ -48,7 +48,8 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes <= MAX).ok_or_else(|| format!("\"{number}\" is not a number that fits"))
 }
 
-/// Reads a size in which a letter alone is a power of 1024, as systemd and the kernel have it: `512M`; and Kubernetes' `512Mi`.
+/// Reads a size in which a letter alone is a power of 1024, as systemd and the kernel have it: `512M`; and Kubernetes'
+/// `512Mi`.
 ///
 /// # Errors
 /// As [`parse`].

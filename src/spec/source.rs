@@ -197,8 +197,8 @@ impl Finding {
 pub(super) struct Findings {
     pub(super) sources: Sources,
     found: Vec<(Place, Of, Diagnostic)>,
-    /// The same thing at the same place is reported once: one table may stand for 10,000 children, one file may be included
-    /// twice.
+    /// The same thing at the same place is reported once: one table may stand for 10,000 children, one file may be
+    /// included twice.
     said: HashSet<(&'static str, Place, String)>,
     /// The files that are no TOML.
     broken: HashMap<usize, Broken>,

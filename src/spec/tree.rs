@@ -15,12 +15,12 @@ pub const COUNT_MAX: u32 = 10_000;
 /// The most levels of children below the root: the stack of what walks the tree stays small.
 pub const DEPTH_MAX: usize = 64;
 
-/// The most bytes of a path in the tree. Its cgroup's path is longer by eight bytes a level, the tree's own and where that lies,
-/// and must stay within the 4,095 bytes of the kernel.
+/// The most bytes of a path in the tree. Its cgroup's path is longer by eight bytes a level, the tree's own and where
+/// that lies, and must stay within the 4,095 bytes of the kernel.
 pub const PATH_BYTES_MAX: usize = 3_000;
 
-/// The most children in a whole tree; far above what one machine runs, and below what a slip of `count` within `include`
-/// could make.
+/// The most children in a whole tree; far above what one machine runs, and below what a slip of `count` within
+/// `include` could make.
 pub const CHILDREN_MAX: usize = 100_000;
 
 /// A whole tree.
@@ -42,7 +42,8 @@ pub struct TreeSpec {
 /// On which hosts something may run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementSpec {
-    /// These only, the first rank rather than the second; those of one rank are as good as each other. Empty: all, alike.
+    /// These only, the first rank rather than the second; those of one rank are as good as each other. Empty: all,
+    /// alike.
     pub hosts: Vec<Vec<String>>,
     /// Labels that a host must have.
     pub require: BTreeMap<String, String>,
@@ -155,7 +156,8 @@ pub struct ChildSpec {
     /// It was added while the tree ran; never so in a file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,
-    /// The last reload has another spec for it: its turn in a roll-out has not come, or does not come; never so in a file.
+    /// The last reload has another spec for it: its turn in a roll-out has not come, or does not come; never so in a
+    /// file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
 }
@@ -216,8 +218,8 @@ impl ChildSpec {
 }
 
 impl SupervisorSpec {
-    /// Takes over from what stands there those children that are behind: their spec is proven, that of the last reload is
-    /// not.
+    /// Takes over from what stands there those children that are behind: their spec is proven, that of the last reload
+    /// is not.
     pub(crate) fn keep_behind(&mut self, there: &SupervisorSpec) {
         for child in &mut self.children {
             let Some(is) = there.child(child.name.as_str()) else { continue };
@@ -239,7 +241,8 @@ impl SupervisorSpec {
         behind
     }
 
-    /// The same tree without what is only so while it runs: children that were added, and marks of those that are behind.
+    /// The same tree without what is only so while it runs: children that were added, and marks of those that are
+    /// behind.
     pub(crate) fn into_file_form(mut self) -> SupervisorSpec {
         self.children.retain(|child| !child.added);
         for child in &mut self.children {

@@ -1,9 +1,9 @@
-//! etcd as a store: its JSON gateway, by HTTP/1.1. Of all that it can do only the comparison of a revision with a write is used, and
-//! none of its leases, locks and watches.
+//! etcd as a store: its JSON gateway, by HTTP/1.1. Of all that it can do only the comparison of a revision with a write
+//! is used, and none of its leases, locks and watches.
 //!
-//! A question goes to one endpoint and, where that does not settle it, to the next, as long as the limit allows: for a read that is
-//! harmless, and a swap that was carried out before is [`Answer::Lost`] to itself, as its version has changed. The next question begins
-//! where the last one was settled, or one further where it was not.
+//! A question goes to one endpoint and, where that does not settle it, to the next, as long as the limit allows: for a
+//! read that is harmless, and a swap that was carried out before is [`Answer::Lost`] to itself, as its version has
+//! changed. The next question begins where the last one was settled, or one further where it was not.
 use super::{Answer, Ask, Health, Store};
 use crate::time::{Span, Time};
 use std::fmt;
@@ -73,11 +73,12 @@ impl fmt::Display for EtcdError {
 impl std::error::Error for EtcdError {}
 
 impl Etcd {
-    /// A way to these endpoints, which are tried in this order. Nothing is connected yet. `now` is a clock that never stands still.
+    /// A way to these endpoints, which are tried in this order. Nothing is connected yet. `now` is a clock that never
+    /// stands still.
     ///
     /// # Errors
-    /// For an endpoint that is no `http://HOST:PORT` or `https://HOST:PORT`, for one by https without an authority, and for PEM that
-    /// cannot be read.
+    /// For an endpoint that is no `http://HOST:PORT` or `https://HOST:PORT`, for one by https without an authority, and
+    /// for PEM that cannot be read.
     pub fn new(endpoints: &[String], tls: Option<&Tls>, now: fn() -> Time) -> Result<Etcd, EtcdError> {
         if endpoints.is_empty() {
             return Err(EtcdError("there is no endpoint of etcd; write one such as \"http://127.0.0.1:2379\"".into()));
@@ -156,8 +157,8 @@ impl Etcd {
         self.finish(self.limited(self.agent.post(format!("{at}{path}")), limit).send(body))
     }
 
-    /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may then
-    /// still be settled by another endpoint.
+    /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may
+    /// then still be settled by another endpoint.
     fn limited<Any>(&self, request: ureq::RequestBuilder<Any>, limit: Span) -> ureq::RequestBuilder<Any> {
         // A limit of nothing would be none.
         let limit = limit.as_duration().max(std::time::Duration::from_millis(1));

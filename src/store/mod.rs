@@ -1,11 +1,11 @@
 //! What keeps a cluster's few records: each with a version, changed by compare-and-swap and by nothing else.
 //!
-//! A store is asked one question at a time, by a thread that may wait, and answers within a limit: with what it has, or that it does
-//! not. [`Answer::Unknown`] is never taken for a yes or a no. Time is the caller's: what a lease is reckoned from is the moment
-//! *before* the question was sent.
+//! A store is asked one question at a time, by a thread that may wait, and answers within a limit: with what it has, or
+//! that it does not. [`Answer::Unknown`] is never taken for a yes or a no. Time is the caller's: what a lease is
+//! reckoned from is the moment *before* the question was sent.
 //!
-//! What is needed of a store is little, so that others can stand behind the same trait: a swap is atomic, and no version that a record
-//! had comes back. Reads may be stale. No watch, no lease, no transaction over two records.
+//! What is needed of a store is little, so that others can stand behind the same trait: a swap is atomic, and no
+//! version that a record had comes back. Reads may be stale. No watch, no lease, no transaction over two records.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -58,8 +58,8 @@ pub enum Answer {
     Records(Vec<Record>),
     /// To a `Swap`: it is written, and has this version.
     Done(Version),
-    /// To a `Swap`: it is not written and will not be, as the record has another version: this one, or there is none. Where the same
-    /// question was sent twice, the record may be what the first has written.
+    /// To a `Swap`: it is not written and will not be, as the record has another version: this one, or there is none.
+    /// Where the same question was sent twice, the record may be what the first has written.
     Lost(Option<Record>),
     /// To a `Health`.
     Health(Health),

@@ -18,13 +18,13 @@ pub enum Action {
     /// `Event::KillFailed` before it where that takes longer than the shell's patience.
     /// May be given more than once for a run.
     Kill(Run),
-    /// It hangs, and is killed in a moment: run the command that is to look at it; answer with `Event::Examined`. Followed by
-    /// [`Action::Kill`] or [`Action::Abort`].
+    /// It hangs, and is killed in a moment: run the command that is to look at it; answer with `Event::Examined`.
+    /// Followed by [`Action::Kill`] or [`Action::Abort`].
     Examine(Run),
     /// It hangs: send it the signal by which it is to end of that. Followed by [`Action::Kill`] where it does not.
     Abort(Run),
-    /// A placed child stays as it is, for the supervisor that comes after this one: nothing of it is waited for any more, and the
-    /// process is not touched. Where it is about to be made, the `Spawn` needs no answer any more.
+    /// A placed child stays as it is, for the supervisor that comes after this one: nothing of it is waited for any
+    /// more, and the process is not touched. Where it is about to be made, the `Spawn` needs no answer any more.
     Detach(Run),
     /// Look at a child that is overdue; answer with `Event::Inspected`.
     Inspect(Run),
@@ -39,16 +39,16 @@ pub enum Action {
     Renew(RequestId),
     /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
     Adopt(ChildId, Adopt),
-    /// The successor of a copy is started beside its process. It has a number of its own and the path of its copy, and is none of
-    /// the children. A `Spawn` of it follows.
+    /// The successor of a copy is started beside its process. It has a number of its own and the path of its copy, and
+    /// is none of the children. A `Spawn` of it follows.
     Beside {
         child: ChildId,
         successor: ChildId,
         /// It is what the last reload has for the copy; else what the copy is.
         renewed: bool,
     },
-    /// The successor, which stands second, is the child from here on, with its name and its place in the order. The other one is none of
-    /// the children any more, and forgotten when its process is gone.
+    /// The successor, which stands second, is the child from here on, with its name and its place in the order. The
+    /// other one is none of the children any more, and forgotten when its process is gone.
     Succeed(ChildId, ChildId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),

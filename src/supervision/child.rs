@@ -19,8 +19,8 @@ use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::mem;
 
-/// What a node may take to its first beat at least, before its silence counts: its program is executed, reads its part of the tree
-/// and opens its sockets, which takes milliseconds, and on a machine that is busy or swaps, seconds.
+/// What a node may take to its first beat at least, before its silence counts: its program is executed, reads its part
+/// of the tree and opens its sockets, which takes milliseconds, and on a machine that is busy or swaps, seconds.
 const NODE_BOOT: Span = Span::from_secs(10);
 
 /// A child: its spec and what has become of it.
@@ -52,8 +52,8 @@ pub(super) struct Child {
     pub(super) added: bool,
     /// It is forgotten when its process is gone.
     pub(super) leaving: bool,
-    /// The last reload has another spec for it, which it has not got yet: its turn in the roll-out is to come, or does not
-    /// come.
+    /// The last reload has another spec for it, which it has not got yet: its turn in the roll-out is to come, or does
+    /// not come.
     pub(super) behind: bool,
     /// Which of its table is to take its place, until nothing of that is left.
     pub(super) successor: Option<ChildId>,
@@ -145,8 +145,8 @@ impl Child {
         self.target == Target::Up && self.member.policy.restart != Restart::Temporary
     }
 
-    /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed for
-    /// people (D15), and its name is free. What an operator holds is not forgotten.
+    /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed
+    /// for people (D15), and its name is free. What an operator holds is not forgotten.
     pub(super) fn is_over(&self) -> bool {
         self.member.policy.restart == Restart::Temporary
             && matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Idle))
@@ -168,8 +168,8 @@ impl Child {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
     }
 
-    /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the process
-    /// of the old spec and that of the new one are not the same.
+    /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the
+    /// process of the old spec and that of the new one are not the same.
     #[must_use]
     pub(super) fn take_over(&mut self, now: Time, member: Member) -> bool {
         self.next = None;
@@ -348,8 +348,8 @@ impl Child {
         if there { begun } else { StopBegun::Underway }
     }
 
-    /// Begins to kill it; before its process exists that is noted, and done at `spawned`. The first reason why it is killed
-    /// stays the reason.
+    /// Begins to kill it; before its process exists that is noted, and done at `spawned`. The first reason why it is
+    /// killed stays the reason.
     pub(super) fn kill(&mut self, on_exit: OnExit, why: Killed) -> StopBegun {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();

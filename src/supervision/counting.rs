@@ -1,15 +1,15 @@
 //! Is a beat a new one? By its number, on the connection that it has come on.
 //!
-//! A connection keeps the order of what is sent on it, so a number on it that is not above the one before is an old beat.
-//! Between connections there is no order: a script that runs one program after the other, or a program that executes itself
-//! anew, has a count for each, and a client that connects again may go on with its own or begin anew.
+//! A connection keeps the order of what is sent on it, so a number on it that is not above the one before is an old
+//! beat. Between connections there is no order: a script that runs one program after the other, or a program that
+//! executes itself anew, has a count for each, and a client that connects again may go on with its own or begin anew.
 
 use super::types::Connection;
 use serde::{Deserialize, Serialize};
 
-/// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and programs
-/// that run beside one another seldom count all. One that is forgotten and sends again begins anew, so a flood of
-/// connections costs no memory, and no healthy program its life.
+/// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and
+/// programs that run beside one another seldom count all. One that is forgotten and sends again begins anew, so a flood
+/// of connections costs no memory, and no healthy program its life.
 const REMEMBERED: usize = 8;
 
 /// The counts of one process of a child.

@@ -38,8 +38,8 @@ impl Supervisor {
         self.beat_upward(turn);
     }
 
-    /// Another image of the program goes on. What beats has to connect anew, and what was under way is lost: no silence counts
-    /// before there was time for that (D24).
+    /// Another image of the program goes on. What beats has to connect anew, and what was under way is lost: no silence
+    /// counts before there was time for that (D24).
     pub(super) fn resumed(&mut self, turn: &mut Turn<'_>, lost: Span) {
         self.for_each(|child| {
             child.credit(turn.now, lost);

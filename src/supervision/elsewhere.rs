@@ -7,8 +7,8 @@ use super::types::{ChildId, Exit, Run, Stale, StartFailure};
 use crate::ids::ReportId;
 
 impl Supervisor {
-    /// A child is started again because its host is lost: as after any exit, but without a charge and without a back-off. It has not
-    /// failed.
+    /// A child is started again because its host is lost: as after any exit, but without a charge and without a
+    /// back-off. It has not failed.
     pub(super) fn fail_over(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
         self.restarts += 1;
         let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
@@ -17,8 +17,9 @@ impl Supervisor {
         self.restart_group(id, turn.now, report);
     }
 
-    /// Whether a child that was lost with its host while it was started has its start once more, in the same sequence: it has not
-    /// failed. One that is to be down has not, and a request that waits for it is answered as of any start that came to nothing.
+    /// Whether a child that was lost with its host while it was started has its start once more, in the same sequence:
+    /// it has not failed. One that is to be down has not, and a request that waits for it is answered as of any start
+    /// that came to nothing.
     pub(super) fn starts_elsewhere(&mut self, id: ChildId, exit: Option<Exit>, cause: ReportId) -> bool {
         let starting = self.job.as_ref().is_some_and(|job| job.is_starting(id) && !job.is_ahead(id))
             && self
@@ -32,7 +33,8 @@ impl Supervisor {
         again
     }
 
-    /// No host may have a placed child: what was to follow its start goes on without it, and it waits. Nothing is charged.
+    /// No host may have a placed child: what was to follow its start goes on without it, and it waits. Nothing is
+    /// charged.
     pub(super) fn no_host(&mut self, turn: &mut Turn<'_>, run: Run, why: String) -> Result<(), Stale> {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
@@ -60,7 +62,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A host may have a child that waits for one: it is started when its turn has come, alone, as its siblings have had theirs.
+    /// A host may have a child that waits for one: it is started when its turn has come, alone, as its siblings have
+    /// had theirs.
     pub(super) fn host_there(&mut self, id: ChildId) -> Result<(), Stale> {
         let mut child = self.table.edit(id).ok_or(Stale)?;
         let Phase::Waiting { wait: Wait::Host, cause } = child.phase else { return Err(Stale) };

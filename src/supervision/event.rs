@@ -67,7 +67,8 @@ pub struct Notice {
     pub word: Option<ReportedState>,
     /// A text for people; an empty one takes the last one back.
     pub status: Option<String>,
-    /// Which of its processes is the main one. The shell has seen that it is one of them, and looks after that one from now on.
+    /// Which of its processes is the main one. The shell has seen that it is one of them, and looks after that one from
+    /// now on.
     pub main_pid: Option<u32>,
     /// Why it fails, in words.
     pub trouble: Option<String>,
@@ -87,8 +88,8 @@ pub enum Command {
     Terminate(ChildId),
     /// OTP's restart_child (R66): starts one idle child.
     Restart(ChildId),
-    /// `treevisor start` (D20): starts the child if it is down; what waits for its next attempt has it now. One that is up,
-    /// or is a step that is done, is left alone.
+    /// `treevisor start` (D20): starts the child if it is down; what waits for its next attempt has it now. One that is
+    /// up, or is a step that is done, is left alone.
     Up(ChildId),
     /// `treevisor restart` (D9): stops the child if it runs, then starts it, alone and uncharged; starts what was
     /// stopped, held or has ended.
@@ -107,13 +108,13 @@ pub enum Command {
         /// Leave it down instead (R64 with brutal_kill).
         hold: bool,
     },
-    /// `treevisor reset`: forgets how often a child has failed, so that its back-off begins anew, and ends the wait that
-    /// it is in. Without a child, does so for all of them, and empties the window.
+    /// `treevisor reset`: forgets how often a child has failed, so that its back-off begins anew, and ends the wait
+    /// that it is in. Without a child, does so for all of them, and empties the window.
     Reset(Option<ChildId>),
 }
 
-/// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and starts
-/// are over, `StartFailed` with the names of those that could not be started, which stay down.
+/// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and
+/// starts are over, `StartFailed` with the names of those that could not be started, which stay down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
@@ -175,8 +176,8 @@ pub enum Event {
         /// Why.
         failure: StartFailure,
     },
-    /// Answers an `Action::Spawn` of a placed child: there is no process, since no host may have it now. Nothing is charged or counted: the
-    /// child waits for [`Event::HostThere`], and whatever was to be started next is.
+    /// Answers an `Action::Spawn` of a placed child: there is no process, since no host may have it now. Nothing is
+    /// charged or counted: the child waits for [`Event::HostThere`], and whatever was to be started next is.
     NoHost {
         /// Which one.
         run: Run,
@@ -246,8 +247,8 @@ pub enum Event {
         command: Command,
         /// The caller, for reports, such as "uid 1000".
         by: String,
-        /// The incarnation that the command is for, where the caller has named one: when it is another by the time that the
-        /// command's turn comes, the command is overtaken.
+        /// The incarnation that the command is for, where the caller has named one: when it is another by the time that
+        /// the command's turn comes, the command is overtaken.
         meant: Option<Incarnation>,
     },
     /// A process other than the parent orders this supervisor to end: reported, and named as the cause of what the

@@ -1,5 +1,5 @@
-//! What becomes of a child's process: a start that is over or has failed, an exit, a kill that fails. What follows from it
-//! when its turn has come stands in `restarts`.
+//! What becomes of a child's process: a start that is over or has failed, an exit, a kill that fails. What follows from
+//! it when its turn has come stands in `restarts`.
 
 use super::action::{Answer, End};
 use super::failure::{self, LastFailure};
@@ -284,8 +284,8 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Recheck(run));
     }
 
-    /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited for
-    /// it comes now, alone: its siblings have had theirs.
+    /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited
+    /// for it comes now, alone: its siblings have had theirs.
     fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit, out_of_memory: bool) {
         let id = run.child;
         let Some(mut child) = self.table.edit(id) else { return };
@@ -451,8 +451,8 @@ impl Supervisor {
         }
     }
 
-    /// The start of a child has failed which no sequence waits for: it has taken the place of a process that had ended. What follows
-    /// is decided in its turn, as after an exit.
+    /// The start of a child has failed which no sequence waits for: it has taken the place of a process that had ended.
+    /// What follows is decided in its turn, as after an exit.
     fn unready_alone(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry: false });
@@ -465,8 +465,8 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Recheck(run));
     }
 
-    /// A restart has failed, and is to be tried again. Those after it stay down until then, which may never come (R37): no
-    /// caller waits for them.
+    /// A restart has failed, and is to be tried again. Those after it stay down until then, which may never come (R37):
+    /// no caller waits for them.
     fn wait_for_retry(&mut self, turn: &mut Turn<'_>, run: Run, failure: &str, report: ReportId) {
         let id = run.child;
         let why = format!("\"{}\" could not be started: {failure}", self.name(id));

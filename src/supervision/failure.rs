@@ -1,5 +1,5 @@
-//! How a child fails, as types, and the one place where the core puts that into words: they go up in the explanation of a
-//! supervisor that gives up, and in the message of a failed start.
+//! How a child fails, as types, and the one place where the core puts that into words: they go up in the explanation of
+//! a supervisor that gives up, and in the message of a failed start.
 
 use super::action::End;
 use super::types::{Exit, Kind, StartFailure};

@@ -21,8 +21,8 @@ use crate::spec::policy::Heartbeat;
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// What is repeated at an interval is not repeated faster than this, whatever was promised; and no child can promise a shorter one
-/// while it runs.
+/// What is repeated at an interval is not repeated faster than this, whatever was promised; and no child can promise a
+/// shorter one while it runs.
 const INTERVAL_MIN: Span = Span::from_millis(10);
 
 /// So many times in one silence a child is spared because it gets no CPU time.
@@ -31,8 +31,8 @@ const STARVED_MAX: u8 = 10;
 /// So long the beats of a thousand children may take to come again on new connections, on a machine that is busy.
 const RECONNECT: Span = Span::from_secs(1);
 
-/// Beats that come within so much of an interval after one that has ended a silence were sent before it, one after the other, and
-/// have come at once: a connection or a thread on the way was late, and not the child.
+/// Beats that come within so much of an interval after one that has ended a silence were sent before it, one after the
+/// other, and have come at once: a connection or a thread on the way was late, and not the child.
 const CATCHING_UP: f64 = 0.125;
 
 /// The beats of one process.
@@ -67,8 +67,8 @@ pub(super) struct Watch {
     held: bool,
     /// How often this silence was spared because the child got no CPU time.
     starved: u8,
-    /// An inspection is under way; its answer decides. A snapshot has none under way: the shell answers in the turn in which it
-    /// was asked, and one without an answer would be waited for for ever.
+    /// An inspection is under way; its answer decides. A snapshot has none under way: the shell answers in the turn in
+    /// which it was asked, and one without an answer would be waited for for ever.
     #[serde(skip)]
     looking: bool,
     /// The last beat of each way by which some have come.
@@ -131,7 +131,8 @@ impl Watch {
         self.spare(Time::ZERO + Span::MAX);
     }
 
-    /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, so has one that has.
+    /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, so has one
+    /// that has.
     pub(super) fn begin(&mut self, now: Time, anew: bool) {
         if self.beats == 0 || anew {
             let from = now + self.promise.grace;
@@ -140,8 +141,8 @@ impl Watch {
         }
     }
 
-    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before, though not
-    /// more often than [`INTERVAL_MIN`] allows.
+    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before,
+    /// though not more often than [`INTERVAL_MIN`] allows.
     pub(super) fn set_limit(&mut self, limit: Span) {
         let misses = u64::from(self.promise.misses.max(1));
         self.promise.interval = Span::from_nanos(limit.as_nanos() / misses).max(INTERVAL_MIN);
@@ -311,8 +312,8 @@ impl Watch {
         !std::mem::replace(&mut self.held, true)
     }
 
-    /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it was
-    /// spared often enough; else whether that has not been reported yet.
+    /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it
+    /// was spared often enough; else whether that has not been reported yet.
     #[must_use]
     pub(super) fn starve(&mut self, now: Time) -> Option<bool> {
         if self.starved >= STARVED_MAX {
@@ -325,7 +326,8 @@ impl Watch {
     /// Credits `lost`, a time up to `now` in which this process did not run. A clock that was set within it is moved
     /// only by the part that it has seen.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
-        // Beats are taken in before the credit is known: one that has been lying unread ended no silence of the child's.
+        // Beats are taken in before the credit is known: one that has been lying unread ended no silence of the
+        // child's.
         let (ended, missing) = self.gap;
         if missing > 0 && now.since(ended) <= lost {
             let excused = lost.as_nanos().div_ceil(self.promise.interval.as_nanos().max(1)).min(missing);

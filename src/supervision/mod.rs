@@ -9,10 +9,10 @@
 //!   start order), then signals and commands, and [`Event::Tick`] last, with the time in which the shell itself did
 //!   not run.
 //! - **One deadline.** [`Supervisor::next_deadline`] is the earliest of many. A `Tick` before it changes nothing.
-//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, of a placed child also by `NoHost`, every [`Action::Inspect`] by `Inspected`,
-//!   every process that existed by one `Exited` when nothing of it is left; by `KillFailed` before, at most once, where it
-//!   cannot be killed. Before `Spawned` no run is asked to stop,
-//!   killed or inspected.
+//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, of a placed child also by `NoHost`, every
+//!   [`Action::Inspect`] by `Inspected`, every process that existed by one `Exited` when nothing of it is left; by
+//!   `KillFailed` before, at most once, where it cannot be killed. Before `Spawned` no run is asked to stop, killed or
+//!   inspected.
 //! - **Every [`Command`] is answered exactly once.** [`Action::Halt`] is the last action there ever is.
 //! - **Nothing is trusted.** An event of an earlier run, of an unknown child, or one that makes no sense now is
 //!   counted ([`Supervisor::stale`]) and dropped.
@@ -53,8 +53,8 @@
 //!                                                    (hung, panicked: as an exit of Running or Starting)
 //! ```
 //!
-//! A process that cannot be killed is *lost*: the child goes on as if it had ended, but for its next start, which waits for
-//! the end of the old process (`Waiting`), so that no two of one child ever live together.
+//! A process that cannot be killed is *lost*: the child goes on as if it had ended, but for its next start, which waits
+//! for the end of the old process (`Waiting`), so that no two of one child ever live together.
 //!
 //! What is wanted of a child is a field of its own: with its *target* down, an operator has stopped it and no restart
 //! of a group starts it. `Killing` carries what the end will mean. All of it stands in `child.rs`, as total tables.
@@ -66,8 +66,8 @@
 //! waited in OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its
 //! turn, so a group restart that comes first absorbs it (R29).
 //!
-//! A *roll-out*, by which the copies of a `count` get what a reload changes of them, is what it does when nothing else is
-//! to be done (see `rolling`): each of its steps is a sequence.
+//! A *roll-out*, by which the copies of a `count` get what a reload changes of them, is what it does when nothing else
+//! is to be done (see `rolling`): each of its steps is a sequence.
 //!
 //! What does not wait, because what it would wait for may never end:
 //!
@@ -76,16 +76,19 @@
 //! - [`Command::Panic`] kills its child now. What the end of that child means stays as it was: a child that was being
 //!   stopped is stopped, one that was being started could not be started, one whose turn to be stopped was still to
 //!   come is absorbed, any other has crashed. With hold it stays down, and the sequence goes on without it.
-//! - [`Command::Terminate`] of the child that is just being stopped or started, and [`Command::Cycle`] of the one that is
-//!   just being started. Neither is a failed start: the boot or the restart goes on with the next child, or with this
-//!   one anew. Requests about other children wait; to free a start that hangs, stop the child that `status` shows as
-//!   starting, or give it a `start-timeout`.
+//! - [`Command::Terminate`] of the child that is just being stopped or started, and [`Command::Cycle`] of the one that
+//!   is just being started. Neither is a failed start: the boot or the restart goes on with the next child, or with
+//!   this one anew. Requests about other children wait; to free a start that hangs, stop the child that `status` shows
+//!   as starting, or give it a `start-timeout`.
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor`, `elsewhere` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it
-//! again; `table` holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`, `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally` and `rollup` know
-//! nothing of the others' business and are tested alone. `reload` is a new set of children while it runs: one more kind of sequence.
+//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor`,
+//! `elsewhere` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it again; `table`
+//! holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`,
+//! `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`,
+//! `tally` and `rollup` know nothing of the others' business and are tested alone. `reload` is a new set of children
+//! while it runs: one more kind of sequence.
 
 pub mod action;
 mod backoff;

@@ -1,4 +1,5 @@
-//! A new set of children while the supervisor runs: a reload of all of them, a changed `count`, a child that is removed.
+//! A new set of children while the supervisor runs: a reload of all of them, a changed `count`, a child that is
+//! removed.
 //!
 //! OTP's code change takes new specs over, starts nothing and stops nothing (R72 to R76). Here what is gone is stopped
 //! and forgotten, what has another program is stopped and started, and what is new is started (D8); all else is taken
@@ -23,8 +24,8 @@
 //! But of the copies of a `count`, those that run and have another revision are not stopped here: they get their new
 //! spec one after another when all else is done (see `rolling`).
 //!
-//! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A wrong
-//! command in a new file must not be what makes a supervisor give up.
+//! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A
+//! wrong command in a new file must not be what makes a supervisor give up.
 
 use super::action::{Action, Adopt, Answer};
 use super::child::Child;
@@ -160,7 +161,8 @@ impl Supervisor {
         self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
     }
 
-    /// The copies that are rolled, in their new order. Of those that were on probation, those that stay as they are stay on it.
+    /// The copies that are rolled, in their new order. Of those that were on probation, those that stay as they are
+    /// stay on it.
     fn plan_the_rest(
         &mut self,
         turn: &mut Turn<'_>,
@@ -339,7 +341,8 @@ impl Supervisor {
         }
     }
 
-    /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them first.
+    /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them
+    /// first.
     fn put_in_order(&mut self, plan: &ReloadPlan, scope: &Scope, before: &[ChildId]) {
         let mut order = match scope {
             Scope::All { .. } => {
@@ -367,8 +370,8 @@ impl Supervisor {
         self.table.set_order(order);
     }
 
-    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays, as a new one would. Whether
-    /// it is as new.
+    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays, as a new one
+    /// would. Whether it is as new.
     fn stays(&mut self, id: ChildId, autostart: bool) -> bool {
         let Some(mut child) = self.table.edit(id).filter(|child| child.leaving) else { return false };
         child.leaving = false;
@@ -394,8 +397,8 @@ impl Supervisor {
             child.release() && (child.process().is_some() || child.lost.is_some())
         });
         if released {
-            // A hold is over with its child, also where that cannot be killed and may come back before it is gone. It is kept
-            // above, where nothing else shows its end.
+            // A hold is over with its child, also where that cannot be killed and may come back before it is gone. It
+            // is kept above, where nothing else shows its end.
             self.report(turn, Some(id), None, Fact::Released { by: by.to_owned() });
         }
         self.forget_if_gone(turn, id);

@@ -210,8 +210,8 @@ pub enum Fact {
         /// The child whose end decided it, by name.
         child: String,
     },
-    /// The worker has named another process of it as its main one, as sd_notify(3) has it. That one is meant from now on; the
-    /// end of the former one is no exit.
+    /// The worker has named another process of it as its main one, as sd_notify(3) has it. That one is meant from now
+    /// on; the end of the former one is no exit.
     MainPid {
         /// The process that was it before.
         before: u32,
@@ -232,8 +232,8 @@ pub enum Fact {
     Held,
     /// It was held down before this supervisor began, and stays so.
     HeldAgain,
-    /// The hold is over, and no start shows it: an operator has asked for a restart while this supervisor ends, or has removed
-    /// the child, whose process is still there.
+    /// The hold is over, and no start shows it: an operator has asked for a restart while this supervisor ends, or has
+    /// removed the child, whose process is still there.
     Released {
         /// The operator that asked, or the origin of the reload.
         by: String,

@@ -1,8 +1,8 @@
 //! What operators ask, served in one queue with exits and retries (R61). None of it charges the window.
 //!
 //! Three things do not wait for their turn, because what they would wait for may never end (D5): a panic; an order to
-//! stop a child that is just being stopped or started; an order to start anew the one that is just being started. Nor does
-//! a reset, which stops and starts no child.
+//! stop a child that is just being stopped or started; an order to start anew the one that is just being started. Nor
+//! does a reset, which stops and starts no child.
 
 use super::action::{Action, Answer};
 use super::backoff::Delays;
@@ -91,7 +91,8 @@ impl Supervisor {
         }
     }
 
-    /// Why a command cannot be carried out on this child: there is none any more, or it is another incarnation than was meant.
+    /// Why a command cannot be carried out on this child: there is none any more, or it is another incarnation than was
+    /// meant.
     fn void(&self, about: Option<ChildId>, meant: Option<Incarnation>) -> Option<Answer> {
         let Some(child) = self.table.get(about?) else { return Some(Answer::NotFound) };
         let meant = meant.filter(|meant| *meant != child.incarnation)?;
@@ -215,8 +216,8 @@ impl Supervisor {
         turn.out.push(Action::Answer(request, refused));
     }
 
-    /// `treevisor start`: a child that is down is started (R66), and one that waits for its next attempt has it now. One that
-    /// is there, or a step that is done, is left alone.
+    /// `treevisor start`: a child that is down is started (R66), and one that waits for its next attempt has it now.
+    /// One that is there, or a step that is done, is left alone.
     fn bring_up(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
         match self.table.get(id) {
             Some(child) if child.is_done() || matches!(child.phase, Phase::Running(_)) => {
@@ -445,8 +446,8 @@ impl Supervisor {
         report
     }
 
-    /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the same: the
-    /// next supervisor starts the child.
+    /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the
+    /// same: the next supervisor starts the child.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
         let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
         if self.table.edit(*id).is_some_and(|mut child| child.release()) {

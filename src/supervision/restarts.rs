@@ -1,5 +1,5 @@
-//! What follows from an exit when its turn has come: a restart with its group, one restart too many, the end of significant
-//! children.
+//! What follows from an exit when its turn has come: a restart with its group, one restart too many, the end of
+//! significant children.
 
 use super::action::{Action, End, ToParent};
 use super::child::Child;
@@ -117,7 +117,8 @@ impl Supervisor {
         let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
         let mut stops = Vec::new();
         let mut starts = VecDeque::new();
-        // What is on its way down beside a member is waited for at the turn of that, before those are stopped that it may use.
+        // What is on its way down beside a member is waited for at the turn of that, before those are stopped that it
+        // may use.
         let waits = members.len() > 1;
         for member in members {
             let is_down = self.table.get(member).is_some_and(|child| child.process().is_none());

@@ -1,13 +1,13 @@
 //! Rolling updates: what a reload changes of the copies of a `count` comes to them one after another.
 //!
-//! A roll-out is no sequence. It lasts for as long as each copy takes to come up and to settle, and meanwhile exits, retries
-//! and requests have their turn: it is what a supervisor does when nothing else is to be done. Each of its steps is a
-//! sequence, of the stops and starts of a few copies.
+//! A roll-out is no sequence. It lasts for as long as each copy takes to come up and to settle, and meanwhile exits,
+//! retries and requests have their turn: it is what a supervisor does when nothing else is to be done. Each of its
+//! steps is a sequence, of the stops and starts of a few copies.
 //!
-//! Until its turn a copy is what it was, and is restarted as that. From its turn on it is *on probation*, until it was up
-//! for `update.settle`. If it cannot be started, or exits or hangs before that, then the new spec is to blame, not the
-//! copy: nothing is charged, so that a bad deployment never makes a supervisor give up. The copy is started as it was
-//! before, the roll-out stops, and those whose turn was still to come stay as they are. An operator or a group
+//! Until its turn a copy is what it was, and is restarted as that. From its turn on it is *on probation*, until it was
+//! up for `update.settle`. If it cannot be started, or exits or hangs before that, then the new spec is to blame, not
+//! the copy: nothing is charged, so that a bad deployment never makes a supervisor give up. The copy is started as it
+//! was before, the roll-out stops, and those whose turn was still to come stay as they are. An operator or a group
 //! restart that starts or stops a copy on probation meanwhile changes nothing of that.
 //!
 //! | a copy, at its turn or on probation | what it means |
@@ -32,8 +32,8 @@ use crate::ids::{Name, ReportId};
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// Which children still have the spec from before the last reload, in this supervisor's earlier process: their turn in
-    /// a roll-out had not come. Before [`Event::Begin`](super::Event::Begin).
+    /// Which children still have the spec from before the last reload, in this supervisor's earlier process: their turn
+    /// in a roll-out had not come. Before [`Event::Begin`](super::Event::Begin).
     #[must_use]
     pub fn behind<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Supervisor {
         for name in names {
@@ -65,8 +65,8 @@ impl Supervisor {
         self.stopped_roll.as_deref()
     }
 
-    /// A reload has this spec for a child. Whether it gets it in its turn of a roll-out: as a copy that has a process, and
-    /// cannot become that without another one.
+    /// A reload has this spec for a child. Whether it gets it in its turn of a roll-out: as a copy that has a process,
+    /// and cannot become that without another one.
     pub(super) fn due(&self, id: ChildId, member: &Member, earlier: &mut Vec<Probation>) -> Option<Due> {
         let child = self.table.get(id).filter(|child| child.process().is_some())?;
         if child.phase.is_killed_to_be_held()
@@ -252,8 +252,8 @@ impl Supervisor {
         (!concerned.is_empty()).then(step)
     }
 
-    /// A reload has come, which must not wait for copies that may never come up: what is being started of the roll-out is
-    /// stopped. The reload starts it as what it is then.
+    /// A reload has come, which must not wait for copies that may never come up: what is being started of the roll-out
+    /// is stopped. The reload starts it as what it is then.
     pub(super) fn cut_roll(&mut self, turn: &mut Turn<'_>, by: &str) {
         let Some(job) = self.job.as_mut().filter(|job| job.purpose == Purpose::Roll) else { return };
         let Some(starting) = job.is_starting_now() else { return };

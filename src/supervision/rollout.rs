@@ -1,5 +1,5 @@
-//! A roll-out: the copies of a `count` are replaced a few at a time, each up and settled before the next. What is left to
-//! do, and what is on probation; what becomes of the children is decided in `rolling`.
+//! A roll-out: the copies of a `count` are replaced a few at a time, each up and settled before the next. What is left
+//! to do, and what is on probation; what becomes of the children is decided in `rolling`.
 
 use super::event::Member;
 use super::types::{ChildId, RequestId, StopCause};

@@ -108,8 +108,8 @@ impl Supervisor {
         self.restarts
     }
 
-    /// How the processes of all children have ended since this supervisor began, those of gone children included: as many
-    /// as there were reports of an exit or of a failed start.
+    /// How the processes of all children have ended since this supervisor began, those of gone children included: as
+    /// many as there were reports of an exit or of a failed start.
     pub fn exits(&self) -> Exits {
         self.exits
     }

@@ -1,14 +1,14 @@
 //! A supervisor written down, and made again from that: what goes over from one image of the program to the next.
 //!
-//! The types of the core are written as they are, by derived code: a field that is new stands in the snapshot without any
-//! thought, and one that shall not needs a word where it is declared. Only the supervisor and its table, which hold what can be
-//! found again, are taken apart here, without `..`: what they get is a compiler error until it is decided. Which of the two a
-//! field is, and how the format changes, stands in `docs/upgrade-format.md`.
+//! The types of the core are written as they are, by derived code: a field that is new stands in the snapshot without
+//! any thought, and one that shall not needs a word where it is declared. Only the supervisor and its table, which hold
+//! what can be found again, are taken apart here, without `..`: what they get is a compiler error until it is decided.
+//! Which of the two a field is, and how the format changes, stands in `docs/upgrade-format.md`.
 //!
 //! What is not written:
 //!
-//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`] shows
-//!   which one is meant.
+//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`]
+//!   shows which one is meant.
 //! - Names and alarms of the table, and the limits of the window of restarts: they follow from the rest.
 //! - Whether a child is being inspected: it is not, at the end of a turn.
 
@@ -164,8 +164,8 @@ impl Supervisor {
     }
 
     /// Makes the supervisor of a snapshot again. It goes on where the other one was; its first event is
-    /// [`Event::Resumed`](super::Event::Resumed). `member` gives what the shell makes of the spec that it has for a child at a
-    /// place.
+    /// [`Event::Resumed`](super::Event::Resumed). `member` gives what the shell makes of the spec that it has for a
+    /// child at a place.
     ///
     /// # Errors
     /// When a spec is not there, or what the snapshot holds does not fit together: what is wrong, and of which child.
@@ -277,8 +277,8 @@ impl Snapshot {
         }
     }
 
-    /// Whether it fits together: it is damaged, or was written by a program with another idea of it, if not. What is odd but can
-    /// be gone on with is not looked for: a supervisor that is stuck must not be kept from an upgrade.
+    /// Whether it fits together: it is damaged, or was written by a program with another idea of it, if not. What is
+    /// odd but can be gone on with is not looked for: a supervisor that is stuck must not be kept from an upgrade.
     fn check(&self) -> Result<(), String> {
         if self.ids_given > IDS_MAX {
             return Err(format!("{} ids of children were given, more than {IDS_MAX}", self.ids_given));

@@ -14,7 +14,8 @@ use crate::time::Time;
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// The children are started one after another (R6), or together where the spec says so. An empty supervisor is up at once (R5).
+    /// The children are started one after another (R6), or together where the spec says so. An empty supervisor is up
+    /// at once (R5).
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>) -> Result<(), Stale> {
         if self.lifecycle != Lifecycle::New {
             return Err(Stale);
@@ -156,8 +157,8 @@ impl Supervisor {
         turn.out.push(Action::Spawn(run));
     }
 
-    /// A child is to be started whose old process cannot be killed and is still there: its start waits for the end of that,
-    /// and nothing else does. Two processes of one child on one set of files would be worse than none.
+    /// A child is to be started whose old process cannot be killed and is still there: its start waits for the end of
+    /// that, and nothing else does. Two processes of one child on one set of files would be worse than none.
     fn wait_for_the_lost(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: Option<ReportId>) {
         let Some((text, pid)) = self.table.get(id).and_then(|child| {
             child
@@ -173,8 +174,8 @@ impl Supervisor {
         self.waits_to_start(turn, id, Wait::Gone, report, text);
     }
 
-    /// A child is not started now, and will be once what it waits for is there: what has asked for its start has the reason, and nothing
-    /// else waits for it.
+    /// A child is not started now, and will be once what it waits for is there: what has asked for its start has the
+    /// reason, and nothing else waits for it.
     pub(super) fn waits_to_start(
         &mut self,
         turn: &mut Turn<'_>,
@@ -312,8 +313,8 @@ impl Supervisor {
         self.job = Some(job);
     }
 
-    /// Whether it ends in order that another one takes over what is placed: supervisors below it that have placed children are to
-    /// end in the same way.
+    /// Whether it ends in order that another one takes over what is placed: supervisors below it that have placed
+    /// children are to end in the same way.
     pub fn is_handing_over(&self) -> bool {
         self.ending() == Some(End::HandedOver)
     }

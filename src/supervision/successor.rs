@@ -1,9 +1,9 @@
 //! `update = { order = "start-first" }`: the process that is to take the place of a copy is started beside it.
 //!
-//! The successor has a number and a phase of its own, and the next incarnation of its copy, but it stands in neither the start order nor
-//! among the names: no strategy, request or status takes it for a child. When it has settled, the two change
-//! places, and the copy that was is stopped as one that has been removed. So whatever a child has of readiness, beats, limits and
-//! stops holds for either, and nothing that was keyed by a run has to be keyed anew.
+//! The successor has a number and a phase of its own, and the next incarnation of its copy, but it stands in neither
+//! the start order nor among the names: no strategy, request or status takes it for a child. When it has settled, the
+//! two change places, and the copy that was is stopped as one that has been removed. So whatever a child has of
+//! readiness, beats, limits and stops holds for either, and nothing that was keyed by a run has to be keyed anew.
 //!
 //! | meanwhile | what it means |
 //! | --- | --- |
@@ -273,8 +273,8 @@ impl Supervisor {
         self.table.get(id).is_some_and(|child| child.process().is_some()) || !self.beside_of(id).is_empty()
     }
 
-    /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a successor
-    /// comes again.
+    /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a
+    /// successor comes again.
     pub(super) fn stop_beside(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         self.let_go(id);
         for other in self.beside_of(id) {
@@ -326,8 +326,8 @@ impl Supervisor {
         }
     }
 
-    /// Callers that want the end of a child wait for what is on its way down beside it: those of this one do from here on. False
-    /// where there is nothing to wait for.
+    /// Callers that want the end of a child wait for what is on its way down beside it: those of this one do from here
+    /// on. False where there is nothing to wait for.
     pub(super) fn waits_for_beside(&mut self, id: ChildId) -> bool {
         let leaving = |other: &ChildId| self.table.get(*other).is_some_and(|child| child.leaving);
         let Some(other) = self.beside_of(id).into_iter().find(leaving) else { return false };

@@ -1,6 +1,6 @@
-//! The supervisor: its door. What it does, and what can be asked of it, stands in the files beside this one: `seen` answers,
-//! `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves operators,
-//! `deadlines` looks at the time.
+//! The supervisor: its door. What it does, and what can be asked of it, stands in the files beside this one: `seen`
+//! answers, `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves
+//! operators, `deadlines` looks at the time.
 
 use super::action::{Action, ToParent};
 use super::backoff::Jitter;
@@ -40,7 +40,8 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// One supervisor: OTP's state machine without a process, a clock or a socket. See the [module](super) for the contract.
+/// One supervisor: OTP's state machine without a process, a clock or a socket. See the [module](super) for the
+/// contract.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     pub(super) policy: SupervisorPolicy,
@@ -227,8 +228,8 @@ impl Supervisor {
         !self.suspects(now, since).is_empty()
     }
 
-    /// The children that a tick at `now` would call late or hung; with `since`, only those that a tick then would not have.
-    /// The shell makes sure first that it has received all that such a child has sent.
+    /// The children that a tick at `now` would call late or hung; with `since`, only those that a tick then would not
+    /// have. The shell makes sure first that it has received all that such a child has sent.
     pub fn suspects(&self, now: Time, since: Option<Time>) -> Vec<ChildId> {
         let mut due = self.table.due(now);
         due.retain(|id| {
@@ -344,8 +345,8 @@ impl Supervisor {
         }
     }
 
-    /// Our own beat, when it is due. The shell asks between the steps of long work, so that a node which has much to do is
-    /// not taken for one that hangs; else it is one of the actions of a tick.
+    /// Our own beat, when it is due. The shell asks between the steps of long work, so that a node which has much to do
+    /// is not taken for one that hangs; else it is one of the actions of a tick.
     #[must_use]
     pub fn beat_if_due(&mut self, now: Time) -> Option<Rollup> {
         let (promise, due) = (self.uplink?, self.own_beat?);

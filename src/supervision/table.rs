@@ -34,8 +34,8 @@ pub(super) struct Edit<'a> {
 }
 
 impl Table {
-    /// All children in start order, and how many ids have been given. What a snapshot needs of them: names and alarms are found
-    /// again.
+    /// All children in start order, and how many ids have been given. What a snapshot needs of them: names and alarms
+    /// are found again.
     pub(super) fn into_children(self) -> (Vec<Child>, u32) {
         let Table { mut slots, order, beside, names: _, alarms: _ } = self;
         let given = slots.len() as u32;
@@ -43,8 +43,8 @@ impl Table {
         (order.into_iter().chain(beside).filter_map(take).map(|child| *child).collect(), given)
     }
 
-    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own; behind them,
-    /// those that stand beside one.
+    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own;
+    /// behind them, those that stand beside one.
     pub(super) fn of(children: Vec<Child>, given: u32) -> Table {
         let own = |child: &&Child| child.beside.is_none();
         let names = children.iter().filter(own).map(|child| (child.member.name.as_str().into(), child.id)).collect();
@@ -76,7 +76,8 @@ impl Table {
         id
     }
 
-    /// One that stands beside a child gets its name and its place in the order; the child stands beside it from here on.
+    /// One that stands beside a child gets its name and its place in the order; the child stands beside it from here
+    /// on.
     pub(super) fn swap(&mut self, child: ChildId, successor: ChildId) {
         for id in &mut self.order {
             if *id == child {

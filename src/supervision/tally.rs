@@ -1,8 +1,8 @@
-//! What is counted: how processes have ended, by cause, and how long restarts take. It is shown by `status` and by the metrics
-//! that are made of it.
+//! What is counted: how processes have ended, by cause, and how long restarts take. It is shown by `status` and by the
+//! metrics that are made of it.
 //!
-//! A supervisor counts for all its children, gone ones included, from its own beginning on; a child's counts go with the
-//! child. A reload changes neither.
+//! A supervisor counts for all its children, gone ones included, from its own beginning on; a child's counts go with
+//! the child. A reload changes neither.
 
 use super::action::End;
 use super::report::{Fact, Killed};

@@ -41,12 +41,13 @@ pub enum Exit {
     Signal(i32),
     /// Its parent was another process, and the system does not show how. Not OTP's `normal`.
     Unknown,
-    /// With the host that it was on, which is lost, or has ended it for its own sake. Not OTP's `normal`, and not charged.
+    /// With the host that it was on, which is lost, or has ended it for its own sake. Not OTP's `normal`, and not
+    /// charged.
     HostLost,
 }
 
-/// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of them
-/// counts its beats from 1.
+/// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of
+/// them counts its beats from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connection {
     /// Distinguishes it from the others of its child.
@@ -130,14 +131,14 @@ pub enum Inspected {
     /// Nothing spares it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
     /// to do, in words that can follow its name, such as "was stopped by a signal".
     Hung(Option<String>),
-    /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever: what
-    /// keeps it from running may be its own subtree.
+    /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever:
+    /// what keeps it from running may be its own subtree.
     Starved(String),
     /// It is held on purpose, for instance "process 17 traces it" or "its cgroup is frozen". It is
     /// reported and spared; the look is repeated after another interval.
     Held(String),
-    /// The host that it is on cannot be reached, and its lease may still hold: nothing is known. It is reported and spared, and looked at
-    /// again, until it beats or its host is lost.
+    /// The host that it is on cannot be reached, and its lease may still hold: nothing is known. It is reported and
+    /// spared, and looked at again, until it beats or its host is lost.
     Unreachable(String),
 }
 

@@ -163,7 +163,8 @@ impl Drop for Running {
     }
 }
 
-/// Asks for it, and returns what has become of it; why it was refused, where another incarnation is there than the page shows.
+/// Asks for it, and returns what has become of it; why it was refused, where another incarnation is there than the page
+/// shows.
 fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnMut(&str)) -> Result<Value, String> {
     let asked = Session::connect(&known.runtime).and_then(|mut session| {
         session.on_behalf_of(Some(via));

@@ -96,8 +96,8 @@ impl App {
         locked(&self.keys).as_ref().is_some_and(|keys| keys.is_page_of(token, csrf, now_ms()))
     }
 
-    /// The name of the cookie, for a browser that has reached us at this port. A browser sends cookies to all ports of a host, so
-    /// each instance has its own; so have two of one name, as of two users, or one logs the other out.
+    /// The name of the cookie, for a browser that has reached us at this port. A browser sends cookies to all ports of
+    /// a host, so each instance has its own; so have two of one name, as of two users, or one logs the other out.
     pub(super) fn cookie_name(&self, port: Option<u16>) -> String {
         let name = self.known.get().map_or_else(|| "tv".into(), |known| format!("tv-{}", known.name));
         port.map_or_else(|| name.clone(), |port| format!("{name}-{port}"))

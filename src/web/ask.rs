@@ -1,5 +1,5 @@
-//! Questions to the root, one after the other: a thread of its own asks them, and those that want the same thing share one
-//! answer. However many pages are open, the root has one question of theirs at a time.
+//! Questions to the root, one after the other: a thread of its own asks them, and those that want the same thing share
+//! one answer. However many pages are open, the root has one question of theirs at a time.
 
 use super::hub::{Root, SILENCE};
 use super::known::Known;
@@ -132,8 +132,8 @@ impl Asking {
     }
 
     fn for_requests(&mut self, first: Question) {
-        // What waits before it is asked shares its answer. What comes later must not: it may be asked after a change that this
-        // answer does not have yet.
+        // What waits before it is asked shares its answer. What comes later must not: it may be asked after a change
+        // that this answer does not have yet.
         let (mut same, others): (Vec<_>, Vec<_>) =
             self.waiting.drain(..).partition(|other| other.path == first.path && other.children == first.children);
         self.waiting = others.into();

@@ -99,8 +99,8 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// A script, or a sheet, without what only its readers here need: lines that are comments, and indentation. No text in them
-/// goes over several lines.
+/// A script, or a sheet, without what only its readers here need: lines that are comments, and indentation. No text in
+/// them goes over several lines.
 fn bare(source: &str) -> String {
     let (mut bare, mut within) = (String::with_capacity(source.len()), false);
     for line in source.lines().map(str::trim) {

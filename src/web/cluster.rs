@@ -1,4 +1,5 @@
-//! The cluster, where this machine is a host of one: what the agent reports of it, one question at a time however many pages ask.
+//! The cluster, where this machine is a host of one: what the agent reports of it, one question at a time however many
+//! pages ask.
 
 use super::shared::now_ms;
 use crate::control::{AgentError, ask_agent, own_base};

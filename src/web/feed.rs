@@ -1,5 +1,5 @@
-//! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether it is
-//! there, and starts and ends those that follow.
+//! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether
+//! it is there, and starts and ends those that follow.
 
 use super::hub::{Needs, Root, SILENCE};
 use super::known::Known;

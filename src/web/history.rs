@@ -1,5 +1,5 @@
-//! What happened, and why: out of the events that are kept for pages, and the journal. It reads files, so it runs in threads
-//! aside.
+//! What happened, and why: out of the events that are kept for pages, and the journal. It reads files, so it runs in
+//! threads aside.
 
 use super::known::Known;
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};

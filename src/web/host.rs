@@ -1,8 +1,8 @@
 //! Which names we answer to, and which origins are ours.
 //!
-//! A page of another site can make its own name lead to 127.0.0.1 and then read what answers there: the browser takes both
-//! for one site. It cannot make the browser send another name than that. So a request counts only under a name that no
-//! other site can have: a number, `localhost`, or the name that the operator has given.
+//! A page of another site can make its own name lead to 127.0.0.1 and then read what answers there: the browser takes
+//! both for one site. It cannot make the browser send another name than that. So a request counts only under a name
+//! that no other site can have: a number, `localhost`, or the name that the operator has given.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,7 +1,8 @@
-//! What all pages share: the tree, its events, and what each page still has to be sent. No descriptor and no clock is in it.
+//! What all pages share: the tree, its events, and what each page still has to be sent. No descriptor and no clock is
+//! in it.
 //!
-//! Threads that ask the root put in what they receive; the connections of pages take out what is theirs. A page is never
-//! waited for. Towards the root all pages are one: one follower, and one question at a time.
+//! Threads that ask the root put in what they receive; the connections of pages take out what is theirs. A page is
+//! never waited for. Towards the root all pages are one: one follower, and one question at a time.
 
 use super::keys::May;
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};

@@ -1,7 +1,7 @@
 //! Keys and sessions: what each lets its bearer do, and for how long.
 //!
-//! Of none of them more than the SHA-256 is kept. They are random numbers of 256 bits, so no salt and no slow hash would make
-//! them harder to guess. All are compared with all that is known, in constant time.
+//! Of none of them more than the SHA-256 is kept. They are random numbers of 256 bits, so no salt and no slow hash
+//! would make them harder to guess. All are compared with all that is known, in constant time.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -97,8 +97,8 @@ struct Open {
     may: May,
     /// It ends: milliseconds since 1970.
     until_ms: u64,
-    /// What the page of a session sends with each request that changes something. It does not follow from the token: a browser
-    /// sends cookies to all ports of a host, so the console of another user may come to see that one.
+    /// What the page of a session sends with each request that changes something. It does not follow from the token: a
+    /// browser sends cookies to all ports of a host, so the console of another user may come to see that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     csrf: Option<Hashed>,
 }

@@ -28,8 +28,9 @@ pub(super) struct Login {
     key: Option<String>,
 }
 
-/// Opens a session for a key. Without one, returns to the page of a session what it may; on a UNIX socket, opens one for a user that
-/// the kernel vouches for. The value for CSRF is handed out once: the cookie alone is not enough to ask for it.
+/// Opens a session for a key. Without one, returns to the page of a session what it may; on a UNIX socket, opens one
+/// for a user that the kernel vouches for. The value for CSRF is handed out once: the cookie alone is not enough to ask
+/// for it.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -53,7 +54,8 @@ pub(super) async fn login(
     };
     match session {
         Some(session) => Ok(session),
-        // Only wrong keys count: a stranger must not keep the owner out by them, and no number of tries finds one of 256 bits.
+        // Only wrong keys count: a stranger must not keep the owner out by them, and no number of tries finds one of
+        // 256 bits.
         None if !app.may_try() => {
             Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong keys; try again in a minute"))
         }

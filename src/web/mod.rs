@@ -1,4 +1,5 @@
-//! The console in the browser: a process of its own that uses the control protocol as any tool does, and HTTP to browsers.
+//! The console in the browser: a process of its own that uses the control protocol as any tool does, and HTTP to
+//! browsers.
 //!
 //! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one
 //! thread; what asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and
@@ -280,8 +281,8 @@ fn store_of(name: &Name) -> Result<Store, WebError> {
     state_of(name).map(Store::of)
 }
 
-/// The name of the instance that is meant: the one that is wanted, whether it runs or not, or the only one that runs. `None`
-/// where none does.
+/// The name of the instance that is meant: the one that is wanted, whether it runs or not, or the only one that runs.
+/// `None` where none does.
 fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
     if let Some(wanted) = wanted {
         let bad = |cause| WebError::Find(FindError::BadName { name: wanted.to_owned(), cause });

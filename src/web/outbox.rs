@@ -1,7 +1,7 @@
 //! What waits for one page: bounded, so that a page that reads slowly costs no memory and keeps nothing waiting.
 //!
-//! What can be had again goes first: numbers, which come every second; then lines of output, which are counted. When that does
-//! not help, what is left is dropped too, and the page gets a message to fetch the tree anew.
+//! What can be had again goes first: numbers, which come every second; then lines of output, which are counted. When
+//! that does not help, what is left is dropped too, and the page gets a message to fetch the tree anew.
 
 use axum::body::Bytes;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! How long a client takes to read an answer. One that takes a byte now and then would keep its connection for days, since each
-//! byte counts as progress: so there is a time for the whole of it.
+//! How long a client takes to read an answer. One that takes a byte now and then would keep its connection for days,
+//! since each byte counts as progress: so there is a time for the whole of it.
 
 use super::shared::now_ms;
 use std::io::{self, IoSlice};
@@ -102,7 +102,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(200);
 
-    /// Whether a client is cut off, within this time, that takes an answer of ten thousand bytes one by one with pauses.
+    /// Whether a client is cut off, within this time, that takes an answer of ten thousand bytes one by one with
+    /// pauses.
     fn is_cut_off(prepare: impl FnOnce(&Owed), pause: Duration, within: Duration) -> bool {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {

@@ -84,8 +84,8 @@ impl Page {
         }
     }
 
-    /// The next frame: one that waits, or else events. `None` at the end. Where there is none now, `waker` is called when
-    /// there is.
+    /// The next frame: one that waits, or else events. `None` at the end. Where there is none now, `waker` is called
+    /// when there is.
     pub(super) fn take(&mut self, ring: Option<&Ring>, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
         let ring = ring.filter(|_| !self.ended);
         let frame = self.outbox.take().or_else(|| {

@@ -1,5 +1,5 @@
-//! `/plain`: what `treevisor status` prints, for curl, w3m and where there is no JavaScript. Where the root does not answer, that
-//! comes first, and then what it has shown last.
+//! `/plain`: what `treevisor status` prints, for curl, w3m and where there is no JavaScript. Where the root does not
+//! answer, that comes first, and then what it has shown last.
 
 use super::answers::{Refused, path_of};
 use super::app::App;

@@ -1,5 +1,5 @@
-//! What the root has reported of the tree a while ago: for those that ask often, scrapes that come at one time share one question, and
-//! for those that ask while it does not answer.
+//! What the root has reported of the tree a while ago: for those that ask often, scrapes that come at one time share
+//! one question, and for those that ask while it does not answer.
 
 use super::ask::Asker;
 use super::shared::now_ms;

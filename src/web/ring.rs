@@ -1,5 +1,5 @@
-//! The events of a run that are kept for pages, by their numbers: as many as the root keeps itself, as the JSON in which they
-//! are sent.
+//! The events of a run that are kept for pages, by their numbers: as many as the root keeps itself, as the JSON in
+//! which they are sent.
 
 use std::collections::VecDeque;
 

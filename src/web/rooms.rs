@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections at a time over TCP, and as many over a UNIX socket: those that are full of strangers must not keep out the
-/// user of the tree.
+/// Connections at a time over TCP, and as many over a UNIX socket: those that are full of strangers must not keep out
+/// the user of the tree.
 pub(super) const CONNECTIONS: usize = 256;
 
 /// Of these one stranger has so many.

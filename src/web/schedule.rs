@@ -1,7 +1,7 @@
 //! What the root is to be asked for pages, and when: one thing at a time.
 //!
-//! Events show what happens; what is asked for is what they cannot show. A supervisor of which rows are seen is asked for those
-//! rows once a second, four of them a second at most; the whole tree every 30 seconds, and after a gap.
+//! Events show what happens; what is asked for is what they cannot show. A supervisor of which rows are seen is asked
+//! for those rows once a second, four of them a second at most; the whole tree every 30 seconds, and after a gap.
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
@@ -83,8 +83,8 @@ impl Schedule {
         }
     }
 
-    /// The next question, if it is time for one. `next` is the number of the next event, `in_view` has the supervisors of rows
-    /// that are seen, with those of their children.
+    /// The next question, if it is time for one. `next` is the number of the next event, `in_view` has the supervisors
+    /// of rows that are seen, with those of their children.
     pub(super) fn question(
         &mut self,
         next: u64,

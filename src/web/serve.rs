@@ -37,10 +37,12 @@ const HEAD_MAX: usize = 16 << 10;
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a client may leave its answer unread, where no more of it fits into its connection: as long as a page its stream.
+/// How long a client may leave its answer unread, where no more of it fits into its connection: as long as a page its
+/// stream.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a client may take for all of an answer that is no stream: the tree of 10,000 workers, over a slow telephone.
+/// How long a client may take for all of an answer that is no stream: the tree of 10,000 workers, over a slow
+/// telephone.
 const READ_ALL_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a request may take, its body included; a stream counts only until it begins.
@@ -162,7 +164,8 @@ impl Server {
                 Ok::<_, Infallible>(with_headers(response))
             }
         });
-        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; nothing can be added to it.
+        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; nothing can be added to
+        // it.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
         let mut stream = TimeoutStream::new(stream);

@@ -1,5 +1,5 @@
-//! Where keys and sessions are kept: a file of the instance's state directory that its user alone may read. The console and
-//! the tool that makes links both write it, each change under a lock.
+//! Where keys and sessions are kept: a file of the instance's state directory that its user alone may read. The console
+//! and the tool that makes links both write it, each change under a lock.
 
 use super::keys::{Keys, May, Secret};
 use crate::control::StateDir;
@@ -63,8 +63,8 @@ impl Store {
     /// Reads keys and sessions; `None` where there are none yet.
     ///
     /// # Errors
-    /// The system's; `PermissionDenied` where other users may read the file, `InvalidInput` for what is no file itself, such as a
-    /// symbolic link, and `InvalidData` for another content.
+    /// The system's; `PermissionDenied` where other users may read the file, `InvalidInput` for what is no file itself,
+    /// such as a symbolic link, and `InvalidData` for another content.
     pub(super) fn read(&self) -> io::Result<Option<Keys>> {
         let path = self.file();
         let new_keys = "make new keys by `treevisor web --new-keys`, which puts a file in its place";

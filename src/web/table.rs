@@ -1,8 +1,9 @@
 //! The tree as the console has it: one row a child, kept up by events, put right by status.
 //!
-//! Events show at once what state a child is in, and cost its supervisors nothing. What they cannot show (what a process uses, how
-//! full a window is) comes with a status, and so does whatever was missed. A status is put together from many processes'
-//! answers while the tree goes on, so where a row has had an event since the status was asked for, the event is believed.
+//! Events show at once what state a child is in, and cost its supervisors nothing. What they cannot show (what a
+//! process uses, how full a window is) comes with a status, and so does whatever was missed. A status is put together
+//! from many processes' answers while the tree goes on, so where a row has had an event since the status was asked for,
+//! the event is believed.
 
 use crate::ids::Path;
 use crate::wire::view::{
@@ -184,8 +185,8 @@ impl Table {
         if same { Fits::Same } else { Fits::Other }
     }
 
-    /// Takes in the status of a part of the tree: what it has of rows that are known. Returns whether a row was in it that is
-    /// not.
+    /// Takes in the status of a part of the tree: what it has of rows that are known. Returns whether a row was in it
+    /// that is not.
     pub(super) fn part(&mut self, child: &ChildView, asked: u64) -> bool {
         let known = match self.by_path.get(child.path()) {
             Some(index) => {

@@ -169,8 +169,8 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// How something began that a peer sent, escaped to plain ASCII and at most [`Excerpt::MAX`] bytes long, so that it can be
-/// printed anywhere and costs nothing to keep.
+/// How something began that a peer sent, escaped to plain ASCII and at most [`Excerpt::MAX`] bytes long, so that it can
+/// be printed anywhere and costs nothing to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt(Box<str>);
 
@@ -272,7 +272,8 @@ fn encode_beat(beat: &BeatFrame, frames: &mut Vec<Vec<u8>>) {
     frames.extend(fields.into_iter().take(said));
 }
 
-/// What a terminal would act upon becomes a space on both sides, so that a status text is one line and steers no terminal.
+/// What a terminal would act upon becomes a space on both sides, so that a status text is one line and steers no
+/// terminal.
 fn clean_status(status: &str) -> Cow<'_, str> {
     if status.contains(text::is_obeyed) { status.replace(text::is_obeyed, " ").into() } else { status.into() }
 }

@@ -1,8 +1,9 @@
 //! JSON that is taken over whole or not at all: nothing in it may be unknown, and nothing missing.
 //!
-//! A reader made by `serde` takes an optional member that is missing for one that is not there, and may pass over members that it
-//! does not know. For a message that is right. What one image of the program leaves to the next is not a message: what the
-//! reader does not know, the writer had a reason for, and dropping it in silence changes the behaviour of a tree.
+//! A reader made by `serde` takes an optional member that is missing for one that is not there, and may pass over
+//! members that it does not know. For a message that is right. What one image of the program leaves to the next is not
+//! a message: what the reader does not know, the writer had a reason for, and dropping it in silence changes the
+//! behaviour of a tree.
 
 use super::json;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! What a tool asks the agent of its host, and what that answers.
 //!
-//! A question is one message: a number that stands in its answer, the length of its JSON, that JSON, and of a bundle the files; JSON and
-//! files are split over as many frames as it takes. An answer is the same without files.
+//! A question is one message: a number that stands in its answer, the length of its JSON, that JSON, and of a bundle
+//! the files; JSON and files are split over as many frames as it takes. An answer is the same without files.
 
 use super::{NODE_FRAME_MAX, json};
 use serde::de::DeserializeOwned;
@@ -64,7 +64,8 @@ pub struct Bundle {
     pub instance: String,
     /// The file that is started, as it is called among the files.
     pub file: String,
-    /// All files, by their paths from the directory of that one. Their contents follow in this order, each split as long JSON is.
+    /// All files, by their paths from the directory of that one. Their contents follow in this order, each split as
+    /// long JSON is.
     pub files: Vec<BundleFile>,
 }
 
@@ -104,8 +105,8 @@ pub enum HostTold {
         here: bool,
         /// It is deployed in this cluster.
         known: bool,
-        /// The directory below which a tool finds it as one that runs here: what is sent there is passed on. `None` where its host cannot be
-        /// reached from this one.
+        /// The directory below which a tool finds it as one that runs here: what is sent there is passed on. `None`
+        /// where its host cannot be reached from this one.
         #[serde(default)]
         via: Option<String>,
     },
@@ -174,7 +175,8 @@ pub struct HostView {
     pub epoch: u64,
     /// How much of its lease is left.
     pub lease_left_ms: Option<u64>,
-    /// `up` or `down`: whether its agent is received from here; `None` of the host itself, and where agents do not connect to each other.
+    /// `up` or `down`: whether its agent is received from here; `None` of the host itself, and where agents do not
+    /// connect to each other.
     pub link: Option<String>,
     /// Why it is down, where that is known.
     #[serde(default)]

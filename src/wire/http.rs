@@ -1,7 +1,7 @@
 //! As much HTTP/1.1 as a probe needs: one GET, and of the answer its status. Pure.
 //!
-//! The answer is read to its end where that is near, so that no server is cut off in the middle of a word, and no further
-//! than [`READ_MAX`]: only the status counts, and a reason for people when it is bad.
+//! The answer is read to its end where that is near, so that no server is cut off in the middle of a word, and no
+//! further than [`READ_MAX`]: only the status counts, and a reason for people when it is bad.
 
 use std::fmt;
 

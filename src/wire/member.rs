@@ -1,5 +1,6 @@
-//! What the tool has the program `treevisor-host` do about which hosts belong to a cluster: the question on its standard input, the answer on
-//! its standard output, each one JSON. Keys and the store are that program's; words on a terminal are the tool's.
+//! What the tool has the program `treevisor-host` do about which hosts belong to a cluster: the question on its
+//! standard input, the answer on its standard output, each one JSON. Keys and the store are that program's; words on a
+//! terminal are the tool's.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
 //! What crosses a process border: messages, their frames, their limits, and the stable JSON. No I/O.
 //!
 //! [`message`] has every message as a type, [`codec`] turns them into frames and back, [`view`] is the JSON in which
-//! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node hands its
-//! state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`] what becomes of an
-//! upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's hosts send each other, [`member`] what
-//! the tool has `treevisor-host` do about which hosts belong to a cluster.
+//! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node
+//! hands its state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`]
+//! what becomes of an upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's
+//! hosts send each other, [`member`] what the tool has `treevisor-host` do about which hosts belong to a cluster.
 //! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
 //! compares them with the constants below and with what [`codec`] does.
 
@@ -41,10 +41,11 @@ pub const NODE_FRAMES_MAX: usize = 256;
 /// single frame. Longer JSON is split.
 pub const NODE_FRAME_MAX: usize = 256 * 1024;
 
-/// How deep arrays and objects of JSON may stand within each other. A tree of the deepest kind needs half of that, and a
-/// reader's stack is not at its peer's mercy.
+/// How deep arrays and objects of JSON may stand within each other. A tree of the deepest kind needs half of that, and
+/// a reader's stack is not at its peer's mercy.
 pub const JSON_DEPTH_MAX: usize = 512;
 
-/// Messages that a node takes from one worker in a second; what goes beyond is counted and dropped. It is far below what
-/// one sender can send, and above what an honest one can have waiting after the node itself did not run for a while.
+/// Messages that a node takes from one worker in a second; what goes beyond is counted and dropped. It is far below
+/// what one sender can send, and above what an honest one can have waiting after the node itself did not run for a
+/// while.
 pub const BEATS_PER_SECOND_MAX: u32 = 1_000;

@@ -1,7 +1,7 @@
 //! systemd's notification protocol, sd_notify(3): datagrams of lines `KEY=VALUE`, read without trusting their writer.
 //!
-//! Read as systemd reads them: only what stands before the first zero byte counts, unknown keys are passed over, and of a
-//! key that is there twice the first one counts. A value that is none is passed over as well, and noted.
+//! Read as systemd reads them: only what stands before the first zero byte counts, unknown keys are passed over, and of
+//! a key that is there twice the first one counts. A value that is none is passed over as well, and noted.
 
 use crate::text::cut_owned;
 use crate::time::Span;

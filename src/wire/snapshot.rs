@@ -1,8 +1,8 @@
 //! The state of a node as a file: what one version of the program hands to the next, in the same process.
 //!
-//! `TVSNAP` and a newline; the number of the format and a newline; the length of the state in bytes and a newline; the state,
-//! JSON; then the blobs, one directly after the other. Blobs are what would be long in JSON, such as last lines of output: the
-//! reader gives them as slices of the file, which is mapped, so that only what is used is read.
+//! `TVSNAP` and a newline; the number of the format and a newline; the length of the state in bytes and a newline; the
+//! state, JSON; then the blobs, one directly after the other. Blobs are what would be long in JSON, such as last lines
+//! of output: the reader gives them as slices of the file, which is mapped, so that only what is used is read.
 //!
 //! Whatever a reader does not know is refused: what the writer has put in would be lost. So is whatever is more than a
 //! writer writes, and nothing that is read can end the process.
@@ -27,7 +27,8 @@ const BEGIN: &[u8] = b"TVSNAP\n";
 /// Digits of the longest number in the head.
 const DIGITS_MAX: usize = 20;
 
-/// All that stands in a snapshot, but for the contents of the blobs. `N` is the node's own state and `C` that of its core.
+/// All that stands in a snapshot, but for the contents of the blobs. `N` is the node's own state and `C` that of its
+/// core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State<N, C> {
@@ -155,8 +156,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What is written of the state. Half of the pieces in which JSON comes are one byte long, in a thousand children half a million, and
-/// a node does not act while they are written.
+/// What is written of the state. Half of the pieces in which JSON comes are one byte long, in a thousand children half
+/// a million, and a node does not act while they are written.
 struct Written(Vec<u8>);
 
 impl io::Write for Written {
@@ -237,8 +238,8 @@ where
     read_by(file, exact::read)
 }
 
-/// Reads one of a node whose state was read by [`read`] in the rehearsal right before. What that takes to find a member that is
-/// unknown or missing, which is to write all of it again, is not spent while the node does not act.
+/// Reads one of a node whose state was read by [`read`] in the rehearsal right before. What that takes to find a member
+/// that is unknown or missing, which is to write all of it again, is not spent while the node does not act.
 ///
 /// # Errors
 /// As for [`read`].

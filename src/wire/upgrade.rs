@@ -1,5 +1,5 @@
-//! What `treevisor upgrade` answers, and what is decided on the way without a look at the world: what refuses an upgrade, whose
-//! turn it is, and what became of it in numbers and words.
+//! What `treevisor upgrade` answers, and what is decided on the way without a look at the world: what refuses an
+//! upgrade, whose turn it is, and what became of it in numbers and words.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};

@@ -66,8 +66,8 @@ pub struct SupervisorView {
     pub kind: SupervisorKind,
     /// `starting running stopping stopped waiting held exited unreachable`.
     pub state: String,
-    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
-    /// where it is not.
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then.
+    /// Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstarted: bool,
     /// Its process.
@@ -188,8 +188,8 @@ pub struct WorkerView {
     /// It is a step (`ready = "exit"`) that has been done; its state is `exited` then. Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
-    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then. Absent
-    /// where it is not.
+    /// It is down because its `autostart` is false, and no operator has started it yet; its state is `stopped` then.
+    /// Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstarted: bool,
     /// Its process.
@@ -271,8 +271,8 @@ macro_rules! of_either {
         }
     }
 
-    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and without
-    /// children.
+    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and
+    /// without children.
     pub fn bare(path: &Path, state: &str) -> SupervisorView {
         SupervisorView {
             path: path.clone(),

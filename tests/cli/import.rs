@@ -59,8 +59,8 @@ fn one_unit_and_several() {
     imported("units", &["shop-web.service", "shop-migrate.service", "shop-db.service"]);
 }
 
-/// Each directory of tests/data/import/corpus is a case: files, the `arguments` of the import, and beside them what is made
-/// of the files and what is reported of it.
+/// Each directory of tests/data/import/corpus is a case: files, the `arguments` of the import, and beside them what is
+/// made of the files and what is reported of it.
 #[test]
 fn a_corpus_of_files() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import/corpus");

@@ -1,5 +1,5 @@
-//! The command line as its users and their scripts meet it: help, errors, exit codes, JSON. What needs a running tree is
-//! in the tests with real processes.
+//! The command line as its users and their scripts meet it: help, errors, exit codes, JSON. What needs a running tree
+//! is in the tests with real processes.
 //!
 //! Texts are compared with files. `TREEVISOR_BLESS=1 cargo test --test cli` writes those anew; look at the difference
 //! before it is committed.

@@ -1,5 +1,5 @@
-//! What the tool makes of the replies to an upgrade. The root is played; how real ones are upgraded is in the tests with real
-//! processes.
+//! What the tool makes of the replies to an upgrade. The root is played; how real ones are upgraded is in the tests
+//! with real processes.
 
 use crate::conversation::{Act, Played, accepted, done, refused};
 use crate::golden;

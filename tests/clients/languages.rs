@@ -1,6 +1,7 @@
 //! The clients in other languages: what each needs to run here, and how its programs are started.
 //!
-//! A client whose interpreter or library is missing is skipped, and the reason printed; `.ci/run` installs what is missing.
+//! A client whose interpreter or library is missing is skipped, and the reason printed; `.ci/run` installs what is
+//! missing.
 
 #![allow(dead_code, reason = "two test binaries use this, each a part of it")]
 
@@ -97,7 +98,8 @@ impl Language {
         }
     }
 
-    /// What its programs have in their environment to find the clients, as if those were installed. `dir` is the test's.
+    /// What its programs have in their environment to find the clients, as if those were installed. `dir` is the
+    /// test's.
     pub(crate) fn environment(self, dir: &Path) -> Vec<(&'static str, OsString)> {
         match self {
             Language::Python => vec![("PYTHONPATH", python_path().into()), ("PYTHONDONTWRITEBYTECODE", "1".into())],

@@ -1,5 +1,5 @@
-//! The rules, one function each, named as a fault would be reported. Each says which words of docs/protocol.md it holds a
-//! client to.
+//! The rules, one function each, named as a fault would be reported. Each says which words of docs/protocol.md it holds
+//! a client to.
 
 use crate::languages::Words;
 use crate::peer::{Beat, Connection, Frames, LIMIT, Node};
@@ -239,8 +239,8 @@ pub(crate) fn a_node_that_does_not_read_stops_no_worker(words: &Words) {
     connection.messages_until_closed();
 }
 
-/// Section 11: no SIGPIPE. A node that shuts the reading side of its end leaves nothing to read that would tell of it. A
-/// client may find that out by writing, or wait until the node closes.
+/// Section 11: no SIGPIPE. A node that shuts the reading side of its end leaves nothing to read that would tell of it.
+/// A client may find that out by writing, or wait until the node closes.
 pub(crate) fn a_node_that_shuts_its_ears_kills_no_worker(words: &Words) {
     let (_place, node, mut program, mut connection) = first_beat(words);
     beat_through(&mut program, &mut connection, "");
@@ -350,7 +350,8 @@ pub(crate) fn without_a_supervisor_nothing_happens(words: &Words) {
     program.end();
 }
 
-/// The other variables may lack, and those that are needed may be wrong: a worker does not fail for its supervisor's sake.
+/// The other variables may lack, and those that are needed may be wrong: a worker does not fail for its supervisor's
+/// sake.
 pub(crate) fn an_environment_of_no_use_is_like_none(words: &Words) {
     let place = Place::new();
     let node = Node::bind(&place.socket);

@@ -1,4 +1,5 @@
-//! `treevisor-host fence` in real cgroups: the test is its agent, or has a process stand in for it where that has to end.
+//! `treevisor-host fence` in real cgroups: the test is its agent, or has a process stand in for it where that has to
+//! end.
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Rules that are switched wrong, so that it is known that the checkers see it.
 //!
-//! No breach is in the program. Each stands between the agent and its world: in the settings that it is made with, in an event
-//! before it is handed in, in an action before it is carried out, or in the world itself.
+//! No breach is in the program. Each stands between the agent and its world: in the settings that it is made with, in
+//! an event before it is handed in, in an action before it is carried out, or in the world itself.
 
 use crate::machine::{Instant, Machine};
 use crate::store::Store;

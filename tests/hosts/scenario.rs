@@ -111,7 +111,8 @@ impl Scenario {
         scenario
     }
 
-    /// Within this after the last fault everything runs: two leases, and as long as a host that was lost lets others go first.
+    /// Within this after the last fault everything runs: two leases, and as long as a host that was lost lets others go
+    /// first.
     pub(crate) fn limit(&self) -> u64 {
         self.timing.lease.as_nanos() * 2 + self.timing.settle.as_nanos() + 5 * SECOND
     }

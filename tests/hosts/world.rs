@@ -727,8 +727,8 @@ impl World {
         }
     }
 
-    /// Without the timers of the kernel the fence alone kills: then it may be stopped, and the agent may be, but not together unless
-    /// the fence has been stopped for so long that the lease is over.
+    /// Without the timers of the kernel the fence alone kills: then it may be stopped, and the agent may be, but not
+    /// together unless the fence has been stopped for so long that the lease is over.
     fn may_stop_agent(&self, host: usize) -> bool {
         self.scenario.timers || self.machines[host].fence_stopped <= self.at
     }

@@ -1,5 +1,5 @@
-//! Several hosts on one machine: each a tree of its own, with its agent, fence and cgroups, and a store that they share. Trees are
-//! deployed, and their hosts killed, stopped, drained.
+//! Several hosts on one machine: each a tree of its own, with its agent, fence and cgroups, and a store that they
+//! share. Trees are deployed, and their hosts killed, stopped, drained.
 //!
 //! Each test needs a cgroup that can be killed with one write; where there is none it prints that, and shows nothing.
 #![cfg(feature = "hosts")]

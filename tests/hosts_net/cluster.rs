@@ -122,7 +122,8 @@ impl Cluster {
         self.below(host).join("disk")
     }
 
-    /// A file system in a file, which can be mounted. Only the member's own mount namespace has it, so it goes with that.
+    /// A file system in a file, which can be mounted. Only the member's own mount namespace has it, so it goes with
+    /// that.
     fn make_disk(&self, host: &str) -> bool {
         let (disk, at) = (self.disk(host), self.below(host).join("etcd"));
         fs::create_dir_all(&at).unwrap();
@@ -230,7 +231,8 @@ impl Cluster {
                 program.display().to_string()
             )
         };
-        // One right below the root and one deeper, each by a way of its own to its end; and one that may run on another host.
+        // One right below the root and one deeper, each by a way of its own to its end; and one that may run on another
+        // host.
         let text = format!(
             "name = \"shop\"\ncontainment = \"cgroup\"\nintensity = 100\n\
              [[child]]\n{}[[child]]\nname = \"below\"\n[[child.child]]\n{}\

@@ -40,7 +40,8 @@ pub(crate) struct Plan {
 struct Course {
     from: Line,
     to: Line,
-    /// From the fault to the first line of the workers that run afterwards, in nanoseconds; of one that was not noticed: nothing.
+    /// From the fault to the first line of the workers that run afterwards, in nanoseconds; of one that was not
+    /// noticed: nothing.
     took: u64,
 }
 
@@ -191,8 +192,8 @@ impl Kind {
 }
 
 impl Plan {
-    /// So many, each kind as often as any other, in an order that the seed decides, now the one and now the other of both.
-    /// `only`: the name of one, as it is printed.
+    /// So many, each kind as often as any other, in an order that the seed decides, now the one and now the other of
+    /// both. `only`: the name of one, as it is printed.
     pub(crate) fn in_some_order(count: usize, seed: usize, has_disks: bool, only: Option<&str>) -> Vec<Plan> {
         let possible = Kind::ALL.into_iter().filter(|kind| has_disks || *kind != Kind::FreezeDiskOfLeader);
         let possible = possible.filter(|kind| only.is_none_or(|only| format!("{kind:?}") == only));

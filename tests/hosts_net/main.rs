@@ -1,9 +1,10 @@
-//! Three hosts in network namespaces, three members of the store, one tree that only one host may run, a subtree of it that is placed by
-//! itself, and faults. Workers write down when they run, where, and by which claim; afterwards it is judged whether two hosts ever ran one
-//! of both at once.
+//! Three hosts in network namespaces, three members of the store, one tree that only one host may run, a subtree of it
+//! that is placed by itself, and faults. Workers write down when they run, where, and by which claim; afterwards it is
+//! judged whether two hosts ever ran one of both at once.
 //!
-//! It needs root, ip(8), nsenter(1), etcd and a cgroup that can be killed with one write; where something is missing it prints that, and
-//! shows nothing. `HOSTS_FAULTS=200 HOSTS_SEED=7` makes more faults, in another order, and `HOSTS_FAULT=KillAgent` all of one kind.
+//! It needs root, ip(8), nsenter(1), etcd and a cgroup that can be killed with one write; where something is missing it
+//! prints that, and shows nothing. `HOSTS_FAULTS=200 HOSTS_SEED=7` makes more faults, in another order, and
+//! `HOSTS_FAULT=KillAgent` all of one kind.
 #![cfg(feature = "hosts")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 

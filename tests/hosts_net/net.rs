@@ -1,5 +1,5 @@
-//! Three hosts as network namespaces on a bridge, which has one of its own. Cuts are made with neighbours that are not there: nothing
-//! but ip(8) is needed, and nothing of them is seen by the processes, as a firewall's refusals would be.
+//! Three hosts as network namespaces on a bridge, which has one of its own. Cuts are made with neighbours that are not
+//! there: nothing but ip(8) is needed, and nothing of them is seen by the processes, as a firewall's refusals would be.
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,7 @@
 //! Workers that this test binary plays itself, so that a tree of every kind of worker needs nothing to be installed.
 //!
-//! An actor is an ignored test of this file, which a tree starts by [`command`]. What it is to do stands in its environment;
-//! without that, as when the ignored tests are run by hand, it does nothing.
+//! An actor is an ignored test of this file, which a tree starts by [`command`]. What it is to do stands in its
+//! environment; without that, as when the ignored tests are run by hand, it does nothing.
 
 use crate::probes::{GOOD, serve};
 use std::net::TcpListener;
@@ -34,8 +34,8 @@ fn server() {
 #[test]
 #[ignore = "an actor: started by other tests"]
 fn pusher() {
-    // The origin's worker: an empty message by a PUSH socket every tenth of a second, LIFE times (for ever without), then
-    // silence.
+    // The origin's worker: an empty message by a PUSH socket every tenth of a second, LIFE times (for ever without),
+    // then silence.
     let Ok(endpoint) = std::env::var("PUSH") else { return };
     let life = std::env::var("LIFE").ok().and_then(|life| life.parse::<u64>().ok()).unwrap_or(u64::MAX);
     let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();

@@ -1,5 +1,5 @@
-//! treevisor as process 1 of a container: a PID namespace of its own, made by unshare(1). Where that is not permitted, a
-//! notice shows it and nothing is tried.
+//! treevisor as process 1 of a container: a PID namespace of its own, made by unshare(1). Where that is not permitted,
+//! a notice shows it and nothing is tried.
 
 use crate::harness::*;
 use std::fs;
@@ -24,7 +24,7 @@ fn unshare() -> Option<Vec<&'static str>> {
 struct Container {
     tree: Tree,
     first: u32,
-    /// Its root is an ordinary user outside, and what belongs to the root outside belongs to nobody in it.
+    /// Its root is an ordinary user outside, and what belongs to the root outside belongs to no user of it.
     maps_users: bool,
 }
 

@@ -1,5 +1,6 @@
-//! The examples that come in several languages, in real trees: the monitor of one program, the panic button, the follower of
-//! events, the web server that is asked whether it is well. What is not installed is skipped, and the reason printed.
+//! The examples that come in several languages, in real trees: the monitor of one program, the panic button, the
+//! follower of events, the web server that is asked whether it is well. What is not installed is skipped, and the
+//! reason printed.
 
 use crate::harness::*;
 use crate::languages::{self, Language, Words};

@@ -213,8 +213,8 @@ impl Tree {
         }
     }
 
-    /// Waits for an event for which `wanted` holds, and gives it: the first that has not been given yet. All events that
-    /// were read are in [`Tree::seen`], in the order in which the root received them.
+    /// Waits for an event for which `wanted` holds, and gives it: the first that has not been given yet. All events
+    /// that were read are in [`Tree::seen`], in the order in which the root received them.
     #[track_caller]
     pub(crate) fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.waiting.iter().position(&wanted) {
@@ -357,8 +357,8 @@ impl Drop for Tree {
     }
 }
 
-/// The root of an instance below this directory was killed. The keeper cleans up; a test that failed must not leave its tree to
-/// the next one.
+/// The root of an instance below this directory was killed. The keeper cleans up; a test that failed must not leave its
+/// tree to the next one.
 pub(crate) fn sweep(dir: &Path) {
     let instance = find_file(dir, "instance.json").and_then(|file| fs::read(file).ok());
     if let Some(instance) = instance.and_then(|text| serde_json::from_slice::<Value>(&text).ok()) {
@@ -371,8 +371,8 @@ pub(crate) fn sweep(dir: &Path) {
     }
 }
 
-/// What these tests start heeds SIGHUP, even if they were started by nohup(1): a signal with a handler has its default action
-/// in a new program, one that is ignored stays ignored.
+/// What these tests start heeds SIGHUP, even if they were started by nohup(1): a signal with a handler has its default
+/// action in a new program, one that is ignored stays ignored.
 fn heed_hang_ups() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -1,5 +1,5 @@
-//! Limits by cgroup where there are no controllers, as on most machines that tests run on. What they do where there are some is
-//! shown by `tests/vm`.
+//! Limits by cgroup where there are no controllers, as on most machines that tests run on. What they do where there are
+//! some is shown by `tests/vm`.
 
 use crate::harness::{Tree, command_in};
 use serde_json::json;

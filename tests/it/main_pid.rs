@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 const CONTAINMENTS: [&str; 2] = ["auto", "group"];
 
-/// As nginx does at SIGUSR2: the old master starts a new one, which names itself, and ends when it is asked to. What it does next
-/// comes by a fifo: `quit` ends the old one, a number is the exit status of the new one.
+/// As nginx does at SIGUSR2: the old master starts a new one, which names itself, and ends when it is asked to. What it
+/// does next comes by a fifo: `quit` ends the old one, a number is the exit status of the new one.
 const MASTER: &str = r#"
 say() { $TREEVISOR_EXE notify "$@"; }
 if [ -n "$OLD" ]; then

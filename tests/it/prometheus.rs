@@ -188,8 +188,8 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// Serves what `treevisor metrics` last wrote of a tree, for as long as the test runs. On a busy machine a scrape must not
-/// wait for a process to be started.
+/// Serves what `treevisor metrics` last wrote of a tree, for as long as the test runs. On a busy machine a scrape must
+/// not wait for a process to be started.
 fn serve(mut metrics: Command) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -259,8 +259,8 @@ fn cause(event: &Value, is_supervisor: bool) -> &'static str {
     }
 }
 
-/// All ends that the events tell of, by supervisor above and cause; without those below /lab, which is replaced and counts
-/// anew.
+/// All ends that the events tell of, by supervisor above and cause; without those below /lab, which is replaced and
+/// counts anew.
 fn told(tree: &Tree) -> BTreeMap<(String, String), u64> {
     let events = tree.run(&["events", "--json"]).expect(0).stdout;
     let mut told = BTreeMap::new();

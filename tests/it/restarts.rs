@@ -270,8 +270,8 @@ fn a_storm_of_restarts_is_told_in_few_words() {
     assert_eq!(folded["code"], 1);
     let why = tree.run(&["why", "/a"]).expect(0).stdout;
     assert!(why.contains("failures of it in a row"), "{why}");
-    // Twenty rounds of four events are reported in full, and from then on one after twice the time of the one before: this is
-    // more than all of them, however long a round takes.
+    // Twenty rounds of four events are reported in full, and from then on one after twice the time of the one before:
+    // this is more than all of them, however long a round takes.
     until("150 restarts", || tree.status("/a")["restarts"].as_u64() >= Some(150));
     tree.run(&["stop", "/a"]).expect(0);
     let restarts = tree.status("/a")["restarts"].as_u64().unwrap();

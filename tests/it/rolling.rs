@@ -1,4 +1,5 @@
-//! Rolling updates with real processes: the copies of a `count` are replaced one after another, in cgroups and in groups.
+//! Rolling updates with real processes: the copies of a `count` are replaced one after another, in cgroups and in
+//! groups.
 
 use crate::harness::*;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! The stack of `examples/stack`: PostgreSQL, Redis, nginx, an application with a migration, two workers. A client asks all the time
-//! while each part is killed, stopped, scaled and replaced.
+//! The stack of `examples/stack`: PostgreSQL, Redis, nginx, an application with a migration, two workers. A client asks
+//! all the time while each part is killed, stopped, scaled and replaced.
 
 use crate::asking::{Clients, ask};
 use crate::harness::*;
@@ -20,7 +20,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The stack, up, and its port. PostgreSQL does not run as root, so root runs it as its user. `None` where a part is missing.
+/// The stack, up, and its port. PostgreSQL does not run as root, so root runs it as its user. `None` where a part is
+/// missing.
 fn stack() -> Option<(Tree, u16)> {
     let sh =
         |script: &str| Command::new("sh").args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).status();

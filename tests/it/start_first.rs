@@ -1,5 +1,5 @@
-//! Rolling updates by `order = "start-first"` with real processes, in cgroups and in groups: the new process of a copy is up before
-//! the old one is stopped.
+//! Rolling updates by `order = "start-first"` with real processes, in cgroups and in groups: the new process of a copy
+//! is up before the old one is stopped.
 
 use crate::asking::{Clients, Failure};
 use crate::harness::*;

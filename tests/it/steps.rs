@@ -3,7 +3,8 @@
 use crate::harness::*;
 use std::fs;
 
-/// `migrate` fails while there is a file `fail`, once `db` has come, and the ones after it tell in which order they came.
+/// `migrate` fails while there is a file `fail`, once `db` has come, and the ones after it tell in which order they
+/// came.
 const CHAIN: &str = r#"
 strategy = "STRATEGY"
 intensity = 5

@@ -1,5 +1,6 @@
-//! Workers that are hard to kill, or cannot be killed at all: that have left their cgroup, whose first thread has ended, that
-//! belong to another user by now. What can be ended is ended, what cannot is reported, and nothing else waits for it.
+//! Workers that are hard to kill, or cannot be killed at all: that have left their cgroup, whose first thread has
+//! ended, that belong to another user by now. What can be ended is ended, what cannot is reported, and nothing else
+//! waits for it.
 
 use crate::actors;
 use crate::harness::*;

@@ -145,7 +145,8 @@ fn nothing_is_noticed(containment: &str) {
         }
     }
     assert_eq!(who(&tree), before);
-    // A probe may run at any moment, with a process and a pipe; connections of tools that have ended are closed in their time.
+    // A probe may run at any moment, with a process and a pipe; connections of tools that have ended are closed in
+    // their time.
     for (before, pid) in open.iter().zip(supervisors(&tree)) {
         until("as few descriptors as before", || descriptors(pid) <= before + 8);
     }

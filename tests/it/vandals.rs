@@ -49,18 +49,21 @@ fn named(tree: &mut Tree, path: &str, reason: &str) {
     assert!(event["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{event}");
 }
 
-/// Whether a child was reported as late though it had sent a beat: one that the machine gave no time to send is late indeed.
+/// Whether a child was reported as late though it had sent a beat: one that the machine gave no time to send is late
+/// indeed.
 fn is_late_by_fault(tree: &Tree, event: &Value) -> bool {
     let at =
         OffsetDateTime::parse(event["at"].as_str().unwrap(), &Rfc3339).unwrap().unix_timestamp_nanos() as f64 / 1e9;
     let silent_since = at - event["age_ms"].as_f64().unwrap() / 1e3;
     let sent = std::fs::read_to_string(tree.dir().join(event["path"].as_str().unwrap().trim_matches('/'))).unwrap();
-    // The last beat that was read left its time here after it was read, the first one that was not long before the report.
+    // The last beat that was read left its time here after it was read, the first one that was not long before the
+    // report.
     let unread = |sent: f64| sent > silent_since + 0.5 && sent < at - 0.5;
     sent.lines().any(|sent| unread(sent.parse().unwrap()))
 }
 
-/// How long the threads of a process were ready to run and had no processor (`/proc/PID/task/TID/schedstat`, its second number).
+/// How long the threads of a process were ready to run and had no processor (`/proc/PID/task/TID/schedstat`, its second
+/// number).
 fn waited_for_a_processor(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let waited = |text: String| text.split(' ').nth(1)?.parse().ok().map(Duration::from_nanos);

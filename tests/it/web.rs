@@ -1,4 +1,5 @@
-//! `treevisor web` over plain HTTP: which users are let in, what is refused, what is shown, and that the tree does not notice.
+//! `treevisor web` over plain HTTP: which users are let in, what is refused, what is shown, and that the tree does not
+//! notice.
 
 use crate::harness::{LIMIT, Ran, TREEVISOR, Tree, command_in, signal, until};
 use serde_json::{Value, json};

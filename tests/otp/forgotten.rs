@@ -1,5 +1,5 @@
-//! Nothing that a supervisor knows can be forgotten on the way to the next image of the program without a row of the rule table
-//! that shows it.
+//! Nothing that a supervisor knows can be forgotten on the way to the next image of the program without a row of the
+//! rule table that shows it.
 
 use crate::script::{World, play};
 use crate::table::{Row, rows};
@@ -41,7 +41,8 @@ fn least() -> [Value; 6] {
 }
 
 thread_local! {
-    /// Members in what is written down in the row that is played, as `OBJECT/MEMBER`, but for those that have the least value.
+    /// Members in what is written down in the row that is played, as `OBJECT/MEMBER`, but for those that have the least
+    /// value.
     static SEEN: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
     /// Whether something was forgotten.
     static FORGOTTEN: Cell<bool> = const { Cell::new(false) };
@@ -79,8 +80,8 @@ fn forget(kind: &str, text: String) -> String {
     text
 }
 
-/// Every member of an object: what the object is, the member's name and its value. An object is called by the member that it is the
-/// value of; a process stands by itself where it runs.
+/// Every member of an object: what the object is, the member's name and its value. An object is called by the member
+/// that it is the value of; a process stands by itself where it runs.
 fn visit(value: &mut Value, of: &str, act: &mut dyn FnMut(&str, &str, &mut Value)) {
     match value {
         Value::Array(array) => array.iter_mut().for_each(|value| visit(value, of, act)),

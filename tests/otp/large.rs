@@ -1,5 +1,5 @@
-//! Ten thousand children under one supervisor: nothing here may take time that grows with their square, or the test would
-//! not end in a second.
+//! Ten thousand children under one supervisor: nothing here may take time that grows with their square, or the test
+//! would not end in a second.
 
 use super::script::parse_child;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! Rows of children whose processes may be on other hosts: their host is lost, cannot be reached, or there is none; and the root itself
-//! goes elsewhere.
+//! Rows of children whose processes may be on other hosts: their host is lost, cannot be reached, or there is none; and
+//! the root itself goes elsewhere.
 
 use super::table::Row;
 

@@ -23,8 +23,8 @@ enum Op {
     FailSpawn,
     /// A process ends by itself.
     Exit(usize, i32),
-    /// What was killed is still there after the shell's patience; with true its own process has ended, and has left some
-    /// that cannot be killed.
+    /// What was killed is still there after the shell's patience; with true its own process has ended, and has left
+    /// some that cannot be killed.
     Stuck(usize, bool),
     /// Nothing is left of one that was given up on.
     Freed(usize),
@@ -165,7 +165,8 @@ struct Shell {
     ordered: BTreeSet<ChildId>,
     /// Children that only operators start, and none has been ordered to.
     manual: BTreeSet<ChildId>,
-    /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started since.
+    /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started
+    /// since.
     held: BTreeSet<ChildId>,
     /// Children that a reload has left out, which ends a hold where they come back before they are gone.
     left_out: BTreeSet<ChildId>,
@@ -299,7 +300,10 @@ impl Shell {
             }
             Action::Detach(run) => panic!("{run:?} is left, and nothing is handed over"),
             Action::Inspect(run) => {
-                assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
+                assert!(
+                    self.processes.get(&run).is_some_and(|p| *p != Process::Ordered),
+                    "a look at what is not there"
+                );
                 self.looks.push(run);
             }
             Action::Answer(request, answer) => {
@@ -345,7 +349,10 @@ impl Shell {
                 }
             }
             Action::Examine(run) | Action::Abort(run) => {
-                assert!(self.processes.get(&run).is_some_and(|p| *p != Process::Ordered), "a look at nobody");
+                assert!(
+                    self.processes.get(&run).is_some_and(|p| *p != Process::Ordered),
+                    "a look at what is not there"
+                );
             }
             Action::TellParent(_) => {}
             Action::Report(report) => self.read(&report),
@@ -750,8 +757,8 @@ proptest! {
             }
             shell.play(op);
         }
-        // All that is ordered happens, all that starts is ready and beats: soon nothing is in motion any more. What cannot
-        // be killed is gone by then, or stays for ever and keeps nothing but its own child from being started.
+        // All that is ordered happens, all that starts is ready and beats: soon nothing is in motion any more. What
+        // cannot be killed is gone by then, or stays for ever and keeps nothing but its own child from being started.
         let mut rounds = 0;
         while !shell.halted {
             while freed && !shell.halted && shell.free(0) {}

@@ -1,6 +1,6 @@
 //! The rule table for new sets of children while the supervisor runs: OTP's code change (R72 to R76), what is done
-//! otherwise (D8), and children that come and go by hand. `v=N` in a child is its revision: with another one its process
-//! must be replaced.
+//! otherwise (D8), and children that come and go by hand. `v=N` in a child is its revision: with another one its
+//! process must be replaced.
 
 use super::table::Row;
 
@@ -76,7 +76,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "R74 D8 R25",
-        "another order alone touches nobody, and is the order from then on",
+        "another order alone touches no child, and is the order from then on",
         "one-for-one 9/30s: a b c",
         "
         boot

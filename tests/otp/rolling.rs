@@ -1,5 +1,5 @@
-//! The rule table for roll-outs (D21): the copies of a `count` get what a reload changes of them one after another. `roll`
-//! is a copy that gets its new spec, `back` one that gets its old one again.
+//! The rule table for roll-outs (D21): the copies of a `count` get what a reload changes of them one after another.
+//! `roll` is a copy that gets its new spec, `back` one that gets its old one again.
 
 use super::table::Row;
 

@@ -23,8 +23,8 @@ fn golden() -> Vec<Value> {
     serde_json::from_str(GOLDEN).expect("JSON")
 }
 
-/// Every member of an object in it, by its place. A count of ends by their causes is a table, and each of its members may be
-/// missing.
+/// Every member of an object in it, by its place. A count of ends by their causes is a table, and each of its members
+/// may be missing.
 fn members(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     match value {

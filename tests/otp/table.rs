@@ -605,7 +605,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "R38",
-        "what belongs to an earlier run, to nobody, or comes twice is ignored",
+        "what belongs to an earlier run, to no child, or comes twice is ignored",
         "one-for-one 9/30s: a b",
         "
         boot
@@ -1459,7 +1459,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D10",
-        "a panic of the whole: all at once, nobody is asked",
+        "a panic of the whole: all at once, none is asked to stop",
         "one-for-one 9/5s: a b",
         "
         boot
@@ -1546,7 +1546,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
-        "by its own word it hangs at once, watched or not, and nobody looks",
+        "by its own report it hangs at once, watched or not, and is not looked at",
         "one-for-one 9/5s: a(transient,beats) b(transient)",
         "
         boot
@@ -1874,7 +1874,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
-        "time in which the supervisor did not run is nobody's fault",
+        "time in which the supervisor did not run is charged to no child",
         "one-for-one 9/5s: a(beats) b(at-word,timeout=5s)",
         "
         boot
@@ -2447,7 +2447,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D18",
-        "that a kill has failed which nobody has ordered, or of another run, is stale",
+        "that a kill has failed which was not ordered, or of another run, is stale",
         "one-for-one 9/5s: a",
         "
         boot

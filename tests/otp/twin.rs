@@ -1,5 +1,5 @@
-//! A supervisor that is written down and made again from time to time, beside one that is not: both must do the same, and
-//! nothing that a supervisor knows can be forgotten without a difference.
+//! A supervisor that is written down and made again from time to time, beside one that is not: both must do the same,
+//! and nothing that a supervisor knows can be forgotten without a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use treevisor::supervision::{Action, Event, Run, Snapshot, Supervisor};
@@ -54,8 +54,8 @@ impl Twin {
         if one != other { differs("figures", &one, &other) } else { Ok(()) }
     }
 
-    /// Writes it down, forgets it, and makes it again, of what `change` makes of what was written. False while it waits for an
-    /// answer of the shell's.
+    /// Writes it down, forgets it, and makes it again, of what `change` makes of what was written. False while it waits
+    /// for an answer of the shell's.
     pub(crate) fn again(&mut self, change: impl FnOnce(String) -> String) -> Result<bool, String> {
         if !self.looks.is_empty() {
             return Ok(false);

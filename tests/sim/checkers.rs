@@ -1,8 +1,8 @@
 //! What must hold after every step, whatever happens.
 //!
 //! A [`Witness`] stands beside each supervisor. It sees every event that goes in and every action that comes out, knows
-//! the spec from the scenario rather than from the supervisor, and keeps a small model of its own. The core's inner state
-//! is asked only where the model would have to repeat it. Checks that need the whole world stand in `world.rs`.
+//! the spec from the scenario rather than from the supervisor, and keeps a small model of its own. The core's inner
+//! state is asked only where the model would have to repeat it. Checks that need the whole world stand in `world.rs`.
 
 use crate::scenarios::{SpecId, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,7 +35,8 @@ pub(crate) enum Rule {
     Absorbed,
     /// An order to hurry reaches every child at once.
     Hurry,
-    /// A temporary child never returns by itself (R15, R27), nor a transient one after a normal exit but with its group.
+    /// A temporary child never returns by itself (R15, R27), nor a transient one after a normal exit but with its
+    /// group.
     RestartType,
     /// What cannot be killed is reported, once, when it was given up on (D18).
     Told,
@@ -68,7 +69,8 @@ pub(crate) enum Rule {
     Settles,
     /// An order to stop is carried out.
     Stops,
-    /// Each request of an operator has one last reply, a status in time, and nothing is shown as running that is silent.
+    /// Each request of an operator has one last reply, a status in time, and nothing is shown as running that is
+    /// silent.
     Replies,
     /// What is killed past a supervisor that hangs is gone when that is reported.
     PanicPast,
@@ -154,8 +156,8 @@ struct Watched {
     owed: bool,
     /// An operator holds it down, in this life of its supervisor or since one before.
     held: bool,
-    /// A restart was ordered while it was on its way down to be held, and a stop has overtaken it: it is held then, if nothing
-    /// was started in between.
+    /// A restart was ordered while it was on its way down to be held, and a stop has overtaken it: it is held then, if
+    /// nothing was started in between.
     was_held: bool,
     /// It was to go, and has not yet because it cannot be killed.
     leaving: bool,

@@ -188,7 +188,8 @@ impl World {
         self.after(delay, Happening::MainPid);
     }
 
-    /// A worker hands its work on to another process and names that one. It is the same life: only the number is another.
+    /// A worker hands its work on to another process and names that one. It is the same life: only the number is
+    /// another.
     pub(crate) fn rename(&mut self) {
         if !self.is_stormy() {
             return;
@@ -220,8 +221,8 @@ impl World {
         }
     }
 
-    /// A process cannot be killed any more, for a while or for good: it waits for a disk, or has become another user. With
-    /// the next draw it is being killed already, or is a daemon that its worker leaves behind.
+    /// A process cannot be killed any more, for a while or for good: it waits for a disk, or has become another user.
+    /// With the next draw it is being killed already, or is a daemon that its worker leaves behind.
     pub(crate) fn spell(&mut self) {
         if !self.is_stormy() {
             return;

@@ -48,7 +48,8 @@ pub(crate) enum Task {
     Beat,
     /// Reports that it is ready.
     Ready,
-    /// Its node's probe of whether it is ready is answered, or fails; the next one is planned until one was seen to be answered.
+    /// Its node's probe of whether it is ready is answered, or fails; the next one is planned until one was seen to be
+    /// answered.
     Probed,
     /// Ends.
     Exit(Exit),

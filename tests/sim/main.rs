@@ -1,8 +1,10 @@
 //! A deterministic simulation of whole trees.
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
-//! course of events and `queue` what comes next, `node` the shell around each core, `kernel` and `network` what stands below, `scenarios` what a seed means,
-//! `faults` what befalls a tree, `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `checkers` what must hold, `twin` a core that is written down and made again beside each that is not, `mutations` how we know that the checkers see.
+//! course of events and `queue` what comes next, `node` the shell around each core, `kernel` and `network` what stands
+//! below, `scenarios` what a seed means, `faults` what befalls a tree, `reloads` other sets of children and rolling
+//! restarts while it runs, `requests` what operators ask, `checkers` what must hold, `twin` a core that is written down
+//! and made again beside each that is not, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -212,8 +214,8 @@ fn seeds() {
     }
 }
 
-/// In every node of many trees a twin takes in what the core takes in, and is written down and made again at random: it does the
-/// same, step by step.
+/// In every node of many trees a twin takes in what the core takes in, and is written down and made again at random: it
+/// does the same, step by step.
 #[test]
 fn what_is_written_down_and_made_again_does_the_same() {
     let count = number("SIM_TWINS").unwrap_or(400);

@@ -1,7 +1,7 @@
 //! What is going to happen, in order of time; of one moment, what was planned first.
 //!
-//! What comes in a later second lies unsorted in the drawer of that second. A million processes that beat once an hour would else
-//! make a heap of which each entry costs twenty misses of the cache.
+//! What comes in a later second lies unsorted in the drawer of that second. A million processes that beat once an hour
+//! would else make a heap of which each entry costs twenty misses of the cache.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};

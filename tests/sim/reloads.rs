@@ -1,8 +1,9 @@
 //! Reloads: which children each supervisor is to have, and how a whole tree receives it.
 //!
 //! As in the real shell, whose `requests` run here, a node's plan changes when its core orders it; from then on child
-//! nodes are started with it, and those that run are sent it until they have answered. After the storm comes one last reload, and the tree must
-//! settle as it says: no child too few, none too many, in its order, each process of the revision that it says.
+//! nodes are started with it, and those that run are sent it until they have answered. After the storm comes one last
+//! reload, and the tree must settle as it says: no child too few, none too many, in its order, each process of the
+//! revision that it says.
 
 use crate::checkers::{Rule, Verdict, ensure};
 use crate::kernel::Life;

@@ -1,9 +1,9 @@
-//! Requests of operators and parts of reloads, on their ways through the nodes: `treevisor::node::requests` decides, as in
-//! the real node; what it sees and what becomes of its orders is fake.
+//! Requests of operators and parts of reloads, on their ways through the nodes: `treevisor::node::requests` decides, as
+//! in the real node; what it sees and what becomes of its orders is fake.
 //!
-//! What operators must be able to rely on: each request is carried out once and has one last reply for each time that it was
-//! sent, however often that was, as replies get lost; a status comes in time and shows
-//! what is silent as such, and what is killed past a node that hangs is gone when that is reported.
+//! What operators must be able to rely on: each request is carried out once and has one last reply for each time that
+//! it was sent, however often that was, as replies get lost; a status comes in time and shows what is silent as such,
+//! and what is killed past a node that hangs is gone when that is reported.
 
 use crate::checkers::{Rule, Verdict, Witness, ensure};
 use crate::kernel::{Life, Pid, Role};

@@ -139,8 +139,8 @@ pub(crate) struct Scenario {
     pub(crate) renames: u64,
     /// Time between two looks at the whole during the storm.
     pub(crate) look: Span,
-    /// Supervisors are checked after every event; without it not after a beat that has led to nothing but one further up, and all of
-    /// them at every look.
+    /// Supervisors are checked after every event; without it not after a beat that has led to nothing but one further
+    /// up, and all of them at every look.
     pub(crate) every_beat: bool,
     /// More steps than any sound run takes: it runs in circles.
     pub(crate) steps_max: u64,
@@ -190,8 +190,8 @@ impl Scenario {
         }
     }
 
-    /// So many hours of a tree of three levels: a hundred supervisors, `leaves` below each, and `workers` below each of those. A process is
-    /// killed every minute, and now and then a whole supervisor.
+    /// So many hours of a tree of three levels: a hundred supervisors, `leaves` below each, and `workers` below each of
+    /// those. A process is killed every minute, and now and then a whole supervisor.
     pub(crate) fn regular(hours: u64, leaves: u64, workers: u64) -> Scenario {
         let mut scenario = Scenario::new(0);
         let calm = Builder { rng: Rng::new(0, 2), specs: Vec::new(), wild: 0, groups: 0 };

@@ -1,7 +1,7 @@
 //! Seeds that once showed something, and what. They are run before all others.
 //!
-//! A seed means the same for as long as `scenarios`, `faults` and the draws of `world` and `node` stay as they are. After
-//! a change there, these are seeds like any others; look for new ones with the fault put back in.
+//! A seed means the same for as long as `scenarios`, `faults` and the draws of `world` and `node` stay as they are.
+//! After a change there, these are seeds like any others; look for new ones with the fault put back in.
 
 /// Each with what it had shown, in the core or in a core that was broken on purpose.
 pub(crate) const REGRESSIONS: &[(u64, &str)] = &[

@@ -791,7 +791,7 @@ impl World {
             && let Some(mut node) = self.nodes[parent].take()
         {
             if self.mutation == Some(Mutation::ExitForgotten) && self.rng.chance(100) {
-                log!(self, "nobody hears of it");
+                log!(self, "it reaches no process");
             } else {
                 node.exits.push((run, pid, exit));
                 self.wake(&mut node);

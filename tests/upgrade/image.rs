@@ -1,5 +1,5 @@
-//! The program that takes its own place, as a supervisor would: it has children, reads what one of them prints, and carries both
-//! over.
+//! The program that takes its own place, as a supervisor would: it has children, reads what one of them prints, and
+//! carries both over.
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;

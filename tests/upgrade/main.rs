@@ -1,7 +1,7 @@
 //! A program in the place of another one, in real processes: what runs below it notices nothing, whatever goes wrong.
 //!
-//! Without the harness of libtest, whose tests run beside the main thread: here each image of the program begins with its own
-//! `main`. The tests run first to last; arguments without a dash choose those whose names contain one of them.
+//! Without the harness of libtest, whose tests run beside the main thread: here each image of the program begins with
+//! its own `main`. The tests run first to last; arguments without a dash choose those whose names contain one of them.
 
 #![allow(unsafe_code, reason = "what must not happen is done")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]

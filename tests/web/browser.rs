@@ -1,5 +1,5 @@
-//! Chromium, driven over its debugging pipe: commands as JSON with a zero byte behind, on descriptors 3 and 4. No port, no
-//! driver, no crate; the few commands that are used stand at <https://chromedevtools.github.io/devtools-protocol>.
+//! Chromium, driven over its debugging pipe: commands as JSON with a zero byte behind, on descriptors 3 and 4. No port,
+//! no driver, no crate; the few commands that are used stand at <https://chromedevtools.github.io/devtools-protocol>.
 
 use crate::harness::LIMIT;
 use serde_json::{Value, json};

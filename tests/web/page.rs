@@ -308,8 +308,8 @@ fn placed(line: &str) -> (&str, Vec<i64>) {
     (what, place.split(' ').map(|number| number.parse().unwrap()).collect())
 }
 
-/// Holds outlines against those that were checked in; UPDATE_GOLDENS=1 writes them anew. Places are compared where letters are as
-/// wide as they were then.
+/// Holds outlines against those that were checked in; UPDATE_GOLDENS=1 writes them anew. Places are compared where
+/// letters are as wide as they were then.
 fn hold(seen: &[(String, String)]) {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/data/views.txt");
     let text: String = seen.iter().map(|(name, outline)| format!("== {name}\n{outline}\n")).collect();
@@ -499,7 +499,8 @@ fn ten_thousand_rows_are_few_elements() {
     let tree = Tree::start(SHOP);
     let console = Console::of(&tree, &[]);
     let page = console.enter(&browser, DESK);
-    // The same rows that a tree of that size has, given to the page's own model; a tree of 10,000 processes is no test's to start.
+    // The same rows that a tree of that size has, given to the page's own model; a tree of 10,000 processes is no
+    // test's to start.
     let grown = page.eval(
         "(async () => { const { console } = window.treevisor; const Tree = console.tree.constructor; \
          const begun = performance.now(); const names = ['shop'], parent = [null], kind = ['supervisor']; \

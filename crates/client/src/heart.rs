@@ -116,8 +116,8 @@ impl Heart {
         Heart { live: None }
     }
 
-    /// Leaves the sequence number out of the beats. For a process that is not the only one to beat for its worker,
-    /// such as one of a pool: each would count for itself, and the node would take the lower numbers for old beats. A heart
+    /// Leaves the sequence number out of the beats. For a process that is not the only one to beat for its worker, such
+    /// as one of a pool: each would count for itself, and the node would take the lower numbers for old beats. A heart
     /// that is made in a forked child of a process with a heart does so by itself.
     #[must_use]
     pub fn uncounted(mut self) -> Heart {
@@ -181,8 +181,8 @@ impl Heart {
         self
     }
 
-    /// Announces with the next beat, and only with that, that no other may come for so long: a lease, for a piece of work
-    /// that cannot beat. The beat after it ends it. Such a beat is not held back.
+    /// Announces with the next beat, and only with that, that no other may come for so long: a lease, for a piece of
+    /// work that cannot beat. The beat after it ends it. Such a beat is not held back.
     ///
     /// ```
     /// # let mut heart = treevisor_client::Heart::silent();
@@ -198,8 +198,8 @@ impl Heart {
         self
     }
 
-    /// Beats, if it is time: a call that comes less than a quarter of the interval after the last beat sends nothing, so
-    /// it can stand in the innermost loop. What it held back goes with the next one that is sent.
+    /// Beats, if it is time: a call that comes less than a quarter of the interval after the last beat sends nothing,
+    /// so it can stand in the innermost loop. What it held back goes with the next one that is sent.
     pub fn beat(&mut self) {
         if let Some(live) = &mut self.live {
             live.beat(now());
@@ -228,9 +228,9 @@ impl Heart {
     /// Waits until the node has taken all that was reported, a beat that was held back included, but no longer than
     /// `limit`.
     ///
-    /// This is for a process that ends right after its only beat: a message that is merely written is lost if the process
-    /// ends before the node has made its acquaintance. It closes the connection; a later beat makes a new one. What could
-    /// not be delivered is still due, and the next call of any kind tries again.
+    /// This is for a process that ends right after its only beat: a message that is merely written is lost if the
+    /// process ends before the node has made its acquaintance. It closes the connection; a later beat makes a new one.
+    /// What could not be delivered is still due, and the next call of any kind tries again.
     ///
     /// # Errors
     /// The node is not there, or does not take it, or refuses the connection.

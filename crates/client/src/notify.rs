@@ -1,4 +1,5 @@
-//! systemd's sd_notify(3), for programs that have no library for it: one datagram to the socket that the environment names.
+//! systemd's sd_notify(3), for programs that have no library for it: one datagram to the socket that the environment
+//! names.
 //!
 //! It reaches the process that has set `NOTIFY_SOCKET`: a node of treevisor, for workers with `ready` or `source =
 //! "notify"`, or systemd.

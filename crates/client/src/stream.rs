@@ -2,10 +2,10 @@
 //! `std` has no safe interface to. The worker's library rests on this file alone.
 //!
 //! `UnixStream::connect` waits while the listener's backlog is full, and the backlog of a supervisor that is stopped or
-//! swamped is full for as long as that lasts: a worker would hang with its supervisor. And `UnixStream` need not send with
-//! `MSG_NOSIGNAL`: in a C program that links this library a beat to a supervisor that is gone would then be the end of
-//! the worker. A dependency for three calls would be the worker's only one, so they are declared here; `std` links
-//! the C library that has them.
+//! swamped is full for as long as that lasts: a worker would hang with its supervisor. And `UnixStream` need not send
+//! with `MSG_NOSIGNAL`: in a C program that links this library a beat to a supervisor that is gone would then be the
+//! end of the worker. A dependency for three calls would be the worker's only one, so they are declared here; `std`
+//! links the C library that has them.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -75,7 +75,8 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(owned))
 }
 
-/// Writes what the socket takes at once, even if the stream may block, and gives the number of bytes. Raises no SIGPIPE.
+/// Writes what the socket takes at once, even if the stream may block, and gives the number of bytes. Raises no
+/// SIGPIPE.
 ///
 /// # Errors
 /// `WouldBlock` when it takes nothing; `BrokenPipe` when the other side is gone.

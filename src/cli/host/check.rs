@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Check the file of a host
 ///
-/// Reads FILE as `host run` would, starts nothing, and shows what it means. All errors are shown at once, on stderr. The
-/// store is not asked.
+/// Reads FILE as `host run` would, starts nothing, and shows what it means. All errors are shown at once, on stderr.
+/// The store is not asked.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

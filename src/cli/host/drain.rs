@@ -38,8 +38,8 @@ pub struct Undrain {}
 
 /// Swear that another host is off: what ran there starts elsewhere at once
 ///
-/// Other hosts wait until the lease of a lost host is over, since it may still run what it ran. An operator who has seen
-/// that the machine is off need not wait. If it is not off, its trees run twice until its own lease ends.
+/// Other hosts wait until the lease of a lost host is over, since it may still run what it ran. An operator who has
+/// seen that the machine is off need not wait. If it is not off, its trees run twice until its own lease ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -18,8 +18,8 @@ use std::process::{Command, Stdio};
 
 /// Let another machine become a host of this cluster
 ///
-/// Prints the line that is typed on that machine. It can be used once, and for a while; its bearer becomes a host, so it is
-/// as secret as a key. The agent of this host has to run and to connect to others (`listen` in its file).
+/// Prints the line that is typed on that machine. It can be used once, and for a while; its bearer becomes a host, so
+/// it is as secret as a key. The agent of this host has to run and to connect to others (`listen` in its file).
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -39,9 +39,9 @@ pub struct Invite {
 
 /// Make this machine a host of a cluster, by an invitation
 ///
-/// Connects to the host that has invited, gets a certificate for the key that is drawn here, and writes the host's file and its
-/// keys. Where systemd has the unit of the package it is enabled and started, and the host waited for; elsewhere the
-/// command that starts it is printed. Nothing is written over.
+/// Connects to the host that has invited, gets a certificate for the key that is drawn here, and writes the host's file
+/// and its keys. Where systemd has the unit of the package it is enabled and started, and the host waited for;
+/// elsewhere the command that starts it is printed. Nothing is written over.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The address is where the other hosts find this one; where it is left out, it is the one that this

@@ -1,4 +1,5 @@
-//! `treevisor host init`, `add` and `remove`: which hosts belong to the cluster. The program `treevisor-host` does it, which has keys and store.
+//! `treevisor host init`, `add` and `remove`: which hosts belong to the cluster. The program `treevisor-host` does it,
+//! which has keys and store.
 
 use super::agent::ask;
 use super::option::FileOption;
@@ -19,11 +20,11 @@ use std::process::{Command, Stdio};
 
 /// Make this machine the first host of a cluster
 ///
-/// Draws the keys of this host and those of its cluster, certifies it, and writes the cluster's record into the store. The
-/// host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
+/// Draws the keys of this host and those of its cluster, certifies it, and writes the cluster's record into the store.
+/// The host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
 ///
-/// With `--store run`, or `run = true` in a file that is there, the store is made, too: its first member runs on this host,
-/// and those of the next two hosts that join are added to it. etcd has to be installed, and nothing more.
+/// With `--store run`, or `run = true` in a file that is there, the store is made, too: its first member runs on this
+/// host, and those of the next two hosts that join are added to it. etcd has to be installed, and nothing more.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts
@@ -54,7 +55,8 @@ pub struct Init {
     /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise
     #[arg(long, value_name = "ADDRESS", requires = "cluster")]
     pub address: Option<String>,
-    /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first three of them
+    /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first three
+    /// of them
     #[arg(long, value_name = "URL|run", num_args = 1.., requires = "cluster")]
     pub store: Vec<String>,
     /// The authority by which they are known
@@ -70,8 +72,8 @@ pub struct Init {
 
 /// Make the keys of another host
 ///
-/// Draws a key pair for it, certifies that, and writes it with the cluster's signing key to a file, which is brought there
-/// as host.key beside that host's file. Done on a host that has keys.
+/// Draws a key pair for it, certifies that, and writes it with the cluster's signing key to a file, which is brought
+/// there as host.key beside that host's file. Done on a host that has keys.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -95,8 +97,8 @@ pub struct Add {
 
 /// Have the keys of another host not taken any more
 ///
-/// Revokes all certificates of that host: the agents of the others let it in no more. Its agent is stopped before that. It
-/// stays in `hosts`, as the record of a host that is gone shows that nothing runs there.
+/// Revokes all certificates of that host: the agents of the others let it in no more. Its agent is stopped before that.
+/// It stays in `hosts`, as the record of a host that is gone shows that nothing runs there.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What it can do at the store is for the store's own certificates to end.
@@ -118,8 +120,9 @@ pub struct Remove {
 
 /// Make new keys of this host
 ///
-/// Draws another key pair and certifies it, has the agent take it over while it runs, and revokes what was certified for this
-/// host before. What runs on the host is not touched; its links to other hosts are made anew within some seconds.
+/// Draws another key pair and certifies it, has the agent take it over while it runs, and revokes what was certified
+/// for this host before. What runs on the host is not touched; its links to other hosts are made anew within some
+/// seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Invitations that this host has made and that were not used are void then. Typed again it goes on

@@ -23,10 +23,10 @@ use std::path::{Path, PathBuf};
 
 /// Run this host: its agent, and the trees that the agent starts
 ///
-/// Runs the host's own tree in the foreground, until it is stopped: an instance called `host` whose worker is the agent;
-/// with `run = true` below [store] another one, `store`, is etcd.
-/// The agent keeps this host's lease in the store, and starts the root of each deployed tree that is this host's to
-/// run. Stopped in order, the trees stop first, and another host starts them then.
+/// Runs the host's own tree in the foreground, until it is stopped: an instance called `host` whose worker is the
+/// agent; with `run = true` below [store] another one, `store`, is etcd. The agent keeps this host's lease in the
+/// store, and starts the root of each deployed tree that is this host's to run. Stopped in order, the trees stop first,
+/// and another host starts them then.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What runs here by the lease is killed with one write to a cgroup, so the host needs a cgroup of its

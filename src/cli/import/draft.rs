@@ -1,6 +1,7 @@
 //! A tree that is being written down: keys with their values in TOML, and beside them what could not be carried over.
 //!
-//! No key gets in that the reader would refuse: each is read as soon as it is set, and becomes a note where it is no good.
+//! No key gets in that the reader would refuse: each is read as soon as it is set, and becomes a note where it is no
+//! good.
 
 use super::value::Value;
 use crate::ids::Name;
@@ -175,8 +176,8 @@ impl Draft {
         self.notes.push(note);
     }
 
-    /// Lets each worker have its log file unless one before it has the same: rotating it for one would take it from under the
-    /// other.
+    /// Lets each worker have its log file unless one before it has the same: rotating it for one would take it from
+    /// under the other.
     pub(super) fn keep_logs_apart(&mut self) {
         self.keep_apart(&mut BTreeSet::new());
     }

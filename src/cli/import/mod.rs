@@ -1,7 +1,8 @@
 //! `treevisor import`: a tree's file made of another supervisor's.
 //!
-//! Each format is a function from text to a [`Draft`](draft::Draft), which is TOML and notes; files are read here alone.
-//! What a setting becomes is decided by what it *does* there, not by its name: where that does not exist here, it is reported.
+//! Each format is a function from text to a [`Draft`](draft::Draft), which is TOML and notes; files are read here
+//! alone. What a setting becomes is decided by what it *does* there, not by its name: where that does not exist here,
+//! it is reported.
 
 mod draft;
 mod files;
@@ -27,8 +28,8 @@ use value::Value;
 
 /// Convert another supervisor's configuration
 ///
-/// Reads a supervisord.conf, a Procfile, or units of systemd, and prints a TOML file that means the same. What could not
-/// be carried over is named on stderr with its line, and in comments where it would stand.
+/// Reads a supervisord.conf, a Procfile, or units of systemd, and prints a TOML file that means the same. What could
+/// not be carried over is named on stderr with its line, and in comments where it would stand.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 By the name of the first FILE: *.service and *.target are units of systemd, *.conf and *.ini are

@@ -1,9 +1,9 @@
 //! supervisord's configuration: an INI file with comments behind values, values that go on in the next line, and
 //! `%(expansions)s`.
 //!
-//! supervisord starts again what has run for `startsecs` as often as it takes, and gives up on one program alone. A window
-//! that all programs share would be something else, so the tree has none: what keeps failing is started again with growing
-//! delays.
+//! supervisord starts again what has run for `startsecs` as often as it takes, and gives up on one program alone. A
+//! window that all programs share would be something else, so the tree has none: what keeps failing is started again
+//! with growing delays.
 
 use super::draft::{Draft, Note, Setting};
 use super::source::{Machine, Text};

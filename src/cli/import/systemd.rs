@@ -1,7 +1,7 @@
 //! Units of systemd: services, and of what they say of each other, the order.
 //!
-//! A unit that fails too often stays failed and leaves the others alone. Of several units each therefore gets a supervisor
-//! of its own that is temporary: when it gives up, it stays down. A single unit is the tree itself.
+//! A unit that fails too often stays failed and leaves the others alone. Of several units each therefore gets a
+//! supervisor of its own that is temporary: when it gives up, it stays down. A single unit is the tree itself.
 
 use super::draft::Draft;
 use super::source::{Machine, Text};

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Char(char),
-    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it; `None`
-    /// where it has to be set.
+    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it;
+    /// `None` where it has to be set.
     Variable {
         name: String,
         default: Option<String>,

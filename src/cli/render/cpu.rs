@@ -16,7 +16,8 @@ pub struct Shares {
     shares: HashMap<Path, f64>,
 }
 
-/// One look at a process. Its own uptime is the clock: both numbers are of the same moment, whatever the answer's way was.
+/// One look at a process. Its own uptime is the clock: both numbers are of the same moment, whatever the answer's way
+/// was.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     pid: u32,

@@ -16,8 +16,8 @@ const PATH_WIDTH_MAX: usize = 32;
 /// Words that have less room than this are read more easily below their path.
 const ROOM_MIN: usize = 36;
 
-/// Events one below the other. In a pipe each is one line, which holds all of it; on a terminal the date stands where it
-/// changes, and what is wider than the terminal goes on below itself.
+/// Events one below the other. In a pipe each is one line, which holds all of it; on a terminal the date stands where
+/// it changes, and what is wider than the terminal goes on below itself.
 #[derive(Debug, Default)]
 pub struct Events {
     /// Of the longest path so far, so that the words stand below each other.
@@ -87,7 +87,8 @@ pub fn time(at: &str, look: Look, out: &mut String) {
     paint(out, &short_time(&look.zone.rfc3339(at)), style::QUIET, look);
 }
 
-/// `2026-01-02T03:04:05.678901234Z` as `2026-01-02 03:04:05.678Z`, and without the Z where it is local; anything else as it is.
+/// `2026-01-02T03:04:05.678901234Z` as `2026-01-02 03:04:05.678Z`, and without the Z where it is local; anything else
+/// as it is.
 pub(in crate::cli) fn short_time(at: &str) -> String {
     let at = clean(at);
     match at.split_once('T') {

@@ -50,8 +50,8 @@ pub fn colour_for(stream: &impl anstream::stream::RawStream, when: When) -> bool
     }
 }
 
-/// Whether the terminal can be expected to show lines in Unicode. Without any word on it, it can: that is how a container
-/// comes up.
+/// Whether the terminal can be expected to show lines in Unicode. Without any word on it, it can: that is how a
+/// container comes up.
 pub(in crate::cli) fn locale_is_unicode() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| std::env::var(name).ok()).find(|v| !v.is_empty());
     set.is_none_or(|locale| {

@@ -92,8 +92,8 @@ impl Table {
         widths
     }
 
-    /// Cuts columns, then drops them by rank, the first being cut in between where it may be, until all fit into `width`; what is left then goes to
-    /// those that were cut.
+    /// Cuts columns, then drops them by rank, the first being cut in between where it may be, until all fit into
+    /// `width`; what is left then goes to those that were cut.
     fn fit(&self, widths: &mut [usize], width: usize) {
         let total = |widths: &[usize]| {
             let shown = widths.iter().filter(|width| **width > 0);
@@ -129,8 +129,8 @@ impl Table {
     }
 }
 
-/// A row as the parts of its line, padded so that they stand below each other. Nothing but text is styled, and nothing is
-/// left standing at the end of a line.
+/// A row as the parts of its line, padded so that they stand below each other. Nothing but text is styled, and nothing
+/// is left standing at the end of a line.
 pub(in crate::cli) fn fields(columns: &[Column], row: &[Cell], widths: &[usize], look: Look) -> Vec<Cell> {
     let last = (0..row.len()).rev().find(|at| widths[*at] > 0 && !row[*at].text.is_empty());
     let mut parts = Vec::new();

@@ -1,5 +1,6 @@
-//! What comes from outside: looks at the tree, its events, keys, signals, and the answers to requests. Each has a thread of
-//! the tool's, and one bounded channel takes them to the picture, so that nothing that waits can stop the screen.
+//! What comes from outside: looks at the tree, its events, keys, signals, and the answers to requests. Each has a
+//! thread of the tool's, and one bounded channel takes them to the picture, so that nothing that waits can stop the
+//! screen.
 
 use super::super::change::{Change, carry_out_with, done_line};
 use super::super::status::{ask, pause};

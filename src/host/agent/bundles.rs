@@ -1,5 +1,5 @@
-//! What is deployed, on this host's disk: each bundle in a directory that is called as its content, and for each instance a link to the
-//! one that runs. All functions here may wait for the disk.
+//! What is deployed, on this host's disk: each bundle in a directory that is called as its content, and for each
+//! instance a link to the one that runs. All functions here may wait for the disk.
 //!
 //! ```text
 //! STATE/host/bundles/DIGEST/bundle.json    what it is
@@ -110,7 +110,8 @@ impl Bundles {
         Some(Kept { digest: digest.to_owned(), instance, file, placement: Placement::default() })
     }
 
-    /// Writes a bundle, and gives what it is called. It is there whole or not at all. `called`: what its content has to be.
+    /// Writes a bundle, and gives what it is called. It is there whole or not at all. `called`: what its content has to
+    /// be.
     ///
     /// # Errors
     /// What is wrong with it, or with the disk.
@@ -145,8 +146,8 @@ impl Bundles {
         Ok(kept)
     }
 
-    /// Has the link of an instance lead to a bundle, and gives the file that is to be started, by that link: so a root that reads its
-    /// file again reads the one of the bundle that is deployed then.
+    /// Has the link of an instance lead to a bundle, and gives the file that is to be started, by that link: so a root
+    /// that reads its file again reads the one of the bundle that is deployed then.
     ///
     /// # Errors
     /// The system's.

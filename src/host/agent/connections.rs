@@ -41,7 +41,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Begins to listen where `file` asks for it; `None` where it does not: then hosts find each other by the store alone. `path`: that of the file.
+    /// Begins to listen where `file` asks for it; `None` where it does not: then hosts find each other by the store
+    /// alone. `path`: that of the file.
     ///
     /// # Errors
     /// There are no keys, or another process listens there.

@@ -1,5 +1,5 @@
-//! Bundles between hosts: what is offered, asked for, sent and kept. What follows from what, [`Fetches`](super::fetches::Fetches) and
-//! [`Deploys`](super::deploys::Deploys) decide.
+//! Bundles between hosts: what is offered, asked for, sent and kept. What follows from what,
+//! [`Fetches`](super::fetches::Fetches) and [`Deploys`](super::deploys::Deploys) decide.
 
 use super::disk::{Job, Whose};
 use super::fetches::Step;

@@ -1,5 +1,5 @@
-//! Deployments: a bundle is kept on this host's disk, and then made the wanted one in the store. What is asked next follows from what
-//! has come; nothing here has a descriptor.
+//! Deployments: a bundle is kept on this host's disk, and then made the wanted one in the store. What is asked next
+//! follows from what has come; nothing here has a descriptor.
 
 use super::bundles::Kept;
 use crate::hosts::Key;
@@ -83,8 +83,8 @@ impl<A> Deploys<A> {
         self.all.remove(&number).map(|deploy| deploy.asker)
     }
 
-    /// Its bundle is on the disk, or is not. `others`: the other live hosts, each with why it cannot be reached, if it cannot; `None` where
-    /// hosts are not connected with each other.
+    /// Its bundle is on the disk, or is not. `others`: the other live hosts, each with why it cannot be reached, if it
+    /// cannot; `None` where hosts are not connected with each other.
     pub(super) fn kept(
         &mut self,
         number: u64,

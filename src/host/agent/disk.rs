@@ -52,7 +52,8 @@ pub(super) enum Job {
     Point(RunId, Kept, What),
     /// Have the directory of this instance there, in which this run of a placed subtree is to begin.
     Lay(RunId, String),
-    /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run here.
+    /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run
+    /// here.
     Sweep(Option<String>),
     /// Read the keys of this host.
     Keys(PathBuf),

@@ -1,7 +1,8 @@
-//! Bundles that come from other hosts, part by part. What is asked next follows from what has come; nothing here has a descriptor.
+//! Bundles that come from other hosts, part by part. What is asked next follows from what has come; nothing here has a
+//! descriptor.
 //!
-//! One part is under way at a time, so that a large bundle does not hold up what else passes between two hosts. What has come whole is given
-//! to the disk, which finds out whether its content is what it is called.
+//! One part is under way at a time, so that a large bundle does not hold up what else passes between two hosts. What
+//! has come whole is given to the disk, which finds out whether its content is what it is called.
 
 use crate::time::{Span, Time};
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle as Files};

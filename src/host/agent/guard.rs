@@ -82,8 +82,8 @@ impl Guard {
         self.pokes.credit(lost);
     }
 
-    /// Kills it, if it is silent by now: it may be stopped, and SIGKILL ends it all the same. What runs by the lease has the kernel's timers
-    /// meanwhile.
+    /// Kills it, if it is silent by now: it may be stopped, and SIGKILL ends it all the same. What runs by the lease
+    /// has the kernel's timers meanwhile.
     fn replace(&mut self, now: Time, logger: &Logger) {
         let Some(running) = &self.running else { return };
         if self.pokes.is_silent(running.answer.answer(), now) {
@@ -93,8 +93,8 @@ impl Guard {
         }
     }
 
-    /// Starts it, if it is to be started by now, and replaces it, if it does not answer. Without one no lease is renewed, so an error
-    /// ends nothing else.
+    /// Starts it, if it is to be started by now, and replaces it, if it does not answer. Without one no lease is
+    /// renewed, so an error ends nothing else.
     pub(super) fn due(
         &mut self,
         lease: &LeasePage,

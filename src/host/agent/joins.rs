@@ -1,8 +1,9 @@
-//! Machines that become hosts: an operator invites one, for a while, and the agent certifies the key of the machine that brings the token.
+//! Machines that become hosts: an operator invites one, for a while, and the agent certifies the key of the machine
+//! that brings the token.
 //!
-//! While an invitation is open, keys without a certificate are let in, and nothing but JOIN is taken from them. A token is kept as its hash,
-//! and is used up by the machine that was certified by it; an admission that fails gives it back. To certify takes the store, which may take
-//! its time: that is done in a thread, one machine after the other.
+//! While an invitation is open, keys without a certificate are let in, and nothing but JOIN is taken from them. A token
+//! is kept as its hash, and is used up by the machine that was certified by it; an admission that fails gives it back.
+//! To certify takes the store, which may take its time: that is done in a thread, one machine after the other.
 
 use crate::ids::Token;
 use crate::link::Identity;

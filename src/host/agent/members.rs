@@ -1,7 +1,8 @@
-//! Which members the store has, where hosts of the cluster run it: this host asks all of them, also those that came after it, and its own gets a
-//! vote once it has what the others have.
+//! Which members the store has, where hosts of the cluster run it: this host asks all of them, also those that came
+//! after it, and its own gets a vote once it has what the others have.
 //!
-//! A thread asks, as that may take its time; it owns nothing. What the hosts of a store that is run by other means ask stands in their files.
+//! A thread asks, as that may take its time; it owns nothing. What the hosts of a store that is run by other means ask
+//! stands in their files.
 
 use crate::host::known;
 use crate::os::clock;

@@ -7,8 +7,8 @@
 //!  store, two threads · fence · roots · disk, a thread · tools
 //! ```
 //!
-//! It is the parent process of what runs here by the lease: when it is killed, all of that dies with it, by parent-death signals, and the
-//! fence clears up.
+//! It is the parent process of what runs here by the lease: when it is killed, all of that dies with it, by
+//! parent-death signals, and the fence clears up.
 
 mod asked;
 mod bundles;
@@ -63,7 +63,8 @@ use std::path::{Path, PathBuf};
 use treevisor_client::Heart;
 use turn::Shell;
 
-/// Runs the agent of the host that this file describes, until it is asked to end. Returns the exit status: 2 where the file has errors.
+/// Runs the agent of the host that this file describes, until it is asked to end. Returns the exit status: 2 where the
+/// file has errors.
 pub fn run(file: &Path) -> i32 {
     fd::complain_of_crashes();
     let (logger, log) = logging::root(Level::Info, Format::Plain, host::INSTANCE);
@@ -172,7 +173,8 @@ fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
 /// What its record has of this host.
 fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
     About {
-        // Another state directory is another machine: two agents of one name do not take each other for their own earlier life.
+        // Another state directory is another machine: two agents of one name do not take each other for their own
+        // earlier life.
         boot: format!("{}/{}", process::boot_id(), state_id),
         address: file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -4,8 +4,9 @@
 //! tool ── BASE/host/via/INSTANCE/control.sock ── this agent ══ the agent of the root's host ── BASE/INSTANCE/control.sock ── root
 //! ```
 //!
-//! To a tool the directory is that of an instance that runs: its lock is held and its socket answers, as long as the root can be reached. What
-//! passes is not looked at. A message that is lost is asked for again by the tool, by the same conversation, by which the root recognizes it.
+//! To a tool the directory is that of an instance that runs: its lock is held and its socket answers, as long as the
+//! root can be reached. What passes is not looked at. A message that is lost is asked for again by the tool, by the
+//! same conversation, by which the root recognizes it.
 
 use super::reactor::{Reactor, Source};
 use crate::ids::Name;
@@ -92,7 +93,8 @@ impl Operators {
         used.min().map(|at| at + IDLE)
     }
 
-    /// Has a tool find the root of an instance that runs on this other host: gives the directory below which it finds it.
+    /// Has a tool find the root of an instance that runs on this other host: gives the directory below which it finds
+    /// it.
     ///
     /// # Errors
     /// The directory or the socket cannot be made.

@@ -63,8 +63,8 @@ impl Exclusive {
         fs::File::open(&self.path)
     }
 
-    /// The cgroup of one instance. What starts there enters it by itself: a process that is made within a cgroup that was killed
-    /// before dies at once, on some kernels.
+    /// The cgroup of one instance. What starts there enters it by itself: a process that is made within a cgroup that
+    /// was killed before dies at once, on some kernels.
     pub(super) fn group(&self, instance: &str) -> io::Result<Group> {
         let path = self.path.join(instance);
         match fs::create_dir(&path) {
@@ -91,8 +91,8 @@ impl Exclusive {
         self.clearing = Some(Clearing { number, again: now + AGAIN });
     }
 
-    /// Whether all of it is gone that was to be: gives the number of the clearing, once. `born`: whether a process may be about
-    /// to enter.
+    /// Whether all of it is gone that was to be: gives the number of the clearing, once. `born`: whether a process may
+    /// be about to enter.
     pub(super) fn look(&mut self, born: bool, now: Time) -> Option<u64> {
         let clearing = self.clearing.as_mut()?;
         // What cannot be seen may be there.

@@ -4,9 +4,9 @@
 //! node ── BASE/host/nodes ── this agent ══ the agent of the parent's host ── the parent's own socket ── parent
 //! ```
 //!
-//! The node is recognized by its process. To its parent the other agent connects under the name, and sends with the token,
-//! that this parent has drawn: the node need not know when it has another one. What else a new parent would miss is in `seat`; what is lost
-//! is sent again by the side that it matters to.
+//! The node is recognized by its process. To its parent the other agent connects under the name, and sends with the
+//! token, that this parent has drawn: the node need not know when it has another one. What else a new parent would miss
+//! is in `seat`; what is lost is sent again by the side that it matters to.
 
 mod seat;
 
@@ -160,8 +160,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes on to a top node what its parent has sent. Before it has sent anything there is nowhere to send it to. `far`: the parent is
-    /// on another host.
+    /// Passes on to a top node what its parent has sent. Before it has sent anything there is nowhere to send it to.
+    /// `far`: the parent is on another host.
     pub(super) fn down(&mut self, run: RunId, frames: Frames, far: bool) {
         let Some((_, seat)) = self.at.get_mut(&run) else { return };
         let frames = seat.down(frames, far.then(clock::machine_millis));

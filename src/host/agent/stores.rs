@@ -1,5 +1,5 @@
-//! The way to the store: it may be waited for, so threads ask it. They own nothing but their connection: a question comes in with a
-//! number, and goes out with its answer.
+//! The way to the store: it may be waited for, so threads ask it. They own nothing but their connection: a question
+//! comes in with a number, and goes out with its answer.
 //!
 //! There are two: what is asked about the host's own record, which is its lease, never waits behind anything else.
 

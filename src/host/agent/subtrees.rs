@@ -45,7 +45,8 @@ impl Shell {
         self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
     }
 
-    /// One that runs here has another parent, or another order of it. What its node sends from here on finds the way to that one.
+    /// One that runs here has another parent, or another order of it. What its node sends from here on finds the way to
+    /// that one.
     pub(super) fn adopt(&mut self, run: RunId, place: &Place, reload: bool) {
         if let Err(error) = self.relay.adopted(run, place, reload, clock::both().boottime) {
             warn!(self.logger, "a subtree goes on with the spec that it has"; "path" => &place.subject.path, "error" => %error);

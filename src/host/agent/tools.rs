@@ -1,4 +1,5 @@
-//! The socket on which tools of this machine ask the agent, and nodes with placed children: those of root and of the agent's own user.
+//! The socket on which tools of this machine ask the agent, and nodes with placed children: those of root and of the
+//! agent's own user.
 
 use crate::link::{
     Context, Door, Identity, Inbound, LinkError, MessageMax, PeerCred, Router, RouterLimits, Rules, SendOutcome,

@@ -112,7 +112,8 @@ impl Top {
         self.kill_at = Some(now + AGAIN);
     }
 
-    /// Its process has ended, if it has: how, or why its program was never executed. What is left is killed after `grace`.
+    /// Its process has ended, if it has: how, or why its program was never executed. What is left is killed after
+    /// `grace`.
     pub(super) fn ended(
         &mut self,
         grace: Span,

@@ -76,8 +76,8 @@ pub(super) fn arguments(name: &str, token: &str, at: &MemberAt, files: &Files, b
     all
 }
 
-/// Set in its environment, as not each version has an option for it: the address that a member connects from is not always the one that it is
-/// found at, and its certificate is looked at all the same.
+/// Set in its environment, as not each version has an option for it: the address that a member connects from is not
+/// always the one that it is found at, and its certificate is looked at all the same.
 pub(super) const ENVIRONMENT: [(&str, &str); 1] = [("ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION", "true")];
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The first member of a store, while `host init` writes the cluster's record into it: the only one that begins without others.
+//! The first member of a store, while `host init` writes the cluster's record into it: the only one that begins without
+//! others.
 
 use super::command::{Begin, Files};
 use super::{command, lay_out, no_earlier_data};

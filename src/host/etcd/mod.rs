@@ -1,7 +1,9 @@
-//! The member of the store that this host runs: `treevisor-host store`, a worker of the host's own tree that becomes etcd.
+//! The member of the store that this host runs: `treevisor-host store`, a worker of the host's own tree that becomes
+//! etcd.
 //!
-//! It looks what is on the disk and what the other members answer, writes certificates, and executes etcd in its own place: so process,
-//! signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init` makes a store (`first`).
+//! It looks what is on the disk and what the other members answer, writes certificates, and executes etcd in its own
+//! place: so process, signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init`
+//! makes a store (`first`).
 //!
 //! ```text
 //! STATE/host/store/data          etcd's own
@@ -50,7 +52,8 @@ const PATIENCE: Span = Span::from_secs(30);
 /// So long one answer of theirs is waited for.
 const ANSWER: Span = Span::from_secs(5);
 
-/// Becomes the member of the host that this file describes. Returns the exit status where it does not: 2 where the file has errors.
+/// Becomes the member of the host that this file describes. Returns the exit status where it does not: 2 where the file
+/// has errors.
 pub fn run(file: &Path) -> i32 {
     fd::complain_of_crashes();
     let read = host::read(file, &|name| std::env::var(name).ok());
@@ -107,8 +110,8 @@ pub(super) fn no_earlier_data() -> Result<(), String> {
     if data.exists() { Err(there()) } else { Ok(()) }
 }
 
-/// Takes the member away that a host runs which is no host any more, and gives how many are left; `None` where it has none. `address`: that of
-/// the host, where it is known.
+/// Takes the member away that a host runs which is no host any more, and gives how many are left; `None` where it has
+/// none. `address`: that of the host, where it is known.
 ///
 /// # Errors
 /// The store does not answer, or those that are left would be no majority.

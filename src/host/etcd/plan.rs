@@ -1,7 +1,8 @@
 //! What a member of the store that is about to start does, by what lies on its disk and what the other members answer.
 //!
-//! Only `host init` makes a store. A member without data joins the one that is there, under an identity that was never used: what it has voted
-//! for before, if it was there before, it does not know any more, and a vote that is given twice can lose what was written.
+//! Only `host init` makes a store. A member without data joins the one that is there, under an identity that was never
+//! used: what it has voted for before, if it was there before, it does not know any more, and a vote that is given
+//! twice can lose what was written.
 
 use crate::store::etcd::members::Member;
 
@@ -19,7 +20,8 @@ pub(super) enum Plan {
     Refuse(String),
 }
 
-/// Which of these the member does that others find at `peer`; `members`: what another one has answered, `None` where no other is known.
+/// Which of these the member does that others find at `peer`; `members`: what another one has answered, `None` where no
+/// other is known.
 pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Plan {
     if has_data {
         return Plan::GoOn;

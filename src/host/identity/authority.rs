@@ -1,8 +1,9 @@
-//! The authority of a store that the hosts of a cluster run themselves: X.509 for TLS, where the hosts' own certificates are no use.
+//! The authority of a store that the hosts of a cluster run themselves: X.509 for TLS, where the hosts' own
+//! certificates are no use.
 //!
-//! Its key is derived from the signing key of the cluster, which each host has: so there is no secret more, every host has the same authority
-//! without asking another one, and certifies its own member and its own agent, anew at each start. A store of another cluster has another
-//! authority, and neither takes the other's certificates.
+//! Its key is derived from the signing key of the cluster, which each host has: so there is no secret more, every host
+//! has the same authority without asking another one, and certifies its own member and its own agent, anew at each
+//! start. A store of another cluster has another authority, and neither takes the other's certificates.
 
 use super::keys::SigningKey;
 use rcgen::{
@@ -64,7 +65,8 @@ impl Authority {
         &self.ca
     }
 
-    /// A certificate for a member that is found at this address, a name or a number. It proves itself with it to clients and to other members.
+    /// A certificate for a member that is found at this address, a name or a number. It proves itself with it to
+    /// clients and to other members.
     ///
     /// # Errors
     /// The address is none, or there are no random numbers.

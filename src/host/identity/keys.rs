@@ -141,7 +141,8 @@ impl SigningKey {
         BASE64.encode(self.public)
     }
 
-    /// The seed of another key that goes with this one (HKDF); neither leads back to this one, nor to that of another purpose.
+    /// The seed of another key that goes with this one (HKDF); neither leads back to this one, nor to that of another
+    /// purpose.
     pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut seed = [0; 32];
         let secret = Salt::new(HKDF_SHA256, b"treevisor").extract(&self.seed);

@@ -1,4 +1,5 @@
-//! What a host is known by: its keys, in a file that its user alone may read, and the certificate that proves them to the other hosts.
+//! What a host is known by: its keys, in a file that its user alone may read, and the certificate that proves them to
+//! the other hosts.
 //!
 //! ```text
 //! host.key     CURVE pair of this host · signing key of the cluster       on each of its hosts
@@ -6,8 +7,8 @@
 //! cluster      serials that are revoked                                   in the store
 //! ```
 //!
-//! Every host can sign, so every host can invite another. What a certificate is judged by is the signing key of the host that judges,
-//! and never one out of the store: write access to it does not make a host.
+//! Every host can sign, so every host can invite another. What a certificate is judged by is the signing key of the
+//! host that judges, and never one out of the store: write access to it does not make a host.
 //!
 //! | file | what |
 //! | --- | --- |

@@ -73,7 +73,8 @@ impl Cell {
         match self.ask(&Ask::Swap { key, expected, new }) {
             Answer::Done(_) => Ok(true),
             Answer::Lost(_) | Answer::Unknown(_) => {
-                // A question that was sent twice is lost to itself, and one without an answer may have been carried out.
+                // A question that was sent twice is lost to itself, and one without an answer may have been carried
+                // out.
                 Ok(self.read()?.is_some_and(|(_, found)| found == *cluster))
             }
             answer => Err(no_answer(answer)),

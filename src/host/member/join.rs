@@ -38,7 +38,8 @@ const MEMBERS: usize = 3;
 /// So often it is looked whether anything has come.
 const LOOK: Span = Span::from_millis(10);
 
-/// What an invitation is: where to, the key by which the host there is known, and what proves that the bearer was invited.
+/// What an invitation is: where to, the key by which the host there is known, and what proves that the bearer was
+/// invited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invitation {
     /// `HOST:PORT`.

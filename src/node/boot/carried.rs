@@ -1,5 +1,5 @@
-//! What another image of the program is left of parts that have no file of their own for that: where the node stands, what stands
-//! above it, and which processes are its own.
+//! What another image of the program is left of parts that have no file of their own for that: where the node stands,
+//! what stands above it, and which processes are its own.
 
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;

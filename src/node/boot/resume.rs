@@ -1,7 +1,7 @@
 //! A node that another image of the program has left in this process.
 //!
-//! Until the commit, whatever goes wrong leads back to that image: so nothing is written, started or received before, and what
-//! fails does not return (`luggage`).
+//! Until the commit, whatever goes wrong leads back to that image: so nothing is written, started or received before,
+//! and what fails does not return (`luggage`).
 
 use super::whole::{WholeTree, restore};
 use crate::ids::Path;

@@ -1,5 +1,6 @@
-//! A node as a whole: made of its parts where it begins, made of a snapshot where it goes on, and written down for that. The three
-//! stand in one file and name every field: a new one does not compile until it is decided for each of them.
+//! A node as a whole: made of its parts where it begins, made of a snapshot where it goes on, and written down for
+//! that. The three stand in one file and name every field: a new one does not compile until it is decided for each of
+//! them.
 
 use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
@@ -122,7 +123,8 @@ pub(super) struct Shown {
     pub output: Option<PathBuf>,
 }
 
-/// Makes the root of its parts, shows its instance to tools, and gives it the keeper. Sockets are bound before anything is written.
+/// Makes the root of its parts, shows its instance to tools, and gives it the keeper. Sockets are bound before anything
+/// is written.
 pub(super) fn open(
     parts: Parts,
     shown: Shown,

@@ -1,7 +1,8 @@
 //! The children as another image of the program goes on with them.
 //!
-//! CarriedProgram is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log files and what is looked
-//! up of the processes follow from the rest. Output that was read is in memory and goes along; what was not is in the pipes.
+//! CarriedProgram is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log
+//! files and what is looked up of the processes follow from the rest. Output that was read is in memory and goes along;
+//! what was not is in the pipes.
 
 mod process;
 
@@ -50,7 +51,8 @@ pub(in crate::node) struct CarriedChildren {
     cleanups: Cleanups,
     sockets: Vec<CarriedSocket>,
     machine_oom_kills: u64,
-    /// CarriedProgram was made for the core, by the places of policy and exec: children that differ in name only share it.
+    /// CarriedProgram was made for the core, by the places of policy and exec: children that differ in name only share
+    /// it.
     #[serde(skip)]
     members: RefCell<HashMap<(usize, Option<usize>), Member>>,
 }

@@ -192,8 +192,8 @@ impl Child {
         }
     }
 
-    /// What it is to become in a roll-out is started beside it: what the last reload has for it where it is `renewed`, else the
-    /// same again, which still waits for that.
+    /// What it is to become in a roll-out is started beside it: what the last reload has for it where it is `renewed`,
+    /// else the same again, which still waits for that.
     pub(super) fn successor(&self, renewed: bool, place: &Place) -> Child {
         let spec = if renewed { self.newest() } else { self.spec(false, false) };
         let mut successor = Child::new(spec, place, Some(self));

@@ -204,8 +204,9 @@ impl Children {
         Some(looked)
     }
 
-    /// Whether a node has ended since it has given up, and its report of that is still on the way: it was sent before, but its
-    /// end may be seen first where this process is late. What came before it counts too, such as that the subtree was up.
+    /// Whether a node has ended since it has given up, and its report of that is still on the way: it was sent before,
+    /// but its end may be seen first where this process is late. What came before it counts too, such as that the
+    /// subtree was up.
     fn has_more_to_report(&self, run: Run) -> bool {
         let process = self.get(run.child).filter(|child| child.is_node()).and_then(|child| child.process.as_ref());
         let gave_up = |status: &ExitStatus| status.code == Some(End::GaveUp.code());
@@ -308,8 +309,8 @@ impl Children {
         }
     }
 
-    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be handed in,
-    /// in this order. Its output was read to its end before.
+    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be handed
+    /// in, in this order. Its output was read to its end before.
     pub(crate) fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);

@@ -48,8 +48,8 @@ impl Children {
         }
     }
 
-    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` gives what a child is
-    /// shown as after it.
+    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` gives what a child
+    /// is shown as after it.
     pub(crate) fn note_hold(
         &mut self,
         report: &Report,

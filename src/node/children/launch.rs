@@ -341,8 +341,8 @@ pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Cred
     }
 }
 
-/// What a process prints to, reading end first. It is given to the user that the process runs as: only so can that one open
-/// `/dev/stdout` and `/dev/stderr`, as programs do that log to a file, and as container runtimes see to.
+/// What a process prints to, reading end first. It is given to the user that the process runs as: only so can that one
+/// open `/dev/stdout` and `/dev/stderr`, as programs do that log to a file, and as container runtimes see to.
 fn output_pipe(credentials: Option<&users::Credentials>) -> Result<(OwnedFd, OwnedFd), StartFailure> {
     let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
     if let Some(credentials) = credentials {

@@ -1,4 +1,5 @@
-//! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it do?
+//! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it
+//! do?
 
 use super::child::{Child, Program};
 use crate::os::cgroup::Group;
@@ -103,8 +104,8 @@ impl Seen {
     }
 }
 
-/// A look at the top node of a placed subtree, by the agent that has started it: as the node of its parent reads it. When its last beat
-/// came is not known there.
+/// A look at the top node of a placed subtree, by the agent that has started it: as the node of its parent reads it.
+/// When its last beat came is not known there.
 #[cfg(feature = "hosts")]
 pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
     use serde_json::json;

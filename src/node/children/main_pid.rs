@@ -1,5 +1,6 @@
-//! Which process of a worker is its main one, where the worker names another than was started: `MAINPID=` of sd_notify(3), as
-//! programs do that replace themselves. Whether the named one is believed is decided here; nothing here has a descriptor.
+//! Which process of a worker is its main one, where the worker names another than was started: `MAINPID=` of
+//! sd_notify(3), as programs do that replace themselves. Whether the named one is believed is decided here; nothing
+//! here has a descriptor.
 
 use crate::os::kinship::Kinship;
 use crate::supervision::Run;
@@ -8,7 +9,8 @@ use std::fmt;
 /// What is known of a process that a worker names as its main one.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::node) struct Named {
-    /// Whether this node has started it, and for which child; `Some(None)` for a probe, a hook, or what runs beside a worker.
+    /// Whether this node has started it, and for which child; `Some(None)` for a probe, a hook, or what runs beside a
+    /// worker.
     pub started: Option<Option<Run>>,
     pub kinship: Kinship,
     /// It has inherited the worker's stamp.
@@ -39,8 +41,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether a process may become the main one of `run`. It has to be one of the worker's for certain: whatever it is, the worker
-/// lives and dies with it, and what stops the worker is sent to it.
+/// Whether a process may become the main one of `run`. It has to be one of the worker's for certain: whatever it is,
+/// the worker lives and dies with it, and what stops the worker is sent to it.
 pub(in crate::node) fn judge(run: Run, named: &Named) -> Result<(), Refusal> {
     match (named.started, named.kinship) {
         (Some(Some(of)), _) if of == run => Ok(()),

@@ -1,5 +1,5 @@
-//! The main process of a worker: following it to another one, and taking its end. Usually it is the one that was started, and
-//! stays so.
+//! The main process of a worker: following it to another one, and taking its end. Usually it is the one that was
+//! started, and stays so.
 
 use super::child::Child;
 use super::main_pid::{Named, Refusal, judge};

@@ -1,5 +1,5 @@
-//! What workers print: it is read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept in
-//! memory, and passed to those that follow it. A worker whose disk is behind waits.
+//! What workers print: it is read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept
+//! in memory, and passed to those that follow it. A worker whose disk is behind waits.
 
 use super::process::Process;
 use crate::ids::Path;
@@ -24,7 +24,8 @@ pub(in crate::node) type TakeLine<'a> = Box<dyn FnMut(&Line<'_>) + 'a>;
 
 /// Those that follow what workers print.
 pub(in crate::node) trait Followers {
-    /// Some output of the worker at `path` is about to be read, so many nanoseconds after 1970. `None` where none follows it.
+    /// Some output of the worker at `path` is about to be read, so many nanoseconds after 1970. `None` where none
+    /// follows it.
     fn begin<'a>(&'a mut self, path: &'a Path, speaker: Speaker, at: u64) -> Option<TakeLine<'a>>;
 }
 

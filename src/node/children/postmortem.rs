@@ -81,8 +81,8 @@ pub(in crate::node) struct Postmortem {
 }
 
 impl Postmortem {
-    /// Reads what is to be read, before the cgroup `group` is used again. `machine` is what the machine's count was when it was
-    /// last looked at.
+    /// Reads what is to be read, before the cgroup `group` is used again. `machine` is what the machine's count was
+    /// when it was last looked at.
     pub(crate) fn of(
         process: &Process,
         status: ExitStatus,
@@ -133,9 +133,9 @@ impl Postmortem {
         self.oom_kills > 0
     }
 
-    /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its end, how
-    /// many processes `machine` has killed because memory ran out, since that was last looked at. `exec` is what a worker
-    /// runs.
+    /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its
+    /// end, how many processes `machine` has killed because memory ran out, since that was last looked at. `exec` is
+    /// what a worker runs.
     pub(crate) fn add_to(
         &self,
         exec: Option<&ExecSpec>,
@@ -163,8 +163,8 @@ impl Postmortem {
         exited.machine_oom_kills = Some(machine_oom_kills).filter(|kills| *kills > 0);
         exited.output.clone_from(output);
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
-        // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are the
-        // same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
+        // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are
+        // the same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
         let limit = match status.signal {
             Some(CPU_TIME) => Some("cpu"),
             Some(FILE_SIZE) => Some("fsize"),

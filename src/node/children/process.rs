@@ -29,8 +29,8 @@ pub(in crate::node) struct Process {
     pub(super) session: Option<u32>,
     pub output: Option<(Capture, Tag)>,
     pub token: Token,
-    /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of them
-    /// is there.
+    /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of
+    /// them is there.
     pub asked: Vec<Reach>,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,

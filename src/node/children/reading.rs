@@ -35,8 +35,8 @@ const PIPE_MAX: usize = 1024 * 1024;
 const PER_TURN: usize = 64 * 1024;
 
 impl Children {
-    /// Takes some of a worker's output, unless that is to be left in its pipe for now: then it is not watched until its file
-    /// has room again.
+    /// Takes some of a worker's output, unless that is to be left in its pipe for now: then it is not watched until its
+    /// file has room again.
     pub(crate) fn read_output(
         &mut self,
         run: Run,

@@ -33,9 +33,8 @@ impl Children {
 }
 
 impl Child {
-    /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel refuses to
-    /// signal its own process, it gives its error number.
-    /// `hands_over`: what is placed stays, also below it.
+    /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel
+    /// refuses to signal its own process, it gives its error number. `hands_over`: what is placed stays, also below it.
     pub(crate) fn ask_to_stop(&mut self, run: Run, hands_over: bool) -> Option<i32> {
         let (signal, all) = match &self.what {
             Program::Worker(exec) => (exec.stop_signal, exec.kill_mode == KillMode::ControlGroup),
@@ -77,8 +76,8 @@ impl Child {
         }
     }
 
-    /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session has left
-    /// to us included.
+    /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session
+    /// has left to us included.
     fn others(&self) -> Vec<Reach> {
         let Some(process) = &self.process else { return Vec::new() };
         let all = match &self.group {
@@ -150,8 +149,8 @@ impl Child {
         copy
     }
 
-    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen it is
-    /// waited for.
+    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen
+    /// it is waited for.
     pub(crate) fn is_stopped(&self) -> bool {
         let frozen =
             [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));

@@ -1,5 +1,5 @@
-//! Sockets that this node holds for its workers: opened once, open while workers come and go, closed when no worker is to
-//! have them any more. There is one of an address.
+//! Sockets that this node holds for its workers: opened once, open while workers come and go, closed when no worker is
+//! to have them any more. There is one of an address.
 
 use crate::os::listener::{ListenError, Listener};
 use crate::spec::listen::Listen;

@@ -124,8 +124,8 @@ impl Children {
         self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
     }
 
-    /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be lost if it
-    /// came between two looks. Returns the process whose start is to be handed in first.
+    /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be
+    /// lost if it came between two looks. Returns the process whose start is to be handed in first.
     pub(crate) fn started_before(&mut self, event: &Event) -> Option<(Run, u32)> {
         if self.late_starts.0.is_empty() {
             return None;
@@ -191,7 +191,8 @@ impl Children {
         }
     }
 
-    /// A child's process has ended: if its start was late, that is over. Gives the failure where that is what its end means.
+    /// A child's process has ended: if its start was late, that is over. Gives the failure where that is what its end
+    /// means.
     pub(super) fn end_of_late_start(
         &mut self,
         run: Run,

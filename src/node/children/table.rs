@@ -144,8 +144,8 @@ impl Children {
         children.map(AsRef::as_ref).filter_map(failed).collect()
     }
 
-    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the workers with
-    /// the old ones still run. One that cannot be opened now is tried again when its worker is started.
+    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the
+    /// workers with the old ones still run. One that cannot be opened now is tried again when its worker is started.
     pub(crate) fn settle_sockets(&mut self, logger: &Logger) {
         let wanted: Vec<Listen> = self.iter().flat_map(Child::sockets).collect();
         if wanted.is_empty() && self.sockets.is_empty() {

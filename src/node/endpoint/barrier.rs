@@ -1,6 +1,6 @@
-//! A read barrier: before a child is declared late or hung, all is read that had been sent until then. Measured with 2,000
-//! children that disconnect at one moment: 464 to 677 were wrongly declared late in each of four trials, most likely since libzmq's one
-//! I/O thread was behind; with the barrier none was in 13 trials (docs/performance.md).
+//! A read barrier: before a child is declared late or hung, all is read that had been sent until then. Measured with
+//! 2,000 children that disconnect at one moment: 464 to 677 were wrongly declared late in each of four trials, most
+//! likely since libzmq's one I/O thread was behind; with the barrier none was in 13 trials (docs/performance.md).
 //!
 //! A beat that has been sent passes three places on its way to the loop: the kernel's buffer of its connection,
 //! libzmq's one I/O thread, and the queue of its peer in the ROUTER. That the loop has taken all that the ROUTER showed
@@ -10,31 +10,32 @@
 //! peers in turn. So the places are emptied in their order, and what is shown at each step rests on libzmq's source
 //! (4.3.5):
 //!
-//! 1. **Kernel.** The sockets of this process that belong to the ROUTER hold no byte that was not read, and no connection waits
-//!    to be accepted: all that was sent before this look is with the thread, or past it.
-//! 2. **Thread.** A message that the node now sends to itself comes back. The thread handles one connection after the other
-//!    (`epoll_t::loop`), and what it has read from one is in that peer's queue, decoded and announced, before it turns to the
-//!    next (`in_event_internal` ends with `flush`). So what it had read before the message's bytes were there is announced before
-//!    the message is. Announcements come through one mailbox, in order.
+//! 1. **Kernel.** The sockets of this process that belong to the ROUTER hold no byte that was not read, and no
+//!    connection waits to be accepted: all that was sent before this look is with the thread, or past it.
+//! 2. **Thread.** A message that the node now sends to itself comes back. The thread handles one connection after the
+//!    other (`epoll_t::loop`), and what it has read from one is in that peer's queue, decoded and announced, before it
+//!    turns to the next (`in_event_internal` ends with `flush`). So what it had read before the message's bytes were
+//!    there is announced before the message is. Announcements come through one mailbox, in order.
 //! 3. **Queues.** The ROUTER has nothing more to show: to ask it empties the mailbox and looks into every queue
-//!    (`get_events`). Where a peer sends without end, one more turn of the loop after the message's does as well, since a
-//!    turn takes one message of every peer at least (see [`super::Intake`]).
+//!    (`get_events`). Where a peer sends without end, one more turn of the loop after the message's does as well, since
+//!    a turn takes one message of every peer at least (see [`super::Intake`]).
 //!
-//! Both first steps are made twice: a connection that the thread was just accepting shows neither as waiting nor as open. It is
-//! open at the second look, since the thread has been elsewhere in between.
+//! Both first steps are made twice: a connection that the thread was just accepting shows neither as waiting nor as
+//! open. It is open at the second look, since the thread has been elsewhere in between.
 //!
 //! What a queue has no room for (`QUEUE` messages of one peer wait) stays with the thread; then the loop has read from
 //! that peer, and more often than any verdict asks for. What a child has handed to a library of its own, and that has
 //! not written, has not been sent. Datagrams of sd_notify have none of these places; they are read in every turn.
 //!
-//! That costs two ways through the thread, a fraction of a millisecond, a few system calls a descriptor, and only when a verdict
-//! is due.
+//! That costs two ways through the thread, a fraction of a millisecond, a few system calls a descriptor, and only when
+//! a verdict is due.
 
 use crate::link::{Context as Sockets, Dealer, Identity, RouterLimits};
 use crate::time::{Span, Time};
 use std::path::Path;
 
-/// How long a verdict waits for the barrier. A thread that is behind by more than that is no longer a reason to spare a child.
+/// How long a verdict waits for the barrier. A thread that is behind by more than that is no longer a reason to spare a
+/// child.
 const WAITED: Span = Span::from_secs(1);
 
 /// After so long the kernel's buffers are looked at again, when the thread has not emptied them.
@@ -184,8 +185,8 @@ impl Barrier {
         true
     }
 
-    /// Goes on as far as it can, once a turn and after everything that has come was read. `unread`: bytes that matter lie
-    /// in the kernel; `queued`: messages wait in the ROUTER.
+    /// Goes on as far as it can, once a turn and after everything that has come was read. `unread`: bytes that matter
+    /// lie in the kernel; `queued`: messages wait in the ROUTER.
     pub(super) fn step(&mut self, now: Time, unread: impl FnMut() -> bool, queued: impl FnMut() -> bool) -> Progress {
         let Barrier { dealer, steps, .. } = self;
         steps.step(now, &mut Before { dealer, unread, queued })

@@ -1,5 +1,6 @@
-//! The children's endpoint as another image of the program goes on with it: connections that come meanwhile wait in the backlog of
-//! the listening socket, and datagrams in the sockets of their workers. Sockets for plain beats are bound anew.
+//! The children's endpoint as another image of the program goes on with it: connections that come meanwhile wait in the
+//! backlog of the listening socket, and datagrams in the sockets of their workers. Sockets for plain beats are bound
+//! anew.
 
 use super::drops::Drops;
 use super::{Endpoint, limits};

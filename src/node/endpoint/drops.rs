@@ -2,9 +2,9 @@
 //!
 //! A sender that floods, sends garbage or uses another's token costs the others nothing; here it is also named, so that
 //! an operator can act. It is identified by the credentials that the kernel gives for a connection or datagram, and its
-//! events are folded: a first event at once, the next one after [`REPORT_FIRST`], and then after twice as long each time,
-//! up to [`REPORT_LAST`], as long as it goes on. All senders that are not children of this node share one such row: a new
-//! pid costs nothing, so ever new pids must not fill the journal.
+//! events are folded: a first event at once, the next one after [`REPORT_FIRST`], and then after twice as long each
+//! time, up to [`REPORT_LAST`], as long as it goes on. All senders that are not children of this node share one such
+//! row: a new pid costs nothing, so ever new pids must not fill the journal.
 
 use crate::link::{PeerCred, Refused, Why};
 use crate::node::processes::Processes;

@@ -57,7 +57,8 @@ impl Endpoint {
         Intake { taken: 0, most: if self.router.has_input() { MESSAGES_PER_TURN } else { 0 } }
     }
 
-    /// The next that a child has sent, as long as this turn takes some. What is not a child's own is dropped and counted.
+    /// The next that a child has sent, as long as this turn takes some. What is not a child's own is dropped and
+    /// counted.
     pub(in crate::node) fn receive(
         &mut self,
         intake: &mut Intake,
@@ -142,8 +143,8 @@ impl Endpoint {
     }
 }
 
-/// Whether a message with the token of `run`, whose user is `uid` where that is not ours, comes from a process that may send
-/// for it, by the kernel's credentials.
+/// Whether a message with the token of `run`, whose user is `uid` where that is not ours, comes from a process that may
+/// send for it, by the kernel's credentials.
 fn may_speak(
     run: Run,
     uid: Option<u32>,

@@ -1,11 +1,11 @@
-//! The children's endpoint: where a node's children connect, which of them may speak, what they send, and what is sent to
-//! child nodes.
+//! The children's endpoint: where a node's children connect, which of them may speak, what they send, and what is sent
+//! to child nodes.
 //!
-//! A worker's signs of life come by three ways, and each is turned into the same events here: messages to the node's socket,
-//! plain messages to a PULL socket of the worker's own (`push`), and sd_notify datagrams (`notify`). `doors` has the rules by
-//! which connections are let in, `messages` takes what comes on them, and `speakers` decides which may send for a child; what is
-//! dropped is counted by its sender (`drops`). `verdict` asks `barrier` whether all was read before a child is judged, and
-//! `descriptors` finds out whether there are enough for all.
+//! A worker's signs of life come by three ways, and each is turned into the same events here: messages to the node's
+//! socket, plain messages to a PULL socket of the worker's own (`push`), and sd_notify datagrams (`notify`). `doors`
+//! has the rules by which connections are let in, `messages` takes what comes on them, and `speakers` decides which may
+//! send for a child; what is dropped is counted by its sender (`drops`). `verdict` asks `barrier` whether all was read
+//! before a child is judged, and `descriptors` finds out whether there are enough for all.
 //!
 //! What a child *node* sends is more than the core needs: that is given to the loop as it is.
 
@@ -261,7 +261,8 @@ impl Endpoint {
         drops.report(context.now(), &context.logger, inbox);
     }
 
-    /// Looks whether descriptors run short, and closes surplus connections. `shortest` is the shortest interval of a child.
+    /// Looks whether descriptors run short, and closes surplus connections. `shortest` is the shortest interval of a
+    /// child.
     pub(super) fn watch_descriptors(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>) {
         self.descriptors.look(context, processes, shortest, &mut self.drops);
     }

@@ -1,5 +1,6 @@
-//! The plain protocol: PULL sockets whose messages are beats of one child each. They are bound with the node and before each
-//! start of their child, closed when its spec no longer names them, and bound anew where others have removed their files.
+//! The plain protocol: PULL sockets whose messages are beats of one child each. They are bound with the node and before
+//! each start of their child, closed when its spec no longer names them, and bound anew where others have removed their
+//! files.
 
 use crate::error::Chain;
 use crate::link::{Context as Sockets, LinkError, Pull, Refused};

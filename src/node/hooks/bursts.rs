@@ -1,8 +1,10 @@
-//! Restarts that come in bursts: the hook of the first is run at once, then one that counts those that have come since. Pure.
+//! Restarts that come in bursts: the hook of the first is run at once, then one that counts those that have come since.
+//! Pure.
 //!
-//! A child that fails again and again would call its hook each time, and an alert that comes a hundred times is read as seldom as
-//! one that never comes. So after a call the child's next restarts are counted, and called for together once the pause is over; the pause
-//! doubles as long as there are any. A pause without a restart ends the burst: the next one calls at once again.
+//! A child that fails again and again would call its hook each time, and an alert that comes a hundred times is read as
+//! seldom as one that never comes. So after a call the child's next restarts are counted, and called for together once
+//! the pause is over; the pause doubles as long as there are any. A pause without a restart ends the burst: the next
+//! one calls at once again.
 
 use crate::supervision::ChildId;
 use crate::time::{Span, Time};

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 /// Hooks of restarts that wait at most.
 pub(super) const ROUTINE_MAX: usize = 64;
 
-/// Hooks of panics and escalations that wait at most: each of them matters, but a subtree that escalates again and again
-/// while its hooks hang must not fill the memory.
+/// Hooks of panics and escalations that wait at most: each of them matters, but a subtree that escalates again and
+/// again while its hooks hang must not fill the memory.
 pub(super) const DISASTERS_MAX: usize = 256;
 
 /// Whether a hook is for a disaster, which does not queue behind routine.

@@ -1,7 +1,7 @@
 //! What this node and the agent of its host owe each other. Nothing here has a descriptor.
 //!
-//! Everything may be lost or come twice: what is asked is sent again until it is answered, and what is reported is acknowledged each time.
-//! What belongs to an earlier run changes nothing.
+//! Everything may be lost or come twice: what is asked is sent again until it is answered, and what is reported is
+//! acknowledged each time. What belongs to an earlier run changes nothing.
 
 use super::found;
 use crate::hosts::message::{AGAIN, Do, Ended, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
@@ -11,7 +11,8 @@ use crate::supervision::{ChildId, Event, Exit, Run, StartFailure};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
-/// The agent does not take this root for the present one: that is asked again after this. By then the lease has decided it.
+/// The agent does not take this root for the present one: that is asked again after this. By then the lease has decided
+/// it.
 const SUPERSEDED: Span = Span::from_secs(5);
 
 /// What the agent has answered or reported, for the shell.

@@ -1,7 +1,8 @@
 //! Children that are placed: their processes may be on other hosts, and the agent of this host is asked for them.
 //!
-//! `errands` is what is asked and answered, without a descriptor; `placing` and `found` are what stands in these messages; `line` is the
-//! connection, which is made with the first thing that is to be asked. A node without such children has none of it.
+//! `errands` is what is asked and answered, without a descriptor; `placing` and `found` are what stands in these
+//! messages; `line` is the connection, which is made with the first thing that is to be asked. A node without such
+//! children has none of it.
 
 mod errands;
 mod found;
@@ -248,8 +249,8 @@ impl Placed {
         Vec::new()
     }
 
-    /// The process of a child node that is not placed has ended, and nothing of it is left here. If it did not end in order, what is placed
-    /// below it goes before its exit is handed in.
+    /// The process of a child node that is not placed has ended, and nothing of it is left here. If it did not end in
+    /// order, what is placed below it goes before its exit is handed in.
     pub(super) fn clears_below(&mut self, run: Run, around: &mut Around<'_>) -> bool {
         let Some(handle) = around.children.get(run.child) else { return false };
         let ended = handle.process.as_ref().filter(|process| process.run == run).and_then(|process| process.status);

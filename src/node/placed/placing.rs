@@ -9,8 +9,8 @@ use crate::spec::tree::{PlacementSpec, Spread};
 /// A placed sibling: its name and its placement.
 pub(super) type Sibling<'a> = (&'a Name, &'a PlacementSpec);
 
-/// The placement of the child called `name` of the supervisor at `above`. `siblings` are all children of it that are placed, the child
-/// itself among them or not.
+/// The placement of the child called `name` of the supervisor at `above`. `siblings` are all children of it that are
+/// placed, the child itself among them or not.
 pub(super) fn placing(
     above: &Path,
     name: &Name,

@@ -1,5 +1,5 @@
-//! One attempt to check a worker: a command that runs, or a connection that is opened and used. It blocks nothing, and what it
-//! has come to is for `super` to judge.
+//! One attempt to check a worker: a command that runs, or a connection that is opened and used. It blocks nothing, and
+//! what it has come to is for `super` to judge.
 
 use crate::error::plain;
 use crate::node::command::HelperProcess;

@@ -1,6 +1,7 @@
 //! The probes as another image of the program goes on with them.
 //!
-//! A command runs on. A connection goes with the program that has opened it: that probe is made again at once, and is no failure.
+//! A command runs on. A connection goes with the program that has opened it: that probe is made again at once, and is
+//! no failure.
 
 use super::attempt::Attempt;
 use super::schedule::Schedule;

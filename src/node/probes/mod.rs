@@ -5,10 +5,10 @@
 //! start, the connection by being closed. A bad answer is no event. Silence becomes a hang by the usual rule, and the
 //! last failure is reported with it, as the cause.
 //!
-//! Where a probe decides that a worker is ready, it is made until it is answered for the first time, and never again; those
-//! that are about liveness begin then, else with the process. They end with the first order to stop it: a server that closes
-//! its port during a graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's exit waits for that
-//! of its probe, and does not count it among the worker's leftovers.
+//! Where a probe decides that a worker is ready, it is made until it is answered for the first time, and never again;
+//! those that are about liveness begin then, else with the process. They end with the first order to stop it: a server
+//! that closes its port during a graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's
+//! exit waits for that of its probe, and does not count it among the worker's leftovers.
 
 mod attempt;
 pub(super) mod carried;
@@ -167,8 +167,8 @@ impl Probes {
         }
     }
 
-    /// Something of a probe is ready. A good answer is pushed into `events`. Returns whether it was the last of a worker
-    /// that is to go.
+    /// Something of a probe is ready. A good answer is pushed into `events`. Returns whether it was the last of a
+    /// worker that is to go.
     pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {

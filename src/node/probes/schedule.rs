@@ -8,8 +8,8 @@
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// The first pause after a round without an answer, while the worker starts. Each further one is twice as long, up to the
-/// interval.
+/// The first pause after a round without an answer, while the worker starts. Each further one is twice as long, up to
+/// the interval.
 const FIRST_PAUSE: Span = Span::from_millis(100);
 
 /// The probes of one process.

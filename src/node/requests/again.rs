@@ -1,8 +1,9 @@
-//! What operators and the parent have asked, so that a request which is sent again is answered again, and not carried out a second time.
+//! What operators and the parent have asked, so that a request which is sent again is answered again, and not carried
+//! out a second time.
 //!
-//! An asker cannot find whether its request was lost or the reply to it. One that takes an identity of its own, 16 random
-//! bytes, may send the same request again. What only reads is carried out again once it was answered, which is the same;
-//! so only short replies are kept. Those of strangers do not come here: they are refused before.
+//! An asker cannot find whether its request was lost or the reply to it. One that takes an identity of its own, 16
+//! random bytes, may send the same request again. What only reads is carried out again once it was answered, which is
+//! the same; so only short replies are kept. Those of strangers do not come here: they are refused before.
 
 use crate::link::Identity;
 use crate::node::asker::Asker;
@@ -96,8 +97,8 @@ impl Again {
         }
     }
 
-    /// All that had come by now has been read. Time in which the loop did not run does not count: what was sent again meanwhile
-    /// has waited for it.
+    /// All that had come by now has been read. Time in which the loop did not run does not count: what was sent again
+    /// meanwhile has waited for it.
     pub(super) fn due(&mut self, now: Time, lost: Span) {
         if !lost.is_zero() {
             self.kept.iter_mut().for_each(|(since, ..)| *since += lost);

@@ -62,8 +62,8 @@ impl Requests {
         }
     }
 
-    /// This program was replaced: a reply that was on its way is lost with the connection. So what was asked of child nodes is asked
-    /// again under its number; one that has done it answers once more.
+    /// This program was replaced: a reply that was on its way is lost with the connection. So what was asked of child
+    /// nodes is asked again under its number; one that has done it answers once more.
     pub fn ask_again(&mut self, now: Time) -> Vec<Order> {
         let mut out = Vec::new();
         for request in self.pending.all() {

@@ -1,5 +1,5 @@
-//! Whether a change is for what is there: an operator may name the incarnation that was looked at, and another one is not
-//! to be hit in its place. Pure.
+//! Whether a change is for what is there: an operator may name the incarnation that was looked at, and another one is
+//! not to be hit in its place. Pure.
 
 use super::pending::{Does, Pending};
 use super::place::Place;
@@ -49,8 +49,8 @@ pub(super) fn refusal(
     }
 }
 
-/// Whether the process of a child goes anyway, to be followed by another one: a second restart would hit that one. What an
-/// operator has stopped would stay down, and may be restarted.
+/// Whether the process of a child goes anyway, to be followed by another one: a second restart would hit that one. What
+/// an operator has stopped would stay down, and may be restarted.
 fn is_going(pending: &Pending, child: ChildId, state: State) -> bool {
     pending.does(child, Does::Restart) || (state == State::Stopping && !pending.does(child, Does::Stop))
 }

@@ -8,8 +8,8 @@
 //! - A request stands in the table (`pending`) until its last reply, and leaves it with that reply.
 //! - What was asked of a child node is answered by it, ended by its time, or lost with its process: whichever comes
 //!   first; what comes later finds nothing in the table.
-//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and what a request leads
-//!   to is given back as [`Order`]s. So the simulator in `tests/sim` runs all of this.
+//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and what a request
+//!   leads to is given back as [`Order`]s. So the simulator in `tests/sim` runs all of this.
 
 mod again;
 mod below;

@@ -3,9 +3,9 @@
 //!
 //! The core decides which children are stopped and started, when its turn has come; with
 //! [`Action::Renew`](crate::supervision::Action) it orders that from here on the new specs apply. Until then they are
-//! kept here; then children take them over, and the child nodes that stay get their new part of the tree. Such a node is
-//! sent its part until it has answered or is gone, and one that is started again is started with what it was to become.
-//! So whatever process exits in between, all nodes end at the same tree.
+//! kept here; then children take them over, and the child nodes that stay get their new part of the tree. Such a node
+//! is sent its part until it has answered or is gone, and one that is started again is started with what it was to
+//! become. So whatever process exits in between, all nodes end at the same tree.
 
 use super::pending::{Waiting, Waits};
 use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
@@ -106,8 +106,8 @@ impl Requests {
         self.bring(now, asker, incoming, some_children(by, Vec::new(), Scope::Child(child)), out);
     }
 
-    /// Makes the workers of one `count` so many. Those that are new were read by the tool where copies differ by more than
-    /// their names.
+    /// Makes the workers of one `count` so many. Those that are new were read by the tool where copies differ by more
+    /// than their names.
     pub(super) fn scale(
         &mut self,
         now: Time,
@@ -296,8 +296,8 @@ pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
     text
 }
 
-/// What becomes of a part of a reload when the process of the child node is gone: it is started with what it was to become,
-/// but for the copies whose turn in its roll-out had not come.
+/// What becomes of a part of a reload when the process of the child node is gone: it is started with what it was to
+/// become, but for the copies whose turn in its roll-out had not come.
 pub(super) fn lost_part(sight: &impl Sight, node: ChildId) -> (Outcome, String) {
     let behind = sight.behind(node);
     let Some(seen) = sight.child(node).filter(|_| !behind.is_empty()) else { return (Outcome::Ok, String::new()) };

@@ -1,5 +1,5 @@
-//! What a verb asks for: decided once, so that each match behind it has an arm for all that can come there and for nothing
-//! else. Pure.
+//! What a verb asks for: decided once, so that each match behind it has an arm for all that can come there and for
+//! nothing else. Pure.
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;

@@ -57,8 +57,8 @@ impl Requests {
         self.gather(now, sight, (request.asker, request.within_ms), view, (node.as_slice(), only.as_ref()), out);
     }
 
-    /// Asks child nodes for their parts of a view, which have only these children in them; replies at once when there are
-    /// none.
+    /// Asks child nodes for their parts of a view, which have only these children in them; replies at once when there
+    /// are none.
     fn gather(
         &mut self,
         now: Time,
@@ -142,7 +142,8 @@ impl Requests {
                 ChildView::Worker(_) => None,
             };
             if let Some(slot) = slot {
-                // Its own state and children are what the node reports; how often it was restarted is known to its parent.
+                // Its own state and children are what the node reports; how often it was restarted is known to its
+                // parent.
                 sight.fill(now, run.child, &mut subtree);
                 *slot = subtree;
             }
@@ -176,8 +177,9 @@ pub(super) fn limit_of_one(now: Time, sight: &impl Sight, node: Run, within_ms: 
     (limit, status_below(limit.unwrap_or(Span::ZERO), levels))
 }
 
-/// How long the parts of a status are waited for, with so many supervisors one below the other: less than the asker waits. The
-/// deeper the tree, the smaller the share that a level keeps for itself, so that something is left for the last one.
+/// How long the parts of a status are waited for, with so many supervisors one below the other: less than the asker
+/// waits. The deeper the tree, the smaller the share that a level keeps for itself, so that something is left for the
+/// last one.
 fn status_limit(within_ms: u64, levels: u64) -> Span {
     let own = (within_ms / 8).min(within_ms / share(levels));
     let most = STATUS_BELOW + Span::from_millis(STATUS_BY_LEVEL * levels.saturating_sub(SHALLOW));

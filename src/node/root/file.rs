@@ -1,7 +1,7 @@
 //! What the root keeps of its tree: the file that it came from, and what is written down of it for tools.
 //!
-//! At SIGHUP the root reads its file again, with the environment that it was started with. The disk with the file may not
-//! answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
+//! At SIGHUP the root reads its file again, with the environment that it was started with. The disk with the file may
+//! not answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
 
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
@@ -182,7 +182,8 @@ impl TreeFile {
         self.write_outputs(&context.logger);
     }
 
-    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
+    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited
+    /// for.
     pub(crate) fn write_outputs(&self, logger: &Logger) {
         let Some(state) = self.outputs.clone() else { return };
         let (logger, tree_paths) = (logger.clone(), self.instance.tree_paths.clone());

@@ -1,5 +1,5 @@
-//! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down of
-//! the tree, the keeper, the service manager, and the panic socket.
+//! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down
+//! of the tree, the keeper, the service manager, and the panic socket.
 
 pub(super) mod carried;
 pub(super) mod file;
@@ -93,8 +93,8 @@ impl Root {
         self.keeper.insert(keeper).watch(reactor)
     }
 
-    /// From here on the tree runs. A tree in the background, which reports by `ready`, is not the process that a service
-    /// manager has started.
+    /// From here on the tree runs. A tree in the background, which reports by `ready`, is not the process that a
+    /// service manager has started.
     pub(super) fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
         self.service_manager = if ready.is_none() { ServiceManager::from_env(logger).map(Box::new) } else { None };
         self.ready = ready.map(File::from);
@@ -283,8 +283,8 @@ impl Root {
         }
     }
 
-    /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is waited
-    /// for no longer than `patience`.
+    /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is
+    /// waited for no longer than `patience`.
     pub(super) fn report_end(&self, end: End, context: &Context, patience: Span) {
         let end::Texts { log: Some(text), is_error, .. } = end::texts(end) else { return };
         if !is_error {

@@ -55,8 +55,8 @@ impl Wanted {
 }
 
 impl Followers {
-    /// Begins to feed a reader with the events from this number on, and on request with all that comes. False when there
-    /// are too many already. One that asks again goes on as it was.
+    /// Begins to feed a reader with the events from this number on, and on request with all that comes. False when
+    /// there are too many already. One that asks again goes on as it was.
     pub(super) fn add(
         &mut self,
         now: Time,

@@ -63,7 +63,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// A reply of this number has come. Whether it is the next one: else it came before, or others before it are missing.
+    /// A reply of this number has come. Whether it is the next one: else it came before, or others before it are
+    /// missing.
     pub(super) fn takes(&mut self, nth: u64) -> bool {
         // Without a number they are taken as they come.
         if nth == 0 || nth == self.received + 1 {

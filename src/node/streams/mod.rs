@@ -1,9 +1,9 @@
 //! Readers of events and of what workers print: what there is already, and for followers, what is to come.
 //!
-//! Events come from the root's memory. Lines come from the nodes that own workers: a request goes down to them, and their
-//! lines come up the same way; each node on it holds a bounded queue for each reader, and sends a few replies ahead of
-//! what the reader has acknowledged. So nothing piles up in the queues that beats and events use as well. A reader that
-//! is slow, or a node above that is, loses the oldest and gets their number; nothing waits for it.
+//! Events come from the root's memory. Lines come from the nodes that own workers: a request goes down to them, and
+//! their lines come up the same way; each node on it holds a bounded queue for each reader, and sends a few replies
+//! ahead of what the reader has acknowledged. So nothing piles up in the queues that beats and events use as well. A
+//! reader that is slow, or a node above that is, loses the oldest and gets their number; nothing waits for it.
 //!
 //! What is true at all times:
 //!

@@ -1,5 +1,5 @@
-//! One node's part in an upgrade: its own rehearsal or replacement, and those of the child nodes, at most four at a time. Pure:
-//! what is done outside is handed to it, and so is the time.
+//! One node's part in an upgrade: its own rehearsal or replacement, and those of the child nodes, at most four at a
+//! time. Pure: what is done outside is handed to it, and so is the time.
 //!
 //! ```text
 //! rehearsal:    own ┐                     upgrade:    own, then ┐
@@ -147,8 +147,8 @@ impl Course {
         self.asked.insert(number, (child, now + SILENCE_BELOW));
     }
 
-    /// A child node cannot be reached: it has not connected yet to a parent that was just replaced. It is tried again soon, for a
-    /// while.
+    /// A child node cannot be reached: it has not connected yet to a parent that was just replaced. It is tried again
+    /// soon, for a while.
     pub(in crate::node) fn not_reached(&mut self, now: Time, child: Child) {
         let since = *self.connects.get_or_insert(now);
         if now.since(since) < CONNECTS {
@@ -177,8 +177,8 @@ impl Course {
         }
     }
 
-    /// A child node's process is gone. Its next one is what this node is, which is replaced before those below: there is nothing more
-    /// to do for it.
+    /// A child node's process is gone. Its next one is what this node is, which is replaced before those below: there
+    /// is nothing more to do for it.
     pub(in crate::node) fn lost(&mut self, gone: Run) {
         let numbers: Vec<u64> =
             self.asked.iter().filter(|(_, ((run, _), _))| *run == gone).map(|(number, _)| *number).collect();

@@ -1,5 +1,5 @@
-//! The rehearsal of an upgrade: the executable that is to come is given the present state of a node, in a process aside. Nothing of
-//! the node is touched.
+//! The rehearsal of an upgrade: the executable that is to come is given the present state of a node, in a process
+//! aside. Nothing of the node is touched.
 
 use crate::node::command::{CommandFailure, HelperProcess};
 use crate::node::context::Context;
@@ -82,7 +82,8 @@ impl Rehearsal {
         self.until
     }
 
-    /// Looks at it, and ends one that takes too long. Gives what came of it once it is over: the version, or what is wrong.
+    /// Looks at it, and ends one that takes too long. Gives what came of it once it is over: the version, or what is
+    /// wrong.
     pub(in crate::node) fn look(
         &mut self,
         now: Time,

@@ -1,5 +1,5 @@
-//! `treevisor restore-check`, the hidden verb of a rehearsal: the executable that is to come reads the state of a node in a process
-//! aside, makes of it what needs no place in the world, and reports what came of it.
+//! `treevisor restore-check`, the hidden verb of a rehearsal: the executable that is to come reads the state of a node
+//! in a process aside, makes of it what needs no place in the world, and reports what came of it.
 
 use super::rehearsal::{Answer, SNAPSHOT_FD};
 use super::state::CarriedNode;
@@ -93,7 +93,8 @@ mod tests {
     /// The places of all objects whose members have fixed names: of those in a list, of the first.
     fn objects(value: &Value, at: String, found: &mut Vec<String>) {
         match value {
-            // By path, by cause, by number, by variable; and what an event of any kind has, and how often something was.
+            // By path, by cause, by number, by variable; and what an event of any kind has, and how often something
+            // was.
             _ if ["env", "causes", "by_child", "event", "exits"]
                 .iter()
                 .any(|data| at.ends_with(&format!("/{data}"))) => {}

@@ -1,4 +1,5 @@
-//! All of a node that goes over to another image of the program. What is not here is made anew, or is empty at the end of a turn.
+//! All of a node that goes over to another image of the program. What is not here is made anew, or is empty at the end
+//! of a turn.
 
 use super::upgrading::CarriedUpgrading;
 use crate::ids::{Incarnation, Name, Path, Token};

@@ -19,7 +19,8 @@ pub(in crate::node) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A child node that is being replaced has so long before what is asked of it is asked all the same.
 pub(in crate::node) const AWAY: Span = Span::from_secs(5);
 
-/// So long a child node may be silent that was ordered to be replaced: until it can be, and until the other image has given up.
+/// So long a child node may be silent that was ordered to be replaced: until it can be, and until the other image has
+/// given up.
 pub(in crate::node) const SPARED: Span = Span::from_secs(15);
 
 /// What a node keeps of an upgrade.
@@ -161,8 +162,8 @@ impl Upgrading {
         }
     }
 
-    /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own, after which the
-    /// one before goes on.
+    /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own,
+    /// after which the one before goes on.
     pub(in crate::node) fn spares(&self, run: Run, now: Time) -> Option<String> {
         let spared = self.spared.get(&run)?;
         (now < spared.until).then(|| "it is being replaced by another executable".to_owned())

@@ -1,8 +1,10 @@
-//! Limits by cgroup v2: which controllers can be had where, how they are passed down the tree, and what is written for a limit.
+//! Limits by cgroup v2: which controllers can be had where, how they are passed down the tree, and what is written for
+//! a limit.
 //!
-//! A cgroup passes controllers on to those below it by `cgroup.subtree_control`, and then may have no process in it, cgroups(7).
-//! So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a leaf beside the tree,
-//! `LEAF`; and other processes in that cgroup keep the tree from its limits, since they are not ours to move.
+//! A cgroup passes controllers on to those below it by `cgroup.subtree_control`, and then may have no process in it,
+//! cgroups(7). So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a
+//! leaf beside the tree, `LEAF`; and other processes in that cgroup keep the tree from its limits, since they are not
+//! ours to move.
 
 use super::names::{BELOW, PREFIX};
 use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
@@ -16,8 +18,8 @@ use std::sync::OnceLock;
 #[cfg(test)]
 mod tests;
 
-/// Where root and keeper sit in the cgroup that the tree was started in, once that passes on controllers. It stays behind,
-/// empty, for the next tree that is started there.
+/// Where root and keeper sit in the cgroup that the tree was started in, once that passes on controllers. It stays
+/// behind, empty, for the next tree that is started there.
 const LEAF: &str = "treevisor";
 
 /// So many others are named.
@@ -118,8 +120,8 @@ fn is_ours(pid: u32) -> bool {
     pid == std::process::id() || program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
 }
 
-/// Has every cgroup from the one that the tree was started in down to `directory` pass on these controllers, so that it has them.
-/// What cannot be had is left out; [`apply`] finds its files missing.
+/// Has every cgroup from the one that the tree was started in down to `directory` pass on these controllers, so that it
+/// has them. What cannot be had is left out; [`apply`] finds its files missing.
 ///
 /// # Errors
 /// The first thing that failed.
@@ -138,9 +140,9 @@ fn provide(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     done
 }
 
-/// Adds to what a cgroup passes on, one by one: the kernel takes all of a line or nothing. The cgroup that the tree was started in is
-/// left first: with processes in it, the kernel refuses some controllers, and takes others but makes of what is below it what can
-/// have no processes.
+/// Adds to what a cgroup passes on, one by one: the kernel takes all of a line or nothing. The cgroup that the tree was
+/// started in is left first: with processes in it, the kernel refuses some controllers, and takes others but makes of
+/// what is below it what can have no processes.
 fn pass_on(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     let passed_on = listed(directory, "cgroup.subtree_control")?;
     let missing: Vec<_> = wanted.iter().filter(|controller| !passed_on.contains(controller)).collect();
@@ -267,15 +269,15 @@ fn settings(resources: &Resources, machine: &Machine) -> [Setting; 6] {
     ]
 }
 
-/// Thousandths of a core as `QUOTA PERIOD` in microseconds. The kernel takes no quota below 1 ms; a longer period, of 1 s at most,
-/// makes one of what would be.
+/// Thousandths of a core as `QUOTA PERIOD` in microseconds. The kernel takes no quota below 1 ms; a longer period, of 1
+/// s at most, makes one of what would be.
 fn quota(thousandths: u32) -> String {
     let period = if thousandths < 10 { 1_000_000 } else { 100_000 };
     format!("{} {period}", u64::from(thousandths) * period / 1000)
 }
 
-/// Sets the limits of a cgroup of a tree that had those of `before`, and sees to it that it has the controllers. Gives those that
-/// are not in force.
+/// Sets the limits of a cgroup of a tree that had those of `before`, and sees to it that it has the controllers. Gives
+/// those that are not in force.
 pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<Unset> {
     let mut wanted: Vec<Controller> = resources.uses().map(|used| used.controller).collect();
     wanted.dedup();
@@ -317,11 +319,12 @@ fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &
     unset
 }
 
-/// Passes the memory controller on to the cgroups of the children in `base`, if it has come as far as this: below a limit of memory
-/// it has to be known whose process is ended, and that is to be ended as a whole. Gives whether it has.
+/// Passes the memory controller on to the cgroups of the children in `base`, if it has come as far as this: below a
+/// limit of memory it has to be known whose process is ended, and that is to be ended as a whole. Gives whether it has.
 ///
-/// A cgroup to which the controller has come has its files. To look for one is a quarter of the calls that reading the list of
-/// controllers takes, and most trees have no limit: this is done in each restart for which a cgroup is made anew.
+/// A cgroup to which the controller has come has its files. To look for one is a quarter of the calls that reading the
+/// list of controllers takes, and most trees have no limit: this is done in each restart for which a cgroup is made
+/// anew.
 pub fn share_memory(base: &Path) -> bool {
     let above = base.parent().filter(|_| base.ends_with(BELOW));
     let mut comes = false;
@@ -335,8 +338,8 @@ pub fn share_memory(base: &Path) -> bool {
     comes
 }
 
-/// Has the kernel end a cgroup as a whole where it ends one of its processes because memory has run out. Without the memory
-/// controller there is nothing to be set.
+/// Has the kernel end a cgroup as a whole where it ends one of its processes because memory has run out. Without the
+/// memory controller there is nothing to be set.
 pub fn end_as_a_whole(directory: &Path) {
     let _ = write(&directory.join("memory.oom.group"), "1");
 }
@@ -355,8 +358,8 @@ pub struct Reached {
 pub struct OutOfMemory(std::collections::BTreeMap<PathBuf, u64>);
 
 impl OutOfMemory {
-    /// The cgroup whose limit has just been reached: `directory`, or the nearest one above it that counts one more than when it
-    /// was last looked at.
+    /// The cgroup whose limit has just been reached: `directory`, or the nearest one above it that counts one more than
+    /// when it was last looked at.
     pub fn reached(&mut self, directory: &Path) -> Option<Reached> {
         let mut found = None;
         for at in directory.ancestors() {

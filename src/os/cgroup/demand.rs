@@ -1,4 +1,5 @@
-//! What a tree's limits need of its cgroup, held against what is there: before anything is started, and before a reload.
+//! What a tree's limits need of its cgroup, held against what is there: before anything is started, and before a
+//! reload.
 
 use super::control::Survey;
 use super::tree::Own;

@@ -10,7 +10,8 @@ pub fn name_of(child: &str) -> String {
     format!("c.{child}")
 }
 
-/// In the cgroup of a child supervisor: that of its own process, beside its children, so that their limits are not its own.
+/// In the cgroup of a child supervisor: that of its own process, beside its children, so that their limits are not its
+/// own.
 pub const NODE: &str = "node";
 
 /// In the cgroup of a child supervisor: that of its children, which has their limits.

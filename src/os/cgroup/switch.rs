@@ -1,4 +1,5 @@
-//! Killing all of a cgroup at a moment that must not be missed: what that takes is opened beforehand, and no memory is asked for.
+//! Killing all of a cgroup at a moment that must not be missed: what that takes is opened beforehand, and no memory is
+//! asked for.
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -36,8 +37,8 @@ impl Switch {
         Switch::open(Path::new(&format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())))
     }
 
-    /// Kills every process in it and below it with one write, stopped and frozen ones too. That they have ended is seen by
-    /// [`Switch::populated`].
+    /// Kills every process in it and below it with one write, stopped and frozen ones too. That they have ended is seen
+    /// by [`Switch::populated`].
     ///
     /// # Errors
     /// The system's: most often that the cgroup is gone.
@@ -65,8 +66,9 @@ impl Switch {
 }
 
 impl AsRawFd for Switch {
-    /// That of `cgroup.events`: it shows an exceptional condition ([`Interest::PRIORITY`](super::super::epoll::Interest::PRIORITY))
-    /// when that has changed since [`Switch::populated`] read it.
+    /// That of `cgroup.events`: it shows an exceptional condition
+    /// ([`Interest::PRIORITY`](super::super::epoll::Interest::PRIORITY)) when that has changed since
+    /// [`Switch::populated`] read it.
     fn as_raw_fd(&self) -> RawFd {
         self.events.as_raw_fd()
     }

@@ -1,6 +1,6 @@
-//! The cgroup of one running tree, below our own: found through /proc, so hybrid layouts work too, in which the v2 hierarchy has
-//! no controllers: killing needs none. It is tried out before it is used, with a process that is made in it, which is why this
-//! stands above both the cgroups and the spawning.
+//! The cgroup of one running tree, below our own: found through /proc, so hybrid layouts work too, in which the v2
+//! hierarchy has no controllers: killing needs none. It is tried out before it is used, with a process that is made in
+//! it, which is why this stands above both the cgroups and the spawning.
 use super::Group;
 use super::names::PREFIX;
 use crate::ids::Mark;

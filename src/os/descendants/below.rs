@@ -122,8 +122,8 @@ impl Lists {
         }
     }
 
-    /// The children of a process, of all its threads; none when it is gone. Only of one that is stopped the list is sure
-    /// to be whole.
+    /// The children of a process, of all its threads; none when it is gone. Only of one that is stopped the list is
+    /// sure to be whole.
     fn of(&self, pid: u32, threads: u32) -> Vec<u32> {
         if let Lists::Scan(lists) = self {
             return lists.get(&pid).cloned().unwrap_or_default();
@@ -272,8 +272,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// One look at everything. True when it has shown nothing new, and all was at rest before it began; `None` when there
-    /// is no looking.
+    /// One look at everything. True when it has shown nothing new, and all was at rest before it began; `None` when
+    /// there is no looking.
     fn look(&mut self, begin: &mut impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Option<bool> {
         let lists = Lists::take().ok()?;
         let gone = self.gone.len();
@@ -358,8 +358,9 @@ pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
-/// A worker's processes where it has no cgroup: what descends from the leader of its session and from its main process, both
-/// included, and what of its session or with its stamp has been left to us, with all below that; 256 of them at most.
+/// A worker's processes where it has no cgroup: what descends from the leader of its session and from its main process,
+/// both included, and what of its session or with its stamp has been left to us, with all below that; 256 of them at
+/// most.
 pub fn family(leader: u32, main: u32, stamp: Stamp) -> Vec<Reach> {
     let Ok(lists) = Lists::take() else { return Vec::new() };
     let is_its = |pid: &u32| {

@@ -19,8 +19,8 @@ pub struct Order<'a> {
     pub limit: u32,
 }
 
-/// Signals to this thread wait from here on. What had come before has to be looked at once more: handlers may have run, and what
-/// they wrote down is lost with this program.
+/// Signals to this thread wait from here on. What had come before has to be looked at once more: handlers may have run,
+/// and what they wrote down is lost with this program.
 pub struct Gap(SignalsBlocked);
 
 impl Gap {
@@ -29,8 +29,8 @@ impl Gap {
         Gap(SignalsBlocked::all())
     }
 
-    /// Executes the other program with the arguments and the environment of this one, and a variable with the number of the
-    /// snapshot. To be called on the thread that has started all children. Returns only when that fails: then the
+    /// Executes the other program with the arguments and the environment of this one, and a variable with the number of
+    /// the snapshot. To be called on the thread that has started all children. Returns only when that fails: then the
     /// descriptors, the alarm and the mask of signals are as they were.
     pub fn execute(self, order: &Order<'_>) -> io::Error {
         if !thread::lives_as_long_as_the_process() {
@@ -69,8 +69,8 @@ impl Gap {
     }
 }
 
-/// Descriptors that an exec leaves open; it closes them again when this is dropped. What flag they had is not asked, of which there
-/// is one: all that this program opens is closed by exec, and there may be thousands.
+/// Descriptors that an exec leaves open; it closes them again when this is dropped. What flag they had is not asked, of
+/// which there is one: all that this program opens is closed by exec, and there may be thousands.
 struct Opened(Vec<RawFd>);
 
 impl Opened {

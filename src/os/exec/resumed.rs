@@ -14,8 +14,9 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// Whether this program was executed in the place of another one, and what that left. To be called first of all and once,
-    /// while there is one thread: the variables that say so are removed. From here on the loop runs on this thread.
+    /// Whether this program was executed in the place of another one, and what that left. To be called first of all and
+    /// once, while there is one thread: the variables that say so are removed. From here on the loop runs on this
+    /// thread.
     ///
     /// Signals are blocked as they were in the program before.
     ///
@@ -45,8 +46,8 @@ impl Resumed {
         self.came_back.as_deref()
     }
 
-    /// Makes sure that whatever goes wrong from here on leads back to the program before: see [`WayBack`]. The
-    /// snapshot is given besides. For this program itself when it is here again there is no other: what goes wrong ends it.
+    /// Makes sure that whatever goes wrong from here on leads back to the program before: see [`WayBack`]. The snapshot
+    /// is given besides. For this program itself when it is here again there is no other: what goes wrong ends it.
     ///
     /// `limit` are the seconds that the program before has for its part. Before this, dispositions of signals are set
     /// ([`signals::begin_in_place`](crate::os::signals::begin_in_place)), and afterwards no more until the commit.

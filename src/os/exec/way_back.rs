@@ -1,11 +1,12 @@
-//! The way back: until a program that took another one's place is sure of itself, whatever goes wrong executes that other one
-//! again.
+//! The way back: until a program that took another one's place is sure of itself, whatever goes wrong executes that
+//! other one again.
 //!
-//! What is executed is prepared beforehand, so that a handler makes system calls only. It runs on a stack of its own, since what
-//! is wrong may be the stack. No signal is blocked in it: the mask goes over an exec, and the old program has handlers to come to.
+//! What is executed is prepared beforehand, so that a handler makes system calls only. It runs on a stack of its own,
+//! since what is wrong may be the stack. No signal is blocked in it: the mask goes over an exec, and the old program
+//! has handlers to come to.
 //!
-//! Only the main thread executes. Another one that did would end it, and with it, by their parent-death signals, all children.
-//! So a thread in trouble leaves it to the main one, by a signal, and waits.
+//! Only the main thread executes. Another one that did would end it, and with it, by their parent-death signals, all
+//! children. So a thread in trouble leaves it to the main one, by a signal, and waits.
 use super::variables::{OLD_FILE, Strings, WAY_BACK};
 use crate::os::fd;
 use crate::text;
@@ -73,8 +74,8 @@ impl Prepared {
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
-/// The way back is open as long as this is there. Dropped without a [`WayBack::commit`] it is taken; better is [`go_back`], where
-/// the error is.
+/// The way back is open as long as this is there. Dropped without a [`WayBack::commit`] it is taken; better is
+/// [`go_back`], where the error is.
 #[must_use]
 pub struct WayBack {
     prepared: Option<Box<Prepared>>,
@@ -141,8 +142,8 @@ impl WayBack {
         Ok(())
     }
 
-    /// It is done: there is no way back from here. The alarm is off, what the old program handled is handled as before, no
-    /// descriptor but the three streams goes further, and signals are no longer blocked.
+    /// It is done: there is no way back from here. The alarm is off, what the old program handled is handled as before,
+    /// no descriptor but the three streams goes further, and signals are no longer blocked.
     ///
     /// # Errors
     /// Descriptors could not be kept from other programs. All else is done.
@@ -194,11 +195,11 @@ fn words<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
-/// Executes the program before once more, which is given this reason. Returns when there is no way back: the commit is done, this
-/// is no such program, or the other one cannot be executed.
+/// Executes the program before once more, which is given this reason. Returns when there is no way back: the commit is
+/// done, this is no such program, or the other one cannot be executed.
 ///
-/// To be called where an error arises, and not where it is reported: on the way there descriptors would be closed that the
-/// program before needs.
+/// To be called where an error arises, and not where it is reported: on the way there descriptors would be closed that
+/// the program before needs.
 pub fn go_back(why: &str) {
     // SAFETY: what is there stays until the main thread disarms it; other threads do not return from below.
     let Some(prepared) = (unsafe { ARMED.load(Ordering::Acquire).as_ref() }) else { return };

@@ -27,10 +27,11 @@ pub(super) struct Shared {
     pub failed: UnsafeCell<Option<Failed>>,
 }
 
-/// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on in the
-/// same memory, with the same thread-local storage.
+/// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on
+/// in the same memory, with the same thread-local storage.
 pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
-    // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of it.
+    // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of
+    // it.
     let shared = unsafe { &*shared.cast_const().cast::<Shared>() };
     let failure = prepare_child(shared);
     // SAFETY: the parent reads it when we are gone.
@@ -146,8 +147,8 @@ fn prepare_child(shared: &Shared) -> Failed {
     execute(plan)
 }
 
-/// Opens what it reads, and executes the first of the programs that can be; returns only why there is none. As the user that it runs as, and in the
-/// child: their file systems may not answer.
+/// Opens what it reads, and executes the first of the programs that can be; returns only why there is none. As the user
+/// that it runs as, and in the child: their file systems may not answer.
 fn execute(plan: &PlanData) -> Failed {
     if let Some(file) = &plan.stdin {
         // With signals on: a fifo waits here for what writes to it, as it does in a shell.

@@ -169,8 +169,8 @@ unsafe fn clone_into(
     unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
-/// clone(2) by libc's wrapper, which takes no cgroup. This thread stands still until the child has left our memory: musl's
-/// wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show it.
+/// clone(2) by libc's wrapper, which takes no cgroup. This thread stands still until the child has left our memory:
+/// musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show it.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,

@@ -36,8 +36,8 @@ pub struct Spawned {
     pub pidfd: PidFd,
 }
 
-/// A process that has not executed its program yet: its directory or its program lies where nothing answers, or the machine
-/// is very busy.
+/// A process that has not executed its program yet: its directory or its program lies where nothing answers, or the
+/// machine is very busy.
 pub struct Late {
     held: Option<Box<Held>>,
     pid: u32,
@@ -199,8 +199,8 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
 }
 
 impl PlanData {
-    /// Sets the score of its process, which has to have left our memory: what is written before that counts for all that share it, us
-    /// among them.
+    /// Sets the score of its process, which has to have left our memory: what is written before that counts for all
+    /// that share it, us among them.
     fn set_oom_score(&self, pid: u32) -> Result<(), SpawnError> {
         let Some(score) = self.oom_score_adjust else { return Ok(()) };
         match std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()) {

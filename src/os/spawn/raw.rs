@@ -1,7 +1,7 @@
 //! System calls that leave nothing behind in this thread: no errno, no cancellation, no lock.
 //!
-//! The child half may still be in our memory while we go on, and what libc's wrappers write there, errno, is the parent's
-//! too.
+//! The child half may still be in our memory while we go on, and what libc's wrappers write there, errno, is the
+//! parent's too.
 
 /// One system call; a negative result is the errno.
 ///

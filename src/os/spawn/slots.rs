@@ -33,8 +33,8 @@ const SLOTS: usize = 6;
 /// Slots begin above every target number.
 const FIRST_SLOT: RawFd = 3 + EXTRA_MAX as RawFd;
 
-/// /dev/null, and the slots, which hold it while they are not in use. Taken at the first spawn, when few descriptors are
-/// open, and kept: so they stay low.
+/// /dev/null, and the slots, which hold it while they are not in use. Taken at the first spawn, when few descriptors
+/// are open, and kept: so they stay low.
 static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 impl Slots {

@@ -7,7 +7,8 @@ use std::fmt::Write;
 /// The port of agents, where another was not asked for.
 const PORT: u16 = 7411;
 
-/// The text of a host's file: its cluster and name, where other hosts find it, and its store. What does not fit is found when it is read.
+/// The text of a host's file: its cluster and name, where other hosts find it, and its store. What does not fit is
+/// found when it is read.
 pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile) -> String {
     let mut text = String::from("# A host of a cluster; `treevisor host check` shows what it means.\n");
     let mut line = |key: &str, value: String| {

@@ -26,7 +26,8 @@ pub struct StoreFile {
     pub cert: Option<PathBuf>,
     /// And the key to it.
     pub key: Option<PathBuf>,
-    /// Hosts of the cluster run its members, under certificates of the cluster's own: whether this one does. `None`: it is run by other means.
+    /// Hosts of the cluster run its members, under certificates of the cluster's own: whether this one does. `None`: it
+    /// is run by other means.
     pub run: Option<bool>,
 }
 

@@ -84,7 +84,8 @@ fn env_files(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<EnvFile>> {
     }
 }
 
-/// A file that is named beside the one that names it. It is distinguished from others by its whole path, wherever the tree is read.
+/// A file that is named beside the one that names it. It is distinguished from others by its whole path, wherever the
+/// tree is read.
 fn env_file(scope: &mut Scope<'_>, value: Value<'_>) -> Option<EnvFile> {
     let text = scope.filled(value)?;
     let (optional, name) = text.strip_prefix('-').map_or((false, &*text), |name| (true, name));

@@ -1,8 +1,8 @@
-//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors show of it, what it is where it
-//! is not written, and why its change takes a restart, if it does.
+//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors show of it, what it is where
+//! it is not written, and why its change takes a restart, if it does.
 //!
-//! What is a row here is read, written, described and compared; nothing else has to be changed for it. The order is the one in
-//! which keys are listed and written.
+//! What is a row here is read, written, described and compared; nothing else has to be changed for it. The order is the
+//! one in which keys are listed and written.
 
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;

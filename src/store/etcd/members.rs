@@ -1,7 +1,8 @@
-//! The members of etcd itself: which there are, one more, one less. Each change is agreed upon by a majority of them before it is answered.
+//! The members of etcd itself: which there are, one more, one less. Each change is agreed upon by a majority of them
+//! before it is answered.
 //!
-//! A member is added as a learner, which has no vote until it has all that the others have; so an addition that comes to nothing takes the
-//! majority from none of them.
+//! A member is added as a learner, which has no vote until it has all that the others have; so an addition that comes
+//! to nothing takes the majority from none of them.
 
 use super::Etcd;
 use super::wire::{number, parse};
@@ -52,7 +53,8 @@ impl Etcd {
     /// Adds a member without a vote that others find at this URL: all of them then, and the new one.
     ///
     /// # Errors
-    /// None answers within the limit, or they refuse: there is one at this URL, another one has no vote yet, no majority is there.
+    /// None answers within the limit, or they refuse: there is one at this URL, another one has no vote yet, no
+    /// majority is there.
     pub fn add_learner(&mut self, peer: &str, limit: Span) -> Result<(Member, Vec<Member>), String> {
         let added: Added = self.ask_members("add", &json!({ "peerURLs": [peer], "isLearner": true }), limit)?;
         Ok((added.member, added.members))

@@ -1,12 +1,14 @@
-//! What is sent to etcd's gateway and what comes back: JSON with keys and values in base64, and 64-bit numbers as texts. A member that
-//! would be false, zero or empty is left out by etcd; so an answer is believed only by the members that it cannot lack.
+//! What is sent to etcd's gateway and what comes back: JSON with keys and values in base64, and 64-bit numbers as
+//! texts. A member that would be false, zero or empty is left out by etcd; so an answer is believed only by the members
+//! that it cannot lack.
 use crate::store::{Answer, Record, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-/// A range of all keys with this beginning. Not `serializable`: a member that is cut off from the others does not answer then.
+/// A range of all keys with this beginning. Not `serializable`: a member that is cut off from the others does not
+/// answer then.
 pub(super) fn range(prefix: &str) -> String {
     let mut end = prefix.as_bytes().to_vec();
     // The first key behind them all. UTF-8 has no byte 0xff, so there always is one; zero stands for "to the end".

@@ -17,11 +17,12 @@ pub struct Ask {
     pub within_ms: u64,
     /// What is asked.
     pub verb: Verb,
-    /// On whose behalf the sender asks, for the events that follow from it: printable, [`Ask::VIA_MAX`] characters at most.
+    /// On whose behalf the sender asks, for the events that follow from it: printable, [`Ask::VIA_MAX`] characters at
+    /// most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// The incarnation of the child that the sender means: where it is another one by now, or is being restarted already, the
-    /// request is refused.
+    /// The incarnation of the child that the sender means: where it is another one by now, or is being restarted
+    /// already, the request is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<u64>,
 }
@@ -59,8 +60,8 @@ pub enum Verb {
     Status {
         /// Where.
         path: Path,
-        /// Of the children of the supervisor there only these, [`Verb::CHILDREN_MAX`] at most, with all that is below them;
-        /// those that it does not have are left out. All of them when it is absent.
+        /// Of the children of the supervisor there only these, [`Verb::CHILDREN_MAX`] at most, with all that is below
+        /// them; those that it does not have are left out. All of them when it is absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         children: Option<Vec<Name>>,
     },
@@ -158,7 +159,8 @@ pub enum Verb {
     },
     /// The tree is to be again what it was before the last reload, where that is not complete. Of the root only.
     AbortReload,
-    /// The tree goes on with another executable, and no worker notices. Of the root only. Answered by several `Upgraded`.
+    /// The tree goes on with another executable, and no worker notices. Of the root only. Answered by several
+    /// `Upgraded`.
     Upgrade {
         /// The executable, by its absolute path.
         #[serde(with = "crate::files::exact")]
@@ -179,7 +181,8 @@ pub enum Verb {
         /// Children that were added by hand go as well.
         prune: bool,
     },
-    /// From a node to its child node: its part of an upgrade. Answered by `Upgraded` with `done`, for it and all below it.
+    /// From a node to its child node: its part of an upgrade. Answered by `Upgraded` with `done`, for it and all below
+    /// it.
     UpgradeBelow {
         /// The child node.
         path: Path,
@@ -258,8 +261,8 @@ impl Verb {
     }
 }
 
-/// One reply. `Accepted` is followed by another one, `Upgraded` by more until it is done, `Events` until `end`, `Logs` until
-/// `caught_up` (or for ever), all others are the last.
+/// One reply. `Accepted` is followed by another one, `Upgraded` by more until it is done, `Events` until `end`, `Logs`
+/// until `caught_up` (or for ever), all others are the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Reply {
@@ -329,8 +332,8 @@ pub enum Reply {
         caught_up: bool,
         /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
         silent: Vec<Path>,
-        /// Its number among the replies to this request, from 1; one that comes twice is taken once, and what comes after one that is
-        /// missing is asked for again.
+        /// Its number among the replies to this request, from 1; one that comes twice is taken once, and what comes
+        /// after one that is missing is asked for again.
         #[serde(default, skip_serializing_if = "is_zero")]
         nth: u64,
     },
@@ -398,8 +401,8 @@ pub enum Refusal {
     NotUnderstood,
     /// There is too much of this kind already, or a reload is under way (exit code 1).
     Busy,
-    /// Another incarnation than the one that was meant is there, or the one that was meant is being restarted already (exit
-    /// code 1).
+    /// Another incarnation than the one that was meant is there, or the one that was meant is being restarted already
+    /// (exit code 1).
     Changed,
     /// Too many requests of any kind are waiting (the tool asks again until its time is over; exit code 1).
     Full,

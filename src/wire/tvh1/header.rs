@@ -32,8 +32,8 @@ pub struct Pulse {
     pub seq: u64,
 }
 
-/// `BUNDLE`: how a deployed file with its includes comes to a host. It asks for one part after the other, so that there is never more of it
-/// under way than the connection's own heartbeats can bear.
+/// `BUNDLE`: how a deployed file with its includes comes to a host. It asks for one part after the other, so that there
+/// is never more of it under way than the connection's own heartbeats can bear.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// What its content is called: the receiver checks it.
@@ -83,7 +83,8 @@ pub struct Operator {
     pub end: Option<String>,
 }
 
-/// `JOIN`: a machine that is to become a host, and what it is answered. It is known by the key by which it has connected.
+/// `JOIN`: a machine that is to become a host, and what it is answered. It is known by the key by which it has
+/// connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Join {

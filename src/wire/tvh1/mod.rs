@@ -4,9 +4,10 @@
 //! TVH1 kind header payload...
 //! ```
 //!
-//! The header is one JSON object; what may be long or is not JSON follows it in frames of its own. Each header has `sent_ms`, the sender's
-//! clock of the time since boot, which [`encode`] writes into it: a queue may keep a message for as long as a cut lasts, and what has also
-//! `void_after_ms` is dropped when it comes later than that ([`Stamp`]). A type for a header therefore has no member of the first name.
+//! The header is one JSON object; what may be long or is not JSON follows it in frames of its own. Each header has
+//! `sent_ms`, the sender's clock of the time since boot, which [`encode`] writes into it: a queue may keep a message
+//! for as long as a cut lasts, and what has also `void_after_ms` is dropped when it comes later than that ([`Stamp`]).
+//! A type for a header therefore has no member of the first name.
 //!
 //! What a header is made of is a type of the part that sends it: those of the mesh itself are in [`header`].
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct SourceView {
     /// The word of the spec: `zmq notify exec tcp http push`.
     pub source: String,
-    /// What is asked, or listened to: the command's first word, `host:port`, the URL, the endpoint. Absent of the others,
-    /// of which there is one.
+    /// What is asked, or listened to: the command's first word, `host:port`, the URL, the endpoint. Absent of the
+    /// others, of which there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Milliseconds since the last beat that came by it; null before the first.

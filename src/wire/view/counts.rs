@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How processes have ended, by cause; only causes of which there was an end: `gave_up start_failed start_timeout hang panic
-/// stopped oom signal exit normal`, the first that fits.
+/// How processes have ended, by cause; only causes of which there was an end: `gave_up start_failed start_timeout hang
+/// panic stopped oom signal exit normal`, the first that fits.
 pub type ExitCounts = BTreeMap<String, u64>;
 
 /// How long restarts have taken, from the end of a process until the next one was up.

@@ -1,5 +1,5 @@
-//! Which of the two a child is stands in its `kind`, so it is read as that at once. To try one after the other, as serde does it
-//! by itself, means to copy all that is below, once more at each level.
+//! Which of the two a child is stands in its `kind`, so it is read as that at once. To try one after the other, as
+//! serde does it by itself, means to copy all that is below, once more at each level.
 
 use super::{ChildView, SupervisorView, WorkerView};
 use serde::de::value::MapAccessDeserializer;

@@ -1,6 +1,7 @@
 //! Events: what all of them have, and for each kind what it has besides.
 //!
-//! A new kind of event is a variant here, its fields in `fields` where it has some, and then what the compiler asks for.
+//! A new kind of event is a variant here, its fields in `fields` where it has some, and then what the compiler asks
+//! for.
 
 mod fields;
 

@@ -32,7 +32,8 @@ pub struct LimitsView {
     /// 1 to 10,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u32>,
-    /// Of a worker with a limit of processes: how often it was refused a new one since its cgroup was made, where it ever was.
+    /// Of a worker with a limit of processes: how often it was refused a new one since its cgroup was made, where it
+    /// ever was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forks_refused: Option<u64>,
     /// Bytes.

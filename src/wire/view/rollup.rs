@@ -49,7 +49,8 @@ pub struct RolloutView {
     pub why: Option<String>,
 }
 
-/// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an operator's.
+/// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an
+/// operator's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
     /// Which one.

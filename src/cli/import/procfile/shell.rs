@@ -1,7 +1,7 @@
 //! Whether a line for a shell is one plain command, so that `exec` can put its program into the shell's place.
 //!
-//! A shell that stays around its program gets the signal that asks to stop, and the program does not. Whatever is more than
-//! a plain command, or might be something else than a program, is left as it is.
+//! A shell that stays around its program gets the signal that asks to stop, and the program does not. Whatever is more
+//! than a plain command, or might be something else than a program, is left as it is.
 
 /// What is no program, or another one than the shell's own: words of the language, builtins.
 const OWN: &[&str] = &[
@@ -69,8 +69,8 @@ fn one_command(text: &str) -> bool {
     quote.is_none()
 }
 
-/// What follows the `NAME=value` words at the beginning. `None` where there are none, or where a value means something else
-/// as an argument: a shell cuts arguments into words and looks for files, and values of variables it does not.
+/// What follows the `NAME=value` words at the beginning. `None` where there are none, or where a value means something
+/// else as an argument: a shell cuts arguments into words and looks for files, and values of variables it does not.
 fn assignments(command: &str) -> Option<&str> {
     let mut rest = command;
     let mut found = false;

@@ -1,6 +1,6 @@
-//! supervisord's INI, by the rules of Python's `configparser` as supervisord sets it up: `;` and `#` begin a comment at the
-//! beginning of a line and behind a blank (within quotes too), what is indented deeper than its key goes on with the value,
-//! a section or key that comes again adds to the first one, and `[DEFAULT]` stands behind all sections.
+//! supervisord's INI, by the rules of Python's `configparser` as supervisord sets it up: `;` and `#` begin a comment at
+//! the beginning of a line and behind a blank (within quotes too), what is indented deeper than its key goes on with
+//! the value, a section or key that comes again adds to the first one, and `[DEFAULT]` stands behind all sections.
 
 use super::super::draft::{Note, Setting};
 use super::super::source::Text;

@@ -235,8 +235,8 @@ fn quoted(word: &Value) -> String {
     out
 }
 
-/// Puts variables into a word: those of the unit as they stand, all others from the environment of the tree. `$NAME` as a
-/// word of its own is as many words as its value has. Gives back a word that systemd drops.
+/// Puts variables into a word: those of the unit as they stand, all others from the environment of the tree. `$NAME` as
+/// a word of its own is as many words as its value has. Gives back a word that systemd drops.
 fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>) -> Option<String> {
     let pieces = word.pieces();
     let dollar = Piece::Char('$');

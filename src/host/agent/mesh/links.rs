@@ -1,7 +1,8 @@
 //! What is known of the connections from other hosts, by what comes over them. No socket, no clock.
 //!
-//! A connection begins with HELLO; what comes before it, or by another connection than the last that has begun so, is dropped. PULSE comes
-//! twice a second; when none has come for [`SILENCE`], the link is down, whatever the socket shows.
+//! A connection begins with HELLO; what comes before it, or by another connection than the last that has begun so, is
+//! dropped. PULSE comes twice a second; when none has come for [`SILENCE`], the link is down, whatever the socket
+//! shows.
 
 use super::way::Way;
 use crate::link::Identity;

@@ -1,7 +1,8 @@
 //! The connections to the agents of the other hosts: one socket that all of them connect to, and one to each of them.
 //!
-//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] returns that, and nothing is kept for later. Loss is normal; what
-//! matters is sent again by the part that it matters to. `links` judges what comes, `way` how old it is.
+//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] returns that, and nothing is kept for
+//! later. Loss is normal; what matters is sent again by the part that it matters to. `links` judges what comes, `way`
+//! how old it is.
 
 mod links;
 pub(super) mod roster;
@@ -20,7 +21,8 @@ use std::os::fd::RawFd;
 /// So often each host is sent a PULSE.
 const PULSE: Span = Span::from_millis(500);
 
-/// A socket that has had no connection for so long is made anew: libzmq tries no more where it was refused once, and looks up a name once.
+/// A socket that has had no connection for so long is made anew: libzmq tries no more where it was refused once, and
+/// looks up a name once.
 const ANEW: Span = Span::from_secs(3);
 
 /// So often it is tried to listen again with another key, until the old socket is closed.
@@ -60,7 +62,8 @@ pub(super) enum Fact {
     Knocks { key: Key, connection: Identity, message: Message },
     /// One that has wanted to has become one, or why not.
     Joined { name: String, outcome: Result<(), String> },
-    /// The connections are made anew with other keys: there are other descriptors to watch. Or why that cannot be done now.
+    /// The connections are made anew with other keys: there are other descriptors to watch. Or why that cannot be done
+    /// now.
     Rekeyed(Result<(), String>),
 }
 
@@ -141,8 +144,8 @@ impl Mesh {
         [self.links.next_deadline(), bind].into_iter().flatten().chain([self.pulse_at]).min()
     }
 
-    /// Has these keys from now on. All connections are made anew; the other hosts take part in that when they have seen the certificate,
-    /// and a link is not down before it is silent for long.
+    /// Has these keys from now on. All connections are made anew; the other hosts take part in that when they have seen
+    /// the certificate, and a link is not down before it is silent for long.
     ///
     /// # Errors
     /// libzmq's; nothing has changed then.
@@ -223,7 +226,8 @@ impl Mesh {
         }
     }
 
-    /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is kept for later.
+    /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is
+    /// kept for later.
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
         let Mesh { own, epoch, seq, dealers, .. } = self;
         let Some(outgoing) = dealers.get_mut(host) else { return false };
@@ -231,7 +235,8 @@ impl Mesh {
         outgoing.greet(|| first(own, *epoch, *seq), now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
     }
 
-    /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this host.
+    /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this
+    /// host.
     pub(super) fn due(&mut self, now: Time, epoch: u64) -> Vec<Fact> {
         if self.bind_at <= now && !self.router.bind_again() {
             self.bind_at = now + BIND;
@@ -330,7 +335,8 @@ impl Outgoing {
         }
     }
 
-    /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no connection.
+    /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no
+    /// connection.
     fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
         let Standing::Up(number) = self.dealer.standing() else { return false };
         if self.greeted != number {

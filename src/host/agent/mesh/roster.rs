@@ -20,7 +20,8 @@ struct Judged {
 }
 
 impl Roster {
-    /// The peers by these records, without that of this host. `verify` judges a certificate that has to be of the host with this name.
+    /// The peers by these records, without that of this host. `verify` judges a certificate that has to be of the host
+    /// with this name.
     pub(in super::super) fn read<'a>(
         &mut self,
         hosts: impl Iterator<Item = (&'a str, &'a Host)>,

@@ -1,7 +1,8 @@
 //! How old a message is that another host has sent, whose clock counts from another boot.
 //!
-//! The smallest difference of receiver's and sender's clock that PULSEs have shown lately is taken as that of one that was not late; by how
-//! much a message's own difference is larger, so old it is. Only what was shown lately counts: two clocks drift apart, by seconds in a day.
+//! The smallest difference of receiver's and sender's clock that PULSEs have shown lately is taken as that of one that
+//! was not late; by how much a message's own difference is larger, so old it is. Only what was shown lately counts: two
+//! clocks drift apart, by seconds in a day.
 
 use crate::time::{Span, Time};
 use crate::wire::tvh1::Stamp;
@@ -35,7 +36,8 @@ impl Way {
         }
     }
 
-    /// Whether a message that has come now still means something. Before the first PULSE nothing is known: then one that can expire has.
+    /// Whether a message that has come now still means something. Before the first PULSE nothing is known: then one
+    /// that can expire has.
     pub(super) fn is_timely(&self, stamp: Stamp, received: Time) -> bool {
         let Some(limit) = stamp.void_after_ms.filter(|limit| *limit > 0) else { return true };
         let least = self.now.map(|(_, least)| self.before.map_or(least, |before| before.min(least)));

@@ -1,5 +1,6 @@
-//! What the top node of a placed subtree and its present parent do not know of each other, since it may have had another parent before: the
-//! numbers of requests, which each parent counts by itself, and what was reported to an earlier one. Pure.
+//! What the top node of a placed subtree and its present parent do not know of each other, since it may have had
+//! another parent before: the numbers of requests, which each parent counts by itself, and what was reported to an
+//! earlier one. Pure.
 
 use crate::time::{Span, Time};
 use crate::wire::codec;
@@ -60,13 +61,15 @@ impl Seat {
         self.again = (self.is_news || self.reload.is_some()).then_some(now);
     }
 
-    /// What the parent has sent, as the node is to have it. `far`: the time of this machine in milliseconds, where the parent is on another.
+    /// What the parent has sent, as the node is to have it. `far`: the time of this machine in milliseconds, where the
+    /// parent is on another.
     pub(super) fn down(&mut self, frames: Frames, far: Option<u64>) -> Frames {
         match codec::decode_to_node(&frames) {
             Ok(ToNode::Request { request, within_ms, mut void_after_ms, by, mut verb, incarnation }) => {
                 let request = request.saturating_add(self.raised);
                 self.highest = self.highest.max(request);
-                // It is void when its time is over, by a clock that all processes of one machine share: its time begins anew with its way.
+                // It is void when its time is over, by a clock that all processes of one machine share: its time begins
+                // anew with its way.
                 if let Some(now) = far.filter(|_| void_after_ms != u64::MAX) {
                     void_after_ms = now.saturating_add(within_ms);
                 }

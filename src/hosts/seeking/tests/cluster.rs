@@ -1,5 +1,5 @@
-//! Several agents before one store that answers at once, and a network that loses, doubles and cuts. A node on the first host places
-//! subtrees; where they run is looked at after each action.
+//! Several agents before one store that answers at once, and a network that loses, doubles and cuts. A node on the
+//! first host places subtrees; where they run is looked at after each action.
 
 use crate::hosts::event::{Bundle, Event, RunEnd, RunId, Stored};
 use crate::hosts::message::{Ended, Placing};

@@ -1,5 +1,5 @@
-//! Random histories of a tree with placed subtrees: hosts that end, freeze, are cut off and drained, a store that does not answer, messages
-//! that are lost, doubled and late, and roots that follow one another.
+//! Random histories of a tree with placed subtrees: hosts that end, freeze, are cut off and drained, a store that does
+//! not answer, messages that are lost, doubled and late, and roots that follow one another.
 
 use super::cluster::{Cluster, name, on};
 use super::*;
@@ -202,7 +202,8 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
     tree.seen
 }
 
-/// I1, that no two hosts run one subtree, is looked at after each action. `HOSTS_SEEDS` says how many histories, from `HOSTS_FROM` on.
+/// I1, that no two hosts run one subtree, is looked at after each action. `HOSTS_SEEDS` says how many histories, from
+/// `HOSTS_FROM` on.
 #[test]
 fn in_no_history_two_hosts_run_one_subtree_and_in_the_end_each_runs() {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());

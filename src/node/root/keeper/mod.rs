@@ -156,7 +156,8 @@ impl Keeper {
         let _ = self.pidfd.wait();
     }
 
-    /// Another one is to take its place, since this one is of another version. It ends when it has written what it has received.
+    /// Another one is to take its place, since this one is of another version. It ends when it has written what it has
+    /// received.
     pub(crate) fn is_replaced(&mut self) {
         let dismissal = self.dismissal.try_clone().map(std::fs::File::from);
         self.replaced = dismissal.and_then(|mut dismissal| dismissal.write_all(b"q")).is_ok();

@@ -133,7 +133,8 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
         }
         // It is gone already.
         Err(error) if pidfd::is_gone(error) => said_goodbye |= read_dismissal(dismissal),
-        // There is no watching it by a descriptor, for instance where the call is refused. We are its child as long as it runs.
+        // There is no watching it by a descriptor, for instance where the call is refused. We are its child as long as
+        // it runs.
         Err(_) => {
             fd::wait_readable_any(&[dismissal.as_fd()], None)?;
             said_goodbye |= read_dismissal(dismissal);

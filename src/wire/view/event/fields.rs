@@ -1,5 +1,5 @@
-//! The fields that only events of one kind have. They stand in the order of their names: that is how they have always been
-//! written.
+//! The fields that only events of one kind have. They stand in the order of their names: that is how they have always
+//! been written.
 
 use crate::ids::Path;
 use serde::{Deserialize, Serialize};
@@ -97,7 +97,8 @@ pub struct Exited {
     /// What a supervisor reported before it gave up, or a worker of why it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// So often it was refused a new process or thread, as the limit of its cgroup was reached; absent where it was not.
+    /// So often it was refused a new process or thread, as the limit of its cgroup was reached; absent where it was
+    /// not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forks_refused: u64,
     /// Why its supervisor killed it; absent where it did not.
@@ -199,7 +200,8 @@ pub struct Used {
     pub cpu_ms: u64,
     /// The most memory it had; null where that is not known.
     pub peak_memory_bytes: Option<u64>,
-    /// That is of its largest process alone, as there is no cgroup that counts memory; absent where it is of all of them.
+    /// That is of its largest process alone, as there is no cgroup that counts memory; absent where it is of all of
+    /// them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub peak_of_one_process: bool,
 }
