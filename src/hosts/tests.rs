@@ -1,6 +1,8 @@
 //! One agent before a store that answers at once, unless it is made not to. What several do together is shown in
 //! `tests/hosts`.
 
+mod lease;
+
 use super::record::{Freed, Host, HostState, Own, OwnState, Want, WantState, read, write};
 use super::*;
 use crate::time::Span;
@@ -172,22 +174,6 @@ fn seconds(seconds: u64) -> Span {
 }
 
 #[test]
-fn a_host_begins_when_nothing_is_left_and_renews() {
-    let mut bench = Bench::with(|bench| bench.clears = false);
-    bench.pass(seconds(5));
-    assert!(bench.store.is_empty() && bench.agent.lease_left(bench.now).is_none());
-    bench.hand_in(Event::Cleared(1));
-    let host = bench.host("a");
-    assert_eq!((host.epoch, host.state, host.ttl_ms, host.settled), (1, HostState::Live, 15_000, true));
-    assert_eq!(bench.agent.lease_left(bench.now), Some(seconds(13)));
-    bench.pass(seconds(60));
-    assert!(bench.agent.lease_left(bench.now) >= Some(seconds(10)));
-    assert_eq!(bench.host("a").epoch, 1);
-    let writes = bench.random;
-    assert!(writes < 400, "it does not spin: {writes}");
-}
-
-#[test]
 fn what_is_wanted_is_claimed_and_run_once() {
     let mut bench = Bench::new();
     bench.want(1, WantState::Up);
@@ -217,56 +203,6 @@ fn what_is_unwanted_is_stopped_and_set_free_when_it_is_gone() {
     bench.want(2, WantState::Up);
     bench.pass(seconds(2));
     assert_eq!(bench.own().token, 2);
-}
-
-#[test]
-fn a_store_that_is_cut_off_ends_the_epoch() {
-    let mut bench = Bench::new();
-    bench.want(1, WantState::Up);
-    bench.pass(seconds(30));
-    (bench.deaf, bench.clears) = (true, false);
-    let deadline = bench.agent.lease_left(bench.now).unwrap();
-    bench.take();
-    bench.pass(Span::from_nanos(deadline.as_nanos() - seconds(3).as_nanos()));
-    assert!(bench.take().contains(&Action::Stop { run: 1, why: StopWhy::LeaseEnds }));
-    bench.pass(seconds(3));
-    let claim = ClaimKey::root("web");
-    let fenced = Report::Fenced { claim, token: 1, late: Span::ZERO };
-    assert_eq!(bench.take(), [Action::Clear(2), Action::Report(fenced)]);
-    bench.deaf = false;
-    bench.pass(seconds(10));
-    assert_eq!(bench.host("a").epoch, 1, "no epoch before it is seen empty");
-    bench.hand_in(Event::Cleared(2));
-    bench.pass(seconds(2));
-    assert_eq!((bench.host("a").epoch, bench.own().epoch, bench.own().token), (2, 2, 2));
-    assert_eq!(bench.runs.len(), 2);
-}
-
-#[test]
-fn answers_that_do_not_come_are_read_back() {
-    let mut bench = Bench::new();
-    bench.want(1, WantState::Up);
-    bench.pass(seconds(30));
-    // Writes arrive, and only their answers are lost: the next swap shows the number of the one before.
-    bench.mute = true;
-    bench.pass(seconds(5));
-    bench.mute = false;
-    bench.pass(seconds(3));
-    assert!(bench.agent.lease_left(bench.now) > Some(seconds(9)));
-    assert_eq!((bench.host("a").epoch, bench.runs.len()), (1, 1));
-}
-
-#[test]
-fn a_fence_that_does_not_answer_ends_the_lease() {
-    let mut bench = Bench::new();
-    bench.pass(seconds(30));
-    bench.fence = false;
-    bench.pass(seconds(14));
-    assert_eq!(bench.agent.lease_left(bench.now), None);
-    let epoch = bench.host("a").epoch;
-    bench.fence = true;
-    bench.pass(seconds(2));
-    assert_eq!(bench.host("a").epoch, epoch + 1);
 }
 
 #[test]
@@ -324,36 +260,6 @@ fn an_operator_may_swear_that_a_host_is_dead() {
     bench.pass(seconds(2));
     bench.hand_in(Event::Asked(Wish::Forget("b".into())));
     assert_eq!(bench.host("b").state, HostState::Dead);
-}
-
-#[test]
-fn a_record_of_another_boot_is_watched_and_one_that_changes_is_another_machine() {
-    let other =
-        |seq| Host { epoch: 4, seq, state: HostState::Live, boot: "boot-0".into(), ttl_ms: 15_000, ..Host::default() };
-    let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
-    bench.pass(Span::from_millis(5_900));
-    assert_eq!(bench.host("a").epoch, 4);
-    bench.pass(Span::from_millis(200));
-    assert_eq!(bench.host("a").epoch, 5);
-
-    let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
-    for seq in 2..10 {
-        bench.pass(seconds(3));
-        bench.put(Key::Host("a".into()), &other(seq));
-    }
-    let taken = |action: &Action| matches!(action, Action::Halt(End::NameTaken(text)) if text.contains("boot-0"));
-    assert!(bench.take().iter().any(taken));
-    assert_eq!(bench.host("a").epoch, 4);
-}
-
-#[test]
-fn a_later_epoch_that_is_not_ours_is_another_agent_of_this_name() {
-    let mut bench = Bench::new();
-    bench.pass(seconds(10));
-    let host = Host { epoch: 2, seq: 999, boot: "boot-2".into(), ..bench.host("a") };
-    bench.put(Key::Host("a".into()), &host);
-    bench.pass(seconds(4));
-    assert!(matches!(bench.take().last(), Some(Action::Halt(End::NameTaken(_)))));
 }
 
 #[test]
@@ -468,33 +374,6 @@ fn an_agent_that_ends_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_agent_ends_without_its_store_too() {
-    let mut bench = Bench::new();
-    bench.pass(seconds(5));
-    bench.deaf = true;
-    bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
-    bench.pass(seconds(5));
-    assert_eq!(bench.take().last(), Some(&Action::Halt(End::Stopped { left: false })));
-}
-
-#[test]
-fn a_host_that_was_lost_waits_before_it_claims_and_longer_each_time() {
-    let lost =
-        Host { epoch: 4, state: HostState::Dead, boot: "boot-1".into(), by: Some("b".into()), ..Host::default() };
-    let mut bench = Bench::with(|bench| {
-        bench.put(Key::Host("a".into()), &lost);
-        bench.want(1, WantState::Up);
-    });
-    assert!(!bench.host("a").settled);
-    bench.pass(Span::from_millis(900));
-    assert!(bench.runs.is_empty());
-    bench.pass(seconds(3));
-    assert_eq!(bench.runs.len(), 1);
-    bench.pass(seconds(60));
-    assert!(bench.host("a").settled);
-}
-
-#[test]
 fn a_claim_that_names_us_and_that_we_do_not_know_of_is_not_run_but_set_free() {
     let mut bench = Bench::new();
     bench.pass(seconds(5));
@@ -519,21 +398,6 @@ fn a_claim_that_is_anothers_by_its_record_is_killed_here() {
     bench.hand_in(Event::Exited { run: 1, end: RunEnd::Crashed("signal 9".into()) });
     bench.pass(seconds(20));
     assert_eq!((bench.runs.len(), bench.own().host.as_str()), (1, "b"));
-}
-
-#[test]
-fn a_claim_that_names_a_wild_epoch_does_not_lead_there_and_from_the_last_one_none_begins() {
-    let mut bench = Bench::new();
-    bench.pass(seconds(2));
-    let own = Own { host: "a".into(), epoch: u64::MAX, token: 1, state: OwnState::Held, ..Own::default() };
-    bench.put(Key::Own(ClaimKey::root("other")), &own);
-    bench.pass(seconds(2));
-    let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
-    again.pass(seconds(2));
-    assert_eq!(again.host("a").epoch, 2);
-    let last = Host { epoch: u64::MAX, boot: "boot-1".into(), ..Host::default() };
-    let mut stuck = Bench::with(|stuck| stuck.put(Key::Host("a".into()), &last));
-    assert!(matches!(stuck.take().last(), Some(Action::Halt(End::NameTaken(why))) if why.contains("delete it")));
 }
 
 #[test]
@@ -574,29 +438,6 @@ fn what_was_deployed_as_one_instance_is_not_run_as_another() {
 }
 
 #[test]
-fn a_store_that_is_filled_up_does_not_cost_the_lease() {
-    let mut bench = Bench::new();
-    bench.want(1, WantState::Up);
-    bench.pass(seconds(2));
-    let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
-    for number in 0..1_000 {
-        bench.put(Key::Want(format!("flood-{number:05}")), &want);
-        let own = Own { host: "a".into(), epoch: 1, token: 1, state: OwnState::Held, ..Own::default() };
-        bench.put(Key::Own(ClaimKey::root(&format!("flood-{number:05}"))), &own);
-    }
-    bench.take();
-    bench.pass(seconds(50));
-    assert_eq!((bench.host("a").epoch, bench.runs.len()), (1, 1));
-    assert!(bench.host("a").note.unwrap().contains("more than 256"));
-    let told = bench.take().len();
-    assert!(told <= 2 * 256, "{told} reports");
-    // What is held is seen all the same.
-    bench.want(1, WantState::Down);
-    bench.pass(seconds(2));
-    assert_eq!(bench.take().last(), Some(&Action::Stop { run: 1, why: StopWhy::NotWanted }));
-}
-
-#[test]
 fn an_instance_that_no_host_may_run_is_told_once() {
     let mut bench = Bench::new();
     let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
@@ -624,21 +465,4 @@ fn another_bundle_is_taken_over_by_what_runs() {
     assert_eq!(bench.take(), [Action::Reload { run: 1, bundle: "next".into() }]);
     bench.pass(seconds(5));
     assert_eq!(bench.take(), []);
-}
-
-#[test]
-fn a_silent_store_is_told_once_and_its_return_too() {
-    let mut bench = Bench::new();
-    bench.pass(seconds(5));
-    bench.take();
-    bench.deaf = true;
-    bench.pass(seconds(8));
-    bench.deaf = false;
-    bench.pass(seconds(3));
-    let kinds: Vec<_> = bench
-        .take()
-        .into_iter()
-        .filter_map(|action| if let Action::Report(report) = action { Some(report.kind()) } else { None })
-        .collect();
-    assert_eq!(kinds, ["store_lost", "store_back"]);
 }
