@@ -186,6 +186,12 @@ impl Agent {
             Event::Ended { run, end, detail } => self.guest_over(run, Ok((end, detail)), out),
             Event::Inspected { run, found } => self.guest_inspected(run, found, out),
             Event::Link { host, up } => self.link(host, up),
+            // What the host ran in an earlier epoch is gone, and waits to be started.
+            Event::Epoch { host, epoch } => {
+                if self.judge.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {
+                    self.next_look = self.next_look.min(turn.now.boottime);
+                }
+            }
             // No other agent may send as this host.
             Event::FromHost { host, message } if host != self.settings.name => {
                 self.take_message(turn, &host, message, out);

@@ -128,6 +128,14 @@ pub enum Event {
         /// Whether it is up.
         up: bool,
     },
+    /// Another agent reports that its host is in this epoch. Only the store proves that: it is asked at once, where its
+    /// records that were seen last are of an earlier one.
+    Epoch {
+        /// Which host.
+        host: String,
+        /// The epoch.
+        epoch: u64,
+    },
     /// Another agent has sent this. Its host is proved by its key, and what is too old was dropped.
     FromHost {
         /// Which host.

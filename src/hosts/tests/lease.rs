@@ -179,3 +179,21 @@ fn an_agent_ends_without_its_store_too() {
     bench.pass(seconds(5));
     assert_eq!(bench.take().last(), Some(&Action::Halt(End::Stopped { left: false })));
 }
+
+#[test]
+fn an_epoch_that_another_agent_reports_is_looked_up_at_once() {
+    let mut bench = Bench::new();
+    let known = |bench: &Bench| {
+        let hosts = bench.agent.hosts(bench.now).into_iter();
+        hosts.filter(|host| host.name == "b").map(|host| host.record.epoch).next()
+    };
+    let record = |epoch| Host { epoch, ..Host::default() };
+    bench.put(Key::Host("b".into()), &record(3));
+    bench.pass(seconds(2));
+    assert_eq!(known(&bench), Some(3));
+    bench.put(Key::Host("b".into()), &record(4));
+    bench.hand_in(Event::Epoch { host: "b".into(), epoch: 3 });
+    assert_eq!(known(&bench), Some(3), "it is known");
+    bench.hand_in(Event::Epoch { host: "b".into(), epoch: 4 });
+    assert_eq!(known(&bench), Some(4));
+}

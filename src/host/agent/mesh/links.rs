@@ -7,7 +7,7 @@
 use super::way::Way;
 use crate::link::Identity;
 use crate::time::{Span, Time};
-use crate::wire::tvh1::header::{Hello, PROTOCOL};
+use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
 use crate::wire::tvh1::{Kind, Message};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ struct Link {
     /// When the last PULSE has come.
     pulse: Option<Time>,
     up: bool,
+    /// The latest epoch that its host has reported.
+    epoch: u64,
     /// Why nothing is taken from it.
     why: Option<String>,
     way: Way,
@@ -55,6 +57,7 @@ impl Links {
                 why: link.why.take(),
                 up: link.up,
                 pulse: link.pulse,
+                epoch: link.epoch,
                 way: Way::default(),
             };
             return false;
@@ -71,6 +74,18 @@ impl Links {
         let taken = link.way.is_timely(stamp, now);
         self.dropped += u64::from(!taken);
         taken
+    }
+
+    /// The epoch that a HELLO or a PULSE of this host reports, if it is a later one than all before.
+    pub(super) fn later_epoch(&mut self, host: &str, message: &Message) -> Option<u64> {
+        let epoch = match message.kind {
+            Kind::Hello => message.header::<Hello>().ok()?.epoch,
+            Kind::Pulse => message.header::<Pulse>().ok()?.epoch,
+            _ => return None,
+        };
+        let link = self.all.get_mut(host).filter(|link| link.why.is_none() && link.epoch < epoch)?;
+        link.epoch = epoch;
+        Some(epoch)
     }
 
     /// Which links have come up, and which have gone down.
@@ -140,7 +155,6 @@ fn wrong(cluster: &str, host: &str, message: &Message) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tvh1::header::Pulse;
     use crate::wire::tvh1::{decode, encode};
     use serde::Serialize;
 
@@ -199,6 +213,20 @@ mod tests {
         // Time in which this process did not run is no silence.
         far.links.credit(Span::from_secs(10));
         assert!(far.changed(12_000).is_empty());
+    }
+
+    #[test]
+    fn a_later_epoch_is_reported_once() {
+        let mut far = Far::new();
+        far.hello("shop", PROTOCOL, 1, 0);
+        let mut later = |epoch| {
+            let pulse = Message::new(Kind::Pulse, &Pulse { epoch, seq: 1 }, Vec::new()).unwrap();
+            far.links.later_epoch("b", &pulse)
+        };
+        assert_eq!([later(2), later(2), later(1), later(3)], [Some(2), None, None, Some(3)]);
+        far.hello("mill", PROTOCOL, 2, 1);
+        let pulse = Message::new(Kind::Pulse, &Pulse { epoch: 9, seq: 1 }, Vec::new()).unwrap();
+        assert_eq!(far.links.later_epoch("b", &pulse), None, "of another cluster");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct Peer {
 pub(super) enum Fact {
     /// The link to a host has come up, or gone down.
     Link { host: String, up: bool },
+    /// A host reports a later epoch than before.
+    Epoch { host: String, epoch: u64 },
     /// A host has sent this; its name is proved by its key, and it is not too old.
     Came { host: String, message: Message },
     /// A machine without a certificate, which has this key, wants to become a host.
@@ -241,7 +243,8 @@ impl Mesh {
         if self.bind_at <= now && !self.router.bind_again() {
             self.bind_at = now + BIND;
         }
-        if self.pulse_at <= now {
+        // What this host ran in an earlier epoch is started anew as soon as the others know of this one.
+        if self.pulse_at <= now || self.epoch != epoch {
             self.pulse_at = now + PULSE;
             self.seq += 1;
             self.epoch = epoch;
@@ -283,6 +286,9 @@ impl Mesh {
                     let taken = self.links.takes(&host, &connection, &message, now);
                     // A link that has come up comes before what it brings.
                     facts.extend(self.changes(now));
+                    if let Some(epoch) = self.links.later_epoch(&host, &message) {
+                        facts.push(Fact::Epoch { host: host.clone(), epoch });
+                    }
                     if taken && message.kind != Kind::Join {
                         facts.push(Fact::Came { host, message });
                     }
