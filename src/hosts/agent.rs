@@ -189,7 +189,7 @@ impl Agent {
             // What the host ran in an earlier epoch is gone, and waits to be started.
             Event::Epoch { host, epoch } => {
                 if self.judge.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {
-                    self.next_look = self.next_look.min(turn.now.boottime);
+                    self.look_now(turn);
                 }
             }
             // No other agent may send as this host.
@@ -307,6 +307,11 @@ impl Agent {
             Some(Ending::Clearing(end)) => self.halt(end, out),
             other => self.ending = other,
         }
+    }
+
+    /// The store is looked at in this turn, or as soon as a look that is under way has ended.
+    pub(super) fn look_now(&mut self, turn: Turn) {
+        self.next_look = self.next_look.min(turn.now.boottime);
     }
 
     pub(super) fn halt(&mut self, end: End, out: &mut Vec<Action>) {

@@ -365,6 +365,11 @@ impl Agent {
         all
     }
 
+    /// How many hosts are known, and the epoch of this one, 0 while it has none.
+    pub fn known(&self) -> (usize, u64) {
+        (self.judge.all().count(), self.lease.held().map_or(0, |(epoch, _)| epoch))
+    }
+
     /// All instances that are deployed, or were claimed.
     pub fn instances(&self, now: Moment) -> Vec<InstanceView> {
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));

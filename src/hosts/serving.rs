@@ -67,7 +67,13 @@ impl Agent {
             }
             Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
             Next::Begin => match self.refusal(turn, &key, place) {
-                Some(outcome) => self.answer_place(host, subject, outcome, out),
+                Some(outcome) => {
+                    if matches!(outcome, Outcome::Held { .. }) {
+                        // The host that asks has seen that it is free: when it asks again, this one has too.
+                        self.look_now(turn);
+                    }
+                    self.answer_place(host, subject, outcome, out);
+                }
                 None => {
                     let guest = Guest::new(host, Box::new(place.clone()));
                     self.guests.entry(key).or_insert_with(|| guest.clone()).begin(host, guest.place);

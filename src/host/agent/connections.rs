@@ -36,6 +36,8 @@ pub(super) struct Connections {
     rekey_at: Time,
     joins: Joins,
     look_at: Time,
+    /// How many hosts were known at the last look, and the epoch of this one.
+    known: (usize, u64),
     /// Connections of unknown keys that were reported.
     told: u64,
 }
@@ -67,6 +69,7 @@ impl Connections {
             rekey_at: Time::ZERO,
             joins: Joins::new()?,
             look_at: Time::ZERO,
+            known: (0, 0),
             told: 0,
         }))
     }
@@ -104,6 +107,12 @@ impl Connections {
 
     pub(super) fn has_input(&self) -> bool {
         self.mesh.has_input()
+    }
+
+    /// Whether something is due: by its time, or because the agent knows of more hosts than before, or of another epoch
+    /// of its own.
+    pub(super) fn is_due(&self, core: &Agent, now: Moment) -> bool {
+        self.next_deadline().is_some_and(|at| at <= now.boottime) || self.known != core.known()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -198,7 +207,9 @@ impl Connections {
     pub(super) fn due(&mut self, file: &HostFile, core: &Agent, now: Moment) -> Vec<Fact> {
         let mut facts = Vec::new();
         let hosts = || core.hosts(now).into_iter();
-        if self.look_at <= now.boottime {
+        let is_news = self.known != core.known();
+        if self.look_at <= now.boottime || is_news {
+            self.known = core.known();
             self.look_at = now.boottime + LOOK;
             let others: Vec<(String, Host)> =
                 hosts().filter(|host| host.name != file.name).map(|host| (host.name, host.record)).collect();

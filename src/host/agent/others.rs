@@ -24,7 +24,7 @@ impl Shell {
         };
         self.post(posts);
         let Some(connections) = &mut self.connections else { return };
-        if connections.next_deadline().is_none_or(|at| at > now.boottime) {
+        if !connections.is_due(&self.core, now) {
             return;
         }
         let facts = connections.due(&self.file, &self.core, now);

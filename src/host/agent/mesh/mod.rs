@@ -25,6 +25,10 @@ const PULSE: Span = Span::from_millis(500);
 /// looks up a name once.
 const ANEW: Span = Span::from_secs(3);
 
+/// A connection that was just begun is looked at after so long, and after twice as long each time, until it is up: the
+/// other host takes nothing for up before HELLO and PULSE have come.
+const GREET: Span = Span::from_millis(5);
+
 /// So often it is tried to listen again with another key, until the old socket is closed.
 const BIND: Span = Span::from_millis(10);
 
@@ -92,6 +96,8 @@ pub(super) struct Mesh {
     epoch: u64,
     seq: u64,
     pulse_at: Time,
+    /// When connections without HELLO are looked at next, and after which wait.
+    greet: Option<(Time, Span)>,
     peers: BTreeMap<String, Result<Peer, String>>,
     router: CurveRouter,
     dealers: BTreeMap<String, Outgoing>,
@@ -120,6 +126,7 @@ impl Mesh {
             epoch: 0,
             seq: 0,
             pulse_at: Time::ZERO,
+            greet: None,
             peers: BTreeMap::new(),
             router,
             dealers: BTreeMap::new(),
@@ -143,7 +150,11 @@ impl Mesh {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let bind = (!self.router.is_bound()).then_some(self.bind_at);
-        [self.links.next_deadline(), bind].into_iter().flatten().chain([self.pulse_at]).min()
+        [self.links.next_deadline(), bind, self.greet.map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .chain([self.pulse_at])
+            .min()
     }
 
     /// Has these keys from now on. All connections are made anew; the other hosts take part in that when they have seen
@@ -212,6 +223,7 @@ impl Mesh {
             if let Ok(dealer) = CurveDealer::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
                 let outgoing = Outgoing { dealer, peer: peer.clone(), greeted: 0, alone: Some(now), refused: false };
                 self.dealers.insert(host.clone(), outgoing);
+                self.greet = Some((now + GREET, GREET));
             }
         }
     }
@@ -260,6 +272,17 @@ impl Mesh {
             }
             self.dealers.retain(|_, outgoing| outgoing.alone.is_none_or(|since| now.since(since) < ANEW));
             self.connect(now);
+        }
+        if let Some((_, wait)) = self.greet.take_if(|(at, _)| *at <= now) {
+            let Mesh { own, epoch, seq, dealers, .. } = self;
+            let mut all = true;
+            for outgoing in dealers.values_mut() {
+                outgoing.look(now);
+                all &= outgoing.greet(|| first(own, *epoch, *seq), now);
+            }
+            // From then on with each PULSE.
+            let wait = Span::from_nanos(wait.as_nanos() * 2);
+            self.greet = Some((now + wait, wait)).filter(|_| !all && wait < PULSE);
         }
         self.changes(now)
     }
