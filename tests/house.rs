@@ -29,19 +29,22 @@ fn root() -> &'static Path {
 fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if path.is_dir() && name != "tests" {
+        if path.is_dir() {
             rust_files(&path, into);
-        } else if name.ends_with(".rs") && name != "tests.rs" && name != "testing.rs" {
+        } else if path.extension().is_some_and(|of| of == "rs") {
             into.push(path);
         }
     }
 }
 
-/// The files of the program, each with its text.
+/// The files of the program without those of tests, each with its text.
 fn files() -> Vec<(String, String)> {
     let (src, mut files) = (root().join("src"), Vec::new());
     rust_files(&src, &mut files);
+    files.retain(|path| {
+        let is_test = |part| ["tests", "tests.rs", "testing.rs"].iter().any(|test| part == *test);
+        !path.strip_prefix(&src).unwrap().iter().any(is_test)
+    });
     let read = |path: PathBuf| {
         let name = path.strip_prefix(&src).unwrap().with_extension("");
         (name.to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
