@@ -207,9 +207,9 @@ impl Connections {
     pub(super) fn due(&mut self, file: &HostFile, core: &Agent, now: Moment) -> Vec<Fact> {
         let mut facts = Vec::new();
         let hosts = || core.hosts(now).into_iter();
-        let is_news = self.known != core.known();
-        if self.look_at <= now.boottime || is_news {
-            self.known = core.known();
+        let known = core.known();
+        if self.look_at <= now.boottime || self.known != known {
+            self.known = known;
             self.look_at = now.boottime + LOOK;
             let others: Vec<(String, Host)> =
                 hosts().filter(|host| host.name != file.name).map(|host| (host.name, host.record)).collect();
@@ -223,10 +223,9 @@ impl Connections {
             let peers = self.roster.read(others, &revoked, judge);
             facts.extend(self.mesh.follow(peers, now.boottime));
         }
-        let own = hosts().find(|host| host.name == file.name).map(|host| host.record).unwrap_or_default();
-        let epoch = own.epoch;
         let is_due = self.rekey_at <= now.boottime;
-        if let Some(keys) = self.next.take_if(|keys| is_due && keys.cert == own.cert) {
+        let shows = |cert: &str| hosts().any(|host| host.name == file.name && host.record.cert == cert);
+        if let Some(keys) = self.next.take_if(|keys| is_due && shows(&keys.cert)) {
             let rekeyed = self.mesh.rekey(*keys.curve.public.bytes(), *keys.curve.secret.bytes(), now.boottime);
             if rekeyed.is_ok() {
                 // The lines that were given away name the old one.
@@ -238,6 +237,7 @@ impl Connections {
             }
             facts.push(Fact::Rekeyed(rekeyed.map_err(|error| Chain(&error).to_string())));
         }
+        let (_, epoch) = known;
         facts.extend(self.mesh.due(now.boottime, epoch));
         facts
     }

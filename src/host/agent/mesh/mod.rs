@@ -245,7 +245,6 @@ impl Mesh {
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
         let Mesh { own, epoch, seq, dealers, .. } = self;
         let Some(outgoing) = dealers.get_mut(host) else { return false };
-        outgoing.look(now);
         outgoing.greet(|| first(own, *epoch, *seq), now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
     }
 
@@ -263,7 +262,6 @@ impl Mesh {
             let Mesh { own, epoch, seq, dealers, .. } = self;
             let pulse = pulse(*epoch, *seq);
             for outgoing in dealers.values_mut() {
-                outgoing.look(now);
                 if outgoing.greet(|| first(own, *epoch, *seq), now)
                     && let Some(pulse) = &pulse
                 {
@@ -277,7 +275,6 @@ impl Mesh {
             let Mesh { own, epoch, seq, dealers, .. } = self;
             let mut all = true;
             for outgoing in dealers.values_mut() {
-                outgoing.look(now);
                 all &= outgoing.greet(|| first(own, *epoch, *seq), now);
             }
             // From then on with each PULSE.
@@ -364,9 +361,10 @@ impl Outgoing {
         }
     }
 
-    /// HELLO, once into each connection, before all else. Whether that was done; `false` too where there is no
-    /// connection.
+    /// Looks how the connection stands, and sends HELLO, once into each, before all else. Whether that was done;
+    /// `false` too where there is no connection.
     fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
+        self.look(now);
         let Standing::Up(number) = self.dealer.standing() else { return false };
         if self.greeted != number {
             let sent = first().iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
