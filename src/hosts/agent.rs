@@ -2,6 +2,7 @@
 //! run.
 
 use super::action::{Action, End};
+use super::awaited::Awaited;
 use super::claim::Claim;
 use super::event::{Bundle, Event, RequestId, RunId, Turn, Wish};
 use super::guest::Guest;
@@ -18,9 +19,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A root that has given up here is not tried here again for so long, unless an operator orders it.
 pub(super) const TRIED: Span = Span::from_secs(600);
-
-/// A note in a record has so many characters at most, so that the record keeps within its limit.
-const NOTE_MAX: usize = 200;
 
 /// Bundles that a record lists, at most.
 const BUNDLES_MAX: usize = 160;
@@ -79,6 +77,8 @@ pub struct Agent {
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
     /// Placed subtrees that agents of parents have asked this host for.
     pub(super) guests: BTreeMap<ClaimKey, Guest>,
+    /// What other hosts have asked this one for, and are answered once it is known.
+    pub(super) awaited: Awaited,
     /// Placed subtrees whose parents are on this host.
     pub(super) wards: Wards,
     /// What this agent sends to itself, as to any other.
@@ -86,7 +86,7 @@ pub struct Agent {
     /// When something is to be sent again.
     again_due: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Purpose>,
-    requested: RequestId,
+    pub(super) requested: RequestId,
     pub(super) runs: RunId,
     /// The clearing that is waited for, and how many there were.
     clearing: Option<u64>,
@@ -133,6 +133,7 @@ impl Agent {
             ordered: BTreeMap::new(),
             claims: BTreeMap::new(),
             guests: BTreeMap::new(),
+            awaited: Awaited::default(),
             wards: Wards::default(),
             loopback: VecDeque::new(),
             again_due: None,
@@ -198,7 +199,10 @@ impl Agent {
             }
             Event::FromHost { .. } => {}
             Event::FromParent { parent, message } => self.take_from_parent(turn, parent, message, out),
-            Event::ParentGone(parent) => self.wards.parent_gone(parent),
+            Event::ParentGone(parent) => {
+                self.wards.parent_gone(parent);
+                self.forget_waiting(parent);
+            }
             Event::Exited { run, end } => self.exited(turn, run, end),
             Event::Hung(run) if self.claims.values().any(|claim| claim.run() == Some(run)) => {
                 out.push(Action::Kill(run));
@@ -489,9 +493,4 @@ impl Agent {
             Some(_) | None => {}
         }
     }
-}
-
-/// A text for a record: not longer than a record can bear.
-pub(super) fn note(text: &str) -> String {
-    text.chars().take(NOTE_MAX).collect()
 }

@@ -72,9 +72,8 @@ impl Agent {
         let now = turn.now.boottime;
         let Some(ward) = self.wards.all.get(key) else { return Err(String::new()) };
         let past = self.wards.past.get(key);
-        let freed = past.and_then(|past| past.freed_by.as_ref());
         let ended = past.and_then(|past| past.ended_on.as_ref());
-        let holder = self.holder(key).filter(|by| Some(by) != freed);
+        let holder = self.holder_still(key);
         let ranked = self.ranked_for(turn, key, ward);
         // A restart is no move: what has ended starts again where it was, also where another host comes first by now.
         let stays = |(host, candidate): &&(String, Candidate)| {
@@ -101,11 +100,19 @@ impl Agent {
         }
         match (best, ended) {
             (None, _) => Err(reasons(&ranked)),
-            (Some(best), Some((host, wire))) if *host != best && holder.is_some() => {
+            (Some(best), Some((host, wire)))
+                if *host != best && (holder.is_some() || self.may_hold_unseen(key, host, wire)) =>
+            {
                 Ok(Target::Release(host.clone(), wire.clone()))
             }
             (Some(best), _) => Ok(Target::Ask(best)),
         }
+    }
+
+    /// A host that was asked for this run may have a claim that no look has shown yet.
+    fn may_hold_unseen(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
+        let is_new = self.owns.get(key).is_none_or(|(_, own)| wire.is_after(own.root_token, own.run));
+        is_new && self.is_linked(host) && !self.is_dead(host)
     }
 
     pub(super) fn choose_host(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
@@ -182,9 +189,7 @@ impl Agent {
             }
             for key in self.owns.keys().filter(|key| key.instance == *instance && key.path != "/") {
                 let known = paths.contains(&key.path) || self.wards.all.contains_key(key);
-                // What has just been set free may still look held.
-                let freed = self.wards.past.get(key).and_then(|past| past.freed_by.as_ref());
-                let by = self.holder(key).filter(|by| !known && Some(by) != freed && !self.wards.is_releasing(key));
+                let by = self.holder_still(key).filter(|_| !known && !self.wards.is_releasing(key));
                 if let Some(by) = by {
                     strangers.push((by, Subject { path: key.path.clone(), ..of_root.clone() }));
                 }
@@ -206,7 +211,7 @@ impl Agent {
         let at = |path: &String| {
             let key = ClaimKey { instance: key.instance.clone(), path: path.clone() };
             let asked = self.wards.all.get(&key).and_then(|ward| ward.host().map(str::to_owned));
-            asked.or_else(|| self.holder(&key))
+            asked.or_else(|| self.holder_still(&key))
         };
         let others = |paths: &[String]| -> Vec<String> {
             paths.iter().filter(|path| **path != key.path).filter_map(at).collect()

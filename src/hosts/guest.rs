@@ -89,6 +89,11 @@ impl Guest {
         &self.place.subject
     }
 
+    /// It was ordered later than this.
+    pub(super) fn is_later(&self, subject: &Subject) -> bool {
+        self.subject().is_after(subject.root_token, subject.run)
+    }
+
     /// Its run, while there is one.
     pub(super) fn run(&self) -> Option<RunId> {
         match &self.state {

@@ -38,6 +38,11 @@ impl Subject {
         ClaimKey { instance: self.instance.clone(), path: self.path.clone() }
     }
 
+    /// Whether this one was ordered before the other.
+    pub fn is_before(&self, root_token: u64, run: u64) -> bool {
+        (self.root_token, self.run) < (root_token, run)
+    }
+
     /// Whether this one was ordered after the other.
     pub fn is_after(&self, root_token: u64, run: u64) -> bool {
         (self.root_token, self.run) > (root_token, run)

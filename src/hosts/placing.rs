@@ -1,7 +1,7 @@
 //! What this host claims and runs.
 
 use super::action::{Action, Run, Start, StopWhy};
-use super::agent::{Agent, Purpose, TRIED, note};
+use super::agent::{Agent, Purpose, TRIED};
 use super::choose::{Fit, Question, choose};
 use super::claim::{Move, Sight};
 use super::event::{Bundle, RunEnd, RunId, Turn};
@@ -9,7 +9,7 @@ use super::guest::Guest;
 use super::judge::Seen;
 use super::moment::Moment;
 use super::record::{
-    self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState,
+    self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState, note,
 };
 use super::report::Report;
 use super::view::{HostView, InstanceView};

@@ -22,6 +22,14 @@ pub(super) fn listed(instance: &str, digest: &str) -> String {
 /// No record is longer; one that is counts as unreadable.
 pub const RECORD_MAX: usize = 8 * 1024;
 
+/// A note in a record has so many characters at most, so that the record keeps within its limit.
+const NOTE_MAX: usize = 200;
+
+/// A text as a record can bear it.
+pub(super) fn note(text: &str) -> String {
+    text.chars().take(NOTE_MAX).collect()
+}
+
 /// What the store calls a record's version. Two are equal or not; nothing else is known of them.
 pub type Version = u64;
 

@@ -6,7 +6,6 @@ use super::agent::Agent;
 use super::event::{ParentId, Turn};
 use super::message::{AGAIN, Do, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
 use super::record::ClaimKey;
-use super::serving::is_below;
 use super::wards::{Left, State, There, Ward};
 use crate::time::{Span, Time};
 use serde_json::Value;
@@ -21,7 +20,7 @@ const REFUSED: Span = Span::from_secs(2);
 pub(super) const VOID: u64 = 5_000;
 
 impl Agent {
-    fn report_to_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
+    pub(super) fn report_to_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
         let message = Message::Told(Told { subject: node.clone(), what });
         out.push(Action::Tell { parent, message });
     }
@@ -106,7 +105,7 @@ impl Agent {
                 }
                 Self::report_to_parent(parent, node, what, out);
             }
-            Do::Done => self.done_asked(parent, &key, node, out),
+            Do::Done => self.done_asked(parent, &key, node),
             Do::Stop | Do::Kill | Do::Inspect => self.passed_on(turn, parent, &key, order, out),
             Do::Unknown => {}
         }
@@ -135,49 +134,6 @@ impl Agent {
         }
         let why = format!("there is no link to {host}, and its lease may still hold");
         Self::report_to_parent(parent, node, What::Unreachable { why }, out);
-    }
-
-    fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject, out: &mut Vec<Action>) {
-        let theirs = |ward: &Ward| ward.parent == parent && ward.node == *node;
-        if self.wards.all.get(key).is_some_and(theirs)
-            && let Some(ward) = self.wards.all.remove(key)
-        {
-            match &ward.state {
-                State::There(there) => self.wards.release(&there.host, &there.wire),
-                State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => self.wards.release(host, wire),
-                // The claim may be where it has ended before.
-                State::Choosing(_) | State::Homeless { .. } => {
-                    if let Some((host, wire)) = self.wards.past.get(key).and_then(|past| past.ended_on.clone()) {
-                        self.wards.release(&host, &wire);
-                    }
-                }
-            }
-            self.wards.past.remove(key);
-        }
-        if !self.wards.is_releasing(key) {
-            Self::report_to_parent(parent, node, What::Done, out);
-        }
-    }
-
-    /// All below a path is to go: the node asks until nothing has a claim there any more.
-    fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
-        let below = |key: &ClaimKey| key.instance == node.instance && is_below(&key.path, &node.path);
-        let mut hosts: Vec<String> = Vec::new();
-        for key in self.owns.keys().filter(|key| below(key)) {
-            hosts.extend(self.holder(key));
-        }
-        for (_, ward) in self.wards.all.iter().filter(|(key, _)| below(key)) {
-            hosts.extend(ward.host().filter(|host| !self.is_dead(host)).map(str::to_owned));
-        }
-        self.wards.all.retain(|key, ward| !below(key) || matches!(&ward.state, State::There(t) if t.end.is_none()));
-        hosts.sort();
-        hosts.dedup();
-        if hosts.is_empty() {
-            return Self::report_to_parent(parent, node, What::Cleared, out);
-        }
-        for host in hosts {
-            self.order(&host, node, Do::Clear, out);
-        }
     }
 
     pub(super) fn is_dead(&self, host: &str) -> bool {
@@ -215,7 +171,7 @@ impl Agent {
         let past = self.wards.past.entry(key).or_default();
         match placed.outcome {
             answer @ (Outcome::Started { .. } | Outcome::Adopted { .. }) => {
-                (past.last, past.ended_on, past.freed_by, past.wish) = (None, None, None, None);
+                (past.last, past.ended_on, past.wish) = (None, None, None);
                 ward.state = State::There(Box::new(There {
                     host,
                     epoch: placed.epoch,
@@ -235,8 +191,11 @@ impl Agent {
                 ward.state = State::Failed { host, wire, epoch: placed.epoch, failure };
                 Self::answer_parent(ward, out);
             }
-            // By then a look has shown it here too; a host that is asked at once may not have seen it either.
-            Outcome::Held { .. } => ward.state = State::Choosing(now + AGAIN),
+            // That host has looked since it was asked; by then a look has shown it here too.
+            Outcome::Held { .. } => {
+                past.freed = None;
+                ward.state = State::Choosing(now + AGAIN);
+            }
             Outcome::Refused { detail, .. } => {
                 ward.refused.insert(host, (detail, now + REFUSED));
                 ward.state = State::Choosing(Time::ZERO);
@@ -249,14 +208,10 @@ impl Agent {
     /// A host has reported something.
     pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
-        if told.what == What::Done {
-            let before = self.wards.releases.len();
-            self.wards.releases.retain(|release| release.host != from || release.wire != subject);
-            if self.wards.releases.len() < before && !self.wards.has_later(&key, from, &subject) {
-                let past = self.wards.past.entry(key).or_default();
-                (past.ended_on, past.freed_by) = (None, Some(from.to_owned()));
-            }
-            return;
+        match told.what {
+            What::Done => return self.is_released(key, from, subject),
+            What::Cleared => return self.is_cleared(turn, from, &subject),
+            _ => {}
         }
         let settle = self.settings.timing.settle;
         let Some(ward) = self.wards.all.get_mut(&key) else { return };
@@ -310,6 +265,7 @@ impl Agent {
         for key in self.wards.all.keys().cloned().collect::<Vec<_>>() {
             self.seek_one(turn, &key, out);
         }
+        self.report_to_nodes(out);
     }
 
     fn seek_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {

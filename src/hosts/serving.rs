@@ -36,7 +36,7 @@ impl Agent {
     /// An agent, perhaps this one, has sent something.
     pub(super) fn take_message(&mut self, turn: Turn, host: &str, message: Message, out: &mut Vec<Action>) {
         match message {
-            Message::Place(place) => self.take_place(turn, host, &place, out),
+            Message::Place(place) => self.take_place(turn, host, &place, false, out),
             Message::Order(order) => self.take_order(host, &order, out),
             Message::Placed(placed) => self.take_placed_by(turn, host, placed, out),
             Message::Told(Told { subject, what: What::Noted }) => {
@@ -48,7 +48,8 @@ impl Agent {
         }
     }
 
-    fn take_place(&mut self, turn: Turn, host: &str, place: &Place, out: &mut Vec<Action>) {
+    /// A host asks for a subtree. `looked`: the store was looked at since.
+    pub(super) fn take_place(&mut self, turn: Turn, host: &str, place: &Place, looked: bool, out: &mut Vec<Action>) {
         let (key, subject) = (place.subject.key(), &place.subject);
         if key.path == "/" {
             return;
@@ -67,13 +68,8 @@ impl Agent {
             }
             Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
             Next::Begin => match self.refusal(turn, &key, place) {
-                Some(outcome) => {
-                    if matches!(outcome, Outcome::Held { .. }) {
-                        // The host that asks has seen that it is free: when it asks again, this one has too.
-                        self.look_now(turn);
-                    }
-                    self.answer_place(host, subject, outcome, out);
-                }
+                Some(Outcome::Held { .. }) if !looked => self.doubt(turn, host, place),
+                Some(outcome) => self.answer_place(host, subject, outcome, out),
                 None => {
                     let guest = Guest::new(host, Box::new(place.clone()));
                     self.guests.entry(key).or_insert_with(|| guest.clone()).begin(host, guest.place);
@@ -127,6 +123,15 @@ impl Agent {
         (own.state == OwnState::Held && !own.host.is_empty() && !self.is_over(own)).then(|| own.host.clone())
     }
 
+    /// The same, but that what has just been set free may still look held.
+    pub(super) fn holder_still(&self, key: &ClaimKey) -> Option<String> {
+        let by = self.holder(key)?;
+        let (_, own) = self.owns.get(key)?;
+        let freed = self.wards.past.get(key).and_then(|past| past.freed.as_ref());
+        let is_freed = freed.is_some_and(|wire| !wire.is_before(own.root_token, own.run));
+        (!is_freed).then_some(by)
+    }
+
     fn token_of(&self, key: &ClaimKey) -> u64 {
         self.claims.get(key).and_then(|claim| claim.here()).map_or(0, |here| here.token)
     }
@@ -164,41 +169,6 @@ impl Agent {
             Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
             Next::Kill(run) => out.push(Action::Kill(run)),
             Next::Wait | Next::Answer(_) | Next::Adopt { .. } | Next::Begin => {}
-        }
-    }
-
-    /// A subtree does not come back: what is left of it is killed, and its claim set free.
-    fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
-        let key = subject.key();
-        let held = self.holds(&key);
-        match self.guests.get_mut(&key) {
-            // What was ordered later is not meant.
-            Some(guest) if guest.subject().is_after(subject.root_token, subject.run) => {}
-            Some(guest) => {
-                if let Next::Kill(run) = guest.end(true, true) {
-                    out.push(Action::Kill(run));
-                }
-                return;
-            }
-            None if held => return,
-            None => {}
-        }
-        self.send_to_host(host, subject, What::Done, out);
-    }
-
-    fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
-        let below = |key: &ClaimKey| key.instance == subject.instance && is_below(&key.path, &subject.path);
-        let mut left = self.claims.iter().any(|(key, claim)| below(key) && claim.here().is_some());
-        for (key, guest) in &mut self.guests {
-            if below(key) && guest.subject().root_token <= subject.root_token {
-                left = true;
-                if let Next::Kill(run) = guest.end(true, true) {
-                    out.push(Action::Kill(run));
-                }
-            }
-        }
-        if !left {
-            self.send_to_host(host, subject, What::Cleared, out);
         }
     }
 
@@ -307,6 +277,7 @@ impl Agent {
                 self.wake(now + AGAIN);
             }
         }
+        self.report_awaited(out);
     }
 
     fn serve_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {

@@ -74,8 +74,8 @@ pub(super) struct Past {
     pub(super) last: Option<(String, Left)>,
     /// Nothing of it is left on this host, which still has its claim.
     pub(super) ended_on: Option<(String, Subject)>,
-    /// This host has set its claim free, which a look may not show yet.
-    pub(super) freed_by: Option<String>,
+    /// Its claim was set free as it was by this order, which a look may not show yet.
+    pub(super) freed: Option<Subject>,
     /// Hosts on which it has given up, and until when others are preferred.
     pub(super) gave_up: BTreeMap<String, Time>,
     /// An operator wants it there; with `None`, elsewhere than it was.

@@ -225,6 +225,80 @@ fn an_operator_moves_it_to_a_host_or_to_the_next_best() {
 }
 
 #[test]
+fn a_move_and_an_end_for_good_wait_for_answers_and_for_no_time() {
+    let step = Span::from_millis(100);
+    let mut cluster = Cluster::new();
+    let placing = || on(&["b", "c", "a"]);
+    cluster.place(NODE, "/db", 1, placing());
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![1]));
+    let moves = [(Some("c"), 2), (None, 1), (None, 2), (Some("b"), 1), (Some("a"), 0), (None, 1)];
+    for (run, (wish, to)) in (1..).zip(moves) {
+        for what in [Do::Move { to: wish.map(str::to_owned) }, Do::Stop] {
+            let order = Order { subject: cluster.subject("/db", run), void_after_ms: 0, what };
+            cluster.ask(NODE, Message::Order(order));
+            cluster.pass(step);
+        }
+        assert_eq!(cluster.take(), ["Moving", "Exited"]);
+        let subject = cluster.subject("/db", run + 1);
+        let place = Place { subject, placement: placing(), digest: "d".into(), ..Place::default() };
+        cluster.ask(NODE, Message::Place(Box::new(place)));
+        cluster.pass(step);
+        if to == 0 {
+            // What it asks itself in one turn, it looks for in the next.
+            cluster.pass(step);
+        }
+        assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![to]));
+    }
+    let done = Order { subject: cluster.subject("/db", 7), void_after_ms: 0, what: Do::Done };
+    cluster.ask(NODE, Message::Order(done));
+    cluster.pass(step);
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Done".to_owned()], vec![]));
+}
+
+#[test]
+fn what_is_left_below_a_path_is_cleared_without_being_asked_again() {
+    let mut cluster = Cluster::new();
+    let placing = || on(&["b", "c"]);
+    cluster.place(NODE, "/db", 1, placing());
+    cluster.place(NODE, "/mq", 1, placing());
+    cluster.take();
+    let clear =
+        Order { subject: Subject { path: "/".into(), ..cluster.subject("/", 1) }, void_after_ms: 0, what: Do::Clear };
+    // The node that has placed them is no more, and its parent has all below it cleared.
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.ask(2, Message::Order(clear));
+    cluster.pass(Span::from_millis(100));
+    let left = [cluster.at("/db"), cluster.at("/mq")].concat();
+    assert_eq!((cluster.take(), left), (vec!["Cleared".to_owned()], vec![]));
+}
+
+#[test]
+fn what_was_set_free_once_is_seen_where_it_runs_since() {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, Do::Done);
+    cluster.take();
+    // The root goes to another host, has it placed there, and comes back.
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.hand_in(0, Event::Asked(Wish::Drain));
+    cluster.pass(seconds(5));
+    assert_eq!(cluster.root(), Some(1));
+    cluster.place(2, "/db", 2, on(&["b", "c"]));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![1]));
+    cluster.hand_in(1, Event::ParentGone(2));
+    cluster.hand_in(0, Event::Asked(Wish::Undrain));
+    cluster.pass(seconds(2));
+    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    cluster.pass(seconds(10));
+    assert_eq!(cluster.root(), Some(0));
+    cluster.hand_in(1, Event::Asked(Wish::Undrain));
+    cluster.pass(seconds(5));
+    cluster.place(3, "/db", 3, on(&["c", "b"]));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Adopted".to_owned()], vec![1]));
+}
+
+#[test]
 fn it_is_taken_over_by_the_host_that_is_preferred_once_that_has_settled() {
     let mut cluster = Cluster::new();
     cluster.kill(1);

@@ -1,0 +1,197 @@
+//! What is answered as soon as it is known, not when it is asked for again: to other hosts and to nodes on this one,
+//! that a claim is set free, and that nothing is left below a path; to a host that asks for a subtree whose claim looks
+//! held, whether it still is.
+
+use super::action::Action;
+use super::agent::Agent;
+use super::awaited::{Asker, Doubt};
+use super::event::{ParentId, RequestId, Turn};
+use super::guest::Next;
+use super::message::{Do, Place, Subject, What};
+use super::record::ClaimKey;
+use super::serving::is_below;
+use super::wards::{State, Ward};
+use crate::time::Time;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Agent {
+    /// A subtree does not come back: what is left of it is killed, its claim set free, and then that is reported.
+    pub(super) fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
+        let key = subject.key();
+        if let Some(guest) = self.guests.get_mut(&key).filter(|guest| !guest.is_later(subject))
+            && let Next::Kill(run) = guest.end(true, true)
+        {
+            out.push(Action::Kill(run));
+        }
+        self.awaited.free.insert(key, Asker { host: host.to_owned(), subject: subject.clone() });
+    }
+
+    /// Nothing may be left below a path: what runs there is killed, and then that is reported.
+    pub(super) fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
+        for (key, guest) in &mut self.guests {
+            if is_meant(subject, key)
+                && guest.subject().root_token <= subject.root_token
+                && let Next::Kill(run) = guest.end(true, true)
+            {
+                out.push(Action::Kill(run));
+            }
+        }
+        self.awaited.clear.insert(subject.key(), Asker { host: host.to_owned(), subject: subject.clone() });
+    }
+
+    /// Its claim looks held by another host, and the host that asks may have seen it set free since.
+    pub(super) fn doubt(&mut self, turn: Turn, host: &str, place: &Place) {
+        let since = self.requested;
+        let (host, place) = (host.to_owned(), Box::new(place.clone()));
+        let doubt = Doubt { since, host: host.clone(), place: place.clone() };
+        let doubt = self.awaited.doubts.entry(place.subject.key()).or_insert(doubt);
+        if !place.subject.is_before(doubt.place.subject.root_token, doubt.place.subject.run) {
+            // Asked once more, it does not wait for another look.
+            (doubt.host, doubt.place) = (host, place);
+        }
+        self.look_now(turn);
+    }
+
+    /// A look has ended.
+    pub(super) fn has_looked(&mut self, turn: Turn, look: RequestId, out: &mut Vec<Action>) {
+        let (known, waits) =
+            std::mem::take(&mut self.awaited.doubts).into_iter().partition(|(_, doubt)| doubt.since < look);
+        self.awaited.doubts = waits;
+        let known: BTreeMap<ClaimKey, Doubt> = known;
+        for Doubt { host, place, .. } in known.into_values() {
+            self.take_place(turn, &host, &place, true, out);
+        }
+    }
+
+    /// Reports what has come about since it was asked for.
+    pub(super) fn report_awaited(&mut self, out: &mut Vec<Action>) {
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.free.retain(|key, Asker { host, subject }| {
+            let waits = match self.guests.get(key) {
+                // What was ordered later is not meant.
+                Some(guest) => !guest.is_later(subject),
+                None => self.holds(key),
+            };
+            if !waits {
+                self.send_to_host(host, subject, What::Done, out);
+            }
+            waits
+        });
+        awaited.clear.retain(|_, Asker { host, subject }| {
+            let mut claims = self.claims.iter().filter(|(key, _)| is_meant(subject, key));
+            let mut guests = self.guests.iter().filter(|(key, _)| is_meant(subject, key));
+            let waits = claims.any(|(_, claim)| claim.here().is_some())
+                || guests.any(|(_, guest)| guest.subject().root_token <= subject.root_token);
+            if !waits {
+                self.send_to_host(host, subject, What::Cleared, out);
+            }
+            waits
+        });
+        self.awaited = awaited;
+    }
+
+    // For nodes on this host.
+
+    pub(super) fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject) {
+        let theirs = |ward: &Ward| ward.parent == parent && ward.node == *node;
+        if self.wards.all.get(key).is_some_and(theirs)
+            && let Some(ward) = self.wards.all.remove(key)
+        {
+            match &ward.state {
+                State::There(there) => self.wards.release(&there.host, &there.wire),
+                State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => self.wards.release(host, wire),
+                // The claim may be where it has ended before.
+                State::Choosing(_) | State::Homeless { .. } => {
+                    if let Some((host, wire)) = self.wards.past.get(key).and_then(|past| past.ended_on.clone()) {
+                        self.wards.release(&host, &wire);
+                    }
+                }
+            }
+            self.wards.past.remove(key);
+        }
+        note_once(&mut self.awaited.done, parent, node);
+    }
+
+    /// All below a path is to go.
+    pub(super) fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
+        let hosts = self.hosts_below(node);
+        let ends = |ward: &Ward| !matches!(&ward.state, State::There(there) if there.end.is_none());
+        self.wards.all.retain(|key, ward| !is_meant(node, key) || !ends(ward));
+        for host in hosts {
+            self.order(&host, node, Do::Clear, out);
+        }
+        note_once(&mut self.awaited.cleared, parent, node);
+    }
+
+    /// A node is no more.
+    pub(super) fn forget_waiting(&mut self, parent: ParentId) {
+        self.awaited.done.retain(|(waits, _)| *waits != parent);
+        self.awaited.cleared.retain(|(waits, _)| *waits != parent);
+    }
+
+    /// Hosts that have something below a path, or may have.
+    fn hosts_below(&self, node: &Subject) -> BTreeSet<String> {
+        let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder_still(key));
+        let wards = self.wards.all.iter().filter(|(key, _)| is_meant(node, key));
+        let asked = wards.filter_map(|(_, ward)| ward.host()).filter(|host| !self.is_dead(host)).map(str::to_owned);
+        held.chain(asked).collect()
+    }
+
+    /// A host has set a claim free.
+    pub(super) fn is_released(&mut self, key: ClaimKey, from: &str, subject: Subject) {
+        let before = self.wards.releases.len();
+        self.wards.releases.retain(|release| release.host != from || release.wire != subject);
+        if self.wards.releases.len() == before || self.wards.has_later(&key, from, &subject) {
+            return;
+        }
+        // It has waited for just that.
+        if let Some(Ward { state: State::Choosing(at), .. }) = self.wards.all.get_mut(&key) {
+            *at = Time::ZERO;
+        }
+        let past = self.wards.past.entry(key).or_default();
+        past.ended_on = None;
+        if past.freed.as_ref().is_none_or(|freed| subject.is_after(freed.root_token, freed.run)) {
+            past.freed = Some(subject);
+        }
+    }
+
+    /// A host has nothing left below a path, as the next look shows.
+    pub(super) fn is_cleared(&mut self, turn: Turn, from: &str, subject: &Subject) {
+        if self.awaited.cleared.iter().any(|(_, node)| node == subject) {
+            let there = |ward: &Ward| ward.host() == Some(from);
+            self.wards.all.retain(|key, ward| !is_meant(subject, key) || !there(ward));
+            self.look_now(turn);
+        }
+    }
+
+    /// Reports to nodes what has come about since they have asked.
+    pub(super) fn report_to_nodes(&mut self, out: &mut Vec<Action>) {
+        let mut done = std::mem::take(&mut self.awaited.done);
+        done.retain(|(parent, node)| {
+            let waits = self.wards.is_releasing(&node.key());
+            if !waits {
+                Self::report_to_parent(*parent, node, What::Done, out);
+            }
+            waits
+        });
+        let mut cleared = std::mem::take(&mut self.awaited.cleared);
+        cleared.retain(|(parent, node)| {
+            let waits = !self.hosts_below(node).is_empty();
+            if !waits {
+                Self::report_to_parent(*parent, node, What::Cleared, out);
+            }
+            waits
+        });
+        (self.awaited.done, self.awaited.cleared) = (done, cleared);
+    }
+}
+
+fn note_once(waiting: &mut Vec<(ParentId, Subject)>, parent: ParentId, node: &Subject) {
+    if !waiting.iter().any(|(waits, of)| *waits == parent && of == node) {
+        waiting.push((parent, node.clone()));
+    }
+}
+
+fn is_meant(above: &Subject, key: &ClaimKey) -> bool {
+    key.instance == above.instance && is_below(&key.path, &above.path)
+}
