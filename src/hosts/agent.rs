@@ -187,6 +187,7 @@ impl Agent {
             Event::Ended { run, end, detail } => self.guest_over(run, Ok((end, detail)), out),
             Event::Inspected { run, found } => self.guest_inspected(run, found, out),
             Event::Link { host, up } => self.link(host, up),
+            Event::Connected { host } => self.connected(&host),
             // What the host ran in an earlier epoch is gone, and waits to be started.
             Event::Epoch { host, epoch } => {
                 if self.judge.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {

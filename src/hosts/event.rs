@@ -121,6 +121,11 @@ pub enum Event {
         /// Handed to the shell of its parent as it is.
         found: Value,
     },
+    /// A new connection to another agent, or from it, has begun: what was sent there before may be lost.
+    Connected {
+        /// With which host.
+        host: String,
+    },
     /// The connection to another agent is up, or down: it has sent no PULSE for two seconds.
     Link {
         /// To which host.

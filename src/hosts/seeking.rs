@@ -45,6 +45,31 @@ impl Agent {
         };
     }
 
+    /// A new connection with a host has begun: all that waits for an answer from there is sent again at once.
+    pub(super) fn connected(&mut self, host: &str) {
+        for ward in self.wards.all.values_mut() {
+            match &mut ward.state {
+                State::Asking { host: asked, again, .. } if asked == host => *again = Time::ZERO,
+                State::There(there) if there.host == host => {
+                    if let Some((_, again)) = &mut there.order {
+                        *again = Time::ZERO;
+                    }
+                }
+                State::Choosing(_)
+                | State::Asking { .. }
+                | State::There(_)
+                | State::Homeless { .. }
+                | State::Failed { .. } => {}
+            }
+        }
+        for release in self.wards.releases.iter_mut().filter(|release| release.host == host) {
+            release.again = Time::ZERO;
+        }
+        for guest in self.guests.values_mut().filter(|guest| guest.parent == host) {
+            guest.again = Time::ZERO;
+        }
+    }
+
     pub(super) fn is_linked(&self, host: &str) -> bool {
         host == self.settings.name || self.wards.links.contains(host)
     }

@@ -65,6 +65,7 @@ impl Shell {
                     }
                     self.inbox.push_back(Event::Link { host, up });
                 }
+                Fact::Connected { host } => self.inbox.push_back(Event::Connected { host }),
                 Fact::Epoch { host, epoch } => self.inbox.push_back(Event::Epoch { host, epoch }),
                 Fact::Came { host, message } => self.came(&host, message),
                 // Seen to by the connections.

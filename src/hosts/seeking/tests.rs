@@ -256,6 +256,37 @@ fn a_move_and_an_end_for_good_wait_for_answers_and_for_no_time() {
 }
 
 #[test]
+fn what_was_lost_with_a_connection_is_sent_again_with_the_next() {
+    let mut cluster = Cluster::new();
+    let step = Span::from_millis(100);
+    let placing = || on(&["b", "c"]);
+    let place = |cluster: &Cluster, run| {
+        let subject = cluster.subject("/db", run);
+        Message::Place(Box::new(Place { subject, placement: placing(), digest: "d".into(), ..Place::default() }))
+    };
+    let order =
+        |cluster: &Cluster, what| Message::Order(Order { subject: cluster.subject("/db", 1), void_after_ms: 0, what });
+    let first = place(&cluster, 1);
+    let told: [(Message, &str); 3] =
+        [(first, "Started"), (order(&cluster, Do::Stop), "Exited"), (order(&cluster, Do::Done), "Done")];
+    for lost_on_the_way_back in [false, true] {
+        for (message, answer) in told.clone() {
+            // No agent has noticed yet that there is no connection.
+            let to = if lost_on_the_way_back { 1 } else { 0 };
+            cluster.cut = Some(to);
+            cluster.ask(NODE, message);
+            cluster.pass(step);
+            assert!(cluster.take().is_empty());
+            cluster.cut = None;
+            cluster.hand_in(0, Event::Connected { host: "b".into() });
+            cluster.hand_in(1, Event::Connected { host: "a".into() });
+            cluster.pass(step);
+            assert_eq!(cluster.take(), [answer], "{lost_on_the_way_back}");
+        }
+    }
+}
+
+#[test]
 fn what_is_left_below_a_path_is_cleared_without_being_asked_again() {
     let mut cluster = Cluster::new();
     let placing = || on(&["b", "c"]);

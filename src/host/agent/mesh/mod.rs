@@ -60,6 +60,8 @@ pub(super) struct Peer {
 pub(super) enum Fact {
     /// The link to a host has come up, or gone down.
     Link { host: String, up: bool },
+    /// A new connection to a host, or from it, has begun: what was sent there before may be lost.
+    Connected { host: String },
     /// A host reports a later epoch than before.
     Epoch { host: String, epoch: u64 },
     /// A host has sent this; its name is proved by its key, and it is not too old.
@@ -85,6 +87,8 @@ struct Outgoing {
     peer: Peer,
     /// The connection that HELLO was sent into.
     greeted: u64,
+    /// It has begun since that was reported last.
+    begun: bool,
     /// Since when there is none.
     alone: Option<Time>,
     refused: bool,
@@ -150,7 +154,8 @@ impl Mesh {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let bind = (!self.router.is_bound()).then_some(self.bind_at);
-        [self.links.next_deadline(), bind, self.greet.map(|(at, _)| at)]
+        let begun = self.dealers.values().any(|outgoing| outgoing.begun).then_some(Time::ZERO);
+        [self.links.next_deadline(), bind, begun, self.greet.map(|(at, _)| at)]
             .into_iter()
             .flatten()
             .chain([self.pulse_at])
@@ -221,20 +226,22 @@ impl Mesh {
             let (endpoint, keys) = (format!("tcp://{}", peer.address), (&self.own.public, &self.own.secret));
             // An address that is none is tried again, as one that does not answer.
             if let Ok(dealer) = CurveDealer::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
-                let outgoing = Outgoing { dealer, peer: peer.clone(), greeted: 0, alone: Some(now), refused: false };
+                let outgoing =
+                    Outgoing { dealer, peer: peer.clone(), greeted: 0, begun: false, alone: Some(now), refused: false };
                 self.dealers.insert(host.clone(), outgoing);
                 self.greet = Some((now + GREET, GREET));
             }
         }
     }
 
-    /// A host has connected: it knows this one's key by now, and what it has refused before is tried again.
+    /// A host has connected: its agent is there, and knows this one's key by now. So the connection to it is made at
+    /// once where there is none, although libzmq waits before it tries again, and tries no more where it was refused.
     fn connect_again(&mut self, host: &str, now: Time) {
-        let is_refused = self.dealers.get_mut(host).is_some_and(|outgoing| {
+        let is_alone = self.dealers.get_mut(host).is_some_and(|outgoing| {
             outgoing.look(now);
-            outgoing.refused
+            outgoing.alone.is_some()
         });
-        if is_refused {
+        if is_alone {
             self.dealers.remove(host);
             self.connect(now);
         }
@@ -285,7 +292,11 @@ impl Mesh {
     }
 
     fn changes(&mut self, now: Time) -> Vec<Fact> {
-        self.links.changed(now).into_iter().map(|(host, up)| Fact::Link { host, up }).collect()
+        let begun = |(host, outgoing): (&String, &mut Outgoing)| {
+            std::mem::take(&mut outgoing.begun).then(|| Fact::Connected { host: host.clone() })
+        };
+        let links = self.links.changed(now).into_iter().map(|(host, up)| Fact::Link { host, up });
+        links.chain(self.dealers.iter_mut().filter_map(begun)).collect()
     }
 
     /// What has come. Drained every turn, whatever has woken the loop.
@@ -302,6 +313,7 @@ impl Mesh {
                 Sender::Host(host) => {
                     if message.kind == Kind::Hello {
                         self.connect_again(&host, now);
+                        facts.push(Fact::Connected { host: host.clone() });
                     }
                     let taken = self.links.takes(&host, &connection, &message, now);
                     // A link that has come up comes before what it brings.
@@ -369,6 +381,7 @@ impl Outgoing {
         if self.greeted != number {
             let sent = first().iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
             self.greeted = if sent { number } else { 0 };
+            self.begun |= sent;
         }
         self.greeted == number
     }

@@ -32,6 +32,8 @@ pub(super) struct Cluster {
     /// Every start of a placed subtree: where, as what.
     pub(super) starts: Vec<(usize, Run)>,
     pub(super) down: Vec<(usize, usize)>,
+    /// What this host sends is lost.
+    pub(super) cut: Option<usize>,
     /// Hosts that the store does not answer.
     pub(super) deaf: Vec<usize>,
     /// One of so many messages is lost, and one is doubled.
@@ -75,6 +77,7 @@ impl Cluster {
             processes: BTreeMap::new(),
             starts: Vec::new(),
             down: Vec::new(),
+            cut: None,
             deaf: Vec::new(),
             lossy: u64::MAX,
             tardy: u64::MAX,
@@ -116,8 +119,12 @@ impl Cluster {
         if !up {
             self.down.push(pair);
         }
-        self.queue.push_back((one, Event::Link { host: name(other), up }));
-        self.queue.push_back((other, Event::Link { host: name(one), up }));
+        for (host, to) in [(one, other), (other, one)] {
+            self.queue.push_back((host, Event::Link { host: name(to), up }));
+            if up {
+                self.queue.push_back((host, Event::Connected { host: name(to) }));
+            }
+        }
         self.run();
     }
 
@@ -249,7 +256,7 @@ impl Cluster {
 
     pub(super) fn send(&mut self, from: usize, to: &str, message: Message) {
         let to = (0..3).find(|host| name(*host) == to).unwrap();
-        if self.down.contains(&(from.min(to), from.max(to))) {
+        if self.cut == Some(from) || self.down.contains(&(from.min(to), from.max(to))) {
             return;
         }
         let (header, frames) = message.frames();
