@@ -285,7 +285,7 @@ enum Cause {
 }
 
 fn is_start(event: &EventView) -> bool {
-    matches!(event.body, EventBody::Starting | EventBody::Started | EventBody::Ready)
+    matches!(event.body, EventBody::Starting | EventBody::Started(_) | EventBody::Ready)
 }
 
 fn is_of_its_life(event: &EventView) -> bool {

@@ -29,7 +29,7 @@ pub(super) fn category(event: &EventView) -> Category {
         EventBody::Reloaded(_) | EventBody::Upgraded(_) | EventBody::UpgradeFailed(_) => Category::Operator,
         EventBody::Rollout(_) => Category::Decision,
         EventBody::Starting
-        | EventBody::Started
+        | EventBody::Started(_)
         | EventBody::Ready
         | EventBody::BeatLate(_)
         | EventBody::Dropped(_)

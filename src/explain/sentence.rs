@@ -88,7 +88,12 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             Some(number) if number > 1 => format!("starting (incarnation {number})"),
             _ => "starting".into(),
         },
-        EventBody::Started => format!("was started{}", some(event.pid, |pid| format!(" (pid {pid})"))),
+        EventBody::Started(body) => format!(
+            "was {}{}{}",
+            if body.adopted { "taken over" } else { "started" },
+            some(body.host.as_ref(), |host| format!(" on {host}")),
+            some(event.pid, |pid| format!(" (pid {pid})"))
+        ),
         EventBody::Ready => "is ready".into(),
         EventBody::BeatLate(late) => format!(
             "is late: no heartbeat for {} (limit {}){}{}",

@@ -15,7 +15,7 @@ pub(crate) const HELD: Style = AnsiColor::Magenta.on_default().bold();
 /// The colour of an event.
 pub(crate) fn of_event(body: &EventBody) -> Style {
     match body {
-        EventBody::Ready | EventBody::Started => GOOD,
+        EventBody::Ready | EventBody::Started(_) => GOOD,
         EventBody::Exited(exited) if exited.done => GOOD,
         // What was asked for is as it should be.
         EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,

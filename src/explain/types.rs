@@ -144,7 +144,7 @@ impl Step {
     pub fn is_notable(&self) -> bool {
         match &self.event.body {
             EventBody::Starting
-            | EventBody::Started
+            | EventBody::Started(_)
             | EventBody::Ready
             | EventBody::BeatLate(_)
             | EventBody::Stopped

@@ -384,7 +384,7 @@ impl Node {
     fn show_event(&self, view: &EventView, level: Level) {
         let is_node = || self.children.iter().any(|child| child.path == view.path && child.is_node());
         let level = match view.body {
-            EventBody::Started if is_node() => return,
+            EventBody::Started(_) if is_node() => return,
             // What has ended is down.
             EventBody::Stopped => return,
             EventBody::Ready if view.path != self.context.place.path => Level::Info,

@@ -306,7 +306,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
         EventBody::Stopping(_) | EventBody::Stopped => is_its_own && event.path == *path,
         EventBody::Starting
-        | EventBody::Started
+        | EventBody::Started(_)
         | EventBody::Ready
         | EventBody::BeatLate(_)
         | EventBody::Hung(_)

@@ -20,8 +20,8 @@ pub(super) fn level_of(view: &EventView, own: bool) -> Level {
         EventBody::Rollout(rollout) if rollout.stage == RolloutStage::Stopped => Level::Error,
         EventBody::GaveUp(_) | EventBody::UpgradeFailed(_) => Level::Error,
         EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
-        EventBody::Started | EventBody::Stopped if own => Level::Debug,
-        EventBody::Started
+        EventBody::Started(_) | EventBody::Stopped if own => Level::Debug,
+        EventBody::Started(_)
         | EventBody::Stopped
         | EventBody::Exited(_)
         | EventBody::KillFailed(_)

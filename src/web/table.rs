@@ -355,7 +355,7 @@ impl Cells {
                 (self.pid, self.started_at, self.waits_ms, self.status_text) = (None, None, None, None);
                 (self.held_since, self.held_by, self.unstarted, self.done) = (None, None, false, false);
             }
-            EventBody::Started => {
+            EventBody::Started(_) => {
                 // Where a start is over with the process, no event shows it.
                 state(if self.ready.as_deref() == Some("exec") && !supervisor { "running" } else { "starting" });
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));

@@ -69,6 +69,10 @@ fn a_subtree_goes_on_under_the_next_root() {
     signal(u32::try_from(root).unwrap(), libc::SIGKILL);
     let (second, same) = cluster.roots_and_workers("a", |pid| pid != root);
     assert_eq!(same, worker, "nothing of the subtree was touched");
+    let events = cluster.done("a", &["events", "-i", "shop", "--json", "/db"]);
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let started = events.iter().rfind(|event| event["kind"] == "started" && event["path"] == "/db").unwrap();
+    assert_eq!((&started["host"], &started["adopted"]), (&"b".into(), &true.into()));
 
     // The tree is another one: the subtree has its part of that.
     cluster.deploy(&format!("{TREE}  env = {{ LATER = \"1\" }}\n"), &["a"]);

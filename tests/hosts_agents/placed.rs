@@ -236,6 +236,9 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     let (over, exited) = (last("failed_over"), last("exited"));
     assert_eq!((&over["from"], &exited["lost_with"]), (&json!(seen[0]), &json!(seen[0])));
     assert_eq!(over["cause"], exited["id"]);
+    let on: Vec<&Value> = events.iter().filter(|event| event["kind"] == "started" && event["path"] == "/db").collect();
+    let on: Vec<&str> = on.iter().filter_map(|event| event["host"].as_str()).collect();
+    assert_eq!(on, ["b", "b", "c", "b", &seen[0], other]);
 
     cluster.done("a", &["stop", "-i", "shop"]);
     let claim = cluster.until("the claim is free", |cluster| {

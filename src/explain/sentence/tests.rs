@@ -23,6 +23,8 @@ fn events() -> Vec<(&'static str, Value)> {
         ("starting", json!({ "incarnation": 1 })),
         ("starting", json!({})),
         ("started", json!({})),
+        ("started", json!({ "host": "b" })),
+        ("started", json!({ "adopted": true, "host": "b" })),
         ("ready", json!({})),
         ("beat_late", json!({ "age_ms": 1500, "limit_ms": 3000 })),
         ("beat_late", json!({ "age_ms": 3000, "limit_ms": 3000, "spared": "its cgroup is frozen" })),

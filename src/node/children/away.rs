@@ -10,6 +10,8 @@ pub(in crate::node) struct Away {
     pub run: Run,
     /// Where it runs, once it does.
     pub host: Option<String>,
+    /// It ran there before it was this supervisor's.
+    pub adopted: bool,
     /// Where its frames come from: the agent presents them under this name.
     pub link: NodeLink,
     /// It counts among those that are to beat.
@@ -18,6 +20,6 @@ pub(in crate::node) struct Away {
 
 impl Away {
     pub(crate) fn new(run: Run, name: &[u8], promised: bool) -> Away {
-        Away { run, host: None, link: NodeLink::named(Identity::new(name)), promised }
+        Away { run, host: None, adopted: false, link: NodeLink::named(Identity::new(name)), promised }
     }
 }

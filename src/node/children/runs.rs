@@ -65,10 +65,10 @@ impl Child {
         self.away.as_deref()
     }
 
-    /// A run of it has come to be on that host.
-    pub(crate) fn is_on(&mut self, run: Run, host: String) {
+    /// A run of it has come to be on that host, or was there.
+    pub(crate) fn is_on(&mut self, run: Run, host: String, adopted: bool) {
         if let Some(away) = self.away.as_deref_mut().filter(|away| away.run == run) {
-            away.host = Some(host);
+            (away.host, away.adopted) = (Some(host), adopted);
         }
     }
 
@@ -110,10 +110,16 @@ impl Children {
         }
     }
 
-    /// Of a child that was lost with its host: which one that was.
+    /// Of a child that runs on a host: which one that is; of one that was lost with it, which one that was.
     pub(crate) fn note_host(&self, report: &Report, body: &mut EventBody) {
-        let was_on = || report.child.and_then(|child| self.get(child)).and_then(|child| child.was_on.clone());
+        let child = || report.child.and_then(|child| self.get(child));
+        let was_on = || child().and_then(|child| child.was_on.clone());
         match (&report.fact, body) {
+            (_, EventBody::Started(started)) => {
+                if let Some(away) = child().and_then(|child| child.away.as_deref()) {
+                    (started.adopted, started.host) = (away.adopted, away.host.clone());
+                }
+            }
             (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
             (_, EventBody::FailedOver(over)) => over.from = was_on(),
             _ => {}

@@ -205,7 +205,7 @@ impl Placed {
                     if let Some(handle) = around.children.get_mut(run.child) {
                         info!(around.context.logger, "{} is placed", handle.path; "host" => &host, "pid" => pid,
                             "adopted" => adopted);
-                        handle.is_on(run, host);
+                        handle.is_on(run, host, adopted);
                     }
                     around.inbox.push_back(Event::Spawned { run, pid });
                     around.inbox.extend(adopted.then_some(Event::Ready(run)));

@@ -29,7 +29,8 @@ pub(in crate::node) fn event(report: &Report, path: Path, at: String) -> EventVi
 fn body(fact: Fact, path: &Path) -> EventBody {
     match fact {
         Fact::Starting => EventBody::Starting,
-        Fact::Started => EventBody::Started,
+        // Where it runs is known to what has placed it.
+        Fact::Started => EventBody::Started(event::Started::default()),
         Fact::Ready => EventBody::Ready,
         Fact::Stopped => EventBody::Stopped,
         // Since when, and by which operator, is known to what keeps the holds.

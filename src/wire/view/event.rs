@@ -122,7 +122,7 @@ event_bodies! {
     /// A process is about to be made.
     "starting" Starting;
     /// The process is there.
-    "started" Started;
+    "started" Started(body: Started);
     /// The start is over.
     "ready" Ready;
     /// A beat is late.

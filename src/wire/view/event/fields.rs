@@ -232,6 +232,17 @@ pub struct Restarting {
     pub used: u32,
 }
 
+/// A process that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Started {
+    /// It has run before, and was taken over by this supervisor without a restart. Absent: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+    /// The host on which it runs, of a child that has a placement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+}
+
 /// A start on another host, as any restart but that it is not charged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedOver {

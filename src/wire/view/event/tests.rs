@@ -7,7 +7,7 @@ use serde_json::json;
 /// The fields of each kind, all that there can be and as few as there can be, as journals have them.
 const FIELDS: &[(&str, &[&str])] = &[
     ("starting", &[""]),
-    ("started", &[""]),
+    ("started", &[r#","adopted":true,"host":"b""#, ""]),
     ("ready", &[""]),
     (
         "beat_late",
