@@ -175,6 +175,7 @@ mod tests {
             version: "0.1.0".into(),
             protocol: 1,
             cgroup: name != "c",
+            witness: false,
             address: None,
             note: None,
         }

@@ -413,14 +413,13 @@ impl Agent {
             protocol: about.protocol,
             draining: self.is_draining(),
             cgroup: about.cgroup,
+            witness: about.witness,
             placed: self.claims.values().filter(|claim| claim.here().is_some()).count().try_into().unwrap_or(u32::MAX),
             by: None,
             settled: now >= self.unsettled_until,
             bundles,
             tried: self.tried.iter().map(|(instance, (_, tried))| (instance.clone(), tried.clone())).collect(),
-            note: self
-                .overflows
-                .then(|| format!("the store has more than {RECORDS_MAX} records of a kind: the rest is passed over")),
+            note: self.own_note(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::action::{Action, End};
 use super::agent::{Agent, Ending, Purpose, RECORDS_MAX};
+use super::choose::WITNESS;
 use super::event::{Answer, RequestId, Stored, Turn};
 use super::judge::Turned;
 use super::lease::Change;
@@ -209,6 +210,12 @@ impl Agent {
         }
         let change = self.lease.seen(turn.now, own.as_ref());
         self.lease_changed(change, out);
+    }
+
+    /// What keeps this host from being of use.
+    pub(super) fn own_note(&self) -> Option<String> {
+        let overflows = || format!("the store has more than {RECORDS_MAX} records of a kind: the rest is passed over");
+        self.overflows.then(overflows).or_else(|| self.settings.about.witness.then(|| WITNESS.to_owned()))
     }
 
     fn saw_host(&mut self, turn: Turn, name: &str, version: Version, record: Host, out: &mut Vec<Action>) {

@@ -5,6 +5,9 @@ use super::record::{Host, HostState, Placement};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Why nothing is placed on a host of which that is true.
+pub(super) const WITNESS: &str = "it is a witness: it votes, and runs nothing";
+
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
@@ -51,6 +54,9 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     }
     if placement.rank(name).is_none() {
         return no("`placement` does not name the host");
+    }
+    if host.witness {
+        return no(WITNESS);
     }
     if let Some(why) = placement.require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
         return Fit::No(why);
@@ -186,6 +192,9 @@ fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
     if placement.on.rank(name).is_none() {
         return Some("`placement` does not name the host".into());
     }
+    if host.witness {
+        return Some(WITNESS.into());
+    }
     if let Some(why) = require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
         return Some(why);
     }
@@ -256,6 +265,7 @@ mod tests {
         assert_eq!(says(host()), "fit");
         assert_eq!(says(Host { state: HostState::Dead, ..host() }), "the host is lost, or has left");
         assert_eq!(says(Host { draining: true, ..host() }), "it is being drained");
+        assert_eq!(says(Host { witness: true, ..host() }), "it is a witness: it votes, and runs nothing");
         assert_eq!(says(Host { cgroup: false, ..host() }), "it has no cgroups that can be killed with one write");
         assert!(says(Host { bundles: vec![], ..host() }).ends_with("deploy it there"));
         assert!(says(Host { bundles: vec!["web/sum".into()], ..host() }).ends_with("deploy it there"));

@@ -199,6 +199,7 @@ impl Agent {
     fn is_expected(&self, now: Moment, want: &Want) -> bool {
         let settle = self.settings.timing.settle;
         let soon = |seen: &Seen| match seen.record.state {
+            _ if seen.record.witness => false,
             HostState::Live => seen.record.draining,
             HostState::Dead => seen.stood(now) < settle,
         };

@@ -64,6 +64,9 @@ pub struct Host {
     pub draining: bool,
     /// It has cgroups that can be killed with one write. Without, nothing exclusive is placed there.
     pub cgroup: bool,
+    /// It has a vote in the store, and nothing is placed there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
     /// How many claims it holds.
     pub placed: u32,
     /// By which host it was declared dead; its own name where it has left in order.

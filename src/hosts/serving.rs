@@ -3,6 +3,7 @@
 
 use super::action::{Action, Run, StopWhy};
 use super::agent::Agent;
+use super::choose::WITNESS;
 use super::claim::MARGIN;
 use super::event::{RunId, Turn};
 use super::guest::{Guest, Next, Over, State};
@@ -103,6 +104,10 @@ impl Agent {
         let refused = |why, detail: String| Some(Outcome::Refused { why, detail });
         if self.ending.is_some() || self.is_draining() {
             return refused(Refusal::Draining, "it is being drained".into());
+        }
+        // As one that is drained for good: an earlier version knows no other word for it.
+        if self.settings.about.witness {
+            return refused(Refusal::Draining, WITNESS.into());
         }
         if let Some(feature) = place.requires.iter().find(|feature| !FEATURES.contains(&feature.as_str())) {
             return refused(Refusal::UnknownFeature, format!("its version does not have \"{feature}\""));

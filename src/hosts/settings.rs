@@ -105,6 +105,8 @@ pub struct About {
     pub protocol: u32,
     /// `x/` can be killed with one write.
     pub cgroup: bool,
+    /// It has a vote in the store, and nothing is placed there.
+    pub witness: bool,
 }
 
 /// A rule that settings break.

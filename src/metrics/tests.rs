@@ -138,6 +138,7 @@ fn cluster() -> HostsView {
         version: "0.1.0".into(),
         protocol: 1,
         cgroup: true,
+        witness: false,
         address: None,
         note: None,
     };

@@ -193,6 +193,9 @@ pub struct HostView {
     pub protocol: u32,
     /// It has cgroups that can be killed with one write.
     pub cgroup: bool,
+    /// It has a vote in the store, and nothing is placed there. Absent: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
     /// Where its agent listens.
     pub address: Option<String>,
     /// What keeps it from being of use.

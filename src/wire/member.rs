@@ -71,6 +71,9 @@ pub struct NewHost {
     /// Hosts of the cluster run the store: whether this one does. `None`: it is run by other means.
     #[serde(default)]
     pub run: Option<bool>,
+    /// It runs a member of the store, and nothing is placed on it.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 /// A machine that is to become a host by an invitation.
@@ -86,6 +89,9 @@ pub struct Newcomer {
     pub cert: Option<PathBuf>,
     /// The key to that.
     pub key: Option<PathBuf>,
+    /// It is to vote, and nothing is to be placed on it.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 /// What came of it.

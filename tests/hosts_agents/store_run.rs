@@ -82,7 +82,7 @@ fn has_votes(cluster: &Cluster, host: &str, times: usize) {
 }
 
 #[test]
-fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
+fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
     if !has_etcd() {
         return;
     }
@@ -118,7 +118,9 @@ fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
         let place = place(&cluster, name);
         let line = cluster.done("a", &["host", "invite"]);
         let line = line.trim().strip_prefix("treevisor ").unwrap();
-        let (error, code) = call(&place, &format!("{line} --name {name} --address {} --file host.toml", agent(at)));
+        let more = if name == "c" { " --witness" } else { "" };
+        let (error, code) =
+            call(&place, &format!("{line} --name {name} --address {} --file host.toml{more}", agent(at)));
         assert_eq!(code, Some(0), "{error}{}", cluster.logs());
         shorten(&place);
         cluster.hosts.push(Host::run(name, place));
@@ -140,7 +142,20 @@ fn three_hosts_run_their_own_store_and_it_bears_the_loss_of_one() {
 
     cluster.deploy(WORKER, &["a"]);
     let first = cluster.nth(1);
-    cluster.all_fit();
+    cluster.until("that both know that each other could run it, and the third could not", |cluster| {
+        let fits = |seen_from: &str| {
+            let all = cluster.view(seen_from)?["instances"][0]["candidates"].as_array()?.clone();
+            let fit: Vec<&str> =
+                all.iter().filter(|one| one["fit"] == true).filter_map(|one| one["host"].as_str()).collect();
+            (fit.len() == 2 && !fit.contains(&"c")).then_some(())
+        };
+        fits("a").and(fits("b"))
+    });
+    let witness = live(&cluster, "c");
+    assert_eq!(
+        (&witness["witness"], &witness["note"]),
+        (&true.into(), &"it is a witness: it votes, and runs nothing".into())
+    );
     // With all of its processes, and its member of the store.
     signal(cluster.host(&first[0]).root.id(), 9);
     let second = cluster.nth(2);

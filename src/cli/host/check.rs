@@ -89,6 +89,9 @@ fn told(host: &HostFile) -> String {
             None => "THERE IS NO etcd IN PATH: apt install etcd-server".to_owned(),
         };
         text.push_str(&format!("             a member of it runs here, at {clients} and {peers}: {runs}\n"));
+        if store.witness {
+            text.push_str("             a witness: nothing is ever placed here\n");
+        }
     } else if store.run.is_some() {
         text.push_str("             which other hosts of the cluster run\n");
     }

@@ -51,6 +51,7 @@ Examples:
   treevisor host join 10.0.0.1:7411/…/…
   treevisor host join 10.0.0.1:7411/…/… --name c --address 10.0.0.3:7411
   treevisor host join 10.0.0.1:7411/…/… --cert c.pem --key c.key      those for the store
+  treevisor host join 10.0.0.1:7411/…/… --witness                     a vote, and nothing else
 
 Exit codes:
   0  this machine is a host; where it was waited for: it has its lease, and the other hosts reach it
@@ -73,6 +74,9 @@ pub struct Join {
     /// The key to that
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// Vote in the store, and run nothing: the third of two hosts
+    #[arg(long, conflicts_with_all = ["cert", "key"])]
+    pub witness: bool,
     /// Wait until the host is live, this long at most, where it is started by other means
     #[arg(long, value_name = "TIME", value_parser = positive_span, num_args = 0..=1, default_missing_value = "1m")]
     pub wait: Option<Span>,
@@ -100,12 +104,16 @@ pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
 
 pub(super) fn join(args: Join, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "join";
-    let Join { line, name, address, cert, key, wait, file } = args;
+    let Join { line, name, address, cert, key, witness, wait, file } = args;
     let file = whole(&file.file);
     let name = name.map_or_else(|| machine(DOING), Ok)?;
     let address = address.map_or_else(|| towards(&line), Ok)?;
     let (cert, key) = (cert.as_deref().map(whole), key.as_deref().map(whole));
-    tell(DOING, &MemberAsk::Join { file: file.clone(), new: Newcomer { line, name, address, cert, key } }, when)?;
+    tell(
+        DOING,
+        &MemberAsk::Join { file: file.clone(), new: Newcomer { line, name, address, cert, key, witness } },
+        when,
+    )?;
     let by_systemd = is_usual(&file) && Path::new(UNIT).exists() && Path::new(SYSTEMD).exists();
     if by_systemd {
         start()?;

@@ -170,7 +170,7 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
                 }
                 _ => (store, None),
             };
-            Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run })
+            Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness: false })
         }
     };
     tell(DOING, &MemberAsk::Init { file: file.clone(), new }, when)?;

@@ -172,11 +172,11 @@ impl Connections {
         message: &Message,
         now: Time,
     ) -> Result<(), String> {
-        let Ok(Join::Ask { token, name, etcd }) = message.header() else {
+        let Ok(Join::Ask { token, name, etcd, witness }) = message.header() else {
             return Err("it asks for nothing".to_owned());
         };
         let (file, signing, public) = (file.clone(), self.keys.signing.clone(), PublicKey::of(key));
-        let admit = move |name: &str| admit(&file, &signing, &Knocks { name, public, etcd }, &way_to);
+        let admit = move |name: &str| admit(&file, &signing, &Knocks { name, public, etcd, witness }, &way_to);
         self.joins.asked((token, name), from.clone(), now, admit)
     }
 

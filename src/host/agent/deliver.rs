@@ -5,6 +5,7 @@ use super::disk::{Job, Whose};
 use super::fetches::Step;
 use super::turn::{Shell, moment};
 use crate::hosts::record::HostState;
+use crate::hosts::view::HostView;
 use crate::os::clock;
 use crate::time::Time;
 use crate::wire::tvh1::header::{Bundle, BundleWhat};
@@ -13,11 +14,12 @@ use slog::{info, warn};
 use std::collections::BTreeMap;
 
 impl Shell {
-    /// The other live hosts, each with why it cannot be reached, if it cannot.
+    /// The other live hosts that may run anything, each with why it cannot be reached, if it cannot.
     pub(super) fn others_to_have_it(&self) -> Option<BTreeMap<String, Option<String>>> {
         let connections = self.connections.as_ref()?;
         let hosts = self.core.hosts(moment(clock::both())).into_iter();
-        let others = hosts.filter(|host| host.name != self.file.name && host.record.state == HostState::Live);
+        let runs = |host: &HostView| host.record.state == HostState::Live && !host.record.witness;
+        let others = hosts.filter(|host| host.name != self.file.name && runs(host));
         let reach = |host: &str| {
             let shown = connections.shown(host).filter(|shown| !shown.up)?;
             Some(shown.why.map_or_else(|| "no link to it".to_owned(), |why| format!("no link to it: {why}")))

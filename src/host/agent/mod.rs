@@ -180,6 +180,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
         cgroup,
+        witness: file.store.witness,
         labels: file.labels.clone(),
         ..About::default()
     }

@@ -29,6 +29,7 @@ pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
         version: record.version,
         protocol: record.protocol,
         cgroup: record.cgroup,
+        witness: record.witness,
         address: filled(record.address),
         note: record.note,
     }

@@ -19,13 +19,14 @@ pub(super) fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> 
 }
 
 pub(super) fn text_of(new: &NewHost) -> String {
-    let NewHost { cluster, name, address, endpoints, ca, cert, key, run } = new;
+    let NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness } = new;
     let store = StoreFile {
         endpoints: endpoints.clone(),
         ca: ca.clone(),
         cert: cert.clone(),
         key: key.clone(),
         run: *run,
+        witness: *witness,
         ..StoreFile::default()
     };
     host::new::text(cluster, name, address.as_deref(), &store)

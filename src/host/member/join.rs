@@ -75,6 +75,8 @@ pub(in crate::host) struct Knocks<'a> {
     pub(in crate::host) public: PublicKey,
     /// It can run a member of the store.
     pub(in crate::host) etcd: bool,
+    /// It is to vote by that, and nothing else.
+    pub(in crate::host) witness: bool,
 }
 
 /// Certifies its key, as that of a host: what it gets.
@@ -89,7 +91,7 @@ pub(in crate::host) fn admit(host: &HostFile, signing: &SigningKey, knocks: &Kno
 fn admitted(
     host: &HostFile,
     signing: &SigningKey,
-    Knocks { name, public, etcd }: &Knocks<'_>,
+    Knocks { name, public, etcd, witness }: &Knocks<'_>,
     way: Way<'_>,
 ) -> Result<Welcome, Failed> {
     is_name(name)?;
@@ -103,6 +105,14 @@ fn admitted(
                 .hint("give another name by --name, or have `treevisor host remove` take that one away first"));
         }
         let run = host.store.run.map(|_| has_member(name, cluster));
+        if *witness && run != Some(true) {
+            let why = match run {
+                Some(_) => format!("its store has {MEMBERS} members already"),
+                None => "its store is run by other means".to_owned(),
+            };
+            return Err(Failed::new(format!("a witness votes by its member of the store, and {why}"))
+                .hint("leave out --witness: what is not to be placed on that host is kept from it by `placement`"));
+        }
         if run == Some(true) && !etcd {
             return Err(Failed::new(
                 "the first three hosts of this cluster run its store, and that machine has no etcd",
@@ -145,7 +155,7 @@ fn issue_alone(name: &str, cluster: &mut Cluster) -> u64 {
 
 /// Makes this machine a host by an invitation.
 pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
-    let Newcomer { line, name, address, .. } = new;
+    let Newcomer { line, name, address, witness, .. } = new;
     let invitation = Invitation::parse(line).ok_or_else(|| {
         Failed::new("the line is no invitation")
             .hint("`treevisor host invite` on a host of the cluster shows it: copy it whole")
@@ -157,7 +167,11 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     // What cannot be written is found before a certificate is issued.
     Aside::write(&key_file, "", 0o600)?;
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
-    let welcome = ask(&invitation, name, &curve)?;
+    let welcome = ask(&invitation, name, &curve, *witness)?;
+    if *witness && welcome.run != Some(true) {
+        return Err(Failed::new("the host that has invited does not know what a witness is")
+            .hint("treevisor there is of an earlier version: upgrade it first"));
+    }
     let signing = SigningKey::try_from(welcome.signing.clone()).map_err(Failed::new)?;
     let trust = Trust { cluster: &welcome.cluster, name, issuer: signing.public(), revoked: &[] };
     let certified =
@@ -179,6 +193,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
         cert: new.cert.clone().filter(|_| welcome.run.is_none()),
         key: new.key.clone().filter(|_| welcome.run.is_none()),
         run: welcome.run,
+        witness: *witness,
     });
     let composed = Aside::write(file, &text, 0o644)?;
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
@@ -226,7 +241,7 @@ fn is_reached(
 }
 
 /// Has the host that has invited this machine certify its key.
-fn ask(invitation: &Invitation, name: &str, curve: &KeyPair) -> Result<Welcome, Failed> {
+fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> Result<Welcome, Failed> {
     let Invitation { address, key, token } = invitation;
     let limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_MAX };
     let context = Context::new().map_err(|error| Failed::of(&error))?;
@@ -254,7 +269,7 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair) -> Result<Welcome, 
     }
     let message = Message::new(
         Kind::Join,
-        &Join::Ask { token: *token, name: name.to_owned(), etcd: etcd::program().is_ok() },
+        &Join::Ask { token: *token, name: name.to_owned(), etcd: etcd::program().is_ok(), witness },
         Vec::new(),
     );
     let message = message.map_err(|error| Failed::new(Chain(&error).to_string()))?;

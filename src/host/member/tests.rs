@@ -141,20 +141,25 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     let host = read_host(&file, &file).unwrap();
     let way =
         |_: &HostFile, _: &SigningKey| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
-    let join = |name: &str, etcd: bool| {
-        let knocks = join::Knocks { name, public: draw_curve().unwrap().public, etcd };
+    let knock = |name: &str, etcd: bool, witness: bool| {
+        let knocks = join::Knocks { name, public: draw_curve().unwrap().public, etcd, witness };
         match join::admit(&host, &keys.signing, &knocks, &way) {
             Join::Welcome(welcome) => Ok(welcome.run),
             Join::Refused { why } => Err(why),
             Join::Ask { .. } => panic!(),
         }
     };
+    let join = |name: &str, etcd: bool| knock(name, etcd, false);
     let refused = join("b", false).unwrap_err();
     assert!(refused.contains("apt install etcd-server"), "{refused}");
     assert_eq!(["b", "c", "d"].map(|name| join(name, true)), [const { Ok(Some(true)) }; 3]);
     assert_eq!(join("e", false), Ok(Some(false)), "it needs no etcd");
+    let refused = knock("w", true, true).unwrap_err();
+    assert!(refused.contains("its store has 3 members already"), "{refused}");
     assert_eq!(place.cluster().members.len(), 3);
     place.remove("c").unwrap();
+    assert_eq!(knock("w", true, true), Ok(Some(true)));
+    place.remove("w").unwrap();
     assert_eq!([join("e", true), join("f", true)], [Ok(Some(true)), Ok(Some(false))]);
 }
 

@@ -154,6 +154,26 @@ fn a_parent_has_its_answer_in_time_although_the_host_that_has_it_cannot_be_reach
 }
 
 #[test]
+fn a_witness_runs_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.kill(2);
+    cluster.witness = Some(2);
+    cluster.begin(2);
+    cluster.pass(seconds(90));
+    // Not even what only it may have.
+    cluster.place(NODE, "/db", 1, on(&["c"]));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["NoHost".to_owned()], vec![]));
+    cluster.place(NODE, "/mq", 1, on(&["b", "c", "a"]));
+    cluster.take();
+    cluster.kill(0);
+    cluster.pass(seconds(20));
+    assert_eq!(cluster.root(), Some(1), "what is left has the root");
+    cluster.kill(1);
+    cluster.pass(seconds(20));
+    assert_eq!((cluster.root(), cluster.at("/mq")), (None, vec![]));
+}
+
+#[test]
 fn a_host_that_is_drained_is_left_one_at_a_time() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));

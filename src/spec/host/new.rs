@@ -36,6 +36,9 @@ pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile)
     if let Some(run) = store.run {
         let _ = writeln!(text, "run = {run}");
     }
+    if store.witness {
+        text.push_str("witness = true\n");
+    }
     text
 }
 
@@ -54,6 +57,8 @@ mod tests {
             ca: Some(PathBuf::from("/etc/a $HOME \"b\"/ca.pem")),
             ..StoreFile::default()
         };
+        let endpoints = store.endpoints.clone();
+        let votes = StoreFile { endpoints, run: Some(true), witness: true, ..StoreFile::default() };
         for (address, listen, found) in [
             ("10.0.0.1", "tcp://0.0.0.0:7411", "10.0.0.1:7411"),
             ("a.example:81", "tcp://0.0.0.0:81", "a.example:81"),
@@ -65,6 +70,8 @@ mod tests {
             let mesh = host.mesh.unwrap();
             assert_eq!((mesh.listen.as_str(), mesh.address.as_str()), (listen, found));
             assert_eq!((host.cluster.as_str(), host.name.as_str(), &host.store), ("shop", "a", &store));
+            std::fs::write(&file, text("shop", "a", Some(address), &votes)).unwrap();
+            assert_eq!(super::super::read(&file, &|_| None).host.map(|host| host.store), Some(votes.clone()));
         }
     }
 }

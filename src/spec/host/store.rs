@@ -29,6 +29,8 @@ pub struct StoreFile {
     /// Hosts of the cluster run its members, under certificates of the cluster's own: whether this one does. `None`: it
     /// is run by other means.
     pub run: Option<bool>,
+    /// This host has a vote by its member, and nothing is placed on it.
+    pub witness: bool,
 }
 
 /// A kind of store.
@@ -56,6 +58,8 @@ keys! {
         "run" => Boolean, optional(run);
         "Hosts of the cluster run the store, under certificates of its own: true: a member of it here; false: on others only. \
          Default: it is run by other means."
+        "witness" => Boolean, always(witness), default("false");
+        "true: this host votes by its member of the store, and nothing is ever placed on it: the third one of two hosts."
     }
 }
 
@@ -71,16 +75,6 @@ shapes! {
 pub(super) fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile> {
     let mut store = StoreFile::default();
     let layer = Layer::of(value, None);
-    // Reported before the table finds it unknown.
-    let later = layer.and_then(|layer| layer.keys().find(|(key, _)| matches!(*key, "witness")));
-    if let Some((key, place)) = later {
-        scope.report(
-            Finding::error("unknown-key", place, format!("{} is not there yet", quoted(key)))
-                .label("not here")
-                .hint("remove the line; a member without a host is an etcd that is a service of its machine"),
-        );
-        return None;
-    }
     let fields = STORE_TABLE.read_alone(scope, value, &mut store)?;
     if !layer?.has("endpoints") {
         scope.judge(
@@ -95,6 +89,13 @@ pub(super) fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile
         scope.judge(Finding::error("missing-key", place, "`ca` is missing: no other authority is believed").hint(
             "write ca = \"/etc/treevisor/store/ca.pem\", the certificate of the authority that has signed theirs",
         ));
+    }
+    if let (true, Some(place)) = (store.witness && store.run != Some(true), fields.meant("witness")) {
+        scope.judge(
+            Finding::error("bad-value", place, "a witness without a member of the store has no vote").hint(
+                "write run = true, or remove `witness`; an etcd that is run by other means votes without an agent",
+            ),
+        );
     }
     if let (Some(place), None) | (None, Some(place)) = (fields.meant("cert"), fields.meant("key")) {
         scope.judge(

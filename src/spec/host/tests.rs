@@ -56,6 +56,14 @@ fn all_can_be_written() {
 }
 
 #[test]
+fn a_witness_runs_a_member_of_the_store() {
+    let text = "cluster = \"shop\"\nname = \"c\"\nlisten = \"tcp://10.0.0.3:7411\"\n[store]\nendpoints = [\"https://10.0.0.1:2379\"]\n\
+                run = true\nwitness = true\n";
+    assert!(host(text).store.witness);
+    assert!(!host(&text.replace("witness = true\n", "")).store.witness);
+}
+
+#[test]
 fn where_others_find_it_follows_from_where_it_listens() {
     let mesh = |lines: &str| host(&format!("{lines}{LEAST}")).mesh.unwrap();
     let of = |listen: &str, address: &str| MeshFile { listen: listen.into(), address: address.into() };

@@ -97,6 +97,9 @@ pub enum Join {
         /// It can run a member of the store: etcd is there.
         #[serde(default)]
         etcd: bool,
+        /// It is to vote by such a member, and nothing is to be placed on it.
+        #[serde(default)]
+        witness: bool,
     },
     /// It is a host.
     Welcome(Box<Welcome>),

@@ -32,6 +32,8 @@ pub(super) struct Cluster {
     /// Every start of a placed subtree: where, as what.
     pub(super) starts: Vec<(usize, Run)>,
     pub(super) down: Vec<(usize, usize)>,
+    /// This host is one from its next start on.
+    pub(super) witness: Option<usize>,
     /// What this host sends is lost.
     pub(super) cut: Option<usize>,
     /// Hosts that the store does not answer.
@@ -77,6 +79,7 @@ impl Cluster {
             processes: BTreeMap::new(),
             starts: Vec::new(),
             down: Vec::new(),
+            witness: None,
             cut: None,
             deaf: Vec::new(),
             lossy: u64::MAX,
@@ -102,7 +105,8 @@ impl Cluster {
     }
 
     pub(super) fn begin(&mut self, host: usize) {
-        let about = About { boot: format!("boot-{host}"), cgroup: true, ..About::default() };
+        let witness = self.witness == Some(host);
+        let about = About { boot: format!("boot-{host}"), cgroup: true, witness, ..About::default() };
         let settings = Settings::new(&name(host), CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
         self.agents[host] = Some(Agent::new(settings));
         self.queue.push_back((host, Event::Begin));
