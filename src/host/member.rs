@@ -52,7 +52,7 @@ fn told(lines: Lines) -> MemberTold {
 
 fn answer(ask: &MemberAsk, way: Way<'_>) -> Lines {
     match ask {
-        MemberAsk::Init { file, new } => init(file, new.as_ref(), way),
+        MemberAsk::Init { file, new, members } => init(file, new.as_ref(), *members, way),
         MemberAsk::Add { file, name, to } => add(file, name, to, way),
         MemberAsk::Join { file, new } => join::join(file, new, way),
         MemberAsk::Rotate { file } => rotate(file, way),
@@ -61,7 +61,7 @@ fn answer(ask: &MemberAsk, way: Way<'_>) -> Lines {
     }
 }
 
-fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
+fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>) -> Lines {
     let key_file = key_file(file);
     absent(&key_file, "this host has its keys already")?;
     let (host, composed) = match new {
@@ -72,6 +72,10 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
             (read_host(&composed.path, file)?, Some(composed))
         }
     };
+    if members.is_some() && host.store.run.is_none() {
+        return Err(Failed::new("the store of this host is run by other means, and so are its members")
+            .hint("leave out --members, or have hosts run the store: --store run"));
+    }
     let signing = SigningKey::draw().map_err(|error| Failed::of(&error))?;
     // One that is to have a member of its own has its store from here on.
     let first = host.member().map(|_| First::start(&host, &signing)).transpose();
@@ -94,6 +98,7 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
     };
     cluster.issued = [(host.name.clone(), [serial].into())].into();
     cluster.members = first.iter().map(|_| host.name.clone()).collect();
+    cluster.seats = members;
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
     // One that was made and has no host was left by a call that was interrupted; nothing was certified by its key that
     // is in use.
@@ -109,10 +114,10 @@ fn init(file: &Path, new: Option<&NewHost>, way: Way<'_>) -> Lines {
     }
     if let Some(first) = first {
         first.keep();
-        lines.push(
-            "its store has one member, on this host: with the third host that joins it bears the loss of one"
-                .to_owned(),
-        );
+        let more = if cluster.seats() > 3 { ", with the fifth that of two" } else { "" };
+        lines.push(format!(
+            "its store has one member, on this host: with the third host that joins it bears the loss of one{more}"
+        ));
     }
     Ok(lines)
 }

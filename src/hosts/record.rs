@@ -268,6 +268,16 @@ pub struct Cluster {
     /// Hosts that run a member of the store; none where it is run by other means.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub members: BTreeSet<String>,
+    /// So many hosts run one, the first ones; none means three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seats: Option<usize>,
+}
+
+impl Cluster {
+    /// How many hosts run a member of the store: the first ones of the cluster.
+    pub fn seats(&self) -> usize {
+        self.seats.unwrap_or(3)
+    }
 }
 
 /// Why the value of a record is not taken.

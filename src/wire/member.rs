@@ -15,6 +15,9 @@ pub enum MemberAsk {
         file: PathBuf,
         /// What is to stand in it; `None`: it is there already.
         new: Option<NewHost>,
+        /// How many hosts are to run a member of the store; `None`: three, or other means run it.
+        #[serde(default)]
+        members: Option<usize>,
     },
     /// Make the keys of another host.
     Add {

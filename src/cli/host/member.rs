@@ -24,7 +24,8 @@ use std::process::{Command, Stdio};
 /// The host's file is written, too, where there is none; one that is there is kept as it is. Nothing is written over.
 ///
 /// With `--store run`, or `run = true` in a file that is there, the store is made, too: its first member runs on this
-/// host, and those of the next two hosts that join are added to it. etcd has to be installed, and nothing more.
+/// host, and those of the next two hosts that join, or four, are added to it. etcd has to be installed, and nothing
+/// more.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 The keys lie in host.key beside the host's file, for its user alone. By them the agents of hosts
@@ -55,10 +56,13 @@ pub struct Init {
     /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise
     #[arg(long, value_name = "ADDRESS", requires = "cluster")]
     pub address: Option<String>,
-    /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first three
-    /// of them
+    /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first
+    /// three of them, or five with `--members 5`
     #[arg(long, value_name = "URL|run", num_args = 1.., requires = "cluster")]
     pub store: Vec<String>,
+    /// How many of the cluster's hosts run a member of the store: 3, of which one may be lost, or 5, of which two may
+    #[arg(long, value_name = "NUMBER", value_parser = members)]
+    pub members: Option<usize>,
     /// The authority by which they are known
     #[arg(long, value_name = "FILE", requires = "cluster")]
     pub ca: Option<PathBuf>,
@@ -150,7 +154,7 @@ pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
 pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "make this machine a host";
-    let Init { file, cluster, name, address, store, ca, cert, key } = args;
+    let Init { file, cluster, name, address, store, members, ca, cert, key } = args;
     let file = whole(&file.file);
     let is_there = file.symlink_metadata().is_ok();
     let new = match cluster {
@@ -173,9 +177,18 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
             Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness: false })
         }
     };
-    tell(DOING, &MemberAsk::Init { file: file.clone(), new }, when)?;
+    tell(DOING, &MemberAsk::Init { file: file.clone(), new, members }, when)?;
     out::say(when, &starts_by(&file));
     Ok(ExitCode::Done)
+}
+
+/// Of an even number no more may be lost than of the next smaller one.
+fn members(text: &str) -> Result<usize, String> {
+    match text {
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("a store has 3 members, or 5".to_owned()),
+    }
 }
 
 /// Where the member of the store is that this host will run.

@@ -32,9 +32,6 @@ const REACH: Span = Span::from_secs(5);
 /// And to answer within this: it has the store to ask.
 const ANSWER: Span = Span::from_secs(30);
 
-/// So many hosts of a cluster run its store.
-const MEMBERS: usize = 3;
-
 /// So often it is looked whether anything has come.
 const LOOK: Span = Span::from_millis(10);
 
@@ -107,16 +104,17 @@ fn admitted(
         let run = host.store.run.map(|_| has_member(name, cluster));
         if *witness && run != Some(true) {
             let why = match run {
-                Some(_) => format!("its store has {MEMBERS} members already"),
+                Some(_) => format!("its store has {} members already", cluster.seats()),
                 None => "its store is run by other means".to_owned(),
             };
             return Err(Failed::new(format!("a witness votes by its member of the store, and {why}"))
                 .hint("leave out --witness: what is not to be placed on that host is kept from it by `placement`"));
         }
         if run == Some(true) && !etcd {
-            return Err(Failed::new(
-                "the first three hosts of this cluster run its store, and that machine has no etcd",
-            )
+            let first = cluster.seats();
+            return Err(Failed::new(format!(
+                "the first {first} hosts of this cluster run its store, and that machine has no etcd"
+            ))
             .hint("`apt install etcd-server` there, and then the same line again"));
         }
         if run == Some(true) {
@@ -138,7 +136,7 @@ fn admitted(
 
 /// Whether a host that joins runs a member of the store: so many as bear the loss of one do.
 fn has_member(name: &str, cluster: &Cluster) -> bool {
-    cluster.members.contains(name) || cluster.members.len() < MEMBERS
+    cluster.members.contains(name) || cluster.members.len() < cluster.seats()
 }
 
 /// One that was issued to a host which never was there is that of a join that came to nothing.

@@ -38,7 +38,7 @@ impl Place {
             endpoints: vec!["http://127.0.0.1:2379".into()],
             ..NewHost::default()
         };
-        self.answer(&MemberAsk::Init { file: self.file(name), new: Some(new) })
+        self.answer(&MemberAsk::Init { file: self.file(name), new: Some(new), members: None })
     }
 
     fn add(&self, name: &str) -> Result<Vec<String>, String> {
@@ -56,6 +56,12 @@ impl Place {
 
     fn cluster(&self) -> Cluster {
         Cell { store: Box::new(self.store.clone()), cluster: "shop".into() }.read().unwrap().unwrap().1
+    }
+
+    fn has_seats(&self, seats: Option<usize>) {
+        let mut cell = Cell { store: Box::new(self.store.clone()), cluster: "shop".into() };
+        let (version, before) = cell.read().unwrap().unwrap();
+        assert!(cell.swap(Some(version), &Cluster { seats, ..before }).unwrap());
     }
 
     fn write(&self, name: &str, state: HostState) {
@@ -160,12 +166,28 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     place.remove("c").unwrap();
     assert_eq!(knock("w", true, true), Ok(Some(true)));
     place.remove("w").unwrap();
+    // Where five do, the fifth host has one, and the sixth has none.
+    place.has_seats(Some(5));
+    assert_eq!(["v", "w", "x", "y"].map(|name| join(name, true)), [true, true, true, false].map(|run| Ok(Some(run))));
+    for name in ["v", "w", "x", "y"] {
+        place.remove(name).unwrap();
+    }
+    place.has_seats(None);
     assert_eq!([join("e", true), join("f", true)], [Ok(Some(true)), Ok(Some(false))]);
 }
 
 #[test]
 fn nothing_is_written_over_and_nothing_half() {
     let place = Place::new();
+    let new = NewHost {
+        cluster: "shop".into(),
+        name: "a".into(),
+        endpoints: vec!["http://127.0.0.1:2379".into()],
+        ..NewHost::default()
+    };
+    let five = MemberAsk::Init { file: place.file("a"), new: Some(new), members: Some(5) };
+    assert!(place.answer(&five).unwrap_err().contains("is run by other means"));
+    assert!(place.left_in("a").is_empty(), "{:?}", place.left_in("a"));
     place.store.set_silent(true);
     assert!(place.init("a").unwrap_err().contains("does not answer"));
     assert!(place.left_in("a").is_empty(), "{:?}", place.left_in("a"));
@@ -194,7 +216,7 @@ fn a_host_that_was_made_by_hand_gets_keys_and_its_file_stays() {
     assert!(place.init("a").unwrap_err().contains("host.toml is there"));
     // Its agent has run already.
     place.write("a", HostState::Live);
-    place.answer(&MemberAsk::Init { file: file.clone(), new: None }).unwrap();
+    place.answer(&MemberAsk::Init { file: file.clone(), new: None, members: None }).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     assert_eq!(place.judged("a", "a"), Ok(1));
 }
