@@ -4,6 +4,10 @@
 //! A block of TOML is a whole file, or keys of a worker or a supervisor. One that is marked `toml,lines` has
 //! alternatives, each line one of them; `toml,host` is the file of a host.
 
+#[path = "../src/os/free_port.rs"]
+mod free_port;
+
+use free_port::free_port;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -224,7 +228,7 @@ struct Reader {
 
 impl Reader {
     fn new() -> Reader {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let free = || free_port().to_string();
         let ports = [("8080", free()), ("6390", free())];
         Reader { home: tempfile::tempdir().unwrap(), at: root().to_owned(), ports }
     }

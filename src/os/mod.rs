@@ -38,6 +38,8 @@ compile_error!("treevisor needs Linux 5.4 or newer: it supervises by pidfds, par
 #[cfg(test)]
 #[macro_use]
 mod testing;
+#[cfg(test)]
+pub(crate) mod free_port;
 
 pub mod accounts;
 pub mod alarm;

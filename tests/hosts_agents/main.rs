@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the clock to know when something is broken")]
 
 mod adopted;
+#[path = "../../src/os/free_port.rs"]
+mod free_port;
 mod links;
 mod member;
 mod placed;

@@ -1,9 +1,9 @@
 //! The first host of a cluster, and keys for others, by the verbs that make them.
 
+use super::free_port::free_port;
 use super::store::Store;
 use super::{Cluster, Host, command};
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 use treevisor::host::identity::{Keys, Refused, Trust, verify};
@@ -56,9 +56,9 @@ fn a_cluster_is_made_by_its_first_host_and_hosts_are_added_and_removed() {
     assert_eq!(fs::read(here.join("a/host.key")).unwrap(), before);
 }
 
-/// A port of loopback that was free a moment ago.
+/// Where an agent can listen.
 pub(super) fn address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 #[test]

@@ -4,6 +4,10 @@
 //! Nothing here sleeps for luck. A test waits for an event of the tree, for the end of a process by its pidfd, or for a
 //! line; [`LIMIT`] only shows when something is broken.
 
+#[path = "../../src/os/free_port.rs"]
+mod free_port;
+
+pub(crate) use free_port::free_port;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -452,19 +456,6 @@ pub(crate) fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> 
     fs::copy(TREEVISOR, &program).unwrap();
     fs::write(dir.path().join("tree.toml"), toml(program.display())).unwrap();
     Some(Tree::begin_in(dir, &[]))
-}
-
-/// A port of this machine that is free: below those that the kernel gives out on request for any, so that no connection
-/// of another test takes it meanwhile.
-pub(crate) fn free_port() -> u16 {
-    let mut bytes = [0; 2];
-    loop {
-        treevisor::os::random::fill(&mut bytes).unwrap();
-        let port = 10_000 + u16::from_ne_bytes(bytes) % 20_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Whether there is such a process that is no zombie.

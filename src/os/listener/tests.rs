@@ -1,4 +1,5 @@
 use super::*;
+use crate::os::free_port::free_port;
 use crate::spec::account::Account;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,11 +7,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 fn at(text: &str) -> Listen {
     Listen::new(Address::parse(text).unwrap())
-}
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::os::epoll::{Interest, Poller};
+use crate::os::free_port::free_port;
 use std::net::TcpListener;
 
 /// Waits for what has come of an attempt.
@@ -33,7 +34,7 @@ fn a_listener_is_reached_and_reads_and_writes_do_not_block() {
 
 #[test]
 fn where_nobody_listens_it_is_refused() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let refused = Connection::open(address).and_then(|mut connection| settled(&mut connection)).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }

@@ -1,6 +1,7 @@
 //! Against a server that answers as it should not, and against etcd itself where that is installed.
 use super::*;
 use crate::os::clock;
+use crate::os::free_port::free_port;
 use crate::store::Record;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -86,7 +87,7 @@ fn empty_range(cluster: &str) -> String {
 
 /// An address at which nothing listens.
 fn nowhere() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 #[test]
@@ -214,10 +215,6 @@ fn is_installed(program: &str) -> bool {
         eprintln!("skipped: {program} is not installed");
     }
     there
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn etcd(scheme: &str, arguments: &[&str]) -> Server {
