@@ -204,7 +204,7 @@ impl Agent {
             HostState::Dead => seen.stood(now) < settle,
         };
         let allowed = |name: &str| want.placement.rank(name).is_some();
-        self.is_draining() && allowed(&self.settings.name)
+        self.is_draining() && !self.settings.about.witness && allowed(&self.settings.name)
             || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 

@@ -151,6 +151,8 @@ fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
         };
         fits("a").and(fits("b"))
     });
+    let bundles = |host: &str| fs::read_dir(cluster.host(host).directory.join("state/host/bundles")).unwrap().count();
+    assert_eq!(["a", "b", "c"].map(bundles), [1, 1, 0]);
     let witness = live(&cluster, "c");
     assert_eq!(
         (&witness["witness"], &witness["note"]),

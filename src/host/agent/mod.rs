@@ -179,7 +179,8 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
         address: file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
-        cgroup,
+        // What a witness is an earlier version does not know; without, it places nothing there.
+        cgroup: cgroup && !file.store.witness,
         witness: file.store.witness,
         labels: file.labels.clone(),
         ..About::default()

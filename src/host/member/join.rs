@@ -167,8 +167,8 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
     let welcome = ask(&invitation, name, &curve, *witness)?;
     if *witness && welcome.run != Some(true) {
-        return Err(Failed::new("the host that has invited does not know what a witness is")
-            .hint("treevisor there is of an earlier version: upgrade it first"));
+        return Err(Failed::new("a witness votes by its member of the store, and this host would have none")
+            .hint("the store has its members already, or is run by other means; the invitation is used up"));
     }
     let signing = SigningKey::try_from(welcome.signing.clone()).map_err(Failed::new)?;
     let trust = Trust { cluster: &welcome.cluster, name, issuer: signing.public(), revoked: &[] };
