@@ -461,6 +461,10 @@ impl Agent {
         self.requests.values().any(|purpose| *purpose == Purpose::Read)
     }
 
+    pub(super) fn is_clearing(&self) -> bool {
+        self.clearing.is_some()
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining == Some(true)
     }

@@ -22,8 +22,8 @@ impl Agent {
             Purpose::Read => {
                 if let Answer::Records(records) = answer {
                     self.take_records(turn, records, out);
+                    self.has_looked(turn, request, out);
                 }
-                self.has_looked(turn, request, out);
             }
             Purpose::Renew => {
                 let change = self.lease.answered(turn.now, request, answer);

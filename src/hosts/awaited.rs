@@ -3,6 +3,7 @@
 use super::event::{ParentId, RequestId};
 use super::message::{Place, Subject};
 use super::record::ClaimKey;
+use crate::time::Time;
 use std::collections::BTreeMap;
 
 /// A host that waits for a report, and on what.
@@ -16,6 +17,8 @@ pub(super) struct Asker {
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) since: RequestId,
+    /// The order is void then.
+    pub(super) until: Time,
     pub(super) host: String,
     pub(super) place: Box<Place>,
 }

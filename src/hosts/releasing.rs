@@ -3,7 +3,7 @@
 //! held, whether it still is.
 
 use super::action::Action;
-use super::agent::Agent;
+use super::agent::{Agent, Purpose};
 use super::awaited::{Asker, Doubt};
 use super::event::{ParentId, RequestId, Turn};
 use super::guest::Next;
@@ -11,7 +11,7 @@ use super::message::{Do, Place, Subject, What};
 use super::record::ClaimKey;
 use super::serving::is_below;
 use super::wards::{State, Ward};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agent {
@@ -23,6 +23,8 @@ impl Agent {
         {
             out.push(Action::Kill(run));
         }
+        let is_meant = |place: &Place| !place.subject.is_after(subject.root_token, subject.run);
+        self.awaited.doubts.retain(|of, doubt| *of != key || !is_meant(&doubt.place));
         self.awaited.free.insert(key, Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
@@ -36,41 +38,63 @@ impl Agent {
                 out.push(Action::Kill(run));
             }
         }
+        let root_token = subject.root_token;
+        self.awaited.doubts.retain(|key, doubt| !is_meant(subject, key) || doubt.place.subject.root_token > root_token);
         self.awaited.clear.insert(subject.key(), Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
     /// Its claim looks held by another host, and the host that asks may have seen it set free since.
     pub(super) fn doubt(&mut self, turn: Turn, host: &str, place: &Place) {
-        let since = self.requested;
-        let (host, place) = (host.to_owned(), Box::new(place.clone()));
-        let doubt = Doubt { since, host: host.clone(), place: place.clone() };
-        let doubt = self.awaited.doubts.entry(place.subject.key()).or_insert(doubt);
-        if !place.subject.is_before(doubt.place.subject.root_token, doubt.place.subject.run) {
-            // Asked once more, it does not wait for another look.
-            (doubt.host, doubt.place) = (host, place);
+        let key = place.subject.key();
+        let before = self.awaited.doubts.get(&key);
+        if before.is_some_and(|doubt| place.subject.is_before(doubt.place.subject.root_token, doubt.place.subject.run))
+        {
+            return;
         }
+        // The same that is asked once more does not wait for another look.
+        let same = before.filter(|doubt| doubt.place.subject == place.subject);
+        let since = same.map_or(self.requested, |doubt| doubt.since);
+        let until = turn.now.boottime + Span::from_millis(place.void_after_ms);
+        let doubt = Doubt { since, until, host: host.to_owned(), place: Box::new(place.clone()) };
+        self.awaited.doubts.insert(key, doubt);
         self.look_now(turn);
     }
 
-    /// A look has ended.
+    /// A look has shown how it stands.
     pub(super) fn has_looked(&mut self, turn: Turn, look: RequestId, out: &mut Vec<Action>) {
-        let (known, waits) =
-            std::mem::take(&mut self.awaited.doubts).into_iter().partition(|(_, doubt)| doubt.since < look);
+        for past in self.wards.past.values_mut() {
+            past.freed.take_if(|(_, since)| *since < look);
+        }
+        let doubts = std::mem::take(&mut self.awaited.doubts).into_iter();
+        let (known, waits) = doubts.partition(|(_, doubt)| doubt.since < look);
         self.awaited.doubts = waits;
         let known: BTreeMap<ClaimKey, Doubt> = known;
-        for Doubt { host, place, .. } in known.into_values() {
+        for Doubt { host, place, .. } in known.into_values().filter(|doubt| turn.now.boottime < doubt.until) {
             self.take_place(turn, &host, &place, true, out);
         }
     }
 
+    /// A claim of this path is being swapped.
+    fn is_swapping(&self, key: &ClaimKey) -> bool {
+        let of = |purpose: &Purpose| match purpose {
+            Purpose::Claim(of, ..) | Purpose::Free(of, _) => of == key,
+            _ => false,
+        };
+        self.requests.values().any(of)
+    }
+
     /// Reports what has come about since it was asked for.
     pub(super) fn report_awaited(&mut self, out: &mut Vec<Action>) {
+        // What belonged to an epoch that has ended is being killed.
+        if self.is_clearing() {
+            return;
+        }
         let mut awaited = std::mem::take(&mut self.awaited);
         awaited.free.retain(|key, Asker { host, subject }| {
             let waits = match self.guests.get(key) {
                 // What was ordered later is not meant.
                 Some(guest) => !guest.is_later(subject),
-                None => self.holds(key),
+                None => self.holds(key) || self.is_swapping(key),
             };
             if !waits {
                 self.send_to_host(host, subject, What::Done, out);
@@ -80,7 +104,7 @@ impl Agent {
         awaited.clear.retain(|_, Asker { host, subject }| {
             let mut claims = self.claims.iter().filter(|(key, _)| is_meant(subject, key));
             let mut guests = self.guests.iter().filter(|(key, _)| is_meant(subject, key));
-            let waits = claims.any(|(_, claim)| claim.here().is_some())
+            let waits = claims.any(|(key, claim)| claim.here().is_some() || self.is_swapping(key))
                 || guests.any(|(_, guest)| guest.subject().root_token <= subject.root_token);
             if !waits {
                 self.send_to_host(host, subject, What::Cleared, out);
@@ -115,8 +139,20 @@ impl Agent {
     /// All below a path is to go.
     pub(super) fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
         let hosts = self.hosts_below(node);
-        let ends = |ward: &Ward| !matches!(&ward.state, State::There(there) if there.end.is_none());
-        self.wards.all.retain(|key, ward| !is_meant(node, key) || !ends(ward));
+        let mut asked = Vec::new();
+        self.wards.all.retain(|key, ward| match &ward.state {
+            _ if !is_meant(node, key) => true,
+            State::There(there) => there.end.is_none(),
+            State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => {
+                asked.push((host.clone(), wire.clone()));
+                false
+            }
+            State::Choosing(_) | State::Homeless { .. } => false,
+        });
+        // A host that is asked may be about to start it.
+        for (host, wire) in asked {
+            self.wards.release(&host, &wire);
+        }
         for host in hosts {
             self.order(&host, node, Do::Clear, out);
         }
@@ -131,14 +167,14 @@ impl Agent {
 
     /// Hosts that have something below a path, or may have.
     fn hosts_below(&self, node: &Subject) -> BTreeSet<String> {
-        let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder_still(key));
+        let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder(key));
         let wards = self.wards.all.iter().filter(|(key, _)| is_meant(node, key));
         let asked = wards.filter_map(|(_, ward)| ward.host()).filter(|host| !self.is_dead(host)).map(str::to_owned);
         held.chain(asked).collect()
     }
 
     /// A host has set a claim free.
-    pub(super) fn is_released(&mut self, key: ClaimKey, from: &str, subject: Subject) {
+    pub(super) fn is_released(&mut self, turn: Turn, key: ClaimKey, from: &str, subject: Subject) {
         let before = self.wards.releases.len();
         self.wards.releases.retain(|release| release.host != from || release.wire != subject);
         if self.wards.releases.len() == before || self.wards.has_later(&key, from, &subject) {
@@ -150,9 +186,10 @@ impl Agent {
         }
         let past = self.wards.past.entry(key).or_default();
         past.ended_on = None;
-        if past.freed.as_ref().is_none_or(|freed| subject.is_after(freed.root_token, freed.run)) {
-            past.freed = Some(subject);
+        if past.freed.as_ref().is_none_or(|(freed, _)| subject.is_after(freed.root_token, freed.run)) {
+            past.freed = Some((subject, self.requested));
         }
+        self.look_now(turn);
     }
 
     /// A host has nothing left below a path, as the next look shows.
@@ -176,7 +213,8 @@ impl Agent {
         });
         let mut cleared = std::mem::take(&mut self.awaited.cleared);
         cleared.retain(|(parent, node)| {
-            let waits = !self.hosts_below(node).is_empty();
+            let mut releases = self.wards.releases.iter();
+            let waits = !self.hosts_below(node).is_empty() || releases.any(|it| is_meant(node, &it.wire.key()));
             if !waits {
                 Self::report_to_parent(*parent, node, What::Cleared, out);
             }

@@ -216,11 +216,8 @@ impl Agent {
                 ward.state = State::Failed { host, wire, epoch: placed.epoch, failure };
                 Self::answer_parent(ward, out);
             }
-            // That host has looked since it was asked; by then a look has shown it here too.
-            Outcome::Held { .. } => {
-                past.freed = None;
-                ward.state = State::Choosing(now + AGAIN);
-            }
+            // By then a look has shown it here too.
+            Outcome::Held { .. } => ward.state = State::Choosing(now + AGAIN),
             Outcome::Refused { detail, .. } => {
                 ward.refused.insert(host, (detail, now + REFUSED));
                 ward.state = State::Choosing(Time::ZERO);
@@ -234,7 +231,7 @@ impl Agent {
     pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
         match told.what {
-            What::Done => return self.is_released(key, from, subject),
+            What::Done => return self.is_released(turn, key, from, subject),
             What::Cleared => return self.is_cleared(turn, from, &subject),
             _ => {}
         }

@@ -133,7 +133,7 @@ impl Agent {
         let by = self.holder(key)?;
         let (_, own) = self.owns.get(key)?;
         let freed = self.wards.past.get(key).and_then(|past| past.freed.as_ref());
-        let is_freed = freed.is_some_and(|wire| !wire.is_before(own.root_token, own.run));
+        let is_freed = freed.is_some_and(|(wire, _)| !wire.is_before(own.root_token, own.run));
         (!is_freed).then_some(by)
     }
 

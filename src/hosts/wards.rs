@@ -2,7 +2,7 @@
 //! `seeking` moves them.
 
 use super::action::Start;
-use super::event::ParentId;
+use super::event::{ParentId, RequestId};
 use super::message::{Do, Failure, Outcome, Place, Subject, What};
 use super::record::ClaimKey;
 use crate::time::Time;
@@ -74,8 +74,8 @@ pub(super) struct Past {
     pub(super) last: Option<(String, Left)>,
     /// Nothing of it is left on this host, which still has its claim.
     pub(super) ended_on: Option<(String, Subject)>,
-    /// Its claim was set free as it was by this order, which a look may not show yet.
-    pub(super) freed: Option<Subject>,
+    /// Its claim was set free as it was by this order, which is shown by the first look that began after this request.
+    pub(super) freed: Option<(Subject, RequestId)>,
     /// Hosts on which it has given up, and until when others are preferred.
     pub(super) gave_up: BTreeMap<String, Time>,
     /// An operator wants it there; with `None`, elsewhere than it was.

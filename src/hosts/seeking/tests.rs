@@ -307,6 +307,66 @@ fn what_was_lost_with_a_connection_is_sent_again_with_the_next() {
 }
 
 #[test]
+fn a_move_is_not_undone_where_the_next_host_cannot_look() {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.order("/db", 1, Do::Move { to: Some("c".into()) });
+    cluster.order("/db", 1, Do::Stop);
+    cluster.take();
+    cluster.deaf = vec![2];
+    let subject = cluster.subject("/db", 2);
+    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
+    cluster.ask(NODE, Message::Place(Box::new(place)));
+    cluster.pass(Span::from_millis(1_500));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![]));
+    cluster.deaf.clear();
+    cluster.pass(seconds(2));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![2]));
+}
+
+#[test]
+fn what_is_done_with_is_not_started_by_a_look_that_was_waited_for() {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+    cluster.order("/db", 1, Do::Move { to: Some("c".into()) });
+    cluster.order("/db", 1, Do::Stop);
+    cluster.deaf = vec![2];
+    let subject = cluster.subject("/db", 2);
+    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
+    cluster.ask(NODE, Message::Place(Box::new(place)));
+    cluster.pass(Span::from_millis(300));
+    cluster.asks.clear();
+    cluster.take();
+    let done = Order { subject: cluster.subject("/db", 2), void_after_ms: 0, what: Do::Done };
+    cluster.ask(NODE, Message::Order(done));
+    cluster.pass(Span::from_millis(100));
+    assert_eq!(cluster.take(), ["Done"]);
+    cluster.deaf.clear();
+    cluster.pass(seconds(3));
+    assert!(cluster.at("/db").is_empty());
+}
+
+#[test]
+fn a_path_is_not_clear_while_a_host_may_be_starting_something_below_it() {
+    let mut cluster = Cluster::new();
+    cluster.cut = Some(1);
+    let subject = cluster.subject("/db", 1);
+    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
+    cluster.ask(NODE, Message::Place(Box::new(place)));
+    cluster.pass(Span::from_millis(100));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![1]));
+    // The parent clears before its agent has learned that the node is no more.
+    cluster.asks.clear();
+    let subject = Subject { path: "/".into(), ..cluster.subject("/", 1) };
+    cluster.ask(2, Message::Order(Order { subject, void_after_ms: 0, what: Do::Clear }));
+    cluster.pass(Span::from_millis(300));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![]), "killed, which has not been reported");
+    cluster.cut = None;
+    cluster.pass(seconds(1));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Cleared".to_owned()], vec![]));
+}
+
+#[test]
 fn what_is_left_below_a_path_is_cleared_without_being_asked_again() {
     let mut cluster = Cluster::new();
     let placing = || on(&["b", "c"]);
