@@ -49,20 +49,8 @@ impl fmt::Display for Fit {
 pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     let Question { instance, placement, bundle, serial } = *question;
     let no = |why: &str| Fit::No(why.to_owned());
-    if host.state == HostState::Dead {
-        return no("the host is lost, or has left");
-    }
-    if placement.rank(name).is_none() {
-        return no("`placement` does not name the host");
-    }
-    if host.witness {
-        return no(WITNESS);
-    }
-    if let Some(why) = placement.require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
+    if let Some(why) = unfit(placement, name, host) {
         return Fit::No(why);
-    }
-    if host.draining {
-        return no("it is being drained");
     }
     if !host.cgroup {
         return no("it has no cgroups that can be killed with one write");
@@ -185,21 +173,8 @@ pub(super) fn rank<'a>(
 /// Why a host may not have a placed subtree.
 fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
     let placement = seeker.placement;
-    let Placement { require, .. } = &placement.on;
-    if host.state == HostState::Dead {
-        return Some("the host is lost, or has left".into());
-    }
-    if placement.on.rank(name).is_none() {
-        return Some("`placement` does not name the host".into());
-    }
-    if host.witness {
-        return Some(WITNESS.into());
-    }
-    if let Some(why) = require.iter().find_map(|(label, wanted)| lacks(host, label, wanted)) {
+    if let Some(why) = unfit(&placement.on, name, host) {
         return Some(why);
-    }
-    if host.draining {
-        return Some("it is being drained".into());
     }
     if placement.exclusive && !host.cgroup {
         return Some("it has no cgroups that can be killed with one write".into());
@@ -208,6 +183,21 @@ fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
         return Some("one from which it is to be apart is there".into());
     }
     seeker.bars.get(name).cloned()
+}
+
+/// Why a host may have neither a root nor a placed subtree that is to be there.
+fn unfit(placement: &Placement, name: &str, host: &Host) -> Option<String> {
+    if host.state == HostState::Dead {
+        return Some("the host is lost, or has left".into());
+    }
+    if placement.rank(name).is_none() {
+        return Some("`placement` does not name the host".into());
+    }
+    if host.witness {
+        return Some(WITNESS.into());
+    }
+    let lacking = placement.require.iter().find_map(|(label, wanted)| lacks(host, label, wanted));
+    lacking.or_else(|| host.draining.then(|| "it is being drained".into()))
 }
 
 /// In what a label of a host is not as required.

@@ -121,17 +121,12 @@ impl Agent {
         if self.wards.all.get(key).is_some_and(theirs)
             && let Some(ward) = self.wards.all.remove(key)
         {
-            match &ward.state {
-                State::There(there) => self.wards.release(&there.host, &there.wire),
-                State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => self.wards.release(host, wire),
-                // The claim may be where it has ended before.
-                State::Choosing(_) | State::Homeless { .. } => {
-                    if let Some((host, wire)) = self.wards.past.get(key).and_then(|past| past.ended_on.clone()) {
-                        self.wards.release(&host, &wire);
-                    }
-                }
+            // The claim may be where it has ended before.
+            let ended = self.wards.past.remove(key).and_then(|past| past.ended_on);
+            let asked = ward.asked().map(|(host, wire)| (host.to_owned(), wire.clone()));
+            if let Some((host, wire)) = asked.or(ended) {
+                self.wards.release(&host, &wire);
             }
-            self.wards.past.remove(key);
         }
         note_once(&mut self.awaited.done, parent, node);
     }

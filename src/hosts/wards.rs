@@ -162,7 +162,7 @@ impl Ward {
     }
 
     /// Which host was asked last, and for which run.
-    fn asked(&self) -> Option<(&str, &Subject)> {
+    pub(super) fn asked(&self) -> Option<(&str, &Subject)> {
         match &self.state {
             State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => Some((host, wire)),
             State::There(there) => Some((&there.host, &there.wire)),

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod random;
+mod waits;
 
 use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};
 use super::*;
@@ -201,8 +202,7 @@ fn an_end_is_reported_at_once_whatever_was_reported_before() {
     while cluster.take() != ["Move"] {
         cluster.pass(step);
     }
-    let order = Order { subject: cluster.subject("/db", 1), void_after_ms: 0, what: Do::Stop };
-    cluster.ask(NODE, Message::Order(order));
+    cluster.ask_order(NODE, "/db", 1, Do::Stop);
     cluster.pass(step);
     assert_eq!(cluster.take(), ["Exited"]);
 }
@@ -242,171 +242,6 @@ fn an_operator_moves_it_to_a_host_or_to_the_next_best() {
     cluster.order("/db", 2, Do::Stop);
     cluster.place(NODE, "/db", 3, on(&["c", "a", "b"]));
     assert_eq!(cluster.at("/db"), [0]);
-}
-
-#[test]
-fn a_move_and_an_end_for_good_wait_for_answers_and_for_no_time() {
-    let step = Span::from_millis(100);
-    let mut cluster = Cluster::new();
-    let placing = || on(&["b", "c", "a"]);
-    cluster.place(NODE, "/db", 1, placing());
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![1]));
-    let moves = [(Some("c"), 2), (None, 1), (None, 2), (Some("b"), 1), (Some("a"), 0), (None, 1)];
-    for (run, (wish, to)) in (1..).zip(moves) {
-        for what in [Do::Move { to: wish.map(str::to_owned) }, Do::Stop] {
-            let order = Order { subject: cluster.subject("/db", run), void_after_ms: 0, what };
-            cluster.ask(NODE, Message::Order(order));
-            cluster.pass(step);
-        }
-        assert_eq!(cluster.take(), ["Moving", "Exited"]);
-        let subject = cluster.subject("/db", run + 1);
-        let place = Place { subject, placement: placing(), digest: "d".into(), ..Place::default() };
-        cluster.ask(NODE, Message::Place(Box::new(place)));
-        cluster.pass(step);
-        if to == 0 {
-            // What it asks itself in one turn, it looks for in the next.
-            cluster.pass(step);
-        }
-        assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![to]));
-    }
-    let done = Order { subject: cluster.subject("/db", 7), void_after_ms: 0, what: Do::Done };
-    cluster.ask(NODE, Message::Order(done));
-    cluster.pass(step);
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Done".to_owned()], vec![]));
-}
-
-#[test]
-fn what_was_lost_with_a_connection_is_sent_again_with_the_next() {
-    let mut cluster = Cluster::new();
-    let step = Span::from_millis(100);
-    let placing = || on(&["b", "c"]);
-    let place = |cluster: &Cluster, run| {
-        let subject = cluster.subject("/db", run);
-        Message::Place(Box::new(Place { subject, placement: placing(), digest: "d".into(), ..Place::default() }))
-    };
-    let order =
-        |cluster: &Cluster, what| Message::Order(Order { subject: cluster.subject("/db", 1), void_after_ms: 0, what });
-    let first = place(&cluster, 1);
-    let told: [(Message, &str); 3] =
-        [(first, "Started"), (order(&cluster, Do::Stop), "Exited"), (order(&cluster, Do::Done), "Done")];
-    for lost_on_the_way_back in [false, true] {
-        for (message, answer) in told.clone() {
-            // No agent has noticed yet that there is no connection.
-            let to = if lost_on_the_way_back { 1 } else { 0 };
-            cluster.cut = Some(to);
-            cluster.ask(NODE, message);
-            cluster.pass(step);
-            assert!(cluster.take().is_empty());
-            cluster.cut = None;
-            cluster.hand_in(0, Event::Connected { host: "b".into() });
-            cluster.hand_in(1, Event::Connected { host: "a".into() });
-            cluster.pass(step);
-            assert_eq!(cluster.take(), [answer], "{lost_on_the_way_back}");
-        }
-    }
-}
-
-#[test]
-fn a_move_is_not_undone_where_the_next_host_cannot_look() {
-    let mut cluster = Cluster::new();
-    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
-    cluster.order("/db", 1, Do::Move { to: Some("c".into()) });
-    cluster.order("/db", 1, Do::Stop);
-    cluster.take();
-    cluster.deaf = vec![2];
-    let subject = cluster.subject("/db", 2);
-    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
-    cluster.ask(NODE, Message::Place(Box::new(place)));
-    cluster.pass(Span::from_millis(1_500));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![]));
-    cluster.deaf.clear();
-    cluster.pass(seconds(2));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![2]));
-}
-
-#[test]
-fn what_is_done_with_is_not_started_by_a_look_that_was_waited_for() {
-    let mut cluster = Cluster::new();
-    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
-    cluster.order("/db", 1, Do::Move { to: Some("c".into()) });
-    cluster.order("/db", 1, Do::Stop);
-    cluster.deaf = vec![2];
-    let subject = cluster.subject("/db", 2);
-    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
-    cluster.ask(NODE, Message::Place(Box::new(place)));
-    cluster.pass(Span::from_millis(300));
-    cluster.asks.clear();
-    cluster.take();
-    let done = Order { subject: cluster.subject("/db", 2), void_after_ms: 0, what: Do::Done };
-    cluster.ask(NODE, Message::Order(done));
-    cluster.pass(Span::from_millis(100));
-    assert_eq!(cluster.take(), ["Done"]);
-    cluster.deaf.clear();
-    cluster.pass(seconds(3));
-    assert!(cluster.at("/db").is_empty());
-}
-
-#[test]
-fn a_path_is_not_clear_while_a_host_may_be_starting_something_below_it() {
-    let mut cluster = Cluster::new();
-    cluster.cut = Some(1);
-    let subject = cluster.subject("/db", 1);
-    let place = Place { subject, placement: on(&["b", "c"]), digest: "d".into(), ..Place::default() };
-    cluster.ask(NODE, Message::Place(Box::new(place)));
-    cluster.pass(Span::from_millis(100));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![1]));
-    // The parent clears before its agent has learned that the node is no more.
-    cluster.asks.clear();
-    let subject = Subject { path: "/".into(), ..cluster.subject("/", 1) };
-    cluster.ask(2, Message::Order(Order { subject, void_after_ms: 0, what: Do::Clear }));
-    cluster.pass(Span::from_millis(300));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![]), "killed, which has not been reported");
-    cluster.cut = None;
-    cluster.pass(seconds(1));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Cleared".to_owned()], vec![]));
-}
-
-#[test]
-fn what_is_left_below_a_path_is_cleared_without_being_asked_again() {
-    let mut cluster = Cluster::new();
-    let placing = || on(&["b", "c"]);
-    cluster.place(NODE, "/db", 1, placing());
-    cluster.place(NODE, "/mq", 1, placing());
-    cluster.take();
-    let clear =
-        Order { subject: Subject { path: "/".into(), ..cluster.subject("/", 1) }, void_after_ms: 0, what: Do::Clear };
-    // The node that has placed them is no more, and its parent has all below it cleared.
-    cluster.hand_in(0, Event::ParentGone(NODE));
-    cluster.ask(2, Message::Order(clear));
-    cluster.pass(Span::from_millis(100));
-    let left = [cluster.at("/db"), cluster.at("/mq")].concat();
-    assert_eq!((cluster.take(), left), (vec!["Cleared".to_owned()], vec![]));
-}
-
-#[test]
-fn what_was_set_free_once_is_seen_where_it_runs_since() {
-    let mut cluster = Cluster::new();
-    cluster.place(NODE, "/db", 1, on(&["b", "c"]));
-    cluster.order("/db", 1, Do::Stop);
-    cluster.order("/db", 1, Do::Done);
-    cluster.take();
-    // The root goes to another host, has it placed there, and comes back.
-    cluster.hand_in(0, Event::ParentGone(NODE));
-    cluster.hand_in(0, Event::Asked(Wish::Drain));
-    cluster.pass(seconds(5));
-    assert_eq!(cluster.root(), Some(1));
-    cluster.place(2, "/db", 2, on(&["b", "c"]));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![1]));
-    cluster.hand_in(1, Event::ParentGone(2));
-    cluster.hand_in(0, Event::Asked(Wish::Undrain));
-    cluster.pass(seconds(2));
-    cluster.hand_in(1, Event::Asked(Wish::Drain));
-    cluster.pass(seconds(10));
-    assert_eq!(cluster.root(), Some(0));
-    cluster.hand_in(1, Event::Asked(Wish::Undrain));
-    cluster.pass(seconds(5));
-    cluster.place(3, "/db", 3, on(&["c", "b"]));
-    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Adopted".to_owned()], vec![1]));
 }
 
 #[test]

@@ -304,16 +304,24 @@ impl Cluster {
         Subject { instance: "web".into(), path: path.into(), run, root_token: self.own("/").token }
     }
 
-    pub(super) fn place(&mut self, parent: ParentId, path: &str, run: u64, placement: Placing) {
+    pub(super) fn ask_place(&mut self, parent: ParentId, path: &str, run: u64, placement: Placing) {
         let subject = self.subject(path, run);
         let place = Place { subject, placement, digest: "d".into(), ..Place::default() };
         self.ask(parent, Message::Place(Box::new(place)));
+    }
+
+    pub(super) fn place(&mut self, parent: ParentId, path: &str, run: u64, placement: Placing) {
+        self.ask_place(parent, path, run, placement);
         self.pass(seconds(6));
     }
 
-    pub(super) fn order(&mut self, path: &str, run: u64, what: Do) {
+    pub(super) fn ask_order(&mut self, parent: ParentId, path: &str, run: u64, what: Do) {
         let order = Order { subject: self.subject(path, run), void_after_ms: 0, what };
-        self.ask(NODE, Message::Order(order));
+        self.ask(parent, Message::Order(order));
+    }
+
+    pub(super) fn order(&mut self, path: &str, run: u64, what: Do) {
+        self.ask_order(NODE, path, run, what);
         self.pass(seconds(6));
     }
 
