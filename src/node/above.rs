@@ -87,6 +87,14 @@ impl Above {
         }
     }
 
+    /// Whether a node that ends has nothing left that its parent has to acknowledge.
+    pub(super) fn has_all(&self) -> bool {
+        match self {
+            Above::Parent(uplink) => uplink.is_done(),
+            Above::Operators(_) => true,
+        }
+    }
+
     /// Events go to the root: it keeps them; every other node passes them up.
     pub(super) fn events(&mut self, batch: EventBatch) {
         match self {

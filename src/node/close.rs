@@ -1,15 +1,17 @@
-//! The steps of a node's end, after its core has halted. `Node::leave` has their order.
+//! The end of a node, once its core has halted: a phase of its loop. The loop goes on waiting and turning, so that a
+//! lease is renewed, a watchdog fed and a request answered for as long as the end takes; only that no event leads
+//! anywhere any more, and that in each turn the end goes on by as many stages as are done.
 
 use super::above::Above;
 use super::children::{Children, LAST};
 use super::context::Context;
 use super::endpoint::Endpoint;
-use super::hooks::Hooks;
-use super::reactor::Reactor;
+use super::placed;
 use super::uplink::outbox;
-use crate::os::clock::{self, Clock};
+use crate::os::signals::Caught;
 use crate::supervision::End;
 use crate::time::{Span, Time};
+use crate::wire::message::Verb;
 use slog::error;
 
 /// How long the journal's pipe is waited for to take the last lines: as long as a disk is slow, but not dead.
@@ -21,27 +23,127 @@ const LINGER: Span = Span::from_millis(200);
 /// A keeper that is dismissed has only to write what it has received. A disk takes that at once, or has failed.
 pub(super) const DISMISSAL: Span = Span::from_secs(2);
 
-/// What is waited for at the end is looked at so often: no source is read any more, so this is not the loop's own wait.
-const STEP: Span = Span::from_millis(20);
+/// How far a node is.
+pub(super) enum Phase {
+    /// It supervises.
+    Running,
+    /// Its core has halted.
+    Closing(Closing),
+}
 
-/// A full pipe is tried again after this.
-const FULL: Span = Span::from_millis(1);
+/// What the end waits for, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The agent of the host takes note of what is left for it.
+    Agent,
+    /// The parent acknowledges what is left for it.
+    Parent,
+    /// Hooks that are still due are run.
+    Hooks,
+    /// The root's journal gets its last lines.
+    Journal,
+}
 
-/// The parent receives what is left for it.
-pub(super) fn send_last(above: &mut Above, context: &Context) {
-    match above {
-        Above::Parent(uplink) => {
-            uplink.flush(context.now());
-            wait_until(&context.clock, Some(outbox::LINGER), |now, left| {
-                let done = uplink.go_on_ending(now);
-                if !done {
-                    uplink.wait(left);
-                }
-                done
-            });
-        }
-        Above::Operators(root) => root.end_waiting(),
+/// The end of a node.
+#[derive(Debug)]
+pub(super) struct Closing {
+    end: End,
+    /// What is waited for, and what after that.
+    stages: &'static [Stage],
+    /// Whether the first of them has begun, and until when it is waited for.
+    begun: Option<Option<Time>>,
+    hurried: bool,
+}
+
+impl Phase {
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self, Phase::Closing(_))
     }
+
+    pub(super) fn closing(&mut self) -> Option<&mut Closing> {
+        match self {
+            Phase::Running => None,
+            Phase::Closing(closing) => Some(closing),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        match self {
+            Phase::Running => None,
+            Phase::Closing(closing) => closing.begun.flatten(),
+        }
+    }
+}
+
+impl Closing {
+    pub(super) fn new(end: End) -> Closing {
+        Closing {
+            end,
+            stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Journal],
+            begun: None,
+            hurried: false,
+        }
+    }
+
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
+
+    /// Takes a signal, if it is one that goes to supervision otherwise.
+    pub(super) fn takes(&mut self, caught: Caught) -> bool {
+        match caught {
+            Caught::ChildExited | Caught::User1 => return false,
+            Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => self.hurried = true,
+            Caught::Hangup | Caught::User2 => {}
+        }
+        true
+    }
+
+    /// Whether it was ordered once more: then hooks are not waited for.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
+    /// The stage that is waited for; `None`: the end is over.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.stages.first().copied()
+    }
+
+    /// Whether the stage has yet to begin. From here on it has.
+    pub(super) fn begins(&mut self, now: Time) -> bool {
+        let begins = self.begun.is_none();
+        if begins {
+            self.begun = Some(self.stage().and_then(Stage::limit).map(|limit| now + limit));
+        }
+        begins
+    }
+
+    /// Goes on to the next stage if this one is `done`, or if its time is over. Returns whether it has.
+    pub(super) fn passes(&mut self, done: bool, now: Time) -> bool {
+        let late = self.begun.flatten().is_some_and(|until| until <= now);
+        let passes = done || late;
+        if passes {
+            (self.stages, self.begun) = (self.stages.get(1..).unwrap_or_default(), None);
+        }
+        passes
+    }
+}
+
+impl Stage {
+    /// For how long it is waited for at most. Each hook has a limit of its own.
+    fn limit(self) -> Option<Span> {
+        match self {
+            Stage::Agent => Some(placed::LAST),
+            Stage::Parent => Some(outbox::LINGER),
+            Stage::Hooks => None,
+            Stage::Journal => Some(LAST_LINES),
+        }
+    }
+}
+
+/// Whether a node whose core has halted still answers this.
+pub(super) fn still_answers(verb: &Verb) -> bool {
+    matches!(verb, Verb::Ping | Verb::Status { .. })
 }
 
 /// What the log and a service manager are to show. `left`: processes that stay behind.
@@ -53,32 +155,6 @@ pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &m
         root.report_end(end, context, LAST);
         root.end_service_manager(end, context);
     }
-}
-
-/// The hooks that are still due. They have a time limit of their own.
-pub(super) fn end_hooks(end: End, hooks: &mut Hooks, children: &Children, context: &Context, reactor: &mut Reactor) {
-    hooks.begin_end(end, children, context, reactor);
-    wait_until(&context.clock, None, |_, left| {
-        let done = hooks.go_on_ending(context, reactor);
-        if !done {
-            context.log_handle.flush();
-            hooks.wait(left);
-        }
-        done
-    });
-}
-
-/// The root's journal gets its last lines.
-pub(super) fn end_journal(end: End, above: &mut Above, clock: &Clock) {
-    let Above::Operators(root) = above else { return };
-    root.begin_journal_end(end);
-    wait_until(clock, Some(LAST_LINES), |_, left| {
-        let done = root.go_on_journal_end();
-        if !done {
-            clock::pause(left.min(FULL));
-        }
-        done
-    });
 }
 
 /// Closes the sockets, dismisses the keeper, and removes what is outside of this process.
@@ -94,40 +170,47 @@ pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
     drop(sockets);
 }
 
-/// Goes on with one part of the end, step by step, until it is over or its time is. A step is given the time and for
-/// how long it may wait, and returns whether it was the last one.
-fn wait_until(clock: &Clock, limit: Option<Span>, mut step: impl FnMut(Time, Span) -> bool) {
-    let mut now = clock.now();
-    let end = limit.map(|limit| now + limit);
-    loop {
-        let left = end.map_or(STEP, |end| end.since(now).min(STEP));
-        if step(now, left) || end.is_some_and(|end| now >= end) {
-            return;
-        }
-        now = clock.now();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
     #[test]
-    fn a_part_of_the_end_is_over_when_it_says_so_or_when_its_time_is() {
-        let clock = Clock::start();
-        let mut steps = 0;
-        wait_until(&clock, None, |_, left| {
-            assert_eq!(left, STEP);
-            steps += 1;
-            steps == 3
-        });
-        assert_eq!(steps, 3);
-        let limit = Span::from_millis(5);
-        wait_until(&clock, Some(limit), |_, left| {
-            assert!(left <= limit);
-            clock::pause(left);
-            false
-        });
-        assert!(clock.now() >= Time::ZERO + limit);
+    fn each_stage_begins_once_and_is_over_when_it_is_done_or_its_time_is() {
+        let mut closing = Closing::new(End::Stopped);
+        assert!(closing.stage() == Some(Stage::Agent) && closing.begins(at(0)) && !closing.begins(at(1)));
+        assert!(!closing.passes(false, at(1)));
+        assert!(closing.passes(true, at(1)));
+        assert!(closing.stage() == Some(Stage::Parent) && closing.begins(at(1)));
+        // A parent that does not answer.
+        let until = at(1) + outbox::LINGER;
+        assert_eq!(closing.begun, Some(Some(until)));
+        assert!(!closing.passes(false, at(200)) && closing.passes(false, until));
+        // Hooks end by themselves.
+        assert!(closing.stage() == Some(Stage::Hooks) && closing.begins(until));
+        assert!(!closing.passes(false, at(50_000)) && closing.passes(true, at(50_000)));
+        assert!(closing.stage() == Some(Stage::Journal) && closing.begins(at(50_000)));
+        assert!(!closing.passes(false, at(50_999)) && closing.passes(false, at(51_000)));
+        assert!(closing.stage().is_none() && closing.end() == End::Stopped);
+    }
+
+    #[test]
+    fn a_signal_that_orders_the_end_once_more_hurries_it() {
+        let mut closing = Closing::new(End::Panicked);
+        assert!(!closing.takes(Caught::ChildExited) && !closing.takes(Caught::User1), "they mean what they always do");
+        assert!(closing.takes(Caught::Hangup) && !closing.is_hurried());
+        assert!(closing.takes(Caught::Interrupt) && closing.is_hurried());
+    }
+
+    #[test]
+    fn one_that_supervises_waits_for_no_end() {
+        assert!(Phase::Running.next_deadline().is_none() && !Phase::Running.is_closing());
+        let mut closing = Closing::new(End::GaveUp);
+        closing.begins(at(0));
+        let phase = Phase::Closing(closing);
+        assert!(phase.is_closing() && phase.next_deadline() == Some(Time::ZERO + placed::LAST));
     }
 }

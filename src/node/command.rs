@@ -193,10 +193,6 @@ impl HelperProcess {
         self.pid
     }
 
-    pub(super) fn process(&self) -> &PidFd {
-        &self.process
-    }
-
     /// Reads some of its output. Gives the pipe back when it is closed.
     fn read(&mut self, now: Time) -> Option<(Capture, Tag)> {
         let (capture, _) = self.output.as_mut()?;

@@ -1,8 +1,10 @@
 //! What the loop spends its time on, so that a node that was late can report with what; and how often it reports that.
 
+use super::context::Context;
 use super::lateness::LATENESS;
 use crate::supervision::Action;
 use crate::time::{Span, Time};
+use slog::{debug, warn};
 
 /// After one such line the next one waits this long, and counts what has come in between.
 const REPORT_EVERY: Span = Span::from_secs(60);
@@ -10,6 +12,17 @@ const REPORT_EVERY: Span = Span::from_secs(60);
 /// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come
 /// round does not supervise, however much it does.
 const LONGEST_TURN: Span = Span::from_secs(60);
+
+/// A time in which no child was looked after although one should have been.
+#[derive(Default)]
+pub(super) struct Lateness {
+    /// This process slept through it: it was stopped, or got no CPU time.
+    pub slept: Span,
+    /// This process worked through it.
+    pub busy: Span,
+    /// At what, mostly.
+    pub with: Option<String>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
@@ -132,8 +145,34 @@ impl Diary {
         }
     }
 
+    /// Adds up the time in which no child was looked after, and reports it: at once the first time, and then once in a
+    /// while.
+    pub(super) fn account(&mut self, now: Time, late: Lateness, context: &Context) -> Span {
+        let Lateness { slept, busy, mut with } = late;
+        let since = self.unaccounted(now);
+        if since > busy {
+            with = Some(self.mostly());
+        }
+        let busy = busy + since;
+        let lost = slept + busy;
+        self.stall(lost);
+        let with = with.unwrap_or_default();
+        if lost.is_zero() {
+            if let Some(losses) = self.unreported(now) {
+                losses.log("did not run", "", context);
+            }
+        } else if slept.is_zero() && busy < Span::from_secs(1) {
+            debug!(context.logger, "event loop was busy; heartbeat deadlines extended";
+                "lost_ms" => lost.as_millis(), "busy" => with);
+        } else if let Some(losses) = self.lost(now, lost) {
+            let what = if slept.is_zero() { "was busy or did not run" } else { "did not run" };
+            losses.log(what, &with, context);
+        }
+        lost
+    }
+
     /// Notes time in which no child was looked after although one should have been.
-    pub(super) fn stall(&mut self, lost: Span) {
+    fn stall(&mut self, lost: Span) {
         self.stalled += lost;
     }
 
@@ -148,23 +187,35 @@ impl Diary {
     }
 
     /// That time was lost. Returns what is to be reported now, if anything is.
-    pub(super) fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
+    fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
         self.late.add(lost);
         self.late.due(now)
     }
 
     /// What is to be reported of losses before this turn, once the time for that has come.
-    pub(super) fn unreported(&mut self, now: Time) -> Option<Losses> {
+    fn unreported(&mut self, now: Time) -> Option<Losses> {
         if self.late.losses.count == 0 { None } else { self.late.due(now) }
     }
 }
 
 /// Times in which this process did not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Losses {
-    pub count: u64,
-    pub sum: Span,
-    pub longest: Span,
+struct Losses {
+    count: u64,
+    sum: Span,
+    longest: Span,
+}
+
+impl Losses {
+    fn log(self, what: &'static str, with: &str, context: &Context) {
+        let Losses { count, sum, longest } = self;
+        let line = format!("{} {what} for {}; heartbeat deadlines extended", context.place.path, sum.coarse());
+        match count {
+            0 | 1 => warn!(context.logger, "{}", line; "lost_ms" => sum.as_millis(), "busy" => with),
+            _ => warn!(context.logger, "{}", line; "lost_ms" => sum.as_millis(), "times" => count,
+                "longest_ms" => longest.as_millis(), "busy" => with),
+        }
+    }
 }
 
 /// The first one is reported at once, those after it together.

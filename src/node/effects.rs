@@ -3,6 +3,7 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
+use super::close::{Closing, Phase};
 use super::fold::OnItsWay;
 use super::history::EventBatch;
 use super::journald;
@@ -94,7 +95,7 @@ impl Node {
             }
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.pending_reports.push(*report),
-            Action::Halt(end) => self.ended = Some(end),
+            Action::Halt(end) => self.phase = Phase::Closing(Closing::new(end)),
         }
     }
 

@@ -53,11 +53,14 @@ impl Turn for OneTurn<'_> {
 
     fn exits(&mut self) -> Result<(), Infallible> {
         // In whatever order they were read: `clear_remains` hands them in, in start order.
-        for run in self.woken.exits.drain(..) {
-            self.node.reap(run);
-            self.node.did(Work::Clearing);
+        let OneTurn { node, woken, .. } = self;
+        for run in woken.exits.drain(..) {
+            if node.children.reap(run, &node.context, &mut node.reactor) {
+                node.stop_helpers(run);
+            }
+            node.did(Work::Clearing);
         }
-        self.node.clear_remains(self.node.context.now());
+        node.clear_remains(node.context.now());
         Ok(())
     }
 
@@ -203,6 +206,7 @@ impl Node {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
+                Ok(ToNode::Request { .. }) if self.phase.is_closing() => {} // The parent sees our exit.
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
                     debug!(self.context.logger, "late request dropped");
                 }
@@ -237,12 +241,6 @@ impl Node {
         let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
         if let Err(refused) = self.reload_root(Asker::None, "SIGHUP".into(), tree, false, None) {
             error!(self.context.logger, "SIGHUP: {}; nothing changed", refused; "file" => file);
-        }
-    }
-
-    fn reap(&mut self, run: Run) {
-        if self.children.reap(run, &self.context, &mut self.reactor) {
-            self.stop_helpers(run);
         }
     }
 
@@ -283,7 +281,9 @@ impl Node {
 
     fn read_signals(&mut self) {
         for caught in self.reactor.signals.drain() {
-            self.caught(caught);
+            if !self.phase.closing().is_some_and(|closing| closing.takes(caught)) {
+                self.caught(caught);
+            }
         }
     }
 

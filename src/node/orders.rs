@@ -3,6 +3,7 @@
 use super::above::Above;
 use super::asker::{Asker, Numbers};
 use super::children::{Child, Children, News, NodeLink};
+use super::close;
 use super::endpoint::Endpoint;
 use super::history::History;
 use super::placed::Placed;
@@ -14,7 +15,7 @@ use super::turn::Node;
 use super::uplink::Uplink;
 use super::view::View;
 use crate::link::{Identity, Router, SendOutcome};
-use crate::os::{clock, pidfd, stuck};
+use crate::os::clock;
 use crate::spec::diff;
 use crate::spec::tree::TreeSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, Run};
@@ -107,6 +108,10 @@ impl Node {
     /// A request has come.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
+        if self.phase.is_closing() && !close::still_answers(&verb) {
+            let message = "the tree has ended, and its supervisor is about to exit: it only waits for hooks";
+            return self.reply(&request.asker, refused(Refusal::Down, message.into()));
+        }
         if let Some(why) = self.upgrade.refuses(&verb) {
             return self.reply(&request.asker, refused(Refusal::Busy, why));
         }
@@ -211,7 +216,11 @@ impl Node {
                 Order::Reply(asker, reply) => self.reply(&asker, reply),
                 Order::Ask(question) => self.ask_node(question),
                 Order::Signal { asker, child, signal, by } => {
-                    let reply = self.signal_worker(child, signal, &by);
+                    let reply = match self.children.signal_worker(child, signal, &by, &self.context.logger) {
+                        None => done(Outcome::NotFound, String::new()),
+                        Some(Ok(())) => done(Outcome::Ok, String::new()),
+                        Some(Err((why, message))) => refused(why, message),
+                    };
                     self.reply(&asker, reply);
                 }
                 Order::Move { request, run, to } => {
@@ -282,28 +291,17 @@ impl Node {
         self.streams.finish(self.context.now(), &self.children, history, &mut ways);
     }
 
-    /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair.
-    fn signal_worker(&self, child: Run, signal: i32, by: &str) -> Reply {
-        let Some(handle) = self.children.get(child.child) else { return done(Outcome::NotFound, String::new()) };
-        let path = &handle.path;
-        let sent = match handle.process.as_ref().filter(|process| process.run == child) {
-            Some(process) => process.signal(signal).map_err(|error| (process.pid, error)),
-            None => return refused(Refusal::Down, format!("the process of {path} has just ended")),
-        };
-        match sent {
-            Ok(()) => {
-                info!(self.context.logger, "sending a signal to a worker"; "path" => %path, "signal" => signal, "by" => by);
-                done(Outcome::Ok, String::new())
-            }
-            Err((_, error)) if pidfd::is_gone(&error) => {
-                refused(Refusal::Down, format!("the process of {path} has just ended"))
-            }
-            Err((pid, error)) => {
-                let why = stuck::why_alive(pid, Some(error.raw_os_error().unwrap_or(0)));
-                let message = format!("process {pid} of {path} cannot be sent it: {why}");
-                refused(Refusal::NotAllowed, message)
-            }
-        }
+    /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
+    pub(super) fn flush_outward(&mut self) {
+        let now = self.context.now();
+        self.send_children_upward();
+        self.above.flush(now);
+        self.feed_streams(now);
+        let console_waits = self.children.output.flush_console();
+        let log_waits = self.context.log_handle.flush();
+        // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
+        // and counted, never waited for.
+        self.console_retry = (console_waits || log_waits).then(|| now + Span::from_millis(20));
     }
 
     /// An operator brings another tree.

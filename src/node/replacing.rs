@@ -346,7 +346,7 @@ impl Node {
     fn why_not_now(&self) -> Option<String> {
         let waits = [
             (!self.inbox.is_empty() || !self.pending_reports.is_empty(), "it has something in hand"),
-            (self.ended.is_some(), "it has ended"),
+            (self.phase.is_closing(), "it has ended"),
             (self.core.state() == Lifecycle::Stopping, "it is being stopped"),
             (!self.children.can_go_over(), "the program of a child is not executed yet"),
             (!self.probes.can_go_over() || !self.beside.can_go_over(), "a probe or a command is just being started"),

@@ -3,10 +3,10 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Children;
-use super::close;
+use super::close::{self, Phase, Stage};
 use super::context::Context;
 use super::deadlines::{Deadline, Spin, soonest};
-use super::diary::{Diary, Losses, Work};
+use super::diary::{Diary, Lateness, Work};
 use super::directory::{Directory, Kept};
 use super::endpoint::Endpoint;
 use super::fold::Folds;
@@ -25,19 +25,8 @@ use crate::os::epoll::Ready;
 use crate::os::process;
 use crate::supervision::{Action, End, Event, Report, Run, Supervisor, ToParent};
 use crate::time::{Span, Time};
-use slog::{debug, warn};
+use slog::warn;
 use std::collections::VecDeque;
-
-/// A time in which no child was looked after although one should have been.
-#[derive(Default)]
-pub(super) struct Lateness {
-    /// This process slept through it: it was stopped, or got no CPU time.
-    slept: Span,
-    /// This process worked through it.
-    busy: Span,
-    /// At what, mostly.
-    with: Option<String>,
-}
 
 /// One supervisor process.
 pub(super) struct Node {
@@ -66,7 +55,8 @@ pub(super) struct Node {
     pub console_retry: Option<Time>,
     /// When memory is given back that was needed to start the children.
     pub release_memory_at: Option<Time>,
-    pub ended: Option<End>,
+    /// Whether it supervises still, or how far its end is.
+    pub phase: Phase,
     /// What this process has spent its time on.
     pub diary: Diary,
     pub spin: Spin,
@@ -86,7 +76,8 @@ pub(super) struct OneTurn<'a> {
 }
 
 impl Node {
-    /// Runs until the core halts; `begin` is its first event, unless another image of the program has gone before.
+    /// Runs until the core has halted, and until all is done that is still to be done then. `begin` is the first event,
+    /// unless another image of the program has gone before.
     pub(super) fn run(&mut self, begin: Option<Event>) -> End {
         let now = self.context.now();
         self.diary.begin(now);
@@ -94,7 +85,10 @@ impl Node {
         self.agent(Placed::report_paths);
         self.settle();
         let mut ready = Vec::new();
-        while self.ended.is_none() {
+        loop {
+            if let Some(end) = self.go_on_closing() {
+                return end;
+            }
             let late = self.wait(&mut ready);
             let (more_output, woken) = (self.children.output.take_more(), self.reactor.woken(&ready));
             let Ok(()) = order::turn(&mut OneTurn { node: self, woken, more_output, late });
@@ -110,25 +104,72 @@ impl Node {
             self.watch_descriptors();
             self.go_on_upgrading();
         }
-        self.ended.unwrap_or(End::Stopped)
     }
 
-    /// Ends this node after its core has: notifies those that wait, closes and removes everything, and gives the exit
-    /// status.
-    pub(super) fn leave(mut self, end: End) -> i32 {
-        // Those that wait for an answer, for events, or for lines.
-        self.finish_requests();
-        self.agent(Placed::end);
-        self.end_folds();
-        self.send_children_upward();
-        close::send_last(&mut self.above, &self.context);
-        self.finish_streams();
-        let left = self.view().left_behind(self.context.now());
-        close::report(left, end, &mut self.above, &self.context);
-        // What still works for this node.
-        close::end_hooks(end, &mut self.hooks, &self.children, &self.context, &mut self.reactor);
-        self.children.output.finish(&self.context);
-        close::end_journal(end, &mut self.above, &self.context.clock);
+    /// Goes on with the end of this node, once its core has halted, as far as that can be done without waiting. Returns
+    /// which end it was when all of it is done.
+    fn go_on_closing(&mut self) -> Option<End> {
+        loop {
+            let now = self.context.now();
+            let closing = self.phase.closing()?;
+            let end = closing.end();
+            let Some(stage) = closing.stage() else { return Some(end) };
+            if closing.begins(now) {
+                self.begin_stage(stage, end);
+            }
+            let done = self.is_done(stage);
+            if !self.phase.closing()?.passes(done, now) {
+                return None;
+            }
+        }
+    }
+
+    fn begin_stage(&mut self, stage: Stage, end: End) {
+        match stage {
+            Stage::Agent => {
+                // Those that wait for an answer have it before all else.
+                self.finish_requests();
+                self.agent(Placed::settle);
+            }
+            Stage::Parent => {
+                self.end_folds();
+                self.send_children_upward();
+                match &mut self.above {
+                    Above::Parent(uplink) => uplink.flush(self.context.now()),
+                    Above::Operators(root) => root.end_waiting(),
+                }
+            }
+            Stage::Hooks => {
+                self.finish_streams();
+                let left = self.view().left_behind(self.context.now());
+                close::report(left, end, &mut self.above, &self.context);
+                self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
+            }
+            Stage::Journal => {
+                self.children.output.finish(&self.context);
+                if let Some(root) = self.above.root_mut() {
+                    root.begin_journal_end(end);
+                }
+            }
+        }
+    }
+
+    /// Whether what this stage waits for is done.
+    fn is_done(&mut self, stage: Stage) -> bool {
+        let now = self.context.now();
+        match stage {
+            Stage::Agent => self.placed.is_done(),
+            Stage::Parent => self.above.has_all(),
+            Stage::Hooks => {
+                let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
+                self.hooks.go_on_ending(now, hurried, &self.context)
+            }
+            Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
+        }
+    }
+
+    /// Closes and removes everything, after [`Node::run`], and gives the exit status.
+    pub(super) fn leave(self, end: End) -> i32 {
         close::shut(self.above, self.endpoint, self.children);
         if end == End::Terminated {
             process::die_by(15);
@@ -197,6 +238,7 @@ impl Node {
             (self.folds.next_deadline(), "events that are folded"),
             (self.upgrade.next_deadline(), "an upgrade"),
             (self.placed.next_deadline(), "the host's agent"),
+            (self.phase.next_deadline(), "the end"),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
             // process did not run is seen as such before it can be mistaken for a child's silence.
             (nap, "a nap"),
@@ -206,7 +248,9 @@ impl Node {
     /// Hands in every pending event and carries out all that follows from it: one in, all out.
     pub(super) fn settle(&mut self) {
         while let Some(event) = self.inbox.pop_front() {
-            if self.ended.is_some() {
+            if self.phase.is_closing() {
+                // A core that has halted takes none.
+                self.inbox.clear();
                 return;
             }
             let now = self.context.now();
@@ -308,7 +352,7 @@ impl Node {
         // From here to the tick nothing may look at the clock again: a pause in between would be charged to the
         // children.
         let now = self.context.now();
-        let lost = self.account(now, late);
+        let lost = self.diary.account(now, late, &self.context);
         self.beat_if_due(now);
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
         // A credit is given at once, or it would be lost; a child that is overdue in spite of it has been silent
@@ -317,8 +361,10 @@ impl Node {
             // The child that was to be judged has beaten since.
             self.endpoint.forget_verdict();
         }
+        // A core that has halted has none to judge.
+        let judges = !self.phase.is_closing();
         let Node { endpoint, core, context, reactor, .. } = self;
-        if !lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes) {
+        if judges && (!lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes)) {
             self.hand_in(now, Event::Tick { lost });
         }
         if !lost.is_zero() {
@@ -346,54 +392,5 @@ impl Node {
             Above::Parent(uplink) => uplink.due(now),
             Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),
         }
-    }
-
-    /// Adds up the time in which no child was looked after, and reports it: at once the first time, and then once in a
-    /// while.
-    fn account(&mut self, now: Time, late: Lateness) -> Span {
-        let Lateness { slept, busy, mut with } = late;
-        let since = self.diary.unaccounted(now);
-        if since > busy {
-            with = Some(self.diary.mostly());
-        }
-        let busy = busy + since;
-        let lost = slept + busy;
-        self.diary.stall(lost);
-        let with = with.unwrap_or_default();
-        if lost.is_zero() {
-            if let Some(losses) = self.diary.unreported(now) {
-                self.log_losses("did not run", losses, "");
-            }
-        } else if slept.is_zero() && busy < Span::from_secs(1) {
-            debug!(self.context.logger, "event loop was busy; heartbeat deadlines extended";
-                "lost_ms" => lost.as_millis(), "busy" => with);
-        } else if let Some(losses) = self.diary.lost(now, lost) {
-            let what = if slept.is_zero() { "was busy or did not run" } else { "did not run" };
-            self.log_losses(what, losses, &with);
-        }
-        lost
-    }
-
-    fn log_losses(&self, what: &'static str, losses: Losses, with: &str) {
-        let Losses { count, sum, longest } = losses;
-        let line = format!("{} {what} for {}; heartbeat deadlines extended", self.context.place.path, sum.coarse());
-        match count {
-            0 | 1 => warn!(self.context.logger, "{}", line; "lost_ms" => sum.as_millis(), "busy" => with),
-            _ => warn!(self.context.logger, "{}", line; "lost_ms" => sum.as_millis(), "times" => count,
-                "longest_ms" => longest.as_millis(), "busy" => with),
-        }
-    }
-
-    /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
-    fn flush_outward(&mut self) {
-        let now = self.context.now();
-        self.send_children_upward();
-        self.above.flush(now);
-        self.feed_streams(now);
-        let console_waits = self.children.output.flush_console();
-        let log_waits = self.context.log_handle.flush();
-        // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
-        // and counted, never waited for.
-        self.console_retry = (console_waits || log_waits).then(|| now + Span::from_millis(20));
     }
 }

@@ -452,3 +452,19 @@ fn a_host_that_is_stopped_in_order_frees_what_it_runs() {
     assert_eq!(left["placed"], 0);
     assert!(!cluster.host(&first[0]).directory.join("run/host").exists(), "nothing of the host is left");
 }
+
+#[test]
+fn a_root_that_only_waits_for_hooks_goes_on_to_look_at_its_lease() {
+    let Some(cluster) = Cluster::start(&["a"]) else { return };
+    let [go, done] = ["go", "done"].map(|name| cluster.directory.path().join(name));
+    let hook = format!("until [ -e {} ]; do sleep 0.02; done; echo >{}", go.display(), done.display());
+    cluster.deploy(&WORKER.replacen("\n\n", &format!("\non-panic = [\"sh\", \"-c\", \"{hook}\"]\n\n"), 1), &["a"]);
+    assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
+    let mut panic = command(&cluster.host("a").directory, &["panic", "-i", "shop", "/"]).spawn().unwrap();
+    // A lease later it is still there, and waited for.
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(panic.try_wait().unwrap().is_none());
+    fs::write(go, "").unwrap();
+    assert_eq!(panic.wait().unwrap().code(), Some(0));
+    assert!(done.exists());
+}

@@ -189,6 +189,23 @@ fn a_root_that_gives_up_says_why() {
 }
 
 #[test]
+fn a_root_that_only_waits_for_hooks_feeds_the_watchdog_and_answers() {
+    let manager = Manager::abstract_one("hooks");
+    let hook = r#"["sh", "-c", "until [ -e go ]; do sleep 0.02; done"]"#;
+    let child = "[[child]]\nname = \"a\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n";
+    let mut tree = manager.start(&format!("intensity = 1\non-escalate = {hook}\n{child}"), Some(400));
+    manager.hears("EXIT_STATUS=10");
+    for _ in 0..3 {
+        assert_eq!(manager.within(LIMIT).as_deref(), Some("WATCHDOG=1"), "and it stays the last that is reported");
+    }
+    assert_eq!(tree.status("/a")["state"], "stopped");
+    let refused = tree.run(&["restart", "/a"]).expect(1);
+    assert!(refused.stderr.contains("it only waits for hooks"), "{}", refused.stderr);
+    std::fs::write(tree.dir().join("go"), "").unwrap();
+    assert_eq!(tree.wait(), 10);
+}
+
+#[test]
 fn a_tree_that_cannot_be_started_says_why() {
     let manager = Manager::abstract_one("no-start");
     let mut tree = manager.start("[[child]]\nname = \"a\"\ncommand = \"./no-such-program\"\n", None);

@@ -14,7 +14,7 @@ use crate::logs::stream_file;
 use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::{Child, Children};
-use crate::node::close::DISMISSAL;
+use crate::node::close::{DISMISSAL, Phase};
 use crate::node::context::Place;
 use crate::node::deadlines::Spin;
 use crate::node::diary::Diary;
@@ -97,7 +97,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         folds: Folds::default(),
         console_retry: None,
         release_memory_at: None,
-        ended: None,
+        phase: Phase::Running,
         diary: Diary::default(),
         spin: Spin::default(),
         upgrade: Upgrading::default(),
@@ -282,7 +282,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         folds,
         console_retry: None,
         release_memory_at,
-        ended: None,
+        phase: Phase::Running,
         diary: Diary::after(stalled),
         spin: Spin::default(),
         stopping_signals,
@@ -317,7 +317,7 @@ impl Node {
             console_retry: _,
             release_memory_at,
             // One that has ended is not replaced.
-            ended: _,
+            phase: _,
             diary,
             spin: _,
             upgrade,

@@ -6,12 +6,13 @@ use super::table::Children;
 use crate::os::cgroup::Group;
 use crate::os::descendants::below;
 use crate::os::pidfd::{self, Reach};
-use crate::os::process;
 use crate::os::usage::{self, InUse};
+use crate::os::{process, stuck};
 use crate::spec::exec::KillMode;
 use crate::supervision::Run;
 use crate::time::{Span, Time};
-use slog::{Logger, warn};
+use crate::wire::message::Refusal;
+use slog::{Logger, info, warn};
 
 /// SIGUSR2, by which a node asks a child node to end without what is placed below that.
 const HAND_OVER: i32 = 12;
@@ -29,6 +30,38 @@ impl Children {
                 Ok(()) | Err(_) => {}
             }
         }
+    }
+
+    /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair. `None`: there
+    /// is no such child.
+    ///
+    /// # Errors
+    /// Why it was not sent.
+    pub(crate) fn signal_worker(
+        &self,
+        run: Run,
+        signal: i32,
+        by: &str,
+        logger: &Logger,
+    ) -> Option<Result<(), (Refusal, String)>> {
+        let child = self.get(run.child)?;
+        let path = &child.path;
+        let ended = || (Refusal::Down, format!("the process of {path} has just ended"));
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else {
+            return Some(Err(ended()));
+        };
+        Some(match process.signal(signal) {
+            Ok(()) => {
+                info!(logger, "sending a signal to a worker"; "path" => %path, "signal" => signal, "by" => by);
+                Ok(())
+            }
+            Err(error) if pidfd::is_gone(&error) => Err(ended()),
+            Err(error) => {
+                let pid = process.pid;
+                let why = stuck::why_alive(pid, Some(error.raw_os_error().unwrap_or(0)));
+                Err((Refusal::NotAllowed, format!("process {pid} of {path} cannot be sent it: {why}")))
+            }
+        })
     }
 }
 

@@ -23,15 +23,12 @@ use super::command::CommandFailure;
 use super::context::Context;
 use super::reactor::Reactor;
 use crate::ids::Path;
-use crate::os::fd;
-use crate::os::signals::Caught;
 use crate::spec::tree;
 use crate::supervision::{ChildId, End, Fact};
 use crate::time::{Span, Time};
 use crate::wire::view::EventView;
 use slog::{debug, warn};
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 
 /// How long a node that ends waits for hooks, unless it is the root: no beats come from it meanwhile.
 const LAST_MOMENT: Span = Span::from_secs(1);
@@ -100,7 +97,8 @@ impl Hooks {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let running = self.running.iter().filter(|running| !running.killed).map(|running| running.until);
-        running.chain(self.bursts.next_deadline()).min()
+        let ending = self.ending.map(|ending| ending.patience.unwrap_or(ending.until));
+        running.chain(self.bursts.next_deadline()).chain(ending).min()
     }
 
     /// Whether one more of this kind may run now.
@@ -275,32 +273,21 @@ impl Hooks {
         self.ending = Some(Ending { until: now + LAST_HOOKS, patience: None });
     }
 
-    /// Goes on with the end of all hooks. Returns whether that is over.
-    pub(super) fn go_on_ending(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
-        let numbers: Vec<u64> = self.running.iter().map(|running| running.number).collect();
-        numbers.into_iter().for_each(|number| self.read(number, context, reactor));
-        // An operator who stops us once more does not want to wait for them.
-        let hurry = |caught: &Caught| matches!(caught, Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit);
-        let now = context.now();
-        if reactor.signals.drain().iter().any(hurry) || self.ending.is_some_and(|ending| now >= ending.until) {
+    /// Goes on with the end of all hooks, which an operator who orders the end once more does not want to wait for.
+    /// Returns whether it is over.
+    pub(super) fn go_on_ending(&mut self, now: Time, hurried: bool, context: &Context) -> bool {
+        if hurried || self.ending.is_some_and(|ending| ending.until <= now) {
             self.hurry(context);
         }
-        self.due(now, Span::ZERO, context, reactor);
         if self.running.is_empty() {
             return true;
         }
-        if self.next_deadline().is_some() {
+        if self.running.iter().any(|running| !running.killed) {
             return false;
         }
         // All were killed; one that is stuck in the kernel is not waited for.
         let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + LAST_MOMENT));
-        patience.is_none_or(|until| now >= until)
-    }
-
-    /// Waits until a hook has ended, or a little while.
-    pub(super) fn wait(&self, limit: Span) {
-        let processes: Vec<_> = self.running.iter().map(|running| running.process.process().as_fd()).collect();
-        let _ = fd::wait_readable_any(&processes, Some(limit));
+        patience.is_none_or(|until| until <= now)
     }
 
     fn hurry(&mut self, context: &Context) {

@@ -4,7 +4,6 @@ use crate::hosts::message::Message;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Dealer, LinkError, RouterLimits};
 use crate::os::clock;
-use crate::time::Span;
 use crate::wire::tvh1::{self, FRAME_MAX, Kind};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::os::fd::RawFd;
@@ -42,11 +41,6 @@ impl Line {
     pub(super) fn receive(&mut self) -> Vec<Result<Message, String>> {
         let frames = std::iter::from_fn(|| self.0.receive()).take(PER_TURN);
         frames.map(|frames| of_wire(tvh1::decode(frames).map_err(|malformed| malformed.to_string())?)).collect()
-    }
-
-    /// Waits for a message, for so long at most.
-    pub(super) fn wait(&mut self, limit: Span) {
-        self.0.wait_input(limit.as_duration());
     }
 }
 

@@ -31,7 +31,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A node that ends waits so long until its agent has received which children are not started again.
-const LAST: Span = Span::from_millis(500);
+pub(super) const LAST: Span = Span::from_millis(500);
 
 /// Of a node that has asked its agent for something.
 struct Open {
@@ -280,22 +280,9 @@ impl Placed {
         Vec::new()
     }
 
-    /// This node ends: what is not started again is to be known.
-    pub(super) fn end(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
-        self.settle(around);
-        let end = around.context.now() + LAST;
-        while let Some(open) = &mut self.open {
-            let now = around.context.now();
-            if open.errands.is_done() || now >= end {
-                break;
-            }
-            let wake = open.errands.next_deadline().map_or(end, |at| at.min(end));
-            open.line.wait(wake.since(now));
-            // Nothing follows any more.
-            self.receive(around);
-            self.due(around);
-        }
-        Vec::new()
+    /// Whether a node that ends has nothing left that the agent has to take note of.
+    pub(super) fn is_done(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.errands.is_done())
     }
 }
 

@@ -142,9 +142,9 @@ impl Journal {
     }
 
     /// Hands on the rest and the last lines. Returns whether all of it is in the pipe.
-    pub(crate) fn go_on_ending(&mut self, history: &History) -> bool {
+    pub(crate) fn go_on_ending(&mut self, now: Time, history: &History) -> bool {
         loop {
-            self.feed(Time::ZERO, history);
+            self.feed(now, history);
             if self.retry.is_some() {
                 return false;
             }

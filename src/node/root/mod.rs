@@ -335,8 +335,8 @@ impl Root {
     }
 
     /// Hands on the rest of the journal. Returns whether all is in the pipe.
-    pub(super) fn go_on_journal_end(&mut self) -> bool {
-        self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(&self.history))
+    pub(super) fn go_on_journal_end(&mut self, now: Time) -> bool {
+        self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(now, &self.history))
     }
 
     /// Announces that the tree has ended in order, and closes the operators' endpoint.

@@ -47,6 +47,8 @@ pub(in crate::node) struct ServiceManager {
     stale: bool,
     up: bool,
     stopping: bool,
+    /// The last report was made.
+    over: bool,
     /// It has received that the tree is being changed, and not yet that this is over.
     reloading: bool,
     /// What the nodes below last reported of their parts, without the ages of beats.
@@ -84,6 +86,8 @@ impl ServiceManager {
             stale: _,
             up,
             stopping,
+            // It is not replaced any more then.
+            over: _,
             reloading,
             below,
             errno,
@@ -132,6 +136,7 @@ impl ServiceManager {
             stale: false,
             up: false,
             stopping: false,
+            over: false,
             reloading: false,
             below: HashMap::new(),
             errno: None,
@@ -146,7 +151,7 @@ impl ServiceManager {
 
     /// Something has happened in the tree.
     pub(crate) fn mark_changed(&mut self) {
-        self.stale = true;
+        self.stale = !self.over;
     }
 
     /// A node below has reported the health of its part.
@@ -237,6 +242,9 @@ impl ServiceManager {
     pub(crate) fn due(&mut self, now: Time, core: &Supervisor) {
         self.pay(now);
         self.beat(now);
+        if self.over {
+            return;
+        }
         if self.reloading && !core.is_reloading() {
             self.reloading = false;
             // Without a tree that is up, the notification that ends the reloading would report it as up.
@@ -280,10 +288,6 @@ impl ServiceManager {
         if !std::mem::replace(&mut self.stopping, true) {
             words.push_str("STOPPING=1\n");
         }
-        // The hooks that may still run get as much time as they had to begin with.
-        if self.beat_every.is_some() {
-            words.push_str("WATCHDOG=1\n");
-        }
         let _ = write!(words, "EXIT_STATUS={}", end.code());
         if let (End::StartFailed, Some(errno)) = (end, self.errno) {
             let _ = write!(words, "\nERRNO={errno}");
@@ -294,6 +298,7 @@ impl ServiceManager {
             None => why.to_owned(),
         };
         let _ = write!(words, "\nSTATUS={}", shortened(&text));
+        (self.over, self.stale) = (true, false);
         self.say(now, words, true);
         self.again_at = Some(now);
         self.pay(now);

@@ -2,7 +2,7 @@
 
 pub mod outbox;
 
-use self::outbox::{Outbox, RESEND};
+use self::outbox::Outbox;
 use super::history::EventBatch;
 use super::hosted::Hosted;
 use super::luggage::OrBack;
@@ -169,17 +169,9 @@ impl Uplink {
         self.outbox.due(now, &mut |message| self.line.send(message));
     }
 
-    /// Goes on with the last messages of a node that ends: requests are not served any more. Returns whether the parent
-    /// has acknowledged all of them.
-    pub(super) fn go_on_ending(&mut self, now: Time) -> bool {
-        while self.receive().is_some() {}
-        self.due(now);
+    /// Whether the parent has acknowledged all that a node that ends has for it.
+    pub(super) fn is_done(&self) -> bool {
         self.outbox.is_done()
-    }
-
-    /// Waits until the parent has sent something, for as long as nothing has to be sent again at most.
-    pub(super) fn wait(&mut self, limit: Span) {
-        self.line.dealer.wait_input(limit.min(RESEND).as_duration());
     }
 
     pub(super) fn close(self, linger: Span) {
