@@ -27,7 +27,7 @@ pub(super) const FIRST_REPLY: Span = Span::from_secs(5);
 /// A root that has answered its last request has little left to do.
 pub(super) const GONE_WITHIN: Span = Span::from_secs(5);
 
-/// One that has just stopped answering may just have gone.
+/// So long one that does not answer is waited for once more: it may just have gone.
 const ONCE_MORE: Span = Span::from_secs(1);
 
 /// Work that is done sooner than this is not talked about while it lasts.
@@ -67,7 +67,7 @@ pub(super) fn carry_out_with(
         Err(AskError::Gone) if ends_instance => String::new(),
         Err(error) => return Err(failed(error)),
     };
-    if ends_instance && !wait_gone(&mut session, progress) {
+    if ends_instance && !wait_gone(&mut session, timeout, progress) {
         let message = format!("\"{}\" has ended, but its lock is still held", instance.name);
         return Err(Failure::new(ExitCode::NoAnswer, message)
             .hint(format!("clear it away with `treevisor panic --force -i {} /`", instance.name)));
@@ -76,14 +76,21 @@ pub(super) fn carry_out_with(
 }
 
 /// Waits until nothing of the instance is left, and returns whether that came. A root whose tree has ended stays for
-/// its hooks, and answers for as long.
-fn wait_gone(session: &mut Session, progress: &mut dyn FnMut(&str, Span)) -> bool {
+/// its hooks, and answers for as long: it is waited for up to `timeout`.
+fn wait_gone(session: &mut Session, timeout: Span, progress: &mut dyn FnMut(&str, Span)) -> bool {
+    let mut waited = Span::ZERO;
     while !session.wait_gone(GONE_WITHIN) {
+        waited += GONE_WITHIN;
         let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
-        if session.ask(Asked::Ping, limits, &mut |_, _| {}).is_err() {
+        let answers = session.ask(Asked::Ping, limits, &mut |_, _| {}).is_ok();
+        if session.root_has_exited() && answers {
+            // Another root of the instance runs already.
+            return true;
+        }
+        if !answers || waited >= timeout {
             return session.wait_gone(ONCE_MORE);
         }
-        progress("the tree has ended; its root waits for hooks", GONE_WITHIN);
+        progress("the tree has ended; its root waits for hooks", waited);
     }
     true
 }

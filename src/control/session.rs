@@ -267,6 +267,11 @@ impl Session {
         true
     }
 
+    /// Whether the root that this conversation began with has exited, and another one may answer in its place.
+    pub fn root_has_exited(&self) -> bool {
+        self.root.is_some_and(|root| !crate::os::process::is_alive(root))
+    }
+
     /// The files of the instance are gone, but its root is not: it is about to put them back.
     fn is_swept(&self) -> bool {
         let missing = self.runtime.lock_file().symlink_metadata().is_err();

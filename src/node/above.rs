@@ -87,8 +87,8 @@ impl Above {
         }
     }
 
-    /// Whether a node that ends has nothing left that its parent has to acknowledge.
-    pub(super) fn has_all(&self) -> bool {
+    /// Whether the parent has acknowledged all that a node that ends has for it.
+    pub(super) fn is_acknowledged(&self) -> bool {
         match self {
             Above::Parent(uplink) => uplink.is_done(),
             Above::Operators(_) => true,

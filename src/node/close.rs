@@ -1,6 +1,6 @@
 //! The end of a node, once its core has halted: a phase of its loop. The loop goes on waiting and turning, so that a
 //! lease is renewed, a watchdog fed and a request answered for as long as the end takes; only that no event leads
-//! anywhere any more, and that in each turn the end goes on by as many stages as are done.
+//! anywhere any more, and that each turn passes every stage that is done.
 
 use super::above::Above;
 use super::children::{Children, LAST};
@@ -11,7 +11,6 @@ use super::uplink::outbox;
 use crate::os::signals::Caught;
 use crate::supervision::End;
 use crate::time::{Span, Time};
-use crate::wire::message::Verb;
 use slog::error;
 
 /// How long the journal's pipe is waited for to take the last lines: as long as a disk is slow, but not dead.
@@ -50,8 +49,8 @@ pub(super) struct Closing {
     end: End,
     /// What is waited for, and what after that.
     stages: &'static [Stage],
-    /// Whether the first of them has begun, and until when it is waited for.
-    begun: Option<Option<Time>>,
+    /// Since when the first of them is waited for.
+    since: Option<Time>,
     hurried: bool,
 }
 
@@ -70,7 +69,7 @@ impl Phase {
     pub(super) fn next_deadline(&self) -> Option<Time> {
         match self {
             Phase::Running => None,
-            Phase::Closing(closing) => closing.begun.flatten(),
+            Phase::Closing(closing) => closing.until(),
         }
     }
 }
@@ -80,7 +79,7 @@ impl Closing {
         Closing {
             end,
             stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Journal],
-            begun: None,
+            since: None,
             hurried: false,
         }
     }
@@ -89,7 +88,7 @@ impl Closing {
         self.end
     }
 
-    /// Takes a signal, if it is one that goes to supervision otherwise.
+    /// Takes a signal, if it would be an order to the core otherwise.
     pub(super) fn takes(&mut self, caught: Caught) -> bool {
         match caught {
             Caught::ChildExited | Caught::User1 => return false,
@@ -111,19 +110,21 @@ impl Closing {
 
     /// Whether the stage has yet to begin. From here on it has.
     pub(super) fn begins(&mut self, now: Time) -> bool {
-        let begins = self.begun.is_none();
-        if begins {
-            self.begun = Some(self.stage().and_then(Stage::limit).map(|limit| now + limit));
-        }
+        let begins = self.since.is_none();
+        self.since.get_or_insert(now);
         begins
+    }
+
+    /// Until when the stage is waited for, where it has a limit.
+    fn until(&self) -> Option<Time> {
+        Some(self.since? + self.stage()?.limit()?)
     }
 
     /// Goes on to the next stage if this one is `done`, or if its time is over. Returns whether it has.
     pub(super) fn passes(&mut self, done: bool, now: Time) -> bool {
-        let late = self.begun.flatten().is_some_and(|until| until <= now);
-        let passes = done || late;
+        let passes = done || self.until().is_some_and(|until| until <= now);
         if passes {
-            (self.stages, self.begun) = (self.stages.get(1..).unwrap_or_default(), None);
+            (self.stages, self.since) = (self.stages.get(1..).unwrap_or_default(), None);
         }
         passes
     }
@@ -139,11 +140,6 @@ impl Stage {
             Stage::Journal => Some(LAST_LINES),
         }
     }
-}
-
-/// Whether a node whose core has halted still answers this.
-pub(super) fn still_answers(verb: &Verb) -> bool {
-    matches!(verb, Verb::Ping | Verb::Status { .. })
 }
 
 /// What the log and a service manager are to show. `left`: processes that stay behind.
@@ -187,7 +183,7 @@ mod tests {
         assert!(closing.stage() == Some(Stage::Parent) && closing.begins(at(1)));
         // A parent that does not answer.
         let until = at(1) + outbox::LINGER;
-        assert_eq!(closing.begun, Some(Some(until)));
+        assert_eq!(closing.until(), Some(until));
         assert!(!closing.passes(false, at(200)) && closing.passes(false, until));
         // Hooks end by themselves.
         assert!(closing.stage() == Some(Stage::Hooks) && closing.begins(until));

@@ -206,7 +206,6 @@ impl Node {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
-                Ok(ToNode::Request { .. }) if self.phase.is_closing() => {} // The parent sees our exit.
                 Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
                     debug!(self.context.logger, "late request dropped");
                 }
@@ -238,7 +237,8 @@ impl Node {
     /// The root's file was read again.
     fn take_reading(&mut self) {
         let Some(root) = self.above.root_mut() else { return };
-        let Some((tree, file)) = root.file_mut().take_read(&self.context, &mut self.reactor) else { return };
+        let read = root.file_mut().take_read(&self.context, &mut self.reactor);
+        let Some((tree, file)) = read.filter(|_| !self.phase.is_closing()) else { return };
         if let Err(refused) = self.reload_root(Asker::None, "SIGHUP".into(), tree, false, None) {
             error!(self.context.logger, "SIGHUP: {}; nothing changed", refused; "file" => file);
         }

@@ -3,7 +3,6 @@
 use super::above::Above;
 use super::asker::{Asker, Numbers};
 use super::children::{Child, Children, News, NodeLink};
-use super::close;
 use super::endpoint::Endpoint;
 use super::history::History;
 use super::placed::Placed;
@@ -108,10 +107,6 @@ impl Node {
     /// A request has come.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
-        if self.phase.is_closing() && !close::still_answers(&verb) {
-            let message = "the tree has ended, and its supervisor is about to exit: it only waits for hooks";
-            return self.reply(&request.asker, refused(Refusal::Down, message.into()));
-        }
         if let Some(why) = self.upgrade.refuses(&verb) {
             return self.reply(&request.asker, refused(Refusal::Busy, why));
         }

@@ -102,7 +102,9 @@ impl Node {
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
             endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
-            self.go_on_upgrading();
+            if !self.phase.is_closing() {
+                self.go_on_upgrading();
+            }
         }
     }
 
@@ -146,6 +148,8 @@ impl Node {
                 self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
             }
             Stage::Journal => {
+                // What was asked since.
+                self.finish_requests();
                 self.children.output.finish(&self.context);
                 if let Some(root) = self.above.root_mut() {
                     root.begin_journal_end(end);
@@ -159,7 +163,7 @@ impl Node {
         let now = self.context.now();
         match stage {
             Stage::Agent => self.placed.is_done(),
-            Stage::Parent => self.above.has_all(),
+            Stage::Parent => self.above.is_acknowledged(),
             Stage::Hooks => {
                 let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
                 self.hooks.go_on_ending(now, hurried, &self.context)
@@ -236,7 +240,7 @@ impl Node {
             (self.hooks.next_deadline(), "a hook"),
             (self.directory.next_deadline(), "the runtime directory"),
             (self.folds.next_deadline(), "events that are folded"),
-            (self.upgrade.next_deadline(), "an upgrade"),
+            (self.upgrade.next_deadline().filter(|_| !self.phase.is_closing()), "an upgrade"),
             (self.placed.next_deadline(), "the host's agent"),
             (self.phase.next_deadline(), "the end"),
             // With children that beat, no sleep is longer than half the shortest interval: so a time in which this

@@ -316,16 +316,17 @@ fn is_armed(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/timers")).is_ok_and(|timers| timers.contains("signal: 9/"))
 }
 
+/// The process of the tree's root, if it answers.
+fn root(cluster: &Cluster) -> Option<u32> {
+    let status: Value = serde_json::from_slice(&cluster.run("a", &["status", "-i", "shop", "--json"]).stdout).ok()?;
+    u32::try_from(status["pid"].as_u64()?).ok()
+}
+
 #[test]
 fn a_root_is_dead_at_its_deadline_in_every_image_of_the_program_and_replaced_when_it_hangs() {
     let Some(cluster) = Cluster::start(&["a"]) else { return };
     cluster.deploy(WORKER, &["a"]);
     assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
-    let root = |cluster: &Cluster| {
-        let status: Value =
-            serde_json::from_slice(&cluster.run("a", &["status", "-i", "shop", "--json"]).stdout).ok()?;
-        u32::try_from(status["pid"].as_u64()?).ok()
-    };
     let first = cluster.until("the root", root);
     assert!(is_armed(first));
     cluster.done("a", &["upgrade", "-i", "shop"]);
@@ -460,9 +461,9 @@ fn a_root_that_only_waits_for_hooks_goes_on_to_look_at_its_lease() {
     let hook = format!("until [ -e {} ]; do sleep 0.02; done; echo >{}", go.display(), done.display());
     cluster.deploy(&WORKER.replacen("\n\n", &format!("\non-panic = [\"sh\", \"-c\", \"{hook}\"]\n\n"), 1), &["a"]);
     assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
+    let waits = PidFd::open(cluster.until("the root", root)).unwrap();
     let mut panic = command(&cluster.host("a").directory, &["panic", "-i", "shop", "/"]).spawn().unwrap();
-    // A lease later it is still there, and waited for.
-    std::thread::sleep(Duration::from_secs(6));
+    assert!(!waits.wait_exit(Span::from_secs(6)), "it outlives the lease that it had");
     assert!(panic.try_wait().unwrap().is_none());
     fs::write(go, "").unwrap();
     assert_eq!(panic.wait().unwrap().code(), Some(0));

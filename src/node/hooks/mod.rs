@@ -279,15 +279,18 @@ impl Hooks {
         if hurried || self.ending.is_some_and(|ending| ending.until <= now) {
             self.hurry(context);
         }
-        if self.running.is_empty() {
-            return true;
-        }
         if self.running.iter().any(|running| !running.killed) {
             return false;
         }
-        // All were killed; one that is stuck in the kernel is not waited for.
-        let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + LAST_MOMENT));
-        patience.is_none_or(|until| until <= now)
+        if !self.running.is_empty() {
+            // All were killed; one that is stuck in the kernel is not waited for.
+            let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + LAST_MOMENT));
+            if patience.is_some_and(|until| now < until) {
+                return false;
+            }
+        }
+        self.ending = None;
+        true
     }
 
     fn hurry(&mut self, context: &Context) {

@@ -57,6 +57,11 @@ impl Requests {
             Before::UnderWay => return Vec::new(),
             Before::Answered(reply) => return vec![Order::Reply(request.asker, reply)],
         }
+        if self.ended
+            && let Some(orders) = self.after_the_end(now, sight, &request.asker, &verb)
+        {
+            return orders;
+        }
         let mut out = Vec::new();
         if self.pending.len() >= PENDING_MAX {
             let busy = refused(Refusal::Full, "too many requests are waiting; try again".into());

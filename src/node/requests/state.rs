@@ -26,6 +26,8 @@ pub struct Requests {
     pub(super) incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
     pub(super) last_reload: LastReload,
+    /// The core has halted.
+    pub(super) ended: bool,
 }
 
 /// What is to be done, in this order.
@@ -77,7 +79,8 @@ impl Carried {
 impl Requests {
     /// What goes over.
     pub fn pack(&self) -> Carried {
-        let Requests { own: _, logger: _, pending, again, incoming, last_reload } = self;
+        // One that has ended is not replaced.
+        let Requests { own: _, logger: _, pending, again, incoming, last_reload, ended: _ } = self;
         Carried {
             pending: pending.clone(),
             again: again.clone(),
@@ -89,7 +92,7 @@ impl Requests {
     /// The requests that another image of the program has had.
     pub fn unpack(carried: Carried, own: Path, logger: Logger) -> Requests {
         let Carried { pending, again, incoming, last_reload } = carried;
-        Requests { own, logger, pending, again, incoming, last_reload }
+        Requests { own, logger, pending, again, incoming, last_reload, ended: false }
     }
 
     /// Whether a whole reload waits, or its parts are being done.
@@ -111,6 +114,7 @@ impl Requests {
             again: Again::default(),
             incoming: HashMap::new(),
             last_reload: LastReload::default(),
+            ended: false,
         }
     }
 

@@ -251,3 +251,21 @@ fn a_part_of_a_reload_is_sent_until_it_is_answered() {
     let orders = requests.answered_below(at(4_302), &tree, Tree::run(0), number, reply);
     assert!(matches!(replies(&orders)[..], [(4, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");
 }
+
+#[test]
+fn after_the_end_it_can_be_looked_at_and_ended_again_and_changed_no_more() {
+    let tree = Tree::of(&["/a"]);
+    let mut requests = requests();
+    assert!(requests.finish(START, &tree).is_empty());
+    let mut ask = |asker, verb| requests.ask(at(1), &tree, Request { asker, ..request(1) }, verb);
+    let root = Path::root;
+    let status = ask(Asker::None, Verb::status(root()));
+    assert!(matches!(status[..], [Order::Reply(_, Reply::Subtree { .. } | Reply::Status { .. })]), "{status:?}");
+    for verb in [Verb::Stop { path: root() }, Verb::Panic { path: root(), hold: false }] {
+        let orders = ask(Asker::None, verb);
+        assert!(matches!(orders[..], [Order::Reply(_, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");
+    }
+    let orders = ask(Asker::None, Verb::Restart { path: path("/a") });
+    assert!(matches!(orders[..], [Order::Reply(_, Reply::Refused { why: Refusal::Down, .. })]), "{orders:?}");
+    assert!(ask(Asker::Parent { request: 1 }, Verb::Stop { path: root() }).is_empty(), "it will see the exit");
+}

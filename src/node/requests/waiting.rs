@@ -9,10 +9,11 @@ use super::route::Change;
 use super::sight::{Order, Sight};
 use super::state::Requests;
 use super::status::view_for;
+use crate::node::asker::Asker;
 use crate::node::translate;
 use crate::supervision::{Answer, RequestId, Run};
 use crate::time::Time;
-use crate::wire::message::{Outcome, Refusal, Reply};
+use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 
 impl Requests {
     /// What was asked of a child node could not be sent: it is treated like one that does not answer.
@@ -168,16 +169,14 @@ impl Requests {
         out
     }
 
-    /// This node ends: callers that wait get a reply.
+    /// The core has halted: callers that wait get a reply, and from here on nothing is changed.
     pub fn finish(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
+        self.ended = true;
         let mut out = Vec::new();
         for number in self.pending.all() {
             let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
             let reply = match waits {
-                Waits::OwnEnd => match sight.left_behind(now) {
-                    left if left.is_empty() => done(Outcome::Ok, String::new()),
-                    left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
-                },
+                Waits::OwnEnd => own_end(now, sight),
                 Waits::Part { .. } | Waits::PartOfSpread { .. } => continue,
                 Waits::Core { .. }
                 | Waits::Rolling { .. }
@@ -189,5 +188,31 @@ impl Requests {
             out.push(Order::Reply(asker, reply));
         }
         out
+    }
+
+    /// What a request leads to that comes after the end; `None`: what is only looked at, and goes its way.
+    pub(super) fn after_the_end(
+        &self,
+        now: Time,
+        sight: &impl Sight,
+        asker: &Asker,
+        verb: &Verb,
+    ) -> Option<Vec<Order>> {
+        let reply = match verb {
+            // It will see our exit.
+            _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
+            Verb::Ping | Verb::Status { .. } => return None,
+            Verb::Stop { path } | Verb::Panic { path, .. } if *path == self.own => own_end(now, sight),
+            _ => refused(Refusal::Down, format!("{} has ended, and is about to exit", self.own)),
+        };
+        Some(vec![Order::Reply(asker.clone(), reply)])
+    }
+}
+
+/// The reply to what has ended this node.
+fn own_end(now: Time, sight: &impl Sight) -> Reply {
+    match sight.left_behind(now) {
+        left if left.is_empty() => done(Outcome::Ok, String::new()),
+        left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
     }
 }

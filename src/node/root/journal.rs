@@ -26,6 +26,9 @@ const CHUNK: usize = 64 << 10;
 /// A full pipe is tried again after this.
 const RETRY: Span = Span::from_millis(50);
 
+/// The same at the end, which is waited for.
+const RETRY_AT_END: Span = Span::from_millis(1);
+
 /// The way to the keeper.
 pub(in crate::node) struct Journal {
     /// Id of this run.
@@ -40,7 +43,7 @@ pub(in crate::node) struct Journal {
     retry: Option<Time>,
     /// Lines about the run that have not been taken yet.
     notes: Vec<u8>,
-    /// The last lines, once the run is over, until they are taken.
+    /// The last lines, once the run is over; empty when they were taken, and nothing is taken after them.
     last: Option<Vec<u8>>,
 }
 
@@ -116,6 +119,14 @@ impl Journal {
 
     /// Hands on what the pipe takes of the events that it has not got yet. Never blocks.
     pub(crate) fn feed(&mut self, now: Time, history: &History) {
+        // At the end the one that waits for it goes on, and sees whether all is in the pipe.
+        if self.last.is_none() {
+            self.write(now + RETRY, history);
+        }
+    }
+
+    /// The same; what does not fit is tried again at `retry`.
+    fn write(&mut self, retry: Time, history: &History) {
         self.retry = None;
         loop {
             if self.sent == self.taken.len() {
@@ -129,7 +140,7 @@ impl Journal {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Its other end is ours, so it is full and nothing else.
                 Err(_) => {
-                    self.retry = Some(now + RETRY);
+                    self.retry = Some(retry);
                     return;
                 }
             }
@@ -143,20 +154,16 @@ impl Journal {
 
     /// Hands on the rest and the last lines. Returns whether all of it is in the pipe.
     pub(crate) fn go_on_ending(&mut self, now: Time, history: &History) -> bool {
-        loop {
-            self.feed(now, history);
-            if self.retry.is_some() {
-                return false;
-            }
-            let Some(last) = self.last.take() else { return true };
-            self.sent = 0;
-            self.taken = last;
-        }
+        self.write(now + RETRY_AT_END, history);
+        self.retry.is_none()
     }
 
     fn take(&mut self, history: &History) {
         self.taken.clear();
         self.sent = 0;
+        if self.last.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
         self.taken.append(&mut self.notes);
         let first = history.first();
         if self.next < first {
@@ -177,7 +184,7 @@ impl Journal {
         }
         // A burst must not be paid for ever after.
         if self.taken.is_empty() {
-            self.taken = Vec::new();
+            self.taken = self.last.as_mut().map(std::mem::take).unwrap_or_default();
         }
     }
 }
@@ -254,5 +261,31 @@ mod tests {
         assert_eq!(told[gap - 1], gap.to_string(), "no line is torn");
         assert_eq!(told[gap + 1], (gap + lost + 1).to_string());
         assert_eq!(told.last().unwrap(), "30000");
+    }
+    #[test]
+    fn nothing_follows_the_last_lines_and_a_full_pipe_is_tried_again_soon() {
+        let (mut journal, mut history) = (Journal::open("1".into()).unwrap(), History::new());
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() };
+        happen(&mut history, 1..=5_000);
+        journal.feed(Time::ZERO, &history);
+        journal.begin_end(&[holds("the last")]);
+        assert!(!journal.go_on_ending(Time::ZERO, &history));
+        let mut bytes = Vec::new();
+        loop {
+            assert_eq!(journal.next_deadline(), Some(Time::ZERO + RETRY_AT_END));
+            bytes.extend(read(&journal));
+            // As in each turn of the loop.
+            journal.feed(Time::ZERO, &history);
+            if journal.go_on_ending(Time::ZERO, &history) {
+                break;
+            }
+        }
+        happen(&mut history, 5_001..=5_001);
+        journal.note(&holds("too late"));
+        journal.feed(Time::ZERO, &history);
+        assert!(journal.go_on_ending(Time::ZERO, &history));
+        bytes.extend(read(&journal));
+        let told = told(&bytes);
+        assert!(told.len() == 5_001 && told[5_000].contains("the last"), "{:?}", told.last());
     }
 }

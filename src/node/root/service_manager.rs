@@ -145,13 +145,13 @@ impl ServiceManager {
 
     /// When the loop has to turn for the manager's sake.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        let status = self.stale.then(|| self.told_at.map_or(Time::ZERO, |told| told + STATUS_EVERY));
+        let status = (self.stale && !self.over).then(|| self.told_at.map_or(Time::ZERO, |told| told + STATUS_EVERY));
         [self.beat_at, self.again_at, status].into_iter().flatten().min()
     }
 
     /// Something has happened in the tree.
     pub(crate) fn mark_changed(&mut self) {
-        self.stale = !self.over;
+        self.stale = true;
     }
 
     /// A node below has reported the health of its part.
@@ -298,7 +298,7 @@ impl ServiceManager {
             None => why.to_owned(),
         };
         let _ = write!(words, "\nSTATUS={}", shortened(&text));
-        (self.over, self.stale) = (true, false);
+        self.over = true;
         self.say(now, words, true);
         self.again_at = Some(now);
         self.pay(now);
