@@ -164,7 +164,6 @@ pub fn serve(config: Config) -> Result<(), WebError> {
             }
             .map_err(WebError::System)?;
         }
-        let _ = notify("READY=1", NOTIFY_WITHIN);
         tokio::spawn(tick(Arc::clone(&app)));
         let shared = Arc::clone(&app.shared);
         let announced = Arc::clone(&app);
@@ -343,8 +342,14 @@ fn ended(mut signals: Signals, to: Sender<Result<(), WebError>>) {
     });
 }
 
-/// Finds the instance, prints the link, and keeps an eye on the file of keys.
+/// Finds the instance, prints the link, and keeps an eye on the file of keys. It is ready once a link can be had, or
+/// while no instance runs at once: that may take any time.
 fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
+    let ready = || drop(notify("READY=1", NOTIFY_WITHIN));
+    let waits = app.known.get().is_none();
+    if waits {
+        ready();
+    }
     let known = loop {
         match app.known.get() {
             Some(known) => break known,
@@ -363,6 +368,9 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     if let Err(error) = announce(app, known, url) {
         let _ = ends.blocking_send(Err(error));
         return;
+    }
+    if !waits {
+        ready();
     }
     let (mut stamp, mut looked) = (known.store.stamp(), now_ms());
     loop {
