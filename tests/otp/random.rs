@@ -264,8 +264,9 @@ impl Shell {
                     "two incarnations of {:?} live together",
                     run.child
                 );
+                // A hold that a reload has ended is over.
                 assert!(
-                    !self.held.contains(&run.child) || self.left_out.contains(&run.child),
+                    !self.held.remove(&run.child) || self.left_out.contains(&run.child),
                     "{:?} is held, and comes back without an operator's word",
                     run.child
                 );
@@ -843,4 +844,19 @@ proptest! {
             let _ = (core.children(now), core.rollup(now), core.next_deadline(), core.window_used(now));
         }
     }
+}
+
+#[test]
+fn what_a_reload_brings_back_is_not_held_and_may_have_a_successor() {
+    const WHOLE: u64 = 2 << 62;
+    let mut shell = Shell::new(SupervisorPolicy::default(), vec![parse_child("c0(count=1,first,settle=1s)")], 0);
+    shell.hand_in(Event::Begin);
+    let left_out_and_back =
+        [Op::Settle, Op::Ask(0, 6), Op::Stuck(0, false), Op::Reload(WHOLE, false), Op::Reload(WHOLE | 3, false)];
+    let updated = [Op::Freed(0), Op::Settle, Op::Reload(WHOLE | 1, false), Op::Settle, Op::Pass(1_000, false)];
+    for op in left_out_and_back.iter().chain(&updated) {
+        shell.play(op);
+    }
+    let names: Vec<_> = shell.core.children(shell.now).iter().map(|child| (child.id, child.state)).collect();
+    assert_eq!(names, [(ChildId(1), State::Running)]);
 }
