@@ -258,24 +258,16 @@ impl Supervisor {
     /// Some are down without having been stopped: their start has failed, or they went down with a group and were to
     /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
     fn update_idle(&self, scope: &Scope, plan: &mut ReloadPlan, earlier: &[Probation]) {
-        let waits = |id: &ChildId| {
-            // Of one whose old process cannot be killed, no caller waits for the start.
-            let phase = self.table.get(*id).map(|child| &child.phase);
-            matches!(phase, Some(Phase::Waiting { wait: Wait::Charge | Wait::Until(_) | Wait::Due, .. }))
-        };
         let concerned = match scope {
             Scope::All { .. } => true,
-            Scope::Count(_) | Scope::Child(_) => plan.gone.iter().any(waits),
+            Scope::Count(_) | Scope::Child(_) => plan.gone.iter().any(|id| self.has_an_attempt(*id)),
         };
         if !concerned {
             return;
         }
-        let order = self.table.order();
-        let waiting: Vec<ChildId> = order.iter().copied().filter(|id| waits(id) && !plan.gone.contains(id)).collect();
         // By the strategy and the order that hold from now on: a child that stands elsewhere waits for no sibling any
         // more.
-        let called: BTreeSet<ChildId> =
-            waiting.iter().flat_map(|id| group(self.policy.strategy, order, id)).copied().collect();
+        let called = self.called_by_attempts(&plan.gone);
         for child in self.table.iter() {
             let idle = matches!(child.phase, Phase::Down(DownReason::Idle)) && child.target == Target::Up;
             let new_or_gone = plan.gone.contains(&child.id) || plan.new.contains(&child.id);
@@ -289,6 +281,20 @@ impl Supervisor {
                 plan.restarted.insert(child.id);
             }
         }
+    }
+
+    /// Whether a child waits for an attempt to start it, which comes with its group. Of one whose old process cannot be
+    /// killed, no other waits for the start.
+    fn has_an_attempt(&self, id: ChildId) -> bool {
+        let phase = self.table.get(id).map(|child| &child.phase);
+        matches!(phase, Some(Phase::Waiting { wait: Wait::Charge | Wait::Until(_) | Wait::Due, .. }))
+    }
+
+    /// The groups of all that wait for an attempt, but for those that are `gone`.
+    pub(super) fn called_by_attempts(&self, gone: &BTreeSet<ChildId>) -> BTreeSet<ChildId> {
+        let order = self.table.order();
+        let waiting = order.iter().filter(|id| !gone.contains(id) && self.has_an_attempt(**id));
+        waiting.flat_map(|id| group(self.policy.strategy, order, id)).copied().collect()
     }
 
     /// A child that was there before gets its new spec, now or when it is down.

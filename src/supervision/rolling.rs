@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | has no process at its turn | it gets its new spec at once, and what waits for a back-off is tried now |
 //! | is up for `settle` | it is updated |
+//! | is down since the attempt that was to start it with its group was given up (R37) | it is started, as what it is now |
 //! | was stopped, held or removed by an operator, or has ended as it may | it is updated: its next start is the new one |
 //! | cannot be started; exits or hangs before it has settled | it goes back, and the roll-out stops |
 //! | cannot be killed, for its turn | it stays what it was, and the roll-out stops |
@@ -29,7 +30,7 @@ use super::sequence::{Purpose, Sequence};
 use super::supervisor::{Lifecycle, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::{Name, ReportId};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 impl Supervisor {
     /// Which children still have the spec from before the last reload, in this supervisor's earlier process: their turn
@@ -168,6 +169,11 @@ impl Supervisor {
             }
             self.look_at_batch(turn, &mut roll);
         }
+        if let Some(step) = self.bring_back(&roll) {
+            self.job = Some(step);
+            self.roll = Some(roll);
+            return true;
+        }
         if roll.is_over() {
             self.rolled_out(turn, roll);
         } else {
@@ -210,6 +216,26 @@ impl Supervisor {
             }
             !over
         });
+    }
+
+    /// Copies on probation that are down and that no sibling's attempt brings back: nothing else would ever start them.
+    fn bring_back(&mut self, roll: &Rollout) -> Option<Sequence> {
+        let down = |id: &ChildId| {
+            let child = self.table.get(*id).filter(|child| child.target == Target::Up && !child.leaving);
+            child.is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Idle))) && !self.has_process(*id)
+        };
+        let own = roll.batch.iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
+        let mut starts: Vec<ChildId> = own.map(|rolled| rolled.id).filter(down).collect();
+        if !starts.is_empty() {
+            let called = self.called_by_attempts(&BTreeSet::new());
+            starts.retain(|id| !called.contains(id));
+        }
+        self.table.put_in_start_order(&mut starts, |id| *id);
+        for id in &starts {
+            self.rest(*id, AfterStop::Again);
+        }
+        let step = |starts| Sequence::new(Purpose::Roll, roll.why.clone(), roll.cause, VecDeque::new(), starts);
+        (!starts.is_empty()).then(|| step(starts.into()))
     }
 
     /// Some copies get their new spec, and those that have a process another one. `None` when none of them has.

@@ -731,4 +731,49 @@ pub(crate) const ROWS: &[Row] = &[
         wait 5s : succeed j-2; ask j-2-
         exit j-2- 0 : forget j-2-; spawn j-1+#4; spawn j-3+#2",
     ),
+    (
+        "D21 R37",
+        "a copy on probation whose group's restart is given up is started by itself: nothing else would, and the \
+         roll-out would never be over",
+        "one-for-all 9/30s: b(backoff=1s) j-1(count=1)",
+        "
+        boot
+        reload b(backoff=1s) j-1(count=1,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        exit b 1 : ask j-1
+        exit j-1 0
+        is b=waiting j-1=stopped
+        stop b : ok:2; spawn j-1#3
+        spawned j-1
+        wait 5s : ok:1
+        is b=stopped j-1=running",
+    ),
+    (
+        "D21 R37",
+        "so is one whose turn comes while it is down for that; before that it waits for the attempt",
+        "one-for-all 9/30s: b(backoff=1s) j-1(count=1) j-2(count=1)",
+        "
+        boot
+        reload b(backoff=1s) j-1(count=1,v=1) j-2(count=1,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        exit b 1 : ask j-2; ask j-1
+        exit j-2 0
+        exit j-1 0
+        is b=waiting j-1=stopped j-2=stopped
+        wait 1s : spawn b#2
+        spawned b : spawn j-1#3
+        spawned j-1 : spawn j-2#2
+        spawned j-2
+        exit b 1 : ask j-2; ask j-1
+        exit j-2 0
+        exit j-1 0
+        stop b : ok:2; spawn j-1#4
+        spawned j-1
+        wait 5s : roll j-2; spawn j-2#3
+        spawned j-2
+        wait 5s : ok:1
+        is b=stopped j-1=running j-2=running",
+    ),
 ];
