@@ -7,7 +7,8 @@ use super::out::{self, Out};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
-use crate::time::Span;
+use crate::os::clock::Clock;
+use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
 
 /// A change that one operator asks for, and how it is reported.
@@ -57,6 +58,7 @@ pub(super) fn carry_out_with(
 ) -> Result<String, Failure> {
     let Change { verb, path, asked, timeout, ends_instance } = change;
     let failed = |error| ask_failed(verb, path, instance, error);
+    let (clock, end) = (Clock::start(), Time::ZERO + timeout);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     let limits = Limits { first: FIRST_REPLY.min(timeout), overall: timeout };
     let reply = session.ask(asked, limits, progress);
@@ -67,32 +69,55 @@ pub(super) fn carry_out_with(
         Err(AskError::Gone) if ends_instance => String::new(),
         Err(error) => return Err(failed(error)),
     };
-    if ends_instance && !wait_gone(&mut session, timeout, progress) {
-        let message = format!("\"{}\" has ended, but its lock is still held", instance.name);
-        return Err(Failure::new(ExitCode::NoAnswer, message)
-            .hint(format!("clear it away with `treevisor panic --force -i {} /`", instance.name)));
+    if !ends_instance {
+        return Ok(detail);
     }
-    Ok(detail)
+    let name = &instance.name;
+    let (message, hint) = match wait_gone(&mut session, &clock, end, progress) {
+        Left::Nothing => return Ok(detail),
+        Left::Hooks => (
+            format!("\"{name}\" has ended, but not its hooks within {}: its root stays for them", timeout.coarse()),
+            "it goes on, for a minute at most; wait longer with --timeout, or look at `treevisor status`".to_owned(),
+        ),
+        Left::Lock => (
+            format!("\"{name}\" has ended, but its lock is still held"),
+            format!("clear it away with `treevisor panic --force -i {name} /`"),
+        ),
+    };
+    Err(Failure::new(ExitCode::NoAnswer, message).hint(hint))
 }
 
-/// Waits until nothing of the instance is left, and returns whether that came. A root whose tree has ended stays for
-/// its hooks, and answers for as long: it is waited for up to `timeout`.
-fn wait_gone(session: &mut Session, timeout: Span, progress: &mut dyn FnMut(&str, Span)) -> bool {
-    let mut waited = Span::ZERO;
-    while !session.wait_gone(GONE_WITHIN) {
-        waited += GONE_WITHIN;
+/// What is left of an instance whose tree has ended.
+enum Left {
+    Nothing,
+    /// A root that answers: it stays for hooks.
+    Hooks,
+    /// A root that does not answer.
+    Lock,
+}
+
+/// Waits until nothing of the instance is left. A root whose tree has ended stays for its hooks, and answers for as
+/// long: it is waited for until `end`.
+fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn FnMut(&str, Span)) -> Left {
+    let (since, mut within) = (clock.now(), GONE_WITHIN);
+    while !session.wait_gone(within) {
         let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
         let answers = session.ask(Asked::Ping, limits, &mut |_, _| {}).is_ok();
         if session.root_has_exited() && answers {
             // Another root of the instance runs already.
-            return true;
+            return Left::Nothing;
         }
-        if !answers || waited >= timeout {
-            return session.wait_gone(ONCE_MORE);
+        if !answers {
+            return if session.wait_gone(ONCE_MORE) { Left::Nothing } else { Left::Lock };
         }
-        progress("the tree has ended; its root waits for hooks", waited);
+        let now = clock.now();
+        if now >= end {
+            return Left::Hooks;
+        }
+        within = GONE_WITHIN.min(end.since(now));
+        progress("the tree has ended; its root stays for its hooks", now.since(since));
     }
-    true
+    Left::Nothing
 }
 
 /// Puts an error of a conversation into words, with what to do about it.

@@ -1,6 +1,7 @@
 //! The end of a node, once its core has halted: a phase of its loop. The loop goes on waiting and turning, so that a
-//! lease is renewed, a watchdog fed and a request answered for as long as the end takes; only that no event leads
-//! anywhere any more, and that each turn passes every stage that is done.
+//! lease is renewed, a watchdog fed and a request answered while one of the stages is waited for; only that no event
+//! leads anywhere any more, and that each turn passes every stage that is done. What comes after the last stage
+//! ([`shut`]) blocks, for a few seconds at most.
 
 use super::above::Above;
 use super::children::{Children, LAST};
@@ -11,10 +12,14 @@ use super::uplink::outbox;
 use crate::os::signals::Caught;
 use crate::supervision::End;
 use crate::time::{Span, Time};
-use slog::error;
+use slog::{Logger, error, warn};
 
 /// How long the journal's pipe is waited for to take the last lines: as long as a disk is slow, but not dead.
 const LAST_LINES: Span = Span::from_secs(1);
+
+/// How long it is waited for that nothing is left of what hooks and probes have started: a kill takes that long only of
+/// what is stuck in the kernel.
+const LEFTOVERS: Span = Span::from_secs(1);
 
 /// How long a socket keeps on sending after it was closed.
 const LINGER: Span = Span::from_millis(200);
@@ -39,6 +44,8 @@ pub(super) enum Stage {
     Parent,
     /// Hooks that are still due are run.
     Hooks,
+    /// What hooks and probes have left is killed, and gone.
+    Leftovers,
     /// The root's journal gets its last lines.
     Journal,
 }
@@ -78,7 +85,7 @@ impl Closing {
     pub(super) fn new(end: End) -> Closing {
         Closing {
             end,
-            stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Journal],
+            stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Leftovers, Stage::Journal],
             since: None,
             hurried: false,
         }
@@ -89,11 +96,12 @@ impl Closing {
     }
 
     /// Takes a signal, if it would be an order to the core otherwise.
-    pub(super) fn takes(&mut self, caught: Caught) -> bool {
+    pub(super) fn takes(&mut self, caught: Caught, logger: &Logger) -> bool {
         match caught {
             Caught::ChildExited | Caught::User1 => return false,
             Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => self.hurried = true,
-            Caught::Hangup | Caught::User2 => {}
+            Caught::Hangup => warn!(logger, "SIGHUP ignored: this supervisor has ended"),
+            Caught::User2 => warn!(logger, "SIGUSR2 ignored: this supervisor has ended"),
         }
         true
     }
@@ -108,11 +116,14 @@ impl Closing {
         self.stages.first().copied()
     }
 
-    /// Whether the stage has yet to begin. From here on it has.
-    pub(super) fn begins(&mut self, now: Time) -> bool {
-        let begins = self.since.is_none();
-        self.since.get_or_insert(now);
-        begins
+    /// Whether the stage has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// All is done that the stage begins with: what it waits for is waited for from here on.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.since = Some(now);
     }
 
     /// Until when the stage is waited for, where it has a limit.
@@ -121,12 +132,12 @@ impl Closing {
     }
 
     /// Goes on to the next stage if this one is `done`, or if its time is over. Returns whether it has.
-    pub(super) fn passes(&mut self, done: bool, now: Time) -> bool {
-        let passes = done || self.until().is_some_and(|until| until <= now);
-        if passes {
+    pub(super) fn go_on(&mut self, done: bool, now: Time) -> bool {
+        let goes_on = done || self.until().is_some_and(|until| until <= now);
+        if goes_on {
             (self.stages, self.since) = (self.stages.get(1..).unwrap_or_default(), None);
         }
-        passes
+        goes_on
     }
 }
 
@@ -137,6 +148,7 @@ impl Stage {
             Stage::Agent => Some(placed::LAST),
             Stage::Parent => Some(outbox::LINGER),
             Stage::Hooks => None,
+            Stage::Leftovers => Some(LEFTOVERS),
             Stage::Journal => Some(LAST_LINES),
         }
     }
@@ -169,6 +181,7 @@ pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slog::{Discard, o};
 
     fn at(millis: u64) -> Time {
         Time::ZERO + Span::from_millis(millis)
@@ -177,35 +190,44 @@ mod tests {
     #[test]
     fn each_stage_begins_once_and_is_over_when_it_is_done_or_its_time_is() {
         let mut closing = Closing::new(End::Stopped);
-        assert!(closing.stage() == Some(Stage::Agent) && closing.begins(at(0)) && !closing.begins(at(1)));
-        assert!(!closing.passes(false, at(1)));
-        assert!(closing.passes(true, at(1)));
-        assert!(closing.stage() == Some(Stage::Parent) && closing.begins(at(1)));
+        let begin = |closing: &mut Closing, stage, now| {
+            assert!(closing.stage() == Some(stage) && !closing.has_begun(), "{stage:?}");
+            closing.begin(now);
+            assert!(closing.has_begun());
+        };
+        begin(&mut closing, Stage::Agent, at(0));
+        assert!(!closing.go_on(false, at(1)) && closing.go_on(true, at(1)));
+        begin(&mut closing, Stage::Parent, at(1));
         // A parent that does not answer.
         let until = at(1) + outbox::LINGER;
         assert_eq!(closing.until(), Some(until));
-        assert!(!closing.passes(false, at(200)) && closing.passes(false, until));
+        assert!(!closing.go_on(false, at(200)) && closing.go_on(false, until));
+        begin(&mut closing, Stage::Hooks, until);
         // Hooks end by themselves.
-        assert!(closing.stage() == Some(Stage::Hooks) && closing.begins(until));
-        assert!(!closing.passes(false, at(50_000)) && closing.passes(true, at(50_000)));
-        assert!(closing.stage() == Some(Stage::Journal) && closing.begins(at(50_000)));
-        assert!(!closing.passes(false, at(50_999)) && closing.passes(false, at(51_000)));
+        assert!(!closing.go_on(false, at(50_000)) && closing.go_on(true, at(50_000)));
+        begin(&mut closing, Stage::Leftovers, at(50_000));
+        assert!(closing.go_on(true, at(50_000)));
+        begin(&mut closing, Stage::Journal, at(50_000));
+        assert!(!closing.go_on(false, at(50_999)) && closing.go_on(false, at(51_000)));
         assert!(closing.stage().is_none() && closing.end() == End::Stopped);
     }
 
     #[test]
     fn a_signal_that_orders_the_end_once_more_hurries_it() {
-        let mut closing = Closing::new(End::Panicked);
-        assert!(!closing.takes(Caught::ChildExited) && !closing.takes(Caught::User1), "they mean what they always do");
-        assert!(closing.takes(Caught::Hangup) && !closing.is_hurried());
-        assert!(closing.takes(Caught::Interrupt) && closing.is_hurried());
+        let (mut closing, logger) = (Closing::new(End::Panicked), Logger::root(Discard, o!()));
+        let mut takes = |caught| (closing.takes(caught, &logger), closing.is_hurried());
+        for caught in [Caught::ChildExited, Caught::User1] {
+            assert_eq!(takes(caught), (false, false), "it means what it always does");
+        }
+        assert_eq!(takes(Caught::Hangup), (true, false));
+        assert_eq!(takes(Caught::Interrupt), (true, true));
     }
 
     #[test]
     fn one_that_supervises_waits_for_no_end() {
         assert!(Phase::Running.next_deadline().is_none() && !Phase::Running.is_closing());
         let mut closing = Closing::new(End::GaveUp);
-        closing.begins(at(0));
+        closing.begin(at(0));
         let phase = Phase::Closing(closing);
         assert!(phase.is_closing() && phase.next_deadline() == Some(Time::ZERO + placed::LAST));
     }

@@ -281,7 +281,7 @@ impl Node {
 
     fn read_signals(&mut self) {
         for caught in self.reactor.signals.drain() {
-            if !self.phase.closing().is_some_and(|closing| closing.takes(caught)) {
+            if !self.phase.closing().is_some_and(|closing| closing.takes(caught, &self.context.logger)) {
                 self.caught(caught);
             }
         }

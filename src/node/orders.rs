@@ -280,6 +280,14 @@ impl Node {
         self.streams.feed(now, &self.children, history, &mut ways);
     }
 
+    /// An upgrade that is under way ends with this node.
+    pub(super) fn end_upgrade(&mut self, now: Time) {
+        let Node { upgrade, context, reactor, .. } = self;
+        let Some(asker) = upgrade.end_with_the_node(now, context, reactor) else { return };
+        let message = format!("{} has ended: it was not upgraded", context.place.path);
+        self.reply(&asker, refused(Refusal::Down, message));
+    }
+
     /// Sends readers what is left before this node ends.
     pub(super) fn finish_streams(&mut self) {
         let (history, mut ways) = outward!(self);

@@ -125,8 +125,7 @@ impl Node {
     }
 
     /// At the end of a turn, with nothing in hand. This node may be another image afterwards, which goes on elsewhere.
-    pub(super) fn go_on_upgrading(&mut self) {
-        let now = self.context.now();
+    pub(super) fn go_on_upgrading(&mut self, now: Time) {
         self.upgrade.again = None;
         self.ask_those_away(now);
         let Some(course) = &mut self.upgrade.course else { return };
@@ -346,7 +345,6 @@ impl Node {
     fn why_not_now(&self) -> Option<String> {
         let waits = [
             (!self.inbox.is_empty() || !self.pending_reports.is_empty(), "it has something in hand"),
-            (self.phase.is_closing(), "it has ended"),
             (self.core.state() == Lifecycle::Stopping, "it is being stopped"),
             (!self.children.can_go_over(), "the program of a child is not executed yet"),
             (!self.probes.can_go_over() || !self.beside.can_go_over(), "a probe or a command is just being started"),

@@ -164,6 +164,11 @@ impl Strangers {
         self.due
     }
 
+    /// What is to be looked for is looked for now.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// A hook or a probe was started.
     pub(super) fn begin_helper(&mut self, kin: Kin) {
         self.helpers.insert(kin.leader, kin);

@@ -93,8 +93,7 @@ impl Node {
             let (more_output, woken) = (self.children.output.take_more(), self.reactor.woken(&ready));
             let Ok(()) = order::turn(&mut OneTurn { node: self, woken, more_output, late });
             if self.reactor.processes.orphans_wait {
-                // Late, as nothing waits for it. Behind a child of ours that has ended they cannot be seen; its own
-                // exit is read in the next turn, which comes at once, as its pidfd is ready.
+                // Last: behind a child that has ended they cannot be seen until its exit is read, in the next turn.
                 self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
             }
             let (directory, kept) = self.kept();
@@ -102,25 +101,26 @@ impl Node {
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
             endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
-            if !self.phase.is_closing() {
-                self.go_on_upgrading();
+            match self.context.now() {
+                now if self.phase.is_closing() => self.end_upgrade(now),
+                now => self.go_on_upgrading(now),
             }
         }
     }
 
-    /// Goes on with the end of this node, once its core has halted, as far as that can be done without waiting. Returns
-    /// which end it was when all of it is done.
+    /// Goes on with the end, once the core has halted, as far as it need not wait. Returns which it was, when over.
     fn go_on_closing(&mut self) -> Option<End> {
         loop {
-            let now = self.context.now();
             let closing = self.phase.closing()?;
             let end = closing.end();
             let Some(stage) = closing.stage() else { return Some(end) };
-            if closing.begins(now) {
+            if !closing.has_begun() {
                 self.begin_stage(stage, end);
+                self.phase.closing()?.begin(self.context.now());
             }
-            let done = self.is_done(stage);
-            if !self.phase.closing()?.passes(done, now) {
+            let now = self.context.now();
+            let done = self.is_done(stage, now);
+            if !self.phase.closing()?.go_on(done, now) {
                 return None;
             }
         }
@@ -129,9 +129,8 @@ impl Node {
     fn begin_stage(&mut self, stage: Stage, end: End) {
         match stage {
             Stage::Agent => {
-                // Those that wait for an answer have it before all else.
                 self.finish_requests();
-                self.agent(Placed::settle);
+                self.agent(Placed::end);
             }
             Stage::Parent => {
                 self.end_folds();
@@ -147,9 +146,12 @@ impl Node {
                 close::report(left, end, &mut self.above, &self.context);
                 self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
             }
+            Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
             Stage::Journal => {
                 // What was asked since.
                 self.finish_requests();
+                self.finish_streams();
+                self.beat_if_due(self.context.now());
                 self.children.output.finish(&self.context);
                 if let Some(root) = self.above.root_mut() {
                     root.begin_journal_end(end);
@@ -159,8 +161,7 @@ impl Node {
     }
 
     /// Whether what this stage waits for is done.
-    fn is_done(&mut self, stage: Stage) -> bool {
-        let now = self.context.now();
+    fn is_done(&mut self, stage: Stage, now: Time) -> bool {
         match stage {
             Stage::Agent => self.placed.is_done(),
             Stage::Parent => self.above.is_acknowledged(),
@@ -168,6 +169,7 @@ impl Node {
                 let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
                 self.hooks.go_on_ending(now, hurried, &self.context)
             }
+            Stage::Leftovers => self.reactor.processes.unknown.next_deadline().is_none(),
             Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
     }
@@ -194,8 +196,7 @@ impl Node {
         self.endpoint.watch_descriptors(&self.context, &self.reactor.processes, shortest);
     }
 
-    /// Sleeps until something happens. Returns the time during which no child was looked after although one should have
-    /// been.
+    /// Sleeps until something happens. Returns for how long no child was looked after although one should have been.
     fn wait(&mut self, ready: &mut Vec<Ready>) -> Lateness {
         self.flush_outward();
         let before = self.context.now();
@@ -243,20 +244,17 @@ impl Node {
             (self.upgrade.next_deadline().filter(|_| !self.phase.is_closing()), "an upgrade"),
             (self.placed.next_deadline(), "the host's agent"),
             (self.phase.next_deadline(), "the end"),
-            // With children that beat, no sleep is longer than half the shortest interval: so a time in which this
-            // process did not run is seen as such before it can be mistaken for a child's silence.
+            // Half the shortest heartbeat interval at most: a time in which this process did not run is no silence.
             (nap, "a nap"),
         ])
     }
 
     /// Hands in every pending event and carries out all that follows from it: one in, all out.
     pub(super) fn settle(&mut self) {
-        while let Some(event) = self.inbox.pop_front() {
-            if self.phase.is_closing() {
-                // A core that has halted takes none.
-                self.inbox.clear();
-                return;
-            }
+        // A core that has halted takes none.
+        while !self.phase.is_closing()
+            && let Some(event) = self.inbox.pop_front()
+        {
             let now = self.context.now();
             if let Some((run, pid)) = self.children.started_before(&event) {
                 self.begin_probes(run);
@@ -265,11 +263,13 @@ impl Node {
             self.hand_in(now, event);
             self.did(Work::Other);
         }
+        if self.phase.is_closing() {
+            self.inbox.clear();
+        }
         self.agent(Placed::settle);
     }
 
-    /// A step of this turn is over, and was of this kind. Between the steps our own beat goes out when it is due: how
-    /// much there is to do must not look like a hang.
+    /// A step of this kind is over. Between them our own beat goes out when it is due: much work is no hang.
     pub(super) fn did(&mut self, work: Work) {
         let now = self.context.now();
         self.diary.did(work, now);

@@ -246,3 +246,18 @@ fn the_shipped_alerts_reach_a_webhook_and_a_mail_server() {
     let told = alerted("alert_mail.py", &format!("\"ops@example.org\", \"{at}\""), thread);
     assert!(told.contains("To: ops@example.org") && told.contains("poison message"), "{told}");
 }
+
+#[test]
+fn a_panic_that_a_hook_outlasts_is_no_reason_for_force() {
+    let hook = r#"["sh", "-c", "until [ -e go ]; do sleep 0.02; done"]"#;
+    let mut tree =
+        Tree::start(&format!("on-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\n"));
+    let late = tree.run(&["panic", "/", "--timeout", "1s"]).expect(5);
+    assert!(late.stderr.contains("has ended, but not its hooks within 1s"), "{}", late.stderr);
+    assert!(!late.stderr.contains("--force"), "that would kill the hook: {}", late.stderr);
+    // Nor does it see to anything else.
+    signal(tree.root_pid(), 12);
+    tree.line("SIGUSR2 ignored");
+    std::fs::write(tree.dir().join("go"), "").unwrap();
+    assert_eq!(tree.wait(), 1);
+}

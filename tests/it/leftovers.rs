@@ -153,3 +153,15 @@ fn what_was_there_before_the_tree_is_none_of_its_business() {
     tree.stop();
     assert!(spared);
 }
+
+#[test]
+fn what_the_last_hook_leaves_goes_with_the_tree() {
+    let hook = r#"["sh", "-c", "(setsid env -i /bin/sh -c 'echo $$$$ >>left; exec sleep 1000' &); while ! [ -s left ]; do sleep 0.01; done"]"#;
+    let mut tree = Tree::start(&format!(
+        "containment = \"group\"\non-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n"
+    ));
+    tree.run(&["panic", "/"]);
+    assert_eq!(tree.wait(), 1);
+    let left: u32 = std::fs::read_to_string(tree.dir().join("left")).unwrap().trim().parse().unwrap();
+    assert!(!lives(left));
+}

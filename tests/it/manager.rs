@@ -199,6 +199,9 @@ fn a_root_that_only_waits_for_hooks_feeds_the_watchdog_and_answers() {
         assert_eq!(manager.within(LIMIT).as_deref(), Some("WATCHDOG=1"), "and it stays the last that is reported");
     }
     assert_eq!(tree.status("/a")["state"], "stopped");
+    for verb in ["why", "events", "logs"] {
+        tree.run(&[verb, "/a"]).expect(0);
+    }
     let refused = tree.run(&["restart", "/a"]).expect(1);
     assert!(refused.stderr.contains("/ has ended"), "{}", refused.stderr);
     std::fs::write(tree.dir().join("go"), "").unwrap();

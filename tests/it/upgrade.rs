@@ -585,3 +585,36 @@ fn a_screen_and_one_that_waits_go_on() {
     assert_eq!(screen.ends().code(), Some(0));
     tree.stop();
 }
+
+#[test]
+fn a_rehearsal_ends_with_the_tree_and_its_asker_is_answered() {
+    let hook = r#"["sh", "-c", "until [ -e go ]; do sleep 0.02; done"]"#;
+    let mut tree = Tree::start(&format!("on-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n"));
+    // One that does not end by itself.
+    let asked = tree
+        .command()
+        .args(["upgrade", "--check", "--exe", "/usr/bin/yes", "--timeout", "60s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let root = tree.root_pid();
+    let is_rehearsal = |pid: &u32| {
+        let is_yes = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "4");
+        is_yes && fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(&format!(" {root} ")))
+    };
+    let mut rehearsal = None;
+    until("it is rehearsed", || {
+        let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        rehearsal = all.into_iter().find(is_rehearsal);
+        rehearsal.is_some()
+    });
+    signal(tree.root_pid(), 3);
+    let answer = asked.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&answer.stderr);
+    assert!(stderr.contains("/ has ended: it was not upgraded"), "{stderr}");
+    gone(rehearsal.unwrap());
+    assert!(tree.status("/")["path"] == "/", "the hook still runs");
+    fs::write(tree.dir().join("go"), "").unwrap();
+    assert_eq!(tree.wait(), 1);
+}

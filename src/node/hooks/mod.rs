@@ -63,6 +63,19 @@ struct Ending {
     patience: Option<Time>,
 }
 
+impl Ending {
+    /// Whether it is over with so many that run, of which so many were not killed.
+    fn is_over(&mut self, now: Time, running: usize, alive: usize) -> bool {
+        if alive > 0 {
+            // Where all before were killed, those that had waited have their places.
+            self.patience = None;
+            return false;
+        }
+        // One that was killed and is stuck in the kernel is not waited for.
+        running == 0 || *self.patience.get_or_insert(now + LAST_MOMENT) <= now
+    }
+}
+
 impl Hooks {
     pub(super) fn new(own: tree::Hooks, is_root: bool) -> Hooks {
         Hooks {
@@ -279,18 +292,12 @@ impl Hooks {
         if hurried || self.ending.is_some_and(|ending| ending.until <= now) {
             self.hurry(context);
         }
-        if self.running.iter().any(|running| !running.killed) {
-            return false;
+        let alive = self.running.iter().filter(|running| !running.killed).count();
+        let is_over = self.ending.as_mut().is_none_or(|ending| ending.is_over(now, self.running.len(), alive));
+        if is_over {
+            self.ending = None;
         }
-        if !self.running.is_empty() {
-            // All were killed; one that is stuck in the kernel is not waited for.
-            let patience = self.ending.as_mut().map(|ending| *ending.patience.get_or_insert(now + LAST_MOMENT));
-            if patience.is_some_and(|until| now < until) {
-                return false;
-            }
-        }
-        self.ending = None;
-        true
+        is_over
     }
 
     fn hurry(&mut self, context: &Context) {
@@ -381,5 +388,16 @@ mod tests {
         assert_eq!(called(&mut hooks, &escalated, Some(0), "/web"), ["/web escalated"]);
         assert_eq!(called(&mut hooks, &gave_up, None, "/"), ["/ own"]);
         assert!(called(&mut Hooks::new(own, false), &gave_up, None, "/").is_empty());
+    }
+
+    #[test]
+    fn hooks_that_had_waited_for_killed_ones_have_their_time() {
+        let at = |seconds| Time::ZERO + Span::from_secs(seconds);
+        let mut ending = Ending { until: at(60), patience: None };
+        assert!(!ending.is_over(at(30), 16, 0));
+        // All are gone, and two that had waited run.
+        assert!(!ending.is_over(at(30), 2, 2) && ending.patience.is_none(), "a deadline that has passed is none");
+        assert!(!ending.is_over(at(60), 2, 0) && !ending.is_over(at(60), 1, 0), "they are waited for as all others");
+        assert!(ending.is_over(at(61), 1, 0) && ending.is_over(at(61), 0, 0));
     }
 }

@@ -234,6 +234,15 @@ impl Placed {
         follows
     }
 
+    /// The node has ended: no child of it goes anywhere any more.
+    pub(super) fn end(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+        let stays =
+            |(_, request, _): (u64, Request, Run)| Follow::Stays(request.asker, "its supervisor has ended".into());
+        let follows = self.moves.drain(..).map(stays).collect();
+        self.settle(around);
+        follows
+    }
+
     /// All events are handed in: the claim of what is not started again can be set free.
     pub(super) fn settle(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         for (run, path) in std::mem::take(&mut self.ended) {

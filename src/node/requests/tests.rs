@@ -267,5 +267,9 @@ fn after_the_end_it_can_be_looked_at_and_ended_again_and_changed_no_more() {
     }
     let orders = ask(Asker::None, Verb::Restart { path: path("/a") });
     assert!(matches!(orders[..], [Order::Reply(_, Reply::Refused { why: Refusal::Down, .. })]), "{orders:?}");
+    for verb in [Verb::StillFollowing { request: 1 }, Verb::Unfollow { request: 1 }] {
+        let orders = ask(Asker::None, verb);
+        assert!(matches!(orders[..], [Order::Stream(..)]), "{orders:?}");
+    }
     assert!(ask(Asker::Parent { request: 1 }, Verb::Stop { path: root() }).is_empty(), "it will see the exit");
 }

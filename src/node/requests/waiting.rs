@@ -190,7 +190,7 @@ impl Requests {
         out
     }
 
-    /// What a request leads to that comes after the end; `None`: what is only looked at, and goes its way.
+    /// What a request leads to that comes after the end; `None`: one that changes nothing, and goes its way.
     pub(super) fn after_the_end(
         &self,
         now: Time,
@@ -201,9 +201,14 @@ impl Requests {
         let reply = match verb {
             // It will see our exit.
             _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
-            Verb::Ping | Verb::Status { .. } => return None,
+            Verb::Ping | Verb::Status { .. } | Verb::Spec => return None,
+            Verb::Events { .. } | Verb::Logs { .. } | Verb::LogsSeen { .. } => return None,
+            Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return None,
             Verb::Stop { path } | Verb::Panic { path, .. } if *path == self.own => own_end(now, sight),
-            _ => refused(Refusal::Down, format!("{} has ended, and is about to exit", self.own)),
+            _ => refused(
+                Refusal::Down,
+                format!("{} has ended: it stays for its last hooks, and changes nothing any more", self.own),
+            ),
         };
         Some(vec![Order::Reply(asker.clone(), reply)])
     }

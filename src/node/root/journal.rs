@@ -182,7 +182,7 @@ impl Journal {
             self.taken.push(b'\n');
             self.next += 1;
         }
-        // A burst must not be paid for ever after.
+        // What a burst has needed is freed; nothing comes after the last lines.
         if self.taken.is_empty() {
             self.taken = self.last.as_mut().map(std::mem::take).unwrap_or_default();
         }

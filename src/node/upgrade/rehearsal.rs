@@ -82,6 +82,14 @@ impl Rehearsal {
         self.until
     }
 
+    /// Kills it. Returns whether it is gone.
+    pub(in crate::node) fn end(&mut self, now: Time, context: &Context, reactor: &mut Reactor) -> bool {
+        if self.until.take().is_some() {
+            self.process.kill("its supervisor has ended".into());
+        }
+        self.look(now, context, reactor).is_some()
+    }
+
     /// Looks at it, and ends one that takes too long. Gives what came of it once it is over: the version, or what is
     /// wrong.
     pub(in crate::node) fn look(

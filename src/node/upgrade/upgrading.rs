@@ -3,7 +3,10 @@
 use super::course::Course;
 use super::rehearsal::Rehearsal;
 use crate::ids::Path;
+use crate::node::asker::Asker;
 use crate::node::children::{Children, Program};
+use crate::node::context::Context;
+use crate::node::reactor::Reactor;
 use crate::node::requests::Question;
 use crate::os::executable::Executable;
 use crate::supervision::Run;
@@ -149,6 +152,23 @@ impl Upgrading {
 
     pub(in crate::node) fn end_course(&mut self) {
         (self.course, self.file, self.rehearsal, self.again) = (None, None, None, None);
+    }
+
+    /// The node has ended: its part is over, and a rehearsal is killed and waited for, turn by turn. Gives back the
+    /// asker, once.
+    pub(in crate::node) fn end_with_the_node(
+        &mut self,
+        now: Time,
+        context: &Context,
+        reactor: &mut Reactor,
+    ) -> Option<Asker> {
+        if let Some(rehearsal) = &mut self.rehearsal
+            && rehearsal.end(now, context, reactor)
+        {
+            self.rehearsal = None;
+        }
+        (self.file, self.again, self.then) = (None, None, false);
+        Some(self.course.take()?.wanted.asker)
     }
 
     /// A question to a child node that is being replaced waits. Gives back one that does not.
