@@ -321,7 +321,8 @@ impl Shell {
             Action::Succeed(child, successor) => {
                 let old = *self.specs.get(&child).expect("it was a child");
                 let spec = self.specs.entry(successor).or_default();
-                spec.former = old.wanted.filter(|_| spec.wanted.is_none()).map(|_| old.next.unwrap_or(old.now));
+                let renewed = old.wanted.is_some() && spec.wanted.is_none();
+                spec.former = renewed.then(|| old.former.unwrap_or(old.next.unwrap_or(old.now)));
                 assert!(!self.held.contains(&child), "what is held has a successor");
                 if self.ordered.contains(&child) {
                     self.ordered.insert(successor);

@@ -228,10 +228,12 @@ impl Child {
         if self.second { stamp.second() } else { stamp }
     }
 
-    /// It is the child in place of this one, and can go back to what that was where that is another.
+    /// It is the child in place of this one, and can go back to what that was where that is another; to what that could
+    /// go back to, where it had not settled itself.
     pub(super) fn succeeds(&mut self, old: &Child) {
         let renewed = old.rollout.wanted.is_some() && self.rollout.wanted.is_none();
-        self.rollout.former = renewed.then(|| Box::new(old.spec(false, false)));
+        let former = || old.rollout.former.clone().unwrap_or_else(|| Box::new(old.spec(false, false)));
+        self.rollout.former = renewed.then(former);
         self.out_of_memory = old.out_of_memory;
     }
 

@@ -42,3 +42,34 @@ impl Children {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::supervision::Adopt;
+
+    fn program(children: &Children, id: u32) -> String {
+        children.get(ChildId(id)).and_then(Child::exec).map_or_else(String::new, |exec| exec.command[0].clone())
+    }
+
+    #[test]
+    fn one_that_takes_the_place_of_one_that_had_not_settled_goes_back_to_what_has() {
+        let context = testing::context();
+        let text = |program: &str| format!("name = \"test\"\nchild = [{{ name = \"a\", command = [\"{program}\"] }}]");
+        let mut children = testing::children(&text("settled"), &context);
+        // Neither the first nor the second was up for long enough when the one before it ended.
+        for (child, next) in [(0, "unproven"), (1, "newest")] {
+            let (child, successor) = (ChildId(child), ChildId(child + 1));
+            let spec = testing::tree(&text(next)).root.children.remove(0);
+            let handle = children.get_mut(child).unwrap();
+            handle.adopt(Adopt::Later, &context.place.files);
+            handle.reloaded(spec, &context.place.files);
+            children.begin_beside(child, successor, true, &context);
+            children.succeed(child, successor);
+            assert_eq!(program(&children, successor.0), next);
+        }
+        children.get_mut(ChildId(2)).unwrap().adopt(Adopt::Former, &context.place.files);
+        assert_eq!(program(&children, 2), "settled");
+    }
+}
