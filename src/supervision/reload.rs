@@ -30,7 +30,7 @@
 use super::action::{Action, Adopt, Answer};
 use super::child::Child;
 use super::event::{Member, OwnPolicy, Reload, Scope};
-use super::phase::{AfterStop, DownReason, OnExit, Phase, Target, Wait};
+use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, Target, Wait};
 use super::report::Fact;
 use super::rollout::{Due, Probation, Rollout};
 use super::sequence::{Purpose, Reloading, Sequence};
@@ -402,6 +402,12 @@ impl Supervisor {
             child.leaving = true;
             child.release() && (child.process().is_some() || child.lost.is_some())
         });
+        if let Some(mut child) = self.table.edit(id)
+            && matches!(child.phase, Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }))
+        {
+            // No attempt to start it is to come, nor is its exit a reason to restart others.
+            child.rest(AfterStop::Rest);
+        }
         if released {
             // A hold is over with its child, also where that cannot be killed and may come back before it is gone. It
             // is kept above, where nothing else shows its end.
@@ -414,6 +420,8 @@ impl Supervisor {
     pub(super) fn forget_if_gone(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let is_leaving = self.table.get(id).is_some_and(|child| child.leaving && child.lost.is_none());
         if is_leaving && !self.has_process(id) {
+            // Those that have ordered its start meanwhile, where it could not be killed and was listed still.
+            self.answer(turn, id, Goal::Up, &Answer::Overtaken("it was removed".into()));
             self.table.remove(id);
             turn.out.push(Action::Forget(id));
         }

@@ -189,6 +189,23 @@ pub(crate) const ROWS: &[Row] = &[
         up b : spawn b#2",
     ),
     (
+        "D8 D18",
+        "one that is removed and cannot be killed restarts nothing, though its exit had yet to be handled",
+        "one-for-all 9/30s: a b(at-word)",
+        "
+        begin : spawn a#1
+        spawned a : spawn b#1
+        spawned b
+        reload b(at-word)
+        stuck a 1
+        ready b : ready; start_failed:1
+        is a=stopping b=running
+        up a : start_failed:2
+        exit a 0 : forget a
+        window 0
+        is b=running",
+    ),
+    (
         "D8",
         "held or stopped, what is gone is forgotten at once",
         "one-for-one 9/30s: a b c",
