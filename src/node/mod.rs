@@ -102,4 +102,6 @@ pub use self::upgrade::rehearsal::VERB as REHEARSAL;
 pub use self::upgrade::restore_check::{check_state, run as run_rehearsal};
 
 #[doc(hidden)]
+pub use probes::schedule;
+#[doc(hidden)]
 pub use uplink::outbox;

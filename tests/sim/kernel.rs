@@ -48,9 +48,6 @@ pub(crate) enum Task {
     Beat,
     /// Reports that it is ready.
     Ready,
-    /// Its node's probe of whether it is ready is answered, or fails; the next one is planned until one was seen to be
-    /// answered.
-    Probed,
     /// Ends.
     Exit(Exit),
     /// From here on it is silent.
@@ -98,6 +95,8 @@ pub(crate) struct Process {
     /// It is winding up.
     pub(crate) ending: bool,
     pub(crate) said_ready: bool,
+    /// Before that it refuses to be probed.
+    pub(crate) answers_from: Time,
     /// A beat is planned.
     pub(crate) beating: bool,
     pub(crate) beats: u64,
@@ -169,6 +168,7 @@ impl Kernel {
             ignored_term: false,
             ending: false,
             said_ready: false,
+            answers_from: Time::ZERO,
             beating: false,
             beats: 0,
             progress: 0,

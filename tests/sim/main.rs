@@ -3,12 +3,13 @@
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! course of events and `queue` what comes next, `node` the shell around each core, `kernel` and `network` what stands
 //! below, `scenarios` what a seed means, `faults` what befalls a tree, `reloads` other sets of children and rolling
-//! restarts while it runs, `requests` what operators ask, `checkers` what must hold, `twin` a core that is written down
-//! and made again beside each that is not, `mutations` how we know that the checkers see.
+//! restarts while it runs, `requests` what operators ask, `probes` how a node sees that a worker is ready, `checkers`
+//! what must hold, `twin` a core that is written down and made again beside each that is not, `mutations` how we know
+//! that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `SIM_SEEDS` | how many seeds `seeds` runs, 1,000 unless it is set |
+//! | `SIM_SEEDS` | how many seeds `seeds` runs, 2,000 unless it is set |
 //! | `SIM_FROM` | the first of them |
 //! | `SIM_TWINS` | how many seeds go with twins, 400 unless it is set |
 //! | `SIM_SEED` | the one that `replay` runs, with its whole log on stdout under `--nocapture` |
@@ -23,6 +24,7 @@ mod kernel;
 mod mutations;
 mod network;
 mod node;
+mod probes;
 mod queue;
 mod reloads;
 mod requests;
@@ -48,7 +50,7 @@ use world::{Outcome, World};
 /// Lines of the log that a failure prints; the whole of it is in a file.
 const LAST_LINES: usize = 80;
 
-/// What a thousand scenarios show between them. Without it a change in `scenarios` could make them blind unnoticed.
+/// What two thousand scenarios show between them. Without it a change in `scenarios` could make them blind unnoticed.
 const WANTED: &[&str] = &[
     "a daemon is left",
     "a debugger",
@@ -58,6 +60,7 @@ const WANTED: &[&str] = &[
     "a node is stopped",
     "a process cannot be killed",
     "a panic past a supervisor that hangs",
+    "a probe takes too long",
     "a readiness probe fails",
     "a readiness probe is answered",
     "a reload",
@@ -201,14 +204,14 @@ fn run_all_as(
     seen.into_inner().expect("no thread panics with it")
 }
 
-/// A thousand trees, and everything that can befall one has befallen some of them.
+/// Two thousand trees, and everything that can befall one has befallen some of them.
 #[test]
 fn seeds() {
     let from = number("SIM_FROM").unwrap_or(0);
-    let count = number("SIM_SEEDS").unwrap_or(1_000);
+    let count = number("SIM_SEEDS").unwrap_or(2_000);
     let seen = run_all(|at| (at < count).then_some(from + at));
     println!("{seen:#?}");
-    if count >= 1_000 {
+    if count >= 2_000 {
         let missing: Vec<_> = WANTED.iter().filter(|what| !seen.contains_key(**what)).collect();
         assert!(missing.is_empty(), "no scenario has shown {missing:?}");
     }

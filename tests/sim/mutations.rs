@@ -60,6 +60,8 @@ pub(crate) enum Mutation {
     NothingSettles,
     /// A reload does not reach the child nodes that run.
     ReloadNotPassedOn,
+    /// A probe that has taken too long is never over.
+    ProbeForgotten,
     /// Requests are not informed that a child node's process is gone.
     LossNotNoticed,
     /// Replies to requests come twice.
@@ -97,6 +99,7 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::RolledTogether, &[Rule::Rollout]),
     (Mutation::NothingSettles, &[Rule::Rollout]),
     (Mutation::ReloadNotPassedOn, &[Rule::Reloaded]),
+    (Mutation::ProbeForgotten, &[Rule::Settles]),
     (Mutation::LossNotNoticed, &[Rule::Settles]),
     (Mutation::RepliedTwice, &[Rule::Replies]),
     (Mutation::ReplyLost, &[Rule::Settles, Rule::Replies]),

@@ -14,8 +14,6 @@ pub(crate) enum Frame {
     Beat(Run, Box<Beat>),
     /// A worker reports by sd_notify that it is ready; a local datagram, which is not lost.
     Notify(Run),
-    /// What the node's own probe of a worker came to, which is not lost.
-    Probed(Run, Result<(), String>),
     /// A node reports that all below it is up; sent again until it is acknowledged.
     Up(Run),
     /// A node reports why it gives up; sent again until it is acknowledged.
@@ -67,7 +65,7 @@ impl Network {
 
     /// Decides what becomes of a frame.
     pub(crate) fn send(&mut self, frame: &Frame) -> Transit {
-        let may_be_lost = !matches!(frame, Frame::Notify(_) | Frame::Probed(..));
+        let may_be_lost = !matches!(frame, Frame::Notify(_));
         let mut transit = Transit::default();
         let Weather { lost, late, doubled } = self.weather;
         if may_be_lost && self.rng.chance(lost) {

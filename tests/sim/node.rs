@@ -8,6 +8,7 @@ use crate::checkers::{Rule, Verdict, Violation, Witness, ensure};
 use crate::kernel::{Life, Pid, Role, Spell, Task};
 use crate::mutations::Mutation;
 use crate::network::{Envelope, Frame};
+use crate::probes::Probing;
 use crate::reloads::Plan;
 use crate::scenarios::SpecId;
 use crate::twin::Twin;
@@ -22,6 +23,7 @@ use treevisor::node::outbox::{LINGER, Outbox};
 use treevisor::node::rate::Allowance;
 use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
+use treevisor::spec::policy::Ready;
 use treevisor::supervision::{
     Action, Adopt, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run,
     StartFailure, StopCause, StopReason, Stuck, Supervisor, ToParent,
@@ -52,6 +54,8 @@ pub(crate) struct Node {
     /// How often each process may beat.
     pub(crate) allowances: BTreeMap<Run, Allowance>,
     pub(crate) requests: Requests,
+    /// Of workers that are ready when they answer.
+    pub(crate) probing: BTreeMap<Run, Probing>,
     /// What operators have asked; the root's only.
     pub(crate) asked: VecDeque<(u64, Verb)>,
     /// How the processes of children have ended that are being cleared.
@@ -117,6 +121,7 @@ impl Node {
             self.slots[run.child.0 as usize] = None;
             self.shortest = None;
             self.allowances.remove(&run);
+            self.probing.remove(&run);
         }
     }
 
@@ -184,7 +189,11 @@ impl Turn for OneTurn<'_> {
     }
 
     fn deadlines(&mut self) -> Verdict {
-        self.world.tick(self.node, self.lost)
+        self.world.tick(self.node, self.lost)?;
+        if self.node.halted.is_some() {
+            return Ok(());
+        }
+        self.world.probes_due(self.node, self.lost)
     }
 }
 
@@ -231,6 +240,7 @@ impl World {
             cleanups: Cleanups::default(),
             allowances: BTreeMap::new(),
             requests: Requests::new(here.at.clone(), Logger::root(slog::Discard, slog::o!())),
+            probing: BTreeMap::new(),
             asked: VecDeque::new(),
             ended: BTreeMap::new(),
             begun: false,
@@ -325,7 +335,9 @@ impl World {
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.outbox.next_deadline());
         let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
         let requests = node.requests.next_deadline().filter(|_| node.halted.is_none());
-        [node.core.next_deadline(), nap, clearing, resend, leave, requests].into_iter().flatten().min()
+        let probes = node.probing.values().filter_map(|probing| probing.schedule.deadline());
+        let probes = probes.min().filter(|_| node.halted.is_none());
+        [node.core.next_deadline(), nap, clearing, resend, leave, requests, probes].into_iter().flatten().min()
     }
 
     fn gather_frames(&mut self, node: &mut Node) -> Verdict {
@@ -339,13 +351,6 @@ impl World {
                     }
                 }
                 Frame::Notify(run) if known(node, run) => node.inbox.push_back(Event::Ready(run)),
-                Frame::Probed(run, answer) if known(node, run) => {
-                    if answer.is_ok() {
-                        self.kernel.get_mut(from).said_ready = true;
-                        self.saw("a readiness probe is answered");
-                    }
-                    node.inbox.push_back(Event::Probed(run, answer));
-                }
                 Frame::Up(run) if known(node, run) => {
                     node.inbox.push_back(Event::Ready(run));
                     self.send(node.pid, from, Frame::UpSeen);
@@ -362,12 +367,7 @@ impl World {
                 }
                 Frame::UpSeen => acknowledge(node, &ToNode::UpSeen),
                 Frame::EscalatingSeen => acknowledge(node, &ToNode::EscalatingSeen),
-                Frame::Beat(..)
-                | Frame::Notify(_)
-                | Frame::Probed(..)
-                | Frame::Up(_)
-                | Frame::Escalating(..)
-                | Frame::Reply(..) => {
+                Frame::Beat(..) | Frame::Notify(_) | Frame::Up(_) | Frame::Escalating(..) | Frame::Reply(..) => {
                     self.saw("a frame of an earlier run");
                 }
             }
@@ -473,7 +473,7 @@ impl World {
     }
 
     /// One in, all out, until nothing waits.
-    fn settle(&mut self, node: &mut Node) -> Verdict {
+    pub(crate) fn settle(&mut self, node: &mut Node) -> Verdict {
         while let Some(event) = node.inbox.pop_front() {
             self.hand_in(node, event)?;
         }
@@ -551,6 +551,7 @@ impl World {
             // Nothing is placed.
             Action::Detach(_) => {}
             Action::AskToStop(run) => {
+                node.probing.remove(&run);
                 if let Some(pid) = node.process(run) {
                     let process = self.kernel.get(pid);
                     if process.life == Life::Alive && process.spell == Some(Spell::Foreign) {
@@ -562,6 +563,7 @@ impl World {
                 }
             }
             Action::Kill(run) => {
+                node.probing.remove(&run);
                 if let Some(pid) = node.process(run)
                     && self.mutation != Some(Mutation::KillIgnored)
                 {
@@ -749,6 +751,9 @@ impl World {
         let revision = node.core.member(run.child).map_or(0, |member| member.revision);
         self.kernel.get_mut(pid).revision = revision;
         node.occupy(run, pid);
+        if kind == Kind::Worker && self.tree.specs[spec.0].policy.ready == Ready::Probe {
+            node.probing.insert(run, Probing::new(self.now));
+        }
         self.embody(pid);
         node.inbox.push_back(Event::Spawned { run, pid: pid as u32 });
         Ok(())

@@ -50,6 +50,8 @@ pub(crate) enum Happening {
     Turn(Pid, u64),
     SpawnDone(Pid, Run),
     LookDone(Pid, Run),
+    /// A probe of a worker, the so many-th, has come to its end.
+    ProbeOver(Pid, Run, u64),
     /// The command that looks at a process which hangs has come to its end.
     Examined(Pid, Run),
     /// An operator's word reaches a node.
@@ -127,6 +129,7 @@ pub(crate) struct World {
     pub(crate) reply_rng: Rng,
     pub(crate) roll_rng: Rng,
     pub(crate) main_rng: Rng,
+    pub(crate) probe_rng: Rng,
     /// When the twins of cores are written down; without it there are none.
     pub(crate) twin_rng: Option<Rng>,
     pub(crate) operators: Operators,
@@ -197,6 +200,7 @@ impl World {
             reply_rng: Rng::new(seed, 14),
             roll_rng: Rng::new(seed, 12),
             main_rng: Rng::new(seed, 13),
+            probe_rng: Rng::new(seed, 15),
             twin_rng,
             operators: Operators::default(),
             holds: BTreeSet::new(),
@@ -342,6 +346,12 @@ impl World {
                 self.with_active_node(pid, Happening::LookDone(pid, run), |world, node| {
                     world.look_at(node, run);
                     world.wake(node);
+                    Ok(())
+                })
+            }
+            Happening::ProbeOver(pid, run, nth) => {
+                self.with_active_node(pid, Happening::ProbeOver(pid, run, nth), |world, node| {
+                    world.probe_over(node, run, nth);
                     Ok(())
                 })
             }
@@ -515,6 +525,7 @@ impl World {
         process.deaf = rng.chance(vices.deaf);
         let mute = rng.chance(vices.mute);
         let mut plans = Vec::new();
+        process.answers_from = self.now + delay;
         if mute {
             process.hung = true;
             process.silent_since = Some(self.now);
@@ -527,9 +538,6 @@ impl World {
             if spec.policy.ready == Ready::Notify {
                 plans.push((delay, Task::Ready));
             }
-        }
-        if spec.policy.ready == Ready::Probe {
-            plans.push((delay, Task::Probed));
         }
         if rng.chance(vices.crash) {
             let at = if rng.chance(300) { rng.millis(0, 40) } else { rng.millis(40, 8_000) };
@@ -578,7 +586,6 @@ impl World {
                     self.send(pid, parent, Frame::Notify(run));
                 }
             }
-            Task::Probed => self.is_probed(pid),
             Task::Exit(exit) => {
                 // In the calm no process ends unless it is asked to, or is a step that is done.
                 let is_done = self.policy_of(pid).ready == Ready::Exit && exit == Exit::Code(0);
@@ -642,24 +649,6 @@ impl World {
     fn upward(&self, pid: Pid) -> (Option<Pid>, Option<Run>) {
         let process = self.kernel.get(pid);
         (process.parent, process.run)
-    }
-
-    /// Its node probes whether it is ready, as often as it takes.
-    fn is_probed(&mut self, pid: Pid) {
-        let process = self.kernel.get(pid);
-        if process.said_ready || process.ending {
-            return;
-        }
-        let bad = process.hung || self.is_stormy() && self.rng.chance(200);
-        if bad {
-            self.kernel.get_mut(pid).excuse.get_or_insert("its readiness probe failed");
-            self.saw("a readiness probe fails");
-        }
-        if let (Some(parent), Some(run)) = self.upward(pid) {
-            let answer = if bad { Err("no answer".into()) } else { Ok(()) };
-            self.send(pid, parent, Frame::Probed(run, answer));
-        }
-        self.after(Span::from_millis(200), Happening::Task(pid, Task::Probed));
     }
 
     fn policy_of(&self, pid: Pid) -> &treevisor::spec::policy::ChildPolicy {

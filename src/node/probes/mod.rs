@@ -12,7 +12,7 @@
 
 mod attempt;
 pub(super) mod carried;
-mod schedule;
+pub mod schedule;
 
 use self::attempt::{Attempt, Outcome, Step};
 use self::schedule::{Due, Schedule};

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Span = Span::from_millis(100);
 /// The probes of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Schedule {
+pub struct Schedule {
     interval: Span,
     /// How long each probe may take.
     patience: Vec<Span>,
@@ -41,7 +41,7 @@ struct Running {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub enum Due {
     Nothing,
     /// Start this probe. [`Schedule::ended`] must follow.
     Start(usize),
@@ -51,13 +51,13 @@ pub(super) enum Due {
 
 impl Schedule {
     /// For a worker that has just been started.
-    pub(super) fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
+    pub fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
         let pause = Some(FIRST_PAUSE.min(interval));
         Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
     }
 
     /// When to call for what is due; `None` while one that has taken too long is being ended.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub fn deadline(&self) -> Option<Time> {
         match &self.running {
             Some(running) => running.until,
             None => Some(self.round),
@@ -65,7 +65,7 @@ impl Schedule {
     }
 
     /// What is due at `now`. Returned once.
-    pub(super) fn due(&mut self, now: Time) -> Due {
+    pub fn due(&mut self, now: Time) -> Due {
         match &mut self.running {
             Some(running) => match running.until.take_if(|until| *until <= now) {
                 Some(_) => Due::TooLong,
@@ -84,7 +84,7 @@ impl Schedule {
     }
 
     /// The probe that runs is over.
-    pub(super) fn ended(&mut self, now: Time, answered: bool) {
+    pub fn ended(&mut self, now: Time, answered: bool) {
         let Some(running) = self.running.take() else { return };
         if answered {
             self.first = running.probe;
@@ -107,7 +107,7 @@ impl Schedule {
     }
 
     /// The probe that runs is given up, and made once more as soon as it can be: it was not its fault.
-    pub(super) fn once_more(&mut self) {
+    pub fn once_more(&mut self) {
         self.running = None;
     }
 
@@ -118,12 +118,12 @@ impl Schedule {
     }
 
     /// The probe that runs, and since when.
-    pub(super) fn running(&self) -> Option<(usize, Time)> {
+    pub fn running(&self) -> Option<(usize, Time)> {
         self.running.map(|running| (running.probe, running.since))
     }
 
     /// Credits time up to `now` in which we did not run: no answer could be read in it.
-    pub(super) fn credit(&mut self, now: Time, lost: Span) {
+    pub fn credit(&mut self, now: Time, lost: Span) {
         if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
             let lost = lost.min(now.since(*since));
             *until += lost;
