@@ -14,6 +14,8 @@
 mod events;
 mod lines;
 mod logs;
+#[cfg(test)]
+mod random;
 mod reader;
 #[cfg(test)]
 mod tests;

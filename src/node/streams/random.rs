@@ -1,0 +1,289 @@
+//! Random lives of one reader of lines and of the two nodes between it and a worker: what is slow or full, what is
+//! lost where a process is replaced. Whatever happens, each line comes once and in order, or is counted as lost.
+
+use super::lines::Source;
+use super::*;
+use crate::ids::Incarnation;
+use crate::link::{Identity, SendOutcome};
+use crate::node::requests::route::Query;
+use crate::node::testing;
+use crate::supervision::{ChildId, Run};
+use crate::wire::message::Verb;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use std::collections::VecDeque;
+
+const BELOW: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
+
+/// The number under which the node below was asked, and the tool's own.
+const ASKED: u64 = 7;
+const TOOL: u64 = 1;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Op {
+    /// The worker prints so many lines of so many bytes.
+    Print(u64, usize),
+    /// So many messages arrive: at the root from below, below from the root, at the tool, at the root from the tool.
+    Up(usize),
+    Down(usize),
+    ToTool(usize),
+    FromTool(usize),
+    Pass(u64),
+    /// The root, or the node below, goes on as another image: what is on its way to or from it is lost.
+    ReplaceRoot,
+    ReplaceBelow,
+    /// The ways to the tool and to the root are full, or not any more.
+    Full(bool, bool),
+    /// The root did not run for so long.
+    Lose(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => (1u64..200, prop_oneof![4 => Just(10usize), 1 => Just(4_000)]).prop_map(|(lines, bytes)| Op::Print(lines, bytes)),
+        6 => (0usize..5).prop_map(Op::Up),
+        6 => (0usize..5).prop_map(Op::Down),
+        6 => (0usize..5).prop_map(Op::ToTool),
+        6 => (0usize..5).prop_map(Op::FromTool),
+        6 => (0u64..900).prop_map(Op::Pass),
+        1 => Just(Op::ReplaceRoot),
+        1 => Just(Op::ReplaceBelow),
+        2 => any::<(bool, bool)>().prop_map(|(tool, root)| Op::Full(tool, root)),
+        1 => (0u64..20_000).prop_map(Op::Lose),
+    ];
+    prop::collection::vec(op, 1..200)
+}
+
+/// The way out of one node.
+#[derive(Default)]
+struct Way {
+    replies: VecDeque<Reply>,
+    asked: VecDeque<Verb>,
+    full: bool,
+}
+
+impl Ways for Way {
+    fn reply(&mut self, _: &Asker, reply: &Reply) -> SendOutcome {
+        if self.full {
+            return SendOutcome::Full;
+        }
+        self.replies.push_back(reply.clone());
+        SendOutcome::Sent
+    }
+
+    fn events(&mut self, _: &Identity, _: &[Vec<u8>]) -> SendOutcome {
+        SendOutcome::Sent
+    }
+
+    fn ask(&mut self, _: Run, _: u64, _: Span, verb: Verb) -> bool {
+        self.asked.push_back(verb);
+        true
+    }
+
+    fn number(&mut self) -> u64 {
+        ASKED
+    }
+}
+
+struct World {
+    now: Time,
+    children: Children,
+    root: Streams,
+    below: Streams,
+    from_root: Way,
+    from_below: Way,
+    from_tool: VecDeque<StreamVerb>,
+    printed: u64,
+    /// What the tool has of it.
+    received: u64,
+    lines: u64,
+    lost: u64,
+    last: Option<u64>,
+    again: bool,
+    said: Time,
+}
+
+impl World {
+    fn new() -> World {
+        let query = || Query { paths: vec![Path::root()], lines: None, since_ms: None, follow: true };
+        let tree = "name = \"t\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]";
+        let children = testing::children(tree, &testing::context());
+        let (mut root, mut below) = (Streams::default(), Streams::default());
+        let (mut from_root, mut from_below) = (Way::default(), Way::default());
+        let now = Time::ZERO + Span::from_secs(1);
+        assert!(root.request(now, tool(), StreamVerb::Logs(query()), (&children, Some(0)), &mut from_root).is_none());
+        root.readers[0].sources.push(Source {
+            child: BELOW.child,
+            run: Some(BELOW),
+            request: ASKED,
+            lines: None,
+            unacknowledged: 0,
+            caught_up: false,
+            heard: false,
+            due: Some(now + Span::from_millis(700)),
+            received: 0,
+            again: false,
+        });
+        let asked = StreamVerb::Logs(query());
+        assert!(below.request(now, parent(), asked, (&children, None), &mut from_below).is_none());
+        World {
+            now,
+            children,
+            root,
+            below,
+            from_root,
+            from_below,
+            from_tool: VecDeque::new(),
+            printed: 0,
+            received: 0,
+            lines: 0,
+            lost: 0,
+            last: None,
+            again: false,
+            said: now,
+        }
+    }
+
+    fn play(&mut self, op: &Op) {
+        match *op {
+            Op::Print(lines, bytes) => {
+                for _ in 0..lines {
+                    let text = format!("{:0bytes$}", self.printed);
+                    self.printed += 1;
+                    for reader in &mut self.below.readers {
+                        reader.push(line(text.clone()));
+                    }
+                }
+            }
+            Op::Up(messages) => (0..messages).for_each(|_| self.up()),
+            Op::Down(messages) => (0..messages).for_each(|_| self.down()),
+            Op::ToTool(messages) => (0..messages).for_each(|_| self.tool_reads()),
+            Op::FromTool(messages) => (0..messages).for_each(|_| self.root_reads()),
+            Op::Pass(millis) => self.now += Span::from_millis(millis),
+            Op::ReplaceRoot => {
+                self.from_root = Way::default();
+                self.from_below.replies.clear();
+                self.from_tool.clear();
+                self.root = self.root.clone();
+                self.root.begins_again(self.now);
+            }
+            Op::ReplaceBelow => {
+                self.from_root.asked.clear();
+                self.from_below = Way::default();
+                self.below = self.below.clone();
+                self.below.begins_again(self.now);
+            }
+            Op::Full(tool, root) => (self.from_root.full, self.from_below.full) = (tool, root),
+            Op::Lose(millis) => {
+                let lost = Span::from_millis(millis);
+                self.now += lost;
+                // All of one machine have slept.
+                self.root.credit(self.now, lost);
+                self.below.credit(self.now, lost);
+                self.said += lost;
+            }
+        }
+        if self.now.since(self.said) >= Span::from_secs(2) {
+            self.said = self.now;
+            self.from_tool.push_back(StreamVerb::StillFollowing { request: TOOL });
+            // Nothing stands still for as long as a reader may be silent.
+            while !self.from_tool.is_empty() {
+                self.root_reads();
+            }
+            while !self.from_root.asked.is_empty() {
+                self.down();
+            }
+        }
+        self.root.feed(self.now, &self.children, None, &mut self.from_root);
+        self.below.feed(self.now, &self.children, None, &mut self.from_below);
+    }
+
+    fn up(&mut self) {
+        let Some(Reply::Logs { lines, lost, caught_up, silent, nth }) = self.from_below.replies.pop_front() else {
+            return;
+        };
+        let part = Part { lines, lost, caught_up, silent, nth };
+        self.root.lines(self.now, BELOW, ASKED, part, &mut self.from_root);
+    }
+
+    fn down(&mut self) {
+        let Some(verb) = self.from_root.asked.pop_front() else { return };
+        let verb = match verb {
+            Verb::LogsSeen { request, replies, through, again } => {
+                StreamVerb::Seen { request, replies, through, again }
+            }
+            Verb::StillFollowing { request } => StreamVerb::StillFollowing { request },
+            Verb::Logs { paths, lines, since_ms, follow } => StreamVerb::Logs(Query { paths, lines, since_ms, follow }),
+            other => panic!("the reader is there, and {other:?} is sent"),
+        };
+        let refused = self.below.request(self.now, parent(), verb, (&self.children, None), &mut self.from_below);
+        assert_eq!(refused, None);
+    }
+
+    /// As `treevisor logs` does.
+    fn tool_reads(&mut self) {
+        let Some(Reply::Logs { lines, lost, nth, .. }) = self.from_root.replies.pop_front() else { return };
+        if nth == self.received + 1 {
+            self.received = nth;
+            self.again = false;
+            self.lost += lost;
+            for line in lines {
+                let number = line.text.parse().unwrap();
+                assert!(self.last.is_none_or(|last| last < number), "{number} after {:?}", self.last);
+                self.last = Some(number);
+                self.lines += 1;
+            }
+        } else {
+            self.again = nth > self.received;
+        }
+        let through = Some(self.received);
+        self.from_tool.push_back(StreamVerb::Seen { request: TOOL, replies: 1, through, again: self.again });
+    }
+
+    fn root_reads(&mut self) {
+        let Some(verb) = self.from_tool.pop_front() else { return };
+        let refused = self.root.request(self.now, tool(), verb, (&self.children, Some(0)), &mut self.from_root);
+        assert_eq!(refused, None);
+    }
+}
+
+fn tool() -> Asker {
+    Asker::Operator { to: Identity::new(b"tool"), request: TOOL }
+}
+
+fn parent() -> Asker {
+    Asker::Parent { request: ASKED }
+}
+
+fn line(text: String) -> LogView {
+    LogView {
+        at: None,
+        path: Path::root(),
+        pid: None,
+        incarnation: None,
+        stream: None,
+        text,
+        cut: false,
+        continued: false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_line_comes_once_and_in_order_or_is_counted(ops in ops()) {
+        let mut world = World::new();
+        for op in &ops {
+            world.play(op);
+        }
+        world.play(&Op::Full(false, false));
+        for _ in 0..200 {
+            for op in [Op::Up(9), Op::ToTool(9), Op::FromTool(9), Op::Down(9), Op::Pass(100)] {
+                world.play(&op);
+            }
+        }
+        prop_assert_eq!(world.lines + world.lost, world.printed, "{} lines and {} lost", world.lines, world.lost);
+        prop_assert!(world.from_root.replies.is_empty() && world.from_below.replies.is_empty());
+    }
+}
