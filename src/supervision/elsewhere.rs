@@ -1,6 +1,6 @@
 //! Children whose processes may be on other hosts: the host is lost, or none may have the child now.
 
-use super::phase::{Phase, Target, Wait};
+use super::phase::{OnExit, Phase, Target, Wait};
 use super::report::{Fact, Killed};
 use super::supervisor::{QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Exit, Run, Stale, StartFailure};
@@ -39,9 +39,13 @@ impl Supervisor {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
         let process = child.process().filter(|process| process.pid.is_none()).ok_or(Stale)?;
-        // That it has taken too long to find none is no failure of the child's.
-        let timed_out = process.killed == Some(Killed::StartTimeout);
-        let waits = timed_out || matches!(child.phase, Phase::Starting { .. });
+        let waits = match &child.phase {
+            Phase::Starting { .. } => true,
+            // That it has taken too long to find none is no failure of the child's. One that was held or stopped since
+            // then waits for nothing.
+            Phase::Killing { on_exit: OnExit::StartFailed(_), .. } => process.killed == Some(Killed::StartTimeout),
+            _ => false,
+        };
         if !waits || child.beside.is_some() {
             let message = format!("no host may have it: {why}");
             drop(child);

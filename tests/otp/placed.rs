@@ -157,6 +157,29 @@ pub(crate) const ROWS: &[Row] = &[
         restart a : spawn a#2",
     ),
     (
+        "D2 D10",
+        "so can one whose search for a host has taken too long, and be held",
+        "one-for-one 0/30s: a(placed,timeout=3s) b(placed,timeout=3s)",
+        "
+        boot
+        cycle a : ask a
+        exit a 0 : spawn a#2
+        wait 3s
+        hold a : overtaken:1
+        homeless a : ok:2
+        home a
+        stale 1
+        is a=held
+        cycle b : ask b
+        exit b 0 : spawn b#2
+        wait 3s
+        stop b : overtaken:3
+        homeless b : ok:4
+        home b
+        stale 2
+        is b=stopped",
+    ),
+    (
         "D5 R53",
         "one that is to be stopped before it has a process is stopped when there is no host",
         "one-for-one 0/30s: a(placed)",
