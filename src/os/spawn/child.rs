@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub apart: AtomicBool,
     /// Read when `here` is 0.
     pub failed: UnsafeCell<Option<Failed>>,
+    #[cfg(test)]
+    pub stops: bool,
 }
 
 /// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on
@@ -74,6 +76,11 @@ macro_rules! call {
 /// Everything up to execve(2); returns only what failed.
 fn prepare_child(shared: &Shared) -> Failed {
     let plan = &*shared.plan;
+    #[cfg(test)]
+    if shared.stops {
+        let own = call!(Stage::Signals, libc::SYS_getpid) as i32;
+        call!(Stage::Signals, libc::SYS_kill, own, libc::SIGSTOP);
+    }
 
     // Dispositions first: the signals are unblocked last, and a handler of ours must not run in the new program's name.
     // A handler, flags, restorer and mask of zero are SIG_DFL, as the kernel lays them out.

@@ -145,6 +145,12 @@ thread_local! {
     static SHORTLY: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What is started stops first, as if another process had sent it that signal.
+    pub(super) static STOPS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// After a late start others are waited for only shortly for so long.
 const SHORTLY_FOR: Span = Span::from_secs(1);
 
@@ -161,6 +167,8 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
             here: AtomicI32::new(1),
             apart: AtomicBool::new(false),
             failed: UnsafeCell::new(None),
+            #[cfg(test)]
+            stops: STOPS.get(),
         },
         stack: STACK.take().unwrap_or_else(Stack::new),
     });
@@ -171,7 +179,9 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
     let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
     held.wait(if shortly { LIMIT_THEN } else { LIMIT });
     while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) {
-        // It uses our descriptors still: nothing on that way waits for anything but its turn to run.
+        // It uses our descriptors still: nothing on that way waits for anything but its turn to run. Where another
+        // process has stopped it, that would be for as long as that likes.
+        let _ = pidfd.signal_child(pid, libc::SIGCONT);
         held.wait(LIMIT);
         if pidfd.has_ended() {
             break;

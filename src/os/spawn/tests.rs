@@ -438,6 +438,16 @@ alone! {
 }
 
 alone! {
+    fn one_that_is_stopped_before_it_has_left_us_holds_nothing_up() {
+        super::late::STOPS.set(true);
+        let started = start(program(&["/bin/true"]));
+        super::late::STOPS.set(false);
+        assert_eq!(end_of(&started.unwrap().pidfd).code, Some(0));
+        assert!(!has_children());
+    }
+}
+
+alone! {
     fn a_program_whose_file_system_does_not_answer_waits_alone() {
         // A lease that its holder does not give back stands for the failed disk: an open of the file waits for the
         // holder.
