@@ -97,8 +97,11 @@ impl Supervisor {
         if let Some(request) = roll.request {
             turn.out.push(Action::Answer(request, Answer::Overtaken("a later reload came".into())));
         }
+        // One whose turn had not come, once more, is on the probation that it was on before that.
+        let once_more = |due: Due| Some(Probation::new(due.id, Some(due.former?), due.update.settle));
         // A copy whose successor has not settled is as it was before.
-        roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none()).collect()
+        let batch = roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
+        batch.chain(roll.ahead.into_iter().filter_map(once_more)).collect()
     }
 
     /// Plans the roll-out of a reload; `carried` have their new spec, and are still on probation.
@@ -371,6 +374,9 @@ impl Supervisor {
             None if roll.troubles.is_empty() => Answer::Ok,
             None => Answer::StartFailed(roll.troubles.join("; ")),
         };
+        // What stays as it is stays so, though it may not have settled.
+        let unsettled = roll.ahead.iter().filter(|due| due.former.is_some());
+        turn.out.extend(unsettled.map(|due| Action::Adopt(due.id, Adopt::Settled)));
         self.stopped_roll = end;
         if let Some(request) = roll.request {
             turn.out.push(Action::Answer(request, answer));

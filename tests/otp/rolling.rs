@@ -776,4 +776,24 @@ pub(crate) const ROWS: &[Row] = &[
         wait 5s : ok:1
         is b=stopped j-1=running j-2=running",
     ),
+    (
+        "D21",
+        "a copy goes back to what it last was up with, over as many reloads as come before its turn",
+        "one-for-one 1/30s: j-1(count=1) j-2(count=1)",
+        "
+        boot
+        reload j-1(count=1,v=1) j-2(count=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        reload x(at-word) j-1(count=1,v=2) j-2(count=1) : overtaken:1; spawn x#1
+        spawned x
+        reload j-1(count=1,v=3) j-2(count=1)
+        ready x : overtaken:2; ask x
+        exit x 0 : forget x; roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#3
+        spawned j-1
+        exit j-1 1 : back j-1; spawn j-1#4
+        spawned j-1 : rollout_stopped:3
+        reload j-1(count=1) j-2(count=1) : ok:4",
+    ),
 ];
