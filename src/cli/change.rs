@@ -99,8 +99,9 @@ enum Left {
 /// Waits until nothing of the instance is left. A root whose tree has ended stays for its hooks, and answers for as
 /// long: it is waited for until `end`.
 fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn FnMut(&str, Span)) -> Left {
-    let (since, mut within) = (clock.now(), GONE_WITHIN);
-    while !session.wait_gone(within) {
+    let since = clock.now();
+    // It has little left to do, unless there are hooks.
+    while !session.wait_gone(GONE_WITHIN.min(end.since(clock.now())).max(ONCE_MORE)) {
         let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
         let answers = session.ask(Asked::Ping, limits, &mut |_, _| {}).is_ok();
         if session.root_has_exited() && answers {
@@ -114,7 +115,6 @@ fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn
         if now >= end {
             return Left::Hooks;
         }
-        within = GONE_WITHIN.min(end.since(now));
         progress("the tree has ended; its root stays for its hooks", now.since(since));
     }
     Left::Nothing

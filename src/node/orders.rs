@@ -280,10 +280,11 @@ impl Node {
         self.streams.feed(now, &self.children, history, &mut ways);
     }
 
-    /// An upgrade that is under way ends with this node.
+    /// An upgrade that is under way ends with this node. A parent sees the exit, which is no failure of its upgrade.
     pub(super) fn end_upgrade(&mut self, now: Time) {
         let Node { upgrade, context, reactor, .. } = self;
-        let Some(asker) = upgrade.end_with_the_node(now, context, reactor) else { return };
+        let asker = upgrade.end_with_the_node(now, context, reactor);
+        let Some(asker) = asker.filter(|asker| !matches!(asker, Asker::Parent { .. })) else { return };
         let message = format!("{} has ended: it was not upgraded", context.place.path);
         self.reply(&asker, refused(Refusal::Down, message));
     }

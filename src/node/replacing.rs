@@ -126,6 +126,9 @@ impl Node {
 
     /// At the end of a turn, with nothing in hand. This node may be another image afterwards, which goes on elsewhere.
     pub(super) fn go_on_upgrading(&mut self, now: Time) {
+        if self.phase.is_closing() {
+            return self.end_upgrade(now);
+        }
         self.upgrade.again = None;
         self.ask_those_away(now);
         let Some(course) = &mut self.upgrade.course else { return };
@@ -133,8 +136,7 @@ impl Node {
         if course.wants_rehearsal() {
             self.rehearse(now);
         }
-        let wanted = self.upgrade.course.as_ref().and_then(|course| course.wants_own(now));
-        if let Some(last) = wanted {
+        if let Some(last) = self.upgrade.course.as_ref().and_then(|course| course.wants_own(now)) {
             let tried = match self.why_not_now() {
                 None => self.exec_in_place(),
                 Some(why) => Err((why, false)),

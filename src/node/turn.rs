@@ -101,10 +101,7 @@ impl Node {
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
             endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
-            match self.context.now() {
-                now if self.phase.is_closing() => self.end_upgrade(now),
-                now => self.go_on_upgrading(now),
-            }
+            self.go_on_upgrading(self.context.now());
         }
     }
 
@@ -131,6 +128,7 @@ impl Node {
             Stage::Agent => {
                 self.finish_requests();
                 self.agent(Placed::end);
+                self.end_upgrade(self.context.now());
             }
             Stage::Parent => {
                 self.end_folds();
@@ -141,7 +139,6 @@ impl Node {
                 }
             }
             Stage::Hooks => {
-                self.finish_streams();
                 let left = self.view().left_behind(self.context.now());
                 close::report(left, end, &mut self.above, &self.context);
                 self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
@@ -151,6 +148,7 @@ impl Node {
                 // What was asked since.
                 self.finish_requests();
                 self.finish_streams();
+                // The next may wait for a slow disk, and feeds no watchdog meanwhile.
                 self.beat_if_due(self.context.now());
                 self.children.output.finish(&self.context);
                 if let Some(root) = self.above.root_mut() {

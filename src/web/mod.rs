@@ -342,8 +342,8 @@ fn ended(mut signals: Signals, to: Sender<Result<(), WebError>>) {
     });
 }
 
-/// Finds the instance, prints the link, and keeps an eye on the file of keys. It is ready once a link can be had, or
-/// while no instance runs at once: that may take any time.
+/// Finds the instance, prints the link, and keeps an eye on the file of keys. It is ready once a link can be had; where
+/// no instance runs at once, since that may take any time.
 fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     let ready = || drop(notify("READY=1", NOTIFY_WITHIN));
     let waits = app.known.get().is_none();

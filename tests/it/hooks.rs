@@ -261,3 +261,26 @@ fn a_panic_that_a_hook_outlasts_is_no_reason_for_force() {
     std::fs::write(tree.dir().join("go"), "").unwrap();
     assert_eq!(tree.wait(), 1);
 }
+
+#[test]
+fn who_follows_the_output_loses_nothing_while_hooks_run() {
+    let hook = r#"["sh", "-c", "touch in; until [ -e go ]; do sleep 0.02; done"]"#;
+    let worker = r#"["sh", "-c", "echo ready; exec sleep 1000"]"#;
+    let mut tree = Tree::start(&format!("on-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = {worker}\n"));
+    tree.line("a │ ready");
+    let log = std::fs::File::create(tree.dir().join("followed")).unwrap();
+    let mut follower = tree.command();
+    follower.args(["logs", "-f", "/a"]).stdout(log.try_clone().unwrap()).stderr(log);
+    let mut follower = follower.spawn().unwrap();
+    let followed = || std::fs::read_to_string(tree.dir().join("followed")).unwrap();
+    until("it follows", || followed().contains("ready"));
+    signal(tree.root_pid(), 3);
+    until("the hook runs", || tree.dir().join("in").exists());
+    // Longer than between two messages of a reader that it is still there.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    std::fs::write(tree.dir().join("go"), "").unwrap();
+    assert_eq!(tree.wait(), 1);
+    follower.wait().unwrap();
+    let text = std::fs::read_to_string(tree.dir().join("followed")).unwrap();
+    assert!(!text.contains("lost") && !text.contains("away"), "{text}");
+}

@@ -101,6 +101,7 @@ struct World {
     last: Option<u64>,
     again: bool,
     said: Time,
+    replaced: Time,
 }
 
 impl World {
@@ -141,6 +142,7 @@ impl World {
             last: None,
             again: false,
             said: now,
+            replaced: Time::ZERO,
         }
     }
 
@@ -160,7 +162,10 @@ impl World {
             Op::ToTool(messages) => (0..messages).for_each(|_| self.tool_reads()),
             Op::FromTool(messages) => (0..messages).for_each(|_| self.root_reads()),
             Op::Pass(millis) => self.now += Span::from_millis(millis),
+            // Not so soon again that those that still follow could not report it in between.
+            Op::ReplaceRoot | Op::ReplaceBelow if self.now < self.replaced + Span::from_secs(6) => {}
             Op::ReplaceRoot => {
+                self.replaced = self.now;
                 self.from_root = Way::default();
                 self.from_below.replies.clear();
                 self.from_tool.clear();
@@ -168,6 +173,7 @@ impl World {
                 self.root.begins_again(self.now);
             }
             Op::ReplaceBelow => {
+                self.replaced = self.now;
                 self.from_root.asked.clear();
                 self.from_below = Way::default();
                 self.below = self.below.clone();
