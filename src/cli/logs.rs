@@ -181,7 +181,7 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
             let kept = joined(lines);
             let read = read(file, wanted.map(|wanted| wanted.saturating_add(kept.len())), shown);
             let older = read.len() - past::overlap(&read, &kept);
-            lines.splice(0..0, read.into_iter().take(older).map(|text| untimed(&worker.path, text)));
+            lines.splice(0..0, read.into_iter().take(older).map(|text| LogView::untimed(worker.path.clone(), text)));
         }
     }
     let mut lines = in_order(workers);
@@ -307,19 +307,6 @@ fn joined(lines: &[LogView]) -> Vec<String> {
     texts
 }
 
-fn untimed(path: &Path, text: String) -> LogView {
-    LogView {
-        at: None,
-        path: path.clone(),
-        pid: None,
-        incarnation: None,
-        stream: None,
-        text,
-        cut: false,
-        continued: false,
-    }
-}
-
 /// How lines are shown.
 struct Shown<'a> {
     args: &'a Logs,
@@ -406,7 +393,7 @@ mod tests {
     }
 
     fn line(of: &str, at: &str, text: &str) -> LogView {
-        LogView { at: (!at.is_empty()).then(|| at.into()), ..untimed(&path(of), text.into()) }
+        LogView { at: (!at.is_empty()).then(|| at.into()), ..LogView::untimed(path(of), text.into()) }
     }
 
     fn texts(lines: &[LogView]) -> Vec<&str> {

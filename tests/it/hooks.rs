@@ -263,7 +263,7 @@ fn a_panic_that_a_hook_outlasts_is_no_reason_for_force() {
 }
 
 #[test]
-fn who_follows_the_output_loses_nothing_while_hooks_run() {
+fn a_follower_of_output_loses_nothing_while_hooks_run() {
     let hook = r#"["sh", "-c", "touch in; until [ -e go ]; do sleep 0.02; done"]"#;
     let worker = r#"["sh", "-c", "echo ready; exec sleep 1000"]"#;
     let mut tree = Tree::start(&format!("on-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = {worker}\n"));

@@ -107,7 +107,7 @@ impl Schedule {
     }
 
     /// The probe that runs is given up, and made once more as soon as it can be: it was not its fault.
-    pub fn once_more(&mut self) {
+    pub(super) fn once_more(&mut self) {
         self.running = None;
     }
 

@@ -63,6 +63,22 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Of a child node that has not been asked: nothing of it is waited for.
+    pub(super) fn new(child: ChildId, request: u64, lines: Option<u64>) -> Source {
+        Source {
+            child,
+            run: None,
+            request,
+            lines,
+            unacknowledged: 0,
+            caught_up: true,
+            heard: false,
+            due: None,
+            received: 0,
+            again: false,
+        }
+    }
+
     /// A reply of this number has come. Whether it is the next one: else it came before, or others before it are
     /// missing.
     pub(super) fn takes(&mut self, nth: u64) -> bool {
@@ -262,16 +278,7 @@ mod tests {
     }
 
     fn line(text: String) -> LogView {
-        LogView {
-            at: None,
-            path: path("/a"),
-            pid: None,
-            incarnation: None,
-            stream: None,
-            text,
-            cut: false,
-            continued: false,
-        }
+        LogView::untimed(path("/a"), text)
     }
 
     fn next(reader: &mut Reader) -> Option<(Vec<String>, u64, bool)> {
@@ -348,18 +355,7 @@ mod tests {
     #[test]
     fn of_a_source_each_reply_is_taken_once_and_in_its_order() {
         let run = Run { child: ChildId(0), incarnation: crate::ids::Incarnation::FIRST };
-        let mut source = Source {
-            child: run.child,
-            run: Some(run),
-            request: 1,
-            lines: None,
-            unacknowledged: 0,
-            caught_up: false,
-            heard: false,
-            due: None,
-            received: 0,
-            again: false,
-        };
+        let mut source = Source { run: Some(run), caught_up: false, ..Source::new(run.child, 1, None) };
         assert!(source.takes(1) && source.takes(2) && !source.takes(2));
         assert_eq!((source.unacknowledged, source.again), (1, false));
         assert!(!source.takes(4) && source.again, "the third is missing");

@@ -227,18 +227,7 @@ fn ask(
     ways: &mut impl Ways,
 ) -> Source {
     let request = ways.number();
-    let mut source = Source {
-        child,
-        run: None,
-        request,
-        lines,
-        unacknowledged: 0,
-        caught_up: true,
-        heard: false,
-        due: None,
-        received: 0,
-        again: false,
-    };
+    let mut source = Source::new(child, request, lines);
     let Some(run) = handle.running_as() else { return source };
     if handle.link().is_none_or(|link| link.to().is_none()) {
         return source;

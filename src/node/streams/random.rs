@@ -113,18 +113,9 @@ impl World {
         let (mut from_root, mut from_below) = (Way::default(), Way::default());
         let now = Time::ZERO + Span::from_secs(1);
         assert!(root.request(now, tool(), StreamVerb::Logs(query()), (&children, Some(0)), &mut from_root).is_none());
-        root.readers[0].sources.push(Source {
-            child: BELOW.child,
-            run: Some(BELOW),
-            request: ASKED,
-            lines: None,
-            unacknowledged: 0,
-            caught_up: false,
-            heard: false,
-            due: Some(now + Span::from_millis(700)),
-            received: 0,
-            again: false,
-        });
+        let due = Some(now + Span::from_millis(700));
+        let source = Source { run: Some(BELOW), caught_up: false, due, ..Source::new(BELOW.child, ASKED, None) };
+        root.readers[0].sources.push(source);
         let asked = StreamVerb::Logs(query());
         assert!(below.request(now, parent(), asked, (&children, None), &mut from_below).is_none());
         World {
@@ -153,7 +144,7 @@ impl World {
                     let text = format!("{:0bytes$}", self.printed);
                     self.printed += 1;
                     for reader in &mut self.below.readers {
-                        reader.push(line(text.clone()));
+                        reader.push(LogView::untimed(Path::root(), text.clone()));
                     }
                 }
             }
@@ -259,19 +250,6 @@ fn tool() -> Asker {
 
 fn parent() -> Asker {
     Asker::Parent { request: ASKED }
-}
-
-fn line(text: String) -> LogView {
-    LogView {
-        at: None,
-        path: Path::root(),
-        pid: None,
-        incarnation: None,
-        stream: None,
-        text,
-        cut: false,
-        continued: false,
-    }
 }
 
 proptest! {

@@ -64,19 +64,7 @@ fn a_reader_that_goes_leaves_nothing_to_wake_up_for() {
     let (mut streams, mut ways, children) = (Streams::default(), Kept::default(), children());
     assert_eq!(streams.request(at(0), operator(1), logs(true), (&children, Some(0)), &mut ways), None);
     let run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
-    let (lines, caught_up, heard, due) = (None, true, true, None);
-    let source = Source {
-        child: run.child,
-        run: Some(run),
-        request: 7,
-        lines,
-        unacknowledged: 0,
-        caught_up,
-        heard,
-        due,
-        received: 0,
-        again: false,
-    };
+    let source = Source { run: Some(run), heard: true, ..Source::new(run.child, 7, None) };
     streams.readers[0].sources.push(source);
     streams.feed(at(1), &children, None, &mut ways);
     assert_eq!(streams.next_deadline(), Some(at(3_001)), "the node below is to know that its reader is there");

@@ -26,3 +26,10 @@ pub struct LogView {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,
 }
+
+impl LogView {
+    /// A whole line of which only the text is known, and whose it is.
+    pub fn untimed(path: Path, text: String) -> LogView {
+        LogView { at: None, path, pid: None, incarnation: None, stream: None, text, cut: false, continued: false }
+    }
+}
