@@ -140,9 +140,10 @@ impl Child {
         self.phase.is_active()
     }
 
-    /// Whether a restart of its group starts it (R26, R27, D2, D15).
+    /// Whether a restart of its group starts it (R26, R27, D2, D15). One that was removed and could not be killed is
+    /// not started again by anything.
     pub(super) fn comes_with_group(&self) -> bool {
-        self.target == Target::Up && self.member.policy.restart != Restart::Temporary
+        self.target == Target::Up && !self.leaving && self.member.policy.restart != Restart::Temporary
     }
 
     /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed

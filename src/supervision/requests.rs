@@ -78,6 +78,13 @@ impl Supervisor {
             turn.out.push(Action::Answer(request, answer));
             return;
         }
+        if let Command::Restart(id) | Command::Cycle(id) | Command::Up(id) = command
+            && let Some(why) = self.starts_no_more(id)
+        {
+            self.kill_the_lost(turn, id);
+            turn.out.push(Action::Answer(request, Answer::StartFailed(why)));
+            return;
+        }
         match command {
             Command::Terminate(id) => self.terminate(turn, request, id, by),
             Command::Restart(id) => self.restart_child(turn, request, id, by),
@@ -98,6 +105,13 @@ impl Supervisor {
         let meant = meant.filter(|meant| *meant != child.incarnation)?;
         let why = format!("it is incarnation {} by now; {} was meant", child.incarnation.0, meant.0);
         Some(Answer::Overtaken(why))
+    }
+
+    /// Why a child that is listed still is not started, whatever asks for it: it was removed, and could not be killed.
+    fn starts_no_more(&self, id: ChildId) -> Option<String> {
+        let child = self.table.get(id).filter(|child| child.leaving)?;
+        let lost = child.lost.as_ref()?;
+        Some(format!("it was removed and is not started again; its old {}", lost.stuck))
     }
 
     /// Forgets failures. It stops and starts no child itself, so it does not wait for its turn; what waited for its

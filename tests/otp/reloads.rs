@@ -200,9 +200,14 @@ pub(crate) const ROWS: &[Row] = &[
         stuck a 1
         ready b : ready; start_failed:1
         is a=stopping b=running
-        up a : start_failed:2
+        up a : kill a; start_failed:2
+        cycle a : kill a; start_failed:3
+        exit b 1 : spawn b#2
+        window 1
         exit a 0 : forget a
-        window 0
+        spawned b
+        ready b
+        window 1
         is b=running",
     ),
     (
