@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["spec", "supervision", "hosts", "wire", "os", "explain", "link", "instance", "logs", "logging"]),
     ("control", &["wire", "link", "instance", "os"]),
     ("store", &[]),
-    ("host", &["spec", "wire", "hosts", "node", "store", "link", "instance", "logging", "os"]),
+    ("host", &["spec", "wire", "hosts", "node", "control", "store", "link", "instance", "logging", "os"]),
     ("web", &["spec", "wire", "metrics", "control", "instance", "explain", "os"]),
     (
         "cli",

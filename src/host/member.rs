@@ -9,6 +9,7 @@ mod cell;
 mod failed;
 mod files;
 pub(super) mod join;
+pub(super) mod signing;
 
 use super::etcd::first::First;
 use super::etcd::take_away;
@@ -20,7 +21,7 @@ use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
 use crate::spec::host::HostFile;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use cell::{Cell, certificate, is_name, issue};
+use cell::{Cell, certificate, is_name, is_settled, issue};
 use failed::{Failed, Lines};
 use files::{Aside, absent, read_host, text_of};
 use std::collections::BTreeSet;
@@ -35,30 +36,26 @@ pub fn run() -> i32 {
     let mut text = String::new();
     let ask = io::stdin().take(ASK_MAX).read_to_string(&mut text).map_err(|error| error.to_string());
     let told = match ask.and_then(|_| serde_json::from_str(&text).map_err(|error| error.to_string())) {
-        Ok(ask) => told(answer(&ask, &way_to)),
+        Ok(ask) => answer(&ask, &way_to)
+            .unwrap_or_else(|Failed { message, hint }| MemberTold::Failed { message, hint: hint.map(str::to_owned) }),
         Err(error) => MemberTold::Failed { message: format!("the question cannot be read: {error}"), hint: None },
     };
-    let done = matches!(told, MemberTold::Done { .. });
+    let failed = matches!(told, MemberTold::Failed { .. });
     let text = serde_json::to_vec(&told).expect("it is text throughout");
-    i32::from(io::stdout().write_all(&text).is_err() || !done)
+    i32::from(io::stdout().write_all(&text).is_err() || failed)
 }
 
-fn told(lines: Lines) -> MemberTold {
-    match lines {
-        Ok(lines) => MemberTold::Done { lines },
-        Err(Failed { message, hint }) => MemberTold::Failed { message, hint: hint.map(str::to_owned) },
-    }
-}
-
-fn answer(ask: &MemberAsk, way: Way<'_>) -> Lines {
-    match ask {
+fn answer(ask: &MemberAsk, way: Way<'_>) -> Result<MemberTold, Failed> {
+    let lines = match ask {
         MemberAsk::Init { file, new, members } => init(file, new.as_ref(), *members, way),
         MemberAsk::Add { file, name, to } => add(file, name, to, way),
         MemberAsk::Join { file, new } => join::join(file, new, way),
         MemberAsk::Rotate { file } => rotate(file, way),
         MemberAsk::Retire { file } => retire(file, way),
         MemberAsk::Remove { file, name } => remove(file, name, way),
-    }
+        MemberAsk::Renew { file, begin } => return signing::renew(file, *begin, way),
+    };
+    lines.map(|lines| MemberTold::Done { lines })
 }
 
 fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>) -> Lines {
@@ -78,11 +75,12 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
     }
     let signing = SigningKey::draw().map_err(|error| Failed::of(&error))?;
     // One that is to have a member of its own has its store from here on.
-    let first = host.member().map(|_| First::start(&host, &signing)).transpose();
+    let signers = signing.clone().into();
+    let first = host.member().map(|_| First::start(&host, &signers)).transpose();
     let first = first.map_err(|why| Failed::new(format!("the store cannot be made: {why}")))?;
-    let mut store = Cell::open(&host, &signing, way)?;
+    let mut store = Cell::open(&host, &signers, way)?;
     let (version, before) = store.read()?.unzip();
-    if before.is_some() && store.has_hosts()? {
+    if before.is_some() && !store.hosts()?.is_empty() {
         return Err(Failed::new(format!("the store has a cluster {} already, with hosts", host.cluster))
             .hint("on one of them `treevisor host add NAME` makes the keys of a further one; or take another name"));
     }
@@ -126,8 +124,9 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
     is_name(name)?;
     absent(to, "nothing is written over it")?;
-    let mut store = Cell::open(&host, &own.signing, way)?;
-    let serial = store.change(&own.signing, |cluster| issue(name, cluster))?;
+    let signers = own.signers();
+    let mut store = Cell::open(&host, &signers, way)?;
+    let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;
     Aside::write(to, &keys(&host.cluster, name, serial, own.signing)?.text(), 0o600)?.put()?;
     Ok(vec![
         format!("wrote {}: the keys of the host {name}, by certificate {serial}", to.display()),
@@ -138,7 +137,9 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 /// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    let serial = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| issue(&host.name, cluster))?;
+    let (signers, name) = (own.signers(), &host.name);
+    let mut store = Cell::open(&host, &signers, way)?;
+    let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;
     let place = key_file(file);
     Aside::write(&place, &keys(&host.cluster, &host.name, serial, own.signing)?.text(), 0o600)?.replace()?;
     Ok(vec![format!("wrote {}: new keys of {}, by certificate {serial}", place.display(), host.name)])
@@ -147,9 +148,10 @@ fn rotate(file: &Path, way: Way<'_>) -> Lines {
 /// Revokes what was certified for this host before the keys that it has.
 fn retire(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    let trust = Trust { cluster: &host.cluster, name: &host.name, issuer: own.signing.public(), revoked: &[] };
+    let trust = Trust { cluster: &host.cluster, name: &host.name, issuers: &own.signers().publics(), revoked: &[] };
     let serial = verify(&own.cert, &trust).map_err(|why| Failed::new(format!("the keys of this host: {why}")))?.serial;
-    let revoked = Cell::open(&host, &own.signing, way)?.change(&own.signing, |cluster| {
+    let signers = own.signers();
+    let revoked = Cell::open(&host, &signers, way)?.change(&signers, |cluster| {
         let Some(issued) = cluster.issued.get_mut(&host.name) else { return BTreeSet::new() };
         let kept = issued.split_off(&serial);
         let before = std::mem::replace(issued, kept);
@@ -166,7 +168,8 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     if name == host.name {
         return Err(Failed::new(format!("{name} is this host")).hint("remove it on another one"));
     }
-    let mut store = Cell::open(&host, &own.signing, way)?;
+    let signers = own.signers();
+    let mut store = Cell::open(&host, &signers, way)?;
     // What runs there by its lease ends with its agent, and not with its keys.
     let record = store.host(name)?;
     if record.as_ref().is_some_and(|record| record.state == HostState::Live) {
@@ -175,12 +178,12 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     }
     // Before its keys: where this fails, all of it can be done again.
     let address = record.map(|record| record.address).filter(|address| !address.is_empty());
-    let taken = host.store.run.and_then(|_| take_away(&host, &own.signing, name, address.as_deref()).transpose());
+    let taken = host.store.run.and_then(|_| take_away(&host, &signers, name, address.as_deref()).transpose());
     let left = taken.transpose().map_err(|why| {
         Failed::new(format!("its member of the store cannot be taken away: {}", Chain(&*why)))
             .hint("it is still a host; the store needs the majority of its members for this")
     })?;
-    let revoked = store.change(&own.signing, |cluster| {
+    let revoked = store.change(&signers, |cluster| {
         cluster.members.remove(name);
         let serials = cluster.issued.remove(name).unwrap_or_default();
         cluster.revoked.extend(&serials);
@@ -198,7 +201,7 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     lines.push(match host.store.run {
         // Who can make certificates for the store is who has that key.
         Some(_) => {
-            "it still has the cluster's signing key, and can write the store by it, where it reaches that".into()
+            "it still has the cluster's signing key, and can write the store by it, where it reaches that, until `treevisor host rotate --cluster` has replaced that".into()
         }
         None => {
             "it can still write the store as long as that lets it: take its certificate of etcd away, too".to_owned()
@@ -223,7 +226,7 @@ fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
 fn keys(cluster: &str, name: &str, serial: u64, signing: SigningKey) -> Result<Keys, Failed> {
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
     let cert = certificate(cluster, name, serial, &signing, &curve.public)?;
-    Ok(Keys { curve, signing, cert })
+    Ok(Keys { curve, signing, also: None, cert })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The way to the store of a host's cluster.
 
-use super::identity::{Authority, Issued, SigningKey};
+use super::identity::{Authority, Issued, Signers};
 use super::known;
 use crate::os::clock;
 use crate::spec::host::HostFile;
@@ -10,32 +10,37 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-/// Opens the way to the store of a host that has this signing key.
-pub(super) type Way<'a> = &'a dyn Fn(&HostFile, &SigningKey) -> Result<Box<dyn Store>, Box<dyn Error>>;
+/// Opens the way to the store of a host that has these signing keys.
+pub(super) type Way<'a> = &'a dyn Fn(&HostFile, &Signers) -> Result<Box<dyn Store>, Box<dyn Error>>;
 
 /// That by the file of the host.
-pub(super) fn way_to(file: &HostFile, signing: &SigningKey) -> Result<Box<dyn Store>, Box<dyn Error>> {
-    Ok(Box::new(etcd_of(file, Some(signing))?))
+pub(super) fn way_to(file: &HostFile, signers: &Signers) -> Result<Box<dyn Store>, Box<dyn Error>> {
+    Ok(Box::new(etcd_of(file, Some(signers))?))
 }
 
 /// The same, to ask for more than records. A store that hosts run needs the signing key.
-pub(super) fn etcd_of(file: &HostFile, signing: Option<&SigningKey>) -> Result<Etcd, Box<dyn Error>> {
-    etcd_at(&known::endpoints(file), file, signing)
+pub(super) fn etcd_of(file: &HostFile, signers: Option<&Signers>) -> Result<Etcd, Box<dyn Error>> {
+    etcd_at(&known::endpoints(file), file, signers)
 }
 
 /// The same, by these endpoints.
 pub(super) fn etcd_at(
     endpoints: &[String],
     file: &HostFile,
-    signing: Option<&SigningKey>,
+    signers: Option<&Signers>,
 ) -> Result<Etcd, Box<dyn Error>> {
+    Ok(Etcd::new(endpoints, tls(file, signers)?.as_ref(), || clock::both().boottime)?)
+}
+
+/// By what the store is known, and this host to it.
+pub(super) fn tls(file: &HostFile, signers: Option<&Signers>) -> Result<Option<Tls>, Box<dyn Error>> {
     let store = &file.store;
     let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    let tls = match (store.run, &store.ca) {
+    Ok(match (store.run, &store.ca) {
         (Some(_), _) => {
-            let signing =
-                signing.ok_or("a store that hosts run needs the keys of this host, and there is no host.key")?;
-            let authority = Authority::of(signing)?;
+            let signers =
+                signers.ok_or("a store that hosts run needs the keys of this host, and there is no host.key")?;
+            let authority = Authority::of(signers)?;
             let Issued { cert, key } = authority.client(clock::wall())?;
             Some(Tls { ca: authority.ca().into(), client: Some((cert.into_bytes(), key.into_bytes())) })
         }
@@ -47,6 +52,5 @@ pub(super) fn etcd_at(
             };
             Some(Tls { ca: read(ca)?, client })
         }
-    };
-    Ok(Etcd::new(endpoints, tls.as_ref(), || clock::both().boottime)?)
+    })
 }

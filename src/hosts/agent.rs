@@ -264,7 +264,7 @@ impl Agent {
                     self.forgotten.insert(host, seen.record.epoch);
                 }
             }
-            Wish::Certificate(cert) => self.settings.about.cert = cert,
+            Wish::Keys { cert, issuers } => (self.settings.about.cert, self.settings.about.issuers) = (cert, issuers),
         }
         self.lease.hurry();
     }
@@ -400,14 +400,13 @@ impl Agent {
         let listed = wanted.into_iter().chain(others).take(BUNDLES_MAX);
         let bundles = listed.map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
         Host {
-            epoch: 0,
-            seq: 0,
             state: HostState::Live,
             // Not rounded down: the others wait for as long as this host has reckoned with, at least.
             ttl_ms: self.settings.timing.lease.as_nanos().div_ceil(1_000_000),
             boot: about.boot,
             address: about.address,
             cert: about.cert,
+            issuers: about.issuers,
             labels: about.labels,
             version: about.version,
             protocol: about.protocol,
@@ -415,11 +414,11 @@ impl Agent {
             cgroup: about.cgroup,
             witness: about.witness,
             placed: self.claims.values().filter(|claim| claim.here().is_some()).count().try_into().unwrap_or(u32::MAX),
-            by: None,
             settled: now >= self.unsettled_until,
             bundles,
             tried: self.tried.iter().map(|(instance, (_, tried))| (instance.clone(), tried.clone())).collect(),
             note: self.own_note(),
+            ..Host::default()
         }
     }
 

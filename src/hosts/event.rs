@@ -199,6 +199,11 @@ pub enum Wish {
     },
     /// The operator swears that this other host is off: it is declared dead at once.
     Forget(String),
-    /// This host has another certificate, which its record shows from the next write on.
-    Certificate(String),
+    /// This host has other keys, which its record shows from the next write on.
+    Keys {
+        /// The certificate.
+        cert: String,
+        /// The signing keys that it takes.
+        issuers: Vec<String>,
+    },
 }

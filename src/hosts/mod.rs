@@ -72,7 +72,8 @@
 //! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving`
 //! is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's
 //! host, with each in `wards`; `message` is what goes between them. `lease`, `judge`, `claim` and `choose` know nothing
-//! of each other and are tested alone. `moment` is time, `record` what stands in the store, `settings` the bounds,
+//! of each other and are tested alone. `renewal` is how a cluster gets another signing key.
+//! `moment` is time, `record` what stands in the store, `settings` the bounds,
 //! `event`, `action`, `report` and `view` the door's types.
 
 pub mod action;
@@ -91,6 +92,7 @@ pub mod moment;
 mod placing;
 pub mod record;
 mod releasing;
+pub mod renewal;
 pub mod report;
 mod seeking;
 mod serving;

@@ -54,6 +54,9 @@ pub struct Host {
     pub address: String,
     /// Its certificate.
     pub cert: String,
+    /// The public halves of the signing keys that it takes, in all that it runs; its own certificate is by the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
     /// What can be required of it.
     pub labels: Labels,
     /// The version of its program.
@@ -259,6 +262,12 @@ pub struct Cluster {
     pub created: u64,
     /// The public half of the key that signs certificates.
     pub issuer: String,
+    /// That of the key which is to sign them when all hosts have it; empty where it does not change.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub next: String,
+    /// That of the key which has signed them before, and is taken until all hosts have other certificates.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub former: String,
     /// The highest serial of a certificate so far.
     pub serial: u64,
     /// Serials of certificates that are no longer taken.

@@ -97,6 +97,8 @@ pub struct About {
     pub address: String,
     /// Its certificate; may be empty.
     pub cert: String,
+    /// The signing keys that it takes; see [`Host`](super::record::Host).
+    pub issuers: Vec<String>,
     /// What can be required of it.
     pub labels: Labels,
     /// The version of the program.

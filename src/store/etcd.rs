@@ -35,7 +35,6 @@ pub struct Tls {
 /// A way to etcd. A clone is another way to the same one, for another thread.
 #[derive(Debug, Clone)]
 pub struct Etcd {
-    agent: ureq::Agent,
     endpoints: Endpoints,
     /// The endpoint that is asked next.
     at: usize,
@@ -44,19 +43,38 @@ pub struct Etcd {
     now: fn() -> Time,
 }
 
-/// The endpoints that are asked, in this order: the same for all clones of a way.
+/// The endpoints that are asked, in this order, and by what they are known: the same for all clones of a way.
 #[derive(Debug, Clone)]
-pub struct Endpoints(Arc<RwLock<Arc<Vec<String>>>>);
+pub struct Endpoints(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    endpoints: RwLock<Arc<Vec<String>>>,
+    agent: RwLock<ureq::Agent>,
+}
 
 impl Endpoints {
     /// They, as they are now.
     pub fn get(&self) -> Arc<Vec<String>> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Other ones, from the next question on. Those of a store whose authority is known have to be of https.
     pub fn set(&self, endpoints: Vec<String>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(endpoints);
+        *self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(endpoints);
+    }
+
+    /// They are known by this from the next question on, and we to them; connections that stand are not used any more.
+    ///
+    /// # Errors
+    /// For PEM that cannot be read.
+    pub fn prove(&self, tls: &Tls) -> Result<(), EtcdError> {
+        *self.0.agent.write().unwrap_or_else(PoisonError::into_inner) = agent(Some(tls))?;
+        Ok(())
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        self.0.agent.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -84,21 +102,11 @@ impl Etcd {
             return Err(EtcdError("there is no endpoint of etcd; write one such as \"http://127.0.0.1:2379\"".into()));
         }
         let endpoints = endpoints.iter().map(|text| endpoint(text, tls.is_some())).collect::<Result<_, _>>()?;
-        let mut config = ureq::Agent::config_builder()
-            .user_agent(concat!("treevisor/", env!("CARGO_PKG_VERSION")))
-            .http_status_as_error(false)
-            // What is asked is asked of the endpoints that are written down, and of nothing else.
-            .max_redirects(0)
-            .proxy(None);
-        if let Some(tls) = tls {
-            config = config.tls_config(tls_config(tls)?);
-        }
-        let agent = config.build().new_agent();
-        let endpoints = Endpoints(Arc::new(RwLock::new(Arc::new(endpoints))));
-        Ok(Etcd { agent, endpoints, at: 0, cluster: Arc::default(), now })
+        let shared = Shared { endpoints: RwLock::new(Arc::new(endpoints)), agent: RwLock::new(agent(tls)?) };
+        Ok(Etcd { endpoints: Endpoints(Arc::new(shared)), at: 0, cluster: Arc::default(), now })
     }
 
-    /// Those that are asked; by it they can be replaced.
+    /// Those that are asked; by it they can be replaced, and what they are known by.
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.clone()
     }
@@ -148,13 +156,13 @@ impl Etcd {
         let (from, version, size) = wire::read_status(&self.post(at, "/v3/maintenance/status", "{}", limit)?)?;
         let alarms = self.post(at, "/v3/maintenance/alarm", r#"{"action":"GET"}"#, left())?;
         // etcd tells its quota nowhere else; some keep this from clients, and then it is not known.
-        let metrics = self.finish(self.limited(self.agent.get(format!("{at}/metrics")), left()).call());
+        let metrics = self.finish(self.limited(self.endpoints.agent().get(format!("{at}/metrics")), left()).call());
         let quota = metrics.ok().and_then(|text| wire::quota_in(&text));
         Ok((from, Answer::Health(Health { version, size, quota, alarms: wire::read_alarms(&alarms)? })))
     }
 
     fn post(&self, at: &str, path: &str, body: &str, limit: Span) -> Result<Vec<u8>, String> {
-        self.finish(self.limited(self.agent.post(format!("{at}{path}")), limit).send(body))
+        self.finish(self.limited(self.endpoints.agent().post(format!("{at}{path}")), limit).send(body))
     }
 
     /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may
@@ -179,6 +187,19 @@ impl Store for Etcd {
     fn ask(&mut self, ask: &Ask, limit: Span) -> Answer {
         self.each(limit, |etcd, at, left| etcd.try_one(at, ask, left)).unwrap_or_else(Answer::Unknown)
     }
+}
+
+fn agent(tls: Option<&Tls>) -> Result<ureq::Agent, EtcdError> {
+    let mut config = ureq::Agent::config_builder()
+        .user_agent(concat!("treevisor/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        // What is asked is asked of the endpoints that are written down, and of nothing else.
+        .max_redirects(0)
+        .proxy(None);
+    if let Some(tls) = tls {
+        config = config.tls_config(tls_config(tls)?);
+    }
+    Ok(config.build().new_agent())
 }
 
 /// An endpoint without what is not asked for.

@@ -45,6 +45,13 @@ pub enum MemberAsk {
         /// Its file.
         file: PathBuf,
     },
+    /// Give the cluster another signing key, one step on.
+    Renew {
+        /// The file of this host.
+        file: PathBuf,
+        /// Where none is under way, one begins.
+        begin: bool,
+    },
     /// Have the keys of another host not taken any more.
     Remove {
         /// The file of this host.
@@ -105,6 +112,13 @@ pub enum MemberTold {
     Done {
         /// The lines.
         lines: Vec<String>,
+    },
+    /// It goes on; what was done, in lines for people.
+    Waiting {
+        /// The lines.
+        lines: Vec<String>,
+        /// The hosts that it waits for.
+        hosts: Vec<String>,
     },
     /// It is not.
     Failed {

@@ -14,7 +14,7 @@ fn listens(directory: &Path, name: &str, by: &SigningKey) -> String {
     let curve = draw_curve().unwrap();
     let (cluster, public) = ("test".to_owned(), curve.public.clone());
     let certificate = Certificate { cluster, name: name.to_owned(), public, serial: 1 };
-    let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone() };
+    let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone(), also: None };
     let file = directory.join("host.key");
     fs::write(&file, keys.text()).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

@@ -37,7 +37,7 @@ fn a_cluster_is_made_by_its_first_host_and_hosts_are_added_and_removed() {
         let cluster = store.record("/treevisor/shop/cluster").unwrap();
         assert_eq!((cluster["name"].as_str(), cluster["serial"].as_u64()), (Some("shop"), Some(2)));
         let revoked: Vec<u64> = serde_json::from_value(cluster["revoked"].clone()).unwrap();
-        let trust = Trust { cluster: "shop", name: "b", issuer: a.signing.public(), revoked: &revoked };
+        let trust = Trust { cluster: "shop", name: "b", issuers: &a.signers().publics(), revoked: &revoked };
         verify(&b.cert, &trust).map(|certificate| certificate.public)
     };
     assert_eq!(judged(), Ok(b.curve.public.clone()));

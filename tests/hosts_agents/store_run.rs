@@ -50,10 +50,13 @@ fn shorten(place: &Path) {
     fs::write(&file, format!("lease = \"5s\"\n{text}")).unwrap();
 }
 
-/// Both ports of a member take certificates of the cluster's authority, and no others.
-fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr) {
-    let keys = Keys::read(&key_file(&place.join("host.toml"))).unwrap().unwrap();
-    let [own, other] = [keys.signing, SigningKey::draw().unwrap()].map(|key| Authority::of(&key).unwrap());
+fn keys(place: &Path) -> Keys {
+    Keys::read(&key_file(&place.join("host.toml"))).unwrap().unwrap()
+}
+
+/// Both ports of a member, of so many, take certificates of the cluster's authority, and none by another key.
+fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr, members: usize, other: SigningKey) {
+    let [own, other] = [keys(place).signing, other].map(|key| Authority::of(&key.into()).unwrap());
     let client =
         |of: &Authority| of.client(clock::wall()).map(|made| (made.cert.into_bytes(), made.key.into_bytes())).unwrap();
     let asked = |port: u16, ca: &Authority, client: Option<(Vec<u8>, Vec<u8>)>| {
@@ -62,7 +65,7 @@ fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr) {
         let mut etcd = Etcd::new(&[endpoint], Some(&tls), || clock::both().boottime).unwrap();
         etcd.members(Span::from_secs(20))
     };
-    assert_eq!(asked(2379, &own, Some(client(&own))).map(|all| all.len()), Ok(1));
+    assert_eq!(asked(2379, &own, Some(client(&own))).map(|all| all.len()), Ok(members));
     let reached = asked(2380, &own, Some(client(&own))).unwrap_err();
     assert!(reached.contains("HTTP status 404"), "{reached}");
     for port in [2379, 2380] {
@@ -81,19 +84,14 @@ fn has_votes(cluster: &Cluster, host: &str, times: usize) {
     });
 }
 
-#[test]
-fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
+/// Three hosts with a member of the store each, the third a witness; `None` where this machine cannot run them.
+fn three(addresses: [Ipv4Addr; 3]) -> Option<Cluster> {
     if !has_etcd() {
-        return;
+        return None;
     }
     let directory = tempfile::Builder::new().prefix("tvh").tempdir().unwrap();
     let mut cluster = Cluster { directory, hosts: Vec::new(), store: Store::start() };
-    let [at_a, at_b, at_c] = addresses();
-    let place = |cluster: &Cluster, name: &str| {
-        let place = cluster.directory.path().join(name);
-        fs::create_dir_all(&place).unwrap();
-        place
-    };
+    let [at_a, at_b, at_c] = addresses;
     let a = place(&cluster, "a");
     let (error, code) =
         call(&a, &format!("host init --file host.toml --cluster shop --name a --address {} --store run", agent(at_a)));
@@ -104,29 +102,44 @@ fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
     let checked = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.contains(&format!("a member of it runs here, at {at_a}:2379 and {at_a}:2380: /")), "{checked}");
     cluster.hosts.push(Host::run("a", a));
-    let live = |cluster: &Cluster, name: &str| {
-        cluster.until(&format!("{name} is live"), |cluster| {
-            cluster.hosts_as_seen(name)?.into_iter().find(|host| host["name"] == name && host["state"] == "live")
-        })
-    };
     if live(&cluster, "a")["cgroup"] != true {
         eprintln!("skipped: this machine has no cgroup v2 that can be killed with one write");
-        return;
+        return None;
     }
-    only_hosts_are_let_in(&cluster.host("a").directory, at_a);
+    only_hosts_are_let_in(&cluster.host("a").directory, at_a, 1, SigningKey::draw().unwrap());
     for (name, at) in [("b", at_b), ("c", at_c)] {
         let place = place(&cluster, name);
-        let line = cluster.done("a", &["host", "invite"]);
-        let line = line.trim().strip_prefix("treevisor ").unwrap();
-        let more = if name == "c" { " --witness" } else { "" };
-        let (error, code) =
-            call(&place, &format!("{line} --name {name} --address {} --file host.toml{more}", agent(at)));
+        let (error, code) = join(&cluster, &place, name, at, if name == "c" { " --witness" } else { "" });
         assert_eq!(code, Some(0), "{error}{}", cluster.logs());
         shorten(&place);
         cluster.hosts.push(Host::run(name, place));
         live(&cluster, name);
         has_votes(&cluster, name, 1);
     }
+    Some(cluster)
+}
+
+fn place(cluster: &Cluster, name: &str) -> PathBuf {
+    let place = cluster.directory.path().join(name);
+    fs::create_dir_all(&place).unwrap();
+    place
+}
+
+fn join(cluster: &Cluster, place: &Path, name: &str, at: Ipv4Addr, more: &str) -> (String, Option<i32>) {
+    let line = cluster.done("a", &["host", "invite"]);
+    let line = line.trim().strip_prefix("treevisor ").unwrap();
+    call(place, &format!("{line} --name {name} --address {} --file host.toml{more}", agent(at)))
+}
+
+fn live(cluster: &Cluster, name: &str) -> Value {
+    cluster.until(&format!("{name} is live"), |cluster| {
+        cluster.hosts_as_seen(name)?.into_iter().find(|host| host["name"] == name && host["state"] == "live")
+    })
+}
+
+#[test]
+fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
+    let Some(cluster) = three(addresses()) else { return };
     let status: Value = serde_json::from_str(&cluster.done("c", &["status", "-i", "host", "--json"])).unwrap();
     let children = status["root"]["children"].as_array().unwrap();
     assert_eq!(children.iter().map(|one| &one["name"]).collect::<Vec<_>>(), ["store", "agent"]);
@@ -176,4 +189,42 @@ fn two_hosts_and_a_witness_run_their_own_store_and_it_bears_the_loss_of_one() {
     let all = cluster.directory.path().to_owned();
     drop(cluster);
     assert_eq!(left_below(&all), Vec::<String>::new());
+}
+
+#[test]
+fn another_signing_key_locks_out_what_has_the_former_and_nothing_else_notices() {
+    let at = addresses();
+    let Some(cluster) = three(at) else { return };
+    cluster.deploy(WORKER, &["a"]);
+    let first = cluster.nth(1);
+    let place = |name: &str| cluster.host(name).directory.clone();
+    let (former, agents) = (keys(&place("a")).signing, ["a", "b", "c"].map(|name| pid(&cluster, name, "agent")));
+    let told = cluster.run("b", &["host", "rotate", "--cluster", "--file", "host.toml"]);
+    let error = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(0), "{error}{}", cluster.logs());
+    assert!(error.contains("nothing that was certified by the former one is taken any more"), "{error}");
+    let next = keys(&place("a")).signing.issuer();
+    assert_ne!(next, former.issuer());
+    for (name, at) in ["a", "b", "c"].into_iter().zip(at) {
+        let keys = keys(&place(name));
+        assert_eq!((keys.signing.issuer(), keys.also.is_none()), (next.clone(), true));
+        only_hosts_are_let_in(&place(name), at, 3, former.clone());
+        for other in ["a", "b", "c"].into_iter().filter(|other| *other != name) {
+            cluster.link(name, other, "up");
+        }
+    }
+    assert_eq!(["a", "b", "c"].map(|name| pid(&cluster, name, "agent")), agents);
+    assert_eq!(cluster.seen(), [first], "the worker was not touched");
+    // A machine that joins from now on has the new one.
+    let d = self::place(&cluster, "d");
+    let (error, code) = join(&cluster, &d, "d", at[0], "");
+    assert_eq!(code, Some(0), "{error}{}", cluster.logs());
+    assert_eq!(keys(&d).signing.issuer(), next);
+}
+
+/// The process of a child of a host's own tree.
+fn pid(cluster: &Cluster, host: &str, child: &str) -> u64 {
+    let status: Value = serde_json::from_str(&cluster.done(host, &["status", "-i", "host", "--json"])).unwrap();
+    let children = status["root"]["children"].as_array().unwrap();
+    children.iter().find(|one| one["name"] == child).unwrap()["pid"].as_u64().unwrap()
 }

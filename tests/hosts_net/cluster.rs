@@ -199,7 +199,7 @@ impl Cluster {
         let curve = draw_curve().unwrap();
         let certificate =
             Certificate { cluster: "net".to_owned(), name: host.to_owned(), public: curve.public.clone(), serial: 1 };
-        let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone() };
+        let keys = Keys { cert: certificate.sign(by).unwrap(), curve, signing: by.clone(), also: None };
         let key = self.below(host).join("host.key");
         fs::write(&key, keys.text()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();

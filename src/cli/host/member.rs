@@ -8,6 +8,7 @@ use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::When;
 use crate::cli::out;
 use crate::error::plain;
+use crate::os::clock::{self, Clock};
 use crate::spec::host::member::client_url;
 use crate::time::Span;
 use crate::wire::hosts::HostAsk;
@@ -132,15 +133,26 @@ pub struct Remove {
 Invitations that this host has made and that were not used are void then. Typed again it goes on
 where it was interrupted, with other keys.
 
+With --cluster it is the key that is replaced by which the cluster signs, and which each of its
+hosts has: what to do after `host remove`, since a host that was removed keeps what it had. All
+hosts have to be there. Each gets the new key from another one, and has a certificate by it; the
+members of a store that hosts run are started again, one after the other, twice. Nothing else is
+touched. The hosts that get the key are named: see that you know them. Typed again it goes on
+where it was interrupted.
+
 Examples:
   treevisor host rotate
+  treevisor host rotate --cluster
 
 Exit codes:
   0  done
   1  a file cannot be written, or the store does not answer, or not the agent: the keys before
-     stay good then
+     stay good then; with --cluster: not all hosts are there, or one makes no step
 ")]
 pub struct Rotate {
+    /// Replace the key by which the cluster signs, on all of its hosts
+    #[arg(long)]
+    pub cluster: bool,
     /// Which file.
     #[command(flatten)]
     pub file: FileOption,
@@ -148,6 +160,13 @@ pub struct Rotate {
 
 /// The agent reads them, and waits until the store has taken note of them.
 const TAKEN_OVER: Span = Span::from_secs(10);
+
+/// No host makes a step within this, by which the cluster gets another key: its member of the store may have to be
+/// started again.
+const STEP: Span = Span::from_secs(120);
+
+/// So long the store may not answer meanwhile.
+const AWAY: Span = Span::from_secs(30);
 
 /// Where the package has the unit.
 pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
@@ -236,6 +255,9 @@ pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
 pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "make new keys of this host";
     let file = whole(&args.file.file);
+    if args.cluster {
+        return renew(file, when);
+    }
     tell(DOING, &MemberAsk::Rotate { file: file.clone() }, when)?;
     match ask("have the agent take them over", &HostAsk::Rekey { file: file.clone() }, &[], TAKEN_OVER) {
         Ok(_) => out::say(when, "the agent has taken them over"),
@@ -248,6 +270,39 @@ pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
     }
     tell(DOING, &MemberAsk::Retire { file }, when)?;
     Ok(ExitCode::Done)
+}
+
+/// Replaces the key by which the cluster signs: each step is carried on to when all hosts have made the one before.
+fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
+    const DOING: &str = "replace the key by which the cluster signs";
+    let clock = Clock::start();
+    let (mut begin, mut since, mut waited): (_, _, Vec<String>) = (true, clock.now(), Vec::new());
+    loop {
+        let hosts = match told(DOING, &MemberAsk::Renew { file: file.clone(), begin }, when) {
+            Ok(None) => return Ok(ExitCode::Done),
+            Ok(Some(hosts)) => hosts,
+            // A store of one member is away while that is started again.
+            Err(_) if !begin && clock.now().since(since) < AWAY => {
+                clock::pause(Span::from_millis(500));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        begin = false;
+        if hosts != waited {
+            if hosts.len() > waited.len() {
+                out::say(when, &format!("waiting for {}", hosts.join(", ")));
+            }
+            (since, waited) = (clock.now(), hosts);
+        } else if clock.now().since(since) >= STEP {
+            let message = format!("cannot {DOING}: for {} it is waited for {}", STEP.coarse(), waited.join(", "));
+            return Err(Failure::new(ExitCode::Failed, message).hint(
+                "`treevisor logs -i host /agent` there has why; typed again this goes on, and \
+                 a host that is gone for good is taken away by `treevisor host remove NAME`",
+            ));
+        }
+        clock::pause(Span::from_millis(500));
+    }
 }
 
 pub(super) fn whole(path: &Path) -> PathBuf {
@@ -264,7 +319,12 @@ pub(super) fn machine(doing: &str) -> Result<String, Failure> {
 }
 
 /// Has it done, and shows what came of it.
-pub(super) fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failure> {
+pub(super) fn tell(doing: &str, question: &MemberAsk, when: When) -> Result<(), Failure> {
+    told(doing, question, when).map(drop)
+}
+
+/// The same. Gives the hosts that it waits for, where it is not done.
+fn told(doing: &str, ask: &MemberAsk, when: When) -> Result<Option<Vec<String>>, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
     let program = program(doing)?;
     let answer = || -> Result<MemberTold, String> {
@@ -284,7 +344,11 @@ pub(super) fn tell(doing: &str, ask: &MemberAsk, when: When) -> Result<(), Failu
     match answer().map_err(failed)? {
         MemberTold::Done { lines } => {
             lines.iter().for_each(|line| out::say(when, line));
-            Ok(())
+            Ok(None)
+        }
+        MemberTold::Waiting { lines, hosts } => {
+            lines.iter().for_each(|line| out::say(when, line));
+            Ok(Some(hosts))
         }
         MemberTold::Failed { message, hint } => {
             let failure = failed(message);

@@ -179,7 +179,11 @@ impl Shell {
         let (Some(asker), Some(connections)) = (self.rekeying.take(), &mut self.connections) else { return };
         let revoked = self.core.cluster().map(|cluster| cluster.revoked.clone()).unwrap_or_default();
         match keys.and_then(|keys| connections.take_over(&self.file, *keys, &revoked)) {
-            Ok(cert) => self.wish_noted(asker, Wish::Certificate(cert.clone()), Noted::Certificate(cert), now),
+            Ok(cert) => {
+                let issuers =
+                    self.signing.as_ref().map(|signing| signing.shown(connections.keys())).unwrap_or_default();
+                self.wish_noted(asker, Wish::Keys { cert: cert.clone(), issuers }, Noted::Certificate(cert), now);
+            }
             Err(message) => self.tools.tell(&asker, &HostTold::Refused { message }),
         }
     }

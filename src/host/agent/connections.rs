@@ -79,6 +79,21 @@ impl Connections {
         &self.keys.cert
     }
 
+    /// The keys of this host.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// It has these from now on, with the same key pair: what others show is judged by them.
+    pub(super) fn have(&mut self, keys: Keys) {
+        (self.keys, self.roster, self.look_at) = (keys, Roster::default(), Time::ZERO);
+    }
+
+    /// Whether another key pair is about to be taken over.
+    pub(super) fn is_rekeying(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Where the keys of this host lie.
     pub(super) fn place(&self) -> &Path {
         &self.place
@@ -92,7 +107,8 @@ impl Connections {
         if self.joins.is_under_way() {
             return Err("a machine is joining at this moment: try again".to_owned());
         }
-        let trust = Trust { cluster: &file.cluster, name: &file.name, issuer: self.keys.signing.public(), revoked };
+        let issuers = self.keys.signers().publics();
+        let trust = Trust { cluster: &file.cluster, name: &file.name, issuers: &issuers, revoked };
         let found = verify(&keys.cert, &trust).map_err(|why| format!("the keys in {}: {why}", self.place.display()))?;
         if found.public != keys.curve.public {
             return Err(format!("the certificate in {} is that of another key", self.place.display()));
@@ -175,8 +191,8 @@ impl Connections {
         let Ok(Join::Ask { token, name, etcd, witness }) = message.header() else {
             return Err("it asks for nothing".to_owned());
         };
-        let (file, signing, public) = (file.clone(), self.keys.signing.clone(), PublicKey::of(key));
-        let admit = move |name: &str| admit(&file, &signing, &Knocks { name, public, etcd, witness }, &way_to);
+        let (file, signers, public) = (file.clone(), self.keys.signers(), PublicKey::of(key));
+        let admit = move |name: &str| admit(&file, &signers, &Knocks { name, public, etcd, witness }, &way_to);
         self.joins.asked((token, name), from.clone(), now, admit)
     }
 
@@ -214,9 +230,9 @@ impl Connections {
             let others: Vec<(String, Host)> =
                 hosts().filter(|host| host.name != file.name).map(|host| (host.name, host.record)).collect();
             let revoked = core.cluster().map(|cluster| cluster.revoked.clone()).unwrap_or_default();
+            let issuers = self.keys.signers().publics();
             let judge = |name: &str, cert: &str| {
-                let trust =
-                    Trust { cluster: &file.cluster, name, issuer: self.keys.signing.public(), revoked: &revoked };
+                let trust = Trust { cluster: &file.cluster, name, issuers: &issuers, revoked: &revoked };
                 verify(cert, &trust).map(|found| *found.public.bytes()).map_err(|why| why.to_string())
             };
             let others = others.iter().map(|(name, record)| (name.as_str(), record));

@@ -30,6 +30,7 @@ mod reactor;
 mod relay;
 mod report;
 mod runs;
+mod signing;
 mod stores;
 mod subtrees;
 mod tools;
@@ -104,16 +105,19 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     let bundles = bundles::Bundles::below(&state)?;
     let connections = Connections::begin(&file, path)?;
     let mut about = about(&file, place.is_some(), &bundles.id()?);
-    about.cert = connections.as_ref().map(|connections| connections.cert().to_owned()).unwrap_or_default();
-    let settings = settings(&file, about)?;
-    let attempt = settings.timing.attempt;
     runs::sweep_sockets(directory.path());
     placed::sweep(&runtime);
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
     let operators = connections.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
     let keys = file.store.run.and_then(|_| Keys::read(&key_file(path)).transpose()).transpose()?;
-    let etcd = etcd_of(&file, keys.as_ref().map(|keys| &keys.signing))?;
+    let etcd = etcd_of(&file, keys.map(|keys| keys.signers()).as_ref())?;
+    let signing = connections.as_ref().map(|on| signing::Signing::new(&file, etcd.endpoints(), on)).transpose()?;
+    if let (Some(connections), Some(signing)) = (&connections, &signing) {
+        (about.cert, about.issuers) = (connections.cert().to_owned(), signing.shown(connections.keys()));
+    }
+    let settings = settings(&file, about)?;
+    let attempt = settings.timing.attempt;
     if file.store.run.is_some() {
         members::follow(etcd.clone(), &file, logger.clone())?;
     }
@@ -134,6 +138,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         tools: tools::Tools::bind(&directory.path().join(SOCKET))?,
         operators,
         connections,
+        signing,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         fetches: fetches::Fetches::default(),
         awaited: Vec::new(),

@@ -105,6 +105,7 @@ impl Shell {
                 Err(why) => debug!(self.logger, "a message is dropped"; "host" => host, "why" => %why),
             },
             Kind::Bundle => self.take_bundle(host, &message),
+            Kind::Signing => self.take_signing(host, &message),
             Kind::Operator => {
                 let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };
                 let post = operators.came(host, message, |name| runs.has_root(name), &mut self.reactor, now);

@@ -16,6 +16,7 @@ use super::reactor::{Reactor, Source};
 use super::relay::Relay;
 use super::report;
 use super::runs::{Runs, With};
+use super::signing::Signing;
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Awaited, Came, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn};
@@ -60,6 +61,8 @@ pub(super) struct Shell {
     pub(super) parents: Parents,
     /// The connections to the other hosts, where there are to be any.
     pub(super) connections: Option<Connections>,
+    /// Which keys to be signed by this host takes; with the connections alone.
+    pub(super) signing: Option<Signing>,
     /// Conversations of operators between hosts; with the connections alone.
     pub(super) operators: Option<Operators>,
     pub(super) deploys: Deploys<Asker>,
@@ -369,6 +372,7 @@ impl Shell {
         }
         self.noted(moment(both));
         self.connect_hosts(moment(both));
+        self.renew(moment(both));
         if self.health_at <= now {
             self.health_at = now + HEALTH_EVERY;
             self.stores.ask(For::Health, Ask::Health, self.attempt);
@@ -453,13 +457,13 @@ impl Shell {
 
 /// Watches what is there from the beginning.
 pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>> {
-    let Shell { reactor, signals, alarm, stores, disk, tools, place, connections, .. } = shell;
+    let Shell { reactor, signals, alarm, stores, disk, tools, place, connections, signing, .. } = shell;
     reactor.watch(signals.fd(), Source::Signals)?;
     reactor.watch(alarm.as_fd().as_raw_fd(), Source::Alarm)?;
     reactor.watch(stores.fd(), Source::Store)?;
     reactor.watch(disk.fd(), Source::Disk)?;
     reactor.watch(tools.fd(), Source::Tools)?;
-    for fd in connections.iter().flat_map(Connections::fds) {
+    for fd in connections.iter().flat_map(Connections::fds).chain(signing.iter().map(Signing::fd)) {
         reactor.watch(fd, Source::Mesh)?;
     }
     if let Some(place) = place {

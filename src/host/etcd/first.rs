@@ -4,7 +4,7 @@
 use super::command::{Begin, Files};
 use super::{command, lay_out, no_earlier_data};
 use crate::error::Chain;
-use crate::host::identity::SigningKey;
+use crate::host::identity::Signers;
 use crate::host::way::etcd_at;
 use crate::os::clock::{self, Clock};
 use crate::os::pidfd::PidFd;
@@ -31,16 +31,16 @@ impl First {
     ///
     /// # Errors
     /// What is in the way: there is no etcd, a port is taken, data of an earlier one are there.
-    pub(in crate::host) fn start(host: &HostFile, signing: &SigningKey) -> Result<First, String> {
+    pub(in crate::host) fn start(host: &HostFile, signers: &Signers) -> Result<First, String> {
         let at = host.member().ok_or("its file has no `run = true` below [store]")?;
         no_earlier_data()?;
-        let files = lay_out(&at, signing).map_err(|error| Chain(&*error).to_string())?;
+        let files = lay_out(&at, signers).map_err(|error| Chain(&*error).to_string())?;
         let output = log(&files)?;
-        let mut command = command(host, &at, signing, &files, &Begin::New)?;
+        let mut command = command(host, &at, signers, &files, &Begin::New)?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn();
         let child = child.map_err(|error| format!("cannot start etcd: {error}"))?;
         let mut first = First { child, files, kept: false };
-        let mut etcd = etcd_at(&[at.client()], host, Some(signing)).map_err(|error| error.to_string())?;
+        let mut etcd = etcd_at(&[at.client()], host, Some(signers)).map_err(|error| error.to_string())?;
         let (clock, end) = (Clock::start(), Time::ZERO + UP);
         loop {
             let Err(why) = etcd.members(Span::from_secs(1)) else { return Ok(first) };

@@ -17,13 +17,15 @@
 //! | --- | --- |
 //! | `plan` | what a member does that is about to start |
 //! | `command` | the command line of etcd |
+//! | `again` | it is started anew, with other keys |
 //! | `first` | the first member of a store, while `host init` writes into it |
 
+pub(super) mod again;
 mod command;
 pub(super) mod first;
 mod plan;
 
-use super::identity::{Authority, Keys, SigningKey, key_file};
+use super::identity::{Authority, Issued, Keys, Signers, key_file};
 use super::known::{self, create, directory};
 use super::way::{etcd_at, etcd_of};
 use crate::error::Chain;
@@ -72,26 +74,21 @@ pub fn run(file: &Path) -> i32 {
 fn become_etcd(host: &HostFile, path: &Path) -> Result<io::Error, Box<dyn Error>> {
     let at = host.member().ok_or("its file has no `run = true` below [store]")?;
     let keys = Keys::read(&key_file(path))?.ok_or("it has no keys")?;
-    let files = lay_out(&at, &keys.signing)?;
-    let begin = begin(host, &at, &keys.signing, &files)?;
-    let mut command = command(host, &at, &keys.signing, &files, &begin)?;
+    let signers = keys.signers();
+    let files = lay_out(&at, &signers)?;
+    let begin = begin(host, &at, &signers, &files)?;
+    let mut command = command(host, &at, &signers, &files, &begin)?;
     Ok(command.exec())
 }
 
 /// The command that is etcd.
-fn command(
-    host: &HostFile,
-    at: &MemberAt,
-    signing: &SigningKey,
-    files: &Files,
-    begin: &Begin,
-) -> Result<Command, String> {
+fn command(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files, begin: &Begin) -> Result<Command, String> {
     let mut command = Command::new(program()?);
     // It takes none that an option says already.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
         command.env_remove(name);
     }
-    command.args(arguments(&host.name, &signing.issuer(), at, files, begin)).envs(ENVIRONMENT);
+    command.args(arguments(&host.name, &signers.by.issuer(), at, files, begin)).envs(ENVIRONMENT);
     Ok(command)
 }
 
@@ -117,11 +114,11 @@ pub(super) fn no_earlier_data() -> Result<(), String> {
 /// The store does not answer, or those that are left would be no majority.
 pub(super) fn take_away(
     host: &HostFile,
-    signing: &SigningKey,
+    signers: &Signers,
     name: &str,
     address: Option<&str>,
 ) -> Result<Option<usize>, Box<dyn Error>> {
-    let mut etcd = etcd_of(host, Some(signing))?;
+    let mut etcd = etcd_of(host, Some(signers))?;
     let members = etcd.members(ANSWER)?;
     // One that was never started has no name yet.
     let peer = address.map(peer_url);
@@ -132,15 +129,12 @@ pub(super) fn take_away(
 }
 
 /// Lays out its files, and sees to it that its ports are free.
-fn lay_out(at: &MemberAt, signing: &SigningKey) -> Result<Files, Box<dyn Error>> {
+fn lay_out(at: &MemberAt, signers: &Signers) -> Result<Files, Box<dyn Error>> {
     let directory = directory()?;
     let files = Files::below(&directory);
     create(&directory).map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
-    let authority = Authority::of(signing)?;
-    let issued = authority.member(&at.host, clock::wall())?;
-    for (path, text) in [(&files.ca, authority.ca()), (&files.cert, &issued.cert), (&files.key, &issued.key)] {
-        put(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
+    put(&files.ca, Authority::of(signers)?.ca())?;
+    certify(at, signers)?;
     for listens in at.listens().into_iter().chain([at.health()]) {
         TcpListener::bind(listens).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
@@ -158,24 +152,56 @@ fn lay_out(at: &MemberAt, signing: &SigningKey) -> Result<Files, Box<dyn Error>>
     Ok(files)
 }
 
+/// Writes the certificate of this host's member. One that runs shows it with its next connection.
+///
+/// # Errors
+/// Why that cannot be done.
+pub(super) fn certify(at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
+    let files = Files::below(&directory()?);
+    let Issued { cert, key } = Authority::of(signers)?.member(&at.host, clock::wall())?;
+    put(&files.key, &key)?;
+    Ok(put(&files.cert, &cert)?)
+}
+
+/// Which signing keys are behind the authorities that this host's member takes certificates of: of those that are
+/// none of these it is said that they are others. `None`: it was never started.
+///
+/// # Errors
+/// Its file cannot be read.
+pub(super) fn taken(signers: &Signers) -> Result<Option<Vec<String>>, Box<dyn Error>> {
+    let path = Files::below(&directory()?).ca;
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+    };
+    let known = signers.all().map(|key| Ok((Authority::of(&key.clone().into())?.ca().to_owned(), key.issuer())));
+    let known = known.collect::<Result<Vec<_>, rcgen::Error>>()?;
+    let each = text.split_inclusive("-----END CERTIFICATE-----\n").filter(|one| !one.trim().is_empty());
+    let whose = |one: &str| known.iter().find(|(ca, _)| ca == one).map_or("another", |(_, issuer)| issuer).to_owned();
+    Ok(Some(each.map(whose).collect()))
+}
+
 /// Writes a file that its user alone may read.
-fn put(path: &Path, text: &str) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&aside, path)
+fn put(path: &Path, text: &str) -> Result<(), String> {
+    let write = || {
+        let aside = path.with_extension("new");
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&aside, path)
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// How it begins. Where it has to join, the others are asked until they have added it.
-fn begin(host: &HostFile, at: &MemberAt, signing: &SigningKey, files: &Files) -> Result<Begin, Box<dyn Error>> {
+fn begin(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files) -> Result<Begin, Box<dyn Error>> {
     let own = at.client();
     let others: Vec<_> = known::endpoints(host).into_iter().filter(|url| *url != own).collect();
     let needs_none = files.has_data() || others.is_empty();
-    let mut etcd = if needs_none { None } else { Some(etcd_at(&others, host, Some(signing))?) };
+    let mut etcd = if needs_none { None } else { Some(etcd_at(&others, host, Some(signers))?) };
     let (clock, end) = (Clock::start(), Time::ZERO + PATIENCE);
     let mut told = String::new();
     loop {

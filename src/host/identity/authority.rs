@@ -3,9 +3,10 @@
 //!
 //! Its key is derived from the signing key of the cluster, which each host has: so there is no secret more, every host
 //! has the same authority without asking another one, and certifies its own member and its own agent, anew at each
-//! start. A store of another cluster has another authority, and neither takes the other's certificates.
+//! start. A store of another cluster has another authority, and neither takes the other's certificates. While a cluster
+//! changes its signing key it has two authorities, and takes what either has certified.
 
-use super::keys::SigningKey;
+use super::keys::{Signers, SigningKey};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ED25519, SerialNumber, date_time_ymd,
@@ -42,11 +43,19 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// That of the cluster which signs by this key.
+    /// That of the cluster which signs by the first of these keys. What the other one certifies is taken as well.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn of(signing: &SigningKey) -> Result<Authority, rcgen::Error> {
+    pub fn of(signers: &Signers) -> Result<Authority, rcgen::Error> {
+        let mut own = Authority::by(&signers.by)?;
+        if let Some(also) = &signers.also {
+            own.ca.push_str(&Authority::by(also)?.ca);
+        }
+        Ok(own)
+    }
+
+    fn by(signing: &SigningKey) -> Result<Authority, rcgen::Error> {
         let der = [&PKCS8[..], &signing.derive(PURPOSE)].concat();
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.as_slice().into(), &PKCS_ED25519)?;
         let mut params = CertificateParams::default();
@@ -60,7 +69,7 @@ impl Authority {
         Ok(Authority { issuer: Issuer::new(params, key), ca })
     }
 
-    /// Its own certificate, as PEM.
+    /// What is believed of the store: its own certificate, or those of both, as PEM.
     pub fn ca(&self) -> &str {
         &self.ca
     }
@@ -108,16 +117,19 @@ mod tests {
     #[test]
     fn all_who_have_the_signing_key_have_the_same_authority_and_nobody_else() {
         let signing = SigningKey::draw().unwrap();
-        let [one, other] = [&signing, &signing.clone()].map(|key| Authority::of(key).unwrap().ca().to_owned());
-        assert_eq!(one, other);
-        let another = Authority::of(&SigningKey::draw().unwrap()).unwrap();
-        assert_ne!(one, another.ca());
+        let of = |by: &SigningKey, also: Option<&SigningKey>| {
+            Authority::of(&Signers { by: by.clone(), also: also.cloned() }).unwrap().ca().to_owned()
+        };
+        assert_eq!(of(&signing, None), of(&signing.clone(), None));
+        let another = SigningKey::draw().unwrap();
+        assert_ne!(of(&signing, None), of(&another, None));
+        assert_eq!(of(&signing, Some(&another)), of(&signing, None) + &of(&another, None));
         assert_ne!(signing.derive("a"), signing.derive("b"));
     }
 
     #[test]
     fn members_have_names_or_numbers_and_keys_of_their_own() {
-        let authority = Authority::of(&SigningKey::draw().unwrap()).unwrap();
+        let authority = Authority::of(&SigningKey::draw().unwrap().into()).unwrap();
         let now = crate::os::clock::wall();
         let [one, other] = ["10.0.0.1", "a.example"].map(|address| authority.member(address, now).unwrap());
         assert_ne!(one.key, other.key);

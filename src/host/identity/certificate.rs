@@ -40,8 +40,9 @@ pub struct Trust<'a> {
     pub cluster: &'a str,
     /// The host that it has to name.
     pub name: &'a str,
-    /// The public half of the cluster's signing key, as the judging host has it in its own file.
-    pub issuer: &'a [u8; 32],
+    /// The public half of the cluster's signing key, as the judging host has it in its own file; while it changes those
+    /// of both.
+    pub issuers: &'a [[u8; 32]],
     /// Serials that are not taken any more.
     pub revoked: &'a [u64],
 }
@@ -110,7 +111,10 @@ pub fn verify(text: &str, trust: &Trust<'_>) -> Result<Certificate, Refused> {
         return Err(Refused::Signature);
     };
     // What stands in it is taken as true from here on, the reasons below too.
-    UnparsedPublicKey::new(&ED25519, trust.issuer).verify(&signed, &signature).map_err(|_| Refused::Signature)?;
+    let is_signed_by = |issuer: &[u8; 32]| UnparsedPublicKey::new(&ED25519, issuer).verify(&signed, &signature).is_ok();
+    if !trust.issuers.iter().any(is_signed_by) {
+        return Err(Refused::Signature);
+    }
     match certificate {
         Certificate { cluster, .. } if cluster != trust.cluster => Err(Refused::Cluster(cluster)),
         Certificate { name, .. } if name != trust.name => Err(Refused::Name(name)),
@@ -128,7 +132,7 @@ mod tests {
     }
 
     fn judged(text: &str, key: &SigningKey, revoked: &[u64]) -> Result<Certificate, Refused> {
-        verify(text, &Trust { cluster: "shop", name: "a", issuer: key.public(), revoked })
+        verify(text, &Trust { cluster: "shop", name: "a", issuers: &[*key.public()], revoked })
     }
 
     #[test]

@@ -21,10 +21,46 @@ const LENGTH_MAX: u64 = 16 << 10;
 pub struct Keys {
     /// By which its connections are encrypted.
     pub curve: KeyPair,
-    /// By which its cluster signs: each of its hosts has it.
+    /// By which its cluster signs: each of its hosts has it. This host's certificate is signed by it.
     pub signing: SigningKey,
+    /// Taken as well, while the cluster changes from one to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<SigningKey>,
     /// Its own certificate, as it stands in its record.
     pub cert: String,
+}
+
+/// The keys by which what comes from other hosts is judged.
+#[derive(Debug, Clone)]
+pub struct Signers {
+    /// By which this host signs.
+    pub by: SigningKey,
+    /// Taken as well, while the cluster changes from one to the other.
+    pub also: Option<SigningKey>,
+}
+
+impl Signers {
+    /// Both, that by which this host signs first.
+    pub fn all(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.by).chain(&self.also)
+    }
+
+    /// Their public halves.
+    pub fn publics(&self) -> Vec<[u8; 32]> {
+        self.all().map(|key| *key.public()).collect()
+    }
+
+    /// The same as text, for records.
+    pub fn issuers(&self) -> Vec<String> {
+        self.all().map(SigningKey::issuer).collect()
+    }
+}
+
+/// One alone.
+impl From<SigningKey> for Signers {
+    fn from(by: SigningKey) -> Signers {
+        Signers { by, also: None }
+    }
 }
 
 /// The key by which a cluster signs certificates (Ed25519), from the 32 bytes that both halves come of.
@@ -99,6 +135,11 @@ impl Keys {
         let text = files::read_open(file, LENGTH_MAX).map_err(failed)?;
         let unreadable = |error| failed(io::Error::new(io::ErrorKind::InvalidData, error));
         serde_json::from_slice(&text).map(Some).map_err(unreadable)
+    }
+
+    /// Those that certificates are judged by.
+    pub fn signers(&self) -> Signers {
+        Signers { by: self.signing.clone(), also: self.also.clone() }
     }
 
     /// As they stand in the file.
@@ -190,7 +231,12 @@ mod tests {
     fn written() -> (tempfile::TempDir, PathBuf, Keys) {
         let directory = tempfile::tempdir().unwrap();
         let path = key_file(&directory.path().join("host.toml"));
-        let keys = Keys { curve: draw_curve().unwrap(), signing: SigningKey::draw().unwrap(), cert: "{}".to_owned() };
+        let keys = Keys {
+            curve: draw_curve().unwrap(),
+            signing: SigningKey::draw().unwrap(),
+            also: None,
+            cert: "{}".to_owned(),
+        };
         fs::write(&path, keys.text()).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         (directory, path, keys)

@@ -22,4 +22,4 @@ pub mod keys;
 
 pub use authority::{Authority, Issued};
 pub use certificate::{Certificate, Refused, Trust, verify};
-pub use keys::{Keys, KeysError, SigningKey, key_file};
+pub use keys::{Keys, KeysError, Signers, SigningKey, key_file};

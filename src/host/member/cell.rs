@@ -1,14 +1,15 @@
 //! The record of a cluster in the store, and the certificates whose serials are drawn from it.
 
 use super::failed::Failed;
-use crate::host::identity::{Certificate, SigningKey};
+use crate::host::identity::{Certificate, Signers, SigningKey};
 use crate::host::way::Way;
 use crate::hosts::record::{self, Cluster, Host, Key};
 use crate::ids::Name;
 use crate::link::PublicKey;
 use crate::spec::host::HostFile;
-use crate::store::{Answer, Ask, Store, Version};
+use crate::store::{self, Answer, Ask, Store, Version};
 use crate::time::Span;
+use std::collections::BTreeMap;
 
 /// So long the store is waited for.
 pub(super) const ANSWER: Span = Span::from_secs(5);
@@ -23,8 +24,8 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn open(host: &HostFile, signing: &SigningKey, way: Way<'_>) -> Result<Cell, Failed> {
-        let store = way(host, signing).map_err(|error| Failed::new(error.to_string()))?;
+    pub(super) fn open(host: &HostFile, signers: &Signers, way: Way<'_>) -> Result<Cell, Failed> {
+        let store = way(host, signers).map_err(|error| Failed::new(error.to_string()))?;
         Ok(Cell { store, cluster: host.cluster.clone() })
     }
 
@@ -54,13 +55,16 @@ impl Cell {
         found.map(|(_, value)| record::read(&value)).transpose().map_err(|error| Failed::of(&error))
     }
 
-    /// Whether a host of this cluster was ever there.
-    pub(super) fn has_hosts(&mut self) -> Result<bool, Failed> {
+    /// All hosts that were ever there, by their names. A record that cannot be read is that of none.
+    pub(super) fn hosts(&mut self) -> Result<BTreeMap<String, Host>, Failed> {
         let prefix = record::prefix(&self.cluster);
         match self.ask(&Ask::Read { prefix }) {
             Answer::Records(all) => {
-                let cluster = &self.cluster;
-                Ok(all.iter().any(|record| matches!(Key::parse(cluster, &record.key), Some(Key::Host(_)))))
+                let host = |record: store::Record| match Key::parse(&self.cluster, &record.key) {
+                    Some(Key::Host(name)) => Some((name, record::read(&record.value).unwrap_or_default())),
+                    _ => None,
+                };
+                Ok(all.into_iter().filter_map(host).collect())
             }
             answer => Err(no_answer(answer)),
         }
@@ -81,21 +85,27 @@ impl Cell {
         }
     }
 
-    /// Changes the record of the cluster, which has to be that of this key.
+    /// The record of the cluster, which has to be that of one of these keys.
+    pub(super) fn read_own(&mut self, signers: &Signers) -> Result<(Version, Cluster), Failed> {
+        let Some((version, cluster)) = self.read()? else {
+            return Err(Failed::new(format!("the store has no record of the cluster {}", self.cluster))
+                .hint("`treevisor host init` writes it, on the first host"));
+        };
+        if !signers.issuers().contains(&cluster.issuer) {
+            return Err(Failed::new(format!("the keys of this host are not those of the cluster {}", self.cluster))
+                .hint("it was made by another `host init`, or this host was away during a `host rotate --cluster`"));
+        }
+        Ok((version, cluster))
+    }
+
+    /// Changes the record of the cluster, which has to be that of one of these keys.
     pub(super) fn change<T>(
         &mut self,
-        signing: &SigningKey,
+        signers: &Signers,
         mut change: impl FnMut(&mut Cluster) -> T,
     ) -> Result<T, Failed> {
         for _ in 0..TRIES {
-            let Some((version, mut cluster)) = self.read()? else {
-                return Err(Failed::new(format!("the store has no record of the cluster {}", self.cluster))
-                    .hint("`treevisor host init` writes it, on the first host"));
-            };
-            if cluster.issuer != signing.issuer() {
-                return Err(Failed::new(format!("the keys of this host are of another cluster {}", self.cluster))
-                    .hint("its store holds a cluster of the same name that was made by another `host init`"));
-            }
+            let (version, mut cluster) = self.read_own(signers)?;
             let done = change(&mut cluster);
             if self.swap(Some(version), &cluster)? {
                 return Ok(done);
@@ -117,6 +127,15 @@ fn no_answer(answer: Answer) -> Failed {
 pub(super) fn is_name(name: &str) -> Result<(), Failed> {
     let wrong = || Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -");
     Name::parse(name).map(drop).map_err(|_| wrong())
+}
+
+/// Nothing is certified while the key changes that would sign it.
+pub(super) fn is_settled(cluster: &Cluster) -> Result<(), Failed> {
+    let settled = cluster.next.is_empty() && cluster.former.is_empty();
+    settled.then_some(()).ok_or_else(|| {
+        Failed::new("the key by which the cluster signs is being replaced")
+            .hint("try again when `treevisor host rotate --cluster` is done; typed again it goes on")
+    })
 }
 
 /// The next serial, for this host besides those that it has.

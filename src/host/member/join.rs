@@ -1,12 +1,12 @@
 //! A machine that becomes a host of a cluster by one line: what it sends, and what a host does that is asked for it.
 
-use super::cell::{Cell, certificate, is_name, issue};
+use super::cell::{Cell, certificate, is_name, is_settled, issue};
 use super::failed::{Failed, Lines};
 use super::files::{Aside, absent, read_host, text_of};
 use crate::error::Chain;
 use crate::host::etcd;
 use crate::host::identity::keys::draw_curve;
-use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};
+use crate::host::identity::{Keys, Signers, SigningKey, Trust, key_file, verify};
 use crate::host::known;
 use crate::host::way::Way;
 use crate::hosts::record::Cluster;
@@ -77,8 +77,8 @@ pub(in crate::host) struct Knocks<'a> {
 }
 
 /// Certifies its key, as that of a host: what it gets.
-pub(in crate::host) fn admit(host: &HostFile, signing: &SigningKey, knocks: &Knocks<'_>, way: Way<'_>) -> Join {
-    match admitted(host, signing, knocks, way) {
+pub(in crate::host) fn admit(host: &HostFile, signers: &Signers, knocks: &Knocks<'_>, way: Way<'_>) -> Join {
+    match admitted(host, signers, knocks, way) {
         Ok(welcome) => Join::Welcome(Box::new(welcome)),
         Err(Failed { message, hint: None }) => Join::Refused { why: message },
         Err(Failed { message, hint: Some(hint) }) => Join::Refused { why: format!("{message}: {hint}") },
@@ -87,16 +87,17 @@ pub(in crate::host) fn admit(host: &HostFile, signing: &SigningKey, knocks: &Kno
 
 fn admitted(
     host: &HostFile,
-    signing: &SigningKey,
+    signers: &Signers,
     Knocks { name, public, etcd, witness }: &Knocks<'_>,
     way: Way<'_>,
 ) -> Result<Welcome, Failed> {
     is_name(name)?;
     let ca = host.store.ca.as_ref().map(|ca| fs::read_to_string(ca).map_err(|error| Failed::disk("read", ca, &error)));
     let ca = ca.transpose()?;
-    let mut store = Cell::open(host, signing, way)?;
+    let mut store = Cell::open(host, signers, way)?;
     let has_record = store.host(name)?.is_some();
-    let issued = store.change(signing, |cluster| {
+    let issued = store.change(signers, |cluster| {
+        is_settled(cluster)?;
         if !is_free(name, cluster, has_record) {
             return Err(Failed::new(format!("the cluster {} has a host {name} already", host.cluster))
                 .hint("give another name by --name, or have `treevisor host remove` take that one away first"));
@@ -125,8 +126,8 @@ fn admitted(
     let (serial, run) = issued?;
     Ok(Welcome {
         cluster: host.cluster.clone(),
-        cert: certificate(&host.cluster, name, serial, signing, public)?,
-        signing: signing.clone().into(),
+        cert: certificate(&host.cluster, name, serial, &signers.by, public)?,
+        signing: signers.by.clone().into(),
         endpoints: known::endpoints(host),
         ca,
         wants_cert: host.store.cert.is_some(),
@@ -171,13 +172,13 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
             .hint("the store has its members already, or is run by other means; the invitation is used up"));
     }
     let signing = SigningKey::try_from(welcome.signing.clone()).map_err(Failed::new)?;
-    let trust = Trust { cluster: &welcome.cluster, name, issuer: signing.public(), revoked: &[] };
+    let trust = Trust { cluster: &welcome.cluster, name, issuers: &[*signing.public()], revoked: &[] };
     let certified =
         verify(&welcome.cert, &trust).map_err(|why| Failed::new(format!("the host has answered wrongly: {why}")))?;
     if certified.public != curve.public {
         return Err(Failed::new("the host has certified another key"));
     }
-    let keys = Keys { curve, signing: signing.clone(), cert: welcome.cert.clone() };
+    let keys = Keys { curve, signing: signing.clone(), also: None, cert: welcome.cert.clone() };
     let ca_file = welcome.ca.as_ref().map(|_| file.with_file_name("store-ca.pem"));
     let ca = welcome.ca.iter().zip(&ca_file).map(|(ca, path)| Aside::write(path, ca, 0o644)).next().transpose()?;
     let own = (welcome.run == Some(true)).then(|| client_url(address));
@@ -211,7 +212,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
                 .to_owned(),
         );
     }
-    is_reached(file, &welcome, new, &|file| Cell::open(file, &signing, way)?.read().map(drop))?;
+    is_reached(file, &welcome, new, &|file| Cell::open(file, &signing.clone().into(), way)?.read().map(drop))?;
     Ok(lines)
 }
 

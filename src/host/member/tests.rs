@@ -1,6 +1,6 @@
 use super::cell::ANSWER;
 use super::*;
-use crate::host::identity::{Refused, Trust, verify};
+use crate::host::identity::{Refused, Signers, Trust, verify};
 use crate::hosts::record::{self, Host, Key};
 use crate::store::memory::Memory;
 use crate::store::{Answer, Ask, Store};
@@ -24,11 +24,15 @@ impl Place {
         self.directory.path().join(name).join("host.toml")
     }
 
+    fn told(&self, ask: &MemberAsk) -> Result<MemberTold, String> {
+        answer(ask, &|_, _| Ok(Box::new(self.store.clone()))).map_err(|failed| failed.message)
+    }
+
     fn answer(&self, ask: &MemberAsk) -> Result<Vec<String>, String> {
-        let way = |_: &HostFile, _: &SigningKey| -> Result<Box<dyn Store>, Box<dyn Error>> {
-            Ok(Box::new(self.store.clone()))
-        };
-        answer(ask, &way).map_err(|failed| failed.message)
+        self.told(ask).map(|told| match told {
+            MemberTold::Done { lines } => lines,
+            other => panic!("{other:?}"),
+        })
     }
 
     fn init(&self, name: &str) -> Result<Vec<String>, String> {
@@ -58,17 +62,25 @@ impl Place {
         Cell { store: Box::new(self.store.clone()), cluster: "shop".into() }.read().unwrap().unwrap().1
     }
 
-    fn has_seats(&self, seats: Option<usize>) {
+    fn put(&self, cluster: &Cluster) {
         let mut cell = Cell { store: Box::new(self.store.clone()), cluster: "shop".into() };
-        let (version, before) = cell.read().unwrap().unwrap();
-        assert!(cell.swap(Some(version), &Cluster { seats, ..before }).unwrap());
+        let (version, _) = cell.read().unwrap().unwrap();
+        assert!(cell.swap(Some(version), cluster).unwrap());
+    }
+
+    fn has_seats(&self, seats: Option<usize>) {
+        self.put(&Cluster { seats, ..self.cluster() });
     }
 
     fn write(&self, name: &str, state: HostState) {
+        self.show(name, &Host { state, ..Host::default() });
+    }
+
+    fn show(&self, name: &str, host: &Host) {
         let mut store = self.store.clone();
         let key = Key::Host(name.into()).in_store("shop");
         let Answer::Records(found) = store.ask(&Ask::Read { prefix: key.clone() }, ANSWER) else { panic!() };
-        let new = record::write(&Host { state, ..Host::default() }).unwrap();
+        let new = record::write(host).unwrap();
         let expected = found.first().map(|record| record.version);
         assert!(matches!(store.ask(&Ask::Swap { key, expected, new }, ANSWER), Answer::Done(_)));
     }
@@ -76,7 +88,7 @@ impl Place {
     /// Whether a host takes the certificate of another one.
     fn judged(&self, by: &str, name: &str) -> Result<u64, Refused> {
         let (keys, revoked) = (self.keys(by), self.cluster().revoked);
-        let trust = Trust { cluster: "shop", name, issuer: keys.signing.public(), revoked: &revoked };
+        let trust = Trust { cluster: "shop", name, issuers: &keys.signers().publics(), revoked: &revoked };
         verify(&self.keys(name).cert, &trust).map(|certificate| certificate.serial)
     }
 
@@ -136,6 +148,93 @@ fn a_host_has_new_keys_and_those_before_are_taken_until_they_are_retired() {
 }
 
 #[test]
+fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_when_it_signs_nothing() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    place.add("b").unwrap();
+    let renew = |begin: bool| place.told(&MemberAsk::Renew { file: place.file("a"), begin });
+    let waits = |hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Ok(MemberTold::Waiting { lines: Vec::new(), hosts })
+    };
+    // What its agent does once a second.
+    let show = |name: &str| {
+        let keys = place.keys(name);
+        let (issuers, cert) = (keys.signers().issuers(), keys.cert);
+        let host = Host { state: HostState::Live, issuers, cert, address: format!("{name}:1"), ..Host::default() };
+        place.show(name, &host);
+    };
+    let file = |name: &str| place.file(name);
+    let host = |name: &str| {
+        let text = fs::read_to_string(place.file("a")).unwrap().replace("\"a\"", &format!("{name:?}"));
+        fs::write(place.file(name), text).unwrap();
+        read_host(&place.file(name), &place.file(name)).unwrap()
+    };
+    let way =
+        |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
+    let certify =
+        |name: &str| signing::certified(&host(name), &key_file(&file(name)), &place.keys(name), &way).unwrap();
+    let drop = |name: &str| signing::alone(&host(name), &key_file(&file(name)), &place.keys(name), &way).unwrap();
+
+    show("a");
+    let refused = renew(true).unwrap_err();
+    assert!(refused.contains("of these it is not seen that they are: b"), "{refused}");
+    show("b");
+    let former = place.keys("a").signing;
+    let Ok(MemberTold::Waiting { lines, .. }) = renew(true) else { panic!() };
+    assert!(lines[0].contains("it goes to a (a:1), b (b:1)"), "{lines:?}");
+    let next = place.keys("a").also.unwrap();
+    assert_eq!((place.cluster().issuer, place.cluster().next), (former.issuer(), next.issuer()));
+    // Nothing is certified meanwhile by a key that is on its way out.
+    assert!(place.add("c").unwrap_err().contains("is being replaced"));
+    assert!(place.answer(&MemberAsk::Rotate { file: file("a") }).unwrap_err().contains("is being replaced"));
+    assert_eq!(renew(true), waits(&["a", "b"]), "typed again it goes on");
+    show("a");
+    assert_eq!(renew(false), waits(&["b"]));
+    signing::with(&key_file(&file("b")), &place.keys("b"), Some(next.clone())).unwrap();
+    show("b");
+    assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
+    assert_eq!((place.cluster().issuer, place.cluster().former), (next.issuer(), former.issuer()));
+    // The one is certified by the new key and the other by the former: each takes the other.
+    certify("a");
+    show("a");
+    assert_eq!((place.judged("a", "b"), place.judged("b", "a")), (Ok(2), Ok(3)));
+    assert_eq!(renew(false), waits(&["b"]));
+    certify("b");
+    show("b");
+    assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
+    assert_eq!(place.cluster().former, "");
+    for name in ["a", "b"] {
+        drop(name);
+        show(name);
+    }
+    let Ok(MemberTold::Done { .. }) = renew(false) else { panic!() };
+    assert_eq!((place.judged("a", "b"), place.judged("b", "a")), (Ok(4), Ok(3)));
+    let issued: Vec<_> = place.cluster().issued.into_values().flatten().collect();
+    assert_eq!(issued, [3, 4], "those by the former key are forgotten");
+    assert!(place.keys("a").also.is_none() && place.keys("a").signing.issuer() == next.issuer());
+    assert_eq!(place.left_in("a"), ["host.key", "host.toml"]);
+    place.add("c").unwrap();
+}
+
+#[test]
+fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let mut cluster = place.cluster();
+    cluster.next = SigningKey::draw().unwrap().issuer();
+    let lost = cluster.next.clone();
+    place.put(&cluster);
+    let Ok(MemberTold::Waiting { lines, .. }) = place.told(&MemberAsk::Renew { file: place.file("a"), begin: false })
+    else {
+        panic!()
+    };
+    assert!(lines[0].contains("another one is drawn"), "{lines:?}");
+    let next = place.cluster().next;
+    assert!(next != lost && next == place.keys("a").also.unwrap().issuer());
+}
+
+#[test]
 fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     let place = Place::new();
     place.init("a").unwrap();
@@ -146,10 +245,10 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     fs::write(&file, text).unwrap();
     let host = read_host(&file, &file).unwrap();
     let way =
-        |_: &HostFile, _: &SigningKey| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
+        |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
     let knock = |name: &str, etcd: bool, witness: bool| {
         let knocks = join::Knocks { name, public: draw_curve().unwrap().public, etcd, witness };
-        match join::admit(&host, &keys.signing, &knocks, &way) {
+        match join::admit(&host, &keys.signers(), &knocks, &way) {
             Join::Welcome(welcome) => Ok(welcome.run),
             Join::Refused { why } => Err(why),
             Join::Ask { .. } => panic!(),
@@ -227,7 +326,7 @@ fn keys_of_another_cluster_of_the_same_name_make_none() {
     place.init("a").unwrap();
     // An interrupted first call, and then another one.
     place.init("b").unwrap();
-    assert!(place.add("c").unwrap_err().contains("of another cluster"));
+    assert!(place.add("c").unwrap_err().contains("are not those of the cluster"));
 }
 
 #[test]

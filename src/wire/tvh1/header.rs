@@ -137,3 +137,28 @@ impl fmt::Debug for Welcome {
         f.debug_struct("Welcome").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
+
+/// `SIGNING`: how the key by which the cluster is to sign comes to its hosts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Signing {
+    /// Send the key whose public half this is.
+    Ask {
+        /// As it stands in the record of the cluster.
+        issuer: String,
+    },
+    /// This is it. Secret: the connection is encrypted, and its other end proved.
+    Give {
+        /// The key.
+        key: String,
+    },
+}
+
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signing::Ask { issuer } => f.debug_struct("Ask").field("issuer", issuer).finish(),
+            Signing::Give { .. } => f.debug_struct("Give").finish_non_exhaustive(),
+        }
+    }
+}

@@ -58,11 +58,13 @@ pub enum Kind {
     Bundle,
     /// A host wants to become one of the cluster.
     Join,
+    /// The key by which the cluster is to sign.
+    Signing,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Hello,
         Kind::Pulse,
         Kind::Place,
@@ -73,6 +75,7 @@ impl Kind {
         Kind::Operator,
         Kind::Bundle,
         Kind::Join,
+        Kind::Signing,
     ];
 
     /// As it is written.
@@ -88,6 +91,7 @@ impl Kind {
             Kind::Operator => "OPERATOR",
             Kind::Bundle => "BUNDLE",
             Kind::Join => "JOIN",
+            Kind::Signing => "SIGNING",
         }
     }
 

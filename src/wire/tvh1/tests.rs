@@ -67,7 +67,10 @@ fn the_frames_are_these() {
 #[test]
 fn kinds_are_read_as_they_are_written() {
     let words = Kind::ALL.map(Kind::as_str);
-    assert_eq!(words, ["HELLO", "PULSE", "PLACE", "PLACED", "ORDER", "TOLD", "RELAY", "OPERATOR", "BUNDLE", "JOIN"]);
+    assert_eq!(
+        words,
+        ["HELLO", "PULSE", "PLACE", "PLACED", "ORDER", "TOLD", "RELAY", "OPERATOR", "BUNDLE", "JOIN", "SIGNING"]
+    );
     for kind in Kind::ALL {
         assert_eq!(Kind::parse(kind.as_str().as_bytes()), Some(kind));
     }

@@ -1,0 +1,48 @@
+//! This host's member of the store is started again, by the host's own tree, so that it takes other certificates.
+
+use super::super::identity::Signers;
+use super::super::way::etcd_at;
+use super::taken;
+use crate::control::{Limits, RuntimeDir, Session, own_base};
+use crate::ids::{Name, Path};
+use crate::os::clock::{self, Clock};
+use crate::spec::host::member::MemberAt;
+use crate::spec::host::{self, HostFile};
+use crate::time::{Span, Time};
+use crate::wire::message::{Outcome, Reply, Verb};
+use std::error::Error;
+
+/// Its stop and its start take no longer.
+const AGAIN: Span = Span::from_secs(60);
+
+/// It answers within this, with a majority of the others.
+const UP: Span = Span::from_secs(30);
+
+/// Starts it again, and waits until it answers and takes what these keys certify.
+///
+/// # Errors
+/// Why it does not.
+pub(in crate::host) fn start_again(host: &HostFile, at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
+    let runtime = RuntimeDir::of(&own_base(), &Name::parse(host::INSTANCE)?)?;
+    let mut session = Session::connect(&runtime)?;
+    let limits = Limits { first: Span::from_secs(10), overall: AGAIN };
+    let asked = Verb::Restart { path: Path::parse("/store")? };
+    match session.ask(asked, limits, &mut |_, _| {})? {
+        Reply::Done { outcome: Outcome::Ok, .. } => {}
+        Reply::Done { outcome, detail } => return Err(format!("it is not started again: {outcome:?} {detail}").into()),
+        Reply::Refused { message, .. } => return Err(format!("it is not started again: {message}").into()),
+        _ => return Err("it is not started again: the host's tree has answered something else".into()),
+    }
+    let mut etcd = etcd_at(&[at.client()], host, Some(signers))?;
+    let (clock, end) = (Clock::start(), Time::ZERO + UP);
+    while let Err(why) = etcd.members(Span::from_secs(1)) {
+        if clock.now() >= end {
+            return Err(format!("it was started again, and does not answer: {why}").into());
+        }
+        clock::pause(Span::from_millis(100));
+    }
+    let (mut has, mut wanted) = (taken(signers)?.unwrap_or_default(), signers.issuers());
+    has.sort();
+    wanted.sort();
+    if has == wanted { Ok(()) } else { Err("it was started again, and takes other keys than this host has".into()) }
+}

@@ -1,0 +1,297 @@
+//! How a cluster gets another key to sign certificates by, while all of its hosts run.
+//!
+//! The record `cluster` says how far that is, each host's record which keys it takes (`issuers`), and an operator's
+//! command carries the cluster on when all hosts have come as far:
+//!
+//! ```text
+//! cluster            each of its hosts                                        is over when all of them show
+//! issuer K           takes K                                                  K
+//! issuer K, next L   gets L from another host, and takes both                 K L
+//! issuer L, former K has a certificate by L, and takes both                   L K
+//! issuer L           takes L alone                                            L
+//! ```
+//!
+//! So at each moment a host takes what any other one shows: one by L is shown when all take L, and K is taken as long
+//! as one may show a certificate by it. What a host runs of the store takes the same keys, and learns of others only
+//! when it is started again: that is done on one host after the other, in the order of their names, and a host shows
+//! its keys when its member has them, too.
+//!
+//! The keys themselves never stand in the store.
+
+use super::record::{Cluster, Host};
+
+/// What a host has of all this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The public half of the key by which its certificate is.
+    pub by: &'a str,
+    /// That of the one that it takes as well.
+    pub also: Option<&'a str>,
+    /// Those that its member of the store takes, in any order; `None`: it runs none.
+    pub member: Option<&'a [String]>,
+    /// Its record shows the keys that it has.
+    pub shown: bool,
+}
+
+/// What a host does next about its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Get the key that is to come.
+    Fetch,
+    /// Have its own certificate by the other of its keys, which the cluster signs by now.
+    Certify,
+    /// Take its second key no more.
+    Drop,
+    /// Start its member of the store again, which has other keys than the host.
+    Restart,
+    /// Show its keys.
+    Show,
+    /// Wait for the hosts whose members come before its own.
+    Wait,
+    /// Nothing.
+    Rest,
+    /// Nothing can be done: it has no key that the cluster signs by. It was away while that was replaced.
+    Outside,
+}
+
+/// What a host does next, where `shown` has what another one shows.
+pub fn step<'a>(held: &Held<'_>, cluster: &'a Cluster, shown: impl Fn(&str) -> Option<&'a Host>) -> Step {
+    let (issuer, next, former) = (cluster.issuer.as_str(), cluster.next.as_str(), cluster.former.as_str());
+    let has = |key: &str| held.by == key || held.also == Some(key);
+    match held.also {
+        _ if issuer.is_empty() => return Step::Rest,
+        _ if !has(issuer) => return Step::Outside,
+        _ if held.by != issuer => return Step::Certify,
+        _ if !next.is_empty() && !has(next) => return Step::Fetch,
+        Some(also) if also != next && also != former => return Step::Drop,
+        _ => {}
+    }
+    let own = || [Some(held.by), held.also].into_iter().flatten();
+    if held.member.is_some_and(|member| !are_same(member, own())) {
+        let before = cluster.members.iter().take_while(|name| name.as_str() != held.name);
+        let mut done = before.map(|name| shown(name).is_some_and(|host| are_same(&host.issuers, own())));
+        return if done.all(|done| done) { Step::Restart } else { Step::Wait };
+    }
+    if held.shown { Step::Rest } else { Step::Show }
+}
+
+fn are_same<'a>(some: &[String], keys: impl Iterator<Item = &'a str> + Clone) -> bool {
+    some.len() == keys.clone().count() && keys.clone().all(|key| some.iter().any(|one| one == key))
+}
+
+/// What the operator's command does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advance {
+    /// Write this record.
+    Write(Box<Cluster>),
+    /// Wait for these hosts.
+    Wait(Vec<String>),
+    /// All hosts take the same one key.
+    Settled,
+}
+
+/// How the cluster goes on, with these records of its hosts.
+pub fn advance<'a>(cluster: &Cluster, shown: impl Fn(&str) -> Option<&'a Host>) -> Advance {
+    let Cluster { issuer, next, former, .. } = cluster;
+    let wanted: Vec<&str> =
+        [issuer, next, former].into_iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
+    let is_behind = |name: &&String| shown(name).is_none_or(|host| host.issuers != wanted);
+    let behind: Vec<String> = cluster.issued.keys().filter(is_behind).cloned().collect();
+    if !behind.is_empty() {
+        return Advance::Wait(behind);
+    }
+    let write = |issuer: &str, former: &str| {
+        let (issuer, former) = (issuer.to_owned(), former.to_owned());
+        Advance::Write(Box::new(Cluster { issuer, former, next: String::new(), ..cluster.clone() }))
+    };
+    match (next.as_str(), former.as_str()) {
+        ("", "") => Advance::Settled,
+        ("", _) => write(issuer, ""),
+        (next, _) => write(next, issuer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// A host that carries out its steps; one is in the midst of a restart of its member now and then.
+    #[derive(Debug, Clone)]
+    struct Machine {
+        by: String,
+        also: Option<String>,
+        member: Option<Vec<String>>,
+        down: bool,
+        record: Host,
+    }
+
+    impl Machine {
+        fn keys(&self) -> Vec<String> {
+            [Some(&self.by), self.also.as_ref()].into_iter().flatten().cloned().collect()
+        }
+    }
+
+    struct World {
+        cluster: Cluster,
+        hosts: BTreeMap<String, Machine>,
+    }
+
+    impl World {
+        fn new(hosts: usize, members: usize) -> World {
+            let names: Vec<String> = ["a", "b", "c", "d", "e"].iter().take(hosts).map(|name| (*name).into()).collect();
+            let keys = vec!["K".to_owned()];
+            let machine = |at: usize| Machine {
+                by: "K".into(),
+                also: None,
+                member: (at < members).then(|| keys.clone()),
+                down: false,
+                record: Host { issuers: keys.clone(), cert: "K".into(), ..Host::default() },
+            };
+            let cluster = Cluster {
+                issuer: "K".into(),
+                issued: names.iter().map(|name| (name.clone(), [1].into())).collect(),
+                members: names.iter().take(members).cloned().collect(),
+                ..Cluster::default()
+            };
+            World { cluster, hosts: names.iter().enumerate().map(|(at, name)| (name.clone(), machine(at))).collect() }
+        }
+
+        fn next(&self, name: &str) -> Step {
+            let machine = &self.hosts[name];
+            let held = Held {
+                name,
+                by: &machine.by,
+                also: machine.also.as_deref(),
+                member: machine.member.as_deref(),
+                shown: machine.record.issuers == machine.keys() && machine.record.cert == machine.by,
+            };
+            step(&held, &self.cluster, |name| self.hosts.get(name).map(|machine| &machine.record))
+        }
+
+        /// One step of one host. Whether anything has changed.
+        fn moves(&mut self, name: &str) -> bool {
+            let step = self.next(name);
+            let next = self.cluster.next.clone();
+            let machine = self.hosts.get_mut(name).unwrap();
+            if std::mem::take(&mut machine.down) {
+                return true;
+            }
+            match step {
+                Step::Fetch => machine.also = Some(next),
+                Step::Certify => {
+                    let also = machine.also.take().unwrap();
+                    machine.also = Some(std::mem::replace(&mut machine.by, also));
+                }
+                Step::Drop => machine.also = None,
+                Step::Restart => {
+                    machine.member = Some(machine.keys());
+                    machine.down = true;
+                }
+                Step::Show => {
+                    machine.record.issuers = machine.keys();
+                    machine.record.cert = machine.by.clone();
+                }
+                Step::Wait | Step::Rest => return false,
+                Step::Outside => panic!("{name} is left outside"),
+            }
+            true
+        }
+
+        fn advances(&mut self) -> bool {
+            match advance(&self.cluster, |name| self.hosts.get(name).map(|machine| &machine.record)) {
+                Advance::Write(cluster) => {
+                    self.cluster = *cluster;
+                    true
+                }
+                Advance::Wait(_) | Advance::Settled => false,
+            }
+        }
+
+        /// All that is shown is taken everywhere, and no two members are down.
+        fn holds(&self) -> Result<(), String> {
+            for (name, host) in &self.hosts {
+                for (of, other) in &self.hosts {
+                    let takes = |keys: &[String], key: &String| keys.contains(key);
+                    if !takes(&host.keys(), &other.record.cert) {
+                        return Err(format!("{name} refuses the certificate of {of}"));
+                    }
+                    if host.member.as_ref().is_some_and(|keys| !takes(keys, &other.by)) {
+                        return Err(format!("the member of {name} refuses {of}"));
+                    }
+                }
+            }
+            match self.hosts.values().filter(|host| host.down).count() {
+                0 | 1 => Ok(()),
+                down => Err(format!("{down} members are down")),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_any_order_every_host_takes_what_is_shown_and_all_come_to_the_new_key(
+            hosts in 1_usize..5,
+            members in 0_usize..4,
+            moves in prop::collection::vec(0_usize..6, 0..200),
+        ) {
+            let mut world = World::new(hosts, members.min(hosts));
+            let names: Vec<String> = world.hosts.keys().cloned().collect();
+            world.cluster.next = "L".into();
+            for at in moves {
+                match names.get(at) {
+                    Some(name) => drop(world.moves(name)),
+                    None => drop(world.advances()),
+                }
+                prop_assert_eq!(world.holds(), Ok(()));
+            }
+            // Whatever has come before, it comes to its end.
+            while names.iter().filter(|name| world.moves(name)).count() > 0 || world.advances() {
+                prop_assert_eq!(world.holds(), Ok(()));
+            }
+            prop_assert_eq!(world.cluster.issuer.as_str(), "L");
+            for machine in world.hosts.values() {
+                prop_assert_eq!(machine.keys(), ["L".to_owned()]);
+                prop_assert_eq!(&machine.record.issuers, &machine.keys());
+                prop_assert!(machine.member.iter().all(|keys| *keys == machine.keys()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_show_the_key_is_waited_for() {
+        let mut world = World::new(3, 3);
+        world.cluster.next = "L".into();
+        for name in ["a", "b"] {
+            while world.moves(name) {}
+        }
+        let shown = |world: &World| advance(&world.cluster, |name| world.hosts.get(name).map(|host| &host.record));
+        assert_eq!(shown(&world), Advance::Wait(vec!["c".to_owned()]));
+        // One that was taken away is waited for no more.
+        world.cluster.issued.remove("c");
+        assert!(matches!(shown(&world), Advance::Write(_)));
+    }
+
+    #[test]
+    fn one_that_was_away_meanwhile_is_outside_and_a_cluster_without_a_key_has_none_to_replace() {
+        let mut world = World::new(1, 0);
+        world.cluster.issuer = "M".into();
+        assert_eq!(world.next("a"), Step::Outside);
+        world.cluster.issuer.clear();
+        assert_eq!(world.next("a"), Step::Rest);
+    }
+
+    #[test]
+    fn another_key_that_is_to_come_takes_the_place_of_the_first() {
+        let mut world = World::new(2, 0);
+        world.cluster.next = "L".into();
+        while world.moves("a") {}
+        world.cluster.next = "M".into();
+        assert_eq!(world.next("a"), Step::Fetch);
+        while world.moves("a") {}
+        assert_eq!(world.hosts["a"].record.issuers, ["K", "M"]);
+    }
+}
