@@ -79,6 +79,12 @@ impl Name {
     }
 }
 
+impl Default for Path {
+    fn default() -> Path {
+        Path::root()
+    }
+}
+
 impl Path {
     /// The path of the root, `/`.
     pub fn root() -> Path {

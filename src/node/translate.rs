@@ -25,7 +25,7 @@ use crate::wire::message::{BeatFrame, Outcome};
 use crate::wire::notify::{Notification, Watchdog};
 use crate::wire::view::{
     BesideView, ChildView, DroppedView, ExitCounts, ExitView, HeartbeatView, IntensityView, RestartTimesView,
-    RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerKind, WorkerView,
+    RollupView, SourceView, SupervisorView, SurvivorView, UsageView, WorkerView,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -160,10 +160,7 @@ pub(super) fn usage(used: InUse) -> UsageView {
 
 pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Time, clock: &Clock) -> WorkerView {
     WorkerView {
-        path: path.clone(),
         name: status.name.to_string(),
-        kind: WorkerKind::Worker,
-        state: status.state.as_str().to_string(),
         done: status.done,
         unstarted: status.unstarted,
         pid: status.pid,
@@ -179,17 +176,13 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         main_pid: status.main_pid,
         sources: if status.pid.is_some() && status.beats.is_some() { sources(status, exec) } else { Vec::new() },
         listen: exec.listen.iter().map(|listen| listen.address.to_string()).collect(),
-        usage: None,
         kill_failed: survivor(status),
-        held_since: None,
-        held_by: None,
-        limits: None,
         behind: status.behind,
         beside: status.beside.iter().map(process_beside).collect(),
         started_at: started_at(status, clock),
         exits: Some(exits(&status.exits)),
-        usage_age_ms: None,
         ready: status.ready.word().to_string(),
+        ..WorkerView::bare(path, status.state.as_str())
     }
 }
 

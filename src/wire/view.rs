@@ -56,7 +56,7 @@ pub enum ChildView {
 }
 
 /// A supervisor with its children.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorView {
     /// Its path.
     pub path: Path,
@@ -148,23 +148,25 @@ pub struct SupervisorView {
 }
 
 /// The word "supervisor".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SupervisorKind {
     /// The only one.
+    #[default]
     Supervisor,
 }
 
 /// The word "worker".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerKind {
     /// The only one.
+    #[default]
     Worker,
 }
 
 /// How many restarts are allowed, and how many stand in the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct IntensityView {
     /// Restarts allowed; null is unlimited.
     pub max: Option<u32>,
@@ -175,7 +177,7 @@ pub struct IntensityView {
 }
 
 /// A worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct WorkerView {
     /// Its path.
     pub path: Path,
@@ -261,52 +263,18 @@ pub struct WorkerView {
     pub ready: String,
 }
 
-macro_rules! of_either {
-    ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
-        impl SupervisorView {
+impl SupervisorView {
+    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and
+    /// without children.
+    pub fn bare(path: &Path, state: &str) -> SupervisorView {
+        let name = path.name().unwrap_or_default().to_owned();
+        SupervisorView { path: path.clone(), name, state: state.to_owned(), ..SupervisorView::default() }
+    }
+
     /// Leaves only these of its children; all when there are none named.
     pub fn keep_children(&mut self, only: Option<&[Name]>) {
         if let Some(only) = only {
             self.children.retain(|child| only.iter().any(|name| name.as_str() == child.name()));
-        }
-    }
-
-    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and
-    /// without children.
-    pub fn bare(path: &Path, state: &str) -> SupervisorView {
-        SupervisorView {
-            path: path.clone(),
-            name: path.name().unwrap_or_default().to_owned(),
-            kind: SupervisorKind::Supervisor,
-            state: state.to_owned(),
-            unstarted: false,
-            pid: None,
-            incarnation: 0,
-            restarts: 0,
-            strategy: String::new(),
-            intensity: IntensityView { max: None, period_ms: 0, used: 0 },
-            children: Vec::new(),
-            last_exit: None,
-            uptime_ms: None,
-            waits_ms: None,
-            heartbeat: None,
-            usage: None,
-            last_known: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
-            limits: None,
-            rollout: None,
-            started_at: None,
-            exits: None,
-            usage_age_ms: None,
-            host: None,
-            version: None,
-            exits_below: None,
-            restarts_below: None,
-            restart_times: None,
-            dropped: None,
-            stalled_ms: None,
         }
     }
 }
@@ -314,42 +282,15 @@ macro_rules! of_either {
 impl WorkerView {
     /// A worker of which nothing is known but where it stands and what state it is in: without a process.
     pub fn bare(path: &Path, state: &str) -> WorkerView {
-        WorkerView {
-            path: path.clone(),
-            name: path.name().unwrap_or_default().to_owned(),
-            kind: WorkerKind::Worker,
-            state: state.to_owned(),
-            done: false,
-            unstarted: false,
-            pid: None,
-            incarnation: 0,
-            restarts: 0,
-            restart: String::new(),
-            heartbeat: None,
-            last_exit: None,
-            uptime_ms: None,
-            waits_ms: None,
-            status_text: None,
-            word: None,
-            main_pid: None,
-            sources: Vec::new(),
-            listen: Vec::new(),
-            usage: None,
-            kill_failed: None,
-            held_since: None,
-            held_by: None,
-            limits: None,
-            behind: false,
-            beside: Vec::new(),
-            started_at: None,
-            exits: None,
-            usage_age_ms: None,
-            ready: String::new(),
-        }
+        let name = path.name().unwrap_or_default().to_owned();
+        WorkerView { path: path.clone(), name, state: state.to_owned(), ..WorkerView::default() }
     }
 }
 
-impl ChildView {$(
+/// What both have. Where it stands in the JSON differs, so neither has it as a part.
+macro_rules! of_either {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
+        impl ChildView {$(
             $(#[$doc])*
             pub fn $name(&self) -> $type {
                 match self {
@@ -394,6 +335,8 @@ of_either! {
     exits -> Option<&ExitCounts> { view => view.exits.as_ref() }
     /// What cannot be killed of it.
     kill_failed -> Option<&SurvivorView> { view => view.kill_failed.as_ref() }
+    /// Since when it is held down, and by which operator.
+    held -> Option<(&str, &str)> { view => view.held_since.as_deref().zip(view.held_by.as_deref()) }
 }
 
 impl ChildView {
@@ -450,15 +393,6 @@ impl ChildView {
         if !below.is_empty() {
             children.iter_mut().for_each(|child| child.mark_holds(&below));
         }
-    }
-
-    /// Since when it is held down, and by which operator.
-    pub fn held(&self) -> Option<(&str, &str)> {
-        let (since, by) = match self {
-            ChildView::Worker(view) => (&view.held_since, &view.held_by),
-            ChildView::Supervisor(view) => (&view.held_since, &view.held_by),
-        };
-        Some((since.as_deref()?, by.as_deref()?))
     }
 
     /// Leaves only these of its children; all when there are none named.

@@ -19,7 +19,7 @@ use treevisor::os::lock::LockFile;
 use treevisor::time::Span;
 use treevisor::wire::codec;
 use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
-use treevisor::wire::view::{ChildView, EventView, IntensityView, LogView, StatusView, SupervisorKind, SupervisorView};
+use treevisor::wire::view::{ChildView, EventView, IntensityView, LogView, StatusView, SupervisorView};
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
 /// An instance called "shop" whose root sends what the test wants.
@@ -257,28 +257,12 @@ fn the_end_of_the_instance_is_the_answer_to_its_stop() {
 
 pub(crate) fn status() -> StatusView {
     let root = SupervisorView {
-        path: Path::root(),
         name: "shop".into(),
-        kind: SupervisorKind::Supervisor,
-        state: "running".into(),
-        unstarted: false,
         pid: Some(6),
         incarnation: 1,
-        restarts: 0,
         strategy: "one-for-one".into(),
         intensity: IntensityView { max: Some(3), period_ms: 30_000, used: 1 },
-        children: Vec::new(),
-        last_exit: None,
         uptime_ms: Some(61_000),
-        waits_ms: None,
-        heartbeat: None,
-        usage: None,
-        last_known: None,
-        kill_failed: None,
-        held_since: None,
-        held_by: None,
-        limits: None,
-        rollout: None,
         ..SupervisorView::bare(&Path::root(), "running")
     };
     StatusView {
