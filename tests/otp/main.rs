@@ -3,10 +3,10 @@
 //!
 //! `table`, and `reloads` for new sets of children and `rolling` for those that come one after another and `placed` for
 //! children on other hosts, have a row or more for every rule, told in the little language of `script`; `chains`
-//! follows causes; `worlds` enumerates all small supervisors against an oracle; `random` feeds streams of events, sense
-//! and nonsense; `large` has ten thousand children. Beside every row goes a `twin` that is written down and made again
-//! after each event; `snapshot` is about what was written down, and `forgotten` shows that nothing of it can be left
-//! out.
+//! follows causes; `worlds` enumerates all small supervisors against an oracle; `random` feeds streams of events, those
+//! of `stray` among them; `large` has ten thousand children. Beside every row goes a `twin` that is written down and
+//! made again after each event; `snapshot` is about what was written down, and `forgotten` shows that nothing of it can
+//! be left out.
 
 mod chains;
 mod counts;
@@ -19,6 +19,7 @@ mod reloads;
 mod rolling;
 mod script;
 mod snapshot;
+mod stray;
 mod table;
 mod twin;
 mod worlds;

@@ -3,6 +3,7 @@
 //! Then with no sense at all, where nothing may panic and every request is still answered once.
 
 use super::script::parse_child;
+use super::stray;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ enum Op {
     /// Another set of children.
     Reload(u64, bool),
     Stop(u8),
-    Nonsense(usize, u8, u64),
+    Stray(usize, usize, u64),
 }
 
 fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
@@ -60,7 +61,7 @@ fn ops(ends: bool) -> impl Strategy<Value = Vec<Op>> {
         4 => (0usize..8, 0u8..9).prop_map(|(n, what)| Op::Ask(n, what)),
         2 => (any::<u64>(), any::<bool>()).prop_map(|(pick, prune)| Op::Reload(pick, prune)),
         1 => (if ends { 0u8 } else { 4 }..40).prop_map(Op::Stop),
-        2 => (0usize..8, 0u8..10, 0u64..6).prop_map(|(n, what, run)| Op::Nonsense(n, what, run)),
+        2 => (0usize..8, 0..stray::KINDS, 0u64..6).prop_map(|(n, what, run)| Op::Stray(n, what, run)),
     ];
     prop::collection::vec(op, 1..160)
 }
@@ -670,10 +671,10 @@ impl Shell {
                     _ => {}
                 }
             }
-            Op::Nonsense(n, what, incarnation) => {
+            Op::Stray(n, what, incarnation) => {
                 let run = Run { child: ChildId(n as u32), incarnation: Incarnation(incarnation) };
                 if !self.processes.contains_key(&run) {
-                    self.hand_in(nonsense(run, what));
+                    self.hand_in(stray::events(run, run)[what].clone());
                 }
             }
         }
@@ -692,32 +693,6 @@ fn saying(what: u8) -> Notice {
         5 => Notice { limit: Some(Span::from_millis(100)), ..nothing },
         6 => Notice { limit: Some(Span::MAX), trouble: Some("errno 2".into()), ..nothing },
         _ => Notice { word: Some(ReportedState::Ready), status: Some(String::new()), main_pid: Some(7), ..nothing },
-    }
-}
-
-/// An event about a run, whatever that is.
-fn nonsense(run: Run, what: u8) -> Event {
-    match what {
-        0 => Event::Exited { run, exit: Exit::Code(0), out_of_memory: false },
-        1 => Event::Spawned { run, pid: 1 },
-        2 => {
-            Event::SpawnFailed { run, failure: StartFailure { stage: String::new(), errno: 0, message: String::new() } }
-        }
-        3 => Event::Ready(run),
-        4 => Event::Beat(run, Box::new(Beat { busy_for: Some(Span::MAX), ..Beat::default() })),
-        5 => Event::Inspected(run, Inspected::Hung(None)),
-        6 => Event::Escalating { run, cause: None, explanation: "nonsense".into() },
-        7 => Event::Notice(run, Box::new(Notice { hung: true, extend: Some(Span::MAX), ..Notice::default() })),
-        8 => Event::KillFailed {
-            run,
-            exit: run.incarnation.0.is_multiple_of(2).then_some(Exit::Signal(9)),
-            stuck: Stuck { pid: 17, others: 0, why: String::new() },
-        },
-        9 => Event::StopRefused(run),
-        10 => Event::Examined(run),
-        11 => Event::HostThere(run.child),
-        12 => Event::Inspected(run, Inspected::Unreachable("no link".into())),
-        _ => Event::Begin,
     }
 }
 
@@ -792,7 +767,7 @@ proptest! {
     fn nonsense_never_panics(
         policy in policies(),
         members in members(),
-        stream in prop::collection::vec((0usize..7, 0u8..20, 0u64..4, 0u64..3_000), 0..200),
+        stream in prop::collection::vec((0usize..7, 0..10 + stray::KINDS, 0u64..4, 0u64..3_000), 0..200),
     ) {
         let mut core = Supervisor::new(Config { policy, members, uplink: None, node: 1, seed: 1 });
         let mut now = Time::ZERO;
@@ -808,24 +783,22 @@ proptest! {
                 Event::Asked { request: RequestId(n as u64), command, by: String::new(), meant: None }
             };
             let event = match what {
-                0..=7 => nonsense(run, what),
-                8 => ask(Command::Terminate(id)),
-                9 => ask(Command::Restart(id)),
-                10 => ask(Command::Cycle(id)),
-                11 => ask(Command::Delete(id)),
-                12 => ask(Command::Panic { child: id, hold: incarnation == 0 }),
-                13 => ask(Command::Start(Box::new(Member {
+                0 => ask(Command::Terminate(id)),
+                1 => ask(Command::Restart(id)),
+                2 => ask(Command::Cycle(id)),
+                3 => ask(Command::Delete(id)),
+                4 => ask(Command::Panic { child: id, hold: incarnation == 0 }),
+                5 => ask(Command::Start(Box::new(Member {
                     name: Name::parse("new").expect("a name"),
                     kind: Kind::Supervisor,
                     revision: 0,
                     policy: ChildPolicy::default().into(),
                 }))),
-                14 if millis < 100 => Event::StopNow,
-                15 if millis < 100 => Event::Stop(StopReason::Stranger),
-                16 if millis < 50 => Event::ParentLost,
-                17 => nonsense(run, 8),
-                18 => nonsense(run, 9),
-                _ => Event::Tick { lost: Span::from_millis(millis / 2) },
+                6 if millis < 100 => Event::StopNow,
+                7 if millis < 100 => Event::Stop(StopReason::Stranger),
+                8 if millis < 50 => Event::ParentLost,
+                6..10 => Event::Tick { lost: Span::from_millis(millis / 2) },
+                _ => stray::events(run, run)[what - 10].clone(),
             };
             core.handle(now, event, &mut actions);
             for action in actions.drain(..) {

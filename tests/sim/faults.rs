@@ -4,11 +4,10 @@ use crate::checkers::{Rule, Verdict, ensure};
 use crate::kernel::{Life, Pid, Process, Role, Spell};
 use crate::network::Weather;
 use crate::node::Node;
+use crate::stray;
 use crate::world::{Happening, World, log};
 use treevisor::ids::{Incarnation, Name};
-use treevisor::supervision::{
-    Beat, ChildId, Command, Event, Exit, Inspected, Member, Notice, Run, StartFailure, StopReason,
-};
+use treevisor::supervision::{ChildId, Command, Event, Member, Notice, Run, StopReason};
 use treevisor::time::{Span, Time};
 
 impl World {
@@ -313,21 +312,7 @@ impl World {
         let later = present.map_or(unknown, |run| Run { incarnation: run.incarnation.next(), ..run });
         let run = *self.faults.pick(&[unknown, earlier, later]);
         let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
-        let failure = || StartFailure { stage: "exec".into(), errno: 2, message: "stray".into() };
-        let event = match self.faults.below(12) {
-            0 => Event::Exited { run, exit: Exit::Signal(9), out_of_memory: false },
-            1 => Event::Spawned { run: there.unwrap_or(run), pid: 1 },
-            2 => Event::SpawnFailed { run: there.unwrap_or(run), failure: failure() },
-            3 => Event::Ready(run),
-            4 => Event::Beat(run, Box::<Beat>::default()),
-            5 => Event::Inspected(there.unwrap_or(run), Inspected::Hung(None)),
-            6 => Event::Inspected(run, Inspected::Held("nobody".into())),
-            7 => Event::Escalating { run, cause: None, explanation: "stray".into() },
-            8 => Event::StopRefused(run),
-            9 => Event::Examined(run),
-            10 => Event::Probed(run, Ok(())),
-            _ => Event::Begin,
-        };
+        let event = self.faults.pick(&stray::events(run, there.unwrap_or(run))).clone();
         log!(self, "stray at {}: {event:?}", self.who(pid));
         if node.core.next_deadline().is_some_and(|at| at <= self.now) {
             // What is due comes with whatever is handed in.

@@ -2,10 +2,10 @@
 //!
 //! Many supervision cores, a fake kernel and a fake network, all driven from one seed in virtual time: `world` is the
 //! course of events and `queue` what comes next, `node` the shell around each core, `kernel` and `network` what stands
-//! below, `scenarios` what a seed means, `faults` what befalls a tree, `reloads` other sets of children and rolling
-//! restarts while it runs, `requests` what operators ask, `probes` how a node sees that a worker is ready, `checkers`
-//! what must hold, `twin` a core that is written down and made again beside each that is not, `mutations` how we know
-//! that the checkers see.
+//! below, `scenarios` what a seed means, `faults` what befalls a tree, `stray` what comes to a node at the wrong time,
+//! `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `probes` how a
+//! node sees that a worker is ready, `checkers` what must hold, `twin` a core that is written down and made again
+//! beside each that is not, `mutations` how we know that the checkers see.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -31,6 +31,8 @@ mod requests;
 mod rng;
 mod scenarios;
 mod seeds;
+#[path = "../otp/stray.rs"]
+mod stray;
 #[path = "../otp/twin.rs"]
 mod twin;
 mod world;
