@@ -169,8 +169,6 @@ struct Shell {
     /// Children that an operator has held, in this life of the supervisor or before, and has not ordered to be started
     /// since.
     held: BTreeSet<ChildId>,
-    /// Children that a reload has left out, which ends a hold where they come back before they are gone.
-    left_out: BTreeSet<ChildId>,
     /// Names that a reload has brought: it may restart a child that was not there yet when it was asked for.
     brought: BTreeSet<Name>,
     looks: Vec<Run>,
@@ -213,7 +211,6 @@ impl Shell {
             kinds,
             ordered: BTreeSet::new(),
             held,
-            left_out: BTreeSet::new(),
             brought: BTreeSet::new(),
             looks: Vec::new(),
             asked: 0,
@@ -265,12 +262,8 @@ impl Shell {
                     "two incarnations of {:?} live together",
                     run.child
                 );
-                // A hold that a reload has ended is over.
-                assert!(
-                    !self.held.remove(&run.child) || self.left_out.contains(&run.child),
-                    "{:?} is held, and comes back without an operator's word",
-                    run.child
-                );
+                let held = self.held.contains(&run.child);
+                assert!(!held, "{:?} is held, and comes back without an operator's word", run.child);
                 assert!(!self.manual.contains(&run.child), "{:?} is started without an operator's word", run.child);
                 let last = self.latest.insert(run.child, run.incarnation).unwrap_or_default();
                 assert!(run.incarnation > last, "an incarnation is used twice");
@@ -395,6 +388,8 @@ impl Shell {
                 let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= period).count();
                 assert!(max.is_none_or(|max| within <= max as usize), "{within} restarts in a window");
             }
+            // A reload has left it out, which ends its hold, though it may bring it back before it is gone.
+            Fact::Released { .. } => drop(self.held.remove(&report.child.expect("it is about a child"))),
             // Not charged: the window has what it had.
             Fact::FailedOver { used, period, .. } => {
                 let within = self.restarts.iter().filter(|&&at| self.now.since(at) <= *period).count();
@@ -557,11 +552,6 @@ impl Shell {
             if let Some(spec) = self.core.find(member.name.as_str()).and_then(|id| self.specs.get(&id)) {
                 // What is there of a count stays as it is, or is to be when its process is gone.
                 (member.kind, member.revision) = spec.next.unwrap_or(spec.now);
-            }
-        }
-        for child in self.core.children(self.now) {
-            if members.iter().all(|member| member.name != child.name) {
-                self.left_out.insert(child.id);
             }
         }
         self.brought.extend(members.iter().map(|member| member.name.clone()));
