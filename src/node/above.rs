@@ -28,6 +28,13 @@ impl Above {
         }
     }
 
+    /// Feeds the watchdog of a service manager now, where there is one: what comes next may take long.
+    pub(super) fn feed(&mut self, now: Time) {
+        if let Above::Operators(root) = self {
+            root.feed(now);
+        }
+    }
+
     pub(super) fn root_mut(&mut self) -> Option<&mut Root> {
         match self {
             Above::Operators(root) => Some(root),

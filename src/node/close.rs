@@ -82,12 +82,12 @@ impl Phase {
 }
 
 impl Closing {
-    pub(super) fn new(end: End) -> Closing {
+    pub(super) fn new(end: End, hurried: bool) -> Closing {
         Closing {
             end,
             stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Leftovers, Stage::Journal],
             since: None,
-            hurried: false,
+            hurried,
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_stage_begins_once_and_is_over_when_it_is_done_or_its_time_is() {
-        let mut closing = Closing::new(End::Stopped);
+        let mut closing = Closing::new(End::Stopped, false);
         let begin = |closing: &mut Closing, stage, now| {
             assert!(closing.stage() == Some(stage) && !closing.has_begun(), "{stage:?}");
             closing.begin(now);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_signal_that_orders_the_end_once_more_hurries_it() {
-        let (mut closing, logger) = (Closing::new(End::Panicked), Logger::root(Discard, o!()));
+        let (mut closing, logger) = (Closing::new(End::Panicked, false), Logger::root(Discard, o!()));
         let mut takes = |caught| (closing.takes(caught, &logger), closing.is_hurried());
         for caught in [Caught::ChildExited, Caught::User1] {
             assert_eq!(takes(caught), (false, false), "it means what it always does");
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn one_that_supervises_waits_for_no_end() {
         assert!(Phase::Running.next_deadline().is_none() && !Phase::Running.is_closing());
-        let mut closing = Closing::new(End::GaveUp);
+        let mut closing = Closing::new(End::GaveUp, false);
         closing.begin(at(0));
         let phase = Phase::Closing(closing);
         assert!(phase.is_closing() && phase.next_deadline() == Some(Time::ZERO + placed::LAST));

@@ -95,7 +95,10 @@ impl Node {
             }
             Action::Forget(child) => self.forget(child),
             Action::Report(report) => self.pending_reports.push(*report),
-            Action::Halt(end) => self.phase = Phase::Closing(Closing::new(end)),
+            Action::Halt(end) => {
+                let hurried = self.hooks.are_hurried_by(self.stopping_signals);
+                self.phase = Phase::Closing(Closing::new(end, hurried));
+            }
         }
     }
 

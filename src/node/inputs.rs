@@ -321,7 +321,7 @@ impl Node {
                     Caught::Terminate { sender, .. } => process::signal_from("SIGTERM", sender),
                     _ => process::signal_from("SIGINT", None),
                 };
-                self.ordered(StopCause::Signal(words), self.stopping_signals > 1);
+                self.ordered(StopCause::Signal(words), false);
                 if self.stopping_signals == 1 {
                     info!(self.context.logger, "graceful shutdown; a second signal kills at once");
                     self.inbox.push_back(Event::Stop(StopReason::Asked));

@@ -141,16 +141,17 @@ impl Node {
             Stage::Hooks => {
                 let left = self.view().left_behind(self.context.now());
                 close::report(left, end, &mut self.above, &self.context);
-                self.hooks.begin_end(end, &self.children, &self.context, &mut self.reactor);
+                self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
             }
             Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
             Stage::Journal => {
                 // What was asked since.
                 self.finish_requests();
                 self.finish_streams();
-                // The next may wait for a slow disk, and feeds no watchdog meanwhile.
-                self.beat_if_due(self.context.now());
+                // Each of these may wait for a slow disk.
+                self.above.feed(self.context.now());
                 self.children.output.finish(&self.context);
+                self.above.feed(self.context.now());
                 if let Some(root) = self.above.root_mut() {
                     root.begin_journal_end(end);
                 }
@@ -173,7 +174,8 @@ impl Node {
     }
 
     /// Closes and removes everything, after [`Node::run`], and gives the exit status.
-    pub(super) fn leave(self, end: End) -> i32 {
+    pub(super) fn leave(mut self, end: End) -> i32 {
+        self.above.feed(self.context.now());
         close::shut(self.above, self.endpoint, self.children);
         if end == End::Terminated {
             process::die_by(15);

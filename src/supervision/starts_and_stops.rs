@@ -253,7 +253,6 @@ impl Supervisor {
             self.report(turn, None, cause, Fact::Stopped);
         }
         self.lifecycle = Lifecycle::Halted;
-        self.own_beat = None;
         turn.out.push(Action::Halt(end));
     }
 
@@ -352,11 +351,14 @@ impl Supervisor {
         }
     }
 
-    /// An order to end at once: it hurries an end that is under way, and is a panic of all else.
+    /// An order to end at once: it hurries an end that is under way, whose reason and cause stay what they are, and is
+    /// a panic of all else.
     pub(super) fn stop_now(&mut self, turn: &mut Turn<'_>) {
-        let end = self.ending().unwrap_or(End::Panicked);
-        let cause = self.ordered.take();
-        self.end(turn, end, true, cause);
+        let ordered = self.ordered.take();
+        match self.ending() {
+            Some(end) => self.end(turn, end, true, self.job.as_ref().and_then(|job| job.cause).or(ordered)),
+            None => self.end(turn, End::Panicked, true, ordered),
+        }
     }
 
     /// There is no parent to answer to: everything below ends with us (R60).

@@ -359,7 +359,8 @@ impl Supervisor {
         Some(self.rollup(now))
     }
 
-    /// When our own beat is due; `None` without a parent that waits for one, and when this supervisor is over.
+    /// When our own beat is due; `None` without a parent that waits for one. A supervisor that has ended beats on: its
+    /// process is there until it exits, and its hooks have their time.
     pub fn next_own_beat(&self) -> Option<Time> {
         self.own_beat
     }

@@ -76,6 +76,39 @@ on-panic = {NOTES}
 }
 
 #[test]
+fn a_panic_of_a_tree_that_is_being_stopped_runs_its_hooks_and_a_second_signal_does_not() {
+    for panics in [true, false] {
+        let mut tree = Tree::start(&format!(
+            r#"
+on-panic = {NOTES}
+[[child]]
+name = "web"
+on-panic = {NOTES}
+  [[child.child]]
+  name = "deaf"
+  command = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done"]
+  shutdown = "60s"
+"#
+        ));
+        tree.line("deaf │ deaf");
+        signal(tree.root_pid(), 15);
+        tree.kind("/web/deaf", "stopping");
+        signal(tree.root_pid(), if panics { 3 } else { 15 });
+        // The first reason to end stays the reason.
+        assert_eq!(tree.wait(), 0);
+        let mut noted = noted(&tree);
+        noted.sort();
+        match panics {
+            true => assert_eq!(
+                noted,
+                ["on-panic /: the whole tree was panicked", "on-panic /web: the whole tree was panicked"]
+            ),
+            false => assert_eq!(noted, Vec::<String>::new()),
+        }
+    }
+}
+
+#[test]
 fn giving_up_is_told_by_the_one_above_and_by_the_root_itself() {
     let mut tree = Tree::begin(
         &format!(

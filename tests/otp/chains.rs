@@ -156,6 +156,22 @@ fn an_order_to_end_is_told_and_is_the_cause_of_the_stops() {
 }
 
 #[test]
+fn an_end_that_is_hurried_keeps_its_reason() {
+    let mut world = World::new("one-for-one 0/5s: a b");
+    world.core = world.core.as_root();
+    world.boot();
+    let run = world.core.run_of(ChildId(0)).expect("it runs");
+    world.hand_in(Event::Exited { run, exit: Exit::Code(3), out_of_memory: false });
+    let gave_up = world.reports.iter().find(|report| kind(&report.fact) == "gave_up").expect("its limit is 0").id;
+    world.hand_in(Event::Ordered { why: StopCause::Signal("SIGTERM from process 7".into()), kill: false });
+    world.hand_in(Event::StopNow);
+    let run = world.core.run_of(ChildId(1)).expect("it is being stopped");
+    world.hand_in(Event::Exited { run, exit: Exit::Signal(9), out_of_memory: false });
+    let stopped = world.reports.iter().find(|report| kind(&report.fact) == "stopped" && report.child.is_none());
+    assert_eq!(stopped.expect("it has ended").cause, Some(gave_up), "{:?}", world.reports);
+}
+
+#[test]
 fn what_a_node_starts_goes_back_to_its_own_start() {
     let above = ReportId { node: 3, seq: 9 };
     let mut world = World::new("one-for-one 9/5s: a b");
@@ -266,4 +282,12 @@ fn our_own_beat_can_be_asked_for_between_the_steps_of_long_work() {
     // After a long time without, one is enough as well.
     assert!(world.core.beat_if_due(next + Span::from_secs(60)).is_some());
     assert!(world.core.beat_if_due(next + Span::from_secs(60)).is_none());
+    // Its process is there for a while after the end, and is not taken for one that hangs.
+    world.hand_in(Event::ParentLost);
+    for id in [ChildId(0), ChildId(1)] {
+        let run = world.core.run_of(id).expect("it is being killed");
+        world.hand_in(Event::Exited { run, exit: Exit::Signal(9), out_of_memory: false });
+    }
+    assert_eq!(world.core.next_deadline(), None, "it is over");
+    assert!(world.core.beat_if_due(next + Span::from_secs(120)).is_some());
 }

@@ -48,8 +48,9 @@ impl Hooks {
 
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHooks {
-        // A supervisor that ends is not replaced.
-        let Hooks { is_root: _, own, running, waiting, panicked, bursts, causes, number, ending: _ } = self;
+        // A supervisor that ends is not replaced, nor one that was panicked.
+        let Hooks { is_root: _, own, running, waiting, panicked, all_panicked: _, bursts, causes, number, ending: _ } =
+            self;
         let one = |Running { number, key, about, process, until, killed }: &Running| CarriedHook {
             number: *number,
             key: *key,

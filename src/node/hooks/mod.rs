@@ -24,13 +24,13 @@ use super::context::Context;
 use super::reactor::Reactor;
 use crate::ids::Path;
 use crate::spec::tree;
-use crate::supervision::{ChildId, End, Fact};
+use crate::supervision::{ChildId, Fact};
 use crate::time::{Span, Time};
 use crate::wire::view::EventView;
 use slog::{debug, warn};
 use std::collections::HashMap;
 
-/// How long a node that ends waits for hooks, unless it is the root: no beats come from it meanwhile.
+/// How long a node that ends waits for hooks, unless it is the root.
 const LAST_MOMENT: Span = Span::from_secs(1);
 
 /// Hooks that run at once: of restarts, and altogether. Hooks for disasters do not queue behind routine.
@@ -48,6 +48,8 @@ pub(super) struct Hooks {
     waiting: Queue<Order>,
     /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
     panicked: HashMap<ChildId, Facts>,
+    /// This supervisor itself was: hooks for all below it are called when nothing is left.
+    all_panicked: bool,
     /// Restarts whose hooks are held back, to be reported together.
     bursts: Bursts<Order>,
     /// What failed last, where a hook may ask for it.
@@ -84,6 +86,7 @@ impl Hooks {
             running: Vec::new(),
             waiting: Queue::new(),
             panicked: HashMap::new(),
+            all_panicked: false,
             bursts: Bursts::new(),
             causes: Causes::default(),
             number: 0,
@@ -162,6 +165,10 @@ impl Hooks {
                 Some(Program::Worker(_)) | None => None,
             },
             (Fact::GaveUp { .. }, _) if self.is_root => order(Key::Escalate, &self.own.on_escalate),
+            (Fact::Panic { .. }, None) => {
+                self.all_panicked = true;
+                None
+            }
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
                 if children.get(child).is_none_or(|handle| handle.process.is_none()) {
@@ -170,7 +177,7 @@ impl Hooks {
                 self.panicked.insert(child, facts);
                 None
             }
-            (Fact::Exited { .. }, Some(child)) => {
+            (Fact::Exited { .. }, Some(child)) if !self.all_panicked => {
                 let Some(facts) = self.panicked.remove(&child) else { return Vec::new() };
                 return subtree_panicked(children, child, &view.path, &facts);
             }
@@ -258,9 +265,15 @@ impl Hooks {
         self.call(orders, context, reactor);
     }
 
+    /// Whether so many signals that came before the end are an order not to wait for hooks: those of a panic, which
+    /// come after it, have their time.
+    pub(super) fn are_hurried_by(&self, signals: u32) -> bool {
+        signals > 1 && !self.all_panicked
+    }
+
     /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
-    pub(super) fn begin_end(&mut self, end: End, children: &Children, context: &Context, reactor: &mut Reactor) {
-        if self.is_root && end == End::Panicked {
+    pub(super) fn begin_end(&mut self, children: &Children, context: &Context, reactor: &mut Reactor) {
+        if self.is_root && self.all_panicked {
             let facts = Facts::without_event("the whole tree was panicked".into());
             for (child, handle) in children.with_ids().rev() {
                 self.call(subtree_panicked(children, child, &handle.path, &facts), context, reactor);
@@ -295,6 +308,8 @@ impl Hooks {
         let alive = self.running.iter().filter(|running| !running.killed).count();
         let is_over = self.ending.as_mut().is_none_or(|ending| ending.is_over(now, self.running.len(), alive));
         if is_over {
+            // Behind those that cannot be killed.
+            self.forget_waiting(context);
             self.ending = None;
         }
         is_over

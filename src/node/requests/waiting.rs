@@ -199,11 +199,11 @@ impl Requests {
         verb: &Verb,
     ) -> Option<Vec<Order>> {
         let reply = match verb {
+            Verb::LogsSeen { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return None,
             // It will see our exit.
             _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
             Verb::Ping | Verb::Status { .. } | Verb::Spec => return None,
-            Verb::Events { .. } | Verb::Logs { .. } | Verb::LogsSeen { .. } => return None,
-            Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return None,
+            Verb::Events { .. } | Verb::Logs { .. } => return None,
             Verb::Stop { path } | Verb::Panic { path, .. } if *path == self.own => own_end(now, sight),
             _ => refused(
                 Refusal::Down,

@@ -217,6 +217,13 @@ impl Root {
         }
     }
 
+    /// Feeds the watchdog now: what comes next may take long.
+    pub(super) fn feed(&mut self, now: Time) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.feed(now);
+        }
+    }
+
     /// Another image of the program is to take the place of this one.
     pub(super) fn is_replaced(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {

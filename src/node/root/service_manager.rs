@@ -233,9 +233,14 @@ impl ServiceManager {
     /// Another image of the program is to take the place of this one, which is a reloading to the manager: the watchdog
     /// is fed right before, and by the other image at once.
     pub(crate) fn is_replaced(&mut self, now: Time) {
+        self.feed(now);
+        self.reloading(now);
+    }
+
+    /// Feeds the watchdog now: what comes next may take long.
+    pub(crate) fn feed(&mut self, now: Time) {
         self.beat_at = self.beat_every.map(|_| now);
         self.beat(now);
-        self.reloading(now);
     }
 
     /// Once in every turn.
