@@ -30,6 +30,7 @@ use super::sequence::{Purpose, Sequence};
 use super::supervisor::{Lifecycle, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::{Name, ReportId};
+use crate::time::Time;
 use std::collections::{BTreeSet, VecDeque};
 
 impl Supervisor {
@@ -101,7 +102,7 @@ impl Supervisor {
         let once_more = |due: Due| Some(Probation::new(due.id, Some(due.former?), due.update.settle));
         // A copy whose successor has not settled is as it was before.
         let batch = roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
-        batch.chain(roll.ahead.into_iter().filter_map(once_more)).collect()
+        batch.chain(roll.kept).chain(roll.ahead.into_iter().filter_map(once_more)).collect()
     }
 
     /// Plans the roll-out of a reload; `carried` have their new spec, and are still on probation.
@@ -189,36 +190,49 @@ impl Supervisor {
     /// Which copies have settled, or have nothing to settle.
     fn look_at_batch(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout) {
         self.look_at_successors(turn, roll);
-        let Rollout { batch, updated, total, .. } = roll;
-        batch.retain_mut(|rolled| {
-            if rolled.again.is_some() || rolled.leaving.is_some() {
-                return true;
-            }
-            let Some(child) = self.table.get(rolled.id) else {
-                *total -= 1;
-                return false;
-            };
-            let over = match &child.phase {
-                // Its old process cannot be killed: what is new of it waits for the end of that.
-                _ if child.lost.is_some() => true,
-                Phase::Running(_) => rolled.is_up(turn.now, child.incarnation),
-                Phase::Held | Phase::Ended => true,
-                Phase::Down(DownReason::Idle) if child.target == Target::Down || child.leaving => true,
-                Phase::Down(_)
-                | Phase::Waiting { .. }
-                | Phase::Starting { .. }
-                | Phase::Stopping { .. }
-                | Phase::Killing { .. } => {
-                    rolled.is_not_up();
-                    false
-                }
-            };
-            if over {
+        let Rollout { batch, kept, updated, total, .. } = roll;
+        batch.retain_mut(|rolled| match self.is_settled(turn.now, rolled) {
+            Some(true) => {
                 *updated += 1;
                 turn.out.push(Action::Adopt(rolled.id, Adopt::Settled));
+                false
             }
-            !over
+            Some(false) => true,
+            None => {
+                *total -= 1;
+                false
+            }
         });
+        kept.retain_mut(|rolled| match self.is_settled(turn.now, rolled) {
+            Some(true) => {
+                turn.out.push(Action::Adopt(rolled.id, Adopt::Settled));
+                false
+            }
+            is_open => is_open.is_some(),
+        });
+    }
+
+    /// Whether a copy has settled, or has nothing to settle; `None` where there is none any more.
+    fn is_settled(&self, now: Time, rolled: &mut Probation) -> Option<bool> {
+        if rolled.again.is_some() || rolled.leaving.is_some() {
+            return Some(false);
+        }
+        let child = self.table.get(rolled.id)?;
+        Some(match &child.phase {
+            // Its old process cannot be killed: what is new of it waits for the end of that.
+            _ if child.lost.is_some() => true,
+            Phase::Running(_) => rolled.is_up(now, child.incarnation),
+            Phase::Held | Phase::Ended => true,
+            Phase::Down(DownReason::Idle) if child.target == Target::Down || child.leaving => true,
+            Phase::Down(_)
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => {
+                rolled.is_not_up();
+                false
+            }
+        })
     }
 
     /// Copies on probation that are down and that no sibling's attempt brings back: nothing else would ever start them.
@@ -228,6 +242,7 @@ impl Supervisor {
             child.is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Idle))) && !self.has_process(*id)
         };
         let own = roll.batch.iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
+        let own = own.chain(&roll.kept);
         let mut starts: Vec<ChildId> = own.map(|rolled| rolled.id).filter(down).collect();
         if !starts.is_empty() {
             let called = self.called_by_attempts(&BTreeSet::new());
@@ -295,18 +310,24 @@ impl Supervisor {
 
     /// A copy that is not what it was to become: takes it off probation.
     pub(super) fn off_probation(&mut self, id: ChildId) -> Option<Probation> {
-        self.roll.as_mut()?.take(id)
+        let roll = self.roll.as_mut()?;
+        roll.take(id).or_else(|| roll.take_due(id))
     }
 
-    /// A copy has failed on probation: it is what it was before, and the roll-out goes no further.
+    /// A copy has failed on probation: it is what it was before, and the roll-out goes no further. Where it was on
+    /// probation from before, and its turn is yet to come, its failure shows nothing about that.
     pub(super) fn go_back(&mut self, turn: &mut Turn<'_>, id: ChildId, rolled: Probation, why: String) {
         let (Some(name), Some(roll)) = (self.called(id), &mut self.roll) else { return };
-        roll.fail(name, why);
+        let is_ahead = roll.is_ahead(id);
+        if !is_ahead {
+            roll.fail(name, why);
+        }
         // Those that were to be started with it are as unproven as it is.
         let down = |id: &ChildId| {
             self.table.get(*id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
         };
-        let down: Vec<ChildId> = roll.batch.iter().map(|rolled| rolled.id).filter(down).collect();
+        let batch = roll.batch.iter().filter(|_| !is_ahead).map(|rolled| rolled.id);
+        let down: Vec<ChildId> = batch.filter(down).collect();
         let others: Vec<Probation> = down.into_iter().filter_map(|id| roll.take(id)).collect();
         for Probation { id, former, .. } in std::iter::once(rolled).chain(others) {
             let Some(former) = former else { continue };
@@ -374,9 +395,6 @@ impl Supervisor {
             None if roll.troubles.is_empty() => Answer::Ok,
             None => Answer::StartFailed(roll.troubles.join("; ")),
         };
-        // What stays as it is stays so, though it may not have settled.
-        let unsettled = roll.ahead.iter().filter(|due| due.former.is_some());
-        turn.out.extend(unsettled.map(|due| Action::Adopt(due.id, Adopt::Settled)));
         self.stopped_roll = end;
         if let Some(request) = roll.request {
             turn.out.push(Action::Answer(request, answer));

@@ -64,6 +64,9 @@ pub(super) struct Rollout {
     pub(super) ahead: VecDeque<Due>,
     /// Those that are being replaced, or not up for long enough yet.
     pub(super) batch: Vec<Probation>,
+    /// Those that stay as they are, since the roll-out goes no further, and are on probation from before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept: Vec<Probation>,
     pub(super) updated: usize,
     pub(super) total: usize,
     /// The first that did not come up, and why.
@@ -113,6 +116,7 @@ impl Rollout {
             troubles: Vec::new(),
             ahead: VecDeque::new(),
             batch: Vec::new(),
+            kept: Vec::new(),
             updated: 0,
             total: 0,
             failed: None,
@@ -142,23 +146,43 @@ impl Rollout {
 
     /// Takes a copy off probation.
     pub(super) fn take(&mut self, id: ChildId) -> Option<Probation> {
-        let at = self.batch.iter().position(|rolled| rolled.id == id && rolled.leaving.is_none())?;
-        Some(self.batch.swap_remove(at))
+        let kept = |roll: &mut Rollout| {
+            let at = roll.kept.iter().position(|rolled| rolled.id == id)?;
+            Some(roll.kept.swap_remove(at))
+        };
+        match self.batch.iter().position(|rolled| rolled.id == id && rolled.leaving.is_none()) {
+            Some(at) => Some(self.batch.swap_remove(at)),
+            None => kept(self),
+        }
     }
 
-    /// A copy has failed. The first one is the one that is reported.
+    /// Takes a copy off the probation that it is on from before, while its turn is yet to come.
+    pub(super) fn take_due(&mut self, id: ChildId) -> Option<Probation> {
+        let due = self.ahead.iter_mut().find(|due| due.id == id)?;
+        Some(Probation::new(id, Some(due.former.take()?), due.update.settle))
+    }
+
+    /// Whether the turn of a copy is yet to come.
+    pub(super) fn is_ahead(&self, id: ChildId) -> bool {
+        self.ahead.iter().any(|due| due.id == id)
+    }
+
+    /// A copy has failed. The first one is the one that is reported. What is on probation from before stays on it,
+    /// though its turn does not come any more.
     pub(super) fn fail(&mut self, name: Name, why: String) {
         self.failed.get_or_insert((name, why));
+        let once_more = |due: &mut Due| Some(Probation::new(due.id, Some(due.former.take()?), due.update.settle));
+        self.kept.extend(self.ahead.iter_mut().filter_map(once_more));
     }
 
     /// Whether nothing is left to do, or nothing more is done.
     pub(super) fn is_over(&self) -> bool {
-        self.batch.is_empty() && (self.ahead.is_empty() || self.failed.is_some())
+        self.batch.is_empty() && self.kept.is_empty() && (self.ahead.is_empty() || self.failed.is_some())
     }
 
     /// When the next copy will have been up for long enough.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.batch.iter().filter_map(|rolled| rolled.up.map(|(_, since)| since + rolled.settle)).min()
+        self.batch.iter().chain(&self.kept).filter_map(|rolled| rolled.up.map(|(_, since)| since + rolled.settle)).min()
     }
 }
 

@@ -257,7 +257,7 @@ impl Snapshot {
         }
         if let Some(roll) = &mut self.roll {
             roll.ahead.iter_mut().for_each(|due| of_due(due, act));
-            for probation in &mut roll.batch {
+            for probation in roll.batch.iter_mut().chain(&mut roll.kept) {
                 probation.former.iter_mut().for_each(|member| act(Place::Former(probation.id), member));
                 probation.again.iter_mut().for_each(|due| of_due(due, act));
             }
@@ -322,7 +322,8 @@ impl Snapshot {
         self.known("a child", others)?;
         self.known("the queue", self.queue.iter().filter_map(concerned))?;
         if let Some(roll) = &self.roll {
-            let on_it = roll.ahead.iter().map(|due| due.id).chain(roll.batch.iter().map(|rolled| rolled.id));
+            let on_it =
+                roll.ahead.iter().map(|due| due.id).chain(roll.batch.iter().chain(&roll.kept).map(|rolled| rolled.id));
             self.known("the roll-out", on_it)?;
             // One whose old process is on its way down is updated.
             let open = roll.batch.iter().filter(|rolled| rolled.leaving.is_none()).count();

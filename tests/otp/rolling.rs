@@ -796,4 +796,60 @@ pub(crate) const ROWS: &[Row] = &[
         spawned j-1 : rollout_stopped:3
         reload j-1(count=1) j-2(count=1) : ok:4",
     ),
+    (
+        "D21",
+        "a copy that is on probation still, and due once more, goes back when it fails: nothing is charged, and its turn \
+         comes",
+        "one-for-one 0/30s: k-1(count=1) j-1(count=2)",
+        "
+        boot
+        reload k-1(count=1) j-1(count=2,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        reload k-1(count=1,v=1) j-1(count=2,v=2) : overtaken:1; roll k-1; ask k-1
+        exit k-1 0 : spawn k-1#2
+        spawned k-1
+        exit j-1 1 : back j-1; spawn j-1#3
+        spawned j-1
+        window 0
+        wait 5s : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#4
+        spawned j-1
+        exit j-1 1 : back j-1; spawn j-1#5
+        spawned j-1 : rollout_stopped:2
+        window 0",
+    ),
+    (
+        "D21",
+        "it stays on probation when the roll-out goes no further, and goes back then, too",
+        "one-for-one 0/30s: k-1(count=1) j-1(count=2)",
+        "
+        boot
+        reload k-1(count=1) j-1(count=2,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        reload k-1(count=1,v=1) j-1(count=2,v=2) : overtaken:1; roll k-1; ask k-1
+        exit k-1 0 : spawn k-1#2
+        failed k-1 : back k-1; spawn k-1#3
+        spawned k-1
+        exit j-1 1 : back j-1; spawn j-1#3
+        spawned j-1 : rollout_stopped:2
+        window 0",
+    ),
+    (
+        "D21",
+        "or settles as it is, and the roll-out is over then",
+        "one-for-one 0/30s: k-1(count=1) j-1(count=2)",
+        "
+        boot
+        reload k-1(count=1) j-1(count=2,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        spawned j-1
+        reload k-1(count=1,v=1) j-1(count=2,v=2) : overtaken:1; roll k-1; ask k-1
+        exit k-1 0 : spawn k-1#2
+        failed k-1 : back k-1; spawn k-1#3
+        spawned k-1
+        wait 5s : rollout_stopped:2
+        is k-1=running j-1=running",
+    ),
 ];
