@@ -19,11 +19,10 @@ use super::way::{Way, way_to};
 use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
-use crate::spec::host::HostFile;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
 use cell::{Cell, certificate, is_name, is_settled, issue};
 use failed::{Failed, Lines};
-use files::{Aside, absent, read_host, text_of};
+use files::{Aside, absent, member, read_host, text_of};
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -208,18 +207,6 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
         }
     });
     Ok(lines)
-}
-
-/// This host, which has keys.
-fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
-    let host = read_host(file, file)?;
-    let path = key_file(file);
-    let keys = Keys::read(&path).map_err(|error| Failed::of(&error))?;
-    let none = || {
-        Failed::new(format!("this host has no keys: there is no {}", path.display()))
-            .hint("`treevisor host init` makes those of the first host, and `host add` there those of others")
-    };
-    Ok((host, keys.ok_or_else(none)?))
 }
 
 /// New keys, with a certificate of this serial.

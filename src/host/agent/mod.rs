@@ -28,6 +28,7 @@ mod place;
 mod placed;
 mod reactor;
 mod relay;
+mod renew;
 mod report;
 mod runs;
 mod signing;

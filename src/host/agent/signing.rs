@@ -1,25 +1,17 @@
-//! Which keys this host takes to be signed by, while the cluster gets another one. [`crate::hosts::renewal`] decides
-//! what is next; a thread does it, as files, the store and the host's own member of that take their time.
+//! The steps of this host by which its cluster gets another key to sign by, one at a time. A thread makes them, as
+//! files, the store and the host's own member of that take their time.
 
 use super::connections::Connections;
-use super::turn::Shell;
 use crate::error::Chain;
 use crate::host::etcd::{self, again::start_again};
 use crate::host::identity::{Keys, SigningKey};
 use crate::host::member::signing::{alone, certified, with};
 use crate::host::way::{tls, way_to};
-use crate::hosts::record::Host;
-use crate::hosts::renewal::{Held, Step, step};
-use crate::hosts::{Event, Moment, Wish};
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec::host::HostFile;
 use crate::store::etcd::Endpoints;
 use crate::time::{Span, Time};
-use crate::wire::tvh1::header::Signing as Header;
-use crate::wire::tvh1::{Kind, Message};
-use slog::{error, info, warn};
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -31,7 +23,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 const LOOK: Span = Span::from_secs(1);
 
 /// What the thread does.
-enum Job {
+pub(super) enum Job {
     /// Look whether the key with this public half lies in this host's own file: an operator's command has put it there.
     Read(String),
     /// Take this key as well.
@@ -102,14 +94,56 @@ impl Signing {
         if is_current { keys.signers().issuers() } else { Vec::new() }
     }
 
-    fn ended(&mut self) -> Option<Result<Did, String>> {
+    /// What has come of it since the last call: keys that are others now, or why it cannot be done, where that is news.
+    pub(super) fn ended(&mut self, now: Time) -> Option<Result<Keys, String>> {
         self.wake.take();
         let ended = self.told.try_recv().ok()?;
         self.under_way = false;
-        Some(ended)
+        self.look_at = now + LOOK;
+        match ended {
+            Ok(Did { keys, member }) => {
+                self.complaint.clear();
+                // One whose key was not found asks again a little later; else the next step can come at once.
+                if keys.is_some() || member != self.member {
+                    self.look_at = now;
+                }
+                self.member = member;
+                keys.map(Ok)
+            }
+            Err(why) => self.is_news(&why).then_some(Err(why)),
+        }
     }
 
-    fn begin(&mut self, job: Job, keys: &Keys) -> io::Result<()> {
+    /// Whether it is to be looked at what is next: once a second, and when a step is done.
+    pub(super) fn is_due(&mut self, now: Time) -> bool {
+        let is_due = !self.under_way && self.look_at <= now;
+        if is_due {
+            self.look_at = now + LOOK;
+        }
+        is_due
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// The keys that its member of the store takes; `None` where it runs none.
+    pub(super) fn member(&self) -> Option<&[String]> {
+        self.member.as_deref()
+    }
+
+    /// Whether this was not what was reported last.
+    pub(super) fn is_news(&mut self, why: &str) -> bool {
+        let is_news = self.complaint != why;
+        why.clone_into(&mut self.complaint);
+        is_news
+    }
+
+    /// Has the thread do this, with these keys.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub(super) fn begin(&mut self, job: Job, keys: &Keys) -> io::Result<()> {
         let (tell, wake, means, keys) = (self.tell.clone(), Arc::clone(&self.wake), self.means.clone(), keys.clone());
         self.under_way = true;
         thread::start_quiet("treevisor-signing", move || {
@@ -149,112 +183,5 @@ impl Means {
             tls(file, Some(&now.signers()))?.map(|tls| endpoints.prove(&tls)).transpose()?;
         }
         Ok(Did { member: self.member(now)?, keys: others })
-    }
-}
-
-impl Shell {
-    /// What is next about the keys to be signed by.
-    pub(super) fn renew(&mut self, now: Moment) {
-        let (Some(connections), Some(signing)) = (&mut self.connections, &mut self.signing) else { return };
-        match signing.ended() {
-            Some(Ok(Did { keys, member })) => {
-                // One whose key was not found asks again a little later.
-                let is_other = keys.is_some() || member != signing.member;
-                signing.look_at = if is_other { now.boottime } else { now.boottime + LOOK };
-                signing.member = member;
-                signing.complaint.clear();
-                if let Some(keys) = keys {
-                    let takes = keys.signers().issuers().join(", ");
-                    info!(self.logger, "this host has other keys to be signed by"; "takes" => takes);
-                    connections.have(keys);
-                }
-            }
-            Some(Err(why)) => {
-                signing.look_at = now.boottime + LOOK;
-                if signing.complaint != why {
-                    warn!(
-                        self.logger,
-                        "another key to be signed by cannot be taken yet, which is tried again: {}", why
-                    );
-                    signing.complaint = why;
-                }
-            }
-            None => {}
-        }
-        if signing.under_way || now.boottime < signing.look_at || connections.is_rekeying() {
-            return;
-        }
-        signing.look_at = now.boottime + LOOK;
-        let Some(cluster) = self.core.cluster() else { return };
-        let keys = connections.keys();
-        let hosts: BTreeMap<String, Host> =
-            self.core.hosts(now).into_iter().map(|host| (host.name, host.record)).collect();
-        let (by, also) = (keys.signing.issuer(), keys.also.as_ref().map(SigningKey::issuer));
-        let own = hosts.get(&self.file.name);
-        let held = Held {
-            name: &self.file.name,
-            by: &by,
-            also: also.as_deref(),
-            member: signing.member.as_deref(),
-            shown: own.is_some_and(|own| own.issuers == keys.signers().issuers() && own.cert == keys.cert),
-        };
-        let job = match step(&held, cluster, |name| hosts.get(name)) {
-            Step::Rest | Step::Wait => return,
-            Step::Fetch => Job::Read(cluster.next.clone()),
-            Step::Certify => Job::Certify,
-            Step::Drop => Job::Drop,
-            Step::Restart => Job::Restart,
-            Step::Show => {
-                let wish = Wish::Keys { cert: keys.cert.clone(), issuers: signing.shown(keys) };
-                self.inbox.push_back(Event::Asked(wish));
-                return;
-            }
-            Step::Outside => {
-                let why = "this host has no key that the cluster signs by, which was replaced while it was away";
-                if signing.complaint != why {
-                    error!(self.logger, "{}: no other host takes its certificate", why;
-                        "right" => "remove it on another host, and have it join anew");
-                    signing.complaint = why.to_owned();
-                }
-                return;
-            }
-        };
-        let asks = matches!(job, Job::Read(_)).then(|| Header::Ask { issuer: cluster.next.clone() });
-        if let Err(error) = signing.begin(job, keys) {
-            warn!(self.logger, "another key to be signed by cannot be taken yet"; "error" => %error);
-        }
-        if let Some(message) = asks.and_then(|header| Message::new(Kind::Signing, &header, Vec::new()).ok()) {
-            for host in hosts.keys().filter(|host| **host != self.file.name) {
-                // Those to which there is no link are asked when there is one.
-                connections.send(host, &message);
-            }
-        }
-    }
-
-    /// Another host asks for the key that is to come, or sends it.
-    pub(super) fn take_signing(&mut self, host: &str, message: &Message) {
-        let (Some(connections), Some(signing)) = (&mut self.connections, &mut self.signing) else { return };
-        let Some(cluster) = self.core.cluster().filter(|cluster| !cluster.next.is_empty()) else { return };
-        let is_next = |key: &SigningKey| key.issuer() == cluster.next;
-        match message.header() {
-            Ok(Header::Ask { issuer }) if issuer == cluster.next && cluster.issued.contains_key(host) => {
-                let Some(key) = connections.keys().also.clone().filter(is_next) else { return };
-                let header = Header::Give { key: key.into() };
-                if let Ok(message) = Message::new(Kind::Signing, &header, Vec::new())
-                    && connections.send(host, &message)
-                {
-                    info!(self.logger, "{} gets the key that the cluster is to sign by", host);
-                }
-            }
-            Ok(Header::Give { key }) if !signing.under_way => {
-                let key = SigningKey::try_from(key).ok().filter(is_next);
-                let lacks = !connections.keys().also.as_ref().is_some_and(is_next);
-                if let Some(key) = key.filter(|_| lacks && connections.keys().signing.issuer() == cluster.issuer) {
-                    // What cannot be begun is asked for again.
-                    let _ = signing.begin(Job::Take(key), connections.keys());
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The files of a host, read and written.
 
 use super::failed::Failed;
+use crate::host::identity::{Keys, key_file};
 use crate::spec::host::{self, HostFile, StoreFile};
 use crate::wire::member::NewHost;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -16,6 +17,18 @@ pub(super) fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> 
         let wrong = wrong.unwrap_or_default().replace(&*file.to_string_lossy(), &called.to_string_lossy());
         Failed::new(wrong).hint("`treevisor host check` shows where, where the file is there")
     })
+}
+
+/// This host, which has keys.
+pub(super) fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
+    let host = read_host(file, file)?;
+    let path = key_file(file);
+    let keys = Keys::read(&path).map_err(|error| Failed::of(&error))?;
+    let none = || {
+        Failed::new(format!("this host has no keys: there is no {}", path.display()))
+            .hint("`treevisor host init` makes those of the first host, and `host add` there those of others")
+    };
+    Ok((host, keys.ok_or_else(none)?))
 }
 
 pub(super) fn text_of(new: &NewHost) -> String {

@@ -3,8 +3,7 @@
 
 use super::cell::{Cell, certificate, issue};
 use super::failed::Failed;
-use super::files::Aside;
-use super::member;
+use super::files::{Aside, member};
 use crate::error::Chain;
 use crate::host::etcd;
 use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};

@@ -2,6 +2,7 @@ use super::cell::ANSWER;
 use super::*;
 use crate::host::identity::{Refused, Signers, Trust, verify};
 use crate::hosts::record::{self, Host, Key};
+use crate::spec::host::HostFile;
 use crate::store::memory::Memory;
 use crate::store::{Answer, Ask, Store};
 use crate::wire::tvh1::header::Join;
