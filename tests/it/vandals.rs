@@ -70,19 +70,15 @@ fn waited_for_a_processor(pid: u32) -> Duration {
     threads.filter_map(|thread| waited(std::fs::read_to_string(thread.path().join("schedstat")).ok()?)).sum()
 }
 
-/// Both siblings beat some more, and were never late; no other child is named.
-fn siblings_are_well(tree: Tree, named: &[&str]) {
-    siblings_are_well_where(tree, named, |_| true);
-}
-
-/// [`siblings_are_well`]; whether a beat was late is judged where the node was on time itself.
-fn siblings_are_well_where(mut tree: Tree, named: &[&str], on_time: impl Fn(&Tree) -> bool) {
+/// Both siblings beat some more, and were never late where the node had a processor; no other child is named.
+fn siblings_are_well(mut tree: Tree, named: &[&str]) {
     for path in ["/beats", "/robbed"] {
         let beats = || tree.status(path)["heartbeat"]["beats"].as_u64();
         let before = beats();
         until("ten more beats", || beats() >= before.map(|before| before + 10));
     }
-    let on_time = on_time(&tree);
+    // On a busy machine vandals, or anything else, can take the processors from the node itself.
+    let on_time = waited_for_a_processor(tree.root_pid()) < Duration::from_millis(500);
     let incarnation = |path| tree.status(path)["incarnation"].as_u64().unwrap();
     if on_time {
         assert_eq!(["/beats", "/robbed"].map(incarnation), [1, 1]);
@@ -135,7 +131,5 @@ fn who_opens_5000_connections_is_named_and_loses_most_of_them() {
     let root = tree.root_pid();
     let open = || std::fs::read_dir(format!("/proc/{root}/fd")).unwrap().count();
     until("most of them are closed", || open() < 1_000);
-    // Ten processes that connect at once can take the processors of a busy machine from the node's thread that accepts.
-    let on_time = |tree: &Tree| waited_for_a_processor(tree.root_pid()) < Duration::from_millis(500);
-    siblings_are_well_where(tree, &["/many"], on_time);
+    siblings_are_well(tree, &["/many"]);
 }
