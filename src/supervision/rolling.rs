@@ -302,7 +302,14 @@ impl Supervisor {
         let Some(job) = self.job.as_mut().filter(|job| job.purpose == Purpose::Roll) else { return };
         let Some(starting) = job.is_starting_now() else { return };
         job.stop_instead(starting, false);
-        for id in job.drop_starts() {
+        let dropped = job.drop_starts();
+        for id in std::iter::once(starting).chain(dropped.iter().copied()) {
+            // One that had gone back is not on probation, and the reload is to find it all the same.
+            if let (Some(child), Some(roll)) = (self.table.get(id), &mut self.roll) {
+                roll.is_cut(id, child.member.policy.update.settle);
+            }
+        }
+        for id in dropped {
             self.rest(id, AfterStop::Rest);
         }
         self.begin_stop(turn, starting, AfterStop::Rest, false, StopCause::Reload(by.to_owned()), None);

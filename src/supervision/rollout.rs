@@ -162,6 +162,14 @@ impl Rollout {
         Some(Probation::new(id, Some(due.former.take()?), due.update.settle))
     }
 
+    /// The start of a copy is cut off by a reload, which starts it as what it is then.
+    pub(super) fn is_cut(&mut self, id: ChildId, settle: Span) {
+        if !self.batch.iter().chain(&self.kept).any(|rolled| rolled.id == id) {
+            self.ahead.retain(|due| due.id != id);
+            self.batch.push(Probation::new(id, None, settle));
+        }
+    }
+
     /// Whether the turn of a copy is yet to come.
     pub(super) fn is_ahead(&self, id: ChildId) -> bool {
         self.ahead.iter().any(|due| due.id == id)

@@ -852,4 +852,20 @@ pub(crate) const ROWS: &[Row] = &[
         wait 5s : rollout_stopped:2
         is k-1=running j-1=running",
     ),
+    (
+        "D21",
+        "a temporary copy that has gone back, and whose start a reload cuts off, is started by that",
+        "one-for-one 9/30s: j-1(count=1,temporary)",
+        "
+        boot
+        reload j-1(count=1,temporary,v=1) : roll j-1; ask j-1
+        exit j-1 0 : spawn j-1#2
+        failed j-1 : back j-1; spawn j-1#3
+        reload j-1(count=1,temporary)
+        spawned j-1 : ask j-1
+        exit j-1 0 : overtaken:1; spawn j-1#4
+        spawned j-1
+        wait 5s : ok:2
+        is j-1=running",
+    ),
 ];
