@@ -20,7 +20,7 @@ use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use cell::{Cell, certificate, is_name, is_settled, issue};
+use cell::{Cell, certificate, changes, is_name, is_settled, issue};
 use failed::{Failed, Lines};
 use files::{Aside, absent, member, read_host, text_of};
 use std::collections::BTreeSet;
@@ -136,6 +136,10 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 /// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
+    // Its agent is about to write them.
+    if own.also.is_some() {
+        return Err(changes());
+    }
     let (signers, name) = (own.signers(), &host.name);
     let mut store = Cell::open(&host, &signers, way)?;
     let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;

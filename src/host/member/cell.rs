@@ -132,10 +132,13 @@ pub(super) fn is_name(name: &str) -> Result<(), Failed> {
 /// Nothing is certified while the key changes that would sign it.
 pub(super) fn is_settled(cluster: &Cluster) -> Result<(), Failed> {
     let settled = cluster.next.is_empty() && cluster.former.is_empty();
-    settled.then_some(()).ok_or_else(|| {
-        Failed::new("the key by which the cluster signs is being replaced")
-            .hint("try again when `treevisor host rotate --cluster` is done; typed again it goes on")
-    })
+    settled.then_some(()).ok_or_else(changes)
+}
+
+/// The key by which the cluster signs is being replaced.
+pub(super) fn changes() -> Failed {
+    Failed::new("the key by which the cluster signs is being replaced")
+        .hint("try again when `treevisor host rotate --cluster` is done; typed again it goes on")
 }
 
 /// The next serial, for this host besides those that it has.

@@ -82,7 +82,7 @@ pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold
             })
         }
         // What is to come is lost with the host that had it, and nothing is certified by it.
-        Advance::Wait(_) if !cluster.next.is_empty() && is_lost(&cluster.next, &own, &hosts) => {
+        Advance::Wait(_) if !cluster.next.is_empty() && is_lost(&cluster, &own, &hosts) => {
             begun(&mut store, file, own, version, &cluster)?;
             went_on("no host has the key that was to come: another one is drawn".to_owned())
         }
@@ -119,10 +119,10 @@ fn called(name: &str, hosts: &BTreeMap<String, Host>) -> String {
     }
 }
 
-/// No host has the key that is to come: not this one, and none shows it.
-fn is_lost(next: &str, own: &Keys, hosts: &BTreeMap<String, Host>) -> bool {
-    let shown = || hosts.values().any(|host| host.issuers.iter().any(|issuer| issuer == next));
-    !own.signers().issuers().iter().any(|issuer| issuer == next) && !shown()
+/// No host has the key that is to come: not this one, and none shows it. One that was removed gives it to none.
+fn is_lost(cluster: &Cluster, own: &Keys, hosts: &BTreeMap<String, Host>) -> bool {
+    let shown = |name: &String| hosts.get(name).is_some_and(|host| host.issuers.contains(&cluster.next));
+    !own.signers().issuers().contains(&cluster.next) && !cluster.issued.keys().any(shown)
 }
 
 /// Whether hosts are behind because they are still at it.

@@ -205,6 +205,8 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     show("b");
     assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
     assert_eq!(place.cluster().former, "");
+    let refused = place.answer(&MemberAsk::Rotate { file: file("a") }).unwrap_err();
+    assert!(refused.contains("is being replaced"), "its agent has yet to drop the former: {refused}");
     for name in ["a", "b"] {
         drop(name);
         show(name);
@@ -226,6 +228,8 @@ fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
     cluster.next = SigningKey::draw().unwrap().issuer();
     let lost = cluster.next.clone();
     place.put(&cluster);
+    // The one that had it was removed, and its record is there still.
+    place.show("gone", &Host { issuers: vec![cluster.issuer, lost.clone()], ..Host::default() });
     let Ok(MemberTold::Waiting { lines, .. }) = place.told(&MemberAsk::Renew { file: place.file("a"), begin: false })
     else {
         panic!()
