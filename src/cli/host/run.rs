@@ -124,7 +124,7 @@ fn store(program: String, file: String, health: SocketAddr) -> ChildSpec {
         backoff: Some(Backoff {
             initial: Span::from_secs(1),
             max: Span::from_secs(30),
-            factor: 4.0,
+            factor: 8.0,
             jitter: 0.0,
             reset: Span::from_secs(60),
         }),

@@ -134,8 +134,8 @@ fn is_under_way(cluster: &Cluster, behind: &[String], hosts: &BTreeMap<String, H
 
 /// Draws a key, keeps it beside the present one, and has the cluster know of it.
 fn begun(store: &mut Cell, file: &Path, own: Keys, version: Version, cluster: &Cluster) -> Result<(), Failed> {
-    // One that was drawn by a call that was interrupted is as good.
-    let also = own.also.clone().map_or_else(SigningKey::draw, Ok).map_err(|error| Failed::of(&error))?;
+    // What lies there may be the former one, which this host's agent has yet to drop.
+    let also = SigningKey::draw().map_err(|error| Failed::of(&error))?;
     let next = also.issuer();
     written(&key_file(file), &Keys { also: Some(also), ..own })?;
     swapped(store, version, &Cluster { next, ..cluster.clone() })
