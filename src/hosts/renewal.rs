@@ -77,7 +77,8 @@ pub fn step<'a>(held: &Held<'_>, cluster: &'a Cluster, shown: impl Fn(&str) -> O
     if held.shown { Step::Rest } else { Step::Show }
 }
 
-fn are_same<'a>(some: &[String], keys: impl Iterator<Item = &'a str> + Clone) -> bool {
+/// Whether these are the same keys, in any order.
+pub fn are_same<'a>(some: &[String], keys: impl Iterator<Item = &'a str> + Clone) -> bool {
     some.len() == keys.clone().count() && keys.clone().all(|key| some.iter().any(|one| one == key))
 }
 

@@ -99,7 +99,7 @@ impl Supervisor {
             turn.out.push(Action::Answer(request, Answer::Overtaken("a later reload came".into())));
         }
         // One whose turn had not come, once more, is on the probation that it was on before that.
-        let once_more = |due: Due| Some(Probation::new(due.id, Some(due.former?), due.update.settle));
+        let once_more = |mut due: Due| due.take_probation();
         // A copy whose successor has not settled is as it was before.
         let batch = roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
         batch.chain(roll.kept).chain(roll.ahead.into_iter().filter_map(once_more)).collect()

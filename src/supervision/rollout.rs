@@ -146,20 +146,16 @@ impl Rollout {
 
     /// Takes a copy off probation.
     pub(super) fn take(&mut self, id: ChildId) -> Option<Probation> {
-        let kept = |roll: &mut Rollout| {
-            let at = roll.kept.iter().position(|rolled| rolled.id == id)?;
-            Some(roll.kept.swap_remove(at))
+        let of = |all: &mut Vec<Probation>| {
+            let at = all.iter().position(|rolled| rolled.id == id && rolled.leaving.is_none())?;
+            Some(all.swap_remove(at))
         };
-        match self.batch.iter().position(|rolled| rolled.id == id && rolled.leaving.is_none()) {
-            Some(at) => Some(self.batch.swap_remove(at)),
-            None => kept(self),
-        }
+        of(&mut self.batch).or_else(|| of(&mut self.kept))
     }
 
     /// Takes a copy off the probation that it is on from before, while its turn is yet to come.
     pub(super) fn take_due(&mut self, id: ChildId) -> Option<Probation> {
-        let due = self.ahead.iter_mut().find(|due| due.id == id)?;
-        Some(Probation::new(id, Some(due.former.take()?), due.update.settle))
+        self.ahead.iter_mut().find(|due| due.id == id)?.take_probation()
     }
 
     /// The start of a copy is cut off by a reload, which starts it as what it is then.
@@ -179,8 +175,7 @@ impl Rollout {
     /// though its turn does not come any more.
     pub(super) fn fail(&mut self, name: Name, why: String) {
         self.failed.get_or_insert((name, why));
-        let once_more = |due: &mut Due| Some(Probation::new(due.id, Some(due.former.take()?), due.update.settle));
-        self.kept.extend(self.ahead.iter_mut().filter_map(once_more));
+        self.kept.extend(self.ahead.iter_mut().filter_map(Due::take_probation));
     }
 
     /// Whether nothing is left to do, or nothing more is done.
@@ -191,6 +186,13 @@ impl Rollout {
     /// When the next copy will have been up for long enough.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.batch.iter().chain(&self.kept).filter_map(|rolled| rolled.up.map(|(_, since)| since + rolled.settle)).min()
+    }
+}
+
+impl Due {
+    /// The probation that it is on from before, which it is not any more.
+    pub(super) fn take_probation(&mut self) -> Option<Probation> {
+        Some(Probation::new(self.id, Some(self.former.take()?), self.update.settle))
     }
 }
 

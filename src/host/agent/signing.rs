@@ -7,6 +7,7 @@ use crate::host::etcd::{self, again::start_again};
 use crate::host::identity::{Keys, SigningKey};
 use crate::host::member::signing::{alone, certified, with};
 use crate::host::way::{tls, way_to};
+use crate::hosts::renewal::are_same;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec::host::HostFile;
@@ -87,11 +88,9 @@ impl Signing {
 
     /// What this host's record is to show of these keys: nothing as long as its member of the store takes others.
     pub(super) fn shown(&self, keys: &Keys) -> Vec<String> {
-        let (mut member, mut own) = (self.member.clone().unwrap_or_default(), keys.signers().issuers());
-        member.sort();
-        own.sort();
-        let is_current = self.member.is_none() || member == own;
-        if is_current { keys.signers().issuers() } else { Vec::new() }
+        let own = keys.signers().issuers();
+        let is_current = self.member().is_none_or(|member| are_same(member, own.iter().map(String::as_str)));
+        if is_current { own } else { Vec::new() }
     }
 
     /// What has come of it since the last call: keys that are others now, or why it cannot be done, where that is news.

@@ -4,6 +4,7 @@ use super::super::identity::Signers;
 use super::super::way::etcd_at;
 use super::taken;
 use crate::control::{Limits, RuntimeDir, Session, own_base};
+use crate::hosts::renewal::are_same;
 use crate::ids::{Name, Path};
 use crate::os::clock::{self, Clock};
 use crate::spec::host::member::MemberAt;
@@ -41,8 +42,7 @@ pub(in crate::host) fn start_again(host: &HostFile, at: &MemberAt, signers: &Sig
         }
         clock::pause(Span::from_millis(100));
     }
-    let (mut has, mut wanted) = (taken(signers)?.unwrap_or_default(), signers.issuers());
-    has.sort();
-    wanted.sort();
-    if has == wanted { Ok(()) } else { Err("it was started again, and takes other keys than this host has".into()) }
+    let (has, wanted) = (taken(signers)?.unwrap_or_default(), signers.issuers());
+    let is_current = are_same(&has, wanted.iter().map(String::as_str));
+    if is_current { Ok(()) } else { Err("it was started again, and takes other keys than this host has".into()) }
 }
