@@ -136,12 +136,14 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 /// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
-    // Its agent is about to write them.
-    if own.also.is_some() {
-        return Err(changes());
-    }
     let (signers, name) = (own.signers(), &host.name);
     let mut store = Cell::open(&host, &signers, way)?;
+    // A second signing key is about to be dropped by this host's agent. One that it does not show was left by a command
+    // that was interrupted.
+    let shows = |also: &SigningKey| Ok(store.host(name)?.is_some_and(|host| host.issuers.contains(&also.issuer())));
+    if own.also.as_ref().map(shows).transpose()?.unwrap_or_default() {
+        return Err(changes());
+    }
     let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;
     let place = key_file(file);
     Aside::write(&place, &keys(&host.cluster, &host.name, serial, own.signing)?.text(), 0o600)?.replace()?;
@@ -186,12 +188,8 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
         Failed::new(format!("its member of the store cannot be taken away: {}", Chain(&*why)))
             .hint("it is still a host; the store needs the majority of its members for this")
     })?;
-    let revoked = store.change(&signers, |cluster| {
-        cluster.members.remove(name);
-        let serials = cluster.issued.remove(name).unwrap_or_default();
-        cluster.revoked.extend(&serials);
-        serials
-    })?;
+    let (revoked, is_renewed) =
+        store.change(&signers, |cluster| (cluster.removes(name), is_settled(cluster).is_err()))?;
     if revoked.is_empty() {
         return Err(Failed::new(format!("no certificate of {name} is in force")));
     }
@@ -200,6 +198,12 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
         vec![format!("{name} is no host of {} any more: revoked certificate {}", host.cluster, serials.join(", "))];
     if let Some(left) = left {
         lines.push(format!("its member of the store is taken away, {left} are left; the next host that joins has one"));
+    }
+    if is_renewed {
+        lines.push(
+            "it may have the key that the cluster is getting, too: `treevisor host rotate --cluster` draws another one"
+                .into(),
+        );
     }
     lines.push(match host.store.run {
         // Who can make certificates for the store is who has that key.

@@ -265,9 +265,15 @@ pub struct Cluster {
     /// That of the key which is to sign them when all hosts have it; empty where it does not change.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
+    /// The host that has drawn that one: the others get it from there.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub drawn_by: String,
     /// That of the key which has signed them before, and is taken until all hosts have other certificates.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub former: String,
+    /// Those of all these which a host has that was removed.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub exposed: BTreeSet<String>,
     /// The highest serial of a certificate so far.
     pub serial: u64,
     /// Serials of certificates that are no longer taken.
@@ -286,6 +292,18 @@ impl Cluster {
     /// How many hosts run a member of the store: the first ones of the cluster.
     pub fn seats(&self) -> usize {
         self.seats.unwrap_or(3)
+    }
+
+    /// The host is one no more: the serials of its certificates, which are revoked. It may have each key that signs, or
+    /// is to sign.
+    pub fn removes(&mut self, host: &str) -> BTreeSet<u64> {
+        self.members.remove(host);
+        let serials = self.issued.remove(host).unwrap_or_default();
+        if !serials.is_empty() {
+            self.revoked.extend(&serials);
+            self.exposed.extend([&self.issuer, &self.next].into_iter().filter(|key| !key.is_empty()).cloned());
+        }
+        serials
     }
 }
 

@@ -16,6 +16,9 @@
 //! when it is started again: that is done on one host after the other, in the order of their names, and a host shows
 //! its keys when its member has them, too.
 //!
+//! A host that is removed has had the keys that there were by then: one that is to come is drawn anew, and one that
+//! signs already is replaced once more.
+//!
 //! The keys themselves never stand in the store.
 
 use super::record::{Cluster, Host};
@@ -89,13 +92,21 @@ pub enum Advance {
     Write(Box<Cluster>),
     /// Wait for these hosts.
     Wait(Vec<String>),
+    /// Draw another key that is to come: the one before is lost, or a host has it that was removed.
+    Draw,
     /// All hosts take the same one key.
     Settled,
 }
 
-/// How the cluster goes on, with these records of its hosts.
-pub fn advance<'a>(cluster: &Cluster, shown: impl Fn(&str) -> Option<&'a Host>) -> Advance {
-    let Cluster { issuer, next, former, .. } = cluster;
+/// How the cluster goes on, with these records of its hosts. `name`: the host where the command runs, `has`: what it
+/// takes by its own file.
+pub fn advance<'a>(cluster: &Cluster, name: &str, has: &[String], shown: impl Fn(&str) -> Option<&'a Host>) -> Advance {
+    let Cluster { issuer, next, former, drawn_by, exposed, issued, .. } = cluster;
+    // Nothing is certified by it yet.
+    let is_lost = || if drawn_by == name { !has.contains(next) } else { !issued.contains_key(drawn_by) };
+    if !next.is_empty() && (exposed.contains(next) || is_lost()) {
+        return Advance::Draw;
+    }
     let wanted: Vec<&str> =
         [issuer, next, former].into_iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
     let is_behind = |name: &&String| shown(name).is_none_or(|host| host.issuers != wanted);
@@ -104,8 +115,10 @@ pub fn advance<'a>(cluster: &Cluster, shown: impl Fn(&str) -> Option<&'a Host>) 
         return Advance::Wait(behind);
     }
     let write = |issuer: &str, former: &str| {
-        let (issuer, former) = (issuer.to_owned(), former.to_owned());
-        Advance::Write(Box::new(Cluster { issuer, former, next: String::new(), ..cluster.clone() }))
+        let mut on = Cluster { issuer: issuer.to_owned(), former: former.to_owned(), ..cluster.clone() };
+        (on.next, on.drawn_by) = (String::new(), String::new());
+        on.exposed.retain(|key| *key == on.issuer || *key == on.former);
+        Advance::Write(Box::new(on))
     };
     match (next.as_str(), former.as_str()) {
         ("", "") => Advance::Settled,
@@ -118,7 +131,7 @@ pub fn advance<'a>(cluster: &Cluster, shown: impl Fn(&str) -> Option<&'a Host>) 
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// A host that carries out its steps; one is in the midst of a restart of its member now and then.
     #[derive(Debug, Clone)]
@@ -128,6 +141,8 @@ mod tests {
         member: Option<Vec<String>>,
         down: bool,
         record: Host,
+        /// What a command has drawn here, and the agent has not seen yet.
+        file: Option<String>,
     }
 
     impl Machine {
@@ -139,6 +154,9 @@ mod tests {
     struct World {
         cluster: Cluster,
         hosts: BTreeMap<String, Machine>,
+        /// What hosts have that were removed.
+        known: BTreeSet<String>,
+        drawn: usize,
     }
 
     impl World {
@@ -151,6 +169,7 @@ mod tests {
                 member: (at < members).then(|| keys.clone()),
                 down: false,
                 record: Host { issuers: keys.clone(), cert: "K".into(), ..Host::default() },
+                file: None,
             };
             let cluster = Cluster {
                 issuer: "K".into(),
@@ -158,7 +177,32 @@ mod tests {
                 members: names.iter().take(members).cloned().collect(),
                 ..Cluster::default()
             };
-            World { cluster, hosts: names.iter().enumerate().map(|(at, name)| (name.clone(), machine(at))).collect() }
+            let hosts = names.iter().enumerate().map(|(at, name)| (name.clone(), machine(at))).collect();
+            World { cluster, hosts, known: BTreeSet::new(), drawn: 0 }
+        }
+
+        /// A key is drawn on this host.
+        fn draws(&mut self, name: &str) {
+            self.drawn += 1;
+            let key = format!("L{}", self.drawn);
+            self.hosts.get_mut(name).unwrap().file = Some(key.clone());
+            (self.cluster.next, self.cluster.drawn_by) = (key, name.to_owned());
+        }
+
+        /// The host is removed.
+        fn removes(&mut self, name: &str) {
+            if self.hosts.len() > 1
+                && let Some(machine) = self.hosts.remove(name)
+            {
+                self.known.extend(machine.keys().into_iter().chain(machine.file));
+                // What another one was about to send it.
+                self.known.insert(self.cluster.next.clone());
+                self.cluster.removes(name);
+            }
+        }
+
+        fn shows(&self, name: &str) -> Option<&Host> {
+            self.hosts.get(name).map(|machine| &machine.record)
         }
 
         fn next(&self, name: &str) -> Step {
@@ -177,17 +221,22 @@ mod tests {
         fn moves(&mut self, name: &str) -> bool {
             let step = self.next(name);
             let next = self.cluster.next.clone();
+            // Where a key is drawn anew the order is not enough; then it is found that another one does not answer.
+            let waits = self.drawn > 1 && self.hosts.values().any(|machine| machine.down);
+            let given = self.hosts.values().any(|machine| machine.also.as_ref() == Some(&next));
             let machine = self.hosts.get_mut(name).unwrap();
             if std::mem::take(&mut machine.down) {
                 return true;
             }
             match step {
-                Step::Fetch => machine.also = Some(next),
+                Step::Fetch if given || machine.file.as_ref() == Some(&next) => machine.also = Some(next),
+                Step::Fetch => return false,
                 Step::Certify => {
                     let also = machine.also.take().unwrap();
                     machine.also = Some(std::mem::replace(&mut machine.by, also));
                 }
                 Step::Drop => machine.also = None,
+                Step::Restart if waits => return false,
                 Step::Restart => {
                     machine.member = Some(machine.keys());
                     machine.down = true;
@@ -202,14 +251,17 @@ mod tests {
             true
         }
 
-        fn advances(&mut self) -> bool {
-            match advance(&self.cluster, |name| self.hosts.get(name).map(|machine| &machine.record)) {
-                Advance::Write(cluster) => {
-                    self.cluster = *cluster;
-                    true
-                }
-                Advance::Wait(_) | Advance::Settled => false,
+        /// The command, on this host.
+        fn advances(&mut self, name: &str) -> bool {
+            let machine = &self.hosts[name];
+            let has: Vec<String> = machine.keys().into_iter().chain(machine.file.clone()).collect();
+            match advance(&self.cluster, name, &has, |name| self.shows(name)) {
+                Advance::Write(cluster) => self.cluster = *cluster,
+                Advance::Draw => self.draws(name),
+                Advance::Settled if self.cluster.exposed.contains(&self.cluster.issuer) => self.draws(name),
+                Advance::Wait(_) | Advance::Settled => return false,
             }
+            true
         }
 
         /// All that is shown is taken everywhere, and no two members are down.
@@ -234,28 +286,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn in_any_order_every_host_takes_what_is_shown_and_all_come_to_the_new_key(
+        fn in_any_order_every_host_takes_what_is_shown_and_all_come_to_a_key_that_no_other_has(
             hosts in 1_usize..5,
             members in 0_usize..4,
-            moves in prop::collection::vec(0_usize..6, 0..200),
+            moves in prop::collection::vec((0_usize..20, 0_usize..5), 0..200),
         ) {
             let mut world = World::new(hosts, members.min(hosts));
-            let names: Vec<String> = world.hosts.keys().cloned().collect();
-            world.cluster.next = "L".into();
-            for at in moves {
-                match names.get(at) {
-                    Some(name) => drop(world.moves(name)),
-                    None => drop(world.advances()),
+            world.draws("a");
+            for (what, at) in moves {
+                let names: Vec<String> = world.hosts.keys().cloned().collect();
+                let name = &names[at % names.len()];
+                match what {
+                    0 => world.removes(name),
+                    1..=4 => drop(world.advances(name)),
+                    _ => drop(world.moves(name)),
                 }
                 prop_assert_eq!(world.holds(), Ok(()));
             }
-            // Whatever has come before, it comes to its end.
-            while names.iter().filter(|name| world.moves(name)).count() > 0 || world.advances() {
+            // Whatever has come before, it comes to its end, on whichever host the command is typed.
+            let names: Vec<String> = world.hosts.keys().cloned().collect();
+            while names.iter().filter(|name| world.moves(name)).count() > 0 || world.advances(names.last().unwrap()) {
                 prop_assert_eq!(world.holds(), Ok(()));
             }
-            prop_assert_eq!(world.cluster.issuer.as_str(), "L");
+            let issuer = world.cluster.issuer.clone();
+            prop_assert!(issuer != "K" && !world.known.contains(&issuer), "a host that was removed has {issuer}");
+            prop_assert!(world.cluster.exposed.is_empty(), "{:?}", world.cluster.exposed);
             for machine in world.hosts.values() {
-                prop_assert_eq!(machine.keys(), ["L".to_owned()]);
+                prop_assert_eq!(&machine.keys(), std::slice::from_ref(&issuer));
                 prop_assert_eq!(&machine.record.issuers, &machine.keys());
                 prop_assert!(machine.member.iter().all(|keys| *keys == machine.keys()));
             }
@@ -265,15 +322,28 @@ mod tests {
     #[test]
     fn a_host_that_does_not_show_the_key_is_waited_for() {
         let mut world = World::new(3, 3);
-        world.cluster.next = "L".into();
+        world.draws("a");
         for name in ["a", "b"] {
             while world.moves(name) {}
         }
-        let shown = |world: &World| advance(&world.cluster, |name| world.hosts.get(name).map(|host| &host.record));
+        let shown = |world: &World| advance(&world.cluster, "b", &[], |name| world.shows(name));
         assert_eq!(shown(&world), Advance::Wait(vec!["c".to_owned()]));
-        // One that was taken away is waited for no more.
-        world.cluster.issued.remove("c");
-        assert!(matches!(shown(&world), Advance::Write(_)));
+        // One that was removed is waited for no more, and may have had the key.
+        world.removes("c");
+        assert_eq!(shown(&world), Advance::Draw);
+    }
+
+    #[test]
+    fn two_commands_at_once_draw_one_key() {
+        let mut world = World::new(2, 0);
+        world.draws("a");
+        // Neither its own host nor another one shows it yet.
+        assert!(!world.advances("a") && !world.advances("b"));
+        // Its host has it no more.
+        world.hosts.get_mut("a").unwrap().file = None;
+        assert!(!world.advances("b"), "another one does not see that");
+        assert!(world.advances("a"));
+        assert_eq!(world.cluster.next, "L2");
     }
 
     #[test]
@@ -288,11 +358,11 @@ mod tests {
     #[test]
     fn another_key_that_is_to_come_takes_the_place_of_the_first() {
         let mut world = World::new(2, 0);
-        world.cluster.next = "L".into();
+        world.draws("a");
         while world.moves("a") {}
-        world.cluster.next = "M".into();
+        world.draws("a");
         assert_eq!(world.next("a"), Step::Fetch);
         while world.moves("a") {}
-        assert_eq!(world.hosts["a"].record.issuers, ["K", "M"]);
+        assert_eq!(world.hosts["a"].record.issuers, ["K", "L2"]);
     }
 }

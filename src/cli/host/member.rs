@@ -138,7 +138,7 @@ hosts has: what to do after `host remove`, since a host that was removed keeps w
 hosts have to be there. Each gets the new key from another one, and has a certificate by it; the
 members of a store that hosts run are started again, one after the other, twice. Nothing else is
 touched. The hosts that get the key are named: see that you know them. Typed again it goes on
-where it was interrupted.
+where it was interrupted; where a host is removed meanwhile, yet another key is drawn.
 
 Examples:
   treevisor host rotate
@@ -277,17 +277,19 @@ fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "replace the key by which the cluster signs";
     let clock = Clock::start();
     let (mut begin, mut since, mut waited): (_, _, Vec<String>) = (true, clock.now(), Vec::new());
+    let mut answered = clock.now();
     loop {
         let hosts = match told(DOING, &MemberAsk::Renew { file: file.clone(), begin }, when) {
             Ok(None) => return Ok(ExitCode::Done),
             Ok(Some(hosts)) => hosts,
             // A store of one member is away while that is started again.
-            Err(_) if !begin && clock.now().since(since) < AWAY => {
+            Err(_) if !begin && clock.now().since(answered) < AWAY => {
                 clock::pause(Span::from_millis(500));
                 continue;
             }
             Err(failure) => return Err(failure),
         };
+        answered = clock.now();
         begin = false;
         if hosts != waited {
             if hosts.len() > waited.len() {

@@ -3,6 +3,7 @@
 use super::connections::Connections;
 use super::deploys::{Deployed, Next};
 use super::disk::{Job, Whose};
+use super::signing::Signing;
 use super::stores::For;
 use super::tools::{Asker, Awaited, Noted};
 use super::turn::{Shell, moment};
@@ -163,6 +164,9 @@ impl Shell {
             None => HostTold::Done,
             Some(connections) if connections.place() != key_file(file) => {
                 refused(format!("the agent has its keys in {}", connections.place().display()))
+            }
+            Some(_) if self.signing.as_ref().is_some_and(Signing::is_under_way) => {
+                refused("it takes another key to be signed by at this moment: try again".to_owned())
             }
             Some(_) if self.rekeying.is_some() => refused("it takes over others at this moment: try again".to_owned()),
             Some(connections) if self.disk.ask(Job::Keys(connections.place().to_owned())) => {

@@ -27,7 +27,7 @@ impl Shell {
             }
             None => {}
         }
-        if connections.is_rekeying() || !signing.is_due(now.boottime) {
+        if self.rekeying.is_some() || connections.is_rekeying() || !signing.is_due(now.boottime) {
             return;
         }
         let Some(cluster) = self.core.cluster() else { return };

@@ -22,14 +22,14 @@ pub(super) enum Begin {
 pub(super) struct Files {
     pub(super) data: PathBuf,
     pub(super) ca: PathBuf,
+    /// Its certificate and the key to that: in one file, as each alone fits no other.
     pub(super) cert: PathBuf,
-    pub(super) key: PathBuf,
 }
 
 impl Files {
     pub(super) fn below(directory: &Path) -> Files {
-        let [data, ca, cert, key] = ["data", "ca.pem", "member.pem", "member.key"].map(|name| directory.join(name));
-        Files { data, ca, cert, key }
+        let [data, ca, cert] = ["data", "ca.pem", "member.pem"].map(|name| directory.join(name));
+        Files { data, ca, cert }
     }
 
     /// Whether a member has begun to keep its log here; without that it never was one.
@@ -53,7 +53,7 @@ pub(super) fn arguments(name: &str, token: &str, at: &MemberAt, files: &Files, b
     option("listen-metrics-urls", format!("http://{}", at.health()));
     for whose in ["", "peer-"] {
         option(&format!("{whose}cert-file"), path(&files.cert));
-        option(&format!("{whose}key-file"), path(&files.key));
+        option(&format!("{whose}key-file"), path(&files.cert));
         option(&format!("{whose}trusted-ca-file"), path(&files.ca));
         option(&format!("{whose}client-cert-auth"), "true".into());
     }

@@ -9,7 +9,6 @@
 //! STATE/host/store/data          etcd's own
 //!                  ca.pem        the cluster's authority, the same on all hosts
 //!                  member.pem    this member's certificate and its key, made anew at each start
-//!                  member.key
 //!                  endpoints     the members that there were when this host has asked last
 //! ```
 //!
@@ -159,8 +158,7 @@ fn lay_out(at: &MemberAt, signers: &Signers) -> Result<Files, Box<dyn Error>> {
 pub(super) fn certify(at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
     let files = Files::below(&directory()?);
     let Issued { cert, key } = Authority::of(signers)?.member(&at.host, clock::wall())?;
-    put(&files.key, &key)?;
-    Ok(put(&files.cert, &cert)?)
+    Ok(put(&files.cert, &(cert + &key))?)
 }
 
 /// Which signing keys are behind the authorities that this host's member takes certificates of: of those that are

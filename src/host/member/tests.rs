@@ -179,7 +179,10 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
 
     show("a");
     let refused = renew(true).unwrap_err();
-    assert!(refused.contains("of these it is not seen that they are: b"), "{refused}");
+    assert!(refused.contains("these were never started: b"), "{refused}");
+    place.write("b", HostState::Live);
+    let refused = renew(true).unwrap_err();
+    assert!(refused.contains("these do not show which keys they take: b"), "{refused}");
     show("b");
     let former = place.keys("a").signing;
     let Ok(MemberTold::Waiting { lines, .. }) = renew(true) else { panic!() };
@@ -227,6 +230,7 @@ fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
     let mut cluster = place.cluster();
     cluster.next = SigningKey::draw().unwrap().issuer();
     let lost = cluster.next.clone();
+    cluster.drawn_by = "gone".into();
     place.put(&cluster);
     // The one that had it was removed, and its record is there still.
     place.show("gone", &Host { issuers: vec![cluster.issuer, lost.clone()], ..Host::default() });
@@ -237,6 +241,69 @@ fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
     assert!(lines[0].contains("another one is drawn"), "{lines:?}");
     let next = place.cluster().next;
     assert!(next != lost && next == place.keys("a").also.unwrap().issuer());
+}
+
+#[test]
+fn a_host_that_is_removed_amid_it_has_the_key_in_vain() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    for name in ["b", "c"] {
+        place.add(name).unwrap();
+    }
+    let show = |name: &str, issuers: &[&String]| {
+        let issuers = issuers.iter().map(|key| (*key).clone()).collect();
+        place.show(name, &Host { state: HostState::Live, issuers, ..Host::default() });
+    };
+    let renew = |begin: bool| match place.told(&MemberAsk::Renew { file: place.file("a"), begin }) {
+        Ok(MemberTold::Waiting { lines, hosts }) => (lines.concat(), hosts),
+        other => panic!("{other:?}"),
+    };
+    let former = place.cluster().issuer;
+    for name in ["a", "b", "c"] {
+        show(name, &[&former]);
+    }
+    renew(true);
+    let first = place.cluster().next;
+    place.write("c", HostState::Dead);
+    let lines = place.remove("c").unwrap();
+    assert!(lines[1].contains("draws another one"), "{lines:?}");
+    let (line, _) = renew(false);
+    assert!(line.contains("a host that was removed may have the key") && line.contains("goes to a, b"), "{line}");
+    let next = place.cluster().next;
+    assert_ne!(next, first);
+    for name in ["a", "b"] {
+        show(name, &[&former, &next]);
+    }
+    renew(false);
+    assert_eq!(place.cluster().issuer, next);
+    // What signs by now it may have as well.
+    place.write("b", HostState::Dead);
+    place.remove("b").unwrap();
+    let mut keys = place.keys("a");
+    keys = Keys { signing: keys.also.unwrap(), also: None, ..keys };
+    fs::write(key_file(&place.file("a")), keys.text()).unwrap();
+    show("a", &[&next, &former]);
+    renew(false);
+    show("a", &[&next]);
+    let (line, _) = renew(false);
+    assert!(line.contains("a host that was removed meanwhile may have that key"), "{line}");
+    assert!(![former, first, next].contains(&place.cluster().next));
+}
+
+#[test]
+fn a_second_key_that_a_command_has_left_keeps_no_host_from_other_keys_and_an_agent_writes_over_none() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let agents = place.keys("a");
+    let left = Keys { also: Some(SigningKey::draw().unwrap()), ..agents.clone() };
+    fs::write(key_file(&place.file("a")), left.text()).unwrap();
+    place.show("a", &Host { issuers: agents.signers().issuers(), ..Host::default() });
+    place.answer(&MemberAsk::Rotate { file: place.file("a") }).unwrap();
+    let new = place.keys("a");
+    assert!(new.also.is_none());
+    let refused = signing::with(&key_file(&place.file("a")), &agents, left.also).err().unwrap();
+    assert!(refused.contains("another key pair"), "{refused}");
+    assert_eq!(place.keys("a").text(), new.text());
 }
 
 #[test]
