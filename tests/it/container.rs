@@ -146,6 +146,8 @@ name = "below"
         for path in ["/", "/below"] {
             container.tree.kind(path, "upgraded");
         }
+        // Until the root has all their answers another upgrade is refused.
+        container.tree.line("2 supervisors upgraded");
         container.tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
     }
     assert_eq!(pids(&container), before);

@@ -132,8 +132,8 @@ fn the_file_with_the_output_of_a_tree_may_lie_on_a_dead_disk() {
     let copy = tree.dir().join("copy");
     tree.line("ended");
     let text = fs::read_to_string(&copy).unwrap();
-    let last: Vec<&str> = text.lines().rev().take(3).collect();
-    assert!(last.iter().any(|line| line.contains("the tree was stopped")), "{last:?}");
+    // What workers have printed waits in a queue of its own: the rest of it may come behind that line.
+    assert!(text.contains("the tree was stopped"), "{:?}", text.lines().rev().take(3).collect::<Vec<_>>());
     let torn = text.lines().find(|line| {
         !["/talker │ word", "/flood │ flood", "/node/talker │ word"].contains(line)
             && ![" INFO ", " WARN ", " ERRO "].iter().any(|level| line.contains(level))
