@@ -7,17 +7,24 @@ use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use treevisor::host::identity::{Authority, Keys, SigningKey, key_file};
 use treevisor::os::clock;
 use treevisor::store::etcd::{Etcd, Tls};
 use treevisor::time::Span;
 
-/// Addresses of loopback that no other run of this test has, since the ports are always the same.
+/// Addresses of loopback that no other test has, of this process or another one, since the ports are always the same.
 fn addresses() -> [Ipv4Addr; 3] {
-    let [x, y] = fs::read("/proc/sys/kernel/random/uuid").map(|text| [text[0], text[1]]).unwrap();
-    let low = std::process::id();
-    [1, 2, 3].map(|host| Ipv4Addr::new(127, 16 + (x ^ y) % 200, u8::try_from(low % 250).unwrap(), host))
+    static DRAWN: LazyLock<[u8; 2]> = LazyLock::new(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+        [0, 2].map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+    });
+    static TESTS: AtomicU8 = AtomicU8::new(0);
+    let [x, y] = *DRAWN;
+    let test = x.wrapping_add(TESTS.fetch_add(1, Ordering::Relaxed));
+    [1, 2, 3].map(|host| Ipv4Addr::new(127, 16 + test % 200, y, host))
 }
 
 /// The address of a host's agent, whose port is free a moment before.
