@@ -8,6 +8,7 @@ use super::render::Look;
 use super::{file, plan};
 use crate::files;
 use crate::os::accounts::Wanted;
+use crate::spec::placed::hosts_named;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, diff};
 use crate::text;
@@ -78,6 +79,9 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     let HostTold::Deployed { digest, again, without, brought } = told else {
         return Err(agent::not_understood(&doing));
     };
+    for unknown in unknown_hosts(&tree, &agent::hosts(&doing)?) {
+        out::say(when, &unknown);
+    }
     if args.json {
         let shown =
             json!({ "instance": tree.name, "digest": digest, "again": again, "without": without, "brought": brought });
@@ -100,6 +104,20 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
         );
     }
     Ok(ExitCode::Done)
+}
+
+/// Hosts that the tree names and the cluster does not have: a name may be mistyped, or the host is to join later.
+fn unknown_hosts(tree: &TreeSpec, view: &HostsView) -> Vec<String> {
+    let all: Vec<&str> = view.hosts.iter().map(|host| host.name.as_str()).collect();
+    let named = hosts_named(tree).into_iter().filter(|(host, _)| !all.contains(&host.as_str()));
+    named
+        .map(|(host, path)| {
+            format!(
+                "`placement` of {path} names {host}, and no host of the cluster is called so: it has {}",
+                all.join(", ")
+            )
+        })
+        .collect()
 }
 
 fn named_as_asked(args: &Deploy, tree: &TreeSpec) -> Result<(), Failure> {

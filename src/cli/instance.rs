@@ -28,6 +28,7 @@ pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance,
 pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
     let base = control::own_base();
     match control::find(&base, wanted) {
+        Ok(instance) if wanted.is_none() && control::is_of_host(&instance) => of_cluster(&base, instance),
         Ok(instance) => match located(&base, instance.name.as_str()) {
             Some(Located { host: Some(host), here: false, .. }) => Err(FindError::Twice { instance, host }),
             _ => Ok(instance),
@@ -36,6 +37,23 @@ pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
             .and_then(|there| there.instance(&name))
             .ok_or(FindError::NotRunning { name, base, running }),
         Err(error) => Err(error),
+    }
+}
+
+/// On a host where none is named and none runs besides its own tree: the one that its cluster has, if it is one.
+fn of_cluster(base: &std::path::Path, own: Instance) -> Result<Instance, FindError> {
+    let Ok(HostTold::Hosts(view)) = control::ask_agent(base, &HostAsk::Hosts, &[], Span::from_secs(1)) else {
+        return Ok(own);
+    };
+    let mut names = view.instances.iter().filter_map(|one| Name::parse(&one.instance).ok()).collect::<Vec<_>>();
+    match names.len() {
+        0 => Ok(own),
+        1 => {
+            let name = names.remove(0);
+            let there = located(base, name.as_str()).and_then(|there| there.instance(&name));
+            there.ok_or(FindError::NotRunning { name, base: base.to_owned(), running: vec![own.name] })
+        }
+        _ => Err(FindError::Several { names }),
     }
 }
 

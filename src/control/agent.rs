@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// The instance that is a host's own tree.
-const INSTANCE: &str = "host";
+pub(super) const INSTANCE: &str = "host";
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -1,8 +1,10 @@
 //! Which instances there are, and which one is meant.
 
+use super::agent::INSTANCE;
 use crate::ids::{IdError, Name};
 use crate::instance::runtime::{RuntimeDir, RuntimeError};
 use crate::os::lock;
+use crate::wire::hosts::SOCKET;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -44,12 +46,18 @@ pub fn is_running(runtime: &RuntimeDir) -> bool {
         && runtime.read_instance().map_or(true, |instance| crate::os::process::is_alive(instance.pid))
 }
 
-/// Finds the instance to talk to: the one that is wanted, or the only one that runs.
+/// Whether this is the tree of a host itself, which runs the agent: it is meant by its name alone where another one
+/// runs.
+pub fn is_of_host(instance: &Instance) -> bool {
+    instance.name.as_str() == INSTANCE && instance.runtime.path().join(SOCKET).symlink_metadata().is_ok()
+}
+
+/// Finds the instance to talk to: the one that is wanted, or the only one that runs besides that of a host.
 ///
 /// # Errors
 /// Every [`FindError`].
 pub fn find(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
-    choose(base, wanted, is_running)
+    choose(base, wanted, is_running, is_of_host)
 }
 
 /// The instances that run, by name.
@@ -68,14 +76,21 @@ pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
 /// # Errors
 /// Every [`FindError`].
 pub fn find_to_force(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
-    choose(base, wanted, |runtime| {
-        // What cannot be looked at, for instance for want of descriptors, may be there; what others keep from us is not
-        // ours.
+    // What cannot be looked at, for instance for want of descriptors, may be there; what others keep from us is not
+    // ours.
+    let is_there = |runtime: &RuntimeDir| {
         runtime.instance_file().try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
-    })
+    };
+    choose(base, wanted, is_there, |_| false)
 }
 
-fn choose(base: &Path, wanted: Option<&str>, counts: impl Fn(&RuntimeDir) -> bool) -> Result<Instance, FindError> {
+/// Of those that count, where none is named, `last` ones are left out beside any other.
+fn choose(
+    base: &Path,
+    wanted: Option<&str>,
+    counts: impl Fn(&RuntimeDir) -> bool,
+    last: impl Fn(&Instance) -> bool,
+) -> Result<Instance, FindError> {
     let look = |cause| FindError::Look { base: base.to_owned(), cause };
     let others = |mut list: Vec<Instance>| {
         list.retain(|instance| counts(&instance.runtime));
@@ -91,6 +106,9 @@ fn choose(base: &Path, wanted: Option<&str>, counts: impl Fn(&RuntimeDir) -> boo
         return Err(FindError::NotRunning { name, base: base.to_owned(), running });
     }
     let mut running = others(known(base).map_err(look)?);
+    if running.len() > 1 {
+        running.retain(|instance| !last(instance));
+    }
     match running.len() {
         0 => Err(FindError::NoneRuns { base: base.to_owned() }),
         1 => Ok(running.remove(0)),

@@ -15,5 +15,5 @@ pub mod session;
 pub use crate::instance::runtime::{BASE_VARIABLE, InstanceFile, RuntimeDir, RuntimeError, TreePath, own_base};
 pub use crate::instance::state::{STATE_VARIABLE, StateDir, own_base as own_state_base};
 pub use agent::{AgentError, ask_agent};
-pub use find::{FindError, Instance, find, find_to_force, is_running, running};
+pub use find::{FindError, Instance, find, find_to_force, is_of_host, is_running, running};
 pub use session::{AskError, Limits, Session};

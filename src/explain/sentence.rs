@@ -8,7 +8,7 @@ use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
 use crate::wire::view::event::{
-    Beside, Dropped, Exited, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed,
+    Beside, Dropped, Exited, FailedOver, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed,
     UpgradeStage, Upgraded,
 };
 use crate::wire::view::{EventBody, EventView, ExitView};
@@ -111,10 +111,7 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
         }
         EventBody::Restarting(body) => restarting(body),
-        EventBody::FailedOver(body) => {
-            let from = some(body.from.as_deref(), |from| format!(" {}", clean(from)));
-            format!("{} over: its host{from} is lost ({})", if now { "fails" } else { "failed" }, clean(&body.strategy))
-        }
+        EventBody::FailedOver(body) => format!("{} over: {}", if now { "fails" } else { "failed" }, failed_over(body)),
         EventBody::NoHost(body) => format!("waits: no host may have it: {}", clean(&body.why)),
         EventBody::Stopping(body) => format!("{} ({})", if now { "stopping" } else { "was stopped" }, stopping(body)),
         EventBody::Stopped => "is down".into(),
@@ -312,6 +309,13 @@ fn output(line: &str, is_last: bool) -> String {
     let cut: String = line.chars().take(MAX).collect();
     let which = if is_last { "last output" } else { "output" };
     format!("{which}: {cut}{}", if cut.len() < line.len() { "..." } else { "" })
+}
+
+/// How it has lost its host, and by which strategy it starts again.
+fn failed_over(body: &FailedOver) -> String {
+    let from = some(body.from.as_deref(), |from| format!(" {}", clean(from)));
+    let why = body.why.as_deref().map_or_else(|| format!("its host{from} is lost"), |why| clean(why).into_owned());
+    format!("{why}{}", some(body.strategy.as_deref(), |strategy| format!(" ({})", clean(strategy))))
 }
 
 fn restarting(body: &Restarting) -> String {

@@ -336,9 +336,12 @@ fn restarted(step: &Step, restarting: &Restarting) -> String {
 
 /// The same after the loss of a host.
 fn failed_over(step: &Step, over: &FailedOver) -> String {
-    let text = restarted_by(step, &over.strategy);
     let from = over.from.as_deref().map(|from| format!(" {}", clean(from))).unwrap_or_default();
-    format!("{text} on another host, as the host{from} was lost: not counted as a restart")
+    let why = over.why.as_deref().map_or_else(|| format!("the host{from} was lost"), |why| clean(why).into_owned());
+    let Some(strategy) = &over.strategy else {
+        return format!("the tree was started on another host at {}: {why}", time(&step.event.at));
+    };
+    format!("{} on another host: {why}; not counted as a restart", restarted_by(step, strategy))
 }
 
 fn restarted_by(step: &Step, strategy: &str) -> String {

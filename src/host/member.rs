@@ -190,6 +190,7 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     })?;
     let (revoked, is_renewed) =
         store.change(&signers, |cluster| (cluster.removes(name), is_settled(cluster).is_err()))?;
+    store.mark_removed(name)?;
     if revoked.is_empty() {
         return Err(Failed::new(format!("no certificate of {name} is in force")));
     }

@@ -20,7 +20,7 @@ impl Agent {
             other != key
                 && ward_of.parent == ward.parent
                 && match &ward_of.state {
-                    State::There(there) => there.moving.is_some() || there.moved,
+                    State::There(there) => there.moving.is_some() || there.moved.is_some(),
                     State::Choosing(_) | State::Asking { .. } => true,
                     State::Homeless { .. } | State::Failed { .. } => false,
                 }

@@ -2,6 +2,7 @@
 //! of that. Whether it may run here is the claim's affair.
 
 use super::event::RunId;
+use super::loss::Loss;
 use super::message::{Ended, Failure, Outcome, Place, Subject, What};
 use super::record::{Want, WantState};
 use crate::time::Time;
@@ -33,7 +34,7 @@ pub(super) struct Running {
     /// Its parent, or an earlier one, has ordered its end.
     pub(super) ends: bool,
     /// This host ends it for its own sake, and why.
-    pub(super) by_host: Option<String>,
+    pub(super) by_host: Option<Loss>,
     /// It does not come back after that.
     done: bool,
     /// What is to be started after it.
@@ -46,7 +47,7 @@ pub(super) enum Over {
     /// By itself, or by order of its parent.
     Ended(Ended, Value),
     /// By this host's.
-    ByHost(String),
+    ByHost(Loss),
     /// There never was a process.
     Failed(Failure),
 }
@@ -194,7 +195,7 @@ impl Guest {
                 Next::Wait
             }
             State::Wanted => {
-                self.state = State::Over { how: Over::ByHost("it was not started yet".into()), noted: false };
+                self.state = State::Over { how: Over::ByHost(Loss::of("it was not started yet")), noted: false };
                 Next::Wait
             }
             State::Over { .. } | State::Done => Next::Wait,
@@ -205,7 +206,7 @@ impl Guest {
     pub(super) fn over(&mut self, how: Over) {
         let State::Running(running) = &mut self.state else { return };
         let how = match running.by_host.take() {
-            Some(why) => Over::ByHost(why),
+            Some(loss) => Over::ByHost(loss),
             None => how,
         };
         let (done, next) = (running.done, running.next.take());
@@ -231,7 +232,7 @@ impl Guest {
         match &self.state {
             State::Over { how, noted: false } => match how {
                 Over::Ended(end, detail) => Some(What::Exited { end: *end, detail: detail.clone() }),
-                Over::ByHost(why) => Some(What::Lost { why: why.clone() }),
+                Over::ByHost(loss) => Some(What::Lost(loss.clone())),
                 Over::Failed(_) => None,
             },
             State::Over { .. } | State::Wanted | State::Running(_) | State::Done => None,

@@ -14,6 +14,8 @@ const SHORTEST: Span = Span::from_secs(5);
 pub(super) struct Seen {
     pub(super) version: Version,
     pub(super) record: Host,
+    /// Of one that is dead: how long its record had stood when it was declared so, where that was seen.
+    pub(super) silent: Option<Span>,
     /// When this version was received for the first time. That is after it was written, and so the wait is never too
     /// short.
     pub(super) received: Moment,
@@ -68,7 +70,12 @@ impl Judge {
             },
             None => None,
         };
-        self.seen.insert(name.to_owned(), Seen { version, record, received: now });
+        let silent = match (&turned, record.state) {
+            (Some(Turned::Lost(stood)), _) => Some(*stood),
+            (_, HostState::Dead) => self.seen.get(name).and_then(|seen| seen.silent),
+            (_, HostState::Live) => None,
+        };
+        self.seen.insert(name.to_owned(), Seen { version, record, silent, received: now });
         turned
     }
 

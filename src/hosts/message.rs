@@ -4,6 +4,7 @@
 //! Everything may come twice, late, or never, and is sent again until it is answered: PLACE until PLACED, ORDER until
 //! TOLD, TOLD until an [`What::Noted`]. So neither side has to keep what has arrived.
 
+use super::loss::Loss;
 use super::record::{ClaimKey, Placement};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -339,10 +340,7 @@ pub enum What {
         detail: Value,
     },
     /// † Its host is lost, or has ended it for its own sake: nothing exclusive of it runs any more. Not to be charged.
-    Lost {
-        /// For people.
-        why: String,
-    },
+    Lost(Loss),
     /// Answers [`Do::Inspect`]: what the shell of the host has found, for that of the parent.
     Inspected {
         /// Between the shells.

@@ -87,6 +87,7 @@ pub mod event;
 mod guest;
 mod judge;
 mod lease;
+pub mod loss;
 pub mod message;
 pub mod moment;
 mod placing;

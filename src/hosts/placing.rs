@@ -7,6 +7,7 @@ use super::claim::{Move, Sight};
 use super::event::{Bundle, RunEnd, RunId, Turn};
 use super::guest::Guest;
 use super::judge::Seen;
+use super::loss::Loss;
 use super::moment::Moment;
 use super::record::{
     self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState, note,
@@ -247,8 +248,11 @@ impl Agent {
             Move::Wait(_) => {}
             Move::Stop(run, why) if key.path != "/" => {
                 claim.asked(why);
-                let words = if why == StopWhy::LeaseEnds { "its lease could not be renewed" } else { "its agent ends" };
-                self.guest_ends(key, words);
+                let loss = match why {
+                    StopWhy::LeaseEnds => Loss::of(format!("{me} could not renew its lease")),
+                    _ => Loss::in_order(format!("the agent of {me} ends")),
+                };
+                self.guest_ends(key, loss);
                 out.push(Action::Stop { run, why });
             }
             Move::Stop(run, why) => {
@@ -257,7 +261,7 @@ impl Agent {
             }
             Move::Superseded { run, by, token } => {
                 claim.is_superseded();
-                self.guest_ends(key, "another host has its claim");
+                self.guest_ends(key, Loss::of("another host has its claim"));
                 out.push(Action::Report(Report::Superseded { claim: key.clone(), by, token }));
                 out.push(Action::Kill(run));
             }

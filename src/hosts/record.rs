@@ -83,9 +83,17 @@ pub struct Host {
     pub tried: BTreeMap<String, Tried>,
     /// What keeps it from being of use, for people.
     pub note: Option<String>,
+    /// It is no host of the cluster any more: dead, and for good.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 impl Host {
+    /// Whether it is to be shown: of one that was removed it counts alone that it is dead.
+    pub fn is_shown(&self) -> bool {
+        !(self.removed && self.state == HostState::Dead)
+    }
+
     /// Whether it shows that it has this bundle of this instance.
     pub fn has_bundle(&self, instance: &str, digest: &str) -> bool {
         self.bundles.contains(&listed(instance, digest))

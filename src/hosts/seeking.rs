@@ -4,6 +4,7 @@
 use super::action::{Action, Start};
 use super::agent::Agent;
 use super::event::{ParentId, Turn};
+use super::loss::Loss;
 use super::message::{AGAIN, Do, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
 use super::record::ClaimKey;
 use super::wards::{Left, State, There, Ward};
@@ -141,8 +142,8 @@ impl Agent {
         let node = &order.subject;
         let ward = self.wards.all.get_mut(key).filter(|ward| ward.parent == parent && ward.node == *node);
         let Some(there) = ward.and_then(Ward::there) else {
-            let why = "it was not placed, or is none of this parent's".into();
-            return Self::report_to_parent(parent, node, What::Lost { why }, out);
+            let loss = Loss::of("it was not placed, or is none of this parent's");
+            return Self::report_to_parent(parent, node, What::Lost(loss), out);
         };
         if there.end.is_some() {
             return;
@@ -178,7 +179,11 @@ impl Agent {
                 let (host, wire) = (there.host.clone(), there.wire.clone());
                 self.send_to_host(&host, &wire, What::Noted, out);
             }
-            State::There(there) => there.moved |= there.moving.take().is_some(),
+            State::There(there) => {
+                if let Some(What::Move { start, .. }) = there.moving.take() {
+                    there.moved = Some(start);
+                }
+            }
             State::Choosing(_) | State::Asking { .. } | State::Failed { .. } => {}
         }
     }
@@ -206,7 +211,7 @@ impl Agent {
                     end: None,
                     noted: false,
                     moving: None,
-                    moved: false,
+                    moved: None,
                     again: Time::ZERO,
                 }));
                 Self::answer_parent(ward, out);
@@ -241,7 +246,7 @@ impl Agent {
         let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
         match told.what {
             What::Inspected { found } => Self::report_to_parent(parent, &node, What::Inspected { found }, out),
-            what @ (What::Exited { .. } | What::Lost { .. }) => {
+            what @ (What::Exited { .. } | What::Lost(_)) => {
                 if there.end.is_some() {
                     // It was sent again because it is not known here that it was noted.
                     if there.noted {
@@ -257,10 +262,12 @@ impl Agent {
                             past.gave_up.insert(from.to_owned(), turn.now.boottime + settle);
                         }
                         match (&past.wish, there.moved) {
-                            (_, true) | (Some(_), _) => Left::Moved(Start::Move),
-                            (None, false) => Left::Ended,
+                            (_, Some(start)) => Left::Moved(start),
+                            (Some(_), None) => Left::Moved(Start::Move),
+                            (None, None) => Left::Ended,
                         }
                     }
+                    What::Lost(Loss { in_order: true, .. }) => Left::Moved(Start::Move),
                     _ => Left::Lost(turn.now.boottime),
                 };
                 past.last = Some((from.to_owned(), left));
@@ -327,11 +334,12 @@ impl Agent {
     fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         if there.end.is_none() && there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch) {
-            let why = format!("{} is lost", there.host);
-            there.end = Some(What::Lost { why });
+            let loss = self.loss_of(&there.host, there.epoch);
+            let left = if loss.in_order { Left::Moved(Start::Move) } else { Left::Lost(now) };
+            there.end = Some(What::Lost(loss));
             there.again = Time::ZERO;
             let past = self.wards.past.entry(key.clone()).or_default();
-            past.last = Some((there.host.clone(), Left::Lost(now)));
+            past.last = Some((there.host.clone(), left));
             past.ended_on = None;
         }
         if there.end.is_none() {
@@ -342,7 +350,7 @@ impl Agent {
                 }
                 self.wake(now + AGAIN);
             }
-            if there.moving.is_none() && !there.moved {
+            if there.moving.is_none() && there.moved.is_none() {
                 there.moving = self.is_to_move(turn, key, &there);
             }
         }
@@ -358,6 +366,20 @@ impl Agent {
             return self.wake(again);
         }
         ward.state = State::There(Box::new(there));
+    }
+
+    /// Why what ran on this host in this epoch of it, which is over, runs there no more.
+    fn loss_of(&self, host: &str, epoch: u64) -> Loss {
+        let Some(seen) = self.judge.get(host) else { return Loss::of(format!("{host} is lost")) };
+        if seen.record.epoch > epoch {
+            return Loss::of(format!("{host} was lost, and has begun anew"));
+        }
+        if seen.record.by.as_deref() == Some(host) {
+            return Loss::in_order(format!("the agent of {host} has ended"));
+        }
+        let lease_age_ms = seen.silent.map(Span::as_millis);
+        let age = seen.silent.map(|age| format!(": its lease was not renewed for {}", age.coarse()));
+        Loss { why: format!("{host} is lost{}", age.unwrap_or_default()), lease_age_ms, ..Loss::default() }
     }
 
     /// Where a child of this node runs, and as what that host has it: for the relay.

@@ -7,6 +7,7 @@ use super::choose::WITNESS;
 use super::claim::MARGIN;
 use super::event::{RunId, Turn};
 use super::guest::{Guest, Next, Over, State};
+use super::loss::Loss;
 use super::message::{AGAIN, Do, Ended, Failure, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
 use super::record::{ClaimKey, OwnState, WantState};
 use serde_json::Value;
@@ -159,8 +160,8 @@ impl Agent {
         }
         let kill = order.what == Do::Kill;
         let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.subject() == subject) else {
-            let why = "its host has nothing of it".into();
-            return self.send_to_host(host, subject, What::Lost { why }, out);
+            let loss = Loss::of(format!("{} has nothing of it", self.settings.name));
+            return self.send_to_host(host, subject, What::Lost(loss), out);
         };
         if order.what == Do::Inspect {
             if let State::Running(running) = &guest.state
@@ -316,11 +317,11 @@ impl Agent {
     }
 
     /// It is being ended for the host's sake.
-    pub(super) fn guest_ends(&mut self, key: &ClaimKey, why: &str) {
+    pub(super) fn guest_ends(&mut self, key: &ClaimKey, loss: Loss) {
         if let Some(guest) = self.guests.get_mut(key)
             && let State::Running(running) = &mut guest.state
         {
-            running.by_host.get_or_insert_with(|| why.to_owned());
+            running.by_host.get_or_insert(loss);
         }
     }
 
@@ -329,7 +330,7 @@ impl Agent {
         let Some(guest) = self.guests.get_mut(key) else { return };
         let next = guest.end(false, done);
         if let State::Running(running) = &mut guest.state {
-            running.by_host.get_or_insert_with(|| why.to_owned());
+            running.by_host.get_or_insert_with(|| Loss::of(why));
         }
         if let Next::Stop(run) = next {
             self.stop_run(key, run, StopWhy::NotWanted, out);

@@ -39,8 +39,8 @@ pub(super) struct There {
     pub(super) noted: bool,
     /// The parent is to move it there, until it has taken note.
     pub(super) moving: Option<What>,
-    /// It has.
-    pub(super) moved: bool,
+    /// It has: what its next start is.
+    pub(super) moved: Option<Start>,
     /// When the report to the parent is sent again.
     pub(super) again: Time,
 }

@@ -10,15 +10,19 @@
 
 use super::luggage::{Number, OrBack, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
+use crate::hosts::Start;
 use crate::os::alarm::Alarm;
 use crate::os::clock::{self, Both};
 use crate::os::deadman::DeadMan;
 use crate::os::epoll::PollError;
 use crate::os::fd;
 use crate::os::page::{Deadline, LeaseView};
+use crate::spec::exec::{FROM, START};
 use crate::time::{Span, Time};
 use crate::wire::snapshot::Kind;
+use crate::wire::view::event::FailedOver;
 use serde::{Deserialize, Serialize};
+use std::env;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -27,6 +31,12 @@ pub const VARIABLE: &str = "TREEVISOR_LEASE";
 
 /// With less than this left the page is looked at no more often: the agent asks the tree to stop long before.
 const LEAST: Span = Span::from_millis(100);
+
+/// Why the agent has started this root here, where its host was lost: the first event of its history.
+pub(super) fn failed_over() -> Option<FailedOver> {
+    let is_failover = env::var(START).is_ok_and(|start| start == Start::Failover.as_str());
+    is_failover.then(|| FailedOver { from: env::var(FROM).ok(), ..FailedOver::default() })
+}
 
 /// What such a process runs by.
 pub(super) struct Hosted {

@@ -305,7 +305,7 @@ impl Node {
     }
 
     /// Publishes an event about this supervisor that is not of its core.
-    fn publish_own(&mut self, body: EventBody) {
+    pub(super) fn publish_own(&mut self, body: EventBody) {
         let now = self.context.now();
         let event = EventView {
             id: self.core.draw_report(),

@@ -179,7 +179,13 @@ pub(super) const RESERVED: &[&str] = &[
 
 /// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and
 /// from where.
-pub const HOSTED: &[&str] = &[HOST, FENCE, "TREEVISOR_START", "TREEVISOR_FROM"];
+pub const HOSTED: &[&str] = &[HOST, FENCE, START, FROM];
+
+/// Why it starts there.
+pub const START: &str = "TREEVISOR_START";
+
+/// The host on which it was before.
+pub const FROM: &str = "TREEVISOR_FROM";
 
 /// The name of the host.
 pub const HOST: &str = "TREEVISOR_HOST";

@@ -28,7 +28,7 @@ mod lint;
 pub mod listen;
 mod manual;
 mod overlay;
-mod placed;
+pub mod placed;
 pub mod policy;
 pub mod print;
 pub mod probe;

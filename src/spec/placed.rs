@@ -6,9 +6,10 @@ use super::fields::Layer;
 use super::kind::Kind;
 use super::policy::Strategy;
 use super::source::{Finding, Findings};
-use super::tree::{ChildKind, ChildSpec, PlacementSpec, SupervisorSpec};
+use super::tree::{ChildKind, ChildSpec, PlacementSpec, SupervisorSpec, TreeSpec};
 use super::value::Scope;
 use crate::ids::Path;
+use std::collections::BTreeMap;
 
 /// The key that makes a subtree placed.
 pub(super) const KEY: &str = "placement";
@@ -53,6 +54,21 @@ pub(super) fn judge(scope: &mut Scope<'_>, root: &SupervisorSpec) {
             );
         }
     });
+}
+
+/// The hosts that placements of this tree name, and where: the first place of each.
+pub fn hosts_named(tree: &TreeSpec) -> BTreeMap<String, Path> {
+    let mut named = BTreeMap::new();
+    let mut take = |path: &Path, placement: &PlacementSpec| {
+        for host in placement.hosts.iter().flatten() {
+            named.entry(host.clone()).or_insert_with(|| path.clone());
+        }
+    };
+    if let Some(placement) = &tree.placement {
+        take(&Path::root(), placement);
+    }
+    each(&Path::root(), &tree.root, None, &mut |path, _, placement, _| take(path, placement));
+    named
 }
 
 /// What is allowed and yet seldom meant.

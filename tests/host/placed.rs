@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use treevisor::hosts::loss::Loss;
 use treevisor::hosts::message::{Do, Ended, Message, Outcome, Place, Placed, Subject, Told, What};
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules};
@@ -253,7 +254,7 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     let second = agent.placed_again(2);
     agent.starts(&second);
     agent.until_state("unreachable");
-    agent.tell(&second.subject, What::Lost { why: "b is lost".into() });
+    agent.tell(&second.subject, What::Lost(Loss { why: "b is lost".into(), ..Loss::default() }));
     agent.relay = None;
     agent.noted(&second.subject);
 

@@ -14,7 +14,7 @@ mod placed;
 mod store;
 mod store_run;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -398,6 +398,13 @@ fn a_host_that_stands_still_is_dead_at_its_deadline_and_lost_after_it() {
     stopped.iter().for_each(stop);
     assert_eq!(cluster.nth(2), [other, "2", "failover", &first[0]]);
     eprintln!("a host stands still: elsewhere after {:?}", begun.elapsed());
+    // The history of the tree on its new host begins with why it is there.
+    let events = cluster.done(other, &["events", "-i", "shop", "--json"]);
+    let event: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&event["kind"], &event["path"], &event["from"]),
+        (&json!("failed_over"), &json!("/"), &json!(first[0]))
+    );
     stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
     cluster.nothing_left(&first[0]);
     let text = fs::read_to_string(&times).unwrap();

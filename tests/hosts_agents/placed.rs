@@ -190,7 +190,8 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     assert_eq!(cluster.nth(2), ["b", "1", "normal", "-"]);
     assert_ne!(cluster.up_on("b"), worker);
     cluster.until("what has happened, from any host", |cluster| {
-        let output = cluster.run("c", &["events", "-i", "shop"]);
+        // It is the only one of the cluster, and so need not be named on a host that runs none.
+        let output = cluster.run("c", &["events"]);
         String::from_utf8_lossy(&output.stdout).contains("/db/w").then_some(())
     });
 
@@ -222,27 +223,42 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     let elsewhere = ["c", "5", "failover", "b"];
     assert!(seen == elsewhere || seen == ["b", "5", "normal", "-"], "{seen:?}");
     cluster.up_on(&seen[0]);
-    // A host that is gone is lost with its lease: the subtree is started on the other one. Neither is charged.
-    let other = if seen[0] == "b" { "c" } else { "b" };
-    cluster.link("a", other, "up");
-    signal(cluster.host(&seen[0]).root.id(), libc::SIGKILL);
-    assert_eq!(cluster.nth(7), [other, "6", "failover", &seen[0]]);
+    // A host that is drained is empty when that is over: also of subtrees.
+    let (here, other) = if seen[0] == "b" { ("b", "c") } else { ("c", "b") };
+    for host in [here, other] {
+        cluster.link("a", host, "up");
+    }
+    cluster.done(here, &["host", "drain", "--wait"]);
+    assert_eq!(cluster.nth(7), [other, "6", "move", here]);
+    let placed = |cluster: &Cluster, host: &str| {
+        let hosts = cluster.hosts_as_seen(host).unwrap();
+        hosts.iter().find(|one| one["name"] == host).unwrap()["placed"].clone()
+    };
+    assert_eq!(placed(&cluster, here), 0);
+    cluster.done(here, &["host", "undrain"]);
     cluster.up_on(other);
+    // A host that is gone is lost with its lease: the subtree is started on the other one. Neither is charged.
+    signal(cluster.host(other).root.id(), libc::SIGKILL);
+    assert_eq!(cluster.nth(8), [here, "7", "failover", other]);
+    cluster.up_on(here);
     let status: Value = serde_json::from_str(&cluster.done("a", &["status", "-i", "shop", "--json"])).unwrap();
     assert_eq!(status["root"]["intensity"]["used"], 0, "{status}");
     let events = cluster.done("a", &["events", "-i", "shop", "--json", "/db"]);
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let last = |kind: &str| events.iter().rfind(|event| event["kind"] == kind).unwrap_or_else(|| panic!("{events:?}"));
     let (over, exited) = (last("failed_over"), last("exited"));
-    assert_eq!((&over["from"], &exited["lost_with"]), (&json!(seen[0]), &json!(seen[0])));
+    assert_eq!((&over["from"], &exited["lost_with"]), (&json!(other), &json!(other)));
+    let why = over["why"].as_str().unwrap();
+    assert!(why.starts_with(&format!("{other} is lost: its lease was not renewed for ")), "{over}");
+    assert!(over["lease_age_ms"].as_u64().unwrap() >= 5_000, "{over}");
     assert_eq!(over["cause"], exited["id"]);
     let on: Vec<&Value> = events.iter().filter(|event| event["kind"] == "started" && event["path"] == "/db").collect();
     let on: Vec<&str> = on.iter().filter_map(|event| event["host"].as_str()).collect();
-    assert_eq!(on, ["b", "b", "c", "b", &seen[0], other]);
+    assert_eq!(on, ["b", "b", "c", "b", here, other, here]);
 
     cluster.done("a", &["stop", "-i", "shop"]);
     let claim = cluster.until("the claim is free", |cluster| {
         cluster.store.record("/treevisor/test/own/shop//db").filter(|own| own["state"] == "free")
     });
-    assert_eq!(claim["host"], other);
+    assert_eq!(claim["host"], here);
 }

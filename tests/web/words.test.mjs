@@ -51,6 +51,7 @@ test("a sparkline has a gap where nothing is known", () => {
 test("what is started on another host has not failed, and its words name the host that was lost", () => {
   const event = (kind, more) => ({ id: "a-1", at: "2026-01-02T03:04:05Z", path: "/db", kind, cause: null, ...more });
   assert.equal(sentence(event("failed_over", { from: "b", strategy: "one-for-one" })), "fails over: its host b is lost (one-for-one)");
+  assert.equal(sentence(event("failed_over", { from: "b", why: "b is lost: its lease was not renewed for 15s" })), "fails over: b is lost: its lease was not renewed for 15s");
   assert.equal(sentence(event("exited", { lost_with: "b", expected: false })), "was lost with its host b");
   assert.equal(sentence(event("no_host", { why: "a: it is being drained" })), "waits: no host may have it: a: it is being drained");
 });

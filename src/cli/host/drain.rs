@@ -65,13 +65,19 @@ pub(super) fn drain(args: Drain, when: When) -> Result<ExitCode, Failure> {
         let view = hosts(DOING)?;
         let here = view.hosts.iter().find(|host| host.name == view.here);
         let runs = || view.instances.iter().filter(|one| one.host.as_ref() == Some(&view.here));
-        if here.is_some_and(|host| host.draining) && runs().next().is_none() {
+        // Subtrees of trees whose roots are elsewhere, too: each has a claim of its own.
+        let placed = here.map_or(0, |host| host.placed);
+        if here.is_some_and(|host| host.draining) && placed == 0 && runs().next().is_none() {
             out::say(when, "nothing runs on this host any more");
             return Ok(ExitCode::Done);
         }
         if clock.now() >= end {
             let names: Vec<_> = runs().map(|one| one.instance.as_str()).collect();
-            let left = if names.is_empty() { "the store has not taken note of it".into() } else { names.join(", ") };
+            let left = match (names.as_slice(), placed) {
+                ([], 0) => "the store has not taken note of it".to_owned(),
+                ([], placed) => format!("{placed} subtrees are here, whose roots are elsewhere"),
+                (names, _) => names.join(", "),
+            };
             return Err(Failure::new(
                 ExitCode::NoAnswer,
                 format!("this host is not drained after {}: {left}", args.timeout),

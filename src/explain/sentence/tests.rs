@@ -60,6 +60,15 @@ fn events() -> Vec<(&'static str, Value)> {
         ("restarting", json!({ "used": 2, "max": null, "period_ms": 30_000, "delay_ms": 200 })),
         ("failed_over", json!({ "from": "b", "strategy": "one-for-one" })),
         ("failed_over", json!({ "strategy": "one-for-one" })),
+        (
+            "failed_over",
+            json!({
+                "from": "b",
+                "why": "b is lost: its lease was not renewed for 15s",
+                "lease_age_ms": 15_200,
+                "strategy": "one-for-one",
+            }),
+        ),
         ("no_host", json!({ "why": "a: it is being drained; b: the host is lost, or has left" })),
         ("stopping", json!({ "why": "group", "by": "/web/db" })),
         ("stopping", json!({ "why": "group" })),

@@ -17,6 +17,7 @@ use crate::os::signals::Caught;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
 use slog::{info, warn};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A wish has so long to come into the store.
@@ -86,8 +87,8 @@ impl Shell {
                 return;
             }
             HostAsk::Locate { instance } => {
-                let found =
-                    self.core.instances(now).into_iter().map(view::instance).find(|one| one.instance == instance);
+                let found = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
+                let found = found.map(|one| view::instance(one, &BTreeSet::new()));
                 let host = found.as_ref().and_then(|one| one.host.clone());
                 let here = host.as_ref() == Some(&self.file.name);
                 let via = host.as_ref().filter(|_| !here).and_then(|host| self.way_to(&instance, host));
@@ -210,6 +211,9 @@ impl Shell {
 
     fn view(&self, now: Moment) -> HostsView {
         let endpoints = self.stores.endpoints();
+        let all = self.core.hosts(now);
+        let removed: BTreeSet<String> =
+            all.iter().filter(|host| !host.record.is_shown()).map(|host| host.name.clone()).collect();
         HostsView {
             cluster: self.file.cluster.clone(),
             here: self.file.name.clone(),
@@ -222,16 +226,15 @@ impl Shell {
                 size_bytes: self.health.as_ref().map(|health| health.size),
                 quota_bytes: self.health.as_ref().and_then(|health| health.quota),
             },
-            hosts: self
-                .core
-                .hosts(now)
+            hosts: all
                 .into_iter()
+                .filter(|host| host.record.is_shown())
                 .map(|host| {
                     let link = self.connections.as_ref().and_then(|connections| connections.shown(&host.name));
                     view::host(host, link)
                 })
                 .collect(),
-            instances: self.core.instances(now).into_iter().map(view::instance).collect(),
+            instances: self.core.instances(now).into_iter().map(|one| view::instance(one, &removed)).collect(),
         }
     }
 }

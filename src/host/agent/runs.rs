@@ -12,7 +12,7 @@ use crate::os::epoll::Tag;
 use crate::os::page::LeasePage;
 use crate::os::pidfd::ExitStatus;
 use crate::os::spawn::PlanSpec;
-use crate::spec::exec::{FENCE, HOST};
+use crate::spec::exec::{FENCE, FROM, HOST, START};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
@@ -54,9 +54,9 @@ impl Means {
             (STATE_VARIABLE, state.into()),
             (HOST, host.into()),
             (FENCE, run.token.to_string().into()),
-            ("TREEVISOR_START", run.start.as_str().into()),
+            (START, run.start.as_str().into()),
         ];
-        let from = run.from.as_ref().map(|from| ("TREEVISOR_FROM".into(), from.into()));
+        let from = run.from.as_ref().map(|from| (FROM.into(), from.into()));
         let own = own.into_iter().map(|(name, value)| (name.into(), value));
         env.iter().cloned().chain(own).chain(from).collect()
     }

@@ -5,6 +5,7 @@ use crate::hosts::choose::Fit;
 use crate::hosts::record::{HostState, OwnState, WantState};
 use crate::hosts::view::{HostView as Seen, InstanceView};
 use crate::wire::hosts::{CandidateView, HostView, PlacedView};
+use std::collections::BTreeSet;
 
 pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
     let Seen { name, record, lease_left, .. } = seen;
@@ -35,10 +36,12 @@ pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
     }
 }
 
-pub(super) fn instance(seen: InstanceView) -> PlacedView {
+/// Without hosts that were removed.
+pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> PlacedView {
     let InstanceView { claim, want, own, over, candidates } = seen;
     let held = own.as_ref().filter(|own| own.state == OwnState::Held && !over);
-    let candidates = candidates.into_iter().map(|(host, fit)| CandidateView {
+    let candidates = candidates.into_iter().filter(|(host, _)| !removed.contains(host));
+    let candidates = candidates.map(|(host, fit)| CandidateView {
         host,
         fit: matches!(fit, Fit::Yes | Fit::Unsettled),
         why: fit.to_string(),

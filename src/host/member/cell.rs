@@ -3,7 +3,7 @@
 use super::failed::Failed;
 use crate::host::identity::{Certificate, Signers, SigningKey};
 use crate::host::way::Way;
-use crate::hosts::record::{self, Cluster, Host, Key};
+use crate::hosts::record::{self, Cluster, Host, HostState, Key};
 use crate::ids::Name;
 use crate::link::PublicKey;
 use crate::spec::host::HostFile;
@@ -53,6 +53,22 @@ impl Cell {
     pub(super) fn host(&mut self, name: &str) -> Result<Option<Host>, Failed> {
         let found = self.one(&Key::Host(name.to_owned()))?;
         found.map(|(_, value)| record::read(&value)).transpose().map_err(|error| Failed::of(&error))
+    }
+
+    /// Has the record of a host that is dead, if it has one, show that it is none of the cluster's any more.
+    pub(super) fn mark_removed(&mut self, name: &str) -> Result<(), Failed> {
+        let key = Key::Host(name.to_owned());
+        for _ in 0..TRIES {
+            let Some((version, value)) = self.one(&key)? else { return Ok(()) };
+            let found: Host = record::read(&value).map_err(|error| Failed::of(&error))?;
+            if found.state != HostState::Dead || found.removed {
+                return Ok(());
+            }
+            let new = record::write(&Host { removed: true, ..found }).map_err(|error| Failed::of(&error))?;
+            // What is not known to have arrived is seen with the next look.
+            self.ask(&Ask::Swap { key: key.in_store(&self.cluster), expected: Some(version), new });
+        }
+        Err(Failed::new(format!("the record of {name} is changed by others all the time")).hint("try again"))
     }
 
     /// All hosts that were ever there, by their names. A record that cannot be read is that of none.

@@ -118,6 +118,8 @@ fn the_first_host_makes_the_cluster_and_hosts_take_each_others_certificates_unti
     assert!(place.remove("b").unwrap_err().contains("renews its lease"));
     place.write("b", HostState::Dead);
     place.remove("b").unwrap();
+    let mut cell = Cell { store: Box::new(place.store.clone()), cluster: "shop".into() };
+    assert!(!cell.host("b").unwrap().unwrap().is_shown());
     assert_eq!(place.judged("a", "b"), Err(Refused::Revoked(2)));
     assert_eq!(place.judged("a", "c"), Ok(3));
     assert!(place.remove("b").unwrap_err().contains("no certificate"));

@@ -47,7 +47,7 @@ fn each_message_comes_back_as_it_was() {
     for what in [
         What::Noted,
         What::Exited { end: Ended::Signal(9), detail: serde_json::json!({"out_of_memory": true}) },
-        What::Lost { why: "b is dead".into() },
+        What::Lost(Loss::of("b is dead")),
         What::Inspected { found: Value::Null },
         What::Unreachable { why: "no link".into() },
         What::Cleared,

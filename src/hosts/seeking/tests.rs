@@ -258,6 +258,30 @@ fn it_is_taken_over_by_the_host_that_is_preferred_once_that_has_settled() {
     assert_eq!(cluster.take(), Vec::<String>::new(), "it was lost a short time ago");
     cluster.pass(seconds(60));
     assert_eq!(cluster.take(), ["Move"]);
+    cluster.order("/db", 1, Do::Stop);
+    cluster.place(NODE, "/db", 2, placing());
+    assert_eq!(cluster.at("/db"), [1]);
+    assert_eq!(cluster.starts.last().unwrap().1.start, Start::Takeover);
+}
+
+#[test]
+fn what_a_host_has_that_ends_in_order_moves_at_once_and_what_is_lost_with_one_waits() {
+    let late = || Placing { delay_ms: 60_000, ..on(&["b", "c"]) };
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, late());
+    cluster.take();
+    cluster.hand_in(1, Event::Asked(Wish::Stop { kill_after: seconds(5) }));
+    cluster.pass(seconds(3));
+    assert_eq!(cluster.take(), ["Lost"]);
+    cluster.kill(1);
+    cluster.place(NODE, "/db", 2, late());
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![2]));
+    assert_eq!(cluster.starts.last().unwrap().1.start, Start::Move);
+    cluster.kill(2);
+    cluster.pass(seconds(30));
+    assert_eq!(cluster.take(), ["Lost"]);
+    cluster.place(NODE, "/db", 3, on(&["a"]));
+    assert_eq!(cluster.starts.last().unwrap().1.start, Start::Failover);
 }
 
 #[test]

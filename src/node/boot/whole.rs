@@ -22,6 +22,7 @@ use crate::node::directory::{Directory, Held};
 use crate::node::endpoint::{Endpoint, PullError, doors};
 use crate::node::fold::Folds;
 use crate::node::hooks::Hooks;
+use crate::node::hosted;
 use crate::node::limits::{self, Limits};
 use crate::node::luggage::{OrBack, Packing, Unpacking, fail};
 use crate::node::placed::Placed;
@@ -41,6 +42,7 @@ use crate::os::signals::Signals;
 use crate::os::{fd, process, random};
 use crate::supervision::{ChildId, Event, Snapshot, Supervisor};
 use crate::wire::snapshot::{Facts, State};
+use crate::wire::view::EventBody;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -196,6 +198,12 @@ impl WholeTree {
     }
 
     pub(super) fn run(mut self, begin: Option<Event>) -> i32 {
+        if begin.is_some()
+            && self.node.context.place.hosting.is_some()
+            && let Some(over) = hosted::failed_over()
+        {
+            self.node.publish_own(EventBody::FailedOver(over));
+        }
         let end = self.node.run(begin);
         let held = self.node.directory.give_up();
         let code = self.node.leave(end);

@@ -248,6 +248,7 @@ impl Child {
             // With one that is placed the node is not replaced.
             away: _,
             was_on: _,
+            loss: _,
         } = self;
         CarriedChild {
             name: name.clone(),
@@ -324,6 +325,7 @@ impl Child {
             process: process.map(|process| Process::unpack(process, unpacking, reactor)),
             away: None,
             was_on: None,
+            loss: None,
             ring: ring.map_or_else(Ring::new, |(bytes, written)| {
                 Ring::read_again(unpacking.bytes(bytes), written).unwrap_or_else(|why| fail(&why))
             }),

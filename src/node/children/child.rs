@@ -7,6 +7,7 @@ use super::away::Away;
 use super::hold::{self, Hold};
 use super::postmortem::{MemoryMarks, Postmortem};
 use super::process::Process;
+use crate::hosts::loss::Loss;
 use crate::ids::{Mark, Name, Path};
 use crate::logs::ring::Ring;
 use crate::logs::{LogFile, Writer};
@@ -44,6 +45,8 @@ pub(in crate::node) struct Child {
     pub(super) away: Option<Box<Away>>,
     /// The host of the last run elsewhere that is over.
     pub(super) was_on: Option<String>,
+    /// How it has lost that.
+    pub(super) loss: Option<Box<Loss>>,
     /// Its last lines of output.
     pub ring: Ring,
     /// Shared with the process that it is beside, if that has the same.
@@ -144,6 +147,7 @@ impl Child {
             process: None,
             away: None,
             was_on: None,
+            loss: None,
             ring: Ring::new(),
             file,
             memory_marks: MemoryMarks::default(),

@@ -5,10 +5,11 @@ use super::child::{Child, Program};
 use super::node_link::NodeLink;
 use super::process::Process;
 use super::table::Children;
+use crate::hosts::loss::Loss;
 use crate::ids::Path;
 use crate::node::context::Place;
 use crate::spec::tree::{PlacementSpec, SupervisorSpec};
-use crate::supervision::{Exit, Fact, Report, Run};
+use crate::supervision::{ChildId, Exit, Fact, Report, Run};
 use crate::time::Time;
 use crate::wire::view::EventBody;
 
@@ -121,8 +122,19 @@ impl Children {
                 }
             }
             (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
-            (_, EventBody::FailedOver(over)) => over.from = was_on(),
+            (_, EventBody::FailedOver(over)) => {
+                let loss = child().and_then(|child| child.loss.as_deref());
+                (over.from, over.why) = (was_on(), loss.map(|loss| loss.why.clone()));
+                over.lease_age_ms = loss.and_then(|loss| loss.lease_age_ms);
+            }
             _ => {}
+        }
+    }
+
+    /// A run elsewhere has lost its host so.
+    pub(crate) fn note_loss(&mut self, child: ChildId, loss: Loss) {
+        if let Some(child) = self.get_mut(child) {
+            child.loss = Some(Box::new(loss));
         }
     }
 

@@ -4,6 +4,7 @@
 //! acknowledged each time. What belongs to an earlier run changes nothing.
 
 use super::found;
+use crate::hosts::loss::Loss;
 use crate::hosts::message::{AGAIN, Do, Ended, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
 use crate::ids::Path;
 use crate::node::record::Hosting;
@@ -24,6 +25,8 @@ pub(super) enum Heard {
     There { run: Run, host: String, pid: u32, adopted: bool },
     /// It has ended, and nothing of it is left. `why` is what its host has found out, for people.
     Ended { run: Run, exit: Exit, why: Option<String> },
+    /// Its host is lost, or has ended it.
+    Lost { run: Run, loss: Loss },
     /// It is to be stopped and started again: it goes there.
     Move { child: ChildId, to: String },
     /// Nothing that is placed below this run is left.
@@ -284,7 +287,7 @@ impl Errands {
 
     fn told(&mut self, told: Told) -> Vec<Heard> {
         let Told { subject, what } = told;
-        let reported = matches!(what, What::Exited { .. } | What::Lost { .. } | What::HostThere | What::Move { .. });
+        let reported = matches!(what, What::Exited { .. } | What::Lost(_) | What::HostThere | What::Move { .. });
         if reported {
             // Also of what is known: the agent has not had it, or of a run that is over.
             self.out.push(Message::Told(Told { subject: subject.clone(), what: What::Noted }));
@@ -311,9 +314,9 @@ impl Errands {
                 self.wards.remove(&run.child);
                 vec![Heard::Ended { run, exit: exit_of(end), why: found::why(&detail) }]
             }
-            What::Lost { why } => {
+            What::Lost(loss) => {
                 self.wards.remove(&run.child);
-                vec![Heard::Ended { run, exit: Exit::HostLost, why: Some(why) }]
+                vec![Heard::Lost { run, loss }]
             }
             What::HostThere if matches!(ward.state, State::Homeless { .. }) => {
                 vec![Heard::Event(Event::HostThere(run.child))]

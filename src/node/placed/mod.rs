@@ -22,7 +22,7 @@ use crate::hosts::message::Place;
 use crate::ids::Path;
 use crate::os::pidfd::ExitStatus;
 use crate::spec::tree::PlacementSpec;
-use crate::supervision::{ChildId, End, Event, Run, StartFailure, State, Supervisor};
+use crate::supervision::{ChildId, End, Event, Exit, Run, StartFailure, State, Supervisor};
 use crate::time::{Span, Time};
 use slog::{debug, error, info, warn};
 use std::collections::VecDeque;
@@ -191,6 +191,18 @@ impl Placed {
         self.heard(heard, around)
     }
 
+    /// A run elsewhere has ended.
+    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, around: &mut Around<'_>) -> Vec<Follow> {
+        let path = around.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
+        if let Some(why) = why {
+            info!(around.context.logger, "{} has ended on its host", path; "why" => why);
+        }
+        let follows = gone(run, around);
+        self.ended.push((run, path));
+        around.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
+        follows
+    }
+
     fn heard(&mut self, heard: Vec<Heard>, around: &mut Around<'_>) -> Vec<Follow> {
         let mut follows = Vec::new();
         for heard in heard {
@@ -210,14 +222,11 @@ impl Placed {
                     around.inbox.push_back(Event::Spawned { run, pid });
                     around.inbox.extend(adopted.then_some(Event::Ready(run)));
                 }
-                Heard::Ended { run, exit, why } => {
-                    let path = around.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
-                    if let Some(why) = why {
-                        info!(around.context.logger, "{} has ended on its host", path; "why" => why);
-                    }
-                    follows.extend(gone(run, around));
-                    self.ended.push((run, path));
-                    around.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
+                Heard::Ended { run, exit, why } => follows.extend(self.over(run, exit, why, around)),
+                Heard::Lost { run, loss } => {
+                    let why = Some(loss.why.clone());
+                    around.children.note_loss(run.child, loss);
+                    follows.extend(self.over(run, Exit::HostLost, why, around));
                 }
                 Heard::Move { child, to } => follows.push(Follow::Cycle { child, to }),
                 Heard::Cleared(run) => follows.push(Follow::Cleared(run)),

@@ -27,7 +27,12 @@ pub(super) fn placing(
     let is_called = |called: &Name, (sibling, placement): &Sibling<'_>| {
         *sibling == called || placement.group.as_ref() == Some(called)
     };
-    let apart = |sibling: &Sibling<'_>| sibling.0 != name && spec.apart.iter().any(|called| is_called(called, sibling));
+    // From both sides: the one that names the other may be placed first.
+    let apart = |sibling: &Sibling<'_>| {
+        let names_it = |called: &Name| is_called(called, &(name, spec));
+        sibling.0 != name
+            && (spec.apart.iter().any(|called| is_called(called, sibling)) || sibling.1.apart.iter().any(names_it))
+    };
     Placing {
         on: Placement { hosts: spec.hosts.iter().cloned().map(rank).collect(), require: spec.require.clone() },
         spread: match &spec.spread {
@@ -79,6 +84,7 @@ mod tests {
         assert_eq!((found.delay_ms, found.exclusive, found.adopt), (2_000, true, true));
         let found = placing(&above, &one, &copy, &siblings, Strategy::OneForAll);
         assert_eq!(found.group, ["/x/web-1", "/x/web-2"]);
+        assert_eq!(found.apart, ["/x/db"], "that one names it");
         assert_eq!((found.spread, found.adopt), (HostSpread::Hosts, false));
     }
 }

@@ -91,7 +91,8 @@ fn body(fact: Fact, path: &Path) -> EventBody {
         }),
         // From where is added by what knows it.
         Fact::FailedOver { strategy: with, .. } => {
-            EventBody::FailedOver(event::FailedOver { from: None, strategy: with.word().into() })
+            let strategy = Some(with.word().into());
+            EventBody::FailedOver(event::FailedOver { strategy, ..event::FailedOver::default() })
         }
         Fact::NoHost { why } => EventBody::NoHost(event::NoHost { why }),
         Fact::Stopping { why } => EventBody::Stopping(stopping(why, path)),

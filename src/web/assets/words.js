@@ -170,7 +170,7 @@ function phrase(event) {
     case "restarting":
       return restarting(event);
     case "failed_over":
-      return `fails over: its host${event.from ? ` ${event.from}` : ""} is lost (${event.strategy})`;
+      return `fails over: ${event.why ?? `its host${event.from ? ` ${event.from}` : ""} is lost`}${event.strategy ? ` (${event.strategy})` : ""}`;
     case "no_host":
       return `waits: no host may have it: ${event.why}`;
     case "stopping":

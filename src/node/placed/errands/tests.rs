@@ -127,8 +127,9 @@ fn what_it_is_ordered_to_before_it_is_there_is_sent_then() {
 #[test]
 fn a_lost_host_is_an_exit_that_is_not_charged() {
     let mut errands = there();
-    let heard = told(&mut errands, What::Lost { why: "b is lost".into() });
-    assert_eq!(heard, [Heard::Ended { run: RUN, exit: Exit::HostLost, why: Some("b is lost".into()) }]);
+    let loss = Loss { why: "b is lost".into(), ..Loss::default() };
+    let heard = told(&mut errands, What::Lost(loss.clone()));
+    assert_eq!(heard, [Heard::Lost { run: RUN, loss }]);
     assert_eq!(kinds(&mut errands), ["noted"]);
 }
 

@@ -244,13 +244,20 @@ pub struct Started {
 }
 
 /// A start on another host, as any restart but that it is not charged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FailedOver {
     /// The host that is lost; absent where it was not known that it ran on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// `one-for-one one-for-all rest-for-one`.
-    pub strategy: String,
+    /// For so long that host had not renewed its lease; absent where that was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_age_ms: Option<u64>,
+    /// `one-for-one one-for-all rest-for-one`; absent of a root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// What is known of how it has lost its host, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A wait for a host.

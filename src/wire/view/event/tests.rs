@@ -49,7 +49,15 @@ const FIELDS: &[(&str, &[&str])] = &[
             r#","delay_ms":0,"max":null,"period_ms":30000,"strategy":"one-for-one","used":2"#,
         ],
     ),
-    ("failed_over", &[r#","from":"b","strategy":"one-for-one""#, r#","strategy":"one-for-all""#]),
+    (
+        "failed_over",
+        &[
+            r#","from":"b","strategy":"one-for-one""#,
+            r#","strategy":"one-for-all""#,
+            r#","from":"b","lease_age_ms":15200,"strategy":"one-for-one","why":"b is lost""#,
+            r#","from":"b""#,
+        ],
+    ),
     ("no_host", &[r#","why":"a: it is being drained""#]),
     ("stopping", &[r#","by":"uid 0","why":"operator""#, r#","why":"supervisor_ends""#, r#","why":"boredom""#]),
     ("stopped", &[""]),
