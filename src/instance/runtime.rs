@@ -17,15 +17,16 @@
 
 use crate::files;
 use crate::ids::{Name, Path as TreePathName};
+use crate::os::held_file::HeldFile;
 use crate::os::net::SOCKET_PATH_MAX;
 use crate::os::process::own_uid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a file that describes an instance: 100,000 paths of some 300 bytes have room.
@@ -176,8 +177,8 @@ impl RuntimeDir {
     /// # Errors
     /// The system's.
     pub fn keep(&self, socket: &Path) -> io::Result<()> {
-        let mode = fs::symlink_metadata(socket)?.mode() & 0o7777;
-        fs::set_permissions(socket, Permissions::from_mode(mode | 0o1000))
+        let held = HeldFile::socket(socket, None)?;
+        held.set_mode(held.mode() | 0o1000)
     }
 
     /// Writes down what the instance is. Readers see the old content or the new one, never a part.
@@ -216,7 +217,7 @@ impl RuntimeDir {
     /// The system's, when the permissions cannot be changed.
     pub fn open_to_others(&self, socket: &Path) -> io::Result<()> {
         self.let_others_pass()?;
-        fs::set_permissions(socket, Permissions::from_mode(0o1666))
+        HeldFile::socket(socket, None)?.set_mode(0o1666)
     }
 
     /// Lets one other user connect to `socket`, as [`RuntimeDir::open_to_others`] lets all: the file is given to that
@@ -226,19 +227,19 @@ impl RuntimeDir {
     /// The system's, when the permissions cannot be changed.
     pub fn open_to(&self, socket: &Path, uid: u32) -> io::Result<()> {
         self.let_others_pass()?;
-        fs::set_permissions(socket, Permissions::from_mode(0o1600))?;
-        match chown(socket, Some(uid), None) {
+        let held = HeldFile::socket(socket, None)?;
+        held.set_mode(0o1600)?;
+        match held.give(Some(uid), None) {
             Ok(()) => Ok(()),
-            Err(_) => fs::set_permissions(socket, Permissions::from_mode(0o1666)),
+            Err(_) => held.set_mode(0o1666),
         }
     }
 
     fn let_others_pass(&self) -> io::Result<()> {
         for directory in [self.path.parent(), Some(&*self.path)].into_iter().flatten() {
-            let metadata = fs::metadata(directory)?;
-            let mode = metadata.mode() & 0o7777;
-            if mode & 0o011 != 0o011 && metadata.uid() == own_uid() {
-                fs::set_permissions(directory, Permissions::from_mode(mode | 0o011))?;
+            let held = HeldFile::directory(directory)?;
+            if held.mode() & 0o011 != 0o011 && held.uid() == own_uid() {
+                held.set_mode(held.mode() | 0o011)?;
             }
         }
         Ok(())

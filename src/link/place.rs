@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::context::LinkError;
 use crate::files;
 use crate::files::FileId;
+use crate::os::held_file::HeldFile;
 
 /// Whether a socket can be bound at `path` without harm to any process.
 ///
@@ -79,6 +80,15 @@ impl BoundFile {
     /// Whether it lies there still, and nothing else in its place.
     pub(super) fn is_in_place(&self) -> bool {
         self.id.is_some() && FileId::at(&self.path) == self.id
+    }
+
+    /// Held, to change its owner: what lies at its path may be another user's by now.
+    ///
+    /// # Errors
+    /// The system's, and `InvalidInput` where something else lies in its place.
+    pub(super) fn hold(&self) -> io::Result<HeldFile> {
+        let id = self.id.ok_or(io::ErrorKind::NotFound)?;
+        HeldFile::socket(&self.path, Some(id))
     }
 
     /// It was bound again.

@@ -111,9 +111,10 @@ impl Pull {
         Ok(())
     }
 
-    /// Gives the file to another user, whose processes may then connect. Where we may not, it stays ours.
+    /// Gives the file to another user, whose processes may then connect. Where we may not, it stays ours; and what
+    /// others have put in its place stays as it is.
     pub(crate) fn give_to(&self, uid: u32) {
-        let _ = std::os::unix::fs::chown(self.path(), Some(uid), None);
+        let _ = self.file.0.hold().and_then(|held| held.give(Some(uid), None));
     }
 
     /// What the door has refused since the last call.

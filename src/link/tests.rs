@@ -338,6 +338,27 @@ fn any_message_to_a_pull_socket_counts() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_pull_socket_gives_nothing_away() {
+    use std::os::unix::fs::MetadataExt;
+    const WORKER: u32 = 65_533;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let context = Context::new().expect("a context");
+    let (path, secret) = (directory.path().join("heartbeat"), directory.path().join("secret"));
+    std::fs::write(&secret, "precious").expect("written");
+    let owner = |path: &Path| path.symlink_metadata().expect("it is there").uid();
+    let ours = owner(&secret);
+    let pull = Pull::bind(&context, &format!("ipc://{}", path.display())).expect("a pull socket");
+    pull.give_to(WORKER);
+    // Root alone may give files away.
+    assert_eq!(owner(&path), if ours == 0 { WORKER } else { ours });
+    std::fs::remove_file(&path).expect("removed");
+    std::os::unix::fs::symlink(&secret, &path).expect("linked");
+    pull.give_to(WORKER);
+    assert_eq!((owner(&path), owner(&secret)), (ours, ours));
+    pull.close();
+}
+
+#[test]
 fn nothing_is_bound_over_a_file_or_a_living_socket() {
     let room = Room::new();
     let again = Router::bind(&room.context, &room.socket(), LIMITS);

@@ -3,6 +3,7 @@
 //! No connection is accepted here: they wait in the kernel until a worker does. What concerns a file is done beside the
 //! loop and given up on after a moment, since its file system may not answer.
 use super::clock::Clock;
+use super::held_file::HeldFile;
 use super::process::command_name;
 use super::thread;
 use crate::error::{errno_words, plain};
@@ -16,11 +17,11 @@ use nix::sys::socket::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 #[cfg(test)]
@@ -104,7 +105,7 @@ impl Listener {
             (Address::Tcp(_), _) => setsockopt(&self.socket, sockopt::ReusePort, &wanted.reuse_port).map_err(kernels),
             (Address::Unix(_), Some(SocketFile { path, id })) => {
                 let (path, id, wanted) = (path.clone(), *id, wanted.clone());
-                aside(move || if FileId::at(&path) == Some(id) { give(&path, &wanted) } else { Ok(()) })?
+                aside(move || if FileId::at(&path) == Some(id) { give(&path, id, &wanted) } else { Ok(()) })?
             }
             (Address::Unix(_) | Address::Abstract(_), _) => Ok(()),
         });
@@ -224,22 +225,27 @@ fn open_file(path: &Path, wanted: &Listen) -> Result<Listener, Refused> {
     }
     let id = FileId::at(path).ok_or((libc::ENOENT, "its file was removed at once".to_owned()))?;
     let listener = Listener { socket, file: Some(SocketFile { path: path.to_owned(), id }) };
-    give(path, wanted)?;
+    give(path, id, wanted)?;
     listen(listener.as_fd(), wanted.backlog)?;
     Ok(listener)
 }
 
-/// Owner and mode of a socket's file.
-fn give(path: &Path, wanted: &Listen) -> Result<(), Refused> {
+/// Owner and mode of a socket's file. Its directory may be the worker's, who may have put something else there.
+fn give(path: &Path, id: FileId, wanted: &Listen) -> Result<(), Refused> {
+    if wanted.account.is_none() && wanted.mode.is_none() {
+        return Ok(());
+    }
+    let failed = |doing: &str, error: &io::Error| {
+        let (errno, reason) = systems(error);
+        (errno, format!("{doing}: {reason}"))
+    };
+    let held = HeldFile::socket(path, Some(id)).map_err(|error| failed("looking at its file", &error))?;
     if let Some(account) = &wanted.account {
-        let (uid, gid) = (wanted.user.as_ref().map(|_| account.uid), Some(account.gid));
-        chown(path, uid, gid).map_err(|error| {
-            let (errno, reason) = systems(&error);
-            (errno, format!("giving its file away: {reason}"))
-        })?;
+        let uid = wanted.user.as_ref().map(|_| account.uid);
+        held.give(uid, Some(account.gid)).map_err(|error| failed("giving its file away", &error))?;
     }
     if let Some(mode) = wanted.mode {
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| systems(&error))?;
+        held.set_mode(mode).map_err(|error| failed("setting the mode of its file", &error))?;
     }
     Ok(())
 }
@@ -276,8 +282,8 @@ fn listener_at(address: &UnixAddr) -> nix::Result<Option<u32>> {
 }
 
 fn in_use(pid: u32) -> String {
-    let who = if pid == 0 { "another process".to_owned() } else { named(pid) };
-    format!("{}; {who} listens there", errno_words(libc::EADDRINUSE))
+    let holder = if pid == 0 { "another process".to_owned() } else { named(pid) };
+    format!("{}; {holder} listens there", errno_words(libc::EADDRINUSE))
 }
 
 /// A process, for people.

@@ -15,6 +15,7 @@
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
 //! | [`opening`] | opening a file where another user may have put something in the way |
+//! | `held_file` | owner and mode of a file where another user may put something in its place |
 //! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
 //! | [`lock`] | a file that is locked as long as its holder runs |
 //! | [`claim`] | a name that one process has at a time, and that is no file |
@@ -55,6 +56,7 @@ pub mod epoll;
 pub mod exec;
 pub mod executable;
 pub mod fd;
+pub(crate) mod held_file;
 pub mod journald;
 pub mod kept;
 pub mod kinship;

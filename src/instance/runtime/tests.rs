@@ -1,4 +1,6 @@
 use super::*;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 fn base_with(variables: &[(&str, &str)], uid: u32) -> String {
     let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
@@ -87,13 +89,13 @@ fn a_directory_that_others_may_write_to_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
     dir.create().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(dir.create(), Err(RuntimeError::NotOurs { .. })));
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-    fs::set_permissions(base.path(), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(dir.create(), Err(RuntimeError::NotOurs { .. })));
     // As /tmp is.
-    fs::set_permissions(base.path(), Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     dir.create().unwrap();
 }
 
@@ -112,8 +114,19 @@ fn a_worker_of_another_user_reaches_its_node_only() {
     let dir = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
     dir.create().unwrap();
     let socket = dir.node_socket(&TreePathName::root());
-    fs::write(&socket, "").unwrap();
+    let _bound = UnixListener::bind(&socket).unwrap();
     dir.open_to_others(&socket).unwrap();
     assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o711);
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o666);
+    // What another user has put in its place is not opened to anyone.
+    let secret = base.path().join("secret");
+    fs::write(&secret, "").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(&socket).unwrap();
+    std::os::unix::fs::symlink(&secret, &socket).unwrap();
+    for opened in [dir.open_to_others(&socket), dir.open_to(&socket, 65_533), dir.keep(&socket)] {
+        assert!(opened.unwrap_err().to_string().contains("link"));
+    }
+    let found = fs::metadata(&secret).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o7777), (own_uid(), 0o600));
 }

@@ -3,6 +3,7 @@ use crate::os::free_port::free_port;
 use crate::spec::account::Account;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 fn at(text: &str) -> Listen {
@@ -66,6 +67,30 @@ fn a_file_has_the_mode_that_is_asked_for_and_goes_with_its_socket() {
     assert_eq!(mode(), 0o600);
     drop(held);
     assert!(!path.exists());
+}
+
+#[test]
+fn what_a_link_in_its_place_leads_to_keeps_its_owner_and_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, secret) = (dir.path().join("app.sock"), dir.path().join("secret"));
+    fs::write(&secret, "").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let theirs = Account { uid: 65_533, gid: 65_533, ..nobody() };
+    let wanted = Listen {
+        mode: Some(0o666),
+        user: Some("theirs".into()),
+        account: Some(Box::new(theirs)),
+        ..at(&format!("unix:{}", path.display()))
+    };
+    let held = Listener::open(&at(&format!("unix:{}", path.display()))).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&secret, &path).unwrap();
+    held.adjust(&wanted).unwrap();
+    // One that comes behind the look, too.
+    let (_, reason) = give(&path, FileId::at(&path).unwrap(), &wanted).unwrap_err();
+    assert_eq!(reason, "looking at its file: a symbolic link lies in its place");
+    let found = secret.metadata().unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o7777), (nix::unistd::geteuid().as_raw(), 0o600));
 }
 
 fn nobody() -> Account {
