@@ -5,14 +5,14 @@
 
 use crate::files;
 use crate::os::clock::{self, Clock};
+use crate::os::opening::{self, Missing};
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -58,13 +58,7 @@ pub enum Outcome {
 /// [`DetachError`], when there is no root to wait for.
 pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result<Outcome, DetachError> {
     let failed = |what| move |cause| DetachError { what, path: output.to_owned(), cause };
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(output)
-        .map_err(failed("open the file for its output,"))?;
+    let (_, file) = opening::append_own(output, Missing::Fails).map_err(failed("open the file for its output,"))?;
     let begun_at = file.metadata().map_err(failed("look at the file for its output,"))?.len();
     let errors = file.try_clone().map_err(failed("open the file for its output,"))?;
     let (reader, writer) = io::pipe().map_err(failed("open a pipe; its output would go to"))?;
@@ -183,5 +177,23 @@ mod tests {
         assert_eq!(lines.len(), LAST_LINES);
         assert_eq!(lines.last().unwrap(), "line 99");
         assert!(tail(&dir.path().join("missing"), 0).is_empty());
+    }
+
+    /// Root alone can make what another user has.
+    #[test]
+    fn a_link_of_another_user_is_no_place_for_the_output() {
+        use std::os::unix::fs::{chown, lchown, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (theirs, secret) = (dir.path().join("theirs"), dir.path().join("secret"));
+        fs::create_dir(&theirs).unwrap();
+        let link = theirs.join("output.log");
+        symlink(&secret, &link).unwrap();
+        if chown(&theirs, Some(65_533), None).and_then(|()| lchown(&link, Some(65_533), None)).is_err() {
+            return;
+        }
+        let error = start(Vec::new(), &link, Span::ZERO).unwrap_err();
+        assert!(error.to_string().ends_with(&format!("for its output, {}", link.display())), "{error}");
+        assert!(error.cause.to_string().contains("output.log is a link of user 65533"), "{}", error.cause);
+        assert!(!secret.exists());
     }
 }

@@ -3,15 +3,17 @@
 //! Whichever process finds it full rotates it, under a lock; the others notice with their next write that the file has
 //! another place, and follow. So do they when another program has moved or removed it. What is written past us, such as
 //! the message of a panic, follows too, as the streams themselves are put on the new file.
+//!
+//! Where its directory can be written by a worker, no link of that worker's is followed, as with any log.
 
 use super::past::numbered;
 use crate::files::FileId;
+use crate::os::opening::{self, Missing, Standing};
 use crate::os::{fd, lock};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -54,6 +56,7 @@ pub(crate) fn refresh_stderr() {
 #[derive(Debug)]
 pub(super) struct Followed {
     file: File,
+    standing: Standing,
     stream: RawFd,
     of: &'static StreamFile,
 }
@@ -66,9 +69,10 @@ impl Followed {
 
     fn adopt_of(stream: RawFd, of: &'static StreamFile) -> Option<Followed> {
         // A description of our own: a lock on one that others share would be theirs as well.
-        let file = open(&of.path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()))?;
+        let (standing, file) = open(&of.path).ok()?;
+        file.metadata().ok().filter(fs::Metadata::is_file)?;
         fd::replace_stream(stream, &file).ok()?;
-        Some(Followed { file, stream, of })
+        Some(Followed { file, standing, stream, of })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -88,7 +92,7 @@ impl Followed {
             return Ok(());
         }
         if self.is_at_its_place(&held) {
-            rotate(self.of)?;
+            rotate(&self.standing, self.of.keep)?;
         }
         self.reopen()
     }
@@ -102,43 +106,41 @@ impl Followed {
 
     /// The lock goes with the old description.
     fn reopen(&mut self) -> io::Result<()> {
-        let file = open(&self.of.path)?;
+        let (standing, file) = open(&self.of.path)?;
         fd::replace_stream(self.stream, &file)?;
-        self.file = file;
+        (self.standing, self.file) = (standing, file);
         Ok(())
     }
 }
 
-fn rotate(of: &StreamFile) -> io::Result<()> {
-    if of.keep == 0 {
-        return fs::remove_file(&of.path);
+/// Where the file stands, whatever its path leads to by now.
+fn rotate(standing: &Standing, keep: u32) -> io::Result<()> {
+    let name = standing.name();
+    let older = |number| numbered(Path::new(name), number).into_os_string();
+    if keep == 0 {
+        return standing.remove();
     }
-    for number in (1..of.keep).rev() {
-        match fs::rename(numbered(&of.path, number), numbered(&of.path, number + 1)) {
+    for number in (1..keep).rev() {
+        match standing.rename(&older(number), &older(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(&of.path, numbered(&of.path, 1))
+    standing.rename(name, &older(1))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let open = || {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
-    };
-    match (open(), path.parent()) {
-        (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            open()
-        }
-        (opened, _) => opened,
-    }
+fn open(path: &Path) -> io::Result<(Standing, File)> {
+    opening::append_own(path, Missing::IsMade(0o700))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn followed(of: &'static StreamFile) -> Followed {
+        let (standing, file) = open(&of.path).unwrap();
+        Followed { file, standing, stream: -1, of }
+    }
 
     /// Two processes with one file, as two descriptors above the streams.
     #[test]
@@ -146,16 +148,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/output.log");
         let of: &'static StreamFile = Box::leak(Box::new(StreamFile { path: path.clone(), max_size: 100, keep: 2 }));
-        let mut writers: Vec<Followed> =
-            (0..2).map(|_| Followed { file: open(&path).unwrap(), stream: -1, of }).collect();
+        let mut writers: Vec<Followed> = (0..2).map(|_| followed(of)).collect();
         for number in 0..40 {
             let writer = &mut writers[number % 2];
             let held = writer.file.metadata().unwrap();
             if !writer.is_at_its_place(&held) {
-                writer.file = open(&path).unwrap();
+                *writer = followed(of);
             } else if held.len() >= of.max_size && lock::try_alone(&writer.file) {
-                rotate(of).unwrap();
-                writer.file = open(&path).unwrap();
+                rotate(&writer.standing, of.keep).unwrap();
+                *writer = followed(of);
             }
             writeln!(writer.file, "line {number:04}").unwrap();
         }
@@ -168,5 +169,40 @@ mod tests {
         fs::rename(&path, dir.path().join("moved")).unwrap();
         let held = writers[0].file.metadata().unwrap();
         assert!(!writers[0].is_at_its_place(&held));
+    }
+
+    /// Root alone writes where other users may.
+    #[test]
+    fn it_is_not_followed_behind_a_link_of_another_user() {
+        use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
+        const WORKER: u32 = 65_533;
+        let dir = tempfile::tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        if chown(&theirs, Some(WORKER), None).is_err() {
+            return;
+        }
+        let (path, secret) = (theirs.join("output.log"), dir.path().join("secret"));
+        fs::write(&secret, "precious\n").unwrap();
+        let of: &'static StreamFile = Box::leak(Box::new(StreamFile { path: path.clone(), max_size: 100, keep: 2 }));
+        let mut writer = followed(of);
+        fs::rename(&path, theirs.join("moved")).unwrap();
+        symlink(&secret, &path).unwrap();
+        lchown(&path, Some(WORKER), None).unwrap();
+        writer.write(b"line\n").unwrap();
+        assert!(open(&path).is_err());
+        assert_eq!(fs::read(&secret).unwrap(), b"precious\n");
+        assert_eq!(fs::read(theirs.join("moved")).unwrap(), b"line\n");
+        // A second name leads nowhere else either.
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&secret, &path).unwrap();
+        assert!(open(&path).is_err());
+        // What root has put there is root's word.
+        fs::remove_file(&path).unwrap();
+        symlink(dir.path().join("elsewhere.log"), &path).unwrap();
+        let (standing, file) = open(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        rotate(&standing, of.keep).unwrap();
+        assert!(path.is_symlink() && dir.path().join("elsewhere.log.1").exists());
     }
 }

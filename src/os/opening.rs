@@ -46,17 +46,35 @@ pub struct Standing {
 /// # Errors
 /// The system's, or that another user has put something in the way.
 pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, File)> {
-    let look = walk(path, Rule::Careful, false);
+    let look = walk(path, Rule::Careful, Missing::Fails);
     let user = user.filter(|user| look.foreign && !user.are_ours());
     drop(look.end);
+    let open = |rule| walk(path, rule, Missing::IsMade(0o777)).end.and_then(|way| way.open(0o640));
     if let Some(user) = user {
-        let opened = acting_as(user, || walk(path, Rule::AsTheyMay, true).end.and_then(Way::open))?;
+        let opened = acting_as(user, || open(Rule::AsTheyMay))?;
         match opened {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {}
             opened => return opened.map(|(standing, file)| (Standing { user: Some(user.clone()), ..standing }, file)),
         }
     }
-    walk(path, Rule::Careful, true).end.and_then(Way::open)
+    open(Rule::Careful)
+}
+
+/// Opens a file of our own to append to it, for no other user to read; its directories too, where they are to be made.
+///
+/// # Errors
+/// As for [`append`].
+pub fn append_own(path: &Path, missing: Missing) -> io::Result<(Standing, File)> {
+    walk(path, Rule::Careful, missing).end.and_then(|way| way.open(0o600))
+}
+
+/// What becomes of a directory on the way that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Fails,
+    /// It is made, with this mode.
+    IsMade(u32),
 }
 
 impl Standing {
@@ -123,7 +141,7 @@ struct Way {
 }
 
 impl Way {
-    fn open(self) -> io::Result<(Standing, File)> {
+    fn open(self, mode: u32) -> io::Result<(Standing, File)> {
         let Way { dir, name, magic, watched } = self;
         let mut flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
         // Opening a fifo without a reader, and writing to one whose reader is slow, must not wait.
@@ -131,7 +149,7 @@ impl Way {
         if !magic {
             flags |= OFlag::O_NOFOLLOW;
         }
-        let mode = Mode::from_bits_truncate(0o640);
+        let mode = Mode::from_bits_truncate(mode);
         let file = File::from(openat(&dir, name.as_os_str(), flags, mode).map_err(io::Error::from)?);
         let found = file.metadata()?;
         if watched && found.is_file() && found.nlink() != 1 {
@@ -142,13 +160,13 @@ impl Way {
     }
 }
 
-fn walk(path: &Path, rule: Rule, create: bool) -> Walk {
+fn walk(path: &Path, rule: Rule, missing: Missing) -> Walk {
     let mut foreign = false;
-    let end = walk_on(path, rule, create, &mut foreign);
+    let end = walk_on(path, rule, missing, &mut foreign);
     Walk { foreign, end }
 }
 
-fn walk_on(path: &Path, rule: Rule, create: bool, foreign: &mut bool) -> io::Result<Way> {
+fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io::Result<Way> {
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let start = |path: &Path| openat(AT_FDCWD, if path.is_absolute() { "/" } else { "." }, directory, Mode::empty());
     let mut dir = start(path)?;
@@ -165,16 +183,16 @@ fn walk_on(path: &Path, rule: Rule, create: bool, foreign: &mut bool) -> io::Res
         let entry = match entry {
             Ok(entry) => entry,
             Err(Errno::ENOENT) if last => return Ok(way(dir, name, false)),
-            Err(Errno::ENOENT) if create => {
+            Err(error) => {
+                let (Errno::ENOENT, Missing::IsMade(mode)) = (error, missing) else { return Err(error.into()) };
                 // A log in a directory of its own is common, and its absence no reason to lose a worker's output.
-                match mkdirat(&dir, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
+                match mkdirat(&dir, name.as_os_str(), Mode::from_bits_truncate(mode)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
                 left.push_front(name);
                 continue;
             }
-            Err(error) => return Err(error.into()),
         };
         let found = fstat(&entry)?;
         if is_link(&found) {
