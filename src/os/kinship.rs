@@ -44,13 +44,17 @@ pub fn is_of_session(pid: u32, family: &Family<'_>) -> Option<Kinship> {
     if pid == leader || pid == main {
         return Some(Kinship::Own);
     }
-    let number = i32::try_from(pid).ok().filter(|number| *number > 0);
-    match number.map(|number| nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number)))) {
-        Some(Ok(session)) if session.as_raw().unsigned_abs() == leader => Some(Kinship::Own),
-        // EPERM is a security module's: it is there.
-        Some(Ok(_) | Err(nix::errno::Errno::EPERM)) => None,
-        Some(Err(_)) => Some(Kinship::Gone),
-        None => Some(Kinship::Stranger),
+    let Some(number) = i32::try_from(pid).ok().filter(|number| *number > 0) else { return Some(Kinship::Stranger) };
+    let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(number)));
+    by_session(session.map(|session| session.as_raw().unsigned_abs()), leader)
+}
+
+fn by_session(found: nix::Result<u32>, leader: u32) -> Option<Kinship> {
+    match found {
+        Ok(session) => (session == leader).then_some(Kinship::Own),
+        Err(nix::errno::Errno::ESRCH) => Some(Kinship::Gone),
+        // Another error is that of a security module or a filter of system calls: it is there, or may be.
+        Err(_) => None,
     }
 }
 
@@ -75,9 +79,11 @@ pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Ki
             _ => break,
         }
     }
-    match process::stat(pid) {
-        Some(stat) if !stat.has_ended() => Kinship::Stranger,
-        _ => Kinship::Gone,
+    match process::look(pid) {
+        Ok(Some(stat)) if stat.has_ended() => Kinship::Gone,
+        Ok(None) => Kinship::Gone,
+        // That it cannot be looked at, for want of descriptors say, is not its end, and shows no kinship.
+        Ok(Some(_)) | Err(_) => Kinship::Stranger,
     }
 }
 

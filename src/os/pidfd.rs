@@ -266,6 +266,11 @@ impl Reach {
         }
     }
 
+    /// Whether it is not known to have ended: that it cannot be looked at is not its end.
+    pub fn may_run(&self) -> bool {
+        !self.has_ended().unwrap_or(false)
+    }
+
     /// When it began, in ticks as in proc_pid_stat(5).
     pub fn began(&self) -> u64 {
         self.began

@@ -106,7 +106,10 @@ impl Children {
     /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
     pub(crate) fn kill(&mut self, run: Run, now: Time) {
         let Some(child) = self.get_mut(run.child).filter(|child| child.is_of(run)) else { return };
-        let had_time = child.process_of(run).is_some_and(|process| !std::mem::take(&mut process.asked).is_empty());
+        let had_time = child.process_of(run).is_some_and(|process| {
+            let unasked = process.unasked.take().is_some();
+            !std::mem::take(&mut process.asked).is_empty() || unasked
+        });
         let _ = child.kill(run);
         match child.process.as_ref().and_then(|process| process.status.as_ref()) {
             // Its time is over, and that of what it has left behind.
@@ -145,6 +148,11 @@ impl Children {
             return None;
         }
         let due = self.cleanups.take_due(now, core);
+        for cleanup in due.iter().filter(|cleanup| !cleanup.is_killing()) {
+            if let Some(child) = self.get_mut(cleanup.run.child) {
+                child.ask_again(cleanup.run);
+            }
+        }
         let mut ended: Vec<strangers::Ended> = Vec::new();
         let clears = |cleanup: &&Cleanup| !cleanup.is_killing() && !self.leaves_time(cleanup.run);
         ended.extend(due.iter().filter(clears).filter_map(|cleanup| self.ended(cleanup.run)));

@@ -32,6 +32,8 @@ pub(in crate::node) struct Process {
     /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of
     /// them is there.
     pub asked: Vec<Reach>,
+    /// The signal that some of these may still have to be sent, since not all could be looked at.
+    pub unasked: Option<i32>,
     /// Set once the process itself has ended; what it left is being cleared.
     pub status: Option<ExitStatus>,
     /// It counts among those that are to beat.
@@ -61,7 +63,7 @@ pub(super) struct First {
 impl Process {
     /// Whether what it leaves behind is to end by itself, and is still about to.
     pub(crate) fn leaves_time(&self) -> bool {
-        self.asked.iter().any(|process| process.has_ended().is_ok_and(|ended| !ended))
+        self.unasked.is_some() || self.asked.iter().any(Reach::may_run)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What can be done to the process of a child.
 
 use super::child::{Child, Program};
-use super::process::Measured;
+use super::process::{Measured, Process};
 use super::table::Children;
 use crate::os::cgroup::Group;
-use crate::os::descendants::below;
+use crate::os::descendants::below::{self, Others};
 use crate::os::pidfd::{self, Reach};
 use crate::os::usage::{self, InUse};
 use crate::os::{process, stuck};
@@ -65,6 +65,21 @@ impl Children {
     }
 }
 
+impl Process {
+    /// Asks the others of the worker to stop, and remembers which; those that were asked before, not once more.
+    fn ask(&mut self, others: Others, signal: i32) {
+        self.unasked = (!others.whole).then_some(signal);
+        for other in others.found {
+            let is_same = |before: &Reach| (before.pid(), before.began()) == (other.pid(), other.began());
+            // One that has ended meanwhile needs no signal, and one that may not be signalled is killed later.
+            if !self.asked.iter().any(is_same) && other.signal(signal).is_ok() {
+                let _ = other.signal(18);
+                self.asked.push(other);
+            }
+        }
+    }
+}
+
 impl Child {
     /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel
     /// refuses to signal its own process, it gives its error number. `hands_over`: what is placed stays, also below it.
@@ -74,21 +89,26 @@ impl Child {
             Program::Node(below) if hands_over && !below.placed(&self.path).is_empty() => (HAND_OVER, false),
             Program::Node(_) => (15, false),
         };
-        let others = if all { self.others() } else { Vec::new() };
+        let others = if all { self.others() } else { Others { found: Vec::new(), whole: true } };
         let process = self.process.as_mut().filter(|p| p.run == run && p.status.is_none())?;
         let asked = process.signal(signal);
-        for other in others {
-            // One that has ended meanwhile needs no signal, and one that may not be signalled is killed later.
-            if other.signal(signal).is_ok() {
-                let _ = other.signal(18);
-                process.asked.push(other);
-            }
-        }
+        process.ask(others, signal);
         self.resume(run);
         match asked {
             // A process that is gone already counts as stopped (R57): its exit is on the way.
             Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
             Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// Asks those to stop that could not be looked at when the child was.
+    pub(super) fn ask_again(&mut self, run: Run) {
+        let process = self.process.as_ref().filter(|process| process.run == run);
+        if let Some(signal) = process.and_then(|process| process.unasked) {
+            let others = self.others();
+            if let Some(process) = &mut self.process {
+                process.ask(others, signal);
+            }
         }
     }
 
@@ -111,13 +131,18 @@ impl Child {
 
     /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session
     /// has left to us included.
-    fn others(&self) -> Vec<Reach> {
-        let Some(process) = &self.process else { return Vec::new() };
+    fn others(&self) -> Others {
+        let Some(process) = &self.process else { return Others { found: Vec::new(), whole: true } };
         let all = match &self.group {
-            Some(group) => group.members().unwrap_or_default().into_iter().flat_map(Reach::of).collect(),
-            None => below::family(process.kin.leader, process.pid, process.kin.stamp),
+            Some(group) => Others::of(group.members()),
+            None => {
+                let roots = [process.kin.leader, process.pid];
+                let roots = if process.status.is_none() { &roots[..] } else { &[] };
+                below::family(process.kin.leader, roots, process.kin.stamp)
+            }
         };
-        all.into_iter().filter(|other| other.pid() != process.pid).collect()
+        let is_other = |other: &Reach| process.status.is_some() || other.pid() != process.pid;
+        Others { found: all.found.into_iter().filter(is_other).collect(), ..all }
     }
 
     /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process
@@ -188,5 +213,38 @@ impl Child {
         let frozen =
             [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));
         frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+    use crate::supervision::ChildId;
+    use std::process::Command;
+
+    #[test]
+    fn what_could_not_be_looked_at_is_asked_later_once_and_has_its_time() {
+        let context = testing::context();
+        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"sleep\", \"1000\"] }]";
+        let mut children = testing::children(text, &context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
+        children.start_in_test(run, &context);
+        let process = children.get_mut(run.child).unwrap().process.as_mut().unwrap();
+        assert!(!process.leaves_time());
+        // A signal that does nothing.
+        process.ask(Others::default(), 0);
+        assert!(process.leaves_time());
+        assert_eq!((process.unasked, process.asked.len()), (Some(0), 0));
+        let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+        for _ in 0..2 {
+            process.ask(Others::of(Ok(vec![other.id()])), 0);
+            assert_eq!((process.unasked, process.asked.len()), (None, 1));
+        }
+        assert!(process.leaves_time());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!process.leaves_time());
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 
 /// Whether this process has children, or that cannot be read.
 pub fn has_children() -> bool {
-    Lists::take().and_then(|lists| lists.own()).is_ok_and(|own| !own.is_empty())
+    Lists::take().and_then(|lists| lists.own()).map_or(true, |own| !own.is_empty())
 }
 
 /// What identifies the child that a process belongs to. Taken once, when it is first seen: of what it may change, the
@@ -122,24 +122,45 @@ impl Lists {
         }
     }
 
-    /// The children of a process, of all its threads; none when it is gone. Only of one that is stopped the list is
-    /// sure to be whole.
-    fn of(&self, pid: u32, threads: u32) -> Vec<u32> {
+    /// The children of a process, of all its threads; none when it is gone, or not shown. Only of one that is stopped
+    /// the list is sure to be whole.
+    ///
+    /// # Errors
+    /// As for [`Lists::take`].
+    fn of(&self, pid: u32, threads: u32) -> io::Result<Vec<u32>> {
         if let Lists::Scan(lists) = self {
-            return lists.get(&pid).cloned().unwrap_or_default();
+            return Ok(lists.get(&pid).cloned().unwrap_or_default());
         }
-        let mut found = Vec::new();
-        let mut read = |thread: u32| {
-            let text = fs::read(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
-            found.extend(numbers(&text));
+        let read = |thread: u32| match fs::read(format!("/proc/{pid}/task/{thread}/children")) {
+            Ok(text) => Ok(numbers(&text).collect::<Vec<_>>()),
+            Err(error) => unshown(error),
         };
         if threads <= 1 {
-            read(pid);
-        } else {
-            let listed = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).for_each(&mut read);
+            return read(pid);
         }
-        found
+        let listed = match fs::read_dir(format!("/proc/{pid}/task")) {
+            Ok(listed) => listed,
+            Err(error) => return unshown(error),
+        };
+        let mut found = Vec::new();
+        for entry in listed {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return unshown(error).map(|_| found),
+            };
+            if let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                found.extend(read(thread)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A list that is gone with its process, or never shown, has nothing for us; any other error tells nothing of it.
+fn unshown(error: io::Error) -> io::Result<Vec<u32>> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH | libc::EACCES | libc::EPERM) => Ok(Vec::new()),
+        _ => Err(error),
     }
 }
 
@@ -293,7 +314,7 @@ impl Pass {
                 Err(_) => return None,
             };
             held.listed = process::is_at_rest(pid, &stat);
-            for child in lists.of(pid, stat.threads) {
+            for child in lists.of(pid, stat.threads).ok()? {
                 if self.held.len() >= AT_ONCE {
                     return Some(false);
                 }
@@ -358,27 +379,75 @@ pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
-/// A worker's processes where it has no cgroup: what descends from the leader of its session and from its main process,
-/// both included, and what of its session or with its stamp has been left to us, with all below that; 256 of them at
-/// most.
-pub fn family(leader: u32, main: u32, stamp: Stamp) -> Vec<Reach> {
-    let Ok(lists) = Lists::take() else { return Vec::new() };
-    let is_its = |pid: &u32| {
-        let facts = Facts::of(*pid).ok().flatten();
-        facts.is_some_and(|facts| facts.session == leader || facts.stamp == Some(stamp))
-    };
-    let left = lists.own().unwrap_or_default().into_iter().filter(is_its);
-    let (mut waiting, mut seen, mut found): (Vec<u32>, _, _) =
-        (left.chain([leader, main]).collect(), HashSet::new(), Vec::new());
+/// Processes that are a worker's.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// They were running when they were looked at.
+    pub found: Vec<Reach>,
+    /// All could be looked at. If not, there may be more.
+    pub whole: bool,
+}
+
+impl Others {
+    /// Those with these numbers, or what could not be listed.
+    pub fn of(numbers: io::Result<Vec<u32>>) -> Others {
+        let mut others = Others { found: Vec::new(), whole: numbers.is_ok() };
+        for pid in numbers.unwrap_or_default() {
+            others.take(Reach::of(pid));
+        }
+        others
+    }
+
+    fn take(&mut self, process: io::Result<Reach>) {
+        match process {
+            Ok(process) => self.found.push(process),
+            Err(error) => self.whole &= pidfd::is_gone(&error),
+        }
+    }
+}
+
+/// A worker's processes where it has no cgroup: what descends from its `roots`, these included, and what of its session
+/// or with its stamp has been left to us, with all below that; 256 of them at most.
+///
+/// The roots are the leader of its session and its main process; there are none once that has ended, since their
+/// numbers may be those of others by then.
+pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> Others {
+    let mut others = Others { found: Vec::new(), whole: true };
+    let listed = Lists::take().and_then(|lists| lists.own().map(|own| (lists, own)));
+    let Ok((lists, own)) = listed else { return Others::default() };
+    // A leader that runs, though the worker's own has ended, leads another session.
+    let has_session = !roots.is_empty() || !process::is_alive(leader);
+    let mut waiting: Vec<u32> = Vec::new();
+    for pid in own {
+        match Facts::of(pid) {
+            Ok(facts) => {
+                let is_its = |facts: &Facts| has_session && facts.session == leader || facts.stamp == Some(stamp);
+                waiting.extend(facts.filter(is_its).map(|_| pid));
+            }
+            Err(_) => others.whole = false,
+        }
+    }
+    waiting.extend(roots);
+    let mut seen = HashSet::new();
     while let Some(pid) = waiting.pop() {
-        if found.len() >= AT_ONCE || !seen.insert(pid) {
+        if others.found.len() >= AT_ONCE || !seen.insert(pid) {
             continue;
         }
-        let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else { continue };
-        waiting.extend(lists.of(pid, stat.threads));
-        found.extend(Reach::open(pid, stat.began));
+        let stat = match process::look(pid) {
+            Ok(Some(stat)) if !stat.has_ended() => stat,
+            Ok(_) => continue,
+            Err(_) => {
+                others.whole = false;
+                continue;
+            }
+        };
+        match lists.of(pid, stat.threads) {
+            Ok(children) => waiting.extend(children),
+            Err(_) => others.whole = false,
+        }
+        others.take(Reach::open(pid, stat.began));
     }
-    found
+    others
 }
 
 /// All that descends from a process, itself included, for which `wanted` is true, with everything below that: killed as
@@ -398,7 +467,7 @@ pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Clear
             if wanted(pid) {
                 settled &= !pass.hold(pid, 0);
             } else {
-                waiting.extend(lists.of(pid, stat.threads));
+                waiting.extend(lists.of(pid, stat.threads).ok()?);
             }
         }
         Some(settled)

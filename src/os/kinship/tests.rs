@@ -3,6 +3,21 @@ use super::super::testing::{end_of, read_line, script, start, start_piped};
 use super::*;
 
 alone! {
+    fn without_descriptors_no_running_process_is_taken_for_gone() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let [worker, other, ended] = ["exec sleep 1000", "exec sleep 1000", "exit 0"].map(|text| start(script(text)).unwrap());
+        end_of(&ended.pidfd);
+        let family = Family { leader: worker.pid, main: worker.pid, group: None };
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        let is = |pid| kinship(pid, &family, |_| true);
+        assert_eq!([worker.pid, other.pid, ended.pid].map(is), [Kinship::Own, Kinship::Stranger, Kinship::Gone]);
+        for process in [&worker, &other] {
+            process.pidfd.signal(libc::SIGKILL).unwrap();
+            end_of(&process.pidfd);
+        }
+    }
+
     fn kinship_is_by_session_and_descent_and_never_by_the_environment() {
         super::super::descendants::become_subreaper().unwrap();
         // Of the session; out of it, but below; and out of both, which we adopt.
@@ -35,5 +50,14 @@ alone! {
         }
         end_of(&leader.pidfd);
         end_of(&sibling.pidfd);
+    }
+}
+
+#[test]
+fn only_a_process_that_is_not_there_is_gone() {
+    use nix::errno::Errno;
+    assert_eq!([Ok(7), Err(Errno::ESRCH)].map(|found| by_session(found, 7)), [Some(Kinship::Own), Some(Kinship::Gone)]);
+    for found in [Ok(8), Err(Errno::EPERM), Err(Errno::ENOSYS), Err(Errno::EACCES), Err(Errno::ENOMEM)] {
+        assert_eq!(by_session(found, 7), None, "{found:?}");
     }
 }

@@ -45,6 +45,8 @@ impl Process {
             output,
             token,
             asked,
+            // What could not be asked by now is not asked any more.
+            unasked: _,
             status,
             promised,
             link,
@@ -121,6 +123,7 @@ impl Process {
             token,
             // One that has ended meanwhile is waited for no longer.
             asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),
+            unasked: None,
             status,
             promised,
             link,

@@ -180,12 +180,37 @@ alone! {
         assert!(!clear(LONG, none).complete);
     }
 
+    fn without_descriptors_nothing_is_taken_for_childless() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        become_subreaper().unwrap();
+        let stamp = Stamp::of_child(&random::mark().unwrap(), &Path::root());
+        let (spawned, reader) = start_piped(script("sleep 1000 & echo up; wait")).unwrap();
+        assert_eq!(read_line(&reader), "up");
+        let look = || family(spawned.pid, &[spawned.pid], stamp);
+        let seen = look();
+        assert!(seen.whole && seen.found.len() == 2, "{seen:?}");
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert!(super::has_children());
+        assert!(!look().whole);
+        assert!(!Others::of(Err(io::ErrorKind::OutOfMemory.into())).whole);
+        assert!(seen.found.iter().all(Reach::may_run));
+        // Nor what has ended for running, once it can be looked at.
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        seen.found.iter().for_each(|process| process.signal(libc::SIGKILL).unwrap());
+        end_of(&spawned.pidfd);
+        clear_all(|_| Claim::Kill(0), "all");
+        assert!(!seen.found.iter().any(Reach::may_run));
+        let none = family(spawned.pid, &[], stamp);
+        assert!(none.whole && none.found.is_empty(), "{none:?}");
+    }
+
     fn both_ways_of_looking_see_the_same() {
         become_subreaper().unwrap();
         let (spawned, reader) = start_piped(script("sleep 1000 & sleep 1000 & echo up; wait")).unwrap();
         assert_eq!(read_line(&reader), "up");
         let look = |lists: &Lists| {
-            let (own, mut below) = (lists.own().unwrap(), lists.of(spawned.pid, 1));
+            let (own, mut below) = (lists.own().unwrap(), lists.of(spawned.pid, 1).unwrap());
             below.sort_unstable();
             (own, below)
         };
