@@ -200,7 +200,7 @@ fn dropped(body: &Dropped) -> String {
         (body.unknown_token, "with a token of another worker"),
         (body.too_many, "over the rate limit"),
         (body.too_long, "too long"),
-        (body.by_strangers, "for another worker"),
+        (body.by_strangers, "from processes without access"),
         (body.connections, "over the limit of connections"),
     ];
     let by = some(body.sender.as_ref(), |sender| format!(" (from {})", clean(sender)));
