@@ -60,8 +60,8 @@ mod history;
 mod hooks;
 mod hosted;
 mod inputs;
-#[doc(hidden)]
 mod journald;
+#[doc(hidden)]
 pub mod lateness;
 mod levels;
 mod limits;
