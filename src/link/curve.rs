@@ -79,7 +79,7 @@ pub struct Guests {
 }
 
 impl Guests {
-    fn who(&self, key: &Key) -> Option<Sender> {
+    fn sender(&self, key: &Key) -> Option<Sender> {
         let host = self.hosts.get(key).cloned().map(Sender::Host);
         host.or(self.strangers.then_some(Sender::Stranger(*key)))
     }
@@ -208,7 +208,7 @@ impl CurveRouter {
         let request = question.get(1).cloned().unwrap_or_default();
         let key = question.get(6).and_then(|key| Key::try_from(key.as_slice()).ok());
         let by_curve = question.get(5).is_some_and(|mechanism| mechanism == b"CURVE");
-        let known = key.filter(|_| by_curve).and_then(|key| Some((key, self.guests.who(&key)?)));
+        let known = key.filter(|_| by_curve).and_then(|key| Some((key, self.guests.sender(&key)?)));
         let (status, words, user, more) = match known {
             Some((key, from)) => {
                 let name = match from {
@@ -244,7 +244,7 @@ impl CurveRouter {
                 }
                 ControlFlow::Continue(())
             })?;
-            let from = key.and_then(|key| self.guests.who(&key));
+            let from = key.and_then(|key| self.guests.sender(&key));
             // One that was let in under another name has to connect anew.
             let same = from.as_ref().is_some_and(|from| match from {
                 Sender::Host(now) => name.as_ref() == Some(now),

@@ -302,7 +302,7 @@ pub(super) fn is_pattern(target: &str) -> bool {
 /// The parser's message, and for what people most often get wrong a hint.
 fn in_plain_words(message: &str, text: &str) -> (String, Option<&'static str>) {
     let hint = if text.starts_with(['“', '”', '‘', '’']) {
-        Some("these are typographic quotes; TOML wants straight ones")
+        Some("these are typographic quotes; TOML takes straight ones")
     } else if message.contains("duplicate key") {
         Some("each key once per table; a second child begins with a `[[child]]` of its own")
     } else if message.contains("string values must be quoted") || message.contains("unquoted") {

@@ -307,7 +307,7 @@ impl Rules {
         }
     }
 
-    /// Limits are kept by cgroups: a tree that has none by its own word cannot have any.
+    /// Limits are kept by cgroups: a tree that has none by its own setting cannot have any.
     pub(super) fn limits(&self, scope: &mut Scope<'_>, tree: &TreeSpec) {
         let mut said = HashSet::new();
         let mut judge = |path: &Path, resources: &Resources| {

@@ -76,7 +76,7 @@ pub struct Notice {
     pub limit: Option<Span>,
     /// What it does now, its start, its stop or its work, may take this long from now.
     pub extend: Option<Span>,
-    /// It hangs, by its own word: treat it so now.
+    /// It hangs, by its own report: treat it so now.
     pub hung: bool,
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Overdue {
     pub(super) limit: Span,
     /// Beats came, but their counter stood still.
     pub(super) no_progress: bool,
-    /// It is hung by its own word, whatever its age.
+    /// It is hung by its own report, whatever its age.
     pub(super) self_reported: bool,
 }
 
@@ -141,7 +141,7 @@ impl Watch {
         }
     }
 
-    /// Another silence is a hang from now on, by the child's own word; it beats as many times within it as before,
+    /// Another silence is a hang from now on, by the child's own report; it beats as many times within it as before,
     /// though not more often than [`INTERVAL_MIN`] allows.
     pub(super) fn set_limit(&mut self, limit: Span) {
         let misses = u64::from(self.promise.misses.max(1));

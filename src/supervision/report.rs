@@ -30,7 +30,7 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Killed {
-    /// No beat, no progress, or its own word that it hangs (D11).
+    /// No beat, no progress, or its own report that it hangs (D11).
     Hung,
     /// An order (D10).
     Panic,

@@ -101,9 +101,9 @@ pub struct ChildStatus {
     pub behind: bool,
     /// What the child last reported of itself.
     pub status: Option<String>,
-    /// Where it stands by its own word.
+    /// Where it stands by its own report.
     pub word: Option<ReportedState>,
-    /// Which of its processes is the main one, by its own word.
+    /// Which of its processes is the main one, by its own report.
     pub main_pid: Option<u32>,
     /// By which ways beats have come, and how long ago the last one of each.
     pub sources: Vec<(Source, Span)>,

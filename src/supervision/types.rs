@@ -90,7 +90,7 @@ pub struct Dropped {
     pub connections: u64,
 }
 
-/// Where a worker stands, by its own word.
+/// Where a worker stands, by its own report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ReportedState {

@@ -218,7 +218,7 @@ pub struct WorkerView {
     /// Its state by its own report: `ready reloading stopping`; absent where it never reported one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<String>,
-    /// Which of its processes is the main one, by its own word.
+    /// Which of its processes is the main one, by its own report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<u32>,
     /// The ways by which its beats come: those that its spec names, in that order, then others by which some have come

@@ -76,7 +76,7 @@ ticks='i=0; while [ $i -lt $1 ]; do i=$((i+1)); echo tick; sleep 0.1; done'
 }
 
 #[test]
-fn a_lease_spares_who_is_busy_for_as_long_as_he_said() {
+fn a_lease_spares_a_busy_program_for_as_long_as_it_asked() {
     let mut tree = Tree::start(
         r#"
 intensity = "unlimited"

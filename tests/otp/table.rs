@@ -1830,7 +1830,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
-        "who is held by a debugger is told and spared, and looked at again",
+        "a child that is held by a debugger is reported and spared, and looked at again",
         "one-for-one 9/5s: a(beats)",
         "
         boot
@@ -1948,7 +1948,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
-        "who gets no CPU time is told and spared, looked at again, and not spared for ever",
+        "a child that gets no CPU time is reported and spared, looked at again, and not spared for ever",
         "one-for-one 9/5s: n(node,beats)",
         "
         boot

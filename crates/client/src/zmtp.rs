@@ -70,8 +70,8 @@ pub(super) enum Breach {
 impl From<Breach> for std::io::Error {
     fn from(breach: Breach) -> Self {
         let what = match breach {
-            Breach::Greeting => "the other side speaks no ZMTP 3",
-            Breach::Mechanism => "the other side wants a security mechanism",
+            Breach::Greeting => "the other side does not use ZMTP 3",
+            Breach::Mechanism => "the other side requires a security mechanism",
             Breach::Refused => "the other side has refused the connection",
         };
         std::io::Error::new(std::io::ErrorKind::InvalidData, what)

@@ -30,7 +30,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What runs here by the lease is killed with one write to a cgroup, so the host needs a cgroup of its
-own that it may write (Delegate=yes with systemd). Without one it runs nothing, and `hosts` says so.
+own that it may write (Delegate=yes with systemd). Without one it runs nothing, and `hosts`
+shows that.
 
 Examples:
   treevisor host run

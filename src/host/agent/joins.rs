@@ -121,7 +121,8 @@ impl Joins {
         opened.then_some(()).ok_or_else(|| format!("{OPEN_MAX} invitations are open: one of them has to end first"))
     }
 
-    /// Whether keys without a certificate may connect now. Who was let in is waited for until its answer is sent.
+    /// Whether keys without a certificate may connect now. A machine that was admitted is waited for until its
+    /// answer is sent.
     pub(super) fn is_open(&mut self, now: Time) -> bool {
         self.invitations.is_open(now) || self.under_way.is_some()
     }

@@ -231,7 +231,7 @@ fn is_reached(
             failed.message
         );
         let hint = if welcome.wants_cert && new.cert.is_none() {
-            "the store wants a certificate: name it in that file, as `cert` and `key` below [store]"
+            "the store requires a certificate: name it in that file, as `cert` and `key` below [store]"
         } else {
             "see that these addresses are reached from here, or write others into that file"
         };

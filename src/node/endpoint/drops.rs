@@ -98,7 +98,7 @@ impl Record {
     }
 
     /// The sender, as text.
-    fn who(&self) -> Option<String> {
+    fn sender(&self) -> Option<String> {
         let (pid, uid) = self.last?;
         let of = uid.map(|uid| format!(" of user {uid}")).unwrap_or_default();
         let others = if self.several { " and others" } else { "" };
@@ -110,7 +110,7 @@ impl Record {
 #[derive(Debug, PartialEq, Eq)]
 struct Due {
     by: Option<Run>,
-    who: Option<String>,
+    sender: Option<String>,
     dropped: Dropped,
 }
 
@@ -174,7 +174,7 @@ impl Drops {
             if record.fold.is_due(now) {
                 record.fold.reported(now, REPORT_FIRST, REPORT_LAST);
                 let by = if let Row::Child(run) = row { Some(*run) } else { None };
-                due.push(Due { by, who: record.who(), dropped: std::mem::take(&mut record.dropped) });
+                due.push(Due { by, sender: record.sender(), dropped: std::mem::take(&mut record.dropped) });
                 (record.last, record.several) = (None, false);
             }
             true
@@ -211,8 +211,8 @@ impl Drops {
 
     /// Reports what is due: to the log how much, as events from which sender.
     pub(super) fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
-        for Due { by, who, dropped } in self.due(now) {
-            inbox.push_back(Event::Dropped { by, sender: who, dropped: Box::new(dropped) });
+        for Due { by, sender, dropped } in self.due(now) {
+            inbox.push_back(Event::Dropped { by, sender, dropped: Box::new(dropped) });
         }
         if let Some(all) = self.take_for_log(now) {
             warn!(logger, "messages dropped"; "malformed" => all.malformed,
@@ -247,7 +247,7 @@ mod tests {
         for second in 100..1_000 {
             drops.count(child(0), |dropped| dropped.too_many += 1);
             for one in drops.due(at(second)) {
-                assert_eq!(one.who.as_deref(), Some("process 7"));
+                assert_eq!(one.sender.as_deref(), Some("process 7"));
                 told.push((second, one.dropped.too_many));
             }
         }
@@ -272,8 +272,8 @@ mod tests {
             told.extend(drops.due(at(second)));
         }
         assert!(told.len() < 40, "{} events in a day", told.len());
-        assert_eq!(told[0].who.as_deref(), Some("process 1 of user 1"));
-        assert_eq!(told[1].who.as_deref(), Some("process 11 of user 11 and others"));
+        assert_eq!(told[0].sender.as_deref(), Some("process 1 of user 1"));
+        assert_eq!(told[1].sender.as_deref(), Some("process 11 of user 11 and others"));
         let counted: u64 = told.iter().map(|told| told.dropped.by_strangers).sum();
         assert!(counted > 24 * 3_600 - 3_700, "{counted}");
     }

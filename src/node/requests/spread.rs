@@ -20,7 +20,7 @@ pub(super) struct Spread {
     core: bool,
     /// It is a reload of everything.
     whole: bool,
-    /// The numbers of what was asked of child nodes, and how far each of them is, by its own word.
+    /// The numbers of what was asked of child nodes, and how far each of them is, by its own report.
     parts: BTreeMap<u64, String>,
     worst: Option<Outcome>,
     troubles: Vec<String>,
