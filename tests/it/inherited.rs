@@ -101,6 +101,70 @@ fn a_tree_in_the_background_holds_nothing_of_its_caller() {
 }
 
 #[test]
+fn closed_streams_do_no_harm() {
+    let toml = r#"
+[[child]]
+name = "w"
+command = ["sh", "-c", "echo out; echo err >&2; exec sleep 1000"]
+log = { file = "w.log" }
+[[child]]
+name = "n"
+  [[child.child]]
+  name = "v"
+  command = ["sh", "-c", "echo here; exec sleep 1000"]
+"#;
+    let mut tree = begun_after("", toml, "<&- >&- 2>&-");
+    until("it is up", || tree.run(&["status", "/n/v"]).code == Some(0));
+    tree.follow();
+    // No descriptor of ours has the number of a stream, so that nothing that is printed goes into it.
+    for pid in [tree.root_pid(), tree.pid("/n")] {
+        for stream in 0..3 {
+            let leads_to = std::fs::read_link(format!("/proc/{pid}/fd/{stream}")).unwrap();
+            assert_eq!(leads_to.to_str(), Some("/dev/null"), "stream {stream} of {pid}");
+        }
+    }
+    let log = || std::fs::read_to_string(tree.dir().join("w.log")).unwrap_or_default();
+    until("both lines of the worker are in its log", || log().contains("out") && log().contains("err"));
+    tree.run(&["logs", "/n/v"]).expect(0);
+    for path in ["/w", "/n/v"] {
+        signal(tree.pid(path), 9);
+        tree.incarnation(path, 2);
+    }
+    signal(tree.root_pid(), 15);
+    assert_eq!(tree.wait(), 0);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_the_journal_is_not_waited_for() {
+    let tree = Tree::start(SLEEPER);
+    let journal = || -> Vec<std::path::PathBuf> {
+        let files = files_below(&tree.dir().join("state"));
+        files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")).collect()
+    };
+    let [first] = journal().try_into().unwrap();
+    std::fs::remove_file(&first).unwrap();
+    assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
+    // Neither by what writes it, which has lost its file, nor by what reads it.
+    let before = tree.pid("/w");
+    signal(before, 9);
+    until("the journal goes on in another file", || journal().iter().any(|file| *file != first && holds_a_line(file)));
+    tree.run(&["events", "--since", "1h"]).expect(0);
+    tree.run(&["why", "/w"]).expect(0);
+    let dir = tree.dir().to_owned();
+    let told = |arguments: &[&str]| command_in(&dir).args(arguments).output().unwrap();
+    tree.run(&["stop"]).expect(0);
+    // And by no start after that, nor by a tool when nothing runs.
+    assert!(told(&["start", "tree.toml", "--detach"]).status.success());
+    assert!(told(&["stop"]).status.success());
+    assert!(told(&["events", "--since", "1h"]).status.success());
+    drop(tree);
+}
+
+fn holds_a_line(file: &std::path::Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.ends_with('\n'))
+}
+
+#[test]
 fn a_fifo_in_the_place_of_a_file_is_not_waited_for() {
     let mut tree = Tree::start(SLEEPER);
     let file = tree.dir().join("tree.toml");

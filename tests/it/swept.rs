@@ -5,6 +5,7 @@ use crate::harness::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 const TREE: &str = r#"
 name = "shop"
@@ -109,4 +110,31 @@ fn tools_inside_mean_their_own_tree() {
     assert_eq!(other.pid("/w"), before);
     other.stop();
     tree.stop();
+}
+
+#[test]
+fn tools_in_hooks_and_probes_mean_their_own_tree_too() {
+    let shows = |file: &str| format!("[\"sh\", \"-c\", \"echo base $TREEVISOR_RUNTIME_DIR >>{file}\"]");
+    let toml = format!(
+        "name = \"shop\"\non-restart = {}\n[[child]]\nname = \"n\"\n  [[child.child]]\n  name = \"w\"\n  \
+         command = \"sleep 1000\"\n  heartbeat = {{ interval = \"100ms\", misses = 100, source = {{ exec = {} }} }}\n\
+         [[child]]\nname = \"v\"\ncommand = [\"sh\", \"-c\", \"[ $TREEVISOR_INCARNATION = 2 ] || exit 1; exec sleep 1000\"]\n",
+        shows("hook"),
+        shows("probe")
+    );
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    fs::write(dir.path().join("tree.toml"), toml).unwrap();
+    // Where the variable is not set, they do not have it from us.
+    let mut start = command_in(dir.path());
+    start.args(["start", "tree.toml"]).env_remove("TREEVISOR_RUNTIME_DIR").env("XDG_RUNTIME_DIR", dir.path());
+    start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tree = Tree::adopt(dir, start.spawn().unwrap());
+    let expected = format!("base {}", tree.dir().join("treevisor").display());
+    for file in ["hook", "probe"] {
+        let text = || fs::read_to_string(tree.dir().join(file)).unwrap_or_default();
+        until("it has run", || text().ends_with('\n'));
+        assert_eq!(text().lines().next(), Some(&*expected), "{file}");
+    }
+    signal(tree.root_pid(), 15);
+    assert_eq!(tree.wait(), 0);
 }

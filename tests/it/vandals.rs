@@ -105,6 +105,34 @@ fn who_floods_is_named() {
     siblings_are_well(tree, &["/flood"]);
 }
 
+/// A user who has a worker in the tree, and so a place at its node's socket.
+#[test]
+fn a_flood_of_another_user_makes_no_beat_late_and_no_command_wait() {
+    let perl = Command::new("perl").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !perl || !std::fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\nnobody:")) {
+        eprintln!("skipped: needs a user nobody, and perl");
+        return;
+    }
+    let vandal = include_str!("../data/vandal.pl");
+    let tree = tree_for_other_users(|program| {
+        // Its script has to lie where that user can read it.
+        let script = std::path::PathBuf::from(program.to_string()).with_file_name("vandal.pl");
+        std::fs::write(&script, vandal).unwrap();
+        let command = format!("[\"perl\", \"{}\", \"flood\"]", script.display());
+        // One that is to beat may connect.
+        let flood = "name = \"flood\"\nuser = \"nobody\"\nheartbeat = { interval = \"1h\", misses = 3 }";
+        format!("{SIBLINGS}[[child]]\n{flood}\ncommand = {command}\n")
+    });
+    let Some(mut tree) = tree else { return };
+    tree.line("the tree is up");
+    tree.follow();
+    named(&mut tree, "/flood", "too_many");
+    for _ in 0..10 {
+        tree.run(&["status"]).expect(0);
+    }
+    siblings_are_well(tree, &["/flood"]);
+}
+
 #[test]
 fn who_sends_garbage_is_named_and_half_messages_harm_nobody() {
     let Some(mut tree) = with_vandals(&["garbage", "noise", "half"]) else { return };

@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_or_a_directory_in_the_place_of_the_last_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |number| StateDir::at(dir.path()).segment(number).path;
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&at(1), mode).unwrap();
+        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(1)), None);
+        fs::create_dir(at(3)).unwrap();
+        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(2)), None);
+        for (number, written) in [(2, line(1)), (4, line(2))] {
+            assert!(fs::read(at(number)).unwrap().ends_with(&written), "{number}");
+        }
+    }
+
+    #[test]
     fn files_follow_one_another_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
         let size = (run("1").to_line().len() + 2 * line(10).len()) as u64;
