@@ -98,6 +98,7 @@ export class IncidentView {
     this.id = id;
     this.title = "Incident";
     this.count = -1;
+    this.url = "";
     this.body = h("div", h("p", "…"));
     this.element = h("section.one-incident", this.body);
     /** @type {TreeEvent[]} */
@@ -130,6 +131,7 @@ export class IncidentView {
     const found = incident(all, this.id);
     if (found.length === this.count) return;
     this.count = found.length;
+    this.close();
     if (!found.length) {
       this.body.replaceChildren(h("h2", "Incident"), h("p.empty", `The event ${this.id} is not known any more, or not yet.`));
       return;
@@ -142,7 +144,8 @@ export class IncidentView {
     const took = moment(found[found.length - 1].at) - begin;
     const copy = button("Copy the report", () => this.copy(found), {});
     const json = found.map((event) => JSON.stringify(event)).join("\n");
-    const file = h("a", { href: URL.createObjectURL(new Blob([`${json}\n`], { type: "application/x-ndjson" })), download: `incident-${this.id}.jsonl` }, "Events as JSON");
+    this.url = URL.createObjectURL(new Blob([`${json}\n`], { type: "application/x-ndjson" }));
+    const file = h("a", { href: this.url, download: `incident-${this.id}.jsonl` }, "Events as JSON");
     this.body.replaceChildren(
       h("div.title",
         h("h2", h("a", { href: `#/p${one.path}` }, one.path), ` ${sentence(one)}`),
@@ -174,7 +177,9 @@ export class IncidentView {
     return this.path ?? null;
   }
 
+  /** The browser keeps what a link of this kind leads to until it is revoked. */
   close() {
-    for (const link of this.element.querySelectorAll("a[download]")) URL.revokeObjectURL(/** @type {HTMLAnchorElement} */ (link).href);
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = "";
   }
 }
