@@ -11,6 +11,7 @@ use super::requests::{self, Order, Question, Request, RootChange, done, refused}
 use super::root::Root;
 use super::streams::{self, Ways};
 use super::turn::Node;
+use super::upgrade::upgrading::Hold;
 use super::uplink::Uplink;
 use super::view::View;
 use crate::link::{Identity, Router, SendOutcome};
@@ -243,19 +244,19 @@ impl Node {
         }
     }
 
-    /// Sends a child node a question, whatever becomes of it. Whether that could be done.
-    pub(super) fn ask_now(&mut self, question: Question) -> bool {
-        ask(&self.children, &mut self.endpoint, question)
-    }
-
+    /// Sends a child node a question, or holds it as long as that is being replaced.
     pub(super) fn ask_node(&mut self, question: Question) {
-        let request = question.request;
-        let Some(question) = self.upgrade.hold(self.context.now(), question) else { return };
-        if !ask(&self.children, &mut self.endpoint, question) {
-            let now = self.context.now();
-            let orders = self.requests.unsent(now, &view!(self), request);
-            self.obey(orders);
-        }
+        let (now, request) = (self.context.now(), question.request);
+        let orders = match self.upgrade.hold(now, question) {
+            Hold::Until(until) => self.requests.held(now, request, until),
+            Hold::Not(question) => {
+                if !self.requests.sends(now, request) || ask(&self.children, &mut self.endpoint, question) {
+                    return;
+                }
+                self.requests.unsent(now, &view!(self), request)
+            }
+        };
+        self.obey(orders);
     }
 
     /// Something about a reader of events or lines.

@@ -9,7 +9,7 @@ use super::requests::{Question, refused};
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
 use super::upgrade::rehearsal::{self, Rehearsal};
-use super::upgrade::upgrading::{AWAY, Away, SPARED, Spared, Upgrading, VERSION};
+use super::upgrade::upgrading::{AGAIN, AWAY, Away, SPARED, Spared, Taken, Upgrading, VERSION};
 use crate::error::Chain;
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
@@ -35,9 +35,6 @@ const MOMENT: Span = Span::from_millis(50);
 
 /// So long the thread of libzmq has for what waits to be sent.
 const SENDS: Span = Span::from_millis(2);
-
-/// A node that cannot be replaced at this moment looks again after this.
-const AGAIN: Span = Span::from_millis(20);
 
 impl Node {
     /// An operator orders that the tree goes on with `exe`, or asks whether it could.
@@ -204,7 +201,7 @@ impl Node {
             let verb = Verb::UpgradeBelow { path, file: file.clone().into(), identity, check, rest };
             let question =
                 Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, incarnation: None };
-            let reached = self.ask_now(question);
+            let reached = orders::ask(&self.children, &mut self.endpoint, question);
             let Some(course) = &mut self.upgrade.course else { return };
             match reached {
                 true => course.asked(now, request, child),
@@ -245,15 +242,12 @@ impl Node {
 
     /// Asks those that can be reached by now, and those that were waited for long enough.
     fn ask_those_away(&mut self, now: Time) {
-        let late = self.upgrade.away.extract_if(|_, away| away.until <= now);
-        let mut ask: Vec<Question> = late.flat_map(|(_, away)| away.held).collect();
-        for away in self.upgrade.away.values_mut().filter(|away| away.connects && !away.held.is_empty()) {
-            if orders::ask(&self.children, &mut self.endpoint, away.held[0].clone()) {
-                ask.extend(std::mem::take(&mut away.held).into_iter().skip(1));
-                away.until = now;
-            } else {
-                self.upgrade.again = Some(now + AGAIN);
-            }
+        let Node { upgrade, requests, children, endpoint, .. } = self;
+        let waits = |question: &Question| requests.waits_for(question.request);
+        let send = |question: &Question| orders::ask(children, endpoint, question.clone());
+        let Taken { sent, ask } = upgrade.take_due(now, waits, send);
+        for request in sent {
+            self.requests.sends(now, request);
         }
         ask.into_iter().for_each(|question| self.ask_node(question));
     }

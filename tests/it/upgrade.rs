@@ -340,6 +340,73 @@ fn what_takes_too_long_goes_on_as_it_was() {
     tree.stop();
 }
 
+/// Waits until another image of the program runs in a supervisor.
+fn is_replaced(pid: u32) {
+    until("it is executed", || {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TREEVISOR_RESUME="))
+    });
+}
+
+#[test]
+fn what_is_asked_of_a_supervisor_that_is_being_replaced_waits_for_it() {
+    let mut tree = with_fault("/mid read slow");
+    let mid = tree.pid("/mid");
+    let mut upgrading = tree.command();
+    let mut upgrading = upgrading.args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).spawn().unwrap();
+    is_replaced(mid);
+    let asked: Vec<_> = [["restart", "/mid/logs"], ["panic", "/mid/notifies"]]
+        .iter()
+        .map(|words| tree.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for asked in asked {
+        let ran: Ran = asked.wait_with_output().unwrap().into();
+        let ran = ran.expect(0);
+        assert!(!ran.stderr.contains("past its supervisor"), "{}", ran.stderr);
+    }
+    assert!(upgrading.wait().unwrap().success());
+    for path in ["/mid/logs", "/mid/notifies"] {
+        tree.incarnation(path, 2);
+    }
+    tree.run(&["wait", "--until", "running", "/"]).expect(0);
+    for path in ["/mid/logs", "/mid/notifies"] {
+        assert_eq!(tree.status(path)["incarnation"], 2, "{path}: it was done once");
+    }
+    assert_eq!(tree.pid("/mid"), mid);
+    tree.stop();
+}
+
+#[test]
+fn what_waits_for_too_long_is_done_from_above_and_only_once() {
+    let mut tree = with_fault("/mid read hang");
+    let (mid, notifies) = (tree.pid("/mid"), tree.pid("/mid/notifies"));
+    let mut upgrading = tree.command();
+    let mut upgrading = upgrading.args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).spawn().unwrap();
+    is_replaced(mid);
+    let asked =
+        |words: &[&str]| tree.command().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (panic, restart) = (asked(&["panic", "/mid/notifies"]), asked(&["restart", "/mid/logs"]));
+    let restart: Ran = restart.wait_with_output().unwrap().into();
+    let restart = restart.expect(5);
+    let panic: Ran = panic.wait_with_output().unwrap().into();
+    let panic = panic.expect(0);
+    for (ran, how) in [(&panic, "is being killed past its supervisor"), (&restart, "does not answer")] {
+        let held = ran.stderr.find("is being replaced");
+        let end = ran.stderr.find(how);
+        assert!(held.is_some() && held < end, "{}", ran.stderr);
+    }
+    gone(notifies);
+    // The one before is back, and what was asked is not done again.
+    assert_eq!(upgrading.wait().unwrap().code(), Some(1));
+    tree.kind("/mid", "upgrade_failed");
+    tree.incarnation("/mid/notifies", 2);
+    tree.run(&["wait", "--until", "running", "/"]).expect(0);
+    tree.run(&["restart", "/mid/notifies"]).expect(0);
+    assert_eq!(tree.status("/mid/notifies")["incarnation"], 3);
+    assert_eq!(tree.status("/mid/logs")["incarnation"], 1, "it was refused");
+    tree.stop();
+}
+
 #[test]
 fn what_is_under_way_goes_on() {
     let mut tree = Tree::start(

@@ -61,6 +61,7 @@ fn fault(path: &Path, place: &str, came_back: bool) {
     match words.next() {
         Some("fail") => fail("a test wants it"),
         Some("abort") => std::process::abort(),
+        Some("slow") => crate::os::clock::pause(crate::time::Span::from_secs(2)),
         Some("hang") => loop {
             std::hint::spin_loop();
         },

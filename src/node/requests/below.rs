@@ -1,8 +1,8 @@
 //! What stands below a child node: it is asked, and when it does not answer, this node acts in its place.
 
 use super::emptying::{Emptying, Next};
-use super::pending::{Waiting, Waits};
-use super::replies::{CHANGE_BELOW, SILENCE_BELOW, accepted, refused};
+use super::pending::{Held, Waiting, Waits};
+use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
 use super::route::Change;
 use super::sight::{Order, Question, Request, Sight};
 use super::state::{Orders, Requests};
@@ -54,7 +54,8 @@ impl Requests {
             }
         };
         let (at, what) = (path.clone(), change.clone());
-        let waits = Waits::Below { run, path: at, change: what, by: by.clone(), incarnation, accepted: false };
+        let waits =
+            Waits::Below { run, path: at, change: what, by: by.clone(), incarnation, accepted: false, held: None };
         let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
         if limit.is_some() {
             let verb = change.at(path);
@@ -77,8 +78,41 @@ impl Requests {
         out
     }
 
+    /// A question is not sent before `until`, for the child node is being replaced. The time for its answer begins when
+    /// it is sent; till then the asker has progress. A status is not worth waiting for: it has its own limit.
+    pub fn held(&mut self, now: Time, request: u64, until: Time) -> Vec<Order> {
+        let Some(waiting) = self.pending.get_mut(request) else { return Vec::new() };
+        let Waits::Below { change, held, .. } = &mut waiting.waits else { return Vec::new() };
+        if matches!(change, Change::Status { .. }) {
+            return Vec::new();
+        }
+        let answer = held.map_or(waiting.due.since(now), |held| held.answer);
+        *held = Some(Held { until, answer });
+        still_held(waiting, now).into_iter().collect()
+    }
+
+    /// A question is about to be sent. False where nothing waits for its answer any more: it was held for too long, and
+    /// what it asks for was refused by now or done in another way.
+    pub fn sends(&mut self, now: Time, request: u64) -> bool {
+        let Some(waiting) = self.pending.get_mut(request) else { return false };
+        if let Waits::Below { held, .. } = &mut waiting.waits
+            && let Some(held) = held.take()
+        {
+            waiting.due = now + held.answer;
+        }
+        true
+    }
+
+    /// The time has come of what a node below was asked, or is to be asked.
+    pub(super) fn below_is_due(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+        match self.pending.get_mut(number).and_then(|waiting| still_held(waiting, now)) {
+            Some(progress) => out.push(progress),
+            None => self.below_is_silent(now, sight, number, out),
+        }
+    }
+
     /// A node below did not answer in time.
-    pub(super) fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+    fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
         let Some(Waiting { asker, waits: Waits::Below { run, path, change, accepted: was_accepted, .. }, .. }) =
             self.pending.take(number)
         else {
@@ -148,6 +182,17 @@ pub(super) fn release(
     info!(logger, "released: a restart was requested"; "path" => %path);
     out.push(Order::Release { node, path: path.clone() });
     "; released, starts with its supervisor"
+}
+
+/// Progress of what is held, which is due again when there is more; nothing where its time is over.
+fn still_held(waiting: &mut Waiting, now: Time) -> Option<Order> {
+    let Waits::Below { path, held: Some(Held { until, answer }), .. } = &waiting.waits else { return None };
+    let end = *until + *answer;
+    let message = format!("the supervisor above {path} is being replaced");
+    (now < end).then(|| {
+        waiting.due = end.min(now + PROGRESS_EVERY);
+        Order::Reply(waiting.asker.clone(), accepted(message))
+    })
 }
 
 /// What a node below may take of a limit, in milliseconds: its reply has a way to go.

@@ -8,7 +8,7 @@ use super::spread::Spread;
 use crate::ids::Path;
 use crate::node::asker::{Asker, Numbers};
 use crate::supervision::{ChildId, Command, Run};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::message::Verb;
 use crate::wire::view::ChildView;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,17 @@ pub(super) enum Waits {
     /// For the same about a rolling restart, which reports how far it is.
     Rolling { what: String },
     /// For a node below, which was asked about a path.
-    Below { run: Run, path: Path, change: Change, by: String, incarnation: Option<u64>, accepted: bool },
+    Below {
+        run: Run,
+        path: Path,
+        change: Change,
+        by: String,
+        incarnation: Option<u64>,
+        accepted: bool,
+        /// Not carried over: the image that comes asks again, and that is held anew.
+        #[serde(skip)]
+        held: Option<Held>,
+    },
     /// For the parts of a status; the view is complete but for them.
     Gather { view: Box<ChildView>, missing: Vec<u64> },
     /// For a part of another request's status.
@@ -39,6 +49,15 @@ pub(super) enum Waits {
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For our own end.
     OwnEnd,
+}
+
+/// What is to be asked of a child node is not sent yet, for that is being replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// At this time it is sent all the same.
+    pub until: Time,
+    /// The child node has so long to answer from then on.
+    pub answer: Span,
 }
 
 /// What the core is to do to a child, as far as it matters to requests that come meanwhile.

@@ -128,6 +128,45 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
 }
 
 #[test]
+fn what_is_held_has_its_time_from_when_it_is_sent() {
+    let tree = Tree::of(&["/a/", "/a/x"]);
+    for verb in [Verb::Panic { path: path("/a/x"), hold: false }, Verb::Restart { path: path("/a/x") }] {
+        let mut requests = requests();
+        let number = asked(&requests.ask(START, &tree, request(1), verb))[0];
+        let is_progress = |orders: &[Order]| matches!(replies(orders)[..], [(1, Reply::Accepted { waiting_for })] if waiting_for.ends_with("is being replaced"));
+        assert!(is_progress(&requests.held(at(0), number, at(5_000))));
+        assert!(requests.due(at(999), &tree).is_empty());
+        for second in 1..=5 {
+            assert!(is_progress(&requests.due(at(second * 1_000), &tree)));
+        }
+        assert!(requests.due(at(5_200), &tree).is_empty());
+        assert!(requests.sends(at(5_200), number));
+        assert!(requests.due(at(5_499), &tree).is_empty());
+        assert_eq!(replies(&requests.due(at(5_500), &tree)).len(), 1, "it did not answer");
+    }
+}
+
+#[test]
+fn what_nothing_waits_for_any_more_is_not_sent_when_the_node_is_back() {
+    let tree = Tree::of(&["/a/", "/a/x"]);
+    let mut requests = requests();
+    let panic = Verb::Panic { path: path("/a/x"), hold: false };
+    let number = asked(&requests.ask(START, &tree, request(1), panic))[0];
+    requests.held(at(0), number, at(5_000));
+    // It was never sent, and so there is no answer either.
+    requests.due(at(5_299), &tree);
+    let orders = requests.due(at(5_300), &tree);
+    assert!(matches!(orders.last(), Some(Order::KillPast { .. })), "{orders:?}");
+    assert!(!requests.sends(at(6_000), number));
+    // A status is answered within its own limit.
+    let number = asked(&requests.ask(at(7_000), &tree, request(2), Verb::status(path("/a/x"))))[0];
+    assert!(requests.held(at(7_000), number, at(12_000)).is_empty());
+    let orders = requests.due(at(7_500), &tree);
+    assert!(replies(&orders).iter().any(|(to, _)| *to == 2), "{orders:?}");
+    assert!(!requests.sends(at(8_000), number));
+}
+
+#[test]
 fn a_restart_past_a_node_that_is_down_ends_the_hold() {
     let mut tree = Tree::of(&["/a/", "/a/x"]);
     tree.down.insert(ChildId(0));

@@ -160,7 +160,7 @@ impl Requests {
                 Waits::PartOfSpread { .. } => self.send_part(now, number, &mut out),
                 Waits::Gather { .. } => self.finish_gather(now, sight, number, &mut out),
                 Waits::Part { .. } => self.part_is_late(now, sight, number, &mut out),
-                Waits::Below { .. } => self.below_is_silent(now, sight, number, &mut out),
+                Waits::Below { .. } => self.below_is_due(now, sight, number, &mut out),
                 Waits::Emptying(Emptying { path, .. }) => {
                     out.push(Order::KillPast { request: number, path: path.clone() });
                 }

@@ -26,6 +26,9 @@ pub(in crate::node) const AWAY: Span = Span::from_secs(5);
 /// given up.
 pub(in crate::node) const SPARED: Span = Span::from_secs(15);
 
+/// A node that cannot be replaced at this moment, or cannot reach a child node, looks again after this.
+pub(in crate::node) const AGAIN: Span = Span::from_millis(20);
+
 /// What a node keeps of an upgrade.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
@@ -55,6 +58,23 @@ pub(in crate::node) struct Away {
     pub(in crate::node) held: Vec<Question>,
     /// It has not connected yet to this image. Else it is being replaced itself.
     pub(in crate::node) connects: bool,
+}
+
+/// Whether a question is held.
+#[derive(Debug, PartialEq)]
+pub(in crate::node) enum Hold {
+    /// Until then, if the child node is not there before.
+    Until(Time),
+    /// It is to be sent now.
+    Not(Question),
+}
+
+/// What is held no longer.
+pub(in crate::node) struct Taken {
+    /// The numbers of what was sent.
+    pub(in crate::node) sent: Vec<u64>,
+    /// What is to be sent.
+    pub(in crate::node) ask: Vec<Question>,
 }
 
 /// A child node that may be silent.
@@ -171,15 +191,40 @@ impl Upgrading {
         Some(self.course.take()?.wanted.asker)
     }
 
-    /// A question to a child node that is being replaced waits. Gives back one that does not.
-    pub(in crate::node) fn hold(&mut self, now: Time, question: Question) -> Option<Question> {
+    /// A question to a child node that is being replaced waits.
+    pub(in crate::node) fn hold(&mut self, now: Time, question: Question) -> Hold {
         match self.away.get_mut(&question.node) {
             Some(away) if away.until > now => {
                 away.held.push(question);
-                None
+                Hold::Until(away.until)
             }
-            _ => Some(question),
+            _ => Hold::Not(question),
         }
+    }
+
+    /// Takes what was held for long enough, or has no reason to be any longer. A child node that may not have connected
+    /// yet is sent one question first, by `send`, which gives whether that could be done; those of which `waits` is
+    /// false are dropped.
+    pub(in crate::node) fn take_due(
+        &mut self,
+        now: Time,
+        waits: impl Fn(&Question) -> bool,
+        mut send: impl FnMut(&Question) -> bool,
+    ) -> Taken {
+        let late = self.away.extract_if(|_, away| away.until <= now);
+        let mut taken = Taken { sent: Vec::new(), ask: late.flat_map(|(_, away)| away.held).collect() };
+        for away in self.away.values_mut().filter(|away| away.connects) {
+            away.held.retain(&waits);
+            let Some(first) = away.held.first() else { continue };
+            if send(first) {
+                taken.sent.push(away.held.remove(0).request);
+                taken.ask.append(&mut away.held);
+                away.until = now;
+            } else {
+                self.again = Some(now + AGAIN);
+            }
+        }
+        taken
     }
 
     /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own,
@@ -211,6 +256,35 @@ impl Upgrading {
 mod tests {
     use super::*;
     use crate::supervision::ChildId;
+
+    fn question(node: Run, request: u64) -> Question {
+        let verb = Verb::Restart { path: Path::root() };
+        Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, incarnation: None }
+    }
+
+    #[test]
+    fn what_is_held_is_taken_when_its_time_is_over_or_the_supervisor_has_connected() {
+        let run = |child| Run { child: ChildId(child), incarnation: crate::ids::Incarnation::FIRST };
+        let (replaced, connecting, other) = (run(1), run(2), run(3));
+        let at = |secs| Time::ZERO + Span::from_secs(secs);
+        let mut upgrading = Upgrading::default();
+        for (node, connects) in [(replaced, false), (connecting, true)] {
+            upgrading.away.insert(node, Away { until: at(5), held: Vec::new(), connects });
+        }
+        assert_eq!(upgrading.hold(at(1), question(other, 1)), Hold::Not(question(other, 1)));
+        for (node, request) in [(replaced, 2), (connecting, 3), (connecting, 4), (connecting, 5)] {
+            assert_eq!(upgrading.hold(at(1), question(node, request)), Hold::Until(at(5)));
+        }
+        // It has not connected yet. What is asked by now in vain is not sent to see whether it has.
+        let taken = upgrading.take_due(at(2), |question| question.request != 3, |_| false);
+        assert_eq!((taken.sent, taken.ask, upgrading.again), (vec![], vec![], Some(at(2) + AGAIN)));
+        let taken = upgrading.take_due(at(3), |_| true, |first| first.request == 4);
+        assert_eq!((taken.sent, taken.ask), (vec![4], vec![question(connecting, 5)]));
+        assert_eq!(upgrading.hold(at(3), question(connecting, 6)), Hold::Not(question(connecting, 6)));
+        let taken = upgrading.take_due(at(5), |_| true, |_| panic!("nothing is held for it"));
+        assert_eq!((taken.sent, taken.ask), (vec![], vec![question(replaced, 2)]));
+        assert_eq!(upgrading.hold(at(5), question(replaced, 7)), Hold::Not(question(replaced, 7)));
+    }
 
     #[test]
     fn a_supervisor_that_is_replaced_is_spared_until_it_is_back_and_beats() {
