@@ -13,6 +13,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -67,6 +68,8 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
     // tree runs: a process that waits for its end would wait as long.
     fd::keep_to_ourselves().map_err(failed("close what was inherited; its output would go to"))?;
     let mut root = Command::new("/proc/self/exe")
+        // The path by which it was started stands nowhere else.
+        .arg0(process::start_path())
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(file)

@@ -25,7 +25,7 @@ use serde_json::Map;
 use slog::{info, warn};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A file system has so long to show a file.
 const FILE: Span = Span::from_secs(1);
@@ -48,11 +48,9 @@ impl Node {
         }
     }
 
-    /// SIGUSR2: the file that stands by now where this program was started from.
+    /// SIGUSR2: the file that stands by now at the path by which the root was started.
     pub(super) fn upgrade_by_signal(&mut self) {
-        let name = process::self_exe_name();
-        let text = name.to_string_lossy();
-        let exe = PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text));
+        let Some(exe) = self.above.root().map(|root| root.start_path().to_owned()) else { return };
         self.upgrade(Asker::None, "SIGUSR2".into(), &exe, false);
     }
 

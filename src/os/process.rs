@@ -3,16 +3,19 @@ use crate::files::FileId;
 use crate::time::Span;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 #[cfg(test)]
 mod tests;
 
+/// The kernel's link to the file that runs.
+const LINK: &str = "/proc/self/exe";
+
 /// Our own executable, for starting it again: by its name, which is what people want to see, as long as that leads to
 /// it. Once the file was replaced or removed it is the kernel's link, so that no other version is started half-way.
 pub fn self_exe() -> PathBuf {
-    const LINK: &str = "/proc/self/exe";
     let name = self_exe_name();
     match FileId::behind(&name) {
         Some(named) if FileId::behind(LINK.as_ref()) == Some(named) => name,
@@ -23,7 +26,36 @@ pub fn self_exe() -> PathBuf {
 /// The name under which we were started, for others to use. By now it may lead to another version, or nowhere.
 pub fn self_exe_name() -> PathBuf {
     static EXE: OnceLock<PathBuf> = OnceLock::new();
-    EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into())).clone()
+    EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| LINK.into())).clone()
+}
+
+/// The path by which this program was started, with its links, so that later it leads to what stands there by then; to
+/// be asked at the start. Where that is not known, the file that it led to.
+pub fn start_path() -> PathBuf {
+    let executed = executed_name().and_then(|name| std::path::absolute(name).ok());
+    // What is executed by a descriptor has no other name, and neither has what starts itself again.
+    let first_argument = std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute());
+    let leads_here = |path: &PathBuf| {
+        let is_link_of_kernel = path.starts_with("/proc") || path.starts_with("/dev/fd");
+        !is_link_of_kernel && FileId::behind(path).is_some_and(|file| FileId::behind(LINK.as_ref()) == Some(file))
+    };
+    executed.into_iter().chain(first_argument).find(leads_here).unwrap_or_else(|| {
+        let name = self_exe_name();
+        let text = name.to_string_lossy();
+        PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text))
+    })
+}
+
+/// The name that execve(2) was given, getauxval(3); relative to the directory of that time.
+fn executed_name() -> Option<PathBuf> {
+    // SAFETY: takes a number and gives one.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel has put a string there, beside the arguments, which stays as long as the process.
+    let name = unsafe { std::ffi::CStr::from_ptr(name) };
+    Some(std::ffi::OsStr::from_bytes(name.to_bytes()).into())
 }
 
 /// The kernel's id of the machine's present boot, random(4); empty where `/proc` does not have it.

@@ -540,17 +540,100 @@ fn the_signal_takes_the_file_that_stands_there_now() {
     let new = tree.dir().join("treevisor.new");
     fs::copy(TREEVISOR, &new).unwrap();
     fs::rename(&new, &program).unwrap();
-    let runs = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
-    assert!(runs(tree.root_pid()).to_str().unwrap().ends_with(" (deleted)"));
+    let file = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(file(tree.root_pid()).to_str().unwrap().ends_with(" (deleted)"));
     signal(tree.root_pid(), 12);
     for path in ["/", "/mid", "/mid/deep"] {
         tree.kind(path, "upgraded");
     }
     for pid in supervisors(&tree) {
-        assert_eq!(runs(pid), Path::new(&program));
+        assert_eq!(file(pid), Path::new(&program));
     }
     assert_eq!(who(&tree), before);
     tree.stop();
+}
+
+/// Two versions of the program below a directory, and a link to the first one.
+fn two_versions(dir: &Path) {
+    for version in ["v1", "v2"] {
+        fs::create_dir(dir.join(version)).unwrap();
+        fs::copy(TREEVISOR, dir.join(version).join("treevisor")).unwrap();
+    }
+    lead_to(dir, "v1");
+}
+
+/// Has the link lead to a version: another link in the place of the one that is there.
+fn lead_to(dir: &Path, version: &str) {
+    std::os::unix::fs::symlink(version, dir.join("next")).unwrap();
+    fs::rename(dir.join("next"), dir.join("current")).unwrap();
+}
+
+/// The version that a process runs.
+fn runs(pid: u32) -> String {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    program.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_signal_follows_a_link_that_was_switched() {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    two_versions(dir.path());
+    fs::write(dir.path().join("tree.toml"), deep("auto", free_port())).unwrap();
+    let ours = command_in(dir.path());
+    // The path is relative to the directory of the start.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec current/treevisor start tree.toml"]).current_dir(dir.path()).stdin(Stdio::null());
+    command.envs(ours.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let root = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, root);
+    tree.line("the tree is up");
+    tree.follow();
+    let before = who(&tree);
+    // Back as well: the path goes over to the image that comes, which was executed by another one.
+    for version in ["v2", "v1", "v2"] {
+        lead_to(tree.dir(), version);
+        signal(tree.root_pid(), 12);
+        tree.line("supervisors upgraded");
+        for path in ["/", "/mid", "/mid/deep"] {
+            tree.kind(path, "upgraded");
+        }
+        assert!(supervisors(&tree).into_iter().all(|pid| runs(pid) == version), "all run {version}");
+    }
+    assert_eq!(who(&tree), before);
+    tree.stop();
+}
+
+#[test]
+fn the_signal_follows_a_link_by_which_a_tree_was_started_in_the_background() {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    two_versions(dir.path());
+    fs::write(dir.path().join("tree.toml"), "[[child]]\nname = \"a\"\ncommand = \"sleep 1000\"\n").unwrap();
+    let ours = command_in(dir.path());
+    let run = |words: &[&str]| -> Ran {
+        let mut command = std::process::Command::new(dir.path().join("current/treevisor"));
+        command.args(words).current_dir(dir.path()).stdin(Stdio::null());
+        command.envs(ours.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.output().unwrap().into()
+    };
+    run(&["start", "--detach", "tree.toml"]).expect(0);
+    let root = run(&["status", "--json"]).expect(0).json()["pid"].as_u64().unwrap() as u32;
+    /// A tree in the background does not outlive its test.
+    struct Swept<'a>(u32, &'a Path);
+    impl Drop for Swept<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                signal(self.0, 9);
+                sweep(self.1);
+            }
+        }
+    }
+    let _swept = Swept(root, dir.path());
+    assert_eq!(runs(root), "v1");
+    lead_to(dir.path(), "v2");
+    signal(root, 12);
+    until("it is upgraded", || runs(root) == "v2");
+    run(&["stop"]).expect(0);
+    gone(root);
 }
 
 #[test]

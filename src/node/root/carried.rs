@@ -10,6 +10,7 @@ use crate::node::history::{CarriedHistory, History};
 use crate::node::hosted::{CarriedHosted, Hosted};
 use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
+use crate::os::process;
 use crate::wire::snapshot::Kind;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
@@ -33,13 +34,27 @@ pub(in crate::node) struct CarriedRoot {
     /// Written where there is one: without, the snapshot is what it was before there were hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hosted: Option<CarriedHosted>,
+    /// Missing in what an earlier program has written: then it is the path of the file that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::files::exact::option")]
+    start_path: Option<PathBuf>,
 }
 
 impl Root {
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedRoot {
-        let Root { control, history, file, journal, holds, keeper, service_manager, panic_socket, ready, hosted } =
-            self;
+        let Root {
+            control,
+            history,
+            file,
+            start_path,
+            journal,
+            holds,
+            keeper,
+            service_manager,
+            panic_socket,
+            ready,
+            hosted,
+        } = self;
         CarriedRoot {
             control: packing.descriptor(&control.listener(), Kind::Listener, "the operators' socket"),
             history: history.pack(packing),
@@ -51,6 +66,7 @@ impl Root {
             panic_socket: panic_socket.as_ref().map(|socket| socket.path().to_path_buf()),
             ready: ready.as_ref().map(|ready| packing.descriptor(ready, Kind::Pipe, "what waits for the tree")),
             hosted: hosted.as_ref().map(|hosted| hosted.pack(packing)),
+            start_path: Some(start_path.clone()),
         }
     }
 
@@ -73,12 +89,14 @@ impl Root {
             panic_socket,
             ready,
             hosted,
+            start_path,
         } = carried;
         let control = Router::go_on(sockets, path, unpacking.take(control), limits, door);
         let mut root = Root {
             control: control.or_back("opening the operators' socket"),
             history: History::unpack(history, unpacking),
             file: TreeFile::unpack(file),
+            start_path: start_path.unwrap_or_else(process::start_path),
             journal: journal.map(|journal| Journal::unpack(journal, unpacking)),
             holds,
             keeper: keeper.map(|keeper| Keeper::unpack(keeper, unpacking, reactor)),

@@ -23,8 +23,8 @@ use crate::ids::Path;
 use crate::instance::runtime::InstanceFile;
 use crate::link::{Context as Sockets, Inbound, LinkError, Pull, Router};
 use crate::logs::Format;
-use crate::os::clock;
 use crate::os::epoll::PollError;
+use crate::os::{clock, process};
 use crate::supervision::{ChildId, End, Fact, Rollup, Supervisor};
 use crate::time::{Span, Time};
 use crate::wire::journal::{EndNote, Note};
@@ -33,6 +33,7 @@ use slog::{Logger, error, info, warn};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// Lines of the explanation that a root prints when it ends by itself.
 const END_LINES: usize = 10;
@@ -42,6 +43,8 @@ pub(super) struct Root {
     control: Router,
     history: History,
     file: TreeFile,
+    /// The path by which the root was started, in whichever image of the program: a link in it may lead elsewhere now.
+    start_path: PathBuf,
     /// The way of events to the disk, where a journal is kept.
     journal: Option<Journal>,
     /// What is held down, as it stands in the journal.
@@ -64,6 +67,7 @@ impl Root {
             control,
             history: History::new(),
             file,
+            start_path: process::start_path(),
             journal,
             holds: Vec::new(),
             keeper: None,
@@ -126,6 +130,10 @@ impl Root {
 
     pub(super) fn file(&self) -> &TreeFile {
         &self.file
+    }
+
+    pub(super) fn start_path(&self) -> &std::path::Path {
+        &self.start_path
     }
 
     pub(super) fn file_mut(&mut self) -> &mut TreeFile {

@@ -122,6 +122,37 @@ fn tells_its_executable() {
 }
 
 #[test]
+fn the_path_of_the_start_keeps_its_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("v1")).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), at("v1/program")).unwrap();
+    std::os::unix::fs::symlink("v1", at("current")).unwrap();
+    let test = "os::process::tests::tells_the_path_of_its_start --exact --nocapture --ignored";
+    let here = dir.path().canonicalize().unwrap();
+    let link = here.join("current/program");
+    for (command, found) in [
+        (format!("exec '{}' {test}", at("current/program").display()), &at("current/program")),
+        (format!("exec ./current/program {test}"), &link),
+        (format!("PATH=current:$PATH; exec program {test}"), &link),
+        // By another name than its own: by the first argument, where that is one.
+        (format!("exec -a '{}' /proc/self/fd/3 {test} 3<current/program", link.display()), &link),
+        (format!("exec -a /bin/true /proc/self/fd/3 {test} 3<current/program"), &here.join("v1/program")),
+    ] {
+        let started = std::process::Command::new("bash").args(["-c", &command]).current_dir(dir.path()).output();
+        let printed = String::from_utf8(started.unwrap().stdout).unwrap();
+        assert!(printed.contains(&format!("start: {}\n", found.display())), "{command}: {printed}");
+    }
+}
+
+/// The other half of the test above.
+#[test]
+#[ignore = "only for the test that starts the program of this one"]
+fn tells_the_path_of_its_start() {
+    println!("\nstart: {}", start_path().display());
+}
+
+#[test]
 fn a_group_is_signalled_as_a_whole() {
     for signal in [libc::SIGKILL, 40] {
         let (spawned, reader) = start_piped(script("sleep 1000 & echo $!; exec sleep 1000")).unwrap();
