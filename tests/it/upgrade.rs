@@ -172,12 +172,42 @@ fn nothing_is_noticed(containment: &str) {
     let end = log.rfind('\n').unwrap();
     assert!(whole(log[..end].lines()) > 0);
 
-    // No event twice, and none that is missing: the follower has had all that the root has.
-    let told = tree.run(&["events", "--json"]).expect(0).stdout;
-    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let ids: std::collections::BTreeSet<String> = told.iter().map(|event| event["id"].to_string()).collect();
-    assert_eq!(ids.len(), told.len());
+    no_event_is_missing(&mut tree);
     tree.stop();
+}
+
+fn id(event: &Value) -> Option<String> {
+    event["id"].as_str().map(str::to_owned)
+}
+
+/// The ids in the journal of a tree, in the order in which they stand there.
+fn kept(tree: &Tree) -> Vec<String> {
+    let mut files = files_below(&tree.dir().join("state"));
+    files.sort();
+    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    // The last line may be being written.
+    texts.iter().flat_map(|text| text.lines()).filter_map(|line| id(&serde_json::from_str(line).ok()?)).collect()
+}
+
+/// No event twice, and none that is missing: what the root remembers, what its follower has had and what stands in the
+/// journal are the same, and of the numbers that a supervisor gives its own events each is there.
+fn no_event_is_missing(tree: &mut Tree) {
+    let told = tree.run(&["events", "--json"]).expect(0).stdout;
+    let told: Vec<String> = told.lines().filter_map(|line| id(&serde_json::from_str(line).unwrap())).collect();
+    let last = told.last().unwrap();
+    if !tree.seen().iter().any(|event| event["id"] == **last) {
+        tree.event("the last that was remembered", |event| event["id"] == **last);
+    }
+    let followed: Vec<String> = tree.seen().iter().filter_map(id).collect();
+    assert_eq!(followed[..told.len()], told);
+    until("it stands in the journal", || kept(tree).contains(last));
+    assert_eq!(kept(tree)[..told.len()], told);
+    let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
+    for id in &told {
+        let (of, number) = id.rsplit_once('-').unwrap();
+        let before = numbers.insert(of, number.parse().unwrap()).unwrap_or(0);
+        assert_eq!(numbers[of], before + 1, "the next one of {of}: {told:?}");
+    }
 }
 
 /// Beside workers that crash and hang all the time no healthy one is restarted, and those are as ever.
@@ -318,6 +348,53 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
         tree.incarnation("/mid/notifies", 2);
         tree.stop();
     }
+}
+
+#[test]
+fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
+    let mut tree = with_fault("/mid restored fail broken");
+    let before = who(&tree);
+    fs::write(tree.dir().join("broken"), "").unwrap();
+    // Another file: that it runs this one already is how a supervisor is known that is not behind.
+    fs::copy(TREEVISOR, tree.dir().join("another")).unwrap();
+    tree.run(&["upgrade", "--exe", "another"]).expect(1);
+    let hint = "nothing can be changed there before `treevisor upgrade` has brought it along";
+    fs::write(tree.dir().join("more.toml"), "[[child]]\nname = \"more\"\ncommand = \"sleep 1000\"\n").unwrap();
+    let (below, deeper) = (["add", "/mid", "more.toml"], ["add", "/mid/deep", "more.toml"]);
+    for words in [&["reload"][..], &below, &deeper, &["remove", "/mid/logs"]] {
+        let refused = tree.run(words).expect(1);
+        assert!(refused.stderr.contains("/mid") && refused.stderr.contains(hint), "{}", refused.stderr);
+    }
+    assert_eq!(who(&tree), before);
+    // What stands elsewhere is not concerned.
+    tree.run(&["add", "/", "more.toml"]).expect(0);
+    tree.run(&["remove", "/more"]).expect(0);
+
+    fs::remove_file(tree.dir().join("broken")).unwrap();
+    let done = tree.run(&["upgrade", "--exe", "another", "--json"]).expect(0).json();
+    let with_gap: Vec<_> = done["supervisors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| !one["gap_ms"].is_null())
+        .map(|one| one["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(with_gap, ["/mid", "/mid/deep"], "{done}");
+    for path in ["/mid", "/mid/deep"] {
+        tree.kind(path, "upgraded");
+    }
+    let of_root = tree.seen().iter().filter(|event| event["path"] == "/" && event["kind"] == "upgraded").count();
+    assert_eq!(of_root, 1, "it was not behind, and is not replaced again");
+    assert_eq!(who(&tree), before);
+    tree.run(&["reload"]).expect(0);
+    tree.run(&below).expect(0);
+    tree.run(&deeper).expect(0);
+    // And the next one is about all of them again.
+    upgrade(&tree);
+    for path in ["/", "/mid", "/mid/deep"] {
+        tree.kind(path, "upgraded");
+    }
+    tree.stop();
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub(super) fn run(resumed: Resumed) -> i32 {
     node.leave(end)
 }
 
-/// What must not happen, where a test asks for it: `TV_TEST_UPGRADE=/web restored panic`. Only in builds for tests.
+/// What must not happen, where a test asks for it: `TV_TEST_UPGRADE=/web restored panic`, or, as long as there is this
+/// file, `/web restored panic FILE`. Only in builds for tests.
 #[cfg(debug_assertions)]
 fn fault(path: &Path, place: &str, came_back: bool) {
     let wanted = std::env::var("TV_TEST_UPGRADE").unwrap_or_default();
@@ -58,7 +59,11 @@ fn fault(path: &Path, place: &str, came_back: bool) {
     if came_back || words.next() != Some(path.as_str()) || words.next() != Some(place) {
         return;
     }
-    match words.next() {
+    let what = words.next();
+    if words.next().is_some_and(|file| !std::path::Path::new(file).exists()) {
+        return;
+    }
+    match what {
         Some("fail") => fail("a test wants it"),
         Some("abort") => std::process::abort(),
         Some("slow") => crate::os::clock::pause(crate::time::Span::from_secs(2)),
