@@ -6,6 +6,7 @@ use super::luggage::Packing;
 use super::orders;
 use super::requests::route::UpgradeBelow;
 use super::requests::{Question, refused};
+use super::root::Root;
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
 use super::upgrade::rehearsal::{self, Rehearsal};
@@ -346,6 +347,7 @@ impl Node {
             (self.requests.gathers(), "a status is being collected"),
             (self.console_retry.is_some(), "the reader of its output is slow"),
             (self.upgrade.rehearsal.is_some(), "a rehearsal still runs"),
+            (self.above.root().is_some_and(Root::replaces_its_keeper), "the keeper before has not ended yet"),
         ];
         waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
     }

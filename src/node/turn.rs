@@ -297,7 +297,7 @@ impl Node {
         match &mut self.above {
             Above::Parent(uplink) => uplink.introduce(),
             Above::Operators(root) => {
-                root.goes_on();
+                root.goes_on(&self.context, &mut self.reactor);
                 self.directory.guard(&self.context.place.runtime, &mut self.reactor);
                 self.children.changed = true;
             }

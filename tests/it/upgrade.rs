@@ -559,6 +559,19 @@ fn a_signal_in_the_midst_of_it_means_what_it_means() {
     }
 }
 
+/// At every moment there is a keeper, while one takes the place of another too.
+#[test]
+fn a_root_that_is_killed_after_it_is_cleared_up_by_a_keeper() {
+    let mut tree = Tree::start(&deep("auto", free_port()));
+    let (mark, before) = (tree.mark(), tree.instance()["keeper_pid"].clone());
+    upgrade(&tree);
+    assert_ne!(tree.instance()["keeper_pid"], before, "one of its own version");
+    signal(tree.root_pid(), 9);
+    assert_eq!(tree.wait(), 128 + 9);
+    until("nothing is left", || marked(&mark).is_empty() && files_below(&tree.dir().join("run")).is_empty());
+    tree.nothing_is_left(&mark);
+}
+
 /// Signals at moments that are spread over the whole of an upgrade.
 #[test]
 fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
@@ -580,6 +593,10 @@ fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
         }
         assert_eq!(tree.wait(), code, "signal {number} in round {round}; printed:\n{}", tree.printed());
         gone(keeper);
+        if number == 9 {
+            // The image that comes has a keeper of its own, which may be the one that clears up.
+            until("nothing is left", || marked(&mark).is_empty() && files_below(&tree.dir().join("run")).is_empty());
+        }
         tree.nothing_is_left(&mark);
         upgrading.kill().unwrap();
         upgrading.wait().unwrap();

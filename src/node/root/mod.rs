@@ -105,10 +105,16 @@ impl Root {
     }
 
     /// Another image of the program has taken over: the keeper is replaced by one of its own.
-    pub(super) fn goes_on(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.is_replaced();
+    pub(super) fn goes_on(&mut self, context: &Context, reactor: &mut Reactor) {
+        let lines = self.journal.as_ref().map(Journal::reader);
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.hand_over(lines, context)) {
+            self.take_new_keeper_on(context, reactor);
         }
+    }
+
+    /// Whether the keeper before has not ended yet.
+    pub(super) fn replaces_its_keeper(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_taking_over)
     }
 
     // What others use of it.
@@ -254,16 +260,20 @@ impl Root {
     // The keeper and the journal.
 
     pub(super) fn keeper_ended(&mut self, context: &Context, reactor: &mut Reactor) {
-        if self.keeper.as_ref().is_some_and(|keeper| keeper.has_ended(context, reactor)) {
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.has_ended(context, reactor)) {
             self.start_keeper_again(context, reactor);
         }
     }
 
     fn start_keeper_again(&mut self, context: &Context, reactor: &mut Reactor) {
-        let Some(keeper) = &mut self.keeper else { return };
-        if !keeper.start_again(self.journal.as_ref().map(Journal::reader), context) {
-            return;
+        let lines = self.journal.as_ref().map(Journal::reader);
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.start_again(lines, context)) {
+            self.take_new_keeper_on(context, reactor);
         }
+    }
+
+    fn take_new_keeper_on(&mut self, context: &Context, reactor: &mut Reactor) {
+        let Some(keeper) = &mut self.keeper else { return };
         self.file.set_keeper(keeper.pid());
         if let Err(error) = context.place.runtime.write_instance(self.file.instance()) {
             warn!(context.logger, "cannot write the new keeper into the instance file"; "error" => %error);

@@ -16,7 +16,7 @@ mod run;
 pub(in crate::node) use self::run::clear_tree;
 pub use self::run::run;
 
-use self::run::{DISMISSAL_FD, JOURNAL_FD, RECORD_FD, Record};
+use self::run::{BEFORE_FD, DISMISSAL_FD, JOURNAL_FD, RECORD_FD, Record};
 use super::segments::JournalRecord;
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
@@ -48,8 +48,15 @@ pub(in crate::node) struct Keeper {
     record: Record,
     /// When another one may be started in the place of this one, which is gone.
     retry: Option<Time>,
-    /// It was asked to end, since another one takes its place.
-    replaced: bool,
+    /// The one whose place it has taken, which ends when it has written what it has received.
+    before: Option<Before>,
+}
+
+/// A keeper that was dismissed, since there is another one.
+struct Before {
+    pid: u32,
+    pidfd: PidFd,
+    tag: Option<Tag>,
 }
 
 /// The same as another image of the program goes on with it.
@@ -67,7 +74,7 @@ pub(in crate::node) struct CarriedKeeper {
 impl Keeper {
     /// What goes over.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
-        let Keeper { pid, pidfd, dismissal, tag: _, record, retry, replaced: _ } = self;
+        let Keeper { pid, pidfd, dismissal, tag: _, record, retry, before: _ } = self;
         CarriedKeeper {
             pid: *pid,
             pidfd: packing.process(pidfd, *pid),
@@ -86,7 +93,7 @@ impl Keeper {
             reactor.processes.known.insert(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
         });
-        Keeper { pid, pidfd, dismissal, tag, record, retry, replaced: false }
+        Keeper { pid, pidfd, dismissal, tag, record, retry, before: None }
     }
 
     pub(crate) fn start(
@@ -104,12 +111,19 @@ impl Keeper {
             output: stream_file::get().cloned(),
             journal,
             again: false,
+            behind: false,
         };
-        Keeper::spawn(record, lines)
+        Keeper::spawn(record, lines, None)
     }
 
-    fn spawn(record: Record, lines: Option<BorrowedFd<'_>>) -> Result<Keeper, Box<dyn std::error::Error>> {
-        let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&record)?)?;
+    /// `before` has the descriptor of the one that still writes the journal.
+    fn spawn(
+        record: Record,
+        lines: Option<BorrowedFd<'_>>,
+        before: Option<BorrowedFd<'_>>,
+    ) -> Result<Keeper, Box<dyn std::error::Error>> {
+        let behind = Record { behind: before.is_some(), ..record.clone() };
+        let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&behind)?)?;
         let (reader, writer) = fd::pipe()?;
         let stderr = io::stderr();
         // No parent-death signal: it is there for the case in which we are gone.
@@ -121,6 +135,7 @@ impl Keeper {
                 Some((memory.as_fd(), RECORD_FD)),
                 Some((reader.as_fd(), DISMISSAL_FD)),
                 lines.map(|fd| (fd, JOURNAL_FD)),
+                before.map(|fd| (fd, BEFORE_FD)),
             ]
             .into_iter()
             .flatten()
@@ -135,7 +150,7 @@ impl Keeper {
             tag: None,
             record,
             retry: None,
-            replaced: false,
+            before: None,
         })
     }
 
@@ -156,11 +171,31 @@ impl Keeper {
         let _ = self.pidfd.wait();
     }
 
-    /// Another one is to take its place, since this one is of another version. It ends when it has written what it has
-    /// received.
-    pub(crate) fn is_replaced(&mut self) {
-        let dismissal = self.dismissal.try_clone().map(std::fs::File::from);
-        self.replaced = dismissal.and_then(|mut dismissal| dismissal.write_all(b"q")).is_ok();
+    /// Starts another one in its place, since this one is of another version, and dismisses it only then: at every
+    /// moment there is one that clears up. Returns whether the other one is there.
+    pub(crate) fn hand_over(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
+        if self.retry.is_some() {
+            return false;
+        }
+        let record = Record { again: true, ..self.record.clone() };
+        match Keeper::spawn(record, lines, Some(self.pidfd.as_fd())) {
+            Ok(keeper) => {
+                let Keeper { pid, pidfd, dismissal, tag, .. } = std::mem::replace(self, keeper);
+                // One that was killed needs no notice.
+                let _ = std::fs::File::from(dismissal).write_all(b"q");
+                self.before = Some(Before { pid, pidfd, tag });
+                true
+            }
+            Err(error) => {
+                error!(context.logger, "cannot start another keeper; the one before stays"; "error" => %error);
+                false
+            }
+        }
+    }
+
+    /// Whether one is still there whose place it has taken.
+    pub(crate) fn is_taking_over(&self) -> bool {
+        self.before.is_some()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
@@ -175,26 +210,27 @@ impl Keeper {
     }
 
     /// Whether it has exited although it was not dismissed; then it is watched no longer.
-    pub(crate) fn has_ended(&self, context: &Context, reactor: &mut Reactor) -> bool {
-        if !matches!(self.pidfd.wait(), Ok(Some(_))) {
-            return false;
+    pub(crate) fn has_ended(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
+        if let Some(before) = &self.before
+            && is_over(before.pid, &before.pidfd, before.tag, reactor)
+        {
+            self.before = None;
         }
-        if !self.replaced {
+        let ended = is_over(self.pid, &self.pidfd, self.tag, reactor);
+        if ended {
             warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
         }
-        reactor.processes.known.remove(&self.pid);
-        if let Some(tag) = self.tag {
-            reactor.unwatch(self.pidfd.as_raw_fd(), tag);
-        }
-        true
+        ended
     }
 
     /// Starts another one in its place. Returns whether it is there; if not, it is tried again later.
     pub(crate) fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
         self.record.again = true;
-        match Keeper::spawn(self.record.clone(), lines) {
+        let before = self.before.as_ref().map(|before| before.pidfd.as_fd());
+        match Keeper::spawn(self.record.clone(), lines, before) {
             Ok(keeper) => {
-                *self = keeper;
+                let before = self.before.take();
+                *self = Keeper { before, ..keeper };
                 true
             }
             Err(error) => {
@@ -210,4 +246,16 @@ impl Keeper {
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
         self.retry.take_if(|at| *at <= now).is_some()
     }
+}
+
+/// Whether a keeper has exited; then it is watched no longer.
+fn is_over(pid: u32, pidfd: &PidFd, tag: Option<Tag>, reactor: &mut Reactor) -> bool {
+    if !matches!(pidfd.wait(), Ok(Some(_))) {
+        return false;
+    }
+    reactor.processes.known.remove(&pid);
+    if let Some(tag) = tag {
+        reactor.unwatch(pidfd.as_raw_fd(), tag);
+    }
+    true
 }

@@ -22,10 +22,12 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-/// Where the keeper finds its record, and the pipes from the root: for its dismissal, and for the journal.
+/// Where the keeper finds its record, the pipes from the root, for its dismissal and for the journal, and the keeper
+/// before.
 pub(super) const RECORD_FD: RawFd = 3;
 pub(super) const DISMISSAL_FD: RawFd = 4;
 pub(super) const JOURNAL_FD: RawFd = 5;
+pub(super) const BEFORE_FD: RawFd = 6;
 
 /// What is written to the journal in one go. A longer read would cost memory in every tree.
 const CHUNK: usize = 16 * 1024;
@@ -56,6 +58,9 @@ pub(super) struct Record {
     pub journal: Option<JournalRecord>,
     /// It takes the place of one that was killed.
     pub again: bool,
+    /// That one was dismissed, and the journal is its own until it has ended. Only in what the keeper itself is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
 }
 
 /// The keeper's own life. Returns its exit status.
@@ -81,7 +86,10 @@ fn watch_root() -> io::Result<()> {
     // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
     let root = PidFd::open(record.root);
     let writer = match &record.journal {
-        Some(journal) => Some(Writer::start(journal, record.again, dismissal.try_clone()?)?),
+        Some(journal) => {
+            let before = record.behind.then(|| fd::inherited(BEFORE_FD)).transpose()?;
+            Some(Writer::start(journal, record.again, dismissal.try_clone()?, before)?)
+        }
         None => None,
     };
     if writer.is_none() {
@@ -189,11 +197,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(journal: &JournalRecord, again: bool, dismissal: OwnedFd) -> io::Result<Writer> {
+    fn start(journal: &JournalRecord, again: bool, dismissal: OwnedFd, before: Option<OwnedFd>) -> io::Result<Writer> {
         let lines = fd::inherited(JOURNAL_FD)?;
         let mut segments = Segments::new(journal);
         let ((last, get_last), (say_done, done)) = (mpsc::channel(), mpsc::channel());
         thread::Builder::new().name("tv-journal".into()).stack_size(128 << 10).spawn(move || {
+            if let Some(before) = before {
+                // Two that read would have parts of lines.
+                let _ = fd::wait_readable_any(&[before.as_fd()], None);
+            }
             write_journal(&lines, &dismissal, &mut segments, again);
             if let Ok(Some(note)) = get_last.recv() {
                 let note: Note = note;
@@ -215,12 +227,16 @@ impl Writer {
     }
 }
 
-/// Writes what comes until the pipe has no writer left: the other end is the root's alone.
+/// Writes what comes until the pipe has no writer left: the other end is the root's alone. One that was dismissed while
+/// the root goes on ends behind a whole line, with nothing unread.
 fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, again: bool) {
     let Ok(mut source) = lines.try_clone().map(std::fs::File::from) else { return };
     let mut buffer = Vec::with_capacity(2 * CHUNK);
     let mut whole_lines_only = again;
     loop {
+        if buffer.is_empty() && !comes(lines, dismissal) {
+            return;
+        }
         let begun = buffer.len();
         buffer.resize(begun + CHUNK, 0);
         let read = source.read(&mut buffer[begun..]);
@@ -249,11 +265,19 @@ fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, 
         if !there_is_more {
             // It ends with the root, too.
             let _ = fd::wait_readable_any(&[dismissal.as_fd()], Some(REST));
-            if let Ok(false) = fd::wait_readable_any(&[lines.as_fd()], Some(QUIET)) {
-                process::release_memory();
-            }
         }
     }
+}
+
+/// Waits until there is something to read, or the pipe has ended. False where the root has closed the other pipe, and
+/// there is nothing.
+fn comes(lines: &OwnedFd, dismissal: &OwnedFd) -> bool {
+    let both = [lines.as_fd(), dismissal.as_fd()];
+    if let Ok(false) = fd::wait_readable_any(&both, Some(QUIET)) {
+        process::release_memory();
+        let _ = fd::wait_readable_any(&both, None);
+    }
+    !matches!(fd::wait_readable_any(&[lines.as_fd()], Some(Span::ZERO)), Ok(false))
 }
 
 /// Reports on stderr what the journal's writer has met: a reader of the tree's log is to see that it has gaps.
