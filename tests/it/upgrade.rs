@@ -7,10 +7,12 @@ use crate::pty::OnTerminal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Prints numbered lines without end, some of them in two pieces.
 const PRINTS: &str =
@@ -572,9 +574,27 @@ fn a_root_that_is_killed_after_it_is_cleared_up_by_a_keeper() {
     tree.nothing_is_left(&mark);
 }
 
-/// Signals at moments that are spread over the whole of an upgrade.
+/// A seed, which is printed where the test fails that draws from it.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to repeat it: UPGRADE_SEED={} with the same UPGRADES", self.0);
+        }
+    }
+}
+
+/// The seed of `UPGRADE_SEED`, or else another one each time.
+fn seed() -> Seed {
+    let drawn = || RandomState::new().build_hasher().finish();
+    Seed(std::env::var("UPGRADE_SEED").map_or_else(|_| drawn(), |seed| seed.parse().expect("UPGRADE_SEED is a number")))
+}
+
+/// Signals at moments that are drawn from the whole of an upgrade.
 #[test]
 fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
+    let seed = seed();
     for round in 0..rounds(4) {
         let mut tree = Tree::start(&deep(if round % 3 == 0 { "group" } else { "auto" }, free_port()));
         tree.run(&["wait", "--until", "running", "/"]).expect(0);
@@ -583,7 +603,8 @@ fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
         let mut upgrading = tree.command();
         upgrading.args(["upgrade", "--exe", TREEVISOR]).stderr(Stdio::null()).stdout(Stdio::null());
         let mut upgrading = upgrading.spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 37 % 400));
+        let moment = BuildHasherDefault::<DefaultHasher>::default().hash_one((seed.0, round)) % 400_000;
+        std::thread::sleep(Duration::from_micros(moment));
         let (number, code) = [(10, 0), (15, 0), (3, 1), (9, 128 + 9)][round as usize % 4];
         signal(root, number);
         if number == 10 {
@@ -591,7 +612,12 @@ fn whenever_a_signal_comes_the_tree_ends_as_ordered() {
             upgrading.wait().unwrap();
             tree.run(&["stop"]).expect(0);
         }
-        assert_eq!(tree.wait(), code, "signal {number} in round {round}; printed:\n{}", tree.printed());
+        assert_eq!(
+            tree.wait(),
+            code,
+            "signal {number} in round {round}, after {moment} µs; printed:\n{}",
+            tree.printed()
+        );
         gone(keeper);
         if number == 9 {
             // The image that comes has a keeper of its own, which may be the one that clears up.
