@@ -4,9 +4,11 @@
 //! it: a root that gives up prints the short form with its last output, and `treevisor why` prints the whole, long
 //! after the root is gone.
 //!
-//! `chain` follows the causes, `meaning` holds what exits and signals mean, `tell` puts it into words; [`sentence`] is
-//! one event in words, as the log and the tools print it, and `style` its colour.
+//! `chain` follows the causes, `behind` finds the roll-out that has left a copy as it was, `meaning` holds what exits
+//! and signals mean, `tell` puts it into words; [`sentence`] is one event in words, as the log and the tools print
+//! it, and `style` its colour.
 
+mod behind;
 mod below;
 mod chain;
 mod meaning;
@@ -21,11 +23,11 @@ mod types;
 mod tests;
 
 pub use tell::{Paragraph, Told, tell, tell_short};
-pub use types::{Below, Category, Explanation, Present, Step};
+pub use types::{Behind, Below, Category, Explanation, Present, Step};
 
 use crate::ids::{Path, ReportId};
 use crate::wire::journal::EndNote;
-use crate::wire::view::{ChildView, EventView};
+use crate::wire::view::{ChildView, EventBody, EventView};
 use chain::{Found, Story};
 
 /// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
@@ -40,7 +42,8 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let found = if killed { Found::default() } else { story.behind(path, runs) };
     let last = story.last_about(path).map(|at| events[at].clone());
-    explanation(&story, path, &found, Known { runs, now, ended, at, last })
+    let behind = behind::behind(&story, events, path);
+    explanation(&story, path, &found, Known { runs, now, ended, at, last, behind })
 }
 
 /// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such
@@ -49,7 +52,8 @@ pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> 
     let event = events.iter().find(|event| event.id == id)?;
     let story = Story::of(events);
     let found = story.around(id)?;
-    let known = Known { runs: true, now: None, ended: None, at: Some(event.at.clone()), last: Some(event.clone()) };
+    let (at, last) = (Some(event.at.clone()), Some(event.clone()));
+    let known = Known { runs: true, now: None, ended: None, at, last, behind: None };
     Some(explanation(&story, &event.path, &found, known))
 }
 
@@ -60,10 +64,11 @@ struct Known<'a> {
     ended: Option<EndNote>,
     at: Option<String>,
     last: Option<EventView>,
+    behind: Option<Behind>,
 }
 
 fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
-    let Known { runs, now, ended, at, last } = known;
+    let Known { runs, now, ended, at, last, behind } = known;
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
     let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
@@ -81,6 +86,7 @@ fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) 
         ended,
         at,
         below: None,
+        rollout: behind,
         verdict: String::new(),
         first_cause,
         last,
@@ -94,6 +100,11 @@ fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) 
         let what = if refused == 1 { "a new process" } else { "new processes" };
         let hint = format!("its `pids-max` was reached: the kernel refused it {what}, {refused} so far");
         explanation.hints.insert(0, hint);
+    }
+    let is_behind = |behind: &Behind| matches!(&behind.stopped.body, EventBody::Rollout(rollout) if rollout.reload);
+    if runs && explanation.at.is_none() && explanation.rollout.as_ref().is_some_and(is_behind) {
+        let hint = "mend the file, and `treevisor reload` goes on; `treevisor reload --abort` goes back to the specs from before";
+        explanation.hints.insert(0, hint.into());
     }
     explanation
 }

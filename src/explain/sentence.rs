@@ -16,12 +16,16 @@ use serde_json::Value;
 
 /// The whole sentence, with the path that it is about.
 pub fn of(event: &EventView) -> String {
-    let about = match event.beside {
+    with_subject(event, &about(event))
+}
+
+/// What it is about: the path, or a process beside its own.
+pub(super) fn about(event: &EventView) -> String {
+    match event.beside {
         None => event.path.to_string(),
         Some(Beside::Successor) => format!("the successor of {}", event.path),
         Some(Beside::Predecessor) => format!("the predecessor of {}", event.path),
-    };
-    with_subject(event, &about)
+    }
 }
 
 fn with_subject(event: &EventView, about: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::meaning::bytes;
 use super::output::telling;
-use super::types::{Below, Category, Explanation, Step};
+use super::types::{Behind, Below, Category, Explanation, Step};
 use crate::explain::sentence::{self, happened, over_limit, words};
 use crate::ids::Path;
 use crate::text::clean;
@@ -39,6 +39,7 @@ const QUOTE_MAX: usize = 200;
 /// The whole of it.
 pub fn tell(explanation: &Explanation) -> Told {
     let mut paragraphs = story(explanation);
+    paragraphs.extend(explanation.rollout.as_ref().map(|behind| rolled(behind, explanation)));
     if !explanation.listen.is_empty() {
         let sockets = clean(&explanation.listen.join(", ")).into_owned();
         let text = format!("{sockets}: held by its supervisor, so connections wait while it is down");
@@ -119,11 +120,7 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
         if exit.event.id != first.event.id {
             cause.notes.extend(exit.meaning.iter().map(|note| clean(note).into_owned()));
         }
-        cause.notes.extend(life(exited));
-        cause.quotes = last_lines(&exited.output).iter().map(|line| quote(line)).collect();
-        if !cause.quotes.is_empty() {
-            cause.notes.push("its last output:".into());
-        }
+        end(exited, &mut cause);
     }
     paragraphs.push(cause);
     for step in explanation.chain.iter().skip(1).filter(|step| step.is_notable()) {
@@ -142,6 +139,32 @@ fn story(explanation: &Explanation) -> Vec<Paragraph> {
         }
     }
     paragraphs
+}
+
+/// What a process had used, and its last output.
+fn end(exited: &Exited, told: &mut Paragraph) {
+    told.notes.extend(life(exited));
+    told.quotes = last_lines(&exited.output).iter().map(|line| quote(line)).collect();
+    if !told.quotes.is_empty() {
+        told.notes.push("its last output:".into());
+    }
+}
+
+/// The roll-out that has left a copy as it was, with the end of the process that failed.
+fn rolled(behind: &Behind, explanation: &Explanation) -> Paragraph {
+    let Behind { stopped, failed } = behind;
+    let (at, above) = (date_and_time(&stopped.at), &stopped.path);
+    let mut told = paragraph("Roll-out", format!("{above} {}, at {at}", words(stopped)));
+    // The first cause stands above.
+    let is_shown = |step: &Step| explanation.first_cause.as_ref().is_some_and(|first| first.event.id == step.event.id);
+    let Some(first) = failed.first().filter(|first| !is_shown(first)) else { return told };
+    let exit = failed.iter().find_map(|step| step.event.exited());
+    let ran = exit.and_then(|exit| exit.uptime_ms).map(|ran| format!(", after {}", coarse(ran))).unwrap_or_default();
+    let (about, at) = (sentence::about(&first.event), time(&first.event.at));
+    told.notes.push(format!("{about} {} at {at}{ran}", happened(&first.event)));
+    told.notes.extend(failed.iter().flat_map(|step| &step.meaning).map(|note| clean(note).into_owned()));
+    exit.into_iter().for_each(|exited| end(exited, &mut told));
+    told
 }
 
 /// The last lines of an output, from a little above the one that shows most.

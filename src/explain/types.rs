@@ -41,6 +41,9 @@ pub struct Explanation {
     /// Of a supervisor: what failed below it lately; absent where nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Below>,
+    /// Of a copy of a `count`: the roll-out that was stopped and has left it as it was; absent where none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Behind>,
     /// The first cause in one line.
     pub verdict: String,
     /// Where the chain begins; null where nothing has gone wrong and no operator has ordered anything.
@@ -67,6 +70,16 @@ pub struct Below {
     pub children: Vec<(Path, u64)>,
     /// The last failure.
     pub last: EventView,
+}
+
+/// A roll-out that was stopped, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Behind {
+    /// Its last event, which names the copy that failed.
+    pub stopped: EventView,
+    /// How the new process of that copy ended, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Step>,
 }
 
 /// How it stands now.

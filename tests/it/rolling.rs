@@ -8,7 +8,7 @@ use std::fs;
 const GOOD: &str = "exec sleep 1001";
 const BETTER: &str = "exec sleep 1002";
 /// The second copy does not come up with it.
-const BAD: &str = "test $TREEVISOR_PATH != /web/api-2 || exit 3; exec sleep 1003";
+const BAD: &str = "test $TREEVISOR_PATH != /web/api-2 || { echo no such table; exit 3; }; exec sleep 1003";
 
 fn shop(containment: &str, script: &str) -> String {
     format!(
@@ -110,6 +110,14 @@ fn one_that_does_not_come_up_stops_it_and_nothing_is_lost() {
         assert!(status.contains("rolling update stopped"), "{status}");
         let stopped = tree.event("it is stopped", |event| event["kind"] == "rollout" && event["stage"] == "stopped");
         assert_eq!((&stopped["failed"], &stopped["path"]), (&Value::from("/web/api-2"), &Value::from("/web")));
+
+        for path in ["/web/api-2", "/web/api-3"] {
+            let why = tree.run(&["why", path]).expect(0).stdout;
+            assert!(why.contains("/web stopped the rolling update: 1 of 3 updated; /web/api-2 failed"), "{why}");
+            assert!(why.contains("/web/api-2 exited with status 3 at") && why.contains("| no such table"), "{why}");
+        }
+        let updated = tree.run(&["why", "/web/api-1"]).expect(0).stdout;
+        assert!(!updated.contains("stopped the rolling update"), "{updated}");
 
         // Another process of the supervisor starts each copy with what it had.
         signal(tree.pid("/web"), 9);

@@ -160,11 +160,18 @@ fn a_successor_that_fails_leaves_the_old_one_untouched_and_nothing_of_itself() {
         let logs = tree.run(&["logs", "/web/api-2"]).expect(0).stdout;
         assert!(logs.contains("no such table"), "{logs}");
         let why = tree.run(&["why", "/web/api-2"]).expect(0).stdout;
-        assert!(!why.contains("status 3"), "{why}");
+        assert!(
+            why.contains("it has never failed") && why.contains("/web stopped the rolling update: 1 of 2"),
+            "{why}"
+        );
+        assert!(why.contains("the successor of /web/api-2 exited with status 3 at"), "{why}");
+        assert!(why.contains("| no such table"), "{why}");
 
         tree.run(&["reload", "--abort"]).expect(0);
         gone(after[0]);
         assert_eq!(tree.pid("/web/api-2"), before[1]);
+        let why = tree.run(&["why", "/web/api-2"]).expect(0).stdout;
+        assert!(!why.contains("status 3"), "it is over: {why}");
         tree.event("it has gone back", |event| event["kind"] == "succeeded" && event["incarnation"] == 3);
         assert_eq!(fewest(tree.seen(), 2), 2);
         tree.stop();

@@ -40,6 +40,10 @@ pub(in crate::cli) fn explanation(explanation: &Explanation, look: Look) -> Expl
     for step in explanation.chain.iter_mut().chain(explanation.first_cause.as_mut()) {
         for_people(&mut step.event, look);
     }
+    if let Some(behind) = &mut explanation.rollout {
+        for_people(&mut behind.stopped, look);
+        behind.failed.iter_mut().for_each(|step| for_people(&mut step.event, look));
+    }
     if let Some(last) = &mut explanation.last {
         for_people(last, look);
     }
