@@ -150,7 +150,7 @@ mod tests {
             read.diagnostics.iter().map(|found| (found.code, found.line)).collect::<Vec<_>>()
         };
         let liveness = |probe: &str| format!("heartbeat = {{ interval = \"1s\", misses = 3, source = {{ {probe} }} }}");
-        let readiness = |probe: &str| format!("ready = {{ {probe} }}");
+        let readiness = |probe: &str| format!("ready = {{ {probe} }}\nstart-timeout = \"9s\"");
         let both = |probe: &str| format!("{}\n{}", readiness(probe), liveness(probe));
         let found = |line| ("shared-probe", line);
         for shared in ["tcp = \"127.0.0.1:8080\"", "http = \"http://127.0.0.1:8080/\""] {

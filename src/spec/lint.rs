@@ -123,7 +123,8 @@ impl Lint<'_> {
 
     /// A copy that may take for ever to be ready keeps a roll-out waiting for ever.
     fn endless_rollout(&mut self, path: &Path, policy: &ChildPolicy, before: Option<u32>) {
-        let endless = policy.ready == Ready::Notify && policy.start_timeout.is_none() && policy.heartbeat.is_none();
+        let is_awaited = matches!(policy.ready, Ready::Notify | Ready::Probe);
+        let endless = is_awaited && policy.start_timeout.is_none() && policy.heartbeat.is_none();
         if !endless || policy.group.is_none() || policy.group == before {
             return;
         }
@@ -166,16 +167,21 @@ impl Lint<'_> {
             let addresses = server.addresses().into_iter().map(Address::Tcp);
             addresses.into_iter().any(|at| exec.listen.iter().any(|listen| listen.address.overlaps(&at)))
         };
-        let tcp = |source: &BeatSource| match source {
-            BeatSource::Probe(Probe { ask: Ask::Tcp(server), .. }) => held(server),
-            _ => false,
-        };
-        if exec.sources.iter().any(tcp) {
-            self.warn(path, "heartbeat.source", |place| {
-                Finding::warning("probe-of-held-socket", place, "this probe succeeds whatever becomes of the worker")
-                    .label("its supervisor holds that socket, and the kernel accepts connections to it")
-                    .hint("ask for an answer: { http = \"http://…\" } or { exec = [\"…\"] }")
-            });
+        let tcp = |probe: &Probe| matches!(&probe.ask, Ask::Tcp(server) if held(server));
+        let liveness = |source: &BeatSource| matches!(source, BeatSource::Probe(probe) if tcp(probe));
+        // A roll-out believes the one of readiness, and takes a release that accepts nothing for a good one.
+        for (key, is_vain) in [
+            ("ready", exec.ready_probe.as_ref().is_some_and(|ready| tcp(&ready.probe))),
+            ("heartbeat.source", exec.sources.iter().any(liveness)),
+        ] {
+            if is_vain {
+                self.warn(path, key, |place| {
+                    let message = "this probe succeeds whatever becomes of the worker";
+                    Finding::warning("probe-of-held-socket", place, message)
+                        .label("its supervisor holds that socket, and the kernel accepts connections to it")
+                        .hint("ask for an answer: { http = \"http://…\" } or { exec = [\"…\"] }")
+                });
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the whole room: golden diagnostics, defaults and rules.
 
 mod files;
+mod lints;
 mod round_trip;
 
 use super::exec::{BeatSource, ExecSpec, Limit, LogSpec};
