@@ -132,6 +132,44 @@ fn every_toml_is_right() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// The codes of the warnings that are made in a source file.
+fn warnings_in(text: &str) -> impl Iterator<Item = &str> {
+    let made = ["Finding::warning(", "Finding::advice("].into_iter().flat_map(|maker| text.split(maker).skip(1));
+    made.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+}
+
+fn rust_below(directory: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() => rust_below(&path, into),
+            Some(extension) if extension == "rs" => into.push(path),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_warning_is_in_the_table() {
+    let page = fs::read_to_string(root().join("docs/spec.md")).unwrap();
+    let table = page.split("## What `check` warns of").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows: BTreeSet<String> = rows.map(str::to_owned).collect();
+    let mut files = Vec::new();
+    rust_below(&root().join("src"), &mut files);
+    // A host has a file and a page of its own.
+    files.retain(|file| !file.ends_with("spec/host.rs") && !file.starts_with(root().join("src/spec/host")));
+    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let codes: BTreeSet<String> = texts.iter().flat_map(|text| warnings_in(text)).map(str::to_owned).collect();
+    assert!(codes.len() > 15, "{codes:?}");
+    let missing: Vec<_> = codes.difference(&rows).collect();
+    assert!(missing.is_empty(), "docs/spec.md has no row for {missing:?}");
+    // Some are made in another way, as what cannot be had from the kernel is no matter of the file.
+    let is_made = |code: &&String| texts.iter().any(|text| text.contains(&format!("\"{code}\"")));
+    let gone: Vec<_> = rows.iter().filter(|code| !is_made(code)).collect();
+    assert!(gone.is_empty(), "there is no warning {gone:?} any more");
+}
+
 /// The words of each call of treevisor in a block of shell commands.
 fn calls(text: &str) -> Vec<Vec<String>> {
     let mut calls = Vec::new();
