@@ -9,14 +9,28 @@ const RTMAX: i32 = 64;
 
 /// Sets the signal that asks a worker to stop. KILL asks for nothing, so it is the way to stop by itself.
 pub(super) fn stop_signal(text: &str, setting: &Setting, worker: &mut Draft) {
+    match signal(text) {
+        Some(value) => worker.set("stop-signal", value, Some(setting)),
+        None => worker.set("shutdown", "\"brutal-kill\"", Some(setting)),
+    }
+}
+
+/// Sets the signal that a worker gets which hangs. It is killed after that in any case.
+pub(super) fn hang_signal(text: &str, setting: Option<&Setting>, worker: &mut Draft) {
+    if let Some(value) = signal(text) {
+        worker.set("hang-signal", value, setting);
+    }
+}
+
+/// A signal in TOML; `None` is KILL.
+fn signal(text: &str) -> Option<String> {
     let upper = text.trim().to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     if matches!(name, "KILL" | "9") {
-        return worker.set("shutdown", "\"brutal-kill\"", Some(setting));
+        return None;
     }
     let number = name.parse().ok().or_else(|| real_time(name));
-    let value = number.map_or_else(|| basic(name), |number: i32| number.to_string());
-    worker.set("stop-signal", value, Some(setting));
+    Some(number.map_or_else(|| basic(name), |number: i32| number.to_string()))
 }
 
 /// `RTMIN`, `RTMIN+3`, `RTMAX-1`.

@@ -20,6 +20,7 @@ mod service;
 mod socket;
 mod specifier;
 mod unit;
+mod watchdog;
 mod words;
 
 /// A unit as it lies on disk.

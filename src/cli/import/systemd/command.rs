@@ -48,7 +48,7 @@ pub(super) fn command<'u>(
         worker.note(setting.note(format!("only one command is run, and not {}", command.words.join(" "))));
     }
     if let Some((setting, command)) = last
-        && let Err(why) = one(unit, setting, command, variables, worker)
+        && let Err(why) = one("command", unit, setting, command, variables, worker)
     {
         worker.note(setting.note(why));
     }
@@ -59,6 +59,37 @@ pub(super) fn command<'u>(
         worker.off = true;
     }
     before
+}
+
+/// The variable in which systemd passes the worker's process to its other commands, and the one that has it here.
+const PROCESS: &str = "MAINPID";
+const PROCESS_HERE: &str = "TREEVISOR_PID";
+
+/// Sets the command that asks it to stop.
+pub(super) fn stop(unit: &Unit<'_>, kind: &str, variables: &Variables, worker: &mut Draft) {
+    let mut commands = written(unit, "ExecStop", worker).into_iter();
+    if kind == "oneshot" {
+        let why = "a step has ended when the next child is started, and nothing is undone at the end of the tree";
+        return commands.for_each(|(setting, _)| worker.note(setting.note(why)));
+    }
+    let Some((setting, mut command)) = commands.next() else { return };
+    for (setting, command) in commands {
+        worker.note(setting.note(format!("one command alone is run, and not {}", command.words.join(" "))));
+    }
+    for word in &mut command.words {
+        if [format!("${PROCESS}"), format!("${{{PROCESS}}}")].contains(word) {
+            *word = format!("${PROCESS_HERE}");
+        }
+    }
+    let set = if command.words.iter().any(|word| word.contains(&format!("${{{PROCESS}}}"))) {
+        Err(format!("{PROCESS} is part of a word: write the command by hand, with {PROCESS_HERE}"))
+    } else {
+        one("stop-command", unit, setting, command, variables, worker)
+    };
+    worker.note(setting.note(match set {
+        Ok(()) => "no signal follows it: it has to make the program end; it is not run when that ends by itself".into(),
+        Err(why) => why,
+    }));
 }
 
 /// The steps that these commands are, set up as the worker that they come before.
@@ -72,7 +103,7 @@ pub(super) fn steps(
     for (number, (setting, command)) in commands.into_iter().enumerate() {
         let name = if number == 0 { "pre".to_owned() } else { format!("pre-{}", number + 1) };
         let mut step = worker.step(&name);
-        match one(unit, setting, command, variables, &mut step) {
+        match one("command", unit, setting, command, variables, &mut step) {
             Ok(()) => steps.push(step),
             Err(why) => worker.note(setting.note(why)),
         }
@@ -125,7 +156,9 @@ fn commands(text: &str) -> Result<Vec<Command>, String> {
     }
 }
 
+/// Sets a key to a command.
 fn one(
+    key: &'static str,
     unit: &Unit<'_>,
     setting: &Setting,
     mut command: Command,
@@ -166,6 +199,7 @@ fn one(
     let mut split: Vec<&str> = Vec::new();
     for argument in &arguments {
         if let Argument::Split(name) = argument
+            && name != PROCESS_HERE
             && !split.contains(&name.as_str())
         {
             split.push(name);
@@ -177,8 +211,9 @@ fn one(
             split.join(", ")
         )));
     }
-    let written = if split.is_empty() { plain(&arguments) } else { by_shell(&arguments) };
-    worker.set("command", array(&written), Some(setting));
+    let is_plain = arguments.iter().all(|argument| matches!(argument, Argument::Word(_)));
+    let written = if is_plain { plain(&arguments) } else { by_shell(&arguments) };
+    worker.set(key, array(&written), Some(setting));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::command::{self, Variables, command};
 use super::output::output;
 use super::protection::protects;
 use super::unit::Unit;
+use super::watchdog::{of_a_hang, watchdog};
 use super::{specifier, words};
 use crate::spec::print::basic;
 use crate::time::Span;
@@ -15,6 +16,8 @@ use crate::time::Span;
 /// What systemd takes where nothing is written.
 const TIMEOUT: &str = "90s";
 const RESTART_SEC: &str = "100ms";
+/// Of what sets the signal where a command takes its place.
+const NO_SIGNAL: &str = "no signal is sent where `stop-command` asks it to stop";
 /// Of what makes a service read its file again.
 const RELOAD: &str = "a worker has no command for a reload; `treevisor signal PATH HUP` sends it a signal";
 
@@ -50,6 +53,7 @@ const SINGLE: &[&str] = &[
     "Nice",
     "OOMScoreAdjust",
     "WatchdogSec",
+    "WatchdogSignal",
     "StandardInput",
     "StandardOutput",
     "StandardError",
@@ -90,6 +94,7 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> (Draft, Vec<Draft>) {
     if notify {
         limit("start-timeout", unit.latest("Service", &["TimeoutStartSec", "TimeoutSec"]), &mut worker);
     }
+    command::stop(unit, kind, &variables, &mut worker);
     limits(unit, &mut worker);
     for setting in unit.effective("Unit") {
         of_unit(setting, unit, units, &mut worker);
@@ -111,6 +116,7 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> (Draft, Vec<Draft>) {
         }
     }
     of_the_group(unit, &mut worker);
+    of_a_hang(unit, &mut worker);
     if !worker.has("backoff") && !worker.is("restart", "\"temporary\"") && unit.last("Service", "RestartSec").is_none()
     {
         delay(RESTART_SEC, None, &mut worker);
@@ -200,19 +206,18 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         | "StartLimitIntervalSec" => {}
         // They are inherited anyway.
         "PassEnvironment" | "NotifyAccess" | "Sockets" => {}
-        "TimeoutStopSec" | "TimeoutSec" => {}
+        "TimeoutStopSec" | "TimeoutSec" | "ExecStop" | "WatchdogSignal" => {}
         "TimeoutStartSec" if start_is_limited => {}
         key if key.starts_with("Limit") => {}
         "TimeoutStartSec" => worker.note(setting.note("its start is over when the program runs")),
         "Type" => match value {
-            "simple" | "exec" | "notify" => {}
+            "simple" | "exec" | "notify" | "oneshot" => {}
             "notify-reload" => worker.note(setting.note(RELOAD)),
             "idle" => worker.note(setting.note("is started when its turn comes")),
             "forking" => worker.note(setting.note(
                 "it has to stay in the foreground (most programs have an option for that); what it leaves in the \
                  background is killed when the first process ends",
             )),
-            "oneshot" => {}
             "dbus" => {
                 worker.note(setting.note("its start is over when the program runs, not when its name is on the bus"))
             }
@@ -224,6 +229,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
             Some(span) => delay(&span.to_string(), from, worker),
             None => worker.note(setting.note("is no time")),
         },
+        "KillSignal" | "KillMode" if worker.has("stop-command") => worker.note(setting.note(NO_SIGNAL)),
         "KillSignal" => stop_signal(value, setting, worker),
         "KillMode" => {}
         "SendSIGKILL" if !matches!(value, "no" | "false" | "off" | "0") => {}
@@ -327,7 +333,7 @@ fn account(key: &'static str, setting: &Setting, unit: &Unit<'_>, worker: &mut D
 fn of_the_group(unit: &Unit<'_>, worker: &mut Draft) {
     const ALL: &str = "\"control-group\"";
     match unit.last("Service", "KillMode") {
-        _ if worker.is("shutdown", "\"brutal-kill\"") => {}
+        _ if worker.is("shutdown", "\"brutal-kill\"") || worker.has("stop-command") => {}
         // What systemd does where a unit does not say.
         None => {
             worker.set("kill-mode", ALL, None);
@@ -367,19 +373,6 @@ fn working_directory(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     match unit.named.specified(path) {
         Ok(value) => worker.set("cwd", basic(&value.in_toml()), Some(setting)),
         Err(why) => worker.note(setting.note(why)),
-    }
-}
-
-fn watchdog(setting: &Setting, worker: &mut Draft) {
-    match span(&setting.value) {
-        Some(whole) if whole.as_nanos() >= 2 => {
-            let half = basic(&Span::from_nanos(whole.as_nanos() / 2).to_string());
-            let heartbeat = format!("{{ interval = {half}, misses = 2, source = \"notify\" }}");
-            worker.set("heartbeat", heartbeat, Some(setting));
-        }
-        Some(_) => {}
-        None if setting.value == "infinity" => {}
-        None => worker.note(setting.note("is no time")),
     }
 }
 
