@@ -46,6 +46,27 @@ fn a_daemon_goes_with_its_worker_and_with_no_sibling() {
     assert!(!lives(of_a) && !lives(of_b));
 }
 
+/// `exit 0` is right for a daemon and for nothing else, so that it is named beside what was found.
+#[test]
+fn a_program_that_goes_into_the_background_is_named_as_that() {
+    for containment in ["auto", "group"] {
+        let mut tree = Tree::start(&format!(
+            r#"
+containment = "{containment}"
+[[child]]
+name = "a"
+command = ["sh", "-c", "[ -e once ] && exec sleep 1000; touch once; (setsid sleep 1001 &); exit 0"]
+"#
+        ));
+        let exited = tree.event("it has exited", |event| event["kind"] == "exited");
+        assert_eq!((&exited["code"], &exited["left_behind"]), (&0.into(), &true.into()), "{containment}: {exited}");
+        tree.incarnation("/a", 2);
+        let events = tree.run(&["events", "/a"]).expect(0).stdout;
+        assert!(events.contains("run it in the foreground, not as a daemon"), "{containment}: {events}");
+        tree.stop();
+    }
+}
+
 #[test]
 fn a_daemon_below_a_node_that_was_killed_goes_before_the_node_comes_back() {
     let below = worker("a", "").replace("[[child]]", "[[child.child]]");

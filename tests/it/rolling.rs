@@ -91,6 +91,27 @@ fn copies_are_replaced_one_after_another() {
 }
 
 #[test]
+fn as_many_as_may_be_are_replaced_at_once() {
+    in_both(|containment| {
+        let four = |script: &str| {
+            let three = shop(containment, script);
+            three.replace("count = 3", "count = 4").replace("settle =", "at-once = 2, settle =")
+        };
+        let mut tree = Tree::start(&four(GOOD));
+        let pids = |tree: &Tree| (1..=4).map(|number| tree.pid(&format!("/web/api-{number}"))).collect::<Vec<_>>();
+        let before = pids(&tree);
+        tree.write(four(BETTER));
+        tree.run(&["reload"]).expect(0);
+        let after = pids(&tree);
+        assert!(before.iter().all(|pid| !after.contains(pid) && !lives(*pid)), "{before:?} {after:?}");
+        let done = tree.event("the roll-out is done", |event| event["kind"] == "rollout" && event["stage"] == "done");
+        assert_eq!((&done["updated"], &done["total"]), (&Value::from(4), &Value::from(4)));
+        assert_eq!(steps(tree.seen()), "1+ 2+ 3+ 4+ 2- 1- 1+ 2+ 4- 3- 3+ 4+");
+        tree.stop();
+    });
+}
+
+#[test]
 fn one_that_does_not_come_up_stops_it_and_nothing_is_lost() {
     in_both(|containment| {
         let mut tree = Tree::start(&shop(containment, GOOD));

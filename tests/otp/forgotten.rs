@@ -29,7 +29,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("stopped_roll/not_restored", "no row goes on after it"),
     ("stopping/asked", "it bounds the credit for lost time, and is shown"),
     ("undecided/ran", "no row has a back-off that a long run ends"),
-    ("update/at_once", "no row has a second batch of several copies"),
     ("uplink/misses", "it is for the node above"),
     ("watch/moved", "it is in words only, which come when it is decided late"),
     ("watch/pending", "a report has it, of which no row sees the second"),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use treevisor::ids::{Incarnation, Name};
 use treevisor::spec::policy::{
-    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StopOrder, Strategy as Restarting,
-    SupervisorPolicy,
+    AutoShutdown, ChildPolicy, Heartbeat, Intensity, Ready, Restart, Shutdown, StartOrder, StopOrder,
+    Strategy as Restarting, SupervisorPolicy,
 };
 use treevisor::supervision::*;
 use treevisor::time::{Span, Time};
@@ -100,12 +100,15 @@ fn policies() -> impl Strategy<Value = SupervisorPolicy> {
     let auto =
         prop_oneof![Just(AutoShutdown::Never), Just(AutoShutdown::AnySignificant), Just(AutoShutdown::AllSignificant)];
     let order = prop_oneof![3 => Just(StopOrder::Reverse), 1 => Just(StopOrder::Together)];
-    (strategy, max, auto, order).prop_map(|(strategy, max, auto_shutdown, stop_order)| SupervisorPolicy {
-        strategy,
-        intensity: Intensity { max, period: Span::from_secs(10) },
-        auto_shutdown,
-        stop_order,
-        ..SupervisorPolicy::default()
+    let start = prop_oneof![3 => Just(StartOrder::InOrder), 1 => Just(StartOrder::Together)];
+    (strategy, max, auto, order, start).prop_map(|(strategy, max, auto_shutdown, stop_order, start_order)| {
+        SupervisorPolicy {
+            strategy,
+            intensity: Intensity { max, period: Span::from_secs(10) },
+            auto_shutdown,
+            stop_order,
+            start_order,
+        }
     })
 }
 

@@ -166,6 +166,27 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D21",
+        "the next ones are as many again, and are replaced when all of the first have settled",
+        "one-for-one 0/30s: j-1(count=1) j-2(count=1) j-3(count=1) j-4(count=1)",
+        "
+        boot
+        reload j-1(count=1,v=1,at-once=2) j-2(count=1,v=1,at-once=2) j-3(count=1,v=1,at-once=2) j-4(count=1,v=1,at-once=2) : roll j-1; roll j-2; ask j-2; ask j-1
+        exit j-1 0
+        exit j-2 0 : spawn j-1#2
+        spawned j-1 : spawn j-2#2
+        wait 1s
+        spawned j-2
+        wait 4s
+        wait 1s : roll j-3; roll j-4; ask j-4; ask j-3
+        exit j-3 0
+        exit j-4 0 : spawn j-3#2
+        spawned j-3 : spawn j-4#2
+        spawned j-4
+        wait 5s : ok:1
+        is j-1=running j-2=running j-3=running j-4=running",
+    ),
+    (
+        "D21",
         "of those that are replaced at once, one that fails takes those along that are not started yet; others settle",
         "one-for-one 0/30s: j-1(count=1) j-2(count=1) j-3(count=1)",
         "
