@@ -332,10 +332,9 @@ fn then_text(step: &Step) -> String {
         EventBody::Restarting(restarting) => restarted(step, restarting),
         EventBody::FailedOver(over) => failed_over(step, over),
         EventBody::GaveUp(gave_up) => {
-            let end = if event.path.is_root() {
-                "; the tree ended with exit status 10"
-            } else {
-                "; escalated to the supervisor above"
+            let end = match event.path.is_root() {
+                true => "; the tree ended with exit status 10",
+                false => "; escalated to the supervisor above",
             };
             format!("{} gave up at {}: {}{end}", event.path, time(&event.at), over_limit(gave_up))
         }
@@ -361,10 +360,10 @@ fn restarted(step: &Step, restarting: &Restarting) -> String {
 fn failed_over(step: &Step, over: &FailedOver) -> String {
     let from = over.from.as_deref().map(|from| format!(" {}", clean(from))).unwrap_or_default();
     let why = over.why.as_deref().map_or_else(|| format!("the host{from} was lost"), |why| clean(why).into_owned());
-    let Some(strategy) = &over.strategy else {
-        return format!("the tree was started on another host at {}: {why}", time(&step.event.at));
-    };
-    format!("{} on another host: {why}; not counted as a restart", restarted_by(step, strategy))
+    match &over.strategy {
+        Some(strategy) => format!("{} on another host: {why}; not counted as a restart", restarted_by(step, strategy)),
+        None => format!("the tree was started on another host at {}: {why}", time(&step.event.at)),
+    }
 }
 
 fn restarted_by(step: &Step, strategy: &str) -> String {
