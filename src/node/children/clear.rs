@@ -303,9 +303,10 @@ impl Children {
             return Remains::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
         }
         if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
-            let _ = group.kill();
+            // Before the kill: what that ends at once was left behind all the same.
             let members = group.members().unwrap_or_default();
             let some = members.iter().copied().find(|pid| process::is_alive(*pid));
+            let _ = group.kill();
             // Those that are just ending need a moment, and are nothing that was left behind.
             let found =
                 descendants::Left { count: members.len().max(1), some: some.into_iter().collect(), refused: None };
