@@ -54,6 +54,8 @@ cells! {
     restart: Option<String>,
     /// Of a supervisor.
     strategy: Option<String>,
+    /// Of a supervisor that a host's agent has started: that host.
+    host: Option<String>,
     /// Of a supervisor: its window.
     intensity: Option<IntensityView>,
     last_exit: Option<ExitView>,
@@ -312,6 +314,7 @@ impl Cells {
         match child {
             ChildView::Supervisor(view) => {
                 cells.strategy = Some(view.strategy.clone());
+                cells.host.clone_from(&view.host);
                 cells.intensity = Some(view.intensity);
             }
             ChildView::Worker(view) => {
@@ -355,7 +358,8 @@ impl Cells {
                 (self.pid, self.started_at, self.waits_ms, self.status_text) = (None, None, None, None);
                 (self.held_since, self.held_by, self.unstarted, self.done) = (None, None, false, false);
             }
-            EventBody::Started(_) => {
+            EventBody::Started(started) => {
+                self.host.clone_from(&started.host);
                 // Where a start is over with the process, no event shows it.
                 state(if self.ready.as_deref() == Some("exec") && !supervisor { "running" } else { "starting" });
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
@@ -370,7 +374,7 @@ impl Cells {
             EventBody::Stopping(_) | EventBody::Hung(_) | EventBody::Panic(_) => state("stopping"),
             EventBody::Exited(exited) => {
                 state("exited");
-                (self.pid, self.started_at, self.done) = (None, None, exited.done);
+                (self.pid, self.started_at, self.done, self.host) = (None, None, exited.done, None);
                 let (code, signal, at) = (exited.code, exited.signal, event.at.clone());
                 self.last_exit = Some(ExitView { code, signal, at, oom_killed: exited.oom_killed });
             }

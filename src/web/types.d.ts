@@ -34,6 +34,7 @@ interface Row {
   last_exit?: { code?: number | null; signal?: number | null; at: string; oom_killed?: boolean } | null;
   status_text?: string | null;
   held_since?: string | null;
+  host?: string | null;
   held_by?: string | null;
   /** A step that has been done. */
   done?: boolean;

@@ -28,6 +28,7 @@ const WORDS = /** @type {Record<string, (row: Row) => (string | null | undefined
   path: (row) => [row.path],
   restart: (row) => [row.restart],
   strategy: (row) => [row.strategy],
+  host: (row) => [row.host],
   note: (row) => [row.status_text, row.held_by],
 });
 

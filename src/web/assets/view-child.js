@@ -106,14 +106,20 @@ export class ChildView {
   async explain() {
     try {
       const why = await get(`api/why/${address(this.path)}`);
-      const chain = (why.chain ?? []).slice(-8).map((step) =>
+      const item = (step) =>
         h("li", time(step.event.at), " ", h("span", step.text), ...(step.times > 1 ? [` (${step.times} times)`] : []),
-          ...(step.meaning ?? []).map((text) => h("p.meaning", text))));
+          ...(step.meaning ?? []).map((text) => h("p.meaning", text)));
+      const chain = (why.chain ?? []).slice(-8).map(item);
+      const stopped = why.rollout;
+      const rollout = stopped
+        ? h("div", h("h4", "Roll-out"), h("p", time(stopped.stopped.at), ` ${sentence(stopped.stopped)}`), h("ol", ...(stopped.failed ?? []).map(item)))
+        : "";
       const hints = (why.hints ?? []).map((hint) => h("p.hint", hint));
       const cause = why.first_cause?.event?.id;
       this.why.replaceChildren(
         h("p.verdict", why.verdict ?? "Nothing has failed."),
         chain.length ? h("ol", ...chain) : "",
+        rollout,
         ...hints,
         cause ? h("p", h("a", { href: `#/i/${cause}` }, "Show the incident")) : "",
       );
@@ -178,6 +184,7 @@ export class ChildView {
       ["Process", row.pid == null ? "none" : String(row.pid)],
       ["Incarnation", row.incarnation == null ? null : `${row.incarnation}; restarted ${plural(row.restarts ?? 0, "time")}`],
       ["Strategy", row.strategy],
+      ["Host", row.host],
       ["Window", row.window == null ? null : `${boxes(row)} ${row.window} of ${row.window_max ?? "any number of"} restarts in ${span(row.window_ms ?? 0)}`],
       ["Heartbeat", beat],
       ["CPU", row.cpu == null ? null : `${row.cpu.toFixed(1)} % of a core`],
@@ -200,12 +207,12 @@ export class ChildView {
   list(row) {
     const { tree } = this.page.console;
     const rows = row.children.slice(0, CHILDREN).map((at) => tree.rows[at]);
-    const key = rows.map((one) => one.path + look(one).word).join();
+    const key = rows.map((one) => one.path + look(one).word + (one.host ?? "")).join();
     if (this.children.dataset.key === key) return;
     this.children.dataset.key = key;
     const items = rows.map((one) => {
       const { word, name } = look(one);
-      return h(`li.${name}`, shape(look(one)), h("a", { href: `#/p${one.path}` }, one.name), ` ${word}`);
+      return h(`li.${name}`, shape(look(one)), h("a", { href: `#/p${one.path}` }, one.name), ` ${word}${one.host ? ` on ${one.host}` : ""}`);
     });
     const more = row.children.length - rows.length;
     this.children.replaceChildren(h("ul.children", ...items), more > 0 ? h("p", `and ${more.toLocaleString("en")} more`) : "");

@@ -117,6 +117,7 @@ function note(row, wrong, self) {
   if (row.status_text) notes.push(row.status_text);
   if (row.strategy) notes.push(row.strategy);
   else if (row.restart && row.restart !== "permanent") notes.push(row.restart);
+  if (row.host) notes.push(`on ${row.host}`);
   if (row.done) notes.push("done");
   if (row.behind) notes.push("old spec");
   for (const other of row.beside ?? []) notes.push(`its ${other.beside} is ${other.state}`);
