@@ -101,7 +101,8 @@ fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failur
         ),
         None => (
             format!("cannot {verb} {path}: \"{instance}\" runs on no host of the cluster at the moment"),
-            "`treevisor hosts` shows why".to_owned(),
+            "`treevisor hosts` shows why; one that has given up on each of them begins anew when it is deployed again"
+                .to_owned(),
         ),
     };
     Failure::new(ExitCode::NoCluster, message).hint(hint)

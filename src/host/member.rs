@@ -103,6 +103,7 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
         return Err(Failed::new(format!("another host has just made the cluster {}", host.cluster)));
     }
     let mut lines = vec![format!("{} is the first host of the cluster {}", host.name, host.cluster)];
+    lines.extend(host.mesh.as_ref().map(|mesh| format!("other hosts find it at {}", mesh.address)));
     written.put()?;
     lines.push(format!("wrote {}: its keys, and the cluster's; keep it secret", key_file.display()));
     if let Some(composed) = composed {

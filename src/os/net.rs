@@ -4,7 +4,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, setsockopt, socket, sockopt,
 };
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 #[cfg(test)]
@@ -12,6 +12,17 @@ mod tests;
 
 /// The longest path of a socket in bytes. The kernel takes 107; below 100 there is room for a suffix.
 pub const SOCKET_PATH_MAX: usize = 99;
+
+/// The address by which this machine reaches others: that of the way to an address that no machine has (RFC 5737). No
+/// packet is sent. `None` where there is no such way.
+pub fn outward() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(own) if !own.is_loopback() && !own.is_unspecified() => Some(own),
+        _ => None,
+    }
+}
 
 /// A connection that is being opened, or is open. Closed when dropped; nothing of it blocks.
 #[derive(Debug)]

@@ -127,7 +127,7 @@ fn a_host_is_made_whole_or_not_at_all() {
     let below = directory.path().join("etc");
     let file = ["--file", "etc/host.toml"];
     let (_, error, code) = call(directory.path(), &["host", "init", file[0], file[1]]);
-    assert!(code == 2 && error.contains("no --cluster"), "{error}");
+    assert!(code == 2 && error.contains("no --store"), "{error}");
     // Nothing listens on the port of no service.
     let new = ["--cluster", "shop", "--name", "a", "--store", "http://127.0.0.1:1"];
     let (_, error, code) = call(directory.path(), &[&["host", "init"], &file[..], &new[..]].concat());

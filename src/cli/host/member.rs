@@ -9,6 +9,7 @@ use crate::cli::options::When;
 use crate::cli::out;
 use crate::error::plain;
 use crate::os::clock::{self, Clock};
+use crate::os::net;
 use crate::spec::host::member::client_url;
 use crate::time::Span;
 use crate::wire::hosts::HostAsk;
@@ -33,6 +34,7 @@ The keys lie in host.key beside the host's file, for its user alone. By them the
 know each other; a host without --address connects to no other, and needs none.
 
 Examples:
+  treevisor host init --store run
   treevisor host init --cluster shop --name a --address 10.0.0.1 --store run
   treevisor host init --cluster shop --store http://127.0.0.1:2379
   treevisor host init --cluster shop --name a --address 10.0.0.1 --store https://10.0.0.1:2379 \\
@@ -48,24 +50,25 @@ pub struct Init {
     /// Which file.
     #[command(flatten)]
     pub file: FileOption,
-    /// What the cluster is called: 1 to 32 of a-z 0-9 -
+    /// What the cluster is called: 1 to 32 of a-z 0-9 -; `main` where it is left out
     #[arg(long, value_name = "NAME", requires = "store")]
     pub cluster: Option<String>,
     /// What this host is called in it; this machine's name where it is left out
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "store")]
     pub name: Option<String>,
-    /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise
-    #[arg(long, value_name = "ADDRESS", requires = "cluster")]
+    /// Where the other hosts find this one: HOST or HOST:PORT, of which the port is 7411 otherwise. With `--store run`
+    /// the address by which this machine reaches others, where it is left out
+    #[arg(long, value_name = "ADDRESS", requires = "store")]
     pub address: Option<String>,
     /// The members of the store, which is there already; or `run`: etcd runs on the cluster's hosts, on the first
     /// three of them, or five with `--members 5`
-    #[arg(long, value_name = "URL|run", num_args = 1.., requires = "cluster")]
+    #[arg(long, value_name = "URL|run", num_args = 1..)]
     pub store: Vec<String>,
     /// How many of the cluster's hosts run a member of the store: 3, of which one may be lost, or 5, of which two may
     #[arg(long, value_name = "NUMBER", value_parser = members)]
     pub members: Option<usize>,
     /// The authority by which they are known
-    #[arg(long, value_name = "FILE", requires = "cluster")]
+    #[arg(long, value_name = "FILE", requires = "store")]
     pub ca: Option<PathBuf>,
     /// The certificate that this host shows to them
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -168,6 +171,9 @@ const STEP: Span = Span::from_secs(120);
 /// So long the store may not answer meanwhile.
 const AWAY: Span = Span::from_secs(30);
 
+/// A cluster that is given no name has this one.
+const CLUSTER: &str = "main";
+
 /// Where the package has the unit.
 pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
@@ -176,25 +182,24 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
     let Init { file, cluster, name, address, store, members, ca, cert, key } = args;
     let file = whole(&file.file);
     let is_there = file.symlink_metadata().is_ok();
-    let new = match cluster {
-        None if is_there => None,
-        None => {
-            let missing = format!("cannot {DOING}: there is no {}, and no --cluster for a new one", file.display());
-            let hint = "such as: treevisor host init --cluster shop --store http://127.0.0.1:2379";
+    let new = if store.is_empty() {
+        if !is_there {
+            let missing = format!("cannot {DOING}: there is no {}, and no --store for a new one", file.display());
+            let hint = "such as: treevisor host init --store run; or --store http://127.0.0.1:2379";
             return Err(Failure::new(ExitCode::Usage, missing).hint(hint));
         }
-        Some(cluster) => {
-            let path = |path: Option<PathBuf>| path.as_deref().map(whole);
-            let name = name.map_or_else(|| machine(DOING), Ok)?;
-            let (ca, cert, key) = (path(ca), path(cert), path(key));
-            let (endpoints, run) = match store.as_slice() {
-                [word] if word == "run" => {
-                    (vec![own_endpoint(address.as_deref(), ca.as_ref().or(cert.as_ref()))?], Some(true))
-                }
-                _ => (store, None),
-            };
-            Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness: false })
-        }
+        None
+    } else {
+        let path = |path: Option<PathBuf>| path.as_deref().map(whole);
+        let (cluster, name) = (cluster.unwrap_or_else(|| CLUSTER.into()), name.map_or_else(|| machine(DOING), Ok)?);
+        let (ca, cert, key) = (path(ca), path(cert), path(key));
+        let runs = store.iter().map(String::as_str).eq(["run"]);
+        let address = address.or_else(|| if runs { net::outward().map(|own| own.to_string()) } else { None });
+        let (endpoints, run) = match runs {
+            true => (vec![own_endpoint(address.as_deref(), ca.as_ref().or(cert.as_ref()))?], Some(true)),
+            false => (store, None),
+        };
+        Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness: false })
     };
     tell(DOING, &MemberAsk::Init { file: file.clone(), new, members }, when)?;
     out::say(when, &starts_by(&file));
