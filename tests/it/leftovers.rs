@@ -46,7 +46,8 @@ fn a_daemon_goes_with_its_worker_and_with_no_sibling() {
     assert!(!lives(of_a) && !lives(of_b));
 }
 
-/// `exit 0` is right for a daemon and for nothing else, so that it is named beside what was found.
+/// `exit 0` is right for a daemon and for nothing else, so that it is named beside what was found. What has not left
+/// the group of the worker yet is killed with that, and not counted.
 #[test]
 fn a_program_that_goes_into_the_background_is_named_as_that() {
     for containment in ["auto", "group"] {
@@ -55,7 +56,7 @@ fn a_program_that_goes_into_the_background_is_named_as_that() {
 containment = "{containment}"
 [[child]]
 name = "a"
-command = ["sh", "-c", "[ -e once ] && exec sleep 1000; touch once; (setsid sleep 1001 &); exit 0"]
+command = ["sh", "-c", "[ -e once ] && exec sleep 1000; touch once; (setsid sh -c 'touch away; exec sleep 1001' &); until [ -e away ]; do sleep 0.01; done; exit 0"]
 "#
         ));
         let exited = tree.event("it has exited", |event| event["kind"] == "exited");

@@ -181,6 +181,12 @@ impl Children {
         if !self.get(run.child).is_some_and(|child| child.is_of(run)) {
             return Some(Looked::Waits);
         }
+        let is_first = !cleanup.is_killing() && cleanup.is_fresh();
+        // The pass has killed these, whatever is waited for besides.
+        if is_first && let Some(process) = self.get(run.child).and_then(|child| child.process.as_ref()) {
+            let count = passed.of(&process.kin).count;
+            self.note_left(run, count, context);
+        }
         if !cleanup.is_killing() && self.leaves_time(run) {
             cleanup.gives_time(*now);
             self.cleanups.put_back(cleanup);
@@ -195,13 +201,8 @@ impl Children {
             true => self.kill_again(run, cleanup.is_stubborn()),
             false => self.remains(run, passed),
         };
-        if let (false, true, Left::Processes { count, .. }) = (cleanup.is_killing(), cleanup.is_fresh(), remains.left)
-            && let Some(child) = self.get_mut(run.child)
-        {
-            let processes = if count == 1 { "process" } else { "processes" };
-            info!(context.logger, "killed {} leftover {} of {}", count, processes, child.path;
-                "path" => %child.path, "left" => count);
-            child.left_behind = true;
+        if let (true, Left::Processes { count, .. }) = (is_first, remains.left) {
+            self.note_left(run, count, context);
         }
         let looked = match cleanup.looked(*now, remains.left) {
             Next::Done => return Some(Looked::Cleared(run)),
@@ -210,6 +211,14 @@ impl Children {
         };
         self.cleanups.put_back(cleanup);
         Some(looked)
+    }
+
+    /// So many processes were found that a child has left behind: that is reported once.
+    fn note_left(&mut self, run: Run, count: usize, context: &Context) {
+        let Some(child) = self.get_mut(run.child).filter(|child| count > 0 && !child.left_behind) else { return };
+        let (path, processes) = (&child.path, if count == 1 { "process" } else { "processes" });
+        info!(context.logger, "killed {count} leftover {processes} of {path}"; "path" => %path, "left" => count);
+        child.left_behind = true;
     }
 
     /// Whether a node has ended since it has given up, and its report of that is still on the way: it was sent before,
