@@ -688,9 +688,9 @@ fn lead_to(dir: &Path, version: &str) {
     fs::rename(dir.join("next"), dir.join("current")).unwrap();
 }
 
-/// The version that a process runs.
+/// The version that a process runs; none amid its execve(2), when the kernel shows no program.
 fn runs(pid: u32) -> String {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return String::new() };
     program.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
 }
 
