@@ -270,10 +270,16 @@ impl Tree {
         self.run(&["status", path, "--json"]).expect(0).json()["root"].clone()
     }
 
-    /// The pid of a path that runs.
+    /// The pid of a path that runs. A status has no such thing of a part that has not answered in time.
     #[track_caller]
     pub(crate) fn pid(&self, path: &str) -> u32 {
-        let status = self.status(path);
+        let mut status = self.status(path);
+        until("the supervisor answers", || {
+            if status["state"] == "unreachable" {
+                status = self.status(path);
+            }
+            status["state"] != "unreachable"
+        });
         status["pid"].as_u64().unwrap_or_else(|| panic!("{path} has no process: {status}")) as u32
     }
 
