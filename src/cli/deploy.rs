@@ -73,13 +73,14 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
         return show_plan(&args, &tree, when);
     }
     let (bundle, contents) = bundle(&args.file, &tree, &files)?;
-    can_be_taken_over(&tree)?;
     let doing = format!("deploy {}", tree.name);
+    let view = agent::hosts(&doing)?;
+    can_be_taken_over(&doing, &tree, &view)?;
     let told = agent::ask(&doing, &HostAsk::Deploy(bundle), &contents, WITHIN)?;
     let HostTold::Deployed { digest, again, without, brought } = told else {
         return Err(agent::not_understood(&doing));
     };
-    for unknown in unknown_hosts(&tree, &agent::hosts(&doing)?) {
+    for unknown in unknown_hosts(&tree, &view) {
         out::say(when, &unknown);
     }
     if args.json {
@@ -146,14 +147,11 @@ fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Fail
 }
 
 /// A tree that runs takes the new one over by a reload, which cannot change everything.
-fn can_be_taken_over(new: &TreeSpec) -> Result<(), Failure> {
-    let doing = format!("deploy {}", new.name);
-    let runs =
-        |view: &HostsView| view.instances.iter().any(|one| one.instance == new.name.as_str() && one.host.is_some());
-    if !runs(&agent::hosts(&doing)?) {
+fn can_be_taken_over(doing: &str, new: &TreeSpec, view: &HostsView) -> Result<(), Failure> {
+    if !view.instances.iter().any(|one| one.instance == new.name.as_str() && one.host.is_some()) {
         return Ok(());
     }
-    let Some((_, Some(old))) = deployed(&doing, new)? else { return Ok(()) };
+    let Some((_, Some(old))) = deployed(doing, new)? else { return Ok(()) };
     diff::diff(&old, new, true).map(drop).map_err(|refused| {
         not_over(new, &refused).hint(format!(
             "put `{}` back, or stop the tree where it runs (`treevisor stop -i {}`) and deploy it then",
