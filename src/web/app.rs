@@ -5,7 +5,7 @@ use super::answers::Refused;
 use super::ask::{Asker, Unanswered};
 use super::cluster::Cluster;
 use super::config::Config;
-use super::keys::{Keys, May, Secret, Tries};
+use super::keys::{Keys, May, Proof, Secret, Tries};
 use super::known::Known;
 use super::recent::{Last, Recent};
 use super::shared::{self, Shared};
@@ -89,6 +89,16 @@ impl App {
 
     pub(super) fn session(&self, token: &Secret) -> Option<May> {
         locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
+    }
+
+    /// Ends the streams of those that may not look on any more: their session is over, or their key is another one.
+    pub(super) fn end_streams(&self) {
+        let mut hub = self.shared.lock();
+        hub.end_unless(|proof| match proof {
+            Proof::Kernel => true,
+            Proof::Key(key) => self.bearer(key).is_some(),
+            Proof::Session(token) => self.session(token).is_some(),
+        });
     }
 
     /// Whether the page of a session has sent this: no other page, and nothing that sees the cookie, has it.

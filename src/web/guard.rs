@@ -3,7 +3,7 @@
 use super::answers::Refused;
 use super::app::App;
 use super::host::{Door, is_our_origin, is_ours, port_of};
-use super::keys::{May, Secret};
+use super::keys::{May, Proof, Secret};
 use crate::os::process::own_uid;
 use axum::extract::FromRequestParts;
 use axum::http::header::{
@@ -90,22 +90,10 @@ pub(super) fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// How it is known what a client may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// By a key in a header.
-    Bearer,
-    /// By the cookie of a session.
-    Session,
-    /// By the kernel: a UNIX socket was opened by our user, or root.
-    Kernel,
-}
-
 /// What a client may, and how that is known.
 pub(super) struct Client {
     pub(super) may: May,
-    pub(super) how: How,
-    token: Option<Secret>,
+    pub(super) proof: Proof,
 }
 
 impl Client {
@@ -115,11 +103,11 @@ impl Client {
             let key = only(headers, &AUTHORIZATION)?;
             let (scheme, key) = key.split_once(' ')?;
             let key = scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(key.trim())).flatten()?;
-            return Some(Client { may: app.bearer(&key)?, how: How::Bearer, token: None });
+            return Some(Client { may: app.bearer(&key)?, proof: Proof::Key(key) });
         }
         let by_session = cookie(app, headers).and_then(|token| {
             let may = app.session(&token)?;
-            Some(Client { may, how: How::Session, token: Some(token) })
+            Some(Client { may, proof: Proof::Session(token) })
         });
         by_session.or_else(|| Client::by_kernel(app, peer))
     }
@@ -128,13 +116,14 @@ impl Client {
     pub(super) fn by_kernel(app: &App, peer: &Peer) -> Option<Client> {
         // Behind a public name it is the proxy's user that the kernel names.
         let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
-        known.then(|| Client { may: app.capped(May::Act), how: How::Kernel, token: None })
+        known.then(|| Client { may: app.capped(May::Act), proof: Proof::Kernel })
     }
 
     /// What the page of its session has sent for a word that it alone has; `None` where it is another one, or none.
     pub(super) fn csrf(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
         let sent = Secret::parse(only(headers, &HeaderName::from_static(CSRF))?)?;
-        app.is_page_of(self.token.as_ref()?, &sent).then_some(sent)
+        let Proof::Session(token) = &self.proof else { return None };
+        app.is_page_of(token, &sent).then_some(sent)
     }
 }
 
@@ -169,7 +158,7 @@ impl FromRequestParts<Arc<App>> for Viewer {
         let client = parts.extensions.get::<Peer>().and_then(|peer| Client::of(app, peer, &parts.headers));
         let client = client.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "log in first"))?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
-        if changes && client.how == How::Session && client.csrf(app, &parts.headers).is_none() {
+        if changes && matches!(client.proof, Proof::Session(_)) && client.csrf(app, &parts.headers).is_none() {
             let text = "X-Treevisor-CSRF is missing, or is not the one that the login of this session has answered";
             return Err(Refused::new(StatusCode::FORBIDDEN, text));
         }
@@ -182,7 +171,7 @@ impl FromRequestParts<Arc<App>> for Actor {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Actor, Refused> {
         let Viewer(client) = Viewer::from_request_parts(parts, app).await?;
-        if client.how != How::Session {
+        if !matches!(client.proof, Proof::Session(_)) {
             return Err(Refused::new(StatusCode::FORBIDDEN, "to act takes a session: log in"));
         }
         if client.may < May::Act {

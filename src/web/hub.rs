@@ -4,7 +4,7 @@
 //! Threads that ask the root put in what they receive; the connections of pages take out what is theirs. A page is
 //! never waited for. Towards the root all pages are one: one follower, and one question at a time.
 
-use super::keys::May;
+use super::keys::{May, Proof};
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
 use super::page::{Has, Page, View};
 use super::ring::Ring;
@@ -289,7 +289,7 @@ impl Hub {
             return None;
         }
         self.used_at = now;
-        let mut page = Page::new(id, self.end_of_events(), close);
+        let mut page = Page::new(id, self.end_of_events(), has.proof.clone(), close);
         let hello = json!({ "stream": page.id, "may": may, "instance": self.instance, "run": self.run });
         page.outbox.push(Kind::Needed, frame("hello", None, hello.to_string().as_bytes()), now);
         page.outbox.push(Kind::Needed, self.root_frame(), now);
@@ -315,6 +315,11 @@ impl Hub {
     pub(super) fn close(&mut self, id: &str, now: u64) {
         self.pages.retain(|page| page.id != id);
         self.used_at = now;
+    }
+
+    /// The streams end of those that may not look on any more.
+    pub(super) fn end_unless(&mut self, may: impl Fn(&Proof) -> bool) {
+        self.pages.iter_mut().filter(|page| !may(&page.proof)).for_each(Page::cut_off);
     }
 
     /// Takes what a page shows now; false where there is no such page.

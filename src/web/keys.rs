@@ -52,6 +52,18 @@ impl Secret {
     }
 }
 
+/// By what a client may look on, for as long as it holds.
+#[derive(Clone, Default)]
+pub(super) enum Proof {
+    /// By the kernel: a UNIX socket was opened by our user, or root. It holds as long as the connection.
+    #[default]
+    Kernel,
+    /// By a lasting key.
+    Key(Secret),
+    /// By the token of a session.
+    Session(Secret),
+}
+
 fn text(bytes: &[u8; 32]) -> String {
     let mut text = String::with_capacity(64);
     for byte in bytes {

@@ -5,9 +5,9 @@ use super::answers::{Refused, body, empty};
 use super::app::App;
 use super::ask::Unanswered;
 use super::cluster::Seen;
-use super::guard::{Actor, How, Peer, Viewer};
+use super::guard::{Actor, Peer, Viewer};
 use super::hub::Root;
-use super::keys::May;
+use super::keys::{May, Proof};
 use super::page::{Has, IN_VIEW, View};
 use super::shared::now_ms;
 use super::store::secret;
@@ -72,7 +72,7 @@ pub(super) async fn stream(
     let last = headers.get(HeaderName::from_static("last-event-id"));
     let last = last.and_then(|last| last.to_str().ok()).and_then(|last| last.parse().ok());
     let id = secret().map_err(|error| super::answers::failed(&error))?.text();
-    let has = Has { from: last.or(from), run };
+    let has = Has { from: last.or(from), run, proof: client.proof };
     let opened = app.shared.lock().open(id[..32].to_owned(), client.may, &has, peer.close, now_ms());
     opened.ok_or_else(|| Refused::unavailable("too many pages are open"))?;
     app.use_hub();
@@ -136,8 +136,8 @@ pub(super) async fn act(
     let path = action.path.clone();
     // A root that does not answer, or has no such path, is reported as such.
     app.asker.status_alone(&path).await?;
-    let key = match (client.how, client.may) {
-        (How::Kernel, _) => "unix socket",
+    let key = match (client.proof, client.may) {
+        (Proof::Kernel, _) => "unix socket",
         (_, May::Act) => "acting key",
         (_, May::View) => "viewing key",
     };

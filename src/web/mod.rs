@@ -123,6 +123,9 @@ const LOOK_FOR: Span = Span::from_millis(500);
 /// Keys that another process has changed count after this.
 const LOOK_AT_KEYS_MS: u64 = 500;
 
+/// How often it is looked whether those with open streams may still look on.
+const LOOK_AT_STREAMS_MS: u64 = 1_000;
+
 /// A supervisor that does not read notifications now is not waited for.
 const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
 
@@ -186,7 +189,7 @@ async fn tick(app: Arc<App>) {
     let every =
         heart.interval().map_or(u64::MAX, |interval| u64::try_from(interval.as_millis() / 2).unwrap_or(u64::MAX));
     let watchdog = watchdog_ms();
-    let mut beaten = 0;
+    let (mut beaten, mut looked) = (0, 0);
     loop {
         let now = now_ms();
         if now >= beaten + every.min(watchdog).min(1_000) {
@@ -195,6 +198,10 @@ async fn tick(app: Arc<App>) {
             if watchdog < u64::MAX {
                 let _ = notify("WATCHDOG=1", NOTIFY_WITHIN);
             }
+        }
+        if now >= looked + LOOK_AT_STREAMS_MS {
+            looked = now;
+            app.end_streams();
         }
         let next = app.shared.lock().tick(now);
         app.shared.woken(next.min(every.min(watchdog).max(10))).await;

@@ -1,5 +1,6 @@
 //! A page: what it shows, and what still has to be sent to it.
 
+use super::keys::Proof;
 use super::outbox::{Outbox, STUCK_MS, frame};
 use super::ring::Ring;
 use crate::ids::Path;
@@ -42,6 +43,8 @@ pub(super) struct Page {
     /// Number of the next event that it is to be sent.
     pub(super) next: u64,
     pub(super) view: View,
+    /// By what it may look on.
+    pub(super) proof: Proof,
     waker: Option<Waker>,
     /// Closes its connection.
     close: Arc<Notify>,
@@ -50,18 +53,21 @@ pub(super) struct Page {
 }
 
 /// What a page has when it opens its stream.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Has {
     /// Number of the next event.
     pub(super) from: Option<u64>,
     /// Of this run.
     pub(super) run: Option<String>,
+    /// By what it may look on.
+    pub(super) proof: Proof,
 }
 
 impl Page {
     /// Without anything to be sent yet but the events from this number on.
-    pub(super) fn new(id: String, next: u64, close: Arc<Notify>) -> Page {
-        Page { id, outbox: Outbox::default(), next, view: View::default(), waker: None, close, ended: false }
+    pub(super) fn new(id: String, next: u64, proof: Proof, close: Arc<Notify>) -> Page {
+        let (outbox, view) = (Outbox::default(), View::default());
+        Page { id, outbox, next, view, proof, waker: None, close, ended: false }
     }
 
     /// There is something to take.
@@ -75,6 +81,12 @@ impl Page {
     pub(super) fn end(&mut self) {
         self.ended = true;
         self.wake();
+    }
+
+    /// It gets nothing more, not even that.
+    pub(super) fn cut_off(&mut self) {
+        self.outbox = Outbox::default();
+        self.end();
     }
 
     /// Its connection is closed where it has taken nothing for too long.

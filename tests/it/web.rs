@@ -443,11 +443,17 @@ fn keys_and_sessions() {
     let token = console.cookie.take().unwrap();
     console.cookie = Some(format!("tv-tree-{}={}", console.port, token.split_once('=').unwrap().1));
     assert_eq!(console.get("/api/tree").status, 200);
-    // New keys end all of it; the new ones look on in a header.
+    // New keys end all of it, and streams that are open; the new ones look on in a header.
+    let mut stream = console.stream("");
+    stream.wait("hello", |_| true);
     let mut command = command_in(&dir);
     command.args(["web", "-i", "tree", "--new-keys"]);
     let keys = run(command).expect(0).stdout;
     until("the session has ended", || console.get("/api/tree").status == 401);
+    let end = Instant::now() + LIMIT;
+    while stream.frame().is_some() {
+        assert!(Instant::now() < end, "its stream goes on");
+    }
     let old = console.key.clone();
     assert_eq!(console.post("/login", &json!({ "key": old })).status, 401);
     (console.cookie, console.csrf) = (None, None);

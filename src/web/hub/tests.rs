@@ -1,3 +1,4 @@
+use super::super::keys::Secret;
 use super::*;
 use crate::wire::view::{ChildView, EventView, SupervisorView, WorkerView, testing};
 use std::collections::HashSet;
@@ -42,7 +43,7 @@ fn known() -> Hub {
 }
 
 fn open(hub: &mut Hub, id: &str, from: Option<u64>, run: Option<&str>, now: u64) {
-    let has = Has { from, run: run.map(str::to_owned) };
+    let has = Has { from, run: run.map(str::to_owned), ..Has::default() };
     hub.open(id.into(), May::View, &has, Arc::new(Notify::new()), now).unwrap();
 }
 
@@ -186,6 +187,19 @@ fn rows_in_view_are_asked_for_by_their_supervisors() {
     let frames = taken(&mut hub, "p", 2_000);
     assert_eq!(names(&frames), ["numbers"]);
     assert_eq!(frames[0].2.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_stream_of_a_session_that_has_ended_ends_without_a_further_word() {
+    let mut hub = known();
+    for (id, proof) in [("p", Proof::Session(Secret::of([1; 32]))), ("q", Proof::Kernel)] {
+        let has = Has { proof, ..Has::default() };
+        hub.open(id.into(), May::View, &has, Arc::new(Notify::new()), 1_000).unwrap();
+    }
+    hub.end_unless(|proof| matches!(proof, Proof::Kernel));
+    hub.events(1, &events(3..4, 0, false), 1_000);
+    assert!(matches!(hub.next_frame("p", Waker::noop(), 1_000), Poll::Ready(None)));
+    assert_eq!(names(&taken(&mut hub, "q", 1_000)), ["hello", "root", "events"]);
 }
 
 #[test]
