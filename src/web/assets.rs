@@ -24,6 +24,7 @@ embedded! {
     "console.js" SCRIPT,
     "dom.js" SCRIPT,
     "incident.js" SCRIPT,
+    "lines.js" SCRIPT,
     "logs.js" SCRIPT,
     "rows.js" SCRIPT,
     "search.js" SCRIPT,
@@ -99,8 +100,8 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// A script, or a sheet, without what only its readers here need: lines that are comments, and indentation. No text in
-/// them goes over several lines.
+/// A script, or a sheet, without what only its readers here need: lines that are comments, types, and indentation. No
+/// text in them goes over several lines, or looks like the comment of a type.
 fn bare(source: &str) -> String {
     let (mut bare, mut within) = (String::with_capacity(source.len()), false);
     for line in source.lines().map(str::trim) {
@@ -110,11 +111,18 @@ fn bare(source: &str) -> String {
             within = false;
         }
         if !comment {
-            bare.push_str(line);
+            bare.push_str(&untyped(line));
             bare.push('\n');
         }
     }
     bare
+}
+
+/// A line without the types of its values, `/** @type {…} */`.
+fn untyped(line: &str) -> String {
+    let mut parts = line.split("/** @type ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once("*/").map_or(part, |(_, rest)| rest.trim_start()))
 }
 
 /// A source with the names that stand in quotes, behind `before`, as they are sent.

@@ -77,6 +77,7 @@ impl Feed {
             let mut hub = self.shared.lock();
             hub.is_not(Root::Gone, now_ms());
             hub.follows_no_more();
+            hub.reads_anew();
             return if hub.pages() > 0 { LOOK } else { IDLE };
         }
         self.find_run();
@@ -123,9 +124,11 @@ impl Feed {
         let as_before = self.logs.as_ref().is_some_and(|(paths, logs)| *paths == wants.logs && logs.goes_on());
         if !as_before {
             self.logs = None;
+            let number = self.shared.lock().reads_anew();
             if !wants.logs.is_empty() {
                 let (shared, paths) = (Arc::clone(&self.shared), wants.logs.clone());
-                let started = Following::start(&self.known, move |session| follow_logs(session, &shared, paths));
+                let started =
+                    Following::start(&self.known, move |session| follow_logs(session, &shared, number, &paths));
                 self.logs = started.ok().map(|logs| (wants.logs, logs));
             }
         }
@@ -152,12 +155,17 @@ fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut fro
     }
 }
 
-fn follow_logs(mut session: Session, shared: &Shared, paths: BTreeSet<Path>) {
+fn follow_logs(mut session: Session, shared: &Shared, number: u64, paths: &BTreeSet<Path>) {
     // What was printed before is asked for by the page.
-    let asked = LogsAsked { paths: paths.into_iter().collect(), lines: Some(0), since_ms: None, follow: true };
+    let asked = LogsAsked { paths: paths.iter().cloned().collect(), lines: Some(0), since_ms: None, follow: true };
     // However it ends, it is begun again as long as it is wanted.
     let _ = session.logs(&asked, SILENCE, &mut |told| {
-        shared.lock().logs(&told, now_ms());
+        let mut hub = shared.lock();
+        // Here it begins; or it has begun anew, and something is missing.
+        if told.caught_up || told.gap {
+            hub.reads(number, paths, now_ms());
+        }
+        hub.logs(number, &told, now_ms());
         ControlFlow::Continue(())
     });
 }

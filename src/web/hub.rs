@@ -7,6 +7,7 @@
 use super::keys::{May, Proof};
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
 use super::page::{Has, Page, View};
+use super::reading::Reading;
 use super::ring::Ring;
 use super::schedule::{Question, Schedule};
 use super::table::{Fits, Table};
@@ -93,6 +94,7 @@ pub(super) struct Hub {
     used_at: u64,
     dirty_since: Option<u64>,
     ticked_at: u64,
+    reading: Reading,
     pages: Vec<Page>,
 }
 
@@ -113,6 +115,7 @@ impl Hub {
             used_at: 0,
             dirty_since: None,
             ticked_at: 0,
+            reading: Reading::default(),
             pages: Vec::new(),
         }
     }
@@ -257,23 +260,31 @@ impl Hub {
         }
     }
 
-    /// What workers have printed.
-    pub(super) fn logs(&mut self, told: &LogsRead, now: u64) {
-        for page in &mut self.pages {
-            let wanted = |path: &Path| page.view.reads().any(|top| path.is_within(top));
-            let mut lines: Vec<Value> =
-                told.lines.iter().filter(|line| wanted(&line.path)).map(|line| json!(line)).collect();
-            let lost = page.outbox.lines_lost() + if page.view.reads().next().is_some() { told.lost } else { 0 };
-            if lost > 0 {
-                lines.insert(0, json!({ "lost": lost }));
-            }
-            if !lines.is_empty() {
-                let count = lines.len() as u64;
-                let lines = frame("logs", None, json!(lines).to_string().as_bytes());
-                page.outbox.push(Kind::Logs(count), lines, now);
-                page.wake();
-            }
+    /// Another reader of output begins, or none: what the one before still has is not taken. Returns its number.
+    pub(super) fn reads_anew(&mut self) -> u64 {
+        self.reading.begin()
+    }
+
+    /// From now on that reader has all that these print.
+    pub(super) fn reads(&mut self, number: u64, paths: &BTreeSet<Path>, now: u64) {
+        if self.reading.is(number) {
+            self.reading.reads(paths);
+            (0..self.pages.len()).for_each(|at| self.tell_reading(at, now));
         }
+    }
+
+    fn tell_reading(&mut self, at: usize, now: u64) {
+        if self.reading.covers(&self.pages[at].view) {
+            self.push(at, Kind::Needed, frame("reading", None, b"{}"), now);
+        }
+    }
+
+    /// What workers have printed, by the reader with this number.
+    pub(super) fn logs(&mut self, number: u64, told: &LogsRead, now: u64) {
+        if !self.reading.is(number) {
+            return;
+        }
+        self.pages.iter_mut().for_each(|page| page.logs(told, now));
     }
 
     /// What has become of an action.
@@ -305,7 +316,7 @@ impl Hub {
                     self.push(at, Kind::Rows, rows_frame(&rows), now);
                 }
             }
-            Some(from) => self.lose(at, if same_run && self.numbered { end.saturating_sub(from) } else { 0 }, now),
+            Some(from) => self.lose(at, if same_run && end != FROM_NOW_ON { end.saturating_sub(from) } else { 0 }, now),
             None => {}
         }
         Some(())
@@ -323,12 +334,13 @@ impl Hub {
     }
 
     /// Takes what a page shows now; false where there is no such page.
-    pub(super) fn show(&mut self, id: &str, view: View) -> bool {
-        let page = self.pages.iter_mut().find(|page| page.id == id);
-        page.is_some_and(|page| {
-            page.view = view;
-            true
-        })
+    pub(super) fn show(&mut self, id: &str, view: View, now: u64) -> bool {
+        let Some(at) = self.pages.iter().position(|page| page.id == id) else { return false };
+        let before = std::mem::replace(&mut self.pages[at].view, view);
+        if !before.reads().eq(self.pages[at].view.reads()) {
+            self.tell_reading(at, now);
+        }
+        true
     }
 
     /// The next frame for a page; `None` at the end. Where there is none now, `waker` is called when there is.
@@ -446,9 +458,9 @@ impl Hub {
 
     // Pages.
 
-    /// Number of the event that comes next, as far as that is known.
+    /// Number of the event that comes next, as far as that is known: not while those of before are still coming.
     fn end_of_events(&self) -> u64 {
-        if self.numbered { self.ring.end() } else { FROM_NOW_ON }
+        if self.numbered && self.caught_up { self.ring.end() } else { FROM_NOW_ON }
     }
 
     fn each(&mut self, kind: Kind, frame: &Bytes, now: u64) {
@@ -465,11 +477,11 @@ impl Hub {
 
     /// A page is to fetch the tree anew, and gets the events from now on.
     fn lose(&mut self, at: usize, count: u64, now: u64) {
-        let (end, numbered) = (self.end_of_events(), self.numbered);
+        let end = self.end_of_events();
         let page = &mut self.pages[at];
         page.next = end;
         page.outbox.drop_rows();
-        let lost = frame("lost", numbered.then_some(end), json!({ "count": count }).to_string().as_bytes());
+        let lost = frame("lost", (end != FROM_NOW_ON).then_some(end), json!({ "count": count }).to_string().as_bytes());
         page.outbox.push(Kind::Needed, lost, now);
         page.wake();
     }

@@ -117,7 +117,7 @@ pub(super) async fn view(
         Paths::Some(paths) => paths,
     };
     logs.truncate(IN_VIEW);
-    if !app.shared.lock().show(&stream, View { paths, select, logs }) {
+    if !app.shared.lock().show(&stream, View { paths, select, logs }, now_ms()) {
         return Err(Refused::new(StatusCode::NOT_FOUND, "this stream is not open"));
     }
     app.asker.look();

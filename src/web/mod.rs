@@ -26,6 +26,7 @@ mod owed;
 mod page;
 mod past;
 mod plain;
+mod reading;
 mod recent;
 mod ring;
 mod rooms;

@@ -1,10 +1,12 @@
 //! A page: what it shows, and what still has to be sent to it.
 
 use super::keys::Proof;
-use super::outbox::{Outbox, STUCK_MS, frame};
+use super::outbox::{Kind, Outbox, STUCK_MS, frame};
 use super::ring::Ring;
+use crate::control::logs::LogsRead;
 use crate::ids::Path;
 use axum::body::Bytes;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
@@ -74,6 +76,22 @@ impl Page {
     pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// What workers have printed, as far as it wants that.
+    pub(super) fn logs(&mut self, told: &LogsRead, now: u64) {
+        let wanted = |path: &Path| self.view.reads().any(|top| path.is_within(top));
+        let mut lines: Vec<Value> =
+            told.lines.iter().filter(|line| wanted(&line.path)).map(|line| json!(line)).collect();
+        let lost = self.outbox.lines_lost() + if self.view.reads().next().is_some() { told.lost } else { 0 };
+        if lost > 0 {
+            lines.insert(0, json!({ "lost": lost }));
+        }
+        if !lines.is_empty() {
+            let count = lines.len() as u64;
+            self.outbox.push(Kind::Logs(count), frame("logs", None, json!(lines).to_string().as_bytes()), now);
+            self.wake();
         }
     }
 

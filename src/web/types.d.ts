@@ -108,6 +108,8 @@ interface LogLine {
   continued?: boolean;
   /** Instead of a line: how many are missing here. */
   lost?: number;
+  /** Instead of a line: some may be missing here. */
+  gap?: boolean;
 }
 
 /** A condition of the search. */
@@ -186,6 +188,8 @@ interface View {
   /** The path that keys are for. */
   subject?(): string | null | undefined;
   lines?(lines: LogLine[]): void;
+  /** From now on all lines come; those from before can be asked for. */
+  reading?(): void;
   focus?(): void;
   focusSearch?(): void;
   close?(): void;

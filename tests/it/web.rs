@@ -632,6 +632,7 @@ fn the_stream_tells_what_changes_and_an_action_what_becomes_of_it() {
     assert_eq!((&hello["may"], &hello["run"], &hello["instance"]), (&json!("act"), &told["run"], &json!("tree")));
     let view = json!({ "stream": hello["stream"], "paths": ["/a", "/talks"], "select": "/talks", "logs": null });
     assert_eq!(console.post("/api/view", &view).status, 204);
+    stream.wait("reading", |_| true);
     stream.wait("numbers", |rows| has(rows, |row| row["path"] == "/a" && row["usage"]["processes"] == 1));
     stream.wait("logs", |lines| has(lines, |line| line["text"] == "<script>"));
     signal(tree.pid("/a"), 9);

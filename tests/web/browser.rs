@@ -80,6 +80,11 @@ impl Browser {
 
     /// Opens a page at an address.
     pub(crate) fn open(&self, url: &str, look: Look) -> Page<'_> {
+        self.open_with(url, look, "")
+    }
+
+    /// Opens a page in which a script runs before any of its own.
+    pub(crate) fn open_with(&self, url: &str, look: Look, script: &str) -> Page<'_> {
         let target = self.call(None, "Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = self.call(None, "Target.attachToTarget", &attach)["sessionId"].as_str().unwrap().to_owned();
@@ -88,6 +93,7 @@ impl Browser {
             page.call(domain, &json!({}));
         }
         page.look(look);
+        page.call("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": script }));
         page.call("Page.navigate", &json!({ "url": url }));
         page
     }

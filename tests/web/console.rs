@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 /// `treevisor web`, while it lives.
 pub(crate) struct Console {
     child: Child,
+    port: u16,
     /// With a key that logs in, once.
     pub(crate) link: String,
     base: String,
@@ -16,7 +17,10 @@ pub(crate) struct Console {
 impl Console {
     /// Starts one and waits for its link.
     pub(crate) fn of(tree: &Tree, arguments: &[&str]) -> Console {
-        let port = crate::harness::free_port();
+        Console::at_port(tree, arguments, crate::harness::free_port())
+    }
+
+    fn at_port(tree: &Tree, arguments: &[&str], port: u16) -> Console {
         let mut child = tree
             .command()
             .args(["web", "--listen", &format!("127.0.0.1:{port}")])
@@ -27,7 +31,18 @@ impl Console {
             .unwrap();
         let mut link = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap();
-        Console { child, link: link.trim().to_owned(), base: format!("http://127.0.0.1:{port}/") }
+        Console { child, port, link: link.trim().to_owned(), base: format!("http://127.0.0.1:{port}/") }
+    }
+
+    /// It is killed.
+    pub(crate) fn kill(&mut self) {
+        kill(self.child.id());
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it anew at the same address, after it was killed.
+    pub(crate) fn start_anew(&mut self, tree: &Tree) {
+        *self = Console::at_port(tree, &[], self.port);
     }
 
     /// The address of a view.
@@ -37,7 +52,12 @@ impl Console {
 
     /// A page that has logged in by the link.
     pub(crate) fn enter<'a>(&self, browser: &'a Browser, look: Look) -> Page<'a> {
-        let page = browser.open(&self.link, look);
+        self.enter_with(browser, look, "")
+    }
+
+    /// The same, with a script in it that runs before any of its own.
+    pub(crate) fn enter_with<'a>(&self, browser: &'a Browser, look: Look, script: &str) -> Page<'a> {
+        let page = browser.open_with(&self.link, look, script);
         page.until("document.querySelector('.rows [role=row]') !== null && document.querySelector('.connection').textContent === 'live'");
         page
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test has a limit of its own, and no clock to be told the time by")]
 
+mod away;
 mod browser;
 mod console;
 #[path = "../it/harness.rs"]

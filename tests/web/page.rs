@@ -31,14 +31,14 @@ period = "1m"
 "#;
 
 /// The row of a name in the tree.
-fn row(name: &str) -> String {
+pub(crate) fn row(name: &str) -> String {
     format!(
         "[...document.querySelectorAll('.rows .row')].find((row) => row.querySelector('.name a').textContent === '{name}')"
     )
 }
 
 /// What stands in its column.
-fn cell(name: &str, column: &str) -> String {
+pub(crate) fn cell(name: &str, column: &str) -> String {
     format!("{}?.querySelector('.{column}').textContent", row(name))
 }
 
@@ -57,7 +57,7 @@ fn press_until(page: &Page, key: &str, holds: &str) {
 
 /// Nothing has gone wrong in a script, and nothing was forbidden by the policy.
 #[track_caller]
-fn well(page: &Page) {
+pub(crate) fn well(page: &Page) {
     let complaints = page.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }

@@ -46,6 +46,7 @@ export class Page {
     this.console.watcher = {
       draw: () => this.draw(),
       lines: (lines) => this.view?.lines?.(lines),
+      reading: () => this.view?.reading?.(),
     };
     theme(choice("theme") ?? "system");
     this.name = h("h1", h("a", { href: "#/" }, ""));
@@ -109,7 +110,7 @@ export class Page {
   }
 
   login(why) {
-    this.console.stream.close();
+    this.console.stream.end();
     this.view?.close?.();
     this.view = null;
     byId("head").hidden = true;

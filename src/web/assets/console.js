@@ -18,6 +18,8 @@ export class Console {
     this.tree = new Tree();
     /** @type {TreeEvent[]} */
     this.events = [];
+    /** Their ids. @type {Set<string>} */
+    this.known = new Set();
     this.instance = "";
     this.version = "";
     /** @type {string | null} */
@@ -36,7 +38,7 @@ export class Console {
     this.ahead = 0;
     /** When something was received last, by the browser's clock. */
     this.heard = Date.now();
-    /** @type {Pick<View, "draw" | "lines"> | null} */
+    /** @type {Pick<View, "draw" | "lines" | "reading"> | null} */
     this.watcher = null;
     /** @type {(text: string) => void} */
     this.announce = () => {};
@@ -91,6 +93,11 @@ export class Console {
   async begin() {
     await this.fetch();
     this.stream.open(this.stream.next);
+    await this.past();
+  }
+
+  /** Loads the events of the last hour. */
+  async past() {
     const since = new Date(this.now() - 3_600_000).toISOString();
     const events = await get(`api/events?since=${since}&n=${EVENTS}`).catch(() => []);
     this.remember(events);
@@ -149,11 +156,19 @@ export class Console {
     }
   }
 
-  /** Adds events to those that are known, in the order of their times. @param {TreeEvent[]} events */
+  /** Adds events to those that are known, in the order of their times. @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
   remember(events) {
-    const known = new Set(this.events.map((event) => event.id));
-    const fresh = events.filter((event) => !known.has(event.id));
-    this.events = [...fresh, ...this.events].slice(-EVENTS);
+    const fresh = events.filter((event) => !this.known.has(event.id));
+    if (!fresh.length) return fresh;
+    for (const event of fresh) this.known.add(event.id);
+    const inOrder = !this.events.length || fresh[0].at >= this.events[this.events.length - 1].at;
+    this.events.push(...fresh);
+    if (!inOrder) this.events.sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
+    if (this.events.length > EVENTS * 1.2) {
+      this.events = this.events.slice(-EVENTS);
+      this.known = new Set(this.events.map((event) => event.id));
+    }
+    return fresh;
   }
 
   take(kind, data) {
@@ -167,10 +182,9 @@ export class Console {
         this.tell();
         break;
       case "events":
+        // The answer with those of the last hour may have had some of them.
         for (const event of data) this.tree.notice(event);
-        this.events.push(...data);
-        if (this.events.length > EVENTS * 1.2) this.events = this.events.slice(-EVENTS);
-        this.burst.push(...data);
+        this.burst.push(...this.remember(data));
         this.speak();
         break;
       case "rows":
@@ -182,6 +196,9 @@ export class Console {
         break;
       case "logs":
         this.watcher?.lines?.(data);
+        break;
+      case "reading":
+        this.watcher?.reading?.();
         break;
       case "action": {
         const waiting = this.actions.get(data.action);
@@ -203,16 +220,22 @@ export class Console {
   /** The tree has begun anew. */
   anew(run) {
     this.run = run;
-    this.miss(0);
+    this.miss(0, true);
   }
 
-  /** Some events are missing: the tree is fetched, and one line shows what has happened. */
-  miss(count) {
+  /** Some events are missing: the tree is fetched, and they, and one line shows what has happened, if anything has. */
+  miss(count, anew = false) {
+    this.past();
     const before = new Map(this.tree.rows.map((row) => [row.path, row.incarnation]));
     this.fetch().then(() => {
       const restarted = this.tree.rows.filter((row) => before.has(row.path) && before.get(row.path) !== row.incarnation).length;
-      const events = count ? `${count.toLocaleString("en")} events were missed` : "the tree has begun anew, or has other children";
-      this.missed = `Meanwhile ${events}${restarted ? `; ${restarted} ${restarted === 1 ? "child is" : "children are"} of another incarnation` : ""}.`;
+      const others = this.tree.rows.length !== before.size || this.tree.rows.some((row) => !before.has(row.path));
+      const what = [
+        count && `${count.toLocaleString("en")} events were missed`,
+        anew ? "the tree has begun anew" : others && "the tree has got other children",
+        restarted && `${restarted} ${restarted === 1 ? "child is" : "children are"} of another incarnation`,
+      ].filter(Boolean);
+      if (what.length) this.missed = `Meanwhile ${what.join("; ")}.`;
       this.changed();
     }, () => {});
   }

@@ -1,11 +1,11 @@
 // Output of workers: the last lines, and those that come.
 
 import { button, h } from "./dom.js";
+import { KEPT, joined, later } from "./lines.js";
 import { address, get } from "./server.js";
 import { clock, plural, utc } from "./words.js";
 
-/** Lines that are kept, and that are drawn. */
-const KEPT = 5000;
+/** Lines that are drawn. */
 const DRAWN = 400;
 
 /** Lines that are asked for at first. */
@@ -30,6 +30,9 @@ export class LogPane {
     /** @type {LogLine[]} lines that came before the first answer did, or while it is paused */
     this.waiting = [];
     this.loaded = false;
+    /** Requests for the last lines; the answer to the latest counts. */
+    this.asked = 0;
+    this.failed = "";
     this.paused = false;
     this.wanted = "";
     const id = `filter-${Math.random().toString(36).slice(2, 8)}`;
@@ -49,17 +52,23 @@ export class LogPane {
     this.load();
   }
 
+  /** Loads the last lines: at first, and each time when it is sure that those to come will come. */
   async load() {
+    this.asked += 1;
+    const { asked } = this;
+    this.loaded = false;
     try {
       const lines = await get(`api/logs/${address(this.path)}?lines=${FIRST}`);
-      this.kept = lines;
+      if (asked !== this.asked) return;
+      this.kept = joined(this.kept, lines, lines.length < FIRST);
+      this.waiting = later(this.waiting, lines);
+      this.failed = "";
     } catch (error) {
-      this.list.append(h("p.error", /** @type {Error} */ (error).message));
+      if (asked !== this.asked) return;
+      this.failed = /** @type {Error} */ (error).message;
     }
-    const newest = new Map(this.kept.map((line) => [line.path, line.at ?? ""]));
-    this.waiting = this.waiting.filter((line) => line.lost || (line.at ?? "") > (newest.get(line.path) ?? ""));
     this.loaded = true;
-    this.redraw();
+    if (!this.paused) this.redraw();
     this.flush();
   }
 
@@ -81,19 +90,26 @@ export class LogPane {
     if (!fresh.length) return;
     this.kept.push(...fresh);
     if (this.kept.length > KEPT) this.kept.splice(0, this.kept.length - KEPT);
-    const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 24;
+    const atEnd = this.atEnd();
+    this.list.querySelector("p")?.remove();
     this.list.append(...fresh.filter((line) => this.fits(line)).slice(-DRAWN).map((line) => this.drawn(line)));
     while (this.list.childElementCount > DRAWN) this.list.firstElementChild?.remove();
     if (atEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 
+  /** Whether the last line is in sight. */
+  atEnd() {
+    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 24;
+  }
+
   /** @param {LogLine} line */
   fits(line) {
-    return !this.wanted || line.lost || line.text.toLowerCase().includes(this.wanted) || line.path.toLowerCase().includes(this.wanted);
+    return !this.wanted || line.lost || line.gap || line.text.toLowerCase().includes(this.wanted) || line.path.toLowerCase().includes(this.wanted);
   }
 
   /** @param {LogLine} line */
   drawn(line) {
+    if (line.gap) return h("div.line.error", "lines may be missing here");
     if (line.lost) return h("div.line.error", `${plural(line.lost, "line")} lost`);
     const time = line.at && !line.continued ? h("time", { title: utc(line.at) }, clock(line.at, true)) : null;
     const name = line.path === this.path || line.continued ? null : h("a", { class: `of c${colour(line.path)}`, href: `#/p${line.path}` }, line.path);
@@ -103,9 +119,13 @@ export class LogPane {
 
   redraw() {
     const fitting = this.kept.filter((line) => this.fits(line));
+    const atEnd = this.atEnd();
+    const { scrollTop } = this.list;
     this.list.replaceChildren(...fitting.slice(-DRAWN).map((line) => this.drawn(line)));
-    if (!fitting.length) this.list.append(h("p.empty", this.wanted ? "No line of the last has it." : "Nothing has been printed."));
-    this.list.scrollTop = this.list.scrollHeight;
+    if (!fitting.length && this.failed) this.list.append(h("p.error", this.failed));
+    else if (!fitting.length) this.list.append(h("p.empty", this.wanted ? "No line of the last has it." : "Nothing has been printed."));
+    // Who reads further up goes on there.
+    this.list.scrollTop = atEnd ? this.list.scrollHeight : scrollTop;
     this.count.textContent = this.wanted ? `${plural(fitting.length, "line")} of ${this.kept.length.toLocaleString("en")}` : "";
   }
 
@@ -144,6 +164,10 @@ export class LogsView {
   /** @param {LogLine[]} lines */
   lines(lines) {
     this.pane.add(lines);
+  }
+
+  reading() {
+    this.pane.load();
   }
 
   subject() {

@@ -9,7 +9,7 @@ const HIDDEN = 30_000;
 /** A stream that is not there by then may never be: other tabs have them all. */
 const OPENING = 3000;
 
-const KINDS = ["hello", "events", "lost", "rows", "numbers", "logs", "action", "root", "tick"];
+const KINDS = ["hello", "events", "lost", "rows", "numbers", "logs", "reading", "action", "root", "tick"];
 
 export class Stream {
   /** @param {object} listener @param {(kind: string, data: any) => void} listener.on @param {(state: "live" | "waiting" | "crowded" | "closed") =>
@@ -18,6 +18,8 @@ export class Stream {
     this.listener = listener;
     /** @type {EventSource | null} */
     this.source = null;
+    /** Whether there is to be one: not before there is a session, and not after it. */
+    this.wanted = false;
     /** The run, and the number of the next event. */
     this.run = "";
     this.next = 0;
@@ -32,6 +34,7 @@ export class Stream {
   /** @param {number} next the number of the first event that is wanted */
   open(next) {
     this.close();
+    this.wanted = true;
     this.next = next;
     if (document.hidden) {
       this.listener.state("closed");
@@ -66,7 +69,10 @@ export class Stream {
     this.failures += 1;
     const wait = Math.min(500 * 2 ** this.failures, 10_000) * (0.7 + 0.6 * Math.random());
     this.within(wait, async () => {
-      if (await this.listener.check()) this.open(this.next);
+      const there = await this.listener.check();
+      // Meanwhile the session may have ended, or the page have been seen again.
+      if (!this.wanted || this.source) return;
+      if (there) this.open(this.next);
       else this.again();
     });
   }
@@ -82,8 +88,16 @@ export class Stream {
     this.source = null;
   }
 
+  /** There is to be none any more. */
+  end() {
+    this.wanted = false;
+    clearTimeout(this.hiding);
+    this.close();
+  }
+
   seen() {
     clearTimeout(this.hiding);
+    if (!this.wanted) return;
     if (document.hidden) {
       this.hiding = setTimeout(() => {
         this.close();

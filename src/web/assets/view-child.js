@@ -262,6 +262,10 @@ export class ChildView {
     this.pane.add(lines);
   }
 
+  reading() {
+    this.pane.load();
+  }
+
   subject() {
     return this.path;
   }

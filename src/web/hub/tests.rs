@@ -1,6 +1,6 @@
 use super::super::keys::Secret;
 use super::*;
-use crate::wire::view::{ChildView, EventView, SupervisorView, WorkerView, testing};
+use crate::wire::view::{ChildView, EventView, LogView, SupervisorView, WorkerView, testing};
 use std::collections::HashSet;
 
 fn path(text: &str) -> Path {
@@ -93,6 +93,32 @@ fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
 }
 
 #[test]
+fn a_page_that_is_ahead_of_a_console_that_has_begun_anew_gets_nothing_twice() {
+    let mut hub = Hub::new();
+    hub.here("shop", "r1", 1_000);
+    hub.uses(1_000);
+    // It knows no number yet; and only some of the events of before.
+    open(&mut hub, "early", Some(6), Some("r1"), 1_000);
+    hub.events(1, &events(0..3, 0, false), 1_000);
+    open(&mut hub, "late", Some(6), Some("r1"), 1_000);
+    for id in ["early", "late"] {
+        let frames = taken(&mut hub, id, 1_000);
+        assert_eq!(names(&frames), ["hello", "root", "lost"], "{id}");
+        assert_eq!((frames[2].1, &frames[2].2), (None, &json!({ "count": 0 })), "{id}");
+    }
+    // They come to an end; the page has these, or gets them with the tree.
+    hub.events(1, &events(3..8, 0, false), 1_000);
+    hub.events(1, &events(8..9, 0, true), 1_000);
+    hub.events(1, &events(9..10, 0, false), 1_000);
+    for id in ["early", "late"] {
+        let frames = taken(&mut hub, id, 1_000);
+        let numbers: Vec<_> =
+            frames.iter().map(|(name, next, list)| (name.as_str(), *next, list.as_array().unwrap().len())).collect();
+        assert_eq!(numbers, [("events", Some(10), 1)], "{id}");
+    }
+}
+
+#[test]
 fn a_gap_is_told_with_how_many_are_missing() {
     let mut hub = known();
     open(&mut hub, "p", Some(3), Some("r1"), 1_000);
@@ -175,9 +201,9 @@ fn nothing_is_asked_while_no_page_is_open() {
 fn rows_in_view_are_asked_for_by_their_supervisors() {
     let mut hub = known();
     open(&mut hub, "p", Some(3), None, 1_000);
-    assert!(!hub.show("other", View::default()));
+    assert!(!hub.show("other", View::default(), 1_000));
     let view = View { paths: vec![path("/a"), path("/x")], select: Some(path("/b")), logs: vec![path("/")] };
-    assert!(hub.show("p", view));
+    assert!(hub.show("p", view, 1_000));
     let question = hub.question(2_000).unwrap();
     assert_eq!(question.path, Path::root());
     assert_eq!(question.children.as_ref().unwrap().len(), 2);
@@ -187,6 +213,41 @@ fn rows_in_view_are_asked_for_by_their_supervisors() {
     let frames = taken(&mut hub, "p", 2_000);
     assert_eq!(names(&frames), ["numbers"]);
     assert_eq!(frames[0].2.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_page_is_told_from_when_on_it_gets_what_is_printed() {
+    let mut hub = known();
+    let view = |at: &str| View { logs: vec![path(at)], ..View::default() };
+    let set = |paths: &[&str]| paths.iter().map(|at| path(at)).collect::<BTreeSet<_>>();
+    let printed = |at: &str| LogsRead { lines: vec![LogView::untimed(path(at), "x".into())], ..LogsRead::default() };
+    for (id, at) in [("p", "/a"), ("q", "/b")] {
+        open(&mut hub, id, Some(3), None, 1_000);
+        assert!(hub.show(id, view(at), 1_000));
+        assert!(!names(&taken(&mut hub, id, 1_000)).contains(&"reading"), "nothing is read yet");
+    }
+    let first = hub.reads_anew();
+    hub.reads(first, &set(&["/a"]), 1_000);
+    assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["reading"]);
+    assert!(taken(&mut hub, "q", 1_000).is_empty());
+    // The next reader reads for both; what the first one has is not taken twice.
+    let second = hub.reads_anew();
+    hub.logs(first, &printed("/a"), 1_000);
+    hub.reads(first, &set(&["/a", "/b"]), 1_000);
+    assert!(taken(&mut hub, "p", 1_000).is_empty() && taken(&mut hub, "q", 1_000).is_empty());
+    hub.reads(second, &set(&["/a", "/b"]), 1_000);
+    hub.logs(second, &printed("/a"), 1_000);
+    assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["reading", "logs"]);
+    assert_eq!(names(&taken(&mut hub, "q", 1_000)), ["reading"]);
+    // What is read already is told at once, where the view has something else to read.
+    assert!(hub.show("p", View { paths: vec![path("/b")], ..view("/a") }, 1_000));
+    assert!(taken(&mut hub, "p", 1_000).is_empty());
+    assert!(hub.show("p", view("/b"), 1_000));
+    assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["reading"]);
+    // The root is gone.
+    hub.reads_anew();
+    assert!(hub.show("p", view("/a"), 1_000));
+    assert!(taken(&mut hub, "p", 1_000).is_empty());
 }
 
 #[test]
