@@ -172,8 +172,8 @@ pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
         Above::Parent(uplink) => uplink.close(LINGER),
     }
     let sockets = endpoint.close();
-    for handle in children.into_all() {
-        handle.remove_group();
+    for child in children.into_all() {
+        child.remove_group();
     }
     drop(sockets);
 }

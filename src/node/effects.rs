@@ -64,10 +64,10 @@ impl Node {
             }
             Action::Inspect(run) => {
                 let now = self.context.now();
-                let Some(handle) = self.children.get_mut(run.child) else { return };
+                let Some(child) = self.children.get_mut(run.child) else { return };
                 let verdict = match self.upgrade.spares(run, now) {
                     Some(why) => Inspected::Held(why),
-                    None => handle.inspect(run, now),
+                    None => child.inspect(run, now),
                 };
                 self.inbox.push_back(Event::Inspected(run, verdict));
             }
@@ -80,9 +80,9 @@ impl Node {
             Action::Renew(request) => self.renew(request),
             Action::Adopt(child, which) => {
                 let files = self.context.place.files.clone();
-                if let Some(handle) = self.children.get_mut(child) {
-                    handle.adopt(which, &files);
-                    super::limits::complain(&handle.path, &handle.unset, &self.context);
+                if let Some(child) = self.children.get_mut(child) {
+                    child.adopt(which, &files);
+                    super::limits::complain(&child.path, &child.unset, &self.context);
                     self.children.changed = true;
                 }
             }
@@ -106,7 +106,7 @@ impl Node {
         let files = self.context.place.files.clone();
         let (directory, kept) = self.kept();
         directory.look_after_socket(kept);
-        if self.children.get_mut(run.child).is_some_and(|handle| handle.renew(&files)) {
+        if self.children.get_mut(run.child).is_some_and(|child| child.renew(&files)) {
             self.children.settle_sockets(&self.context.logger);
         }
         let (placed, mut around) = self.placed();
@@ -212,13 +212,13 @@ impl Node {
     }
 
     /// The core has dropped a child: nothing stays of it.
-    fn forget(&mut self, child: ChildId) {
-        self.end_fold(child);
-        let Some(handle) = self.children.remove(child) else { return };
-        self.children.keep_lines(&handle);
-        self.endpoint.forget(child, &mut self.reactor);
-        self.hooks.forget(child);
-        handle.remove_group();
+    fn forget(&mut self, id: ChildId) {
+        self.end_fold(id);
+        let Some(child) = self.children.remove(id) else { return };
+        self.children.keep_lines(&child);
+        self.endpoint.forget(id, &mut self.reactor);
+        self.hooks.forget(id);
+        child.remove_group();
         self.make_room_for_children();
         self.children.changed = true;
     }
@@ -231,11 +231,11 @@ impl Node {
         let (own, other, others) = super::endpoint::doors::connections(count, fd::nofile_limit());
         self.context.place.door.set_connections(own, other, others);
         self.children.renew_naps();
-        if self.children.iter().any(|handle| handle.is_node()) {
+        if self.children.iter().any(|child| child.is_node()) {
             self.endpoint.admit_nodes();
         }
         let foreign =
-            |handle: &Child| handle.exec().is_some_and(|exec| exec.user.is_some()) && handle.policy.heartbeat.is_some();
+            |child: &Child| child.exec().is_some_and(|exec| exec.user.is_some()) && child.policy.heartbeat.is_some();
         if !self.children.iter().any(foreign) {
             return;
         }
@@ -278,8 +278,8 @@ impl Node {
     /// memory.
     fn report(&mut self, now: Time, report: Report) {
         let wall = crate::os::clock::rfc3339_nanos(self.context.clock.wall_in_order(now));
-        let handle = report.child.and_then(|child| self.children.get(child));
-        let path = handle.map_or_else(|| self.context.place.path.clone(), |handle| handle.path.clone());
+        let child = report.child.and_then(|child| self.children.get(child));
+        let path = child.map_or_else(|| self.context.place.path.clone(), |child| child.path.clone());
         let mut view = translate::event(&report, path, wall);
         let core = &self.core;
         self.children.note_hold(&report, |child| core.state_of(child), &mut view);
@@ -295,9 +295,9 @@ impl Node {
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
             self.children.add_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
-        let handle = report.child.and_then(|child| self.children.get(child));
+        let child = report.child.and_then(|child| self.children.get(child));
         let probe = || {
-            let process = handle.and_then(|handle| handle.process.as_ref())?;
+            let process = child.and_then(|child| child.process.as_ref())?;
             self.probes.why_no_answer(process.run, self.context.now())
         };
         match &mut view.body {
@@ -316,7 +316,7 @@ impl Node {
 
     /// Publishes an event, unless it is one more of the same, which is published later with its count.
     pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: OnItsWay) {
-        let path = child.and_then(|child| self.children.get(child)).map(|handle| handle.path.clone());
+        let path = child.and_then(|child| self.children.get(child)).map(|child| child.path.clone());
         let mut out = Vec::new();
         match (child, path) {
             (Some(child), Some(path)) => self.folds.take(now, child, &path, told, &mut out),

@@ -144,12 +144,12 @@ impl Node {
 
     fn receive_from_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let now = self.context.now();
-        let Some(link) = self.children.get_mut(run.child).and_then(|handle| handle.link_of(run)) else { return };
+        let Some(link) = self.children.get_mut(run.child).and_then(|child| child.link_of(run)) else { return };
         if link.meet() {
             self.streams_meet(run);
             self.ask_what_was_held(run);
         }
-        let Some(handle) = self.children.get_mut(run.child) else { return };
+        let Some(child) = self.children.get_mut(run.child) else { return };
         let connection = translate::connection(&from, None);
         match message {
             FromNode::Hello { pid } => {
@@ -163,7 +163,7 @@ impl Node {
             }
             FromNode::Rollup { seq, rollup } => {
                 self.upgrade.beat(run);
-                handle.has_contact(run, now);
+                child.has_contact(run, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(root) = self.above.root_mut() {
                     root.take_beat_of(run.child, &rollup);
@@ -174,7 +174,7 @@ impl Node {
             FromNode::Events { first, events } => {
                 let count = events.len() as u64;
                 let through = first + count.saturating_sub(1);
-                let Some(link) = handle.link_of(run) else { return };
+                let Some(link) = child.link_of(run) else { return };
                 let seen = link.events_through;
                 // What we have received already is not published twice; a gap means that the node had to drop some.
                 let skip = (seen + 1).saturating_sub(first).min(count);
@@ -186,7 +186,7 @@ impl Node {
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });
             }
             FromNode::Escalating { cause, explanation } => {
-                let Some(link) = handle.link_of(run) else { return };
+                let Some(link) = child.link_of(run) else { return };
                 link.has_given_up = true;
                 self.children.cleanups.look_now(run, now);
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
@@ -338,8 +338,8 @@ impl Node {
                 self.inbox.push_back(Event::StopNow);
             }
             Caught::User1 => {
-                for handle in self.children.iter() {
-                    if let Some(file) = &handle.file {
+                for child in self.children.iter() {
+                    if let Some(file) = &child.file {
                         file.reopen();
                     }
                 }

@@ -95,7 +95,7 @@ fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
 
 /// Sends a child node a question; false when it cannot be reached.
 pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
-    let child = children.get(question.node.child).filter(|handle| handle.is_of(question.node));
+    let child = children.get(question.node.child).filter(|child| child.is_of(question.node));
     let to = child.and_then(Child::link).and_then(NodeLink::to);
     to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
 }

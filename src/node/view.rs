@@ -38,9 +38,9 @@ fn controllers(base: Option<&Group>) -> ControllersView {
 }
 
 /// How its last process ended, as far as the core does not have it.
-fn mark_out_of_memory(last_exit: &mut Option<ExitView>, handle: &Child) {
+fn mark_out_of_memory(last_exit: &mut Option<ExitView>, child: &Child) {
     if let Some(exit) = last_exit {
-        exit.oom_killed = handle.out_of_memory;
+        exit.oom_killed = child.out_of_memory;
     }
 }
 
@@ -83,59 +83,59 @@ impl View<'_> {
 
     /// Measures what these children use, as far as there is time, those first whose last measurement is the oldest.
     fn measure(&self, now: Time, children: &[ChildId]) {
-        let mut handles: Vec<&Child> = children.iter().filter_map(|id| self.children.get(*id)).collect();
-        handles.sort_by_key(|handle| handle.measured_at());
-        for handle in handles {
+        let mut oldest_first: Vec<&Child> = children.iter().filter_map(|id| self.children.get(*id)).collect();
+        oldest_first.sort_by_key(|child| child.measured_at());
+        for child in oldest_first {
             let at = self.context.now();
             if at.since(now) >= MEASURING {
                 return;
             }
-            handle.measure(at);
+            child.measure(at);
         }
     }
 
     /// A child, with what was last measured of it.
     fn measured_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
         let status = self.core.child(now, child)?;
-        let handle = self.children.get(child)?;
-        let (usage, usage_age) = handle.last_use(now).unzip();
+        let child = self.children.get(child)?;
+        let (usage, usage_age) = child.last_use(now).unzip();
         let usage = usage.map(translate::usage);
         let usage_age_ms = usage_age.map(Span::as_millis).filter(|age| *age > 0);
-        let mut holds = match &handle.what {
+        let mut holds = match &child.what {
             Program::Worker(_) => Vec::new(),
             Program::Node(below) => below.holds.clone(),
         };
-        if let Some(hold) = handle.hold.as_ref().filter(|_| status.state == State::Held) {
-            let (path, since, by) = (handle.path.clone(), hold.since.clone(), hold.by.clone());
+        if let Some(hold) = child.hold.as_ref().filter(|_| status.state == State::Held) {
+            let (path, since, by) = (child.path.clone(), hold.since.clone(), hold.by.clone());
             holds.push(HoldView { path, since, by });
         }
-        let mut view = match &handle.what {
+        let mut view = match &child.what {
             Program::Worker(exec) => {
-                let mut view = translate::worker(&status, exec, &handle.path, now, &self.context.clock);
+                let mut view = translate::worker(&status, exec, &child.path, now, &self.context.clock);
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
-                view.limits = limits::view(&exec.resources, &handle.unset);
+                view.limits = limits::view(&exec.resources, &child.unset);
                 if let Some(limits) = view.limits.as_mut().filter(|limits| limits.pids_max.is_some()) {
-                    let refused = handle.group.as_ref().and_then(Group::forks_refused);
+                    let refused = child.group.as_ref().and_then(Group::forks_refused);
                     limits.forks_refused = refused.filter(|times| *times > 0);
                 }
-                mark_out_of_memory(&mut view.last_exit, handle);
+                mark_out_of_memory(&mut view.last_exit, child);
                 ChildView::Worker(Box::new(view))
             }
             Program::Node(below) => {
                 // One that has not introduced itself yet is on its way.
-                let connected = handle.link().is_some_and(|link| link.to().is_some());
+                let connected = child.link().is_some_and(|link| link.to().is_some());
                 let state = match status.state {
                     State::Starting if !connected => "starting",
                     State::Starting | State::Running => "unreachable",
                     state => super::requests::down_state(state),
                 };
-                let mut view = translate::supervisor_from_spec(below.now(), &handle.path, state);
+                let mut view = translate::supervisor_from_spec(below.now(), &child.path, state);
                 translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
-                mark_out_of_memory(&mut view.last_exit, handle);
+                mark_out_of_memory(&mut view.last_exit, child);
                 // Replaced, as all of this is, by what the node itself reports.
-                view.host = if handle.placement().is_some() {
-                    handle.away().and_then(|away| away.host.clone())
+                view.host = if child.placement().is_some() {
+                    child.away().and_then(|away| away.host.clone())
                 } else {
                     own_host()
                 };
@@ -156,28 +156,27 @@ impl Sight for View<'_> {
         self.core.find(name)
     }
 
-    fn child(&self, child: ChildId) -> Option<Seen<'_>> {
-        let handle = self.children.get(child)?;
-        let (node, run, incarnation) =
-            (handle.is_node(), self.children.running_as(child), self.core.incarnation(child));
-        Some(Seen { path: &handle.path, node, run, incarnation })
+    fn child(&self, id: ChildId) -> Option<Seen<'_>> {
+        let child = self.children.get(id)?;
+        let (node, run, incarnation) = (child.is_node(), self.children.running_as(id), self.core.incarnation(id));
+        Some(Seen { path: &child.path, node, run, incarnation })
     }
 
     fn nodes(&self) -> Vec<Run> {
-        let nodes = self.children.with_ids().filter(|(_, handle)| handle.is_node());
+        let nodes = self.children.with_ids().filter(|(_, child)| child.is_node());
         nodes.filter_map(|(id, _)| self.children.running_as(id)).collect()
     }
 
     fn has_below(&self, node: ChildId, path: &Path) -> bool {
-        let handle = self.children.get(node);
-        handle.is_some_and(|handle| match &handle.what {
-            Program::Node(below) => below.now().find(&handle.path, path).is_some(),
+        let child = self.children.get(node);
+        child.is_some_and(|child| match &child.what {
+            Program::Node(below) => below.now().find(&child.path, path).is_some(),
             Program::Worker(_) => false,
         })
     }
 
     fn levels(&self) -> u64 {
-        let below = self.children.iter().filter_map(|handle| match &handle.what {
+        let below = self.children.iter().filter_map(|child| match &child.what {
             Program::Node(below) => Some(1 + below.now().levels()),
             Program::Worker(_) => None,
         });
@@ -185,9 +184,9 @@ impl Sight for View<'_> {
     }
 
     fn answers(&self, now: Time, node: Run) -> Answers {
-        let handle = self.children.get(node.child);
-        let introduced = |handle: &&Child| handle.link().is_some_and(|link| link.to().is_some());
-        if handle.filter(introduced).is_none_or(Child::is_stopped) {
+        let child = self.children.get(node.child);
+        let introduced = |child: &&Child| child.link().is_some_and(|link| link.to().is_some());
+        if child.filter(introduced).is_none_or(Child::is_stopped) {
             return Answers::Never;
         }
         self.core.child(now, node.child).map_or(Answers::Never, |status| Answers::by_beats(&status))
@@ -198,7 +197,7 @@ impl Sight for View<'_> {
     }
 
     fn is_held(&self, node: ChildId, path: &Path) -> bool {
-        match self.children.get(node).map(|handle| &handle.what) {
+        match self.children.get(node).map(|child| &child.what) {
             Some(Program::Node(below)) => below.holds.iter().any(|hold| hold.path == *path),
             Some(Program::Worker(_)) | None => false,
         }
@@ -209,7 +208,7 @@ impl Sight for View<'_> {
         let mut ids: Vec<ChildId> = self.core.all().collect();
         if let Some(only) = only {
             let wanted: HashSet<&str> = only.iter().map(Name::as_str).collect();
-            ids.retain(|id| self.children.get(*id).is_some_and(|handle| wanted.contains(handle.name.as_str())));
+            ids.retain(|id| self.children.get(*id).is_some_and(|child| wanted.contains(child.name.as_str())));
         }
         self.measure(now, &ids);
         let children = ids.into_iter().filter_map(|id| self.measured_view(now, id)).collect();
@@ -244,7 +243,7 @@ impl Sight for View<'_> {
 
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
         let step = path.step_below(&self.context.place.path)?;
-        let top = self.children.iter().find(|handle| handle.name.as_str() == step)?;
+        let top = self.children.iter().find(|child| child.name.as_str() == step)?;
         let Program::Node(below) = &top.what else { return None };
         Some(translate::child_from_spec(below.now().find(&top.path, path)?, path, state))
     }
@@ -253,8 +252,8 @@ impl Sight for View<'_> {
         let Some(status) = self.core.child(now, node) else { return };
         let state = std::mem::take(&mut view.state);
         translate::fill_supervisor(view, &status, now, &self.context.clock);
-        if let Some(handle) = self.children.get(node) {
-            mark_out_of_memory(&mut view.last_exit, handle);
+        if let Some(child) = self.children.get(node) {
+            mark_out_of_memory(&mut view.last_exit, child);
         }
         if status.state == State::Running {
             view.state = state;
@@ -283,17 +282,17 @@ impl Sight for View<'_> {
     }
 
     fn counted(&self, name: &str) -> Option<Counted> {
-        let number = |handle: &Child| {
-            let number = handle.name.as_str().strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()?;
-            Some((handle.policy.group?, number))
+        let number = |child: &Child| {
+            let number = child.name.as_str().strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()?;
+            Some((child.policy.group?, number))
         };
-        let (group, number, handle) = self
+        let (group, number, child) = self
             .core
             .ids()
             .filter_map(|id| self.children.get(id))
-            .filter_map(|handle| number(handle).map(|(group, number)| (group, number, handle)))
+            .filter_map(|child| number(child).map(|(group, number)| (group, number, child)))
             .min_by_key(|(_, number, _)| *number)?;
-        Some(Counted { group, number, spec: handle.newest() })
+        Some(Counted { group, number, spec: child.newest() })
     }
 
     fn rollout(&self) -> Option<RolloutStatus> {
@@ -301,7 +300,7 @@ impl Sight for View<'_> {
     }
 
     fn behind(&self, node: ChildId) -> Vec<Path> {
-        match self.children.get(node).map(|handle| (&handle.what, &handle.path)) {
+        match self.children.get(node).map(|child| (&child.what, &child.path)) {
             Some((Program::Node(below), path)) => below.now().behind(path),
             Some((Program::Worker(_), _)) | None => Vec::new(),
         }
@@ -310,6 +309,6 @@ impl Sight for View<'_> {
     fn left_behind(&self, now: Time) -> Vec<String> {
         let children = self.core.children(now);
         let lost = children.iter().filter_map(|child| Some((self.children.get(child.id)?, child.stuck.as_ref()?)));
-        lost.map(|(handle, stuck)| format!("{}: {stuck}", handle.path)).collect()
+        lost.map(|(child, stuck)| format!("{}: {stuck}", child.path)).collect()
     }
 }

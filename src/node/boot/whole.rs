@@ -5,7 +5,7 @@
 use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
 use super::instance::link_to_output;
-use super::wiring::{Parts, awaited, bind_endpoint, context_of, core, handles, output_of};
+use super::wiring::{Parts, awaited, bind_endpoint, children_of, context_of, core, output_of};
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Context as Sockets;
@@ -63,15 +63,15 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         reactor.watch(fd, source).map_err(while_trying("watch a descriptor"))?;
     }
     let behind: Vec<Name> = spec.children.iter().filter(|child| child.behind).map(|child| child.name.clone()).collect();
-    let handles = handles(spec.children, &holds, &place);
-    for (id, handle) in (0..).map(ChildId).zip(&handles) {
-        endpoint.bind_pulls(id, Some(&handle.what), &mut reactor).map_err(|error| match error {
+    let children = children_of(spec.children, &holds, &place);
+    for (id, child) in (0..).map(ChildId).zip(&children) {
+        endpoint.bind_pulls(id, Some(&child.what), &mut reactor).map_err(|error| match error {
             PullError::Link(error) => BootError::Link(error),
             PullError::Watch(error) => while_trying("watch a descriptor")(error),
         })?;
     }
     let is_root = above.is_root();
-    let core = core(spec.policy, &handles, heartbeat, numbers).started_by(cause);
+    let core = core(spec.policy, &children, heartbeat, numbers).started_by(cause);
     let core = core.behind(behind.iter().map(Name::as_str));
     let core = if is_root { core.as_root() } else { core };
 
@@ -82,7 +82,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         context,
         reactor,
         core,
-        children: Children::new(handles, output),
+        children: Children::new(children, output),
         endpoint,
         directory,
         above,

@@ -96,32 +96,32 @@ pub(super) fn output_of(place: &Place) -> Output {
     Output::new(console, writer)
 }
 
-pub(super) fn handles(children: Vec<ChildSpec>, holds: &[HoldView], place: &Place) -> Vec<Child> {
-    let mut handles: Vec<Child> = Vec::with_capacity(children.len());
-    for child in children {
-        let mut handle = Child::new(child, place, handles.last());
-        handle.remember_holds(holds);
-        handles.push(handle);
+pub(super) fn children_of(specs: Vec<ChildSpec>, holds: &[HoldView], place: &Place) -> Vec<Child> {
+    let mut children: Vec<Child> = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let mut child = Child::new(spec, place, children.last());
+        child.remember_holds(holds);
+        children.push(child);
     }
-    handles
+    children
 }
 
 /// `numbers`: four bytes by which its reports are distinguished from those of other nodes, and a seed.
 pub(super) fn core(
     policy: SupervisorPolicy,
-    handles: &[Child],
+    children: &[Child],
     heartbeat: Option<Heartbeat>,
     numbers: [u8; 12],
 ) -> Supervisor {
     let (node, seed) = numbers.split_at(4);
     Supervisor::new(Config {
         policy,
-        members: handles.iter().map(Child::member).collect(),
+        members: children.iter().map(Child::member).collect(),
         uplink: heartbeat,
         node: u32::from_ne_bytes(node.try_into().expect("four bytes were split off")),
         seed: u64::from_ne_bytes(seed.try_into().expect("eight bytes are left")),
     })
-    .holding(handles.iter().filter(|handle| handle.hold.is_some()).map(|handle| handle.name.as_str()))
+    .holding(children.iter().filter(|child| child.hold.is_some()).map(|child| child.name.as_str()))
 }
 
 /// Our own environment without what is meant for us alone: a worker must not take the service manager that started the

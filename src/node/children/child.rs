@@ -1,7 +1,7 @@
 //! A child as the node holds it: what is needed to start it, and its process while there is one.
 //!
-//! The core decides; a handle can be started, asked to stop, killed and inspected. It is local today. Nothing outside
-//! this file and `clearing` knows that a child is a process with a pid.
+//! The core decides; a child can be started, asked to stop, killed and inspected. Its process is here, or on
+//! another host (`away`).
 
 use super::away::Away;
 use super::hold::{self, Hold};

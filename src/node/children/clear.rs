@@ -305,13 +305,13 @@ impl Children {
 
     /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
     fn remains(&self, run: Run, passed: &Passed) -> Remains {
-        let Some(handle) = self.get(run.child) else { return Remains::NONE };
-        let Some(process) = handle.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+        let Some(child) = self.get(run.child) else { return Remains::NONE };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
         if let Some(first) = &process.first {
             process.kill_first();
             return Remains::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
         }
-        if let Some(group) = handle.group.as_ref().filter(|group| group.populated()) {
+        if let Some(group) = child.group.as_ref().filter(|group| group.populated()) {
             // Before the kill: what that ends at once was left behind all the same.
             let members = group.members().unwrap_or_default();
             let some = members.iter().copied().find(|pid| process::is_alive(*pid));

@@ -42,7 +42,7 @@ impl Child {
 impl Children {
     /// What stands at a path below a child node is not held any longer: the node's next process starts it.
     pub(crate) fn release(&mut self, node: ChildId, path: &Path) {
-        if let Some(Program::Node(subtree)) = self.get_mut(node).map(|handle| &mut handle.what) {
+        if let Some(Program::Node(subtree)) = self.get_mut(node).map(|child| &mut child.what) {
             subtree.holds.retain(|hold| hold.path != *path);
             self.changed = true;
         }
@@ -56,20 +56,20 @@ impl Children {
         state: impl Fn(ChildId) -> Option<State>,
         view: &mut EventView,
     ) {
-        let Some(child) = report.child else { return };
-        let Some(handle) = self.get_mut(child) else { return };
-        match held::change(&report.fact, || state(child), handle.hold.is_some()) {
+        let Some(id) = report.child else { return };
+        let Some(child) = self.get_mut(id) else { return };
+        match held::change(&report.fact, || state(id), child.hold.is_some()) {
             Change::Begins => {
                 let Fact::Panic { by, .. } = &report.fact else { return };
-                handle.hold = Some(Hold { since: view.at.clone(), by: by.clone() });
+                child.hold = Some(Hold { since: view.at.clone(), by: by.clone() });
             }
             Change::Again => {
-                let Some(Hold { since, by }) = &handle.hold else { return };
+                let Some(Hold { since, by }) = &child.hold else { return };
                 let held = event::Held { again: true, by: Some(by.clone()), since: Some(since.clone()) };
                 view.body = EventBody::Held(held);
                 return;
             }
-            Change::Ends => handle.hold = None,
+            Change::Ends => child.hold = None,
             Change::Unchanged => return,
         }
         self.changed = true;

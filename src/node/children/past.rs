@@ -64,12 +64,12 @@ impl Children {
     /// left when it exits is adopted by us, and cleaned up with it.
     fn kill_below(&self, mark: &Mark, path: &Path) -> descendants::Left {
         let child = self.towards(path);
-        let Some((handle, process)) = child.and_then(|(_, handle)| Some((handle, handle.process.as_ref()?))) else {
+        let Some((child, process)) = child.and_then(|(_, child)| Some((child, child.process.as_ref()?))) else {
             return descendants::Left::default();
         };
-        let Program::Node(below) = &handle.what else { return descendants::Left::default() };
+        let Program::Node(below) = &child.what else { return descendants::Left::default() };
         let mut stamps = HashSet::from([Stamp::of_child(mark, path)]);
-        below.now().for_each_supervisor(&handle.path, &mut |at, spec| {
+        below.now().for_each_supervisor(&child.path, &mut |at, spec| {
             let children =
                 spec.children.iter().map(|child| at.child(&child.name)).filter(|child| child.is_within(path));
             stamps.extend(children.map(|child| Stamp::of_child(mark, &child)));

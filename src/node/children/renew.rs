@@ -30,23 +30,23 @@ impl Children {
         news: Option<News>,
     ) -> Vec<(Run, Verb)> {
         let mut told = Vec::new();
-        for child in specs {
-            let Some(id) = core.find(child.name.as_str()) else { continue };
+        for spec in specs {
+            let Some(id) = core.find(spec.name.as_str()) else { continue };
             match self.get_mut(id) {
-                None => self.insert(id, Child::new(child, &context.place, None)),
+                None => self.insert(id, Child::new(spec, &context.place, None)),
                 Some(_) => {
                     let run = self.running_as(id);
-                    let Some(handle) = self.get_mut(id) else { continue };
+                    let Some(child) = self.get_mut(id) else { continue };
                     if let Some(news) = news
-                        && let Some(verb) = news_for(handle, &child, news)
+                        && let Some(verb) = news_for(child, &spec, news)
                         && let Some(run) = run
                     {
                         told.push((run, verb));
                     }
                     // Of a part of the children, those that are there stay as they are.
                     if news.is_some() {
-                        handle.reloaded(child, &context.place.files);
-                        limits::complain(&handle.path, &handle.unset, context);
+                        child.reloaded(spec, &context.place.files);
+                        limits::complain(&child.path, &child.unset, context);
                     }
                 }
             }
@@ -58,8 +58,8 @@ impl Children {
     /// A child node reports what stands below it. False when that is not understood.
     pub(crate) fn note(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) -> bool {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else { return false };
-        let handle = self.get_mut(run.child).filter(|handle| handle.is_of(run));
-        if let Some(Program::Node(below)) = handle.map(|handle| &mut handle.what) {
+        let child = self.get_mut(run.child).filter(|child| child.is_of(run));
+        if let Some(Program::Node(below)) = child.map(|child| &mut child.what) {
             let placement = below.spec.placement.clone();
             below.actual = Some(Box::new(SupervisorSpec { placement, ..spec }));
             below.holds = holds;
@@ -70,17 +70,17 @@ impl Children {
 }
 
 /// What a child node that stays is to be sent of its new spec, if anything.
-fn news_for(handle: &Child, child: &ChildSpec, news: News) -> Option<Verb> {
-    let (Program::Node(below), ChildKind::Supervisor(new)) = (&handle.what, &child.kind) else { return None };
+fn news_for(child: &Child, spec: &ChildSpec, news: News) -> Option<Verb> {
+    let (Program::Node(below), ChildKind::Supervisor(new)) = (&child.what, &spec.kind) else { return None };
     // What it was sent last, and may not have done yet, counts as well as what it reports.
-    let told = below.spec != *new || handle.policy.heartbeat != child.policy.heartbeat;
+    let told = below.spec != *new || child.policy.heartbeat != spec.policy.heartbeat;
     if !told && !diff::differs(below.now(), new, news.prune) {
         return None;
     }
     Some(Verb::ReloadBelow {
-        path: handle.path.clone(),
+        path: child.path.clone(),
         spec: serde_json::to_value(new).ok()?,
-        heartbeat: serde_json::to_value(child.policy.heartbeat).ok()?,
+        heartbeat: serde_json::to_value(spec.policy.heartbeat).ok()?,
         generation: news.generation,
         prune: news.prune,
     })

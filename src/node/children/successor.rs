@@ -8,8 +8,8 @@ use crate::supervision::ChildId;
 impl Children {
     /// A copy gets a successor, which is not started yet.
     pub(crate) fn begin_beside(&mut self, child: ChildId, successor: ChildId, renewed: bool, context: &Context) {
-        let Some(handle) = self.get(child) else { return };
-        self.insert(successor, handle.successor(renewed, &context.place));
+        let Some(child) = self.get(child) else { return };
+        self.insert(successor, child.successor(renewed, &context.place));
         self.settle_sockets(&context.logger);
     }
 
@@ -60,13 +60,13 @@ mod tests {
         let mut children = testing::children(&text("settled"), &context);
         // Neither the first nor the second was up for long enough when the one before it ended.
         for (child, next) in [(0, "unproven"), (1, "newest")] {
-            let (child, successor) = (ChildId(child), ChildId(child + 1));
+            let (id, successor) = (ChildId(child), ChildId(child + 1));
             let spec = testing::tree(&text(next)).root.children.remove(0);
-            let handle = children.get_mut(child).unwrap();
-            handle.adopt(Adopt::Later, &context.place.files);
-            handle.reloaded(spec, &context.place.files);
-            children.begin_beside(child, successor, true, &context);
-            children.succeed(child, successor);
+            let child = children.get_mut(id).unwrap();
+            child.adopt(Adopt::Later, &context.place.files);
+            child.reloaded(spec, &context.place.files);
+            children.begin_beside(id, successor, true, &context);
+            children.succeed(id, successor);
             assert_eq!(program(&children, successor.0), next);
         }
         children.get_mut(ChildId(2)).unwrap().adopt(Adopt::Former, &context.place.files);

@@ -158,10 +158,10 @@ fn may_speak(
     if speaker.is_some_and(|speaker| speaker.child != run.child) {
         return false;
     }
-    let Some(handle) = children.get(run.child) else { return false };
-    let process = handle.process.as_ref().filter(|process| process.run == run);
-    let away = handle.away().filter(|away| away.run == run);
-    let child = match (&handle.what, process, away, hosting) {
+    let Some(child) = children.get(run.child) else { return false };
+    let process = child.process.as_ref().filter(|process| process.run == run);
+    let away = child.away().filter(|away| away.run == run);
+    let child = match (&child.what, process, away, hosting) {
         (Program::Node(_), Some(process), _, _) => Owner::Node(process.pid, &process.link),
         // The agent relays what comes from another host, or from this one.
         (Program::Node(_), None, Some(away), Some(hosting)) => Owner::Node(hosting.agent, &away.link),

@@ -222,11 +222,11 @@ impl Look<'_> {
         let now = self.context.now();
         let sender = Some((Sender::Child(run), datagram.sender.map(|sender| sender.pid)));
         let pids = &self.reactor.processes.known;
-        let Some(handle) = self.children.get_mut(run.child) else { return };
-        match verdict(handle, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
+        let Some(child) = self.children.get_mut(run.child) else { return };
+        match verdict(child, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
-                debug!(self.context.logger, "notification from another process dropped"; "path" => %handle.path,
+                debug!(self.context.logger, "notification from another process dropped"; "path" => %child.path,
                     "pid" => datagram.sender.map(|sender| sender.pid), "uid" => datagram.sender.map(|sender| sender.uid));
                 let peer = datagram.sender.filter(|sender| sender.pid != 0);
                 let peer = peer.map(|sender| PeerCred { pid: sender.pid, uid: sender.uid, gid: 0 });
@@ -238,7 +238,7 @@ impl Look<'_> {
                 return;
             }
         }
-        let Some(process) = handle.process_of(run) else { return };
+        let Some(process) = child.process_of(run) else { return };
         if process.status.is_some() {
             // It has ended meanwhile: what it leaves behind does not report for it.
             return;
@@ -253,16 +253,16 @@ impl Look<'_> {
         }
         let mut notification = Notification::parse(bytes);
         if notification.flawed {
-            debug!(self.context.logger, "notification partly malformed"; "path" => %handle.path);
+            debug!(self.context.logger, "notification partly malformed"; "path" => %child.path);
             self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
         if kept && !std::mem::replace(&mut socket.refused_descriptors, true) {
-            info!(self.context.logger, "descriptors not stored and closed: FDSTORE is not supported"; "path" => %handle.path);
+            info!(self.context.logger, "descriptors not stored and closed: FDSTORE is not supported"; "path" => %child.path);
         }
         notification.main_pid = notification.main_pid.filter(|pid| self.follow(run, *pid, socket));
-        let Some(handle) = self.children.get(run.child) else { return };
-        if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, handle.policy.heartbeat) {
+        let Some(child) = self.children.get(run.child) else { return };
+        if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, child.policy.heartbeat) {
             // Our naps must stay shorter than what a child may be silent for; see `naps`.
             self.children.naps.announced(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
@@ -292,7 +292,7 @@ impl Look<'_> {
 /// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
 /// started from those that it has adopted.
 fn verdict(
-    handle: &Child,
+    child: &Child,
     run: Run,
     socket: &mut NotifySocket,
     datagram: &Datagram,
@@ -300,7 +300,7 @@ fn verdict(
     known: impl Fn(u32) -> bool,
 ) -> Verdict {
     let Some(sender) = datagram.sender.filter(|sender| sender.pid != 0) else { return Verdict::Stranger };
-    let Some(family) = handle.family(run) else { return Verdict::Stranger };
+    let Some(family) = child.family(run) else { return Verdict::Stranger };
     let trusted = [Some(0), Some(process::own_uid()), socket.uid].contains(&Some(sender.uid));
     let at_once = kinship::is_of_session(sender.pid, &family);
     if (at_once.is_none() || !trusted) && !socket.lookups.take(now) {

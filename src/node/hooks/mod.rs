@@ -160,7 +160,7 @@ impl Hooks {
         };
         let one = match (fact, child) {
             (Fact::Restarting { .. }, _) => order(Key::Restart, &self.own.on_restart),
-            (Fact::Escalated { .. }, Some(child)) => match children.get(child).map(|handle| &handle.what) {
+            (Fact::Escalated { .. }, Some(child)) => match children.get(child).map(|child| &child.what) {
                 Some(Program::Node(below)) => order(Key::Escalate, &below.now().hooks.on_escalate),
                 Some(Program::Worker(_)) | None => None,
             },
@@ -171,7 +171,7 @@ impl Hooks {
             }
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
-                if children.get(child).is_none_or(|handle| handle.process.is_none()) {
+                if children.get(child).is_none_or(|child| child.process.is_none()) {
                     return subtree_panicked(children, child, &view.path, &facts);
                 }
                 self.panicked.insert(child, facts);
@@ -275,8 +275,8 @@ impl Hooks {
     pub(super) fn begin_end(&mut self, children: &Children, context: &Context, reactor: &mut Reactor) {
         if self.is_root && self.all_panicked {
             let facts = Facts::without_event("the whole tree was panicked".into());
-            for (child, handle) in children.with_ids().rev() {
-                self.call(subtree_panicked(children, child, &handle.path, &facts), context, reactor);
+            for (id, child) in children.with_ids().rev() {
+                self.call(subtree_panicked(children, id, &child.path, &facts), context, reactor);
             }
             if let Some(command) = self.own.on_panic.clone() {
                 let about = context.place.path.clone();
@@ -339,10 +339,10 @@ fn standing_for(Counted { count, since, last }: Counted<Order>) -> Order {
 /// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run, the
 /// deepest and youngest first, as they would have been stopped.
 fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &Facts) -> Vec<Order> {
-    let Some(handle) = children.get(child) else { return Vec::new() };
-    let Program::Node(below) = &handle.what else { return Vec::new() };
+    let Some(child) = children.get(child) else { return Vec::new() };
+    let Program::Node(below) = &child.what else { return Vec::new() };
     let mut orders = Vec::new();
-    below.now().for_each_supervisor(&handle.path, &mut |path, supervisor| {
+    below.now().for_each_supervisor(&child.path, &mut |path, supervisor| {
         if let (true, Some(command)) = (path.is_within(within), &supervisor.hooks.on_panic) {
             let (command, about, facts) = (command.clone(), path.clone(), facts.clone());
             orders.push(Order { key: Key::Panic, command, about, facts });

@@ -28,13 +28,13 @@ impl Streams {
     pub(super) fn begin(&mut self, now: Time, asker: Asker, query: Query, children: &Children, ways: &mut impl Ways) {
         let mut reader = Reader::new(asker, query, now);
         reader.backlog = backlog(children, &reader.query).into();
-        for (child, handle) in children.with_ids() {
-            if !handle.is_node() || reader.query.part_of(&handle.path).is_empty() {
+        for (id, child) in children.with_ids() {
+            if !child.is_node() || reader.query.part_of(&child.path).is_empty() {
                 continue;
             }
-            let source = ask(now, &reader.query, reader.query.lines, (child, handle), ways);
+            let source = ask(now, &reader.query, reader.query.lines, (id, child), ways);
             if source.caught_up {
-                reader.silent.push(handle.path.clone());
+                reader.silent.push(child.path.clone());
             }
             reader.sources.push(source);
         }
@@ -45,14 +45,14 @@ impl Streams {
     /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
     /// line on.
     pub(crate) fn meet(&mut self, now: Time, run: Run, children: &Children, ways: &mut impl Ways) {
-        let Some(handle) = children.get(run.child) else { return };
+        let Some(child) = children.get(run.child) else { return };
         for reader in &mut self.readers {
             let known = reader.sources.iter().any(|source| source.run == Some(run));
-            if known || !reader.query.follow || reader.query.part_of(&handle.path).is_empty() {
+            if known || !reader.query.follow || reader.query.part_of(&child.path).is_empty() {
                 continue;
             }
             reader.sources.retain(|source| source.child != run.child);
-            reader.sources.push(ask(now, &reader.query, None, (run.child, handle), ways));
+            reader.sources.push(ask(now, &reader.query, None, (run.child, child), ways));
         }
         self.keep_sources_alive(now);
     }
@@ -176,7 +176,7 @@ impl Reader {
                 source.due = Some(now + SILENCE_BELOW);
                 continue;
             }
-            let Some(path) = children.get(source.child).map(|handle| &handle.path) else { continue };
+            let Some(path) = children.get(source.child).map(|child| &child.path) else { continue };
             if !source.caught_up {
                 silent.push(path.clone());
             }
@@ -219,21 +219,15 @@ impl Reader {
 
 /// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked at its next
 /// message.
-fn ask(
-    now: Time,
-    query: &Query,
-    lines: Option<u64>,
-    (child, handle): (ChildId, &Child),
-    ways: &mut impl Ways,
-) -> Source {
+fn ask(now: Time, query: &Query, lines: Option<u64>, (id, child): (ChildId, &Child), ways: &mut impl Ways) -> Source {
     let request = ways.number();
-    let mut source = Source::new(child, request, lines);
-    let Some(run) = handle.running_as() else { return source };
-    if handle.link().is_none_or(|link| link.to().is_none()) {
+    let mut source = Source::new(id, request, lines);
+    let Some(run) = child.running_as() else { return source };
+    if child.link().is_none_or(|link| link.to().is_none()) {
         return source;
     }
     source.run = Some(run);
-    if ways.ask(run, request, SILENCE_BELOW, verb(query, lines, &handle.path)) {
+    if ways.ask(run, request, SILENCE_BELOW, verb(query, lines, &child.path)) {
         source.caught_up = false;
         source.due = Some(now + SILENCE_BELOW);
     } else {
@@ -250,11 +244,11 @@ fn verb(query: &Query, lines: Option<u64>, path: &Path) -> Verb {
 /// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
 fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
     let since = query.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
-    let workers = || children.with_ids().filter(|(_, handle)| !handle.ring.is_empty() && query.covers(&handle.path));
+    let workers = || children.with_ids().filter(|(_, child)| !child.ring.is_empty() && query.covers(&child.path));
     let mut oldest = since;
     if let Some(lines) = query.lines {
         let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-        let last = |(_, handle): (ChildId, &'_ Child)| handle.ring.times().rev().take(lines).collect::<Vec<_>>();
+        let last = |(_, child): (ChildId, &'_ Child)| child.ring.times().rev().take(lines).collect::<Vec<_>>();
         let mut times: Vec<u64> = workers().flat_map(last).filter(|at| *at >= since).collect();
         if lines == 0 {
             return Vec::new();
@@ -264,25 +258,25 @@ fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
             oldest = *times.select_nth_unstable(place).1;
         }
     }
-    let from_oldest = |(child, handle): (ChildId, &Child)| {
-        let wanted = handle.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
-        let end = handle.ring.end();
-        (wanted > 0).then_some(Backlog { child, next: end - wanted, end })
+    let from_oldest = |(id, child): (ChildId, &Child)| {
+        let wanted = child.ring.times().rev().take_while(|at| *at >= oldest).count() as u64;
+        let end = child.ring.end();
+        (wanted > 0).then_some(Backlog { child: id, next: end - wanted, end })
     };
     workers().filter_map(from_oldest).collect()
 }
 
 /// Reads the next of what one of our workers had printed, and counts what is gone meanwhile.
 fn read_backlog(children: &Children, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
-    let Some(handle) = children.get(backlog.child) else {
+    let Some(child) = children.get(backlog.child) else {
         backlog.next = backlog.end;
         return (Vec::new(), 0);
     };
-    let first = handle.ring.first().clamp(backlog.next, backlog.end);
+    let first = child.ring.first().clamp(backlog.next, backlog.end);
     let gone = first - backlog.next;
     let left = usize::try_from(backlog.end - first).unwrap_or(usize::MAX);
-    let said = handle.ring.read(first, REPLY_BYTES);
-    let lines: Vec<LogView> = said.into_iter().take(left).map(|said| view(&handle.path, said)).collect();
+    let said = child.ring.read(first, REPLY_BYTES);
+    let lines: Vec<LogView> = said.into_iter().take(left).map(|said| view(&child.path, said)).collect();
     backlog.next = if lines.is_empty() { backlog.end } else { first + lines.len() as u64 };
     (lines, gone)
 }
