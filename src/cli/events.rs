@@ -7,11 +7,11 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::moment::Moment;
-use super::options::{Target, Times, When, moment, path, positive_span};
+use super::options::{Target, Times, When, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::render::event::short_time;
 use super::render::{self, Look};
+use super::timestamp::Timestamp;
 use crate::control::journal::{self, Entry, Filter, Runs, Summary};
 use crate::control::session::EventsWanted;
 use crate::control::{self, FindError, Instance, Session, StateDir};
@@ -64,11 +64,11 @@ pub struct Events {
     #[arg(short, long, value_name = "KIND", value_delimiter = ',', value_parser = event_kind)]
     pub kind: Vec<String>,
     /// Only events at or after this time
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    pub since: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = timestamp)]
+    pub since: Option<Timestamp>,
     /// Only events before this time
-    #[arg(long, value_name = "WHEN", value_parser = moment, conflicts_with = "follow")]
-    pub until: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = timestamp, conflicts_with = "follow")]
+    pub until: Option<Timestamp>,
     /// Show the id of each event, for `treevisor why ID`
     #[arg(long, conflicts_with = "json")]
     pub ids: bool,
@@ -230,8 +230,7 @@ struct Printer {
 
 impl Printer {
     fn new(args: &Events, when: When) -> Printer {
-        let moment =
-            |moment: &Option<super::moment::Moment>| moment.as_ref().map(|moment| moment.at(args.times.zone()));
+        let written = |at: &Option<Timestamp>| at.as_ref().map(|at| at.at(args.times.zone()));
         Printer {
             out: Out::open(),
             when,
@@ -241,8 +240,8 @@ impl Printer {
             filter: Filter {
                 path: Some(args.path.clone()),
                 kinds: args.kind.clone(),
-                since: moment(&args.since),
-                until: moment(&args.until),
+                since: written(&args.since),
+                until: written(&args.until),
                 runs: Runs::All,
             },
             held: args.last.map(|last| Held { last, events: 0, entries: VecDeque::new() }),

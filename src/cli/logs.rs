@@ -7,11 +7,11 @@ use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, near, not_found};
-use super::moment::Moment;
-use super::options::{Target, Times, When, moment, path, positive_span};
+use super::options::{Target, Times, When, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
+use super::timestamp::Timestamp;
 use crate::control::logs::{LogsAsked, LogsRead};
 use crate::control::{self, FindError, Instance, Session};
 use crate::ids::{Name, Path};
@@ -66,8 +66,8 @@ pub struct Logs {
     #[arg(short = 'n', long, value_name = "N", value_parser = lines, default_value = "100")]
     pub lines: Lines,
     /// Nothing older than this: 10m (ago), 03:00, yesterday, 2026-11-24, 2026-11-24T03:00
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    pub since: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = timestamp)]
+    pub since: Option<Timestamp>,
     /// Show the time of each line
     #[arg(short, long)]
     pub times: bool,

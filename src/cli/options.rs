@@ -1,7 +1,7 @@
 //! Options that several verbs share, and how their values are read.
 
 use super::failure::{ExitCode, Failure};
-use super::moment::Moment;
+use super::timestamp::Timestamp;
 use super::zone::Zone;
 use crate::ids::Path;
 use crate::logs::journald;
@@ -60,8 +60,8 @@ pub(super) fn path(text: &str) -> Result<Path, String> {
     Path::parse(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn moment(text: &str) -> Result<Moment, String> {
-    Moment::read(text, crate::os::clock::wall())
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::read(text, crate::os::clock::wall())
 }
 
 /// What is shown while a tree runs.

@@ -5,7 +5,7 @@ use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path, not_found};
 use super::options::{Target, When, positive_span};
 use super::out::Out;
-use super::targets::{Changes, Meant, Sum, Targets, change_targets, meant};
+use super::targets::{Changes, Resolved, Sum, Targets, change_targets, resolve_targets};
 use crate::control::force::{self, ForceError};
 use crate::control::{self, Instance};
 use crate::error::Chain;
@@ -85,13 +85,13 @@ fn run_forced(args: &Panic, instance: &Instance, when: When) -> Result<ExitCode,
         })?;
         Ok(file.tree_paths.into_iter().map(|known| known.path).collect())
     };
-    match meant(&args.targets, None, "panic", instance, known)? {
-        Meant::One(path) => {
+    match resolve_targets(&args.targets, None, "panic", instance, known)? {
+        Resolved::One(path) => {
             force_one(&path, instance)?;
             Out::open().write(&done_line(&path, instance, WORD, ""))?;
             Ok(ExitCode::Done)
         }
-        Meant::Several(paths) => {
+        Resolved::Several(paths) => {
             let mut sum = Sum::new(paths.len(), WORD, when);
             for path in &paths {
                 match force_one(path, instance) {

@@ -93,13 +93,13 @@ pub struct Start {
 
 /// What is to be started.
 #[derive(Debug, PartialEq)]
-enum Meant {
+enum Resolved {
     File(PathBuf),
     Paths(Vec<Pattern>),
 }
 
 /// Whether a file is meant, or paths of a tree that runs.
-fn meant(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Meant, Failure> {
+fn resolve(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Resolved, Failure> {
     let is_path = |one: &PathBuf| {
         one.as_os_str().as_encoded_bytes().starts_with(b"/")
             && one.extension().is_none_or(|ending| ending != "toml")
@@ -108,7 +108,7 @@ fn meant(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Meant, Fai
     if let [file] = what
         && !is_path(file)
     {
-        return Ok(Meant::File(file.clone()));
+        return Ok(Resolved::File(file.clone()));
     }
     let wrong = |one: &Path, why: &str| Failure::new(ExitCode::Usage, format!("cannot start {}: {why}", one.display()));
     let mut paths = Vec::new();
@@ -120,7 +120,7 @@ fn meant(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Meant, Fai
         let text = one.to_str().ok_or_else(|| wrong(one, "names are ASCII"))?;
         paths.push(pattern(text).map_err(|why| wrong(one, &why))?);
     }
-    Ok(Meant::Paths(paths))
+    Ok(Resolved::Paths(paths))
 }
 
 /// Starts what is down in a tree that runs.
@@ -136,9 +136,9 @@ fn start_children(args: &Start, paths: Vec<Pattern>, when: When) -> Result<i32, 
 
 pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
     let is_file = |path: &Path| path.metadata().is_ok_and(|there| !there.is_dir());
-    let file = match meant(&args.what, &is_file)? {
-        Meant::Paths(paths) => return start_children(&args, paths, when),
-        Meant::File(file) => file,
+    let file = match resolve(&args.what, &is_file)? {
+        Resolved::Paths(paths) => return start_children(&args, paths, when),
+        Resolved::File(file) => file,
     };
     run_file(args, file, when)
 }
@@ -306,12 +306,12 @@ mod tests {
     #[test]
     fn a_path_of_a_tree_is_told_from_a_file() {
         let is_file = |path: &Path| path == Path::new("/dev/stdin");
-        let of = |words: &[&str]| meant(&words.iter().map(PathBuf::from).collect::<Vec<_>>(), &is_file);
+        let of = |words: &[&str]| resolve(&words.iter().map(PathBuf::from).collect::<Vec<_>>(), &is_file);
         for file in ["supervisors.toml", "web", "./web", "/etc/shop.toml", "/dev/stdin"] {
-            assert_eq!(of(&[file]).unwrap(), Meant::File(file.into()));
+            assert_eq!(of(&[file]).unwrap(), Resolved::File(file.into()));
         }
-        assert!(matches!(of(&["/web/api"]).unwrap(), Meant::Paths(paths) if paths[0].as_str() == "/web/api"));
-        assert!(matches!(of(&["/web/*", "/db"]).unwrap(), Meant::Paths(paths) if paths.len() == 2));
+        assert!(matches!(of(&["/web/api"]).unwrap(), Resolved::Paths(paths) if paths[0].as_str() == "/web/api"));
+        assert!(matches!(of(&["/web/*", "/db"]).unwrap(), Resolved::Paths(paths) if paths.len() == 2));
         for wrong in [&["a.toml", "b.toml"][..], &["/web", "/etc/shop.toml"], &["/web//x"]] {
             assert_eq!(of(wrong).unwrap_err().code, ExitCode::Usage.number(), "{wrong:?}");
         }

@@ -47,7 +47,7 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
 const AT_ONCE: usize = 16;
 
 /// What is meant.
-pub(super) enum Meant {
+pub(super) enum Resolved {
     /// One path, which was named: the root decides whether there is such a one.
     One(Path),
     /// Several, none of them below another one.
@@ -56,16 +56,16 @@ pub(super) enum Meant {
 
 /// Finds out what is meant; the tree is asked for its paths only where that is not plain. With neither paths nor
 /// `--all` it is `otherwise`.
-pub(super) fn meant(
+pub(super) fn resolve_targets(
     targets: &Targets,
     otherwise: Option<Path>,
     verb: &str,
     instance: &Instance,
     known: impl FnOnce() -> Result<Vec<Path>, Failure>,
-) -> Result<Meant, Failure> {
+) -> Result<Resolved, Failure> {
     match (&targets.paths[..], otherwise) {
-        ([Pattern::Path(path)], _) => return Ok(Meant::One(path.clone())),
-        ([], Some(path)) if !targets.all => return Ok(Meant::One(path)),
+        ([Pattern::Path(path)], _) => return Ok(Resolved::One(path.clone())),
+        ([], Some(path)) if !targets.all => return Ok(Resolved::One(path)),
         _ => {}
     }
     let known = known()?;
@@ -81,7 +81,7 @@ pub(super) fn meant(
         }
     }
     let mut found = outermost(&found);
-    Ok(if found.len() == 1 { Meant::One(found.remove(0)) } else { Meant::Several(found) })
+    Ok(if found.len() == 1 { Resolved::One(found.remove(0)) } else { Resolved::Several(found) })
 }
 
 /// Nothing is done when one of several is not there: an operator who mistypes one name may have meant all of it
@@ -169,9 +169,9 @@ pub(super) fn change_targets(
 ) -> Result<ExitCode, Failure> {
     let Changes { verb, word, asked, timeout, root_ends } = *changes;
     let instance = find(target, verb, &targets.first())?;
-    match meant(targets, otherwise, verb, &instance, || known_paths(verb, &instance))? {
-        Meant::Several(paths) => carry_out_all(changes, &paths, &instance, when),
-        Meant::One(path) => {
+    match resolve_targets(targets, otherwise, verb, &instance, || known_paths(verb, &instance))? {
+        Resolved::Several(paths) => carry_out_all(changes, &paths, &instance, when),
+        Resolved::One(path) => {
             let ends_instance = root_ends && path.is_root();
             let change = Change { verb, path: &path, asked: asked(&path), timeout, ends_instance };
             let detail = carry_out(change, &instance, when)?;

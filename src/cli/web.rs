@@ -4,7 +4,7 @@ use super::failure::{ExitCode, Failure};
 use super::options::{Target, When};
 #[cfg(feature = "web")]
 use super::{
-    options::moment,
+    options::timestamp,
     out::{self, Out},
     render::{self, Look, cpu::Shares},
     zone::Zone,
@@ -172,7 +172,7 @@ fn plain(status: &StatusView) -> String {
 
 #[cfg(feature = "web")]
 fn at(text: &str) -> Result<String, String> {
-    moment(text).map(|moment| moment.at(Zone::Utc))
+    timestamp(text).map(|timestamp| timestamp.at(Zone::Utc))
 }
 
 #[cfg(feature = "web")]

@@ -7,12 +7,12 @@ use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::moment::Moment;
-use super::options::{Target, Times, When, moment, path, positive_span};
+use super::options::{Target, Times, When, path, positive_span, timestamp};
 use super::out::{self, Out};
 use super::past::Past;
 use super::render::event::short_time;
 use super::render::{self, Look};
+use super::timestamp::Timestamp;
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
 use crate::control::session::EventsWanted;
 use crate::control::{self, AskError, FindError, Instance, Limits, Session, StateDir};
@@ -55,8 +55,8 @@ pub struct Why {
     #[arg(value_name = "PATH|EVENT", value_parser = subject, default_value = "/", hide_default_value = true)]
     pub path: Subject,
     /// Explain what was the case at this moment: 10m (ago), 03:00, yesterday 03:00, 2026-11-24T03:00
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    pub at: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = timestamp)]
+    pub at: Option<Timestamp>,
     /// Which instance.
     #[command(flatten)]
     pub target: Target,

@@ -3,14 +3,14 @@
 //! The process that was to take the place of a copy is no part of the copy's own life: it ran beside it, or a process
 //! with the spec from before has followed it.
 
-use super::chain::{Story, is_failure};
+use super::chain::{EventLog, is_failure};
 use super::types::{Behind, Step};
 use crate::ids::Path;
 use crate::wire::view::event::{Rollout, RolloutStage};
 use crate::wire::view::{EventBody, EventView};
 
 /// The roll-out that has left a copy as it was, unless a later roll-out or reload of its supervisor counts.
-pub(super) fn behind(story: &Story<'_>, events: &[EventView], path: &Path) -> Option<Behind> {
+pub(super) fn behind(log: &EventLog<'_>, events: &[EventView], path: &Path) -> Option<Behind> {
     let above = path.parent()?;
     let changes =
         |event: &EventView| event.path == above && matches!(event.body, EventBody::Rollout(_) | EventBody::Reloaded(_));
@@ -21,7 +21,7 @@ pub(super) fn behind(story: &Story<'_>, events: &[EventView], path: &Path) -> Op
         return None;
     }
     let begun = events[..at].iter().rposition(|event| event.path == above && rollout_of(event).is_some());
-    let failed = end_of_the_new(story, events, begun.map_or(0, |begun| begun + 1)..at, rollout);
+    let failed = end_of_the_new(log, events, begun.map_or(0, |begun| begun + 1)..at, rollout);
     Some(Behind { stopped: events[at].clone(), failed })
 }
 
@@ -34,7 +34,7 @@ fn rollout_of(event: &EventView) -> Option<&Rollout> {
 
 /// How the new process of the copy that failed ended, by its events between the beginning and the end of the roll-out.
 fn end_of_the_new(
-    story: &Story<'_>,
+    log: &EventLog<'_>,
     events: &[EventView],
     within: std::ops::Range<usize>,
     rollout: &Rollout,
@@ -49,5 +49,5 @@ fn end_of_the_new(
     let is_end =
         |at: &usize| events[*at].incarnation == number && (is_failure(&events[*at]) || events[*at].exited().is_some());
     let steps: Vec<usize> = within.filter(of_copy).filter(is_end).collect();
-    steps.iter().map(|at| story.step(*at, &[])).collect()
+    steps.iter().map(|at| log.step(*at, &[])).collect()
 }

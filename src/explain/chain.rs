@@ -19,7 +19,7 @@ const NOT_STARTED: i32 = 11;
 const HEALTHY_MS: u64 = 10_000;
 
 /// The events of a tree, to be looked up.
-pub(super) struct Story<'a> {
+pub(super) struct EventLog<'a> {
     events: &'a [EventView],
     by_id: HashMap<ReportId, usize>,
 }
@@ -31,10 +31,10 @@ pub(super) struct Found {
     pub complete: bool,
 }
 
-impl<'a> Story<'a> {
-    pub(super) fn of(events: &'a [EventView]) -> Story<'a> {
+impl<'a> EventLog<'a> {
+    pub(super) fn of(events: &'a [EventView]) -> EventLog<'a> {
         let by_id = events.iter().enumerate().map(|(at, event)| (event.id, at)).collect();
-        Story { events, by_id }
+        EventLog { events, by_id }
     }
 
     /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what

@@ -28,7 +28,7 @@ pub use types::{Behind, Below, Category, Explanation, Present, Step};
 use crate::ids::{Path, ReportId};
 use crate::wire::journal::EndNote;
 use crate::wire::view::{ChildView, EventBody, EventView};
-use chain::{Found, Story};
+use chain::{EventLog, Found};
 
 /// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
 pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanation {
@@ -37,24 +37,24 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         Present::Over(ended) => (false, None, ended.clone(), None),
         Present::Past(at) => (true, None, None, Some(at.clone())),
     };
-    let story = Story::of(events);
+    let log = EventLog::of(events);
     // A root that is killed takes all with it, and cannot report it.
     let killed = ended.as_ref().is_some_and(|end| end.killed);
-    let found = if killed { Found::default() } else { story.behind(path, runs) };
-    let last = story.last_about(path).map(|at| events[at].clone());
-    let behind = behind::behind(&story, events, path);
-    explanation(&story, path, &found, Known { runs, now, ended, at, last, behind })
+    let found = if killed { Found::default() } else { log.behind(path, runs) };
+    let last = log.last_about(path).map(|at| events[at].clone());
+    let behind = behind::behind(&log, events, path);
+    explanation(&log, path, &found, Known { runs, now, ended, at, last, behind })
 }
 
 /// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such
 /// event.
 pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> {
     let event = events.iter().find(|event| event.id == id)?;
-    let story = Story::of(events);
-    let found = story.around(id)?;
+    let log = EventLog::of(events);
+    let found = log.around(id)?;
     let (at, last) = (Some(event.at.clone()), Some(event.clone()));
     let known = Known { runs: true, now: None, ended: None, at, last, behind: None };
-    Some(explanation(&story, &event.path, &found, known))
+    Some(explanation(&log, &event.path, &found, known))
 }
 
 /// What is known besides the chain.
@@ -67,10 +67,10 @@ struct Known<'a> {
     behind: Option<Behind>,
 }
 
-fn explanation(story: &Story<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
+fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
     let Known { runs, now, ended, at, last, behind } = known;
     let killed = ended.as_ref().is_some_and(|end| end.killed);
-    let chain: Vec<Step> = found.steps.iter().map(|at| story.step(*at, &found.steps)).collect();
+    let chain: Vec<Step> = found.steps.iter().map(|at| log.step(*at, &found.steps)).collect();
     let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
     let mut explanation = Explanation {
         path: path.clone(),

@@ -20,7 +20,7 @@ pub struct Told {
     pub paragraphs: Vec<Paragraph>,
 }
 
-/// A part of the story.
+/// A part of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paragraph {
     /// What it is, such as "First cause".
@@ -38,7 +38,7 @@ const QUOTE_MAX: usize = 200;
 
 /// The whole of it.
 pub fn tell(explanation: &Explanation) -> Told {
-    let mut paragraphs = story(explanation);
+    let mut paragraphs = self::paragraphs(explanation);
     paragraphs.extend(explanation.rollout.as_ref().map(|behind| rolled(behind, explanation)));
     if !explanation.listen.is_empty() {
         let sockets = clean(&explanation.listen.join(", ")).into_owned();
@@ -76,12 +76,12 @@ fn below(below: &Below) -> Paragraph {
     told
 }
 
-/// The story alone, in a few plain lines: what a root prints that gives up.
+/// The explanation alone, in a few plain lines: what a root prints that gives up.
 pub fn tell_short(explanation: &Explanation, lines_max: usize) -> Vec<String> {
     /// Lines of output in the short form.
     const QUOTES: usize = 2;
     let mut lines = Vec::new();
-    for mut paragraph in story(explanation) {
+    for mut paragraph in paragraphs(explanation) {
         lines.push(format!("{}: {}", paragraph.label.to_lowercase(), paragraph.text));
         lines.extend(paragraph.notes.drain(..).take(1).map(|note| format!("  {note}")));
         let skip = paragraph.quotes.len().saturating_sub(QUOTES);
@@ -100,7 +100,7 @@ fn paragraph(label: &'static str, text: String) -> Paragraph {
     Paragraph { label, text, notes: Vec::new(), quotes: Vec::new() }
 }
 
-fn story(explanation: &Explanation) -> Vec<Paragraph> {
+fn paragraphs(explanation: &Explanation) -> Vec<Paragraph> {
     let mut paragraphs = Vec::new();
     if !explanation.complete {
         let text = "earlier events are forgotten or lost".to_string();

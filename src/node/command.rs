@@ -5,7 +5,7 @@
 use super::context::Context;
 use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
-use super::strangers::Kin;
+use super::unknown_children::Kin;
 use crate::error::Chain;
 use crate::logs::capture::{Begun, Capture, Progress};
 use crate::os::epoll::Tag;

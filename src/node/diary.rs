@@ -30,8 +30,8 @@ pub(super) enum Work {
     Reading,
     Starting,
     Stopping,
-    /// Clearing what children have left.
-    Clearing,
+    /// Killing what children have left, and looking whether it is gone.
+    Cleanup,
     /// Reading what workers print.
     Output,
     /// Publishing events, in the log and to others.
@@ -46,7 +46,7 @@ impl Work {
         Work::Reading,
         Work::Starting,
         Work::Stopping,
-        Work::Clearing,
+        Work::Cleanup,
         Work::Output,
         Work::Publishing,
         Work::Answering,
@@ -74,7 +74,7 @@ impl Work {
             Work::Reading => "reading messages",
             Work::Starting => "starting children",
             Work::Stopping => "stopping children",
-            Work::Clearing => "clearing what children have left",
+            Work::Cleanup => "clearing what children have left",
             Work::Output => "reading output",
             Work::Publishing => "publishing events",
             Work::Answering => "answering requests",
@@ -265,7 +265,7 @@ mod tests {
                 .replace("500ms", "0.5s")
         );
         diary.begin(at(5_000));
-        diary.did(Work::Clearing, at(8_000));
+        diary.did(Work::Cleanup, at(8_000));
         assert_eq!(diary.mostly(), "clearing what children have left (3s in one step)");
     }
 

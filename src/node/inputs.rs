@@ -58,7 +58,7 @@ impl Turn for OneTurn<'_> {
             if node.children.reap(run, &node.context, &mut node.reactor) {
                 node.stop_helpers(run);
             }
-            node.did(Work::Clearing);
+            node.did(Work::Cleanup);
         }
         node.clear_remains(node.context.now());
         Ok(())
@@ -247,14 +247,14 @@ impl Node {
     /// Goes on with every child that is being killed or cleared and is due; those of which nothing is left have exited.
     pub(super) fn clear_remains(&mut self, now: Time) {
         let processes = &mut self.reactor.processes;
-        let Some(mut clearing) = self.children.begin_clearing(now, &self.context, processes, &self.core) else {
+        let Some(mut round) = self.children.begin_cleanup(now, &self.context, processes, &self.core) else {
             return;
         };
         loop {
-            self.did(Work::Clearing);
+            self.did(Work::Cleanup);
             let (probes, beside, processes) = (&self.probes, &self.beside, &mut self.reactor.processes);
             let ending = |run| probes.is_ending(run) || beside.is_ending(run);
-            match self.children.clear_next(&mut clearing, &self.context, processes, ending) {
+            match self.children.clean_up_next(&mut round, &self.context, processes, ending) {
                 None => return,
                 Some(Looked::Waits) => {}
                 Some(Looked::GivenUp(event)) => self.inbox.push_back(event),

@@ -4,7 +4,7 @@ use super::children::{self, Children};
 use super::command::HelperProcess;
 use super::context::Context;
 use super::reactor::{Reactor, Source};
-use super::strangers::Kin;
+use super::unknown_children::Kin;
 use crate::os::descendants::below::ticks_now;
 use crate::os::net;
 use crate::spec::exec::ExecSpec;

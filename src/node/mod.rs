@@ -85,12 +85,12 @@ mod replacing;
 #[doc(hidden)]
 pub mod requests;
 mod root;
-mod strangers;
 mod streams;
 #[cfg(test)]
 mod testing;
 mod translate;
 mod turn;
+mod unknown_children;
 mod upgrade;
 mod uplink;
 mod view;

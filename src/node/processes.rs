@@ -1,7 +1,7 @@
 //! The processes that are children of this one by the kernel's account: those that it has started, and those that it
 //! has adopted.
 
-use super::strangers::Strangers;
+use super::unknown_children::UnknownChildren;
 use crate::os::descendants;
 use crate::os::process;
 use crate::supervision::Run;
@@ -15,7 +15,7 @@ pub(super) struct Processes {
     /// Sessions of main processes that children have named themselves.
     pub sessions: HashMap<u32, Run>,
     /// Those that were adopted.
-    pub unknown: Strangers,
+    pub unknown: UnknownChildren,
     /// Adopted ones may have ended that are not reaped yet.
     pub orphans_wait: bool,
 }
@@ -26,7 +26,7 @@ impl Processes {
         Processes {
             known: HashMap::new(),
             sessions: HashMap::new(),
-            unknown: Strangers::new(outsiders),
+            unknown: UnknownChildren::new(outsiders),
             orphans_wait: false,
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn notice(notification: &Notification) -> Option<Notice> {
         word: words.into_iter().find(|(said, _)| *said).map(|(_, word)| word),
         status: notification.status.clone(),
         main_pid: notification.main_pid,
-        trouble: notification.trouble(crate::error::errno_words),
+        last_failure: notification.last_failure(crate::error::errno_words),
         limit: notification.watchdog_limit,
         extend: notification.extend,
         hung: notification.watchdog == Some(Watchdog::Trigger),

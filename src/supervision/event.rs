@@ -71,7 +71,7 @@ pub struct Notice {
     /// now on.
     pub main_pid: Option<u32>,
     /// Why it fails, in words.
-    pub trouble: Option<String>,
+    pub last_failure: Option<String>,
     /// From now on a silence of this length is a hang.
     pub limit: Option<Span>,
     /// What it does now, its start, its stop or its work, may take this long from now.

@@ -203,7 +203,7 @@ impl Supervisor {
         let past = Box::new(Past { out_of_memory, ..child.past(turn.now) });
         let (kill_reason, escalation, said) = match child.process_mut() {
             Some(process) => {
-                let said = process.said.take().and_then(|said| said.trouble);
+                let said = process.said.take().and_then(|said| said.last_failure);
                 (process.kill_reason.take(), process.escalation.take(), said)
             }
             None => (None, None, None),
@@ -317,7 +317,7 @@ impl Supervisor {
             child.rest(then);
         }
         // What stands beside it is stopped in its turn.
-        self.let_go(id);
+        self.mark_successor_leaving(id);
         if !self.has_process(id)
             && let Some(job) = &mut self.job
         {

@@ -65,7 +65,8 @@ pub(super) struct Reported {
     pub(super) word: Option<ReportedState>,
     pub(super) main_pid: Option<u32>,
     /// Why it fails.
-    pub(super) trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub(super) last_failure: Option<String>,
 }
 
 /// A process that could not be killed. The child has ended for all that waits for that; a new process of it is not

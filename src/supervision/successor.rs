@@ -276,7 +276,7 @@ impl Supervisor {
     /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a
     /// successor comes again.
     pub(super) fn stop_beside(&mut self, turn: &mut Turn<'_>, id: ChildId) {
-        self.let_go(id);
+        self.mark_successor_leaving(id);
         for other in self.beside_of(id) {
             let Some(job) = &self.job else { return };
             let (why, cause) = (job.why.clone(), job.cause);
@@ -291,7 +291,7 @@ impl Supervisor {
 
     /// A child is killed by an operator, and with it what stands beside it.
     pub(super) fn kill_beside(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
-        self.let_go(id);
+        self.mark_successor_leaving(id);
         for other in self.beside_of(id) {
             let Some(mut child) = self.table.edit(other) else { continue };
             child.cause = Some(cause);
@@ -307,14 +307,14 @@ impl Supervisor {
                 continue;
             };
             if self.live_successor(of) == Some(successor) {
-                self.let_go(of);
+                self.mark_successor_leaving(of);
                 self.begin_stop(turn, successor, AfterStop::Rest, false, StopCause::Reload(by.to_owned()), None);
             }
         }
     }
 
     /// The successor of a child, if it has one, will not take its place: the child's turn in the roll-out comes again.
-    pub(super) fn let_go(&mut self, id: ChildId) {
+    pub(super) fn mark_successor_leaving(&mut self, id: ChildId) {
         let Some(successor) = self.successor_of(id) else { return };
         if let Some(roll) = &mut self.roll
             && let Some(due) = roll.take(id).and_then(|rolled| rolled.again)

@@ -27,15 +27,15 @@ impl Child {
     pub(super) fn notice(&mut self, now: Time, notice: Notice) -> Result<Option<u32>, Stale> {
         let shutdown = self.member.policy.shutdown;
         let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
-        let Notice { word, status, main_pid, trouble, limit, extend, hung: _ } = notice;
+        let Notice { word, status, main_pid, last_failure, limit, extend, hung: _ } = notice;
         if let Some(text) = status {
             process.status = Some(text).filter(|text| !text.is_empty());
         }
-        if word.is_some() || main_pid.is_some() || trouble.is_some() {
+        if word.is_some() || main_pid.is_some() || last_failure.is_some() {
             let said = process.said.get_or_insert_default();
             said.word = word.or(said.word);
             said.main_pid = main_pid.or(said.main_pid);
-            said.trouble = trouble.or(said.trouble.take());
+            said.last_failure = last_failure.or(said.last_failure.take());
         }
         if let Some(watch) = process.watch.as_deref_mut() {
             if let Some(limit) = limit {

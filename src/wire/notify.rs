@@ -103,7 +103,7 @@ impl Notification {
     }
 
     /// Why it fails, in words; `describe` has the words of an error number.
-    pub fn trouble(&self, describe: impl Fn(i32) -> String) -> Option<String> {
+    pub fn last_failure(&self, describe: impl Fn(i32) -> String) -> Option<String> {
         let parts = [
             self.errno.map(|errno| format!("{} (errno {errno})", describe(errno))),
             self.bus_error.clone().filter(|name| !name.is_empty()),
@@ -218,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_in_words() {
-        let words = |datagram: &[u8]| Notification::parse(datagram).trouble(|errno| format!("<{errno}>"));
+    fn a_failure_is_put_into_words() {
+        let words = |datagram: &[u8]| Notification::parse(datagram).last_failure(|errno| format!("<{errno}>"));
         assert_eq!(words(b"READY=1"), None);
         assert_eq!(words(b"ERRNO=2").as_deref(), Some("<2> (errno 2)"));
         assert_eq!(

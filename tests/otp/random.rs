@@ -684,7 +684,7 @@ fn saying(what: u8) -> Notice {
         3 => Notice { extend: Some(Span::from_secs(2)), ..nothing },
         4 => Notice { extend: Some(Span::MAX), ..nothing },
         5 => Notice { limit: Some(Span::from_millis(100)), ..nothing },
-        6 => Notice { limit: Some(Span::MAX), trouble: Some("errno 2".into()), ..nothing },
+        6 => Notice { limit: Some(Span::MAX), last_failure: Some("errno 2".into()), ..nothing },
         _ => Notice { word: Some(ReportedState::Ready), status: Some(String::new()), main_pid: Some(7), ..nothing },
     }
 }

@@ -454,7 +454,7 @@ fn notice(words: &[&str]) -> Notice {
             "limit" => notice.limit = span(),
             "extend" => notice.extend = span(),
             "main" => notice.main_pid = Some(value.parse().expect("a number")),
-            "trouble" => notice.trouble = Some(value.into()),
+            "trouble" => notice.last_failure = Some(value.into()),
             "status" => notice.status = Some(value.into()),
             _ => panic!("no such key: {word}"),
         }

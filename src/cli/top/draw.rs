@@ -1,6 +1,6 @@
 //! The picture: state in, cells out.
 //!
-//! Everything is laid out for 80 by 24 and grows from there; smaller screens lose the panes first, then the pulse.
+//! Everything is laid out for 80 by 24 and grows from there; smaller screens lose the panes first, then the activity.
 
 use super::keys::{self, Kind, Subject};
 use super::page::Page;
@@ -26,9 +26,9 @@ use std::borrow::Cow;
 /// From here on both panes stand beside each other.
 const WIDE: u16 = 120;
 
-/// Below this height there are no panes, and below that no pulse.
+/// Below this height there are no panes, and below that no activity.
 const HEIGHT_WITH_PANES: u16 = 16;
-const HEIGHT_WITH_PULSE: u16 = 8;
+const HEIGHT_WITH_ACTIVITY: u16 = 8;
 
 /// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
@@ -41,17 +41,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
     } else {
         0
     };
-    let pulse = u16::from(area.height >= HEIGHT_WITH_PULSE);
-    let [head, tree, pulse, panes, foot] = Layout::vertical([
+    let activity = u16::from(area.height >= HEIGHT_WITH_ACTIVITY);
+    let [head, tree, activity, panes, foot] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Min(1),
-        Constraint::Length(pulse),
+        Constraint::Length(activity),
         Constraint::Length(panes),
         Constraint::Length(1),
     ])
     .areas(area);
     if let Mode::Page(page) = &state.mode {
-        let (page, below) = (page.clone(), Rect { height: tree.height + pulse.height + panes.height, ..tree });
+        let (page, below) = (page.clone(), Rect { height: tree.height + activity.height + panes.height, ..tree });
         draw_head(frame, head, state, look);
         draw_page(frame, below, state, page, look);
         draw_foot(frame, foot, state, look);
@@ -59,8 +59,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
     }
     draw_tree(frame, tree, state, look);
     draw_head(frame, head, state, look);
-    if pulse.height > 0 {
-        draw_pulse(frame, pulse, state, look);
+    if activity.height > 0 {
+        draw_activity(frame, activity, state, look);
     }
     if panes.height > 0 {
         draw_panes(frame, panes, state, look);
@@ -155,11 +155,11 @@ fn row_cells(of: &Row<'_>, state: &State, look: Look) -> Vec<Cell> {
     cells
 }
 
-fn draw_pulse(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
+fn draw_activity(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
     let whose = clean(state.selected.as_str()).into_owned();
-    let beats = state.pulse.beats(&state.selected);
-    let restarts = state.pulse.restarts(&state.selected);
+    let beats = state.activity.beats(&state.selected);
+    let restarts = state.activity.restarts(&state.selected);
     let latest = beats.last().copied().unwrap_or(0);
     let sum: u64 = restarts.iter().sum();
     draw_spark(frame, left, &format!("beats of {whose}"), &beats, &format!("{latest}"), style::GOOD, look);

@@ -1,14 +1,14 @@
 //! `treevisor top`: the tree live, with keys to act on it.
 //!
 //! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` holds what keys mean;
-//! `rows`, `page` and `pulse` are parts of the state. All of these are without I/O. `feed` has the threads that bring
-//! something in, and here they are joined: take in what has come, draw at most ten times a second.
+//! `rows`, `page` and `activity` are parts of the state. All of these are without I/O. `feed` has the threads that
+//! bring something in, and here they are joined: take in what has come, draw at most ten times a second.
 
+mod activity;
 mod draw;
 mod feed;
 mod keys;
 mod page;
-mod pulse;
 mod rows;
 mod state;
 

@@ -1,9 +1,9 @@
 //! The state of `top` and what is selected: events in, wishes out. No terminal, no socket, no clock.
 
 use super::super::render::cpu::Shares;
+use super::activity::Activity;
 use super::keys::{self, Command, Key, Kind, Step};
 use super::page::Page;
-use super::pulse::Pulse;
 use super::rows::{Order, Row, rows};
 use crate::ids::Path;
 use crate::text::clean;
@@ -110,7 +110,7 @@ pub(super) struct Request {
 pub(super) struct State {
     pub status: StatusView,
     pub shares: Shares,
-    pub pulse: Pulse,
+    pub activity: Activity,
     pub link: Link,
     pub mode: Mode,
     pub order: Order,
@@ -134,7 +134,7 @@ pub(super) struct State {
     pub requests: Vec<Request>,
     pub message: Option<(Result<String, String>, Time)>,
     pub now: Time,
-    /// Events before this moment are history, not pulse: RFC 3339, which sorts as text.
+    /// Events before this moment are history, not activity: RFC 3339, which sorts as text.
     began_at: String,
     last_request: u64,
 }
@@ -146,7 +146,7 @@ impl State {
         let mut state = State {
             status,
             shares: Shares::default(),
-            pulse: Pulse::default(),
+            activity: Activity::default(),
             link: Link::Live,
             mode: Mode::Normal,
             order: Order::Start,
@@ -168,7 +168,7 @@ impl State {
             last_request: 0,
         };
         state.shares.look(&state.status.root);
-        state.pulse.look(&state.status.root);
+        state.activity.look(&state.status.root);
         state
     }
 
@@ -192,7 +192,7 @@ impl State {
             Input::Status(status) => {
                 self.status = *status;
                 self.shares.look(&self.status.root);
-                self.pulse.look(&self.status.root);
+                self.activity.look(&self.status.root);
                 self.link = Link::Live;
                 self.keep_selection();
             }
@@ -228,7 +228,7 @@ impl State {
 
     fn event(&mut self, event: EventView) {
         if matches!(event.body, EventBody::Restarting(_)) && event.at >= self.began_at {
-            self.pulse.restart(&event.path);
+            self.activity.restart(&event.path);
         }
         if let Some(exited) = event.exited().filter(|exited| !exited.output.is_empty()) {
             let lines = exited.output.clone();

@@ -12,7 +12,7 @@ use crate::node::luggage::{OrBack, Packing, Unpacking};
 use crate::node::processes::Processes;
 use crate::node::reactor::Reactor;
 use crate::node::root::Root;
-use crate::node::strangers::{CarriedStrangers, Strangers};
+use crate::node::unknown_children::{CarriedUnknownChildren, UnknownChildren};
 use crate::node::upgrade::state::{CarriedAbove, CarriedPlace};
 use crate::node::uplink::Uplink;
 use crate::os::cgroup::Group;
@@ -124,10 +124,10 @@ impl Above {
 }
 
 /// With the processes that are a node's own besides its children.
-pub(super) fn reactor_of(strangers: CarriedStrangers) -> Reactor {
+pub(super) fn reactor_of(unknown: CarriedUnknownChildren) -> Reactor {
     let signals = Signals::install().or_back("installing signal handlers");
     let mut processes = Processes::new(false);
-    processes.unknown = Strangers::unpack(strangers);
+    processes.unknown = UnknownChildren::unpack(unknown);
     // What was adopted in the gap, and what has ended in it, shows in the first turn.
     processes.orphans_wait = true;
     Reactor::new(Poller::new().or_back("opening an epoll"), signals, processes)

@@ -232,7 +232,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         endpoint,
         directory,
         above,
-        strangers,
+        strangers: unknown,
         probes,
         beside,
         hooks,
@@ -251,7 +251,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let place = Place::unpack(place, count);
     let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
     let context = context_of(clock, place, event_logger, log_handle);
-    let mut reactor = reactor_of(strangers);
+    let mut reactor = reactor_of(unknown);
     let output = output_of(&context.place);
     let children = Children::unpack(children, &context.place, output, &mut unpacking, &mut reactor);
     fd::make_room(doors::descriptors(count));

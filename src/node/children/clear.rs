@@ -3,9 +3,9 @@
 //!
 //! With a cgroup that is one read and one write, as far as nothing has left it. What has, and without a cgroup all of
 //! it, has become a child of this node, since the child is gone, or descends from that: passes over these go on until
-//! one finds nothing. `strangers` decides what of it is the child's. One pass serves all that have ended before it,
-//! hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete, comes
-//! back a little later.
+//! one finds nothing. `unknown_children` decides what of it is the child's. One pass serves all that have ended before
+//! it, hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete,
+//! comes back a little later.
 //!
 //! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
 //! core, which goes on without its exit.
@@ -16,7 +16,7 @@ use super::table::Children;
 use crate::node::cleanup::{Cleanup, Left, Next};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
-use crate::node::strangers::{self, Kin, NEW_AT_ONCE, Whose, whose};
+use crate::node::unknown_children::{self, Kin, NEW_AT_ONCE, Whose, whose};
 use crate::os::cgroup::SECOND;
 use crate::os::descendants::{
     self,
@@ -53,27 +53,27 @@ impl Passed {
 }
 
 /// What is left of a child, with one process of it by name.
-struct Remains {
+struct Leftovers {
     left: Left,
     /// Its number, and the error with which the kernel refuses to kill it.
     one: Option<(u32, Option<i32>)>,
 }
 
-impl Remains {
-    const NONE: Remains = Remains { left: Left::Nothing, one: None };
+impl Leftovers {
+    const NONE: Leftovers = Leftovers { left: Left::Nothing, one: None };
 
-    fn of(found: &descendants::Left) -> Remains {
+    fn of(found: &descendants::Left) -> Leftovers {
         if found.count == 0 {
-            return Remains::NONE;
+            return Leftovers::NONE;
         }
         let left = Left::Processes { count: found.count, refused: found.refused.is_some() };
         let one = found.refused.map(|(pid, errno)| (pid, Some(errno))).or(found.some.first().map(|pid| (*pid, None)));
-        Remains { left, one }
+        Leftovers { left, one }
     }
 }
 
 /// A look at all whose time has come, one after the other.
-pub(in crate::node) struct Clearing {
+pub(in crate::node) struct CleanupRound {
     due: std::vec::IntoIter<Cleanup>,
     passed: Passed,
     /// Probes and hooks were looked for too.
@@ -136,13 +136,13 @@ impl Children {
     }
 
     /// Takes every child that is being killed or cleared and is due, in start order. `None` if there is none.
-    pub(crate) fn begin_clearing(
+    pub(crate) fn begin_cleanup(
         &mut self,
         now: Time,
         context: &Context,
         processes: &mut Processes,
         core: &Supervisor,
-    ) -> Option<Clearing> {
+    ) -> Option<CleanupRound> {
         let helpers = processes.unknown.left(now);
         if helpers.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
             return None;
@@ -153,24 +153,24 @@ impl Children {
                 child.ask_again(cleanup.run);
             }
         }
-        let mut ended: Vec<strangers::Ended> = Vec::new();
+        let mut ended: Vec<unknown_children::Ended> = Vec::new();
         let clears = |cleanup: &&Cleanup| !cleanup.is_killing() && !self.leaves_time(cleanup.run);
         ended.extend(due.iter().filter(clears).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&helpers);
         let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended, context, processes) };
-        Some(Clearing { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
+        Some(CleanupRound { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
     }
 
     /// One look at the next one, and a kill where there is something. `ending` is whether a probe of it is still there.
     /// `None` after the last one.
-    pub(crate) fn clear_next(
+    pub(crate) fn clean_up_next(
         &mut self,
-        clearing: &mut Clearing,
+        round: &mut CleanupRound,
         context: &Context,
         processes: &mut Processes,
         ending: impl FnOnce(Run) -> bool,
     ) -> Option<Looked> {
-        let Clearing { due, passed, helpers, now } = clearing;
+        let CleanupRound { due, passed, helpers, now } = round;
         let Some(mut cleanup) = due.next() else {
             if std::mem::take(helpers) {
                 processes.unknown.looked(*now, |kin| passed.complete && passed.of(kin).count == 0);
@@ -197,17 +197,17 @@ impl Children {
             self.cleanups.put_back(cleanup);
             return Some(Looked::Waits);
         }
-        let remains = match cleanup.is_killing() {
+        let leftovers = match cleanup.is_killing() {
             true => self.kill_again(run, cleanup.is_stubborn()),
-            false => self.remains(run, passed),
+            false => self.leftovers(run, passed),
         };
-        if let (true, Left::Processes { count, .. }) = (is_first, remains.left) {
+        if let (true, Left::Processes { count, .. }) = (is_first, leftovers.left) {
             self.note_left(run, count, context);
         }
-        let looked = match cleanup.looked(*now, remains.left) {
+        let looked = match cleanup.looked(*now, leftovers.left) {
             Next::Done => return Some(Looked::Cleared(run)),
             Next::Again => Looked::Waits,
-            Next::GiveUp => self.given_up_on(run, &remains, context).map_or(Looked::Waits, Looked::GivenUp),
+            Next::GiveUp => self.given_up_on(run, &leftovers, context).map_or(Looked::Waits, Looked::GivenUp),
         };
         self.cleanups.put_back(cleanup);
         Some(looked)
@@ -237,15 +237,15 @@ impl Children {
     }
 
     /// A child that has ended, so that it is looked for what it has left.
-    fn ended(&self, run: Run) -> Option<strangers::Ended> {
+    fn ended(&self, run: Run) -> Option<unknown_children::Ended> {
         let child = self.get(run.child)?;
         let process = child.process.as_ref().filter(|process| process.run == run)?;
-        Some(strangers::Ended { kin: process.kin, node: child.is_node() })
+        Some(unknown_children::Ended { kin: process.kin, node: child.is_node() })
     }
 
     /// One pass over what we have adopted and descends from that: kills what these have left, and what of the tree is
     /// of nothing that runs.
-    fn pass(&self, ended: &[strangers::Ended], context: &Context, processes: &mut Processes) -> Passed {
+    fn pass(&self, ended: &[unknown_children::Ended], context: &Context, processes: &mut Processes) -> Passed {
         if !processes.unknown.any() {
             return Passed::nothing();
         }
@@ -276,24 +276,24 @@ impl Children {
     }
 
     /// Kills a child once more whose process has not ended of it. `thorough`: with all that descends from it.
-    fn kill_again(&self, run: Run, thorough: bool) -> Remains {
-        let Some(child) = self.get(run.child) else { return Remains::NONE };
-        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+    fn kill_again(&self, run: Run, thorough: bool) -> Leftovers {
+        let Some(child) = self.get(run.child) else { return Leftovers::NONE };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
         let pid = process.pid;
         let refused = child.kill(run).map(|errno| (pid, errno));
         let roots = process.first.iter().map(|first| first.pid).chain([pid]);
         let count = if thorough { roots.map(|pid| below::clear_below(pid, PASS, |_| true).count()).sum() } else { 1 };
         // Its end, if it has come, is read as any end is.
-        Remains::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
+        Leftovers::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
     }
 
     /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
-    fn given_up_on(&self, run: Run, remains: &Remains, context: &Context) -> Option<Event> {
+    fn given_up_on(&self, run: Run, leftovers: &Leftovers, context: &Context) -> Option<Event> {
         let child = self.get(run.child)?;
         let process = child.process.as_ref().filter(|process| process.run == run)?;
         let exit = process.status.as_ref().map(exit_of);
-        let (pid, refused) = remains.one.unwrap_or((process.pid, None));
-        let (others, why) = match remains.left {
+        let (pid, refused) = leftovers.one.unwrap_or((process.pid, None));
+        let (others, why) = match leftovers.left {
             Left::Processes { count, .. } => (count.saturating_sub(1), stuck::why_alive(pid, refused)),
             Left::Unknown | Left::Nothing => (0, "its leftovers cannot be read".into()),
         };
@@ -304,12 +304,12 @@ impl Children {
     }
 
     /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
-    fn remains(&self, run: Run, passed: &Passed) -> Remains {
-        let Some(child) = self.get(run.child) else { return Remains::NONE };
-        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Remains::NONE };
+    fn leftovers(&self, run: Run, passed: &Passed) -> Leftovers {
+        let Some(child) = self.get(run.child) else { return Leftovers::NONE };
+        let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
         if let Some(first) = &process.first {
             process.kill_first();
-            return Remains::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
+            return Leftovers::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
         }
         if let Some(group) = child.group.as_ref().filter(|group| group.populated()) {
             // Before the kill: what that ends at once was left behind all the same.
@@ -319,11 +319,11 @@ impl Children {
             // Those that are just ending need a moment, and are nothing that was left behind.
             let found =
                 descendants::Left { count: members.len().max(1), some: some.into_iter().collect(), refused: None };
-            return if some.is_some() { Remains::of(&found) } else { Remains { left: Left::Unknown, one: None } };
+            return if some.is_some() { Leftovers::of(&found) } else { Leftovers { left: Left::Unknown, one: None } };
         }
         match passed.of(&process.kin) {
-            found if found.count == 0 && !passed.complete => Remains { left: Left::Unknown, one: None },
-            found => Remains::of(&found),
+            found if found.count == 0 && !passed.complete => Leftovers { left: Left::Unknown, one: None },
+            found => Leftovers::of(&found),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::node_link::NodeLink;
 use crate::ids::Token;
 use crate::logs::capture::Capture;
-use crate::node::strangers::Kin;
+use crate::node::unknown_children::Kin;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd, Reach};
 use crate::os::process::{self, Schedule};

@@ -146,10 +146,10 @@ impl Child {
     }
 
     /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process
-    /// may have left its cgroup, and the kernel's success means only that it has taken the order: `clearing` does the
+    /// may have left its cgroup, and the kernel's success means only that it has taken the order: `clear` does the
     /// rest, and checks the result. Gives the kernel's error number where it refuses to kill the process itself.
     ///
-    /// Of one that has ended, `clearing` takes care, and its number may be another process's by now.
+    /// Of one that has ended, `clear` takes care, and its number may be another process's by now.
     pub(crate) fn kill(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let in_group = self.group.as_ref().map(Group::kill);

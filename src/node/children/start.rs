@@ -9,7 +9,7 @@ use crate::logs::capture::Capture;
 use crate::logs::ring::Speaker;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::strangers::Kin;
+use crate::node::unknown_children::Kin;
 use crate::os::clock::wall_nanos;
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::below::ticks_now;

@@ -8,7 +8,7 @@ use super::sockets::Sockets;
 use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
-use crate::node::strangers::Kin;
+use crate::node::unknown_children::Kin;
 use crate::os::listener::ListenError;
 use crate::os::process;
 use crate::spec::listen::Listen;

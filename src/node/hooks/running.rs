@@ -8,7 +8,7 @@ use crate::node::children;
 use crate::node::command::HelperProcess;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::strangers::Kin;
+use crate::node::unknown_children::Kin;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::spawn::{self, PlanSpec, SpawnError};

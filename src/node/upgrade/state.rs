@@ -16,8 +16,8 @@ use crate::node::probes::carried::CarriedProbes;
 use crate::node::record::Hosting;
 use crate::node::requests;
 use crate::node::root::carried::CarriedRoot;
-use crate::node::strangers::CarriedStrangers;
 use crate::node::streams::Streams;
+use crate::node::unknown_children::CarriedUnknownChildren;
 use crate::node::uplink::CarriedUplink;
 use crate::spec::exec::Limit;
 use crate::supervision::{Member, Place as Where};
@@ -36,7 +36,7 @@ pub(in crate::node) struct CarriedNode {
     pub endpoint: CarriedEndpoint,
     pub directory: CarriedDirectory,
     pub above: CarriedAbove,
-    pub strangers: CarriedStrangers,
+    pub strangers: CarriedUnknownChildren,
     pub probes: CarriedProbes,
     pub beside: CarriedBeside,
     pub hooks: CarriedHooks,

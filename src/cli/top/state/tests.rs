@@ -160,13 +160,13 @@ fn the_instance_may_end_and_come_back_as_another() {
 }
 
 #[test]
-fn events_are_bounded_and_what_is_old_is_no_pulse() {
+fn events_are_bounded_and_what_is_old_is_no_activity() {
     let mut state = state();
     let restarting = |seq, at: &str| event(seq, at, "/web/jobs", "restarting", json!({}));
     let events = vec![restarting(1, "2025-12-31T23:59:59.000000000Z"), restarting(2, "2026-01-02T00:00:00.000000000Z")];
     state.update(Time::ZERO, Input::Events { events, lost: 3 });
     state.update(Time::ZERO, Input::Status(Box::new(shop())));
-    assert_eq!(state.pulse.restarts(&path("/web")), [0, 1]);
+    assert_eq!(state.activity.restarts(&path("/web")), [0, 1]);
     for seq in 0..50 {
         let events = (0..256).map(|n| restarting(seq * 256 + n, "2026-01-02T00:00:00.000000000Z")).collect();
         state.update(Time::ZERO, Input::Events { events, lost: 1 });

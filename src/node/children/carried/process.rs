@@ -6,7 +6,7 @@ use crate::node::children::node_link::NodeLink;
 use crate::node::children::process::{First, LastContact, Process};
 use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
-use crate::node::strangers::Kin;
+use crate::node::unknown_children::Kin;
 use crate::os::pidfd::{ExitStatus, Reach};
 use crate::supervision::Run;
 use crate::wire::snapshot::Kind;

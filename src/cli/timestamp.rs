@@ -12,7 +12,7 @@ use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
 /// A moment that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment {
+pub struct Timestamp {
     text: String,
     /// When it was read.
     now: SystemTime,
@@ -22,13 +22,13 @@ pub struct Moment {
 const FORMS: &str = "write how long ago, as in \"10m\", a time of day, as in \"03:00\", a day, as in \"yesterday\" or \
                      \"2026-11-24\", or both, as in \"yesterday 03:00\" or \"2026-11-24T03:00\"";
 
-impl Moment {
+impl Timestamp {
     /// Reads a moment; `now` is the present one.
     ///
     /// # Errors
     /// What can be written.
-    pub fn read(text: &str, now: SystemTime) -> Result<Moment, String> {
-        let moment = Moment { text: text.trim().to_owned(), now };
+    pub fn read(text: &str, now: SystemTime) -> Result<Timestamp, String> {
+        let moment = Timestamp { text: text.trim().to_owned(), now };
         moment.parse(Zone::Utc).map(|_| moment)
     }
 
@@ -134,7 +134,7 @@ mod tests {
             ("2026-11-24T03:00:30.25Z", "2026-11-24T03:00:30.250000000Z"),
             ("2026-11-24T03:00:30+01:30", "2026-11-24T01:30:30.000000000Z"),
         ] {
-            assert_eq!(Moment::read(text, now()).unwrap().at(Zone::Utc), moment, "{text}");
+            assert_eq!(Timestamp::read(text, now()).unwrap().at(Zone::Utc), moment, "{text}");
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
             "2026-11-24T03:00+1",
             "24.11.2026",
         ] {
-            let error = Moment::read(text, now()).unwrap_err();
+            let error = Timestamp::read(text, now()).unwrap_err();
             assert!(error.contains("10m") && error.contains("yesterday"), "{error}");
         }
     }

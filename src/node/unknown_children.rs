@@ -102,7 +102,7 @@ pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whos
 }
 
 /// What is known of the processes that it has adopted, and of what has to be looked for among them.
-pub(super) struct Strangers {
+pub(super) struct UnknownChildren {
     /// Whether there are any.
     adopted: Adopted,
     /// By number, which is theirs until they are reaped here.
@@ -120,32 +120,32 @@ pub(super) struct Strangers {
 /// The same as another image of the program goes on with it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CarriedStrangers {
+pub(super) struct CarriedUnknownChildren {
     helpers: Vec<Kin>,
     left: Vec<(Kin, Time)>,
     due: Option<Time>,
     outsiders: bool,
 }
 
-impl Strangers {
+impl UnknownChildren {
     /// What goes over: those that were adopted are looked at again.
-    pub(super) fn pack(&self) -> CarriedStrangers {
-        let Strangers { adopted: _, seen: _, helpers, left, due, outsiders } = self;
+    pub(super) fn pack(&self) -> CarriedUnknownChildren {
+        let UnknownChildren { adopted: _, seen: _, helpers, left, due, outsiders } = self;
         let mut helpers: Vec<Kin> = helpers.values().copied().collect();
         helpers.sort_by_key(|kin| kin.leader);
-        CarriedStrangers { helpers, left: left.clone(), due: *due, outsiders: *outsiders }
+        CarriedUnknownChildren { helpers, left: left.clone(), due: *due, outsiders: *outsiders }
     }
 
     /// What another image of the program has known.
-    pub(super) fn unpack(carried: CarriedStrangers) -> Strangers {
-        let CarriedStrangers { helpers, left, due, outsiders } = carried;
+    pub(super) fn unpack(carried: CarriedUnknownChildren) -> UnknownChildren {
+        let CarriedUnknownChildren { helpers, left, due, outsiders } = carried;
         let helpers = helpers.into_iter().map(|kin| (kin.leader, kin)).collect();
-        Strangers { helpers, left, due, ..Strangers::new(outsiders) }
+        UnknownChildren { helpers, left, due, ..UnknownChildren::new(outsiders) }
     }
 
     /// `outsiders`: see the module's head.
-    pub(super) fn new(outsiders: bool) -> Strangers {
-        Strangers {
+    pub(super) fn new(outsiders: bool) -> UnknownChildren {
+        UnknownChildren {
             adopted: Adopted::watch(),
             seen: HashMap::new(),
             helpers: HashMap::new(),
@@ -332,22 +332,22 @@ mod tests {
         let at = |millis| Time::ZERO + Span::from_millis(millis);
         let (scene, ..) = Scene::new(None);
         let kin = scene.kin("/n/w", 7, 1);
-        let mut strangers = Strangers::new(false);
-        strangers.begin_helper(kin);
-        assert_eq!(strangers.next_deadline(), None);
-        strangers.end_helper(8, at(0));
-        assert_eq!(strangers.next_deadline(), None, "of one that is unknown");
-        strangers.end_helper(7, at(100));
-        assert_eq!(strangers.next_deadline(), Some(at(150)));
-        assert!(strangers.left(at(149)).is_empty());
-        assert_eq!(strangers.left(at(150)), [Ended { kin, node: false }]);
-        strangers.looked(at(150), |_| false);
-        assert_eq!(strangers.next_deadline(), Some(at(200)));
-        strangers.looked(at(200), |_| true);
-        assert_eq!(strangers.next_deadline(), None);
-        strangers.begin_helper(kin);
-        strangers.end_helper(7, at(1_000));
-        strangers.looked(at(11_000), |_| false);
-        assert_eq!(strangers.next_deadline(), None, "it is given up");
+        let mut unknown = UnknownChildren::new(false);
+        unknown.begin_helper(kin);
+        assert_eq!(unknown.next_deadline(), None);
+        unknown.end_helper(8, at(0));
+        assert_eq!(unknown.next_deadline(), None, "of one that is unknown");
+        unknown.end_helper(7, at(100));
+        assert_eq!(unknown.next_deadline(), Some(at(150)));
+        assert!(unknown.left(at(149)).is_empty());
+        assert_eq!(unknown.left(at(150)), [Ended { kin, node: false }]);
+        unknown.looked(at(150), |_| false);
+        assert_eq!(unknown.next_deadline(), Some(at(200)));
+        unknown.looked(at(200), |_| true);
+        assert_eq!(unknown.next_deadline(), None);
+        unknown.begin_helper(kin);
+        unknown.end_helper(7, at(1_000));
+        unknown.looked(at(11_000), |_| false);
+        assert_eq!(unknown.next_deadline(), None, "it is given up");
     }
 }

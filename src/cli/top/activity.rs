@@ -19,9 +19,9 @@ struct Track {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pulse(HashMap<Path, Track>);
+pub(super) struct Activity(HashMap<Path, Track>);
 
-impl Pulse {
+impl Activity {
     /// A restart has been decided.
     pub(super) fn restart(&mut self, path: &Path) {
         // Only those that a look has shown: a path from outside must not make the table grow.
@@ -88,27 +88,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subtree_has_the_pulse_of_all_below_it() {
-        let mut pulse = Pulse::default();
+    fn a_subtree_has_the_activity_of_all_below_it() {
+        let mut activity = Activity::default();
         let mut view = shop().root;
         let path = |text| Path::parse(text).unwrap();
-        pulse.restart(&path("/web/jobs"));
-        pulse.look(&view);
+        activity.restart(&path("/web/jobs"));
+        activity.look(&view);
         for _ in 0..2 {
             let ChildView::Supervisor(root) = &mut view else { panic!() };
             let ChildView::Supervisor(web) = &mut root.children[1] else { panic!() };
             let ChildView::Worker(api) = &mut web.children[0] else { panic!() };
             api.heartbeat.as_mut().unwrap().beats += 3;
-            pulse.restart(&path("/web/jobs"));
-            pulse.look(&view);
+            activity.restart(&path("/web/jobs"));
+            activity.look(&view);
         }
-        assert_eq!(pulse.beats(&path("/web")), [0, 3, 3]);
-        assert_eq!(pulse.beats(&path("/db")), [0, 0, 0]);
+        assert_eq!(activity.beats(&path("/web")), [0, 3, 3]);
+        assert_eq!(activity.beats(&path("/db")), [0, 0, 0]);
         // The first one was not seen.
-        assert_eq!(pulse.restarts(&Path::root()), [0, 1, 1]);
+        assert_eq!(activity.restarts(&Path::root()), [0, 1, 1]);
         for _ in 0..LOOKS {
-            pulse.look(&view);
+            activity.look(&view);
         }
-        assert_eq!(pulse.beats(&Path::root()).len(), LOOKS);
+        assert_eq!(activity.beats(&Path::root()).len(), LOOKS);
     }
 }
