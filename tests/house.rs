@@ -192,6 +192,10 @@ const WORDS: &[&str] = &[
     "somebody",
     "someone",
     "anybody",
+    "anyone",
+    "everybody",
+    "everyone",
+    "no one",
     "whoever",
     "whom",
     "last words",
@@ -202,7 +206,69 @@ const WORDS: &[&str] = &[
     "was told",
     "were told",
     "been told",
+    "he",
+    "she",
+    "him",
+    "his",
+    "her",
 ];
+
+/// Programs and their parts: what these do is reported, sent or received, and never said or heard.
+const PROGRAMS: &[&str] = &[
+    "child",
+    "node",
+    "worker",
+    "supervisor",
+    "root",
+    "process",
+    "program",
+    "agent",
+    "parent",
+    "kernel",
+    "probe",
+    "hook",
+];
+
+/// What a person does: none of it stands right after a word of [`PROGRAMS`].
+const SPEECH: &[&str] = &["say", "says", "said", "tell", "tells", "told", "hear", "hears", "heard"];
+
+/// Of these *who* may be said, when one of them is at most so many words before it.
+const PEOPLE: &[&str] = &["operator", "operators", "user", "users", "people", "person", "those", "all"];
+const WHO_WITHIN: usize = 6;
+
+/// Where a text speaks of a program as of a person, by two words together: a program that says something, and *who*
+/// with no person before it. *Who may*, *who can* and *who has* stand in questions about people.
+fn by_their_neighbours(words: &str) -> Vec<String> {
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '\'' | '/');
+    let words: Vec<&str> = words.split(|c| !letter(c)).filter(|word| !word.is_empty()).collect();
+    let is_program = |word: &str| {
+        PROGRAMS.iter().any(|of| {
+            word.strip_suffix("es").unwrap_or(word) == *of
+                || word.strip_suffix('s').unwrap_or(word) == *of
+                || word == "children"
+        })
+    };
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let after = words.get(at + 1).copied().unwrap_or_default();
+        if is_program(word) && SPEECH.contains(&after) {
+            found.push(format!("{word} {after}"));
+        }
+        let person = || words[at.saturating_sub(WHO_WITHIN)..at].iter().any(|word| PEOPLE.contains(word));
+        if *word == "who" && !["may", "can", "has"].contains(&after) && !person() {
+            found.push(format!("who {after}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_program_says_nothing_and_who_is_a_person() {
+    let found = |text: &str| by_their_neighbours(text).join(", ");
+    assert_eq!(found("the child says that its nodes heard of it"), "child says, nodes heard");
+    assert_eq!(found("a process told us who sends it"), "process told, who sends");
+    assert_eq!(found("an operator who forgets; who may ask; the spec says so; a child that is told apart"), "");
+}
 
 /// The comment and the strings of a line of Rust, without names, in code or on a wire; of a page, all but what is
 /// quoted as code.
@@ -221,6 +287,18 @@ fn prose(line: &str, is_page: bool) -> String {
 fn texts_speak_of_processes_in_the_fields_words() {
     let mut texts: Vec<(String, Vec<String>)> =
         sources().into_iter().map(|(name, lines)| (format!("src/{name}.rs"), lines)).collect();
+    let mut of_crates = Vec::new();
+    for of in ["client", "zmq-sys"] {
+        rust_files(&root().join("crates").join(of).join("src"), &mut of_crates);
+    }
+    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/client/README.md", "crates/zmq-sys/README.md"]
+    {
+        of_crates.extend(Some(root().join(page)).filter(|page| page.exists()));
+    }
+    for file in of_crates.into_iter().filter(|file| !file.ends_with("tests.rs")) {
+        let name = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        texts.push((name, fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect()));
+    }
     let mut waiting = vec![root().join("docs")];
     while let Some(at) = waiting.pop() {
         for entry in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
@@ -242,6 +320,7 @@ fn texts_speak_of_processes_in_the_fields_words() {
                 !letter(words[..at].chars().next_back()) && !letter(words[at + word.len()..].chars().next())
             };
             let found = WORDS.iter().filter(|word| words.match_indices(**word).any(|(at, _)| is_whole(at, word)));
+            let found = found.map(|word| (*word).to_owned()).chain(by_their_neighbours(&words));
             wrong.extend(found.map(|word| format!("{name}:{}: \"{word}\": {}", at + 1, line.trim())));
         }
     }

@@ -21,7 +21,7 @@ pub struct SecretKey(PublicKey);
 /// Both halves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
-    /// Known to everyone.
+    /// No secret: it may be sent and written anywhere.
     pub public: PublicKey,
     /// Known to its host alone.
     pub secret: SecretKey,

@@ -186,7 +186,7 @@ pub(super) struct Info {
 impl Info {
     const EXIT: u64 = 1 << 3;
 
-    /// What the kernel tells of a process besides what it always does.
+    /// What the kernel reports of a process besides what it always does.
     ///
     /// # Errors
     /// ENOTTY when this is no pidfd, and on kernels before Linux 6.13. ESRCH when the process has ended and its status
