@@ -187,3 +187,38 @@ impl Beside {
         self.of.contains_key(&run)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+    use crate::supervision::ChildId;
+
+    const RUN: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
+
+    #[test]
+    fn a_stop_that_fails_is_refused_and_a_look_is_over_however_it_ends() {
+        for (purpose, failed, event) in [
+            (Purpose::Stop, false, None),
+            (Purpose::Stop, true, Some(Event::StopRefused(RUN))),
+            (Purpose::Hang, false, Some(Event::Examined(RUN))),
+            (Purpose::Hang, true, Some(Event::Examined(RUN))),
+        ] {
+            assert_eq!(purpose.event(RUN, failed), event, "{purpose:?}, failed: {failed}");
+        }
+    }
+
+    #[test]
+    fn each_runs_the_command_of_its_key() {
+        let text = "name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"run\"]\n\
+                    heartbeat = { interval = \"1s\", misses = 3 }\n\
+                    stop-command = [\"ask\", \"it\"]\non-hang = [\"look\"]\n";
+        let children = testing::children(text, &testing::context());
+        let exec = children.get(RUN.child).and_then(|child| child.exec()).unwrap();
+        for purpose in [Purpose::Stop, Purpose::Hang] {
+            let line = text.lines().find(|line| line.starts_with(purpose.key())).unwrap();
+            assert!(line.contains(&format!("{:?}", purpose.command(exec).unwrap()[0])), "{line}");
+        }
+    }
+}

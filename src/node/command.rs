@@ -208,17 +208,21 @@ impl HelperProcess {
         if let Some(Err(failure)) = self.late.as_mut().and_then(Late::outcome) {
             return Err(CommandFailure { why: failure.to_string(), not_run: true });
         }
-        let why = match (self.killed.take(), status) {
-            (Some(why), _) => why,
-            (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
-            (None, ExitStatus { code: Some(code), .. }) => format!("exited with status {code}"),
-            (None, ExitStatus { signal, .. }) => {
-                format!("was killed by {}", signal::full_name(signal.unwrap_or(9)))
-            }
-        };
-        let why = if self.last_line.is_empty() { why } else { format!("{why}: {}", self.last_line) };
-        Err(CommandFailure { why, not_run: false })
+        verdict(self.killed.take(), status, &self.last_line)
     }
+}
+
+/// How a command has ended that was executed: well with status 0, unless it was killed for a reason, which is why it
+/// has failed then, however it ended. Its last line tells more.
+fn verdict(killed: Option<String>, status: ExitStatus, last_line: &str) -> Result<(), CommandFailure> {
+    let why = match (killed, status) {
+        (Some(why), _) => why,
+        (None, ExitStatus { code: Some(0), .. }) => return Ok(()),
+        (None, ExitStatus { code: Some(code), .. }) => format!("exited with status {code}"),
+        (None, ExitStatus { signal, .. }) => format!("was killed by {}", signal::full_name(signal.unwrap_or(9))),
+    };
+    let why = if last_line.is_empty() { why } else { format!("{why}: {last_line}") };
+    Err(CommandFailure { why, not_run: false })
 }
 
 /// Keeps the last line that is not empty, and all of them where they are wanted.
@@ -229,5 +233,49 @@ fn remember(last_line: &mut String, lines: &mut Option<Vec<Vec<u8>>>, line: &[u8
     let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
     if !line.trim_ascii().is_empty() {
         *last_line = printable(line.trim_ascii()).chars().take(LAST_LINE_MAX).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_failed_that_was_killed_or_ends_with_another_status_than_0() {
+        let (exited, killed) = (
+            |code| ExitStatus { code: Some(code), ..ExitStatus::default() },
+            |signal| ExitStatus { signal: Some(signal), ..ExitStatus::default() },
+        );
+        let late = || Some("took longer than 5s".to_owned());
+        for (reason, status, last_line, why) in [
+            (None, exited(0), "", None),
+            (None, exited(0), "all is well", None),
+            (None, exited(3), "", Some("exited with status 3")),
+            (None, exited(3), "disk full", Some("exited with status 3: disk full")),
+            (None, killed(11), "", Some("was killed by SIGSEGV")),
+            (None, ExitStatus::default(), "", Some("was killed by SIGKILL")),
+            (late(), killed(9), "", Some("took longer than 5s")),
+            (late(), exited(0), "done", Some("took longer than 5s: done")),
+        ] {
+            let found = verdict(reason, status, last_line).err();
+            assert!(found.as_ref().is_none_or(|found| !found.not_run), "it was executed: {status:?}");
+            assert_eq!(found.as_ref().map(|found| found.why.as_str()), why, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn of_its_output_the_last_line_with_something_in_it_is_kept_and_all_lines_only_on_demand() {
+        let (mut last, mut none, mut some) = (String::new(), None, Some(Vec::new()));
+        for line in [b"first".as_slice(), b"  second\x1b[1m ", b"   "] {
+            remember(&mut last, &mut none, line);
+            remember(&mut last, &mut some, line);
+        }
+        assert!(last.starts_with("second") && !last.contains('\x1b'), "{last:?}");
+        assert_eq!(none, None);
+        assert_eq!(some.as_ref().unwrap().len(), 3, "also the empty one");
+        for _ in 0..2 * LINES_MAX {
+            remember(&mut last, &mut some, "ä".repeat(LAST_LINE_MAX * 8).as_bytes());
+        }
+        assert_eq!((some.unwrap().len(), last.chars().count()), (LINES_MAX, LAST_LINE_MAX));
     }
 }

@@ -131,3 +131,56 @@ impl History {
         self.events.get(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::view::testing::event;
+    use serde_json::json;
+
+    fn batch(numbers: impl IntoIterator<Item = u32>) -> EventBatch {
+        EventBatch { events: numbers.into_iter().map(|seq| event(seq, "/a", "stopped", json!({}))).collect() }
+    }
+
+    fn seq_at(history: &History, number: u64) -> Option<u32> {
+        let kept = history.at(number)?;
+        Some(serde_json::from_slice::<EventView>(&kept.json).unwrap().id.seq)
+    }
+
+    #[test]
+    fn an_event_keeps_its_number_while_the_oldest_ones_are_dropped() {
+        let mut history = History::new();
+        assert_eq!((history.first(), history.end(), seq_at(&history, 0)), (0, 0, None));
+        history.push(batch(0..3));
+        assert_eq!((history.first(), history.end(), seq_at(&history, 2)), (0, 3, Some(2)));
+        let most = u32::try_from(REMEMBERED).unwrap();
+        history.push(batch(3..most + 5));
+        assert_eq!((history.first(), history.end()), (5, u64::from(most) + 5));
+        assert_eq!((seq_at(&history, 4), seq_at(&history, 5)), (None, Some(5)), "5 of them are dropped");
+        assert_eq!(seq_at(&history, history.end() - 1), Some(most + 4));
+        assert_eq!(seq_at(&history, history.end()), None, "it has not happened yet");
+        assert_eq!(history.views().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn no_kinds_are_all_kinds_and_what_is_not_known_is_one_kind() {
+        let of = |kinds: &[&str]| Kinds::any_of(&kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>());
+        let (all, ends) = (of(&[]), of(&["stopped", "exited"]));
+        for kind in EventBody::KINDS {
+            assert!(all.have(Kinds::of(kind)), "{kind}");
+            assert_eq!(ends.have(Kinds::of(kind)), ["stopped", "exited"].contains(kind), "{kind}");
+        }
+        assert!(all.have(Kinds::of("of_a_later_version")) && !ends.have(Kinds::of("of_a_later_version")));
+        assert!(of(&["one"]).have(Kinds::of("another")), "those that are not known are not distinguished");
+    }
+
+    #[test]
+    fn what_a_terminal_acts_upon_is_not_kept_as_it_is() {
+        let mut history = History::new();
+        let name = "x\u{202e}y\u{9b}z";
+        history.push(EventBatch { events: vec![event(1, "/a", "no_host", json!({ "why": name }))] });
+        let json = std::str::from_utf8(&history.at(0).unwrap().json).unwrap();
+        assert!(!json.contains('\u{202e}') && !json.contains('\u{9b}'), "{json}");
+        assert_eq!(serde_json::to_value(&history.views()[0]).unwrap()["why"], name, "to be read as it was");
+    }
+}

@@ -139,3 +139,40 @@ impl Reactor {
         let _ = self.poller.remove(fd);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+    use crate::os::fd;
+    use crate::supervision::ChildId;
+
+    fn run(child: u32) -> Run {
+        Run { child: ChildId(child), incarnation: Incarnation::FIRST }
+    }
+
+    #[test]
+    fn what_is_ready_is_sorted_by_its_source_and_what_was_closed_is_nothing() {
+        let mut reactor = testing::reactor();
+        let (read, _write) = fd::pipe().unwrap();
+        let sources =
+            [Source::Exit(run(1)), Source::Output(run(2)), Source::Exit(run(3)), Source::Hook(7), Source::Router];
+        let ready: Vec<Ready> = (0..)
+            .zip(sources)
+            .map(|(tag, source)| {
+                reactor.sources.insert(Tag(1_000 + tag), source);
+                Ready { tag: Tag(1_000 + tag) }
+            })
+            .collect();
+        let woken = reactor.woken(&ready);
+        assert_eq!((woken.exits, woken.output, woken.hooks), (vec![run(1), run(3)], vec![run(2)], vec![7]));
+        assert!(!(woken.signals || woken.keeper || woken.lease || woken.reading), "sockets are drained every turn");
+        let tag = reactor.watch(read.as_raw_fd(), Source::Signals).unwrap();
+        assert!(reactor.woken(&[Ready { tag }]).signals);
+        reactor.unwatch(read.as_raw_fd(), tag);
+        assert!(!reactor.woken(&[Ready { tag }]).signals, "an event that was ready when it was closed");
+        let again = reactor.watch(read.as_raw_fd(), Source::Lease).unwrap();
+        assert_ne!(again, tag, "the same descriptor under another tag");
+    }
+}

@@ -347,16 +347,8 @@ impl Root {
     /// The last lines of the journal.
     pub(super) fn begin_journal_end(&mut self, end: End) {
         let Some(journal) = &mut self.journal else { return };
-        let (at, run) = (clock::rfc3339_nanos(clock::wall()), journal.run().to_owned());
-        let code = Some(end.code()).filter(|_| end != End::Terminated);
-        let text = end::texts(end).journal.into();
-        let mut last = vec![Note::End(EndNote { at, run, killed: false, code, signal: None, text })];
-        if !self.holds.is_empty() && end == End::Stopped {
-            // By an operator's order: nothing is held when the tree is started again.
-            let at = clock::rfc3339_nanos(clock::wall());
-            last.insert(0, Note::Holds { at, holds: Vec::new() });
-        }
-        journal.begin_end(&last);
+        let at = clock::rfc3339_nanos(clock::wall());
+        journal.begin_end(&last_notes(end, at, journal.run(), !self.holds.is_empty()));
     }
 
     /// Hands on the rest of the journal. Returns whether all is in the pipe.
@@ -371,5 +363,39 @@ impl Root {
             keeper.dismiss(dismissal);
         }
         self.control.close(linger);
+    }
+}
+
+/// What stands last in the journal of a run that has ended like this. `holds`: something is held in it.
+fn last_notes(end: End, at: String, run: &str, holds: bool) -> Vec<Note> {
+    // By an operator's order: nothing is held when the tree is started again.
+    let released = (holds && end == End::Stopped).then(|| Note::Holds { at: at.clone(), holds: Vec::new() });
+    // A tree that was terminated ends by that signal, of which there is no exit code.
+    let code = Some(end.code()).filter(|_| end != End::Terminated);
+    let text = end::texts(end).journal.into();
+    let ended = Note::End(EndNote { at, run: run.to_owned(), killed: false, code, signal: None, text });
+    released.into_iter().chain([ended]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_end_with_a_tree_that_an_operator_stops_and_with_no_other() {
+        let notes = |end, holds| last_notes(end, "2026-01-02T03:04:05.000000000Z".into(), "run", holds);
+        for end in [End::Stopped, End::Terminated, End::GaveUp, End::StartFailed] {
+            let held = notes(end, true);
+            let (last, before) = held.split_last().unwrap();
+            let Note::End(last) = last else { panic!("the end is the last line: {last:?}") };
+            assert!(!last.killed && last.run == "run" && last.signal.is_none(), "{last:?}");
+            assert_eq!(last.code.is_none(), end == End::Terminated, "{last:?}");
+            match before {
+                [] => assert_ne!(end, End::Stopped),
+                [Note::Holds { holds, .. }] => assert!(end == End::Stopped && holds.is_empty()),
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(notes(end, false).len(), 1, "nothing was held");
+        }
     }
 }
