@@ -10,6 +10,8 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
+mod slow;
+
 /// Spawns what has to fail: where, with which errno, and with which text.
 #[track_caller]
 fn failure_of(spec: PlanSpec<'_>) -> (Stage, i32, String) {
@@ -434,68 +436,5 @@ alone! {
         assert_eq!(end_of(&parent).signal, Some(libc::SIGKILL));
         // We have adopted it, as its reaper.
         assert_eq!(end_of(&child).signal, Some(libc::SIGKILL));
-    }
-}
-
-alone! {
-    fn one_that_is_stopped_before_it_has_left_us_holds_nothing_up() {
-        super::late::STOPS.set(true);
-        let started = start(program(&["/bin/true"]));
-        super::late::STOPS.set(false);
-        assert_eq!(end_of(&started.unwrap().pidfd).code, Some(0));
-        assert!(!has_children());
-    }
-}
-
-alone! {
-    fn a_program_whose_file_system_does_not_answer_waits_alone() {
-        // A lease that its holder does not give back stands for the failed disk: an open of the file waits for the
-        // holder.
-        let dir = tempfile::tempdir().unwrap();
-        let program_at = dir.path().join("slow");
-        std::fs::write(&program_at, "#!/bin/sh\nexit 7\n").unwrap();
-        std::fs::set_permissions(&program_at, std::fs::Permissions::from_mode(0o755)).unwrap();
-        // SAFETY: to ignore a signal runs no handler.
-        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
-        let held = std::fs::File::open(&program_at).unwrap();
-        // SAFETY: plain numbers.
-        if unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } < 0 {
-            eprintln!("notice: no leases here, so no program can be made to wait");
-            return;
-        }
-        let path = program_at.to_str().unwrap();
-        let mut spec = program(&[path]);
-        spec.parent_death_signal = Some(libc::SIGKILL);
-        let clock = crate::os::clock::Clock::start();
-        let mut first = start_now(spec).unwrap();
-        let second = start_now(program(&[path])).unwrap();
-        let killed = start_now(program(&[path])).unwrap();
-        assert!(first.late.is_some() && second.late.is_some() && killed.late.is_some());
-        // Others are not held up, not even for the text of a failure.
-        assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
-        assert_eq!(failure_of(program(&["/no/such/program"])).0, Stage::Exec);
-        assert!(first.late.as_mut().unwrap().outcome().is_none());
-        assert!(clock.now().since(crate::time::Time::ZERO) < PATIENCE);
-        // One is given up, another one is dropped.
-        killed.pidfd.signal(libc::SIGKILL).unwrap();
-        assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
-        assert!(killed.settled().is_ok(), "it has left without a word");
-        drop(second.late);
-        drop(held);
-        assert!(first.settled().is_ok_and(|first| end_of(&first.pidfd).code == Some(7)));
-        assert_eq!(end_of(&second.pidfd).code, Some(7));
-
-        // A late failure is reported as any other.
-        let plain = dir.path().join("plain");
-        std::fs::write(&plain, "neither\n").unwrap();
-        std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let held = std::fs::File::open(&plain).unwrap();
-        // SAFETY: plain numbers.
-        assert!(unsafe { libc::fcntl(held.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } >= 0);
-        let late = start_now(program(&[plain.to_str().unwrap()])).unwrap();
-        drop(held);
-        let error = late.settled().map(|spawned| spawned.pid).unwrap_err();
-        assert_eq!((error.stage, error.errno), (Stage::Exec, libc::ENOEXEC));
-        assert!(!has_children());
     }
 }
