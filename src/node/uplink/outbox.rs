@@ -1,6 +1,11 @@
 //! What a node has for its parent and how long it keeps it: messages that must arrive are sent again until they are
-//! acknowledged. Nothing here has a socket, so `tests/sim` runs it
-//! too; `send` passes a message on and returns false when the queue is full.
+//! acknowledged. Nothing here has a socket, so `tests/sim` runs it too; `send` passes a message on and returns false
+//! when the queue is full.
+//!
+//! All that must arrive above goes through here; beats need not. What goes down does not: it is a request, which
+//! `requests::pending` has to keep until its reply anyway, with its asker and its limit, and sending it again is one
+//! more use of that deadline. An outbox below it would keep the same message a second time and acknowledge what the
+//! reply does. The other direction has no such table: of events, the escalation and `up` there is no reply.
 
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
