@@ -55,7 +55,7 @@ pub(super) fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// The next one.
+    /// The next number, counted from 1. An upgrade goes on with the count, so that no late reply meets a new request.
     pub fn draw(&mut self) -> u64 {
         self.0 += 1;
         self.0

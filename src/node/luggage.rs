@@ -36,12 +36,12 @@ impl<'a> Packing<'a> {
         Number(number)
     }
 
-    /// A process goes along.
+    /// A process goes along, by its pidfd; the snapshot holds the number under which the other image finds it.
     pub(super) fn process(&mut self, pidfd: &PidFd, pid: u32) -> Number {
         self.descriptor(pidfd, Kind::Pidfd, pid)
     }
 
-    /// Bytes go along.
+    /// Bytes go along, beside the JSON of the snapshot; the state refers to them by what is returned.
     pub(super) fn bytes(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Blob {
         self.draft.blob(bytes)
     }

@@ -173,7 +173,7 @@ impl Node {
         self.obey(orders);
     }
 
-    /// The origin's button.
+    /// Any message to the panic socket kills the first child and starts it again, as `panic` without a hold does.
     pub(super) fn read_panic_socket(&mut self) {
         if self.above.root_mut().is_some_and(Root::is_to_panic) {
             info!(self.context.logger, "panic requested");

@@ -174,7 +174,8 @@ impl UnknownChildren {
         self.helpers.insert(kin.leader, kin);
     }
 
-    /// It has ended.
+    /// The hook or probe with this first process has ended: what it has left is looked for after [`REST`]. Nothing
+    /// follows for a process that was none.
     pub(super) fn end_helper(&mut self, leader: u32, now: Time) {
         if let Some(kin) = self.helpers.remove(&leader) {
             self.left.push((kin, now));
@@ -182,7 +183,7 @@ impl UnknownChildren {
         }
     }
 
-    /// These were reaped.
+    /// These were reaped: their numbers may be other processes' now.
     pub(super) fn forget(&mut self, pids: &[u32]) {
         for pid in pids {
             self.seen.remove(pid);

@@ -131,7 +131,7 @@ impl AnswerPage {
         Ok(AnswerPage(Written::of(file)?))
     }
 
-    /// Answers a poke.
+    /// Answers a poke: the number stands on the page from here on, in place of the one before.
     pub fn answer(&self, poke: u64) {
         self.0.words.set(ANSWER, poke);
     }

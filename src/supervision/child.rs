@@ -220,7 +220,8 @@ impl Child {
         self.run()
     }
 
-    /// Its process exists.
+    /// Its process exists since `now`: its beats are watched from here on, or, where it is ready by notify and its
+    /// start has a limit, from its `READY=1`. [`Spawned::Stray`] if it does not wait for one.
     pub(super) fn spawned(&mut self, now: Time, pid: u32) -> Spawned {
         let mut promise = self.member.policy.heartbeat;
         if let (Kind::Supervisor, Some(promise)) = (self.member.kind, &mut promise) {

@@ -20,7 +20,11 @@ struct Over {
 }
 
 impl Supervisor {
-    /// A process exists.
+    /// The process of a run exists: reports the start and, if the child is up as soon as it executes, goes on as it
+    /// does when one is up.
+    ///
+    /// # Errors
+    /// [`Stale`]: the child does not wait for a process of this run.
     pub(super) fn spawned(&mut self, turn: &mut Turn<'_>, run: Run, pid: u32) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         let spawned = child.spawned(turn.now, pid);

@@ -290,7 +290,7 @@ impl Watch {
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
     }
 
-    /// An inspection begins.
+    /// An inspection begins. Until it is over no second one is asked for.
     pub(super) fn look(&mut self) {
         self.looking = true;
     }

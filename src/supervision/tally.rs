@@ -113,7 +113,7 @@ impl Exits {
         Cause::ALL.into_iter().map(|cause| (cause, self.0[cause as usize])).filter(|(_, count)| *count > 0)
     }
 
-    /// All of them.
+    /// How many ends there were in all.
     pub fn sum(&self) -> u64 {
         self.0.iter().sum()
     }

@@ -194,7 +194,7 @@ impl Child {
         self.last_measured().map(|Measured { used, at }| (used, now.since(at)))
     }
 
-    /// When that was.
+    /// When its processes were last measured; `None` before the first time, and while it has no process.
     pub(crate) fn measured_at(&self) -> Option<Time> {
         self.last_measured().map(|last| last.at)
     }

@@ -48,7 +48,7 @@ impl Speakers {
         all
     }
 
-    /// It has ended.
+    /// The run has ended: a message with its token has no sender from here on.
     pub(super) fn forget(&mut self, run: Run) {
         if let Some(speaker) = self.of.remove(&run) {
             self.by_token.remove(&speaker.token);

@@ -78,7 +78,8 @@ pub enum Answers {
 }
 
 impl Answers {
-    /// By its beats.
+    /// By its beats: one is late after one and a half of the interval that was promised. A child without beats answers
+    /// promptly, as far as is known.
     pub fn by_beats(status: &ChildStatus) -> Answers {
         let late = status.beats.is_some_and(|beats| {
             beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)

@@ -108,7 +108,7 @@ impl Journal {
         self.notes.extend(note.to_line());
     }
 
-    /// The keeper's end.
+    /// The end of the pipe that a keeper reads. The root keeps it open, so that what is in the pipe outlives a keeper.
     pub(crate) fn reader(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }

@@ -209,7 +209,7 @@ impl ServiceManager {
         }
     }
 
-    /// All is up.
+    /// All children are up: `READY=1` with the first status, which must arrive.
     pub(crate) fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
         let mut rollup = core.rollup(now);
         // That all is up is known from the nodes below themselves, whose last counts are older than that.

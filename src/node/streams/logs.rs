@@ -125,7 +125,7 @@ impl Streams {
         self.keep_sources_alive(now);
     }
 
-    /// Some readers go.
+    /// Ends the readers for which `which` holds, and what child nodes send for them.
     pub(super) fn end(&mut self, which: impl Fn(&Reader) -> bool, ways: &mut impl Ways) {
         self.readers.retain(|reader| {
             let goes = which(reader);
