@@ -63,7 +63,7 @@ impl<'a> Packing<'a> {
     }
 }
 
-/// What is unpacked.
+/// What another image of the program has handed over, while the parts of the node take theirs out of it.
 pub(super) struct Unpacking<'a> {
     blobs: Blobs<'a>,
     left: BTreeSet<RawFd>,

@@ -60,7 +60,7 @@ pub enum Stdin<'a> {
 pub struct PlanSpec<'a> {
     /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// The whole environment.
+    /// The whole environment: nothing of ours is inherited.
     pub env: Vec<(OsString, OsString)>,
     /// Further variables, whose value is the process's own number.
     pub pid_variables: Vec<&'static str>,
@@ -68,11 +68,11 @@ pub struct PlanSpec<'a> {
     pub cwd: Option<PathBuf>,
     /// The user and groups to run as.
     pub credentials: Option<Credentials>,
-    /// File mode creation mask.
+    /// File mode creation mask; `None` is ours.
     pub umask: Option<u32>,
     /// Limits by name.
     pub limits: BTreeMap<String, Limit>,
-    /// Nice value.
+    /// Nice value, from -20 to 19; `None` is ours.
     pub nice: Option<i32>,
     /// What is added to its score when memory runs out.
     pub oom_score_adjust: Option<i32>,

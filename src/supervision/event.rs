@@ -63,7 +63,7 @@ pub struct Beat {
 /// What a worker reports of itself besides liveness and readiness: sd_notify(3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// Where it stands.
+    /// Whether it is ready, reloading or stopping; `None` when it does not say, which changes nothing.
     pub word: Option<ReportedState>,
     /// A text for people; an empty one takes the last one back.
     pub status: Option<String>,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
-/// The hidden verb.
+/// The verb, not shown in the help, by which the other image reads a snapshot and reports whether it could go on.
 pub const VERB: &str = "restore-check";
 
 /// The other image has so many seconds for its part.
@@ -27,13 +27,13 @@ pub(in crate::node) const SNAPSHOT_FD: RawFd = 3;
 /// Where it finds itself, so that its path is not looked up once more.
 const PROGRAM_FD: RawFd = 4;
 
-/// One that runs.
+/// A rehearsal that runs: the process of the other image, and until when it may.
 pub(in crate::node) struct Rehearsal {
     process: HelperProcess,
     until: Option<Time>,
 }
 
-/// What it prints.
+/// What the other image prints, as one JSON object.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::node) struct Answer {
     pub ok: bool,
