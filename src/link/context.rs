@@ -134,12 +134,6 @@ pub(super) fn let_go(socket: &zmq::Socket, endpoint: &str, nth: u32) {
     }
 }
 
-/// Binds a socket once more where it was, for the `nth` time.
-pub(super) fn bind_again(socket: &zmq::Socket, endpoint: &str, nth: u32) -> Result<(), LinkError> {
-    let_go(socket, endpoint, nth);
-    socket.bind(endpoint).map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: io_error(cause) })
-}
-
 /// Has a socket accept from one that listens there.
 pub(super) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: &UnixListener) -> Result<(), LinkError> {
     zeromq::bind_to(socket, endpoint, listener)

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::context::LinkError;
 use crate::files;
 use crate::files::FileId;
+use crate::os::disk;
 use crate::os::held_file::HeldFile;
 
 /// Whether a socket can be bound at `path` without harm to any process.
@@ -59,8 +60,21 @@ pub(super) fn listen(path: &Path, endpoint: &str) -> Result<UnixListener, LinkEr
     listening().map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause })
 }
 
+/// Listens as [`listen`] does, at a place that is on any file system.
+///
+/// # Errors
+/// Those of [`listen`]; and [`LinkError::Look`] where the file system does not answer.
+pub(super) fn listen_anywhere(path: &Path, endpoint: &str) -> Result<(UnixListener, BoundFile), LinkError> {
+    let (at, endpoint) = (path.to_owned(), endpoint.to_owned());
+    let listening = disk::ask(path, move || {
+        let listener = listen(&at, &endpoint)?;
+        Ok((listener, BoundFile::now(at)))
+    });
+    listening.map_err(|cause| LinkError::Look { path: path.to_owned(), cause })?
+}
+
 /// The file of a socket that is bound.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BoundFile {
     path: PathBuf,
     id: Option<FileId>,

@@ -1,5 +1,8 @@
 //! The plain protocol: a program connects a PUSH socket, and any message, empty or not, is a beat or a press of a
 //! button.
+//!
+//! The socket's file is where its owner wants it, on a file system that may not answer: all that concerns the file is
+//! done by way of [`disk`], and libzmq, which would wait for it in its own thread, never touches it.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -10,8 +13,7 @@ use super::context::{self, Context, LinkError};
 use super::door::{Door, MessageMax, Refused, Rules, Standing};
 use super::drain;
 use super::place::{self, BoundFile};
-use crate::files::FileId;
-use crate::os::process;
+use crate::os::{disk, process};
 use crate::time::Span;
 
 /// The most bytes of a frame. A message's content is not looked at, so there is no need for long ones.
@@ -36,10 +38,13 @@ struct OwnFile(BoundFile);
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        if self.0.is_in_place() {
-            // It may go at the same moment; that is what is wanted.
-            let _ = std::fs::remove_file(self.0.path());
-        }
+        let file = self.0.clone();
+        let _ = disk::ask(self.0.path(), move || {
+            if file.is_in_place() {
+                // It may go at the same moment; that is what is wanted.
+                let _ = std::fs::remove_file(file.path());
+            }
+        });
     }
 }
 
@@ -64,7 +69,8 @@ impl Pull {
     /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
     pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
         let path = context::socket_of(endpoint)?;
-        place::check(&path)?;
+        let (listener, file) = place::listen_anywhere(&path, endpoint)?;
+        let file = OwnFile(file);
         // The rights of the file decide which processes may connect.
         let door = Door::new(Rules {
             uid: process::own_uid(),
@@ -78,12 +84,10 @@ impl Pull {
         });
         let standing = door.stand_before(&path);
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
-        let socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
+        let mut socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
         socket.set_rcvhwm(QUEUE).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
-        let bound = socket.bind(endpoint);
-        bound.map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
-        let file = OwnFile(BoundFile::now(path));
+        context::bind_to(&mut socket, endpoint, &listener)?;
         Ok(Pull { socket, file, fd, bound_again: 0, door, _standing: standing })
     }
 
@@ -92,29 +96,25 @@ impl Pull {
         self.file.0.path()
     }
 
-    /// Whether there is a file where it was bound.
-    pub fn has_file(&self) -> bool {
-        FileId::at(self.path()).is_some()
-    }
-
     /// Binds it once more where it was, after others have removed its file. Connections that stand are not touched,
     /// unless that has happened very often.
     ///
     /// # Errors
     /// As for [`Pull::bind`].
     pub fn bind_again(&mut self) -> Result<(), LinkError> {
-        place::check(self.path())?;
         let endpoint = context::endpoint(self.path())?;
+        let (listener, file) = place::listen_anywhere(self.path(), &endpoint)?;
+        self.file.0 = file;
         self.bound_again += 1;
-        context::bind_again(&self.socket, &endpoint, self.bound_again)?;
-        self.file.0.renew();
-        Ok(())
+        context::let_go(&self.socket, &endpoint, self.bound_again);
+        context::bind_to(&mut self.socket, &endpoint, &listener)
     }
 
     /// Gives the file to another user, whose processes may then connect. Where we may not, it stays ours; and what
     /// others have put in its place stays as it is.
     pub(crate) fn give_to(&self, uid: u32) {
-        let _ = self.file.0.hold().and_then(|held| held.give(Some(uid), None));
+        let file = self.file.0.clone();
+        let _ = disk::ask(self.path(), move || file.hold().and_then(|held| held.give(Some(uid), None)));
     }
 
     /// What the door has refused since the last call.

@@ -247,7 +247,7 @@ impl Directory {
         }
         self.retry = None;
         self.next_look = now + LOOK_EVERY;
-        let missing = self.is_something_missing(&kept, workers);
+        let missing = self.is_something_missing(&mut kept, workers);
         if missing {
             let since = *self.missing_since.get_or_insert(now);
             if now < since + SETTLE {
@@ -267,7 +267,7 @@ impl Directory {
     }
 
     /// `workers`: their sockets are looked at too.
-    fn is_something_missing(&self, kept: &Kept<'_>, workers: bool) -> bool {
+    fn is_something_missing(&self, kept: &mut Kept<'_>, workers: bool) -> bool {
         let runtime = &kept.context.place.runtime;
         !kept.endpoint.is_in_place()
             || kept.control.as_ref().is_some_and(|control| !control.is_in_place())

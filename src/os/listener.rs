@@ -3,9 +3,9 @@
 //! No connection is accepted here: they wait in the kernel until a worker does. What concerns a file is done beside the
 //! loop and given up on after a moment, since its file system may not answer.
 use super::clock::Clock;
+use super::disk;
 use super::held_file::HeldFile;
 use super::process::command_name;
-use super::thread;
 use crate::error::{errno_words, plain};
 use crate::files::{self, FileId};
 use crate::spec::listen::{Address, Listen};
@@ -26,9 +26,6 @@ use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 mod tests;
-
-/// So long a file system is waited for.
-const PATIENCE: Span = Span::from_secs(1);
 
 /// So long it is looked for the process that has an address.
 const LOOKING: Span = Span::from_millis(50);
@@ -79,8 +76,8 @@ impl Listener {
             Address::Tcp(address) => open_tcp(address, wanted),
             Address::Abstract(name) => open_abstract(&name, wanted.backlog),
             Address::Unix(path) => {
-                let wanted = wanted.clone();
-                aside(move || open_file(&path, &wanted)).and_then(|opened| opened)
+                let (file, wanted) = (path.clone(), wanted.clone());
+                aside(&path, move || open_file(&file, &wanted)).and_then(|opened| opened)
             }
         };
         opened.map_err(|refused| error(wanted, refused))
@@ -104,8 +101,8 @@ impl Listener {
         let adjusted = listen(self.as_fd(), wanted.backlog).and_then(|()| match (&wanted.address, &self.file) {
             (Address::Tcp(_), _) => setsockopt(&self.socket, sockopt::ReusePort, &wanted.reuse_port).map_err(kernels),
             (Address::Unix(_), Some(SocketFile { path, id })) => {
-                let (path, id, wanted) = (path.clone(), *id, wanted.clone());
-                aside(move || if FileId::at(&path) == Some(id) { give(&path, id, &wanted) } else { Ok(()) })?
+                let (file, id, wanted) = (path.clone(), *id, wanted.clone());
+                aside(path, move || if FileId::at(&file) == Some(id) { give(&file, id, &wanted) } else { Ok(()) })?
             }
             (Address::Unix(_) | Address::Abstract(_), _) => Ok(()),
         });
@@ -122,10 +119,11 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let Some(SocketFile { path, id }) = self.file.take() else { return };
-        thread::briefly(PATIENCE, move || {
+        let file = path.clone();
+        let _ = disk::ask(&path, move || {
             // Another program may have put its own there.
-            if FileId::at(&path) == Some(id) {
-                let _ = fs::remove_file(&path);
+            if FileId::at(&file) == Some(id) {
+                let _ = fs::remove_file(&file);
             }
         });
     }
@@ -143,10 +141,10 @@ fn systems(error: &io::Error) -> Refused {
     (error.raw_os_error().unwrap_or(0), plain(error))
 }
 
-/// Asks a file system for something.
-fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    thread::within(PATIENCE, work).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => (libc::ETIMEDOUT, "its file system does not answer".into()),
+/// Has the file system of `path` asked for something.
+fn aside<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    disk::ask(path, work).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => (libc::ETIMEDOUT, error.to_string()),
         _ => systems(&error),
     })
 }

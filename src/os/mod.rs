@@ -52,6 +52,7 @@ pub mod connected;
 pub mod datagram;
 pub mod deadman;
 pub mod descendants;
+pub(crate) mod disk;
 pub mod epoll;
 pub mod exec;
 pub mod executable;

@@ -162,3 +162,43 @@ fn a_tree_ends_though_its_output_lies_on_a_dead_disk() {
         assert!(files_below(&tree.dir().join("run")).is_empty());
     }
 }
+
+/// Sockets whose files are on a dead disk: a worker that needs one cannot be started, and nothing else waits for it.
+#[test]
+fn a_socket_on_a_dead_disk_is_no_business_of_others() {
+    let needs = [
+        ("/beats", r#"heartbeat = { source = { push = "ipc://disk/s" } }"#),
+        ("/listens", r#"listen = "unix:disk/t""#),
+    ];
+    let toml = "intensity = 1000\n[[child]]\nname = \"healthy\"\ncommand = \"sleep 1000\"\n";
+    let Some((mut tree, mut disk)) = start_on_disk(toml) else { return };
+    disk.tell(&mut tree, "hang");
+    let root = tree.root_pid();
+    let asking = || {
+        let threads = fs::read_dir(format!("/proc/{root}/task")).unwrap().flatten();
+        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "treevisor-disk").count()
+    };
+    // However often it is tried, one thread waits for the directory.
+    for _ in 0..3 {
+        for (path, need) in needs {
+            let name = &path[1..];
+            let child =
+                format!("[[child]]\nname = \"{name}\"\ncommand = \"sleep 1000\"\nrestart = \"temporary\"\n{need}\n");
+            fs::write(tree.dir().join("needy.toml"), child).unwrap();
+            let ran = tree.run(&["add", "/", "needy.toml"]);
+            assert_ne!(ran.code, Some(0), "{ran:?}");
+            let failed = tree.kind(path, "start_failed");
+            let reason = failed["message"].as_str().unwrap_or_default();
+            assert!(reason.contains("its file system does not answer"), "{failed}");
+        }
+    }
+    assert!(asking() <= 1, "{} threads", asking());
+    signal(tree.pid("/healthy"), 9);
+    tree.incarnation("/healthy", 2);
+    disk.tell(&mut tree, "go");
+    until("no thread waits any more", || asking() == 0);
+    tree.run(&["stop"]).expect(0);
+    tree.line("ended");
+    tree.ended_well();
+}

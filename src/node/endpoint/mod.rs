@@ -209,7 +209,7 @@ impl Endpoint {
     // The files of the workers' sockets.
 
     /// Whether a file of them is gone.
-    pub(super) fn misses_a_file(&self) -> bool {
+    pub(super) fn misses_a_file(&mut self) -> bool {
         self.notify.is_one_missing() || self.pulls.is_one_missing()
     }
 

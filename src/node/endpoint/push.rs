@@ -3,19 +3,31 @@
 //! files.
 
 use crate::error::Chain;
+use crate::files::FileId;
 use crate::link::{Context as Sockets, LinkError, Pull, Refused};
 use crate::node::children::{Children, Program};
 use crate::node::reactor::{Reactor, Source};
+use crate::os::disk::{Question, Unanswered};
 use crate::os::epoll::{PollError, Tag};
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::supervision::{Beat, ChildId, Event, Source as CameBy, StartFailure};
+use crate::time::Span;
 use slog::{Logger, debug};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// So long a look at the files may keep the loop. One that takes longer is asked for what it has found at the next
+/// look: a file system may not answer.
+const LOOK: Span = Span::from_millis(5);
 
 /// The sockets of all children.
 #[derive(Default)]
-pub(super) struct Pulls(Vec<BeatPull>);
+pub(super) struct Pulls {
+    pulls: Vec<BeatPull>,
+    look: Option<Question<Vec<PathBuf>>>,
+    /// The files that the last look has not found.
+    missing: Vec<PathBuf>,
+}
 
 /// A PULL socket whose messages are beats of one child.
 struct BeatPull {
@@ -78,12 +90,12 @@ impl Pulls {
             Some(Program::Node(_)) | None => (Vec::new(), None),
         };
         let mine = |pull: &BeatPull| pull.child == child;
-        if wanted.is_empty() && !self.0.iter().any(mine) {
+        if wanted.is_empty() && !self.pulls.iter().any(mine) {
             return Ok(());
         }
         self.close(reactor, |pull| mine(pull) && !wanted.contains(&pull.endpoint.as_str()));
         for (nth, endpoint) in (0..).zip(wanted) {
-            if let Some(pull) = self.0.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
+            if let Some(pull) = self.pulls.iter_mut().find(|pull| mine(pull) && pull.endpoint == endpoint) {
                 pull.nth = nth;
                 pull.give(uid);
                 continue;
@@ -92,7 +104,7 @@ impl Pulls {
             let tag = reactor.watch(pull.fd(), Source::Push).map_err(PullError::Watch)?;
             let mut pull = BeatPull { pull, endpoint: endpoint.to_owned(), child, nth, tag, uid: None };
             pull.give(uid);
-            self.0.push(pull);
+            self.pulls.push(pull);
         }
         Ok(())
     }
@@ -103,9 +115,9 @@ impl Pulls {
     }
 
     fn close(&mut self, reactor: &mut Reactor, which: impl Fn(&BeatPull) -> bool) {
-        for at in (0..self.0.len()).rev() {
-            if which(&self.0[at]) {
-                let BeatPull { pull, tag, .. } = self.0.remove(at);
+        for at in (0..self.pulls.len()).rev() {
+            if which(&self.pulls[at]) {
+                let BeatPull { pull, tag, .. } = self.pulls.remove(at);
                 reactor.unwatch(pull.fd(), tag);
                 pull.close();
             }
@@ -114,12 +126,12 @@ impl Pulls {
 
     /// Whether messages wait; as of any socket of libzmq, to be asked last before a sleep.
     pub(super) fn has_input(&self) -> bool {
-        self.0.iter().any(|pull| pull.pull.has_input())
+        self.pulls.iter().any(|pull| pull.pull.has_input())
     }
 
     /// Takes what has come. Any message is a beat, and many at once prove no more than one.
     pub(super) fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
-        for BeatPull { pull, child, nth, .. } in &mut self.0 {
+        for BeatPull { pull, child, nth, .. } in &mut self.pulls {
             if pull.drain() > 0
                 && let Some(run) = children.running_as(*child)
             {
@@ -133,22 +145,36 @@ impl Pulls {
     pub(super) fn are_at(&self, socket: Option<&Path>) -> bool {
         let at =
             |path| move |pull: &BeatPull| pull.endpoint.strip_prefix("ipc://").is_some_and(|at| Path::new(at) == path);
-        socket.map_or(!self.0.is_empty(), |path| self.0.iter().any(at(path)))
+        socket.map_or(!self.pulls.is_empty(), |path| self.pulls.iter().any(at(path)))
     }
 
     /// What the doors have refused since the last call.
     pub(super) fn take_refused(&self) -> impl Iterator<Item = Refused> {
-        self.0.iter().flat_map(|pull| pull.pull.take_refused())
+        self.pulls.iter().flat_map(|pull| pull.pull.take_refused())
     }
 
-    /// Whether the file of one is gone.
-    pub(super) fn is_one_missing(&self) -> bool {
-        self.0.iter().any(|pull| !pull.pull.has_file())
+    /// Looks whether the file of one is gone.
+    pub(super) fn is_one_missing(&mut self) -> bool {
+        self.missing.clear();
+        if self.pulls.is_empty() {
+            return false;
+        }
+        let files: Vec<PathBuf> = self.pulls.iter().map(|pull| pull.pull.path().to_owned()).collect();
+        let look = move || files.into_iter().filter(|file| FileId::at(file).is_none()).collect();
+        // Without a thread there is no look this time.
+        let Some(question) = self.look.take().or_else(|| Question::put(look).ok()) else { return false };
+        match question.answer(LOOK) {
+            Ok(missing) => self.missing = missing,
+            Err(Unanswered::Yet) => self.look = Some(question),
+            Err(Unanswered::Ever) => {}
+        }
+        self.pulls.iter().any(|pull| self.missing.iter().any(|file| file == pull.pull.path()))
     }
 
-    /// Binds those anew whose file is gone, and names them. They may be anywhere.
+    /// Binds those anew whose file the last look has not found, and names them. They may be anywhere.
     pub(super) fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
-        for lost in self.0.iter_mut().filter(|pull| !pull.pull.has_file()) {
+        let Pulls { pulls, missing: gone, .. } = self;
+        for lost in pulls.iter_mut().filter(|pull| gone.iter().any(|file| file == pull.pull.path())) {
             match lost.pull.bind_again() {
                 Ok(()) => {
                     let uid = lost.uid.take();
@@ -160,5 +186,6 @@ impl Pulls {
                 }
             }
         }
+        gone.clear();
     }
 }
