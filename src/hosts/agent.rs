@@ -269,14 +269,14 @@ impl Agent {
         self.lease.hurry();
     }
 
-    /// The epoch is over: all that is exclusive is killed, and the next one begins when nothing of it is left.
+    /// The epoch is over: all that runs by the lease is killed, and the next one begins when nothing of it is left.
     pub(super) fn epoch_ends(&mut self, late: Span, out: &mut Vec<Action>) {
         self.lease.end();
         self.clear(out);
         self.guests_gone();
         self.wards.all_gone();
         for (key, claim) in &mut self.claims {
-            // What is still a guest is not exclusive, and goes on.
+            // What is still a guest needs no lease, and goes on.
             if let Some(here) = claim.end_of_epoch().filter(|_| !self.guests.contains_key(key)) {
                 out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
             }
@@ -301,10 +301,9 @@ impl Agent {
     fn is_clear(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.clearing = None;
         self.lease.clear();
-        for claim in self.claims.values_mut() {
-            claim.emptied();
-        }
         self.guests_gone();
+        // What is still a guest goes on.
+        self.claims.iter_mut().filter(|(key, _)| !self.guests.contains_key(key)).for_each(|(_, claim)| claim.emptied());
         match self.ending.take() {
             Some(Ending::Clearing(End::Stopped { .. })) if self.lease.held().is_some() => {
                 self.ending = Some(Ending::Leaving(turn.now.boottime + self.settings.timing.renew));
@@ -480,6 +479,7 @@ impl Agent {
         match self.ending {
             Some(Ending::Stopping(kill_at)) if empty || now >= kill_at => {
                 self.ending = Some(Ending::Clearing(End::Stopped { left: false }));
+                self.kill_guests(out);
                 if self.clearing.is_none() {
                     self.clear(out);
                 }

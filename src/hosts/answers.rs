@@ -235,14 +235,15 @@ impl Agent {
         let now = turn.now.boottime;
         let mut due = Vec::new();
         for (name, seen) in self.judge.all() {
-            let forgotten =
-                self.forgotten.get(name) == Some(&seen.record.epoch) && seen.record.state == HostState::Live;
+            let sworn = self.forgotten.get(name) == Some(&seen.record.epoch);
+            let forgotten = sworn && !(seen.record.state == HostState::Dead && seen.record.is_empty(name));
             let asked =
                 self.requests.values().any(|purpose| matches!(purpose, Purpose::Declare(host, _) if host == name));
             let waits = self.declared.get(name).is_some_and(|at| *at > now);
             if (forgotten || seen.is_due(turn.now)) && !asked && !waits {
                 let by = Some(self.settings.name.clone());
-                due.push((name.to_owned(), seen.version, Host { state: HostState::Dead, by, ..seen.record.clone() }));
+                let state = HostState::Dead;
+                due.push((name.to_owned(), seen.version, Host { state, by, sworn, ..seen.record.clone() }));
             }
         }
         for (name, version, dead) in due {

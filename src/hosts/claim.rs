@@ -44,7 +44,9 @@ pub(super) struct Sight<'a> {
     /// How long others go first; `None` where this host is no candidate.
     pub(super) delay: Option<Span>,
     /// It is killed at the deadline.
-    pub(super) exclusive: bool,
+    pub(super) by_lease: bool,
+    /// The record is of an earlier epoch of this host, nothing of it runs, and no other host takes it.
+    pub(super) left_over: bool,
     /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to decide.
     pub(super) hold: bool,
     /// No host is left that has not tried.
@@ -241,7 +243,7 @@ impl Claim {
         sight
             .leave
             .or_else(|| down.then_some(StopWhy::NotWanted))
-            .or_else(|| (sight.exclusive && sight.lease_ends()).then_some(StopWhy::LeaseEnds))
+            .or_else(|| (sight.by_lease && sight.lease_ends()).then_some(StopWhy::LeaseEnds))
     }
 
     fn restart(&mut self) {
@@ -309,7 +311,7 @@ impl Claim {
         if now < self.not_before {
             return Move::Wait(Some(self.not_before));
         }
-        if let Some((version, own)) = sight.own.filter(|(_, own)| sight.names_me(own)) {
+        if let Some((version, own)) = sight.own.filter(|(_, own)| sight.names_me(own) || sight.left_over) {
             // Of an attempt that is not remembered, or stale: nothing of it runs here. If it is stale, the swap does
             // not come about.
             return Move::Free { expected: *version, token: own.token, freed: Freed::Unused, note: None };

@@ -104,8 +104,8 @@ impl Guest {
     }
 
     /// Whether it is killed at the end of the lease.
-    pub(super) fn is_exclusive(&self) -> bool {
-        self.place.placement.exclusive
+    pub(super) fn runs_by_lease(&self) -> bool {
+        self.place.placement.by_lease()
     }
 
     /// What its claim is to make of it.
@@ -132,7 +132,8 @@ impl Guest {
             // That it has ended is reported besides.
             State::Over { .. } if same => Next::Answer(Outcome::Started { token, pid: 0 }),
             State::Running(running) => {
-                let alike = self.place.placement.exclusive == place.placement.exclusive;
+                let (has, gets) = (&self.place.placement, &place.placement);
+                let alike = has.exclusive == gets.exclusive && has.is_pinned() == gets.is_pinned();
                 if running.ends || running.by_host.is_some() || !place.placement.adopt || !alike {
                     running.next = Some((parent.to_owned(), Box::new(place.clone())));
                     let first = !std::mem::replace(&mut running.ends, true);

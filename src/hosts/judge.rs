@@ -106,6 +106,11 @@ impl Judge {
         })
     }
 
+    /// The same of what runs without a lease: it goes on when its host is lost, and perhaps into a later epoch.
+    pub(super) fn is_empty(&self, host: &str, epoch: u64) -> bool {
+        self.seen.get(host).is_some_and(|Seen { record, .. }| record.epoch >= epoch && record.is_empty(host))
+    }
+
     /// How many claims each host holds.
     pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<String, usize> {
         let mut placed = BTreeMap::new();
@@ -176,6 +181,23 @@ mod tests {
         assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
         judge.observe(at(3), "b", 3, live(4));
         assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
+    }
+
+    #[test]
+    fn what_needs_no_lease_is_gone_where_its_host_has_left_or_is_sworn_to_be_off() {
+        let mut judge = Judge::default();
+        let empty = |judge: &mut Judge, record: Host| {
+            judge.observe(at(1), "b", record.seq + 100 * record.epoch, record.clone());
+            judge.is_empty("b", 3)
+        };
+        assert!(!judge.is_empty("b", 3) && !empty(&mut judge, live(3)));
+        assert!(!empty(&mut judge, Host { by: Some("a".into()), seq: 1, ..dead(3) }), "it may go on");
+        assert!(!empty(&mut judge, live(4)), "over the begin of an epoch, too");
+        assert!(empty(&mut judge, Host { by: Some("b".into()), ..dead(5) }));
+        assert!(!judge.is_empty("b", 6), "a later claim");
+        assert!(
+            empty(&mut judge, Host { sworn: true, ..dead(7) }) && empty(&mut judge, Host { removed: true, ..dead(8) })
+        );
     }
 
     #[test]

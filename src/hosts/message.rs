@@ -5,7 +5,7 @@
 //! TOLD, TOLD until an [`What::Noted`]. So neither side has to keep what has arrived.
 
 use super::loss::Loss;
-use super::record::{ClaimKey, Placement};
+use super::record::{Choice, ClaimKey, Placement};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,7 +131,7 @@ pub struct Placing {
     pub group: Vec<String>,
     /// The paths of those siblings on whose hosts it may not be.
     pub apart: Vec<String>,
-    /// Never on two hosts at once, and so killed at the deadline of the lease.
+    /// Never on two hosts at once, and so killed at the deadline of the lease, unless it is pinned.
     pub exclusive: bool,
     /// It is moved to a host of higher preference once that has been sound for `settle`.
     pub takeover: bool,
@@ -141,6 +141,23 @@ pub struct Placing {
     pub adopt: bool,
     /// After it has given up, another host is preferred for `settle`.
     pub move_on_give_up: bool,
+}
+
+impl Placing {
+    /// One host alone may ever run it: no other waits for the end of its lease, and so it needs none to go on.
+    pub fn is_pinned(&self) -> bool {
+        let one = match self.on.hosts.as_slice() {
+            [Choice::One(_)] => true,
+            [Choice::Equals(hosts)] => hosts.len() == 1,
+            _ => false,
+        };
+        self.exclusive && one && self.on.require.is_empty()
+    }
+
+    /// It is killed at the deadline of its host's lease.
+    pub fn by_lease(&self) -> bool {
+        self.exclusive && !self.is_pinned()
+    }
 }
 
 impl Default for Placing {

@@ -27,7 +27,7 @@
 //! | W2 | An epoch begins only when `x/` was seen empty; on a record of another boot only after it has stood for two renewals | `lease` |
 //! | W3 | Another host's record is swapped to `dead`, expecting the version that was received D ago or longer | `judge` |
 //! | W4 | A claim is swapped, expecting the version read, when it is free or its epoch is over; not within a second of the own deadline | `claim` |
-//! | W5 | Something runs only while its claim is this host's in its present epoch, and the deadline is ahead | `agent` |
+//! | W5 | Something runs only while its claim is this host's in its present epoch, and the deadline is ahead; what is pinned, while no record shows that its claim is another's | `agent` |
 //! | W6 | A claim is set free when nothing of it is left, and that was seen | `claim` |
 //! | W7 | No write of the own record is sent before the fence has answered a poke, within 200 ms | `lease` |
 //! | W8 | A missing answer is *unknown*: what was sent is remembered until it is known to have come about, or that it cannot any more | `lease`, `claim` |
@@ -54,6 +54,11 @@
 //!    > G ≥ 2εD/(1+ε) + (1−ε)K
 //!
 //!    and [`Settings::new`] refuses a G below D/20 + 300 ms, which is that for ε = 2 % and K of a quarter of a second.
+//!
+//! What is *pinned*, as its placement names one host alone, runs there without a lease: its claim has that written in
+//! it, and then W4 takes an epoch for over only where its host has left, was removed, or is off by an operator's word.
+//! A later epoch is not enough, since it begins while the subtree goes on. So of the three cases the first is left: the
+//! host sets the claim free (W6), as soon as nothing of it runs and no parent wants it there.
 //!
 //! Where both clocks are read, the holder takes the one that has advanced more and the one that waits that which has
 //! advanced less. So A2 need hold for one of the two only: for MONOTONIC_RAW while a machine is not suspended, however

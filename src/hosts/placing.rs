@@ -8,6 +8,7 @@ use super::event::{Bundle, RunEnd, RunId, Turn};
 use super::guest::Guest;
 use super::judge::Seen;
 use super::loss::Loss;
+use super::message::Subject;
 use super::moment::Moment;
 use super::record::{
     self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState, note,
@@ -91,8 +92,14 @@ impl Agent {
     pub(super) fn is_over(&self, own: &Own) -> bool {
         match self.lease.held() {
             Some((epoch, _)) if own.host == self.settings.name => own.epoch < epoch,
+            Some(_) | None if own.pinned => self.judge.is_empty(&own.host, own.epoch),
             Some(_) | None => self.judge.is_over(&own.host, own.epoch),
         }
+    }
+
+    /// A claim of an earlier epoch of this host that no other takes from it.
+    fn is_left_over(&self, own: Option<&(Version, Own)>) -> bool {
+        own.is_some_and(|(_, own)| own.pinned && own.state == OwnState::Held && own.host == self.settings.name)
     }
 
     fn leave(&self) -> Option<StopWhy> {
@@ -154,7 +161,8 @@ impl Agent {
             // What is drained is moved by its parent.
             leave: if is_root { self.leave() } else { self.ending.as_ref().map(|_| StopWhy::Stopping) },
             delay: standing.delay,
-            exclusive: guest.is_none_or(Guest::is_exclusive),
+            by_lease: guest.is_none_or(Guest::runs_by_lease),
+            left_over: over && guest.is_none() && self.is_left_over(own),
             hold: guest.is_some_and(Guest::rests),
             exhausted: standing.exhausted.as_deref(),
         };
@@ -273,13 +281,16 @@ impl Agent {
             Move::Run => self.run_guest(key, out),
             Move::Claim { expected, token } => {
                 claim.unsettled = if unsettled { claim.unsettled.saturating_add(1) } else { 0 };
-                let (digest, root_token, run) = match self.guests.get(key) {
-                    Some(guest) => (guest.place.digest.clone(), guest.subject().root_token, guest.subject().run),
-                    None => (want.bundle, token, 0),
+                let (digest, root_token, run, pinned) = match self.guests.get(key) {
+                    Some(Guest { place, .. }) => {
+                        let Subject { root_token, run, .. } = place.subject;
+                        (place.digest.clone(), root_token, run, place.placement.is_pinned())
+                    }
+                    None => (want.bundle, token, 0, false),
                 };
                 claim.attempted(token, digest.clone(), &me, own.as_ref());
                 let (state, freed, note) = (OwnState::Held, None, None);
-                let own = Own { host: me, epoch, token, state, since, root_token, run, digest, freed, note };
+                let own = Own { host: me, epoch, token, state, since, root_token, run, digest, pinned, freed, note };
                 let new = record::write(&own);
                 self.swap(turn, Key::Own(key.clone()), expected, new, Purpose::Claim(key.clone(), epoch, own), out);
             }

@@ -83,6 +83,9 @@ pub struct Host {
     pub tried: BTreeMap<String, Tried>,
     /// What keeps it from being of use, for people.
     pub note: Option<String>,
+    /// An operator has sworn that it is off: of this epoch not even what needs no lease runs any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sworn: bool,
     /// It is no host of the cluster any more: dead, and for good.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
@@ -92,6 +95,12 @@ impl Host {
     /// Whether it is to be shown: of one that was removed it counts alone that it is dead.
     pub fn is_shown(&self) -> bool {
         !(self.removed && self.state == HostState::Dead)
+    }
+
+    /// Whether nothing runs there any more of this epoch of it, by a lease or not: it has left, was removed, or is off
+    /// by the word of an operator.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        self.state == HostState::Dead && (self.by.as_deref() == Some(name) || self.sworn || self.removed)
     }
 
     /// Whether it shows that it has this bundle of this instance.
@@ -154,6 +163,10 @@ pub struct Own {
     pub run: u64,
     /// The bundle that it was started from.
     pub digest: String,
+    /// It runs there without a lease too, so that neither the end of that one nor a later epoch ends the claim: its
+    /// host sets it free, unless it has left, was removed, or an operator has sworn that it is off.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Why it was set free, where it was.
     pub freed: Option<Freed>,
     /// The same for people.
@@ -432,67 +445,4 @@ fn is_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_read_as_they_are_written() {
-        for (key, text) in [
-            (Key::Cluster, "/treevisor/shop/cluster"),
-            (Key::Host("a".into()), "/treevisor/shop/host/a"),
-            (Key::Want("web".into()), "/treevisor/shop/want/web"),
-            (Key::Own(ClaimKey::root("web")), "/treevisor/shop/own/web//"),
-            (Key::Own(ClaimKey { instance: "web".into(), path: "/db/one".into() }), "/treevisor/shop/own/web//db/one"),
-        ] {
-            assert_eq!(key.in_store("shop"), text);
-            assert_eq!(Key::parse("shop", text), Some(key));
-        }
-        for text in [
-            "/treevisor/other/cluster",
-            "/treevisor/shop/cluster/",
-            "/treevisor/shop/host/",
-            "/treevisor/shop/host/a/b",
-            "/treevisor/shop/own/web/db",
-            "/treevisor/shop/own/web",
-            "/treevisor/shop/own/web//db/",
-            "/treevisor/shop/own/web//db/../x",
-            "/treevisor/shop/own/..//",
-            "/treevisor/shop/want/..",
-            "/treevisor/shop/want/a\u{7}b",
-            "/treevisor/shop/later/x",
-        ] {
-            assert_eq!(Key::parse("shop", text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn members_that_are_not_known_are_passed_over_and_missing_ones_are_defaults() {
-        let host: Host = read(br#"{"epoch":3,"state":"live","later":[1],"labels":{"disk":"ssd"}}"#).unwrap();
-        assert_eq!((host.epoch, host.state, host.labels["disk"].as_str()), (3, HostState::Live, "ssd"));
-        let own: Own = read(br#"{"token":7,"freed":"by-a-later-version"}"#).unwrap();
-        assert_eq!((own.token, own.state, own.freed), (7, OwnState::Held, Some(Freed::Other)));
-        assert_eq!(read::<Want>(b"{}").unwrap().state, WantState::Down);
-    }
-
-    #[test]
-    fn all_bits_of_a_number_come_back() {
-        let host = Host { seq: u64::MAX - 1, ..Host::default() };
-        assert_eq!(read::<Host>(&write(&host).unwrap()).unwrap(), host);
-    }
-
-    #[test]
-    fn a_record_has_its_limit() {
-        let note = |length| Own { note: Some("x".repeat(length)), ..Own::default() };
-        assert!(write(&note(RECORD_MAX - 500)).is_ok());
-        let error = write(&note(RECORD_MAX)).unwrap_err().to_string();
-        assert!(error.ends_with("a record has 8192 at most"), "{error}");
-        assert!(read::<Own>(&[b' '; RECORD_MAX + 1]).is_err());
-    }
-
-    #[test]
-    fn a_placement_ranks_hosts_and_equals_stand_together() {
-        let placement: Placement = serde_json::from_str(r#"{"hosts":["a",["c","d"]]}"#).unwrap();
-        assert_eq!(["a", "c", "d", "e"].map(|host| placement.rank(host)), [Some(0), Some(1), Some(1), None]);
-        assert_eq!(Placement::default().rank("any"), Some(0));
-    }
-}
+mod tests;

@@ -241,11 +241,16 @@ impl Agent {
             _ => {}
         }
         let settle = self.settings.timing.settle;
+        let epoch = self.judge.get(from).map(|seen| seen.record.epoch);
         let Some(ward) = self.wards.all.get_mut(&key) else { return };
         let (parent, node, moves) = (ward.parent, ward.node.clone(), ward.place.placement.move_on_give_up);
         let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
         match told.what {
-            What::Inspected { found } => Self::report_to_parent(parent, &node, What::Inspected { found }, out),
+            What::Inspected { found } => {
+                // It is there in the present epoch of its host.
+                there.epoch = epoch.unwrap_or(there.epoch).max(there.epoch);
+                Self::report_to_parent(parent, &node, What::Inspected { found }, out);
+            }
             what @ (What::Exited { .. } | What::Lost(_)) => {
                 if there.end.is_some() {
                     // It was sent again because it is not known here that it was noted.
@@ -304,7 +309,9 @@ impl Agent {
             State::Choosing(at) if now < at => self.wake(at),
             State::Choosing(_) => self.choose_host(turn, key, out),
             State::Asking { host, wire, since, again } => {
-                if self.is_dead(&host) || !self.is_linked(&host) || now >= since + ANSWER {
+                // What needs no lease may run there all the same.
+                let dead = self.is_dead(&host) && self.holder(key).as_ref() != Some(&host);
+                if dead || !self.is_linked(&host) || now >= since + ANSWER {
                     self.wards.release(&host, &wire);
                     let Some(ward) = self.wards.all.get_mut(key) else { return };
                     ward.refused.insert(host, ("it has not answered".into(), now + ANSWER));
@@ -333,7 +340,7 @@ impl Agent {
     /// One that is placed: is its host lost, and what is to be sent again?
     fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
-        if there.end.is_none() && there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch) {
+        if self.is_lost(turn, key, &mut there, out) {
             let loss = self.loss_of(&there.host, there.epoch);
             let left = if loss.in_order { Left::Moved(Start::Move) } else { Left::Lost(now) };
             there.end = Some(What::Lost(loss));
@@ -366,6 +373,28 @@ impl Agent {
             return self.wake(again);
         }
         ward.state = State::There(Box::new(there));
+    }
+
+    /// Whether what was placed there runs there no more, since the epoch of its host is over. What needs no lease is
+    /// asked for first where that host has a later one: it may have gone on.
+    fn is_lost(&mut self, turn: Turn, key: &ClaimKey, there: &mut There, out: &mut Vec<Action>) -> bool {
+        let over = there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch);
+        if !over || there.end.is_some() {
+            return false;
+        }
+        if !self.wards.all.get(key).is_some_and(|ward| ward.place.placement.is_pinned()) {
+            return true;
+        }
+        let now = turn.now.boottime;
+        let later = self.judge.get(&there.host).is_some_and(|seen| seen.record.epoch > there.epoch);
+        if later && self.is_linked(&there.host) {
+            if there.again <= now {
+                there.again = now + AGAIN;
+                self.order(&there.host, &there.wire, Do::Inspect, out);
+            }
+            self.wake(there.again);
+        }
+        self.judge.is_empty(&there.host, there.epoch)
     }
 
     /// Why what ran on this host in this epoch of it, which is over, runs there no more.

@@ -139,7 +139,10 @@ impl Agent {
     }
 
     fn token_of(&self, key: &ClaimKey) -> u64 {
-        self.claims.get(key).and_then(|claim| claim.here()).map_or(0, |here| here.token)
+        let here = self.claims.get(key).and_then(|claim| claim.here()).map(|here| here.token);
+        // What needs no lease goes on under the claim of an epoch that is over.
+        let had = || self.owns.get(key).filter(|(_, own)| own.pinned && own.host == self.settings.name);
+        here.or_else(|| had().map(|(_, own)| own.token)).unwrap_or_default()
     }
 
     pub(super) fn stop_run(&mut self, key: &ClaimKey, run: RunId, why: StopWhy, out: &mut Vec<Action>) {
@@ -184,7 +187,7 @@ impl Agent {
         let Some(guest) = self.guests.get_mut(key) else { return };
         let Some(claim) = self.claims.get_mut(key) else { return };
         let (bundle, serial) = (guest.place.digest.clone(), guest.subject().run);
-        // One that is not exclusive has gone on over the end of an epoch.
+        // One that needs no lease has gone on over the end of an epoch.
         if let Some(run) = guest.run() {
             return claim.started(run, bundle, serial);
         }
@@ -258,9 +261,9 @@ impl Agent {
         self.send_to_host(&parent, &subject, What::Inspected { found }, out);
     }
 
-    /// All that is exclusive on this host is gone, or is being killed: parents learn that from the epoch.
+    /// All that runs by the lease is gone, or is being killed: parents learn that from the epoch.
     pub(super) fn guests_gone(&mut self) {
-        self.guests.retain(|_, guest| !guest.is_exclusive() && guest.run().is_some());
+        self.guests.retain(|_, guest| !guest.runs_by_lease() && guest.run().is_some());
     }
 
     /// What has become due of the subtrees on this host.
@@ -301,11 +304,11 @@ impl Agent {
             },
             // It belongs to no tree any more.
             State::Running(_) | State::Over { .. } | State::Wanted if down => {
-                self.end_by_host(key, "the instance is to be down", true, out);
+                self.end_by_host(key, "the instance is to be down", (false, true), out);
             }
             // One that is not killed at the deadline.
             State::Running(_) if !held && holder.is_some() => {
-                self.end_by_host(key, "another host has its claim", false, out);
+                self.end_by_host(key, "another host has its claim", (place.placement.exclusive, false), out);
             }
             State::Wanted | State::Running(_) | State::Over { .. } | State::Done => {}
         }
@@ -325,15 +328,27 @@ impl Agent {
         }
     }
 
-    /// Ends a subtree for the host's sake: its parent gets the report that it is lost.
-    pub(super) fn end_by_host(&mut self, key: &ClaimKey, why: &str, done: bool, out: &mut Vec<Action>) {
+    /// Ends a subtree for the host's sake, with `kill` at once, with `done` for good: its parent gets the report that
+    /// it is lost.
+    fn end_by_host(&mut self, key: &ClaimKey, why: &str, (kill, done): (bool, bool), out: &mut Vec<Action>) {
         let Some(guest) = self.guests.get_mut(key) else { return };
-        let next = guest.end(false, done);
+        let next = guest.end(kill, done);
         if let State::Running(running) = &mut guest.state {
             running.by_host.get_or_insert_with(|| Loss::of(why));
         }
-        if let Next::Stop(run) = next {
-            self.stop_run(key, run, StopWhy::NotWanted, out);
+        match next {
+            Next::Stop(run) => self.stop_run(key, run, StopWhy::NotWanted, out),
+            Next::Kill(run) => out.push(Action::Kill(run)),
+            Next::Wait | Next::Answer(_) | Next::Adopt { .. } | Next::Begin => {}
+        }
+    }
+
+    /// What no deadline kills, and has not stopped by now, is killed.
+    pub(super) fn kill_guests(&mut self, out: &mut Vec<Action>) {
+        for guest in self.guests.values_mut().filter(|guest| !guest.runs_by_lease()) {
+            if let Next::Kill(run) = guest.end(true, false) {
+                out.push(Action::Kill(run));
+            }
         }
     }
 }

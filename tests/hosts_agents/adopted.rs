@@ -13,19 +13,19 @@ placement = ["a", "c"]
 
 [[child]]
 name = "db"
-placement = ["b"]
+placement = [["b", "none"]]
 
   [[child.child]]
   name = "w"
   command = ["sh", "-c", 'test "$TREEVISOR_FROM" || TREEVISOR_FROM=-; echo "$TREEVISOR_HOST $TREEVISOR_FENCE $TREEVISOR_START $TREEVISOR_FROM" >> SEEN; echo "to be read"; exec sleep 1000']
 "#;
 
-/// The same on two hosts, with one that is not exclusive.
+/// The same on two hosts, with one that goes on.
 const AND_ONE_THAT_GOES_ON: &str = r#"
 
 [[child]]
 name = "web"
-placement = { hosts = ["b"], exclusive = false }
+placement = PLACEMENT
 
   [[child.child]]
   name = "w"
@@ -104,12 +104,22 @@ fn a_subtree_goes_on_under_the_next_root() {
 }
 
 #[test]
-fn without_a_store_what_is_exclusive_ends_and_the_rest_goes_on() {
+fn without_a_store_what_is_exclusive_ends_and_what_is_not_goes_on() {
+    goes_on_without_a_store("{ hosts = [\"b\"], exclusive = false }");
+}
+
+#[test]
+fn without_a_store_what_is_pinned_goes_on_too() {
+    goes_on_without_a_store("[\"b\"]");
+}
+
+fn goes_on_without_a_store(placement: &str) {
     let Some(cluster) = linked(&["a", "b"]) else { return };
     for (from, to) in [("a", "b"), ("b", "a")] {
         cluster.link(from, to, "up");
     }
-    cluster.deploy(&format!("{TREE}{AND_ONE_THAT_GOES_ON}"), &["a"]);
+    let goes_on = AND_ONE_THAT_GOES_ON.replace("PLACEMENT", placement);
+    cluster.deploy(&format!("{TREE}{goes_on}"), &["a"]);
     assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
     let both = |cluster: &Cluster| {
         let tree = cluster.tree("a")?;

@@ -69,7 +69,8 @@ fn place(cluster: &Cluster, run: u64, host: &str, more: &str) -> Placing {
     });
     let mut place = Place { subject: subject(run), digest: format!("of{more}"), boot, ..Place::default() };
     place.spec = Arc::new(serde_json::to_vec(&tree.root).unwrap());
-    place.placement.on.hosts = vec![treevisor::hosts::record::Choice::One(host.into())];
+    // With another name, which no host has, it is not pinned, and runs by the lease.
+    place.placement.on.hosts = vec![treevisor::hosts::record::Choice::Equals(vec![host.into(), "none".into()])];
     Placing::Place(Box::new(place))
 }
 

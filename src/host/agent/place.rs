@@ -24,6 +24,8 @@ pub(super) struct Exclusive {
     path: PathBuf,
     /// What does not run by the lease.
     others: PathBuf,
+    /// The same, until it was seen that an earlier agent has left nothing there.
+    left: Option<Switch>,
     clearing: Option<Clearing>,
 }
 
@@ -50,7 +52,9 @@ impl Exclusive {
         let path = make(own.join("x"))?;
         let switch = Switch::open(&path)
             .map_err(|error| wrong("use cgroup.kill, which Linux has since 5.14, of", &path, error))?;
-        Ok(Exclusive { switch, path, others: make(own.join("o"))?, clearing: None })
+        let others = make(own.join("o"))?;
+        let left = Switch::open(&others).map_err(|error| wrong("use cgroup.kill of", &others, error))?;
+        Ok(Exclusive { switch, path, others, left: Some(left), clearing: None })
     }
 
     /// The switch, to be watched for changes.
@@ -85,9 +89,13 @@ impl Exclusive {
         }
     }
 
-    /// Kills all of it, and looks until nothing is left.
+    /// Kills all of it, and looks until nothing is left. The first time what an earlier agent has left of the others,
+    /// too.
     pub(super) fn clear(&mut self, number: u64, now: Time) {
         let _ = self.switch.kill();
+        if let Some(left) = &self.left {
+            let _ = left.kill();
+        }
         self.clearing = Some(Clearing { number, again: now + AGAIN });
     }
 
@@ -96,12 +104,17 @@ impl Exclusive {
     pub(super) fn look(&mut self, born: bool, now: Time) -> Option<u64> {
         let clearing = self.clearing.as_mut()?;
         // What cannot be seen may be there.
-        if self.switch.populated().is_ok_and(|populated| !populated) && !born {
+        let is_empty = |switch: &Switch| switch.populated().is_ok_and(|populated| !populated);
+        if is_empty(&self.switch) && self.left.as_ref().is_none_or(is_empty) && !born {
+            self.left = None;
             return self.clearing.take().map(|clearing| clearing.number);
         }
         if clearing.again <= now {
             clearing.again = now + AGAIN;
             self.switch.kill_each();
+            if let Some(left) = &self.left {
+                left.kill_each();
+            }
         }
         None
     }

@@ -35,7 +35,7 @@ const OF_RUN: char = '@';
 /// One run.
 struct Placed {
     claim: ClaimKey,
-    exclusive: bool,
+    by_lease: bool,
     runtime: RuntimeDir,
     top: Top,
     /// It was asked to stop.
@@ -83,8 +83,8 @@ impl Subtrees {
     }
 
     /// Whether one that waits is killed at the end of the lease.
-    pub(super) fn is_exclusive(&self, run: RunId) -> bool {
-        self.waiting.get(&run).is_some_and(is_exclusive)
+    pub(super) fn is_by_lease(&self, run: RunId) -> bool {
+        self.waiting.get(&run).is_some_and(is_by_lease)
     }
 
     /// Its directory is there. Gives what comes of it; nothing where it is not to begin any more.
@@ -142,13 +142,13 @@ impl Subtrees {
 
     /// All that runs by the lease is killed: what of it has not begun does not begin, and its end is not reported.
     pub(super) fn clear(&mut self, now: Time) {
-        self.waiting.retain(|_, run| !is_exclusive(run));
-        self.all.values_mut().filter(|placed| placed.exclusive).for_each(|placed| placed.top.kill(now));
+        self.waiting.retain(|_, run| !is_by_lease(run));
+        self.all.values_mut().filter(|placed| placed.by_lease).for_each(|placed| placed.top.kill(now));
     }
 
     /// Whether the process of one that runs by the lease has not ended: it may be about to enter its cgroup.
     pub(super) fn is_born(&self) -> bool {
-        self.all.values().any(|placed| placed.exclusive && placed.top.runs())
+        self.all.values().any(|placed| placed.by_lease && placed.top.runs())
     }
 
     /// The run whose top node is this process.
@@ -216,10 +216,10 @@ impl Subtrees {
 fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure> {
     let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
     let Means { program, runtime, .. } = with.means;
-    let (claim, exclusive) = (&run.claim, place.placement.exclusive);
+    let (claim, by_lease) = (&run.claim, place.placement.by_lease());
     let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
     let of = |stage: &'static str| move |error: std::io::Error| failure(stage, error.to_string());
-    let group = with.place.group_of_run(exclusive, &name).map_err(of("cgroup"))?;
+    let group = with.place.group_of_run(by_lease, &name).map_err(of("cgroup"))?;
     let leaf = group.child(cgroup::NODE).map_err(of("cgroup"))?;
     let below = group.child(cgroup::BELOW).map_err(of("cgroup"))?;
     let directory = RuntimeDir::at(runtime.join(&name));
@@ -247,7 +247,7 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
     let mut env = with.means.environment(run);
     env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
     let mut extra = vec![(boot.as_fd(), BOOT_FD)];
-    if exclusive {
+    if by_lease {
         env.insert("TREEVISOR_LEASE".into(), LEASE_FD.to_string().into());
         extra.push((with.lease.fd(), LEASE_FD));
     }
@@ -268,11 +268,11 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
         directory.remove();
         error.into_failure()
     })?;
-    Ok(Placed { claim: claim.clone(), exclusive, runtime: directory, top, is_asked: false, end: None })
+    Ok(Placed { claim: claim.clone(), by_lease, runtime: directory, top, is_asked: false, end: None })
 }
 
-fn is_exclusive(run: &Run) -> bool {
-    run.place.as_ref().is_none_or(|place| place.placement.exclusive)
+fn is_by_lease(run: &Run) -> bool {
+    run.place.as_ref().is_none_or(|place| place.placement.by_lease())
 }
 
 fn called(claim: &ClaimKey) -> String {

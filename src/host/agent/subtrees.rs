@@ -31,7 +31,7 @@ impl Shell {
     /// Its directory is there, or cannot be had.
     pub(super) fn start_subtree(&mut self, run: RunId, directory: Result<PathBuf, String>) {
         // The disk may have taken longer than the lease has lasted.
-        if self.subtrees.is_exclusive(run) && self.core.lease_left(moment(clock::both())).is_none() {
+        if self.subtrees.is_by_lease(run) && self.core.lease_left(moment(clock::both())).is_none() {
             return self.subtrees.forget(run);
         }
         let Some(place) = &self.place else { return };

@@ -93,3 +93,20 @@ fn runs_are_ordered_by_the_root_before_the_number() {
     assert!(subject().is_after(3, 6) && subject().is_after(2, 99));
     assert!(!subject().is_after(3, 7) && !subject().is_after(4, 1));
 }
+
+#[test]
+fn one_host_and_no_label_is_pinned() {
+    let of = |hosts: &str, require: &str, exclusive| {
+        let on = serde_json::from_str(&format!(r#"{{"hosts":{hosts},"require":{require}}}"#)).unwrap();
+        let placing = Placing { on, exclusive, ..Placing::default() };
+        (placing.is_pinned(), placing.by_lease())
+    };
+    for one in [r#"["a"]"#, r#"[["a"]]"#] {
+        assert_eq!(of(one, "{}", true), (true, false));
+        assert_eq!(of(one, r#"{"disk":"ssd"}"#, true), (false, true));
+        assert_eq!(of(one, "{}", false), (false, false));
+    }
+    for more in ["[]", r#"["a","b"]"#, r#"[["a","b"]]"#] {
+        assert_eq!(of(more, "{}", true), (false, true));
+    }
+}

@@ -177,7 +177,7 @@ impl Cluster {
             agent.handle(turn, event, &mut actions);
             for action in actions {
                 self.carry_out(host, action);
-                for path in ["/db", "/db-1", "/db-2", "/mq"] {
+                for path in ["/db", "/db-1", "/db-2", "/mq", "/pin"] {
                     assert!(self.at(path).len() < 2, "{path} runs on {:?}", self.at(path));
                 }
             }
@@ -230,7 +230,12 @@ impl Cluster {
             Action::Stop { run, .. } => self.ends(host, run, Ended::Code(0)),
             Action::Kill(run) => self.ends(host, run, Ended::Signal(9)),
             Action::Adopt { run, reload, .. } => {
-                self.processes.get_mut(&(host, run)).expect("it runs").adopted.push(reload);
+                // Where it has ended while the agent did not run, that is reported next.
+                let ended = Event::Ended { run, end: Ended::Signal(11), detail: Value::Null };
+                match self.processes.get_mut(&(host, run)) {
+                    Some(process) => process.adopted.push(reload),
+                    None => assert!(self.queue.contains(&(host, ended)), "it runs"),
+                }
             }
             Action::Inspect(run) => self.hand_in(host, Event::Inspected { run, found: Value::Null }),
             Action::Send { host: to, message } => self.send(host, &to, message),
@@ -240,9 +245,9 @@ impl Cluster {
         }
     }
 
-    /// Kills all that is exclusive on these hosts.
+    /// Kills all that runs by the lease of these hosts.
     fn fence(&mut self, hosts: &[usize]) {
-        let exclusive = |run: &Run| run.place.as_ref().is_none_or(|place| place.placement.exclusive);
+        let exclusive = |run: &Run| run.place.as_ref().is_none_or(|place| place.placement.by_lease());
         self.processes.retain(|(host, _), process| !hosts.contains(host) || !exclusive(&process.run));
     }
 

@@ -7,7 +7,7 @@ use crate::hosts::event::RunId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const PATHS: [&str; 3] = ["/db-1", "/db-2", "/mq"];
+const PATHS: [&str; 4] = ["/db-1", "/db-2", "/mq", "/pin"];
 
 /// What a supervisor does with one placed child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ fn placing(path: &str) -> Placing {
     let group: Vec<String> = ["/db-1", "/db-2"].map(String::from).to_vec();
     match path {
         "/mq" => Placing { takeover: true, ..on(&["c", "b"]) },
+        "/pin" => on(&["b"]),
         _ => Placing { spread: Spread::Hosts, group, ..on(&[]) },
     }
 }
