@@ -173,7 +173,7 @@ fn a_socket_on_a_dead_disk_is_no_business_of_others() {
     let toml = "intensity = 1000\n[[child]]\nname = \"healthy\"\ncommand = \"sleep 1000\"\n";
     let Some((mut tree, mut disk)) = start_on_disk(toml) else { return };
     disk.tell(&mut tree, "hang");
-    let root = tree.root_pid();
+    let root = tree.pid("/");
     let asking = || {
         let threads = fs::read_dir(format!("/proc/{root}/task")).unwrap().flatten();
         let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
@@ -200,5 +200,40 @@ fn a_socket_on_a_dead_disk_is_no_business_of_others() {
     until("no thread waits any more", || asking() == 0);
     tree.run(&["stop"]).expect(0);
     tree.line("ended");
+    tree.ended_well();
+}
+
+/// A reload whose file includes one on a dead disk: it waits alone, and another signal does not make it two.
+#[test]
+fn a_reload_from_a_dead_disk_waits_alone() {
+    let healthy = "[[child]]\nname = \"healthy\"\ncommand = \"sleep 1000\"\n";
+    let Some((mut tree, mut disk)) = start_on_disk(healthy) else { return };
+    disk.tell(&mut tree, "hang");
+    tree.write("include = \"disk/more.toml\"\n");
+    let root = tree.pid("/");
+    signal(root, 1);
+    let reading = || {
+        let threads = fs::read_dir(format!("/proc/{root}/task")).unwrap().flatten();
+        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "treevisor-file").count()
+    };
+    until("the file is being read", || reading() == 1);
+    for incarnation in 2..4 {
+        signal(root, 1);
+        signal(tree.pid("/healthy"), 9);
+        tree.incarnation("/healthy", incarnation);
+        assert_eq!(reading(), 1);
+    }
+    disk.tell(&mut tree, "go");
+    until("it has been read", || reading() == 0);
+    // What could not be read has changed nothing, and the next reload is as good as any.
+    tree.write(healthy.replace("sleep 1000", "sleep 1001"));
+    signal(root, 1);
+    tree.incarnation("/healthy", 4);
+    tree.run(&["stop"]).expect(0);
+    tree.line("ended");
+    let text = fs::read_to_string(tree.dir().join("copy")).unwrap();
+    assert!(text.contains("the file is still being read; its disk does not respond"), "{text}");
+    assert!(text.contains("SIGHUP: the file has errors; nothing changed"), "{text}");
     tree.ended_well();
 }
