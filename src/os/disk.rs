@@ -4,11 +4,10 @@
 //! program. So it is asked by a thread, waited for a moment, and as long as that thread has not come back nothing more
 //! is asked of the same directory: neither the loop nor the number of threads depends on how often a start is tried.
 
-use super::thread;
+use super::thread::Question;
 use crate::time::Span;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// So long an answer is waited for.
@@ -54,7 +53,7 @@ fn ask_within<T: Send + 'static>(
     }
     let alive = Arc::new(());
     let thread = Arc::downgrade(&alive);
-    let question = Question::put(move || {
+    let question = Question::put("treevisor-disk", move || {
         let answer = work();
         drop(alive);
         answer
@@ -65,43 +64,10 @@ fn ask_within<T: Send + 'static>(
     })
 }
 
-/// Something that was asked; the answer may be taken later.
-#[derive(Debug)]
-pub(crate) struct Question<T>(Receiver<T>);
-
-/// There is no answer: not yet, or there will never be one, since `work` has panicked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unanswered {
-    Yet,
-    Ever,
-}
-
-impl<T: Send + 'static> Question<T> {
-    /// Has a thread do `work`.
-    ///
-    /// # Errors
-    /// The system's, when there can be no more threads.
-    pub(crate) fn put(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Question<T>> {
-        let (done, answer) = mpsc::channel();
-        thread::start_quiet("treevisor-disk", move || drop(done.send(work())))?;
-        Ok(Question(answer))
-    }
-
-    /// What came of it, if it comes within `patience`. It is given once.
-    ///
-    /// # Errors
-    /// There is no answer, and whether there may be one later.
-    pub(crate) fn answer(&self, patience: Span) -> Result<T, Unanswered> {
-        self.0.recv_timeout(patience.as_duration()).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Unanswered::Yet,
-            RecvTimeoutError::Disconnected => Unanswered::Ever,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::{self, Receiver};
 
     /// Asks without patience, and reports whether the question was put at all.
     fn in_vain(path: &str, gate: Receiver<()>) -> bool {
@@ -130,15 +96,5 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(ask_within(Span::from_secs(600), Path::new("/dead/one"), || 9).unwrap(), 9);
-    }
-
-    #[test]
-    fn an_answer_can_be_taken_later() {
-        let (open, gate) = mpsc::channel::<()>();
-        let question = Question::put(move || gate.recv().is_err()).unwrap();
-        assert_eq!(question.answer(Span::ZERO), Err(Unanswered::Yet));
-        drop(open);
-        assert_eq!(question.answer(Span::from_secs(600)), Ok(true));
-        assert_eq!(question.answer(Span::from_secs(600)), Err(Unanswered::Ever), "it is given once");
     }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::Builder;
 
 /// What such a thread needs of a stack: it formats a line or two and makes system calls.
@@ -143,9 +143,41 @@ pub fn briefly(limit: Span, work: impl FnOnce() + Send + 'static) {
 /// # Errors
 /// `TimedOut`, and the system's, when there can be no more threads.
 pub fn within<T: Send + 'static>(limit: Span, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let (done, hear) = mpsc::channel();
-    start_quiet("treevisor-brief", move || drop(done.send(work())))?;
-    hear.recv_timeout(limit.as_duration()).map_err(|_| io::ErrorKind::TimedOut.into())
+    Question::put("treevisor-brief", work)?.answer(limit).map_err(|_| io::ErrorKind::TimedOut.into())
+}
+
+/// Something that a thread beside the loop was asked; the answer may be taken later.
+#[derive(Debug)]
+pub(crate) struct Question<T>(Receiver<T>);
+
+/// There is no answer: not yet, or there will never be one, since `work` has panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    Yet,
+    Ever,
+}
+
+impl<T: Send + 'static> Question<T> {
+    /// Has a thread of this name do `work`.
+    ///
+    /// # Errors
+    /// The system's, when there can be no more threads.
+    pub(crate) fn put(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Question<T>> {
+        let (done, answer) = mpsc::channel();
+        start_quiet(name, move || drop(done.send(work())))?;
+        Ok(Question(answer))
+    }
+
+    /// What came of it, if it comes within `patience`. It is given once.
+    ///
+    /// # Errors
+    /// There is no answer, and whether there may be one later.
+    pub(crate) fn answer(&self, patience: Span) -> Result<T, Unanswered> {
+        self.0.recv_timeout(patience.as_duration()).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Unanswered::Yet,
+            RecvTimeoutError::Disconnected => Unanswered::Ever,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -163,5 +195,15 @@ mod tests {
             let _ = held.recv();
         });
         drop(hold);
+    }
+
+    #[test]
+    fn an_answer_can_be_taken_later() {
+        let (open, gate) = mpsc::channel::<()>();
+        let question = Question::put("treevisor-test", move || gate.recv().is_err()).unwrap();
+        assert_eq!(question.answer(Span::ZERO), Err(Unanswered::Yet));
+        drop(open);
+        assert_eq!(question.answer(Span::from_secs(600)), Ok(true));
+        assert_eq!(question.answer(Span::from_secs(600)), Err(Unanswered::Ever), "it is given once");
     }
 }

@@ -163,6 +163,13 @@ fn a_tree_ends_though_its_output_lies_on_a_dead_disk() {
     }
 }
 
+/// How many threads of a process have this name.
+fn threads(pid: u32, name: &str) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|of| of.trim() == name).count()
+}
+
 /// Sockets whose files are on a dead disk: a worker that needs one cannot be started, and nothing else waits for it.
 #[test]
 fn a_socket_on_a_dead_disk_is_no_business_of_others() {
@@ -174,11 +181,7 @@ fn a_socket_on_a_dead_disk_is_no_business_of_others() {
     let Some((mut tree, mut disk)) = start_on_disk(toml) else { return };
     disk.tell(&mut tree, "hang");
     let root = tree.pid("/");
-    let asking = || {
-        let threads = fs::read_dir(format!("/proc/{root}/task")).unwrap().flatten();
-        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
-        names.filter(|name| name.trim() == "treevisor-disk").count()
-    };
+    let asking = || threads(root, "treevisor-disk");
     // However often it is tried, one thread waits for the directory.
     for _ in 0..3 {
         for (path, need) in needs {
@@ -212,11 +215,7 @@ fn a_reload_from_a_dead_disk_waits_alone() {
     tree.write("include = \"disk/more.toml\"\n");
     let root = tree.pid("/");
     signal(root, 1);
-    let reading = || {
-        let threads = fs::read_dir(format!("/proc/{root}/task")).unwrap().flatten();
-        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
-        names.filter(|name| name.trim() == "treevisor-file").count()
-    };
+    let reading = || threads(root, "treevisor-file");
     until("the file is being read", || reading() == 1);
     for incarnation in 2..4 {
         signal(root, 1);

@@ -7,13 +7,13 @@ use crate::files::FileId;
 use crate::link::{Context as Sockets, LinkError, Pull, Refused};
 use crate::node::children::{Children, Program};
 use crate::node::reactor::{Reactor, Source};
-use crate::os::disk::{Question, Unanswered};
 use crate::os::epoll::{PollError, Tag};
+use crate::os::thread::{Question, Unanswered};
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::supervision::{Beat, ChildId, Event, Source as CameBy, StartFailure};
 use crate::time::Span;
 use slog::{Logger, debug};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// So long a look at the files may keep the loop. One that takes longer is asked for what it has found at the next
@@ -24,9 +24,9 @@ const LOOK: Span = Span::from_millis(5);
 #[derive(Default)]
 pub(super) struct Pulls {
     pulls: Vec<BeatPull>,
-    look: Option<Question<Vec<PathBuf>>>,
+    look: Option<Question<HashSet<PathBuf>>>,
     /// The files that the last look has not found.
-    missing: Vec<PathBuf>,
+    missing: HashSet<PathBuf>,
 }
 
 /// A PULL socket whose messages are beats of one child.
@@ -159,22 +159,27 @@ impl Pulls {
         if self.pulls.is_empty() {
             return false;
         }
-        let files: Vec<PathBuf> = self.pulls.iter().map(|pull| pull.pull.path().to_owned()).collect();
-        let look = move || files.into_iter().filter(|file| FileId::at(file).is_none()).collect();
         // Without a thread there is no look this time.
-        let Some(question) = self.look.take().or_else(|| Question::put(look).ok()) else { return false };
+        let Some(question) = self.look.take().or_else(|| self.begin_look()) else { return false };
         match question.answer(LOOK) {
             Ok(missing) => self.missing = missing,
             Err(Unanswered::Yet) => self.look = Some(question),
             Err(Unanswered::Ever) => {}
         }
-        self.pulls.iter().any(|pull| self.missing.iter().any(|file| file == pull.pull.path()))
+        self.pulls.iter().any(|pull| self.missing.contains(pull.pull.path()))
+    }
+
+    /// Has a thread look which files are not there.
+    fn begin_look(&self) -> Option<Question<HashSet<PathBuf>>> {
+        let files: Vec<PathBuf> = self.pulls.iter().map(|pull| pull.pull.path().to_owned()).collect();
+        let look = move || files.into_iter().filter(|file| FileId::at(file).is_none()).collect();
+        Question::put("treevisor-disk", look).ok()
     }
 
     /// Binds those anew whose file the last look has not found, and names them. They may be anywhere.
     pub(super) fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
         let Pulls { pulls, missing: gone, .. } = self;
-        for lost in pulls.iter_mut().filter(|pull| gone.iter().any(|file| file == pull.pull.path())) {
+        for lost in pulls.iter_mut().filter(|pull| gone.contains(pull.pull.path())) {
             match lost.pull.bind_again() {
                 Ok(()) => {
                     let uid = lost.uid.take();
