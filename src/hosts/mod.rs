@@ -77,7 +77,8 @@
 //! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving`
 //! is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's
 //! host, with each in `wards`; `message` is what goes between them. `lease`, `judge`, `claim` and `choose` know nothing
-//! of each other and are tested alone. `renewal` is how a cluster gets another signing key.
+//! of each other and are tested alone. `renewal` is how a cluster gets another signing key, `wish` how an operator's
+//! wish comes to another host.
 //! `moment` is time, `record` what stands in the store, `settings` the bounds,
 //! `event`, `action`, `report` and `view` the door's types.
 
@@ -105,6 +106,7 @@ mod serving;
 pub mod settings;
 pub mod view;
 mod wards;
+pub mod wish;
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,13 @@ pub enum HostAsk {
     Drain,
     /// The end of that.
     Undrain,
+    /// The same of a host by its name. A word of its own: an earlier agent would take `Drain` with a name for itself.
+    DrainHost {
+        /// Which one.
+        host: String,
+        /// To drain it, or to end that.
+        draining: bool,
+    },
     /// There are new keys of this host: it is to have them from now on.
     Rekey {
         /// The host's file, beside which they lie.

@@ -110,3 +110,40 @@ fn a_host_whose_key_was_not_signed_by_the_cluster_is_refused() {
     assert_eq!(cluster.run("c", &["deploy", file.to_str().unwrap()]).status.code(), Some(1));
     assert!(cluster.seen().is_empty());
 }
+
+#[test]
+fn a_host_is_drained_from_another_one_as_if_it_were_typed_there() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    cluster.link("a", "b", "up");
+    cluster.link("b", "a", "up");
+    cluster.deploy(WORKER, &["a"]);
+    let here = cluster.nth(1)[0].clone();
+    let other = cluster.other(&here);
+    cluster.all_fit();
+    cluster.done(other, &["host", "drain", &here, "--wait"]);
+    assert_eq!(cluster.nth(2)[0], other);
+    let is_drained = |cluster: &Cluster, seen_from: &str| {
+        let hosts = cluster.hosts_as_seen(seen_from).unwrap();
+        hosts.into_iter().find(|host| host["name"] == here.as_str()).unwrap()["draining"].as_bool().unwrap()
+    };
+    assert!(is_drained(&cluster, &here) && is_drained(&cluster, other));
+    cluster.done(other, &["host", "undrain", &here]);
+    assert!(!is_drained(&cluster, other));
+    // On the host itself, too, by its own name.
+    cluster.done(&here, &["host", "drain", &here]);
+    assert!(is_drained(&cluster, &here));
+    cluster.done(&here, &["host", "undrain", &here]);
+
+    let refused = |name: &str| {
+        let output = cluster.run(other, &["host", "drain", name]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(refused("c"), "treevisor: cannot drain c: the cluster has no host c\n");
+    let stopped = below(cluster.host(&here).root.id());
+    stopped.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+    cluster.link(other, &here, "down");
+    let error = refused(&here);
+    assert!(error.contains("tried at 127.0.0.1:") && error.contains(&format!("on {here} itself")), "{error}");
+    stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+}

@@ -1,11 +1,10 @@
 //! What tools ask, and the answers; and what is asked by a signal.
 
-use super::connections::Connections;
 use super::deploys::{Deployed, Next};
 use super::disk::{Job, Whose};
 use super::signing::Signing;
 use super::stores::For;
-use super::tools::{Asker, Awaited, Noted};
+use super::tools::{Asker, Noted};
 use super::turn::{Shell, moment};
 use super::view;
 use crate::host::identity::{Keys, key_file};
@@ -19,9 +18,6 @@ use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
 use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::path::Path;
-
-/// A wish has so long to come into the store.
-const NOTED: Span = Span::from_secs(4);
 
 /// What is here may take so long to stop when the agent is to end; below the `shutdown` that its own tree gives it.
 const STOP_WITHIN: Span = Span::from_secs(80);
@@ -100,8 +96,9 @@ impl Shell {
                 let kept = digest.and_then(|digest| self.kept(&instance, &digest));
                 HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
             }
-            HostAsk::Drain => return self.drain(asker, Wish::Drain, now),
-            HostAsk::Undrain => return self.drain(asker, Wish::Undrain, now),
+            HostAsk::Drain => return self.drain(asker, true, now),
+            HostAsk::Undrain => return self.drain(asker, false, now),
+            HostAsk::DrainHost { host, draining } => return self.drain_host(asker, host, draining, now),
             HostAsk::Rekey { file } => return self.rekey(asker, &file),
             HostAsk::Invite { for_ms } => self.invite(Span::from_millis(for_ms), now),
             HostAsk::Forget { host } if host == self.file.name => {
@@ -116,45 +113,6 @@ impl Shell {
             }
         };
         self.tools.tell(&asker, &told);
-    }
-
-    fn drain(&mut self, asker: Asker, wish: Wish, now: Moment) {
-        let what = Noted::Draining(wish == Wish::Drain);
-        self.wish_noted(asker, wish, what, now);
-    }
-
-    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
-    fn wish_noted(&mut self, asker: Asker, wish: Wish, what: Noted, now: Moment) {
-        self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED });
-        self.inbox.push_back(Event::Asked(wish));
-    }
-
-    /// Answers those whose wish is in the record by now, or has not come there in time.
-    pub(super) fn noted(&mut self, now: Moment) {
-        if self.awaited.is_empty() {
-            return;
-        }
-        let own = self.core.hosts(now).into_iter().find(|host| host.name == self.file.name);
-        let own = own.filter(|_| self.core.lease_left(now).is_some());
-        let by = self.connections.as_ref().map(Connections::cert);
-        let is_noted = |what: &Noted| match (what, &own) {
-            (Noted::Draining(wanted), Some(own)) => own.record.draining == *wanted,
-            (Noted::Certificate(cert), Some(own)) => own.record.cert == *cert && by == Some(cert),
-            (_, None) => false,
-        };
-        let (noted, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.awaited).into_iter().partition(|one| is_noted(&one.what));
-        for one in noted {
-            self.tools.tell(&one.asker, &HostTold::Done);
-        }
-        for one in others {
-            if one.until <= now.boottime {
-                let message = "the store has not taken note of it; it is forgotten when the agent ends before that";
-                self.tools.tell(&one.asker, &HostTold::Refused { message: message.to_owned() });
-            } else {
-                self.awaited.push(one);
-            }
-        }
     }
 
     /// There are new keys beside this file.

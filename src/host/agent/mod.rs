@@ -38,6 +38,7 @@ mod tools;
 mod top;
 mod turn;
 mod view;
+mod wishes;
 
 use super::identity::{Keys, key_file};
 use super::way::etcd_of;

@@ -34,13 +34,22 @@ pub(super) struct Awaited {
     pub(super) asker: Asker,
     pub(super) what: Noted,
     pub(super) until: Time,
+    /// When it is sent to another host once more.
+    pub(super) again: Option<Time>,
+}
+
+impl Awaited {
+    /// When it is to be looked at, whatever the record shows.
+    pub(super) fn due(&self) -> Time {
+        self.again.map_or(self.until, |again| again.min(self.until))
+    }
 }
 
 /// What a host's record is to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Noted {
-    /// Whether it is drained.
-    Draining(bool),
+    /// Whether this host is drained.
+    Draining { host: String, draining: bool },
     /// This certificate, by which the connections are made by then.
     Certificate(String),
 }

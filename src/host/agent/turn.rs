@@ -274,7 +274,7 @@ impl Shell {
             self.connections.as_ref().and_then(Connections::next_deadline),
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
-            self.awaited.iter().map(|one| one.until).min(),
+            self.awaited.iter().map(Awaited::due).min(),
             Some(self.health_at),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.health_at);

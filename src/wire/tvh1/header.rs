@@ -162,3 +162,23 @@ impl fmt::Debug for Signing {
         }
     }
 }
+
+/// `WISH`: what an operator on another host wants of this one. It is sent until the record of this host shows it, so
+/// there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// What it is.
+    pub what: Wished,
+    /// It means nothing any more when it comes so much later.
+    pub void_after_ms: u64,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wished {
+    /// Nothing is to run there any more.
+    Drain,
+    /// The end of that.
+    Undrain,
+}

@@ -60,11 +60,13 @@ pub enum Kind {
     Join,
     /// The key by which the cluster is to sign.
     Signing,
+    /// What an operator wants of that host.
+    Wish,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Hello,
         Kind::Pulse,
         Kind::Place,
@@ -76,6 +78,7 @@ impl Kind {
         Kind::Bundle,
         Kind::Join,
         Kind::Signing,
+        Kind::Wish,
     ];
 
     /// As it is written.
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Bundle => "BUNDLE",
             Kind::Join => "JOIN",
             Kind::Signing => "SIGNING",
+            Kind::Wish => "WISH",
         }
     }
 

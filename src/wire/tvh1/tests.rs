@@ -1,6 +1,6 @@
 //! Frames as bytes, limits, and arbitrary bytes.
 
-use super::header::{Bundle, BundleWhat, Hello, Operator, Pulse};
+use super::header::{Bundle, BundleWhat, Hello, Operator, Pulse, Wish, Wished};
 use super::*;
 use crate::wire::hosts::{Bundle as Files, BundleFile};
 use proptest::prelude::*;
@@ -62,6 +62,10 @@ fn the_frames_are_these() {
         r#"{"sent_ms":7000,"instance":"shop","conversation":5,"end":"it has ended"}"#
     );
     assert_eq!(frames_of(Kind::Join, &serde_json::json!({}), &[])[2], r#"{"sent_ms":7000}"#);
+    assert_eq!(
+        frames_of(Kind::Wish, &Wish { what: Wished::Undrain, void_after_ms: 1_000 }, &[]),
+        ["TVH1", "WISH", r#"{"sent_ms":7000,"what":"undrain","void_after_ms":1000}"#]
+    );
 }
 
 #[test]
@@ -69,7 +73,10 @@ fn kinds_are_read_as_they_are_written() {
     let words = Kind::ALL.map(Kind::as_str);
     assert_eq!(
         words,
-        ["HELLO", "PULSE", "PLACE", "PLACED", "ORDER", "TOLD", "RELAY", "OPERATOR", "BUNDLE", "JOIN", "SIGNING"]
+        [
+            "HELLO", "PULSE", "PLACE", "PLACED", "ORDER", "TOLD", "RELAY", "OPERATOR", "BUNDLE", "JOIN", "SIGNING",
+            "WISH"
+        ]
     );
     for kind in Kind::ALL {
         assert_eq!(Kind::parse(kind.as_str().as_bytes()), Some(kind));
@@ -125,7 +132,7 @@ fn what_breaks_the_limits_is_not_sent_either() {
 proptest! {
     #[test]
     fn arbitrary_frames_are_no_message_or_one_that_can_be_sent(
-        kind in 0..12usize,
+        kind in 0..13usize,
         rest in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..6),
     ) {
         let name = Kind::ALL.get(kind).map_or("", |kind| kind.as_str());

@@ -1,0 +1,138 @@
+//! What operators want of this host, or of another one by its name, and when that is answered.
+
+use super::connections::Connections;
+use super::tools::{Asker, Awaited, Noted};
+use super::turn::{Shell, moment};
+use crate::hosts::wish::{Way, obstacle, shows};
+use crate::hosts::{Event, Moment, Wish};
+use crate::os::clock;
+use crate::time::Span;
+use crate::wire::hosts::HostTold;
+use crate::wire::tvh1::header::{Wish as Sent, Wished};
+use crate::wire::tvh1::{Kind, Message};
+use slog::{debug, info};
+
+/// A wish has so long to come into the store.
+const NOTED: Span = Span::from_secs(4);
+
+/// What another host's record does not show yet is sent again.
+const AGAIN: Span = Span::from_millis(500);
+
+/// What comes so late was not meant for now any more.
+const VOID: Span = Span::from_secs(1);
+
+const fn verb(draining: bool) -> &'static str {
+    if draining { "drain" } else { "undrain" }
+}
+
+impl Shell {
+    pub(super) fn drain(&mut self, asker: Asker, draining: bool, now: Moment) {
+        let what = Noted::Draining { host: self.file.name.clone(), draining };
+        let wish = if draining { Wish::Drain } else { Wish::Undrain };
+        self.wish_noted(asker, wish, what, now);
+    }
+
+    /// As if it were typed on that host.
+    pub(super) fn drain_host(&mut self, asker: Asker, host: String, draining: bool, now: Moment) {
+        if host == self.file.name {
+            return self.drain(asker, draining, now);
+        }
+        let seen = self.core.hosts(now).into_iter().find(|seen| seen.name == host);
+        let link = self.connections.as_ref().map(|connections| connections.shown(&host));
+        let way = match &link {
+            None => Way::NoLinks,
+            Some(Some(link)) if link.up => Way::Up,
+            Some(link) => Way::Down(link.as_ref().and_then(|link| link.why.as_deref())),
+        };
+        match obstacle(&host, seen.as_ref().map(|seen| &seen.record), way, verb(draining)) {
+            Some(message) => self.tools.tell(&asker, &HostTold::Refused { message }),
+            None => {
+                info!(self.logger, "an operator wants {} to {}", host, verb(draining));
+                self.send_wish(&host, draining);
+                let (until, again) = (now.boottime + NOTED, Some(now.boottime + AGAIN));
+                self.awaited.push(Awaited { asker, what: Noted::Draining { host, draining }, until, again });
+            }
+        }
+    }
+
+    /// What is lost is sent again.
+    fn send_wish(&mut self, host: &str, draining: bool) {
+        let what = if draining { Wished::Drain } else { Wished::Undrain };
+        let header = Sent { what, void_after_ms: VOID.as_millis() };
+        if let (Some(connections), Ok(message)) = (&mut self.connections, Message::new(Kind::Wish, &header, Vec::new()))
+        {
+            let _ = connections.send(host, &message);
+        }
+    }
+
+    /// An operator on another host wants this. It may come more than once.
+    pub(super) fn take_wish(&mut self, host: &str, message: &Message) {
+        let draining = match message.header::<Sent>() {
+            Ok(Sent { what, .. }) => what == Wished::Drain,
+            Err(why) => {
+                debug!(self.logger, "a message is dropped"; "host" => host, "why" => %why);
+                return;
+            }
+        };
+        let hosts = self.core.hosts(moment(clock::both()));
+        if hosts.iter().any(|own| own.name == self.file.name && shows(&own.record, draining)) {
+            return;
+        }
+        info!(self.logger, "an operator on {} wants this host to {}", host, verb(draining));
+        self.inbox.push_back(Event::Asked(if draining { Wish::Drain } else { Wish::Undrain }));
+    }
+
+    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
+    pub(super) fn wish_noted(&mut self, asker: Asker, wish: Wish, what: Noted, now: Moment) {
+        self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED, again: None });
+        self.inbox.push_back(Event::Asked(wish));
+    }
+
+    /// Answers those whose wish is in the record by now, or has not come there in time.
+    pub(super) fn noted(&mut self, now: Moment) {
+        if self.awaited.is_empty() {
+            return;
+        }
+        let (hosts, me) = (self.core.hosts(now), self.file.name.as_str());
+        // Without a lease its own record is what this host would write.
+        let is_there = self.core.lease_left(now).is_some();
+        let record = |name: &str| {
+            hosts.iter().find(|seen| seen.name == name && (name != me || is_there)).map(|seen| &seen.record)
+        };
+        let by = self.connections.as_ref().map(Connections::cert);
+        let is_noted = |what: &Noted| match what {
+            Noted::Draining { host, draining } => record(host).is_some_and(|record| shows(record, *draining)),
+            Noted::Certificate(cert) => record(me).is_some_and(|own| own.cert == *cert) && by == Some(cert),
+        };
+        let (noted, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.awaited).into_iter().partition(|one| is_noted(&one.what));
+        for one in noted {
+            self.tools.tell(&one.asker, &HostTold::Done);
+        }
+        for one in others {
+            self.wait_on(one, now);
+        }
+    }
+
+    fn wait_on(&mut self, mut one: Awaited, now: Moment) {
+        if one.until <= now.boottime {
+            let message = match &one.what {
+                Noted::Draining { host, draining } if *host != self.file.name => format!(
+                    "{host} was asked for {NOTED}, and its record in the store does not show it: \
+                     type `treevisor host {}` on {host} itself, and see there what its agent reports",
+                    verb(*draining)
+                ),
+                _ => "the store has not taken note of it; it is forgotten when the agent ends before that".to_owned(),
+            };
+            self.tools.tell(&one.asker, &HostTold::Refused { message });
+            return;
+        }
+        if let (Some(again), Noted::Draining { host, draining }) = (&mut one.again, &one.what)
+            && *again <= now.boottime
+        {
+            *again = now.boottime + AGAIN;
+            self.send_wish(host, *draining);
+        }
+        self.awaited.push(one);
+    }
+}

@@ -1,0 +1,102 @@
+//! An operator's wish about another host: whether it can be brought there, and whether it has come about.
+
+use super::record::{Host, HostState};
+
+/// How this host is connected to the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// This host connects to no other.
+    NoLinks,
+    /// There is no link to it at present, and why where that is known.
+    Down(Option<&'a str>),
+    /// There is one.
+    Up,
+}
+
+/// Why a wish to drain a host, or to undrain it, cannot be brought to it, and what would be right. `record`: that of
+/// the host, or `None` where the cluster has no such host; `verb`: what is typed.
+pub fn obstacle(name: &str, record: Option<&Host>, way: Way<'_>, verb: &str) -> Option<String> {
+    let Some(record) = record.filter(|record| record.is_shown()) else {
+        return Some(format!("the cluster has no host {name}"));
+    };
+    let there = format!("type `treevisor host {verb}` on {name} itself");
+    let address = match record.address.as_str() {
+        "" => "it shows no address at which its agent listens".to_owned(),
+        address => format!("its agent was tried at {address}"),
+    };
+    match (way, record.state) {
+        (Way::Up, _) => None,
+        (_, HostState::Dead) if record.by.as_deref() == Some(name) => {
+            Some(format!("{name} has left: nothing runs there until its agent is started"))
+        }
+        (_, HostState::Dead) => Some(format!(
+            "{name} is lost, and {address}: nothing is placed there until it is back, and this can be typed again then"
+        )),
+        (Way::NoLinks, HostState::Live) => Some(format!("this host connects to no other: {there}")),
+        (Way::Down(why), HostState::Live) => {
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            Some(format!(
+                "there is no link to {name}, {address}{why}: {there}; if it is off, `treevisor host forget {name} --it-is-dead`"
+            ))
+        }
+    }
+}
+
+/// Whether the record of a host shows that it is drained, or is not. That of a dead one shows what it was.
+pub fn shows(record: &Host, draining: bool) -> bool {
+    record.state == HostState::Live && record.draining == draining
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(state: HostState, by: Option<&str>) -> Host {
+        Host { state, by: by.map(str::to_owned), address: "10.0.0.2:7411".to_owned(), ..Host::default() }
+    }
+
+    fn told(record: &Host, way: Way<'_>) -> String {
+        obstacle("b", Some(record), way, "drain").unwrap_or_default()
+    }
+
+    #[test]
+    fn what_has_a_link_is_asked_whatever_its_record_shows() {
+        let lost = host(HostState::Dead, Some("a"));
+        assert_eq!((told(&host(HostState::Live, None), Way::Up), told(&lost, Way::Up)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_host_that_the_cluster_has_not_or_not_any_more_is_unknown() {
+        let removed = Host { removed: true, ..host(HostState::Dead, Some("a")) };
+        for record in [None, Some(&removed)] {
+            let told = obstacle("b", record, Way::Up, "drain").unwrap_or_default();
+            assert_eq!(told, "the cluster has no host b");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_named_with_what_was_tried_and_what_would_be_right() {
+        let (live, lost) = (host(HostState::Live, None), host(HostState::Dead, Some("a")));
+        assert_eq!(
+            told(&live, Way::Down(Some("it refuses this host's key"))),
+            "there is no link to b, its agent was tried at 10.0.0.2:7411 (it refuses this host's key): \
+             type `treevisor host drain` on b itself; if it is off, `treevisor host forget b --it-is-dead`"
+        );
+        let hidden = Host { address: String::new(), ..live.clone() };
+        assert!(told(&hidden, Way::Down(None)).contains("no address"));
+        assert_eq!(
+            told(&live, Way::NoLinks),
+            "this host connects to no other: type `treevisor host drain` on b itself"
+        );
+        assert!(told(&lost, Way::Down(None)).contains("is lost, and its agent was tried at 10.0.0.2:7411"));
+        assert!(told(&host(HostState::Dead, Some("b")), Way::Down(None)).contains("has left"));
+    }
+
+    #[test]
+    fn a_wish_has_come_about_when_the_record_of_a_live_host_shows_it() {
+        let drained = |state| Host { draining: true, ..host(state, None) };
+        assert!(shows(&drained(HostState::Live), true) && !shows(&drained(HostState::Live), false));
+        assert!(!shows(&host(HostState::Live, None), true) && shows(&host(HostState::Live, None), false));
+        assert!(!shows(&drained(HostState::Dead), true) && !shows(&host(HostState::Dead, None), false));
+    }
+}
