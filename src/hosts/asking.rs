@@ -46,6 +46,28 @@ impl Agent {
         }
     }
 
+    /// Whether a subtree of this instance is about to leave this host, and its root here is to wait for that: it ends,
+    /// it can have another host, or it was moved and is on its way there. What cannot move is not waited for.
+    pub(super) fn is_leaving(&self, turn: Turn, instance: &str) -> bool {
+        let (now, me) = (turn.now.boottime, &self.settings.name);
+        let leaves = |(key, ward): (&ClaimKey, &Ward)| match &ward.state {
+            State::There(there) if there.host != *me => false,
+            // Between its end and the next start its parent has as long as a report takes to be sent again.
+            State::There(there) if there.end.is_some() => !there.noted || there.moved.is_some() && now < there.again,
+            State::There(there) => {
+                let is_ending = there.order.is_some() || there.moving.is_some() || there.moved.is_some();
+                let mut hosts = self.ranked_for(turn, key, ward).into_iter();
+                is_ending || hosts.any(|(host, candidate)| candidate.fit() && host != *me)
+            }
+            State::Choosing(_) | State::Asking { .. } => {
+                let last = self.wards.past.get(key).and_then(|past| past.last.as_ref());
+                matches!(last, Some((host, Left::Moved(_))) if host == me) && now < ward.since + ANSWER
+            }
+            State::Homeless { .. } | State::Failed { .. } => false,
+        };
+        self.wards.all.iter().filter(|(key, _)| key.instance == instance).any(leaves)
+    }
+
     pub(super) fn where_to(&self, turn: Turn, key: &ClaimKey, to: Option<String>) -> What {
         let Some(ward) = self.wards.all.get(key) else {
             return What::NotMoved { why: "it was not placed".into() };

@@ -56,7 +56,7 @@ impl Agent {
         let ground = self.ground(turn.now.boottime);
         for key in keys {
             while self.lease.held().is_some() {
-                let (step, standing) = self.next_move(turn.now, &ground, &key);
+                let (step, standing) = self.next_move(turn, &ground, &key);
                 self.report_no_host(turn.now.boottime, &key, standing.none, out);
                 if let Move::Wait(at) = step {
                     self.claims_due = self.claims_due.into_iter().chain(at).min();
@@ -127,7 +127,8 @@ impl Agent {
         self.bundles.contains(&Bundle { instance: instance.to_owned(), digest: digest.to_owned() })
     }
 
-    fn next_move(&mut self, now: Moment, ground: &Ground, key: &ClaimKey) -> (Move, Standing) {
+    fn next_move(&mut self, turn: Turn, ground: &Ground, key: &ClaimKey) -> (Move, Standing) {
+        let now = turn.now;
         let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Standing::default()) };
         let own = self.owns.get(key);
         let is_root = key.path == "/";
@@ -140,6 +141,9 @@ impl Agent {
         let over = own.is_some_and(|(_, own)| self.is_over(own));
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
         let held = self.holds(key);
+        // A root leaves last. What is not held is not claimed meanwhile.
+        let last =
+            is_root && held && self.ending.is_none() && self.is_draining() && self.is_leaving(turn, &key.instance);
         let standing = match want {
             Some(want) if is_root && want.state == WantState::Up && free && !held => {
                 self.standing(now, ground, key, want)
@@ -159,7 +163,11 @@ impl Agent {
             want,
             has_bundle: is_root && want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
             // What is drained is moved by its parent.
-            leave: if is_root { self.leave() } else { self.ending.as_ref().map(|_| StopWhy::Stopping) },
+            leave: match is_root {
+                true if last => None,
+                true => self.leave(),
+                false => self.ending.as_ref().map(|_| StopWhy::Stopping),
+            },
             delay: standing.delay,
             by_lease: guest.is_none_or(Guest::runs_by_lease),
             left_over: over && guest.is_none() && self.is_left_over(own),

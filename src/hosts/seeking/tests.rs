@@ -1,6 +1,7 @@
 //! What a node on the first host gets of what it asks for.
 
 mod cluster;
+mod last;
 mod pinned;
 mod random;
 mod waits;
