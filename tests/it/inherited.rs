@@ -141,6 +141,8 @@ fn a_fifo_in_the_place_of_the_journal_is_not_waited_for() {
         let files = files_below(&tree.dir().join("state"));
         files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")).collect()
     };
+    // It is made by a process of its own, which the start does not wait for.
+    until("the journal's first file is there", || journal().iter().any(|file| holds_a_line(file)));
     let [first] = journal().try_into().unwrap();
     std::fs::remove_file(&first).unwrap();
     assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
