@@ -1,14 +1,14 @@
 //! Ports for tests, here and in `tests/`, which take this file in by its path.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
-/// A port of loopback that is free: below those that the kernel gives out on request for any, so that no connection of
-/// another test takes it meanwhile.
+/// A port that is free at every address: below those that the kernel gives out on request for any, so that no
+/// connection of another test takes it meanwhile.
 pub(crate) fn free_port() -> u16 {
     loop {
         let port = 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }

@@ -5,7 +5,7 @@ use super::store::Store;
 use super::{Cluster, Host, WORKER, command, signal};
 use serde_json::Value;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -27,9 +27,9 @@ fn addresses() -> [Ipv4Addr; 3] {
     [1, 2, 3].map(|host| Ipv4Addr::new(127, 16 + test % 200, y, host))
 }
 
-/// The address of a host's agent, whose port is free a moment before.
+/// The address of a host's agent, which listens at its port of all addresses.
 fn agent(at: Ipv4Addr) -> String {
-    TcpListener::bind((IpAddr::V4(at), 0)).unwrap().local_addr().unwrap().to_string()
+    format!("{at}:{}", super::free_port::free_port())
 }
 
 fn has_etcd() -> bool {
