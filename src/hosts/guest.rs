@@ -140,13 +140,12 @@ impl Guest {
                     return if first && running.pid.is_some() { Next::Stop(running.run) } else { Next::Wait };
                 }
                 let reload = running.digest != place.digest;
-                running.digest.clone_from(&place.digest);
                 running.adopted = true;
                 (self.parent, self.place) = (parent.to_owned(), Box::new(place.clone()));
-                match running.pid {
-                    Some(pid) => Next::Adopt { run: running.run, reload, answer: running.answer(token, pid) },
-                    None => Next::Wait,
-                }
+                // One that is being started has the spec that its start was ordered with.
+                let Some(pid) = running.pid else { return Next::Wait };
+                running.digest.clone_from(&self.place.digest);
+                Next::Adopt { run: running.run, reload, answer: running.answer(token, pid) }
             }
             State::Wanted | State::Over { .. } | State::Done => Next::Begin,
         }
@@ -176,6 +175,14 @@ impl Guest {
         let State::Running(running) = &mut self.state else { return None };
         running.pid = Some(pid);
         Some(running.answer(token, pid))
+    }
+
+    /// Whether it has been given another spec since its start was ordered; it has that one from here on.
+    pub(super) fn takes_spec(&mut self) -> bool {
+        let State::Running(running) = &mut self.state else { return false };
+        let other = running.digest != self.place.digest;
+        running.digest.clone_from(&self.place.digest);
+        other
     }
 
     /// Its end is ordered; with `kill` at once, with `done` for good.
@@ -244,5 +251,28 @@ impl Guest {
 impl Running {
     fn answer(&self, token: u64, pid: u32) -> Outcome {
         if self.adopted { Outcome::Adopted { token, pid } } else { Outcome::Started { token, pid } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(run: u64, digest: &str) -> Box<Place> {
+        let mut place = Place { digest: digest.into(), ..Place::default() };
+        place.subject.run = run;
+        place.placement.adopt = true;
+        Box::new(place)
+    }
+
+    #[test]
+    fn another_spec_that_comes_before_the_process_is_there_is_a_reload_once_it_is() {
+        let mut guest = Guest::new("a", place(1, "old"));
+        guest.started(5);
+        assert!(matches!(guest.asked("a", &place(2, "new"), 1), Next::Wait));
+        assert_eq!(guest.is_there(77, 1), Some(Outcome::Adopted { token: 1, pid: 77 }));
+        assert!(guest.takes_spec() && !guest.takes_spec());
+        assert!(matches!(guest.asked("a", &place(3, "new"), 1), Next::Adopt { run: 5, reload: false, .. }));
+        assert!(matches!(guest.asked("a", &place(4, "newer"), 1), Next::Adopt { run: 5, reload: true, .. }));
     }
 }

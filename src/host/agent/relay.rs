@@ -70,8 +70,8 @@ pub(super) struct Relay {
     path: PathBuf,
     /// Where top nodes connect; from the first one on.
     nodes: Option<(Router, Tag)>,
-    /// Each of them, and where it is sent to: where it has sent from.
-    at: BTreeMap<RunId, (Identity, Seat)>,
+    /// Each of them, and where it is sent to: where it has sent from, if it has.
+    at: BTreeMap<RunId, (Option<Identity>, Seat)>,
     lines: Vec<Line>,
 }
 
@@ -111,8 +111,8 @@ impl Relay {
             let Some(message) = router.receive() else { break };
             // What any other process sends is dropped.
             let Some(run) = message.peer.and_then(|peer| run(peer.pid)) else { continue };
-            let (at, seat) = self.at.entry(run).or_insert_with(|| (message.from.clone(), Seat::default()));
-            *at = message.from;
+            let (at, seat) = self.at.entry(run).or_default();
+            *at = Some(message.from);
             all.extend(seat.up(message.frames).map(|frames| (run, frames)));
         }
         all
@@ -169,7 +169,7 @@ impl Relay {
     }
 
     fn send_down(&mut self, run: RunId, frames: &Frames) {
-        let (Some((router, _)), Some((to, _))) = (&mut self.nodes, self.at.get(&run)) else { return };
+        let (Some((router, _)), Some((Some(to), _))) = (&mut self.nodes, self.at.get(&run)) else { return };
         match router.send(to, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>()) {
             SendOutcome::Sent | SendOutcome::NoSuchPeer | SendOutcome::Full => {}
         }
@@ -181,10 +181,8 @@ impl Relay {
     /// What the parent has sent cannot be read.
     pub(super) fn adopted(&mut self, run: RunId, place: &Place, reload: bool, now: Time) -> Result<(), Box<dyn Error>> {
         let verb = if reload { Some(reload_of(place)?) } else { None };
-        // One that has sent nothing so far has had no parent before.
-        if let Some((_, seat)) = self.at.get_mut(&run) {
-            seat.adopted(verb, now);
-        }
+        // One that has sent nothing so far gets it when it has.
+        self.at.entry(run).or_default().1.adopted(verb, now);
         Ok(())
     }
 

@@ -29,8 +29,8 @@ pub(super) struct Seat {
     children: Option<(u64, Frames)>,
     /// The present parent has not acknowledged that.
     is_news: bool,
-    /// The spec that the present parent has brought along, until the node has taken it.
-    reload: Option<Frames>,
+    /// The spec that a parent has brought along, the present one or an earlier one, until the node has taken it.
+    reload: Option<Verb>,
     again: Option<Time>,
 }
 
@@ -42,22 +42,13 @@ pub(super) struct Due {
 }
 
 impl Seat {
-    /// It has another parent from here on, which brings this reload along.
+    /// It has another parent from here on, which brings this reload along. Without one its spec is the one that was
+    /// brought last, which the node may not have taken so far.
     pub(super) fn adopted(&mut self, reload: Option<Verb>, now: Time) {
         self.raised = self.highest + 1;
         self.highest = self.raised;
         self.is_news = self.children.is_some();
-        // No number of the parent's own is 0.
-        self.reload = reload.map(|verb| {
-            codec::encode_to_node(&ToNode::Request {
-                request: self.raised,
-                within_ms: WITHIN,
-                void_after_ms: u64::MAX,
-                by: "the host's agent".into(),
-                verb,
-                incarnation: None,
-            })
-        });
+        self.reload = reload.or_else(|| self.reload.take());
         self.again = (self.is_news || self.reload.is_some()).then_some(now);
     }
 
@@ -125,7 +116,17 @@ impl Seat {
             return Due::default();
         }
         let up = self.children.as_ref().filter(|_| self.is_news).map(|(_, frames)| frames.clone());
-        let down = self.reload.clone();
+        let down = self.reload.clone().map(|verb| {
+            codec::encode_to_node(&ToNode::Request {
+                // No number of the parent's own is 0.
+                request: self.raised,
+                within_ms: WITHIN,
+                void_after_ms: u64::MAX,
+                by: "the host's agent".into(),
+                verb,
+                incarnation: None,
+            })
+        });
         self.again = (up.is_some() || down.is_some()).then_some(now + AGAIN);
         Due { up, down }
     }
@@ -215,7 +216,13 @@ mod tests {
         assert_eq!(seat.up(of_node(FromNode::Reply { request: 8, reply: accepted })), None);
         let later = seat.next_deadline().unwrap();
         assert_eq!(seat.due(later).down, Some(reload));
+        // Another parent with the same spec comes before that is done.
+        seat.adopted(None, later);
+        let again = seat.due(later).down.unwrap();
+        assert!(matches!(codec::decode_to_node(&again), Ok(ToNode::Request { request: 9, .. })), "{again:?}");
         assert_eq!(seat.up(reply(8)), None);
-        assert_eq!(seat.due(later + AGAIN), Due::default());
+        assert_eq!(seat.due(later + AGAIN).down, Some(again), "that was for another parent");
+        assert_eq!(seat.up(reply(9)), None);
+        assert_eq!(seat.due(later + AGAIN + AGAIN), Due::default());
     }
 }

@@ -71,6 +71,30 @@ fn a_node_and_its_parent_hear_each_other_as_if_nothing_was_between_them() {
 }
 
 #[test]
+fn the_spec_of_another_parent_waits_for_the_first_message_of_the_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
+    let mut relay = Relay::new(directory.path().join("nodes"));
+    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let boot = boot(&directory.path().join("parent"), "name", Token([2; 16]));
+    let place = Place { subject: child(2), boot, spec: b"{}".to_vec().into(), ..Place::default() };
+    relay.adopted(5, &place, true, Time::ZERO).unwrap();
+    assert_eq!(relay.due(Time::ZERO), [], "nothing is for its parent");
+
+    let mut node = Dealer::connect(&context, &socket, b"node", LIMITS).unwrap();
+    let up = FromChild { token: Token([1; 16]), body: ChildBody::Node(Box::new(FromNode::Up)) };
+    node.send(&codec::encode_from_child(&up).iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let own = std::process::id();
+    until("what the node has sent", || relay.of_nodes(|pid| (pid == own).then_some(5)).pop());
+    relay.due(relay.next_deadline().unwrap());
+    let reload = until("the reload", || node.receive());
+    let Ok(ToNode::Request { verb: Verb::ReloadBelow { path, .. }, .. }) = codec::decode_to_node(&reload) else {
+        panic!("{reload:?}");
+    };
+    assert_eq!(path.to_string(), "/db");
+}
+
+#[test]
 fn what_another_process_sends_is_no_nodes() {
     let directory = tempfile::tempdir().unwrap();
     let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
