@@ -139,12 +139,11 @@ impl Guest {
                     let first = !std::mem::replace(&mut running.ends, true);
                     return if first && running.pid.is_some() { Next::Stop(running.run) } else { Next::Wait };
                 }
-                let reload = running.digest != place.digest;
                 running.adopted = true;
                 (self.parent, self.place) = (parent.to_owned(), Box::new(place.clone()));
                 // One that is being started has the spec that its start was ordered with.
                 let Some(pid) = running.pid else { return Next::Wait };
-                running.digest.clone_from(&self.place.digest);
+                let reload = running.takes_spec(&place.digest);
                 Next::Adopt { run: running.run, reload, answer: running.answer(token, pid) }
             }
             State::Wanted | State::Over { .. } | State::Done => Next::Begin,
@@ -170,19 +169,12 @@ impl Guest {
         });
     }
 
-    /// It has a process.
-    pub(super) fn is_there(&mut self, pid: u32, token: u64) -> Option<Outcome> {
+    /// It has a process. The answer to its parent, and whether it was given another spec since its start was ordered.
+    pub(super) fn is_there(&mut self, pid: u32, token: u64) -> Option<(Outcome, bool)> {
         let State::Running(running) = &mut self.state else { return None };
         running.pid = Some(pid);
-        Some(running.answer(token, pid))
-    }
-
-    /// Whether it has been given another spec since its start was ordered; it has that one from here on.
-    pub(super) fn takes_spec(&mut self) -> bool {
-        let State::Running(running) = &mut self.state else { return false };
-        let other = running.digest != self.place.digest;
-        running.digest.clone_from(&self.place.digest);
-        other
+        let reload = running.takes_spec(&self.place.digest);
+        Some((running.answer(token, pid), reload))
     }
 
     /// Its end is ordered; with `kill` at once, with `done` for good.
@@ -249,6 +241,13 @@ impl Guest {
 }
 
 impl Running {
+    /// It has this spec from here on; whether that is another one.
+    fn takes_spec(&mut self, digest: &str) -> bool {
+        let other = self.digest != digest;
+        digest.clone_into(&mut self.digest);
+        other
+    }
+
     fn answer(&self, token: u64, pid: u32) -> Outcome {
         if self.adopted { Outcome::Adopted { token, pid } } else { Outcome::Started { token, pid } }
     }
@@ -270,8 +269,7 @@ mod tests {
         let mut guest = Guest::new("a", place(1, "old"));
         guest.started(5);
         assert!(matches!(guest.asked("a", &place(2, "new"), 1), Next::Wait));
-        assert_eq!(guest.is_there(77, 1), Some(Outcome::Adopted { token: 1, pid: 77 }));
-        assert!(guest.takes_spec() && !guest.takes_spec());
+        assert_eq!(guest.is_there(77, 1), Some((Outcome::Adopted { token: 1, pid: 77 }, true)));
         assert!(matches!(guest.asked("a", &place(3, "new"), 1), Next::Adopt { run: 5, reload: false, .. }));
         assert!(matches!(guest.asked("a", &place(4, "newer"), 1), Next::Adopt { run: 5, reload: true, .. }));
     }

@@ -163,10 +163,12 @@ impl Agent {
             want,
             has_bundle: is_root && want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
             // What is drained is moved by its parent.
-            leave: match is_root {
-                true if last => None,
-                true => self.leave(),
-                false => self.ending.as_ref().map(|_| StopWhy::Stopping),
+            leave: if last {
+                None
+            } else if is_root {
+                self.leave()
+            } else {
+                self.ending.as_ref().map(|_| StopWhy::Stopping)
             },
             delay: standing.delay,
             by_lease: guest.is_none_or(Guest::runs_by_lease),

@@ -220,12 +220,12 @@ impl Agent {
         let Some((key, _)) = self.guest_of(run) else { return };
         let token = self.token_of(&key);
         let Some(guest) = self.guests.get_mut(&key) else { return };
-        let (answer, reload) = (guest.is_there(pid, token), guest.takes_spec());
+        let answer = guest.is_there(pid, token);
         let (parent, subject, place) = (guest.parent.clone(), guest.subject().clone(), guest.place.clone());
         let State::Running(running) = &guest.state else { return };
         // What was ordered before it was there.
         let (ends, kills) = (running.ends, running.by_host.is_some());
-        if let Some(outcome) = answer {
+        if let Some((outcome, reload)) = answer {
             if matches!(outcome, Outcome::Adopted { .. }) {
                 out.push(Action::Adopt { run, place, reload });
             }
