@@ -181,18 +181,20 @@ impl Relay {
     /// What the parent has sent cannot be read.
     pub(super) fn adopted(&mut self, run: RunId, place: &Place, reload: bool, now: Time) -> Result<(), Box<dyn Error>> {
         let verb = if reload { Some(reload_of(place)?) } else { None };
-        // One that has sent nothing so far gets it when it has.
+        // One that has sent nothing so far gets it as soon as it has, before anything of its parent's.
         self.at.entry(run).or_default().1.adopted(verb, now);
         Ok(())
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.at.values().filter_map(|(_, seat)| seat.next_deadline()).min()
+        let there = self.at.values().filter(|(at, _)| at.is_some());
+        there.filter_map(|(_, seat)| seat.next_deadline()).min()
     }
 
     /// Sends top nodes what is due, and gives what is for their parents.
     pub(super) fn due(&mut self, now: Time) -> Vec<(RunId, Frames)> {
-        let due = self.at.iter_mut().map(|(run, (_, seat))| (*run, seat.due(now)));
+        let there = self.at.iter_mut().filter(|(_, (at, _))| at.is_some());
+        let due = there.map(|(run, (_, seat))| (*run, seat.due(now)));
         let mut all = Vec::new();
         for (run, Due { up, down }) in due.filter(|(_, due)| *due != Due::default()).collect::<Vec<_>>() {
             if let Some(frames) = down {

@@ -29,13 +29,19 @@ fn boot(parent: &Path, name: &str, token: Token) -> Value {
     PlacedBoot { parent: parent.to_owned(), handed }.to_value().unwrap()
 }
 
+/// One with a socket below this directory.
+fn relay(directory: &Path) -> (Context, Reactor, Relay, PathBuf) {
+    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
+    let mut relay = Relay::new(directory.join("nodes"));
+    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    (context, reactor, relay, socket)
+}
+
 #[test]
 fn a_node_and_its_parent_hear_each_other_as_if_nothing_was_between_them() {
     let directory = tempfile::tempdir().unwrap();
-    let [nodes, endpoint] = ["nodes", "parent"].map(|name| directory.path().join(name));
-    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
-    let mut relay = Relay::new(nodes);
-    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let endpoint = directory.path().join("parent");
+    let (context, mut reactor, mut relay, socket) = relay(directory.path());
     let mut parent = Router::bind(&context, &endpoint, LIMITS).unwrap();
     let mut node = Dealer::connect(&context, &socket, b"first", LIMITS).unwrap();
 
@@ -73,20 +79,19 @@ fn a_node_and_its_parent_hear_each_other_as_if_nothing_was_between_them() {
 #[test]
 fn the_spec_of_another_parent_waits_for_the_first_message_of_the_node() {
     let directory = tempfile::tempdir().unwrap();
-    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
-    let mut relay = Relay::new(directory.path().join("nodes"));
-    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let (context, _reactor, mut relay, socket) = relay(directory.path());
     let boot = boot(&directory.path().join("parent"), "name", Token([2; 16]));
     let place = Place { subject: child(2), boot, spec: b"{}".to_vec().into(), ..Place::default() };
     relay.adopted(5, &place, true, Time::ZERO).unwrap();
-    assert_eq!(relay.due(Time::ZERO), [], "nothing is for its parent");
+    assert_eq!((relay.next_deadline(), relay.due(Time::ZERO)), (None, Vec::new()), "there is nowhere to send it to");
 
     let mut node = Dealer::connect(&context, &socket, b"node", LIMITS).unwrap();
     let up = FromChild { token: Token([1; 16]), body: ChildBody::Node(Box::new(FromNode::Up)) };
     node.send(&codec::encode_from_child(&up).iter().map(Vec::as_slice).collect::<Vec<_>>());
     let own = std::process::id();
     until("what the node has sent", || relay.of_nodes(|pid| (pid == own).then_some(5)).pop());
-    relay.due(relay.next_deadline().unwrap());
+    assert_eq!(relay.next_deadline(), Some(Time::ZERO));
+    relay.due(Time::ZERO);
     let reload = until("the reload", || node.receive());
     let Ok(ToNode::Request { verb: Verb::ReloadBelow { path, .. }, .. }) = codec::decode_to_node(&reload) else {
         panic!("{reload:?}");
@@ -97,9 +102,7 @@ fn the_spec_of_another_parent_waits_for_the_first_message_of_the_node() {
 #[test]
 fn what_another_process_sends_is_no_nodes() {
     let directory = tempfile::tempdir().unwrap();
-    let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
-    let mut relay = Relay::new(directory.path().join("nodes"));
-    let socket = relay.socket(&context, &mut reactor).unwrap().to_owned();
+    let (context, _reactor, mut relay, socket) = relay(directory.path());
     let mut node = Dealer::connect(&context, &socket, b"node", LIMITS).unwrap();
     node.send(&[b"TV1", b"NODE", b"token"]);
     let asked = std::cell::Cell::new(None);
