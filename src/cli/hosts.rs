@@ -19,8 +19,10 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 States of a host:
+  joining   it has no lease yet; so a host shows itself
   live      it renews its lease
   draining  the same, and nothing new is started there
+  fenced    its lease is over, and it waits for another; so a host shows itself, others as lost
   lost      it was declared dead: nothing of its lease runs there any more
   left      its agent was stopped in order
 
@@ -102,7 +104,7 @@ fn hosts_table(hosts: &[HostView]) -> Table {
     let row = |host: &HostView| {
         let style = match host.state.as_str() {
             "live" => AnsiColor::Green.on_default(),
-            "draining" => AnsiColor::Yellow.on_default(),
+            "draining" | "joining" => AnsiColor::Yellow.on_default(),
             _ => AnsiColor::Red.on_default(),
         };
         let no_cgroup =

@@ -8,6 +8,7 @@ use super::event::{Answer, RequestId};
 use super::moment::Moment;
 use super::record::{Host, HostState, Version};
 use super::settings::Timing;
+use super::view::NoLease;
 use crate::time::{Span, Time};
 
 /// The fence answers within this, or no renewal is sent (W7).
@@ -95,6 +96,8 @@ pub(super) struct Lease {
     pokes: u64,
     /// The highest epoch that this host is known to have had.
     highest: u64,
+    /// Whether one has begun here.
+    has_begun: bool,
 }
 
 impl Lease {
@@ -111,6 +114,7 @@ impl Lease {
             poke: None,
             pokes: 0,
             highest: 0,
+            has_begun: false,
         }
     }
 
@@ -120,6 +124,12 @@ impl Lease {
             State::Held { epoch, deadline, .. } => Some((epoch, deadline)),
             State::Unclear | State::Clear => None,
         }
+    }
+
+    /// Why there is none, where there is none.
+    pub(super) fn missing(&self) -> Option<NoLease> {
+        let why = if self.has_begun { NoLease::Over } else { NoLease::NotYet };
+        self.held().is_none().then_some(why)
     }
 
     /// What the record was when it was last known, for what is taken over from it.
@@ -290,6 +300,7 @@ impl Lease {
             State::Clear if by.is_over(now) => Change::None,
             State::Clear => {
                 self.state = State::Held { version, epoch, deadline: by };
+                self.has_begun = true;
                 self.due = sent.boottime + self.timing.renew;
                 Change::Begun
             }

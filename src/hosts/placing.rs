@@ -378,6 +378,7 @@ impl Agent {
             record: seen.record.clone(),
             unchanged: seen.stood(now),
             lease_left: seen.left(now),
+            no_lease: None,
         });
         let epoch = self.lease.held().map_or(0, |(epoch, _)| epoch);
         let me = HostView {
@@ -385,6 +386,7 @@ impl Agent {
             record: Host { epoch, ..self.own_record(now.boottime) },
             unchanged: Span::ZERO,
             lease_left: self.lease_left(now).unwrap_or(Span::ZERO),
+            no_lease: self.lease.missing(),
         };
         let mut all: Vec<HostView> = others.chain([me]).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));

@@ -17,6 +17,17 @@ pub struct HostView {
     /// How much of its lease is left: of this host itself until its own deadline, of another one until it may be
     /// declared dead.
     pub lease_left: Span,
+    /// Of this host itself, while it has no lease.
+    pub no_lease: Option<NoLease>,
+}
+
+/// Why this host has no lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoLease {
+    /// Its agent has begun, and the store has not agreed to one so far.
+    NotYet,
+    /// It was not renewed in time, or is over by what another host has written.
+    Over,
 }
 
 /// An instance, as it is seen from here.

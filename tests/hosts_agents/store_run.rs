@@ -63,8 +63,9 @@ fn keys(place: &Path) -> Keys {
 }
 
 /// Both ports of a member, of so many, take certificates of the cluster's authority, and none by another key.
-fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr, members: usize, other: SigningKey) {
-    let [own, other] = [keys(place).signing, other].map(|key| Authority::of(&key.into()).unwrap());
+fn only_hosts_are_let_in(cluster: &Cluster, host: &str, at: Ipv4Addr, members: usize, other: SigningKey) {
+    let own = keys(&cluster.host(host).directory).signing;
+    let [own, other] = [own, other].map(|key| Authority::of(&key.into()).unwrap());
     let client =
         |of: &Authority| of.client(clock::wall()).map(|made| (made.cert.into_bytes(), made.key.into_bytes())).unwrap();
     let asked = |port: u16, ca: &Authority, client: Option<(Vec<u8>, Vec<u8>)>| {
@@ -73,7 +74,7 @@ fn only_hosts_are_let_in(place: &Path, at: Ipv4Addr, members: usize, other: Sign
         let mut etcd = Etcd::new(&[endpoint], Some(&tls), || clock::both().boottime).unwrap();
         etcd.members(Span::from_secs(20))
     };
-    assert_eq!(asked(2379, &own, Some(client(&own))).map(|all| all.len()), Ok(members));
+    assert_eq!(asked(2379, &own, Some(client(&own))).map(|all| all.len()), Ok(members), "{}", cluster.logs());
     let reached = asked(2380, &own, Some(client(&own))).unwrap_err();
     assert!(reached.contains("HTTP status 404"), "{reached}");
     for port in [2379, 2380] {
@@ -114,7 +115,7 @@ fn three(addresses: [Ipv4Addr; 3]) -> Option<Cluster> {
         eprintln!("skipped: this machine has no cgroup v2 that can be killed with one write");
         return None;
     }
-    only_hosts_are_let_in(&cluster.host("a").directory, at_a, 1, SigningKey::draw().unwrap());
+    only_hosts_are_let_in(&cluster, "a", at_a, 1, SigningKey::draw().unwrap());
     for (name, at) in [("b", at_b), ("c", at_c)] {
         let place = place(&cluster, name);
         let (error, code) = join(&cluster, &place, name, at, if name == "c" { " --witness" } else { "" });
@@ -231,7 +232,7 @@ fn another_signing_key_locks_out_what_has_the_former_and_nothing_else_notices() 
     for (name, at) in ["a", "b", "c"].into_iter().zip(at) {
         let keys = keys(&place(name));
         assert_eq!((keys.signing.issuer(), keys.also.is_none()), (next.clone(), true));
-        only_hosts_are_let_in(&place(name), at, 3, former.clone());
+        only_hosts_are_let_in(&cluster, name, at, 3, former.clone());
         for other in ["a", "b", "c"].into_iter().filter(|other| *other != name) {
             cluster.link(name, other, "up");
         }

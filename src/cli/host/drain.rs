@@ -87,7 +87,7 @@ fn left(view: &HostsView, host: Option<&str>) -> Option<String> {
     match (names.as_slice(), placed) {
         ([], 0) => match seen.map_or("", |seen| &seen.state) {
             "draining" => None,
-            state @ ("lost" | "left") => Some(format!("`treevisor hosts` shows it as {state}")),
+            state @ ("lost" | "left" | "fenced" | "joining") => Some(format!("`treevisor hosts` shows it as {state}")),
             _ => Some("the store has not taken note of it".to_owned()),
         },
         ([], placed) => Some(format!("{placed} subtrees are there, whose roots are elsewhere")),

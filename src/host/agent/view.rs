@@ -3,18 +3,20 @@
 use super::mesh::Shown;
 use crate::hosts::choose::Fit;
 use crate::hosts::record::{HostState, OwnState, WantState};
-use crate::hosts::view::{HostView as Seen, InstanceView};
+use crate::hosts::view::{HostView as Seen, InstanceView, NoLease};
 use crate::wire::hosts::{CandidateView, HostView, PlacedView};
 use std::collections::BTreeSet;
 
 pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
-    let Seen { name, record, lease_left, .. } = seen;
-    let is_live = record.state == HostState::Live;
-    let state = match (record.state, &record.by) {
-        (HostState::Live, _) if record.draining => "draining",
-        (HostState::Live, _) => "live",
-        (HostState::Dead, Some(by)) if *by == name => "left",
-        (HostState::Dead, _) => "lost",
+    let Seen { name, record, lease_left, no_lease, .. } = seen;
+    let is_live = record.state == HostState::Live && no_lease.is_none();
+    let state = match (no_lease, record.state, &record.by) {
+        (Some(NoLease::NotYet), ..) => "joining",
+        (Some(NoLease::Over), ..) => "fenced",
+        (None, HostState::Live, _) if record.draining => "draining",
+        (None, HostState::Live, _) => "live",
+        (None, HostState::Dead, Some(by)) if *by == name => "left",
+        (None, HostState::Dead, _) => "lost",
     };
     let filled = |text: String| Some(text).filter(|text| !text.is_empty());
     HostView {
@@ -61,5 +63,35 @@ pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> Placed
             .or_else(|| own.as_ref().and_then(|own| own.note.clone())),
         digest: want.map(|want| want.bundle),
         candidates: candidates.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::record::Host;
+    use crate::time::Span;
+
+    #[test]
+    fn the_state_of_a_host_is_what_its_lease_and_its_record_say() {
+        let [live, dead] = [HostState::Live, HostState::Dead];
+        let [own, other] = ["a", "b"].map(|by| Some(by.to_owned()));
+        for (no_lease, state, draining, by, expected) in [
+            (None, live, false, None, "live"),
+            (None, live, true, None, "draining"),
+            (None, dead, false, own, "left"),
+            (None, dead, true, other, "lost"),
+            // Its own record is what it would write: no lease follows from that.
+            (Some(NoLease::NotYet), live, false, None, "joining"),
+            (Some(NoLease::NotYet), live, true, None, "joining"),
+            (Some(NoLease::Over), live, false, None, "fenced"),
+        ] {
+            let record = Host { state, draining, by, placed: 2, ..Host::default() };
+            let (unchanged, lease_left) = (Span::ZERO, Span::from_secs(3));
+            let seen = host(Seen { name: "a".into(), record, unchanged, lease_left, no_lease }, None);
+            assert_eq!(seen.state, expected);
+            let is_up = ["live", "draining"].contains(&expected);
+            assert_eq!((seen.lease_left_ms.is_some(), seen.placed == 2), (is_up, is_up), "{expected}");
+        }
     }
 }

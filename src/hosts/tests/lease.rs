@@ -1,5 +1,6 @@
 //! The host's own record: how an epoch begins, what renews it, and what ends it.
 
+use super::super::view::NoLease;
 use super::*;
 
 #[test]
@@ -7,10 +8,12 @@ fn a_host_begins_when_nothing_is_left_and_renews() {
     let mut bench = Bench::with(|bench| bench.clears = false);
     bench.pass(seconds(5));
     assert!(bench.store.is_empty() && bench.agent.lease_left(bench.now).is_none());
+    assert_eq!(bench.agent.hosts(bench.now)[0].no_lease, Some(NoLease::NotYet));
     bench.hand_in(Event::Cleared(1));
     let host = bench.host("a");
     assert_eq!((host.epoch, host.state, host.ttl_ms, host.settled), (1, HostState::Live, 15_000, true));
     assert_eq!(bench.agent.lease_left(bench.now), Some(seconds(13)));
+    assert_eq!(bench.agent.hosts(bench.now)[0].no_lease, None);
     bench.pass(seconds(60));
     assert!(bench.agent.lease_left(bench.now) >= Some(seconds(10)));
     assert_eq!(bench.host("a").epoch, 1);
@@ -35,6 +38,7 @@ fn a_store_that_is_cut_off_ends_the_epoch() {
     bench.deaf = false;
     bench.pass(seconds(10));
     assert_eq!(bench.host("a").epoch, 1, "no epoch before it is seen empty");
+    assert_eq!(bench.agent.hosts(bench.now)[0].no_lease, Some(NoLease::Over));
     bench.hand_in(Event::Cleared(2));
     bench.pass(seconds(2));
     assert_eq!((bench.host("a").epoch, bench.own().epoch, bench.own().token), (2, 2, 2));
