@@ -79,11 +79,13 @@ impl Child {
         local.or(self.away.as_deref().map(|away| &away.link))
     }
 
-    /// The same of this run.
+    /// The same of this run, once it is known to be there. What one elsewhere sends can be here before the agent's
+    /// answer, which comes by another way; until then it changes nothing, and is sent again as it is not acknowledged.
     pub(crate) fn link_of(&mut self, run: Run) -> Option<&mut NodeLink> {
         let Child { process, away, .. } = self;
         let local = process.as_mut().filter(|process| process.run == run).map(|process| &mut process.link);
-        local.or(away.as_deref_mut().filter(|away| away.run == run).map(|away| &mut away.link))
+        let elsewhere = away.as_deref_mut().filter(|away| away.run == run && away.host.is_some());
+        local.or(elsewhere.map(|away| &mut away.link))
     }
 }
 
@@ -150,5 +152,32 @@ impl Children {
         self.beating -= usize::from(away.promised);
         self.naps.ended(run);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+
+    #[test]
+    fn a_run_elsewhere_is_there_by_the_agents_answer_and_not_by_what_it_sends() {
+        let placed = r#"
+            name = "test"
+            [[child]]
+            name = "db"
+            placement = ["b"]
+            child = [{ name = "w", command = ["w"] }]
+        "#;
+        let mut children = testing::children(placed, &testing::context());
+        let [run, earlier] = [2, 1].map(|number| Run { child: ChildId(0), incarnation: Incarnation(number) });
+        children.begin_away(Away::new(run, b"name", true));
+        let child = children.get_mut(ChildId(0)).unwrap();
+        assert!(child.is_of(run) && child.link_of(run).is_none());
+        child.is_on(earlier, "b".into(), false);
+        assert!(child.link_of(run).is_none(), "the answer is another run's");
+        child.is_on(run, "b".into(), false);
+        assert!(child.link_of(run).is_some() && child.link_of(earlier).is_none());
     }
 }
