@@ -99,13 +99,16 @@ def serve():
 
 
 threading.Thread(target=serve, daemon=True).start()
-out = os.open(os.path.join(directory, "out"), os.O_WRONLY | os.O_APPEND)
+file = os.path.join(directory, "out")
+# The first flush. In a child that shares this process until it executes its program (vfork) no thread here could answer it.
+os.close(os.open(file, os.O_WRONLY))
+out = os.open(file, os.O_WRONLY | os.O_APPEND)
 child = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 os.close(out)
 print("running", child.pid, flush=True)
 code = child.wait()
-with open(copy, "wb") as file:
-    file.write(content)
+with open(copy, "wb") as copied:
+    copied.write(content)
 libc.umount2(directory.encode(), 2)
 print("ended", flush=True)
 os._exit(code if code >= 0 else 128 - code)
