@@ -172,13 +172,18 @@ impl Agent {
         self.wake(now + AGAIN);
     }
 
-    pub(super) fn say_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
+    /// Why it would be started on this host, and which one had it before.
+    pub(super) fn start_on(&self, key: &ClaimKey, host: &str) -> (Start, Option<String>) {
         let last = self.wards.past.get(key).and_then(|past| past.last.clone()).filter(|(last, _)| last != host);
-        let (start, from) = match last {
+        match last {
             Some((last, Left::Lost(_))) => (Start::Failover, Some(last)),
             Some((last, Left::Moved(start))) => (start, Some(last)),
             Some((_, Left::Ended)) | None => (Start::Normal, None),
-        };
+        }
+    }
+
+    pub(super) fn say_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
+        let (start, from) = self.start_on(key, host);
         let Some(ward) = self.wards.all.get_mut(key) else { return };
         if let State::Asking { again, .. } = &mut ward.state {
             *again = now + AGAIN;
@@ -224,7 +229,7 @@ impl Agent {
     }
 
     /// All hosts for a placed subtree, the best first.
-    fn ranked_for(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> Vec<(String, Candidate)> {
+    pub(super) fn ranked_for(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> Vec<(String, Candidate)> {
         let now = turn.now.boottime;
         let me = self.own_record(now);
         let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();

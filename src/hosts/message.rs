@@ -6,6 +6,7 @@
 
 use super::loss::Loss;
 use super::record::{Choice, ClaimKey, Placement};
+use super::shown::{Show, Shown};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -325,6 +326,8 @@ pub enum Do {
         /// All of them.
         paths: Vec<String>,
     },
+    /// From a node to its agent, once, for `status`: [`What::Shown`], in one part or several.
+    Show(Show),
     /// Asked for by a later version: passed over.
     #[serde(other)]
     Unknown,
@@ -391,6 +394,8 @@ pub enum What {
         /// For people.
         why: String,
     },
+    /// Answers [`Do::Show`].
+    Shown(Box<Shown>),
     /// Of a later version: passed over.
     #[serde(other)]
     Unknown,

@@ -79,6 +79,7 @@
 //! host, with each in `wards`; `message` is what goes between them. `lease`, `judge`, `claim` and `choose` know nothing
 //! of each other and are tested alone. `renewal` is how a cluster gets another signing key, `wish` how an operator's
 //! wish comes to another host.
+//! `shown` is what `status` gets of placed subtrees, and `showing` finds it out.
 //! `moment` is time, `record` what stands in the store, `settings` the bounds,
 //! `event`, `action`, `report` and `view` the door's types.
 
@@ -104,6 +105,8 @@ pub mod report;
 mod seeking;
 mod serving;
 pub mod settings;
+mod showing;
+pub mod shown;
 pub mod view;
 mod wards;
 pub mod wish;

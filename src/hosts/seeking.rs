@@ -132,6 +132,11 @@ impl Agent {
                 Self::report_to_parent(parent, node, what, out);
             }
             Do::Done => self.done_asked(parent, &key, node),
+            Do::Show(show) => {
+                for shown in self.shown(turn, parent, node, *show) {
+                    Self::report_to_parent(parent, node, What::Shown(Box::new(shown)), out);
+                }
+            }
             Do::Stop | Do::Kill | Do::Inspect => self.passed_on(turn, parent, &key, order, out),
             Do::Unknown => {}
         }
@@ -192,6 +197,7 @@ impl Agent {
     pub(super) fn take_placed_by(&mut self, turn: Turn, from: &str, placed: Placed, out: &mut Vec<Action>) {
         let key = placed.subject.key();
         let now = turn.now.boottime;
+        let (start, _) = self.start_on(&key, from);
         let Some(ward) = self.wards.all.get_mut(&key) else { return };
         let State::Asking { host, wire, .. } = &ward.state else { return };
         if *wire != placed.subject || host != from {
@@ -206,6 +212,7 @@ impl Agent {
                     host,
                     epoch: placed.epoch,
                     wire,
+                    start: matches!(answer, Outcome::Started { .. }).then_some(start),
                     answer,
                     order: None,
                     end: None,
@@ -288,6 +295,7 @@ impl Agent {
             | What::Move { .. }
             | What::Moving { .. }
             | What::NotMoved { .. }
+            | What::Shown(_)
             | What::Unknown => {}
         }
     }

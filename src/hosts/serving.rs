@@ -159,7 +159,7 @@ impl Agent {
             Do::Done => return self.is_done(host, subject, out),
             Do::Stop | Do::Kill | Do::Inspect => {}
             // Those are for the agent of the parent, or unknown.
-            Do::Move { .. } | Do::Paths { .. } | Do::Unknown => return,
+            Do::Move { .. } | Do::Paths { .. } | Do::Show(_) | Do::Unknown => return,
         }
         let kill = order.what == Do::Kill;
         let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.subject() == subject) else {

@@ -31,6 +31,8 @@ pub(super) struct There {
     /// As that host has it.
     pub(super) wire: Subject,
     pub(super) answer: Outcome,
+    /// Why it was started there; `None` where it had run there before.
+    pub(super) start: Option<Start>,
     /// What it is ordered to, until it has ended, and when that is sent again.
     pub(super) order: Option<(Do, Time)>,
     /// How it has ended.

@@ -95,6 +95,9 @@ fn everything() -> StatusView {
         uptime_ms: 1,
         containment: "cgroup".into(),
         controllers: Default::default(),
+        cluster: None,
+        root_host: None,
+        store: None,
         root: ChildView::Supervisor(Box::new(root)),
     }
 }

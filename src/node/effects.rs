@@ -11,15 +11,13 @@ use super::levels::level_of;
 use super::means::Means;
 use super::placed::{Around, Elsewhere, Follow, Placed};
 use super::probes::Probes;
-use super::requests::refused;
 use super::translate;
 use super::turn::Node;
 use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{Action, ChildId, Command, Event, Fact, Inspected, Killed, Report, RequestId, Run, ToParent};
+use crate::supervision::{Action, ChildId, Event, Fact, Inspected, Killed, Report, Run, ToParent};
 use crate::time::{Span, Time};
-use crate::wire::message::Refusal;
 use crate::wire::view::event::StopWhy;
 use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
@@ -160,23 +158,6 @@ impl Node {
         let (placed, mut around) = self.placed();
         let follows = placed.order(run, order, &mut around);
         follows.map(|follows| self.follow(follows)).is_some()
-    }
-
-    fn follow(&mut self, follows: Vec<Follow>) {
-        for follow in follows {
-            match follow {
-                Follow::Gone(run) => self.requests_lost_node(run),
-                Follow::Cleared(run) => self.exit_is_over(run),
-                Follow::Moves(request, child) => self.moves(request, child),
-                Follow::Stays(asker, why) => self.reply(&asker, refused(Refusal::NotAllowed, why)),
-                Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
-                    request: RequestId(self.requests.numbers().draw()),
-                    command: Command::Cycle(child),
-                    by: format!("the host's agent: it goes to {to}"),
-                    meant: Some(self.core.incarnation(child)),
-                }),
-            }
-        }
     }
 
     /// The probes, what they are made with, and where their good answers go.

@@ -211,7 +211,7 @@ impl Node {
                 }
                 Ok(ToNode::Request { request, within_ms, by, verb, incarnation, .. }) => {
                     let asker = Asker::Parent { request };
-                    self.request(Request { asker, within_ms, by, incarnation }, verb);
+                    self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
                 }
                 // The uplink has taken note of it.
                 Ok(
@@ -387,7 +387,7 @@ impl Node {
                         continue;
                     }
                     let Ask { within_ms, verb, incarnation, .. } = ask;
-                    self.request(Request { asker, within_ms, by, incarnation }, verb);
+                    self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {

@@ -28,13 +28,14 @@
 //! of them may speak, and what they send; `directory` puts back what others remove of the runtime directory, and
 //! `reach` is whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves,
 //! `hooks` runs users' commands when something happens, and `command` is the process of either; `requests` decides what
-//! operators' requests lead to, which `orders` carries out; `view` is a node only to be looked at; `above` is what
-//! stands above: `uplink`, the connection to the parent, or `root`, what only the root has; `placed` asks the agent of
-//! a host for children that may run on other hosts; `fold` shortens a storm of restarts; `history` is the root's memory
-//! of events; `streams` serves readers of events and of what workers print; `upgrade` is how the tree goes on with
-//! another executable, and `replacing` how a node carries that out; `translate` converts between supervision's types
-//! and the wire's. In `root`, `journal` passes events on to be kept on disk, and `keeper` is the small process beside
-//! the root that cleans up when the root is killed, and writes the journal's files (`segments`).
+//! operators' requests lead to, which `orders` carries out, with `outward` for what is sent; `view` is a node only to
+//! be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what only the root
+//! has; `placed` asks the agent of a host for children that may run on other hosts; `fold` shortens a storm of
+//! restarts; `history` is the root's memory of events; `streams` serves readers of events and of what workers print;
+//! `upgrade` is how the tree goes on with another executable, and `replacing` how a node carries that out; `translate`
+//! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
+//! `keeper` is the small process beside the root that cleans up when the root is killed, and writes the journal's files
+//! (`segments`).
 
 mod above;
 #[doc(hidden)]
@@ -72,6 +73,7 @@ pub mod naps;
 #[doc(hidden)]
 pub mod order;
 mod orders;
+mod outward;
 mod pairs;
 pub(crate) mod placed;
 mod probes;

@@ -1,21 +1,19 @@
 //! What requests lead to, carried out.
 
 use super::above::Above;
-use super::asker::{Asker, Numbers};
-use super::children::{Child, Children, News, NodeLink};
-use super::endpoint::Endpoint;
+use super::asker::Asker;
+use super::children::News;
 use super::history::History;
-use super::placed::Placed;
+use super::outward::{Outward, ask, send};
+use super::placed::{Follow, Placed};
 use super::requests::route::StreamVerb;
 use super::requests::{self, Order, Question, Request, RootChange, done, refused};
 use super::root::Root;
-use super::streams::{self, Ways};
+use super::streams;
 use super::turn::Node;
 use super::upgrade::upgrading::Hold;
-use super::uplink::Uplink;
 use super::view::View;
-use crate::link::{Identity, Router, SendOutcome};
-use crate::os::clock;
+use crate::hosts::shown::Shown;
 use crate::spec::diff;
 use crate::spec::tree::TreeSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, Run};
@@ -48,56 +46,6 @@ macro_rules! outward {
         let (endpoint, children, numbers) = (&mut $node.endpoint, &$node.children, $node.requests.numbers());
         (history, Outward { control, uplink, endpoint, children, numbers })
     }};
-}
-
-struct Outward<'a> {
-    control: Option<&'a mut Router>,
-    uplink: Option<&'a mut Uplink>,
-    endpoint: &'a mut Endpoint,
-    children: &'a Children,
-    numbers: &'a mut Numbers,
-}
-
-impl Ways for Outward<'_> {
-    fn reply(&mut self, to: &Asker, reply: &Reply) -> SendOutcome {
-        match (to, &mut self.control, &mut self.uplink) {
-            (Asker::Operator { to, request }, Some(control), _) => {
-                send(control, to, &codec::encode_told(&Told { request: *request, reply: reply.clone() }))
-            }
-            (Asker::Parent { request }, _, Some(uplink)) => match uplink.try_reply(*request, reply.clone()) {
-                true => SendOutcome::Sent,
-                false => SendOutcome::Full,
-            },
-            (Asker::Operator { .. } | Asker::Parent { .. } | Asker::None, _, _) => SendOutcome::NoSuchPeer,
-        }
-    }
-
-    fn events(&mut self, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
-        self.control.as_mut().map_or(SendOutcome::NoSuchPeer, |control| send(control, to, frames))
-    }
-
-    fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
-        let within_ms = within.as_millis();
-        let question =
-            Question { node, request, within_ms, lasting: false, by: String::new(), verb, incarnation: None };
-        ask(self.children, self.endpoint, question)
-    }
-
-    fn number(&mut self) -> u64 {
-        self.numbers.draw()
-    }
-}
-
-fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
-    let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-    router.send(to, &frames)
-}
-
-/// Sends a child node a question; false when it cannot be reached.
-pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
-    let child = children.get(question.node.child).filter(|child| child.is_of(question.node));
-    let to = child.and_then(Child::link).and_then(NodeLink::to);
-    to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
 }
 
 impl Node {
@@ -166,6 +114,32 @@ impl Node {
         self.obey(orders);
     }
 
+    /// What has come of what the host's agent was asked, or has reported.
+    pub(super) fn follow(&mut self, follows: Vec<Follow>) {
+        for follow in follows {
+            match follow {
+                Follow::Gone(run) => self.requests_lost_node(run),
+                Follow::Cleared(run) => self.exit_is_over(run),
+                Follow::Shown(number, shown) => self.shown_by_agent(number, shown),
+                Follow::Moves(request, child) => self.moves(request, child),
+                Follow::Stays(asker, why) => self.reply(&asker, refused(Refusal::NotAllowed, why)),
+                Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
+                    request: RequestId(self.requests.numbers().draw()),
+                    command: Command::Cycle(child),
+                    by: format!("the host's agent: it goes to {to}"),
+                    meant: Some(self.core.incarnation(child)),
+                }),
+            }
+        }
+    }
+
+    /// The host's agent has answered what a status waits for, or cannot be asked.
+    fn shown_by_agent(&mut self, number: u64, shown: Option<Box<Shown>>) {
+        let now = self.context.now();
+        let orders = self.requests.shown(now, &view!(self), number, shown);
+        self.obey(orders);
+    }
+
     /// A child goes to another host.
     pub(super) fn moves(&mut self, request: Request, child: ChildId) {
         let now = self.context.now();
@@ -222,6 +196,7 @@ impl Node {
                 Order::Move { request, run, to } => {
                     self.agent(|placed, around| placed.move_to(request, run, to, around));
                 }
+                Order::Show(number) => self.agent(|placed, around| placed.show(number, around)),
                 Order::KillPast { request, path } => {
                     let look = self.children.kill_past(&self.context.place, &path);
                     let orders = self.requests.looked(self.context.now(), request, look);

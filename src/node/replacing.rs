@@ -3,7 +3,7 @@
 use super::asker::Asker;
 use super::fold::OnItsWay;
 use super::luggage::Packing;
-use super::orders;
+use super::outward;
 use super::requests::route::UpgradeBelow;
 use super::requests::{Question, refused};
 use super::root::Root;
@@ -200,7 +200,7 @@ impl Node {
             let verb = Verb::UpgradeBelow { path, file: file.clone().into(), identity, check, rest };
             let question =
                 Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, incarnation: None };
-            let reached = orders::ask(&self.children, &mut self.endpoint, question);
+            let reached = outward::ask(&self.children, &mut self.endpoint, question);
             let Some(course) = &mut self.upgrade.course else { return };
             match reached {
                 true => course.asked(now, request, child),
@@ -243,7 +243,7 @@ impl Node {
     fn ask_those_away(&mut self, now: Time) {
         let Node { upgrade, requests, children, endpoint, .. } = self;
         let waits = |question: &Question| requests.waits_for(question.request);
-        let send = |question: &Question| orders::ask(children, endpoint, question.clone());
+        let send = |question: &Question| outward::ask(children, endpoint, question.clone());
         let Taken { sent, ask } = upgrade.take_due(now, waits, send);
         for request in sent {
             self.requests.sends(now, request);

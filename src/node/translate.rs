@@ -1,5 +1,6 @@
 //! Supervision's types to the wire's types and back. No decisions are made here.
 
+pub(super) mod placement;
 mod report;
 pub(super) mod rollout;
 
@@ -171,6 +172,7 @@ pub(super) fn worker(status: &ChildStatus, exec: &ExecSpec, path: &Path, now: Ti
         last_exit: status.last_exit.map(|(exit, at)| exit_view(exit, at, clock)),
         uptime_ms: status.pid.and(status.started).map(|started| now.since(started).as_millis()),
         waits_ms: status.waits_until.map(|until| until.since(now).as_millis()),
+        waits_for: waits_for(status),
         status_text: status.status.clone(),
         word: status.word.map(|word| word.as_str().to_string()),
         main_pid: status.main_pid,
@@ -250,10 +252,18 @@ pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, n
     view.last_exit = status.last_exit.map(|(exit, at)| exit_view(exit, at, clock));
     view.uptime_ms = status.pid.and(status.started).map(|started| now.since(started).as_millis());
     view.waits_ms = status.waits_until.map(|until| until.since(now).as_millis());
+    view.waits_for = waits_for(status);
     view.heartbeat = heartbeat(status).filter(|_| status.pid.is_some() && status.stuck.is_none());
     view.kill_failed = survivor(status);
     view.started_at = started_at(status, clock);
     view.exits = Some(exits(&status.exits));
+}
+
+/// What a child waits for that is to be started again; nothing where that is the end of a process that cannot be
+/// killed.
+fn waits_for(status: &ChildStatus) -> Option<String> {
+    let word = if status.waits_for_host { "host" } else { "backoff" };
+    (status.state == State::Waiting && status.stuck.is_none()).then(|| word.to_owned())
 }
 
 /// What of a child cannot be killed.

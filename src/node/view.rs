@@ -3,7 +3,7 @@
 use super::children::{Child, Children, Program};
 use super::context::Context;
 use super::limits::{self, Limits};
-use super::requests::{Answers, Counted, Seen, Sight};
+use super::requests::{Answers, Counted, Places, Seen, Sight};
 use super::root::TreeFile;
 use super::translate;
 use crate::ids::{Name, Path};
@@ -94,8 +94,8 @@ impl View<'_> {
         }
     }
 
-    /// A child, with what was last measured of it.
-    fn measured_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
+    /// A child, with what was last measured of it, of a supervisor that runs on this host.
+    fn measured_view(&self, now: Time, child: ChildId, host: Option<&str>) -> Option<ChildView> {
         let status = self.core.child(now, child)?;
         let child = self.children.get(child)?;
         let (usage, usage_age) = child.last_use(now).unzip();
@@ -119,6 +119,8 @@ impl View<'_> {
                     limits.forks_refused = refused.filter(|times| *times > 0);
                 }
                 mark_out_of_memory(&mut view.last_exit, child);
+                // Those of other supervisors run where the root runs, which writes that down for all of them.
+                view.host = host.filter(|_| self.context.place.hosting.is_none()).map(str::to_owned);
                 ChildView::Worker(Box::new(view))
             }
             Program::Node(below) => {
@@ -134,13 +136,21 @@ impl View<'_> {
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
                 mark_out_of_memory(&mut view.last_exit, child);
                 // Replaced, as all of this is, by what the node itself reports.
-                view.host = if child.placement().is_some() {
-                    child.away().and_then(|away| away.host.clone())
-                } else {
-                    own_host()
-                };
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
-                ChildView::Supervisor(Box::new(view))
+                match child.placement() {
+                    Some(spec) if self.context.place.hosting.is_some() => {
+                        view.placement = Some(Box::new(translate::placement::placement(spec)));
+                        let mut view = ChildView::Supervisor(Box::new(view));
+                        if let Some(host) = child.away().and_then(|away| away.host.as_deref()) {
+                            view.mark_host(host, &|_| false);
+                        }
+                        view
+                    }
+                    Some(_) | None => {
+                        view.host = host.map(str::to_owned);
+                        ChildView::Supervisor(Box::new(view))
+                    }
+                }
             }
         };
         view.mark_holds(&holds);
@@ -211,7 +221,8 @@ impl Sight for View<'_> {
             ids.retain(|id| self.children.get(*id).is_some_and(|child| wanted.contains(child.name.as_str())));
         }
         self.measure(now, &ids);
-        let children = ids.into_iter().filter_map(|id| self.measured_view(now, id)).collect();
+        let host = own_host();
+        let children = ids.into_iter().filter_map(|id| self.measured_view(now, id, host.as_deref())).collect();
         let began = self.core.began().map(|began| clock::rfc3339_nanos(clock.wall_of(began)));
         SupervisorView {
             name: place.path.name().unwrap_or(place.instance.as_str()).to_string(),
@@ -224,7 +235,7 @@ impl Sight for View<'_> {
             usage: usage::of_process(*pid).map(translate::usage),
             limits: self.limits.view(),
             started_at: began,
-            host: own_host(),
+            host,
             version: Some(env!("CARGO_PKG_VERSION").to_string()),
             exits_below: Some(translate::exits(&self.core.exits())),
             restarts_below: Some(self.core.restarts()),
@@ -238,7 +249,7 @@ impl Sight for View<'_> {
 
     fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView> {
         self.measure(now, &[child]);
-        self.measured_view(now, child)
+        self.measured_view(now, child, own_host().as_deref())
     }
 
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView> {
@@ -260,8 +271,15 @@ impl Sight for View<'_> {
         }
     }
 
-    fn status(&self, now: Time, root: ChildView) -> StatusView {
+    fn status(&self, now: Time, mut root: ChildView) -> StatusView {
         let Context { place, pid, .. } = self.context;
+        let root_host = if self.places(Places::Anything) { own_host() } else { None };
+        if let Some(host) = &root_host {
+            let placed: HashSet<Path> = self.children.placed_paths().collect();
+            if !placed.iter().any(|top| root.path().is_within(top)) {
+                root.mark_host(host, &|path| placed.contains(path));
+            }
+        }
         StatusView {
             instance: place.instance.to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -269,6 +287,9 @@ impl Sight for View<'_> {
             uptime_ms: now.since(Time::ZERO).as_millis(),
             containment: if place.base_group.is_some() { "cgroup" } else { "group" }.to_string(),
             controllers: controllers(place.base_group.as_ref()),
+            cluster: None,
+            root_host,
+            store: None,
             root,
         }
     }
@@ -311,76 +332,16 @@ impl Sight for View<'_> {
         let lost = children.iter().filter_map(|child| Some((self.children.get(child.id)?, child.stuck.as_ref()?)));
         lost.map(|(child, stuck)| format!("{}: {stuck}", child.path)).collect()
     }
+
+    fn places(&self, which: Places) -> bool {
+        self.context.place.hosting.is_some()
+            && match which {
+                Places::Anything => self.children.placed_paths().next().is_some(),
+                Places::Children => self.children.iter().any(|child| child.placement().is_some()),
+                Places::Child(child) => self.children.get(child).is_some_and(|child| child.placement().is_some()),
+            }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::node::testing;
-    use crate::supervision::Config;
-
-    const TREE: &str = "name = \"test\"\n\
-        [[child]]\nname = \"web\"\ncommand = [\"serve\"]\ncount = 3\n\
-        [[child]]\nname = \"db-7\"\ncommand = [\"store\"]\n\
-        [[child]]\nname = \"lab\"\n[[child.child]]\nname = \"x\"\ncommand = [\"try\"]\n";
-
-    /// Looks at the root of [`TREE`] before it has begun.
-    fn look(at: impl FnOnce(&View<'_>)) {
-        let context = testing::context();
-        let children = testing::children(TREE, &context);
-        let tree = testing::tree(TREE).root;
-        let members = children.iter().map(Child::member).collect();
-        let core = Supervisor::new(Config { policy: tree.policy, members, uplink: None, node: 1, seed: 1 });
-        let Ok(limits) = Limits::begin(tree.resources, &context.place) else { panic!("there is none to set") };
-        let dropped = Dropped::default();
-        at(&View {
-            core: &core,
-            children: &children,
-            context: &context,
-            hooks: &tree.hooks,
-            limits: &limits,
-            dropped: &dropped,
-            stalled: Span::ZERO,
-            tree: None,
-        });
-    }
-
-    #[test]
-    fn a_node_that_has_begun_has_the_spec_of_its_file() {
-        look(|view| {
-            let (mut now, mut file) = (view.spec(), testing::tree(TREE).root);
-            let names =
-                |spec: &SupervisorSpec| spec.children.iter().map(|child| child.name.clone()).collect::<Vec<_>>();
-            assert_eq!(names(&now), names(&file));
-            now.children.clear();
-            file.children.clear();
-            assert_eq!(now, file);
-            assert!(view.holds().is_empty());
-        });
-    }
-
-    #[test]
-    fn a_count_is_known_by_the_lowest_of_its_copies_and_a_number_in_a_name_is_none() {
-        look(|view| {
-            let counted = view.counted("web").unwrap();
-            assert_eq!((counted.number, counted.spec.name.as_str()), (1, "web-1"));
-            for name in ["db", "web-1", "we", "lab"] {
-                assert!(view.counted(name).is_none(), "{name}");
-            }
-        });
-    }
-
-    #[test]
-    fn what_is_below_a_child_node_is_known_from_its_spec() {
-        look(|view| {
-            let of = |name: &str| view.find(name).unwrap();
-            let path = |text: &str| Path::parse(text).unwrap();
-            assert_eq!(view.levels(), 1);
-            assert!(view.has_below(of("lab"), &path("/lab/x")) && !view.has_below(of("lab"), &path("/lab/y")));
-            assert!(!view.has_below(of("db-7"), &path("/db-7/x")), "a worker has nothing below it");
-            assert!(view.spec_view(&path("/lab/x"), "unknown").is_some());
-            assert!(view.spec_view(&path("/other/x"), "unknown").is_none());
-            assert!(view.nodes().is_empty(), "none of them runs");
-        });
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! A question is one message: a number that stands in its answer, the length of its JSON, that JSON, and of a bundle
 //! the files; JSON and files are split over as many frames as it takes. An answer is the same without files.
 
+pub use super::view::CandidateView;
 use super::{NODE_FRAME_MAX, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -228,17 +229,6 @@ pub struct PlacedView {
     pub note: Option<String>,
     /// The hosts, the best first.
     pub candidates: Vec<CandidateView>,
-}
-
-/// Whether a host may run an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CandidateView {
-    /// Its name.
-    pub host: String,
-    /// It may.
-    pub fit: bool,
-    /// Why, or why not.
-    pub why: String,
 }
 
 /// The frames of a question or an answer.

@@ -7,11 +7,13 @@ use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
 
 mod beats;
+mod by_host;
 mod counts;
 mod either;
 pub mod event;
 mod limits;
 mod log;
+mod placement;
 mod process;
 mod rollup;
 pub use beats::{HeartbeatView, SourceView};
@@ -19,6 +21,7 @@ pub use counts::{DroppedView, ExitCounts, RestartTimesView};
 pub use event::{EventBody, EventView};
 pub use limits::{ControllersView, LimitsView};
 pub use log::LogView;
+pub use placement::{CandidateView, PlacementView, RankView, StoreStateView};
 pub use process::{BesideView, ExitView, SurvivorView, UsageView};
 pub use rollup::{HoldView, RolloutView, RollupView};
 
@@ -41,6 +44,16 @@ pub struct StatusView {
     /// Which of the controllers that limits need the tree has.
     #[serde(default, skip_serializing_if = "ControllersView::is_unknown")]
     pub controllers: ControllersView,
+    /// The cluster on whose hosts it runs. This and the next two are absent of a tree without a `placement` in it, and
+    /// the first and the last also where the host's agent does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The host that runs the root, and all that has no `placement`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_host: Option<String>,
+    /// The store of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreStateView>,
     /// The root, or the child that was asked for.
     pub root: ChildView,
 }
@@ -127,6 +140,12 @@ pub struct SupervisorView {
     /// On which host of a cluster it runs; absent where no host's agent has started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Where it may run; absent where it has no `placement`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<PlacementView>>,
+    /// `backoff host`: what it waits for; absent where it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// Version of treevisor that its process runs. This and what follows is absent where it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -261,6 +280,12 @@ pub struct WorkerView {
     /// By which sign its start is over: `exec heartbeat notify probe exit`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ready: String,
+    /// On which host of a cluster it runs; absent in a tree without a `placement` in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// `backoff`: what it waits for; absent where it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 impl SupervisorView {

@@ -45,6 +45,9 @@ fn status() -> Value {
         uptime_ms: 1,
         containment: "group".into(),
         controllers: Default::default(),
+        cluster: None,
+        root_host: None,
+        store: None,
         root: ChildView::Supervisor(Box::new(root)),
     };
     serde_json::to_value(status).unwrap()

@@ -272,6 +272,9 @@ pub(crate) fn status() -> StatusView {
         uptime_ms: 61_000,
         containment: "group".into(),
         controllers: Default::default(),
+        cluster: None,
+        root_host: None,
+        store: None,
         root: ChildView::Supervisor(Box::new(root)),
     }
 }

@@ -303,7 +303,12 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
         assert!(clock::both().boottime < end, "the root does not end");
     };
     assert_eq!(status.code, Some(12));
-    // That its beats are late is looked at, on a busy machine.
-    orders.retain(|message| !matches!(message, Message::Order(order) if order.what == Do::Inspect));
+    // That its beats are late is looked at, on a busy machine; and what the agent shows each status would have, which
+    // this one does not know, as an earlier version does not.
+    let is_asked = |message: &Message| match message {
+        Message::Order(order) => !matches!(order.what, Do::Inspect | Do::Show(_)),
+        _ => true,
+    };
+    orders.retain(is_asked);
     assert_eq!(orders, [], "the child is asked for nothing");
 }

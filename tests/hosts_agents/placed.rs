@@ -264,3 +264,81 @@ fn a_subtree_is_supervised_from_another_host_and_fails_over() {
     });
     assert_eq!(claim["host"], here);
 }
+
+#[test]
+fn status_shows_where_all_of_a_tree_is_and_which_hosts_could_have_it() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        cluster.link(from, to, "up");
+    }
+    let more = r#"
+[[child]]
+name = "in"
+
+  [[child.child]]
+  name = "w"
+  command = ["sleep", "1000"]
+
+  [[child.child]]
+  name = "deep"
+  placement = { hosts = [["b", "a"]], exclusive = false }
+
+    [[child.child.child]]
+    name = "w"
+    command = ["sleep", "1000"]
+
+[[child]]
+name = "none"
+placement = ["x"]
+
+  [[child.child]]
+  name = "w"
+  command = ["sleep", "1000"]
+"#;
+    cluster.deploy(&format!("{TREE}{more}"), &["a"]);
+    cluster.up_on("b");
+    // What waits for a host does so once the root has been told that there is none; and a claim that was just written
+    // is seen by the host of the parent with its next look.
+    let status = cluster.until("the subtree without a host waits for one", |cluster| {
+        let status: Value =
+            serde_json::from_slice(&cluster.run("b", &["status", "-i", "shop", "--json"]).stdout).ok()?;
+        let children = &status["root"]["children"];
+        let is_seen = children[0]["placement"]["since"].is_string();
+        (is_seen && children[2]["waits_for"] == "host").then_some(status)
+    });
+    assert_eq!((&status["cluster"], &status["root_host"]), (&json!("test"), &json!("a")));
+    assert!(status["store"]["state"] == "ok" && status["store"]["age_ms"].is_u64(), "{status}");
+    let [db, within, none] = [0, 1, 2].map(|at| &status["root"]["children"][at]);
+    let placement = &db["placement"];
+    assert_eq!((&db["host"], &db["children"][0]["host"]), (&json!("b"), &json!("b")));
+    assert_eq!((&placement["hosts"], &placement["exclusive"]), (&json!(["b", "c"]), &json!(true)));
+    assert_eq!((&placement["token"], &placement["start"]), (&json!(1), &json!("normal")));
+    assert!(placement["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{placement}");
+    assert!(placement["lease_left_ms"].as_u64().is_some_and(|left| (1..=5_000).contains(&left)), "{placement}");
+    let why = "`placement` does not name the host";
+    let candidates = json!([{"host": "b", "fit": true, "why": "fit"}, {"host": "a", "fit": false, "why": why}]);
+    assert_eq!(placement["candidates"], candidates);
+
+    // What has no placement is where the root is; its supervisor asks for what it has placed itself.
+    assert_eq!((&within["host"], &within["children"][0]["host"]), (&json!("a"), &json!("a")));
+    let deep = &within["children"][1];
+    assert_eq!((&deep["host"], &deep["children"][0]["host"]), (&json!("b"), &json!("b")));
+    assert_eq!((&deep["placement"]["hosts"], &deep["placement"]["exclusive"]), (&json!([["b", "a"]]), &json!(false)));
+    assert_eq!((&deep["placement"]["token"], &deep["placement"]["start"]), (&json!(1), &json!("normal")));
+
+    assert_eq!(
+        (&none["state"], &none["host"], &none["placement"]["token"]),
+        (&json!("waiting"), &json!(null), &json!(null))
+    );
+    let fit = none["placement"]["candidates"].as_array().unwrap().iter().filter(|one| one["fit"] == true).count();
+    assert_eq!(fit, 0, "{none}");
+
+    // Of a part of the tree the same is shown.
+    let part = cluster.done("a", &["status", "-i", "shop", "--json", "/in/deep/w"]);
+    let part: Value = serde_json::from_str(&part).unwrap();
+    assert_eq!(
+        (&part["cluster"], &part["root_host"], &part["root"]["host"]),
+        (&json!("test"), &json!("a"), &json!("b"))
+    );
+    cluster.done("a", &["stop", "-i", "shop"]);
+}

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use treevisor::ids::{Name, Path};
 use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
-use treevisor::node::requests::{Answers, Counted, Look, Order, Question, Request, Seen, Sight};
+use treevisor::node::requests::{Answers, Counted, Look, Order, Places, Question, Request, Seen, Sight};
 use treevisor::spec::tree::{ChildSpec, TreeSpec};
 use treevisor::supervision::{ChildId, Event, Kind, RolloutStatus, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
@@ -182,6 +182,9 @@ impl Sight for Eyes<'_> {
             uptime_ms: now.since(Time::ZERO).as_millis(),
             containment: "group".into(),
             controllers: Default::default(),
+            cluster: None,
+            root_host: None,
+            store: None,
             root,
         }
     }
@@ -212,6 +215,11 @@ impl Sight for Eyes<'_> {
 
     fn left_behind(&self, _: Time) -> Vec<String> {
         Vec::new()
+    }
+
+    fn places(&self, _: Places) -> bool {
+        // Nothing is.
+        false
     }
 }
 
@@ -311,7 +319,7 @@ impl World {
     }
 
     fn ask(&mut self, node: &mut Node, asker: Asker, within_ms: u64, verb: Verb) -> Verdict {
-        let request = Request { asker, within_ms, by: "an operator".into(), incarnation: None };
+        let request = Request { asker, within_ms, by: "an operator".into(), incarnation: None, shown: None };
         let (asker, reads) = (request.asker.clone(), matches!(verb, Verb::Status { .. }));
         let orders = node.requests.ask(self.now, &eyes!(self, node), request, verb);
         if let Asker::Operator { request, .. } = asker
@@ -393,6 +401,7 @@ impl World {
                 }
                 // Nothing is placed there.
                 Order::Move { .. }
+                | Order::Show(_)
                 | Order::Signal { .. }
                 | Order::Release { .. }
                 | Order::Stream(..)

@@ -57,6 +57,9 @@ pub(crate) fn shop() -> StatusView {
         uptime_ms: 192_000,
         containment: "cgroup".into(),
         controllers: Default::default(),
+        cluster: None,
+        root_host: None,
+        store: None,
         root: ChildView::Supervisor(Box::new(supervisor(
             "/",
             vec![

@@ -1,7 +1,23 @@
 use super::*;
+use crate::hosts::shown::{CandidateShown, ChildShown, StoreShown};
 
 fn subject() -> Subject {
     Subject { instance: "shop".into(), path: "/db".into(), run: 7, root_token: 3 }
+}
+
+fn shown() -> Shown {
+    let candidates = vec![CandidateShown { host: "b".into(), fit: true, why: "fit".into() }];
+    let path = "/db".to_owned();
+    let child = ChildShown {
+        path,
+        token: Some(9),
+        since_ms: Some(5),
+        start: Some("move".into()),
+        candidates,
+        ..ChildShown::default()
+    };
+    let store = StoreShown { lost: true, age_ms: 4_000 };
+    Shown { question: 7, cluster: "shop".into(), store, children: vec![child], more: true }
 }
 
 fn back(message: &Message) -> Message {
@@ -41,6 +57,7 @@ fn each_message_comes_back_as_it_was() {
         Do::Clear,
         Do::Move { to: Some("c".into()) },
         Do::Paths { paths: vec!["/db".into()] },
+        Do::Show(Show { question: 7 }),
     ] {
         all.push(Message::Order(Order { subject: subject(), what, ..Order::default() }));
     }
@@ -56,6 +73,7 @@ fn each_message_comes_back_as_it_was() {
         What::Move { to: "a".into(), start: Start::Takeover },
         What::Moving { to: "a".into() },
         What::NotMoved { why: "no other host is fit".into() },
+        What::Shown(Box::new(shown())),
     ] {
         all.push(Message::Told(Told { subject: subject(), what }));
     }

@@ -4,6 +4,7 @@ mod cluster;
 mod last;
 mod pinned;
 mod random;
+mod shown;
 mod waits;
 
 use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};

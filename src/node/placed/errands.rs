@@ -4,8 +4,10 @@
 //! acknowledged each time. What belongs to an earlier run changes nothing.
 
 use super::found;
+use super::showing::Showing;
 use crate::hosts::loss::Loss;
 use crate::hosts::message::{AGAIN, Do, Ended, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use crate::hosts::shown::{Show, Shown};
 use crate::ids::Path;
 use crate::node::record::Hosting;
 use crate::supervision::{ChildId, Event, Exit, Run, StartFailure};
@@ -33,6 +35,8 @@ pub(super) enum Heard {
     Cleared(Run),
     /// What was asked by [`Errands::move_to`]: where it goes, or why it stays.
     MoveAnswered { request: u64, to: Result<String, String> },
+    /// What was asked by [`Errands::show`], whole.
+    Shown(Box<Shown>),
 }
 
 /// How far a child has come.
@@ -87,6 +91,7 @@ pub(super) struct Errands {
     /// When what the wards wait for is sent again.
     again: Option<Time>,
     errands: Vec<Errand>,
+    showing: Showing,
     out: Vec<Message>,
 }
 
@@ -98,6 +103,7 @@ impl Errands {
             wards: BTreeMap::new(),
             again: None,
             errands: Vec::new(),
+            showing: Showing::default(),
             out: Vec::new(),
         }
     }
@@ -199,6 +205,12 @@ impl Errands {
         self.order(now, subject, Do::Move { to }, Why::Move(request));
     }
 
+    /// A status is to have what the agent shows. Asked once: the status does not wait for long.
+    pub(super) fn show(&mut self, question: u64, path: &Path) {
+        let (subject, what) = (self.subject(path, 0), Do::Show(Show { question }));
+        self.out.push(Message::Order(Order { subject, void_after_ms: 0, what }));
+    }
+
     fn order(&mut self, now: Time, subject: Subject, what: Do, why: Why) {
         let order = Order { subject, void_after_ms: 0, what };
         self.out.push(Message::Order(order.clone()));
@@ -287,6 +299,10 @@ impl Errands {
 
     fn told(&mut self, told: Told) -> Vec<Heard> {
         let Told { subject, what } = told;
+        let what = match what {
+            What::Shown(part) => return self.showing.take(*part).map(Heard::Shown).into_iter().collect(),
+            what => what,
+        };
         let reported = matches!(what, What::Exited { .. } | What::Lost(_) | What::HostThere | What::Move { .. });
         if reported {
             // Also of what is known: the agent has not had it, or of a run that is over.
@@ -331,6 +347,7 @@ impl Errands {
             | What::Done
             | What::Moving { .. }
             | What::NotMoved { .. }
+            | What::Shown(_)
             | What::Unknown => Vec::new(),
         }
     }

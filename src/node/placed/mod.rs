@@ -1,13 +1,14 @@
 //! Children that are placed: their processes may be on other hosts, and the agent of this host is asked for them.
 //!
-//! `errands` is what is asked and answered, without a descriptor; `placing` and `found` are what stands in these
-//! messages; `line` is the connection, which is made with the first thing that is to be asked. A node without such
-//! children has none of it.
+//! `errands` is what is asked and answered, without a descriptor; `placing`, `showing` and `found` are what stands in
+//! these messages; `line` is the connection, which is made with the first thing that is to be asked. A node without
+//! such children has none of it.
 
 mod errands;
 mod found;
 pub(crate) mod line;
 mod placing;
+mod showing;
 
 use self::errands::{Errands, Heard};
 use self::line::Line;
@@ -19,6 +20,7 @@ use super::reactor::{Reactor, Source};
 use super::record::PlacedBoot;
 use super::requests::Request;
 use crate::hosts::message::Place;
+use crate::hosts::shown::Shown;
 use crate::ids::Path;
 use crate::os::pidfd::ExitStatus;
 use crate::spec::tree::PlacementSpec;
@@ -94,6 +96,8 @@ pub(super) enum Follow {
     Moves(Request, ChildId),
     /// It cannot, and why.
     Stays(Asker, String),
+    /// What was asked by [`Placed::show`] under this number; `None` where it cannot be asked.
+    Shown(u64, Option<Box<Shown>>),
     /// It is to be stopped and started again: it goes there.
     Cycle { child: ChildId, to: String },
 }
@@ -168,6 +172,15 @@ impl Placed {
         Vec::new()
     }
 
+    /// A status is to have what the agent shows of placed children.
+    pub(super) fn show(&mut self, number: u64, around: &mut Around<'_>) -> Vec<Follow> {
+        let path = around.context.place.path.clone();
+        match self.ask(around, |errands, _| errands.show(number, &path)) {
+            Ok(()) => Vec::new(),
+            Err(_) => vec![Follow::Shown(number, None)],
+        }
+    }
+
     /// What has come from the agent.
     pub(super) fn receive(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
@@ -230,6 +243,7 @@ impl Placed {
                 }
                 Heard::Move { child, to } => follows.push(Follow::Cycle { child, to }),
                 Heard::Cleared(run) => follows.push(Follow::Cleared(run)),
+                Heard::Shown(shown) => follows.push(Follow::Shown(shown.question, Some(shown))),
                 Heard::MoveAnswered { request, to } => {
                     let Some(at) = self.moves.iter().position(|(number, ..)| *number == request) else { continue };
                     let (_, request, run) = self.moves.swap_remove(at);

@@ -6,7 +6,7 @@ use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refu
 use super::route::Change;
 use super::sight::{Order, Question, Request, Sight};
 use super::state::{Orders, Requests};
-use super::status::{self, down_state, view_for};
+use super::status::{self, cluster_of, down_state, view_for};
 use crate::ids::Path;
 use crate::node::children::Look;
 use crate::supervision::ChildId;
@@ -27,7 +27,8 @@ impl Requests {
         change: Change,
         out: &mut Orders,
     ) {
-        let Request { asker, within_ms, by, incarnation } = request;
+        let Request { asker, within_ms, by, incarnation, shown } = request;
+        let cluster = shown.as_deref().map(cluster_of);
         let Some(seen) = sight.child(node) else { return };
         let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
@@ -35,7 +36,7 @@ impl Requests {
                 // Nothing runs below a supervisor that is down, and that is the answer.
                 if let Some(mut view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
                     view.keep_children(children.as_deref());
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
+                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view, cluster)));
                 }
                 return;
             }
@@ -54,8 +55,16 @@ impl Requests {
             }
         };
         let (at, what) = (path.clone(), change.clone());
-        let waits =
-            Waits::Below { run, path: at, change: what, by: by.clone(), incarnation, accepted: false, held: None };
+        let waits = Waits::Below {
+            run,
+            path: at,
+            change: what,
+            by: by.clone(),
+            incarnation,
+            accepted: false,
+            held: None,
+            cluster,
+        };
         let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
         if limit.is_some() {
             let verb = change.at(path);
@@ -113,8 +122,9 @@ impl Requests {
 
     /// A node below did not answer in time.
     fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Below { run, path, change, accepted: was_accepted, .. }, .. }) =
-            self.pending.take(number)
+        let Some(Waiting {
+            asker, waits: Waits::Below { run, path, change, accepted: was_accepted, cluster, .. }, ..
+        }) = self.pending.take(number)
         else {
             return;
         };
@@ -122,7 +132,7 @@ impl Requests {
             Change::Status { children } => {
                 if let Some(mut view) = sight.spec_view(&path, "unreachable") {
                     view.keep_children(children.as_deref());
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view)));
+                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view, cluster)));
                 }
             }
             Change::Panic { hold } => {

@@ -36,13 +36,13 @@ use self::place::Place;
 use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
-pub use self::sight::{Answers, Counted, Order, Question, Request, RootChange, Seen, Sight};
+pub use self::sight::{Answers, Counted, Order, Places, Question, Request, RootChange, Seen, Sight};
 use self::state::Orders;
 pub use self::state::{Carried, Incoming, Requests, Whole};
 pub(super) use self::status::down_state;
 use super::asker::Asker;
 pub use super::children::Look;
-use crate::ids::Incarnation;
+use crate::ids::{Incarnation, Path};
 use crate::spec::tree::ChildSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, StopCause, StopReason};
 use crate::time::{Span, Time};
@@ -82,18 +82,36 @@ impl Requests {
                 if let Some(refusal) = request.incarnation.and_then(other) {
                     return vec![Order::Reply(request.asker, refusal)];
                 }
-                match place {
-                    Place::Own => self.own(now, sight, request, change, &mut out),
-                    Place::Child(child) => self.child(now, sight, request, child, change, &mut out),
-                    Place::Below(node) => self.below(now, sight, request, node, path, change, &mut out),
-                    Place::Nowhere => {
-                        let path = change.group().cloned().unwrap_or(path);
-                        out.push(Order::Reply(request.asker, no_such_path(&path)));
-                    }
+                if let Change::Status { children } = &change
+                    && self.agent_is_asked(now, sight, &request, place, (&path, children.as_deref()), &mut out)
+                {
+                    return out;
                 }
+                self.at(now, sight, request, place, (path, change), &mut out);
             }
         }
         out
+    }
+
+    /// About what stands at a path.
+    fn at(
+        &mut self,
+        now: Time,
+        sight: &impl Sight,
+        request: Request,
+        place: Place,
+        (path, change): (Path, Change),
+        out: &mut Orders,
+    ) {
+        match place {
+            Place::Own => self.own(now, sight, request, change, out),
+            Place::Child(child) => self.child(now, sight, request, child, change, out),
+            Place::Below(node) => self.below(now, sight, request, node, path, change, out),
+            Place::Nowhere => {
+                let path = change.group().cloned().unwrap_or(path);
+                out.push(Order::Reply(request.asker, no_such_path(&path)));
+            }
+        }
     }
 
     /// Another host can have a child: it is stopped, and goes there with its next start.
@@ -160,10 +178,10 @@ impl Requests {
 
     /// About this supervisor itself.
     fn own(&mut self, now: Time, sight: &impl Sight, request: Request, change: Change, out: &mut Orders) {
-        let Request { asker, within_ms, by, .. } = request;
+        let Request { asker, within_ms, by, shown, .. } = request;
         match change {
             Change::Status { children } => {
-                self.own_status(now, sight, (asker, within_ms), children.as_deref(), out);
+                self.own_status(now, sight, (asker, within_ms), children.as_deref(), shown, out);
             }
             Change::Stop => {
                 out.push(Order::Core(Event::Ordered { why: StopCause::Operator(by), kill: false }));

@@ -5,12 +5,12 @@
 use super::emptying::Emptying;
 use super::route::Change;
 use super::spread::Spread;
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::node::asker::{Asker, Numbers};
 use crate::supervision::{ChildId, Command, Run};
 use crate::time::{Span, Time};
 use crate::wire::message::Verb;
-use crate::wire::view::ChildView;
+use crate::wire::view::{ChildView, StoreStateView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,9 +36,19 @@ pub(super) enum Waits {
         /// Not carried over: the image that comes asks again, and that is held anew.
         #[serde(skip)]
         held: Option<Held>,
+        /// Of a status. Like what follows, not carried over: a tree with placed children is not replaced.
+        #[serde(skip)]
+        cluster: Option<Box<Cluster>>,
     },
     /// For the parts of a status; the view is complete but for them.
-    Gather { view: Box<ChildView>, missing: Vec<u64> },
+    Gather {
+        view: Box<ChildView>,
+        missing: Vec<u64>,
+        #[serde(skip)]
+        cluster: Option<Box<Cluster>>,
+    },
+    /// For the host's agent, before a status is gathered or asked for below. The asker's own time is over then.
+    Agent { path: Path, children: Option<Vec<Name>>, by: String, over: Time },
     /// For a part of another request's status.
     Part { of: u64, run: Run },
     /// For a subtree to be empty that is killed past a node that does not answer.
@@ -49,6 +59,13 @@ pub(super) enum Waits {
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For our own end.
     OwnEnd,
+}
+
+/// What the host's agent has shown of the whole, for the answer to an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cluster {
+    pub name: String,
+    pub store: StoreStateView,
 }
 
 /// What is to be asked of a child node is not sent yet, for that is being replaced.
@@ -140,7 +157,8 @@ impl Pending {
 
     /// Whether the parts of a status are being collected.
     pub(super) fn gathers(&self) -> bool {
-        self.waiting.values().any(|waiting| matches!(waiting.waits, Waits::Gather { .. } | Waits::Part { .. }))
+        let gathers = |waits: &Waits| matches!(waits, Waits::Gather { .. } | Waits::Part { .. } | Waits::Agent { .. });
+        self.waiting.values().any(|waiting| gathers(&waiting.waits))
     }
 
     /// The numbers of those whose time has come.
@@ -159,6 +177,7 @@ impl Pending {
             Waits::Core { .. }
             | Waits::Rolling { .. }
             | Waits::Gather { .. }
+            | Waits::Agent { .. }
             | Waits::Emptying(_)
             | Waits::Spread(_)
             | Waits::OwnEnd => false,

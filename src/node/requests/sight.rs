@@ -1,6 +1,7 @@
 //! What requests may look at, and what they lead to.
 
 use super::route::{StreamVerb, UpgradeBelow};
+use crate::hosts::shown::Shown;
 use crate::ids::{Incarnation, Name, Path};
 use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
@@ -51,6 +52,19 @@ pub trait Sight {
     fn behind(&self, node: ChildId) -> Vec<Path>;
     /// What of the children could not be killed, by path, process and reason.
     fn left_behind(&self, now: Time) -> Vec<String>;
+    /// Whether some of these are placed, in a tree that a host's agent has started.
+    fn places(&self, which: Places) -> bool;
+}
+
+/// Which part of a tree may have been placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// Anything below this node.
+    Anything,
+    /// A child of its own.
+    Children,
+    /// This child of its own.
+    Child(ChildId),
 }
 
 /// A child, as far as the way of a request depends on it.
@@ -110,6 +124,8 @@ pub struct Request {
     pub by: String,
     /// The incarnation that it means, where it has named one.
     pub incarnation: Option<u64>,
+    /// Of a status: what the host's agent has shown for it.
+    pub shown: Option<Box<Shown>>,
 }
 
 /// What a request leads to; the loop carries it out, one after the other.
@@ -143,6 +159,8 @@ pub enum Order {
         /// On this host.
         to: Option<String>,
     },
+    /// The host's agent is asked what it has to show of placed children, under this number.
+    Show(u64),
     /// What is left of a subtree is killed past the node above it, and looked at.
     KillPast {
         /// The number of the request.

@@ -28,6 +28,8 @@ pub struct Requests {
     pub(super) last_reload: LastReload,
     /// The core has halted.
     pub(super) ended: bool,
+    /// The host's agent has not answered what it was asked last; an earlier version of it does not know the question.
+    pub(super) agent_is_silent: bool,
 }
 
 /// What is to be done, in this order.
@@ -80,7 +82,7 @@ impl Requests {
     /// What goes over.
     pub fn pack(&self) -> Carried {
         // One that has ended is not replaced.
-        let Requests { own: _, logger: _, pending, again, incoming, last_reload, ended: _ } = self;
+        let Requests { own: _, logger: _, pending, again, incoming, last_reload, ended: _, agent_is_silent: _ } = self;
         Carried {
             pending: pending.clone(),
             again: again.clone(),
@@ -92,7 +94,7 @@ impl Requests {
     /// The requests that another image of the program has had.
     pub fn unpack(carried: Carried, own: Path, logger: Logger) -> Requests {
         let Carried { pending, again, incoming, last_reload } = carried;
-        Requests { own, logger, pending, again, incoming, last_reload, ended: false }
+        Requests { own, logger, pending, again, incoming, last_reload, ended: false, agent_is_silent: false }
     }
 
     /// Whether a whole reload waits, or its parts are being done.
@@ -115,6 +117,7 @@ impl Requests {
             incoming: HashMap::new(),
             last_reload: LastReload::default(),
             ended: false,
+            agent_is_silent: false,
         }
     }
 

@@ -2,12 +2,19 @@
 //!
 //! A part that does not come in time stands there as unreachable, filled from the spec and its supervisor's last
 //! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
+//!
+//! Where something is placed, the host's agent is asked before that what it has to show of it. That has a limit, too;
+//! and an agent that has not answered is not waited for again before an answer of it has come.
 
-use super::pending::{Waiting, Waits};
-use super::sight::{Answers, Order, Question, Request, Seen, Sight};
+use super::pending::{Cluster, Waiting, Waits};
+use super::place::Place;
+use super::route::Change;
+use super::sight::{Answers, Order, Places, Question, Request, Seen, Sight};
 use super::state::{Orders, Requests};
-use crate::ids::Name;
+use crate::hosts::shown::Shown;
+use crate::ids::{Name, Path};
 use crate::node::asker::Asker;
+use crate::node::translate::placement;
 use crate::supervision::{ChildId, Run, State};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
@@ -24,13 +31,81 @@ const SHALLOW: u64 = 8;
 /// One whose beat is late has this long: most likely it hangs, but it may be starved.
 const STATUS_OF_LATE: Span = Span::from_millis(100);
 
+/// The host's agent has this long, and no more than a share of the time that there is: it is on this machine, and needs
+/// a millisecond.
+const AGENT: Span = Span::from_millis(300);
+const AGENT_SHARE: u64 = 4;
+
 impl Requests {
+    /// Asks the host's agent for what a status is to have of it. True where the status waits for that.
+    pub(super) fn agent_is_asked(
+        &mut self,
+        now: Time,
+        sight: &impl Sight,
+        request: &Request,
+        place: Place,
+        (path, children): (&Path, Option<&[Name]>),
+        out: &mut Orders,
+    ) -> bool {
+        let which = match (&request.asker, place) {
+            (_, Place::Nowhere) => return false,
+            (Asker::Operator { .. }, Place::Own | Place::Child(_) | Place::Below(_)) => Places::Anything,
+            (Asker::Parent { .. } | Asker::None, Place::Own) => Places::Children,
+            (Asker::Parent { .. } | Asker::None, Place::Child(child)) => Places::Child(child),
+            // The one below asks.
+            (Asker::Parent { .. } | Asker::None, Place::Below(_)) => return false,
+        };
+        if !sight.places(which) {
+            return false;
+        }
+        if self.agent_is_silent {
+            // Its answer shows that there is one that answers.
+            out.push(Order::Show(self.pending.numbers.draw()));
+            return false;
+        }
+        let Request { asker, within_ms, by, .. } = request;
+        let limit = AGENT.min(Span::from_millis(within_ms / AGENT_SHARE));
+        let over = now + Span::from_millis(*within_ms);
+        let (path, children) = (path.clone(), children.map(<[Name]>::to_vec));
+        let waits = Waits::Agent { path, children, by: by.clone(), over };
+        out.push(Order::Show(self.pending.add(asker.clone(), waits, now + limit)));
+        true
+    }
+
+    /// The host's agent has answered, or cannot be asked.
+    pub fn shown(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>) -> Vec<Order> {
+        let mut out = Vec::new();
+        if shown.is_some() {
+            self.agent_is_silent = false;
+        }
+        self.goes_on(now, sight, number, shown, &mut out);
+        out
+    }
+
+    /// The host's agent has not answered in time.
+    pub(super) fn agent_is_late(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+        self.agent_is_silent = true;
+        self.goes_on(now, sight, number, None, out);
+    }
+
+    /// A status that has waited for the host's agent.
+    fn goes_on(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>, out: &mut Orders) {
+        let Some(Waiting { asker, waits: Waits::Agent { path, children, by, over }, .. }) = self.pending.take(number)
+        else {
+            return;
+        };
+        let place = Place::of(&path, &self.own, sight);
+        let request = Request { asker, within_ms: over.since(now).as_millis(), by, incarnation: None, shown };
+        self.at(now, sight, request, place, (path, Change::Status { children }), out);
+    }
+
     pub(super) fn own_status(
         &mut self,
         now: Time,
         sight: &impl Sight,
         asker: (Asker, u64),
         only: Option<&[Name]>,
+        shown: Option<Box<Shown>>,
         out: &mut Orders,
     ) {
         let view = ChildView::Supervisor(Box::new(sight.own_view(now, only)));
@@ -39,7 +114,7 @@ impl Requests {
             let wanted = only.iter().filter_map(|name| sight.find(name.as_str())).collect::<Vec<_>>();
             nodes.retain(|node| wanted.contains(&node.child));
         }
-        self.gather(now, sight, asker, view, (&nodes, None), out);
+        self.gather(now, sight, asker, (view, shown), (&nodes, None), out);
     }
 
     pub(super) fn child_status(
@@ -54,7 +129,8 @@ impl Requests {
         let Some(mut view) = sight.child_view(now, child) else { return };
         view.keep_children(only.as_deref());
         let node = sight.child(child).filter(|seen| seen.node).and_then(|seen| seen.run);
-        self.gather(now, sight, (request.asker, request.within_ms), view, (node.as_slice(), only.as_ref()), out);
+        let asker = (request.asker, request.within_ms);
+        self.gather(now, sight, asker, (view, request.shown), (node.as_slice(), only.as_ref()), out);
     }
 
     /// Asks child nodes for their parts of a view, which have only these children in them; replies at once when there
@@ -64,13 +140,18 @@ impl Requests {
         now: Time,
         sight: &impl Sight,
         (asker, within_ms): (Asker, u64),
-        view: ChildView,
+        (mut view, shown): (ChildView, Option<Box<Shown>>),
         (nodes, only): (&[Run], Option<&Vec<Name>>),
         out: &mut Orders,
     ) {
         let levels = sight.levels();
         let limit = status_limit(within_ms, levels);
-        let of = self.pending.add(asker, Waits::Gather { view: Box::new(view), missing: Vec::new() }, now + limit);
+        let cluster = shown.as_deref().map(cluster_of);
+        if let Some(shown) = shown {
+            placement::fill_placements(&mut view, &shown.children);
+        }
+        let waits = Waits::Gather { view: Box::new(view), missing: Vec::new(), cluster };
+        let of = self.pending.add(asker, waits, now + limit);
         let mut parts = Vec::new();
         for &node in nodes {
             let Some(limit) = patience(sight.answers(now, node), limit) else { continue };
@@ -111,13 +192,14 @@ impl Requests {
 
     /// Replies with what has come together; what is missing stands there as unreachable.
     pub(super) fn finish_gather(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Gather { view, missing }, .. }) = self.pending.take(number) else {
+        let Some(Waiting { asker, waits: Waits::Gather { view, missing, cluster }, .. }) = self.pending.take(number)
+        else {
             return;
         };
         for part in missing {
             self.pending.take(part);
         }
-        out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, *view)));
+        out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, *view, cluster)));
     }
 
     pub(super) fn part_arrived(
@@ -142,9 +224,10 @@ impl Requests {
                 ChildView::Worker(_) => None,
             };
             if let Some(slot) = slot {
-                // Its own state and children are what the node reports; how often it was restarted is known to its
-                // parent.
+                // Its own state and children are what the node reports; how often it was restarted, and where it may
+                // run, is known to its parent.
                 sight.fill(now, run.child, &mut subtree);
+                subtree.placement = slot.placement.take();
                 *slot = subtree;
             }
         }
@@ -153,11 +236,27 @@ impl Requests {
 }
 
 /// A view as a reply: to the parent the bare subtree, to an operator all that it gets.
-pub(super) fn view_for(now: Time, sight: &impl Sight, asker: &Asker, view: ChildView) -> Reply {
+pub(super) fn view_for(
+    now: Time,
+    sight: &impl Sight,
+    asker: &Asker,
+    view: ChildView,
+    cluster: Option<Box<Cluster>>,
+) -> Reply {
     match asker {
         Asker::Parent { .. } => Reply::Subtree { subtree: Box::new(view) },
-        Asker::Operator { .. } | Asker::None => Reply::Status { status: Box::new(sight.status(now, view)) },
+        Asker::Operator { .. } | Asker::None => {
+            let mut status = sight.status(now, view);
+            (status.cluster, status.store) = cluster.map(|cluster| (cluster.name, cluster.store)).unzip();
+            Reply::Status { status: Box::new(status) }
+        }
     }
+}
+
+/// What of it is of the whole.
+pub(super) fn cluster_of(shown: &Shown) -> Box<Cluster> {
+    let (name, store) = placement::cluster(shown);
+    Box::new(Cluster { name, store })
 }
 
 /// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks gets

@@ -1,6 +1,6 @@
 //! A tree without processes, for tests.
 
-use super::{Answers, Counted, Seen, Sight};
+use super::{Answers, Counted, Places, Seen, Sight};
 use crate::ids::{Incarnation, Name, Path};
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, RolloutStatus, Run, State};
@@ -24,6 +24,8 @@ pub(super) struct Tree {
     pub incarnation: Incarnation,
     /// What is being stopped.
     pub stopping: BTreeSet<ChildId>,
+    /// Child nodes that are placed.
+    pub placed: BTreeSet<ChildId>,
 }
 
 impl Tree {
@@ -42,6 +44,7 @@ impl Tree {
             held: Vec::new(),
             incarnation: Incarnation(1),
             stopping: BTreeSet::new(),
+            placed: BTreeSet::new(),
         }
     }
 
@@ -99,11 +102,13 @@ impl Sight for Tree {
     }
 
     fn own_view(&self, _: Time, only: Option<&[Name]>) -> SupervisorView {
-        let child = |(path, node): &(Path, bool)| {
-            node.then(|| ChildView::Supervisor(Box::new(SupervisorView::bare(path, "unreachable"))))
+        let child = |(at, (path, node)): (u32, &(Path, bool))| {
+            let placement = self.placed.contains(&ChildId(at)).then(Box::default);
+            let view = SupervisorView { placement, ..SupervisorView::bare(path, "unreachable") };
+            node.then(|| ChildView::Supervisor(Box::new(view)))
         };
         let mut view = SupervisorView {
-            children: self.children.iter().filter_map(child).collect(),
+            children: (0..).zip(&self.children).filter_map(child).collect(),
             ..SupervisorView::bare(&self.own, "running")
         };
         view.keep_children(only);
@@ -131,6 +136,9 @@ impl Sight for Tree {
             uptime_ms: 0,
             containment: "group".into(),
             controllers: Default::default(),
+            cluster: None,
+            root_host: None,
+            store: None,
             root,
         }
     }
@@ -149,5 +157,12 @@ impl Sight for Tree {
 
     fn left_behind(&self, _: Time) -> Vec<String> {
         Vec::new()
+    }
+
+    fn places(&self, which: Places) -> bool {
+        match which {
+            Places::Anything | Places::Children => !self.placed.is_empty(),
+            Places::Child(child) => self.placed.contains(&child),
+        }
     }
 }

@@ -1,3 +1,5 @@
+mod shown;
+
 use super::testing::Tree;
 use super::*;
 use crate::ids::{Incarnation, Name, Path};
@@ -15,7 +17,13 @@ fn requests() -> Requests {
 }
 
 fn request(number: u64) -> Request {
-    Request { asker: Asker::Parent { request: number }, within_ms: 5_000, by: "a test".into(), incarnation: None }
+    Request {
+        asker: Asker::Parent { request: number },
+        within_ms: 5_000,
+        by: "a test".into(),
+        incarnation: None,
+        shown: None,
+    }
 }
 
 const START: Time = Time::ZERO;

@@ -28,6 +28,7 @@ impl Requests {
             | Waits::Core { .. }
             | Waits::Rolling { .. }
             | Waits::Gather { .. }
+            | Waits::Agent { .. }
             | Waits::Emptying(_)
             | Waits::Spread(_)
             | Waits::OwnEnd => {}
@@ -76,10 +77,11 @@ impl Requests {
                 waiting.due = now + SILENCE_BELOW;
                 out.push(Order::Reply(waiting.asker.clone(), reply));
             }
-            (Waits::Below { .. }, reply) => {
+            (Waits::Below { cluster, .. }, reply) => {
+                let cluster = cluster.take();
                 let Some(Waiting { asker, .. }) = self.pending.take(request) else { return out };
                 let reply = match reply {
-                    Reply::Subtree { subtree } => view_for(now, sight, &asker, *subtree),
+                    Reply::Subtree { subtree } => view_for(now, sight, &asker, *subtree, cluster),
                     reply => reply,
                 };
                 out.push(Order::Reply(asker, reply));
@@ -90,6 +92,7 @@ impl Requests {
                 | Waits::Core { .. }
                 | Waits::Rolling { .. }
                 | Waits::Gather { .. }
+                | Waits::Agent { .. }
                 | Waits::Emptying(_)
                 | Waits::Spread(_)
                 | Waits::OwnEnd,
@@ -127,6 +130,7 @@ impl Requests {
                 Waits::Core { .. }
                 | Waits::Rolling { .. }
                 | Waits::Gather { .. }
+                | Waits::Agent { .. }
                 | Waits::Emptying(_)
                 | Waits::Spread(_)
                 | Waits::OwnEnd => {}
@@ -159,6 +163,7 @@ impl Requests {
                 }
                 Waits::PartOfSpread { .. } => self.send_part(now, number, &mut out),
                 Waits::Gather { .. } => self.finish_gather(now, sight, number, &mut out),
+                Waits::Agent { .. } => self.agent_is_late(now, sight, number, &mut out),
                 Waits::Part { .. } => self.part_is_late(now, sight, number, &mut out),
                 Waits::Below { .. } => self.below_is_due(now, sight, number, &mut out),
                 Waits::Emptying(Emptying { path, .. }) => {
@@ -182,6 +187,7 @@ impl Requests {
                 | Waits::Rolling { .. }
                 | Waits::Below { .. }
                 | Waits::Gather { .. }
+                | Waits::Agent { .. }
                 | Waits::Emptying(_)
                 | Waits::Spread(_) => done(Outcome::Overtaken, format!("{} has ended", self.own)),
             };

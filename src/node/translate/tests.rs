@@ -2,7 +2,7 @@ use super::*;
 use crate::ids::{Incarnation, Name};
 use crate::spec::policy::{Heartbeat, Ready, Restart};
 use crate::spec::probe::{Host, Probe, Server};
-use crate::supervision::{BeatStatus, ChildId, Kind};
+use crate::supervision::{BeatStatus, ChildId, Kind, Stuck};
 
 fn status(came_by: &[Source]) -> ChildStatus {
     ChildStatus {
@@ -33,6 +33,16 @@ fn status(came_by: &[Source]) -> ChildStatus {
         sources: came_by.iter().map(|source| (*source, Span::from_millis(5))).collect(),
         rollup: None,
     }
+}
+
+#[test]
+fn what_a_child_waits_for_is_a_back_off_or_a_host() {
+    let waiting = |waits_for_host| ChildStatus { state: State::Waiting, waits_for_host, ..status(&[]) };
+    assert_eq!(waits_for(&waiting(false)).as_deref(), Some("backoff"));
+    assert_eq!(waits_for(&waiting(true)).as_deref(), Some("host"));
+    assert_eq!(waits_for(&status(&[])), None, "it runs");
+    let stuck = Stuck { pid: 7, others: 0, why: "it sleeps".into() };
+    assert_eq!(waits_for(&ChildStatus { stuck: Some(stuck), ..waiting(false) }), None);
 }
 
 #[test]

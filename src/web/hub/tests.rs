@@ -25,6 +25,9 @@ fn status(workers: &[&str]) -> StatusView {
         uptime_ms: 1,
         containment: "group".into(),
         controllers: Default::default(),
+        cluster: None,
+        root_host: None,
+        store: None,
         root: ChildView::Supervisor(Box::new(root)),
     }
 }

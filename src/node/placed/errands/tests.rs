@@ -224,6 +224,18 @@ fn a_move_that_is_ordered_is_carried_out_unless_it_ends_anyway() {
 }
 
 #[test]
+fn what_a_status_is_to_have_is_asked_once_and_handed_on_when_it_is_whole() {
+    let mut errands = there();
+    errands.show(8, &Path::root());
+    assert_eq!(kinds(&mut errands), ["show"]);
+    assert_eq!((again(&mut errands, at(600)), errands.is_done()), (vec![], true), "it is not waited for here");
+    let part = |more| Shown { question: 8, more, ..Shown::default() };
+    assert_eq!(told(&mut errands, What::Shown(Box::new(part(true)))), []);
+    let heard = told(&mut errands, What::Shown(Box::new(part(false))));
+    assert_eq!((heard, kinds(&mut errands)), (vec![Heard::Shown(Box::new(part(false)))], vec![]));
+}
+
+#[test]
 fn what_is_about_an_earlier_root_changes_nothing() {
     let mut errands = there();
     let subject = Subject { root_token: 8, ..errands.subject(&db(), 3) };

@@ -88,6 +88,9 @@ fn status(children: Vec<ChildView>) -> Reply {
             uptime_ms: 61_000,
             containment: "group".into(),
             controllers: Default::default(),
+            cluster: None,
+            root_host: None,
+            store: None,
             root: supervisor(children),
         }),
     }

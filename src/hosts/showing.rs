@@ -1,0 +1,123 @@
+//! What a node on this host is shown of the children that it has placed, for `status`.
+
+use super::agent::Agent;
+use super::choose::Candidate;
+use super::event::{ParentId, Turn};
+use super::message::{Outcome, Subject};
+use super::record::{ClaimKey, HostState, note};
+use super::shown::{CandidateShown, ChildShown, Show, Shown, StoreShown};
+use super::wards::{State, Ward};
+use crate::time::Span;
+
+/// Children go into one answer until they are this long; the others follow in another one. An answer is one frame, and
+/// a child has as many candidates as the cluster has hosts.
+const PART_BYTES: usize = 64 * 1024;
+
+impl Agent {
+    /// What is shown of the children of this node, in as many parts as it takes: one at least.
+    pub(super) fn shown(&self, turn: Turn, parent: ParentId, node: &Subject, show: Show) -> Vec<Shown> {
+        let store = StoreShown { lost: self.store_lost, age_ms: turn.now.shortest_since(self.answered).as_millis() };
+        let cluster = self.settings.cluster.clone();
+        let part = |children| Shown {
+            question: show.question,
+            cluster: cluster.clone(),
+            store: store.clone(),
+            children,
+            more: true,
+        };
+        let wards = self.wards.all.iter();
+        let its = wards.filter(|(key, ward)| ward.parent == parent && key.instance == node.instance);
+        let mut parts = in_parts(its.map(|(key, ward)| self.child_shown(turn, key, ward)), part);
+        if let Some(last) = parts.last_mut() {
+            last.more = false;
+        }
+        parts
+    }
+
+    fn child_shown(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> ChildShown {
+        let there = match &ward.state {
+            State::There(there) if there.end.is_none() => Some(there),
+            State::There(_)
+            | State::Choosing(_)
+            | State::Asking { .. }
+            | State::Homeless { .. }
+            | State::Failed { .. } => None,
+        };
+        let token_there = there.and_then(|there| match there.answer {
+            Outcome::Started { token, .. } | Outcome::Adopted { token, .. } => Some(token),
+            _ => None,
+        });
+        let host = there.map(|there| there.host.clone()).or_else(|| self.holder_still(key));
+        // What has just been claimed may not have been seen in the store yet.
+        let own = self.owns.get(key).map(|(_, own)| own).filter(|own| Some(&own.host) == host.as_ref());
+        let own = own.filter(|own| token_there.is_none_or(|token| own.token == token));
+        let ranked = self.ranked_for(turn, key, ward);
+        ChildShown {
+            path: key.path.clone(),
+            token: token_there.or(own.map(|own| own.token)),
+            since_ms: own.map(|own| own.since),
+            lease_left_ms: host.and_then(|host| self.lease_left_of(turn, &host)).map(Span::as_millis),
+            start: there.and_then(|there| there.start).map(|start| start.as_str().to_owned()),
+            candidates: ranked.into_iter().map(candidate).collect(),
+        }
+    }
+
+    /// How much of the lease of a host is left; `None` where it is dead, or not known.
+    fn lease_left_of(&self, turn: Turn, host: &str) -> Option<Span> {
+        if host == self.settings.name {
+            return self.lease_left(turn.now);
+        }
+        let seen = self.judge.get(host).filter(|seen| seen.record.state == HostState::Live)?;
+        Some(seen.left(turn.now))
+    }
+}
+
+fn candidate((host, ranked): (String, Candidate)) -> CandidateShown {
+    CandidateShown { host, fit: ranked.fit(), why: note(&ranked.to_string()) }
+}
+
+/// Puts the children into parts, none of which is much too long.
+fn in_parts(children: impl Iterator<Item = ChildShown>, part: impl Fn(Vec<ChildShown>) -> Shown) -> Vec<Shown> {
+    let (mut parts, mut present, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for child in children {
+        let more = serde_json::to_vec(&child).map_or(0, |json| json.len());
+        if !present.is_empty() && bytes + more > PART_BYTES {
+            parts.push(part(std::mem::take(&mut present)));
+            bytes = 0;
+        }
+        bytes += more;
+        present.push(child);
+    }
+    parts.push(part(present));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(path: String, hosts: usize) -> ChildShown {
+        let candidate = |host| CandidateShown { host: format!("h{host}"), fit: true, why: "fit".into() };
+        ChildShown { path, candidates: (0..hosts).map(candidate).collect(), ..ChildShown::default() }
+    }
+
+    fn parts(children: Vec<ChildShown>) -> Vec<Vec<String>> {
+        let part = |children| Shown { children, ..Shown::default() };
+        let paths = |part: Shown| part.children.into_iter().map(|child| child.path).collect();
+        in_parts(children.into_iter(), part).into_iter().map(paths).collect()
+    }
+
+    #[test]
+    fn an_answer_is_one_part_and_as_many_as_its_length_takes() {
+        assert_eq!(parts(vec![]), [Vec::<String>::new()], "a node without children gets cluster and store");
+        assert_eq!(parts(vec![child("/a".into(), 3), child("/b".into(), 3)]), [["/a", "/b"]]);
+        let many: Vec<ChildShown> = (0..100).map(|at| child(format!("/c{at}"), 50)).collect();
+        let paths: Vec<String> = many.iter().map(|child| child.path.clone()).collect();
+        let parts = parts(many);
+        assert!(parts.len() > 2, "{}", parts.len());
+        assert_eq!(parts.concat(), paths);
+        // One that is too long by itself goes alone.
+        let long = child("/long".into(), 3_000);
+        assert_eq!(self::parts(vec![child("/a".into(), 1), long, child("/b".into(), 1)]), [["/a"], ["/long"], ["/b"]]);
+    }
+}

@@ -1,0 +1,53 @@
+//! What an agent shows for a status comes in parts.
+
+use crate::hosts::shown::Shown;
+
+/// The parts of an answer that have come so far. Those of one answer come one after the other; an answer that lacks
+/// some is given up for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Showing(Option<Box<Shown>>);
+
+impl Showing {
+    /// Takes in the next part. Gives the answer once it is whole.
+    pub(super) fn take(&mut self, part: Shown) -> Option<Box<Shown>> {
+        let before = self.0.take().filter(|before| before.question == part.question);
+        let whole = match before {
+            Some(mut before) => {
+                before.children.extend(part.children);
+                before.more = part.more;
+                before
+            }
+            None => Box::new(part),
+        };
+        if whole.more {
+            self.0 = Some(whole);
+            return None;
+        }
+        Some(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::shown::ChildShown;
+
+    fn part(question: u64, path: &str, more: bool) -> Shown {
+        let children = vec![ChildShown { path: path.into(), ..ChildShown::default() }];
+        Shown { question, children, more, ..Shown::default() }
+    }
+
+    #[test]
+    fn an_answer_is_given_once_its_last_part_has_come() {
+        let mut showing = Showing::default();
+        let paths = |shown: Option<Box<Shown>>| {
+            shown.map(|shown| shown.children.into_iter().map(|child| child.path).collect::<Vec<_>>())
+        };
+        assert_eq!(paths(showing.take(part(1, "/a", false))).unwrap(), ["/a"]);
+        assert_eq!(showing.take(part(2, "/a", true)), None);
+        assert_eq!(paths(showing.take(part(2, "/b", false))).unwrap(), ["/a", "/b"]);
+        // The rest of this one is lost.
+        assert_eq!(showing.take(part(3, "/a", true)), None);
+        assert_eq!(paths(showing.take(part(4, "/b", false))).unwrap(), ["/b"]);
+    }
+}
