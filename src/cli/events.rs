@@ -9,6 +9,7 @@ use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
 use super::options::{Target, Times, When, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
+use super::pages;
 use super::render::event::short_time;
 use super::render::{self, Look};
 use super::timestamp::Timestamp;
@@ -19,6 +20,7 @@ use crate::error::Chain;
 use crate::ids::{Name, Path, ReportId};
 use crate::text::clean;
 use crate::time::Span;
+use crate::wire::look::{Kept, REPORTS};
 use crate::wire::view::{EventBody, EventView};
 use clap::Args;
 use std::collections::{HashSet, VecDeque};
@@ -35,6 +37,9 @@ Kinds:
   starting started ready beat_late hung dropped exited restarting stopping stopped escalated
   gave_up auto_shutdown panic held released reloaded rollout upgraded
   upgrade_failed start_failed kill_failed main_pid
+With --host also:
+  host_lost host_back failed_over moved no_host superseded fenced drained
+  store_lost store_back store_unwell
 
 Times are local, or UTC with --utc; those of --json are UTC:
   10m, 1h30m, 2h ago      so long ago
@@ -48,6 +53,7 @@ Examples:
   treevisor events --since 03:10 --until 03:15 --kind exited,hung
   treevisor events --since yesterday --kind hung
   treevisor events -n 20 -i shop          the end of the story, also when nothing runs
+  treevisor events --host b               what lies on host b, and what its agent has reported
   treevisor events -f --json | jq 'select(.kind == \"exited\") | {path, code, signal}'
 ")]
 pub struct Events {
@@ -72,6 +78,9 @@ pub struct Events {
     /// Show the id of each event, for `treevisor why ID`
     #[arg(long, conflicts_with = "json")]
     pub ids: bool,
+    /// What lies on the disk of this host of the cluster, of all runs there
+    #[arg(long, value_name = "NAME", conflicts_with = "follow")]
+    pub host: Option<String>,
     /// Only the last N of them; with --follow, of those that are there already
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub last: Option<usize>,
@@ -88,11 +97,15 @@ pub struct Events {
 
 fn event_kind(text: &str) -> Result<String, String> {
     const KINDS: &[&str] = EventBody::KINDS;
-    if KINDS.contains(&text) {
+    if KINDS.contains(&text) || REPORTS.contains(&text) {
         return Ok(text.to_owned());
     }
     let wanted = text.to_lowercase().replace('-', "_");
-    let near = KINDS.iter().map(|kind| (strsim::jaro_winkler(kind, &wanted), kind)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = KINDS
+        .iter()
+        .chain(&REPORTS)
+        .map(|kind| (strsim::jaro_winkler(kind, &wanted), kind))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     Err(match near {
         Some((likeness, kind)) if likeness >= 0.75 => format!("there is no such kind of event; did you mean {kind}?"),
         _ => format!("there is no such kind of event; there are {}", KINDS.join(", ")),
@@ -101,6 +114,9 @@ fn event_kind(text: &str) -> Result<String, String> {
 
 pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
+    if let Some(host) = &args.host {
+        return of_host(&args, host, when);
+    }
     match anywhere(wanted) {
         Ok(instance) => of_running(&args, &instance, when),
         Err(error @ (FindError::NoneRuns { .. } | FindError::NotRunning { .. })) => {
@@ -182,6 +198,51 @@ fn of_journal(args: &Events, name: &Name, state: &StateDir, when: When) -> Resul
     if !summary.path_known && !args.path.is_root() {
         let message = format!("cannot see the events of {} of \"{name}\": its journal knows no such path", args.path);
         return Err(Failure::new(ExitCode::NoPath, message));
+    }
+    Ok(ExitCode::Done)
+}
+
+/// What lies on a host's disk: the journal of the instance, and in between what the host's agent has reported.
+fn of_host(args: &Events, host: &str, when: When) -> Result<ExitCode, Failure> {
+    let doing = format!("see the events of {} on {host}", args.path);
+    let instance = pages::instance(&doing, args.target.instance.as_deref())?;
+    let mut printer = Printer::new(args, when);
+    let filter = printer.filter.clone();
+    let journal = pages::of_host(&doing, host, Kept::Instance(instance.clone()), args.timeout);
+    let reported = pages::of_host(&doing, host, Kept::Agent, args.timeout);
+    let reports = (1..).zip(reported).filter_map(|(number, line)| match line {
+        Ok(line) => pages::report(&line, number, &instance).filter(|event| filter.takes(event)).map(Ok),
+        Err(failure) => Some(Err(failure)),
+    });
+    let mut reports = reports.peekable();
+    let (mut there, mut failed) = (false, None);
+    let summary = journal::read_lines(journal.inspect(|_| there = true), &filter, &mut |entry| {
+        let told = (|| {
+            if let Some(at) = entry.at() {
+                while let Some(report) = reports.next_if(|next| next.as_ref().is_ok_and(|report| *report.at <= *at)) {
+                    printer.entry(Entry::Event(report?))?;
+                }
+            }
+            printer.entry(entry)
+        })();
+        match told {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    for report in reports {
+        printer.entry(Entry::Event(report?))?;
+    }
+    printer.history_is_told()?;
+    printer.skipped(summary);
+    if !there {
+        out::say(when, &format!("{host} has no journal of \"{instance}\""));
     }
     Ok(ExitCode::Done)
 }
@@ -288,11 +349,15 @@ impl Printer {
                 }
             }
         })?;
+        self.skipped(summary);
+        Ok(summary)
+    }
+
+    fn skipped(&self, summary: Summary) {
         if summary.skipped > 0 {
             let text = format!("{} lines of the journal could not be read, and were passed over", summary.skipped);
             out::say(self.when, &text);
         }
-        Ok(summary)
     }
 
     /// Prints what the root reports, but for what came from the journal already.

@@ -32,6 +32,7 @@ mod metrics;
 mod move_to;
 mod notify;
 mod options;
+mod pages;
 mod panic;
 mod past;
 mod plan;

@@ -158,7 +158,10 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             )
         }
         EventBody::Other { kind, fields } if fields.is_empty() => clean(kind).into_owned(),
-        EventBody::Other { kind, fields } => format!("{} {}", clean(kind), Value::Object(fields.clone())),
+        EventBody::Other { kind, fields } => match event.body.in_words() {
+            Some(words) => clean(words).into_owned(),
+            None => format!("{} {}", clean(kind), Value::Object(fields.clone())),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! A question is one message: a number that stands in its answer, the length of its JSON, that JSON, and of a bundle
 //! the files; JSON and files are split over as many frames as it takes. An answer is the same without files.
 
+use super::look::{Kept, Page, Spot};
 pub use super::view::CandidateView;
 use super::{NODE_FRAME_MAX, json};
 use serde::de::DeserializeOwned;
@@ -62,6 +63,15 @@ pub enum HostAsk {
     Forget {
         /// Which one.
         host: String,
+    },
+    /// A page of what lies on a host's disk of what has happened.
+    Look {
+        /// Which host.
+        host: String,
+        /// What.
+        kept: Kept,
+        /// Where it begins.
+        from: Spot,
     },
 }
 
@@ -128,6 +138,8 @@ pub enum HostTold {
         /// What is typed on that machine, after `treevisor host join`.
         line: String,
     },
+    /// To `Look`.
+    Page(Page),
     /// It is done, or has begun.
     Done,
     /// It cannot be done.

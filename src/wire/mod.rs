@@ -4,9 +4,10 @@
 //! status and events travel, [`journal`] the lines in which events are kept, [`snapshot`] the file in which a node
 //! hands its state to another version of the program, [`exact`] reads JSON that must be taken over whole, [`upgrade`]
 //! what becomes of an upgrade, [`http`] the little HTTP that probes speak, [`tvh1`] what the agents of a cluster's
-//! hosts send each other, [`member`] what the tool has `treevisor-host` do about which hosts belong to a cluster.
-//! `docs/protocol.md` specifies the frames for authors of a client in another language; a test reads its tables and
-//! compares them with the constants below and with what [`codec`] does.
+//! hosts send each other, [`look`] how what a host keeps on its disk is read from elsewhere, [`member`] what the tool
+//! has `treevisor-host` do about which hosts belong to a cluster. `docs/protocol.md` specifies the frames for authors
+//! of a client in another language; a test reads its tables and compares them with the constants below and with what
+//! [`codec`] does.
 
 pub mod codec;
 pub mod exact;
@@ -14,6 +15,7 @@ pub mod hosts;
 pub mod http;
 pub mod journal;
 pub mod json;
+pub mod look;
 pub mod member;
 pub mod message;
 pub mod notify;

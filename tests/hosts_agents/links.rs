@@ -2,7 +2,7 @@
 
 use super::member::address;
 use super::{Cluster, WORKER, below, signal};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -146,4 +146,40 @@ fn a_host_is_drained_from_another_one_as_if_it_were_typed_there() {
     let error = refused(&here);
     assert!(error.contains("tried at 127.0.0.1:") && error.contains(&format!("on {here} itself")), "{error}");
     stopped.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+}
+
+#[test]
+fn what_lies_on_the_disk_of_another_host_is_read_from_here() {
+    let Some(cluster) = linked(&["a", "b"]) else { return };
+    cluster.link("a", "b", "up");
+    cluster.link("b", "a", "up");
+    cluster.deploy(&format!("placement = [\"a\", \"b\"]{WORKER}"), &["a"]);
+    cluster.all_fit();
+    assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
+    cluster.done("a", &["host", "drain", "--wait"]);
+    assert_eq!(cluster.nth(2), ["b", "2", "move", "a"]);
+    let events = |from: &str, of: &str| -> Vec<Value> {
+        let text = cluster.done(from, &["events", "--host", of, "--json"]);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let has = |events: &[Value], path: &str, kind: &str| {
+        events.iter().any(|event| event["path"] == path && event["kind"] == kind)
+    };
+    // The root that was here has ended, and its history stayed; so did what the agent of that host has reported.
+    let on_a = cluster.until("that the host is drained", |_| {
+        let on_a = events("b", "a");
+        has(&on_a, "/", "drained").then_some(on_a)
+    });
+    assert!(has(&on_a, "/w", "started") && has(&on_a, "/w", "exited"), "{on_a:?}");
+    assert!(on_a.is_sorted_by_key(|event| event["at"].as_str().unwrap().to_owned()), "{on_a:?}");
+    let on_b = events("a", "b");
+    let moved = on_b.iter().find(|event| event["kind"] == "moved").unwrap_or_else(|| panic!("{on_b:?}"));
+    assert_eq!((&moved["host"], &moved["from"], &moved["path"]), (&json!("b"), &json!("a"), &json!("/")));
+    assert_eq!(on_a, events("a", "a"), "the same is read there");
+    // In words, and what is asked for alone.
+    let text = cluster.done("b", &["events", "--host", "a", "--kind", "drained,ready"]);
+    assert!(text.contains("drained: nothing runs here any more") && !text.contains("exited"), "{text}");
+    let refused = cluster.run("b", &["events", "--host", "x", "-i", "shop"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && error.contains("the cluster has no host x"), "{error}");
 }

@@ -96,6 +96,7 @@ impl Shell {
                 let kept = digest.and_then(|digest| self.kept(&instance, &digest));
                 HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
             }
+            HostAsk::Look { host, kept, from } => return self.look(asker, &host, kept, from),
             HostAsk::Drain => return self.drain(asker, true, now),
             HostAsk::Undrain => return self.drain(asker, false, now),
             HostAsk::DrainHost { host, draining } => return self.drain_host(asker, host, draining, now),

@@ -2,6 +2,7 @@
 
 use super::bundles::{Bundles, Kept};
 use super::fetches::part_of;
+use super::pages::{self, Reader};
 use crate::error::Chain;
 use crate::host::identity::Keys;
 use crate::hosts::RunId;
@@ -16,6 +17,7 @@ use crate::spec;
 use crate::spec::tree::{ChildKind, PlacementSpec};
 use crate::time::Span;
 use crate::wire::hosts::Bundle;
+use crate::wire::look::{Kept as OnDisk, Page, Spot};
 use crate::wire::tvh1::header::BundleWhat;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -59,6 +61,8 @@ pub(super) enum Job {
     Keys(PathBuf),
     /// A line of the journal.
     Line(String),
+    /// Read a page of what is kept of what has happened.
+    Page(Reader, OnDisk, Spot),
     /// All that was asked before is done.
     Last,
 }
@@ -89,6 +93,7 @@ pub(super) enum Did {
     Pointed(RunId, What, Result<PathBuf, String>),
     Laid(RunId, Result<PathBuf, String>),
     Keys(Result<Box<Keys>, String>),
+    Page(Reader, Result<Page, String>),
     Last,
 }
 
@@ -161,7 +166,7 @@ fn work(
         let _ = did.send(what);
         wake.ring();
     };
-    let journal = state.path().join("agent.jsonl");
+    let journal = pages::of_agent(state.path());
     tell(Did::Bundles(bundles.all()));
     // The one that is sent somewhere: it is asked for part by part.
     let mut sending: Option<(String, Bundle, Vec<Vec<u8>>)> = None;
@@ -199,6 +204,7 @@ fn work(
                 let read = Keys::read(&path).map_err(|error| Chain(&error).to_string());
                 tell(Did::Keys(read.and_then(|keys| keys.map(Box::new).ok_or_else(none))));
             }
+            Job::Page(reader, kept, from) => tell(Did::Page(reader, pages::page(state.path(), base, &kept, from))),
             Job::Last => tell(Did::Last),
             // A journal that cannot be written is missed by nothing but its readers.
             Job::Line(line) => drop(append(&journal, &line)),
@@ -271,7 +277,7 @@ fn place(base: &Path, instance: &str) -> io::Result<()> {
 
 fn append(journal: &Path, line: &str) -> io::Result<()> {
     if fs::metadata(journal).is_ok_and(|there| there.len() >= JOURNAL_MAX) {
-        fs::rename(journal, journal.with_extension("jsonl.1"))?;
+        fs::rename(journal, pages::before(journal))?;
     }
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(journal)?;
     file.write_all(format!("{line}\n").as_bytes())

@@ -19,14 +19,17 @@ mod disk;
 mod fetches;
 mod guard;
 mod joins;
+mod looks;
 mod members;
 mod mesh;
 mod operators;
 mod others;
+mod pages;
 mod parents;
 mod place;
 mod placed;
 mod reactor;
+mod reading;
 mod relay;
 mod renew;
 mod report;
@@ -143,6 +146,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         signing,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         fetches: fetches::Fetches::default(),
+        looks: looks::Looks::default(),
         awaited: Vec::new(),
         rekeying: None,
         bundles: Vec::new(),

@@ -107,6 +107,7 @@ impl Shell {
             Kind::Bundle => self.take_bundle(host, &message),
             Kind::Signing => self.take_signing(host, &message),
             Kind::Wish => self.take_wish(host, &message),
+            Kind::Look => self.take_look(host, &message),
             Kind::Operator => {
                 let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };
                 let post = operators.came(host, message, |name| runs.has_root(name), &mut self.reactor, now);

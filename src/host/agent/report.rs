@@ -1,9 +1,59 @@
 //! What the agent reports: in words for its log, and as JSON for its journal.
 
+use super::disk::Job;
+use super::turn::Shell;
 use crate::hosts::Report;
+use crate::os::clock;
+use crate::store::Health;
 use crate::time::Span;
 use serde_json::{Value, json};
-use slog::Level;
+use slog::{Level, error, info, warn};
+
+impl Shell {
+    /// Something has happened that is published.
+    pub(super) fn report(&mut self, report: &Report) {
+        match report {
+            Report::StoreLost { .. } => self.store_lost = true,
+            Report::StoreBack { .. } => self.store_lost = false,
+            _ => {}
+        }
+        let (level, words) = in_words(report);
+        match level {
+            Level::Error => error!(self.logger, "{}", words),
+            Level::Warning => warn!(self.logger, "{}", words),
+            _ => info!(self.logger, "{}", words),
+        }
+        let line = in_json(report, &self.file.name, &clock::rfc3339_now());
+        self.ask_disk(Job::Line(line.to_string()));
+    }
+
+    /// A store that is half full, or complains, refuses writes before long; and then every lease ends.
+    pub(super) fn take_health(&mut self, health: Health) {
+        if is_unwell(&health) {
+            warn!(self.logger, "the store is unwell: when it is full, every lease ends; is it compacted?";
+                "size" => health.size, "quota" => health.quota, "alarms" => health.alarms.join(", "));
+        }
+        // The log has it each time; what is kept has that it has come to be so.
+        if is_unwell(&health) && !self.health.as_ref().is_some_and(is_unwell) {
+            let line = unwell_in_json(&health, &self.file.name, &clock::rfc3339_now());
+            self.ask_disk(Job::Line(line.to_string()));
+        }
+        self.health = Some(health);
+    }
+}
+
+/// Whether the store is about to refuse writes.
+fn is_unwell(health: &Health) -> bool {
+    health.quota.is_some_and(|quota| health.size > quota / 2) || !health.alarms.is_empty()
+}
+
+fn unwell_in_json(health: &Health, here: &str, at: &str) -> Value {
+    let text = "the store is unwell: when it is full, every lease ends; is it compacted?";
+    json!({
+        "host": here, "size_bytes": health.size, "quota_bytes": health.quota, "alarms": health.alarms, "text": text,
+        "at": at, "kind": "store_unwell",
+    })
+}
 
 /// How grave a report is, and its text.
 pub(super) fn in_words(report: &Report) -> (Level, String) {
@@ -70,7 +120,35 @@ pub(super) fn in_json(report: &Report, here: &str, at: &str) -> Value {
         Report::StoreBack { age } => json!({ "host": here, "age_ms": millis(age) }),
         Report::Drained => json!({ "host": here }),
     };
+    line["text"] = in_words(report).1.into();
     line["at"] = at.into();
     line["kind"] = report.kind().into();
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::ClaimKey;
+    use crate::wire::look::REPORTS;
+
+    #[test]
+    fn a_line_has_what_people_read_of_it_too() {
+        let claim = ClaimKey::root("shop");
+        let fenced = Report::Fenced { claim, token: 3, late: Span::from_millis(40) };
+        let line = in_json(&fenced, "b", "2026-01-02T03:04:05.000000000Z");
+        assert_eq!((&line["kind"], &line["host"], &line["token"]), (&json!("fenced"), &json!("b"), &json!(3)));
+        assert!(line["text"].as_str().is_some_and(|text| text.contains("was killed at the end of this host's lease")));
+        assert!(REPORTS.contains(&fenced.kind()));
+    }
+
+    #[test]
+    fn a_store_is_unwell_from_half_its_quota_on_or_when_it_complains() {
+        let of = |size, quota, alarms: &[&str]| {
+            let alarms = alarms.iter().map(|alarm| (*alarm).to_owned()).collect();
+            is_unwell(&Health { size, quota, alarms, ..Health::default() })
+        };
+        assert!(!of(50, Some(100), &[]) && of(51, Some(100), &[]));
+        assert!(of(1, Some(100), &["NOSPACE"]) && !of(1_000, None, &[]));
+    }
 }

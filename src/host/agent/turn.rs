@@ -8,18 +8,18 @@ use super::deploys::Deploys;
 use super::disk::{Did, Disk, Job, What, Whose};
 use super::fetches::Fetches;
 use super::guard::Guard;
+use super::looks::Looks;
 use super::operators::Operators;
 use super::parents::Parents;
 use super::place::Exclusive;
 use super::placed::Subtrees;
 use super::reactor::{Reactor, Source};
 use super::relay::Relay;
-use super::report;
 use super::runs::{Runs, With};
 use super::signing::Signing;
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Awaited, Came, Tools};
-use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, Report, RunEnd, Turn};
+use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
 use crate::os::clock::{self, Both};
@@ -30,7 +30,7 @@ use crate::os::signals::Signals;
 use crate::spec::host::HostFile;
 use crate::store::{Ask, Health};
 use crate::time::{Span, Time};
-use slog::{Level, Logger, debug, error, info, warn};
+use slog::{Logger, debug, error, info, warn};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use treevisor_client::Heart;
@@ -68,6 +68,8 @@ pub(super) struct Shell {
     pub(super) deploys: Deploys<Asker>,
     /// Bundles that come from other hosts.
     pub(super) fetches: Fetches,
+    /// What tools here want to read of other hosts' disks.
+    pub(super) looks: Looks<Asker>,
     /// Those that wait until this host's record shows something.
     pub(super) awaited: Vec<Awaited>,
     /// One that waits until new keys of this host are read.
@@ -245,22 +247,6 @@ impl Shell {
         }
     }
 
-    fn report(&mut self, report: &Report) {
-        match report {
-            Report::StoreLost { .. } => self.store_lost = true,
-            Report::StoreBack { .. } => self.store_lost = false,
-            _ => {}
-        }
-        let (level, words) = report::in_words(report);
-        match level {
-            Level::Error => error!(self.logger, "{}", words),
-            Level::Warning => warn!(self.logger, "{}", words),
-            _ => info!(self.logger, "{}", words),
-        }
-        let line = report::in_json(report, &self.file.name, &clock::rfc3339_now());
-        self.ask_disk(Job::Line(line.to_string()));
-    }
-
     /// Sleeps until something happens.
     fn wait(&mut self, ready: &mut Vec<Ready>) {
         let now = clock::both();
@@ -275,6 +261,7 @@ impl Shell {
             self.operators.as_ref().and_then(Operators::next_deadline),
             self.beat_at,
             self.awaited.iter().map(Awaited::due).min(),
+            self.looks.next_deadline(),
             Some(self.health_at),
         ];
         let next = next.into_iter().flatten().min().unwrap_or(self.health_at);
@@ -371,6 +358,7 @@ impl Shell {
             self.inbox.push_back(Event::Tick);
         }
         self.noted(moment(both));
+        self.look_again(now);
         self.connect_hosts(moment(both));
         self.renew(moment(both));
         if self.health_at <= now {
@@ -409,16 +397,6 @@ impl Shell {
         }
     }
 
-    /// A store that is half full, or complains, refuses writes before long; and then every lease ends.
-    fn take_health(&mut self, health: Health) {
-        let half_full = health.quota.is_some_and(|quota| health.size > quota / 2);
-        if half_full || !health.alarms.is_empty() {
-            warn!(self.logger, "the store is unwell: when it is full, every lease ends; is it compacted?";
-                "size" => health.size, "quota" => health.quota, "alarms" => health.alarms.join(", "));
-        }
-        self.health = Some(health);
-    }
-
     fn read_disk(&mut self, now: Time) {
         for did in self.disk.done() {
             match did {
@@ -446,6 +424,7 @@ impl Shell {
                 Did::Laid(run, directory) => self.start_subtree(run, directory),
                 Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
                 Did::Keys(keys) => self.has_read_keys(keys),
+                Did::Page(reader, page) => self.has_read_page(reader, page),
                 Did::Last => {}
                 Did::Pointed(_, What::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);

@@ -2,6 +2,7 @@
 
 use crate::ids::Token;
 use crate::wire::hosts::Bundle as Files;
+use crate::wire::look::{Kept, Spot};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -181,4 +182,37 @@ pub enum Wished {
     Drain,
     /// The end of that.
     Undrain,
+}
+
+/// `LOOK`: what lies on a host's disk of what has happened, a page at a time. It is asked for again until it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The number of the question, drawn by the host that asks.
+    pub number: u64,
+    /// What is asked, or answered.
+    #[serde(flatten)]
+    pub what: LookWhat,
+}
+
+/// What a `LOOK` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum LookWhat {
+    /// Send this page.
+    Ask {
+        /// Of what.
+        kept: Kept,
+        /// Where it begins.
+        from: Spot,
+    },
+    /// One frame: the page.
+    Page {
+        /// Where the next one begins, if there is one.
+        next: Option<Spot>,
+    },
+    /// It cannot be read.
+    Refused {
+        /// Why.
+        why: String,
+    },
 }

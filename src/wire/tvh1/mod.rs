@@ -62,11 +62,13 @@ pub enum Kind {
     Signing,
     /// What an operator wants of that host.
     Wish,
+    /// A page of what lies on that host's disk of what has happened.
+    Look,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Hello,
         Kind::Pulse,
         Kind::Place,
@@ -79,6 +81,7 @@ impl Kind {
         Kind::Join,
         Kind::Signing,
         Kind::Wish,
+        Kind::Look,
     ];
 
     /// As it is written.
@@ -96,6 +99,7 @@ impl Kind {
             Kind::Join => "JOIN",
             Kind::Signing => "SIGNING",
             Kind::Wish => "WISH",
+            Kind::Look => "LOOK",
         }
     }
 

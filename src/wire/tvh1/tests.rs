@@ -1,8 +1,9 @@
 //! Frames as bytes, limits, and arbitrary bytes.
 
-use super::header::{Bundle, BundleWhat, Hello, Operator, Pulse, Wish, Wished};
+use super::header::{Bundle, BundleWhat, Hello, Look, LookWhat, Operator, Pulse, Wish, Wished};
 use super::*;
 use crate::wire::hosts::{Bundle as Files, BundleFile};
+use crate::wire::look::{Kept, PAGE_MAX, Spot};
 use proptest::prelude::*;
 
 fn frames_of(kind: Kind, header: &impl Serialize, payload: &[&[u8]]) -> Vec<String> {
@@ -51,6 +52,24 @@ fn the_frames_are_these() {
         let read = decode(frames.into_iter().map(String::into_bytes).collect()).unwrap();
         assert_eq!(read.header::<Bundle>(), Ok(bundle));
     }
+    let from = Spot { file: 3, offset: 70 };
+    for (what, payload, header) in [
+        (
+            LookWhat::Ask { kept: Kept::Instance("shop".into()), from },
+            None,
+            r#""what":"ask","kept":{"instance":"shop"},"from":{"file":3,"offset":70}}"#,
+        ),
+        (LookWhat::Page { next: None }, Some("{}\n"), r#""what":"page","next":null}"#),
+        (LookWhat::Refused { why: "denied".into() }, None, r#""what":"refused","why":"denied"}"#),
+    ] {
+        let look = Look { number: 9, what };
+        let payload: Vec<&[u8]> = payload.iter().map(|text: &&str| text.as_bytes()).collect();
+        let frames = frames_of(Kind::Look, &look, &payload);
+        assert_eq!(frames[..3], ["TVH1", "LOOK", &format!(r#"{{"sent_ms":7000,"number":9,{header}"#)]);
+        let read = decode(frames.into_iter().map(String::into_bytes).collect()).unwrap();
+        assert_eq!(read.header::<Look>(), Ok(look));
+    }
+    const { assert!(PAGE_MAX * 3 <= FRAME_MAX, "what is no UTF-8 becomes three times as long") };
     let operator = Operator { instance: "shop".into(), conversation: 5, end: None };
     assert_eq!(
         frames_of(Kind::Operator, &operator, &[b"TV1", b"ASK", b"{}"]),
@@ -75,7 +94,7 @@ fn kinds_are_read_as_they_are_written() {
         words,
         [
             "HELLO", "PULSE", "PLACE", "PLACED", "ORDER", "TOLD", "RELAY", "OPERATOR", "BUNDLE", "JOIN", "SIGNING",
-            "WISH"
+            "WISH", "LOOK"
         ]
     );
     for kind in Kind::ALL {

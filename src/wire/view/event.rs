@@ -118,6 +118,16 @@ macro_rules! event_bodies {
     (@write $to:ident, $bound:ident) => { $bound.serialize($to) };
 }
 
+impl EventBody {
+    /// Of a kind that no tree has: the words that come with it, as with what agents report of their hosts.
+    pub fn in_words(&self) -> Option<&str> {
+        match self {
+            EventBody::Other { fields, .. } => fields.get("text").and_then(Value::as_str),
+            _ => None,
+        }
+    }
+}
+
 event_bodies! {
     /// A process is about to be made.
     "starting" Starting;

@@ -1,0 +1,147 @@
+//! What lies on a host's disk of what has happened, line by line: page by page, through the agent of this machine.
+
+use super::failure::{ExitCode, Failure};
+use super::host::agent;
+use crate::ids::ReportId;
+use crate::time::Span;
+use crate::wire::hosts::{HostAsk, HostTold};
+use crate::wire::look::{Kept, Page, Spot};
+use crate::wire::view::EventView;
+use serde_json::Value;
+
+/// The lines of it, the oldest first.
+pub(super) struct Pages<F> {
+    fetch: F,
+    /// Where the next page begins.
+    next: Option<Spot>,
+    /// What is not given yet of the pages that have come, the next line last.
+    lines: Vec<String>,
+    /// The beginning of a line whose end stands on the next page.
+    begun: String,
+}
+
+/// The lines that this host has.
+pub(super) fn of_host<'a>(
+    doing: &'a str,
+    host: &'a str,
+    kept: Kept,
+    limit: Span,
+) -> Pages<impl FnMut(Spot) -> Result<Page, Failure> + 'a> {
+    Pages::by(move |from| {
+        let ask = HostAsk::Look { host: host.to_owned(), kept: kept.clone(), from };
+        match agent::ask(doing, &ask, &[], limit)? {
+            HostTold::Page(page) if page.next.is_none_or(|next| next > from) => Ok(page),
+            _ => Err(agent::not_understood(doing)),
+        }
+    })
+}
+
+impl<F: FnMut(Spot) -> Result<Page, Failure>> Pages<F> {
+    fn by(fetch: F) -> Pages<F> {
+        Pages { fetch, next: Some(Spot::default()), lines: Vec::new(), begun: String::new() }
+    }
+}
+
+impl<F: FnMut(Spot) -> Result<Page, Failure>> Iterator for Pages<F> {
+    type Item = Result<Vec<u8>, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(line) = self.lines.pop() {
+                return Some(Ok(line.into_bytes()));
+            }
+            let Some(from) = self.next.take() else {
+                let last = std::mem::take(&mut self.begun);
+                return (!last.is_empty()).then(|| Ok(last.into_bytes()));
+            };
+            let Page { text, next } = match (self.fetch)(from) {
+                Ok(page) => page,
+                Err(failure) => return Some(Err(failure)),
+            };
+            // A file that ends in the midst of a line was left so by a writer that was killed.
+            let another = next.is_some_and(|next| next.file != from.file);
+            self.next = next;
+            self.begun.push_str(&text);
+            if another && !self.begun.is_empty() && !self.begun.ends_with('\n') {
+                self.begun.push('\n');
+            }
+            let mut lines: Vec<String> = self.begun.split('\n').map(str::to_owned).collect();
+            self.begun = lines.pop().unwrap_or_default();
+            lines.retain(|line| !line.is_empty());
+            lines.reverse();
+            self.lines = lines;
+        }
+    }
+}
+
+/// What an agent has reported, as an event; the `number`-th of them. Nothing where it is about another instance than
+/// this one, or cannot be read.
+pub(super) fn report(line: &[u8], number: u32, instance: &str) -> Option<EventView> {
+    let mut value: Value = serde_json::from_slice(line).ok()?;
+    let fields = value.as_object_mut()?;
+    if fields.remove("instance").is_some_and(|of| of != instance) {
+        return None;
+    }
+    fields.insert("id".into(), serde_json::to_value(ReportId { node: 0, seq: number }).ok()?);
+    fields.entry("path").or_insert_with(|| "/".into());
+    for key in ["pid", "incarnation", "cause"] {
+        fields.insert(key.into(), Value::Null);
+    }
+    serde_json::from_value(value).ok()
+}
+
+/// The instance that is meant, which need not run: the one that is named, or the only one of the cluster.
+pub(super) fn instance(doing: &str, wanted: Option<&str>) -> Result<String, Failure> {
+    if let Some(wanted) = wanted {
+        return Ok(wanted.to_owned());
+    }
+    let names: Vec<String> = agent::hosts(doing)?.instances.into_iter().map(|one| one.instance).collect();
+    match names.as_slice() {
+        [name] => Ok(name.clone()),
+        [] => Err(Failure::new(ExitCode::NoInstance, format!("cannot {doing}: the cluster has no instance"))),
+        names => {
+            let message = format!("cannot {doing}: which instance? The cluster has {}", names.join(", "));
+            Err(Failure::new(ExitCode::Usage, message).hint("name one with -i"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lines(pages: &[(&str, Option<(u64, u64)>)]) -> Vec<String> {
+        let mut pages = pages.iter();
+        let fetch = move |_| {
+            let (text, next) = pages.next().unwrap();
+            let next = next.map(|(file, offset)| Spot { file, offset });
+            Ok(Page { text: (*text).to_owned(), next })
+        };
+        Pages::by(fetch).map(|line| String::from_utf8(line.map_err(|_| "it fails").unwrap()).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_over_pages_and_not_over_files() {
+        assert_eq!(lines(&[("", None)]), Vec::<String>::new());
+        assert_eq!(lines(&[("a\nb", Some((0, 3))), ("c\n\nd\n", None)]), ["a", "bc", "d"]);
+        assert_eq!(lines(&[("a\ntor", Some((4, 0))), ("b\n", None)]), ["a", "tor", "b"]);
+        assert_eq!(lines(&[("a\n", Some((0, 2))), ("", Some((4, 0))), ("b\nto", None)]), ["a", "b", "to"]);
+    }
+
+    #[test]
+    fn what_an_agent_reports_is_an_event_of_the_instance_or_of_all() {
+        let line = |value: Value| value.to_string().into_bytes();
+        let at = "2026-01-02T03:04:05.000000000Z";
+        let fenced = json!({"at": at, "kind": "fenced", "host": "b", "instance": "shop", "path": "/db", "token": 3, "late_ms": 7});
+        let event = report(&line(fenced.clone()), 2, "shop").unwrap();
+        assert_eq!((event.path.as_str(), event.kind(), event.at.as_str()), ("/db", "fenced", at));
+        let shown = serde_json::to_value(&event).unwrap();
+        assert_eq!((&shown["host"], &shown["token"], &shown["late_ms"]), (&json!("b"), &json!(3), &json!(7)));
+        assert!(report(&line(fenced), 2, "web").is_none());
+        let lost = json!({"at": at, "kind": "store_lost", "host": "b", "age_ms": 3_000});
+        let event = report(&line(lost), 3, "shop").unwrap();
+        assert_eq!((event.path.as_str(), event.pid, event.cause), ("/", None, None));
+        assert!(report(b"{\"at\"", 4, "shop").is_none() && report(b"[]", 4, "shop").is_none());
+    }
+}
