@@ -11,17 +11,20 @@ use crate::ids::{Mark, Path};
 use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 
 pub mod below;
 mod left;
+mod marked;
 pub mod stamp;
 #[cfg(test)]
 mod tests;
 
 pub use left::Left;
+pub use marked::is_marked;
+
 use left::NAMED;
+use marked::{Carries, carries};
 use stamp::Stamp;
 
 /// Makes this process the one to which orphans below it are handed, prctl(2) PR_SET_CHILD_SUBREAPER.
@@ -105,6 +108,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut search = Search {
         scope,
         stamps: scope.paths.iter().chain([scope.within]).map(|path| Stamp::of_child(scope.mark, path)).collect(),
+        is_stamped: Stamp::of_child(scope.mark, scope.within).limit().is_some(),
         own: std::process::id(),
         own_session: below::own_session(),
         groups: HashSet::new(),
@@ -195,6 +199,8 @@ struct Search<'a> {
     scope: &'a Scope<'a>,
     /// What is meant, by stamp.
     stamps: HashSet<Stamp>,
+    /// Whether what is started here gets stamps.
+    is_stamped: bool,
     own: u32,
     own_session: Option<u32>,
     /// Process groups of what was found, which were stopped as a whole: no fork escapes that.
@@ -290,7 +296,7 @@ impl Search<'_> {
                         }
                     }
                     Carries::No => {}
-                    Carries::Undecided => {
+                    Carries::Undecided | Carries::Nothing => {
                         *again = true;
                         self.unclear.insert(pid, absences);
                         self.undecided.insert(pid);
@@ -332,7 +338,11 @@ impl Search<'_> {
         match Stamp::read(pid) {
             Some(stamp) if self.stamps.contains(&stamp) => Carries::Yes,
             Some(stamp) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
-            _ => carries(pid, self.scope),
+            _ => match carries(pid, self.scope.mark, self.scope.within) {
+                // Where ours have stamps, one without is not ours, but for those that have set that limit themselves.
+                Carries::Nothing if self.is_stamped => Carries::No,
+                carries => carries,
+            },
         }
     }
 
@@ -376,81 +386,6 @@ impl Search<'_> {
             Err(error) if pidfd::is_gone(&error) => Hold::Gone,
             Err(error) => Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         }
-    }
-}
-
-/// Bytes of an environment that are looked at: a process can make its own look as large as its memory.
-const ENVIRONMENT_MAX: u64 = 256 << 10;
-
-/// More than most have, so that one read takes them.
-const ENVIRONMENT_USUAL: usize = 8 << 10;
-
-/// Whether a process carries a mark and a path within another in its environment.
-pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
-    matches!(carries(pid, &Scope { root_pid: None, mark, within, paths: &[], spare: &[] }), Carries::Yes)
-}
-
-/// Whether a process carries the scope's mark and a path within it.
-enum Carries {
-    Yes,
-    No,
-    /// It cannot be read now: the process is ending, or in the middle of execve(2).
-    Undecided,
-}
-
-fn carries(pid: u32, scope: &Scope<'_>) -> Carries {
-    // The bytes, and whether they are all: when it executes another program between two reads, the next one reports the
-    // end.
-    let read = || {
-        let file = fs::File::open(format!("/proc/{pid}/environ"))?;
-        let mut text = Vec::with_capacity(ENVIRONMENT_USUAL);
-        (&file).take(ENVIRONMENT_MAX).read_to_end(&mut text)?;
-        let whole = file.read_at(&mut [0], 0)? > 0;
-        Ok((text, whole))
-    };
-    let environment = || match read() {
-        Ok(environment) => Ok(environment),
-        Err(error) => match io::Error::kind(&error) {
-            // Another user's, whose mark we may not read.
-            io::ErrorKind::PermissionDenied => Err(Carries::No),
-            // What has no program has no environment: newer kernels give an error there.
-            _ if pidfd::is_gone(&error) => Ok((Vec::new(), false)),
-            _ => Err(Carries::Undecided),
-        },
-    };
-    let (mut text, mut whole) = match environment() {
-        Ok(read) => read,
-        Err(answer) => return answer,
-    };
-    if text.is_empty() {
-        // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
-        // would not be known as ours. Kernel threads, the second process and its children, never have one.
-        match process::stat(pid) {
-            Some(stat) if stat.environment_is_empty => return Carries::No,
-            Some(stat) if stat.has_environment => {}
-            Some(stat) if stat.parent == 2 || pid == 2 => return Carries::No,
-            _ => return Carries::Undecided,
-        }
-        (text, whole) = match environment() {
-            // By now it executes the next program.
-            Ok((text, _)) if text.is_empty() => return Carries::Undecided,
-            Ok(read) => read,
-            Err(answer) => return answer,
-        };
-    }
-    let (mut marked, mut within) = (false, false);
-    for entry in text.split(|byte| *byte == 0) {
-        if let Some(mark) = entry.strip_prefix(b"TREEVISOR_MARK=") {
-            marked = mark == scope.mark.as_str().as_bytes();
-        } else if let Some(path) = entry.strip_prefix(b"TREEVISOR_PATH=") {
-            within = std::str::from_utf8(path)
-                .is_ok_and(|path| Path::parse(path).is_ok_and(|path| path.is_within(scope.within)));
-        }
-    }
-    match (marked && within, whole) {
-        (true, _) => Carries::Yes,
-        (false, true) => Carries::No,
-        (false, false) => Carries::Undecided,
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Stat {
     pub ticks: u64,
     /// CPU time in ticks of the children that have ended and were waited for, with theirs.
     pub ticks_waited_for: u64,
+    /// Whether its main thread is ending, or has ended: PF_EXITING of its flags. It loses its memory soon after.
+    pub is_exiting: bool,
     /// How many threads it has; 1 once it has ended.
     pub threads: u32,
     /// When it began, in ticks since the machine did: with the number it identifies a process.
@@ -175,6 +177,9 @@ pub fn can_be_looked_at(pid: u32) -> io::Result<()> {
     }
 }
 
+/// From the kernel's `sched.h`, which proc_pid_stat(5) refers to.
+const PF_EXITING: u64 = 0x4;
+
 pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name may hold anything, closing brackets too; the last one ends it.
     let end = text.iter().rposition(|byte| *byte == b')')?;
@@ -188,7 +193,8 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let (group, session) = (number()?, number()?);
     // Those of the waited-for are signed in the kernel's format. Whatever stands there, it does not crash the reader.
     let mut ticks = |skip: usize| Some(fields.nth(skip)?.parse::<u64>().unwrap_or(0));
-    let own = ticks(14 - 7)?.saturating_add(ticks(0)?);
+    let is_exiting = ticks(9 - 7)? & PF_EXITING != 0;
+    let own = ticks(14 - 10)?.saturating_add(ticks(0)?);
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
     let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
@@ -203,6 +209,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
         session,
         ticks: own,
         ticks_waited_for: waited_for,
+        is_exiting,
         threads,
         began,
         has_environment,

@@ -22,6 +22,8 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
             session,
             ticks,
             ticks_waited_for,
+            // Its flags are 5, too.
+            is_exiting: true,
             threads,
             began,
             has_environment,
