@@ -195,6 +195,10 @@ fn of_journal(args: &Events, name: &Name, state: &StateDir, when: When) -> Resul
     if let Some(failure) = printer.failure {
         return Err(failure);
     }
+    knows_path(&summary, args, name.as_str())
+}
+
+fn knows_path(summary: &Summary, args: &Events, name: &str) -> Result<ExitCode, Failure> {
     if !summary.path_known && !args.path.is_root() {
         let message = format!("cannot see the events of {} of \"{name}\": its journal knows no such path", args.path);
         return Err(Failure::new(ExitCode::NoPath, message));
@@ -243,8 +247,9 @@ fn of_host(args: &Events, host: &str, when: When) -> Result<ExitCode, Failure> {
     printer.skipped(summary);
     if !there {
         out::say(when, &format!("{host} has no journal of \"{instance}\""));
+        return Ok(ExitCode::Done);
     }
-    Ok(ExitCode::Done)
+    knows_path(&summary, args, &instance)
 }
 
 impl Events {

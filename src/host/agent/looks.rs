@@ -37,13 +37,13 @@ pub(super) struct Looks<A> {
     last: u64,
 }
 
-impl<A> Default for Looks<A> {
-    fn default() -> Looks<A> {
-        Looks { all: Vec::new(), last: 0 }
-    }
-}
-
 impl<A> Looks<A> {
+    /// Numbered from there on. Where that is random, no question has the number of one of an earlier process, whose
+    /// answer may still be on its way.
+    pub(super) fn numbered(last: u32) -> Looks<A> {
+        Looks { all: Vec::new(), last: last.into() }
+    }
+
     /// One more is to be asked for: as it is sent. Where there are too many, the asker comes back.
     pub(super) fn begin(&mut self, now: Time, asker: A, host: &str, what: LookWhat) -> Result<Look, A> {
         if self.all.len() >= AT_ONCE {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_page_is_asked_for_until_it_has_come_or_is_given_up() {
-        let mut looks = Looks::<u32>::default();
+        let mut looks = Looks::<u32>::numbered(7);
         let what = LookWhat::Ask { kept: Kept::Agent, from: Spot::default() };
         let first = looks.begin(at(0), 7, "b", what.clone()).unwrap();
         let second = looks.begin(at(0), 8, "c", what.clone()).unwrap();

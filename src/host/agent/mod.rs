@@ -55,7 +55,7 @@ use crate::os::alarm::Alarm;
 use crate::os::clock;
 use crate::os::page::LeasePage;
 use crate::os::signals::Signals;
-use crate::os::{fd, process};
+use crate::os::{fd, process, random};
 use crate::spec::host::{self, HostFile};
 use crate::time::{Span, Time};
 use crate::wire::hosts::SOCKET;
@@ -127,6 +127,8 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         members::follow(etcd.clone(), &file, logger.clone())?;
     }
     let heart = Heart::from_env();
+    let mut first = [0; 4];
+    random::fill(&mut first)?;
     let mut shell = Shell {
         attempt,
         own_key: turn::own_key(&file),
@@ -146,7 +148,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         signing,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         fetches: fetches::Fetches::default(),
-        looks: looks::Looks::default(),
+        looks: looks::Looks::numbered(u32::from_ne_bytes(first)),
         awaited: Vec::new(),
         rekeying: None,
         bundles: Vec::new(),
