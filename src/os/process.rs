@@ -128,12 +128,22 @@ pub(super) fn is_at_rest(pid: u32, stat: &Stat) -> bool {
     if stat.threads <= 1 || !stat.is_at_rest() {
         return stat.is_at_rest();
     }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    threads.flatten().all(|thread| match fs::read(thread.path().join("stat")) {
+    let Ok(threads) = threads(pid) else { return false };
+    threads.flatten().all(|thread| match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
         Ok(text) => parse_stat(&text).is_some_and(|stat| stat.is_at_rest()),
         // It has ended meanwhile.
         Err(error) => matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)),
     })
+}
+
+/// The numbers of the threads of a process, its main one's among them.
+///
+/// # Errors
+/// The system's: it is gone, or no descriptor is left.
+pub(super) fn threads(pid: u32) -> io::Result<impl Iterator<Item = io::Result<u32>>> {
+    let number = |name: std::ffi::OsString| name.to_str()?.parse().ok();
+    let listed = fs::read_dir(format!("/proc/{pid}/task"))?;
+    Ok(listed.map(move |thread| number(thread?.file_name()).ok_or_else(|| io::ErrorKind::InvalidData.into())))
 }
 
 pub(super) fn stat(pid: u32) -> Option<Stat> {

@@ -43,9 +43,9 @@ fn held_thread(pid: u32, stat: &Stat) -> Option<u32> {
     if stat.state == 'D' {
         return Some(pid);
     }
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let threads = process::threads(pid).into_iter().flatten().flatten();
     // So many threads are looked at; one that hangs is seldom alone.
-    threads.take(256).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|thread| {
+    threads.take(256).find(|thread| {
         fs::read(format!("/proc/{pid}/task/{thread}/stat"))
             .is_ok_and(|text| process::parse_stat(&text).is_some_and(|stat| stat.state == 'D'))
     })

@@ -2,6 +2,7 @@
 //! thread that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is
 //! an error and no SIGXFSZ.
 
+use super::process;
 use crate::time::Span;
 use std::cell::Cell;
 use std::fs;
@@ -91,8 +92,7 @@ const LOOP: &str = "treevisor-loop";
 
 /// The thread of a process that [`beside_main`] has made; `None` when it has none, or has ended.
 pub fn loop_of(pid: u32) -> Option<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).find(|thread| {
+    process::threads(pid).ok()?.flatten().find(|thread| {
         let name = fs::read(format!("/proc/{pid}/task/{thread}/comm")).unwrap_or_default();
         name.trim_ascii_end() == LOOP.as_bytes()
     })

@@ -138,18 +138,15 @@ impl Lists {
         if threads <= 1 {
             return read(pid);
         }
-        let listed = match fs::read_dir(format!("/proc/{pid}/task")) {
+        let listed = match process::threads(pid) {
             Ok(listed) => listed,
             Err(error) => return unshown(error),
         };
         let mut found = Vec::new();
-        for entry in listed {
-            let entry = match entry {
-                Ok(entry) => entry,
+        for thread in listed {
+            match thread {
+                Ok(thread) => found.extend(read(thread)?),
                 Err(error) => return unshown(error).map(|_| found),
-            };
-            if let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                found.extend(read(thread)?);
             }
         }
         Ok(found)

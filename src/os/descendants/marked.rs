@@ -73,9 +73,10 @@ enum Environment {
 /// Where its main thread has ended and others have not, these have it still.
 fn of_other_threads(pid: u32) -> Environment {
     // Gone meanwhile, or there is no descriptor left.
-    let Some(threads) = threads(pid) else { return Environment::Undecided };
+    let threads = || process::threads(pid)?.collect::<io::Result<BTreeSet<u32>>>();
+    let Ok(before) = threads() else { return Environment::Undecided };
     let mut all_gone = true;
-    for thread in threads.iter().filter(|thread| **thread != pid) {
+    for thread in before.iter().filter(|thread| **thread != pid) {
         match environment(&format!("/proc/{pid}/task/{thread}"), *thread) {
             Environment::Gone => {}
             Environment::Undecided => all_gone = false,
@@ -85,27 +86,18 @@ fn of_other_threads(pid: u32) -> Environment {
     // One that has ended may have started another before; and one that executes another program takes the number of the
     // main thread for it.
     let is_exiting = || process::stat(pid).is_some_and(|stat| stat.is_exiting);
-    if all_gone && self::threads(pid).is_some_and(|now| now == threads) && is_exiting() {
+    if all_gone && threads().is_ok_and(|now| now == before) && is_exiting() {
         Environment::Gone
     } else {
         Environment::Undecided
     }
 }
 
-fn threads(pid: u32) -> Option<BTreeSet<u32>> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    threads.map(|thread| thread.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
 /// `at`: the directory of the process, or of one thread of it.
 fn environment(at: &str, number: u32) -> Environment {
-    match read(at) {
-        Ok((text, whole)) if !text.is_empty() => return Environment::Is(text, whole),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Environment::Hidden,
-        // What has no program has no environment: newer kernels give an error there.
-        Err(error) if pidfd::is_gone(&error) => {}
-        Err(_) => return Environment::Undecided,
+    match seen(at) {
+        Environment::Gone => {}
+        found => return found,
     }
     // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
     // would not be known as ours. Kernel threads, the second process and its children, never have one.
@@ -119,12 +111,23 @@ fn environment(at: &str, number: u32) -> Environment {
         Some(stat) if stat.parent == 2 || number == 2 => Environment::None,
         Some(stat) if stat.is_exiting => Environment::Gone,
         // By now it may execute the next program.
-        Some(stat) if stat.has_environment => match read(at) {
-            Ok((text, whole)) if !text.is_empty() => Environment::Is(text, whole),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Environment::Hidden,
-            _ => Environment::Undecided,
+        Some(stat) if stat.has_environment => match seen(at) {
+            Environment::Gone => Environment::Undecided,
+            found => found,
         },
         _ => Environment::Undecided,
+    }
+}
+
+/// What one look shows: nothing, `Gone`, has several reasons.
+fn seen(at: &str) -> Environment {
+    match read(at) {
+        Ok((text, whole)) if !text.is_empty() => Environment::Is(text, whole),
+        Ok(_) => Environment::Gone,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Environment::Hidden,
+        // What has no program has no environment: newer kernels give an error there.
+        Err(error) if pidfd::is_gone(&error) => Environment::Gone,
+        Err(_) => Environment::Undecided,
     }
 }
 
