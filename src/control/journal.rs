@@ -136,15 +136,7 @@ pub fn read_each(
     let segments = state.segments().map_err(|cause| JournalError { path: state.path().to_owned(), cause })?;
     let count = segments.len();
     for (number, segment) in segments.into_iter().enumerate() {
-        let flow = each_line(&segment, |line, whole| match parse(line) {
-            Some(line) => reader.line(line),
-            // It is being written at this moment.
-            None if !whole && number + 1 == count => ControlFlow::Continue(()),
-            None => {
-                reader.summary.skipped += 1;
-                ControlFlow::Continue(())
-            }
-        })?;
+        let flow = each_line(&segment, |line, whole| reader.bytes(line, || !whole && number + 1 == count))?;
         if flow.is_break() {
             break;
         }
@@ -164,15 +156,8 @@ pub fn read_lines<E>(
     let mut lines = lines.peekable();
     let mut reader = Reader { filter, wanted_run: None, run: None, told: None, summary: Summary::default(), each };
     while let Some(line) = lines.next() {
-        match parse(&line?) {
-            Some(line) => {
-                if reader.line(line).is_break() {
-                    break;
-                }
-            }
-            // It may be about to be written.
-            None if lines.peek().is_none() => {}
-            None => reader.summary.skipped += 1,
+        if reader.bytes(&line?, || lines.peek().is_none()).is_break() {
+            break;
         }
     }
     Ok(reader.summary)
@@ -292,6 +277,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// A line as it stands there; one that cannot be read is counted. `unfinished`: whether that may be as it is being
+    /// written at this moment.
+    fn bytes(&mut self, line: &[u8], unfinished: impl FnOnce() -> bool) -> ControlFlow<()> {
+        if let Some(line) = parse(line) {
+            return self.line(line);
+        }
+        self.summary.skipped += u64::from(!unfinished());
+        ControlFlow::Continue(())
+    }
+
     fn line(&mut self, line: Line) -> ControlFlow<()> {
         match line {
             Line::Note(Note::Run(run)) => {
