@@ -172,15 +172,11 @@ impl Node {
                 self.inbox.push_back(Event::Beat(run, Box::new(beat)));
             }
             FromNode::Events { first, events } => {
-                let count = events.len() as u64;
-                let through = first + count.saturating_sub(1);
                 let Some(link) = child.link_of(run) else { return };
-                let seen = link.events_through;
-                // What we have received already is not published twice; a gap means that the node had to drop some.
-                let skip = (seen + 1).saturating_sub(first).min(count);
-                link.events_through = seen.max(through);
-                let through = link.events_through;
-                for event in events.into_iter().skip(skip as usize) {
+                // What was received already is not published twice.
+                let Some(skip) = link.take_events(first, events.len()) else { return };
+                let through = link.events_through();
+                for event in events.into_iter().skip(skip) {
                     self.happened(now, Some(run.child), OnItsWay { event, own: false });
                 }
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });

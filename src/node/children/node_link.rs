@@ -13,7 +13,10 @@ pub(in crate::node) struct NodeLink {
     /// Its own process has sent under that name.
     met: bool,
     /// How far its events have been received.
-    pub events_through: u64,
+    events_through: u64,
+    /// How far it has offered events behind a gap, which were not taken.
+    #[serde(skip)]
+    offered: u64,
     /// It has reported why it gives up.
     pub has_given_up: bool,
 }
@@ -21,7 +24,7 @@ pub(in crate::node) struct NodeLink {
 impl NodeLink {
     /// The link to a child node that was given this name.
     pub(crate) fn named(name: Identity) -> NodeLink {
-        NodeLink { name: Some(name), met: false, events_through: 0, has_given_up: false }
+        NodeLink { name: Some(name), met: false, events_through: 0, offered: 0, has_given_up: false }
     }
 
     /// Where the child node receives, once it has sent.
@@ -32,6 +35,27 @@ impl NodeLink {
     /// Notes that it has sent; true the first time.
     pub(crate) fn meet(&mut self) -> bool {
         !std::mem::replace(&mut self.met, true)
+    }
+
+    /// Takes so many of its events, numbered from `first` on. Gives how many of them were taken before; `None` where
+    /// some before them are missing and may still come: what is not acknowledged is sent again, from the oldest that
+    /// the node has. A gap before that is of what it had to drop.
+    pub(crate) fn take_events(&mut self, first: u64, count: usize) -> Option<usize> {
+        let through = first.saturating_add(count as u64).saturating_sub(1);
+        let next = self.events_through.saturating_add(1);
+        // Only what is sent again begins at what was offered already.
+        if first > next && first > self.offered {
+            self.offered = through;
+            return None;
+        }
+        self.offered = 0;
+        self.events_through = self.events_through.max(through);
+        Some(usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX).min(count))
+    }
+
+    /// How far its events were taken.
+    pub(crate) fn events_through(&self) -> u64 {
+        self.events_through
     }
 
     /// Whether a message came over this child node's own connection.
@@ -61,6 +85,21 @@ mod tests {
         let mut worker = NodeLink::default();
         worker.meet();
         assert_eq!(worker.to(), None);
+    }
+
+    #[test]
+    fn a_gap_in_the_events_is_believed_when_it_is_offered_again() {
+        let mut link = NodeLink::default();
+        assert_eq!(link.take_events(1, 3), Some(0));
+        assert_eq!(link.take_events(2, 3), Some(2), "two of them were there");
+        assert_eq!(link.take_events(5, 0), Some(0));
+        // The fifth is lost on its way: what follows waits for it.
+        assert_eq!((link.take_events(6, 1), link.take_events(7, 2), link.events_through()), (None, None, 4));
+        assert_eq!((link.take_events(5, 4), link.events_through()), (Some(0), 8));
+        // Up to the twentieth the node had to drop.
+        assert_eq!((link.take_events(20, 2), link.take_events(22, 1)), (None, None));
+        assert_eq!((link.take_events(21, 3), link.events_through()), (Some(0), 23));
+        assert_eq!((link.take_events(30, 1), link.take_events(30, 1)), (None, Some(0)));
     }
 
     #[test]
