@@ -150,9 +150,9 @@ pub(super) fn socket_of(endpoint_text: &str) -> Result<PathBuf, LinkError> {
     Ok(path)
 }
 
-/// Closes `socket`, giving what it still has to send up to `linger`. Returns at once: the time is spent by libzmq's
-/// own thread, and by the thread that drops the last holder of the context.
-pub(super) fn close(socket: zmq::Socket, linger: Span) {
+/// Gives what `socket` still has to send when it is closed up to `linger`. That is spent by libzmq's own thread, and by
+/// the thread that drops the last holder of the context.
+pub(super) fn set_linger(socket: &zmq::Socket, linger: Span) {
     // Rounded up: a linger of half a millisecond is not none.
     let millis = linger.as_nanos().div_ceil(1_000_000);
     // It can fail only on a socket that is not one; then there is nothing to wait for.

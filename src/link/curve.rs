@@ -15,6 +15,7 @@
 use super::context::{self, Context, LinkError};
 use super::drain;
 use super::router::Identity;
+use crate::os::zeromq;
 use crate::time::Span;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -146,7 +147,7 @@ impl CurveRouter {
         let socket = server(context, &self.endpoint, secret, self.limits)?;
         self.fds[0] = socket.get_fd().map_err(failed)?;
         self.is_bound = false;
-        context::close(std::mem::replace(&mut self.socket, socket), Span::ZERO);
+        context::set_linger(&std::mem::replace(&mut self.socket, socket), Span::ZERO);
         Ok(())
     }
 
@@ -401,7 +402,13 @@ impl CurveDealer {
 
     /// Closes it, and gives libzmq so long to send what was sent.
     pub fn close(self, linger: Span) {
-        context::close(self.socket, linger);
+        context::set_linger(&self.socket, linger);
+    }
+}
+
+impl Drop for CurveDealer {
+    fn drop(&mut self) {
+        zeromq::report_no_more(&mut self.socket);
     }
 }
 

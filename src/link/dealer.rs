@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::context::{self, Context, LinkError};
 use super::drain::{self, Waited};
 use super::router::RouterLimits;
+use crate::os::zeromq;
 use crate::time::Span;
 
 /// How many messages wait while the peer does not read or is not there.
@@ -147,7 +148,13 @@ impl Dealer {
     /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
     /// when the [`Context`] is dropped, and only as much of it as delivery takes.
     pub fn close(self, linger: Span) {
-        context::close(self.socket, linger);
+        context::set_linger(&self.socket, linger);
+    }
+}
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        zeromq::report_no_more(&mut self.socket);
     }
 }
 

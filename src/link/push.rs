@@ -141,7 +141,7 @@ impl Pull {
 
     /// Closes the socket. Nothing was sent by it, so there is nothing to wait for.
     pub fn close(self) {
-        context::close(self.socket, Span::ZERO);
+        context::set_linger(&self.socket, Span::ZERO);
     }
 }
 

@@ -344,7 +344,7 @@ impl Router {
     /// Closes the socket, and gives libzmq up to `linger` to deliver what was sent. Returns at once; the time is spent
     /// when the [`Context`] is dropped. The file stays.
     pub fn close(self, linger: Span) {
-        context::close(self.socket, linger);
+        context::set_linger(&self.socket, linger);
     }
 }
 

@@ -299,6 +299,20 @@ fn what_was_sent_before_closing_arrives_when_there_is_a_linger() {
 }
 
 #[test]
+fn a_connection_that_is_made_after_closing_is_reported_to_none_and_carries_what_was_sent() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (context, far) = (Context::new().expect("a context"), Context::new().expect("a context"));
+    let socket = directory.path().join("later.sock");
+    let mut dealer = Dealer::connect_and_report(&context, &socket, b"brief", LIMITS).expect("a dealer");
+    assert!(dealer.send(&[b"x"]));
+    dealer.close(Span::from_secs(60));
+    let mut router = Router::bind(&far, &socket, LIMITS).expect("a router");
+    assert_eq!(next_message(&mut router).frames, [b"x"]);
+    let dropped = thread::spawn(move || drop(context));
+    until(|| dropped.is_finished().then_some(()));
+}
+
+#[test]
 fn dropping_everything_with_unsent_messages_does_not_hang() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let context = Context::new().expect("a context");

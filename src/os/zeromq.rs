@@ -1,7 +1,9 @@
-//! What libzmq takes of a process and crate `zmq` has no safe call for: a socket that listens already.
+//! What libzmq does and crate `zmq` has no safe call for: to accept from a socket that listens already, and to end
+//! reports.
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::ptr;
 
 #[cfg(test)]
 mod tests;
@@ -27,4 +29,13 @@ pub(crate) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: impl A
     socket.bind(endpoint).map_err(|error| io::Error::from_raw_os_error(error.to_raw()))?;
     let _ = copy.into_raw_fd();
     Ok(())
+}
+
+/// Ends what `zmq_socket_monitor(3)` has begun, if anything. To be called while the socket that the reports go to is
+/// open still: libzmq's thread waits for ever where it has to report to one that is closed, with all sockets of the
+/// context, and it has to until the socket that it reports of is gone, which is some time after it was closed.
+pub(crate) fn report_no_more(socket: &mut zmq::Socket) {
+    // SAFETY: the socket is open as long as it is borrowed; without an endpoint no pointer is read.
+    let ended = unsafe { zmq_sys::zmq_socket_monitor(socket.as_mut_ptr(), ptr::null(), 0) };
+    debug_assert_eq!(ended, 0, "a socket that is open");
 }

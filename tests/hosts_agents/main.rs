@@ -202,7 +202,8 @@ impl Cluster {
     fn logs(&self) -> String {
         let log = |host: &Host| {
             let text = fs::read_to_string(host.directory.join("log")).unwrap_or_default();
-            format!("\n--- {}\n{text}", host.name)
+            let view = self.run(host.name, &["hosts", "--json"]).stdout;
+            format!("\n--- {}\n{text}{}", host.name, String::from_utf8_lossy(&view))
         };
         self.hosts.iter().map(log).collect()
     }

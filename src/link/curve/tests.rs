@@ -159,6 +159,24 @@ fn a_peer_without_encryption_is_refused() {
 }
 
 #[test]
+fn one_that_is_dropped_before_it_is_up_holds_up_no_other() {
+    let (mut both, pair) = (Both::new(), Pair::new().unwrap());
+    both.router.admit(guests(&[(&pair, "b")], false));
+    for _ in 0..200 {
+        let dealer = both.connect(&pair);
+        while !drain::has_input(&both.router.zap) {
+            let mut items = [zmq::PollItem::from_fd(both.router.fds[1], zmq::POLLIN)];
+            assert!(zmq::poll(&mut items, BROKEN).unwrap() > 0, "nothing was asked");
+        }
+        // It is let in while it is closed.
+        both.router.serve();
+        drop(dealer);
+    }
+    let mut dealer = both.connect(&pair);
+    both.until(&mut dealer, is_up);
+}
+
+#[test]
 fn there_is_no_way_without_encryption() {
     let context = Context::new().unwrap();
     assert!(matches!(
