@@ -2,7 +2,7 @@
 
 use super::emptying::{Emptying, Next};
 use super::pending::{Held, Waiting, Waits};
-use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
+use super::replies::{CHANGE_BELOW, PANIC_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
 use super::route::Change;
 use super::sight::{Order, Question, Request, Sight};
 use super::state::{Orders, Requests};
@@ -50,7 +50,8 @@ impl Requests {
         let (limit, within_ms) = match change {
             Change::Status { .. } => status::limit_of_one(now, sight, run, within_ms),
             _ => {
-                let limit = CHANGE_BELOW.min(Span::from_millis(within_ms));
+                let limit = if matches!(change, Change::Panic { .. }) { PANIC_BELOW } else { CHANGE_BELOW };
+                let limit = limit.min(Span::from_millis(within_ms));
                 (Some(limit), left_below(limit))
             }
         };

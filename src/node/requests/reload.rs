@@ -8,7 +8,7 @@
 //! become. So whatever process exits in between, all nodes end at the same tree.
 
 use super::pending::{Waiting, Waits};
-use super::replies::{CHANGE_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
+use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
 use super::route;
 use super::sight::{Counted, Order, Question, Sight};
 use super::spread::{Arrival, PartReply, Spread};
@@ -21,10 +21,13 @@ use crate::spec::exec::LogSpec;
 use crate::spec::policy::Heartbeat;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{ChildId, Command, Event, Member, OwnPolicy, Reload, RequestId, Run, Scope};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use serde_json::Value;
 use slog::error;
+
+/// A child node is sent its part of a file again after so long without a reply.
+const PART_AGAIN: Span = Span::from_millis(300);
 
 impl Requests {
     /// A whole reload of this node: `spec` is what it is to become.
@@ -227,7 +230,7 @@ impl Requests {
         let Some(waiting) = self.pending.get_mut(part) else { return };
         let Waits::PartOfSpread { run, by, verb, .. } = &waiting.waits else { return };
         let (node, by, verb) = (*run, by.clone(), (**verb).clone());
-        waiting.due = now + CHANGE_BELOW;
+        waiting.due = now + PART_AGAIN;
         let within_ms = SILENCE_BELOW.as_millis();
         out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb, incarnation: None }));
     }

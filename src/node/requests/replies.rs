@@ -4,8 +4,11 @@ use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Refusal, Reply};
 
-/// A node below has this long for its first reply to a change; then the nearest one that answers acts in its place.
-pub(super) const CHANGE_BELOW: Span = Span::from_millis(300);
+/// A node below has this long for its first reply to a panic; then the nearest one that answers kills in its place.
+pub(super) const PANIC_BELOW: Span = Span::from_millis(300);
+
+/// The same for all else that is asked for, which is refused then: a machine may be busy, and there is no hurry.
+pub(super) const CHANGE_BELOW: Span = Span::from_secs(2);
 
 /// Progress of a request that is being carried out is sent this often.
 pub(super) const PROGRESS_EVERY: Span = Span::from_secs(1);
