@@ -5,7 +5,7 @@ use crate::os::{pidfd, process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Bytes of an environment that are looked at: a process can make its own look as large as its memory.
 const ENVIRONMENT_MAX: u64 = 256 << 10;
@@ -95,10 +95,12 @@ fn of_other_threads(pid: u32) -> Environment {
 
 /// `at`: the directory of the process, or of one thread of it.
 fn environment(at: &str, number: u32) -> Environment {
-    match seen(at) {
-        Environment::Gone => {}
+    let is_hidden = match seen(at) {
+        Environment::Gone => false,
+        // What has no memory is shown as root's (proc_pid(5)), whosever it is.
+        Environment::Hidden if is_own(at) => true,
         found => return found,
-    }
+    };
     // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
     // would not be known as ours. Kernel threads, the second process and its children, never have one.
     let stat = match fs::read(format!("{at}/stat")) {
@@ -107,6 +109,8 @@ fn environment(at: &str, number: u32) -> Environment {
         Err(_) => return Environment::Undecided,
     };
     match stat {
+        Some(stat) if is_hidden && !stat.is_exiting => Environment::Hidden,
+        Some(_) if is_hidden => Environment::Gone,
         Some(stat) if stat.environment_is_empty => Environment::None,
         Some(stat) if stat.parent == 2 || number == 2 => Environment::None,
         Some(stat) if stat.is_exiting => Environment::Gone,
@@ -117,6 +121,11 @@ fn environment(at: &str, number: u32) -> Environment {
         },
         _ => Environment::Undecided,
     }
+}
+
+/// Whether it runs as the user of this process: that is what the directory shows, whatever memory it has.
+fn is_own(at: &str) -> bool {
+    fs::metadata(at).is_ok_and(|found| found.uid() == process::own_uid())
 }
 
 /// What one look shows: nothing, `Gone`, has several reasons.
