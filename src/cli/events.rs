@@ -36,10 +36,11 @@ use std::os::fd::AsFd;
 Kinds:
   starting started ready beat_late hung dropped exited restarting stopping stopped escalated
   gave_up auto_shutdown panic held released reloaded rollout upgraded
-  upgrade_failed start_failed kill_failed main_pid
+  upgrade_failed start_failed kill_failed main_pid succeeded
+Of children with a placement also:
+  unreachable reachable failed_over no_host
 With --host also:
-  host_lost host_back failed_over moved no_host superseded fenced drained
-  store_lost store_back store_unwell
+  host_lost host_back moved superseded fenced drained store_lost store_back store_unwell
 
 Times are local, or UTC with --utc; those of --json are UTC:
   10m, 1h30m, 2h ago      so long ago

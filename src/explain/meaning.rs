@@ -32,6 +32,8 @@ pub(super) fn category(event: &EventView) -> Category {
         | EventBody::Started(_)
         | EventBody::Ready
         | EventBody::BeatLate(_)
+        | EventBody::Unreachable(_)
+        | EventBody::Reachable(_)
         | EventBody::Dropped(_)
         | EventBody::Stopped
         | EventBody::Held(_)

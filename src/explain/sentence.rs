@@ -8,8 +8,8 @@ use crate::signal::full_name;
 use crate::text::{clean, ordinal};
 use crate::time::Span;
 use crate::wire::view::event::{
-    Beside, Dropped, Exited, FailedOver, GaveUp, Hung, Killed, Reloaded, Restarting, StopWhy, Stopping, UpgradeFailed,
-    UpgradeStage, Upgraded,
+    Beside, Dropped, Exited, FailedOver, GaveUp, Hung, KillFailed, Killed, Reloaded, Restarting, Started, StopWhy,
+    Stopping, UpgradeFailed, UpgradeStage, Upgraded,
 };
 use crate::wire::view::{EventBody, EventView, ExitView};
 use serde_json::Value;
@@ -92,12 +92,7 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             Some(number) if number > 1 => format!("starting (incarnation {number})"),
             _ => "starting".into(),
         },
-        EventBody::Started(body) => format!(
-            "was {}{}{}",
-            if body.adopted { "taken over" } else { "started" },
-            some(body.host.as_ref(), |host| format!(" on {host}")),
-            some(event.pid, |pid| format!(" (pid {pid})"))
-        ),
+        EventBody::Started(body) => started(body, event.pid),
         EventBody::Ready => "is ready".into(),
         EventBody::BeatLate(late) => format!(
             "is late: no heartbeat for {} (limit {}){}{}",
@@ -106,14 +101,19 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             some(late.spared.as_ref(), |why| format!("; kill deferred: {}", clean(why))),
             last_probe(late.probe.as_ref()),
         ),
+        EventBody::Unreachable(body) => {
+            let on = some(body.host.as_ref(), |host| format!(" on {host}"));
+            format!("{} be reached{on}: {}", if now { "cannot" } else { "could not" }, clean(&body.why))
+        }
+        EventBody::Reachable(body) => format!(
+            "is reachable again{}, after {} without a heartbeat",
+            some(body.host.as_ref(), |host| format!(" on {host}")),
+            coarse(body.silent_ms)
+        ),
         EventBody::Hung(body) => format!("{}: {}", if now { "hangs" } else { "was killed as hung" }, hung(body)),
         EventBody::Dropped(body) => dropped(body),
         EventBody::Exited(body) => exited(body, tense),
-        EventBody::KillFailed(body) => {
-            let others = if body.others > 0 { format!(" (and {} more)", body.others) } else { String::new() };
-            let (is, end) = if now { ("cannot", "; no longer waiting for it") } else { ("could not", "") };
-            format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
-        }
+        EventBody::KillFailed(body) => kill_failed(body, now),
         EventBody::Restarting(body) => restarting(body),
         EventBody::FailedOver(body) => format!("{} over: {}", if now { "fails" } else { "failed" }, failed_over(body)),
         EventBody::NoHost(body) => format!("waits: no host may have it: {}", clean(&body.why)),
@@ -316,6 +316,20 @@ fn output(line: &str, is_last: bool) -> String {
     let cut: String = line.chars().take(MAX).collect();
     let which = if is_last { "last output" } else { "output" };
     format!("{which}: {cut}{}", if cut.len() < line.len() { "..." } else { "" })
+}
+
+fn kill_failed(body: &KillFailed, now: bool) -> String {
+    let others = if body.others > 0 { format!(" (and {} more)", body.others) } else { String::new() };
+    let (is, end) = if now { ("cannot", "; no longer waiting for it") } else { ("could not", "") };
+    format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
+}
+
+/// That it runs, and where.
+fn started(body: &Started, pid: Option<u32>) -> String {
+    let how = if body.adopted { "was taken over" } else { "was started" };
+    let host = some(body.host.as_ref(), |host| format!(" on {}", clean(host)));
+    let from = some(body.from.as_ref(), |from| format!(", previously on {}", clean(from)));
+    format!("{how}{host}{from}{}", some(pid, |pid| format!(" (pid {pid})")))
 }
 
 /// How it has lost its host, and by which strategy it starts again.

@@ -15,12 +15,12 @@ pub(crate) const HELD: Style = AnsiColor::Magenta.on_default().bold();
 /// The colour of an event.
 pub(crate) fn of_event(body: &EventBody) -> Style {
     match body {
-        EventBody::Ready | EventBody::Started(_) => GOOD,
+        EventBody::Ready | EventBody::Started(_) | EventBody::Reachable(_) => GOOD,
         EventBody::Exited(exited) if exited.done => GOOD,
         // What was asked for is as it should be.
         EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,
         EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
-        EventBody::FailedOver(_) | EventBody::NoHost(_) => BUSY,
+        EventBody::Unreachable(_) | EventBody::FailedOver(_) | EventBody::NoHost(_) => BUSY,
         EventBody::Hung(_)
         | EventBody::KillFailed(_)
         | EventBody::Escalated(_)

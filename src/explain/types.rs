@@ -160,6 +160,7 @@ impl Step {
             | EventBody::Started(_)
             | EventBody::Ready
             | EventBody::BeatLate(_)
+            | EventBody::Reachable(_)
             | EventBody::Stopped
             | EventBody::Held(_)
             | EventBody::Released(_)
@@ -170,7 +171,8 @@ impl Step {
             EventBody::Exited(exited) => {
                 !exited.is_expected() || matches!(exited.killed, Some(Killed::ShutdownOver | Killed::StopRefused))
             }
-            EventBody::Hung(_)
+            EventBody::Unreachable(_)
+            | EventBody::Hung(_)
             | EventBody::Dropped(_)
             | EventBody::KillFailed(_)
             | EventBody::Restarting(_)

@@ -309,6 +309,8 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Started(_)
         | EventBody::Ready
         | EventBody::BeatLate(_)
+        | EventBody::Unreachable(_)
+        | EventBody::Reachable(_)
         | EventBody::Hung(_)
         | EventBody::Dropped(_)
         | EventBody::Exited(_)

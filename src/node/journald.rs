@@ -10,6 +10,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("started", "5a5ea1323c2a5257a6f6c9ffcb12010a"),
     ("ready", "d6cb8e62486158598b1c553a9edec37c"),
     ("beat_late", "42113a5e05f758eb8d2e8519c90bbad8"),
+    ("unreachable", "5c70ed2cd1ec4c3483c17862ba97a520"),
+    ("reachable", "030b2720dd0549efab38c9220da204f4"),
     ("hung", "9fb112dc6e255a3fb10f03090e10e160"),
     ("dropped", "05096facad0c5869b91e2457521f12c7"),
     ("exited", "7535a511c1c75a049588908af556a4e1"),

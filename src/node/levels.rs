@@ -9,6 +9,7 @@ pub(super) fn level_of(view: &EventView, own: bool) -> Level {
     match &view.body {
         EventBody::Exited(exited) if exited.is_failure() => Level::Warning,
         EventBody::BeatLate(_)
+        | EventBody::Unreachable(_)
         | EventBody::Hung(_)
         | EventBody::Dropped(_)
         | EventBody::Restarting(_)
@@ -22,6 +23,7 @@ pub(super) fn level_of(view: &EventView, own: bool) -> Level {
         EventBody::Starting | EventBody::Ready | EventBody::Stopping(_) => Level::Debug,
         EventBody::Started(_) | EventBody::Stopped if own => Level::Debug,
         EventBody::Started(_)
+        | EventBody::Reachable(_)
         | EventBody::Stopped
         | EventBody::Exited(_)
         | EventBody::KillFailed(_)

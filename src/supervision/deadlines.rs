@@ -188,8 +188,16 @@ impl Supervisor {
         let Some(figures) = watch.looked(turn.now) else { return Ok(()) };
         // Whether it is spared, and if so, whether that is to be reported.
         let (spared, words) = match what {
+            Inspected::Unreachable(why) => {
+                let is_news = watch.lose_reach(turn.now);
+                drop(child);
+                if is_news {
+                    self.report_out_of_reach(turn, id, why);
+                }
+                return Ok(());
+            }
             Inspected::Hung(seen) => (None, seen),
-            Inspected::Held(reason) | Inspected::Unreachable(reason) => (Some(watch.hold(turn.now)), Some(reason)),
+            Inspected::Held(reason) => (Some(watch.hold(turn.now)), Some(reason)),
             Inspected::Starved(reason) => (watch.starve(turn.now), Some(reason)),
         };
         let cause = watch.late();
@@ -200,6 +208,17 @@ impl Supervisor {
             Some(false) => {}
         }
         Ok(())
+    }
+
+    /// D27: what becomes of the child is a consequence of that, until it beats again.
+    fn report_out_of_reach(&mut self, turn: &mut Turn<'_>, id: ChildId, why: String) {
+        let late = self.table.get(id).and_then(|child| child.watch()?.late());
+        let report = self.report(turn, Some(id), late, Fact::Unreachable { why });
+        let Some(mut child) = self.table.edit(id) else { return };
+        child.cause = child.cause.or(Some(report));
+        if let Some(watch) = child.watch_mut() {
+            watch.reported_out_of_reach(report);
+        }
     }
 
     /// A worker reports that it hangs. There is nothing to doubt, and no need to inspect it.

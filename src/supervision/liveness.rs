@@ -65,6 +65,9 @@ pub(super) struct Watch {
     suspected: bool,
     /// It was reported that the child is held.
     held: bool,
+    /// It was reported that the host of the child cannot be reached, by this report. No beat has come since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    out_of_reach: Option<ReportId>,
     /// How often this silence was spared because the child got no CPU time.
     starved: u8,
     /// An inspection is under way; its answer decides. A snapshot has none under way: the shell answers in the turn in
@@ -120,6 +123,7 @@ impl Watch {
             not_before: Time::ZERO,
             suspected: false,
             held: false,
+            out_of_reach: None,
             starved: 0,
             looking: false,
             sources: Vec::new(),
@@ -310,6 +314,24 @@ impl Watch {
     pub(super) fn hold(&mut self, now: Time) -> bool {
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
         !std::mem::replace(&mut self.held, true)
+    }
+
+    /// The host of the child cannot be reached: look again after one interval. True when that has not been reported
+    /// yet.
+    #[must_use]
+    pub(super) fn lose_reach(&mut self, now: Time) -> bool {
+        let _ = self.hold(now);
+        self.out_of_reach.is_none()
+    }
+
+    /// It was reported, by `report`, that the host of the child cannot be reached.
+    pub(super) fn reported_out_of_reach(&mut self, report: ReportId) {
+        (self.late, self.out_of_reach) = (Some(report), Some(report));
+    }
+
+    /// A beat has come: the report that the host of the child could not be reached, where that was the last known.
+    pub(super) fn regain_reach(&mut self) -> Option<ReportId> {
+        self.out_of_reach.take()
     }
 
     /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it

@@ -109,6 +109,16 @@ pub enum Fact {
         /// Why it is spared for now: it is held, or too many are late at once.
         spared: Option<String>,
     },
+    /// The host that it runs on cannot be reached, and its lease may still hold: it is spared (D27).
+    Unreachable {
+        /// What is known of that host.
+        why: String,
+    },
+    /// It beats again, after its host could not be reached.
+    Reachable {
+        /// Between its last beat before that and this one.
+        silent: Span,
+    },
     /// No beat within the limit, or no progress: it is killed (D11).
     Hung {
         /// Time since the last beat, or since progress was last made.

@@ -7,7 +7,7 @@ use super::backoff::Jitter;
 use super::child::Child;
 use super::event::{Beat, Command, Event, Member, Notice, Reload};
 use super::intensity::Window;
-use super::liveness::Judgement;
+use super::liveness::{Judgement, Watch};
 use super::phase::{Phase, StopBegun, Target};
 use super::report::{Fact, Report};
 use super::rollout::{Rollout, RolloutEnd};
@@ -18,7 +18,7 @@ use super::tally::{Cause, Exits, RestartTimes};
 use super::types::{ChildId, Dropped, RequestId, Run, Stale};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Heartbeat, Ready, SupervisorPolicy};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::mem;
@@ -296,7 +296,14 @@ impl Supervisor {
 
     fn beat(&mut self, turn: &mut Turn<'_>, run: Run, beat: Beat) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
+        let silent = child.watch().map_or(Span::ZERO, |watch| watch.age(turn.now));
         child.beat(turn.now, beat)?;
+        if let Some(report) = child.watch_mut().and_then(Watch::regain_reach) {
+            child.cause.take_if(|cause| *cause == report);
+            drop(child);
+            self.report(turn, Some(run.child), Some(report), Fact::Reachable { silent });
+            child = self.table.edit_run(run)?;
+        }
         if child.is_up_at(Ready::Heartbeat) {
             drop(child);
             self.up(turn, run.child);

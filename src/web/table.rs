@@ -365,6 +365,8 @@ impl Cells {
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
             }
             EventBody::Ready => state("running"),
+            EventBody::Unreachable(_) => state("unreachable"),
+            EventBody::Reachable(_) if before.state == "unreachable" => state("running"),
             EventBody::MainPid(_) => self.pid = event.pid,
             // When that began is in the next status.
             EventBody::Succeeded(_) => {
@@ -386,8 +388,8 @@ impl Cells {
                 state("waiting");
                 (self.pid, self.started_at, self.waits_ms) = (None, None, None);
             }
-            EventBody::Stopped => {
-                state("stopped");
+            EventBody::Stopped | EventBody::StartFailed(_) => {
+                state(if matches!(event.body, EventBody::Stopped) { "stopped" } else { "exited" });
                 (self.pid, self.started_at) = (None, None);
             }
             EventBody::Held(held) => {
@@ -397,15 +399,12 @@ impl Cells {
                 self.held_by.clone_from(&held.by);
             }
             EventBody::Released(_) => (self.held_since, self.held_by) = (None, None),
-            EventBody::StartFailed(_) => {
-                state("exited");
-                (self.pid, self.started_at) = (None, None);
-            }
             EventBody::KillFailed(failed) => {
                 let (pid, others, reason) = (failed.survivor, failed.others, failed.reason.clone());
                 self.kill_failed = Some(SurvivorView { pid, others, reason });
             }
-            EventBody::BeatLate(_)
+            EventBody::Reachable(_)
+            | EventBody::BeatLate(_)
             | EventBody::Dropped(_)
             | EventBody::Escalated(_)
             | EventBody::GaveUp(_)

@@ -88,6 +88,17 @@ fn a_hang_goes_back_to_the_late_beat() {
     assert!(exited.pid.is_some() && exited.incarnation.0 == 1);
 }
 
+#[test]
+fn a_fail_over_goes_back_to_the_host_that_could_not_be_reached_unless_it_could_again() {
+    let lines = ["beat a", "wait 2s", "wait 1s", "unreachable a", "exit a lost"];
+    let (_, reports) = told("one-for-one 9/5s: a(placed,beats)", &lines);
+    assert_eq!(chain(&reports, "failed_over"), "failed_over < exited < unreachable < beat_late");
+    let lines = ["beat a", "wait 3s", "unreachable a", "beat a", "exit a lost"];
+    let (_, reports) = told("one-for-one 9/5s: a(placed,beats)", &lines);
+    assert_eq!(chain(&reports, "reachable"), "reachable < unreachable");
+    assert_eq!(chain(&reports, "failed_over"), "failed_over < exited");
+}
+
 /// An operator's word ends a hold, also where it comes too late for this supervisor to start the child.
 #[test]
 fn a_restart_while_the_supervisor_ends_ends_the_hold() {

@@ -198,7 +198,7 @@ pub(crate) const ROWS: &[Row] = &[
         reload a(placed,v=2) : ok:1; spawn a#2",
     ),
     (
-        "D11",
+        "D11 D27",
         "one that cannot be reached is told of once and spared for ever; a beat ends it, and so does the loss of its host",
         "one-for-one 0/30s: a(placed,beats)",
         "
@@ -209,16 +209,21 @@ pub(crate) const ROWS: &[Row] = &[
         wait 2s
         wait 1s : look a
         unreachable a
-        told beat_late(a)
+        told unreachable(a)
         wait 1s : look a
         unreachable a
         told
         wait 1h : look a
         unreachable a
         beat a
+        told reachable(a)
+        beat a
+        told
         wait 3s : look a
         unreachable a
+        told unreachable(a)
         exit a lost : spawn a#2
+        told exited(a) failed_over(a) starting(a)
         window 0",
     ),
     (

@@ -1079,6 +1079,8 @@ impl Witness {
                 | Fact::Started
                 | Fact::Ready
                 | Fact::BeatLate { .. }
+                | Fact::Unreachable { .. }
+                | Fact::Reachable { .. }
                 | Fact::Dropped { .. }
                 | Fact::Stopped
                 | Fact::Held

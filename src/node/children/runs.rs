@@ -11,7 +11,7 @@ use crate::node::context::Place;
 use crate::spec::tree::{PlacementSpec, SupervisorSpec};
 use crate::supervision::{ChildId, Exit, Fact, Report, Run};
 use crate::time::Time;
-use crate::wire::view::EventBody;
+use crate::wire::view::{EventBody, event};
 
 impl Child {
     /// The process of this run, if it is still the present one.
@@ -121,7 +121,15 @@ impl Children {
             (_, EventBody::Started(started)) => {
                 if let Some(away) = child().and_then(|child| child.away.as_deref()) {
                     (started.adopted, started.host) = (away.adopted, away.host.clone());
+                    started.from = was_on().filter(|from| away.host.as_ref() != Some(from));
                 }
+            }
+            (
+                _,
+                EventBody::Unreachable(event::Unreachable { host, .. })
+                | EventBody::Reachable(event::Reachable { host, .. }),
+            ) => {
+                *host = child().and_then(|child| child.away.as_deref()?.host.clone());
             }
             (Fact::Exited { exit: Exit::HostLost, .. }, EventBody::Exited(exited)) => exited.lost_with = was_on(),
             (_, EventBody::FailedOver(over)) => {

@@ -42,6 +42,11 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             let (age_ms, limit_ms) = (age.as_millis(), limit.as_millis());
             EventBody::BeatLate(event::BeatLate { age_ms, limit_ms, probe: None, spared })
         }
+        // Which host that is is known to what has placed it.
+        Fact::Unreachable { why } => EventBody::Unreachable(event::Unreachable { host: None, why }),
+        Fact::Reachable { silent } => {
+            EventBody::Reachable(event::Reachable { host: None, silent_ms: silent.as_millis() })
+        }
         Fact::Hung { age, limit, no_progress, self_reported, seen, beats } => EventBody::Hung(Box::new(event::Hung {
             age_ms: age.as_millis(),
             beats: beats.map(|beats| last_beats(*beats)),

@@ -4,8 +4,10 @@
 //! for.
 
 mod fields;
+mod placed;
 
 pub use fields::*;
+pub use placed::*;
 
 use crate::ids::{Path, ReportId};
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
@@ -137,6 +139,10 @@ event_bodies! {
     "ready" Ready;
     /// A beat is late.
     "beat_late" BeatLate(body: BeatLate);
+    /// The host that it runs on cannot be reached: nothing is done before its lease is over.
+    "unreachable" Unreachable(body: Unreachable);
+    /// It beats again, after its host could not be reached.
+    "reachable" Reachable(body: Reachable);
     /// No beat within the limit, or no progress: it is killed.
     "hung" Hung(body: Box<Hung>);
     /// Messages were dropped, or connections closed.

@@ -238,33 +238,12 @@ pub struct Started {
     /// It has run before, and was taken over by this supervisor without a restart. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// The host on which the run before it was, if that was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The host on which it runs, of a child that has a placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-}
-
-/// A start on another host, as any restart but that it is not charged.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct FailedOver {
-    /// The host that is lost; absent where it was not known that it ran on one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// For so long that host had not renewed its lease; absent where that was not seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_age_ms: Option<u64>,
-    /// `one-for-one one-for-all rest-for-one`; absent of a root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strategy: Option<String>,
-    /// What is known of how it has lost its host, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-/// A wait for a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoHost {
-    /// Why each of them may not have it.
-    pub why: String,
 }
 
 /// A stop.

@@ -7,7 +7,7 @@ use serde_json::json;
 /// The fields of each kind, all that there can be and as few as there can be, as journals have them.
 const FIELDS: &[(&str, &[&str])] = &[
     ("starting", &[""]),
-    ("started", &[r#","adopted":true,"host":"b""#, ""]),
+    ("started", &[r#","adopted":true,"host":"b""#, r#","from":"a","host":"b""#, ""]),
     ("ready", &[""]),
     (
         "beat_late",
@@ -16,6 +16,8 @@ const FIELDS: &[(&str, &[&str])] = &[
             r#","age_ms":1500,"limit_ms":3000,"spared":null"#,
         ],
     ),
+    ("unreachable", &[r#","host":"b","why":"there is no link to b""#, r#","why":"x""#]),
+    ("reachable", &[r#","host":"b","silent_ms":9500"#, r#","silent_ms":9500"#]),
     (
         "hung",
         &[
