@@ -1,5 +1,5 @@
-//! What another image of the program is left of parts that have no file of their own for that: where the node stands,
-//! what stands above it, and which processes are its own.
+//! The snapshot of parts that have no file of their own for it: the node's place in the tree, what is above it, and its
+//! processes.
 
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
@@ -123,12 +123,12 @@ impl Above {
     }
 }
 
-/// With the processes that are a node's own besides its children.
+/// A reactor with what the snapshot has of adopted processes, probes and hooks.
 pub(super) fn reactor_of(unknown: CarriedUnknownChildren) -> Reactor {
     let signals = Signals::install().or_back("installing signal handlers");
     let mut processes = Processes::new(false);
     processes.unknown = UnknownChildren::unpack(unknown);
-    // What was adopted in the gap, and what has ended in it, shows in the first turn.
+    // Processes that were adopted or have exited during the upgrade are found in the first turn.
     processes.orphans_wait = true;
     Reactor::new(Poller::new().or_back("opening an epoll"), signals, processes)
 }

@@ -1,4 +1,4 @@
-//! A node that another node has started: from its boot record.
+//! Starts a child node from its boot record.
 
 use super::failure::{BootError, while_trying};
 use super::whole::wire_up;
@@ -22,7 +22,7 @@ use crate::supervision::Event;
 use crate::wire;
 use std::io::Read;
 
-/// Runs it until it ends. Returns its exit status.
+/// Runs the node until it ends. Returns its exit status.
 pub(super) fn run() -> i32 {
     signals::go_on_in_background();
     fd::complain_of_crashes();
@@ -38,9 +38,10 @@ pub(super) fn run() -> i32 {
     }
 }
 
-/// All that it is made of.
+/// Reads the boot record, and makes the parts of the node.
 fn parts() -> Result<Parts, BootError> {
-    // Before anything else, as in a root.
+    // Before anything else, as in a root: from here on the kernel kills this process when the lease of its host has
+    // expired.
     let lease = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
     let clock = Clock::start();
     let mut text = Vec::new();

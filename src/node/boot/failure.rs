@@ -1,4 +1,4 @@
-//! Why a node could not begin, for people.
+//! Why a node could not start, as text for people.
 
 use crate::ids::{Name, Path};
 use crate::instance::runtime::BASE_VARIABLE;
@@ -9,7 +9,7 @@ use crate::os::listener::ListenError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a node could not begin.
+/// Why a node could not start.
 #[derive(Debug)]
 pub(super) enum BootError {
     AlreadyRunning { instance: Name, pid: Option<u32> },
@@ -23,7 +23,7 @@ pub(super) enum BootError {
 }
 
 impl BootError {
-    /// The exit status of a root that could not begin: 2 where its file asks for what is not there.
+    /// The exit status of a root that could not start: 2 if a limit of its file cannot be set, else 1.
     pub(super) fn code(&self) -> i32 {
         if matches!(self, BootError::Limit { .. }) { 2 } else { 1 }
     }

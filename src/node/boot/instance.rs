@@ -1,4 +1,4 @@
-//! What a root claims and finds of its instance before it lays out anything.
+//! Claims the name of an instance, and cleans up after an earlier run of it, before a root creates anything.
 
 use super::failure::BootError;
 use crate::ids::Name;
@@ -13,12 +13,15 @@ use crate::time::{Span, Time};
 use slog::{Logger, error, warn};
 use std::path::PathBuf;
 
-/// How long a holder that may just be ending is waited for.
+/// How long to wait for the holder of the name if it seems to be ending.
 const ENDING: Span = Span::from_millis(300);
 
-/// Makes the runtime directory and takes what shows that the instance is running: a name that no cleaner of files can
-/// take away, and the lock that tools look at. A lock whose holder has exited is the keeper's, which is cleaning up and
-/// soon done.
+/// Creates the runtime directory, and claims the instance in two ways: by an abstract socket, which no cleaner of files
+/// can remove, and by the lock file, which tools check. A lock whose holder has exited is still held by the keeper,
+/// which is cleaning up and ends soon.
+///
+/// # Errors
+/// The instance runs already, or the runtime directory cannot be prepared.
 pub(super) fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Held, BootError> {
     let wrong = |cause: Box<dyn std::error::Error>| BootError::Runtime { path: runtime.path().to_path_buf(), cause };
     let runs = |pid| Err(BootError::AlreadyRunning { instance: instance.clone(), pid });
@@ -28,14 +31,14 @@ pub(super) fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Hel
         match runtime.claim_name().and_then(|name| Claim::take(&name)) {
             Ok(Claimed::Ours(claim)) => break Some(claim),
             Ok(Claimed::Held(Holder::Own { pid })) => {
-                // A root that is ending has given back its lock before.
+                // A root that is ending has released its lock before.
                 let ending = !process::is_alive(pid) || !lock::is_held(&runtime.lock_file());
                 if !ending || patience.now() > Time::ZERO + ENDING {
                     return runs(Some(pid));
                 }
                 clock::pause(Span::from_millis(10));
             }
-            // Where another user has taken the name, or none can be had, the lock alone has to do.
+            // Another user has taken the name, or the name cannot be claimed: the lock alone has to do.
             Ok(Claimed::Held(Holder::Stranger { .. })) | Err(_) => break None,
         }
     };
@@ -55,7 +58,8 @@ pub(super) fn take_instance(instance: &Name, runtime: &RuntimeDir) -> Result<Hel
     }
 }
 
-/// Leaves a link to the output in the runtime directory, where one looks for what belongs to a tree that runs.
+/// Makes a link to the output file in the runtime directory, where people look for the files of a running tree. Returns
+/// the link and its target if it was made.
 pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(PathBuf, PathBuf)> {
     let link = runtime.output_file();
     if output == link {
@@ -64,11 +68,11 @@ pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(P
     if link.is_symlink() {
         let _ = std::fs::remove_file(&link);
     }
-    // What an earlier version has left there is not ours to remove.
+    // A file that an earlier version has left there is not removed.
     std::os::unix::fs::symlink(&output, &link).ok().map(|()| (link, output))
 }
 
-/// Clears what an earlier run of this instance left behind when root and keeper were killed together.
+/// Cleans up after an earlier run of this instance whose root and keeper were both killed.
 pub(super) fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
     let Ok(stale) = runtime.read_instance() else { return };
     warn!(logger, "an earlier run of this instance was killed; cleaning up after it";

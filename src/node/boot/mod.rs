@@ -15,7 +15,7 @@ pub use super::hosted::VARIABLE as LEASE_VARIABLE;
 use crate::os::exec::Resumed;
 use crate::os::{fd, thread};
 
-/// Runs a whole tree in this process, as its root, until it ends. Returns the exit status of `treevisor start`.
+/// Runs a whole tree with this process as its root, until it ends. Returns the exit status of `treevisor start`.
 pub fn run_root(options: RootOptions) -> i32 {
     run_beside(|| root::run(options))
 }
@@ -25,12 +25,13 @@ pub fn run_node() -> i32 {
     run_beside(child::run)
 }
 
-/// Goes on with a node that another image of the program has left in this process. Returns its exit status.
+/// Continues a node after a hot upgrade: the former image has left it in this process. Returns its exit status.
 pub fn resume(resumed: Resumed) -> i32 {
     run_beside(|| resume::run(resumed))
 }
 
-/// Descriptors for which there is room before there is a second thread: enough for a supervisor of some 150 children.
+/// For how many file descriptors the kernel's table is made large before there is a second thread: enough for a
+/// supervisor of some 150 children.
 const ROOM: usize = 1024;
 
 fn run_beside(work: impl FnOnce() -> i32 + Send + 'static) -> i32 {

@@ -1,7 +1,7 @@
-//! A node that another image of the program has left in this process.
+//! Continues a node that the former image of the program has left in this process, after a hot upgrade.
 //!
-//! Until the commit, whatever goes wrong leads back to that image: so nothing is written, started or received before,
-//! and what fails does not return (`luggage`).
+//! Until the commit, every failure leads back to the former image. So nothing is written, started or received before
+//! the commit, and a function that fails does not return (`luggage`).
 
 use super::whole::{WholeTree, restore};
 use crate::ids::Path;
@@ -16,7 +16,7 @@ use crate::supervision::Snapshot;
 use crate::time::Time;
 use crate::wire::snapshot;
 
-/// Goes on with the node, until it ends. Returns the exit status.
+/// Continues the node until it ends. Returns the exit status.
 pub(super) fn run(resumed: Resumed) -> i32 {
     let came_back = resumed.came_back().map(str::to_owned);
     signals::begin_in_place();
@@ -27,7 +27,7 @@ pub(super) fn run(resumed: Resumed) -> i32 {
         Ok(armed) => armed,
         Err(error) => fail(&format!("the way back cannot be prepared: {error}")),
     };
-    // The timer of the program before has ended with it. This one is there until the root has its own.
+    // The lease's timer has ended with the former image. This one is in force until the node has set its own.
     let lease = hosted::arm_again().or_back("arming the timer of the host's lease");
     let mapped = Mapped::of(&snapshot).or_back("mapping the snapshot");
     let (state, blobs) = snapshot::read_rehearsed::<CarriedNode, Snapshot>(&mapped).or_back("reading the snapshot");
@@ -50,8 +50,8 @@ pub(super) fn run(resumed: Resumed) -> i32 {
     node.leave(end)
 }
 
-/// What must not happen, where a test asks for it: `TV_TEST_UPGRADE=/web restored panic`, or, as long as there is this
-/// file, `/web restored panic FILE`. Only in builds for tests.
+/// A fault that a test asks for: `TV_TEST_UPGRADE="/web restored panic"`. With a file as a fourth word, the fault
+/// happens as long as that file exists. Only in debug builds.
 #[cfg(debug_assertions)]
 fn fault(path: &Path, place: &str, came_back: bool) {
     let wanted = std::env::var("TV_TEST_UPGRADE").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The root of a tree: what it lays out before it runs, and takes back when it has ended.
+//! The root of a tree: what it creates outside of its process before it runs, and removes when it has ended.
 
 use super::failure::{BootError, while_trying};
 use super::instance::{sweep_stale, take_instance};
@@ -36,35 +36,35 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// What `treevisor start` and `treevisor run` decide before the tree begins.
+/// The options of `treevisor start` and `treevisor run`.
 pub struct RootOptions {
     /// The checked tree.
     pub tree: TreeSpec,
-    /// The file that it came from, for people.
+    /// The file that the tree was read from, as it is shown to people.
     pub config: PathBuf,
-    /// Where sockets and the lock lie.
+    /// The directory of the sockets and the lock.
     pub runtime: RuntimeDir,
-    /// Where the journal is kept; `None` where the user has no place for such things.
+    /// The directory of the journal. `None` if the user has no state directory.
     pub state: Option<StateDir>,
-    /// What is logged.
+    /// From which level on lines are logged.
     pub log_level: slog::Level,
-    /// How the log looks, on stderr.
+    /// The format of the log, on stderr.
     pub log_format: Format,
-    /// How the workers' output looks, on stdout.
+    /// The format of the workers' output, on stdout.
     pub output_format: Format,
-    /// The first line on a terminal, which has what to look at next.
+    /// The first line that is shown on a terminal. It names the command that shows the tree.
     pub first_line: Option<String>,
     /// Whether workers' output is shown.
     pub show_output: bool,
-    /// The file that the streams are of a tree in the background.
+    /// For a tree in the background: the file that stdout and stderr are.
     pub output: Option<StreamFile>,
-    /// Where to report that the tree is up: one line, "up" or "failed TEXT"; for `--detach`.
+    /// For `--detach`: where one line reports that the tree is up ("up") or has failed to start ("failed TEXT").
     pub ready: Option<OwnedFd>,
-    /// A ZeroMQ endpoint on which any message panics the first child: the origin's button.
+    /// For `treevisor run --command`: a ZeroMQ endpoint on which any message panics the first child.
     pub panic_button: Option<String>,
-    /// The same under another name, where an instance of this name runs already; `None` where no other is to be tried.
+    /// Gives these options another name if an instance of this name runs already. `None`: no other name is tried.
     pub another_name: Option<fn(RootOptions) -> Option<RootOptions>>,
-    /// Reads from a journal what was held down when the last run ended without an order of an operator.
+    /// Reads from the journal what was held when the last run ended, unless an operator has stopped that run.
     pub read_holds: fn(&StateDir) -> Vec<HoldView>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn run(options: RootOptions) -> i32 {
             fd::complain(format_args!("{}", logging::complaint(format, &text)));
             service_manager::report_no_beginning(&text, error.code());
             if let Some(ready) = &mut ready {
-                // No process reads it, so none waits for it either.
+                // If the reader is gone, no process waits for the line, so the error does not matter.
                 let _ = writeln!(ready, "failed {text}");
             }
             error.code()
@@ -91,7 +91,7 @@ pub(super) fn run(options: RootOptions) -> i32 {
 }
 
 fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
-    // Before anything else: from here on the kernel kills this process when the lease of its host is over.
+    // Before anything else: from here on the kernel kills this process when the lease of its host has expired.
     let hosted = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
     let (mut options, held) = take_name(options)?;
     let mut held = Some(held);
@@ -114,7 +114,7 @@ fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
     }
 }
 
-/// Makes what the root is made of, and what is outside of it.
+/// Creates the parts of the root, and what it needs outside of its process: cgroups, journal, keeper, control endpoint.
 fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut) -> Result<Parts, BootError> {
     let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } = options;
     let clock = Clock::start();
@@ -127,7 +127,8 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     reach::check(&Path::root(), &tree.root, &runtime).map_err(BootError::Closed)?;
 
     let nofile = fd::raise_nofile().map_err(while_trying("raise the limit of open files"))?;
-    // What others start in our pid namespace, and what the program before us in this process has started.
+    // Process 1 of a pid namespace adopts what others start there. A program that has executed treevisor in its place
+    // may have had children.
     let outsiders = std::process::id() == 1 || descendants::below::has_children();
     descendants::become_subreaper().map_err(while_trying("become the reaper of orphans"))?;
     let mark = random::mark().map_err(while_trying("draw the tree's mark"))?;
@@ -137,7 +138,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     let Memory { holds, record, journal } = remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
     let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
     let lines = record.zip(journal.as_ref().map(Journal::reader));
-    // From here on something cleans up after us, should we be killed.
+    // From here on the keeper cleans up if this process is killed.
     let keeper =
         Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;
     file.keeper_pid = Some(keeper.pid());
@@ -180,7 +181,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     })
 }
 
-/// Takes the instance of this name, or of another one where that is allowed.
+/// Claims the instance of this name, or of another name if that is allowed.
 fn take_name(mut options: RootOptions) -> Result<(RootOptions, Held), BootError> {
     loop {
         let error = match take_instance(&options.tree.name, &options.runtime) {
@@ -194,7 +195,7 @@ fn take_name(mut options: RootOptions) -> Result<(RootOptions, Held), BootError>
     }
 }
 
-/// Makes the cgroups of a tree that is to have some.
+/// Creates the cgroups of the tree. Returns `None` if the tree runs without cgroups.
 fn contain(tree: &TreeSpec, mark: &Mark, logger: &Logger) -> Result<Option<Tree>, BootError> {
     if tree.containment == Containment::Group {
         return Ok(None);
@@ -212,13 +213,13 @@ fn contain(tree: &TreeSpec, mark: &Mark, logger: &Logger) -> Result<Option<Tree>
     }
 }
 
-/// The agent that has started this process, and the token that it has given to it.
+/// The agent that has started this process, and the token of the root's claim that it has handed down.
 fn hosting() -> Option<Hosting> {
     let root_token = std::env::var(FENCE).ok()?.parse().ok()?;
     Some(Hosting { agent: process::parent(), root_token })
 }
 
-/// What tools will find of the instance.
+/// The content of `instance.json`, by which tools find the instance.
 fn instance_file(tree: &TreeSpec, config: PathBuf, mark: &Mark, cgroups: Option<&Tree>, clock: &Clock) -> InstanceFile {
     let mut paths = Vec::new();
     tree_paths(&Path::root(), &tree.root, &mut paths);
@@ -236,7 +237,7 @@ fn instance_file(tree: &TreeSpec, config: PathBuf, mark: &Mark, cgroups: Option<
     }
 }
 
-/// What was kept of the last run, and what will be of this one.
+/// What was kept from the last run (the holds), and the journal of this one.
 struct Memory {
     holds: Vec<HoldView>,
     record: Option<JournalRecord>,
@@ -277,7 +278,7 @@ fn bind_control(sockets: &Sockets, runtime: &RuntimeDir, logger: &Logger) -> Res
     Ok(control)
 }
 
-/// The journal's note on the run that begins.
+/// The journal's record of the run that begins.
 fn run_note(file: &InstanceFile) -> RunNote {
     RunNote {
         at: file.started_at.clone(),
@@ -290,7 +291,8 @@ fn run_note(file: &InstanceFile) -> RunNote {
     }
 }
 
-/// Lays out the journal's place. A tree that has none runs all the same: supervision matters more than history.
+/// Prepares the directory of the journal. Without a journal the tree runs all the same, since supervision matters more
+/// than history.
 fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
     let Some(state) = state else {
         warn!(logger, "events are not kept on disk: no state directory";
@@ -298,7 +300,7 @@ fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, log
         return None;
     };
     if let Err(error) = state.create() {
-        // The keeper tries again with every event: what is missing may be mounted later.
+        // The keeper tries again with every event: the file system may be mounted later.
         warn!(logger, "cannot create the state directory: events are not kept on disk";
             "directory" => %state.path().display(), "error" => %error, "set" => STATE_VARIABLE);
     }

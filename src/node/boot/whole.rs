@@ -1,6 +1,6 @@
-//! A node as a whole: made of its parts where it begins, made of a snapshot where it goes on, and written down for
-//! that. The three stand in one file and name every field: a new one does not compile until it is decided for each of
-//! them.
+//! A node as a whole: made of its parts at its start, made of a snapshot after a hot upgrade, and packed into a
+//! snapshot before one. These three stand in one file and name every field, so that a new field does not compile until
+//! each of them handles it.
 
 use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
@@ -48,7 +48,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// Makes a node of its parts.
+/// Makes a node of its parts, at its start.
 pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
     let Parts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
         parts;
@@ -106,27 +106,28 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         stopping_signals: 0,
         had_terminal: process::has_terminal(),
     };
-    // Of a root nothing is to start then; of another node it is that worker's start that fails.
+    // If a socket cannot be opened, the root does not start; in another node the start of the worker with that socket
+    // fails.
     let unopened = node.children.open_sockets();
     if let Some((path, error)) = unopened.into_iter().next().filter(|_| is_root) {
         return Err(BootError::Listen { path, error });
     }
     limits::complain(&node.context.place.path, node.limits.unset(), &node.context);
-    // Holds of children that no longer exist are dropped, here and in the nodes above.
+    // Holds of children that no longer exist are dropped here, and reported upward, so that they are dropped there too.
     node.children.changed = node.view().holds() != holds || !behind.is_empty();
     Ok(node)
 }
 
-/// What of a root is shown to others.
+/// What a new root shows to the outside.
 pub(super) struct Shown {
     pub panic_button: Option<String>,
     pub ready: Option<OwnedFd>,
-    /// The file that the streams are of a tree in the background.
+    /// The file that stdout and stderr of a tree in the background are.
     pub output: Option<PathBuf>,
 }
 
-/// Makes the root of its parts, shows its instance to tools, and gives it the keeper. Sockets are bound before anything
-/// is written.
+/// Makes the root of its parts, writes the files by which tools find the instance, and gives the root its keeper.
+/// Sockets are bound before any file is written.
 pub(super) fn open(
     parts: Parts,
     shown: Shown,
@@ -162,22 +163,22 @@ pub(super) fn open(
     Ok(node)
 }
 
-/// The root, and what it has laid out.
+/// The root, with what it has created outside of its process.
 pub(super) struct WholeTree {
     pub(super) node: Node,
     pub(super) laid_out: LaidOut,
 }
 
-/// What a root has made outside of itself, to be taken back at its end, or when it cannot begin.
+/// What a root has created outside of its process. It is removed when the root ends or cannot start.
 pub(super) struct LaidOut {
     pub(super) runtime: RuntimeDir,
     pub(super) tree: Option<Tree>,
-    /// Until the node has it.
+    /// The keeper, until the node takes it.
     pub(super) keeper: Option<Keeper>,
 }
 
 impl LaidOut {
-    /// Removes it all. Only for the holder of the lock.
+    /// Removes all of it. Only the holder of the lock may call this.
     pub(super) fn remove(self) {
         if let Some(keeper) = self.keeper {
             keeper.dismiss(DISMISSAL);
@@ -190,7 +191,7 @@ impl LaidOut {
 }
 
 impl WholeTree {
-    /// One that another image of the program has laid out.
+    /// A root after a hot upgrade: what it has created outside of the process is still there.
     pub(super) fn again(node: Node) -> WholeTree {
         let Place { runtime, base_group, .. } = &node.context.place;
         let tree = base_group.clone().map(Tree::again);
@@ -208,7 +209,7 @@ impl WholeTree {
         let held = self.node.directory.give_up();
         let code = self.node.leave(end);
         self.laid_out.remove();
-        // Last: while it is held, no other root may lay out the directory.
+        // Last: as long as the lock is held, no other root may create the directory.
         if let Some(held) = held {
             held.release();
         }
@@ -216,7 +217,7 @@ impl WholeTree {
     }
 }
 
-/// Makes the node of its snapshot.
+/// Makes the node of its snapshot, after a hot upgrade.
 pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpacking<'_>) -> Node {
     if state.boot != process::boot_id() {
         fail("the snapshot is of another boot of the machine");
@@ -277,7 +278,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         children,
         endpoint,
         above,
-        // With something placed it is not replaced.
+        // A node with placed children is not upgraded, so there is nothing to take over.
         placed: Placed::default(),
         probes,
         beside,
@@ -299,7 +300,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
 }
 
 impl Node {
-    /// What goes over of the shell. Nothing is changed: this image goes on where the other cannot.
+    /// The shell's part of the snapshot. Nothing is changed, since this image goes on if the next one cannot.
     pub(in crate::node) fn pack(&self, packing: &mut Packing<'_>) -> CarriedNode {
         let Node {
             context,
@@ -316,15 +317,15 @@ impl Node {
             limits,
             streams,
             requests,
-            // Empty at the end of a turn.
+            // These three are empty at the end of a turn.
             inbox: _,
             actions: _,
             pending_reports: _,
             folds,
-            // Tried at once.
+            // The next image tries to write at once.
             console_retry: _,
             release_memory_at,
-            // One that has ended is not replaced.
+            // A node that is ending is not upgraded.
             phase: _,
             diary,
             spin: _,
@@ -355,7 +356,7 @@ impl Node {
         }
     }
 
-    /// The snapshot in pieces.
+    /// The snapshot in pieces, ready to be written.
     pub(in crate::node) fn written(
         &self,
         packing: Packing<'static>,

@@ -1,4 +1,4 @@
-//! What nodes are made of, at a start as well as out of a snapshot.
+//! What a start and a restart from a snapshot have in common.
 
 use super::failure::{BootError, while_trying};
 use crate::ids::{Path, ReportId, Token};
@@ -23,19 +23,20 @@ use slog::{Logger, o};
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 
-/// What a node logs about itself carries its path; what it logs about its children begins with theirs.
+/// The logger of a node. Its lines carry the node's path; the text of a line about a child begins with the child's
+/// path.
 pub(super) fn node_logger(plain: &Logger, path: &Path) -> Logger {
     plain.new(o!("node" => path.to_string()))
 }
 
-/// What the names of our child nodes will begin with.
+/// Draws the secret prefix of the identities of this node's child nodes.
 pub(super) fn draw_family() -> Result<Token, BootError> {
     let mut family = Token([0; 16]);
     random::fill(&mut family.0).map_err(while_trying("draw random numbers"))?;
     Ok(family)
 }
 
-/// What differs between the root and other nodes.
+/// The parts of a new node. They differ between the root and other nodes.
 pub(super) struct Parts {
     pub clock: Clock,
     pub place: Place,
@@ -44,15 +45,15 @@ pub(super) struct Parts {
     pub above: Above,
     pub sockets: Sockets,
     pub heartbeat: Option<Heartbeat>,
-    /// The parent's report of our start.
+    /// The parent's report of the start of this node.
     pub cause: Option<ReportId>,
     pub event_logger: Logger,
     pub log_handle: LogHandle,
-    /// It may adopt processes that nothing of it has started.
+    /// Whether this process may adopt processes that nothing of the tree has started.
     pub outsiders: bool,
 }
 
-/// Binds the socket of the children.
+/// Binds the socket for the children.
 pub(super) fn bind_endpoint(
     place: &Place,
     children: &[ChildSpec],
@@ -61,7 +62,7 @@ pub(super) fn bind_endpoint(
     let socket = place.runtime.node_socket(&place.path);
     let nodes = children.iter().any(ChildSpec::is_supervisor);
     let endpoint = Endpoint::bind(sockets, &socket, place.door.clone(), nodes).map_err(BootError::Link)?;
-    // A worker under another user must reach its node, though never the control endpoint.
+    // A worker that runs as another user must reach the socket of its node, but never the control endpoint.
     let foreign_beats = children.iter().any(|child| {
         matches!(&child.kind, ChildKind::Worker(exec) if exec.user.is_some() && child.policy.heartbeat.is_some())
     });
@@ -71,7 +72,7 @@ pub(super) fn bind_endpoint(
     Ok((endpoint, Directory::new(foreign_beats)))
 }
 
-/// What every node waits for from its first turn on.
+/// The descriptors that every node watches from its first turn on.
 pub(super) fn awaited(signals: &Signals, endpoint: &Endpoint, place: &Place, above: &Above) -> Vec<(RawFd, Source)> {
     let mut all = vec![(endpoint.fd(), Source::Router), (signals.fd(), Source::Signals)];
     all.extend(place.files.fd().map(|fd| (fd, Source::LogFiles)));
@@ -81,14 +82,14 @@ pub(super) fn awaited(signals: &Signals, endpoint: &Endpoint, place: &Place, abo
     all
 }
 
-/// Where the node stands, and what it logs with.
+/// The context of a node: its place in the tree, its clock and its loggers.
 pub(super) fn context_of(clock: Clock, place: Place, event_logger: Logger, log_handle: LogHandle) -> Context {
     let logger = node_logger(&event_logger, &place.path);
     let (pid, base_environment) = (std::process::id(), inherited_environment());
     Context { clock, pid, place, logger, event_logger, log_handle, base_environment }
 }
 
-/// Where the workers' output goes.
+/// The destination of the workers' output.
 pub(super) fn output_of(place: &Place) -> Output {
     let mut console = Console::stdout(place.output_format, place.instance.as_str());
     let (writer, bell) = (place.files.clone(), place.files.clone());
@@ -106,7 +107,7 @@ pub(super) fn children_of(specs: Vec<ChildSpec>, holds: &[HoldView], place: &Pla
     children
 }
 
-/// `numbers`: four bytes by which its reports are distinguished from those of other nodes, and a seed.
+/// Makes the core. `numbers`: four bytes that distinguish the ids of its reports from those of other nodes, and a seed.
 pub(super) fn core(
     policy: SupervisorPolicy,
     children: &[Child],
@@ -124,13 +125,13 @@ pub(super) fn core(
     .holding(children.iter().filter(|child| child.hold.is_some()).map(|child| child.name.as_str()))
 }
 
-/// Our own environment without what is meant for us alone: a worker must not take the service manager that started the
-/// tree, or the node above, for its own.
+/// This process's environment without the variables that are meant for it alone. With them, a worker would take the
+/// service manager that has started the tree, or the node above, for its own.
 fn inherited_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter(|(key, _)| {
             let key = key.to_string_lossy();
-            // Where the journal listens is the same for all.
+            // The address of journald is the same for all processes.
             !(key.starts_with("TREEVISOR_") && key != journald::SOCKET_VARIABLE
                 || key.starts_with("WATCHDOG_")
                 || key.starts_with("LISTEN_")
