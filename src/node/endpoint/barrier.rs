@@ -34,42 +34,42 @@ use crate::link::{Context as Sockets, Dealer, Identity, RouterLimits};
 use crate::time::{Span, Time};
 use std::path::Path;
 
-/// How long a verdict waits for the barrier. A thread that is behind by more than that is no longer a reason to spare a
-/// child.
+/// How long a verdict waits for the barrier. If libzmq's thread is behind by more than that, children are judged all
+/// the same.
 const WAITED: Span = Span::from_secs(1);
 
-/// After so long the kernel's buffers are looked at again, when the thread has not emptied them.
+/// When the kernel's buffers are checked again if they were not empty.
 const LOOK_AGAIN: Span = Span::from_millis(1);
 
-/// So many times all is asked for, see the [module](self).
+/// How often the first two places are emptied, see the [module](self).
 const ROUNDS: u8 = 2;
 
-/// What the barrier reads, and what it makes others do.
+/// What the barrier checks, and what it sends.
 trait Sight {
-    /// Whether bytes that matter lie in the kernel.
+    /// Whether the kernel holds unread bytes of children that are to be judged.
     fn unread(&mut self) -> bool;
-    /// Sends the message to the node itself. False when it cannot be sent.
+    /// Sends the message with this number to the node itself. Returns false if it cannot be sent.
     fn send(&mut self, number: u64) -> bool;
     /// Whether messages wait in the ROUTER.
     fn queued(&mut self) -> bool;
 }
 
-/// The places that are emptied, without their descriptors.
+/// The state of the barrier, without descriptors.
 #[derive(Debug, Default)]
 struct Steps {
-    /// Of the last message to ourselves.
+    /// The number of the last message to the node itself.
     number: u64,
     pass: Option<Pass>,
 }
 
-/// A barrier that is under way.
+/// A run of the barrier that is under way.
 #[derive(Debug, Clone, Copy)]
 struct Pass {
-    /// Since when verdicts wait.
+    /// When the first verdict began to wait.
     first: Time,
-    /// What had been sent until then will have been read.
+    /// When this run ends, everything that was sent before this time has been read.
     until: Time,
-    /// Rounds that are left, this one included.
+    /// Rounds through kernel and thread that are left, this one included.
     rounds: u8,
     stage: Stage,
 }
@@ -82,19 +82,19 @@ enum Stage {
     Queues { turned: bool },
 }
 
-/// How far it has come.
+/// What is known after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All that had been sent until this moment.
+    /// Everything that was sent before this time has been read.
     Until(Time),
-    /// It is to be asked again when something has come, or when [`Steps::deadline`] is over.
+    /// The barrier is under way. It is to be asked again when a message has come, or at [`Steps::deadline`].
     Wait,
-    /// Not known, or not in time.
+    /// The barrier cannot be completed, or not in time.
     Unknown,
 }
 
 impl Steps {
-    /// Goes on as far as it can, once a turn and after everything that has come was read.
+    /// Goes on as far as possible. Called once a turn, after all that was received has been read.
     fn step(&mut self, now: Time, sight: &mut impl Sight) -> Progress {
         let begun = Pass { first: now, until: now, rounds: ROUNDS, stage: Stage::Kernel { look_at: now } };
         let pass = self.pass.get_or_insert(begun);
@@ -105,7 +105,7 @@ impl Steps {
             Stage::Kernel { look_at } if now < look_at => Progress::Wait,
             Stage::Kernel { .. } => {
                 if sight.unread() {
-                    // From here on the first round is as good as none.
+                    // A round goes on only when the kernel's buffers are empty.
                     pass.stage = Stage::Kernel { look_at: now + LOOK_AGAIN };
                     return Progress::Wait;
                 }
@@ -125,7 +125,7 @@ impl Steps {
         }
     }
 
-    /// The message to ourselves with this number has come back.
+    /// The message to the node itself with this number has come back.
     fn take(&mut self, number: u64, now: Time) {
         let Some(pass) = self.pass.as_mut().filter(|pass| pass.stage == Stage::Thread) else { return };
         if number == self.number {
@@ -137,14 +137,14 @@ impl Steps {
         }
     }
 
-    /// Asks for what has come since, within the time of the first question.
+    /// Starts again for what was sent since, within the time limit of the first start.
     fn again(&mut self, now: Time) {
         if let Some(pass) = &mut self.pass {
             *pass = Pass { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*pass };
         }
     }
 
-    /// When to step again, if nothing comes before.
+    /// When to step again if nothing comes before.
     fn deadline(&self) -> Option<Time> {
         let pass = self.pass?;
         let last = pass.first + WAITED;
@@ -158,23 +158,23 @@ impl Steps {
 /// The barrier, with the node's connection to itself.
 pub(super) struct Barrier {
     dealer: Dealer,
-    /// A name that cannot be guessed.
+    /// The routing id of this connection. It is random, so no peer can take it.
     name: Identity,
     steps: Steps,
 }
 
 impl Barrier {
-    /// Connects to the socket that the node has bound there.
+    /// Connects to the socket that the node has bound at `socket`.
     pub(super) fn connect(sockets: &Sockets, socket: &Path) -> Result<Barrier, String> {
         let name = Identity::drawn().map_err(|error| error.to_string())?;
-        // The other side's half of the handshake must fit too.
+        // The limits must also let the ROUTER's half of the handshake pass.
         let limits = RouterLimits { frame_bytes_max: 512, frames_max: 1 };
         let dealer = Dealer::connect(sockets, socket, name.as_bytes(), limits)
             .map_err(|error| crate::error::Chain(&error).to_string())?;
         Ok(Barrier { dealer, name, steps: Steps::default() })
     }
 
-    /// Whether a message is one of its own. Then it is taken in, and is of no other sender.
+    /// Takes a message if it is one of the barrier's own. Returns whether it is.
     pub(super) fn take(&mut self, now: Time, from: &Identity, frames: &[Vec<u8>]) -> bool {
         if *from != self.name {
             return false;
@@ -185,30 +185,30 @@ impl Barrier {
         true
     }
 
-    /// Goes on as far as it can, once a turn and after everything that has come was read. `unread`: bytes that matter
-    /// lie in the kernel; `queued`: messages wait in the ROUTER.
+    /// Goes on as far as possible. Called once a turn, after all that was received has been read. `unread`: whether the
+    /// kernel holds unread bytes that matter. `queued`: whether messages wait in the ROUTER.
     pub(super) fn step(&mut self, now: Time, unread: impl FnMut() -> bool, queued: impl FnMut() -> bool) -> Progress {
         let Barrier { dealer, steps, .. } = self;
         steps.step(now, &mut Before { dealer, unread, queued })
     }
 
-    /// Asks for what has come since, within the time of the first question.
+    /// Starts again for what was sent since, within the time limit of the first start.
     pub(super) fn again(&mut self, now: Time) {
         self.steps.again(now);
     }
 
-    /// When the barrier must be asked again at the latest, while it is under way.
+    /// While the barrier is under way: when it must be asked again at the latest.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.steps.deadline()
     }
 
-    /// The answer is no longer needed.
+    /// Ends a barrier that is under way: no verdict waits for it any more.
     pub(super) fn forget(&mut self) {
         self.steps.pass = None;
     }
 }
 
-/// What lies before the loop, with a way to send to ourselves.
+/// The closures by which the barrier checks the places, and its connection to the node itself.
 struct Before<'a, U, Q> {
     dealer: &'a mut Dealer,
     unread: U,
@@ -221,7 +221,7 @@ impl<U: FnMut() -> bool, Q: FnMut() -> bool> Sight for Before<'_, U, Q> {
     }
 
     fn send(&mut self, number: u64) -> bool {
-        // A queue that is full has questions in it that were given up, and then this one is too.
+        // A full queue holds messages of barriers that were given up; this one is given up too.
         self.dealer.send(&[&number.to_be_bytes()])
     }
 

@@ -1,5 +1,5 @@
-//! The children's endpoint as another image of the program goes on with it: connections that come meanwhile wait in the
-//! backlog of the listening socket, and datagrams in the sockets of their workers. Sockets for plain beats are bound
+//! The children's endpoint in the snapshot of a hot upgrade. During the upgrade, new connections wait in the backlog of
+//! the listening socket, and datagrams in the sockets of their workers. PULL sockets for plain heartbeats are bound
 //! anew.
 
 use super::drops::Drops;
@@ -39,9 +39,9 @@ struct CarriedNotify {
 }
 
 impl Endpoint {
-    /// What goes over.
+    /// Writes the endpoint into the snapshot.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedEndpoint {
-        // A verdict is asked for anew, and descriptors are counted anew.
+        // A verdict that waits starts again in the next image, and descriptors are counted again.
         let Endpoint { router, speakers, pulls: _, notify, drops, barrier: _, descriptors: _, sockets: _ } = self;
         let one = |(run, socket, uid): (Run, &DatagramSocket, Option<u32>)| CarriedNotify {
             run,
@@ -58,7 +58,7 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint of another image of the program.
+    /// Takes the endpoint over from the snapshot.
     pub(crate) fn unpack(
         carried: CarriedEndpoint,
         sockets: Sockets,
@@ -82,7 +82,7 @@ impl Endpoint {
             endpoint.notify.listen(run, socket, uid, reactor).or_back("watching a worker's notifications");
         }
         for (id, child) in children.with_ids() {
-            // It is tried again before the next start.
+            // Binding is tried again before the child's next start.
             if endpoint.bind_pulls(id, Some(&child.what), reactor).is_err() {
                 warn!(context.logger, "cannot listen for plain beats any more"; "path" => %child.path);
             }

@@ -1,4 +1,4 @@
-//! Whether descriptors run short, and which process has far too many connections.
+//! Checks whether file descriptors run short, and closes surplus connections of a process that has far too many.
 
 use super::drops::{Drops, Sender};
 use crate::link::PeerCred;
@@ -10,27 +10,28 @@ use crate::time::{Span, Time};
 use slog::warn;
 use std::collections::HashMap;
 
-/// Connections of one process that stay open. A thread needs one, and a process with so many that beat is unheard of.
+/// How many connections of one process stay open. A thread that sends heartbeats needs one, and no ordinary process has
+/// so many of these threads.
 const CONNECTIONS_MAX: usize = 256;
 
-/// Descriptors that a child needs at most in ordinary times, and those of the node itself: process, output, a
-/// connection or two, a socket for notifications, those of probes and hooks. With more than that open, one of them may
-/// have too many.
+/// How many file descriptors a child needs at most in ordinary times (process, output, a connection or two, a socket
+/// for notifications, probes and hooks), and how many the node itself needs. If more are open, one process may have too
+/// many connections.
 const PER_CHILD: u64 = 8;
 const OF_NODE: u64 = 256;
 
-/// How often they are counted, and what was found.
+/// When descriptors were counted last, and what was reported.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors {
     /// When they were last counted.
     looked: Option<Time>,
-    /// It was logged that they run short.
+    /// Whether it was logged that descriptors run short.
     warned: bool,
 }
 
 impl Descriptors {
-    /// Looks whether descriptors run short, and closes connections of a process that has far too many. Once a second,
-    /// or as often as `shortest`, the shortest interval of a child, and only in turns that take place anyhow.
+    /// Checks whether descriptors run short, and closes surplus connections. At most once a second, or once in
+    /// `shortest` (the shortest heartbeat interval of a child) if that is less. It does not wake the loop.
     pub(super) fn look(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>, drops: &mut Drops) {
         let now = context.now();
         let second = Span::from_secs(1);
@@ -43,7 +44,7 @@ impl Descriptors {
         if has_surplus(open, limit, processes.known.len() as u64) {
             close_surplus(open, context.pid, processes, drops);
         }
-        // Reported once until that is over.
+        // Logged once, until there are enough again.
         let short = runs_short(open, limit);
         if short && !self.warned {
             warn!(context.logger, "descriptors run short: new connections are rejected, starts may fail; raise the \
@@ -52,29 +53,30 @@ impl Descriptors {
         self.warned = short;
     }
 
-    /// There was none left: the next look is now.
+    /// A call has failed for want of descriptors: the next check is not put off.
     pub(super) fn look_at_once(&mut self) {
         self.looked = None;
     }
 }
 
-/// Whether one may have too many: more are open than so many processes need, or three quarters of all.
+/// Whether one process may have too many connections: more descriptors are open than so many processes need, or three
+/// quarters of the limit.
 fn has_surplus(open: u64, limit: u64, processes: u64) -> bool {
     open > OF_NODE + PER_CHILD * processes || open >= limit.saturating_sub(limit / 4)
 }
 
-/// At three quarters of the limit, or 64 below it, connections are no longer taken.
+/// Whether new connections are rejected: at three quarters of the limit, or 64 below it.
 fn runs_short(open: u64, limit: u64) -> bool {
     let open = open.saturating_add(2);
     open.saturating_add(limit / 4) >= limit || open.saturating_add(64) >= limit
 }
 
-/// Closes the connections of one process beyond the first [`CONNECTIONS_MAX`], so that siblings find room for theirs.
-/// libzmq sees them end as if the peer had gone. Several processes of one child count as one.
+/// Closes the connections of one sender beyond the first [`CONNECTIONS_MAX`], so that its siblings can connect. For
+/// libzmq they end as if the peer had closed them. All processes of one child are one sender.
 fn close_surplus(open: u64, own_pid: u32, processes: &Processes, drops: &mut Drops) {
     let mut connections: HashMap<Sender, (u32, Vec<Connected>)> = HashMap::new();
     for one in connected::all(open) {
-        // Ourselves: the other end of something that we have connected to.
+        // Connections of this process to its own sockets do not count.
         if one.pid == own_pid || one.pid == 0 {
             continue;
         }

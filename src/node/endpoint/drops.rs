@@ -1,10 +1,10 @@
-//! What is dropped, and from which sender: in the log by reason, in the events by sender.
+//! Counts dropped messages and refused connections. The log reports them by reason, events report them by sender.
 //!
-//! A sender that floods, sends garbage or uses another's token costs the others nothing; here it is also named, so that
-//! an operator can act. It is identified by the credentials that the kernel gives for a connection or datagram, and its
-//! events are folded: a first event at once, the next one after [`REPORT_FIRST`], and then after twice as long each
-//! time, up to [`REPORT_LAST`], as long as it goes on. All senders that are not children of this node share one such
-//! row: a new pid costs nothing, so ever new pids must not fill the journal.
+//! A sender that floods, sends garbage or uses a token that is not its own does not harm others. It is reported so that
+//! an operator can act. It is identified by the kernel's credentials of the connection or datagram. Events about one
+//! sender are folded: the first one comes at once, the next one after [`REPORT_FIRST`], and each further one after
+//! twice the time, up to [`REPORT_LAST`], as long as it goes on. All senders that are not children of this node share
+//! one such row: a new pid costs nothing, so a stream of new processes must not fill the journal.
 
 use crate::link::{PeerCred, Refused, Why};
 use crate::node::processes::Processes;
@@ -13,17 +13,17 @@ use crate::time::{Span, Time};
 use slog::{Logger, warn};
 use std::collections::{HashMap, VecDeque};
 
-/// How long after the first event of one sender the second one comes, if there is need for it.
+/// The least time between the first and the second event about one sender.
 const REPORT_FIRST: Span = Span::from_secs(10);
 
-/// The longest pause between two events of one sender. One that was quiet for so long is reported at once again.
+/// The longest time between two events about one sender. A sender that was quiet for so long is reported at once again.
 const REPORT_LAST: Span = Span::from_secs(3_600);
 
-/// The same for the log, which counts all senders together.
+/// The same times for the log, which counts all senders together.
 const LOGGED_FIRST: Span = Span::from_secs(1);
 const LOGGED_LAST: Span = Span::from_secs(600);
 
-/// Senders that are kept apart; those beyond that are reported together.
+/// How many senders are counted separately. Further ones are counted together.
 const SENDERS_MAX: usize = 64;
 
 /// The sender of what was dropped.
@@ -31,12 +31,12 @@ const SENDERS_MAX: usize = 64;
 pub(super) enum Sender {
     /// A process of this child.
     Child(Run),
-    /// Something else, by process and user.
+    /// A process that belongs to no child: its pid and user id.
     Stranger(u32, u32),
     Unknown,
 }
 
-/// What is reported together.
+/// The senders that are reported together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Row {
     Child(Run),
@@ -45,7 +45,7 @@ enum Row {
 }
 
 impl Sender {
-    /// The sender of something, by the kernel's credentials of the connection.
+    /// The sender, by the kernel's credentials of the connection.
     pub(super) fn of(processes: &Processes, peer: Option<PeerCred>) -> Sender {
         let Some(peer) = peer else { return Sender::Unknown };
         processes.child_of(peer.pid).map_or(Sender::Stranger(peer.pid, peer.uid), Sender::Child)
@@ -60,7 +60,7 @@ impl Sender {
     }
 }
 
-/// When something that goes on is reported again.
+/// When something that recurs may be reported again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fold {
     told: Option<Time>,
@@ -73,7 +73,7 @@ impl Fold {
         self.told.is_none_or(|told| now.since(told) >= self.pause)
     }
 
-    /// It was reported now: the next time is later, unless it was quiet for long.
+    /// It was reported now. The pause until the next report doubles, unless it was quiet for long.
     fn reported(&mut self, now: Time, first: Span, last: Span) {
         let fresh = self.told.is_none_or(|told| now.since(told) >= last.max(self.pause + self.pause));
         self.pause = if fresh { first } else { (self.pause + self.pause).min(last) };
@@ -81,13 +81,13 @@ impl Fold {
     }
 }
 
-/// What one sender, or those that share a row, have done since the last report.
+/// What the senders of one row have sent since the last report.
 #[derive(Default)]
 struct Record {
     dropped: Dropped,
-    /// The last one's process, and its user where it is not a child's.
+    /// The pid of the last sender, and its user id if it is not a child.
     last: Option<(u32, Option<u32>)>,
-    /// There were others than the last one.
+    /// Whether there were other senders.
     several: bool,
     fold: Fold,
 }
@@ -97,7 +97,7 @@ impl Record {
         self.dropped == Dropped::default()
     }
 
-    /// The sender, as text.
+    /// The sender as text.
     fn sender(&self) -> Option<String> {
         let (pid, uid) = self.last?;
         let of = uid.map(|uid| format!(" of user {uid}")).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Record {
     }
 }
 
-/// What is to be reported of one sender.
+/// What is to be reported of one row.
 #[derive(Debug, PartialEq, Eq)]
 struct Due {
     by: Option<Run>,
@@ -114,30 +114,30 @@ struct Due {
     dropped: Dropped,
 }
 
-/// What was dropped: counted at once, reported later.
+/// What was dropped. It is counted at once, and reported when that is due.
 #[derive(Default)]
 pub(super) struct Drops {
-    /// Since the beginning.
+    /// The totals since the start of this node.
     so_far: Dropped,
-    /// For the log.
+    /// Not logged yet.
     all: Dropped,
     logged: Fold,
-    /// For the events.
+    /// Not reported as events yet.
     by: HashMap<Row, Record>,
 }
 
 impl Drops {
-    /// Goes on counting from what was dropped before.
+    /// Begins with totals from before a hot upgrade.
     pub(super) fn after(so_far: Dropped) -> Drops {
         Drops { so_far, ..Drops::default() }
     }
 
-    /// What was dropped so far.
+    /// The totals.
     pub(super) fn so_far(&self) -> &Dropped {
         &self.so_far
     }
 
-    /// Counts what `count` counts, for this sender. `None` is one that has ended since: there is none to be named.
+    /// Counts a drop, by `count`, for this sender. `None`: the sender has ended, so there is none to be reported.
     pub(super) fn count(&mut self, sender: Option<(Sender, Option<u32>)>, count: impl Fn(&mut Dropped)) {
         count(&mut self.so_far);
         count(&mut self.all);
@@ -157,14 +157,15 @@ impl Drops {
         record.last = last;
     }
 
-    /// Drops the one that has been quiet for longest, to make room; false when all have something to report.
+    /// Removes the row that has been quiet for longest, to make room. Returns false if all rows have something to
+    /// report.
     fn forget_one(&mut self) -> bool {
         let quiet = self.by.iter().filter(|(_, record)| record.is_quiet());
         let oldest = quiet.min_by_key(|(_, record)| record.fold.told).map(|(row, _)| *row);
         oldest.is_some_and(|row| self.by.remove(&row).is_some())
     }
 
-    /// What is to be reported now; drops senders of which nothing is left to report.
+    /// Takes what is to be reported as events now. Removes rows that have been quiet for long.
     fn due(&mut self, now: Time) -> Vec<Due> {
         let mut due = Vec::new();
         self.by.retain(|row, record| {
@@ -182,7 +183,7 @@ impl Drops {
         due
     }
 
-    /// What is to be logged now.
+    /// Takes what is to be logged now.
     fn take_for_log(&mut self, now: Time) -> Option<Dropped> {
         if self.all == Dropped::default() || !self.logged.is_due(now) {
             return None;
@@ -193,12 +194,12 @@ impl Drops {
 }
 
 impl Drops {
-    /// Counts something that came over this connection or from this process.
+    /// Counts what came from the peer of a connection, or from the sender of a datagram.
     pub(super) fn count_of(&mut self, processes: &Processes, peer: Option<PeerCred>, count: impl Fn(&mut Dropped)) {
         self.count(Some((Sender::of(processes, peer), peer.map(|peer| peer.pid))), count);
     }
 
-    /// Counts what the door before a socket has refused.
+    /// Counts the connections that the rules of a socket have refused or closed.
     pub(super) fn count_refused(&mut self, processes: &Processes, refused: Vec<Refused>) {
         for Refused { why, peer, count } in refused {
             self.count_of(processes, Some(peer), |dropped| match why {
@@ -209,7 +210,7 @@ impl Drops {
         }
     }
 
-    /// Reports what is due: to the log how much, as events from which sender.
+    /// Reports what is due: totals to the log, senders as events.
     pub(super) fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
         for Due { by, sender, dropped } in self.due(now) {
             inbox.push_back(Event::Dropped { by, sender, dropped: Box::new(dropped) });
@@ -252,10 +253,10 @@ mod tests {
             }
         }
         assert_eq!(told, [(100, 1), (110, 10), (130, 20), (170, 40), (250, 80), (410, 160), (730, 320)]);
-        // What was counted since is reported when its time has come, though nothing was added.
+        // What was counted since then is reported when that is due, even if nothing more is dropped.
         let rest = drops.due(at(2_000));
         assert_eq!(rest[0].dropped.too_many, 269);
-        // One that has begun anew after a long time is reported at once.
+        // A sender that begins again after a long time is reported at once.
         assert!(drops.due(at(6_000)).is_empty());
         assert!(drops.by.is_empty(), "what has stopped is forgotten");
         drops.count(child(0), |dropped| dropped.too_many += 1);
@@ -287,7 +288,7 @@ mod tests {
         let due = drops.due(at(1));
         assert!(due.len() <= SENDERS_MAX + 1);
         assert_eq!(due.iter().map(|told| told.dropped.unknown_token).sum::<u64>(), 1_000);
-        // Those that are quiet make room for others.
+        // Senders that are quiet make room for others.
         drops.count(child(2_000), |dropped| dropped.unknown_token += 1);
         assert!(drops.due(at(2)).iter().any(|told| told.by.is_some_and(|run| run.child == ChildId(2_000))));
         assert!(drops.by.len() <= SENDERS_MAX + 1);

@@ -1,4 +1,4 @@
-//! The messages that come to the node's socket: how many are taken in a turn, and which count.
+//! The messages on the children's socket: how many one turn takes, and which are accepted.
 
 use super::Endpoint;
 use super::drops::{Drops, Sender};
@@ -15,32 +15,31 @@ use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromNode};
 use slog::debug;
 
-/// Messages that are taken from children in one turn at least, as long as some wait. There is a limit so that a chatty
-/// child cannot starve one that exits; see [`Intake`] for the most.
+/// At least so many messages are taken from the children in one turn, if they wait. The number is limited so that a
+/// child that sends much does not delay the exit of another; see [`Intake`] for the most.
 const MESSAGES_PER_TURN: usize = 512;
 
 /// What a child has sent.
 pub(in crate::node) enum Received {
-    /// For the core.
+    /// An event for the core.
     Event(Event),
-    /// What a child node has sent, and where it is answered.
+    /// A message of a child node, and the connection for the answer.
     Node { run: Run, from: Identity, message: FromNode },
 }
 
-/// How much is taken in this turn: all of it, or where a child sends without end, some of every child that has sent
-/// anything. Otherwise a child could be judged while a beat of its lies behind those of two thousand siblings.
+/// How many messages are taken in this turn: all, or, if a child sends without end, at least one of every child that
+/// has sent any. Otherwise a child could be judged while its heartbeat waits behind those of two thousand siblings.
 ///
-/// libzmq takes the peers that it has found to have sent something in turns, and registers all that have
-/// when it is asked whether there is input. So as many messages as there are peers have one of each among them. A
-/// peer has a connection, and a connection has a descriptor: there are no more peers than the lowest free one's
-/// number.
+/// libzmq serves the peers that it has found ready in turn, and finds all that are ready when it is asked whether there
+/// is input. So among as many messages as there are peers, there is one of each. Every peer has a connection, and every
+/// connection a file descriptor, so the lowest free descriptor is a bound for the number of peers.
 pub(in crate::node) struct Intake {
     taken: usize,
     most: usize,
 }
 
 impl Intake {
-    /// Whether one more is taken. `peers` is how many there may be at most.
+    /// Whether to take one more message. `peers`: an upper bound for the number of peers.
     fn takes_one_more(&mut self, peers: impl FnOnce() -> u64) -> bool {
         if self.taken == MESSAGES_PER_TURN {
             self.most = self.most.max(usize::try_from(peers()).unwrap_or(usize::MAX));
@@ -57,8 +56,7 @@ impl Endpoint {
         Intake { taken: 0, most: if self.router.has_input() { MESSAGES_PER_TURN } else { 0 } }
     }
 
-    /// The next that a child has sent, as long as this turn takes some. What is not a child's own is dropped and
-    /// counted.
+    /// The next message that this turn takes. A message that is not a child's own is dropped and counted.
     pub(in crate::node) fn receive(
         &mut self,
         intake: &mut Intake,
@@ -92,10 +90,10 @@ impl Endpoint {
             debug!(context.logger, "malformed frame dropped"; "why" => %malformed, "pid" => peer.map(|peer| peer.pid));
             drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
         };
-        // Token, user and process first: of what any other process sends, nothing more is read.
+        // Token, user and process are checked first. Of a message from another process nothing more is read.
         let (kind, token) =
             codec::peek_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
-        // A token of an earlier incarnation is no longer here, and one of another tree never was.
+        // Tokens of earlier incarnations were removed, and those of other trees were never there.
         let speaker = self.speakers.with(token);
         let speaker = speaker.filter(|(run, speaker)| {
             may_speak(*run, speaker.uid, &from, peer, (processes, context.place.hosting), children)
@@ -113,9 +111,9 @@ impl Endpoint {
             codec::decode_from_child(&frames).map_err(|malformed| not_understood(&mut self.drops, malformed)).ok()?;
         let ended = child.process.as_ref().is_some_and(|process| process.status.is_some());
         match message.body {
-            // Of a node that has ended meanwhile, too: its last events still count.
+            // Messages of a child node count even if it has ended: they are its last events.
             ChildBody::Node(message) => Some(Received::Node { run, from, message: *message }),
-            // It has ended meanwhile; its last message changes nothing.
+            // The worker has ended: its last message changes nothing.
             _ if ended => None,
             ChildBody::Beat(frame) if speaker.beats.take(now) => {
                 let connection = translate::connection(&from, peer);
@@ -127,13 +125,13 @@ impl Endpoint {
                 None
             }
             ChildBody::Ready => Some(Received::Event(Event::Ready(run))),
-            // The exit will show it; nothing to do until then.
+            // Nothing to do until the exit.
             ChildBody::Stopping => None,
         }
     }
 
-    /// A token of no child or not of the sender. Of a process that has ended it is most likely the last message of an
-    /// incarnation that is over, which is no fault: that is counted, and no sender is named.
+    /// Drops a message whose token is no child's, or not that of its sender. If the sender has ended, it is most likely
+    /// the last message of an earlier incarnation, which is no fault: it is counted without a sender.
     fn drop_foreign(&mut self, processes: &Processes, peer: Option<PeerCred>) {
         let count = |dropped: &mut Dropped| dropped.unknown_token += 1;
         match peer.is_none_or(|peer| process::session_of(peer.pid).is_some()) {
@@ -143,8 +141,8 @@ impl Endpoint {
     }
 }
 
-/// Whether a message with the token of `run`, whose user is `uid` where that is not ours, comes from a process that may
-/// send for it, by the kernel's credentials.
+/// Whether a message with the token of `run` comes from a process that may send for it, by the kernel's credentials.
+/// `uid`: the user of that worker, if it is another one than ours.
 fn may_speak(
     run: Run,
     uid: Option<u32>,
@@ -153,7 +151,7 @@ fn may_speak(
     (processes, hosting): (&Processes, Option<Hosting>),
     children: &Children,
 ) -> bool {
-    // Any process that has a worker's token may beat for it, but not one that is a sibling's.
+    // Any process that has a worker's token may send for it, except processes of its siblings.
     let speaker = peer.and_then(|peer| processes.child_of(peer.pid));
     if speaker.is_some_and(|speaker| speaker.child != run.child) {
         return false;
@@ -163,7 +161,7 @@ fn may_speak(
     let away = child.away().filter(|away| away.run == run);
     let child = match (&child.what, process, away, hosting) {
         (Program::Node(_), Some(process), _, _) => Owner::Node(process.pid, &process.link),
-        // The agent relays what comes from another host, or from this one.
+        // For a placed child node the agent of this host sends, which relays its messages.
         (Program::Node(_), None, Some(away), Some(hosting)) => Owner::Node(hosting.agent, &away.link),
         (Program::Worker(_), Some(_), _, _) => Owner::Worker(uid),
         (Program::Node(_) | Program::Worker(_), ..) => return false,

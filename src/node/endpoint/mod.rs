@@ -1,13 +1,13 @@
-//! The children's endpoint: where a node's children connect, which of them may speak, what they send, and what is sent
-//! to child nodes.
+//! The children's endpoint: the sockets to which children connect, which peers may send, what they send, and what is
+//! sent to child nodes.
 //!
-//! A worker's signs of life come by three ways, and each is turned into the same events here: messages to the node's
-//! socket, plain messages to a PULL socket of the worker's own (`push`), and sd_notify datagrams (`notify`). `doors`
-//! has the rules by which connections are let in, `messages` takes what comes on them, and `speakers` decides which may
-//! send for a child; what is dropped is counted by its sender (`drops`). `verdict` asks `barrier` whether all was read
-//! before a child is judged, and `descriptors` finds out whether there are enough for all.
+//! A worker's heartbeats come in three ways, and all become the same events here: messages to the node's socket, plain
+//! messages to a PULL socket of the worker's own (`push`), and sd_notify datagrams (`notify`). `doors` has the rules
+//! for connections, `messages` takes messages, and `speakers` decides which connection may send for a child; dropped
+//! messages are counted by sender (`drops`). Before a child is judged, `verdict` asks `barrier` whether all messages
+//! were read. `descriptors` checks whether file descriptors run short.
 //!
-//! What a child *node* sends is more than the core needs: that is given to the loop as it is.
+//! The messages of a child *node* contain more than the core needs, so they are passed to the loop as they are.
 
 mod barrier;
 pub(super) mod carried;
@@ -45,24 +45,25 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::path::Path;
 
-/// All that a node's children connect to.
+/// All sockets to which a node's children connect.
 pub(super) struct Endpoint {
     router: Router,
-    /// Which processes may send.
+    /// The processes that may send, by their tokens.
     speakers: Speakers,
     pulls: Pulls,
-    /// Where workers send sd_notify datagrams.
+    /// The sockets for workers' sd_notify datagrams.
     notify: NotifySockets,
     drops: Drops,
-    /// Made on first use.
+    /// The read barrier, made at the first use.
     barrier: Option<Barrier>,
     descriptors: Descriptors,
-    /// Last, so that it is dropped after every socket.
+    /// The last field, so that it is dropped after every socket.
     sockets: Sockets,
 }
 
 impl Endpoint {
-    /// Binds the socket of the children, behind its door. `nodes`: some children are nodes, which send long messages.
+    /// Binds the children's socket with the rules `door`. `nodes`: whether some children are nodes, which send long
+    /// messages.
     ///
     /// # Errors
     /// See [`Router::bind`].
@@ -89,54 +90,55 @@ impl Endpoint {
         self.drops.so_far()
     }
 
-    /// The socket that children connect to.
+    /// The path of the children's socket.
     pub(super) fn path(&self) -> &Path {
         self.router.path()
     }
 
-    /// The descriptor of that socket; it is libzmq's, see [`Router::fd`].
+    /// The descriptor of that socket for epoll. It belongs to libzmq, see [`Router::fd`].
     pub(super) fn fd(&self) -> RawFd {
         self.router.fd()
     }
 
-    /// What the sockets of this process share.
+    /// The ZeroMQ context of this process.
     pub(super) fn sockets(&self) -> &Sockets {
         &self.sockets
     }
 
-    /// Whether the file of that socket is where it was.
+    /// Whether the file of the children's socket is still in place.
     pub(super) fn is_in_place(&self) -> bool {
         self.router.is_in_place()
     }
 
-    /// The socket of the children, to be bound anew where its file is gone.
+    /// The children's socket, so that it can be bound anew if its file is gone.
     pub(super) fn router(&mut self) -> &mut Router {
         &mut self.router
     }
 
-    /// Some children are nodes by now, which send long messages.
+    /// Some children are nodes now: from here on long messages are allowed.
     pub(super) fn admit_nodes(&mut self) {
         self.router.allow_frames(wire::NODE_FRAMES_MAX);
     }
 
-    /// Whether messages wait. To be asked last before a sleep, see [`Router::has_input`].
+    /// Whether messages wait. Must be asked last before a sleep, see [`Router::has_input`].
     pub(super) fn has_input(&self) -> bool {
         self.router.has_input() || self.pulls.has_input()
     }
 
-    /// Closes all of it and removes the socket's file. With what is given back the threads of libzmq end.
+    /// Closes all sockets, and removes the file of the children's socket. libzmq's threads end when the returned
+    /// context is dropped.
     pub(super) fn close(self) -> Sockets {
         let path = self.path().to_owned();
         self.router.close(Span::ZERO);
         drop(self.pulls);
-        // The socket's file outlives the socket.
+        // Closing a socket does not remove its file.
         let _ = std::fs::remove_file(path);
         self.sockets
     }
 
-    // What comes; messages are taken by `messages`.
+    // Receiving. `messages` takes the messages of the children's socket.
 
-    /// Takes the beats that have come as plain messages.
+    /// Takes the heartbeats that have come as plain messages.
     pub(super) fn receive_plain(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
         self.pulls.receive(children, inbox);
     }
@@ -153,21 +155,21 @@ impl Endpoint {
         notify.receive(&mut Look { context, reactor, children, speakers, drops, inbox });
     }
 
-    // What goes.
+    // Sending.
 
-    /// Sends a frame to a child node; false when it cannot be reached.
+    /// Sends a message to a child node. Returns false if that node cannot be reached.
     pub(super) fn send(&mut self, to: &Identity, message: &ToNode) -> bool {
         let frames = codec::encode_to_node(message);
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         self.router.send(to, &frames) == SendOutcome::Sent
     }
 
-    // Children that come and go.
+    // Children that are started, end, or are removed.
 
-    /// Binds the sockets on which a child's plain beats come, and closes those that it no longer has.
+    /// Binds the PULL sockets for a child's plain heartbeats, and closes those that its spec no longer names.
     ///
     /// # Errors
-    /// Which of the two steps has failed, to bind or to watch.
+    /// Binding a socket has failed, or watching it.
     pub(super) fn bind_pulls(
         &mut self,
         child: ChildId,
@@ -177,7 +179,7 @@ impl Endpoint {
         self.pulls.renew(child, what, &self.sockets, reactor)
     }
 
-    /// A process was started: what comes with its token is its own, and the socket to which it sends datagrams is read.
+    /// A process was started. From now on messages with its token are accepted, and its sd_notify socket is read.
     pub(super) fn admit(
         &mut self,
         run: Run,
@@ -195,25 +197,25 @@ impl Endpoint {
         }
     }
 
-    /// Forgets a process that has ended, and closes what was its alone.
+    /// A process has ended: its token is no longer accepted, and its sd_notify socket is closed.
     pub(super) fn ended(&mut self, run: Run) {
         self.speakers.forget(run);
         self.notify.ended(run);
     }
 
-    /// Closes the sockets of a child that is no more.
+    /// Closes the PULL sockets of a child that was removed.
     pub(super) fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
         self.pulls.forget(child, reactor);
     }
 
     // The files of the workers' sockets.
 
-    /// Whether a file of them is gone.
+    /// Whether the file of a worker's socket is gone.
     pub(super) fn misses_a_file(&mut self) -> bool {
         self.notify.is_one_missing() || self.pulls.is_one_missing()
     }
 
-    /// Makes those anew whose file is gone, and names them.
+    /// Binds the workers' sockets anew whose file is gone. Adds their names to `missing`.
     pub(super) fn put_back_files(
         &mut self,
         context: &Context,
@@ -223,26 +225,26 @@ impl Endpoint {
         missing: &mut Vec<String>,
     ) {
         if self.notify.is_one_missing() {
-            // What has come so far is in the sockets that are given up.
+            // Datagrams that have come before are in the sockets that are replaced.
             self.receive_notifications(context, reactor, children, inbox);
             self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);
     }
 
-    // What is dropped.
+    // Drops.
 
-    /// A message that was not understood, of a sender that is not known.
+    /// Counts a message that was not understood, from an unknown sender.
     pub(super) fn drop_malformed(&mut self) {
         self.drops.count(None, |dropped| dropped.malformed += 1);
     }
 
-    /// A message that was not understood.
+    /// Counts a message that was not understood.
     pub(super) fn drop_malformed_of(&mut self, processes: &Processes, peer: Option<PeerCred>) {
         self.drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
     }
 
-    /// Reports what was dropped, also at the operators' socket: the log how much, the events from which sender.
+    /// Reports what was dropped, at the operators' socket too: totals to the log, senders as events.
     pub(super) fn report_drops(
         &mut self,
         context: &Context,
@@ -261,19 +263,19 @@ impl Endpoint {
         drops.report(context.now(), &context.logger, inbox);
     }
 
-    /// Looks whether descriptors run short, and closes surplus connections. `shortest` is the shortest interval of a
-    /// child.
+    /// Checks whether file descriptors run short, and closes surplus connections. `shortest`: the shortest heartbeat
+    /// interval of a child.
     pub(super) fn watch_descriptors(&mut self, context: &Context, processes: &Processes, shortest: Option<Span>) {
         self.descriptors.look(context, processes, shortest, &mut self.drops);
     }
 
-    /// There was no descriptor left for something: the next look is not put off.
+    /// A call has failed for want of descriptors: the next check is not put off.
     pub(super) fn descriptors_ran_out(&mut self) {
         self.descriptors.look_at_once();
     }
 }
 
-/// What peers may send; with `nodes` among the children, that is more.
+/// The limits for messages of peers. Child nodes need more frames than workers.
 fn limits(nodes: bool) -> RouterLimits {
     let frames_max = if nodes { wire::NODE_FRAMES_MAX } else { wire::WORKER_FRAMES_MAX };
     RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max }

@@ -1,10 +1,10 @@
-//! Workers' sd_notify(3) datagrams, to events.
+//! Workers' sd_notify(3) datagrams, which become events.
 //!
-//! Each worker whose spec has `notify` has a socket of its own, made for each incarnation and gone with it, which only
-//! the worker's user can reach. So it is known which worker a datagram is from even when its sender has exited before
-//! it could be looked at, as `systemd-notify` does. The kernel's credentials of the sender are checked besides, see
-//! [`judge`]: its user in any case, and of a running process that it belongs to the worker. Nothing that a sender can
-//! write counts, such as its environment.
+//! Each worker whose spec has `notify` has a socket of its own. It is made for each incarnation, closed when that has
+//! ended, and only the worker's user can reach it. So the socket identifies the worker even if the sender has exited
+//! before it could be looked at, as `systemd-notify` does. The kernel's credentials of the sender are checked as well,
+//! see [`judge`]: its user in any case, and if it still runs, whether it belongs to the worker. Nothing that a sender
+//! can write itself, such as its environment, is trusted.
 
 use super::drops::{Drops, Sender};
 use super::speakers::Speakers;
@@ -27,22 +27,23 @@ use slog::{Logger, debug, info, warn};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::AsRawFd;
 
-/// Datagrams of one worker that are taken in one look, so that one that floods does not keep the others waiting.
+/// How many datagrams of one worker one look takes, so that a worker that floods does not delay the others.
 const DATAGRAMS_PER_LOOK: usize = 16;
 
-/// Senders that have to be looked up in /proc, per second and worker. It costs a hundred times what an honest one does.
+/// How many senders of one worker are looked up in /proc per second. Such a look costs a hundred times as much as an
+/// ordinary datagram.
 const LOOKUPS_PER_SECOND: u32 = 200;
 
-/// The sockets of all workers that send such datagrams.
+/// The sd_notify sockets of all workers.
 #[derive(Default)]
 pub(super) struct NotifySockets {
     sockets: BTreeMap<Run, NotifySocket>,
-    /// Made for the first of them.
+    /// The epoll instance for them, made with the first socket.
     watched: Option<Watched>,
 }
 
-/// All of them in an epoll instance of their own: with thousands of them ready at once, the node's main one would show
-/// only a part of them in a turn, and the others would seem to be silent.
+/// All sockets in an epoll instance of their own. With thousands of them ready at once, the node's main one would show
+/// only a part of them in a turn, and the other workers would seem to be silent.
 struct Watched {
     poller: Poller,
     runs: HashMap<Tag, Run>,
@@ -54,12 +55,12 @@ struct Watched {
 struct NotifySocket {
     socket: DatagramSocket,
     tag: Option<Tag>,
-    /// The user as which the worker is started, where that is not ours.
+    /// The user that the worker is started as, if it is another one than ours.
     uid: Option<u32>,
     lookups: Allowance,
-    /// It was logged that descriptors are not kept.
+    /// Whether it was logged that file descriptors are not stored (FDSTORE).
     refused_descriptors: bool,
-    /// The process that was logged last as none that may be its main one.
+    /// The process whose MAINPID was refused last, so that this is logged once.
     refused_main: Option<u32>,
 }
 
@@ -81,7 +82,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Before the socket is closed.
+    /// Must be called before the socket is closed.
     fn unwatch(&mut self, socket: &mut NotifySocket) {
         if let Some(tag) = socket.tag.take() {
             let _ = self.poller.remove(socket.socket.as_raw_fd());
@@ -89,7 +90,7 @@ impl Watched {
         }
     }
 
-    /// Makes a socket anew where it was, as its file is gone. What lies unread in the old one is lost.
+    /// Binds a socket anew in its place, since its file is gone. Unread datagrams in the old one are lost.
     fn bind_again(&mut self, run: Run, socket: &mut NotifySocket, runtime: &RuntimeDir) -> std::io::Result<()> {
         self.unwatch(socket);
         socket.socket.bind_again()?;
@@ -100,16 +101,16 @@ impl Watched {
     }
 }
 
-/// What becomes of a datagram.
+/// What is done with a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Own,
     Stranger,
-    /// It may be one of ours, but too many had to be looked up already.
+    /// It may be the worker's, but too many senders had to be looked up in this second.
     TooMany,
 }
 
-/// What a look for notifications needs.
+/// The parts of the node that reading datagrams takes.
 pub(super) struct Look<'a> {
     pub context: &'a Context,
     pub reactor: &'a mut Reactor,
@@ -120,7 +121,7 @@ pub(super) struct Look<'a> {
 }
 
 impl NotifySockets {
-    /// Keeps the socket of a process that has just been started, and begins to read it.
+    /// Takes the socket of a process that has just been started, and begins to read it.
     pub(super) fn listen(
         &mut self,
         run: Run,
@@ -128,7 +129,7 @@ impl NotifySockets {
         uid: Option<u32>,
         reactor: &mut Reactor,
     ) -> Result<(), PollError> {
-        // Full from the first second on.
+        // The allowance is full at first.
         let lookups = Allowance::of(LOOKUPS_PER_SECOND, Time::ZERO);
         let mut socket =
             NotifySocket { socket, tag: None, uid, lookups, refused_descriptors: false, refused_main: None };
@@ -160,11 +161,11 @@ impl NotifySockets {
         }
     }
 
-    /// Takes in what workers have sent.
+    /// Reads the datagrams of all workers.
     pub(super) fn receive(&mut self, look: &mut Look<'_>) {
         let NotifySockets { sockets, watched: Some(watched) } = self else { return };
         let logger = &look.context.logger;
-        // The kernel gives those that did not fit next time; so many looks show every one of them.
+        // The kernel returns other ready descriptors at each call, so that so many calls return each of them.
         for _ in 0..=watched.runs.len() / 64 {
             let mut ready = std::mem::take(&mut watched.ready);
             if let Err(error) = watched.poller.wait(Some(Span::ZERO), &mut ready) {
@@ -175,7 +176,7 @@ impl NotifySockets {
                 let Some(run) = watched.runs.get(&event.tag).copied() else { continue };
                 let Some(socket) = sockets.get_mut(&run) else { continue };
                 if let Err(error) = look.receive(run, socket, &mut watched.buffer) {
-                    // It would be ready for ever.
+                    // It would stay ready for ever.
                     warn!(logger, "cannot read a worker's notifications; socket closed"; "error" => %error);
                     watched.unwatch(socket);
                 }
@@ -188,12 +189,12 @@ impl NotifySockets {
         }
     }
 
-    /// Whether the file of one is gone.
+    /// Whether the file of a socket is gone.
     pub(super) fn is_one_missing(&self) -> bool {
         self.sockets.values().any(|socket| FileId::at(socket.socket.path()).is_none())
     }
 
-    /// Makes those anew whose file is gone, and names them. What has come must have been read.
+    /// Binds the sockets anew whose file is gone. Adds their names to `missing`. Datagrams must have been read before.
     pub(super) fn put_back(&mut self, runtime: &RuntimeDir, logger: &Logger, missing: &mut Vec<String>) {
         let NotifySockets { sockets, watched: Some(watched) } = self else { return };
         for (run, socket) in sockets.iter_mut().filter(|(_, socket)| FileId::at(socket.socket.path()).is_none()) {
@@ -240,7 +241,7 @@ impl Look<'_> {
         }
         let Some(process) = child.process_of(run) else { return };
         if process.status.is_some() {
-            // It has ended meanwhile: what it leaves behind does not report for it.
+            // The main process has ended: processes that it has left do not report for it.
             return;
         }
         if !self.speakers.may_beat(run, now) {
@@ -263,7 +264,7 @@ impl Look<'_> {
         notification.main_pid = notification.main_pid.filter(|pid| self.follow(run, *pid, socket));
         let Some(child) = self.children.get(run.child) else { return };
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, child.policy.heartbeat) {
-            // Our naps must stay shorter than what a child may be silent for; see `naps`.
+            // The node's sleeps must stay shorter than the child's heartbeat interval; see `naps`.
             self.children.naps.announced(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
         if notification.watchdog == Some(Watchdog::Alive) {
@@ -278,7 +279,7 @@ impl Look<'_> {
         }
     }
 
-    /// The worker names a process as its main one. Whether it is that from now on.
+    /// The worker has reported a process as its main one (MAINPID). Returns whether that is accepted.
     fn follow(&mut self, run: Run, pid: u32, socket: &mut NotifySocket) -> bool {
         let Err(why) = self.children.follow(run, pid, self.reactor) else { return true };
         if socket.refused_main.replace(pid) != Some(pid) {
@@ -289,8 +290,8 @@ impl Look<'_> {
     }
 }
 
-/// Whether a datagram on the worker's socket is the worker's. `known` distinguishes the processes that this node has
-/// started from those that it has adopted.
+/// Whether a datagram on a worker's socket is accepted as the worker's. `known`: whether this node has started a
+/// process, or has adopted it.
 fn verdict(
     child: &Child,
     run: Run,
@@ -306,7 +307,7 @@ fn verdict(
     if (at_once.is_none() || !trusted) && !socket.lookups.take(now) {
         return Verdict::TooMany;
     }
-    // A program that is started as root may have made itself another user since, as servers do.
+    // A program that was started as root may have changed its user since, as servers do.
     let trusted = trusted || process::effective_uid(family.main) == Some(sender.uid);
     if !trusted {
         return judge(trusted, Kinship::Stranger);
@@ -318,7 +319,7 @@ fn verdict(
             None => kinship::kinship(sender.pid, &family, known),
         },
     };
-    // What was looked up by its number may have been of another process, which has the number now.
+    // The pid that was looked up may have been reused by another process.
     let kinship = match &datagram.process {
         datagram::Process::Held(process) if process.wait_exit(Span::ZERO) => Kinship::Gone,
         _ => kinship,
@@ -326,11 +327,11 @@ fn verdict(
     judge(trusted, kinship)
 }
 
-/// Which senders count. The user is root, the tree's or the worker's own in any case. A running process must be kin of
-/// the worker besides, as far as that can be known; one that has exited, or that this node has adopted from a parent
-/// that has ended, could reach the worker's own socket, and counts for that. So between workers of different users
-/// nothing passes, and between two of the same user it is a matter of honesty, as is everything else that they could do
-/// to each other.
+/// Which senders are accepted. The user must be root, the tree's or the worker's own. A sender that still runs must
+/// also belong to the worker, as far as that can be determined. A sender that has exited, or that this node has adopted
+/// since its parent has exited, is accepted because it could reach the worker's own socket. So a worker cannot send for
+/// a worker of another user. Between workers of the same user this is no protection: they could harm each other in
+/// other ways too.
 fn judge(trusted: bool, kinship: Kinship) -> Verdict {
     match kinship {
         Kinship::Own | Kinship::Adopted | Kinship::Gone if trusted => Verdict::Own,

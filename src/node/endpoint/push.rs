@@ -1,6 +1,6 @@
-//! The plain protocol: PULL sockets whose messages are beats of one child each. They are bound with the node and before
-//! each start of their child, closed when its spec no longer names them, and bound anew where others have removed their
-//! files.
+//! The plain protocol: PULL sockets on which any message is a heartbeat of one child. They are bound when the node
+//! starts and before each start of their child, closed when the spec no longer names them, and bound anew if their
+//! files were removed.
 
 use crate::error::Chain;
 use crate::files::FileId;
@@ -16,32 +16,32 @@ use slog::{Logger, debug};
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-/// So long a look at the files may keep the loop. One that takes longer is asked for what it has found at the next
-/// look: a file system may not answer.
+/// How long the loop waits for a look at the sockets' files. A thread does the look, since a file system may not
+/// answer; a result that is not there by then is taken at the next look.
 const LOOK: Span = Span::from_millis(5);
 
-/// The sockets of all children.
+/// The PULL sockets of all children.
 #[derive(Default)]
 pub(super) struct Pulls {
     pulls: Vec<BeatPull>,
     look: Option<Question<HashSet<PathBuf>>>,
-    /// The files that the last look has not found.
+    /// The files that the last look has found missing.
     missing: HashSet<PathBuf>,
 }
 
-/// A PULL socket whose messages are beats of one child.
+/// A PULL socket on which any message is a heartbeat of one child.
 struct BeatPull {
     pull: Pull,
     endpoint: String,
     child: ChildId,
-    /// Which of the child's it is, counted as its spec names them.
+    /// The position of this endpoint among those in the child's spec.
     nth: u16,
     tag: Tag,
-    /// The user that it is given to: the worker's, where that is another one.
+    /// The user to which the socket's file was given: the worker's, if it is another one than ours.
     uid: Option<u32>,
 }
 
-/// Why a child's beats cannot be received.
+/// Why a child's plain heartbeats cannot be received.
 pub(in crate::node) enum PullError {
     Link(LinkError),
     Watch(PollError),
@@ -57,7 +57,7 @@ impl From<PullError> for StartFailure {
     }
 }
 
-/// The endpoints to which a worker sends plain beats.
+/// The endpoints to which a worker sends plain heartbeats.
 fn endpoints(exec: &ExecSpec) -> impl Iterator<Item = &str> {
     exec.sources.iter().filter_map(|source| match source {
         BeatSource::Push(endpoint) => Some(endpoint.as_str()),
@@ -75,7 +75,7 @@ impl BeatPull {
 }
 
 impl Pulls {
-    /// Binds what a child beats to, and closes what it no longer beats to.
+    /// Binds the sockets that a child's spec names, and closes those that it no longer names.
     pub(super) fn renew(
         &mut self,
         child: ChildId,
@@ -109,7 +109,7 @@ impl Pulls {
         Ok(())
     }
 
-    /// Closes those of a child that is no more.
+    /// Closes the sockets of a child that was removed.
     pub(super) fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
         self.close(reactor, |pull| pull.child == child);
     }
@@ -124,12 +124,12 @@ impl Pulls {
         }
     }
 
-    /// Whether messages wait; as of any socket of libzmq, to be asked last before a sleep.
+    /// Whether messages wait. Must be asked last before a sleep, as of any socket of libzmq.
     pub(super) fn has_input(&self) -> bool {
         self.pulls.iter().any(|pull| pull.pull.has_input())
     }
 
-    /// Takes what has come. Any message is a beat, and many at once prove no more than one.
+    /// Reads all messages. Any message is a heartbeat, and several at once count as one.
     pub(super) fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
         for BeatPull { pull, child, nth, .. } in &mut self.pulls {
             if pull.drain() > 0
@@ -141,25 +141,25 @@ impl Pulls {
         }
     }
 
-    /// Whether beats come to the socket with this address; of one without an address that cannot be known.
+    /// Whether one of these sockets is bound to this path. For a socket without an address: whether there are any.
     pub(super) fn are_at(&self, socket: Option<&Path>) -> bool {
         let at =
             |path| move |pull: &BeatPull| pull.endpoint.strip_prefix("ipc://").is_some_and(|at| Path::new(at) == path);
         socket.map_or(!self.pulls.is_empty(), |path| self.pulls.iter().any(at(path)))
     }
 
-    /// What the doors have refused since the last call.
+    /// The connections that were refused since the last call.
     pub(super) fn take_refused(&self) -> impl Iterator<Item = Refused> {
         self.pulls.iter().flat_map(|pull| pull.pull.take_refused())
     }
 
-    /// Looks whether the file of one is gone.
+    /// Checks whether the file of a socket is gone.
     pub(super) fn is_one_missing(&mut self) -> bool {
         self.missing.clear();
         if self.pulls.is_empty() {
             return false;
         }
-        // Without a thread there is no look this time.
+        // If no thread can be started, there is no look this time.
         let Some(question) = self.look.take().or_else(|| self.begin_look()) else { return false };
         match question.answer(LOOK) {
             Ok(missing) => self.missing = missing,
@@ -169,14 +169,15 @@ impl Pulls {
         self.pulls.iter().any(|pull| self.missing.contains(pull.pull.path()))
     }
 
-    /// Has a thread look which files are not there.
+    /// Has a thread find out which files are missing.
     fn begin_look(&self) -> Option<Question<HashSet<PathBuf>>> {
         let files: Vec<PathBuf> = self.pulls.iter().map(|pull| pull.pull.path().to_owned()).collect();
         let look = move || files.into_iter().filter(|file| FileId::at(file).is_none()).collect();
         Question::put("treevisor-disk", look).ok()
     }
 
-    /// Binds those anew whose file the last look has not found, and names them. They may be anywhere.
+    /// Binds the sockets anew whose files the last look has not found. Adds their endpoints to `missing`. The files may
+    /// be anywhere.
     pub(super) fn put_back(&mut self, logger: &Logger, missing: &mut Vec<String>) {
         let Pulls { pulls, missing: gone, .. } = self;
         for lost in pulls.iter_mut().filter(|pull| gone.contains(pull.pull.path())) {

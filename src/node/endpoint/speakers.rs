@@ -1,12 +1,12 @@
-//! Which connection may send for a child, and where a child node is sent to.
+//! Which connection may send for a child, and where messages to a child node are sent.
 //!
-//! A routing id is chosen by the peer, so it proves nothing: a name that others can guess can be taken by them, and
-//! what is sent to it is theirs. A child node's name is drawn at random for each run and travels in the boot record
-//! only. The node above has it because it has passed it on; it never takes from a message where to send. And it sends
-//! nothing before a message with the right token has come from there, from the child's own process by the kernel's
-//! credentials.
+//! A peer chooses its routing id itself, so that proves nothing: if the id could be guessed, another peer could connect
+//! with it and get what is sent to it. So a child node's id is drawn at random for each run, and handed down in its
+//! boot record only. The node above knows the id because it has drawn it; it never takes a destination from a message.
+//! It sends nothing to the id before a message with the right token has come from there, sent by the child's own
+//! process according to the kernel's credentials.
 //!
-//! Nothing here has a descriptor.
+//! Nothing here holds a descriptor.
 
 use crate::ids::Token;
 use crate::link::{Identity, PeerCred};
@@ -16,21 +16,21 @@ use crate::supervision::Run;
 use crate::time::Time;
 use std::collections::HashMap;
 
-/// What is known of a process that may send.
+/// A process that may send.
 #[derive(Debug)]
 pub(super) struct Speaker {
     token: Token,
-    /// The user that a worker runs as, where it is not ours.
+    /// The user that a worker runs as, if it is another one than ours.
     pub uid: Option<u32>,
-    /// The beats that it may send now.
+    /// The rate limit of its heartbeats.
     pub beats: Allowance,
 }
 
-/// The processes that may send, until they have ended and nothing is left of them.
+/// The processes that may send, until they have ended and their cleanup is done.
 #[derive(Debug, Default)]
 pub(super) struct Speakers {
     of: HashMap<Run, Speaker>,
-    /// By what they prove that a message is their own.
+    /// The run by its token, which each message carries.
     by_token: HashMap<Token, Run>,
 }
 
@@ -41,46 +41,46 @@ impl Speakers {
         self.by_token.insert(token, run);
     }
 
-    /// All of them, with their tokens and users: what [`Speakers::admit`] is given.
+    /// All processes with their tokens and users, as [`Speakers::admit`] takes them.
     pub(super) fn all(&self) -> Vec<(Run, Token, Option<u32>)> {
         let mut all: Vec<_> = self.of.iter().map(|(run, speaker)| (*run, speaker.token, speaker.uid)).collect();
         all.sort_by_key(|(run, ..)| *run);
         all
     }
 
-    /// The run has ended: a message with its token has no sender from here on.
+    /// The run has ended: messages with its token are no longer accepted.
     pub(super) fn forget(&mut self, run: Run) {
         if let Some(speaker) = self.of.remove(&run) {
             self.by_token.remove(&speaker.token);
         }
     }
 
-    /// The one with this token.
+    /// The process with this token.
     pub(super) fn with(&mut self, token: Token) -> Option<(Run, &mut Speaker)> {
         let run = *self.by_token.get(&token)?;
         Some((run, self.of.get_mut(&run)?))
     }
 
-    /// Counts a beat; false when it is one too many.
+    /// Counts a heartbeat. Returns false if it is beyond the rate limit.
     pub(super) fn may_beat(&mut self, run: Run, now: Time) -> bool {
         self.of.get_mut(&run).is_some_and(|speaker| speaker.beats.take(now))
     }
 }
 
-/// The child for which a message claims to be, by its token.
+/// The child whose token a message carries.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owner<'a> {
-    /// A worker, and the user that it runs as where that is not ours.
+    /// A worker, and the user that it runs as if it is another one than ours.
     Worker(Option<u32>),
-    /// A node: its process, or that of the agent which relays for it, and its link.
+    /// A child node: its pid, or that of the agent that relays its messages, and its link.
     Node(u32, &'a NodeLink),
 }
 
-/// Whether what is known of a connection fits the child whose token came over it. `own` is the user of this node.
+/// Whether a connection may send for the child whose token it has sent. `own`: the user of this node.
 ///
-/// A worker's processes may have any pid; its user is what identifies it. A node is one process, and was given the name
-/// under which to connect. A peer whose credentials are not known (`None`, a libzmq without credentials) is judged by
-/// the rest.
+/// A worker's messages may come from any process of its user. A node's messages must come from its one process, over
+/// the connection with its routing id. If the peer's credentials are not known (`None`: a libzmq without credentials),
+/// only the rest is checked.
 pub(super) fn may_speak(child: Owner<'_>, own: u32, from: &Identity, peer: Option<PeerCred>) -> bool {
     let ours = |peer: PeerCred| peer.uid == 0 || peer.uid == own;
     match child {
@@ -137,7 +137,7 @@ mod tests {
         for (name, peer, right) in table {
             assert_eq!(may_speak(child, OWN, &id(name), peer), right, "{name} {peer:?}");
         }
-        // A worker has no name that could be taken.
+        // A worker has no routing id that could be taken.
         let none = NodeLink::default();
         assert!(!may_speak(Owner::Node(7, &none), OWN, &id(""), peer(OWN, 7)));
     }

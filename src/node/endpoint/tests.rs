@@ -9,7 +9,7 @@ use crate::os::process;
 use crate::time::Time;
 use crate::wire::message::{BeatFrame, ChildBody, FromChild};
 
-/// One that beats as often as it wants to.
+/// A tree with one worker, which sends heartbeats.
 const TREE: &str = r#"
     name = "test"
     [[child]]
@@ -52,7 +52,7 @@ impl Scene {
         assert!(self.peer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>()));
     }
 
-    /// Turns until something is to be handed in.
+    /// Takes turns until there is an event to hand in.
     fn next(&mut self) -> Event {
         let Scene { context, children, processes, endpoint, inbox, .. } = self;
         while inbox.is_empty() {

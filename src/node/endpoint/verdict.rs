@@ -1,4 +1,4 @@
-//! Whether a child may be declared late or hung: not while a beat of it may lie unread.
+//! Whether a child may be declared late or hung: not while a heartbeat of it may be unread.
 
 use super::Endpoint;
 use super::barrier::{Barrier, Progress};
@@ -11,13 +11,13 @@ use slog::warn;
 use std::path::Path;
 
 impl Endpoint {
-    /// When the barrier is to be asked again at the latest, while a verdict waits for it.
+    /// While a verdict waits for the barrier: when the barrier must be asked again at the latest.
     pub(in crate::node) fn verdict_due(&self) -> Option<Time> {
         self.barrier.as_ref().and_then(Barrier::deadline)
     }
 
-    /// Whether the deadlines may be judged now, with all read that was sent by any child that would be declared late or
-    /// hung. If not, it is to be asked again when something has come or [`Endpoint::verdict_due`] is over.
+    /// Whether deadlines may be judged now: everything was read that had been sent by the children that would be
+    /// declared late or hung. If not, ask again when a message has come, or at [`Endpoint::verdict_due`].
     pub(in crate::node) fn may_judge(
         &mut self,
         now: Time,
@@ -40,13 +40,13 @@ impl Endpoint {
                 }
             }
         }
-        // Without one a verdict rests on what the loop has read.
+        // Without a barrier, the verdict relies on what the loop has read.
         let Some(barrier) = barrier else { return true };
         let unread = || {
-            // Where that cannot be seen, the other steps are all there is.
+            // If the kernel's buffers cannot be examined, the barrier has only its other steps.
             let ours = |socket: Option<&Path>| socket == Some(router.path()) || pulls.are_at(socket);
             let found = connected::unread(ours).unwrap_or_default();
-            // What is sent by a child that is not in question proves nothing for others, however much it is.
+            // Messages of children that are not in question do not delay the verdict, however many there are.
             let matters = |pid: Option<u32>| match pid {
                 Some(pid) if pid == context.pid => false,
                 Some(pid) => processes.child_of(pid).is_none_or(|run| suspects.contains(&run.child)),
@@ -57,7 +57,7 @@ impl Endpoint {
         match barrier.step(now, unread, || router.has_input()) {
             Progress::Wait => false,
             Progress::Until(until) if core.has_suspects(now, Some(until)) => {
-                // Another child's time has run out since. What it has sent meanwhile may lie unread.
+                // The time of another child has run out since. Its messages may be unread.
                 barrier.again(now);
                 false
             }
@@ -68,7 +68,7 @@ impl Endpoint {
         }
     }
 
-    /// No verdict waits any more: the child that was to be judged has beaten since.
+    /// Ends a barrier that is under way, since the overdue child has sent a heartbeat.
     pub(in crate::node) fn forget_verdict(&mut self) {
         self.barrier.iter_mut().for_each(Barrier::forget);
     }

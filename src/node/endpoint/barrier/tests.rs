@@ -10,7 +10,7 @@ fn at(millis: u64) -> Time {
     Time::ZERO + Span::from_millis(millis)
 }
 
-/// What the barrier sees, as set by a test.
+/// The state of the places, set by a test.
 #[derive(Default)]
 struct Scene {
     unread: bool,
@@ -98,7 +98,7 @@ fn no_verdict_waits_for_ever_and_what_has_come_since_is_asked_for_within_the_sam
     assert_eq!(barrier.step(at(4_000), &mut scene), Progress::Unknown, "without a message there is no answer");
 }
 
-/// A child's connection, written by hand: what a call has written has been sent, and nothing else has.
+/// A child's connection, spoken byte by byte: what a call has written has been sent, and nothing else has.
 struct Child(UnixStream);
 
 impl Child {
@@ -112,7 +112,7 @@ impl Child {
         bytes.append(&mut ready);
         let mut child = Child(UnixStream::connect(socket).expect("a connection"));
         child.0.write_all(&bytes).expect("room");
-        // libzmq takes no message before it has answered; it does so without the loop.
+        // libzmq takes no message before its half of the handshake is sent; its thread sends that without the loop.
         let mut head = [0; 66];
         child.0.read_exact(&mut head).expect("a greeting and the head of a handshake");
         child.0.read_exact(&mut vec![0; head[65].into()]).expect("the rest of it");
@@ -125,7 +125,7 @@ impl Child {
     }
 }
 
-/// A node's ROUTER with its barrier, and nothing else of a node.
+/// A ROUTER with a barrier.
 struct Ears {
     clock: Clock,
     socket: PathBuf,
@@ -135,7 +135,7 @@ struct Ears {
 }
 
 impl Ears {
-    /// One turn of a loop: reads what is there, then asks whether it was all.
+    /// One turn of a loop: reads what is there, then asks the barrier.
     fn turn(&mut self) -> Progress {
         while let Some(message) = self.router.receive() {
             let own = self.barrier.take(self.clock.now(), &message.from, &message.frames);
@@ -148,7 +148,7 @@ impl Ears {
         self.barrier.step(self.clock.now(), unread, || self.router.has_input())
     }
 
-    /// How many beats have been read when the barrier reports that all were.
+    /// How many heartbeats were read when the barrier reports that all were.
     fn beats_at_the_verdict(&mut self) -> usize {
         self.barrier.forget();
         self.beats = 0;
@@ -156,7 +156,8 @@ impl Ears {
             match self.turn() {
                 Progress::Until(_) => return self.beats,
                 Progress::Wait => std::thread::yield_now(),
-                // On a machine that leaves the thread waiting for that long nothing is shown; it is asked anew.
+                // On a machine that keeps libzmq's thread waiting for so long, the barrier shows nothing. It is asked
+                // again.
                 Progress::Unknown => self.barrier.forget(),
             }
         }
@@ -175,7 +176,7 @@ fn a_verdict_knows_of_all_that_was_sent_before() {
     let mut children: Vec<Child> = (0..48).map(|_| Child::connect(&socket)).collect();
     assert_eq!(ears.beats_at_the_verdict(), children.len(), "those of fresh connections");
     for round in 0..60 {
-        // Fewer and more, some twice, each time others first; among them one that has just come.
+        // Fewer and more connections, some of them twice, in another order each time, and a new one among them.
         let some = 1 + round * 7 % children.len();
         children.rotate_left(some);
         children[..some].iter_mut().for_each(Child::beat);
