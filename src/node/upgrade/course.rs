@@ -1,12 +1,12 @@
-//! One node's part in an upgrade: its own rehearsal or replacement, and those of the child nodes, at most four at a
-//! time. Pure: what is done outside is handed to it, and so is the time.
+//! One node's part in a hot upgrade: its own rehearsal or replacement, and those of its child nodes, at most four at a
+//! time. It has no I/O and no clock: results and times are passed to it.
 //!
 //! ```text
 //! rehearsal:    own ┐                     upgrade:    own, then ┐
 //!               child nodes ┴▶ over                    child nodes ┴▶ over
 //! ```
 //!
-//! It stands in the snapshot: the image that comes goes on where this one was.
+//! It is part of the snapshot, so that the next image goes on with it.
 
 use crate::ids::Path;
 use crate::node::asker::Asker;
@@ -17,65 +17,66 @@ use crate::wire::upgrade::{State, Supervisor, Turns, Upgrade};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A child node that sends nothing about its part for so long is not waited for: it may be stopped.
+/// How long a child node may send nothing about its part. After that it is not waited for, since it may be stopped
+/// (SIGSTOP).
 const SILENCE_BELOW: Span = Span::from_secs(30);
 
-/// A child node whose connection does not stand yet is waited for so long before it is asked.
+/// How long to wait for a child node that has not connected yet, before its turn is given up.
 const CONNECTS: Span = Span::from_secs(5);
 
-/// A node waits so long for a moment at which it can be replaced.
+/// How long a node waits for a moment at which it can be replaced.
 const REST: Span = Span::from_secs(5);
 
-/// What is wanted.
+/// What was ordered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct Wanted {
-    /// The asker, which gets what becomes of it.
+    /// The asker, which gets the result.
     pub asker: Asker,
     pub by: String,
-    /// A rehearsal: nothing is changed.
+    /// Whether it is a rehearsal only, which changes nothing.
     pub check: bool,
-    /// Nodes that run the executable already stay as they are: an earlier upgrade has reached them.
+    /// Whether nodes that run the executable already stay as they are, since an earlier upgrade has reached them.
     pub rest: bool,
 }
 
 /// A child node.
 type Child = (Run, Path);
 
-/// One node's part.
+/// One node's part in an upgrade.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct Course {
     pub wanted: Wanted,
-    /// Versions: of this node before, and of the executable.
+    /// The version of this node at the beginning; below, that of the executable.
     from: String,
     to: Option<String>,
     own: Own,
-    /// Since when the next child node is waited for, which has not connected again.
+    /// Since when this node waits for the connection of the next child node.
     connects: Option<Time>,
     children: Turns<Child>,
-    /// By the number of the question; until when the answer is waited for.
+    /// The child nodes that were asked, by the number of the question, and when to give up on them.
     asked: BTreeMap<u64, (Child, Time)>,
     known: Vec<Supervisor>,
 }
 
-/// This node's own part.
+/// The state of this node's own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Own {
-    /// It is being rehearsed.
+    /// This node's rehearsal runs.
     Rehearsing,
-    /// It is to be replaced as soon as it can be.
+    /// This node is to be replaced as soon as possible.
     Wanted {
         /// Since when.
         since: Time,
     },
-    /// It is over.
+    /// This node's own part is done or has failed.
     Over,
 }
 
 impl Course {
-    /// A part that begins now: a rehearsal, or a replacement.
+    /// A part that begins now. It is a rehearsal or a replacement, as ordered.
     pub(in crate::node) fn new(
         now: Time,
         wanted: Wanted,
@@ -88,12 +89,12 @@ impl Course {
         Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known }
     }
 
-    /// The version of this node when it began.
+    /// The version of this node at the beginning.
     pub(in crate::node) fn from(&self) -> &str {
         &self.from
     }
 
-    /// The version that it is to.
+    /// The version of the executable, as far as it is known.
     pub(in crate::node) fn to(&self) -> &str {
         self.to.as_deref().unwrap_or("another version")
     }
@@ -108,7 +109,7 @@ impl Course {
         self.asked.contains_key(&number)
     }
 
-    /// Whether this node is to be replaced now, and whether it has tried that for long enough.
+    /// Whether this node is to be replaced now: `Some(false)`, or `Some(true)` if this is the last attempt.
     pub(in crate::node) fn wants_own(&self, now: Time) -> Option<bool> {
         match self.own {
             Own::Wanted { since } => Some(now.since(since) >= REST),
@@ -116,7 +117,7 @@ impl Course {
         }
     }
 
-    /// This node's part is over.
+    /// This node's own part has ended, with this result.
     pub(in crate::node) fn own_is_over(&mut self, supervisor: Supervisor) {
         if supervisor.state == State::Upgraded {
             self.to = Some(supervisor.version.clone());
@@ -125,18 +126,18 @@ impl Course {
         self.known.push(supervisor);
     }
 
-    /// The executable is of this version.
+    /// The version of the executable has become known.
     pub(in crate::node) fn is_to(&mut self, version: String) {
         self.to = Some(version);
     }
 
-    /// What stands below is not asked: these stay as they are.
+    /// The child nodes are not asked: they and all below them stay as they are.
     pub(in crate::node) fn keep_below(&mut self, kept: Vec<Supervisor>) {
         self.children = Turns::new([]);
         self.known.extend(kept);
     }
 
-    /// The child nodes whose turn it is now.
+    /// The child nodes that are to be asked now.
     pub(in crate::node) fn next(&mut self) -> Vec<Child> {
         if self.wanted.check || self.own == Own::Over { self.children.begin() } else { Vec::new() }
     }
@@ -147,8 +148,8 @@ impl Course {
         self.asked.insert(number, (child, now + SILENCE_BELOW));
     }
 
-    /// A child node cannot be reached: it has not connected yet to a parent that was just replaced. It is tried again
-    /// soon, for a while.
+    /// A child node cannot be reached, since it has not yet connected to this node, which was just replaced. It is
+    /// tried again for a while.
     pub(in crate::node) fn not_reached(&mut self, now: Time, child: Child) {
         let since = *self.connects.get_or_insert(now);
         if now.since(since) < CONNECTS {
@@ -158,12 +159,12 @@ impl Course {
         self.failed(&child.1, "it does not connect to its parent".into());
     }
 
-    /// Whether a child node is waited for that cannot be reached yet.
+    /// Whether a child node is waited for that has not connected yet.
     pub(in crate::node) fn waits_for_one(&self) -> bool {
         self.connects.is_some()
     }
 
-    /// A child node has answered a question of this number.
+    /// A child node has answered the question of this number.
     pub(in crate::node) fn answered(&mut self, now: Time, number: u64, reply: Reply) {
         let Some((_, until)) = self.asked.get_mut(&number) else { return };
         match reply {
@@ -177,8 +178,8 @@ impl Course {
         }
     }
 
-    /// A child node's process is gone. Its next one is what this node is, which is replaced before those below: there
-    /// is nothing more to do for it.
+    /// The process of a child node has ended. This node is replaced before those below it, so the child's next process
+    /// starts with the new executable: its part is done.
     pub(in crate::node) fn lost(&mut self, gone: Run) {
         let numbers: Vec<u64> =
             self.asked.iter().filter(|(_, ((run, _), _))| *run == gone).map(|(number, _)| *number).collect();
@@ -194,7 +195,7 @@ impl Course {
         self.children.retain(|(run, _)| *run != gone);
     }
 
-    /// A child node could not do its part, or does not answer.
+    /// A child node has failed to do its part, or does not answer.
     fn failed_below(&mut self, number: u64, message: String) {
         if let Some((child, _)) = self.asked.remove(&number) {
             self.children.ended(&child);
@@ -207,7 +208,7 @@ impl Course {
         self.known.push(Supervisor { path, state: State::Failed, version, gap_ms: None, message });
     }
 
-    /// Gives up on child nodes that are silent.
+    /// Gives up on child nodes that have sent nothing for too long.
     pub(in crate::node) fn due(&mut self, now: Time) {
         let late: Vec<u64> =
             self.asked.iter().filter(|(_, (_, until))| *until <= now).map(|(number, _)| *number).collect();
@@ -216,33 +217,33 @@ impl Course {
         }
     }
 
-    /// When something is to be done although nothing happens.
+    /// When to give up on the next child node.
     pub(in crate::node) fn next_deadline(&self) -> Option<Time> {
         self.asked.values().map(|(_, until)| *until).min()
     }
 
-    /// Whether all have done their parts.
+    /// Whether this node and all child nodes have done their parts.
     pub(in crate::node) fn is_over(&self) -> bool {
         self.own == Own::Over && self.children.are_over() && self.asked.is_empty()
     }
 
-    /// How many supervisors it is known of what became of them.
+    /// For how many supervisors the result is known.
     pub(in crate::node) fn known(&self) -> usize {
         self.known.len()
     }
 
-    /// The first that could not.
+    /// The first supervisor that has failed.
     pub(in crate::node) fn failure(&self) -> Option<&Supervisor> {
         self.known.iter().find(|supervisor| supervisor.state == State::Failed)
     }
 
-    /// What it has not reached, with the versions there.
+    /// The supervisors that were not upgraded, with their versions.
     pub(in crate::node) fn behind(&self) -> Vec<(Path, String)> {
         let left = self.known.iter().filter(|one| matches!(one.state, State::Failed | State::Kept));
         left.filter_map(|one| Some((Path::parse(&one.path).ok()?, one.version.clone()))).collect()
     }
 
-    /// What has become of it so far.
+    /// The results so far.
     pub(in crate::node) fn upgrade(&self) -> Upgrade {
         let mut supervisors = self.known.clone();
         supervisors.sort_by(|one, other| one.path.cmp(&other.path));
@@ -314,7 +315,7 @@ mod tests {
         let mut course = course(false, 4);
         course.own_is_over(known("/", State::Upgraded));
         let children = course.next();
-        // One is not there yet, and then is.
+        // A child node has not connected yet, and then does.
         course.not_reached(START, children[0].clone());
         assert!(course.waits_for_one() && !course.is_over());
         assert_eq!(course.next(), [child(0)]);
@@ -322,7 +323,7 @@ mod tests {
             course.asked(START, number as u64, child.clone());
         }
         assert!(!course.waits_for_one());
-        // One refuses, one ends, one fails, and one is silent.
+        // One child node refuses, one ends, one fails, and one sends nothing.
         course.answered(START, 0, Reply::Refused { why: Refusal::NotAllowed, message: "no".into() });
         course.lost(child(1).0);
         course.answered(START, 3, done("/3", State::Failed));
@@ -332,7 +333,7 @@ mod tests {
         let mut failed: Vec<_> = course.behind().into_iter().map(|(path, _)| path.to_string()).collect();
         failed.sort();
         assert_eq!(failed, ["/0", "/2", "/3"], "what has ended begins with the new version");
-        // One that never connects is not waited for either.
+        // A child node that never connects is not waited for either.
         let mut course = self::course(false, 1);
         course.own_is_over(known("/", State::Upgraded));
         let [one] = course.next().try_into().unwrap();

@@ -1,14 +1,14 @@
-//! The tree goes on with another executable: every supervisor process is replaced by it in its place, one after the
-//! other from the root down, and its children notice nothing.
+//! A hot upgrade: every supervisor process is replaced by another executable in its place (execveat(2)), one after the
+//! other from the root down. Workers go on running and do not notice.
 //!
-//! 1. **Rehearsal**, in every node: its state as it is now is read by the new executable in a process aside
-//!    (`rehearsal`). Nothing has been changed until all of them have gone well.
-//! 2. **The root** is replaced at the end of a turn in which nothing is in hand (`Node::exec_in_place`). The other
-//!    image reads the snapshot (`state`) and goes on (`boot::resume`); what goes wrong leads back to this one.
-//! 3. **Below**, each node does the same when its parent asks for it, and then asks its own child nodes.
+//! 1. **Rehearsal**, in every node: a process of the new executable reads the node's present state (`rehearsal`).
+//!    Nothing is changed before this has succeeded in all nodes.
+//! 2. **The root** is replaced at the end of a turn, when no event is pending (`Node::exec_in_place`). The next image
+//!    reads the snapshot (`state`) and goes on (`boot::resume`). If it fails, the former image goes on.
+//! 3. **Below**, each node does the same when its parent asks it to, and then asks its own child nodes.
 //!
-//! `course` decides whose turn it is, and `replacing`, beside the loop, carries it out. What is asked of a child node
-//! that is being replaced waits until that has connected again.
+//! `course` decides whose turn it is, and `replacing`, beside the loop, carries it out. Questions to a child node that
+//! is being replaced are held until it has connected again.
 
 pub(super) mod course;
 pub(super) mod rehearsal;

@@ -1,5 +1,5 @@
-//! The rehearsal of an upgrade: the executable that is to come is given the present state of a node, in a process
-//! aside. Nothing of the node is touched.
+//! The rehearsal of a hot upgrade: a process of the new executable reads the present state of this node. The node
+//! itself is not affected.
 
 use crate::node::command::{CommandFailure, HelperProcess};
 use crate::node::context::Context;
@@ -15,25 +15,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
-/// The verb, not shown in the help, by which the other image reads a snapshot and reports whether it could go on.
+/// The hidden verb with which the new executable reads a snapshot, and reports whether it could go on with it.
 pub const VERB: &str = "restore-check";
 
-/// The other image has so many seconds for its part.
+/// How many seconds the new executable may take.
 pub(in crate::node) const LIMIT: u32 = 10;
 
-/// Where it finds the snapshot.
+/// The descriptor from which it reads the snapshot.
 pub(in crate::node) const SNAPSHOT_FD: RawFd = 3;
 
-/// Where it finds itself, so that its path is not looked up once more.
+/// The descriptor by which it is executed, so that its path is not resolved again.
 const PROGRAM_FD: RawFd = 4;
 
-/// A rehearsal that runs: the process of the other image, and until when it may.
+/// A rehearsal that runs: its process, and its deadline.
 pub(in crate::node) struct Rehearsal {
     process: HelperProcess,
     until: Option<Time>,
 }
 
-/// What the other image prints, as one JSON object.
+/// The result that the new executable prints, as one JSON object.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::node) struct Answer {
     pub ok: bool,
@@ -43,10 +43,10 @@ pub(in crate::node) struct Answer {
 }
 
 impl Rehearsal {
-    /// Begins it, with this snapshot.
+    /// Starts the rehearsal with this snapshot.
     ///
     /// # Errors
-    /// Why it cannot begin.
+    /// Why it cannot be started.
     pub(in crate::node) fn begin(
         file: &Executable,
         snapshot: &OwnedFd,
@@ -55,7 +55,7 @@ impl Rehearsal {
     ) -> Result<Rehearsal, String> {
         let (reader, writer) = fd::output_pipe().map_err(|error| format!("making a pipe: {error}"))?;
         let place = &context.place;
-        // Hooks are counted from 1.
+        // The number 0 is free for the rehearsal, since hooks are counted from 1.
         let stamp = Stamp::of_hook(&place.mark, &place.path, 0);
         let mut limits = BTreeMap::from([("nofile".to_string(), place.nofile)]);
         limits.extend(stamp.limit().map(|limit| (stamp::LIMIT.to_string(), limit)));
@@ -82,7 +82,7 @@ impl Rehearsal {
         self.until
     }
 
-    /// Kills it. Returns whether it is gone.
+    /// Kills the rehearsal. Returns whether its process has ended.
     pub(in crate::node) fn end(&mut self, now: Time, context: &Context, reactor: &mut Reactor) -> bool {
         if self.until.take().is_some() {
             self.process.kill("its supervisor has ended".into());
@@ -90,8 +90,8 @@ impl Rehearsal {
         self.look(now, context, reactor).is_some()
     }
 
-    /// Looks at it, and ends one that takes too long. Gives what came of it once it is over: the version, or what is
-    /// wrong.
+    /// Checks for the result, and kills the process at the deadline. Returns the result once the process has ended: the
+    /// version of the executable, or why it cannot go on.
     pub(in crate::node) fn look(
         &mut self,
         now: Time,

@@ -1,5 +1,5 @@
-//! `treevisor restore-check`, the hidden verb of a rehearsal: the executable that is to come reads the state of a node
-//! in a process aside, makes of it what needs no place in the world, and reports what came of it.
+//! `treevisor restore-check`, the hidden verb of a rehearsal: the new executable reads the state of a running node,
+//! makes all of it that needs no descriptor or process, and prints the result.
 
 use super::rehearsal::{Answer, SNAPSHOT_FD};
 use super::state::CarriedNode;
@@ -10,7 +10,7 @@ use crate::os::{fd, memory};
 use crate::supervision::{Snapshot, Supervisor};
 use crate::wire::snapshot::{self, FORMAT};
 
-/// The process aside: `treevisor restore-check`. Returns its exit status.
+/// Runs `treevisor restore-check`. Returns its exit status.
 pub fn run() -> i32 {
     fd::complain_of_crashes();
     let (ok, message) = match check() {
@@ -35,7 +35,8 @@ fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// The snapshots in `tests/data` are made so: `TV_SNAPSHOT_TO=DIR treevisor start …`, and `treevisor upgrade --check`.
+/// Writes the snapshot to a file for `tests/data`, as in `TV_SNAPSHOT_TO=DIR treevisor start …` and `treevisor upgrade
+/// --check`.
 fn keep_for_tests(snapshot: &[u8]) {
     #[cfg(debug_assertions)]
     if let Ok(directory) = std::env::var("TV_SNAPSHOT_TO") {
@@ -44,10 +45,10 @@ fn keep_for_tests(snapshot: &[u8]) {
     let _ = snapshot;
 }
 
-/// Reads the snapshot, makes the core of it, writes that again, and compares. No descriptor is touched.
+/// Reads the snapshot, restores the core, takes a snapshot of that, and compares. No descriptor is used.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the snapshot, as text.
 pub fn check_state(snapshot: &[u8]) -> Result<(), String> {
     let (state, _) = snapshot::read::<CarriedNode, Snapshot>(snapshot).map_err(|error| error.to_string())?;
     let text = |snapshot: &Snapshot| serde_json::to_value(snapshot).map_err(|error| error.to_string());
@@ -90,11 +91,11 @@ mod tests {
         }
     }
 
-    /// The places of all objects whose members have fixed names: of those in a list, of the first.
+    /// The places of all objects with fixed member names. Of the objects in a list, the first counts.
     fn objects(value: &Value, at: String, found: &mut Vec<String>) {
         match value {
-            // By path, by cause, by number, by variable; and what an event of any kind has, and how often something
-            // was.
+            // Maps have keys that vary: paths, causes, numbers, variables, the body of an event of any kind, and
+            // counts.
             _ if ["env", "causes", "by_child", "event", "exits"]
                 .iter()
                 .any(|data| at.ends_with(&format!("/{data}"))) => {}

@@ -1,5 +1,5 @@
-//! All of a node that goes over to another image of the program. What is not here is made anew, or is empty at the end
-//! of a turn.
+//! The state of a node in the snapshot of a hot upgrade. Everything else is made anew, or is empty at the end of a
+//! turn.
 
 use super::upgrading::CarriedUpgrading;
 use crate::ids::{Incarnation, Name, Path, Token};
@@ -25,12 +25,12 @@ use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The shell of a node.
+/// The state of the shell.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedNode {
     pub place: CarriedPlace,
-    /// The file that the streams are of a tree in the background.
+    /// The file that stdout and stderr of a tree in the background are.
     pub output: Option<StreamFile>,
     pub children: CarriedChildren,
     pub endpoint: CarriedEndpoint,
@@ -51,7 +51,7 @@ pub(in crate::node) struct CarriedNode {
     pub upgrade: CarriedUpgrading,
 }
 
-/// Where it stands.
+/// The node's place in the tree.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedPlace {
@@ -74,7 +74,7 @@ pub(in crate::node) struct CarriedPlace {
     pub family: Token,
 }
 
-/// What stands above it.
+/// What is above the node.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(in crate::node) enum CarriedAbove {
@@ -83,7 +83,8 @@ pub(in crate::node) enum CarriedAbove {
 }
 
 impl CarriedNode {
-    /// What the core is given of a child, by the spec that it has at a place.
+    /// What the core needs to restore a child: the name and policy from the spec that the child has in this role
+    /// (`place`).
     pub(in crate::node) fn member(&self, name: &Name, place: Where) -> Option<Member> {
         match place {
             Where::Asked(request) => self.requests.asked(request, name).map(crate::node::children::member),

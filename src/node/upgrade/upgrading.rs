@@ -1,4 +1,5 @@
-//! What a node keeps of an upgrade: its course, the executable, and the child nodes that cannot be asked meanwhile.
+//! What a node keeps while an upgrade is under way: its course, the executable, and the child nodes that cannot be
+//! asked.
 
 use super::course::Course;
 use super::rehearsal::Rehearsal;
@@ -19,73 +20,73 @@ use std::collections::HashMap;
 /// The version of this program.
 pub(in crate::node) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A child node that is being replaced has so long before what is asked of it is asked all the same.
+/// How long questions to a child node that is being replaced are held at most. After that they are sent all the same.
 pub(in crate::node) const AWAY: Span = Span::from_secs(5);
 
-/// So long a child node may be silent that was ordered to be replaced: until it can be, and until the other image has
-/// given up.
+/// How long a child node that was ordered to be replaced may send no heartbeats: until it can be replaced, and until
+/// the next image has given up if it fails.
 pub(in crate::node) const SPARED: Span = Span::from_secs(15);
 
-/// A node that cannot be replaced at this moment, or cannot reach a child node, looks again after this.
+/// How soon this node tries again to be replaced, or to reach a child node.
 pub(in crate::node) const AGAIN: Span = Span::from_millis(20);
 
-/// What a node keeps of an upgrade.
+/// The state of an upgrade in a node.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
     pub(in crate::node) course: Option<Course>,
-    /// The executable.
+    /// The new executable.
     pub(in crate::node) file: Option<Executable>,
     pub(in crate::node) rehearsal: Option<Rehearsal>,
-    /// It begins when all are ready.
+    /// Whether the upgrade follows when the rehearsals of all nodes have succeeded.
     pub(in crate::node) then: bool,
-    /// What an earlier upgrade has not reached, with the versions there.
+    /// The nodes that an earlier upgrade has not reached, with their versions.
     pub(in crate::node) behind: Vec<(Path, String)>,
-    /// When to look again whether this node can be replaced.
+    /// When to try again to be replaced.
     pub(in crate::node) again: Option<Time>,
     /// Child nodes that cannot be asked now.
     pub(in crate::node) away: HashMap<Run, Away>,
-    /// Child nodes that may be silent, as they are being replaced.
+    /// Child nodes that may send no heartbeats for a while, since they are being replaced.
     pub(in crate::node) spared: HashMap<Run, Spared>,
-    /// How much of the course was reported to the asker.
+    /// How many results were reported to the asker.
     pub(in crate::node) told: usize,
 }
 
 /// A child node that cannot be asked now.
 pub(in crate::node) struct Away {
-    /// Not for longer than this.
+    /// When the questions are sent at the latest.
     pub(in crate::node) until: Time,
-    /// What is to be asked then.
+    /// The questions that are held until then.
     pub(in crate::node) held: Vec<Question>,
-    /// It has not connected yet to this image. Else it is being replaced itself.
+    /// Whether the child node has to connect to this image again. Otherwise it is itself being replaced.
     pub(in crate::node) connects: bool,
 }
 
-/// Whether a question is held.
+/// Whether a question to a child node is held.
 #[derive(Debug, PartialEq)]
 pub(in crate::node) enum Hold {
-    /// Until then, if the child node is not there before.
+    /// It is held until this time, or until the child node can be reached.
     Until(Time),
     /// It is to be sent now.
     Not(Question),
 }
 
-/// What is held no longer.
+/// Questions that are no longer held.
 pub(in crate::node) struct Taken {
-    /// The numbers of what was sent.
+    /// The numbers of questions that were sent.
     pub(in crate::node) sent: Vec<u64>,
-    /// What is to be sent.
+    /// Questions that are to be sent.
     pub(in crate::node) ask: Vec<Question>,
 }
 
-/// A child node that may be silent.
+/// A child node that may send no heartbeats for a while.
 pub(in crate::node) struct Spared {
-    /// Not for longer than this.
+    /// When it is judged again at the latest.
     pub(in crate::node) until: Time,
-    /// It is there again, and has not beaten since.
+    /// Whether it is reachable again. From its next heartbeat on it is judged again.
     pub(in crate::node) back: bool,
 }
 
-/// What of it goes over to the other image.
+/// The part in the snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedUpgrading {
@@ -99,7 +100,7 @@ impl Upgrading {
         CarriedUpgrading { course: course.clone(), behind: behind.clone() }
     }
 
-    /// Child nodes connect again: what is asked of them meanwhile waits.
+    /// Takes the state over from the snapshot. Child nodes have to connect again, so questions to them are held.
     pub(in crate::node) fn unpack(
         carried: CarriedUpgrading,
         now: Time,
@@ -117,7 +118,8 @@ impl Upgrading {
         away.chain(rehearsal).chain(self.again).chain(self.course.as_ref().and_then(Course::next_deadline)).min()
     }
 
-    /// Why a request cannot be carried out as long as an upgrade is under way, or has not reached a part of the tree.
+    /// Why a request is refused: an upgrade is under way, or an earlier one has not reached the part of the tree that
+    /// the request would change. `None` if it is not refused.
     pub(in crate::node) fn refuses(&self, verb: &Verb) -> Option<String> {
         let at = match verb {
             Verb::Reload { .. } | Verb::AbortReload => None,
@@ -127,7 +129,7 @@ impl Upgrading {
         self.refuses_change(at)
     }
 
-    /// The same of a change at a path, or of one of the whole tree.
+    /// The same for a change at a path, or of the whole tree (`None`).
     pub(in crate::node) fn refuses_change(&self, at: Option<&Path>) -> Option<String> {
         let course = self.course.as_ref().filter(|course| !course.wanted.check || self.then);
         if let Some(course) = course {
@@ -142,7 +144,7 @@ impl Upgrading {
         self.course.as_ref().is_some_and(|course| course.wanted.check)
     }
 
-    /// The part of the node at `path` is over.
+    /// The part of this node, which is at `path`, has ended with this result.
     pub(in crate::node) fn own_is_over(
         &mut self,
         path: &Path,
@@ -155,7 +157,7 @@ impl Upgrading {
         course.own_is_over(Supervisor { path, state, version: VERSION.into(), gap_ms, message });
     }
 
-    /// What stands below the child nodes stays as it is.
+    /// Nothing below this node is upgraded: all supervisors there are reported as kept.
     pub(in crate::node) fn keep_below(&mut self, children: &Children) {
         let Some(course) = &mut self.course else { return };
         let mut kept = Vec::new();
@@ -174,8 +176,8 @@ impl Upgrading {
         (self.course, self.file, self.rehearsal, self.again) = (None, None, None, None);
     }
 
-    /// The node has ended: its part is over, and a rehearsal is killed and waited for, turn by turn. Gives back the
-    /// asker, once.
+    /// This node ends, and the upgrade with it. A rehearsal is killed, and waited for over several turns. Returns the
+    /// asker once.
     pub(in crate::node) fn end_with_the_node(
         &mut self,
         now: Time,
@@ -191,7 +193,7 @@ impl Upgrading {
         Some(self.course.take()?.wanted.asker)
     }
 
-    /// A question to a child node that is being replaced waits.
+    /// Holds a question to a child node that is being replaced. Gives other questions back.
     pub(in crate::node) fn hold(&mut self, now: Time, question: Question) -> Hold {
         match self.away.get_mut(&question.node) {
             Some(away) if away.until > now => {
@@ -202,9 +204,9 @@ impl Upgrading {
         }
     }
 
-    /// Takes what was held for long enough, or has no reason to be any longer. A child node that may not have connected
-    /// yet is sent one question first, by `send`, which gives whether that could be done; those of which `waits` is
-    /// false are dropped.
+    /// Takes the questions that need no longer be held: their time is over, or the child node can be reached. To find
+    /// out whether a child node has connected again, its first question is sent by `send`, which returns whether that
+    /// has worked. Questions of which `waits` returns false are dropped.
     pub(in crate::node) fn take_due(
         &mut self,
         now: Time,
@@ -227,24 +229,24 @@ impl Upgrading {
         taken
     }
 
-    /// Why a child node that is overdue is not taken for hung: the image that takes its place has a limit of its own,
-    /// after which the one before goes on.
+    /// Why an overdue child node is not declared hung: it is being replaced. The next image has a time limit of its
+    /// own, after which the former one goes on.
     pub(in crate::node) fn spares(&self, run: Run, now: Time) -> Option<String> {
         let spared = self.spared.get(&run)?;
         (now < spared.until).then(|| "it is being replaced by another executable".to_owned())
     }
 
-    /// A child node is there again, as one image or the other. Its silence lasts until its next beat.
+    /// A child node is reachable again, whichever of its images runs. It is spared until its next heartbeat.
     pub(in crate::node) fn is_back(&mut self, run: Run) {
         self.spared.entry(run).and_modify(|spared| spared.back = true);
     }
 
-    /// A child node has beaten.
+    /// A child node has sent a heartbeat.
     pub(in crate::node) fn beat(&mut self, run: Run) {
         self.spared.retain(|spared, how| *spared != run || !how.back);
     }
 
-    /// A child node's process is gone.
+    /// The process of a child node has ended.
     pub(in crate::node) fn lost(&mut self, gone: Run) {
         self.spared.remove(&gone);
         self.away.remove(&gone);
@@ -275,7 +277,8 @@ mod tests {
         for (node, request) in [(replaced, 2), (connecting, 3), (connecting, 4), (connecting, 5)] {
             assert_eq!(upgrading.hold(at(1), question(node, request)), Hold::Until(at(5)));
         }
-        // It has not connected yet. What is asked by now in vain is not sent to see whether it has.
+        // The child node has not connected yet. A question that has been given up is not sent to find out whether it
+        // has.
         let taken = upgrading.take_due(at(2), |question| question.request != 3, |_| false);
         assert_eq!((taken.sent, taken.ask, upgrading.again), (vec![], vec![], Some(at(2) + AGAIN)));
         let taken = upgrading.take_due(at(3), |_| true, |first| first.request == 4);
@@ -294,14 +297,14 @@ mod tests {
             |upgrading: &Upgrading, after| upgrading.spares(run, Time::ZERO + Span::from_secs(after)).is_some();
         assert!(!spared(&upgrading, 0));
         upgrading.spared.insert(run, Spared { until: Time::ZERO + SPARED, back: false });
-        // A beat that was sent before.
+        // A heartbeat that was sent before.
         upgrading.beat(run);
         assert!(spared(&upgrading, 14) && !spared(&upgrading, 15));
         upgrading.is_back(run);
         assert!(spared(&upgrading, 14));
         upgrading.beat(run);
         assert!(!spared(&upgrading, 14));
-        // One that was not told to be replaced.
+        // A child node that was not ordered to be replaced.
         upgrading.is_back(run);
         assert!(!spared(&upgrading, 0));
     }
