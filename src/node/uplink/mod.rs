@@ -1,4 +1,4 @@
-//! The connection from a node to its parent: beats that may be lost, and messages that must arrive (`outbox`).
+//! The connection from a node to its parent: heartbeats, which may be lost, and messages that must arrive (`outbox`).
 
 pub mod outbox;
 
@@ -25,11 +25,12 @@ pub(super) struct Uplink {
     line: Line,
     beats: u64,
     outbox: Outbox,
-    /// The lease that this node runs by, where the agent of a host has started it.
+    /// The lease of this node, if the agent of a host has started it.
     lease: Option<Box<Hosted>>,
 }
 
-/// The same as another image of the program goes on with it: under the same name, which the parent's socket hands over.
+/// The connection in the snapshot of a hot upgrade. The next image connects under the same routing id; the parent's
+/// socket accepts that (`ZMQ_ROUTER_HANDOVER`).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedUplink {
@@ -55,7 +56,7 @@ impl Line {
         Ok(Line { dealer, token, parent, name })
     }
 
-    /// Sends a message, if the queue has room for it.
+    /// Sends a message. Returns false if the queue is full.
     fn send(&mut self, message: FromNode) -> bool {
         let frames =
             codec::encode_from_child(&FromChild { token: self.token, body: ChildBody::Node(Box::new(message)) });
@@ -71,7 +72,7 @@ impl Uplink {
         Ok(Uplink { line, beats: 0, outbox: Outbox::default(), lease: None })
     }
 
-    /// This node runs by a lease.
+    /// Adds the lease that this node runs by.
     pub(super) fn by_lease(self, lease: Option<Hosted>) -> Uplink {
         Uplink { lease: lease.map(Box::new), ..self }
     }
@@ -80,28 +81,28 @@ impl Uplink {
         self.lease.as_deref_mut()
     }
 
-    /// What it waits for: messages, and the time to look at the lease.
+    /// The descriptors that the loop watches for this connection and for the lease.
     pub(super) fn awaited(&self) -> impl Iterator<Item = (RawFd, Source)> {
         let lease = self.lease.as_deref().map(|lease| (lease.fd(), Source::Lease));
         [(self.line.dealer.fd(), Source::Uplink)].into_iter().chain(lease)
     }
 
-    /// What goes over to another image of the program.
+    /// Writes the connection into the snapshot.
     pub(super) fn pack(&self) -> CarriedUplink {
-        // One that is placed is not replaced.
+        // A placed node is not upgraded, so there is no lease to take over.
         let Uplink { line: Line { dealer: _, token, parent, name }, beats, outbox, lease: _ } = self;
         let (parent, name) = (parent.clone(), name.clone());
         CarriedUplink { parent, name, token: *token, beats: *beats, outbox: outbox.clone() }
     }
 
-    /// The connection of another image, which is made anew. It introduces itself when all is done.
+    /// Connects again, with the state from the snapshot. The node introduces itself when all parts are restored.
     pub(super) fn unpack(carried: CarriedUplink, context: &Context) -> Uplink {
         let CarriedUplink { parent, name, token, beats, outbox } = carried;
         let line = Line::connect(context, parent, name, token).or_back("connecting to the parent");
         Uplink { line, beats, outbox, lease: None }
     }
 
-    /// Introduces this process.
+    /// Sends the pid of this process to the parent.
     pub(super) fn introduce(&mut self) {
         self.line.send(FromNode::Hello { pid: std::process::id() });
     }
@@ -110,7 +111,7 @@ impl Uplink {
         self.line.dealer.has_input()
     }
 
-    /// The next message of the parent. What it acknowledges is not sent again.
+    /// The next message of the parent. Messages that it acknowledges are not sent again.
     pub(super) fn receive(&mut self) -> Option<Result<ToNode, Malformed>> {
         let message = self.line.dealer.receive().map(|frames| codec::decode_to_node(&frames))?;
         if let Ok(message) = &message {
@@ -119,12 +120,12 @@ impl Uplink {
         Some(message)
     }
 
-    /// All below us is up.
+    /// All children of this node are up.
     pub(super) fn up(&mut self, now: Time) {
         self.outbox.up(now, &mut |message| self.line.send(message));
     }
 
-    /// One beat; when the queue is full it is dropped, since the next one is newer.
+    /// Sends one heartbeat. If the queue is full, it is dropped, since the next one will be newer.
     pub(super) fn beat(&mut self, rollup: RollupView) {
         self.beats += 1;
         self.line.send(FromNode::Rollup { seq: self.beats, rollup });
@@ -134,7 +135,7 @@ impl Uplink {
         self.outbox.escalating(now, cause, explanation, &mut |message| self.line.send(message));
     }
 
-    /// What stands below us is not what we were started with.
+    /// The children or holds of this node have changed.
     pub(super) fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>) {
         self.outbox.children(now, spec, holds, &mut |message| self.line.send(message));
     }
@@ -146,7 +147,7 @@ impl Uplink {
         }
     }
 
-    /// Sends a reply that is not worth keeping when the queue is full; returns whether it went out.
+    /// Sends a reply that need not be kept if the queue is full. Returns whether it was sent.
     pub(super) fn try_reply(&mut self, request: u64, reply: Reply) -> bool {
         self.line.send(FromNode::Reply { request, reply })
     }
@@ -169,7 +170,7 @@ impl Uplink {
         self.outbox.due(now, &mut |message| self.line.send(message));
     }
 
-    /// Whether the parent has acknowledged all that a node that ends has for it.
+    /// Whether the parent has acknowledged everything that this node must deliver before it exits.
     pub(super) fn is_done(&self) -> bool {
         self.outbox.is_done()
     }

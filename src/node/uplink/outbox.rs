@@ -1,11 +1,12 @@
-//! What a node has for its parent and how long it keeps it: messages that must arrive are sent again until they are
-//! acknowledged. Nothing here has a socket, so `tests/sim` runs it too; `send` passes a message on and returns false
-//! when the queue is full.
+//! Messages that a node must deliver to its parent. They are sent again until the parent acknowledges them. There is no
+//! socket here, so `tests/sim` runs this too: the function `send` passes a message on, and returns false if the queue
+//! is full.
 //!
-//! All that must arrive above goes through here; beats need not. What goes down does not: it is a request, which
-//! `requests::pending` has to keep until its reply anyway, with its asker and its limit, and sending it again is one
-//! more use of that deadline. An outbox below it would keep the same message a second time and acknowledge what the
-//! reply does. The other direction has no such table: of events, the escalation and `up` there is no reply.
+//! Everything that must arrive above goes through here; heartbeats need not arrive. Messages to child nodes do not go
+//! through an outbox. They are requests, which `requests::pending` keeps until the reply in any case, with their asker
+//! and time limit, and sends again. A second outbox would keep the same message twice, and its acknowledgement would
+//! say no more than the reply. Messages to the parent have no such table, since there is no reply to an event, an
+//! escalation or `up`.
 
 use crate::ids::ReportId;
 use crate::time::{Span, Time};
@@ -15,35 +16,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::VecDeque;
 
-/// What has not been acknowledged is sent again after this long.
+/// How long after sending a message is sent again if it is not acknowledged.
 pub const RESEND: Span = Span::from_millis(200);
 
-/// A node that ends waits so long for its parent to acknowledge why.
+/// How long a node that ends waits for the parent's acknowledgement.
 pub const LINGER: Span = Span::from_millis(200);
 
-/// A full queue is tried again after this, where a reply waits.
+/// How soon a full queue is tried again if a reply waits.
 const RETRY: Span = Span::from_millis(20);
 
-/// Events that are kept for a parent that does not read; the oldest are dropped first.
+/// How many events are kept for a parent that does not read. The oldest are dropped first.
 const EVENTS_MAX: usize = 4_096;
 
-/// Events in one message at most, and replies that wait.
+/// The most events in one message, and the most replies that wait.
 const BATCH_MAX: usize = 128;
 
-/// What has not been acknowledged, and what could not be sent yet.
+/// Messages that were not acknowledged, and those that could not be sent yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outbox {
-    /// `Up` was sent and not acknowledged.
+    /// Whether `Up` was sent and not acknowledged.
     up: bool,
     escalation: Option<(Option<ReportId>, String)>,
-    /// What stands below us, sent and not acknowledged, and its number.
+    /// The last report of children and holds, if it was not acknowledged, with its number.
     children: Option<(u64, Value, Vec<HoldView>)>,
     children_sent: u64,
     events: VecDeque<EventView>,
-    /// How many events were acknowledged or dropped: those before the first one in `events`.
+    /// How many events were acknowledged or dropped: the number of the event before the first one in `events`.
     before: u64,
-    /// Number of the last event that was sent.
+    /// The number of the last event that was sent.
     sent_through: u64,
     /// Replies that did not fit into the queue.
     replies: VecDeque<FromNode>,
@@ -56,14 +57,14 @@ impl Outbox {
         self.resend_at
     }
 
-    /// All below us is up.
+    /// All children of this node are up: sends that.
     pub fn up(&mut self, now: Time, send: &mut dyn FnMut(FromNode) -> bool) {
         self.up = true;
         send(FromNode::Up);
         self.resend_by(now + RESEND);
     }
 
-    /// This node ends, and why.
+    /// This node gives up: sends the reason.
     pub fn escalating(
         &mut self,
         now: Time,
@@ -72,13 +73,13 @@ impl Outbox {
         send: &mut dyn FnMut(FromNode) -> bool,
     ) {
         self.escalation = Some((cause, explanation.clone()));
-        // The parent's own event names what led here as its cause: that goes first.
+        // Events go first, since the parent's report of the escalation refers to one of them as its cause.
         self.flush(now, send);
         send(FromNode::Escalating { cause, explanation });
         self.resend_by(now + RESEND);
     }
 
-    /// What stands below us is not what we were started with. The last report counts.
+    /// Reports changed children or holds. Only the last report is sent again.
     pub fn children(&mut self, now: Time, spec: Value, holds: Vec<HoldView>, send: &mut dyn FnMut(FromNode) -> bool) {
         self.children_sent += 1;
         let seq = self.children_sent;
@@ -87,14 +88,14 @@ impl Outbox {
         self.resend_by(now + RESEND);
     }
 
-    /// A reply that did not fit into the queue.
+    /// Keeps a reply that did not fit into the queue.
     pub fn keep_reply(&mut self, reply: FromNode) {
         if self.replies.len() < BATCH_MAX {
             self.replies.push_back(reply);
         }
     }
 
-    /// Events for the parent.
+    /// Adds events for the parent.
     pub fn push(&mut self, events: Vec<EventView>) {
         self.events.extend(events);
         while self.events.len() > EVENTS_MAX {
@@ -104,7 +105,7 @@ impl Outbox {
         self.sent_through = self.sent_through.max(self.before);
     }
 
-    /// The parent has acknowledged something.
+    /// Handles a message of the parent: what it acknowledges is not sent again.
     pub fn acknowledged(&mut self, message: &ToNode) {
         match message {
             ToNode::UpSeen => self.up = false,
@@ -119,7 +120,7 @@ impl Outbox {
         }
     }
 
-    /// Whether the parent has all that a node that ends has for it.
+    /// Whether the parent has acknowledged everything that this node must deliver before it exits.
     pub fn is_done(&self) -> bool {
         self.events.is_empty() && self.escalation.is_none() && self.children.is_none()
     }
@@ -191,7 +192,8 @@ mod tests {
         numbers.map(|number| testing::event(number, "/", "ready", json!({}))).collect()
     }
 
-    /// What is sent while the queue takes `room` messages: its kind, and of events the first number and how many.
+    /// The messages that are sent while the queue takes `room` of them: the kind, and for events the first number and
+    /// the count.
     fn sent(room: usize, of: impl FnOnce(&mut dyn FnMut(FromNode) -> bool)) -> Vec<String> {
         let mut sent = Vec::new();
         of(&mut |message| {
