@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// So many rounds alike are published as they happen.
+/// So many rounds alike are published in full.
 const IN_FULL: u32 = 20;
 
 /// Rounds that last longer are published, however alike they are: they are too few to fill anything.
@@ -45,15 +45,15 @@ pub(super) struct OnItsWay {
     pub own: bool,
 }
 
-/// What is withheld of a supervisor's children.
+/// The rounds of this supervisor's children, and what is withheld of them.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Folds {
     by_child: HashMap<ChildId, Fold>,
-    /// In which child's present round an event is.
+    /// The child whose present round an event belongs to.
     #[serde(with = "crate::node::pairs")]
     owners: HashMap<ReportId, ChildId>,
-    /// Those whose present round is withheld.
+    /// The children whose present round is withheld.
     withholding: BTreeSet<ChildId>,
 }
 
@@ -68,7 +68,7 @@ struct Fold {
     withheld: Option<Vec<OnItsWay>>,
     /// The round before it.
     before: Seen,
-    /// The last round that was published, and when that was.
+    /// The last round that was published, and its time.
     told: Seen,
     told_at: Time,
     /// Rounds in a row that were alike, and the longest of them.
@@ -76,7 +76,7 @@ struct Fold {
     longest: Span,
     /// The last whole round that was withheld.
     kept: Option<Kept>,
-    /// After this a round is published again.
+    /// How long after the last published round the next one is published.
     pause: Span,
 }
 
@@ -84,22 +84,22 @@ struct Fold {
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Seen {
-    /// Each event with what happened in it, as a number that no other one of the round has.
+    /// Each event of the round with a hash of what happened in it. Equal events of one round get different numbers.
     events: Vec<(ReportId, u64)>,
-    /// Stands for all that happened, in any order.
+    /// The sum of these numbers: equal for two rounds in which the same happened, in whatever order.
     shape: u64,
 }
 
-/// A whole round, and how many it stands for.
+/// A whole round that was withheld, and how many rounds it stands for.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     events: Vec<OnItsWay>,
-    /// What it is, and what the round before it was.
+    /// What this round is remembered by, and what the round before it was.
     seen: Seen,
     before: Seen,
     count: u64,
-    /// When the events of the first of them happened.
+    /// The time of each event in the first of these rounds.
     first: HashMap<u64, String>,
 }
 
@@ -108,7 +108,7 @@ impl Folds {
     pub(super) fn take(&mut self, now: Time, child: ChildId, path: &Path, told: OnItsWay, out: &mut Vec<OnItsWay>) {
         let event = &told.event;
         if matches!(event.body, EventBody::Dropped(_)) {
-            // It leads to nothing, and has a count of its own.
+            // A `dropped` event is no cause of another event, and has a count of its own.
             return out.push(told);
         }
         let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_));
@@ -135,7 +135,7 @@ impl Folds {
         }
     }
 
-    /// The present round of a child is over, another one begins.
+    /// The present round of a child is over, and the next one begins.
     fn next_round(&mut self, now: Time, child: ChildId, out: &mut Vec<OnItsWay>) {
         let fold = self.by_child.entry(child).or_default();
         let lasted = now.since(fold.began);
@@ -174,7 +174,7 @@ impl Folds {
         self.withholding.insert(child);
     }
 
-    /// Nothing is withheld of a child any more, and its rounds are counted anew.
+    /// Publishes the withheld events of a child, and counts its rounds from the beginning.
     pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<OnItsWay>) {
         let Some(mut fold) = self.by_child.remove(&child) else { return };
         self.withholding.remove(&child);
@@ -184,13 +184,13 @@ impl Folds {
         fold.release_all(out);
     }
 
-    /// Nothing is withheld any more.
+    /// Publishes all withheld events.
     pub(super) fn end_all(&mut self, out: &mut Vec<OnItsWay>) {
         let children: Vec<ChildId> = self.by_child.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         children.into_iter().for_each(|child| self.end(child, out));
     }
 
-    /// When something is to be published although nothing happens.
+    /// When something withheld must be published even if nothing happens until then.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.withholding.iter().filter_map(|child| self.by_child.get(child)).map(Fold::deadline).min()
     }
@@ -200,7 +200,7 @@ impl Folds {
         for child in self.withholding.clone() {
             let Some(fold) = self.by_child.get_mut(&child) else { continue };
             if fold.lasts_until() <= now {
-                // This round is another one: the child is well, or something keeps it.
+                // This round differs from those before: the child runs well, or is stuck in it.
                 fold.release_all(out);
                 self.withholding.remove(&child);
             } else if fold.deadline() <= now {
@@ -211,7 +211,7 @@ impl Folds {
 }
 
 impl Fold {
-    /// When the present round has lasted longer than one like those before it.
+    /// From this time on the present round has lasted longer than a round like those before it.
     fn lasts_until(&self) -> Time {
         self.began + self.longest.times(2) + FIRST_PAUSE
     }
@@ -221,7 +221,7 @@ impl Fold {
         due.map_or(self.lasts_until(), |due| due.min(self.lasts_until()))
     }
 
-    /// A whole round was withheld; it takes the place of the one that is kept.
+    /// Keeps a whole withheld round in place of the one kept so far, and counts it.
     fn keep(&mut self, events: Vec<OnItsWay>, seen: Seen, before: Seen) {
         let (count, first) = match self.kept.take() {
             Some(kept) => (kept.count + 1, kept.first),
@@ -232,7 +232,8 @@ impl Fold {
         self.kept = Some(Kept { events, seen, before, count, first });
     }
 
-    /// Publishes the rounds that were withheld, by the last of them.
+    /// Publishes the last withheld round, with the count of those it stands for. Causes in it that point into a round
+    /// that was not published are replaced by their counterparts in the last published round.
     fn release_kept(&mut self, now: Time, out: &mut Vec<OnItsWay>) {
         let Some(Kept { mut events, seen, before, count, mut first }) = self.kept.take() else { return };
         for OnItsWay { event, .. } in &mut events {
@@ -249,7 +250,7 @@ impl Fold {
         out.append(&mut events);
     }
 
-    /// Publishes all, also of the present round, of which nothing more is withheld.
+    /// Publishes the kept round and the present one, and withholds nothing more of the present one.
     fn release_all(&mut self, out: &mut Vec<OnItsWay>) {
         self.release_kept(self.began, out);
         out.extend(self.withheld.take().into_iter().flatten());
@@ -272,7 +273,7 @@ impl Seen {
                 _ => {}
             }
         });
-        // The second of the same is another one than the first.
+        // A second equal event in a round gets another number than the first.
         while self.which(what).is_some() {
             what = number(&|hasher| what.hash(hasher));
         }
@@ -280,18 +281,19 @@ impl Seen {
         self.shape = self.shape.wrapping_add(what);
     }
 
-    /// What happened in this event.
+    /// The number of what happened in this event.
     fn what(&self, id: ReportId) -> Option<u64> {
         self.events.iter().find(|(other, _)| *other == id).map(|(_, what)| *what)
     }
 
-    /// In which event this happened.
+    /// The event of this round that has this number.
     fn which(&self, what: u64) -> Option<ReportId> {
         self.events.iter().find(|(_, other)| *other == what).map(|(id, _)| *id)
     }
 }
 
-/// Whether an event is no part of a round: something else happens to the child, and is published at once.
+/// Whether an event belongs to no round: something else than a restart happens to the child, so the event is published
+/// at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
     match &event.body {
         EventBody::Panic(_)
@@ -303,7 +305,8 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Rollout(_)
         | EventBody::Upgraded(_)
         | EventBody::UpgradeFailed(_) => true,
-        // Those of a sibling that is restarted with it, and of what is below it, come again with each round.
+        // These events of a sibling that is restarted with the child, and of the children below it, recur in each
+        // round.
         EventBody::Stopping(_) | EventBody::Stopped => is_its_own && event.path == *path,
         EventBody::Starting
         | EventBody::Started(_)

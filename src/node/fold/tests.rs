@@ -3,7 +3,7 @@ use crate::wire::view::testing;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// A supervisor with children whose rounds are made by hand.
+/// A supervisor with children whose rounds are made by the test.
 struct World {
     folds: Folds,
     now: Time,
@@ -56,12 +56,12 @@ impl World {
         self.now = end;
     }
 
-    /// How many events of a kind those that were published stand for.
+    /// How many events of this kind the published events stand for.
     fn stands_for(&self, kind: &str) -> u64 {
         self.out.iter().filter(|told| told.event.kind() == kind).map(|told| told.event.times()).sum()
     }
 
-    /// Each id is there once, and each cause before its effect, but for those of before the first round.
+    /// Checks that each id is there once, and each cause before its effect, except causes from before the first round.
     fn is_whole(&self) {
         let mut told = HashSet::new();
         for OnItsWay { event, .. } in &self.out {
@@ -146,7 +146,7 @@ fn a_supervisor_is_folded_with_what_is_below_it() {
         world.life(0, 10, |_, _| {});
         let exited = world.event(0, "/c0/w", "exited", None, json!({ "code": 1 }));
         let gave_up = world.event(0, "/c0", "gave_up", Some(exited), json!({}));
-        // Its own report and its children's come by different ways.
+        // The supervisor's own report and its children's arrive on different paths, in any order.
         let escalated =
             if round % 2 == 0 { world.event(0, "/c0", "escalated", Some(gave_up), json!({})) } else { gave_up };
         world.event(0, "/c0/v", "stopping", None, json!({ "why": "supervisor_ends" }));
@@ -191,7 +191,7 @@ fn storms_side_by_side_do_not_mix() {
     let mut world = World::new();
     for round in 0..5_000u32 {
         for child in 0..5 {
-            // Each has its own last exit.
+            // Each child has its own last exit.
             world.life(child, 0, |_, _| {});
             let path = format!("/c{child}");
             world.event(child, &path, "exited", None, json!({ "code": 1 }));
