@@ -1,4 +1,4 @@
-//! Supervision's types to the wire's types and back. No decisions are made here.
+//! Converts supervision's types to the wire's types and back. It makes no decisions.
 
 pub(super) mod placement;
 mod report;
@@ -30,9 +30,9 @@ use crate::wire::view::{
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The connection that a message has come on. libzmq names one by a number that it never gives again, behind a byte of
-/// 0, which no name that a sender has chosen begins with; such a name is distinguished from that of another process by
-/// its pid.
+/// Identifies the connection that a message has come on. libzmq gives each connection a number that it never reuses,
+/// behind a byte of 0; an identity that a sender has chosen cannot begin with that byte. Equal chosen identities of two
+/// processes are distinguished by the pid.
 pub(super) fn connection(from: &Identity, peer: Option<PeerCred>) -> Connection {
     let named = from.as_bytes().first() != Some(&0);
     let mut hasher = DefaultHasher::new();
@@ -53,7 +53,7 @@ pub(super) fn beat(frame: BeatFrame, connection: Connection) -> Beat {
     }
 }
 
-/// What a notification reports besides that its worker is alive or ready; `None` when that is all.
+/// What an sd_notify message reports besides that its worker is alive. `None` if it reports nothing else.
 pub(super) fn notice(notification: &Notification) -> Option<Notice> {
     let words = [
         (notification.stopping, ReportedState::Stopping),
@@ -104,7 +104,7 @@ pub(super) fn window(policy: &SupervisorPolicy, used: u32) -> IntensityView {
     IntensityView { max: policy.intensity.max, period_ms: policy.intensity.period.as_millis(), used }
 }
 
-/// `own` is where the supervisor stands that answers.
+/// `own`: the path of the supervisor that answers.
 pub(super) fn answer(answer: Answer, own: &Path) -> (Outcome, String) {
     match answer {
         Answer::Ok => (Outcome::Ok, String::new()),
@@ -120,7 +120,7 @@ pub(super) fn answer(answer: Answer, own: &Path) -> (Outcome, String) {
     }
 }
 
-// Status.
+// Conversions for the status.
 
 fn exit_view(exit: Exit, at: Time, clock: &Clock) -> ExitView {
     let (code, signal) = code_or_signal(exit);
@@ -150,7 +150,7 @@ pub(super) fn dropped(dropped: &Dropped) -> DroppedView {
     DroppedView { malformed, unknown_token, too_many, too_long, by_strangers, connections }
 }
 
-/// When its present process began.
+/// When the child's present process was started.
 fn started_at(status: &ChildStatus, clock: &Clock) -> Option<String> {
     status.there_since.map(|since| clock::rfc3339_nanos(clock.wall_of(since)))
 }
@@ -197,8 +197,8 @@ fn process_beside(status: &BesideStatus) -> BesideView {
     }
 }
 
-/// The ways of the spec, each with its last beat, and the ways by which beats come that it does not name: a worker that
-/// is probed may beat all the same.
+/// The heartbeat sources that the spec names, each with the age of its last heartbeat, and other sources by which
+/// heartbeats have come: a probed worker may send heartbeats too.
 fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
     let (mut pushes, mut probes) = (0.., 0..);
     let named: Vec<(Source, &str, Option<String>)> = exec
@@ -225,7 +225,7 @@ fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
         let word = match source {
             Source::Zmq => "zmq",
             Source::Notify => "notify",
-            // Only what the spec names is read, or probed.
+            // Push endpoints and probes are read only if the spec names them, so these two do not occur.
             Source::Push(_) => "push",
             Source::Probe(_) => "probe",
         };
@@ -240,7 +240,7 @@ fn sources(status: &ChildStatus, exec: &ExecSpec) -> Vec<SourceView> {
         .collect()
 }
 
-/// What is known to a parent of a child node, written into the view of it. The state is left to the caller.
+/// Writes into the view of a child node what its parent knows of it. A state that the node itself has reported stays.
 pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, now: Time, clock: &Clock) {
     let up = matches!(status.state, State::Running | State::Starting);
     if !up || view.state.is_empty() {
@@ -259,20 +259,20 @@ pub(super) fn fill_supervisor(view: &mut SupervisorView, status: &ChildStatus, n
     view.exits = Some(exits(&status.exits));
 }
 
-/// What a child waits for that is to be started again; nothing where that is the end of a process that cannot be
+/// What a child waits for before it is started again. `None` if it waits for the end of a process that cannot be
 /// killed.
 fn waits_for(status: &ChildStatus) -> Option<String> {
     let word = if status.waits_for_host { "host" } else { "backoff" };
     (status.state == State::Waiting && status.stuck.is_none()).then(|| word.to_owned())
 }
 
-/// What of a child cannot be killed.
+/// The processes of a child that cannot be killed.
 fn survivor(status: &ChildStatus) -> Option<SurvivorView> {
     let stuck = status.stuck.as_ref()?;
     Some(SurvivorView { pid: stuck.pid, others: stuck.others, reason: stuck.why.clone() })
 }
 
-/// A supervisor of which nothing is known but its spec.
+/// The view of a supervisor of which only its spec is known.
 pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &str) -> SupervisorView {
     SupervisorView {
         strategy: spec.policy.strategy.word().to_string(),
@@ -283,7 +283,7 @@ pub(super) fn supervisor_from_spec(spec: &SupervisorSpec, path: &Path, state: &s
     }
 }
 
-/// A child of which nothing is known but its spec.
+/// The view of a child of which only its spec is known.
 pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> ChildView {
     match &child.kind {
         ChildKind::Supervisor(below) => ChildView::Supervisor(Box::new(supervisor_from_spec(below, path, state))),

@@ -1,4 +1,4 @@
-//! Where placed subtrees run: what their file and the host's agent have, to the wire's types.
+//! Placed subtrees, as their spec and the host's agent describe them, in the wire's types.
 
 use crate::hosts::shown::{ChildShown, Shown};
 use crate::os::clock;
@@ -6,7 +6,7 @@ use crate::spec::tree::PlacementSpec;
 use crate::wire::view::{CandidateView, ChildView, PlacementView, RankView, StoreStateView};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// As it stands in the file.
+/// The placement in the spec.
 pub(in crate::node) fn placement(spec: &PlacementSpec) -> PlacementView {
     let rank = |hosts: &Vec<String>| match hosts.as_slice() {
         [host] => RankView::One(host.clone()),
@@ -19,14 +19,14 @@ pub(in crate::node) fn placement(spec: &PlacementSpec) -> PlacementView {
     }
 }
 
-/// What the agent has shown of the whole: the cluster and its store.
+/// The cluster's name and the state of its store, as the agent has shown them.
 pub(in crate::node) fn cluster(shown: &Shown) -> (String, StoreStateView) {
     let state = if shown.store.lost { "lost" } else { "ok" }.to_owned();
     (shown.cluster.clone(), StoreStateView { state, age_ms: shown.store.age_ms })
 }
 
-/// Writes down what the agent has shown of a supervisor and of its children. Those that it does not have were not
-/// ordered to be placed.
+/// Writes what the agent has shown of a supervisor and its children into the view. Children that the agent does not
+/// show were not ordered to be placed.
 pub(in crate::node) fn fill_placements(view: &mut ChildView, children: &[ChildShown]) {
     let ChildView::Supervisor(top) = view else { return };
     let path = top.path.to_string();

@@ -1,4 +1,4 @@
-//! What supervision reports, as the wire's events.
+//! Converts supervision's reports to the wire's events.
 
 use super::rollout;
 use crate::ids::{Name, Path};
@@ -10,7 +10,7 @@ use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 use serde_json::Map;
 
-/// A report as others see it.
+/// Converts a report to an event.
 pub(in crate::node) fn event(report: &Report, path: Path, at: String) -> EventView {
     EventView {
         id: report.id,
@@ -29,11 +29,11 @@ pub(in crate::node) fn event(report: &Report, path: Path, at: String) -> EventVi
 fn body(fact: Fact, path: &Path) -> EventBody {
     match fact {
         Fact::Starting => EventBody::Starting,
-        // Where it runs is known to what has placed it.
+        // The host is added by `children`, see `note_host`.
         Fact::Started => EventBody::Started(event::Started::default()),
         Fact::Ready => EventBody::Ready,
         Fact::Stopped => EventBody::Stopped,
-        // Since when, and by which operator, is known to what keeps the holds.
+        // The time and the operator are added by `children`, which keeps the holds.
         Fact::Held | Fact::HeldAgain => EventBody::Held(event::Held::default()),
         Fact::MainPid { before } => EventBody::MainPid(event::MainPid { before }),
         Fact::Succeeded { before } => EventBody::Succeeded(event::Succeeded { before: before.0 }),
@@ -80,7 +80,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
                 signal_name: signal.map(|signal| full_name(signal).into_owned()),
                 status_text: status,
                 uptime_ms: Some(ran.as_millis()),
-                // What the system shows of it is added where it was asked.
+                // What the system shows of the exited process is added by `children::postmortem`.
                 ..event::Exited::default()
             }))
         }
@@ -94,7 +94,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             strategy: with.word().into(),
             used,
         }),
-        // From where is added by what knows it.
+        // The former host is added by `children`, see `note_host`.
         Fact::FailedOver { strategy: with, .. } => {
             let strategy = Some(with.word().into());
             EventBody::FailedOver(event::FailedOver { strategy, ..event::FailedOver::default() })
@@ -145,7 +145,7 @@ fn stopping(cause: StopCause, path: &Path) -> event::Stopping {
         StopCause::StartTimeout => (StopWhy::StartTimeout, None),
         StopCause::Signal(by) => (StopWhy::Signal, Some(by)),
     };
-    // Why a probe was not answered is added by the one that makes them.
+    // Why a probe got no good answer is added in `effects`.
     event::Stopping { by, probe: None, why }
 }
 

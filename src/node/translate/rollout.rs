@@ -1,4 +1,4 @@
-//! Roll-outs: the core's types to the wire's.
+//! Converts the core's types of roll-outs to the wire's.
 
 use crate::explain::rollout::stopped;
 use crate::ids::{Name, Path};
@@ -7,10 +7,10 @@ use crate::wire::message::Outcome;
 use crate::wire::view::RolloutView;
 use crate::wire::view::event::{self, Rollout};
 
-/// How many copies that are as they were before an event names.
+/// How many copies that still have the former spec an event names at most.
 const BEHIND_NAMED: usize = 16;
 
-/// A roll-out of the supervisor at `own`; without an end, the numbers are to be filled in.
+/// An event of a roll-out of the supervisor at `own`. Without `end`, the caller fills in the numbers.
 pub(super) fn event(stage: RolloutStage, by: String, end: Option<Box<RolloutEnd>>, own: &Path) -> Rollout {
     let path = |name: &Name| own.child(name);
     let stage = match stage {
@@ -35,7 +35,7 @@ pub(super) fn event(stage: RolloutStage, by: String, end: Option<Box<RolloutEnd>
     }
 }
 
-/// The roll-out of a supervisor that is under way, or was stopped.
+/// The view of a roll-out that is under way, or was stopped.
 pub(in crate::node) fn view(core: &Supervisor, own: &Path) -> Option<Box<RolloutView>> {
     if let Some(roll) = core.rollout() {
         return Some(Box::new(RolloutView {
@@ -52,7 +52,7 @@ pub(in crate::node) fn view(core: &Supervisor, own: &Path) -> Option<Box<Rollout
     Some(Box::new(RolloutView { state: "stopped".into(), updated, total, replacing: Vec::new(), why: Some(why) }))
 }
 
-/// The answer of a supervisor at `own` that has stopped a roll-out.
+/// The answer of a supervisor at `own` whose roll-out has stopped.
 pub(super) fn answer(mut end: Box<RolloutEnd>, own: &Path) -> (Outcome, String) {
     let troubles = std::mem::take(&mut end.troubles);
     let why = stopped(&event(RolloutStage::Stopped, String::new(), Some(end), own));
