@@ -1,4 +1,4 @@
-//! A node, only to be looked at: its core, its children, and where it stands.
+//! A read-only view of a node: its core, its children, and its place in the tree.
 
 use super::children::{Child, Children, Program};
 use super::context::Context;
@@ -21,11 +21,11 @@ use crate::wire::view::{ChildView, ControllersView, ExitView, HoldView, StatusVi
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// Measuring what children use may take so long in all; children that are left after that appear with what was measured
-/// of them last, and come first the next time. A loop that spends longer on this would be late for others.
+/// How long measuring the children's resource usage may take in one request. A child that is not measured in that time
+/// is shown with its last measurement, and is measured first the next time. The loop would be late if this took longer.
 const MEASURING: Span = Span::from_millis(40);
 
-/// Which controllers its limits can have, and why not the others.
+/// Which cgroup controllers the limits of this tree can use, and why the others cannot be used.
 fn controllers(base: Option<&Group>) -> ControllersView {
     let missing = demand::missing(match base {
         Some(group) => Below::Running(Some(group.path())),
@@ -37,51 +37,52 @@ fn controllers(base: Option<&Group>) -> ControllersView {
     ControllersView { available, missing }
 }
 
-/// How its last process ended, as far as the core does not have it.
+/// Adds to the last exit what the core does not know: whether the kernel's OOM killer has ended the process.
 fn mark_out_of_memory(last_exit: &mut Option<ExitView>, child: &Child) {
     if let Some(exit) = last_exit {
         exit.oom_killed = child.out_of_memory;
     }
 }
 
-/// The host of a cluster on which this process is, where a host's agent has started the tree.
+/// The name of this host in the cluster, if an agent has started the tree.
 fn own_host() -> Option<String> {
     std::env::var(HOST).ok()
 }
 
-/// What may be looked at.
+/// The parts of a node that requests may read.
 pub(super) struct View<'a> {
     pub core: &'a Supervisor,
     pub children: &'a Children,
     pub context: &'a Context,
-    /// Those of this supervisor itself.
+    /// The hooks of this supervisor itself.
     pub hooks: &'a Hooks,
-    /// Those of all that stands below it.
+    /// The limits of the subtree below this supervisor.
     pub limits: &'a Limits,
-    /// What was dropped so far.
+    /// How many messages and connections were dropped so far, by their reason.
     pub dropped: &'a Dropped,
-    /// The time so far in which this process did not run although it should have.
+    /// The total of time in which this process did not run although it should have.
     pub stalled: Span,
-    /// The root's only.
+    /// The tree's file; only the root has it.
     pub tree: Option<&'a TreeFile>,
 }
 
 impl View<'_> {
-    /// This supervisor as it is now.
+    /// The spec of this supervisor with its present children.
     pub(super) fn spec(&self) -> SupervisorSpec {
         let child = |id| Some(self.children.get(id)?.spec(self.core.was_added(id), self.core.is_behind(id)));
         let children = self.core.ids().filter_map(child).collect();
         let (policy, hooks) = (*self.core.policy(), self.hooks.clone());
-        // Where it may run is known to its parent.
+        // The placement is known to the parent alone.
         SupervisorSpec { policy, hooks, resources: *self.limits.own(), placement: None, children }
     }
 
-    /// All that is held below this supervisor, as far as it is known here.
+    /// All holds below this supervisor that are known here.
     pub(super) fn holds(&self) -> Vec<HoldView> {
         self.core.ids().filter_map(|id| self.children.get(id)).flat_map(Child::holds).collect()
     }
 
-    /// Measures what these children use, as far as there is time, those first whose last measurement is the oldest.
+    /// Measures the resource usage of these children until [`MEASURING`] is over. The oldest measurements are renewed
+    /// first.
     fn measure(&self, now: Time, children: &[ChildId]) {
         let mut oldest_first: Vec<&Child> = children.iter().filter_map(|id| self.children.get(*id)).collect();
         oldest_first.sort_by_key(|child| child.measured_at());
@@ -94,7 +95,7 @@ impl View<'_> {
         }
     }
 
-    /// A child, with what was last measured of it, of a supervisor that runs on this host.
+    /// The view of a child with its last measurement. `host`: the host on which this supervisor runs.
     fn measured_view(&self, now: Time, child: ChildId, host: Option<&str>) -> Option<ChildView> {
         let status = self.core.child(now, child)?;
         let child = self.children.get(child)?;
@@ -119,12 +120,12 @@ impl View<'_> {
                     limits.forks_refused = refused.filter(|times| *times > 0);
                 }
                 mark_out_of_memory(&mut view.last_exit, child);
-                // Those of other supervisors run where the root runs, which writes that down for all of them.
+                // In a tree that places children, the root adds the host of all that run beside it (`status`).
                 view.host = host.filter(|_| self.context.place.hosting.is_none()).map(str::to_owned);
                 ChildView::Worker(Box::new(view))
             }
             Program::Node(below) => {
-                // One that has not introduced itself yet is on its way.
+                // A node that has not introduced itself yet is starting.
                 let connected = child.link().is_some_and(|link| link.to().is_some());
                 let state = match status.state {
                     State::Starting if !connected => "starting",
@@ -135,7 +136,7 @@ impl View<'_> {
                 translate::fill_supervisor(&mut view, &status, now, &self.context.clock);
                 (view.usage, view.usage_age_ms) = (usage, usage_age_ms);
                 mark_out_of_memory(&mut view.last_exit, child);
-                // Replaced, as all of this is, by what the node itself reports.
+                // The reply of the node itself replaces this, as all of this view.
                 view.last_known = status.rollup.as_ref().map(translate::rollup_view);
                 match child.placement() {
                     Some(spec) if self.context.place.hosting.is_some() => {

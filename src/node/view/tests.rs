@@ -7,7 +7,7 @@ const TREE: &str = "name = \"test\"\n\
     [[child]]\nname = \"db-7\"\ncommand = [\"store\"]\n\
     [[child]]\nname = \"lab\"\n[[child.child]]\nname = \"x\"\ncommand = [\"try\"]\n";
 
-/// Looks at the root of [`TREE`] before it has begun.
+/// Calls `at` with the view of a root of [`TREE`] that has not begun yet.
 fn look(at: impl FnOnce(&View<'_>)) {
     let context = testing::context();
     let children = testing::children(TREE, &context);
