@@ -1,4 +1,4 @@
-//! What stands above a node: its parent, or for the root, the operators.
+//! What is above a node in the tree: its parent node or, for the root, the operators.
 
 use super::history::{EventBatch, History};
 use super::hosted::Hosted;
@@ -8,11 +8,11 @@ use crate::link::Router;
 use crate::time::Time;
 use slog::{Logger, error};
 
-/// What stands above a node.
+/// What is above a node in the tree.
 pub(super) enum Above {
-    /// The node that has started this one.
+    /// A child node: its parent is the node that has started it.
     Parent(Box<Uplink>),
-    /// Nothing but the operators: this is the root.
+    /// The root: there is no node above it, only operators.
     Operators(Box<Root>),
 }
 
@@ -28,7 +28,8 @@ impl Above {
         }
     }
 
-    /// Feeds the watchdog of a service manager now, where there is one: what comes next may take long.
+    /// Sends the root's heartbeat to the service manager's watchdog now, if there is one, since the next step may take
+    /// long.
     pub(super) fn feed(&mut self, now: Time) {
         if let Above::Operators(root) = self {
             root.feed(now);
@@ -49,7 +50,7 @@ impl Above {
         }
     }
 
-    /// The page of the host's lease shows another deadline by now.
+    /// The alarm of the host's lease has gone off: reads the lease's deadline again, and sets the kernel's timer to it.
     pub(super) fn look_at_lease(&mut self, logger: &Logger) {
         let lease = match self {
             Above::Parent(uplink) => uplink.lease(),
@@ -61,7 +62,7 @@ impl Above {
         }
     }
 
-    /// What is remembered of events, and the ways out: to operators, or to the parent.
+    /// Where events and output go: the root's history and its control endpoint, or the connection to the parent.
     pub(super) fn outward(&mut self) -> (Option<&History>, Option<&mut Router>, Option<&mut Uplink>) {
         match self {
             Above::Operators(root) => {
@@ -86,7 +87,7 @@ impl Above {
         }
     }
 
-    /// Sends what waits, as far as that can be done without waiting.
+    /// Sends queued messages, as far as the sockets take them without blocking.
     pub(super) fn flush(&mut self, now: Time) {
         match self {
             Above::Parent(uplink) => uplink.flush(now),
@@ -94,7 +95,8 @@ impl Above {
         }
     }
 
-    /// Whether the parent has acknowledged all that a node that ends has for it.
+    /// Whether the parent has acknowledged everything that this node must deliver before it exits. Always true of the
+    /// root.
     pub(super) fn is_acknowledged(&self) -> bool {
         match self {
             Above::Parent(uplink) => uplink.is_done(),
@@ -102,7 +104,7 @@ impl Above {
         }
     }
 
-    /// Events go to the root: it keeps them; every other node passes them up.
+    /// Takes events: the root keeps them in its history, and every other node sends them to its parent.
     pub(super) fn events(&mut self, batch: EventBatch) {
         match self {
             Above::Parent(uplink) => uplink.events(batch),

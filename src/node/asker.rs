@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 pub enum Asker {
     /// An operator's tool at the control endpoint.
     Operator {
-        /// Its address there.
+        /// The tool's address at that endpoint.
         to: Identity,
-        /// The number that it has given its request.
+        /// The number that the tool has given its request.
         request: u64,
     },
-    /// Our parent, for a caller above.
+    /// The parent node, which passes on the request of a caller above it.
     Parent {
-        /// The number that it has given its request.
+        /// The number that the parent has given its request.
         request: u64,
     },
-    /// No receiver.
+    /// No process waits for the reply.
     #[serde(rename = "nobody")]
     None,
 }
 
 impl Asker {
-    /// The asker whose request had this number, of the same sender.
+    /// The same asker with the number of another of its requests. `None` if there is no asker.
     pub fn numbered(&self, request: u64) -> Option<Asker> {
         match self {
             Asker::Operator { to, .. } => Some(Asker::Operator { to: to.clone(), request }),
@@ -35,8 +35,8 @@ impl Asker {
     }
 }
 
-/// An operator, by the process that has asked, and on whose behalf that did, such as "uid 1000 (pid 71; web, acting
-/// key)".
+/// Describes an operator in a text for people: the peer process, and on whose behalf it has sent the request (`via`),
+/// such as "uid 1000 (pid 71; web, acting key)".
 pub(super) fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
     let Some(PeerCred { pid, uid, .. }) = peer else {
         return match via {
@@ -50,12 +50,13 @@ pub(super) fn operator(peer: Option<PeerCred>, via: Option<&str>) -> String {
     }
 }
 
-/// Gives numbers to what is asked of child nodes, each only once.
+/// Numbers for the requests to child nodes. Each number is given out only once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// The next number, counted from 1. An upgrade goes on with the count, so that no late reply meets a new request.
+    /// The next number, counted from 1. The count survives a hot upgrade, so that no late reply is taken for the reply
+    /// to a new request.
     pub fn draw(&mut self) -> u64 {
         self.0 += 1;
         self.0

@@ -1,7 +1,8 @@
-//! Commands that run beside a worker, as the worker's user and in its place: the one that asks it to stop, and the one
-//! that looks at it when it hangs. Of each worker there is one at most. As a probe, it is a child of this node: the
-//! worker's exit waits for its end. How long it may take is for the core: it kills the worker then, and what is beside
-//! it ends with it.
+//! Commands that run beside a worker, as the worker's user and in its directory and cgroup: the `stop-command`, which
+//! asks the worker to stop, and the `on-hang` command, which inspects a hung worker. A worker has at most one at a
+//! time. As a probe, such a command is a child process of this node, and the worker's exit is not handed in before the
+//! command has ended. The core has the time limit: it kills the worker when the limit is over, and the command is
+//! killed with the worker.
 
 use super::command::{CarriedHelper, CommandFailure, HelperProcess};
 use super::luggage::{Packing, Unpacking};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::collections::{HashMap, VecDeque};
 
-/// The commands that run.
+/// The commands that run now, by the run of their worker.
 #[derive(Default)]
 pub(super) struct Beside {
     of: HashMap<Run, Running>,
@@ -23,11 +24,11 @@ struct Running {
     purpose: Purpose,
     process: HelperProcess,
     path: String,
-    /// The worker has ended, or is killed: how the command ends does not matter any more.
+    /// The worker has exited or was killed, so how the command ends does not matter any more.
     over: bool,
 }
 
-/// What a command is for: its key.
+/// What a command is for. Each purpose is a key of the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Purpose {
@@ -50,17 +51,17 @@ impl Purpose {
         }
     }
 
-    /// What follows from the end of one.
+    /// The event for the core when such a command has ended. `None` if nothing follows from its end.
     fn event(self, run: Run, failed: bool) -> Option<Event> {
         match self {
-            // The worker was not asked to stop.
+            // The command has failed, so the worker does not know that it is to stop.
             Purpose::Stop => failed.then_some(Event::StopRefused(run)),
             Purpose::Hang => Some(Event::Examined(run)),
         }
     }
 }
 
-/// All of them as another image of the program goes on with them.
+/// The running commands in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CarriedBeside(Vec<(Run, CarriedCommand)>);
 
@@ -73,23 +74,23 @@ struct CarriedCommand {
     over: bool,
 }
 
-/// What has come of a command.
+/// The result of reading from a command.
 #[derive(Default)]
 pub(super) struct Read {
     pub event: Option<Event>,
-    /// What it has seen of its worker.
+    /// What the `on-hang` command has printed about its worker.
     pub lines: Vec<Vec<u8>>,
-    /// The worker's end has waited for it.
+    /// The command has ended, and the worker's exit may have waited for that.
     pub was_last: bool,
 }
 
 impl Beside {
-    /// Whether they can go over to another image of the program now.
+    /// Whether a hot upgrade is possible now: each command's process has executed its program.
     pub(super) fn can_go_over(&self) -> bool {
         self.of.values().all(|running| running.process.can_go_over())
     }
 
-    /// What goes over.
+    /// Writes the running commands into the snapshot of a hot upgrade.
     pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedBeside {
         let Beside { of } = self;
         let mut one = |Running { purpose, process, path, over }: &Running| CarriedCommand {
@@ -103,7 +104,7 @@ impl Beside {
         CarriedBeside(all)
     }
 
-    /// Goes on with those of another image.
+    /// Takes the running commands over from the snapshot.
     pub(super) fn unpack(carried: CarriedBeside, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Beside {
         let mut one = |run, CarriedCommand { purpose, process, path, over }| {
             let process = HelperProcess::unpack(process, Source::Beside(run), unpacking, reactor);
@@ -112,7 +113,8 @@ impl Beside {
         Beside { of: carried.0.into_iter().map(|(run, command)| (run, one(run, command))).collect() }
     }
 
-    /// Asks a worker to stop by its command. False where it has none; then it gets a signal.
+    /// Asks a worker to stop by its `stop-command`. Returns false if the worker has none; the caller sends a signal
+    /// then.
     pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let worker = means.children.get(run.child).filter(|child| child.is_of(run));
         let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
@@ -125,7 +127,7 @@ impl Beside {
         has_one
     }
 
-    /// Looks at a worker that hangs. Gives what is to be handed in where that cannot be done.
+    /// Runs the `on-hang` command of a hung worker. Returns the event to hand in if the command cannot be run.
     pub(super) fn examine(&mut self, run: Run, means: &mut Means<'_>) -> Option<Event> {
         self.begin(run, Purpose::Hang, means)
     }
@@ -153,7 +155,7 @@ impl Beside {
         }
     }
 
-    /// Something of a command is ready.
+    /// The process or the output of a command is ready to be read.
     pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>) -> Read {
         let Some(running) = self.of.get_mut(&run) else { return Read::default() };
         let Some(result) = running.process.look(means.context, means.reactor) else { return Read::default() };
@@ -168,7 +170,7 @@ impl Beside {
         Read { event, lines, was_last: true }
     }
 
-    /// The worker has ended, or is killed: what still runs beside it ends too.
+    /// The worker has exited or was killed: kills the command that runs beside it.
     pub(super) fn end(&mut self, run: Run, means: &mut Means<'_>) {
         let Some(running) = self.of.get_mut(&run).filter(|running| !running.over) else { return };
         running.over = true;
@@ -182,7 +184,7 @@ impl Beside {
         }
     }
 
-    /// Whether the end of a worker has to wait for one.
+    /// Whether a command still runs beside the worker, so that the worker's exit has to wait for it.
     pub(super) fn is_ending(&self, run: Run) -> bool {
         self.of.contains_key(&run)
     }

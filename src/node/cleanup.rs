@@ -1,7 +1,6 @@
-//! The end of one child's process as a small machine: when to look whether anything is left of it, and for how long
-//! that is worth doing. It decides by times and by what a look has found, and touches no process itself;
-//! `children/clear` looks and kills. The simulator in `tests/sim` runs it too, which is why it can be reached from
-//! outside.
+//! The cleanup after one child's process, as a small state machine: when to look whether any process of the child is
+//! left, and for how long. It decides by times and by the results of these looks, and touches no process itself;
+//! `children/clear` looks and kills. The simulator in `tests/sim` runs it too, which is why it is public.
 //!
 //! ```text
 //!   killed ──▶ Killing ── its process has ended ──▶ Clearing ── nothing is left ──▶ done
@@ -13,35 +12,37 @@ use crate::supervision::{Run, Supervisor};
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// What SIGKILL has not ended after so long is given up on: it is reported, and nothing waits for it any more.
+/// How long a process may outlive SIGKILL. After that the cleanup gives up: it is reported, and nothing waits for it
+/// any more.
 pub const PATIENCE: Span = Span::from_secs(10);
 
-/// The same where the kernel refuses the signal, as it does for a process that runs as another user: waiting changes
-/// that only if the process changes its user back.
+/// The same limit where the kernel refuses the signal, as for a process that runs as another user: waiting helps only
+/// if that process changes its user back.
 pub const PATIENCE_REFUSED: Span = Span::from_secs(2);
 
-/// The same where the end is urgent: the whole tree is to end at once, or the order was given a second time. Also for
-/// leftovers of a supervisor that had ended in order: it has waited for them itself.
+/// The same limit where the end is urgent: the whole tree is to end at once, or the order was given a second time. It
+/// also applies to processes that are left by a supervisor that has exited with a status, since it has waited for them
+/// itself.
 pub const PATIENCE_HURRIED: Span = Span::from_secs(1);
 
-/// What was given up on is looked at again after this at first, and after twice as long each time.
+/// After giving up, the next look comes after this time, and each further one after twice the time before.
 const SWEEP_FIRST: Span = Span::from_secs(1);
 
-/// The longest time between two such looks.
+/// The longest time between two looks after giving up.
 const SWEEP_MAX: Span = Span::from_secs(30);
 
-/// The first look after a kill, and the longest time between two looks before the patience is over.
+/// The time from a kill to the first look, and the longest time between two looks before giving up.
 const LOOK_FIRST: Span = Span::from_millis(10);
 const LOOK_MAX: Span = Span::from_millis(500);
 
-/// Looks at what a child has left that come in short steps: killed processes need a moment.
+/// How many of the first looks for leftover processes come in short steps: killed processes need a moment to end.
 const QUICK_LOOKS: u32 = 40;
 
-/// A child that was killed, or whose process has ended.
+/// The cleanup of one child that was killed or whose process has ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cleanup {
-    /// Which one.
+    /// The run of the child.
     pub run: Run,
     /// When to look again.
     pub due: Time,
@@ -55,79 +56,79 @@ pub struct Cleanup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Stage {
-    /// Its own process is still there.
+    /// The child's own process still exists.
     Killing,
-    /// That has ended; what it has left is being cleared.
+    /// The child's own process has ended; processes that it has started are being killed.
     Clearing,
 }
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     /// Nothing is left.
     Nothing,
-    /// So many processes, which were killed once more; where `refused`, the kernel does not let us kill one of them.
+    /// Some processes are left. They were sent SIGKILL once more.
     Processes {
-        /// How many.
+        /// How many processes are left.
         count: usize,
-        /// The kernel refuses the signal to one of them.
+        /// The kernel refuses the signal to at least one of them.
         refused: bool,
     },
-    /// There may be something that could not be looked at.
+    /// It could not be determined whether anything is left.
     Unknown,
 }
 
-/// What follows from a look.
+/// What to do after a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// Nothing is left: the exit is handed in.
     Done,
     /// Look again when it is due.
     Again,
-    /// The patience is over, now: it is reported. Looks go on.
+    /// The time for this cleanup is over: the failed kill is reported now, once. Looks go on.
     GiveUp,
 }
 
 impl Cleanup {
-    /// Its process was killed at `now`.
+    /// A cleanup that begins with a kill of the child's process at `now`.
     pub fn killed(run: Run, now: Time) -> Cleanup {
         let due = now + LOOK_FIRST;
         Cleanup { run, due, stage: Stage::Killing, since: now, patience: PATIENCE, looks: 0, given_up: false }
     }
 
-    /// Its process has ended by itself.
+    /// A cleanup that begins when the child's process has ended by itself at `now`.
     pub fn ended(run: Run, now: Time) -> Cleanup {
         Cleanup { due: now, stage: Stage::Clearing, ..Cleanup::killed(run, now) }
     }
 
-    /// Its process, which was killed, has ended: what it has left has a time of its own.
+    /// The killed process has ended: begins to look for what it has left, with a time limit of its own.
     pub fn goes_on_to_clear(&mut self, now: Time) {
         (self.stage, self.since, self.due, self.looks) = (Stage::Clearing, now, now, 0);
     }
 
-    /// Its end is not to be waited for as long as usual.
+    /// Shortens the time limit to [`PATIENCE_HURRIED`] from now on, and makes a look due.
     pub fn hurry(&mut self, now: Time) {
         self.patience = self.patience.min(now.since(self.since) + PATIENCE_HURRIED);
         self.due = self.due.min(now);
     }
 
-    /// Whether its own process is still there.
+    /// Whether the child's own process still exists.
     pub fn is_killing(&self) -> bool {
         self.stage == Stage::Killing
     }
 
-    /// Whether no look has been taken since it ended.
+    /// Whether no look has been taken since this stage began, or since the cleanup has given up.
     pub fn is_fresh(&self) -> bool {
         self.looks == 0
     }
 
-    /// Whether this is worth as much work as it takes; looks at what was just killed are cheap, and soon over.
+    /// Whether this cleanup is worth expensive looks: the first looks after a kill are cheap, and mostly enough.
     pub fn is_stubborn(&self) -> bool {
         self.looks > 3
     }
 
-    /// A probe of it is about to end, or its last report is on the way. Whether that is still waited for; what the
-    /// child has left is not looked for then.
+    /// Called while a probe of the child is about to end or the child's last report is on its way. Returns whether that
+    /// is still waited for; if so, this cleanup does not look for leftover processes yet.
     pub fn waits_for_last(&mut self, now: Time) -> bool {
         let waits = !self.is_killing() && now.since(self.since) < PATIENCE_HURRIED;
         if waits {
@@ -136,12 +137,13 @@ impl Cleanup {
         waits
     }
 
-    /// What it has left was asked to end, and is not looked for yet: the core has the time for that.
+    /// The processes that the child has left were asked to end, and the core gives them time for that: the time limit
+    /// of this stage starts anew.
     pub fn gives_time(&mut self, now: Time) {
         (self.since, self.due) = (now, now + LOOK_FIRST);
     }
 
-    /// A look was taken.
+    /// Takes the result of a look, and returns what to do next.
     pub fn looked(&mut self, now: Time, left: Left) -> Next {
         if left == Left::Nothing {
             return Next::Done;
@@ -166,7 +168,7 @@ impl Cleanup {
         };
         self.due = now + pause;
         if !self.given_up {
-            // The end of the patience is reported when it has come.
+            // The end of the time limit is reported as soon as it has come.
             self.due = self.due.min(self.since + patience).max(now + Span::from_millis(1));
         }
         Next::Again
@@ -178,12 +180,12 @@ impl Cleanup {
 #[serde(deny_unknown_fields)]
 pub struct Cleanups {
     list: Vec<Cleanup>,
-    /// Everything is to end at once.
+    /// Everything is to end at once, so new cleanups get the short time limit too.
     hurried: bool,
 }
 
 impl Cleanups {
-    /// The process of this run was killed, once more if it was before: then its end is not waited for as long as usual.
+    /// The process of this run was killed. If it was killed before, its time limit becomes the short one.
     pub fn killed(&mut self, run: Run, now: Time) {
         match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
             Some(cleanup) => cleanup.hurry(now),
@@ -191,7 +193,8 @@ impl Cleanups {
         }
     }
 
-    /// The process of this run has ended. `patient_before`: what it has left has been waited for already.
+    /// The process of this run has ended. `patient_before`: its leftover processes have had their time already, so the
+    /// time limit is the short one.
     pub fn ended(&mut self, run: Run, now: Time, patient_before: bool) {
         match self.list.iter_mut().find(|cleanup| cleanup.run == run) {
             Some(cleanup) => cleanup.goes_on_to_clear(now),
@@ -211,30 +214,31 @@ impl Cleanups {
         self.list.push(cleanup);
     }
 
-    /// Everything is to end at once: nothing is waited for as long as usual any more.
+    /// Everything is to end at once: all time limits become the short one, also of cleanups that begin later.
     pub fn hurry(&mut self, now: Time) {
         self.hurried = true;
         self.list.iter_mut().filter(|cleanup| !cleanup.given_up).for_each(|cleanup| cleanup.hurry(now));
     }
 
-    /// Something about this run has changed: it is looked at next.
+    /// Something about this run has changed: makes a look at it due now.
     pub fn look_now(&mut self, run: Run, now: Time) {
         self.list.iter_mut().filter(|cleanup| cleanup.run == run).for_each(|cleanup| cleanup.due = now);
     }
 
-    /// When to look next.
+    /// When the next look is due.
     pub fn next_deadline(&self) -> Option<Time> {
         self.list.iter().map(|cleanup| cleanup.due).min()
     }
 
-    /// Takes out those that are due, in the start order of `core`, as exits of one turn are handed in (D17).
+    /// Takes out the cleanups that are due, in the start order of `core`, since exits of one turn are handed in in that
+    /// order (D17).
     pub fn take_due(&mut self, now: Time, core: &Supervisor) -> Vec<Cleanup> {
         let mut due: Vec<Cleanup> = self.list.extract_if(.., |cleanup| cleanup.due <= now).collect();
         core.put_in_start_order(&mut due, |cleanup| cleanup.run.child);
         due
     }
 
-    /// Takes one back that is looked at again later.
+    /// Puts a cleanup back that is to be looked at again later.
     pub fn put_back(&mut self, cleanup: Cleanup) {
         self.list.push(cleanup);
     }
@@ -295,7 +299,7 @@ mod tests {
         }
         assert!(pauses.is_sorted() && pauses[0] >= SWEEP_FIRST, "{pauses:?}");
         assert_eq!(pauses.last(), Some(&SWEEP_MAX));
-        // Its process has ended at last: what is left is looked at now, and then as seldom as before.
+        // The process has ended at last: the first look comes now, the following ones as seldom as before.
         cleanup.goes_on_to_clear(cleanup.due);
         let now = cleanup.due;
         assert_eq!(cleanup.looked(now, LEFT), Next::Again);
@@ -322,7 +326,7 @@ mod tests {
         cleanups.killed(run(), second);
         let mut again = cleanups.take_due(second, &core(Vec::new())).pop().unwrap();
         assert_eq!(until_given_up(&mut again, LEFT).0, Span::from_secs(3));
-        // Nor does it wait longer for what comes after it.
+        // The limit for the processes that it has left is not longer either.
         cleanups.hurry(second);
         cleanups.ended(run(), Time::ZERO, false);
         let mut ended = cleanups.take_due(second, &core(Vec::new())).pop().unwrap();
@@ -343,7 +347,7 @@ mod tests {
         let numbers = |due: Vec<Cleanup>| due.iter().map(|cleanup| cleanup.run.child.0).collect::<Vec<_>>();
         let mut core = core(["a", "b", "c", "d"].map(member).to_vec());
         let mut cleanups = Cleanups::default();
-        // One that the core has dropped is last.
+        // A child that the core has removed is last.
         for number in [9, 3, 1, 2] {
             cleanups.ended(of(number), Time::ZERO, false);
         }

@@ -1,7 +1,7 @@
-//! The end of a node, once its core has halted: a phase of its loop. The loop goes on waiting and turning, so that a
-//! lease is renewed, a watchdog fed and a request answered while one of the stages is waited for; only that no event
-//! leads anywhere any more, and that each turn passes every stage that is done. What comes after the last stage
-//! ([`shut`]) blocks, for a few seconds at most.
+//! The end of a node, once its core has halted, as a phase of the loop. The loop goes on waiting and turning, so that a
+//! lease is renewed, the service manager's watchdog gets its heartbeat and requests are answered while a stage is
+//! waited for. Events have no effect any more, and each turn passes every stage that is done. Only what comes after the
+//! last stage ([`shut`]) blocks, for a few seconds at most.
 
 use super::above::Above;
 use super::children::{Children, LAST};
@@ -14,39 +14,40 @@ use crate::supervision::End;
 use crate::time::{Span, Time};
 use slog::{Logger, error, warn};
 
-/// How long the journal's pipe is waited for to take the last lines: as long as a disk is slow, but not dead.
+/// How long the end waits for the journal's pipe to take the last lines. A slow disk takes them within that time.
 const LAST_LINES: Span = Span::from_secs(1);
 
-/// How long it is waited for that nothing is left of what hooks and probes have started: a kill takes that long only of
-/// what is stuck in the kernel.
+/// How long the end waits until no process of a hook or a probe is left. After SIGKILL only processes that are stuck in
+/// the kernel need that long.
 const LEFTOVERS: Span = Span::from_secs(1);
 
-/// How long a socket keeps on sending after it was closed.
+/// How long a closed socket goes on sending (`ZMQ_LINGER`).
 const LINGER: Span = Span::from_millis(200);
 
-/// A keeper that is dismissed has only to write what it has received. A disk takes that at once, or has failed.
+/// How long the root waits for the keeper to exit. The keeper only has to write what it has received: a disk takes that
+/// at once, or has failed.
 pub(super) const DISMISSAL: Span = Span::from_secs(2);
 
-/// How far a node is.
+/// Whether a node supervises or ends.
 pub(super) enum Phase {
-    /// It supervises.
+    /// The node supervises.
     Running,
     /// Its core has halted.
     Closing(Closing),
 }
 
-/// What the end waits for, in this order.
+/// What the end of a node waits for, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The agent of the host takes note of what is left for it.
+    /// The agent of the host has acknowledged what this node must deliver to it.
     Agent,
-    /// The parent acknowledges what is left for it.
+    /// The parent has acknowledged what this node must deliver to it.
     Parent,
-    /// Hooks that are still due are run.
+    /// Hooks that are due or running have ended.
     Hooks,
-    /// What hooks and probes have left is killed, and gone.
+    /// No process of a hook or a probe is left; all were killed.
     Leftovers,
-    /// The root's journal gets its last lines.
+    /// The root's journal has taken its last lines.
     Journal,
 }
 
@@ -54,9 +55,9 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Closing {
     end: End,
-    /// What is waited for, and what after that.
+    /// The stage that is waited for, and those after it.
     stages: &'static [Stage],
-    /// Since when the first of them is waited for.
+    /// When the first of them began; `None` before it has begun.
     since: Option<Time>,
     hurried: bool,
 }
@@ -95,7 +96,8 @@ impl Closing {
         self.end
     }
 
-    /// Takes a signal, if it would be an order to the core otherwise.
+    /// Handles a signal that would otherwise be an order to the core. Returns false for a signal that still needs the
+    /// ordinary handling.
     pub(super) fn takes(&mut self, caught: Caught, logger: &Logger) -> bool {
         match caught {
             Caught::ChildExited | Caught::User1 => return false,
@@ -106,32 +108,32 @@ impl Closing {
         true
     }
 
-    /// Whether it was ordered once more: then hooks are not waited for.
+    /// Whether the end was ordered once more. Hooks are not waited for then.
     pub(super) fn is_hurried(&self) -> bool {
         self.hurried
     }
 
-    /// The stage that is waited for; `None`: the end is over.
+    /// The stage that is waited for. `None` when all stages are done.
     pub(super) fn stage(&self) -> Option<Stage> {
         self.stages.first().copied()
     }
 
-    /// Whether the stage has begun.
+    /// Whether the present stage has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.since.is_some()
     }
 
-    /// All is done that the stage begins with: what it waits for is waited for from here on.
+    /// The first steps of the stage are done: from now on its time limit runs.
     pub(super) fn begin(&mut self, now: Time) {
         self.since = Some(now);
     }
 
-    /// Until when the stage is waited for, where it has a limit.
+    /// The deadline of the present stage, if it has one.
     fn until(&self) -> Option<Time> {
         Some(self.since? + self.stage()?.limit()?)
     }
 
-    /// Goes on to the next stage if this one is `done`, or if its time is over. Returns whether it has.
+    /// Goes on to the next stage if this one is `done` or its time limit is over. Returns whether it has gone on.
     pub(super) fn go_on(&mut self, done: bool, now: Time) -> bool {
         let goes_on = done || self.until().is_some_and(|until| until <= now);
         if goes_on {
@@ -142,7 +144,7 @@ impl Closing {
 }
 
 impl Stage {
-    /// For how long it is waited for at most. Each hook has a limit of its own.
+    /// The time limit of a stage. Hooks have none here, since each hook has a limit of its own.
     fn limit(self) -> Option<Span> {
         match self {
             Stage::Agent => Some(placed::LAST),
@@ -154,7 +156,7 @@ impl Stage {
     }
 }
 
-/// What the log and a service manager are to show. `left`: processes that stay behind.
+/// Reports the end to the log and to the service manager. `left`: processes that could not be killed and stay behind.
 pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &mut Above, context: &Context) {
     for left in left {
         error!(context.logger, "ending although processes cannot be killed; they are left behind"; "left" => left);
@@ -165,7 +167,7 @@ pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &m
     }
 }
 
-/// Closes the sockets, dismisses the keeper, and removes what is outside of this process.
+/// Closes the sockets, ends the keeper, and removes the cgroups of the children.
 pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
     match above {
         Above::Operators(root) => root.close(DISMISSAL, LINGER),
@@ -198,12 +200,12 @@ mod tests {
         begin(&mut closing, Stage::Agent, at(0));
         assert!(!closing.go_on(false, at(1)) && closing.go_on(true, at(1)));
         begin(&mut closing, Stage::Parent, at(1));
-        // A parent that does not answer.
+        // A parent that does not answer: the time limit ends the stage.
         let until = at(1) + outbox::LINGER;
         assert_eq!(closing.until(), Some(until));
         assert!(!closing.go_on(false, at(200)) && closing.go_on(false, until));
         begin(&mut closing, Stage::Hooks, until);
-        // Hooks end by themselves.
+        // There is no time limit for hooks.
         assert!(!closing.go_on(false, at(50_000)) && closing.go_on(true, at(50_000)));
         begin(&mut closing, Stage::Leftovers, at(50_000));
         assert!(closing.go_on(true, at(50_000)));

@@ -1,6 +1,6 @@
-//! A command that helps the node: a probe or a hook. It is no child that is supervised, but it is ours: watched and
-//! reaped by its pidfd, ended with its process group, its output read so that it never blocks, and of that the last
-//! line kept.
+//! The process of a helper command: a probe, a hook, or a command beside a worker. It is no supervised child, but this
+//! node watches and reaps it by its pidfd, kills it with its process group, and reads its output so that it never
+//! blocks on a full pipe. The last line of the output is kept.
 
 use super::context::Context;
 use super::luggage::{Number, Packing, Unpacking};
@@ -20,31 +20,31 @@ use serde::{Deserialize, Serialize};
 use slog::warn;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Bytes of output that are taken in one turn at most.
+/// The most bytes of output that one turn reads.
 const OUTPUT_PER_TURN: usize = 16 * 1024;
 
-/// Characters of the last line that are reported.
+/// The most characters of the last line that are reported.
 const LAST_LINE_MAX: usize = 200;
 
-/// Lines of a command that are kept at most.
+/// The most lines that are kept of one command.
 const LINES_MAX: usize = 1_000;
 
-/// The process of such a command.
+/// The process of a helper command.
 pub(super) struct HelperProcess {
     pid: u32,
     process: PidFd,
     tag: Tag,
     output: Option<(Capture, Tag)>,
     last_line: String,
-    /// All its lines, where they are wanted.
+    /// All lines of its output, if they are to be kept.
     lines: Option<Vec<Vec<u8>>>,
-    /// It was killed, for this reason.
+    /// Why this node has killed the process, if it has.
     killed: Option<String>,
-    /// Its program was not executed yet when it was made.
+    /// Set while the kernel has not yet reported that the process has executed its program.
     late: Option<Late>,
 }
 
-/// The same as another image of the program goes on with it.
+/// A helper process in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedHelper {
@@ -56,19 +56,19 @@ pub(super) struct CarriedHelper {
     killed: Option<String>,
 }
 
-/// Why a command has not succeeded.
+/// Why a command has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CommandFailure {
     pub why: String,
-    /// It could not be executed at all.
+    /// The command could not be executed at all.
     pub not_run: bool,
 }
 
 impl HelperProcess {
-    /// Takes over a command that has just been started; what is ready of it comes by `source`.
+    /// Watches a command that has just been started. The reactor reports its exit and its output as `source`.
     ///
     /// # Errors
-    /// Why it cannot be watched; then it was killed.
+    /// Why the process cannot be watched. It was killed in this case.
     pub(super) fn watch(
         spawned: Spawned,
         output: OwnedFd,
@@ -79,7 +79,7 @@ impl HelperProcess {
         let tag = match reactor.watch(spawned.pidfd.as_raw_fd(), source) {
             Ok(tag) => tag,
             Err(error) => {
-                // Its exit would never be seen; it is killed, and reaped as an orphan.
+                // Its exit would go unnoticed, so it is killed; it is reaped as an orphan.
                 let _ = spawned.pidfd.signal_child(spawned.pid, 9);
                 process::signal_group(spawned.pid, 9);
                 return Err(Chain(&error).to_string());
@@ -87,20 +87,20 @@ impl HelperProcess {
         };
         reactor.processes.known.insert(spawned.pid, None);
         reactor.processes.unknown.begin_helper(kin);
-        // Without its output it can still succeed, as long as it writes little.
+        // If the output cannot be watched, the command can still succeed, as long as its output fits into the pipe.
         let output = reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         let Spawned { late, pid, pidfd: process } = spawned;
         let (last_line, lines, killed) = (String::new(), None, None);
         Ok(HelperProcess { pid, process, tag, output, last_line, lines, killed, late })
     }
 
-    /// Whether it can go over to another image of the program: it has executed its own, or that has failed, which is
-    /// known only to us.
+    /// Whether a hot upgrade is possible now: the process has executed its program. Until then a failure to execute is
+    /// reported to this image of the program alone.
     pub(super) fn can_go_over(&self) -> bool {
         self.late.as_ref().is_none_or(Late::has_executed)
     }
 
-    /// What goes over.
+    /// Writes the process into the snapshot of a hot upgrade.
     pub(super) fn pack(&self, what: &str, packing: &mut Packing<'_>) -> CarriedHelper {
         let HelperProcess { pid, process, tag: _, output, last_line, lines, killed, late: _ } = self;
         CarriedHelper {
@@ -115,7 +115,7 @@ impl HelperProcess {
         }
     }
 
-    /// Goes on with it.
+    /// Takes the process over from the snapshot.
     pub(super) fn unpack(
         carried: CarriedHelper,
         source: Source,
@@ -134,13 +134,14 @@ impl HelperProcess {
         HelperProcess { pid, process, tag, output, last_line, lines, killed, late: None }
     }
 
-    /// Something of it is ready. Returns how it ended once it has exited: well, or why not.
+    /// Reads output and exit status. Returns the result of the command once its process has exited.
     pub(super) fn look(&mut self, context: &Context, reactor: &mut Reactor) -> Option<Result<(), CommandFailure>> {
         let now = context.now();
         if let Some((capture, tag)) = self.read(now) {
             reactor.unwatch(capture.as_raw_fd(), tag);
         }
-        // What it has started in the background goes with it, as long as no other process can have its number.
+        // Processes that it has started in the background are killed with it. That is safe as long as it is not reaped:
+        // no other process group can have its number until then.
         if self.process.has_ended() {
             process::signal_group(self.pid, 9);
         }
@@ -155,8 +156,8 @@ impl HelperProcess {
         reactor.processes.known.remove(&self.pid);
         reactor.processes.unknown.end_helper(self.pid, now);
         reactor.unwatch(self.process.as_raw_fd(), self.tag);
-        // Its last output. A process that has left its group may hold the pipe for ever, so the end of the pipe is not
-        // waited for.
+        // Reads the last output. A process that has left the group may hold the pipe open for ever, so end of file is
+        // not waited for.
         if let Some((capture, tag)) = self.read(now) {
             reactor.unwatch(capture.as_raw_fd(), tag);
         }
@@ -168,23 +169,23 @@ impl HelperProcess {
         Some(self.verdict(status))
     }
 
-    /// Kills it with its group, for a reason. Its end is still to come; where the kernel refuses the signal, it gives
-    /// why.
+    /// Kills the process and its group, for the reason `why`. The exit is still to come. Returns why the process lives
+    /// on if the kernel refuses the signal.
     pub(super) fn kill(&mut self, why: String) -> Option<String> {
         self.killed.get_or_insert(why);
-        // It has not been reaped, so its number, which is that of its group too, has not been given to another process.
+        // The process was not reaped, so its number, which is also that of its group, cannot belong to another process.
         let killed = self.process.signal_child(self.pid, 9);
         process::signal_group(self.pid, 9);
         let refused = killed.err().filter(|error| !pidfd::is_gone(error))?;
         Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
-    /// What it prints is kept from here on.
+    /// From now on all lines of the output are kept.
     pub(super) fn keep_lines(&mut self) {
         self.lines.get_or_insert_default();
     }
 
-    /// What was kept of it since.
+    /// The lines that were kept since the last call.
     pub(super) fn take_lines(&mut self) -> Vec<Vec<u8>> {
         self.lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -193,7 +194,7 @@ impl HelperProcess {
         self.pid
     }
 
-    /// Reads some of its output. Gives the pipe back when it is closed.
+    /// Reads some of the output. Returns the pipe when it is closed.
     fn read(&mut self, now: Time) -> Option<(Capture, Tag)> {
         let (capture, _) = self.output.as_mut()?;
         let (last_line, lines) = (&mut self.last_line, &mut self.lines);
@@ -204,7 +205,7 @@ impl HelperProcess {
     }
 
     fn verdict(&mut self, status: ExitStatus) -> Result<(), CommandFailure> {
-        // Whether a program is there can be known late, on a busy machine or a slow file system.
+        // On a busy machine or a slow file system it is known late whether the program could be executed.
         if let Some(Err(failure)) = self.late.as_mut().and_then(Late::outcome) {
             return Err(CommandFailure { why: failure.to_string(), not_run: true });
         }
@@ -212,8 +213,8 @@ impl HelperProcess {
     }
 }
 
-/// How a command has ended that was executed: well with status 0, unless it was killed for a reason, which is why it
-/// has failed then, however it ended. Its last line tells more.
+/// The result of a command that was executed. Status 0 is success, unless this node has killed the command: then it has
+/// failed for that reason, whatever its exit status is. The last line of its output is added to the reason.
 fn verdict(killed: Option<String>, status: ExitStatus, last_line: &str) -> Result<(), CommandFailure> {
     let why = match (killed, status) {
         (Some(why), _) => why,
@@ -225,7 +226,7 @@ fn verdict(killed: Option<String>, status: ExitStatus, last_line: &str) -> Resul
     Err(CommandFailure { why, not_run: false })
 }
 
-/// Keeps the last line that is not empty, and all of them where they are wanted.
+/// Keeps `line` as the last line if it is not blank, and in the list of all lines if there is one.
 fn remember(last_line: &mut String, lines: &mut Option<Vec<Vec<u8>>>, line: &[u8]) {
     if let Some(lines) = lines.as_mut().filter(|lines| lines.len() < LINES_MAX) {
         lines.push(line.to_vec());

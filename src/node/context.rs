@@ -1,4 +1,4 @@
-//! What every part of a node may look at: where the node stands, what time it is, and where it logs.
+//! What every part of a node may read: the node's place in the tree, the clock, and the loggers.
 
 use super::record::Hosting;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
@@ -19,10 +19,10 @@ pub(super) struct Context {
     pub pid: u32,
     pub place: Place,
     pub logger: Logger,
-    /// For events, whose sentences begin with the path that they are about.
+    /// The logger for events: their sentences begin with the path that they are about.
     pub event_logger: Logger,
     pub log_handle: LogHandle,
-    /// What every process of this node inherits of our own environment.
+    /// The variables that every process of this node inherits from the node's own environment.
     pub base_environment: Vec<(OsString, OsString)>,
 }
 
@@ -32,14 +32,14 @@ impl Context {
     }
 }
 
-/// Where a node stands, and what it passes on to its children.
+/// A node's place in the tree, and the settings that it passes on to its children.
 pub(super) struct Place {
     pub instance: Name,
     pub path: Path,
     pub incarnation: Incarnation,
     pub runtime: RuntimeDir,
     pub mark: Mark,
-    /// The cgroup directory that belongs to this subtree.
+    /// The cgroup of this subtree; `None` where the tree runs without cgroups.
     pub base_group: Option<Group>,
     pub log_level: slog::Level,
     pub log_format: Format,
@@ -47,12 +47,12 @@ pub(super) struct Place {
     pub show_output: bool,
     /// Writes the log files of workers.
     pub files: Writer,
-    /// The limit of open files that workers get.
+    /// The limit of open files for workers.
     pub nofile: Limit,
-    /// What places children on other hosts.
+    /// The agent that places children on other hosts, if the host has one.
     pub hosting: Option<Hosting>,
-    /// What the names of all our child nodes begin with; see `speakers`.
+    /// The prefix of the identities of all child nodes; see `speakers`.
     pub family: Token,
-    /// Which peers may connect as a child.
+    /// Decides which peers may connect to the endpoint for children.
     pub door: Door,
 }

@@ -1,23 +1,23 @@
-//! What the loop is woken for by itself, and whether it is woken for the same again and again without a sleep: then
-//! something that was due was not done, and the log has what.
+//! What wakes the loop at a time of its own, and a check whether the same deadline wakes it again and again without a
+//! sleep in between. In that case something that was due was not done, and the log names it.
 
 use crate::time::{Span, Time};
 
-/// A moment at which something is due, and what.
+/// A time at which something is due, and what it is.
 pub(super) type Deadline = (Time, &'static str);
 
-/// So many turns without a sleep, all for the same reason, are no accident.
+/// After so many turns in a row without a sleep, all for the same deadline, the loop is reported as spinning.
 const TURNS: u32 = 2_000;
 
-/// After one such line the next one waits this long.
+/// The least time between two such reports.
 const REPORT_EVERY: Span = Span::from_secs(60);
 
-/// The first of several deadlines, some of which are not set.
+/// The earliest of several deadlines; those that are `None` do not count.
 pub(super) fn soonest(all: impl IntoIterator<Item = (Option<Time>, &'static str)>) -> Option<Deadline> {
     all.into_iter().filter_map(|(at, why)| Some((at?, why))).min_by_key(|(at, _)| *at)
 }
 
-/// Counts turns that began when something was overdue already.
+/// Counts turns in a row that began with the same deadline overdue.
 #[derive(Debug, Default)]
 pub(super) struct Spin {
     why: &'static str,
@@ -26,7 +26,8 @@ pub(super) struct Spin {
 }
 
 impl Spin {
-    /// The loop goes to sleep. Returns for what it does not, if that has gone on for long and is to be reported.
+    /// Called before each sleep. Returns the overdue deadline that keeps the loop from sleeping, if that is to be
+    /// reported now.
     pub(super) fn sleeps(&mut self, now: Time, planned: Option<Deadline>) -> Option<&'static str> {
         let overdue = planned.filter(|(at, _)| *at <= now).map(|(_, why)| why);
         self.turns = if overdue == Some(self.why) { self.turns + 1 } else { 0 };
@@ -70,7 +71,7 @@ mod tests {
         for turn in 0..100_000_u64 {
             let now = Time::ZERO + Span::from_millis(turn);
             let why = if turn % 100 == 0 { "a request" } else { "a probe" };
-            // Due later, due now for this and that, and nothing at all.
+            // A deadline in the future, two that are overdue for different reasons, and none.
             let planned = [Some((now + Span::from_millis(1), "a beat")), Some((now, why)), None];
             assert_eq!(spin.sleeps(now, planned[turn as usize % 3]), None);
         }

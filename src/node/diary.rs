@@ -1,4 +1,5 @@
-//! What the loop spends its time on, so that a node that was late can report with what; and how often it reports that.
+//! Measures what the loop spends its time on, so that the report of a late node names its cause, and limits how often
+//! that is reported.
 
 use super::context::Context;
 use super::lateness::LATENESS;
@@ -6,21 +7,21 @@ use crate::supervision::Action;
 use crate::time::{Span, Time};
 use slog::{debug, warn};
 
-/// After one such line the next one waits this long, and counts what has come in between.
+/// The least time between two such reports. The second one covers all delays since the first.
 const REPORT_EVERY: Span = Span::from_secs(60);
 
-/// In a turn that takes longer than this the node does not beat any more between its steps. A loop that does not come
-/// round does not supervise, however much it does.
+/// In a turn that takes longer than this, the node sends no further heartbeats between the steps of the turn: a loop
+/// that never completes a turn does not supervise, however busy it is.
 const LONGEST_TURN: Span = Span::from_secs(60);
 
-/// A time in which no child was looked after although one should have been.
+/// Time in which no child was supervised although one should have been.
 #[derive(Default)]
 pub(super) struct Lateness {
-    /// This process slept through it: it was stopped, or got no CPU time.
+    /// The process did not run: it was stopped, or got no CPU time.
     pub slept: Span,
-    /// This process worked through it.
+    /// The process was busy with other work.
     pub busy: Span,
-    /// At what, mostly.
+    /// The kind of work that took most of the busy time.
     pub with: Option<String>,
 }
 
@@ -30,14 +31,14 @@ pub(super) enum Work {
     Reading,
     Starting,
     Stopping,
-    /// Killing what children have left, and looking whether it is gone.
+    /// Killing the processes that children have left, and looking whether they have ended.
     Cleanup,
     /// Reading what workers print.
     Output,
-    /// Publishing events, in the log and to others.
+    /// Publishing events to the log and to other processes.
     Publishing,
     Answering,
-    /// Deciding, deadlines, and all else.
+    /// Decisions of the core, deadlines, and all else.
     Other,
 }
 
@@ -53,7 +54,7 @@ impl Work {
         Work::Other,
     ];
 
-    /// Which kind of work an action is.
+    /// The kind of work that carrying out `action` is.
     pub(super) fn of(action: &Action) -> Work {
         match action {
             Action::Spawn(_) | Action::Renew(_) | Action::Adopt(..) | Action::Beside { .. } | Action::Succeed(..) => {
@@ -83,7 +84,7 @@ impl Work {
     }
 }
 
-/// Work of one kind.
+/// How much work of one kind a turn had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Spent {
     steps: u32,
@@ -91,12 +92,12 @@ struct Spent {
     longest: Span,
 }
 
-/// Where the time of a turn goes.
+/// Where the time of a turn has gone.
 #[derive(Debug, Default)]
 pub(super) struct Diary {
-    /// Until when it is known whether this process ran.
+    /// Up to this time it is accounted for whether this process ran.
     accounted: Time,
-    /// When the turn began, and its last step ended.
+    /// When the turn began; below, when its last step ended.
     began: Time,
     mark: Time,
     spent: [Spent; Work::ALL.len()],
@@ -105,13 +106,13 @@ pub(super) struct Diary {
 }
 
 impl Diary {
-    /// A turn begins: the node has slept until now.
+    /// A turn begins: the sleep before it has just ended.
     pub(super) fn begin(&mut self, now: Time) {
         (self.accounted, self.began, self.mark) = (now, now, now);
         self.spent = Default::default();
     }
 
-    /// A step is over, and all since the last one was that.
+    /// A step of the turn has ended. The time since the step before it counts as work of this kind.
     pub(super) fn did(&mut self, work: Work, now: Time) {
         let time = now.since(self.mark);
         self.mark = now;
@@ -121,20 +122,20 @@ impl Diary {
         spent.longest = spent.longest.max(time);
     }
 
-    /// Whether the loop may still beat between its steps.
+    /// Whether the node may still send heartbeats between the steps of this turn.
     pub(super) fn comes_round(&self, now: Time) -> bool {
         now.since(self.began) < LONGEST_TURN
     }
 
-    /// The time since the last account, if it is more than a turn takes: this process was stopped in the middle of its
-    /// work, or had so much of it (for instance many children to start) that beats have been lying unread.
+    /// The time since the last call, if it is longer than [`LATENESS`], else zero. This process was stopped in the
+    /// middle of its work then, or had so much work (such as many children to start) that heartbeats were left unread.
     pub(super) fn unaccounted(&mut self, now: Time) -> Span {
         let gap = now.since(self.accounted);
         self.accounted = now;
         if gap > LATENESS { gap } else { Span::ZERO }
     }
 
-    /// What most of the turn went into, as text that can follow "busy".
+    /// What took most of the turn, as text that can follow "busy".
     pub(super) fn mostly(&self) -> String {
         let most = Work::ALL.into_iter().max_by_key(|work| self.spent[*work as usize].time).unwrap_or(Work::Other);
         let Spent { steps, time, longest } = self.spent[most as usize];
@@ -145,8 +146,8 @@ impl Diary {
         }
     }
 
-    /// Adds up the time in which no child was looked after, and reports it: at once the first time, and then once in a
-    /// while.
+    /// Sums up the time in which no child was supervised, and logs it: the first time at once, then once in
+    /// [`REPORT_EVERY`]. Returns that time for this turn.
     pub(super) fn account(&mut self, now: Time, late: Lateness, context: &Context) -> Span {
         let Lateness { slept, busy, mut with } = late;
         let since = self.unaccounted(now);
@@ -171,34 +172,34 @@ impl Diary {
         lost
     }
 
-    /// Notes time in which no child was looked after although one should have been.
+    /// Adds to the total of time in which no child was supervised.
     fn stall(&mut self, lost: Span) {
         self.stalled += lost;
     }
 
-    /// So much was lost before.
+    /// Begins with a total that was carried over from before a hot upgrade.
     pub(super) fn after(stalled: Span) -> Diary {
         Diary { stalled, ..Diary::default() }
     }
 
-    /// All of that so far.
+    /// The total of time in which no child was supervised.
     pub(super) fn stalled(&self) -> Span {
         self.stalled
     }
 
-    /// That time was lost. Returns what is to be reported now, if anything is.
+    /// Counts lost time. Returns what is to be logged now, if anything is.
     fn lost(&mut self, now: Time, lost: Span) -> Option<Losses> {
         self.late.add(lost);
         self.late.due(now)
     }
 
-    /// What is to be reported of losses before this turn, once the time for that has come.
+    /// What is to be logged of earlier lost time that was held back, once that is due.
     fn unreported(&mut self, now: Time) -> Option<Losses> {
         if self.late.losses.count == 0 { None } else { self.late.due(now) }
     }
 }
 
-/// Times in which this process did not run.
+/// Lost times, summed up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Losses {
     count: u64,
@@ -218,7 +219,7 @@ impl Losses {
     }
 }
 
-/// The first one is reported at once, those after it together.
+/// Lost time that is not logged yet. The first one is logged at once, later ones together.
 #[derive(Debug, Default)]
 struct Late {
     told: Option<Time>,

@@ -1,11 +1,11 @@
-//! The runtime directory of a tree that runs: what of this node lies there, and putting it back.
+//! The runtime directory of a running tree: the files of this node in it, and their restoration.
 //!
-//! Others remove what lies in `/tmp` and in `/run/user`: cleaners of old files, logind at a logout. A node whose socket
-//! is gone cannot be reached by new connections, and a root whose lock is gone is not found. So each node looks at its
-//! sockets before it starts a child and once a second while it is awake, and binds them anew; connections that stand
-//! are not touched. The root watches the rest and is woken by the kernel when something goes, so that a tree in which
-//! nothing happens sleeps on. Every few hours it gives all files the present as the time of their last use, and it
-//! holds the locks that cleaners heed.
+//! Other programs remove files in `/tmp` and in `/run/user`: cleaners of old files (systemd-tmpfiles), and logind at a
+//! logout. No new connection reaches a node whose socket file is gone, and no tool finds a root whose lock file is
+//! gone. So each node checks its socket files before it starts a child and once a second while it is awake, and binds
+//! missing ones anew; established connections are not affected. The root watches its files by inotify, so that a tree
+//! in which nothing happens can sleep. Every four hours the root renews the timestamps of all files, and it holds the
+//! directory locks that cleaners respect.
 
 use super::children::Children;
 use super::context::Context;
@@ -29,64 +29,64 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A node that is awake looks so often, and one that could not put something back tries again after as long.
+/// How often a node that is awake checks its files, and the time to the next attempt when one could not be restored.
 const LOOK_EVERY: Span = Span::from_secs(1);
 
-/// A cleaner is given so long to finish: a directory that fills again at once cannot be removed.
+/// How long a cleaner is given to finish, since it cannot remove a directory that fills again at once.
 const SETTLE: Span = Span::from_millis(250);
 
-/// How often the sockets of workers are looked at where there are thousands; with fewer, each time.
+/// How often the sockets of workers are checked where there are more than [`MANY`] children; with fewer, at each check.
 const LOOK_AT_MANY_EVERY: Span = Span::from_secs(10);
 const MANY: usize = 1_000;
 
-/// How often files are touched: the rules for `XDG_RUNTIME_DIR` ask for six hours.
+/// How often timestamps are renewed. The XDG Base Directory Specification asks for at least every six hours.
 const TOUCH_EVERY: Span = Span::from_secs(4 * 3600);
 
-/// This node's view of the directory.
+/// The node's part of the runtime directory.
 pub(super) struct Directory {
-    /// Workers of other users may connect to the socket of the node's children.
+    /// Whether workers of other users may connect to the socket for children.
     open: bool,
-    /// What only the root has.
+    /// The lock and the other files that only the root has.
     root: Option<Held>,
     next_look: Time,
     next_look_at_workers: Time,
-    /// Something was removed.
+    /// The kernel has reported a change in the directory.
     marked: bool,
-    /// Since when something is known to be missing.
+    /// Since when a file is known to be missing.
     missing_since: Option<Time>,
-    /// When to try again what did not work.
+    /// When to try a failed restoration again.
     retry: Option<Time>,
     told: Option<String>,
 }
 
-/// What is looked after, and what that takes.
+/// What is checked and restored, with the parts of the node that this takes.
 pub(super) struct Kept<'a> {
     pub context: &'a Context,
     pub reactor: &'a mut Reactor,
     pub children: &'a mut Children,
     pub endpoint: &'a mut Endpoint,
-    /// The operators' socket; the root's only.
+    /// The operators' socket. Only the root has it.
     pub control: Option<&'a mut Router>,
-    /// What the instance's file has to contain; the root's only.
+    /// The content of `instance.json`. Only the root has it.
     pub instance: Option<&'a InstanceFile>,
-    /// For what has come to a socket that is made anew.
+    /// Takes the events from messages that were waiting in a socket that is made anew.
     pub inbox: &'a mut VecDeque<Event>,
 }
 
-/// What shows that the instance is running, and what keeps cleaners away.
+/// The files that show that the instance is running, and the locks that keep cleaners away.
 pub(super) struct Held {
     lock: LockFile,
     claim: Option<Claim>,
     guards: Vec<DirectoryLock>,
     watch: Option<Watch>,
-    /// Which directory is locked and watched.
+    /// The directory that is locked and watched now.
     guarded: Option<FileId>,
     touch_at: Time,
-    /// A link that is kept in the directory, and what it points to.
+    /// A symbolic link that is kept in place, and its target.
     link: Option<(PathBuf, PathBuf)>,
 }
 
-/// What of it goes over to another image of the program. The lock belongs to the open file, so it is held all the time.
+/// The part of it in the snapshot of a hot upgrade. The lock belongs to the open file description, so it stays held.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedDirectory {
@@ -100,7 +100,7 @@ struct CarriedHeld {
     lock: Number,
     claim: Option<Number>,
     touch_at: Time,
-    /// A link, and what it points to.
+    /// The symbolic link, and its target.
     link: Option<(String, String)>,
 }
 
@@ -128,18 +128,18 @@ impl Held {
         Held { lock, claim, guards: Vec::new(), watch: None, guarded: None, touch_at, link: None }
     }
 
-    /// A link that is kept in the directory, and what it points to.
+    /// Sets the symbolic link that is kept in place, and its target.
     pub(super) fn keep_link(&mut self, link: Option<(PathBuf, PathBuf)>) {
         self.link = link;
     }
 
-    /// The instance runs no longer. Last of all: the holder of the lock may lay out the directory.
+    /// Releases the instance, as the last step of a root: the next holder of the lock may create the directory anew.
     pub(super) fn release(self) {
         self.lock.release();
         drop(self.claim);
     }
 
-    /// Locks the directory and begins to watch it, if that is not done yet. Both are of use, and neither is necessary.
+    /// Locks the directory and watches it, unless that is done already. Neither is necessary, so errors are ignored.
     fn guard(&mut self, runtime: &RuntimeDir) {
         let there = FileId::at(runtime.path());
         if there.is_none() || there == self.guarded {
@@ -149,7 +149,7 @@ impl Held {
         let directories = [runtime.path().parent(), Some(runtime.path())];
         self.guards = directories.iter().flatten().filter_map(|path| DirectoryLock::take(path).ok()).collect();
         if let Some(watch) = &self.watch {
-            // The limit of watches may be reached; then the look of each second has to do.
+            // The limit of inotify watches may be reached. The check of each second has to do then.
             let _ = watch.add(runtime.path());
         }
     }
@@ -170,7 +170,7 @@ impl Directory {
         }
     }
 
-    /// What goes over. All is looked at again at once.
+    /// Writes the state into the snapshot of a hot upgrade. The next image checks everything at once.
     pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedDirectory {
         let Directory {
             open,
@@ -185,13 +185,13 @@ impl Directory {
         CarriedDirectory { open: *open, root: root.as_ref().map(|held| held.pack(packing)) }
     }
 
-    /// The view of another image of the program.
+    /// Takes the state over from the snapshot.
     pub(super) fn unpack(carried: CarriedDirectory, unpacking: &mut Unpacking<'_>) -> Directory {
         let CarriedDirectory { open, root } = carried;
         Directory { root: root.map(|held| Held::unpack(held, unpacking)), ..Directory::new(open) }
     }
 
-    /// The root's: what shows that the instance is running. Its sockets are to stay.
+    /// Takes what shows that the root's instance is running. Protects the root's two sockets from cleaners.
     pub(super) fn hold(&mut self, runtime: &RuntimeDir, held: Held, sockets: [&Path; 2]) {
         let [children, control] = sockets;
         protect(runtime, children, self.open);
@@ -199,17 +199,17 @@ impl Directory {
         self.root = Some(held);
     }
 
-    /// The root ends: what shows that the instance is running is given up at the very end.
+    /// Gives back what shows that the instance is running. The root releases it as its last step.
     pub(super) fn give_up(&mut self) -> Option<Held> {
         self.root.take()
     }
 
-    /// The socket of the node's children is open to other users.
+    /// From now on workers of other users may connect to the socket for children.
     pub(super) fn opened(&mut self) {
         self.open = true;
     }
 
-    /// The kernel has reported that something was removed.
+    /// The kernel has reported a change in the directory: the next check covers everything.
     pub(super) fn mark_changed(&mut self) {
         self.marked = true;
         if let Some(watch) = self.root.as_ref().and_then(|root| root.watch.as_ref()) {
@@ -223,7 +223,7 @@ impl Directory {
 }
 
 impl Directory {
-    /// The root begins to watch its directory.
+    /// Begins to watch the root's directory by inotify.
     pub(super) fn guard(&mut self, runtime: &RuntimeDir, reactor: &mut Reactor) {
         let watch = Watch::new().ok();
         let watched = watch.as_ref().is_some_and(|watch| reactor.watch(watch.fd(), Source::Directory).is_ok());
@@ -232,7 +232,7 @@ impl Directory {
         held.guard(runtime);
     }
 
-    /// Looks, if it is time to, whether all that must be there is there, and puts back what is not.
+    /// Checks, if a check is due, whether all files are in place, and restores those that are missing.
     pub(super) fn look_after(&mut self, mut kept: Kept<'_>) {
         let now = kept.context.now();
         if self.missing_since.is_some() && self.retry.is_some_and(|at| at > now) {
@@ -259,14 +259,14 @@ impl Directory {
         self.put_back(now, &mut kept, workers || missing);
     }
 
-    /// Before a child is started: it will connect.
+    /// Restores this node's socket if it is missing, before a child is started that will connect to it.
     pub(super) fn look_after_socket(&mut self, mut kept: Kept<'_>) {
         if !kept.endpoint.is_in_place() {
             self.put_back(kept.context.now(), &mut kept, false);
         }
     }
 
-    /// `workers`: their sockets are looked at too.
+    /// `workers`: whether the sockets of workers are checked too.
     fn is_something_missing(&self, kept: &mut Kept<'_>, workers: bool) -> bool {
         let runtime = &kept.context.place.runtime;
         !kept.endpoint.is_in_place()
@@ -279,7 +279,7 @@ impl Directory {
             || workers && kept.endpoint.misses_a_file()
     }
 
-    /// Puts back what is missing, and reports it.
+    /// Restores the missing files, and logs it.
     fn put_back(&mut self, now: Time, kept: &mut Kept<'_>, workers: bool) {
         self.missing_since = None;
         let mut missing = Vec::new();
@@ -315,7 +315,7 @@ impl Directory {
         }
     }
 
-    /// The root's files, and the times of their last use.
+    /// Restores the root's files, and renews timestamps if that is due.
     fn restore_files(&mut self, now: Time, kept: &Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
         let runtime = &kept.context.place.runtime;
         let Some(held) = &mut self.root else { return Ok(()) };
@@ -355,7 +355,7 @@ impl Directory {
         let children = (Some(kept.endpoint.router()), self.open);
         for (socket, open) in [children, (kept.control.as_deref_mut(), false)] {
             let Some(socket) = socket.filter(|socket| !socket.is_in_place()) else { continue };
-            // The root makes it as well; either may come first.
+            // The root creates the directory as well; either may be first.
             runtime.create().map_err(|error| Chain(&error).to_string())?;
             socket.bind_again().map_err(|error| Chain(&error).to_string())?;
             protect(runtime, socket.path(), open);
@@ -365,19 +365,19 @@ impl Directory {
     }
 }
 
-/// A socket that is bound is to stay, and may be open to other users.
+/// Marks a bound socket so that cleaners keep it; `open` lets other users connect to it.
 fn protect(runtime: &RuntimeDir, socket: &Path, open: bool) {
     let kept = if open { runtime.open_to_others(socket) } else { runtime.keep(socket) };
-    // An error was reported at the first call.
+    // Such an error was reported when the socket was opened for the first time.
     drop(kept);
 }
 
-/// Makes all files young.
+/// Sets the timestamps of all files to now, so that no cleaner takes them for old ones.
 fn touch_all(runtime: &RuntimeDir) {
     let entries = fs::read_dir(runtime.path()).into_iter().flatten().flatten().map(|entry| entry.path());
     let directories = [runtime.path().parent(), Some(runtime.path())].into_iter().flatten().map(Path::to_path_buf);
     for path in directories.chain(entries) {
-        // What is gone is put back by the look that follows.
+        // A file that is gone is restored by the check that follows.
         let _: io::Result<()> = touch(&path);
     }
 }

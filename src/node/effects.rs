@@ -1,4 +1,4 @@
-//! Actions to the world; what fails comes back as an event.
+//! Carries out the actions of the core. What fails comes back to the core as an event.
 
 use super::above::Above;
 use super::beside::Beside;
@@ -23,12 +23,12 @@ use crate::wire::view::{EventBody, EventView};
 use slog::{Drain, Level, error, info, o, warn};
 use std::collections::VecDeque;
 
-/// When memory is given back after a subtree has come up: reading the file and starting all children takes more than
-/// running does, and what is reported of it is on its way first.
+/// How long after a subtree has come up its memory is given back to the system: reading the file and starting all
+/// children take more memory than running does. By then the reports of the start have been sent.
 const AFTER_UP: Span = Span::from_secs(1);
 
 impl Node {
-    /// Carries out one order of the core.
+    /// Carries out one action of the core.
     pub(super) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Spawn(run) => self.spawn(run),
@@ -43,7 +43,7 @@ impl Node {
                     self.inbox.extend(self.children.ask_to_stop(run, hands_over, &self.context));
                 }
             }
-            // Only what is placed stays.
+            // Only a placed child can be detached: it goes on running on its host.
             Action::Detach(run) => drop(self.order_elsewhere(run, Elsewhere::Detach)),
             Action::Kill(run) => {
                 self.stop_helpers(run);
@@ -71,7 +71,7 @@ impl Node {
             }
             Action::TellParent(up) => self.send_to_parent(up),
             Action::Answer(request, answer) => {
-                // The node above receives a hold before the operator gets the reply.
+                // The parent must know of the hold before the operator gets the reply.
                 self.send_children_upward();
                 self.answered(request, answer);
             }
@@ -140,59 +140,59 @@ impl Node {
         }
     }
 
-    /// What is asked of the host's agent, and the parts that have to do with it.
+    /// The part that asks the host's agent for placed children, and what it needs of the other parts.
     pub(super) fn placed(&mut self) -> (&mut Placed, Around<'_>) {
         let Node { placed, context, core, children, endpoint, reactor, inbox, above, .. } = self;
         (placed, Around { context, core, children, endpoint, reactor, inbox, is_root: above.is_root() })
     }
 
-    /// One step of that.
+    /// Calls `step` on that part, and carries out what follows from it.
     pub(super) fn agent(&mut self, step: impl FnOnce(&mut Placed, &mut Around<'_>) -> Vec<Follow>) {
         let (placed, mut around) = self.placed();
         let follows = step(placed, &mut around);
         self.follow(follows);
     }
 
-    /// Whether an order was about a child that is elsewhere.
+    /// Passes an order to the host's agent if it is about a placed child. Returns whether it was.
     fn order_elsewhere(&mut self, run: Run, order: Elsewhere) -> bool {
         let (placed, mut around) = self.placed();
         let follows = placed.order(run, order, &mut around);
         follows.map(|follows| self.follow(follows)).is_some()
     }
 
-    /// The probes, what they are made with, and where their good answers go.
+    /// The probes, what starting one takes, and the queue for the events of their good answers.
     pub(super) fn probes(&mut self) -> (&mut Probes, Means<'_>, &mut VecDeque<Event>) {
         let Node { probes, context, reactor, children, endpoint, inbox, .. } = self;
         (probes, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
-    /// The commands beside workers, and what they are made with.
+    /// The commands beside workers, what starting one takes, and the queue for their events.
     pub(super) fn beside(&mut self) -> (&mut Beside, Means<'_>, &mut VecDeque<Event>) {
         let Node { beside, context, reactor, children, endpoint, inbox, .. } = self;
         (beside, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
-    /// A worker's process has been started.
+    /// Begins to probe a worker whose process has been started.
     pub(super) fn begin_probes(&mut self, run: Run) {
         if let Some(worker) = self.children.get(run.child) {
             self.probes.begin(run, worker, self.context.now());
         }
     }
 
-    /// A worker is to go, or has gone.
+    /// Ends the probes of a worker that is to stop or has exited.
     pub(super) fn stop_probes(&mut self, run: Run) {
         let (probes, mut means, _) = self.probes();
         probes.stop(run, &mut means);
     }
 
-    /// A worker has gone, or is killed.
+    /// Ends the probes and the command beside a worker that has exited or was killed.
     pub(super) fn stop_helpers(&mut self, run: Run) {
         self.stop_probes(run);
         let (beside, mut means, _) = self.beside();
         beside.end(run, &mut means);
     }
 
-    /// The core has dropped a child: nothing stays of it.
+    /// The core has removed a child: removes everything that the shell has of it.
     fn forget(&mut self, id: ChildId) {
         self.end_fold(id);
         let Some(child) = self.children.remove(id) else { return };
@@ -204,7 +204,8 @@ impl Node {
         self.children.changed = true;
     }
 
-    /// The node itself must be ready for whatever children it has, as at its boot.
+    /// Adapts this node to the number and kind of children that it has now: file descriptors, connections, sockets, and
+    /// access for other users. The boot does the same for the first children.
     pub(super) fn make_room_for_children(&mut self) {
         self.children.settle_sockets(&self.context.logger);
         let count = self.children.iter().count();
@@ -245,7 +246,7 @@ impl Node {
         }
     }
 
-    /// Publishes what has been reported since the last call. `now` is when the event came that it is about.
+    /// Publishes all reports since the last call. `now`: the time of the event that led to them.
     pub(super) fn publish(&mut self, now: Time) {
         if self.pending_reports.is_empty() {
             return;
@@ -255,8 +256,8 @@ impl Node {
         self.pending_reports = reports;
     }
 
-    /// Writes a report into the log, and passes it on to the keeper of the history: the parent, or the root's own
-    /// memory.
+    /// Turns a report into an event. Adds what the core does not know (such as the last output of an exited child),
+    /// runs the hooks that it triggers, and publishes it.
     fn report(&mut self, now: Time, report: Report) {
         let wall = crate::os::clock::rfc3339_nanos(self.context.clock.wall_in_order(now));
         let child = report.child.and_then(|child| self.children.get(child));
@@ -272,7 +273,7 @@ impl Node {
         if let (Fact::Exited { normal, expected, past, .. }, EventBody::Exited(exited), Some(child)) =
             (&report.fact, &mut view.body, report.child)
         {
-            // A child that we have killed may well have logged why it came to that.
+            // A child that this node has killed may have logged what led to that.
             let failed = !normal && !expected || matches!(past.killed, Some(Killed::Hung | Killed::StartTimeout));
             self.children.add_past(Run { child, incarnation: report.incarnation }, failed, exited);
         }
@@ -295,7 +296,7 @@ impl Node {
         self.happened(now, report.child, OnItsWay { event: view, own: true });
     }
 
-    /// Publishes an event, unless it is one more of the same, which is published later with its count.
+    /// Publishes an event, unless it repeats earlier ones (`fold`): then it is published later with its count.
     pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: OnItsWay) {
         let path = child.and_then(|child| self.children.get(child)).map(|child| child.path.clone());
         let mut out = Vec::new();
@@ -317,14 +318,14 @@ impl Node {
         self.publish_all(out);
     }
 
-    /// Nothing is withheld any more.
+    /// Publishes all withheld events.
     pub(super) fn end_folds(&mut self) {
         let mut out = Vec::new();
         self.folds.end_all(&mut out);
         self.publish_all(out);
     }
 
-    /// Nothing is withheld of a child any more.
+    /// Publishes the withheld events of one child.
     pub(super) fn end_fold(&mut self, child: ChildId) {
         let mut out = Vec::new();
         self.folds.end(child, &mut out);
@@ -340,7 +341,7 @@ impl Node {
     }
 
     fn log_event(&self, view: &EventView) {
-        // Of its own start and end the root's log has lines of their own.
+        // The root logs its own start and end in lines of its own, so these events have a lower level.
         let level = level_of(view, view.path == self.context.place.path);
         if self.context.log_handle.is_live() {
             return self.show_event(view, level);
@@ -352,7 +353,7 @@ impl Node {
         if self.context.log_handle.is_to_journald() {
             return journald::send(&self.context.log_handle, level, &sentence, view);
         }
-        // Machines get the event itself beside the sentence.
+        // A JSON log has the event itself beside the sentence.
         let with_event = (self.context.place.log_format == Format::Json)
             .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));
         let logger = with_event.as_ref().unwrap_or(&self.context.event_logger);
@@ -364,13 +365,13 @@ impl Node {
         }
     }
 
-    /// On a terminal: what was started, is up, has failed, is restarted and why. A supervisor's process is of interest
-    /// once all below it is up.
+    /// Shows an event on a terminal: starts, readiness, failures, restarts and their causes. The start of a
+    /// supervisor's process is left out; it is shown once all below it is up.
     fn show_event(&self, view: &EventView, level: Level) {
         let is_node = || self.children.iter().any(|child| child.path == view.path && child.is_node());
         let level = match view.body {
             EventBody::Started(_) if is_node() => return,
-            // What has ended is down.
+            // The exit has been shown: this adds nothing.
             EventBody::Stopped => return,
             EventBody::Ready if view.path != self.context.place.path => Level::Info,
             _ => level,

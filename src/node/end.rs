@@ -10,7 +10,7 @@ pub(super) struct Texts {
     pub log: Option<&'static str>,
     /// To a service manager, where the cause may follow.
     pub status: &'static str,
-    /// It is an error, and the log explains what led to it.
+    /// Whether it is an error. The log explains then what led to it.
     pub is_error: bool,
 }
 

@@ -1,37 +1,38 @@
-//! Whether a child is held, as its supervisor's reports show it: what must be kept above, where the next process of the
-//! supervisor gets it from. Touches nothing, so the simulator in `tests/sim` runs it too.
+//! Whether a child is held, derived from its supervisor's reports. The node above keeps this, so that the supervisor's
+//! next process gets it from there. This file has no I/O, so the simulator in `tests/sim` runs it too.
 
 use crate::supervision::{Fact, State};
 
 /// What a report means for a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// An operator has ordered it.
+    /// The hold begins: an operator has ordered it.
     Begins,
-    /// It is put back by a supervisor that has just begun.
+    /// The hold is in force again, in a supervisor that was started again.
     Again,
-    /// It is over.
+    /// The hold has ended.
     Ends,
-    /// Nothing.
+    /// The report does not affect the hold.
     Unchanged,
 }
 
-/// What a report about a child means for its hold. `state` gives what the child is shown as after it, `is_held` is
-/// whether it was held before.
+/// What a report about a child means for its hold. `state`: the child's state after the report. `is_held`: whether the
+/// child was held before it.
 pub fn change(fact: &Fact, state: impl FnOnce() -> Option<State>, is_held: bool) -> Change {
     match (fact, is_held) {
         (Fact::Panic { hold: true, .. }, _) => Change::Begins,
         (Fact::HeldAgain, true) => Change::Again,
         (Fact::Released { .. }, true) => Change::Ends,
-        // An operator has had it started, and its old process cannot be killed: it is started when that is gone.
+        // An operator has released the child while its old process cannot be killed: it is started when that process
+        // has ended.
         (Fact::StartFailed { retry: true, .. }, true) => Change::Ends,
         (_, true) if !state().is_some_and(may_be_held) => Change::Ends,
         _ => Change::Unchanged,
     }
 }
 
-/// Whether a child in this state can be one that is held: it is, it is being killed for it, or an operator has it
-/// started and it is not up yet, so that it is held again if it fails.
+/// Whether a child in this state can be held: it is held now, it is being killed for the hold, or an operator has
+/// started it and it is not up yet, so that it is held again if that start fails.
 fn may_be_held(state: State) -> bool {
     match state {
         State::Held | State::Stopping | State::Starting => true,
@@ -56,10 +57,10 @@ mod tests {
             (panic(true), State::Held, true, Change::Begins),
             (panic(false), State::Stopping, false, Change::Unchanged),
             (Fact::Held, State::Held, true, Change::Unchanged),
-            // Its old process cannot be killed: it is shown as stopping, and is held all the same.
+            // Its old process cannot be killed: its state is shown as stopping, but it is held.
             (Fact::Held, State::Stopping, true, Change::Unchanged),
             (Fact::HeldAgain, State::Held, true, Change::Again),
-            // A start that an operator has asked for: over when it is up, not when it fails.
+            // A start that an operator has ordered: the hold ends when the child is up, and stays if the start fails.
             (Fact::Starting, State::Starting, true, Change::Unchanged),
             (failed(false), State::Held, true, Change::Unchanged),
             (Fact::Started, State::Running, true, Change::Ends),

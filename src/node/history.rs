@@ -1,4 +1,4 @@
-//! The root's memory of the tree's events: bounded, the oldest ones are dropped.
+//! The root's history of the tree's events. It is bounded: the oldest events are dropped.
 
 use super::luggage::{Packing, Unpacking, fail};
 use crate::ids::Path;
@@ -16,7 +16,7 @@ pub(super) struct EventBatch {
     pub events: Vec<EventView>,
 }
 
-/// Some of the kinds of events: a bit for each that there is, and one for all that are none of them.
+/// A set of kinds of events, as one bit for each known kind and one for all unknown kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kinds(u32);
 
@@ -38,7 +38,8 @@ impl Kinds {
     }
 }
 
-/// An event as it is kept: its JSON takes a fraction of the room, and is what followers and the journal get.
+/// An event in the history, as its JSON. That takes a fraction of the memory, and is what followers and the journal
+/// get.
 pub(super) struct Kept {
     pub path: Path,
     pub kind: Kinds,
@@ -47,8 +48,8 @@ pub(super) struct Kept {
 
 impl Kept {
     fn of(event: EventView) -> Option<Kept> {
-        // What is made of strings and numbers can always be written. The journal's files may be looked at with any
-        // tool, so nothing that a terminal acts upon stands in them either.
+        // Strings and numbers can always be written as JSON, so this does not fail. Control characters are escaped,
+        // since people look at the journal's files with any tool, on a terminal.
         let json = serde_json::to_string(&event).ok()?;
         let json = match text::json(&json) {
             Cow::Borrowed(_) => json,
@@ -64,18 +65,18 @@ pub(super) struct History {
     first: u64,
 }
 
-/// The same as another image of the program goes on with it.
+/// The history in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedHistory {
-    /// Each with the length of its JSON, which stand one after the other.
+    /// Each event with the length of its JSON. The blob has the JSON of all events, one after the other.
     events: Vec<(Path, Kinds, usize)>,
     json: Blob,
     first: u64,
 }
 
 impl History {
-    /// What goes over.
+    /// Writes the history into the snapshot.
     pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHistory {
         let History { events, first } = self;
         let json: Vec<u8> = events.iter().flat_map(|event| event.json.iter().copied()).collect();
@@ -83,7 +84,7 @@ impl History {
         CarriedHistory { events, json: packing.bytes(json), first: *first }
     }
 
-    /// What another image of the program has remembered.
+    /// Takes the history over from the snapshot.
     pub(super) fn unpack(carried: CarriedHistory, unpacking: &Unpacking<'_>) -> History {
         let CarriedHistory { events, json, first } = carried;
         let mut rest = unpacking.bytes(json);
@@ -125,7 +126,7 @@ impl History {
         self.first + self.events.len() as u64
     }
 
-    /// The event of this number; `None` when it was dropped or has not happened yet.
+    /// The event of this number. `None` if it was dropped or has not happened yet.
     pub(super) fn at(&self, number: u64) -> Option<&Kept> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.events.get(at)

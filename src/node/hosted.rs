@@ -1,12 +1,13 @@
-//! The lease of a root, or of the top node of a placed subtree, that its host's agent has started: this process is dead
-//! when it is over, whatever else goes wrong.
+//! The lease that a root, or the top node of a placed subtree, runs by if the agent of its host has started it. This
+//! process must be dead when the lease has expired, whatever else fails.
 //!
-//! The agent hands down its page, on which the deadline stands. Before anything else is done, the kernel is asked to
-//! kill this process at that deadline, and all below it dies with it. An alarm then wakes the loop once two thirds of
-//! the time have passed; by then the page shows a later deadline, and the kernel gets that one. Both timers run on
-//! CLOCK_BOOTTIME, which counts the time in which the machine was suspended.
+//! The agent hands down a shared page with the lease's deadline. Before anything else, this process has the kernel kill
+//! it at that deadline (`os/deadman.rs`); parent-death signals then end all processes below it. An alarm wakes the loop
+//! once two thirds of the time have passed; by then the agent should have written a later deadline, and the kernel's
+//! timer is set to that one. Both timers run on CLOCK_BOOTTIME, which includes the time in which the machine was
+//! suspended.
 //!
-//! What no agent has started has none of this.
+//! A node that was not started by an agent has no lease.
 
 use super::luggage::{Number, OrBack, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
@@ -26,19 +27,21 @@ use std::env;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-/// The number of the descriptor of the page. It stays in the environment, where another image of the program finds it.
+/// The environment variable with the number of the page's file descriptor. It stays set, so that the next image of the
+/// program finds the page after a hot upgrade.
 pub const VARIABLE: &str = "TREEVISOR_LEASE";
 
-/// With less than this left the page is looked at no more often: the agent asks the tree to stop long before.
+/// The shortest time to the next reading of the page. With less left on the lease, the agent has long asked the tree to
+/// stop.
 const LEAST: Span = Span::from_millis(100);
 
-/// Why the agent has started this root here, where its host was lost: the first event of its history.
+/// The first event of a root that the agent has started as a fail-over from a lost host. `None` for other roots.
 pub(super) fn failed_over() -> Option<FailedOver> {
     let is_failover = env::var(START).is_ok_and(|start| start == Start::Failover.as_str());
     is_failover.then(|| FailedOver { from: env::var(FROM).ok(), ..FailedOver::default() })
 }
 
-/// What such a process runs by.
+/// The lease of this process: its page, and the two timers.
 pub(super) struct Hosted {
     page: OwnedFd,
     view: LeaseView,
@@ -46,7 +49,7 @@ pub(super) struct Hosted {
     alarm: Alarm,
 }
 
-/// The same, as another image of the program goes on with it.
+/// The lease in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedHosted {
@@ -54,10 +57,11 @@ pub(super) struct CarriedHosted {
 }
 
 impl Hosted {
-    /// The lease that was handed to this process, if one was. From here on it is killed at the deadline.
+    /// The lease that was handed to this process, if there is one. From now on the kernel kills this process at the
+    /// deadline.
     ///
     /// # Errors
-    /// There is no such page, or the kernel refuses a timer: nothing may be started then.
+    /// The page cannot be opened, or the kernel refuses a timer. Nothing may be started then.
     pub(super) fn from_env() -> io::Result<Option<Hosted>> {
         number()?.map(|number| Hosted::by(fd::inherited(number)?)).transpose()
     }
@@ -71,20 +75,20 @@ impl Hosted {
         Ok(Hosted { page, view, timer, alarm })
     }
 
-    /// What wakes the loop when the page is to be looked at.
+    /// The descriptor of the alarm: readable when the page is to be read again.
     pub(super) fn fd(&self) -> RawFd {
         self.alarm.as_fd().as_raw_fd()
     }
 
-    /// The loop is woken by its alarm from here on.
+    /// From now on the alarm wakes the loop.
     pub(super) fn watch(&self, reactor: &mut Reactor) -> Result<(), PollError> {
         reactor.watch(self.fd(), Source::Lease).map(drop)
     }
 
-    /// Looks at the page, and sets the kernel's timer to the deadline that stands there.
+    /// Reads the page, and sets the kernel's timer to the deadline on it.
     ///
     /// # Errors
-    /// The kernel's: it kills this process at the deadline that it has.
+    /// The timer cannot be set. The kernel kills this process at the deadline that was set before.
     pub(super) fn look(&mut self) -> io::Result<()> {
         let (deadline, now) = read(&self.view);
         let rearmed = self.timer.rearm(deadline.on_boottime(now));
@@ -92,12 +96,12 @@ impl Hosted {
         rearmed
     }
 
-    /// What goes over. The timer does not: it ends with the image that has set it.
+    /// Writes the lease into the snapshot of a hot upgrade. The kernel's timer ends with the image that has set it.
     pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHosted {
         CarriedHosted { page: packing.descriptor(&self.page, Kind::File, "the lease of the host") }
     }
 
-    /// What another image of the program was run by.
+    /// Takes the lease over from the snapshot, and sets both timers again.
     pub(super) fn unpack(carried: CarriedHosted, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Hosted {
         let hosted = Hosted::by(unpacking.take(carried.page)).or_back("arming the timer of the host's lease");
         hosted.watch(reactor).or_back("watching the alarm of the host's lease");
@@ -105,8 +109,8 @@ impl Hosted {
     }
 }
 
-/// Another image of the program was here, and its timer has ended with it: arms one before anything else is done. It is
-/// to be kept until [`Hosted::unpack`] has made its own.
+/// Sets the kernel's timer again after a hot upgrade, since it ended with the image before. Called before anything
+/// else. The result is to be kept until [`Hosted::unpack`] has set its own timer.
 ///
 /// # Errors
 /// As [`Hosted::from_env`].
@@ -116,13 +120,13 @@ pub(super) fn arm_again() -> io::Result<Option<DeadMan>> {
     DeadMan::arm(deadline.on_boottime(now)).map(Some)
 }
 
-/// The page first, and the clock afterwards.
+/// Reads the page first and the clock afterwards, so that the time left is never taken for longer than it is.
 fn read(view: &LeaseView) -> (Deadline, Both) {
     let deadline = view.deadline();
     (deadline, clock::both())
 }
 
-/// When two thirds of what is left have passed, on CLOCK_BOOTTIME.
+/// The time on CLOCK_BOOTTIME at which two thirds of the remaining time have passed.
 fn next_look(deadline: Deadline, now: Both) -> Time {
     let left = deadline.left(now);
     now.boottime + left.scaled(2.0 / 3.0).max(LEAST)

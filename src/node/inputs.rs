@@ -1,4 +1,4 @@
-//! Whatever is ready, to events.
+//! Turns everything that is ready into events.
 
 use super::asker::{self, Asker};
 use super::beside;
@@ -21,10 +21,10 @@ use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
 use slog::{debug, error, info, warn};
 use std::convert::Infallible;
 
-/// Requests of operators, and frames of the parent, that are taken in one turn at most.
+/// The most requests of operators, and the most messages of the parent, that one turn takes.
 const REQUESTS_PER_TURN: usize = 64;
 
-/// What is pending becomes events.
+/// The steps of a turn.
 impl Turn for OneTurn<'_> {
     type Stop = Infallible;
 
@@ -42,7 +42,7 @@ impl Turn for OneTurn<'_> {
         node.agent(Placed::receive);
         node.endpoint.receive_plain(&node.children, &mut node.inbox);
         node.read_panic_socket();
-        // Before the exits: a worker's last report is about the exit that follows.
+        // Datagrams are read before exits: a worker's last report belongs to the exit that follows it.
         let Node { endpoint, context, reactor, children, inbox, .. } = node;
         endpoint.receive_notifications(context, reactor, children, inbox);
         node.did(Work::Reading);
@@ -52,7 +52,7 @@ impl Turn for OneTurn<'_> {
     }
 
     fn exits(&mut self) -> Result<(), Infallible> {
-        // In whatever order they were read: `clear_remains` hands them in, in start order.
+        // Reaped in any order: `clear_remains` hands the exits in, in start order.
         let OneTurn { node, woken, .. } = self;
         for run in woken.exits.drain(..) {
             if node.children.reap(run, &node.context, &mut node.reactor) {
@@ -125,7 +125,7 @@ impl Node {
     fn read_probe(&mut self, run: Run) {
         let (probes, mut means, events) = self.probes();
         if probes.read(run, &mut means, events) {
-            // It was all that the worker's end has waited for.
+            // The worker's exit was waiting for the end of this probe.
             self.children.cleanups.look_now(run, self.context.now());
         }
     }
@@ -173,7 +173,7 @@ impl Node {
             }
             FromNode::Events { first, events } => {
                 let Some(link) = child.link_of(run) else { return };
-                // What was received already is not published twice.
+                // Events that were received before are not published again.
                 let Some(skip) = link.take_events(first, events.len()) else { return };
                 let through = link.events_through();
                 for event in events.into_iter().skip(skip) {
@@ -209,7 +209,7 @@ impl Node {
                     let asker = Asker::Parent { request };
                     self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
                 }
-                // The uplink has taken note of it.
+                // The uplink has handled the acknowledgement.
                 Ok(
                     ToNode::UpSeen | ToNode::EventsSeen { .. } | ToNode::ChildrenSeen { .. } | ToNode::EscalatingSeen,
                 ) => {}
@@ -218,11 +218,11 @@ impl Node {
         }
     }
 
-    /// SIGHUP: the root's file is read again.
+    /// Handles SIGHUP: the root's file is read again.
     fn reload_by_signal(&mut self) {
         let refused = self.upgrade.refuses_change(None);
         let Some(root) = self.above.root_mut() else { return };
-        // Refused or not: a service manager waits for its end.
+        // Reported even if the reload is refused, since a service manager waits for its end.
         root.reloading(self.context.now());
         match refused {
             Some(why) => error!(self.context.logger, "SIGHUP: {}; nothing changed", why),
@@ -230,7 +230,7 @@ impl Node {
         }
     }
 
-    /// The root's file was read again.
+    /// Takes the root's file that a thread has read again, and reloads the tree by it.
     fn take_reading(&mut self) {
         let Some(root) = self.above.root_mut() else { return };
         let read = root.file_mut().take_read(&self.context, &mut self.reactor);
@@ -240,7 +240,7 @@ impl Node {
         }
     }
 
-    /// Goes on with every child that is being killed or cleared and is due; those of which nothing is left have exited.
+    /// Continues the due cleanups. A child of which no process is left has exited.
     pub(super) fn clear_remains(&mut self, now: Time) {
         let processes = &mut self.reactor.processes;
         let Some(mut round) = self.children.begin_cleanup(now, &self.context, processes, &self.core) else {
@@ -259,7 +259,7 @@ impl Node {
         }
     }
 
-    /// A child's process has ended, and nothing of it is left.
+    /// A child's process has ended, and no process of it is left here.
     fn exited(&mut self, run: Run) {
         let (placed, mut around) = self.placed();
         if !placed.clears_below(run, &mut around) {
@@ -283,7 +283,7 @@ impl Node {
         }
     }
 
-    /// A signal has come.
+    /// Handles a signal.
     pub(super) fn caught(&mut self, caught: Caught) {
         let is_root = self.above.is_root();
         match caught {
@@ -356,12 +356,12 @@ impl Node {
                 self.inbox.push_back(Event::Stop(StopReason::Asked));
             }
             Caught::Hangup if is_root => self.reload_by_signal(),
-            // Only the root takes signals of the terminal.
+            // Other nodes ignore signals of the terminal; the root handles them.
             Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
         }
     }
 
-    /// Hands in the cause of an order to end this node that is not its parent's.
+    /// Hands in why this node is to end, where it is not its parent's order.
     pub(super) fn ordered(&mut self, why: StopCause, kill: bool) {
         self.inbox.push_back(Event::Ordered { why, kill });
     }

@@ -4,7 +4,7 @@ use crate::logging::LogHandle;
 use crate::wire::view::EventView;
 use slog::Level;
 
-/// `MESSAGE_ID` of each kind of event: drawn once, and never changed. `docs/how-to/logs.md` lists them.
+/// The `MESSAGE_ID` of each kind of event. They never change. `docs/how-to/logs.md` lists them.
 const MESSAGE_IDS: &[(&str, &str)] = &[
     ("starting", "d04723687a7055e79032248bfe4819a7"),
     ("started", "5a5ea1323c2a5257a6f6c9ffcb12010a"),
@@ -36,7 +36,7 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("start_failed", "00313a158aab53388dff5f5b8aa1cae9"),
 ];
 
-/// Sends it, with its sentence as the message.
+/// Sends the event to journald, with its sentence as the message.
 pub(super) fn send(to: &LogHandle, level: Level, sentence: &str, view: &EventView) {
     let id = view.id.to_string();
     let cause = view.cause.map(|cause| cause.to_string());

@@ -1,15 +1,15 @@
-//! Time in which the loop did not run although it should have: the process was stopped, starved or frozen, or the
-//! machine was paused. Nothing here has a clock, so `tests/sim` runs it too.
+//! Measures time in which the loop did not run although it should have: the process was stopped, starved of CPU time or
+//! frozen, or the machine was paused. It reads no clock, so `tests/sim` runs it too.
 
 use crate::time::{Span, Time};
 
-/// A gap longer than this is more than a turn takes, or more than the scheduler's ordinary doing: the loop did not run,
-/// or had much to do.
+/// A gap longer than this cannot be explained by one ordinary turn or by scheduling: the loop did not run, or had much
+/// to do.
 pub const LATENESS: Span = Span::from_millis(50);
 
-/// How much of a sleep the loop did not run: of one that began at `before`, was to end at `planned`, and ended now. All
-/// of it, not only its late part: a pause may have begun long before the planned wake-up. One without a planned end
-/// waits for others, however long that takes.
+/// How long the process did not run during a sleep that began at `before`, was planned to end at `planned`, and ended
+/// at `now`. If it woke up late, all of the sleep counts, since a pause may have begun long before the planned wake-up.
+/// A sleep without a planned end is never late.
 pub fn slept(before: Time, planned: Option<Time>, now: Time) -> Span {
     match planned {
         Some(planned) if now.since(planned.max(before)) > LATENESS => now.since(before),
@@ -28,7 +28,7 @@ mod tests {
             (100, Some(200), 201, 0),
             (100, Some(200), 250, 0),
             (100, Some(200), 251, 151),
-            // What was due before it slept does not count from then.
+            // A deadline that was overdue before the sleep counts from the beginning of the sleep.
             (100, Some(20), 140, 0),
             (100, Some(20), 151, 51),
             (100, None, 10_000, 0),

@@ -1,10 +1,10 @@
-//! How grave what happens is, for the log.
+//! The log level of events.
 
 use crate::wire::view::event::RolloutStage;
 use crate::wire::view::{EventBody, EventView};
 use slog::Level;
 
-/// How grave an event is; `own` is one of this supervisor itself.
+/// The log level of an event. `own`: it is an event of this supervisor itself, not of a child.
 pub(super) fn level_of(view: &EventView, own: bool) -> Level {
     match &view.body {
         EventBody::Exited(exited) if exited.is_failure() => Level::Warning,

@@ -1,7 +1,7 @@
-//! The limits of all that stands below this supervisor, and how limits are shown.
+//! The resource limits of the subtree below this supervisor, and how limits are shown.
 //!
-//! Each supervisor sets its own, in the cgroup of its children: its own process is beside that and so is neither slowed
-//! down nor killed by them. Those of its workers it sets as it makes their cgroups.
+//! A supervisor's limits are those of the cgroup of its children. Its own process is in a cgroup beside that one, so
+//! the limits neither throttle nor kill it. The limits of a worker are set when the worker's cgroup is made.
 
 use super::context::{Context, Place};
 use crate::os::cgroup::control::{self, Unset};
@@ -10,20 +10,20 @@ use crate::wire::view::LimitsView;
 use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 
-/// The limits of a supervisor.
+/// The resource limits of a supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     own: Resources,
-    /// Those of them that are not in force.
+    /// The limits that could not be set.
     unset: Vec<Unset>,
 }
 
 impl Limits {
-    /// Sets them, before there is a child.
+    /// Sets the limits, before there is a child.
     ///
     /// # Errors
-    /// The first one that cannot be set and is not to be done without.
+    /// The first limit that could not be set and is not marked as best effort.
     pub(super) fn begin(own: Resources, place: &Place) -> Result<Limits, Unset> {
         let unset = set(place, &Resources::default(), &own);
         match unset.iter().find(|unset| !unset.best_effort) {
@@ -32,7 +32,7 @@ impl Limits {
         }
     }
 
-    /// The supervisor has others from here on.
+    /// Sets new limits, as after a reload. Logs those that cannot be set.
     pub(super) fn set(&mut self, own: Resources, context: &Context) {
         if own != self.own {
             self.unset = set(&context.place, &self.own, &own);
@@ -41,17 +41,17 @@ impl Limits {
         }
     }
 
-    /// As its spec has them.
+    /// The limits in the supervisor's spec.
     pub(super) fn own(&self) -> &Resources {
         &self.own
     }
 
-    /// Those that are not in force.
+    /// The limits that could not be set.
     pub(super) fn unset(&self) -> &[Unset] {
         &self.unset
     }
 
-    /// As they are shown.
+    /// The limits as `status` shows them.
     pub(super) fn view(&self) -> Option<Box<LimitsView>> {
         view(&self.own, &self.unset)
     }
@@ -75,7 +75,7 @@ pub(super) fn complain(path: &crate::ids::Path, unset: &[Unset], context: &Conte
     }
 }
 
-/// Limits as they are shown; nothing where there are none.
+/// Limits as `status` shows them. `None` if there are no limits.
 pub(super) fn view(resources: &Resources, unset: &[Unset]) -> Option<Box<LimitsView>> {
     fn of<T>(cap: Option<Cap<T>>) -> Option<T> {
         cap.and_then(|cap| cap.value)

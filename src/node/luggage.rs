@@ -1,9 +1,9 @@
-//! What goes over to another image of the program besides the plain state of a node: descriptors, by their numbers, and
-//! bytes that would be long in JSON.
+//! What a hot upgrade hands over besides a node's plain state: file descriptors, by their numbers, and byte strings
+//! that would be long in JSON.
 //!
-//! What is taken over stays as it was until the commit: an error must not close a descriptor, unlock a file or remove a
-//! socket that the program before needs. So errors are not returned from here: they lead back where they arise
-//! ([`OrBack`]).
+//! Until the commit of the upgrade, everything must stay as the former image left it: an error may not close a
+//! descriptor, unlock a file or remove a socket that the former image needs when it goes on. So errors are not returned
+//! from here. They lead back to the former image at once ([`OrBack`]).
 
 use crate::error::Chain;
 use crate::os::exec;
@@ -16,12 +16,12 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// A descriptor, as the state refers to it.
+/// The number of a file descriptor in the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Number(RawFd);
 
-/// What is packed so far.
+/// Collects what goes into the snapshot.
 #[derive(Default)]
 pub(super) struct Packing<'a> {
     draft: Draft<'a>,
@@ -29,32 +29,32 @@ pub(super) struct Packing<'a> {
 }
 
 impl<'a> Packing<'a> {
-    /// A descriptor goes along: what it is, and of what, in words.
+    /// Adds a descriptor, and returns its number. `of` describes what it belongs to.
     pub(super) fn descriptor(&mut self, fd: &impl AsRawFd, kind: Kind, of: impl Display) -> Number {
         let number = fd.as_raw_fd();
         self.descriptors.push(Descriptor { number, kind, of: of.to_string() });
         Number(number)
     }
 
-    /// A process goes along, by its pidfd; the snapshot holds the number under which the other image finds it.
+    /// Adds a process by its pidfd. The snapshot has the number of the pidfd.
     pub(super) fn process(&mut self, pidfd: &PidFd, pid: u32) -> Number {
         self.descriptor(pidfd, Kind::Pidfd, pid)
     }
 
-    /// Bytes go along, beside the JSON of the snapshot; the state refers to them by what is returned.
+    /// Adds bytes beside the JSON of the snapshot. Returns what the state refers to them by.
     pub(super) fn bytes(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Blob {
         self.draft.blob(bytes)
     }
 
-    /// The numbers of all descriptors.
+    /// The numbers of all descriptors that were added.
     pub(super) fn numbers(&self) -> Vec<RawFd> {
         self.descriptors.iter().map(|descriptor| descriptor.number).collect()
     }
 
-    /// The snapshot in pieces. Its descriptors are those that were packed.
+    /// The snapshot in pieces, with the descriptors that were added.
     ///
     /// # Errors
-    /// When JSON cannot represent the state.
+    /// JSON cannot represent the state.
     pub(super) fn finish<N: Serialize, C: Serialize>(
         self,
         facts: impl FnOnce(Vec<Descriptor>) -> Facts<N, C>,
@@ -63,14 +63,14 @@ impl<'a> Packing<'a> {
     }
 }
 
-/// What another image of the program has handed over, while the parts of the node take theirs out of it.
+/// What the former image has handed over. The parts of the node take their descriptors and bytes out of it.
 pub(super) struct Unpacking<'a> {
     blobs: Blobs<'a>,
     left: BTreeSet<RawFd>,
 }
 
 impl<'a> Unpacking<'a> {
-    /// Looks at all descriptors before any is taken: each must be what is written of it.
+    /// Checks all descriptors before any is taken: each must be what the snapshot describes.
     pub(super) fn begin(descriptors: &[Descriptor], blobs: Blobs<'a>) -> Unpacking<'a> {
         for descriptor in descriptors {
             if let Err(why) = fits(descriptor) {
@@ -80,7 +80,7 @@ impl<'a> Unpacking<'a> {
         Unpacking { blobs, left: descriptors.iter().map(|descriptor| descriptor.number).collect() }
     }
 
-    /// Takes a descriptor over, once.
+    /// Takes a descriptor over. Each can be taken once.
     pub(super) fn take(&mut self, Number(number): Number) -> OwnedFd {
         if !self.left.remove(&number) {
             fail(&format!("descriptor {number} is not listed, or is taken twice"));
@@ -88,23 +88,23 @@ impl<'a> Unpacking<'a> {
         kept::take(number).or_back(&format!("taking descriptor {number} over"))
     }
 
-    /// Takes a process over.
+    /// Takes a process over by its pidfd.
     pub(super) fn process(&mut self, number: Number) -> PidFd {
         PidFd::from_owned(self.take(number))
     }
 
-    /// Bytes, where they lie in the snapshot.
+    /// The bytes that a blob refers to, in place in the snapshot.
     pub(super) fn bytes(&self, blob: Blob) -> &'a [u8] {
         self.blobs.get(blob).or_back("reading the snapshot")
     }
 }
 
-/// Whether a descriptor is what is written of it.
+/// Checks that a descriptor is what the snapshot describes.
 fn fits(descriptor: &Descriptor) -> Result<(), String> {
     let Descriptor { number, kind, of } = descriptor;
     let found = kept::look(*number).map_err(|error| format!("descriptor {number}, {kind:?} of {of}: {error}"))?;
     let fits = match (kind, found) {
-        // One that has ended and was waited for by another process has no number any more.
+        // A pidfd whose process was already reaped shows no process id any more.
         (Kind::Pidfd, kept::Kind::Pidfd(pid)) => pid.is_none_or(|pid| pid.to_string() == *of),
         (Kind::Pipe, kept::Kind::Pipe)
         | (Kind::Listener, kept::Kind::Listener)
@@ -118,7 +118,7 @@ fn fits(descriptor: &Descriptor) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("descriptor {number} is {found:?}, and should be {kind:?} of {of}")) }
 }
 
-/// The program before goes on. Where there is no way back, this process ends as one that has crashed.
+/// Goes back to the former image. Where that is not possible, this process exits with status 1.
 #[expect(clippy::disallowed_methods, reason = "a destructor would close or remove what the program before needs")]
 pub(super) fn fail(why: &str) -> ! {
     exec::go_back(why);
@@ -126,9 +126,10 @@ pub(super) fn fail(why: &str) -> ! {
     std::process::exit(1)
 }
 
-/// For what must succeed before the commit.
+/// For operations that must succeed before the commit of a hot upgrade.
 pub(super) trait OrBack<T> {
-    /// What was to be done as words that can follow "while ".
+    /// Returns the value; an error leads back to the former image. `doing`: what was tried, as words that can follow
+    /// "while ".
     fn or_back(self, doing: &str) -> T;
 }
 

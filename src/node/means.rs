@@ -1,4 +1,4 @@
-//! What runs beside a worker, as its user and in its place: how a command is started there, and what that takes.
+//! Starting a command that runs beside a worker, as the worker's user in its directory and cgroup.
 
 use super::children::{self, Children};
 use super::command::HelperProcess;
@@ -11,23 +11,23 @@ use crate::spec::exec::ExecSpec;
 use crate::supervision::Run;
 use std::path::Path;
 
-/// What a command beside a worker, or a probe, is made with.
+/// What starting such a command, or a probe, takes.
 pub(super) struct Means<'a> {
     pub context: &'a Context,
     pub reactor: &'a mut Reactor,
     pub children: &'a Children,
-    /// Where children send their beats.
+    /// The endpoint of the children, to which they send their heartbeats.
     pub endpoint: &'a Path,
 }
 
 /// Why a command could not be started.
 pub(super) struct NotStarted {
-    /// For want of descriptors, processes or memory, and not for what it is.
+    /// Whether the cause is a lack of file descriptors, processes or memory here, and not the command.
     pub is_ours: bool,
     pub why: String,
 }
 
-/// Starts a command beside a worker that runs; what is ready of it comes by `source`.
+/// Starts a command beside a running worker. The reactor reports its exit and its output as `source`.
 pub(super) fn start(
     run: Run,
     exec: &ExecSpec,
@@ -39,7 +39,7 @@ pub(super) fn start(
     let Some(worker) = children.get(run.child) else {
         return Err(NotStarted { is_ours: false, why: "its worker is gone".into() });
     };
-    // The worker itself was started as that user, so the user is not the cause.
+    // The worker itself was started as this user, so an error is not the user's fault but this node's.
     let credentials =
         children::credentials(exec).map_err(|failure| NotStarted { is_ours: true, why: failure.message })?;
     let (stamp, since) = (worker.stamp_of_probe(&context.place.mark), ticks_now());

@@ -15,27 +15,33 @@
 //! 4. **Hand in** one event after the other, carry out what it leads to; what fails comes back as a new event at the
 //!    end of the queue.
 //! 5. **Output** of the workers gets its share: bounded, so that a flood cannot starve a sibling that is exiting.
-//! 6. **Deadlines last**: one `Tick`. No child is declared hung while a beat of it is unread: a verdict on a child
-//!    waits until libzmq's thread has come through all that had been sent.
+//! 6. **Deadlines last**: one `Tick`. No child is declared hung while a heartbeat of it is unread: a verdict on a child
+//!    waits until libzmq's I/O thread has delivered everything that had been sent before.
 //!
 //! # What each file does
 //!
-//! `boot` makes a node, as the root or as a child of another node, or again out of a snapshot; `turn` is the loop,
-//! `order` the order of a turn, and `close` has the steps of its end; `inputs` makes events; `effects` carries out
-//! actions; `context`, `reactor` and `processes` are the ground: where the node stands, what it waits for, and which
-//! processes are its own; `children` are its children, and what is done with their processes, up to the certainty that
-//! nothing of an exited one is left (`cleanup` decides when to look); `endpoint` is where the children connect: which
-//! of them may speak, and what they send; `directory` puts back what others remove of the runtime directory, and
-//! `reach` is whether workers of other users can pass to it; `probes` checks workers that do not beat by themselves,
-//! `hooks` runs users' commands when something happens, and `command` is the process of either; `requests` decides what
-//! operators' requests lead to, which `orders` carries out, with `outward` for what is sent; `view` is a node only to
-//! be looked at; `above` is what stands above: `uplink`, the connection to the parent, or `root`, what only the root
-//! has; `placed` asks the agent of a host for children that may run on other hosts; `fold` shortens a storm of
-//! restarts; `history` is the root's memory of events; `streams` serves readers of events and of what workers print;
-//! `upgrade` is how the tree goes on with another executable, and `replacing` how a node carries that out; `translate`
-//! converts between supervision's types and the wire's. In `root`, `journal` passes events on to be kept on disk, and
-//! `keeper` is the small process beside the root that cleans up when the root is killed, and writes the journal's files
-//! (`segments`).
+//! - `boot` makes a node: the root, a child of another node, or a node from the snapshot of a hot upgrade.
+//! - `turn` is the loop, `order` the order of the steps of a turn, `close` the steps of its end. `inputs` makes events,
+//!   `effects` carries out actions.
+//! - `context`, `reactor` and `processes` serve all parts: the node's place in the tree, what it waits for, and which
+//!   processes are its own.
+//! - `children` has the children and their processes, up to the certainty that no process of an exited child is left
+//!   (`cleanup` decides when to look).
+//! - `endpoint` is the socket to which children connect: which of them may send, and what they send.
+//! - `directory` restores files of the runtime directory that other programs remove. `reach` checks whether workers of
+//!   other users can reach their sockets.
+//! - `probes` checks workers that do not send heartbeats, `hooks` runs users' commands when something happens, `beside`
+//!   runs a worker's stop-command and on-hang command, and `command` is the process of each of these.
+//! - `requests` decides what operators' requests lead to. `orders` carries that out, and `outward` sends replies and
+//!   questions. `view` is a read-only view of a node for them.
+//! - `above` is what is above a node: `uplink`, the connection to the parent, or `root`, what only the root has. In
+//!   `root`, `journal` hands events to the keeper, and `keeper` is the small process beside the root that cleans up
+//!   when the root is killed and writes the journal's files (`segments`).
+//! - `placed` asks the agent of a host for children that may run on other hosts.
+//! - `fold` shortens a storm of restarts, `history` is the root's memory of events, and `streams` serves readers of
+//!   events and of workers' output.
+//! - `upgrade` decides the course of a hot upgrade through the tree, and `replacing` carries it out in a node.
+//! - `translate` converts between supervision's types and the wire's.
 
 mod above;
 #[doc(hidden)]

@@ -1,58 +1,58 @@
-//! How long the node may sleep where children beat: half of the shortest interval, so that a time in which this process
-//! did not run is seen as such before it can be mistaken for a child's silence.
+//! The longest sleep of a node whose children send heartbeats: half of the shortest heartbeat interval. If this process
+//! did not run for a while, it notices that before it can take it for a child's silence.
 
 use crate::supervision::Run;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// No nap is cut shorter than this, whatever is promised: an interval below twice as much costs the node a few turns a
-/// second and is not worth more.
+/// The longest sleep is never shorter than this, however short an interval is: to wake up more often would cost CPU
+/// time and gain nothing.
 const SHORTEST: Span = Span::from_millis(10);
 
-/// How long a node sleeps at most of whose children the busiest beats at this interval.
+/// The longest sleep of a node, by the shortest heartbeat interval of its children.
 pub fn longest(shortest: Span) -> Span {
     shortest.scaled(0.5).max(SHORTEST)
 }
 
-/// The shortest interval in force.
+/// The heartbeat intervals in force, of which the shortest counts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Naps {
-    /// Of all children by their specs.
+    /// The shortest interval of all specs.
     by_spec: Option<Span>,
-    /// What running processes have announced since; each was at least [`SHORTEST`].
+    /// The intervals that running processes have announced, each at least [`SHORTEST`].
     #[serde(with = "crate::node::pairs")]
     said: HashMap<Run, Span>,
 }
 
 impl Naps {
-    /// With the intervals of the specs.
+    /// Begins with the intervals of the specs.
     pub(super) fn new(intervals: impl Iterator<Item = Span>) -> Naps {
         Naps { by_spec: intervals.min(), said: HashMap::new() }
     }
 
-    /// Other specs are in force.
+    /// Takes the intervals of new specs, after a reload.
     pub(super) fn renew(&mut self, intervals: impl Iterator<Item = Span>) {
         self.by_spec = intervals.min();
     }
 
-    /// A process has announced the interval at which it beats from now on. The last one counts.
+    /// A process has announced its heartbeat interval. It replaces what the same process has announced before.
     pub(super) fn announced(&mut self, run: Run, interval: Span) {
         self.said.insert(run, interval);
     }
 
-    /// A process has ended, and what it has announced with it.
+    /// A process has ended: the interval that it has announced is no longer in force.
     pub(super) fn ended(&mut self, run: Run) {
         self.said.remove(&run);
     }
 
-    /// The shortest interval of any child.
+    /// The shortest interval in force.
     pub(super) fn shortest(&self) -> Option<Span> {
         self.said.values().copied().chain(self.by_spec).min()
     }
 
-    /// How long the node sleeps at most.
+    /// The longest sleep of the node. `None` if no child sends heartbeats.
     pub(super) fn longest_nap(&self) -> Option<Span> {
         self.shortest().map(longest)
     }

@@ -1,15 +1,12 @@
-//! In which order a turn of the loop takes what has come. Touches nothing: the simulator in `tests/sim` turns its nodes
-//! by it too.
+//! The order in which a turn of the loop handles what is pending. This file has no I/O: the simulator in `tests/sim`
+//! takes the turns of its nodes by it too.
 
 /// The steps of a turn.
 pub trait Turn {
     /// Why a turn breaks off.
     type Stop;
 
-    /// Takes what the children, the parent and probes have sent.
-    ///
-    /// # Errors
-    /// The turn breaks off, as in each of the steps.
+    /// The turn is broken off. The same holds for each of the steps.
     fn frames(&mut self) -> Result<(), Self::Stop>;
 
     /// Takes the exits of children.
@@ -42,17 +39,11 @@ pub trait Turn {
     /// The turn breaks off.
     fn settle(&mut self) -> Result<(), Self::Stop>;
 
-    /// Does what is due by its time, and judges the children.
-    ///
-    /// # Errors
-    /// The turn breaks off.
+    /// Handles what is due by time, and checks the heartbeats of the children.
     fn deadlines(&mut self) -> Result<(), Self::Stop>;
 }
 
-/// One turn: signs of life first, deadlines last, so that no child is declared hung while a beat of it lies unread.
-///
-/// # Errors
-/// A step has broken it off.
+/// A step has failed, so the turn is broken off.
 pub fn turn<T: Turn>(turn: &mut T) -> Result<(), T::Stop> {
     turn.frames()?;
     turn.exits()?;

@@ -1,4 +1,4 @@
-//! What requests lead to, carried out.
+//! Carries out what requests lead to.
 
 use super::above::Above;
 use super::asker::Asker;
@@ -23,7 +23,7 @@ use crate::wire::message::{Outcome, Refusal, Reply, Told, Verb};
 use slog::{error, info};
 use std::path::PathBuf;
 
-/// What may be looked at of a node; its other parts can be changed meanwhile.
+/// A read-only view of a node, as a macro: it borrows only these parts, so that the others can be changed meanwhile.
 macro_rules! view {
     ($node:ident) => {
         View {
@@ -39,7 +39,8 @@ macro_rules! view {
     };
 }
 
-/// The ways out of a node, with what the root remembers of events; its other parts can be changed meanwhile.
+/// The root's history, and the ways by which a node sends, as a macro: it borrows only these parts, so that the others
+/// can be changed meanwhile.
 macro_rules! outward {
     ($node:ident) => {{
         let (history, control, uplink) = $node.above.outward();
@@ -53,7 +54,7 @@ impl Node {
         view!(self)
     }
 
-    /// A request has come.
+    /// Handles a request that has arrived.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
         if let Some(why) = self.upgrade.refuses(&verb) {
@@ -69,7 +70,7 @@ impl Node {
         self.obey(orders);
     }
 
-    /// A child node has replied to what it was asked.
+    /// A child node has replied to a question.
     pub(super) fn reply_from_below(&mut self, run: Run, request: u64, reply: Reply) {
         let reply = match reply {
             Reply::Logs { lines, lost, caught_up, silent, nth } => {
@@ -84,7 +85,7 @@ impl Node {
             None => return,
         };
         if !self.requests.waits_for(request) {
-            // A node that refuses its lines counts as one that does not answer.
+            // A node that refuses to send its lines is treated as one that does not answer.
             return self.streams.refused(request);
         }
         let now = self.context.now();
@@ -92,7 +93,7 @@ impl Node {
         self.obey(orders);
     }
 
-    /// A child node's process is gone.
+    /// The process of a child node has ended.
     pub(super) fn requests_lost_node(&mut self, gone: Run) {
         self.streams.lost(gone);
         self.upgrade.lost(gone);
@@ -107,14 +108,14 @@ impl Node {
         self.obey(orders);
     }
 
-    /// This node ends: callers that wait get a reply.
+    /// This node ends: all callers that wait get a reply.
     pub(super) fn finish_requests(&mut self) {
         let now = self.context.now();
         let orders = self.requests.finish(now, &view!(self));
         self.obey(orders);
     }
 
-    /// What has come of what the host's agent was asked, or has reported.
+    /// Carries out what follows from a reply or a report of the host's agent.
     pub(super) fn follow(&mut self, follows: Vec<Follow>) {
         for follow in follows {
             match follow {
@@ -133,14 +134,14 @@ impl Node {
         }
     }
 
-    /// The host's agent has answered what a status waits for, or cannot be asked.
+    /// The host's agent has answered what a status waits for. `None`: the agent cannot be asked.
     fn shown_by_agent(&mut self, number: u64, shown: Option<Box<Shown>>) {
         let now = self.context.now();
         let orders = self.requests.shown(now, &view!(self), number, shown);
         self.obey(orders);
     }
 
-    /// A child goes to another host.
+    /// Begins to move a placed child to another host.
     pub(super) fn moves(&mut self, request: Request, child: ChildId) {
         let now = self.context.now();
         let orders = self.requests.moves(now, &view!(self), request, child);
@@ -162,7 +163,7 @@ impl Node {
         }
     }
 
-    /// What came with a request is in force from here on.
+    /// From now on the specs that came with this request are in force.
     pub(super) fn renew(&mut self, request: RequestId) {
         let Some(requests::Incoming { children, whole }) = self.requests.take_incoming(request) else { return };
         let news = whole.as_ref().map(|whole| News { generation: whole.generation, prune: whole.prune });
@@ -177,7 +178,7 @@ impl Node {
         self.make_room_for_children();
     }
 
-    /// Carries out what requests lead to, in this order.
+    /// Carries out these orders, one after the other.
     pub(super) fn obey(&mut self, orders: Vec<Order>) {
         for order in orders {
             match order {
@@ -219,7 +220,7 @@ impl Node {
         }
     }
 
-    /// Sends a child node a question, or holds it as long as that is being replaced.
+    /// Sends a question to a child node. While that node is being replaced by a hot upgrade, the question is held back.
     pub(super) fn ask_node(&mut self, question: Question) {
         let (now, request) = (self.context.now(), question.request);
         let orders = match self.upgrade.hold(now, question) {
@@ -234,7 +235,7 @@ impl Node {
         self.obey(orders);
     }
 
-    /// Something about a reader of events or lines.
+    /// Handles a request about a stream of events or lines.
     fn stream(&mut self, asker: Asker, verb: StreamVerb) {
         let now = self.context.now();
         let (history, mut ways) = outward!(self);
@@ -244,19 +245,20 @@ impl Node {
         }
     }
 
-    /// A child node has introduced itself.
+    /// A child node has introduced itself: streams that it serves are asked of it again.
     pub(super) fn streams_meet(&mut self, run: Run) {
         let (_, mut ways) = outward!(self);
         self.streams.meet(self.context.now(), run, &self.children, &mut ways);
     }
 
-    /// Sends readers what waits for them.
+    /// Sends the queued events and lines to their readers.
     pub(super) fn feed_streams(&mut self, now: Time) {
         let (history, mut ways) = outward!(self);
         self.streams.feed(now, &self.children, history, &mut ways);
     }
 
-    /// An upgrade that is under way ends with this node. A parent sees the exit, which is no failure of its upgrade.
+    /// Ends an upgrade that is under way, since this node ends. A parent gets no reply: it sees the exit, and does not
+    /// count that as a failed upgrade.
     pub(super) fn end_upgrade(&mut self, now: Time) {
         let Node { upgrade, context, reactor, .. } = self;
         let asker = upgrade.end_with_the_node(now, context, reactor);
@@ -265,13 +267,13 @@ impl Node {
         self.reply(&asker, refused(Refusal::Down, message));
     }
 
-    /// Sends readers what is left before this node ends.
+    /// Sends the rest of the queued events and lines before this node ends.
     pub(super) fn finish_streams(&mut self) {
         let (history, mut ways) = outward!(self);
         self.streams.finish(self.context.now(), &self.children, history, &mut ways);
     }
 
-    /// Passes on what is waiting to go out: events to the parent or to followers, output, log lines.
+    /// Sends what is queued: events to the parent or to followers, workers' output, log lines.
     pub(super) fn flush_outward(&mut self) {
         let now = self.context.now();
         self.send_children_upward();
@@ -279,12 +281,12 @@ impl Node {
         self.feed_streams(now);
         let console_waits = self.children.output.flush_console();
         let log_waits = self.context.log_handle.flush();
-        // The terminal or the reader is slow. It is tried again a little later; what does not fit meanwhile is dropped
-        // and counted, never waited for.
+        // The terminal or the reader is slow. The rest is tried again soon; what does not fit until then is dropped and
+        // counted, so the loop never blocks on it.
         self.console_retry = (console_waits || log_waits).then(|| now + Span::from_millis(20));
     }
 
-    /// An operator brings another tree.
+    /// An operator has sent another tree, or orders to go back to the one before.
     fn change_root(&mut self, change: RootChange) {
         let RootChange { asker, by, tree, prune, config } = change;
         if !self.above.is_root() {
@@ -302,7 +304,10 @@ impl Node {
         }
     }
 
-    /// The root is to have another tree. Returns why not, if it cannot be.
+    /// Begins to reload the root with another tree.
+    ///
+    /// # Errors
+    /// Why that is refused.
     pub(super) fn reload_root(
         &mut self,
         asker: Asker,
@@ -322,7 +327,7 @@ impl Node {
         Ok(())
     }
 
-    /// The tree is to be what it was before the last reload, which is not complete.
+    /// Goes back to the tree before the last reload, as long as that reload is not complete.
     fn abort_reload(&mut self, asker: Asker, by: String) {
         let before = self.above.root().and_then(|root| root.file().before());
         let Some((tree, config)) = before else {
@@ -340,12 +345,12 @@ impl Node {
     }
 
     pub(super) fn reply(&mut self, asker: &Asker, reply: Reply) {
-        // A caller that gets the reply is to find it done.
+        // When the caller gets the reply, the change must be visible above.
         self.send_children_upward();
         self.requests.replied(self.context.now(), asker, &reply);
         match (asker, &mut self.above) {
             (Asker::Operator { to, request }, Above::Operators(root)) => {
-                // An asker that is gone or does not read has lost its reply.
+                // A caller that is gone or does not read loses its reply.
                 let _ = send(root.control(), to, &codec::encode_told(&Told { request: *request, reply }));
             }
             (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
@@ -353,7 +358,8 @@ impl Node {
         }
     }
 
-    /// Reports upward, or writes down, what stands here, if that has changed.
+    /// Reports the children and the holds of this node to the parent if they have changed. The root writes them to the
+    /// journal and to its file.
     pub(super) fn send_children_upward(&mut self) {
         if !std::mem::take(&mut self.children.changed) {
             return;

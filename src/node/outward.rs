@@ -1,4 +1,4 @@
-//! The ways out of a node for what answers and streams have to send: to operators, to the parent, to child nodes.
+//! The ways by which a node sends replies and streams: to operators, to the parent, to child nodes.
 
 use super::asker::{Asker, Numbers};
 use super::children::{Child, Children, NodeLink};
@@ -13,7 +13,7 @@ use crate::time::Span;
 use crate::wire::codec;
 use crate::wire::message::{Reply, Told, Verb};
 
-/// The ways out of a node.
+/// The parts of a node that send.
 pub(super) struct Outward<'a> {
     pub control: Option<&'a mut Router>,
     pub uplink: Option<&'a mut Uplink>,
@@ -52,13 +52,13 @@ impl Ways for Outward<'_> {
     }
 }
 
-/// Sends a peer of the control endpoint a message.
+/// Sends a message to a peer of the control endpoint.
 pub(super) fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     router.send(to, &frames)
 }
 
-/// Sends a child node a question; false when it cannot be reached.
+/// Sends a question to a child node. Returns false if that node cannot be reached.
 pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
     let child = children.get(question.node.child).filter(|child| child.is_of(question.node));
     let to = child.and_then(Child::link).and_then(NodeLink::to);

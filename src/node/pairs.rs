@@ -1,12 +1,12 @@
-//! Maps with keys that are no text, in JSON: a list of pairs, in the order of the keys' text, so that the same map is
-//! the same text.
+//! JSON of maps whose keys are not strings: a list of pairs, sorted by the JSON of their keys, so that equal maps give
+//! equal text.
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
-/// For `#[serde(with = "crate::node::pairs")]`.
+/// Serializes such a map, for `#[serde(with = "crate::node::pairs")]`.
 pub(super) fn serialize<K: Serialize, V: Serialize, H, S: Serializer>(
     map: &HashMap<K, V, H>,
     to: S,
@@ -16,7 +16,7 @@ pub(super) fn serialize<K: Serialize, V: Serialize, H, S: Serializer>(
     pairs.serialize(to)
 }
 
-/// For `#[serde(with = "crate::node::pairs")]`.
+/// Reads such a map, for `#[serde(with = "crate::node::pairs")]`. A key that is there twice is an error.
 pub(super) fn deserialize<'de, K, V, H, D>(from: D) -> Result<HashMap<K, V, H>, D::Error>
 where
     K: DeserializeOwned + Eq + Hash,

@@ -1,5 +1,5 @@
-//! The processes that are children of this one by the kernel's account: those that it has started, and those that it
-//! has adopted.
+//! The child processes of this process, as the kernel sees them: those that it has started, and orphans that it has
+//! adopted.
 
 use super::unknown_children::UnknownChildren;
 use crate::os::descendants;
@@ -7,21 +7,21 @@ use crate::os::process;
 use crate::supervision::Run;
 use std::collections::HashMap;
 
-/// Which processes there are, and what they belong to.
+/// The processes of this node, and what they belong to.
 pub(super) struct Processes {
-    /// Those that were started here and have not ended: of children, and of probes, hooks and the keeper, which are no
-    /// child's.
+    /// Processes that this node has started and not reaped yet, by pid: those of a child with its run; those of probes,
+    /// commands, hooks and the keeper with `None`.
     pub known: HashMap<u32, Option<Run>>,
-    /// Sessions of main processes that children have named themselves.
+    /// Sessions of main processes that workers have reported (`MAINPID=`), by session id.
     pub sessions: HashMap<u32, Run>,
-    /// Those that were adopted.
+    /// Processes that this node has adopted.
     pub unknown: UnknownChildren,
-    /// Adopted ones may have ended that are not reaped yet.
+    /// Adopted processes may have exited without being reaped yet.
     pub orphans_wait: bool,
 }
 
 impl Processes {
-    /// `outsiders`: this process may adopt processes that nothing of the tree has started.
+    /// `outsiders`: whether this process may adopt processes that nothing of the tree has started.
     pub(super) fn new(outsiders: bool) -> Processes {
         Processes {
             known: HashMap::new(),
@@ -31,7 +31,8 @@ impl Processes {
         }
     }
 
-    /// The child in whose session a process is; `None` for any other. One system call at most.
+    /// The run of the child to whose session a process belongs; `None` for any other process. Takes one system call at
+    /// most.
     pub(super) fn child_of(&self, pid: u32) -> Option<Run> {
         let run = |pid| self.known.get(&pid).copied().flatten();
         run(pid).or_else(|| {
@@ -40,13 +41,13 @@ impl Processes {
         })
     }
 
-    /// Reaps adopted children that have ended. Returns whether some may be left, behind a child of our own whose exit
-    /// has not been read yet.
+    /// Reaps adopted processes that have exited. Returns whether more may be left: waitid(2) does not show them while a
+    /// child whose exit was not read yet is in front.
     pub(super) fn reap_orphans(&mut self) -> bool {
         if !self.unknown.any() {
             return false;
         }
-        // The exit of one that is known comes by its own way and must not be taken here.
+        // The exit of a process that this node has started is read by its pidfd, and must not be reaped here.
         let reaped = descendants::reap_orphans(|pid| self.known.contains_key(&pid));
         self.unknown.forget(&reaped.orphans);
         reaped.blocked

@@ -1,9 +1,9 @@
-//! How often something may happen. Touches nothing, so the simulator in `tests/sim` runs it too.
+//! Limits how often something may happen. It reads no clock, so the simulator in `tests/sim` runs it too.
 
 use crate::time::{Span, Time};
 use crate::wire::BEATS_PER_SECOND_MAX;
 
-/// A bucket of beats that refills with time.
+/// A rate limit: so many times a second.
 #[derive(Debug)]
 pub struct Allowance {
     per_second: u32,
@@ -12,7 +12,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// For the beats of one process.
+    /// The limit for the heartbeats of one process.
     pub fn new(now: Time) -> Allowance {
         Allowance::of(BEATS_PER_SECOND_MAX, now)
     }
@@ -21,7 +21,7 @@ impl Allowance {
         Allowance { per_second, left: per_second, refilled: now }
     }
 
-    /// Takes one; false when there is none left in this second.
+    /// Takes one. Returns false if none is left in this second.
     pub fn take(&mut self, now: Time) -> bool {
         if now.since(self.refilled) >= Span::from_secs(1) {
             self.left = self.per_second;

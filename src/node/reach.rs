@@ -1,4 +1,4 @@
-//! Whether the workers of other users can pass to the sockets that they need.
+//! Checks whether workers of other users can reach the sockets that they need.
 
 use crate::ids::Path;
 use crate::instance::runtime::{BASE_VARIABLE, RuntimeDir};
@@ -9,7 +9,7 @@ use crate::spec::tree::{ChildKind, SupervisorSpec};
 use std::fmt;
 use std::path::PathBuf;
 
-/// A worker that beats, or uses sd_notify, and cannot pass to its socket.
+/// A worker that needs a socket, for heartbeats or for sd_notify, but may not pass the directory of the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Closed {
     path: Path,
@@ -32,8 +32,10 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// The first worker of another user below `at` that is to reach a socket of its node, if others are kept from the
-/// directory.
+/// Checks that workers of other users can reach the sockets of the tree.
+///
+/// # Errors
+/// The first worker below `at` that runs as another user and needs a socket, if the directory is closed to other users.
 pub(crate) fn check(at: &Path, tree: &SupervisorSpec, runtime: &RuntimeDir) -> Result<(), Closed> {
     let ours = [0, process::own_uid()];
     match (first_of_another(at, tree, &ours), runtime.closed_to_others()) {

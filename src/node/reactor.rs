@@ -8,7 +8,8 @@ use crate::supervision::Run;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// What a descriptor in epoll stands for. Tags are never used again, so an event of a closed descriptor finds nothing.
+/// What a descriptor in epoll belongs to. Tags are never reused, so a late event of a closed descriptor finds no
+/// source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     Router,
@@ -20,27 +21,27 @@ pub(super) enum Source {
     Output(Run),
     /// A PULL socket whose messages are beats.
     Push,
-    /// Any message panics the first child.
+    /// The panic socket: any message on it panics the first child.
     PanicSocket,
-    /// Some worker has sent an sd_notify datagram.
+    /// The sd_notify sockets of all workers.
     Notify,
-    /// The writer of log files has something to report.
+    /// The thread that writes log files has something to report.
     LogFiles,
-    /// The tree's file was read again.
+    /// The thread that reads the tree's file is done.
     Reading,
-    /// What a probe of this process waits for.
+    /// A descriptor of a probe of this process.
     Probe(Run),
     /// A command beside the worker of this process.
     Beside(Run),
     /// A hook, by its number.
     Hook(u64),
-    /// The rehearsal of an upgrade.
+    /// The process that rehearses a hot upgrade.
     Rehearsal,
-    /// Something was removed from the runtime directory.
+    /// The kernel has reported a change in the runtime directory.
     Directory,
-    /// The agent of this host has sent something.
+    /// The connection to the agent of this host.
     Agent,
-    /// The page of the host's lease is to be looked at.
+    /// The alarm of the host's lease.
     Lease,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Woken {
     pub lease: bool,
 }
 
-/// The descriptors that are watched, and what they stand for.
+/// The watched descriptors, and what each belongs to.
 pub(super) struct Reactor {
     pub poller: Poller,
     pub sources: HashMap<Tag, Source>,
@@ -73,7 +74,7 @@ impl Reactor {
         Reactor { poller, sources: HashMap::new(), signals, processes }
     }
 
-    /// What stands behind the descriptors that are ready.
+    /// Sorts the descriptors that are ready by what they belong to.
     pub(super) fn woken(&self, ready: &[Ready]) -> Woken {
         let mut woken = Woken::default();
         for event in ready {
@@ -90,7 +91,7 @@ impl Reactor {
                 Some(Source::Directory) => woken.directory = true,
                 Some(Source::Reading) => woken.reading = true,
                 Some(Source::Lease) => woken.lease = true,
-                // Sockets are drained every turn, whatever woke us.
+                // Sockets are drained in every turn, whatever has woken the loop.
                 Some(
                     Source::Router
                     | Source::Control
@@ -99,7 +100,7 @@ impl Reactor {
                     | Source::Agent
                     | Source::PanicSocket
                     | Source::Notify
-                    // Looked at when the turn ends.
+                    // Checked at the end of the turn.
                     | Source::Rehearsal,
                 )
                 | None => {}
@@ -127,13 +128,13 @@ impl Reactor {
         Ok(tag)
     }
 
-    /// Begins to watch what another image of the program has watched. Before the commit, and so it must succeed.
+    /// Watches a descriptor that was taken over in a hot upgrade. A failure leads back to the former image.
     pub(super) fn watch_again(&mut self, fd: &impl AsRawFd, source: Source) -> Tag {
         self.watch(fd.as_raw_fd(), source).or_back("watching a descriptor")
     }
 
-    /// Takes a descriptor out of epoll; always before it is closed, since a copy in a child that has not executed yet
-    /// would keep it there.
+    /// Removes a descriptor from epoll. Must be called before the descriptor is closed: a copy of it in a child that
+    /// has not yet executed its program would keep it in epoll.
     pub(super) fn unwatch(&mut self, fd: RawFd, tag: Tag) {
         self.sources.remove(&tag);
         let _ = self.poller.remove(fd);

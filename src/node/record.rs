@@ -1,4 +1,4 @@
-//! What a node hands down to a child node.
+//! The boot record that a node hands down to a child node.
 
 use crate::hosts::message::Place;
 use crate::ids::{Incarnation, Name, Path, ReportId, Token};
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-/// What a node hands down to a child node, over an inherited descriptor: nothing is read from disk again, and nothing
-/// secret stands on a command line.
+/// The boot record. It is read from an inherited descriptor, so that nothing is read from disk again and no secret is
+/// on a command line.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NodeBoot {
     pub instance: Name,
@@ -23,20 +23,20 @@ pub(crate) struct NodeBoot {
     pub spec: SupervisorSpec,
 }
 
-/// The part of it that its parent decides, wherever the child runs.
+/// The part that the parent decides, on whichever host the child node runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Handed {
     pub path: Path,
     pub incarnation: Incarnation,
-    /// The parent's report of this start, which is the cause of what is started below.
+    /// The parent's report of this start. It is the cause of what the child node starts.
     #[serde(default)]
     pub cause: Option<ReportId>,
     pub token: Token,
-    /// Under which name to connect to the parent: a secret as the token is, see `speakers`.
+    /// The identity under which to connect to the parent. It is a secret, as the token is; see `speakers`.
     pub name: String,
-    /// What the parent expects of us.
+    /// The heartbeat that the parent expects of this node.
     pub heartbeat: Option<Heartbeat>,
-    /// What is held down below this node, whatever processes it had.
+    /// The holds below this node, from its earlier processes.
     #[serde(default)]
     pub holds: Vec<HoldView>,
     pub log_level: usize,
@@ -45,40 +45,41 @@ pub(crate) struct Handed {
     pub show_output: bool,
 }
 
-/// The part of it that belongs to the host on which the child runs.
+/// The part that depends on the host on which the child node runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Here {
-    /// The endpoint to connect to: the parent's, or that of the host's agent, which relays.
+    /// The endpoint to connect to: that of the parent, or that of the host's agent, which relays.
     pub parent: PathBuf,
     pub runtime: PathBuf,
     pub mark: String,
-    /// The cgroup of our children; this process sits in a leaf beside it.
+    /// The cgroup of the node's children. The node's own process is in a leaf beside it.
     #[serde(with = "crate::files::exact::option")]
     pub cgroup: Option<PathBuf>,
     /// Whether processes have to enter cgroups by themselves here.
     pub cgroup_by_itself: bool,
-    /// What the streams are of a tree in the background.
+    /// The file that stdout and stderr of a tree in the background are.
     pub output: Option<StreamFile>,
-    /// The limit of open files that the tree was started with: workers get it back.
+    /// The limit of open files that the tree was started with. Workers get this limit.
     pub nofile: Limit,
-    /// What places children of ours on other hosts. `None` of a node that is placed itself, and of a tree of one host.
+    /// The agent that places this node's children on other hosts. `None` for a node that is placed itself, and for a
+    /// tree on one host.
     #[serde(default)]
     pub hosting: Option<Hosting>,
 }
 
-/// The agent of this host, which has started the root that stands above.
+/// The agent of this host, which has started the root of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hosting {
-    /// The process of the agent. All that is here ends with it.
+    /// The agent's process id. When the agent ends, everything that it has started here ends with it.
     pub agent: u32,
     /// The token of the root's claim.
     pub root_token: u64,
 }
 
-/// What a node sends along with the order to place a child node: [`Place::boot`].
+/// What a node sends with the order to place a child node ([`Place::boot`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlacedBoot {
-    /// The endpoint of the parent, to which the agent of its host connects in the child's place.
+    /// The parent's endpoint. The agent of the parent's host connects to it in the child's place.
     #[serde(with = "crate::files::exact")]
     pub parent: PathBuf,
     pub handed: Handed,
@@ -90,16 +91,16 @@ impl PlacedBoot {
     }
 
     /// # Errors
-    /// It is none, or that of another version.
+    /// It is no such record, or that of another version.
     pub(crate) fn read(value: &serde_json::Value) -> serde_json::Result<PlacedBoot> {
         PlacedBoot::deserialize(value)
     }
 }
 
-/// The boot record of a child node that is placed on this host, as it stands behind [`BOOT_FD`].
+/// The bytes of the boot record for a child node that is placed on this host, as it reads them from [`BOOT_FD`].
 ///
 /// # Errors
-/// What its parent has sent cannot be read: it is of another version.
+/// What the parent has sent cannot be read, since it is of another version.
 #[allow(dead_code, reason = "the agent of the host calls it")]
 pub(crate) fn boot_of_placed(place: &Place, here: Here) -> Result<Vec<u8>, String> {
     let PlacedBoot { parent: _, handed } =
@@ -112,7 +113,7 @@ pub(crate) fn boot_of_placed(place: &Place, here: Here) -> Result<Vec<u8>, Strin
 
 #[cfg(test)]
 impl Handed {
-    /// That of `/db`, for tests.
+    /// Such a part for the node `/db`, for tests.
     pub(crate) fn of_test(token: Token, name: &str) -> Handed {
         Handed {
             path: Path::parse("/db").unwrap(),
@@ -130,7 +131,7 @@ impl Handed {
     }
 }
 
-/// Where a child node finds its boot record.
+/// The descriptor from which a child node reads its boot record.
 pub(crate) const BOOT_FD: RawFd = 3;
 
 #[cfg(test)]

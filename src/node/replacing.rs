@@ -1,4 +1,4 @@
-//! What a node does in an upgrade, at the end of a turn and when something has come for it.
+//! Carries out a hot upgrade in a node, at the end of a turn and when a message about it arrives.
 
 use super::asker::Asker;
 use super::fold::OnItsWay;
@@ -28,17 +28,17 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-/// A file system has so long to show a file.
+/// How long a file system may take to open the executable.
 const FILE: Span = Span::from_secs(1);
 
-/// What it logs has so long to be written before it is tried again.
+/// How long the log may take to write its queued lines; after that the upgrade is tried again later.
 const MOMENT: Span = Span::from_millis(50);
 
-/// So long the thread of libzmq has for what waits to be sent.
+/// How long libzmq's I/O thread gets to send what is queued.
 const SENDS: Span = Span::from_millis(2);
 
 impl Node {
-    /// An operator orders that the tree goes on with `exe`, or asks whether it could.
+    /// An operator orders an upgrade of the tree to `exe`, or (`check`) a rehearsal of it.
     pub(super) fn upgrade(&mut self, asker: Asker, by: String, exe: &Path, check: bool) {
         let begun = self.begin_whole(asker.clone(), by, exe, check);
         if let Err(why) = begun {
@@ -49,7 +49,7 @@ impl Node {
         }
     }
 
-    /// SIGUSR2: the file that stands by now at the path by which the root was started.
+    /// SIGUSR2: upgrades the tree to the file that is now at the path by which the root was started.
     pub(super) fn upgrade_by_signal(&mut self) {
         let Some(exe) = self.above.root().map(|root| root.start_path().to_owned()) else { return };
         self.upgrade(Asker::None, "SIGUSR2".into(), &exe, false);
@@ -81,7 +81,7 @@ impl Node {
         Ok(())
     }
 
-    /// The parent orders this node to go on with another executable, or to rehearse that.
+    /// The parent orders this node to upgrade to another executable, or to rehearse that.
     pub(super) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
         if let Some(course) = &self.upgrade.course {
             let why = upgrade::Refusal::UnderWay { to: course.to().to_owned() };
@@ -89,7 +89,7 @@ impl Node {
         }
         let UpgradeBelow { file, identity, check, rest } = part;
         let opened = match serde_json::from_value::<Identity>(identity.clone()) {
-            // What the parent runs, if it is that.
+            // Opened only if it is the same file that the parent has checked.
             Ok(identity) => Executable::known(file, identity).map_err(|error| error.to_string()),
             Err(error) => Err(format!("the executable was not understood: {error}")),
         };
@@ -120,7 +120,8 @@ impl Node {
         }
     }
 
-    /// At the end of a turn, with nothing in hand. This node may be another image afterwards, which goes on elsewhere.
+    /// Continues an upgrade that is under way. Called at the end of a turn, when no event is pending. If it replaces
+    /// this image, it does not return: the next image goes on in `boot::resume`.
     pub(super) fn go_on_upgrading(&mut self, now: Time) {
         if self.phase.is_closing() {
             return self.end_upgrade(now);
@@ -147,7 +148,7 @@ impl Node {
         self.report_course();
     }
 
-    /// Goes on with this node's own rehearsal.
+    /// Begins or continues the rehearsal of this node.
     fn rehearse(&mut self, now: Time) {
         let Node { upgrade: Upgrading { rehearsal, .. }, context, reactor, .. } = self;
         let over = match rehearsal {
@@ -173,8 +174,7 @@ impl Node {
         Ok(())
     }
 
-    /// The snapshot as a file in memory of this name, and the descriptors that go along with it. `what` is how it is
-    /// called where that fails.
+    /// The snapshot as a sealed file in memory, and the descriptors that belong to it. `what` names it in errors.
     fn kept_snapshot(&self, name: &str, what: &str) -> Result<(OwnedFd, Vec<RawFd>), String> {
         let mut packing = Packing::default();
         let node = self.pack(&mut packing);
@@ -185,7 +185,7 @@ impl Node {
         Ok((snapshot, kept))
     }
 
-    /// Asks the child nodes whose turn it is.
+    /// Sends the order to the child nodes whose turn it is.
     fn ask_below(&mut self, now: Time) {
         let Node { upgrade: Upgrading { course: Some(course), file: Some(file), .. }, .. } = self else { return };
         let Ok(identity) = serde_json::to_value(file.identity()) else { return };
@@ -207,7 +207,7 @@ impl Node {
                 false => course.not_reached(now, child),
             }
             if reached && !check {
-                // The last that it is sent before it is replaced; what comes then waits.
+                // No message follows until that node was replaced; questions to it are held until then.
                 self.upgrade.away.insert(node, Away { until: now + AWAY, held: Vec::new(), connects: false });
                 self.upgrade.spared.insert(node, Spared { until: now + SPARED, back: false });
             }
@@ -217,7 +217,7 @@ impl Node {
         }
     }
 
-    /// A child node has replied. Gives the reply back where it is about something else.
+    /// A child node has replied. Returns the reply if it is not about the upgrade.
     pub(super) fn upgrade_answered(&mut self, run: Run, request: u64, reply: Reply) -> Option<Reply> {
         let now = self.context.now();
         let Some(course) = &mut self.upgrade.course else { return Some(reply) };
@@ -232,14 +232,14 @@ impl Node {
         None
     }
 
-    /// A child node is there again.
+    /// A child node is reachable again after its upgrade: sends it the questions that were held.
     pub(super) fn ask_what_was_held(&mut self, run: Run) {
         if let Some(Away { held, .. }) = self.upgrade.away.remove(&run) {
             held.into_iter().for_each(|question| self.ask_node(question));
         }
     }
 
-    /// Asks those that can be reached by now, and those that were waited for long enough.
+    /// Sends the held questions of nodes that are reachable again, and of those that were waited for long enough.
     fn ask_those_away(&mut self, now: Time) {
         let Node { upgrade, requests, children, endpoint, .. } = self;
         let waits = |question: &Question| requests.waits_for(question.request);
@@ -251,7 +251,8 @@ impl Node {
         ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
-    /// Reports to the asker what has become known, and goes on or ends where all have done their parts.
+    /// Reports news about the upgrade to its asker. When all nodes are done, goes on from the rehearsal to the upgrade,
+    /// or ends it.
     fn report_course(&mut self) {
         let Some(course) = &self.upgrade.course else { return };
         let (asker, upgrade, known) = (course.wanted.asker.clone(), course.upgrade(), course.known());
@@ -285,7 +286,7 @@ impl Node {
         self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
     }
 
-    /// This node cannot be replaced, and neither is what stands below it.
+    /// This node cannot be replaced. The nodes below it are not replaced either.
     fn own_failed(&mut self, stage: UpgradeStage, why: String) {
         self.report_failure(stage, &why);
         self.upgrade.keep_below(&self.children);
@@ -297,7 +298,7 @@ impl Node {
         self.publish_own(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
     }
 
-    /// Publishes an event about this supervisor that is not of its core.
+    /// Publishes an event about this supervisor that does not come from its core.
     pub(super) fn publish_own(&mut self, body: EventBody) {
         let now = self.context.now();
         let event = EventView {
@@ -315,7 +316,8 @@ impl Node {
         self.happened(now, None, OnItsWay { event, own: true });
     }
 
-    /// This image has taken the place of another one, or has come back since that could not.
+    /// This image has replaced another one, or is the former image that goes on after a failed upgrade (`came_back`:
+    /// why).
     pub(super) fn has_resumed(&mut self, gap: Span, came_back: Option<String>) {
         if self.upgrade.course.is_none() {
             return;
@@ -336,7 +338,7 @@ impl Node {
         }
     }
 
-    /// Why this node cannot be replaced at this moment; nothing where it can.
+    /// Why this node cannot be replaced at this moment; `None` if it can.
     fn why_not_now(&self) -> Option<String> {
         let waits = [
             (!self.inbox.is_empty() || !self.pending_reports.is_empty(), "it has something in hand"),
@@ -352,8 +354,7 @@ impl Node {
         waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
     }
 
-    /// Executes the other image in this process. Returns only where that cannot be done: why, and whether it is not to
-    /// be tried again.
+    /// Executes the other image in this process. Returns only if that fails: why, and whether the failure is final.
     fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
         let unchanged = file.is_unchanged().map_err(|error| (error.to_string(), true))?;
@@ -367,13 +368,13 @@ impl Node {
         if let Some(root) = self.above.root_mut() {
             root.is_replaced(now);
         }
-        // libzmq's thread sends what was given to it.
+        // Gives libzmq's I/O thread time to send what is queued.
         clock::pause(SENDS);
         let gap = Gap::begin();
         let caught = self.reactor.signals.drain();
         if caught.iter().any(|caught| *caught != Caught::ChildExited) {
             drop(gap);
-            // What it orders comes first.
+            // What the signal orders is carried out first.
             caught.into_iter().for_each(|caught| self.caught(caught));
             self.settle();
             return Err(("a signal has come".into(), false));

@@ -1,4 +1,4 @@
-//! What the tests of a node's parts make them of.
+//! Makes parts of a node for tests.
 
 use super::children::{Child, Children, Output};
 use super::context::{Context, Place};
@@ -17,7 +17,7 @@ use crate::spec;
 use crate::spec::exec::Limit;
 use crate::spec::tree::TreeSpec;
 
-/// Where a root stands of which nothing is on disk, and which logs nothing but what is critical.
+/// The context of a root that has nothing on disk and logs only critical errors.
 pub(super) fn context() -> Context {
     let (logger, log_handle) = logging::root(slog::Level::Critical, Format::Plain, "test");
     let small = MessageMax { parts: 1, bytes: 1 };
@@ -43,12 +43,12 @@ pub(super) fn context() -> Context {
     Context { clock, pid: std::process::id(), place, logger, event_logger, log_handle, base_environment }
 }
 
-/// One that waits for nothing yet.
+/// A reactor that watches nothing yet.
 pub(super) fn reactor() -> Reactor {
     Reactor::new(Poller::new().expect("an epoll"), Signals::none(), Processes::new(false))
 }
 
-/// A tree as its file has it, in TOML.
+/// Reads the TOML text of a tree.
 pub(super) fn tree(text: &str) -> TreeSpec {
     spec::read_text("test.toml", text, &|_| None).tree.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The loop: wait, gather, hand in one by one, carry out, deadlines last.
+//! The loop: wait, gather events, hand them in one by one, carry out what follows, deadlines last.
 
 use super::above::Above;
 use super::beside::Beside;
@@ -28,7 +28,7 @@ use crate::time::{Span, Time};
 use slog::warn;
 use std::collections::VecDeque;
 
-/// One supervisor process.
+/// A supervisor process.
 pub(super) struct Node {
     pub context: Context,
     pub reactor: Reactor,
@@ -47,37 +47,37 @@ pub(super) struct Node {
     pub requests: Requests,
     pub inbox: VecDeque<Event>,
     pub actions: Vec<Action>,
-    /// Reports of the event that is being handled.
+    /// Reports of the core about the event that is being handled. They are not published yet.
     pub pending_reports: Vec<Report>,
-    /// Events that are folded, since they are the same again and again.
+    /// Repeated events of restart storms, which are folded.
     pub folds: Folds,
-    /// When the console and the log are tried again.
+    /// When to try again to write to a slow console or log.
     pub console_retry: Option<Time>,
-    /// When memory is given back that was needed to start the children.
+    /// When to give back the memory that was needed to start the children.
     pub release_memory_at: Option<Time>,
-    /// Whether it supervises still, or how far its end is.
+    /// Whether the node supervises, or which stage of its end it has reached.
     pub phase: Phase,
-    /// What this process has spent its time on.
+    /// What this process spends its time on.
     pub diary: Diary,
     pub spin: Spin,
     pub upgrade: Upgrading,
     pub stopping_signals: u32,
-    /// There was a terminal when the tree began, so a SIGHUP may mean that it is gone.
+    /// Whether there was a terminal when the tree began. A SIGHUP may mean then that the terminal was closed.
     pub had_terminal: bool,
 }
 
-/// A turn of the loop, which [`order::turn`] takes in its steps.
+/// A turn of the loop. [`order::turn`] calls its steps.
 pub(super) struct OneTurn<'a> {
     pub node: &'a mut Node,
     pub woken: Woken,
-    /// Workers of whose output some was left in the last turn.
+    /// Workers whose output was not read completely in the last turn.
     pub more_output: Vec<Run>,
     pub late: Lateness,
 }
 
 impl Node {
-    /// Runs until the core has halted, and until all is done that is still to be done then. `begin` is the first event,
-    /// unless another image of the program has gone before.
+    /// Runs until the core has halted and all stages of the end are done. `begin` is the first event; `None` after a
+    /// hot upgrade.
     pub(super) fn run(&mut self, begin: Option<Event>) -> End {
         let now = self.context.now();
         self.diary.begin(now);
@@ -93,7 +93,7 @@ impl Node {
             let (more_output, woken) = (self.children.output.take_more(), self.reactor.woken(&ready));
             let Ok(()) = order::turn(&mut OneTurn { node: self, woken, more_output, late });
             if self.reactor.processes.orphans_wait {
-                // Last: behind a child that has ended they cannot be seen until its exit is read, in the next turn.
+                // Orphans last: the kernel shows none behind a child whose exit is unread. They wait for the next turn.
                 self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
             }
             let (directory, kept) = self.kept();
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// Goes on with the end, once the core has halted, as far as it need not wait. Returns which it was, when over.
+    /// Continues the end, once the core has halted, as far as possible without waiting. Returns it when it is over.
     fn go_on_closing(&mut self) -> Option<End> {
         loop {
             let closing = self.phase.closing()?;
@@ -145,7 +145,7 @@ impl Node {
             }
             Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
             Stage::Journal => {
-                // What was asked since.
+                // Requests that have arrived since the first stage.
                 self.finish_requests();
                 self.finish_streams();
                 // Each of these may wait for a slow disk.
@@ -159,7 +159,7 @@ impl Node {
         }
     }
 
-    /// Whether what this stage waits for is done.
+    /// Whether this stage has reached what it waits for.
     fn is_done(&mut self, stage: Stage, now: Time) -> bool {
         match stage {
             Stage::Agent => self.placed.is_done(),
@@ -173,7 +173,7 @@ impl Node {
         }
     }
 
-    /// Closes and removes everything, after [`Node::run`], and gives the exit status.
+    /// Closes and removes everything, after [`Node::run`]. Returns the exit status.
     pub(super) fn leave(mut self, end: End) -> i32 {
         self.above.feed(self.context.now());
         close::shut(self.above, self.endpoint, self.children);
@@ -183,20 +183,20 @@ impl Node {
         end.code()
     }
 
-    /// The runtime directory, and what of this node lies there.
+    /// The runtime directory, with the parts of the node that have files there.
     pub(super) fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
         let Node { directory, context, reactor, children, endpoint, above, inbox, .. } = self;
         let (control, instance) = above.root_mut().map(Root::outside).unzip();
         (directory, Kept { context, reactor, children, endpoint, control, instance, inbox })
     }
 
-    /// Looks whether descriptors run short.
+    /// Checks whether file descriptors run short.
     pub(super) fn watch_descriptors(&mut self) {
         let shortest = self.children.naps.shortest();
         self.endpoint.watch_descriptors(&self.context, &self.reactor.processes, shortest);
     }
 
-    /// Sleeps until something happens. Returns for how long no child was looked after although one should have been.
+    /// Sleeps until something is ready or due. Returns how long no child was supervised although one should have been.
     fn wait(&mut self, ready: &mut Vec<Ready>) -> Lateness {
         self.flush_outward();
         let before = self.context.now();
@@ -206,7 +206,7 @@ impl Node {
         if let Some(why) = self.spin.sleeps(before, planned) {
             warn!(self.context.logger, "event loop does not rest: a deadline stays overdue"; "what" => why);
         }
-        // Last of all, and after every use of the sockets: their descriptors can swallow a wake-up.
+        // Read last, after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
             || self.children.output.has_more()
             || self.endpoint.has_input()
@@ -214,7 +214,7 @@ impl Node {
             || self.placed.has_input();
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|(at, _)| at.since(before)) };
         if let Err(error) = self.reactor.poller.wait(timeout, ready) {
-            // Nothing else is left to wait on; a turn without events does no harm, and the log shows it.
+            // There is nothing else to wait on. A turn without events does no harm.
             warn!(self.context.logger, "cannot wait for events"; "error" => %error);
         }
         let now = self.context.now();
@@ -223,11 +223,11 @@ impl Node {
         Lateness { slept, busy, with }
     }
 
-    /// The next moment at which there is something to do by ourselves, and what.
+    /// The next deadline of this node, and what is due then.
     fn next_wake(&self, now: Time) -> Option<Deadline> {
         let nap = self.children.longest_nap().map(|nap| now + nap);
         soonest([
-            // A verdict that waits for what lies unread is due when that was read; our own beat waits for nothing.
+            // A verdict may wait for messages that are unread; our own heartbeat does not.
             (self.endpoint.verdict_due().or_else(|| self.core.next_deadline()), "supervision"),
             (self.core.next_own_beat(), "our own beat"),
             (self.children.next_deadline(), "a cleanup, a late start or output"),
@@ -244,14 +244,14 @@ impl Node {
             (self.upgrade.next_deadline().filter(|_| !self.phase.is_closing()), "an upgrade"),
             (self.placed.next_deadline(), "the host's agent"),
             (self.phase.next_deadline(), "the end"),
-            // Half the shortest heartbeat interval at most: a time in which this process did not run is no silence.
+            // At most half the shortest heartbeat interval: a pause of this process is not taken for silence.
             (nap, "a nap"),
         ])
     }
 
-    /// Hands in every pending event and carries out all that follows from it: one in, all out.
+    /// Hands in every pending event, one at a time, and carries out all that follows from it before the next one.
     pub(super) fn settle(&mut self) {
-        // A core that has halted takes none.
+        // A core that has halted takes no events.
         while !self.phase.is_closing()
             && let Some(event) = self.inbox.pop_front()
         {
@@ -269,7 +269,7 @@ impl Node {
         self.agent(Placed::settle);
     }
 
-    /// A step of this kind is over. Between them our own beat goes out when it is due: much work is no hang.
+    /// A step of this kind has ended. Sends our own heartbeat if it is due: a node with much work is not hung.
     pub(super) fn did(&mut self, work: Work) {
         let now = self.context.now();
         self.diary.did(work, now);
@@ -288,8 +288,8 @@ impl Node {
         }
     }
 
-    /// This image goes on where another one was, of which a snapshot was taken at that time. Since then nothing was
-    /// done.
+    /// This image goes on where the image before it has stopped: at the time `taken` of its snapshot. Nothing was done
+    /// since then.
     pub(super) fn begin_again(&mut self, taken: Time, came_back: Option<String>) {
         let now = self.context.now();
         let gap = now.since(taken);
@@ -314,19 +314,19 @@ impl Node {
         self.has_resumed(gap, came_back);
     }
 
-    /// Hands in one event and carries out what it leads to.
+    /// Hands in one event, and carries out what follows from it.
     fn hand_in(&mut self, now: Time, event: Event) {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.handle(now, event, &mut actions);
         for action in actions.drain(..) {
             let work = Work::of(&action);
             match action {
-                // Reporting takes half as long as acting, so actions come first: a restart does not wait for its own
-                // reports.
+                // Publishing takes half as long as acting, so actions come first: a restart does not wait for its own
+                // reports to be published.
                 Action::Report(report) => self.pending_reports.push(*report),
                 Action::Beside { .. } | Action::Spawn(_) => self.carry_out(action),
-                // Readers of an event get what led to it before it, and a child that is ended by it can still be looked
-                // at.
+                // Earlier reports are published before these actions: their readers get the causes first, and a child
+                // can still be looked at before the action ends it.
                 Action::AskToStop(_)
                 | Action::Kill(_)
                 | Action::Detach(_)
@@ -353,19 +353,17 @@ impl Node {
     pub(super) fn deadlines(&mut self, late: Lateness) {
         self.clear_remains(self.context.now());
         self.settle();
-        // From here to the tick nothing may look at the clock again: a pause in between would be charged to the
-        // children.
+        // From here to the tick the clock must not be read again: a pause in between would be charged to the children.
         let now = self.context.now();
         let lost = self.diary.account(now, late, &self.context);
         self.beat_if_due(now);
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
-        // A credit is given at once, or it would be lost; a child that is overdue in spite of it has been silent
-        // before.
+        // Lost time is credited now, or it would be lost. A child that is overdue in spite of it was silent before.
         if !due {
-            // The child that was to be judged has beaten since.
+            // The child whose heartbeat was overdue has sent one since.
             self.endpoint.forget_verdict();
         }
-        // A core that has halted has none to judge.
+        // A core that has halted judges no child.
         let judges = !self.phase.is_closing();
         let Node { endpoint, core, context, reactor, .. } = self;
         if judges && (!lost.is_zero() || due && endpoint.may_judge(now, core, context, &reactor.processes)) {

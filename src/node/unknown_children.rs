@@ -1,15 +1,16 @@
-//! Which child an adopted process is from: one that is no child, probe or hook, and that has become a child of this
-//! node since its parent has exited.
+//! Which child an adopted process belongs to. An adopted process is one whose parent has exited, so that it has become
+//! a child process of this node. It is itself no supervised child, probe or hook.
 //!
-//! A node is a subreaper, so all that outlives a child of it is found among the node's own children, or below one of
-//! them. Its stamp, which it has inherited, identifies it; else its session. One that neither identifies, since it has
-//! set that limit itself and leads a session of its own, belongs to what has ended last of all that it can descend
-//! from: it began after that was started, and nothing that was started before it still runs. While more than one comes
-//! into question it is left alone: to kill what a running child has started would be worse.
+//! A node is a subreaper, so every process that outlives its child is among the node's own child processes, or below
+//! one of them. The process's stamp, an inherited resource limit (`os/descendants/stamp.rs`), identifies the child;
+//! otherwise its session does. A process that neither identifies, since it has set that limit itself and leads a
+//! session of its own, belongs to the last of those exited children and helpers that it can descend from: it began
+//! after that one was started, and nothing that was started before it still runs. While more than one is possible, the
+//! process is left alone: it would be worse to kill a process of a running child.
 //!
-//! Processes from elsewhere are possible at the root alone: as process 1 it adopts what others have started in its
-//! namespace (`docker exec`), and the program that has become the root may have had children. There, a process that
-//! neither stamp nor session identifies is left alone.
+//! Only the root can adopt processes from outside the tree: as process 1 of a pid namespace it adopts what others have
+//! started there (`docker exec`), and the program that has executed treevisor in its place may have had children.
+//! There, a process that neither stamp nor session identifies is left alone.
 
 use crate::ids::{Mark, Path};
 use crate::os::descendants::below::{Adopted, Facts};
@@ -18,70 +19,70 @@ use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// What one look may cost in adopted processes that were not seen before; there are more in the next turn.
+/// How many adopted processes one look may examine for the first time. The rest is examined in the next turn.
 pub(super) const NEW_AT_ONCE: usize = 64;
 
-/// What a hook or a probe has left is looked for that soon after its end, together with what others have left: a node
-/// with a thousand probes a second looks no oftener than that.
+/// How soon after the end of a hook or a probe its leftover processes are looked for. All that ended in this time share
+/// one look, so that a node with a thousand probes a second does not look more often.
 const REST: Span = Span::from_millis(50);
 
-/// How long it is looked for. What cannot be killed by then goes with the node.
+/// How long they are looked for. A process that cannot be killed by then is left until the node ends.
 const PATIENCE: Span = Span::from_secs(10);
 
-/// By what the processes of a child, of a probe or of a hook are known.
+/// What identifies the processes of one child, probe or hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kin {
-    /// Its first process, which leads a session.
+    /// Its first process, which leads a session of its own.
     pub leader: u32,
-    /// What all that it starts inherits.
+    /// The stamp that all its processes inherit.
     pub stamp: Stamp,
-    /// Nothing of it began before, in ticks since the machine did.
+    /// The time of its start, in clock ticks since the boot of the machine. None of its processes is older.
     pub since: u64,
 }
 
-/// Something that has ended, and what it may have left is looked for.
+/// A child, probe or hook that has ended, and whose leftover processes are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended {
     pub kin: Kin,
-    /// A child node: below it there may be anything of its subtree.
+    /// Whether it was a child node: processes of its whole subtree may be left then.
     pub node: bool,
 }
 
-/// What a process belongs to.
+/// What an adopted process belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// Of the one at this place among those that have ended.
+    /// To one that has ended: its index in the list.
     Ended(usize),
-    /// Of one that runs, or of nothing of ours: it is left alone.
+    /// To something that still runs, or to nothing of this tree. It is left alone.
     Another,
-    /// Of the tree, and of nothing that runs: a subtree whose node is gone, or something that could not be killed
+    /// To this tree, but to nothing that runs: a subtree whose node is gone, or a process that could not be killed
     /// before.
     Nothing,
     /// It cannot be decided yet.
     Unclear,
 }
 
-/// What runs here, as far as it matters for what a process belongs to.
+/// What runs here, as far as it is needed to decide what an adopted process belongs to.
 pub(super) struct Living<'a> {
     pub mark: &'a Mark,
-    /// This node's own stamp, which identifies nothing below it.
+    /// This node's own stamp. It identifies no child.
     pub own: Stamp,
-    /// By stamp, with the time before which nothing of it began.
+    /// The start of each running child, probe and hook, by its stamp. None of its processes is older.
     pub stamps: HashMap<Stamp, u64>,
-    /// The processes that were started here and still run.
+    /// The first processes of running children, probes and hooks.
     pub leaders: HashSet<u32>,
-    /// Since when each running child may have started something.
+    /// The start of each running child, probe and hook.
     pub children: Vec<u64>,
-    /// There may be processes that nothing of ours has started.
+    /// Whether there may be processes from outside the tree.
     pub outsiders: bool,
 }
 
-/// Decides what a process belongs to.
+/// Decides what an adopted process belongs to.
 pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whose {
     let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(Whose::Ended);
     if let Some(stamp) = facts.stamp.filter(|stamp| stamp.is_of(living.mark) && *stamp != living.own) {
-        // One that began before is of an earlier incarnation, or of an earlier probe, and has outlived that.
+        // An older process with this stamp is left over from an earlier incarnation, or from an earlier probe.
         if living.stamps.get(&stamp).is_some_and(|since| *since <= facts.began) {
             return Whose::Another;
         }
@@ -101,23 +102,23 @@ pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whos
     find(&|ended| ended.kin.since <= facts.began).unwrap_or(Whose::Unclear)
 }
 
-/// What is known of the processes that it has adopted, and of what has to be looked for among them.
+/// The processes that this node has adopted, and those that have ended and may have left some.
 pub(super) struct UnknownChildren {
-    /// Whether there are any.
+    /// Whether there are adopted processes.
     adopted: Adopted,
-    /// By number, which is theirs until they are reaped here.
+    /// What is known of adopted processes, by pid. A pid stays theirs until they are reaped here.
     seen: HashMap<u32, Facts>,
-    /// Hooks and probes that run, by their process.
+    /// Running hooks and probes, by the pid of their first process.
     helpers: HashMap<u32, Kin>,
-    /// Those that have ended, and since when.
+    /// Hooks and probes that have ended and may have left processes, with the time of their end.
     left: Vec<(Kin, Time)>,
-    /// When to look for what these have left.
+    /// When to look for their leftover processes next.
     due: Option<Time>,
-    /// There may be processes that nothing of ours has started.
+    /// Whether there may be processes from outside the tree.
     outsiders: bool,
 }
 
-/// The same as another image of the program goes on with it.
+/// The same in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedUnknownChildren {
@@ -128,7 +129,7 @@ pub(super) struct CarriedUnknownChildren {
 }
 
 impl UnknownChildren {
-    /// What goes over: those that were adopted are looked at again.
+    /// Writes it into the snapshot. What is known of adopted processes is left out; they are examined again.
     pub(super) fn pack(&self) -> CarriedUnknownChildren {
         let UnknownChildren { adopted: _, seen: _, helpers, left, due, outsiders } = self;
         let mut helpers: Vec<Kin> = helpers.values().copied().collect();
@@ -136,14 +137,14 @@ impl UnknownChildren {
         CarriedUnknownChildren { helpers, left: left.clone(), due: *due, outsiders: *outsiders }
     }
 
-    /// What another image of the program has known.
+    /// Takes it over from the snapshot.
     pub(super) fn unpack(carried: CarriedUnknownChildren) -> UnknownChildren {
         let CarriedUnknownChildren { helpers, left, due, outsiders } = carried;
         let helpers = helpers.into_iter().map(|kin| (kin.leader, kin)).collect();
         UnknownChildren { helpers, left, due, ..UnknownChildren::new(outsiders) }
     }
 
-    /// `outsiders`: see the module's head.
+    /// `outsiders`: whether there may be processes from outside the tree (see the module's head).
     pub(super) fn new(outsiders: bool) -> UnknownChildren {
         UnknownChildren {
             adopted: Adopted::watch(),
@@ -155,7 +156,7 @@ impl UnknownChildren {
         }
     }
 
-    /// Whether there may be any that has not been reaped, running or exited.
+    /// Whether there may be adopted processes that were not reaped, running or exited.
     pub(super) fn any(&self) -> bool {
         self.adopted.any()
     }
@@ -164,7 +165,7 @@ impl UnknownChildren {
         self.due
     }
 
-    /// What is to be looked for is looked for now.
+    /// Makes the next look for leftover processes due now, if there is one to come.
     pub(super) fn hurry(&mut self, now: Time) {
         self.due = self.due.map(|due| due.min(now));
     }
@@ -174,8 +175,8 @@ impl UnknownChildren {
         self.helpers.insert(kin.leader, kin);
     }
 
-    /// The hook or probe with this first process has ended: what it has left is looked for after [`REST`]. Nothing
-    /// follows for a process that was none.
+    /// The helper with this first process has ended: its leftover processes are looked for after [`REST`]. Nothing
+    /// happens if the process was no helper's.
     pub(super) fn end_helper(&mut self, leader: u32, now: Time) {
         if let Some(kin) = self.helpers.remove(&leader) {
             self.left.push((kin, now));
@@ -183,14 +184,14 @@ impl UnknownChildren {
         }
     }
 
-    /// These were reaped: their numbers may be other processes' now.
+    /// These adopted processes were reaped: their pids may be reused from now on.
     pub(super) fn forget(&mut self, pids: &[u32]) {
         for pid in pids {
             self.seen.remove(pid);
         }
     }
 
-    /// Hooks and probes that have ended, if it is time to look for what they have left.
+    /// The hooks and probes whose leftover processes are to be looked for, if that is due.
     pub(super) fn left(&self, now: Time) -> Vec<Ended> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
@@ -198,14 +199,14 @@ impl UnknownChildren {
         self.left.iter().map(|(kin, _)| Ended { kin: *kin, node: false }).collect()
     }
 
-    /// It was looked for what these have left: nothing is left of those for which `clean` returns true.
+    /// A look has been done. `clean` returns whether nothing is left of a hook or probe.
     pub(super) fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
         self.left.retain(|(kin, ended)| !clean(kin) && now.since(*ended) < PATIENCE);
         self.due = (!self.left.is_empty()).then(|| now + REST);
     }
 
-    /// What is known of an adopted process; `None` when it has ended. When it cannot be looked at, or was not before
-    /// and `budget` is used up, that is zero, and `None` means nothing.
+    /// What is known of an adopted process. `None` when it has ended. `None` with `budget` at zero means that it could
+    /// not be examined: the system has refused it, or the budget for processes that are not known yet was used up.
     pub(super) fn facts(&mut self, pid: u32, budget: &mut usize) -> Option<Facts> {
         if let Some(facts) = self.seen.get(&pid) {
             return Some(*facts);
@@ -220,7 +221,7 @@ impl UnknownChildren {
         Some(facts)
     }
 
-    /// What runs here, `running` being the children.
+    /// What runs here: the children `running`, and the helpers.
     pub(super) fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
         let mut stamps = HashMap::new();
         let (mut leaders, mut children) = (HashSet::new(), Vec::new());
@@ -257,7 +258,7 @@ mod tests {
             Kin { leader, stamp: self.stamp(path), since }
         }
 
-        /// `/n/w` has ended, which ran from 10 on; `/n/k` runs since `other`.
+        /// A scene in which `/n/w`, started at 10, has ended; `/n/k` runs since `other`.
         fn new(other: Option<u64>) -> (Scene, HashMap<Stamp, u64>, Vec<u64>) {
             let mut scene = Scene { mark: random::mark().unwrap(), ended: Vec::new() };
             scene.ended.push(Ended { kin: scene.kin("/n/w", WORKER, 10), node: false });
@@ -283,10 +284,10 @@ mod tests {
         let ask = |facts| scene.ask(facts, &stamps, &children, false);
         assert_eq!(ask(daemon(20, Some(scene.stamp("/n/w")))), Whose::Ended(0));
         assert_eq!(ask(daemon(20, Some(scene.stamp("/n/k")))), Whose::Another);
-        // Also against the session.
+        // The stamp counts even if the session differs.
         let facts = Facts { session: WORKER, ..daemon(20, Some(scene.stamp("/n/k"))) };
         assert_eq!(ask(facts), Whose::Another);
-        // Of an earlier incarnation of the one that runs; of what is no more.
+        // From an earlier incarnation of a running child; from a child that is gone.
         assert_eq!(ask(daemon(4, Some(scene.stamp("/n/k")))), Whose::Nothing);
         assert_eq!(ask(daemon(20, Some(scene.stamp("/n/removed")))), Whose::Nothing);
     }
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(ask(WORKER, DAEMON, 20), Whose::Ended(0));
         assert_eq!(ask(DAEMON, WORKER, 20), Whose::Ended(0));
         assert_eq!(ask(OTHER, DAEMON, 20), Whose::Another);
-        // That of a tree within the worker, or of this node itself, identifies nothing.
+        // The stamp of a tree within the worker, or of this node itself, identifies nothing.
         let foreign = Stamp::of_child(&random::mark().unwrap(), &Path::root());
         for stamp in [foreign, scene.stamp("/n")] {
             let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };
