@@ -1,4 +1,5 @@
-//! A child whose process is on a host that the agent has chosen: what is kept of it here.
+//! The run of a placed child: its process is on a host that the agent has chosen, and this is what the node keeps of
+//! it.
 
 use super::node_link::NodeLink;
 use crate::link::Identity;
@@ -8,13 +9,13 @@ use crate::supervision::Run;
 #[derive(Debug)]
 pub(in crate::node) struct Away {
     pub run: Run,
-    /// Where it runs, once it does.
+    /// The host that it runs on, once the agent has reported that it runs.
     pub host: Option<String>,
-    /// It ran there before it was this supervisor's.
+    /// The process ran there already, started for another supervisor, and this supervisor has adopted it.
     pub adopted: bool,
-    /// Where its frames come from: the agent presents them under this name.
+    /// The connection of the child node; the agent forwards its frames under this name.
     pub link: NodeLink,
-    /// It counts among those that are to beat.
+    /// It is counted in `Children::beating`: it has promised heartbeats.
     pub(super) promised: bool,
 }
 

@@ -1,8 +1,8 @@
-//! The children as another image of the program goes on with them.
+//! The children of a node in the snapshot of a hot upgrade.
 //!
-//! CarriedProgram is the same for many, such as the spec of all copies of one `count`, is written once. Paths, log
-//! files and what is looked up of the processes follow from the rest. Output that was read is in memory and goes along;
-//! what was not is in the pipes.
+//! What several children have in common, such as the spec of all copies of one `count`, is written once. Paths, log
+//! files and what is looked up of the processes are not written: they follow from the rest. Output that was read
+//! already is in memory and goes into the snapshot; output that was not read yet stays in the pipes.
 
 mod process;
 
@@ -51,8 +51,8 @@ pub(in crate::node) struct CarriedChildren {
     cleanups: Cleanups,
     sockets: Vec<CarriedSocket>,
     machine_oom_kills: u64,
-    /// CarriedProgram was made for the core, by the places of policy and exec: children that differ in name only share
-    /// it.
+    /// The core's members that were made already, by the indices of policy and exec: children that differ only in their
+    /// names share one.
     #[serde(skip)]
     members: RefCell<HashMap<(usize, Option<usize>), Member>>,
 }
@@ -61,7 +61,7 @@ pub(in crate::node) struct CarriedChildren {
 #[serde(deny_unknown_fields)]
 struct CarriedChild {
     name: Name,
-    /// Its place among the policies.
+    /// Index into `policies`.
     policy: usize,
     what: CarriedProgram,
     group: Option<CarriedGroup>,
@@ -81,7 +81,7 @@ struct CarriedChild {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum CarriedProgram {
-    /// Its place among the execs.
+    /// Index into `execs`.
     Worker(usize),
     Node {
         spec: Box<SupervisorSpec>,
@@ -95,7 +95,7 @@ enum CarriedProgram {
 struct CarriedGroup {
     #[serde(with = "crate::files::exact")]
     path: PathBuf,
-    /// One that was killed once kills what is cloned into it.
+    /// Processes must enter it by themselves: the kernel kills one that is cloned into a cgroup that was killed once.
     by_itself: bool,
 }
 
@@ -107,7 +107,7 @@ struct CarriedSocket {
     file: Option<SocketFile>,
 }
 
-/// Values that several have in common, each once.
+/// Values that several children have in common, each kept once.
 struct Shared<T> {
     all: Vec<T>,
     last: Option<(Arc<T>, usize)>,
@@ -126,7 +126,7 @@ impl<T: Clone + PartialEq> Shared<T> {
 }
 
 impl Children {
-    /// CarriedProgram goes over. Nothing of it is changed: this image may have to go on.
+    /// The snapshot of the children. Changes nothing here: if the upgrade fails, this program goes on with them.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedChildren {
         let Children { slots, beating: _, naps, changed, cleanups, late_starts: _, output: _, sockets, machine } = self;
         let mut policies = Shared { all: Vec::new(), last: None };
@@ -149,7 +149,7 @@ impl Children {
         }
     }
 
-    /// The children of another image of the program.
+    /// The children from the snapshot of the program that ran before.
     pub(crate) fn unpack(
         carried: CarriedChildren,
         place: &Place,
@@ -180,12 +180,12 @@ impl Children {
 }
 
 impl CarriedChildren {
-    /// How many there are.
+    /// The number of children.
     pub(crate) fn count(&self) -> usize {
         self.slots.iter().flatten().count()
     }
 
-    /// CarriedProgram the core is given of a child, by the spec that it has at a place; see [`Where`].
+    /// The core's member for a child, by the spec that `place` names; see [`Where`].
     pub(crate) fn member(&self, name: &Name, child: ChildId, place: Where) -> Option<Member> {
         let child = self.slots.get(child.0 as usize)?.as_ref().filter(|child| child.name == *name)?;
         let spec = match place {
@@ -240,12 +240,12 @@ impl Child {
             out_of_memory,
             hold,
             left_behind,
-            // The exit that it is about was reported in the turn in which it came.
+            // The exit that the postmortem is about was reported in the turn in which it came.
             postmortem: _,
             next,
             second,
             rollout,
-            // With one that is placed the node is not replaced.
+            // A node with placed children is not upgraded in place.
             away: _,
             was_on: _,
             loss: _,
@@ -308,7 +308,7 @@ impl Child {
         };
         let policy = policies.get(policy).cloned().unwrap_or_else(|| missing());
         let is_node = matches!(what, Program::Node(_));
-        // One that was removed meanwhile is made anew at the next start.
+        // A cgroup that was removed meanwhile is made anew at the next start.
         let open = |path: PathBuf, by_itself| Group::open_entered_by_itself(&path, by_itself).ok();
         let group = group.and_then(|CarriedGroup { path, by_itself }| open(path, by_itself));
         let own_leaf = group.as_ref().filter(|_| is_node);

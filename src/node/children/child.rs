@@ -1,7 +1,7 @@
 //! A child as the node holds it: what is needed to start it, and its process while there is one.
 //!
-//! The core decides; a child can be started, asked to stop, killed and inspected. Its process is here, or on
-//! another host (`away`).
+//! The core decides when a child is started, stopped or killed; here it is carried out. The process of a child is on
+//! this host, or on another one (`away`).
 
 use super::away::Away;
 use super::hold::{self, Hold};
@@ -34,47 +34,49 @@ pub(in crate::node) struct Child {
     pub path: Path,
     pub what: Program,
     pub policy: Arc<ChildPolicy>,
-    /// Where its processes are kept together.
+    /// The cgroup of its processes, if the tree has cgroups.
     pub group: Option<Group>,
-    /// The leaf in which a child node itself sits, beside its children's groups.
+    /// The cgroup of a child node's own process, beside those of that node's children.
     pub(super) own_leaf: Option<Group>,
     /// CPU time that earlier incarnations have used in the same cgroup.
     pub(super) cpu_before: Span,
     pub process: Option<Process>,
-    /// Its run where that is placed: then it has no process here.
+    /// Its run on another host, for a placed child; `process` is then `None`.
     pub(super) away: Option<Box<Away>>,
-    /// The host of the last run elsewhere that is over.
+    /// The host of its last placed run that has ended.
     pub(super) was_on: Option<String>,
-    /// How it has lost that.
+    /// How that host, or the run on it, was lost.
     pub(super) loss: Option<Box<Loss>>,
     /// Its last lines of output.
     pub ring: Ring,
-    /// Shared with the process that it is beside, if that has the same.
+    /// Its log file. Shared with the copy that runs beside it in a roll-out, if both write the same log.
     pub file: Option<Rc<LogFile>>,
     pub memory_marks: MemoryMarks,
     /// Its limits that are not in force.
     pub unset: Vec<Unset>,
-    /// Its last process was ended as memory ran out.
+    /// Its last process was killed because memory ran out.
     pub out_of_memory: bool,
-    /// An operator holds it down.
+    /// Set while an operator holds the child down.
     pub hold: Option<Hold>,
-    /// Its last process has left others behind when it ended, which were killed.
+    /// Its last process left other processes behind, which were killed.
     pub left_behind: bool,
-    /// What is known of its last process, until that is reported.
+    /// What is known of its last process, until its exit is reported.
     pub postmortem: Option<Box<Postmortem>>,
-    /// What it will be when its present process is gone.
+    /// The spec that takes effect when its present process has ended.
     pub(super) next: Option<Box<ChildSpec>>,
-    /// It was made beside one of the same path that is not so: what is named by the path has another name.
+    /// It was made while another child with the same path existed, in a roll-out. Its cgroup, socket and stamp, which
+    /// are named after the path, get another name.
     pub(super) second: bool,
-    /// What it gets in its turn of a roll-out.
+    /// The specs that it gets, or can go back to, in a roll-out.
     pub(super) rollout: Rolling,
 }
 
-/// What a copy of a `count` becomes in a roll-out, and what it can go back to.
+/// The specs of one copy of a `count` in a roll-out: the one that it gets in its turn, and the one to go back to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rolling {
-    /// Its part of the next whole reload comes later.
+    /// The next whole reload does not apply its spec at once, but keeps it in `wanted` for the copy's turn in the
+    /// roll-out.
     later: bool,
     wanted: Option<Box<ChildSpec>>,
     former: Option<Box<ChildSpec>>,
@@ -92,36 +94,36 @@ impl Rolling {
 
 /// What a child is.
 pub(in crate::node) enum Program {
-    /// Shared by all that `count` made: they differ in name only.
+    /// The spec is shared by all copies of one `count`: they differ only in their names.
     Worker(Arc<ExecSpec>),
     Node(Subtree),
 }
 
 /// What stands below a child node.
 pub(in crate::node) struct Subtree {
-    /// What it is started with.
+    /// The spec that its node is started with.
     pub spec: Box<SupervisorSpec>,
-    /// What stands there, where its node has reported something else: children were added or removed there. It is lost
-    /// with the node's process, as those children are (R70).
+    /// What stands below the node, where it has reported something else than `spec`: children were added or removed
+    /// there. It is lost with the node's process, as those children are (R70).
     pub actual: Option<Box<SupervisorSpec>>,
-    /// What is held down there, which its next process is given.
+    /// The holds below the node, which its next process is given.
     pub holds: Vec<HoldView>,
 }
 
 impl Subtree {
-    /// What stands there now, as far as it is known.
+    /// The present spec of the subtree, as far as it is known.
     pub(crate) fn now(&self) -> &SupervisorSpec {
         self.actual.as_deref().unwrap_or(&self.spec)
     }
 
-    /// All that is placed below it, which stands at that path.
+    /// The paths of all placed supervisors in the subtree, whose top is at `at`.
     pub(crate) fn placed(&self, at: &Path) -> Vec<Path> {
         self.now().placed(at)
     }
 }
 
 impl Child {
-    /// A child without a process. What it has in common with `like`, the sibling before it, is kept once.
+    /// Makes a child without a process. What is equal in `like`, the sibling before it, is shared with that.
     pub(crate) fn new(child: ChildSpec, place: &Place, like: Option<&Child>) -> Child {
         let ChildSpec { name, policy, kind, added: _, behind: _ } = child;
         let policy = match like {
@@ -162,14 +164,14 @@ impl Child {
         }
     }
 
-    /// What the core is given of it.
+    /// The core's description of the child.
     pub(crate) fn member(&self) -> Member {
         let kind = if self.is_node() { Kind::Supervisor } else { Kind::Worker };
         let revision = diff::revision(&self.policy, self.exec());
         Member { name: self.name.clone(), kind, revision, policy: self.policy.clone() }
     }
 
-    /// Its spec, or the one that it will have when its present process is gone.
+    /// The child's spec; if another one takes effect when its present process has ended, that one.
     pub(crate) fn spec(&self, added: bool, behind: bool) -> ChildSpec {
         if let Some(next) = &self.next {
             return ChildSpec { added, behind, ..(**next).clone() };
@@ -181,12 +183,12 @@ impl Child {
         ChildSpec { name: self.name.clone(), policy: (*self.policy).clone(), kind, added, behind }
     }
 
-    /// What the last reload has for it, whether it has got that or not.
+    /// The child's spec from the last reload, also where the child still waits for its turn in the roll-out.
     pub(crate) fn newest(&self) -> ChildSpec {
         self.rollout.wanted.as_deref().cloned().unwrap_or_else(|| self.spec(false, false))
     }
 
-    /// Its part of a whole reload: now, or in its turn of the roll-out.
+    /// Applies the child's part of a whole reload: at once, or, in a roll-out, keeps it until the child's turn.
     pub(crate) fn reloaded(&mut self, child: ChildSpec, files: &Writer) {
         self.rollout.wanted = None;
         if std::mem::take(&mut self.rollout.later) {
@@ -196,8 +198,8 @@ impl Child {
         }
     }
 
-    /// What it is to become in a roll-out is started beside it: what the last reload has for it where it is `renewed`,
-    /// else the same again, which still waits for that.
+    /// Makes the successor that is started beside this child in a roll-out. With `renewed` it has the spec of the last
+    /// reload; without, the present spec, and it still waits for the spec of the reload.
     pub(super) fn successor(&self, renewed: bool, place: &Place) -> Child {
         let spec = if renewed { self.newest() } else { self.spec(false, false) };
         let mut successor = Child::new(spec, place, Some(self));
@@ -206,7 +208,7 @@ impl Child {
         successor
     }
 
-    /// Of two of one path with the same log there is one that writes it.
+    /// Uses the log file of `other`, a child with the same path, if both write the same log: one file has one writer.
     pub(super) fn share_log(&mut self, other: &Child) {
         if let (Some(other_exec), Some(exec)) = (other.exec(), self.exec())
             && (&other_exec.log, &other_exec.account) == (&exec.log, &exec.account)
@@ -215,25 +217,26 @@ impl Child {
         }
     }
 
-    /// What is added to the names that are made of its path. No name of a child has such an end.
+    /// What is appended to names that are made of the child's path, such as that of its cgroup. No name of a child can
+    /// end with it.
     pub(super) fn end_of_names(&self) -> &'static str {
         if self.second { SECOND } else { "" }
     }
 
-    /// What all that it starts inherits.
+    /// The stamp that all processes of the child inherit.
     pub(super) fn stamp(&self, mark: &Mark) -> Stamp {
         let stamp = Stamp::of_child(mark, &self.path);
         if self.second { stamp.second() } else { stamp }
     }
 
-    /// The same of its probes.
+    /// The stamp that all processes of its probes inherit.
     pub(crate) fn stamp_of_probe(&self, mark: &Mark) -> Stamp {
         let stamp = Stamp::of_probe(mark, &self.path);
         if self.second { stamp.second() } else { stamp }
     }
 
-    /// It is the child in place of this one, and can go back to what that was where that is another; to what that could
-    /// go back to, where it had not settled itself.
+    /// This child takes the place of `old` in a roll-out. Where their specs differ, it can go back to the spec of
+    /// `old`; if `old` had not proven its own spec yet, to the one that `old` could go back to.
     pub(super) fn succeeds(&mut self, old: &Child) {
         let renewed = old.rollout.wanted.is_some() && self.rollout.wanted.is_none();
         let former = || old.rollout.former.clone().unwrap_or_else(|| Box::new(old.spec(false, false)));
@@ -241,7 +244,7 @@ impl Child {
         self.out_of_memory = old.out_of_memory;
     }
 
-    /// The core has decided which spec it gets.
+    /// Applies the core's decision which spec the child gets in a roll-out.
     pub(crate) fn adopt(&mut self, which: Adopt, files: &Writer) {
         match which {
             Adopt::Later => self.rollout.later = true,
@@ -261,7 +264,7 @@ impl Child {
         }
     }
 
-    /// Gives it a new spec: now, or, when its running process cannot take it, before it is started the next time.
+    /// Gives the child a new spec: now, or, if its running process cannot take it over, before the next start.
     pub(crate) fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
         if !self.is_down() && member(&child).is_another(&self.member()) {
@@ -289,7 +292,7 @@ impl Child {
                 self.renew_limits(&before);
             }
             (_, kind) => {
-                // A worker's cgroup and a node's are not made alike.
+                // The cgroups of workers and of nodes have different layouts.
                 self.own_leaf = None;
                 if let Some(group) = self.group.take() {
                     group.remove_all();
@@ -304,7 +307,7 @@ impl Child {
         }
     }
 
-    /// Its process is gone: it is what it was to be then. Whether that is another one.
+    /// Applies the spec that waited for the end of the child's process. Returns whether there was one.
     pub(crate) fn renew(&mut self, files: &Writer) -> bool {
         let next = self.next.take_if(|_| self.process.is_none() && self.away.is_none());
         let is_another = next.is_some();
@@ -314,22 +317,22 @@ impl Child {
         is_another
     }
 
-    /// The sockets that it has, and those that it will have when its present process is gone.
+    /// The sockets of its spec, and those of the spec that takes effect when its present process has ended.
     pub(super) fn sockets(&self) -> Vec<Listen> {
         let next = match self.next.as_ref().map(|next| &next.kind) {
             Some(ChildKind::Worker(exec)) => Some(&**exec),
             Some(ChildKind::Supervisor(_)) | None => None,
         };
-        // Where both have one, the new one says what is to be changed of it.
+        // The new spec comes first: where both have a socket, the new settings count.
         next.into_iter().chain(self.exec()).flat_map(|exec| exec.listen.iter().cloned()).collect()
     }
 
-    /// How often it has promised to beat.
+    /// The interval at which its spec promises heartbeats; `None` without heartbeats.
     pub(crate) fn beat_interval(&self) -> Option<Span> {
         self.policy.heartbeat.map(|heartbeat| heartbeat.interval)
     }
 
-    /// What a worker runs.
+    /// What a worker executes; `None` for a supervisor.
     pub(crate) fn exec(&self) -> Option<&ExecSpec> {
         match &self.what {
             Program::Worker(exec) => Some(exec),
@@ -342,7 +345,7 @@ impl Child {
     }
 }
 
-/// What the core is given of a child.
+/// The core's description of a child with this spec.
 pub(in crate::node) fn member(child: &ChildSpec) -> Member {
     let (kind, exec) = match &child.kind {
         ChildKind::Worker(exec) => (Kind::Worker, Some(&**exec)),

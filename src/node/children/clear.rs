@@ -1,14 +1,14 @@
 //! Cleanup: makes sure that a child that was killed ends, and that no process of it is left before its exit is handed
 //! to the core (D13).
 //!
-//! With a cgroup that is one read and one write, as far as nothing has left it. What has, and without a cgroup all of
-//! it, has become a child of this node, since the child is gone, or descends from that: passes over these go on until
-//! one finds nothing. `unknown_children` decides what of it is the child's. One pass serves all that have ended before
-//! it, hooks and probes too; it takes a few milliseconds at most, and one that found something, or was not complete,
-//! comes back a little later.
+//! With a cgroup this takes one read and one write, for the processes that have not left the cgroup. The others, and
+//! without a cgroup all of them, have become children of this node when the child exited, or descend from such: passes
+//! over these go on until one finds nothing. `unknown_children` decides which child such a process belongs to. One pass
+//! serves all children that have ended before it, and hooks and probes. It takes a few milliseconds at most. A pass
+//! that found something, or was not complete, is repeated a little later.
 //!
-//! Nothing here waits. `cleanup` decides when to look again, and for how long: what cannot be killed is reported to the
-//! core, which goes on without its exit.
+//! Nothing here blocks. `cleanup` decides when to look again and for how long; a process that cannot be killed is
+//! reported to the core, which goes on without its exit.
 
 use super::child::Program;
 use super::postmortem::Postmortem;
@@ -30,14 +30,14 @@ use crate::time::{Span, Time};
 use crate::wire::view::event::Exited;
 use slog::{error, info, warn};
 
-/// What one pass may take; then the loop goes on.
+/// The time limit of one pass, so that the loop is not held up.
 const PASS: Span = Span::from_millis(10);
 
-/// What a pass over the processes that we have adopted has found.
+/// The result of a pass over the processes that this node has adopted.
 struct Passed {
-    /// What was found of each.
+    /// What was found of each child that has ended.
     found: Vec<(Kin, descendants::Left)>,
-    /// There is nothing else of them.
+    /// The pass has seen all processes: there are no others left.
     complete: bool,
 }
 
@@ -46,16 +46,16 @@ impl Passed {
         Passed { found: Vec::new(), complete: true }
     }
 
-    /// What was found of this one.
+    /// What was found of the child that is recognized by `kin`.
     fn of(&self, kin: &Kin) -> descendants::Left {
         self.found.iter().find(|(other, _)| other == kin).map(|(_, left)| left.clone()).unwrap_or_default()
     }
 }
 
-/// What is left of a child, with one process of it by name.
+/// What is left of a child, with one of its processes as an example.
 struct Leftovers {
     left: Left,
-    /// Its number, and the error with which the kernel refuses to kill it.
+    /// The pid of one process, and the error with which the kernel refuses to kill it.
     one: Option<(u32, Option<i32>)>,
 }
 
@@ -72,28 +72,28 @@ impl Leftovers {
     }
 }
 
-/// A look at all whose time has come, one after the other.
+/// One round of cleanup over all children that are due, one after the other.
 pub(in crate::node) struct CleanupRound {
     due: std::vec::IntoIter<Cleanup>,
     passed: Passed,
-    /// Probes and hooks were looked for too.
+    /// The pass has also looked for what probes and hooks have left.
     helpers: bool,
     now: Time,
 }
 
-/// What a look has come to.
+/// The result of one cleanup step for a child.
 pub(in crate::node) enum Looked {
-    /// There is more to do, later.
+    /// The cleanup goes on later.
     Waits,
     /// Nothing is left of the child.
     Cleared(Run),
-    /// It cannot be killed.
+    /// Something of the child cannot be killed: this event reports it to the core.
     GivenUp(Event),
 }
 
 impl Children {
-    /// Asks a child to stop. One that the kernel does not let us signal is not waited for: it is killed, as far as that
-    /// works.
+    /// Asks a child to stop. Where the kernel refuses to send the signal, returns the event by which the core kills the
+    /// child at once, without the time for a graceful stop.
     pub(crate) fn ask_to_stop(&mut self, run: Run, hands_over: bool, context: &Context) -> Option<Event> {
         let child = self.get_mut(run.child)?;
         let refused = child.ask_to_stop(run, hands_over)?;
@@ -103,7 +103,7 @@ impl Children {
         Some(Event::StopRefused(run))
     }
 
-    /// Kills a child with all that can be reached of it at once, and makes sure that it ends.
+    /// Kills all processes of a child that can be reached at once, and begins a cleanup that makes sure of their end.
     pub(crate) fn kill(&mut self, run: Run, now: Time) {
         let Some(child) = self.get_mut(run.child).filter(|child| child.is_of(run)) else { return };
         let had_time = child.process_of(run).is_some_and(|process| {
@@ -112,21 +112,20 @@ impl Children {
         });
         let _ = child.kill(run);
         match child.process.as_ref().and_then(|process| process.status.as_ref()) {
-            // Its time is over, and that of what it has left behind.
+            // Its process has ended already, and what it left behind had time to stop: that time is over now.
             Some(_) if had_time => self.cleanups.ended(run, now, false),
             Some(_) | None => self.cleanups.killed(run, now),
         }
     }
 
-    /// A child's process has ended: what it left is cleaned up with the next look, and if that takes longer, turn by
-    /// turn.
+    /// A child's process has ended: the next looks clean up what it left, turn by turn.
     pub(crate) fn process_ended(&mut self, run: Run, status: ExitStatus, now: Time, processes: &mut Processes) {
         let Some(child) = self.get_mut(run.child) else { return };
-        // A supervisor that ends in order has waited for what cannot be killed, and leaves that to us.
+        // A supervisor that ends in order has itself waited for what cannot be killed, and leaves it to this node.
         let patient_before = child.is_node() && status.code.is_some();
         let Some(process) = child.process_of(run) else { return };
         process.status = Some(status);
-        // What was started at first and is still there goes with its main process.
+        // The process that was started first, if it is still there, is killed when the main process has ended.
         if !process.leaves_time() {
             process.kill_first();
         }
@@ -135,7 +134,7 @@ impl Children {
         self.cleanups.ended(run, now, patient_before);
     }
 
-    /// Takes every child that is being killed or cleared and is due, in start order. `None` if there is none.
+    /// Begins a round over all children that are being killed or cleaned up and are due, in start order, if any.
     pub(crate) fn begin_cleanup(
         &mut self,
         now: Time,
@@ -161,8 +160,8 @@ impl Children {
         Some(CleanupRound { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
     }
 
-    /// One look at the next one, and a kill where there is something. `ending` is whether a probe of it is still there.
-    /// `None` after the last one.
+    /// Looks at the next child of the round, and kills what is left of it. `ending` tells whether a probe of it still
+    /// runs. Returns `None` after the last child.
     pub(crate) fn clean_up_next(
         &mut self,
         round: &mut CleanupRound,
@@ -182,7 +181,7 @@ impl Children {
             return Some(Looked::Waits);
         }
         let is_first = !cleanup.is_killing() && cleanup.is_fresh();
-        // The pass has killed these, whatever is waited for besides.
+        // The pass has killed these processes, whatever else the cleanup waits for.
         if is_first && let Some(process) = self.get(run.child).and_then(|child| child.process.as_ref()) {
             let count = passed.of(&process.kin).count;
             self.note_left(run, count, context);
@@ -192,7 +191,8 @@ impl Children {
             self.cleanups.put_back(cleanup);
             return Some(Looked::Waits);
         }
-        // A probe is ours and not something that the child has left. Either wakes us up before this is due.
+        // A probe belongs to this node, and is no leftover of the child. The end of the probe, or the awaited message,
+        // wakes the loop before this is due.
         if (ending(run) || self.has_more_to_report(run)) && cleanup.waits_for_last(*now) {
             self.cleanups.put_back(cleanup);
             return Some(Looked::Waits);
@@ -213,7 +213,7 @@ impl Children {
         Some(looked)
     }
 
-    /// So many processes were found that a child has left behind: that is reported once.
+    /// Logs and notes, once for each run, that `count` processes were found that the child had left behind.
     fn note_left(&mut self, run: Run, count: usize, context: &Context) {
         let Some(child) = self.get_mut(run.child).filter(|child| count > 0 && !child.left_behind) else { return };
         let (path, processes) = (&child.path, if count == 1 { "process" } else { "processes" });
@@ -221,30 +221,30 @@ impl Children {
         child.left_behind = true;
     }
 
-    /// Whether a node has ended since it has given up, and its report of that is still on the way: it was sent before,
-    /// but its end may be seen first where this process is late. What came before it counts too, such as that the
-    /// subtree was up.
+    /// Whether a child node has exited because it gave up, and its report of that has not arrived yet. The report was
+    /// sent before the exit, but where this process is late, it may see the exit first. Earlier messages count too,
+    /// such as that the subtree was up.
     fn has_more_to_report(&self, run: Run) -> bool {
         let process = self.get(run.child).filter(|child| child.is_node()).and_then(|child| child.process.as_ref());
         let gave_up = |status: &ExitStatus| status.code == Some(End::GaveUp.code());
         process.is_some_and(|process| process.status.as_ref().is_some_and(gave_up) && !process.link.has_given_up)
     }
 
-    /// Whether what a child has left behind was asked to end, and has its time for that.
+    /// Whether processes that the child left behind were sent the stop signal and still have time to end by themselves.
     fn leaves_time(&self, run: Run) -> bool {
         let process = self.get(run.child).and_then(|child| child.process.as_ref());
         process.is_some_and(|process| process.run == run && process.leaves_time())
     }
 
-    /// A child that has ended, so that it is looked for what it has left.
+    /// The child of this run, described for the search for what it left behind.
     fn ended(&self, run: Run) -> Option<unknown_children::Ended> {
         let child = self.get(run.child)?;
         let process = child.process.as_ref().filter(|process| process.run == run)?;
         Some(unknown_children::Ended { kin: process.kin, node: child.is_node() })
     }
 
-    /// One pass over what we have adopted and descends from that: kills what these have left, and what of the tree is
-    /// of nothing that runs.
+    /// One pass over the processes that this node has adopted and their descendants. Kills what the `ended` have left
+    /// behind, and what belongs to the tree but to nothing that runs.
     fn pass(&self, ended: &[unknown_children::Ended], context: &Context, processes: &mut Processes) -> Passed {
         if !processes.unknown.any() {
             return Passed::nothing();
@@ -252,7 +252,7 @@ impl Children {
         processes.reap_orphans();
         let Processes { known, unknown, .. } = processes;
         let place = &context.place;
-        // Asked for only once there is one that is not known: as a rule there is none, and it looks at every child.
+        // Computed only when an unknown process is found, which is rare: it looks at every child.
         let mut living = None;
         let mut budget = NEW_AT_ONCE;
         let cleared = below::clear(PASS, |pid| {
@@ -275,7 +275,7 @@ impl Children {
         }
     }
 
-    /// Kills a child once more whose process has not ended of it. `thorough`: with all that descends from it.
+    /// Sends SIGKILL again to a child whose process has not ended. `thorough`: to all of its descendants, too.
     fn kill_again(&self, run: Run, thorough: bool) -> Leftovers {
         let Some(child) = self.get(run.child) else { return Leftovers::NONE };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
@@ -283,11 +283,11 @@ impl Children {
         let refused = child.kill(run).map(|errno| (pid, errno));
         let roots = process.first.iter().map(|first| first.pid).chain([pid]);
         let count = if thorough { roots.map(|pid| below::clear_below(pid, PASS, |_| true).count()).sum() } else { 1 };
-        // Its end, if it has come, is read as any end is.
+        // If the process has ended meanwhile, its exit is read as any other.
         Leftovers::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
     }
 
-    /// It cannot be killed: the core goes on without its end, and it is looked at again now and then.
+    /// A child cannot be killed: returns the event with which the core goes on without its exit. Looks at it go on.
     fn given_up_on(&self, run: Run, leftovers: &Leftovers, context: &Context) -> Option<Event> {
         let child = self.get(run.child)?;
         let process = child.process.as_ref().filter(|process| process.run == run)?;
@@ -303,7 +303,7 @@ impl Children {
         Some(Event::KillFailed { run, exit, stuck })
     }
 
-    /// What is left of a child whose process has ended. In a cgroup it is killed now; else that was done by the pass.
+    /// What is left of a child whose process has ended. Kills what is in its cgroup; the pass has killed the rest.
     fn leftovers(&self, run: Run, passed: &Passed) -> Leftovers {
         let Some(child) = self.get(run.child) else { return Leftovers::NONE };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
@@ -312,11 +312,11 @@ impl Children {
             return Leftovers::of(&descendants::Left { count: 1, some: vec![first.pid], refused: None });
         }
         if let Some(group) = child.group.as_ref().filter(|group| group.populated()) {
-            // Before the kill: what that ends at once was left behind all the same.
+            // Read before the kill: a process that the kill ends at once was left behind all the same.
             let members = group.members().unwrap_or_default();
             let some = members.iter().copied().find(|pid| process::is_alive(*pid));
             let _ = group.kill();
-            // Those that are just ending need a moment, and are nothing that was left behind.
+            // Processes that are just exiting need a moment, and do not count as left behind.
             let found =
                 descendants::Left { count: members.len().max(1), some: some.into_iter().collect(), refused: None };
             return if some.is_some() { Leftovers::of(&found) } else { Leftovers { left: Left::Unknown, one: None } };
@@ -327,15 +327,15 @@ impl Children {
         }
     }
 
-    /// Nothing is left of a child whose process has ended: takes leave of the process, and gives what is to be handed
-    /// in, in this order. Its output was read to its end before.
+    /// Nothing is left of a child whose process has ended: removes the process, and returns the events for the core, in
+    /// order. The output was read to its end before.
     pub(crate) fn cleared(&mut self, run: Run, context: &Context) -> Option<Vec<Event>> {
         let mut events = Vec::new();
         let failed_late = self.end_of_late_start(run, context, &mut events);
         let machine = &mut self.machine;
         let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
         let process = child.process.take_if(|process| process.run == run)?;
-        // Of one that was no child of ours it is known now at the earliest, when its parent has taken its status.
+        // The status of a process that is not our child is known only after its own parent has reaped it.
         let known = process.status.filter(|status| status.code.is_some() || status.signal.is_some());
         let status = known.or_else(|| process.pidfd.told_exit()).unwrap_or_default();
         let left_behind = std::mem::take(&mut child.left_behind);
@@ -351,8 +351,8 @@ impl Children {
         let changed = actual.is_some();
         let (path, out_of_memory) = (&child.path, child.out_of_memory);
         if let Program::Node(below) = &child.what {
-            // Those that it was started with too: what was removed there may have been killed in the midst of it.
-            // Sockets of nodes that were killed; those that ended in order have removed theirs.
+            // Removes sockets of nodes that were killed; nodes that ended in order have removed theirs. Of the spec at
+            // start, too: a child that was removed since may have been killed before it had removed its socket.
             let runtime = &context.place.runtime;
             for subtree in actual.iter().chain([&below.spec]) {
                 subtree.for_each_supervisor(path, &mut |path, spec| {
@@ -394,7 +394,7 @@ fn exit_of(status: &ExitStatus) -> Exit {
     match (status.code, status.signal) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),
-        // Another process was its parent, or has taken it.
+        // Another process was its parent, and has taken the status.
         (None, None) => Exit::Unknown,
     }
 }

@@ -30,7 +30,7 @@ impl Child {
             } else {
                 let shared = control::share_memory(base.path());
                 self.limited(control::set(made.path(), &Resources::NONE, self.resources()))?;
-                // A limit of its own has brought the controller, too.
+                // A limit of the worker's own may have enabled the memory controller, too.
                 if shared || *self.resources() != Resources::NONE {
                     control::end_as_a_whole(made.path());
                 }
@@ -43,16 +43,16 @@ impl Child {
         Ok(())
     }
 
-    /// The limits of a worker. A supervisor sets its own.
+    /// The limits of a worker. Those of a supervisor are set by its own process.
     fn resources(&self) -> &Resources {
         const NONE: &Resources = &Resources::NONE;
         self.exec().map_or(NONE, |exec| &exec.resources)
     }
 
-    /// Keeps which limits are not in force.
+    /// Stores the limits that are not in force.
     ///
     /// # Errors
-    /// The first that is not to be done without.
+    /// The first of them that is not best-effort.
     fn limited(&mut self, unset: Vec<Unset>) -> Result<(), StartFailure> {
         let hard = unset.iter().find(|unset| !unset.best_effort);
         let refused = hard.map(|Unset { key, why, .. }| StartFailure {
@@ -64,7 +64,8 @@ impl Child {
         refused.map_or(Ok(()), Err)
     }
 
-    /// A worker that has a cgroup has other limits than `before` from here on.
+    /// The limits in a worker's spec have changed: writes those that differ from `before` into its cgroup, if it has
+    /// one.
     pub(super) fn renew_limits(&mut self, before: &Resources) {
         let now = *self.resources();
         if now != *before
@@ -81,10 +82,9 @@ impl Child {
         }
     }
 
-    /// After the child's end. The groups below a node are removed, its next incarnation makes its own. A worker's is
-    /// used again, unless it was killed, perhaps from outside: to start a process in a group that was killed takes far
-    /// longer than to make a new one.
-    /// Gives the directory of one that is removed.
+    /// To be called after the child's end. The groups below a node are removed: its next incarnation makes its own. A
+    /// worker's group is used again, unless it was killed, perhaps from outside: to start a process in a group that was
+    /// killed takes far longer than to make a new one. Returns the directory of a group that was removed.
     pub(crate) fn reset_groups(&mut self, status: &ExitStatus) -> Option<PathBuf> {
         let is_node = self.is_node();
         let group = self.group.take_if(|group| is_node || status.signal == Some(9) || group.is_entered_by_itself())?;
@@ -94,13 +94,13 @@ impl Child {
         Some(group.path().to_path_buf())
     }
 
-    /// The cgroup of its own process: without a child node's children.
+    /// The cgroup of the child's own process; for a child node, without that node's children.
     pub(crate) fn own_group(&self) -> Option<&Group> {
         self.own_leaf.as_ref().or(self.group.as_ref())
     }
 }
 
-/// Where the cgroups of a path below `place` lie, of which there may be two: see [`SECOND`](cgroup::SECOND).
+/// The directories of the cgroups of `path`, which is below `place`. There may be two: see [`SECOND`](cgroup::SECOND).
 pub(super) fn groups_of(place: &Place, path: &Path) -> Vec<PathBuf> {
     let Some(base) = &place.base_group else { return Vec::new() };
     let first = cgroup::path_below(base.path(), path.parts().skip(place.path.parts().count()));

@@ -1,4 +1,4 @@
-//! What a node decides of the start of a child node, wherever that runs.
+//! What a child node is given at its start, on this host or on another one.
 
 use super::child::{Child, Subtree};
 use super::node_link;
@@ -9,7 +9,7 @@ use crate::os::random;
 use std::io;
 
 impl Child {
-    /// What this node decides of the start of a child node that is placed.
+    /// What a placed child node is given at its start. Draws its token and the number in its name.
     pub(crate) fn hand_down(
         &self,
         incarnation: Incarnation,
@@ -21,7 +21,7 @@ impl Child {
         Ok(self.handed(incarnation, below, place, cause, token, own))
     }
 
-    /// The same, wherever it runs. `own` is drawn for its name.
+    /// What a child node is given at its start, on any host. `own` is the random number in its name.
     pub(super) fn handed(
         &self,
         incarnation: Incarnation,
@@ -47,7 +47,7 @@ impl Child {
     }
 }
 
-/// A token for a child, and one for the name of a child node.
+/// Draws two random numbers: the token of a child, and the number in the name of a child node.
 pub(super) fn draw_secrets() -> io::Result<[Token; 2]> {
     let mut numbers = [0u8; 32];
     random::fill(&mut numbers)?;

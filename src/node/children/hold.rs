@@ -13,12 +13,12 @@ pub(in crate::node) struct Hold {
     pub by: String,
 }
 
-/// Those strictly below a path.
+/// The holds of paths strictly below `path`.
 pub(in crate::node) fn below(holds: &[HoldView], path: &Path) -> Vec<HoldView> {
     holds.iter().filter(|hold| hold.path.is_within(path) && hold.path != *path).cloned().collect()
 }
 
-/// Those of children that are in the spec of the supervisor at `at`.
+/// The holds of children that exist in the spec of the supervisor at `at`.
 pub(in crate::node) fn of_spec(holds: Vec<HoldView>, at: &Path, spec: &SupervisorSpec) -> Vec<HoldView> {
     holds.into_iter().filter(|hold| spec.find(at, &hold.path).is_some()).collect()
 }

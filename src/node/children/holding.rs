@@ -1,9 +1,9 @@
-//! What is held down by `panic --hold`, and stays so whatever becomes of the supervisor above it.
+//! Holds of `panic --hold`, which outlast the process of the supervisor above the child.
 //!
-//! A node's process is not the place to keep it: that is replaced when it crashes, hangs, gives up, or is restarted
-//! with its group. So a node reports upward what is held below it, before it answers the operator; the node above keeps
-//! it with the child, reports it upward in turn, and passes it down to the next process. The root writes it into the
-//! journal, where the next root finds it, unless an operator has stopped the tree.
+//! A node's process cannot keep a hold: it is replaced when it crashes, hangs, gives up, or is restarted with its
+//! group. So a node reports the holds below it to its parent before it answers the operator; the parent keeps them with
+//! the child node, reports them to its own parent, and passes them to the child node's next process. The root writes
+//! them into the journal, where the next root finds them, unless an operator has stopped the tree.
 
 use super::child::{Child, Program};
 use super::hold::{Hold, below, of_spec};
@@ -14,7 +14,7 @@ use crate::supervision::{ChildId, Fact, Report, State};
 use crate::wire::view::{EventBody, EventView, HoldView, event};
 
 impl Child {
-    /// Takes over what was held before its supervisor, or this one, began.
+    /// Takes over the holds that were made before this node, or the child's own supervisor, was started.
     pub(crate) fn remember_holds(&mut self, holds: &[HoldView]) {
         let own = holds.iter().find(|hold| hold.path == self.path);
         self.hold = own.map(|hold| Hold { since: hold.since.clone(), by: hold.by.clone() });
@@ -24,7 +24,7 @@ impl Child {
         }
     }
 
-    /// What is held of it and below it.
+    /// The holds of the child and of all that is below it.
     pub(crate) fn holds(&self) -> Vec<HoldView> {
         let own = self.hold.iter().map(|hold| HoldView {
             path: self.path.clone(),
@@ -40,7 +40,7 @@ impl Child {
 }
 
 impl Children {
-    /// What stands at a path below a child node is not held any longer: the node's next process starts it.
+    /// The hold of a path below a child node ends: the node's next process starts what stands there.
     pub(crate) fn release(&mut self, node: ChildId, path: &Path) {
         if let Some(Program::Node(subtree)) = self.get_mut(node).map(|child| &mut child.what) {
             subtree.holds.retain(|hold| hold.path != *path);
@@ -48,8 +48,8 @@ impl Children {
         }
     }
 
-    /// Records what a report means for a hold, and adds to the report that a hold goes on. `state` gives what a child
-    /// is shown as after it.
+    /// Records how a report changes a hold. Replaces the body of the event where the report means that a hold goes on.
+    /// `state` gives the state of a child after the report.
     pub(crate) fn note_hold(
         &mut self,
         report: &Report,

@@ -1,9 +1,9 @@
 //! Starts that take long: a child's directory or program is on a file system that does not answer (an unreachable
 //! network file system), or the machine is very busy. Such a child waits alone; the loop checks it now and then.
 //!
-//! For a moment ([`TOLD_AFTER`]) nothing is reported, and the start can still fail as any other. Then the child counts
-//! as started: there is a process, which can be stopped and killed, and a supervisor starts one child after the other.
-//! Its status shows what it waits for.
+//! For a moment (`SHOWN_AFTER` in `start`) nothing is reported, and the start can still fail as any other. Then the
+//! child counts as started: there is a process, which can be stopped and killed, and a supervisor starts its children
+//! one after another. The child's status shows what it waits for.
 
 use crate::os::spawn::{Late, SpawnError};
 use crate::supervision::{Event, Run};
@@ -11,7 +11,7 @@ use crate::time::Time;
 
 /// What reports the result of a start.
 pub(in crate::node) trait Outcome {
-    /// `None` as long as nothing has.
+    /// The result of the start; `None` as long as it has none.
     fn outcome(&mut self) -> Option<Result<(), SpawnError>>;
 }
 
@@ -30,9 +30,9 @@ pub(super) struct LateStart<L> {
     pub late: L,
     pub since: Time,
     pub look: Time,
-    /// It counts as started.
+    /// The child was reported as started, though its program is not executed yet.
     pub told: bool,
-    /// Known before its exit was seen.
+    /// The failure of the start, where it was found before the process's exit.
     pub failure: Option<SpawnError>,
 }
 
@@ -47,7 +47,8 @@ impl<L: Outcome> LateStarts<L> {
         self.0.iter().map(|start| start.look).min()
     }
 
-    /// The process of this run, if it has executed its program since the last look; from now on its start is not late.
+    /// The pid of this run's process, if it has executed its program since the last look; from now on its start is not
+    /// late.
     pub(crate) fn executed(&mut self, run: Run) -> Option<u32> {
         let at = self.0.iter().position(|start| start.run == run && !start.told && start.failure.is_none())?;
         match self.0[at].late.outcome()? {
@@ -60,7 +61,7 @@ impl<L: Outcome> LateStarts<L> {
     }
 }
 
-/// The child whose program has sent what this event reports.
+/// The child that has sent the message behind this event.
 pub(super) fn sender(event: &Event) -> Option<Run> {
     match event {
         Event::Ready(run) | Event::Beat(run, _) | Event::Notice(run, _) | Event::Escalating { run, .. } => Some(*run),

@@ -23,19 +23,19 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// SIGKILL is what a child gets when the thread that started it is gone.
+/// The signal that the kernel sends a child when the thread that started it ends: SIGKILL.
 const PARENT_DEATH_SIGNAL: i32 = 9;
 
-/// What systemd's watchdog means: the process that was started.
+/// Variable of sd_watchdog_enabled(3): the pid of the process that is to send watchdog messages.
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
-/// What the protocol of sd_listen_fds(3) means: the process that the sockets are for.
+/// Variable of sd_listen_fds(3): the pid of the process that the sockets are for.
 const LISTEN_PID: &str = "LISTEN_PID";
 
-/// What a worker's own process and one beside it do not have in common.
+/// What differs between a worker's own process and a command that is started beside it.
 struct Own<'a> {
     identity: Vec<(OsString, OsString)>,
-    /// Variables with the process's own number.
+    /// Variables that are set to the process's own pid.
     own_pids: Vec<&'static str>,
     credentials: Option<users::Credentials>,
     stdin: Stdin<'a>,
@@ -50,16 +50,17 @@ pub(in crate::node) struct Started {
     pub pidfd: PidFd,
     pub output: Option<OwnedFd>,
     pub token: Token,
-    /// Where it sends sd_notify datagrams.
+    /// The socket to which the process sends sd_notify datagrams.
     pub notify: Option<DatagramSocket>,
     pub link: NodeLink,
     pub uid: Option<u32>,
-    /// Its program is not executed yet.
+    /// Set if the process has not executed its program yet.
     pub late: Option<spawn::Late>,
 }
 
 impl Child {
-    /// Starts a process for an incarnation. It is given these sockets. `cause` is the report that leads to it.
+    /// Starts a process for an incarnation, and passes these sockets to it. `cause` is the report that leads to the
+    /// start.
     pub(crate) fn start(
         &mut self,
         incarnation: Incarnation,
@@ -109,7 +110,7 @@ impl Child {
         let credentials = credentials(exec)?;
         let uid = credentials.as_ref().map(|credentials| credentials.uid);
         if let Some(uid) = uid {
-            // Before it runs: its first act may be to connect.
+            // Before the worker runs: its first act may be to connect.
             place.door.allow(uid);
         }
         let mut notify = None;
@@ -161,8 +162,8 @@ impl Child {
         })
     }
 
-    /// Prepares the start of a command as the worker's own is: as the same user, in the same place, with the same
-    /// environment and limits, and in the same cgroup.
+    /// Prepares the start of a worker's own process, or of a command beside it: with the same user, directory,
+    /// environment, limits and cgroup.
     fn plan_beside(
         &self,
         exec: &ExecSpec,
@@ -180,17 +181,17 @@ impl Child {
             for (name, value) in account.environment() {
                 match value {
                     Some(value) => drop(environment.insert(name.into(), value)),
-                    // Rather none than that of our own user.
+                    // A variable that is missing is better than the value of our own user.
                     None => drop(environment.remove(OsStr::new(name))),
                 }
             }
         }
         environment.extend(exec.env_from_files.iter().map(|(key, value)| (key.into(), value.into())));
         environment.extend(exec.env.iter().map(|(key, value)| (key.into(), value.into())));
-        // Ours last: a spec cannot replace a child's identity.
+        // The identity comes last: a spec cannot replace it.
         environment.extend(identity);
         for variable in &own_pids {
-            // Of two variables of one name the first one counts, and this one comes last.
+            // Of two variables with the same name the first one counts, and the process appends this one.
             environment.remove(OsStr::new(variable));
         }
         let mut limits = exec.limits.clone();
@@ -218,7 +219,7 @@ impl Child {
         .map_err(spawn_failure)
     }
 
-    /// The socket to which this incarnation sends by sd_notify.
+    /// Binds the socket to which this incarnation sends by sd_notify(3).
     fn bind_notify_socket(&self, exec: &ExecSpec, place: &Place, uid: Option<u32>) -> std::io::Result<DatagramSocket> {
         let mut at = place.runtime.notify_socket(&self.path).into_os_string();
         at.push(self.end_of_names());
@@ -229,7 +230,7 @@ impl Child {
         Ok(socket)
     }
 
-    /// Starts a command beside the running worker, to check it. Gives the read end of its output too.
+    /// Starts a command beside the running worker, to probe it. Returns the read end of its output, too.
     pub(crate) fn start_beside(
         &self,
         command: &[String],
@@ -253,7 +254,7 @@ impl Child {
         Ok((run_plan(&plan)?, reader))
     }
 
-    /// What a worker needs for its beats.
+    /// The environment variables that a worker needs to send heartbeats.
     fn beat_environment(
         &self,
         incarnation: Incarnation,
@@ -285,14 +286,14 @@ impl Child {
         let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
         let mut environment: BTreeMap<OsString, OsString> = base.iter().cloned().collect();
         environment.extend(identity);
-        // For a worker below that inherits it.
+        // Passed on to workers below that inherit standard input.
         let stdin = std::io::stdin();
         let stdout = std::io::stdout();
         let stderr = std::io::stderr();
         let stamp = Mark::parse(&boot.here.mark).ok().and_then(|mark| self.stamp(&mark).limit());
         let plan = spawn::prepare(PlanSpec {
             env: environment.into_iter().collect(),
-            // A node needs many descriptors, as its parent does; it hands the old limit back to its workers.
+            // A node needs many descriptors, as its parent does; it sets the old limit again for its workers.
             limits: stamp.into_iter().map(|limit| (stamp::LIMIT.to_string(), limit)).collect(),
             stdin: Stdin::Open(stdin.as_fd()),
             stdout: Some(stdout.as_fd()),
@@ -310,8 +311,8 @@ impl Child {
     }
 }
 
-/// What every process of the tree carries: its identity, and its tree's. The mark is how a process is found again that
-/// has left its session and its parents behind.
+/// The environment variables that every process of the tree has: its identity, and that of its tree. By the mark a
+/// process is found that has left its session and whose parents have exited.
 pub(in crate::node) fn identity_environment(place: &Place, path: &Path) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = vec![
         ("TREEVISOR_PATH".into(), path.as_str().into()),
@@ -319,10 +320,10 @@ pub(in crate::node) fn identity_environment(place: &Place, path: &Path) -> Vec<(
         ("TREEVISOR_MARK".into(), place.mark.to_string().into()),
         ("TREEVISOR_EXE".into(), process::self_exe_name().into()),
     ];
-    // So that tools in there mean this tree, wherever it lies, and read its journal.
+    // So that tools which a worker runs use this tree, wherever its files lie, and read its journal.
     environment.extend(place.runtime.path().parent().map(|base| (BASE_VARIABLE.into(), base.into())));
     environment.extend(std::env::var_os(STATE_VARIABLE).map(|base| (STATE_VARIABLE.into(), base)));
-    // On which host, and by which claim: of a tree that a host's agent has started.
+    // The host and the claim, where a host's agent has started the tree.
     environment.extend(HOSTED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
     environment
 }
@@ -332,7 +333,7 @@ pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Cred
     match &exec.account {
         Some(account) => Ok(Some(users::Credentials::of(account))),
         None if !exec.has_account() => Ok(None),
-        // A lookup may take as long as a directory server is away, and this is the loop.
+        // Not looked up here: that may take as long as a directory server is away, and would hold up the loop.
         None => Err(StartFailure {
             stage: "finding user and group".into(),
             errno: 0,
@@ -341,8 +342,9 @@ pub(in crate::node) fn credentials(exec: &ExecSpec) -> Result<Option<users::Cred
     }
 }
 
-/// What a process prints to, reading end first. It is given to the user that the process runs as: only so can that one
-/// open `/dev/stdout` and `/dev/stderr`, as programs do that log to a file, and as container runtimes see to.
+/// The pipe for a process's output, read end first. The pipe is given to the user that the process runs as: only then
+/// can the process open `/dev/stdout` and `/dev/stderr`, as programs do that log to a file. Container runtimes do the
+/// same.
 fn output_pipe(credentials: Option<&users::Credentials>) -> Result<(OwnedFd, OwnedFd), StartFailure> {
     let (reader, writer) = fd::output_pipe().map_err(|e| failure("making the output pipe", &e))?;
     if let Some(credentials) = credentials {

@@ -1,5 +1,4 @@
-//! One look at a child before it is killed as hung: is it held on purpose, did it get no time to run, and what does it
-//! do?
+//! Inspects a child before it is killed as hung: is it held on purpose, has it got no CPU time, and what does it do?
 
 use super::child::{Child, Program};
 use crate::os::cgroup::Group;
@@ -11,19 +10,20 @@ use crate::time::{Span, Time};
 /// What was observed of a child that is overdue.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    /// It has ended, and is being cleared.
+    /// Its process has exited, and its cleanup is running.
     ended: bool,
     tracer: Option<u32>,
     frozen: bool,
-    /// Why it is not known whether it is held.
+    /// Why it cannot be found out whether the child is held.
     unseen: Option<String>,
-    /// As in proc_pid_stat(5); `None` when it is gone, or cannot be looked at.
+    /// The state letter of proc_pid_stat(5); `None` when the process is gone, or cannot be inspected.
     state: Option<char>,
-    /// Of a child node: what it has run and waited to run since its last beat, and how long ago that was.
+    /// For a child node: the time that it has run and waited for a CPU since its last beat, and how long ago that beat
+    /// was.
     since_beat: Option<(Schedule, Span)>,
 }
 
-/// What is reported to the core.
+/// The verdict that is reported to the core.
 fn judge(seen: &Seen) -> Inspected {
     if seen.ended {
         return Inspected::Held("it has exited, and its cleanup is running".into());
@@ -47,14 +47,15 @@ fn judge(seen: &Seen) -> Inspected {
     }
 }
 
-/// Whether a process was kept from running for most of a time. The kernel counts the wait of a process in the run queue
-/// only once it has left it, so one that could run now and did not is counted as well.
+/// Whether a process was kept from running for most of the time since its last beat. The kernel counts the wait of a
+/// process in the run queue only once the process has left the queue; so one that is runnable and has not run counts as
+/// well.
 fn is_starved(state: char, did: Schedule, silence: Span) -> bool {
     let half = silence.scaled(0.5);
     state == 'R' && (did.waited >= half || did.ran < half)
 }
 
-/// What it does, as text that can follow "it" or its name.
+/// What the process does, as text that can follow "it" or its name.
 fn doing(state: char, did: Option<(Schedule, Span)>) -> String {
     match (state, did) {
         ('T', _) => "was stopped by a signal".into(),
@@ -74,7 +75,7 @@ impl Child {
     pub(crate) fn inspect(&self, run: Run, now: Time) -> Inspected {
         let Some(process) = self.process.as_ref().filter(|p| p.run == run) else { return Inspected::Hung(None) };
         let pid = process.pid;
-        // Of a supervisor from which nothing has come yet: it may have no such thread yet.
+        // A supervisor that has not sent anything yet may not have started the thread of its loop.
         let thread = match self.what {
             Program::Node(_) => process.heard.thread.or_else(|| thread::loop_of(pid)).unwrap_or(pid),
             Program::Worker(_) => pid,
@@ -91,12 +92,13 @@ impl Child {
 }
 
 impl Seen {
-    /// What the system shows of a process, the thread that counts in it, and its cgroup.
+    /// What the system shows of a process, of the thread in it that beats, and of its cgroup.
     fn of(pid: u32, thread: u32, group: Option<&Group>) -> Seen {
         Seen {
             tracer: process::tracer(pid),
             unseen: process::can_be_looked_at(pid).err().map(|error| error.to_string()),
-            // Whatever keeps a group from being looked at keeps `/proc` from it as well, or stays.
+            // If the cgroup cannot be inspected for a passing reason, neither can `/proc`; a lasting one must not spare
+            // the child.
             frozen: group.is_some_and(|group| group.frozen().unwrap_or(false)),
             state: process::state(thread),
             ..Seen::default()
@@ -104,8 +106,8 @@ impl Seen {
     }
 }
 
-/// A look at the top node of a placed subtree, by the agent that has started it: as the node of its parent reads it.
-/// When its last beat came is not known there.
+/// Inspects the top node of a placed subtree, for the agent that has started it, in the form that the parent's node
+/// reads. The agent does not know when the last beat of that node came.
 #[cfg(feature = "hosts")]
 pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
     use serde_json::json;

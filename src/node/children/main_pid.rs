@@ -1,6 +1,5 @@
-//! Which process of a worker is its main one, where the worker names another than was started: `MAINPID=` of
-//! sd_notify(3), as programs do that replace themselves. Whether the named one is believed is decided here; nothing
-//! here has a descriptor.
+//! Decides which process of a worker becomes its main one, where the worker names another one than was started:
+//! `MAINPID=` of sd_notify(3), as programs send that replace themselves. Pure: nothing here has a descriptor.
 
 use crate::os::kinship::Kinship;
 use crate::supervision::Run;
@@ -9,24 +8,24 @@ use std::fmt;
 /// What is known of a process that a worker names as its main one.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::node) struct Named {
-    /// Whether this node has started it, and for which child; `Some(None)` for a probe, a hook, or what runs beside a
-    /// worker.
+    /// Whether this node has started the process, and for which child; `Some(None)` for a probe, a hook, or a command
+    /// beside a worker.
     pub started: Option<Option<Run>>,
     pub kinship: Kinship,
-    /// It has inherited the worker's stamp.
+    /// The process has inherited the worker's stamp.
     pub stamped: bool,
 }
 
 /// Why a named process does not become the main one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Refusal {
-    /// It is another child's, or nothing of this tree, or that cannot be found out.
+    /// It belongs to another child or not to this tree, or that cannot be found out.
     Foreign,
-    /// This node has started it for something else than to be the worker.
+    /// This node has started it as a probe, a hook, or a command beside a worker.
     Helper,
     /// There is no such process, or it has ended.
     Gone,
-    /// Its end could not be watched.
+    /// The end of the process cannot be watched.
     Unwatched,
 }
 
@@ -41,15 +40,15 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether a process may become the main one of `run`. It has to be one of the worker's for certain: whatever it is,
-/// the worker lives and dies with it, and what stops the worker is sent to it.
+/// Whether a process may become the main one of `run`. It must belong to the worker for certain: the worker lives and
+/// dies with it, and it is sent the signals that stop the worker.
 pub(in crate::node) fn judge(run: Run, named: &Named) -> Result<(), Refusal> {
     match (named.started, named.kinship) {
         (Some(Some(of)), _) if of == run => Ok(()),
         (Some(Some(_)), _) => Err(Refusal::Foreign),
         (Some(None), _) => Err(Refusal::Helper),
         (None, Kinship::Own) => Ok(()),
-        // Some child has started it. Which one, without a cgroup, only the stamp shows.
+        // Some child has started it. Without a cgroup, only the stamp shows which one.
         (None, Kinship::Adopted) if named.stamped => Ok(()),
         (None, Kinship::Adopted | Kinship::Stranger) => Err(Refusal::Foreign),
         (None, Kinship::Gone) => Err(Refusal::Gone),
@@ -72,10 +71,10 @@ mod tests {
             (None, Kinship::Adopted, false, Err(Refusal::Foreign)),
             (None, Kinship::Stranger, true, Err(Refusal::Foreign)),
             (None, Kinship::Gone, true, Err(Refusal::Gone)),
-            // The one that was started for it, once more.
+            // The process that was started for the worker, named again.
             (Some(Some(run(1))), Kinship::Own, true, Ok(())),
             (Some(Some(run(1))), Kinship::Stranger, false, Ok(())),
-            // A sibling's, or one of an earlier life; and a probe in the worker's own cgroup.
+            // A process of a sibling, or of an earlier incarnation; and a probe in the worker's own cgroup.
             (Some(Some(run(2))), Kinship::Own, true, Err(Refusal::Foreign)),
             (Some(Some(other)), Kinship::Own, true, Err(Refusal::Foreign)),
             (Some(None), Kinship::Own, true, Err(Refusal::Helper)),

@@ -1,5 +1,5 @@
-//! The main process of a worker: following it to another one, and taking its end. Usually it is the one that was
-//! started, and stays so.
+//! The main process of a worker: how the node follows it to another process, and reads its exit. Usually the process
+//! that was started stays the main one.
 
 use super::child::Child;
 use super::main_pid::{Named, Refusal, judge};
@@ -18,7 +18,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 
 impl Child {
-    /// By what a process is recognized as one of this run.
+    /// How a process is recognized as one of this run.
     pub(crate) fn family(&self, run: Run) -> Option<Family<'_>> {
         let process = self.process.as_ref().filter(|process| process.run == run)?;
         Some(Family { leader: process.kin.leader, main: process.pid, group: self.group.as_ref() })
@@ -26,7 +26,7 @@ impl Child {
 }
 
 impl Children {
-    /// The worker has named a process as its main one: it is that from now on, if it may be.
+    /// The worker has named a process as its main one: makes it the main process, if that is allowed.
     pub(crate) fn follow(&mut self, run: Run, pid: u32, reactor: &mut Reactor) -> Result<(), Refusal> {
         let Some(child) = self.get_mut(run.child) else { return Err(Refusal::Gone) };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else {
@@ -35,7 +35,8 @@ impl Children {
         if process.pid == pid {
             return Ok(());
         }
-        // Held before it is judged by its number: so that is its own as long as it has not ended.
+        // The pidfd is opened before the checks by pid. If the process has not ended after them, the pid was not
+        // reused.
         let pidfd = PidFd::open(pid).map_err(|_| Refusal::Gone)?;
         let known = &reactor.processes.known;
         let family = child.family(run).ok_or(Refusal::Gone)?;
@@ -52,20 +53,20 @@ impl Children {
         process.become_main(pid, pidfd, reactor)
     }
 
-    /// Something of a child has ended that is watched. Whether that was its main process, and so the child.
+    /// A watched process of a child has ended. Returns whether it was the main process, and so the child has ended.
     pub(crate) fn reap(&mut self, run: Run, context: &Context, reactor: &mut Reactor) -> bool {
         let now = context.now();
         let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { return false };
         let has_ended = process.status.is_some();
         if process.reap_first(reactor) && has_ended {
-            // It was what the child's end has waited for.
+            // The child's cleanup has waited for the end of this process.
             self.cleanups.look_now(run, now);
         }
         if has_ended {
             return false;
         }
         let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { return false };
-        // As long as its status has not been taken, its number, and that of its group, are no other process's.
+        // Until its status has been taken, its pid and process group id cannot be reused.
         if process.pidfd.has_ended() && !process.leaves_time() {
             process.signal_group(9);
         }
@@ -98,7 +99,7 @@ impl Process {
     /// The kernel's; one for which [`is_gone`](crate::os::pidfd::is_gone) is true when it has ended.
     pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
         match self.is_followed() {
-            // It need not be our child, so its number may be another process's once it has ended.
+            // The process need not be our child, so its pid may be reused once it has ended.
             true => self.pidfd.signal(signal),
             false => self.pidfd.signal_child(self.pid, signal),
         }
@@ -112,7 +113,7 @@ impl Process {
         }
     }
 
-    /// Kills the process that was started, where it is still there and another one is the main one.
+    /// Kills the process that was started, if it still runs and another one is the main process.
     pub(super) fn kill_first(&self) {
         if let Some(first) = &self.first {
             let _ = first.pidfd.signal_child(first.pid, 9);
@@ -122,7 +123,7 @@ impl Process {
     fn become_main(&mut self, pid: u32, pidfd: PidFd, reactor: &mut Reactor) -> Result<(), Refusal> {
         let known = &mut reactor.processes.known;
         if let Some(first) = self.first.take_if(|first| first.pid == pid) {
-            // Back to the one that was started.
+            // The worker has named the process again that was started.
             known.remove(&self.pid);
             reactor.unwatch(self.pidfd.as_raw_fd(), self.exit_tag);
             (self.pid, self.pidfd, self.exit_tag) = (first.pid, first.pidfd, first.tag);
@@ -135,7 +136,8 @@ impl Process {
         let before = mem::replace(&mut self.pid, pid);
         let (former, former_tag) = (mem::replace(&mut self.pidfd, pidfd), mem::replace(&mut self.exit_tag, tag));
         if self.is_followed() {
-            // One that this node has not started is an orphan like others, if it ever becomes one.
+            // The former main process was not started by this node: if it becomes an orphan, it is handled like any
+            // other.
             reactor.processes.known.remove(&before);
             reactor.unwatch(former.as_raw_fd(), former_tag);
         } else {
@@ -152,13 +154,14 @@ impl Process {
         Ok(())
     }
 
-    /// Takes leave of the process that was started, if another one is the main one and it has ended. Whether it has.
+    /// Removes the process that was started, if another one is the main process and the first one has ended. Returns
+    /// whether it has.
     fn reap_first(&mut self, reactor: &mut Reactor) -> bool {
         let ended = |first: &mut Box<First>| !matches!(first.pidfd.wait(), Ok(None));
         let Some(first) = self.first.take_if(ended) else { return false };
         reactor.unwatch(first.pidfd.as_raw_fd(), first.tag);
         reactor.processes.known.remove(&first.pid);
-        // Its number may be another process's from now on. That of a session in which the main process is cannot.
+        // Its pid may be reused from now on; the session id cannot, as long as the main process is in that session.
         if let Some(session) = self.session {
             self.kin.leader = session;
         }

@@ -1,23 +1,23 @@
-//! The connection to a child node: under which name it connects, and what has come over it.
+//! The connection to a child node: the name under which it connects, and what has been received over it.
 
 use crate::ids::Token;
 use crate::link::Identity;
 use serde::{Deserialize, Serialize};
 
-/// What is known of the connection to one of its children.
+/// What is known of the connection to a child node.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct NodeLink {
     /// The name that a child node was given. A worker has none.
     name: Option<Identity>,
-    /// Its own process has sent under that name.
+    /// The node's own process has sent a message under that name.
     met: bool,
-    /// How far its events have been received.
+    /// The number of the last of its events that was taken.
     events_through: u64,
-    /// How far it has offered events behind a gap, which were not taken.
+    /// The number of the last event that the node has sent after a gap, and that was not taken.
     #[serde(skip)]
     offered: u64,
-    /// It has reported why it gives up.
+    /// The node has reported why it gives up.
     pub has_given_up: bool,
 }
 
@@ -27,23 +27,24 @@ impl NodeLink {
         NodeLink { name: Some(name), met: false, events_through: 0, offered: 0, has_given_up: false }
     }
 
-    /// Where the child node receives, once it has sent.
+    /// The address of the child node, once it has sent a message.
     pub(crate) fn to(&self) -> Option<&Identity> {
         self.name.as_ref().filter(|_| self.met)
     }
 
-    /// Notes that it has sent; true the first time.
+    /// Notes that the node has sent a message; true the first time.
     pub(crate) fn meet(&mut self) -> bool {
         !std::mem::replace(&mut self.met, true)
     }
 
-    /// Takes so many of its events, numbered from `first` on. Gives how many of them were taken before; `None` where
-    /// some before them are missing and may still come: what is not acknowledged is sent again, from the oldest that
-    /// the node has. A gap before that is of what it had to drop.
+    /// Takes `count` of the node's events, numbered from `first` on. Returns how many of them were taken before.
+    /// Returns `None` where events before them are missing and may still come: the node sends again what is not
+    /// acknowledged, beginning with the oldest event that it has. If a gap is there again then, the node has dropped
+    /// those events.
     pub(crate) fn take_events(&mut self, first: u64, count: usize) -> Option<usize> {
         let through = first.saturating_add(count as u64).saturating_sub(1);
         let next = self.events_through.saturating_add(1);
-        // Only what is sent again begins at what was offered already.
+        // A batch that begins at or before `offered` is a retransmission.
         if first > next && first > self.offered {
             self.offered = through;
             return None;
@@ -53,7 +54,7 @@ impl NodeLink {
         Some(usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX).min(count))
     }
 
-    /// How far its events were taken.
+    /// The number of the last of its events that was taken.
     pub(crate) fn events_through(&self) -> u64 {
         self.events_through
     }
@@ -66,7 +67,7 @@ impl NodeLink {
 
 /// The name of a child node: `family`, which all children of one node have in common, and a number of its own.
 ///
-/// Both are secret. By the family alone a connection is recognized as a node's before its token has been read.
+/// Both are secret. The family alone shows that a connection is a node's, before its token has been read.
 pub(super) fn name(family: Token, own: Token) -> String {
     format!("{family}{own}")
 }
@@ -93,10 +94,10 @@ mod tests {
         assert_eq!(link.take_events(1, 3), Some(0));
         assert_eq!(link.take_events(2, 3), Some(2), "two of them were there");
         assert_eq!(link.take_events(5, 0), Some(0));
-        // The fifth is lost on its way: what follows waits for it.
+        // Event 5 is lost on its way: the following ones are not taken before it.
         assert_eq!((link.take_events(6, 1), link.take_events(7, 2), link.events_through()), (None, None, 4));
         assert_eq!((link.take_events(5, 4), link.events_through()), (Some(0), 8));
-        // Up to the twentieth the node had to drop.
+        // The node had to drop the events up to 20.
         assert_eq!((link.take_events(20, 2), link.take_events(22, 1)), (None, None));
         assert_eq!((link.take_events(21, 3), link.events_through()), (Some(0), 23));
         assert_eq!((link.take_events(30, 1), link.take_events(30, 1)), (None, Some(0)));

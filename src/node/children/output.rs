@@ -1,5 +1,6 @@
-//! What workers print: it is read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept
-//! in memory, and passed to those that follow it. A worker whose disk is behind waits.
+//! The output of workers: read, shown on the console, written into files by a thread ([`crate::logs::writer`]), kept in
+//! memory, and passed to followers. A worker whose log file cannot be written fast enough is not read for the moment,
+//! and so has to wait.
 
 use super::process::Process;
 use crate::ids::Path;
@@ -12,33 +13,33 @@ use crate::supervision::Run;
 use crate::time::{Span, Time};
 use slog::{Logger, warn};
 
-/// A node that ends waits so long for what is not written yet, and so does a root before its last output. A disk takes
+/// How long a node that ends waits for output that is not written yet, and a root before its last output. A disk takes
 /// it at once, or has failed.
 pub(in crate::node) const LAST: Span = Span::from_secs(1);
 
-/// So long a disk is waited for before the program is replaced; it is tried again then.
+/// How long an upgrade waits for a disk before the program is replaced; then it tries again.
 const MOMENT: Span = Span::from_millis(50);
 
-/// Takes a line as it was read.
+/// A function that takes each line as it is read.
 pub(in crate::node) type TakeLine<'a> = Box<dyn FnMut(&Line<'_>) + 'a>;
 
-/// Those that follow what workers print.
+/// The readers that follow what workers print.
 pub(in crate::node) trait Followers {
-    /// Some output of the worker at `path` is about to be read, so many nanoseconds after 1970. `None` where none
-    /// follows it.
+    /// Output of the worker at `path` is about to be read; `at` is the time in nanoseconds since 1970. `None` if
+    /// nothing follows that worker.
     fn begin<'a>(&'a mut self, path: &'a Path, speaker: Speaker, at: u64) -> Option<TakeLine<'a>>;
 }
 
-/// Where output goes besides memory, and whose is not read for the moment.
+/// The destinations of output besides memory, and which workers are not read for the moment.
 pub(in crate::node) struct Output {
     pub(super) console: Console,
     pub(super) writer: Writer,
-    /// Workers that had more than one turn allows.
+    /// Workers that had more output than one turn allows.
     pub(super) more: Vec<Run>,
-    /// Workers whose output is not read for the moment, as their disk is behind.
+    /// Workers whose output is not read for the moment, as the disk or the console is behind.
     pub(super) resting: Vec<Run>,
     pub(super) due: Option<Time>,
-    /// Workers that have begun a line which may not go on, and when they are looked at.
+    /// Workers that have printed part of a line and may not go on; at `unfinished_due` that part is shown.
     pub(super) unfinished: Vec<Run>,
     pub(super) unfinished_due: Option<Time>,
 }
@@ -53,7 +54,7 @@ impl Output {
         [self.due, self.unfinished_due].into_iter().flatten().min()
     }
 
-    /// After the program was replaced: of whose output has to be taken notice again. What can be read shows by itself.
+    /// After an upgrade: finds workers with an unfinished line again. Output that can be read shows through epoll.
     pub(super) fn look_again<'a>(&mut self, processes: impl Iterator<Item = &'a mut Process>) {
         for process in processes {
             if process.output.as_mut().is_some_and(|(capture, _)| capture.begins_to_wait()) {
@@ -72,17 +73,17 @@ impl Output {
         !self.more.is_empty()
     }
 
-    /// Writes to the console what it takes now. Returns whether something waits.
+    /// Writes to the console what it takes now. Returns whether something is left to write.
     pub(crate) fn flush_console(&mut self) -> bool {
         self.console.flush()
     }
 
-    /// Whether all is written that workers have printed; a disk or a reader is given a moment for it.
+    /// Whether all output of workers is written; waits a moment for the disk and for the reader of the console.
     pub(crate) fn is_written(&mut self) -> bool {
         self.writer.finish(MOMENT).is_none() && self.console.settle(MOMENT)
     }
 
-    /// Logs why output was lost since, or may be.
+    /// Logs each new reason for which output was lost, or may be.
     pub(super) fn report_lost(&self, logger: &Logger) {
         for why in self.writer.heard() {
             warn!(logger, "trouble with a log file"; "why" => why);

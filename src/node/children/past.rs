@@ -1,4 +1,4 @@
-//! A subtree that is killed past the node above it, since that does not answer.
+//! Kills a subtree without the supervisor above it, since that does not answer.
 
 use super::child::Program;
 use super::groups::groups_of;
@@ -12,23 +12,23 @@ use crate::os::{process, stuck};
 use crate::time::Span;
 use std::collections::HashSet;
 
-/// What one look may take; then the loop goes on.
+/// The time limit of one look, so that the loop is not held up.
 const PASS: Span = Span::from_millis(10);
 
-/// What one look has found, which kills whatever it finds.
+/// The result of one look, which kills whatever it finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
     /// Nothing is left.
     Empty,
-    /// Something is left: a process of it and what it does, where one can be seen.
+    /// Something is left: the pid of one process and what it does, where one can be seen.
     Left(Option<(u32, String)>),
 }
 
 impl Children {
-    /// Kills what is left of a subtree below one of the child nodes, and returns what there was.
+    /// Kills what is left of the subtree at `path`, below one of the child nodes, and returns what there was.
     pub(crate) fn kill_past(&self, place: &Place, path: &Path) -> Look {
         if self.towards(path).is_some_and(|(_, child)| child.away().is_some()) {
-            // That host's agent alone can kill there.
+            // Only the agent of that host can kill there.
             return Look::Left(None);
         }
         let mut one = None;
@@ -46,7 +46,7 @@ impl Children {
                 Err(_) => true,
             };
         }
-        // Once the group is empty: what has left it, or where there is none, all of it.
+        // The group is empty, or there is none: looks for processes that have left the group, or for all.
         let mut refused = None;
         let left = in_group || {
             let found = self.kill_below(&place.mark, path);
@@ -60,8 +60,8 @@ impl Children {
         Look::Left(survivor.map(|(pid, errno)| (pid, stuck::why_alive(pid, errno))))
     }
 
-    /// Kills what belongs to a path below a child node; what there was. It is all below that node's process: what is
-    /// left when it exits is adopted by us, and cleaned up with it.
+    /// Kills what belongs to a path below a child node, and returns what there was. All of it descends from that node's
+    /// process: what is left when the node exits is adopted by this process, and cleaned up with the node.
     fn kill_below(&self, mark: &Mark, path: &Path) -> descendants::Left {
         let child = self.towards(path);
         let Some((child, process)) = child.and_then(|(_, child)| Some((child, child.process.as_ref()?))) else {
@@ -78,7 +78,7 @@ impl Children {
         let cleared =
             below::clear_below(process.pid, PASS, |pid| match Stamp::read(pid).filter(|stamp| stamp.is_of(mark)) {
                 Some(stamp) => stamps.contains(&stamp),
-                // It has set that limit itself.
+                // The process has set RLIMIT_LOCKS itself, and so has no stamp.
                 None => descendants::is_marked(pid, mark, path),
             });
         let mut left = cleared.left.get(&0).cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What the system reports about a process that has ended: how, what it had used, and whether memory ran out.
+//! What the system reports about a process that has ended: how it ended, what it has used, and whether memory ran out.
 //!
-//! It is read once, when the exit is handed in, and goes into the report of that exit. All of it are facts; what they
-//! mean is decided by [`explain`](crate::explain).
+//! It is read once, when the exit is handed to the core, and goes into the report of that exit. All of these are facts;
+//! what they mean is decided by [`explain`](crate::explain).
 
 use super::process::Process;
 use crate::logs::lines::LINE_MAX;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// By how much the kernel's own count of CPU time may be ahead of what it reports.
+/// The kernel checks RLIMIT_CPU by ticks; that count may be ahead of the reported CPU time by so much.
 const TICKS: Span = Span::from_millis(500);
 
 /// Lines of output that go with the report of a failure.
@@ -31,8 +31,8 @@ const KILL: i32 = 9;
 const CPU_TIME: i32 = 24;
 const FILE_SIZE: i32 = 25;
 
-/// The values of a child's cgroup counters when they were last read. The cgroup outlives an incarnation, and so do
-/// they: only what is above belongs to the next one.
+/// The values of a child's cgroup counters when they were last read. The cgroup is used by several incarnations, and
+/// its counters go on: only what exceeds these values belongs to the present one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct MemoryMarks {
@@ -41,7 +41,7 @@ pub(in crate::node) struct MemoryMarks {
     forks_refused: u64,
 }
 
-/// What was counted outside of the child's own cgroup when that was last looked at.
+/// Counters outside of the child's own cgroup, as they were last read.
 #[derive(Debug, Default)]
 pub(in crate::node) struct MachineMarks {
     /// Processes of the machine that were killed because memory ran out.
@@ -51,7 +51,7 @@ pub(in crate::node) struct MachineMarks {
 }
 
 impl MachineMarks {
-    /// How many processes of the machine were killed because memory ran out, since this was last asked.
+    /// How many processes of the machine were killed because memory ran out, since the last call.
     pub(super) fn newly_killed(&mut self) -> u64 {
         let count = process::machine_oom_kills().unwrap_or(self.oom_kills);
         count.saturating_sub(std::mem::replace(&mut self.oom_kills, count))
@@ -63,26 +63,26 @@ impl MachineMarks {
 pub(in crate::node) struct Postmortem {
     pub run: Run,
     status: ExitStatus,
-    /// The most memory that its cgroup had at one time; without one, its own largest resident set. `None` where that is
-    /// not known: up to the moment of execve(2) a new process has ours, and the kernel counts that as its own.
+    /// The most memory that its cgroup had at one time; without a cgroup, its own largest resident set. `None` where
+    /// that is not known: until its execve(2) a new process has our memory, and the kernel counts that as its own.
     peak_memory_bytes: Option<u64>,
-    /// That is of its largest process, not of its cgroup.
+    /// `peak_memory_bytes` is that of the largest process, not of the cgroup.
     peak_of_one_process: bool,
     /// Processes of its cgroup that were killed because memory ran out.
     oom_kills: u64,
-    /// How often one of them was refused a new process.
+    /// How often a process of the cgroup was refused a new process.
     forks_refused: u64,
-    /// The limit that was reached then.
+    /// The memory limit that was reached, if processes were killed for it.
     memory_limit: Option<MemoryLimit>,
-    /// Others were still there when it had ended, and were killed.
+    /// Other processes were left when it had ended, and were killed.
     left_behind: bool,
-    /// Its own last lines, and none of an incarnation before it.
+    /// The last lines that this incarnation has printed.
     output: Vec<String>,
 }
 
 impl Postmortem {
-    /// Reads what is to be read, before the cgroup `group` is used again. `machine` is what the machine's count was
-    /// when it was last looked at.
+    /// Reads the facts before the cgroup `group` is used again. `marks` and `machine` hold the counters of the last
+    /// read, and are brought up to date.
     pub(crate) fn of(
         process: &Process,
         status: ExitStatus,
@@ -93,7 +93,7 @@ impl Postmortem {
         left_behind: bool,
     ) -> Postmortem {
         let before = *marks;
-        // Without the memory controller there is neither.
+        // Without the memory controller there are no counts of kills and no peak.
         let oom_kills = group.and_then(Group::oom_kills);
         let forks_refused = group.and_then(Group::forks_refused);
         let peak_bytes = oom_kills.and(group).and_then(Group::memory_peak);
@@ -128,14 +128,14 @@ impl Postmortem {
         }
     }
 
-    /// Whether memory had run out.
+    /// Whether processes of its cgroup were killed because memory ran out.
     pub(super) fn is_out_of_memory(&self) -> bool {
         self.oom_kills > 0
     }
 
-    /// The same for the report of the exit; output and limits only if it `failed`, and then, where that may explain its
-    /// end, how many processes `machine` has killed because memory ran out, since that was last looked at. `exec` is
-    /// what a worker runs.
+    /// Adds the facts to the report of the exit. Output and limits are added only if the exit counts as a failure; and
+    /// then, if SIGKILL ended the process, how many processes `machine` has killed because memory ran out since that
+    /// was last read. `exec` is what a worker executes.
     pub(crate) fn add_to(
         &self,
         exec: Option<&ExecSpec>,
@@ -158,13 +158,13 @@ impl Postmortem {
         if !failed {
             return;
         }
-        // Not before it is needed: the kernel writes 4 KiB for it, while a restart waits.
+        // Read only when it is needed: the kernel writes 4 KiB for it, while a restart waits.
         let machine_oom_kills = if status.signal == Some(KILL) { machine() } else { 0 };
         exited.machine_oom_kills = Some(machine_oom_kills).filter(|kills| *kills > 0);
         exited.output.clone_from(output);
         let cpu_max = exec.and_then(|exec| exec.limits.get("cpu")?.hard);
-        // The limits whose end is a signal of their own, getrlimit(2); and that of CPU time, where soft and hard are
-        // the same, has SIGKILL. The kernel counts that one by its ticks, so it may be a little early.
+        // Limits that end a process by a signal of their own, getrlimit(2). That of CPU time sends SIGKILL where soft
+        // and hard limit are the same; the kernel counts it by ticks, so the signal may come a little early.
         let limit = match status.signal {
             Some(CPU_TIME) => Some("cpu"),
             Some(FILE_SIZE) => Some("fsize"),
@@ -186,7 +186,7 @@ fn limit_of(reached: Reached) -> MemoryLimit {
     MemoryLimit { bytes, of }
 }
 
-/// Lines without cuts, but of those that are longer than any is to be.
+/// Joins the pieces of lines that were read in parts, up to the greatest length of a line.
 fn whole(lines: Vec<KeptLine>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for line in lines {
@@ -258,7 +258,7 @@ mod tests {
         let value = told(killed_by(CPU_TIME), exec.clone(), true);
         assert_eq!((&value["limit"], &value["limits"]), (&json!("cpu"), &json!({ "as": 1 << 20 })));
         assert_eq!(told(killed_by(FILE_SIZE), exec.clone(), false)["limits"], Value::Null);
-        // A hard limit of CPU time ends a process by SIGKILL, if it was used up.
+        // A hard limit of CPU time ends a process by SIGKILL once it is used up.
         exec.limits.insert("cpu".into(), Limit { soft: Some(2), hard: Some(2) });
         let mut post = killed_by(KILL);
         assert_eq!(told(post.clone(), exec.clone(), true)["limit"], Value::Null);

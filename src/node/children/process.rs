@@ -1,4 +1,4 @@
-//! What is kept of the process of a child.
+//! What is kept of a child's process.
 
 use super::node_link::NodeLink;
 use crate::ids::Token;
@@ -17,43 +17,43 @@ use std::cell::Cell;
 /// The process of a child's present incarnation.
 pub(in crate::node) struct Process {
     pub run: Run,
-    /// Its main process: the one that was started, or the one that the worker has named in its place.
+    /// Pid of its main process: the one that was started, or the one that the worker has named in its place.
     pub pid: u32,
     pub pidfd: PidFd,
-    /// By what all that it starts is recognized.
+    /// How all processes that it starts are recognized.
     pub kin: Kin,
     pub exit_tag: Tag,
-    /// The one that was started, as long as it is there and another one is the main one.
+    /// The process that was started, as long as it is there and another one is the main process.
     pub(super) first: Option<Box<First>>,
-    /// The session of the main process, where that is another one.
+    /// The session of the main process, where that is not the process that was started.
     pub(super) session: Option<u32>,
     pub output: Option<(Capture, Tag)>,
     pub token: Token,
-    /// The others of the worker that were asked to stop with it: what it leaves behind has its time as long as one of
-    /// them is there.
+    /// Other processes of the worker that were sent the stop signal with it. The leftovers are not killed as long as
+    /// one of these is there.
     pub asked: Vec<Reach>,
-    /// The signal that some of these may still have to be sent, since not all could be looked at.
+    /// The stop signal, where it may still have to be sent to other processes, since not all could be inspected.
     pub unasked: Option<i32>,
-    /// Set once the process itself has ended; what it left is being cleared.
+    /// Set once the main process has ended; what it left is being cleaned up.
     pub status: Option<ExitStatus>,
-    /// It counts among those that are to beat.
+    /// It is counted in `Children::beating`: it has promised heartbeats.
     pub promised: bool,
-    /// For a child node: where its frames come from, and how far we have received its events.
+    /// For a child node: the connection over which it sends, and how far its events have been received.
     pub link: NodeLink,
-    /// What a child node had run at its last message.
+    /// For a child node: the CPU time that it had used at its last message.
     pub heard: LastContact,
-    /// What was last measured of its use, once that was asked for.
+    /// The last measurement of its resource usage; `None` before the first one.
     pub used: Cell<Option<Box<Measured>>>,
 }
 
-/// What was in use at a moment.
+/// The resource usage at a moment.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::node) struct Measured {
     pub(super) used: InUse,
     pub(super) at: Time,
 }
 
-/// A process that was started and is no longer the main one. Its end is none of the child.
+/// The process that was started, when it is no longer the main one. Its exit is not the child's exit.
 pub(super) struct First {
     pub pid: u32,
     pub pidfd: PidFd,
@@ -61,29 +61,29 @@ pub(super) struct First {
 }
 
 impl Process {
-    /// Whether what it leaves behind is to end by itself, and is still about to.
+    /// Whether processes that it leaves behind were asked to stop and may still do so.
     pub(crate) fn leaves_time(&self) -> bool {
         self.unasked.is_some() || self.asked.iter().any(Reach::may_run)
     }
 }
 
-/// What a child node had run and waited at its last message.
+/// How much CPU time a child node had got and waited for at its last message.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct LastContact {
-    /// The thread of its loop, which is what beats.
+    /// The thread of the node's loop, which sends its beats.
     pub(super) thread: Option<u32>,
     pub(super) schedule: Schedule,
     pub(super) at: Time,
 }
 
 impl LastContact {
-    /// No message has come from it yet, and it began now.
+    /// For a process that began at `at` and has not sent a message yet.
     pub(crate) fn begun(at: Time) -> LastContact {
         LastContact { thread: None, schedule: Schedule::default(), at }
     }
 
-    /// A message of it was read now.
+    /// For a process of which a message was read at `at`.
     pub(crate) fn now(self, pid: u32, at: Time) -> LastContact {
         let thread = self.thread.or_else(|| thread::loop_of(pid));
         LastContact { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }

@@ -1,4 +1,4 @@
-//! The output of workers is read: bounded in each turn, and left in its pipe where a disk is behind.
+//! Reads the output of workers: a bounded share in each turn, and nothing while the disk or the console is behind.
 
 use super::output::Followers;
 use super::table::Children;
@@ -15,28 +15,28 @@ use crate::time::{Span, Time};
 use slog::warn;
 use std::os::fd::AsRawFd;
 
-/// What is taken of a worker's output.
+/// How much of a worker's output is taken.
 enum Share {
-    /// So many bytes at most.
+    /// At most so many bytes.
     Bytes(usize),
-    /// What stands there of a line that does not go on.
+    /// The part of an unfinished line that was read.
     Unfinished,
-    /// What is left of the last line; then the pipe is closed.
+    /// The rest of the last line; then the pipe is closed.
     Rest,
 }
 
-/// How soon the writer is looked at again while something waits.
+/// How soon the writer thread is checked again while something waits to be written.
 const LOOK: Span = Span::from_millis(250);
 
-/// The most that a pipe can hold unless root has made it larger, pipe(7).
+/// The capacity of a pipe, unless root has made it larger, pipe(7).
 const PIPE_MAX: usize = 1024 * 1024;
 
-/// Bytes of one worker's output that are taken in one turn at most: as much as a pipe holds.
+/// The most bytes of one worker's output that one turn takes: as much as a pipe holds by default.
 const PER_TURN: usize = 64 * 1024;
 
 impl Children {
-    /// Takes some of a worker's output, unless that is to be left in its pipe for now: then it is not watched until its
-    /// file has room again.
+    /// Takes some of a worker's output, unless the output has to stay in its pipe for now: then the pipe is not watched
+    /// until the log file or the console has room again.
     pub(crate) fn read_output(
         &mut self,
         run: Run,
@@ -51,8 +51,8 @@ impl Children {
         }
     }
 
-    /// Takes what an exited child's pipe still holds, which is bounded by what a pipe can hold, and closes it. A
-    /// process that has escaped may hold the other end for ever, so the end of the pipe is not waited for.
+    /// Takes what is left in the pipe of a child that has exited, at most what a pipe can hold, and closes the pipe. A
+    /// process that has escaped may keep the other end open for ever, so the end of the output is not waited for.
     pub(crate) fn drain_output(
         &mut self,
         run: Run,
@@ -65,7 +65,7 @@ impl Children {
         self.take_output(run, Share::Rest, context, reactor, followers);
     }
 
-    /// Shows what workers have begun to print and have not gone on with for a while.
+    /// Shows the unfinished lines of workers that have printed nothing more for a while.
     pub(crate) fn show_unfinished(
         &mut self,
         now: Time,
@@ -85,7 +85,7 @@ impl Children {
         }
     }
 
-    /// Takes a share of a worker's output. Returns whether there is more.
+    /// Takes a share of a worker's output. Returns whether more is left.
     fn take_output(
         &mut self,
         run: Run,
@@ -133,7 +133,7 @@ impl Children {
             output.unfinished.push(run);
             output.unfinished_due.get_or_insert(now + PAUSE);
         }
-        // What was gathered for the file is handed over here; whether it is written is looked at a moment later.
+        // The lines are handed to the log file's writer here; whether they were written is checked a moment later.
         if batch.take().is_some() {
             output.due.get_or_insert(now + LOOK);
         }
@@ -145,7 +145,7 @@ impl Children {
         progress == Progress::MoreWaiting
     }
 
-    /// Takes lines about a worker as if it had printed them: what a command has seen of it.
+    /// Takes lines about a worker, the output of a command beside it, as if the worker had printed them.
     pub(crate) fn take_lines(&mut self, run: Run, lines: &[Vec<u8>], context: &Context, followers: &mut dyn Followers) {
         let at = wall_nanos(context.clock.wall_of(context.now()));
         let Children { slots, output, .. } = self;
@@ -172,7 +172,7 @@ impl Children {
         }
     }
 
-    /// Whether a worker's output is to be left in its pipe for now.
+    /// Whether a worker's output has to stay in its pipe for now. If so, stops watching the pipe.
     fn rests(&mut self, run: Run, context: &Context, reactor: &mut Reactor) -> bool {
         let Some(child) = self.get(run.child) else { return false };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return false };
@@ -190,11 +190,11 @@ impl Children {
         true
     }
 
-    /// The writer has something to report, or room again.
+    /// The writer has lost output, or has room again: logs losses, and watches the pipes of all workers again.
     pub(crate) fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
         self.output.report_lost(&context.logger);
         for run in std::mem::take(&mut self.output.resting) {
-            // A worker that has still to wait shows when its output is read the next time.
+            // If a worker has still to wait, the next read of its output finds that out.
             let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { continue };
             let Some((capture, tag)) = &process.output else { continue };
             if let Err(error) = reactor.poller.add(capture.as_raw_fd(), *tag, Interest::READ) {
@@ -203,7 +203,7 @@ impl Children {
         }
     }
 
-    /// Handles what waits to be written.
+    /// Checks the writer, if that is due.
     pub(crate) fn output_due(&mut self, now: Time, context: &Context, reactor: &mut Reactor) {
         if self.output.due.is_none_or(|due| due > now) {
             return;

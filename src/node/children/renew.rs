@@ -1,4 +1,4 @@
-//! Other specs for the children: those of a reload that are in force, and what child nodes report of theirs.
+//! New specs for the children: from a reload that takes effect, and from the reports of child nodes.
 
 use super::child::{Child, Program};
 use super::table::Children;
@@ -11,17 +11,17 @@ use crate::wire::message::Verb;
 use crate::wire::view::HoldView;
 use serde_json::Value;
 
-/// What child nodes have to be sent with their specs.
+/// What child nodes are sent together with their new specs.
 #[derive(Clone, Copy)]
 pub(in crate::node) struct News {
-    /// The number of the reload in the life of the tree.
+    /// The number of this reload; the tree counts its reloads.
     pub generation: u64,
-    /// Children that were added by hand go as well.
+    /// Children that were added by hand are removed as well.
     pub prune: bool,
 }
 
 impl Children {
-    /// Puts specs in force. Gives back which child nodes that run have to be sent what they are to become.
+    /// Puts specs in force. Returns the running child nodes that have to be sent a new spec, each with the message.
     pub(crate) fn take_over(
         &mut self,
         core: &Supervisor,
@@ -43,7 +43,7 @@ impl Children {
                     {
                         told.push((run, verb));
                     }
-                    // Of a part of the children, those that are there stay as they are.
+                    // Without `news` this is a change of some children only: those that exist keep their spec.
                     if news.is_some() {
                         child.reloaded(spec, &context.place.files);
                         limits::complain(&child.path, &child.unset, context);
@@ -55,7 +55,7 @@ impl Children {
         told
     }
 
-    /// A child node reports what stands below it. False when that is not understood.
+    /// Stores a child node's report of what stands below it. Returns false if the report cannot be parsed.
     pub(crate) fn note(&mut self, run: Run, spec: Value, holds: Vec<HoldView>) -> bool {
         let Ok(spec) = serde_json::from_value::<SupervisorSpec>(spec) else { return false };
         let child = self.get_mut(run.child).filter(|child| child.is_of(run));
@@ -69,10 +69,11 @@ impl Children {
     }
 }
 
-/// What a child node that stays is to be sent of its new spec, if anything.
+/// The message for a child node that keeps running, with its new spec; `None` if nothing changes for it.
 fn news_for(child: &Child, spec: &ChildSpec, news: News) -> Option<Verb> {
     let (Program::Node(below), ChildKind::Supervisor(new)) = (&child.what, &spec.kind) else { return None };
-    // What it was sent last, and may not have done yet, counts as well as what it reports.
+    // The new spec is compared with the last one that was sent, which the node may not have applied yet, and with the
+    // node's report.
     let told = below.spec != *new || child.policy.heartbeat != spec.policy.heartbeat;
     if !told && !diff::differs(below.now(), new, news.prune) {
         return None;

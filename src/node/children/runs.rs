@@ -1,4 +1,4 @@
-//! The present run of a child: here, or elsewhere.
+//! The present run of a child, on this host or on another one.
 
 use super::away::Away;
 use super::child::{Child, Program};
@@ -14,25 +14,25 @@ use crate::time::Time;
 use crate::wire::view::{EventBody, event};
 
 impl Child {
-    /// The process of this run, if it is still the present one.
+    /// The process of this run, if that is the present run.
     pub(crate) fn process_of(&mut self, run: Run) -> Option<&mut Process> {
         self.process.as_mut().filter(|process| process.run == run)
     }
 
-    /// A message of a child node was read now.
+    /// A message of a child node was read at `now`.
     pub(crate) fn has_contact(&mut self, run: Run, now: Time) {
         if let Some(process) = self.process_of(run) {
             process.heard = process.heard.now(process.pid, now);
         }
     }
 
-    /// Whether this run is the present one.
+    /// Whether this run is the present one, on this host or on another.
     pub(crate) fn is_of(&self, run: Run) -> bool {
         let here = self.process.as_ref().is_some_and(|process| process.run == run);
         here || self.away.as_deref().is_some_and(|away| away.run == run)
     }
 
-    /// Its present run, if its process has not ended.
+    /// The present run, if its process has not ended.
     pub(crate) fn running_as(&self) -> Option<Run> {
         match &self.process {
             Some(process) => process.status.is_none().then_some(process.run),
@@ -40,12 +40,12 @@ impl Child {
         }
     }
 
-    /// It has no process, here or elsewhere.
+    /// Whether it has no process, on this host or on another.
     pub(super) fn is_down(&self) -> bool {
         self.process.is_none() && self.away.is_none()
     }
 
-    /// Where it may run, if it is placed.
+    /// On which hosts it may run, if it is placed.
     pub(crate) fn placement(&self) -> Option<&PlacementSpec> {
         match &self.what {
             Program::Node(below) => below.spec.placement.as_deref(),
@@ -53,7 +53,8 @@ impl Child {
         }
     }
 
-    /// What was added and removed below its process goes with that. Gives what stood there, if it was another.
+    /// Its process has ended: forgets the children that were added and removed below it while it ran. Returns the
+    /// reported spec, if there was one.
     pub(super) fn forget_actual(&mut self) -> Option<Box<SupervisorSpec>> {
         let Program::Node(below) = &mut self.what else { return None };
         let actual = below.actual.take()?;
@@ -61,26 +62,27 @@ impl Child {
         Some(actual)
     }
 
-    /// Its run on another host, or on this one through the agent.
+    /// Its run through a host's agent, on another host or on this one.
     pub(crate) fn away(&self) -> Option<&Away> {
         self.away.as_deref()
     }
 
-    /// A run of it has come to be on that host, or was there.
+    /// The agent has reported that this run is on `host`; `adopted` if it ran there before.
     pub(crate) fn is_on(&mut self, run: Run, host: String, adopted: bool) {
         if let Some(away) = self.away.as_deref_mut().filter(|away| away.run == run) {
             (away.host, away.adopted) = (Some(host), adopted);
         }
     }
 
-    /// The connection to the child node, in the run that is there.
+    /// The connection to the child node in its present run.
     pub(crate) fn link(&self) -> Option<&NodeLink> {
         let local = self.process.as_ref().map(|process| &process.link);
         local.or(self.away.as_deref().map(|away| &away.link))
     }
 
-    /// The same of this run, once it is known to be there. What one elsewhere sends can be here before the agent's
-    /// answer, which comes by another way; until then it changes nothing, and is sent again as it is not acknowledged.
+    /// The connection to the child node in this run. For a run on another host only once the agent has reported that it
+    /// runs: the node's messages come by another way and may arrive before that report. Until then they are ignored;
+    /// the node sends them again, since they are not acknowledged.
     pub(crate) fn link_of(&mut self, run: Run) -> Option<&mut NodeLink> {
         let Child { process, away, .. } = self;
         let local = process.as_mut().filter(|process| process.run == run).map(|process| &mut process.link);
@@ -99,12 +101,12 @@ impl Children {
         })
     }
 
-    /// Whether something below this node is placed, or about to be.
+    /// Whether this tree is run by a host's agent, and something below this node is placed.
     pub(crate) fn are_placed(&self, place: &Place) -> bool {
         place.hosting.is_some() && self.placed_paths().next().is_some()
     }
 
-    /// A child begins a run elsewhere.
+    /// A child begins a run on a host that the agent chooses.
     pub(crate) fn begin_away(&mut self, away: Away) {
         let promised = usize::from(away.promised);
         if let Some(child) = self.get_mut(away.run.child) {
@@ -113,7 +115,7 @@ impl Children {
         }
     }
 
-    /// Of a child that runs on a host: which one that is; of one that was lost with it, which one that was.
+    /// Adds hosts to the event of a report: the host that a placed child runs on, or the one that it was lost with.
     pub(crate) fn note_host(&self, report: &Report, body: &mut EventBody) {
         let child = || report.child.and_then(|child| self.get(child));
         let was_on = || child().and_then(|child| child.was_on.clone());
@@ -141,14 +143,14 @@ impl Children {
         }
     }
 
-    /// A run elsewhere has lost its host so.
+    /// Notes how the child's run on another host was lost.
     pub(crate) fn note_loss(&mut self, child: ChildId, loss: Loss) {
         if let Some(child) = self.get_mut(child) {
             child.loss = Some(Box::new(loss));
         }
     }
 
-    /// It is over. False if it was not there.
+    /// The run on another host has ended: removes it. Returns false if it was not the present run.
     pub(crate) fn end_away(&mut self, run: Run) -> bool {
         let away = self.get_mut(run.child).and_then(|child| {
             let away = child.away.take_if(|away| away.run == run)?;

@@ -1,4 +1,4 @@
-//! What can be done to the process of a child.
+//! Signals to the processes of a child, and the measurement of what they use.
 
 use super::child::{Child, Program};
 use super::process::{Measured, Process};
@@ -14,7 +14,7 @@ use crate::time::{Span, Time};
 use crate::wire::message::Refusal;
 use slog::{Logger, info, warn};
 
-/// SIGUSR2, by which a node asks a child node to end without what is placed below that.
+/// SIGUSR2, which asks a child node to end but to leave placed subtrees below it running.
 const HAND_OVER: i32 = 12;
 
 impl Children {
@@ -32,8 +32,8 @@ impl Children {
         }
     }
 
-    /// Sends a signal to the process of a worker, and to no other: what it has started is its own affair. `None`: there
-    /// is no such child.
+    /// Sends a signal to the main process of a worker, and to no other: processes that the worker has started are its
+    /// own affair. `None` if there is no such child.
     ///
     /// # Errors
     /// Why it was not sent.
@@ -66,12 +66,13 @@ impl Children {
 }
 
 impl Process {
-    /// Asks the others of the worker to stop, and remembers which; those that were asked before, not once more.
+    /// Sends the stop signal to the worker's other processes, and remembers them; those that have got it before are
+    /// left out.
     fn ask(&mut self, others: Others, signal: i32) {
         self.unasked = (!others.whole).then_some(signal);
         for other in others.found {
             let is_same = |before: &Reach| (before.pid(), before.began()) == (other.pid(), other.began());
-            // One that has ended meanwhile needs no signal, and one that may not be signalled is killed later.
+            // A process that has ended meanwhile needs no signal; one that may not be signalled is killed later.
             if !self.asked.iter().any(is_same) && other.signal(signal).is_ok() {
                 let _ = other.signal(18);
                 self.asked.push(other);
@@ -81,8 +82,9 @@ impl Process {
 }
 
 impl Child {
-    /// Sends the signal that asks the child to end, to all of it where that is its `kill-mode`. Where the kernel
-    /// refuses to signal its own process, it gives its error number. `hands_over`: what is placed stays, also below it.
+    /// Sends the child its stop signal; with `kill-mode = "control-group"`, all of its processes. Returns the kernel's
+    /// error number if the main process may not be signalled. `hands_over`: placed subtrees keep running, also those
+    /// below the child.
     pub(crate) fn ask_to_stop(&mut self, run: Run, hands_over: bool) -> Option<i32> {
         let (signal, all) = match &self.what {
             Program::Worker(exec) => (exec.stop_signal, exec.kill_mode == KillMode::ControlGroup),
@@ -95,13 +97,13 @@ impl Child {
         process.ask(others, signal);
         self.resume(run);
         match asked {
-            // A process that is gone already counts as stopped (R57): its exit is on the way.
+            // A process that is gone already counts as stopped (R57): its exit will be read soon.
             Err(error) if !pidfd::is_gone(&error) => Some(error.raw_os_error().unwrap_or(0)),
             Ok(()) | Err(_) => None,
         }
     }
 
-    /// Asks those to stop that could not be looked at when the child was.
+    /// Sends the stop signal to processes that could not be inspected when the child was asked to stop.
     pub(super) fn ask_again(&mut self, run: Run) {
         let process = self.process.as_ref().filter(|process| process.run == run);
         if let Some(signal) = process.and_then(|process| process.unasked) {
@@ -112,7 +114,7 @@ impl Child {
         }
     }
 
-    /// Sends a worker that hangs the signal by which it is to end of that. What refuses it, or ignores it, is killed.
+    /// Sends a hung worker its `hang-signal`. If the worker does not end of it, it is killed later.
     pub(crate) fn abort(&self, run: Run) {
         let signal = self.exec().and_then(|exec| exec.hang_signal);
         let process = self.process.as_ref().filter(|process| process.run == run && process.status.is_none());
@@ -122,15 +124,15 @@ impl Child {
         }
     }
 
-    /// Continues the process: one that is stopped cannot act on what it is asked before that.
+    /// Sends SIGCONT: a stopped process cannot act on a signal that it was sent before.
     pub(crate) fn resume(&self, run: Run) {
         if let Some(process) = self.process.as_ref().filter(|process| process.run == run && process.status.is_none()) {
             let _ = process.signal(18);
         }
     }
 
-    /// The processes of a worker besides its own: those of its cgroup, or else what descends from it, what its session
-    /// has left to us included.
+    /// The processes of a worker besides its main one: those in its cgroup; without a cgroup, its descendants and the
+    /// orphans of its session.
     fn others(&self) -> Others {
         let Some(process) = &self.process else { return Others { found: Vec::new(), whole: true } };
         let all = match &self.group {
@@ -145,11 +147,12 @@ impl Child {
         Others { found: all.found.into_iter().filter(is_other).collect(), ..all }
     }
 
-    /// Kills all of the child that can be reached at once: its cgroup, its process, and that one's group. The process
-    /// may have left its cgroup, and the kernel's success means only that it has taken the order: `clear` does the
-    /// rest, and checks the result. Gives the kernel's error number where it refuses to kill the process itself.
+    /// Kills all processes of the child that can be reached at once: its cgroup, its main process, and the process
+    /// group of that. The process may have left its cgroup, and the kernel's success means only that it has taken the
+    /// order: `clear` does the rest, and checks the result. Returns the kernel's error number if it refuses to kill the
+    /// process itself.
     ///
-    /// Of one that has ended, `clear` takes care, and its number may be another process's by now.
+    /// Does nothing if the process has ended: its pid may be reused, and `clear` takes care of what is left.
     pub(crate) fn kill(&self, run: Run) -> Option<i32> {
         let process = self.process.as_ref().filter(|p| p.run == run && p.status.is_none())?;
         let in_group = self.group.as_ref().map(Group::kill);
@@ -161,7 +164,7 @@ impl Child {
         process.kill_first();
         match (by_itself, in_group) {
             (Err(error), group) if !pidfd::is_gone(&error) => {
-                // The cgroup has killed it, whatever user it runs as, if it is still in there.
+                // The cgroup has killed the process whatever user it runs as, if the process is still in the cgroup.
                 let by_group =
                     matches!(group, Some(Ok(()))) && self.group.as_ref().is_some_and(|g| g.contains(process.pid));
                 (!by_group).then(|| error.raw_os_error().unwrap_or(0))
@@ -170,7 +173,8 @@ impl Child {
         }
     }
 
-    /// What the processes of a worker use, or a child node's own; `None` when it has none, or they cannot be read.
+    /// The resource usage of a worker's processes, or of a child node's own process; `None` when there is none, or it
+    /// cannot be read.
     fn in_use(&self) -> Option<InUse> {
         let process = self.process.as_ref().filter(|process| process.status.is_none())?;
         match (&self.what, &self.group) {
@@ -182,19 +186,19 @@ impl Child {
         }
     }
 
-    /// Measures what its processes use now.
+    /// Measures the resource usage now.
     pub(crate) fn measure(&self, at: Time) {
         if let Some(process) = &self.process {
             process.used.set(self.in_use().map(|used| Box::new(Measured { used, at })));
         }
     }
 
-    /// What its processes used when that was last measured, and how long ago that was.
+    /// The last measured resource usage, and how long ago it was measured.
     pub(crate) fn last_use(&self, now: Time) -> Option<(InUse, Span)> {
         self.last_measured().map(|Measured { used, at }| (used, now.since(at)))
     }
 
-    /// When its processes were last measured; `None` before the first time, and while it has no process.
+    /// When the resource usage was last measured; `None` before the first time, and while there is no process.
     pub(crate) fn measured_at(&self) -> Option<Time> {
         self.last_measured().map(|last| last.at)
     }
@@ -207,8 +211,8 @@ impl Child {
         copy
     }
 
-    /// Whether its process cannot answer now, since it was stopped or its cgroup was frozen. Where that cannot be seen
-    /// it is waited for.
+    /// Whether its process cannot answer now, since it was stopped or its cgroup is frozen. False where that cannot be
+    /// read, so that its answer is waited for.
     pub(crate) fn is_stopped(&self) -> bool {
         let frozen =
             [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));
@@ -233,7 +237,7 @@ mod tests {
         children.start_in_test(run, &context);
         let process = children.get_mut(run.child).unwrap().process.as_mut().unwrap();
         assert!(!process.leaves_time());
-        // A signal that does nothing.
+        // Signal 0 is no signal, kill(2).
         process.ask(Others::default(), 0);
         assert!(process.leaves_time());
         assert_eq!((process.unasked, process.asked.len()), (Some(0), 0));

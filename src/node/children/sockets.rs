@@ -1,11 +1,11 @@
-//! Sockets that this node holds for its workers: opened once, open while workers come and go, closed when no worker is
-//! to have them any more. There is one of an address.
+//! Listening sockets that this node holds for its workers. Each is opened once, stays open while workers come and go,
+//! and is closed when no spec has it any more. There is one for each address.
 
 use crate::os::listener::{ListenError, Listener};
 use crate::spec::listen::Listen;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The sockets that are open.
+/// The open sockets.
 #[derive(Default)]
 pub(super) struct Sockets(pub(super) Vec<Held>);
 
@@ -15,7 +15,7 @@ pub(super) struct Held {
 }
 
 impl Sockets {
-    /// Whether none is open.
+    /// Whether no socket is open.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -24,7 +24,7 @@ impl Sockets {
         self.0.iter().find(|held| held.listen.address == wanted.address)
     }
 
-    /// Opens those that are not open, and gives all of them in this order.
+    /// Opens the sockets of `wanted` that are not open yet, and returns all of `wanted`, in this order.
     pub(super) fn open(&mut self, wanted: &[Listen]) -> Result<Vec<BorrowedFd<'_>>, ListenError> {
         for listen in wanted {
             if self.find(listen).is_none() {
@@ -35,7 +35,7 @@ impl Sockets {
         Ok(wanted.iter().filter_map(|listen| self.find(listen)).map(|held| held.listener.as_fd()).collect())
     }
 
-    /// Closes those that are not among `wanted`, and changes what can be changed of the others. Gives what failed.
+    /// Closes the sockets that are not in `wanted`, and adjusts the others where that is possible. Returns what failed.
     pub(super) fn keep(&mut self, wanted: &[Listen]) -> Vec<ListenError> {
         let mut failed = Vec::new();
         self.0.retain_mut(|held| {

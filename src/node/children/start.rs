@@ -1,4 +1,4 @@
-//! Starts of children: the process, what has to be kept of it, and starts that take long.
+//! Starts of children: the new process, what is kept of it, and starts that take long.
 
 use super::late::{LateStart, sender};
 use super::process::{LastContact, Process};
@@ -21,35 +21,34 @@ use std::cell::Cell;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-/// A process that was started.
+/// A process that was just started.
 pub(in crate::node) struct Begun {
     pub pid: u32,
-    /// What its start still waits for.
+    /// Set if its program is not executed yet.
     pub late: Option<Late>,
-    /// By what it proves that a message is its own.
+    /// The secret by which a message is recognized as its own.
     pub token: Token,
-    /// The user that a worker runs as, where it is not ours.
+    /// The user that the worker runs as, if it is not ours.
     pub uid: Option<u32>,
-    /// Where it sends sd_notify datagrams.
+    /// The socket to which it sends sd_notify datagrams.
     pub notify: Option<DatagramSocket>,
 }
 
-/// Longer than this no sibling waits for a start.
+/// A late start counts as started after so long, so that no sibling waits longer for it.
 const SHOWN_AFTER: Span = Span::from_millis(700);
 
-/// How often such a start is looked at, before and after that.
+/// How often a late start is checked before and after `SHOWN_AFTER`.
 const LOOK: Span = Span::from_millis(10);
 const LOOK_LATER: Span = Span::from_secs(1);
 
-/// A text for people, as the child's own status would be.
+/// Shown to people in place of the status that the child would report itself.
 const WAITS: &str = "not executed yet: its file system does not answer";
 
 impl Children {
     /// Starts a process for an incarnation of a child, and begins to watch it. `endpoint` is where children send their
     /// beats, `cause` the report that leads to this start.
     ///
-    /// # Errors
-    /// Which step has failed, and why; then there is no process.
+    /// The step that has failed, and why; then there is no process.
     pub(crate) fn start(
         &mut self,
         run: Run,
@@ -74,8 +73,8 @@ impl Children {
         let started = child.start(run.incarnation, place, endpoint, base, sockets, cause)?;
         let now = context.now();
         let exit_tag = reactor.watch(started.pidfd.as_raw_fd(), Source::Exit(run)).map_err(|error| {
-            // Without its pidfd in epoll the exit of this child would never be seen. It is killed here and now, and the
-            // start has failed.
+            // Without its pidfd in epoll the exit of this child would never be noticed. So the process is killed at
+            // once, and the start has failed.
             error!(context.logger, "cannot watch a child"; "path" => %child.path, "error" => %error);
             let _ = started.pidfd.signal_child(started.pid, 9);
             let message = format!("watching the new process: {error}");
@@ -120,13 +119,13 @@ impl Children {
         })
     }
 
-    /// A process was made that has not executed its program yet.
+    /// A process was made, but has not executed its program yet.
     pub(crate) fn start_is_late(&mut self, run: Run, pid: u32, late: Late, since: Time) {
         self.late_starts.0.push(LateStart { run, pid, late, since, look: since + LOOK, told: false, failure: None });
     }
 
-    /// A program that sends something is executed, and its start comes before what it sends: its only READY=1 would be
-    /// lost if it came between two looks. Returns the process whose start is to be handed in first.
+    /// An event shows that a program is executed. Returns the process whose start has to be handed in before that
+    /// event: if READY=1 came between two looks at a late start, it would be lost otherwise.
     pub(crate) fn started_before(&mut self, event: &Event) -> Option<(Run, u32)> {
         if self.late_starts.0.is_empty() {
             return None;
@@ -135,7 +134,7 @@ impl Children {
         Some((run, self.late_starts.executed(run)?))
     }
 
-    /// Looks at those whose time it is. Returns what is to be handed in.
+    /// Checks the late starts that are due. Returns the events for the core.
     pub(crate) fn late_starts_due(&mut self, now: Time, context: &Context) -> Vec<Event> {
         let mut events = Vec::new();
         if self.late_starts.next_deadline().is_none_or(|look| look > now) {
@@ -149,7 +148,7 @@ impl Children {
         events
     }
 
-    /// Whether it is no longer late.
+    /// Checks one late start. Returns whether it is over.
     fn look_at_late_start(
         &self,
         start: &mut LateStart<Late>,
@@ -162,7 +161,7 @@ impl Children {
         let took = now.since(start.since);
         start.look = now + if start.told { LOOK_LATER } else { LOOK };
         if start.failure.is_some() {
-            // Its end is on the way.
+            // The exit of its process will be read soon.
             return false;
         }
         match start.late.outcome() {
@@ -192,8 +191,8 @@ impl Children {
         }
     }
 
-    /// A child's process has ended: if its start was late, that is over. Gives the failure where that is what its end
-    /// means.
+    /// A child's process has ended: removes its late start, if there is one. Returns the failure if the start has
+    /// failed before the child counted as started.
     pub(super) fn end_of_late_start(
         &mut self,
         run: Run,
@@ -211,7 +210,7 @@ impl Children {
                     message: failure.to_string(),
                 });
             }
-            // It counted as started, so this was a run, and this is its last output.
+            // The child counted as started, so this was a run; the failure becomes its last line of output.
             Some(failure) => {
                 let at = wall_nanos(context.clock.wall_of(context.now()));
                 let speaker = Speaker { incarnation: run.incarnation.0, pid: start.pid };
@@ -233,7 +232,7 @@ fn status(run: Run, status: String) -> Event {
 
 #[cfg(test)]
 impl Children {
-    /// As if a child had been started: its process is that of the test.
+    /// Pretends that a child was started: its process is that of the test.
     pub(crate) fn start_in_test(&mut self, run: Run, context: &Context) {
         let pid = context.pid;
         let child = self.get_mut(run.child).expect("the test has it");

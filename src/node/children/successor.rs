@@ -1,4 +1,4 @@
-//! The process of a copy that is started beside the old one, and takes its place when that is decided.
+//! In a roll-out: the copy that is started beside the old one, and takes its place once the core decides so.
 
 use super::child::Child;
 use super::table::Children;
@@ -6,16 +6,16 @@ use crate::node::context::Context;
 use crate::supervision::ChildId;
 
 impl Children {
-    /// A copy gets a successor, which is not started yet.
+    /// Makes the successor of a copy, which is not started yet.
     pub(crate) fn begin_beside(&mut self, child: ChildId, successor: ChildId, renewed: bool, context: &Context) {
         let Some(child) = self.get(child) else { return };
         self.insert(successor, child.successor(renewed, &context.place));
         self.settle_sockets(&context.logger);
     }
 
-    /// The successor is the child from here on.
+    /// The successor takes the place of the old copy.
     pub(crate) fn succeed(&mut self, child: ChildId, successor: ChildId) {
-        // Both are needed at once.
+        // Taken out, since old and new are borrowed at the same time.
         let Some(mut new) = self.slots.get_mut(successor.0 as usize).and_then(Option::take) else { return };
         if let Some(old) = self.get(child) {
             new.succeeds(old);
@@ -24,7 +24,7 @@ impl Children {
         self.changed = true;
     }
 
-    /// Two of one path were made again, each by itself.
+    /// After an upgrade, two children with the same path were restored independently: they share their log file again.
     pub(super) fn share_logs(&mut self) {
         for at in 0..self.slots.len() {
             let Some(mut second) = self.slots[at].take_if(|child| child.second) else { continue };
@@ -35,7 +35,7 @@ impl Children {
         }
     }
 
-    /// One that stood beside a child is gone: the child keeps what it has printed.
+    /// A copy that stood beside another one is removed: the other keeps its lines of output.
     pub(crate) fn keep_lines(&mut self, gone: &Child) {
         if let Some(child) = self.slots.iter_mut().flatten().find(|child| child.path == gone.path) {
             child.ring.merge(&gone.ring);
@@ -58,7 +58,7 @@ mod tests {
         let context = testing::context();
         let text = |program: &str| format!("name = \"test\"\nchild = [{{ name = \"a\", command = [\"{program}\"] }}]");
         let mut children = testing::children(&text("settled"), &context);
-        // Neither the first nor the second was up for long enough when the one before it ended.
+        // Neither the first nor the second was up for long enough when the copy before it ended.
         for (child, next) in [(0, "unproven"), (1, "newest")] {
             let (id, successor) = (ChildId(child), ChildId(child + 1));
             let spec = testing::tree(&text(next)).root.children.remove(0);

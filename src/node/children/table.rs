@@ -1,4 +1,4 @@
-//! All children of a node, by their number.
+//! The table of a node's children, by child id.
 
 use super::child::Child;
 use super::late::LateStarts;
@@ -16,21 +16,21 @@ use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
 use slog::{Logger, warn};
 
-/// The children of a node, and what is looked up of them.
+/// The children of a node, and what is kept about all of them together.
 pub(in crate::node) struct Children {
     /// By child id.
     pub(super) slots: Vec<Option<Box<Child>>>,
-    /// Running children that have promised beats.
+    /// The number of running children that have promised heartbeats.
     pub beating: usize,
     pub naps: Naps,
-    /// The nodes above have not received yet what children there are.
+    /// The parent has not received the present list of children yet.
     pub changed: bool,
     /// Children that are being killed, or whose process has ended and whose leftovers are being cleaned up.
     pub cleanups: Cleanups,
     pub late_starts: LateStarts,
     pub output: Output,
     pub(super) sockets: Sockets,
-    /// What has run out of memory beside the children.
+    /// Counters of memory that ran out outside of the children.
     pub(super) machine: MachineMarks,
 }
 
@@ -38,7 +38,7 @@ impl Children {
     /// Children without processes, in start order.
     pub(crate) fn new(children: Vec<Child>, output: Output) -> Children {
         let naps = Naps::new(children.iter().filter_map(Child::beat_interval));
-        // Not collected: that keeps the place of the whole children for what are pointers now.
+        // Not collected: `collect` would reuse the allocation of the whole children for a list of pointers.
         let mut slots = Vec::with_capacity(children.len());
         slots.extend(children.into_iter().map(|child| Some(Box::new(child))));
         Children {
@@ -54,18 +54,19 @@ impl Children {
         }
     }
 
-    /// Whether all that was started has executed its program: what comes of that is known only to us.
+    /// Whether an upgrade is possible now: every started process has executed its program. The result of a late start
+    /// would be lost.
     pub(crate) fn can_go_over(&self) -> bool {
         self.late_starts.next_deadline().is_none()
     }
 
-    /// When something of this is to be done.
+    /// When the children next need attention: cleanup, late starts, or output.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let deadlines = [self.cleanups.next_deadline(), self.late_starts.next_deadline(), self.output.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
-    /// A child, only to be looked at.
+    /// A child by its id.
     pub(crate) fn get(&self, child: ChildId) -> Option<&Child> {
         self.slots.get(child.0 as usize)?.as_deref()
     }
@@ -74,12 +75,12 @@ impl Children {
         self.slots.get_mut(child.0 as usize)?.as_deref_mut()
     }
 
-    /// How many numbers of children are in use.
+    /// The number of child ids in use, including those of children that were removed.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// By what the processes of those that run are known.
+    /// How the processes of running children are recognized, including those with leftovers that have time to stop.
     pub(crate) fn running(&self) -> impl Iterator<Item = Kin> {
         let processes = self.iter().filter_map(|child| child.process.as_ref());
         processes.filter(|process| process.status.is_none() || process.leaves_time()).map(|process| process.kin)
@@ -105,7 +106,7 @@ impl Children {
         self.with_ids().find(|(_, child)| path.is_within(&child.path))
     }
 
-    /// Takes a child in, in the place of any that had its number.
+    /// Inserts a child, in place of any that had its id.
     pub(crate) fn insert(&mut self, id: ChildId, mut child: Child) {
         child.second = self.iter().any(|other| other.path == child.path && !other.second);
         let at = id.0 as usize;
@@ -115,7 +116,7 @@ impl Children {
         self.slots[at] = Some(Box::new(child));
     }
 
-    /// Gives a child away that has no process.
+    /// Removes a child that has no process, and returns it.
     pub(crate) fn remove(&mut self, child: ChildId) -> Option<Child> {
         let slot = self.slots.get_mut(child.0 as usize)?;
         slot.take_if(|child| child.is_down()).map(|child| *child)
@@ -125,18 +126,18 @@ impl Children {
         self.slots.into_iter().flatten().map(|child| *child)
     }
 
-    /// The intervals of the specs have changed.
+    /// The intervals of the specs have changed: computes the longest sleep of the loop anew.
     pub(crate) fn renew_naps(&mut self) {
         let intervals = self.slots.iter().flatten().filter_map(|child| child.beat_interval());
         self.naps.renew(intervals);
     }
 
-    /// How long the node may sleep at most, where a child beats.
+    /// How long the node may sleep at most, if a running child has promised heartbeats.
     pub(crate) fn longest_nap(&self) -> Option<Span> {
         self.naps.longest_nap().filter(|_| self.beating > 0)
     }
 
-    /// Opens what is not open yet of all workers that are not held down, before any of them starts. Gives what failed.
+    /// Before any worker starts: opens the sockets of all workers that are not held down. Returns what failed.
     pub(crate) fn open_sockets(&mut self) -> Vec<(Path, ListenError)> {
         let Children { slots, sockets, .. } = self;
         let children = slots.iter().flatten().filter(|child| child.hold.is_none());
@@ -144,8 +145,8 @@ impl Children {
         children.map(AsRef::as_ref).filter_map(failed).collect()
     }
 
-    /// The specs have changed: sockets that no worker has any more are closed, and new ones are opened, while the
-    /// workers with the old ones still run. One that cannot be opened now is tried again when its worker is started.
+    /// The specs have changed: closes sockets that no worker has any more, and opens new ones, while workers with the
+    /// old sockets still run. A socket that cannot be opened now is tried again when its worker is started.
     pub(crate) fn settle_sockets(&mut self, logger: &Logger) {
         let wanted: Vec<Listen> = self.iter().flat_map(Child::sockets).collect();
         if wanted.is_empty() && self.sockets.is_empty() {

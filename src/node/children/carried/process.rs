@@ -1,4 +1,4 @@
-//! The process of a child.
+//! The process of a child in the snapshot of a hot upgrade.
 
 use crate::ids::Token;
 use crate::logs::capture::{Begun, Capture};
@@ -24,7 +24,7 @@ pub(super) struct CarriedProcess {
     session: Option<u32>,
     output: Option<(Number, Begun)>,
     token: Token,
-    /// Each with the moment at which it began.
+    /// Pid and start time of each.
     asked: Vec<(u32, u64)>,
     status: Option<ExitStatus>,
     promised: bool,
@@ -45,13 +45,13 @@ impl Process {
             output,
             token,
             asked,
-            // What could not be asked by now is not asked any more.
+            // Processes that were not sent the stop signal by now are not sent it any more.
             unasked: _,
             status,
             promised,
             link,
             heard,
-            // Measured anew when it is asked for.
+            // Measured anew when a status needs it.
             used: _,
         } = self;
         CarriedProcess {
@@ -92,7 +92,7 @@ impl Process {
         let pidfd = unpacking.process(pidfd);
         let source = Source::Exit(run);
         let exit_tag = match status {
-            // Its end was read, and it is watched no longer.
+            // Its exit status was read already, so its pidfd is watched no longer.
             Some(_) => reactor.poller.next_tag(),
             None => {
                 reactor.processes.known.insert(pid, Some(run));
@@ -121,7 +121,7 @@ impl Process {
             session,
             output,
             token,
-            // One that has ended meanwhile is waited for no longer.
+            // A process that has ended meanwhile is waited for no longer.
             asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),
             unasked: None,
             status,
