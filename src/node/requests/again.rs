@@ -1,9 +1,10 @@
-//! What operators and the parent have asked, so that a request which is sent again is answered again, and not carried
-//! out a second time.
+//! The requests of operators and of the parent, so that a request that is sent again gets its reply again, and is not
+//! carried out a second time.
 //!
-//! An asker cannot find whether its request was lost or the reply to it. One that takes an identity of its own, 16
-//! random bytes, may send the same request again. What only reads is carried out again once it was answered, which is
-//! the same; so only short replies are kept. Those of strangers do not come here: they are refused before.
+//! An asker cannot find out whether its request was lost or the reply to it. One that uses an identity of its own, 16
+//! random bytes, may send the same request again. A request that only reads is carried out again if it was answered
+//! already, which does no harm; so only short replies are kept. Requests of users without permission do not come here:
+//! they are refused before.
 
 use crate::link::Identity;
 use crate::node::asker::Asker;
@@ -13,44 +14,44 @@ use crate::wire::upgrade::Supervisor;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
-/// How long a reply is kept: longer than any tool sends its request again.
+/// How long a reply is kept: longer than any tool repeats its request.
 const KEPT_FOR: Span = Span::from_secs(60);
 
-/// How many replies are kept, and how many bytes of them; the oldest go first.
+/// How many replies are kept, and how many bytes of them; the oldest are dropped first.
 const KEPT_MAX: usize = 8_192;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// How many requests are known that have no last reply yet.
+/// How many requests without a last reply are remembered.
 const UNDER_WAY_MAX: usize = 2 * super::pending::PENDING_MAX;
 
-/// A request by its asker and its number.
+/// A request is identified by its asker and its number.
 type Key = (Identity, u64);
 
-/// The requests of a while.
+/// The requests of the last minute.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Again {
-    /// With the last reply of each that has one.
+    /// All requests, with the last reply of those that have one.
     #[serde(with = "crate::node::pairs")]
     known: HashMap<Key, Option<Reply>>,
-    /// Those with a reply: since when, which, and its bytes.
+    /// The requests with a reply, oldest first: the time of the reply, the request, and the bytes of the reply.
     kept: VecDeque<(Time, Key, usize)>,
     bytes: usize,
 }
 
-/// What has become of a request before.
+/// What is known of a request from before.
 #[derive(Debug, PartialEq)]
 pub(super) enum Before {
-    /// It is new, or nothing is known of it any more.
+    /// The request is new, or was forgotten.
     Nothing,
-    /// It is being carried out, and its reply will come.
+    /// The request is being carried out, and its reply will be sent.
     UnderWay,
-    /// It was answered with this.
+    /// The request had this reply.
     Answered(Reply),
 }
 
 impl Again {
-    /// A request has come.
+    /// Notes that a request has arrived, and returns what is known of it from before.
     pub(super) fn asked(&mut self, asker: &Asker, verb: &Verb) -> Before {
         let Some(key) = key(asker).filter(|_| has_one_last_reply(verb)) else { return Before::Nothing };
         match self.known.get(&key) {
@@ -65,7 +66,7 @@ impl Again {
         }
     }
 
-    /// A reply goes to its asker.
+    /// Notes that a reply is sent to an asker.
     pub(super) fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
         let Some(key) = key(asker) else { return };
         let Some(slot @ None) = self.known.get_mut(&key) else { return };
@@ -73,7 +74,7 @@ impl Again {
             return;
         }
         let bytes = match reply {
-            // It was not taken, so it may be.
+            // The request was not carried out: if it is sent again, it may be.
             Reply::Refused { why: Refusal::Full, .. } => None,
             Reply::Done { detail: text, .. } | Reply::Refused { message: text, .. } => Some(text.len()),
             Reply::Upgraded { upgrade } => Some(upgrade.supervisors.iter().map(bytes_of).sum()),
@@ -91,14 +92,14 @@ impl Again {
         *slot = Some(reply.clone());
         self.bytes += bytes;
         self.kept.push_back((now, key, bytes));
-        // The newest stays, however long it is.
+        // The newest reply stays, however long it is.
         while self.kept.len() > KEPT_MAX || (self.bytes > KEPT_BYTES_MAX && self.kept.len() > 1) {
             self.forget_oldest();
         }
     }
 
-    /// All that had come by now has been read. Time in which the loop did not run does not count: what was sent again
-    /// meanwhile has waited for it.
+    /// Drops replies that were kept for long enough; to be called when all input was read. `lost`, the time in which
+    /// the loop did not run, does not count: a request that was repeated meanwhile has waited as well.
     pub(super) fn due(&mut self, now: Time, lost: Span) {
         if !lost.is_zero() {
             self.kept.iter_mut().for_each(|(since, ..)| *since += lost);
@@ -116,23 +117,23 @@ impl Again {
     }
 }
 
-/// What of an upgrade's reply is about one supervisor.
+/// The approximate size of one supervisor's part of an upgrade's reply.
 fn bytes_of(supervisor: &Supervisor) -> usize {
     let Supervisor { path, state: _, version, gap_ms: _, message } = supervisor;
     size_of::<Supervisor>() + path.len() + version.len() + message.as_ref().map_or(0, String::len)
 }
 
-/// By which a request is known again: of the parent, or of an asker that has drawn its identity.
+/// By what a request is recognized: one of the parent, or of an asker that has drawn its identity.
 fn key(asker: &Asker) -> Option<Key> {
     match asker {
         Asker::Operator { to, request } if to.as_bytes().len() == Identity::DRAWN_BYTES => Some((to.clone(), *request)),
-        // A parent asks again when its program was replaced. There is one, and it never gives a number twice.
+        // A parent asks again after an upgrade of its program. There is one parent, and it never uses a number twice.
         Asker::Parent { request } => Some((Identity::new(b""), *request)),
         Asker::Operator { .. } | Asker::None => None,
     }
 }
 
-/// Readers have many replies or none, and are known where those are sent.
+/// Whether a verb has exactly one last reply. Readers get many replies or none, and are tracked where those are sent.
 fn has_one_last_reply(verb: &Verb) -> bool {
     !matches!(
         verb,
@@ -141,7 +142,7 @@ fn has_one_last_reply(verb: &Verb) -> bool {
             | Verb::LogsSeen { .. }
             | Verb::Unfollow { .. }
             | Verb::StillFollowing { .. }
-            // Has a memory of its own.
+            // Tracked by `LastReload`.
             | Verb::ReloadBelow { .. }
     )
 }
@@ -183,7 +184,7 @@ mod tests {
         again.replied(START, &mine(1), &Reply::Accepted { waiting_for: "it".into() });
         assert_eq!(again.asked(&mine(1), &restart()), Before::UnderWay);
         again.replied(START, &mine(1), &done("first"));
-        // What is sent when it is answered again changes nothing.
+        // A reply that is sent again changes nothing.
         again.replied(START, &mine(1), &done("second"));
         assert_eq!(again.asked(&mine(1), &restart()), Before::Answered(done("first")));
         assert_eq!(again.asked(&mine(2), &restart()), Before::Nothing);
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(again.asked(&mine(1), &upgrade), Before::Nothing);
         again.replied(START, &mine(1), &told(false, 1));
         assert_eq!(again.asked(&mine(1), &upgrade), Before::UnderWay);
-        // Longer than all replies together may be.
+        // One reply alone may be longer than the limit for all.
         let last = told(true, KEPT_BYTES_MAX / size_of::<Supervisor>());
         again.replied(START, &mine(1), &last);
         assert_eq!(again.asked(&mine(1), &upgrade), Before::Answered(last));
@@ -266,7 +267,7 @@ mod tests {
         };
         let (minute, hour) = (KEPT_FOR, Span::from_secs(3_600));
         assert!(known(&mut again, START + Span::from_secs(59), Span::ZERO, 1));
-        // It stood still for an hour.
+        // The loop did not run for an hour.
         assert!(known(&mut again, START + hour, hour - Span::from_secs(59), 1));
         assert!(!known(&mut again, START + hour + minute, Span::ZERO, 1));
         let later = START + hour + minute;

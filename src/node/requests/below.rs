@@ -1,4 +1,4 @@
-//! What stands below a child node: it is asked, and when it does not answer, this node acts in its place.
+//! Requests about what stands below a child node: the node is asked, and if it does not answer, this node acts instead.
 
 use super::emptying::{Emptying, Next};
 use super::pending::{Held, Waiting, Waits};
@@ -15,7 +15,7 @@ use crate::wire::message::Refusal;
 use slog::{Logger, info, warn};
 
 impl Requests {
-    /// About something that a child node has to look after.
+    /// Passes a request about a path below a child node on to that node.
     #[expect(clippy::too_many_arguments, reason = "a request, and where it goes")]
     pub(super) fn below(
         &mut self,
@@ -33,7 +33,7 @@ impl Requests {
         let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
             if let Change::Status { children } = &change {
-                // Nothing runs below a supervisor that is down, and that is the answer.
+                // Nothing runs below a supervisor that is down: the spec's view is the answer.
                 if let Some(mut view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
                     view.keep_children(children.as_deref());
                     out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view, cluster)));
@@ -46,7 +46,7 @@ impl Requests {
             out.push(Order::Reply(asker, refused(Refusal::Down, message)));
             return;
         };
-        // A node that cannot answer gets no request: its time is over at once.
+        // A node that cannot answer is sent nothing: the request times out at once.
         let (limit, within_ms) = match change {
             Change::Status { .. } => status::limit_of_one(now, sight, run, within_ms),
             _ => {
@@ -73,8 +73,8 @@ impl Requests {
         }
     }
 
-    /// This program was replaced: a reply that was on its way is lost with the connection. So what was asked of child
-    /// nodes is asked again under its number; one that has done it answers once more.
+    /// After an upgrade of this program: replies on their way were lost with the connection. So the questions to child
+    /// nodes are sent again under their numbers; a node that has carried one out replies once more.
     pub fn ask_again(&mut self, now: Time) -> Vec<Order> {
         let mut out = Vec::new();
         for request in self.pending.all() {
@@ -88,8 +88,8 @@ impl Requests {
         out
     }
 
-    /// A question is not sent before `until`, for the child node is being replaced. The time for its answer begins when
-    /// it is sent; till then the asker has progress. A status is not worth waiting for: it has its own limit.
+    /// The question is not sent before `until`, since the child node is being replaced. The time for its answer begins
+    /// when it is sent; until then the asker is sent progress. A status is not held: it has its own limit.
     pub fn held(&mut self, now: Time, request: u64, until: Time) -> Vec<Order> {
         let Some(waiting) = self.pending.get_mut(request) else { return Vec::new() };
         let Waits::Below { change, held, .. } = &mut waiting.waits else { return Vec::new() };
@@ -101,8 +101,8 @@ impl Requests {
         still_held(waiting, now).into_iter().collect()
     }
 
-    /// A question is about to be sent. False where nothing waits for its answer any more: it was held for too long, and
-    /// what it asks for was refused by now or done in another way.
+    /// A held question is about to be sent. Returns false if nothing waits for its answer any more: it was held for too
+    /// long, and the request was refused meanwhile or carried out in another way.
     pub fn sends(&mut self, now: Time, request: u64) -> bool {
         let Some(waiting) = self.pending.get_mut(request) else { return false };
         if let Waits::Below { held, .. } = &mut waiting.waits
@@ -113,7 +113,7 @@ impl Requests {
         true
     }
 
-    /// The time has come of what a node below was asked, or is to be asked.
+    /// The deadline of a question to a child node has passed: it is still held, or was not answered.
     pub(super) fn below_is_due(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
         match self.pending.get_mut(number).and_then(|waiting| still_held(waiting, now)) {
             Some(progress) => out.push(progress),
@@ -158,7 +158,7 @@ impl Requests {
         }
     }
 
-    /// What a look at a subtree has found that is killed past its node.
+    /// Takes the result of a look at a subtree that is killed past its node.
     pub fn looked(&mut self, now: Time, request: u64, look: Look) -> Vec<Order> {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
@@ -177,8 +177,8 @@ impl Requests {
     }
 }
 
-/// A restart was asked for of something below a child node that cannot be asked. The operator's order ends a hold all
-/// the same: the child node's next process starts it. Returns what the operator's reply has of it.
+/// If the request is a restart below a child node that cannot be asked, ends the hold of that path all the same: the
+/// child node's next process starts it. Returns the addition to the operator's reply.
 pub(super) fn release(
     logger: &Logger,
     sight: &impl Sight,
@@ -195,7 +195,7 @@ pub(super) fn release(
     "; released, starts with its supervisor"
 }
 
-/// Progress of what is held, which is due again when there is more; nothing where its time is over.
+/// The progress report for a held question, which sets the next deadline; `None` if the question's time is over.
 fn still_held(waiting: &mut Waiting, now: Time) -> Option<Order> {
     let Waits::Below { path, held: Some(Held { until, answer }), .. } = &waiting.waits else { return None };
     let end = *until + *answer;
@@ -206,7 +206,7 @@ fn still_held(waiting: &mut Waiting, now: Time) -> Option<Order> {
     })
 }
 
-/// What a node below may take of a limit, in milliseconds: its reply has a way to go.
+/// The time within a limit that a node below may take, in milliseconds; the rest is for the way of its reply.
 fn left_below(limit: Span) -> u64 {
     limit.as_millis().saturating_sub(50).max(20)
 }

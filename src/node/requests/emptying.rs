@@ -1,5 +1,5 @@
-//! A subtree that is killed past the nodes above it, since they do not answer: looked at and killed until nothing of it
-//! is left, or for as long as a node is waited for. Pure: the looks come from outside.
+//! A subtree that is killed past the supervisors above it, since they do not answer: it is inspected and killed until
+//! nothing is left of it, or for as long as a node is waited for. Pure: the results of the looks come from outside.
 
 use super::replies::{SILENCE_BELOW, done, refused};
 use crate::ids::Path;
@@ -17,17 +17,17 @@ pub(super) struct Emptying {
     pub since: Time,
 }
 
-/// What follows from it.
+/// The next step after a look.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Next {
-    /// It is looked at again after this time.
+    /// Look again at this time.
     Again(Time),
-    /// That is all, and the reply.
+    /// The request is over, with this reply.
     Over { emptied: bool, reply: Reply },
 }
 
 impl Emptying {
-    /// A look has found this.
+    /// Decides the next step by what a look has found.
     pub(super) fn looked(&self, now: Time, look: Look) -> Next {
         let Emptying { path, hold, since } = self;
         let past = now.since(*since);

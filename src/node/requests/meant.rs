@@ -1,5 +1,5 @@
-//! Whether a change is for what is there: an operator may name the incarnation that was looked at, and another one is
-//! not to be hit in its place. Pure.
+//! Checks that a change is meant for the present incarnation: an operator may name the incarnation that was inspected,
+//! and a later one must not be affected instead. Pure.
 
 use super::pending::{Does, Pending};
 use super::place::Place;
@@ -10,8 +10,8 @@ use crate::supervision::{ChildId, State};
 use crate::time::Time;
 use crate::wire::message::{Refusal, Reply};
 
-/// Why a change that is meant for this incarnation is not carried out, if it is not. What stands below a child node is
-/// looked at there.
+/// The refusal of a change that is meant for incarnation `meant`, if that is not the present one. Paths below a child
+/// node are checked by that node.
 pub(super) fn refusal(
     now: Time,
     sight: &impl Sight,
@@ -49,8 +49,8 @@ pub(super) fn refusal(
     }
 }
 
-/// Whether the process of a child goes anyway, to be followed by another one: a second restart would hit that one. What
-/// an operator has stopped would stay down, and may be restarted.
+/// Whether the process of a child is being stopped anyway, with another one to follow: a second restart would hit that
+/// one. A child that an operator has stopped would stay down, and may be restarted.
 fn is_going(pending: &Pending, child: ChildId, state: State) -> bool {
     pending.does(child, Does::Restart) || (state == State::Stopping && !pending.does(child, Does::Stop))
 }

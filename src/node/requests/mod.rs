@@ -1,15 +1,15 @@
-//! What operators ask: answered here, given to the core, or passed down to the node that can.
+//! Requests of operators: answered here, handed to the core, or passed down to the node that can carry them out.
 //!
-//! Every request has a limit. A change that takes long is `Accepted` at once and again every second; a node below that
-//! does not answer is shown as such, or passed over, and never waited for without bound.
+//! Every request has a time limit. A change that takes long is answered by `Accepted` at once and again every second. A
+//! child node that does not answer is shown as unreachable or bypassed; it is never waited for without a limit.
 //!
-//! What is true at all times:
+//! Invariants:
 //!
 //! - A request stands in the table (`pending`) until its last reply, and leaves it with that reply.
-//! - What was asked of a child node is answered by it, ended by its time, or lost with its process: whichever comes
-//!   first; what comes later finds nothing in the table.
-//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and what a request
-//!   leads to is given back as [`Order`]s. So the simulator in `tests/sim` runs all of this.
+//! - A question to a child node ends with the node's answer, at its deadline, or with the node's process, whichever
+//!   comes first. Whatever comes later finds nothing in the table.
+//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and the results are
+//!   returned as [`Order`]s. So the simulator in `tests/sim` runs all of this.
 
 mod again;
 mod below;
@@ -50,7 +50,7 @@ use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use slog::{info, warn};
 
 impl Requests {
-    /// A request has come.
+    /// Handles a request.
     pub fn ask(&mut self, now: Time, sight: &impl Sight, request: Request, verb: Verb) -> Vec<Order> {
         match self.again.asked(&request.asker, &verb) {
             Before::Nothing => {}
@@ -93,7 +93,7 @@ impl Requests {
         out
     }
 
-    /// About what stands at a path.
+    /// Handles a request about a path.
     fn at(
         &mut self,
         now: Time,
@@ -114,19 +114,19 @@ impl Requests {
         }
     }
 
-    /// Another host can have a child: it is stopped, and goes there with its next start.
+    /// The agent has found another host for a placed child: restarts the child, which moves there with its next start.
     pub fn moves(&mut self, now: Time, sight: &impl Sight, request: Request, child: ChildId) -> Vec<Order> {
         let mut out = Vec::new();
         self.child(now, sight, request, child, Change::Restart, &mut out);
         out
     }
 
-    /// At the end of a turn, when all that had come was read, with the time in which the loop did not run before it.
+    /// To be called at the end of a turn, when all input was read. `lost` is the time in which the loop did not run.
     pub fn forget_replies(&mut self, now: Time, lost: Span) {
         self.again.due(now, lost);
     }
 
-    /// A reply goes to its asker: to be called for each, so that a request that is sent again has the same one.
+    /// Notes a reply that is sent, so that the same request gets it again. To be called for every reply.
     pub fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
         self.again.replied(now, asker, reply);
     }
@@ -176,7 +176,7 @@ impl Requests {
         });
     }
 
-    /// About this supervisor itself.
+    /// Handles a request about this supervisor itself.
     fn own(&mut self, now: Time, sight: &impl Sight, request: Request, change: Change, out: &mut Orders) {
         let Request { asker, within_ms, by, shown, .. } = request;
         match change {
@@ -214,7 +214,7 @@ impl Requests {
                 let message = format!("{} is a supervisor; signals go to workers", self.own);
                 out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
             }
-            // The root runs, or it could not be asked.
+            // The root runs, or it could not be asked: there is nothing to start.
             Change::Start => out.push(Order::Reply(asker, done(Outcome::Ok, String::new()))),
             Change::Move { .. } => {
                 let message = "the root goes to another host where its own is drained: treevisor host drain";
@@ -237,7 +237,7 @@ impl Requests {
         accepted(format!("{} is ending", self.own))
     }
 
-    /// About a child of this supervisor.
+    /// Handles a request about a child of this supervisor.
     fn child(
         &mut self,
         now: Time,
@@ -286,7 +286,7 @@ impl Requests {
                 return out.push(Order::Reply(request.asker, reply));
             }
             Change::Reset if node && run.is_some() => {
-                // Its own window is its own affair; how often it has failed is ours.
+                // A supervisor resets its own restart window; the failures of that supervisor are counted here.
                 let number = RequestId(self.pending.numbers.draw());
                 let (command, by) = (Command::Reset(Some(child)), request.by.clone());
                 out.push(Order::Core(Event::Asked { request: number, command, by, meant: None }));
@@ -296,7 +296,7 @@ impl Requests {
                 info!(self.logger, "failures reset"; "path" => %path, "by" => &request.by);
                 (Command::Reset(Some(child)), format!("{path} is being reset"))
             }
-            // Only the node itself can have another child, or another number of them.
+            // Only the child node itself can add children, or change the number of copies.
             change @ (Change::StartChild { .. } | Change::Scale { .. } | Change::RestartRolling { .. }) if node => {
                 return self.below(now, sight, request, child, path.clone(), change, out);
             }
@@ -312,7 +312,8 @@ impl Requests {
         self.ask_core(now, asker, (by, incarnation.map(Incarnation)), command, what, out);
     }
 
-    /// Begins a change that the core answers: by which operator, and for which incarnation where that was named.
+    /// Hands a change to the core, which answers later. `by` is the operator, `meant` the incarnation that it has
+    /// named.
     fn ask_core(
         &mut self,
         now: Time,

@@ -1,6 +1,6 @@
-//! The table of requests that wait: of which asker, for what, and when something has to be done about it. Pure.
+//! The table of requests that wait: whose they are, what they wait for, and when to act on them. Pure.
 //!
-//! A request leaves the table with its last reply; so no receiver gets two.
+//! A request leaves the table with its last reply; so no asker gets two.
 
 use super::emptying::Emptying;
 use super::route::Change;
@@ -14,7 +14,7 @@ use crate::wire::view::{ChildView, StoreStateView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Requests that may wait at one time.
+/// How many requests may wait at one time.
 pub(super) const PENDING_MAX: usize = 1_024;
 
 /// What a request waits for.
@@ -23,9 +23,9 @@ pub(super) const PENDING_MAX: usize = 1_024;
 pub(super) enum Waits {
     /// For the core's answer.
     Core { what: String, does: Option<(ChildId, Does)> },
-    /// For the same about a rolling restart, which reports how far it is.
+    /// For the core's answer about a rolling restart, whose progress is reported.
     Rolling { what: String },
-    /// For a node below, which was asked about a path.
+    /// For a child node's answer about a path below it.
     Below {
         run: Run,
         path: Path,
@@ -33,51 +33,52 @@ pub(super) enum Waits {
         by: String,
         incarnation: Option<u64>,
         accepted: bool,
-        /// Not carried over: the image that comes asks again, and that is held anew.
+        /// Not in the snapshot of an upgrade: the question is sent again, and held anew.
         #[serde(skip)]
         held: Option<Held>,
-        /// Of a status. Like what follows, not carried over: a tree with placed children is not replaced.
+        /// For a status. None of the fields about placement is in the snapshot: a tree with placed children is not
+        /// upgraded.
         #[serde(skip)]
         cluster: Option<Box<Cluster>>,
     },
-    /// For the parts of a status; the view is complete but for them.
+    /// For the parts of a status; the rest of the view is complete.
     Gather {
         view: Box<ChildView>,
         missing: Vec<u64>,
         #[serde(skip)]
         cluster: Option<Box<Cluster>>,
     },
-    /// For the host's agent, before a status is gathered or asked for below. The asker's own time is over then.
+    /// For the host's agent, before a status is collected here or asked for below. `over` is the asker's own deadline.
     Agent { path: Path, children: Option<Vec<Name>>, by: String, over: Time },
-    /// For a part of another request's status.
+    /// For a child node's part of the status that request `of` collects.
     Part { of: u64, run: Run },
-    /// For a subtree to be empty that is killed past a node that does not answer.
+    /// Until a subtree is empty that is killed past a node that does not answer.
     Emptying(Emptying),
-    /// For the core and for child nodes, which all have a part in a change.
+    /// For the core and for child nodes, each of which has a part in a change.
     Spread(Box<Spread>),
-    /// For a child node to do its part of such a change.
+    /// For a child node to carry out its part of the change of request `of`.
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
-    /// For our own end.
+    /// For the end of this node.
     OwnEnd,
 }
 
-/// What the host's agent has shown of the whole, for the answer to an operator.
+/// What the host's agent has reported of the whole cluster, for the answer to an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cluster {
     pub name: String,
     pub store: StoreStateView,
 }
 
-/// What is to be asked of a child node is not sent yet, for that is being replaced.
+/// A question to a child node is not sent yet, since that node is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
-    /// At this time it is sent all the same.
+    /// When the question is sent at the latest.
     pub until: Time,
-    /// The child node has so long to answer from then on.
+    /// How long the child node has to answer from then on.
     pub answer: Span,
 }
 
-/// What the core is to do to a child, as far as it matters to requests that come meanwhile.
+/// What the core has been ordered to do to a child, as far as later requests depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Does {
@@ -101,11 +102,11 @@ impl Does {
 pub(super) struct Waiting {
     pub asker: Asker,
     pub waits: Waits,
-    /// When to do something about it.
+    /// When to act on it.
     pub due: Time,
 }
 
-/// All that wait.
+/// All waiting requests.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pending {
@@ -114,7 +115,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Adds one that waits, and gives its number.
+    /// Adds a waiting request, and returns its number.
     pub(super) fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
         let number = self.numbers.draw();
         self.waiting.insert(number, Waiting { asker, waits, due });
@@ -137,7 +138,7 @@ impl Pending {
         self.waiting.get_mut(&number)
     }
 
-    /// The change of this number that several have a part in.
+    /// The change of this number in which the core and child nodes have parts.
     pub(super) fn spread(&mut self, number: u64) -> Option<&mut Spread> {
         match self.waiting.get_mut(&number).map(|waiting| &mut waiting.waits) {
             Some(Waits::Spread(spread)) => Some(spread),
@@ -145,12 +146,12 @@ impl Pending {
         }
     }
 
-    /// Takes one out: its last reply is due.
+    /// Removes a request: its last reply is sent now.
     pub(super) fn take(&mut self, number: u64) -> Option<Waiting> {
         self.waiting.remove(&number)
     }
 
-    /// Whether a change is under way that several have a part in.
+    /// Whether a change is under way in which child nodes may have parts.
     pub(super) fn spreads(&self) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting.waits, Waits::Spread(_)))
     }
@@ -161,7 +162,7 @@ impl Pending {
         self.waiting.values().any(|waiting| gathers(&waiting.waits))
     }
 
-    /// The numbers of those whose time has come.
+    /// The numbers of the requests that are due.
     pub(super) fn due(&self, now: Time) -> Vec<u64> {
         self.numbers(|waiting| waiting.due <= now)
     }
@@ -170,7 +171,7 @@ impl Pending {
         self.numbers(|_| true)
     }
 
-    /// The numbers of what was asked of this process of a child node.
+    /// The numbers of all questions to this process of a child node.
     pub(super) fn of(&self, gone: Run) -> Vec<u64> {
         self.numbers(|waiting| match &waiting.waits {
             Waits::Below { run, .. } | Waits::Part { run, .. } | Waits::PartOfSpread { run, .. } => *run == gone,
@@ -184,12 +185,12 @@ impl Pending {
         })
     }
 
-    /// What this process of a child node has not answered of earlier changes that several have a part in.
+    /// The parts of earlier changes that this process of a child node has not finished.
     pub(super) fn parts_of(&self, child: Run) -> Vec<u64> {
         self.numbers(|waiting| matches!(&waiting.waits, Waits::PartOfSpread { run, .. } if *run == child))
     }
 
-    /// Whether a request for this waits for the core.
+    /// Whether a request for this change of a child waits for the core.
     pub(super) fn does(&self, child: ChildId, wanted: Does) -> bool {
         let wanted = Some((child, wanted));
         self.waiting.values().any(|waiting| matches!(&waiting.waits, Waits::Core { does, .. } if *does == wanted))

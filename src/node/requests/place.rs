@@ -11,14 +11,14 @@ pub(super) enum Place {
     Own,
     /// A child of its own.
     Child(ChildId),
-    /// Something below one of its child nodes.
+    /// A path below one of its child nodes.
     Below(ChildId),
     /// There is no such path.
     Nowhere,
 }
 
 impl Place {
-    /// Where a path is for the node at `own`.
+    /// What `path` means to the node at `own`.
     pub(super) fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
         if path == own {
             return Place::Own;

@@ -1,11 +1,11 @@
-//! Another set of children while the node runs: a reload of everything, a changed `count`, children that are added and
-//! removed by hand.
+//! Changes of the set of children while the node runs: reloads, a changed `count`, children that are added and removed
+//! by hand.
 //!
-//! The core decides which children are stopped and started, when its turn has come; with
-//! [`Action::Renew`](crate::supervision::Action) it orders that from here on the new specs apply. Until then they are
-//! kept here; then children take them over, and the child nodes that stay get their new part of the tree. Such a node
-//! is sent its part until it has answered or is gone, and one that is started again is started with what it was to
-//! become. So whatever process exits in between, all nodes end at the same tree.
+//! The core decides which children are stopped and started, once the change's turn has come. With
+//! [`Action::Renew`](crate::supervision::Action) it orders that the new specs take effect; until then they are kept
+//! here. Then the children take them over, and child nodes that keep running are sent their new part of the tree. Such
+//! a node is sent its part until it has answered or has exited, and a node that is started again is started with the
+//! new spec. So whichever process exits in between, all nodes end up with the same tree.
 
 use super::pending::{Waiting, Waits};
 use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
@@ -26,11 +26,11 @@ use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use serde_json::Value;
 use slog::error;
 
-/// A child node is sent its part of a file again after so long without a reply.
+/// How long a child node has to reply to its part of a reload before the part is sent again.
 const PART_AGAIN: Span = Span::from_millis(300);
 
 impl Requests {
-    /// A whole reload of this node: `spec` is what it is to become.
+    /// Begins a whole reload of this node; `spec` is its new spec.
     #[expect(clippy::too_many_arguments, reason = "what a reload is, and its asker")]
     pub fn reload(
         &mut self,
@@ -52,7 +52,7 @@ impl Requests {
         out
     }
 
-    /// Hands the core another set of children, under the number of this request.
+    /// Hands the core another set of children, under a new request.
     fn bring(&mut self, now: Time, asker: Asker, incoming: Incoming, reload: Reload, out: &mut Orders) {
         let what = format!("{} is reloading", self.own);
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
@@ -62,7 +62,7 @@ impl Requests {
         out.push(Order::Core(Event::Reloaded(Box::new(Reload { request, ..reload }))));
     }
 
-    /// Our parent sends our part of a reload, perhaps once more.
+    /// Handles this node's part of a reload from the parent, which may have been sent before.
     pub(super) fn reload_below(
         &mut self,
         now: Time,
@@ -103,14 +103,14 @@ impl Requests {
         self.incoming.insert(request, Incoming { children: vec![child], whole: None });
     }
 
-    /// Stops a child and drops it.
+    /// Stops a child and removes it.
     pub(super) fn remove_child(&mut self, now: Time, asker: Asker, by: String, child: ChildId, out: &mut Orders) {
         let incoming = Incoming { children: Vec::new(), whole: None };
         self.bring(now, asker, incoming, some_children(by, Vec::new(), Scope::Child(child)), out);
     }
 
-    /// Makes the workers of one `count` so many. Those that are new were read by the tool where copies differ by more
-    /// than their names.
+    /// Changes the number of workers of one `count`. If the copies differ by more than their names, the tool has read
+    /// the specs of the new ones from the file.
     pub(super) fn scale(
         &mut self,
         now: Time,
@@ -130,7 +130,7 @@ impl Requests {
         }
     }
 
-    /// Starts the workers of one `count` anew, one after another.
+    /// Restarts the workers of one `count`, one after another.
     pub(super) fn restart_rolling(
         &mut self,
         now: Time,
@@ -166,7 +166,7 @@ impl Requests {
         self.incoming.values().any(|incoming| incoming.whole.is_some())
     }
 
-    /// So many workers of one `count`, or why they cannot be.
+    /// The specs of the first `count` workers of one group, or the refusal.
     fn scaled(
         &self,
         sight: &impl Sight,
@@ -204,12 +204,12 @@ impl Requests {
         Ok((like.group, children))
     }
 
-    /// Sends child nodes their parts of a reload, each until it has answered.
+    /// Sends child nodes their parts of a reload. Each part is sent again until it is answered.
     pub fn spread(&mut self, now: Time, of: RequestId, by: &str, parts: Vec<(Run, Verb)>) -> Vec<Order> {
         let mut out = Vec::new();
         for (run, verb) in parts {
-            // What it was sent before has no meaning any more; if it still does it, that comes first and counts for
-            // nothing.
+            // A part of an earlier change is obsolete. If the node still carries it out, it does so before the new one,
+            // and its result does not matter.
             for earlier in self.pending.parts_of(run) {
                 if let Some(Waiting { waits: Waits::PartOfSpread { of, .. }, .. }) = self.pending.take(earlier) {
                     self.part_is_done(of, earlier, Outcome::Ok, String::new(), &mut out);
@@ -235,7 +235,7 @@ impl Requests {
         out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb, incarnation: None }));
     }
 
-    /// A child node has replied about its part.
+    /// Takes a child node's reply about its part.
     pub(super) fn part_answered(&mut self, now: Time, part: u64, reply: Reply, out: &mut Orders) {
         let Some(waiting) = self.pending.get_mut(part) else { return };
         let Waits::PartOfSpread { of, .. } = &waiting.waits else { return };
@@ -262,7 +262,7 @@ impl Requests {
         }
     }
 
-    /// Replies, when all have done their parts.
+    /// Replies, if all parts are done.
     pub(super) fn finish_spread(&mut self, number: u64, out: &mut Orders) {
         let Some(spread) = self.pending.spread(number).filter(|spread| spread.is_over()) else { return };
         let (outcome, detail) = spread.result();
@@ -286,7 +286,7 @@ fn no_workers(path: &Path) -> String {
     format!("there are no workers {path}-1, {path}-2 … that a `count` has made")
 }
 
-/// How far the roll-out of this node is; nothing where none is under way.
+/// The progress of this node's roll-out as text; empty if none is under way.
 pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
     let Some(roll) = sight.rollout() else { return String::new() };
     let word = if roll.reload { "updated" } else { "restarted" };
@@ -299,8 +299,8 @@ pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
     text
 }
 
-/// What becomes of a part of a reload when the process of the child node is gone: it is started with what it was to
-/// become, but for the copies whose turn in its roll-out had not come.
+/// The result of a child node's part of a reload when its process has ended. It is started with the new spec, except
+/// for those copies whose turn in its roll-out had not come: these keep the old one.
 pub(super) fn lost_part(sight: &impl Sight, node: ChildId) -> (Outcome, String) {
     let behind = sight.behind(node);
     let Some(seen) = sight.child(node).filter(|_| !behind.is_empty()) else { return (Outcome::Ok, String::new()) };
@@ -312,12 +312,13 @@ pub(super) fn lost_part(sight: &impl Sight, node: ChildId) -> (Outcome, String) 
     (Outcome::RolloutStopped, detail)
 }
 
-/// A reload of some children only. It gets its number with its request.
+/// A reload of some children only. Its request number is set later.
 fn some_children(by: String, members: Vec<Member>, scope: Scope) -> Reload {
     Reload { request: RequestId(0), by, generation: 0, own: None, members, scope }
 }
 
-/// A worker of a `count` like `like`, with another number; `None` where more than that is different.
+/// The spec of a worker of the same `count` as `like`, with another number; `None` where copies differ by more than
+/// that.
 fn numbered(like: &Counted, name: &str, number: u32) -> Option<ChildSpec> {
     let mut child = ChildSpec { name: Name::parse(name).ok()?, ..like.spec.clone() };
     if let ChildKind::Worker(exec) = &mut child.kind {

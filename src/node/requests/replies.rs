@@ -1,19 +1,21 @@
-//! The replies that all requests have in common, and how long they take at most.
+//! Replies that several kinds of requests have in common, and the time limits of replies.
 
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Refusal, Reply};
 
-/// A node below has this long for its first reply to a panic; then the nearest one that answers kills in its place.
+/// The time that a node below has for its first reply to a panic; then the nearest node that answers kills in its
+/// place.
 pub(super) const PANIC_BELOW: Span = Span::from_millis(300);
 
-/// The same for all else that is asked for, which is refused then: a machine may be busy, and there is no hurry.
+/// The time for the first reply to any other change, which is refused then: a machine may be busy, and there is no
+/// hurry.
 pub(super) const CHANGE_BELOW: Span = Span::from_secs(2);
 
 /// Progress of a request that is being carried out is sent this often.
 pub(super) const PROGRESS_EVERY: Span = Span::from_secs(1);
 
-/// A node below that has accepted a request and then sends nothing for so long is gone.
+/// A node below that has accepted a request and then sends nothing for so long is taken for lost.
 pub(super) const SILENCE_BELOW: Span = Span::from_secs(4);
 
 pub(super) fn accepted(waiting_for: String) -> Reply {

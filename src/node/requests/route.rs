@@ -1,5 +1,5 @@
-//! What a verb asks for: decided once, so that each match behind it has an arm for all that can come there and for
-//! nothing else. Pure.
+//! Sorts verbs by what they ask for, once, so that each later match has arms for exactly those that can get there.
+//! Pure.
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
@@ -12,37 +12,37 @@ use std::path::PathBuf;
 pub enum Asked {
     /// About the tree as a whole, or this node's part of it.
     Tool(Tool),
-    /// About events or lines that go on coming.
+    /// About readers of events or of lines.
     Stream(StreamVerb),
-    /// About what stands at a path.
+    /// About the node or child at a path.
     At(Path, Change),
 }
 
-/// What is asked of a node as such.
+/// A request to a node about the tree as a whole, or its own part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tool {
-    /// Is it there?
+    /// Whether the node answers.
     Ping,
-    /// The whole tree as it is now.
+    /// The present spec of the whole tree.
     Spec,
-    /// The tree is to become another one.
+    /// Reload the tree with another spec.
     Reload(Reload),
-    /// The tree is to be what it was before the last reload.
+    /// Go back to the tree before the reloads that are not complete.
     AbortReload,
-    /// The tree is to go on with another executable.
+    /// Upgrade the tree to another executable.
     Upgrade(Upgrade),
-    /// This node is to become another one.
+    /// Reload this node with its part of a new tree.
     ReloadBelow(ReloadBelow),
-    /// This node is to go on with another executable.
+    /// Upgrade this node to another executable.
     UpgradeBelow(UpgradeBelow),
 }
 
-/// Another tree, for the root.
+/// A new tree, for the root.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reload {
     /// The tree, as JSON of the checked types.
     pub tree: Value,
-    /// Children that were added by hand go as well.
+    /// Children that were added by hand are removed as well.
     pub prune: bool,
     /// The file that it came from.
     pub config: Option<PathBuf>,
@@ -51,73 +51,73 @@ pub struct Reload {
 /// Another executable, for the root.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upgrade {
-    /// It, by its absolute path.
+    /// The absolute path of the executable.
     pub exe: PathBuf,
-    /// It is only tried whether it could be done.
+    /// Only check whether the upgrade is possible.
     pub check: bool,
 }
 
-/// A node's part of another tree.
+/// A node's part of a new tree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReloadBelow {
-    /// It and all below it, as JSON of the checked types.
+    /// The node and all below it, as JSON of the checked types.
     pub spec: Value,
-    /// What it promises to its parent from now on, as JSON.
+    /// The heartbeat that it promises to its parent from now on, as JSON.
     pub heartbeat: Value,
-    /// The number of the reload in the life of the tree.
+    /// The number of this reload; the tree counts its reloads.
     pub generation: u64,
-    /// Children that were added by hand go as well.
+    /// Children that were added by hand are removed as well.
     pub prune: bool,
 }
 
 /// A node's part of an upgrade.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpgradeBelow {
-    /// Where the executable is opened, for a rehearsal.
+    /// The path under which the executable can be opened, for a rehearsal.
     pub file: PathBuf,
-    /// What distinguishes it from other files, as JSON.
+    /// What distinguishes the executable from other files, as JSON.
     pub identity: Value,
-    /// Only a rehearsal.
+    /// Only rehearse the upgrade.
     pub check: bool,
-    /// Nodes that run the executable already stay as they are.
+    /// Only nodes that do not run the executable yet are upgraded.
     pub rest: bool,
 }
 
-/// What is asked about readers of events or lines.
+/// A request about a reader of events or lines.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamVerb {
-    /// Events, from a number on.
+    /// Events, from a number on, and those to come.
     Events {
-        /// Where.
+        /// The path of the subtree.
         path: Path,
-        /// Of which kinds; of all when it is empty.
+        /// The kinds of events; all if it is empty.
         kinds: Vec<String>,
-        /// Not those before this number.
+        /// The number of the first event.
         from: Option<u64>,
-        /// Go on with those to come.
+        /// Go on with events to come.
         follow: bool,
     },
     /// What workers have printed.
     Logs(Query),
-    /// Replies of this request were read.
+    /// The reader has received replies of its request.
     Seen {
-        /// Its number.
+        /// The number of the request.
         request: u64,
-        /// How many.
+        /// How many replies.
         replies: u32,
-        /// The number of the last one, if the reader has sent it.
+        /// The number of the last reply, if the reader has sent it.
         through: Option<u64>,
-        /// Those after it are to be sent again.
+        /// Later replies are to be sent again.
         again: bool,
     },
-    /// The reader of this request goes.
+    /// The reader ends.
     Unfollow {
-        /// Its number.
+        /// The number of its request.
         request: u64,
     },
-    /// The reader of this request is still there.
+    /// The reader is still there.
     StillFollowing {
-        /// Its number.
+        /// The number of its request.
         request: u64,
     },
 }
@@ -126,23 +126,23 @@ pub enum StreamVerb {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
-    /// Of the workers at and below these.
+    /// Of the workers at and below these paths.
     pub paths: Vec<Path>,
-    /// So many of the last ones at most.
+    /// At most so many of the last lines.
     pub lines: Option<u64>,
-    /// None that are older, in milliseconds since 1970.
+    /// No older lines than this, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// Go on with those to come.
+    /// Go on with lines to come.
     pub follow: bool,
 }
 
 impl Query {
-    /// Whether the lines of this path are wanted.
+    /// Whether lines of the worker at `path` are asked for.
     pub fn covers(&self, path: &Path) -> bool {
         self.paths.iter().any(|top| path.is_within(top))
     }
 
-    /// What is wanted of a node below: all of it, or some of what is below it in turn. Empty for nothing.
+    /// The paths to ask a child node for: the node's own, or some below it. Empty if nothing of it is asked for.
     pub fn part_of(&self, node: &Path) -> Vec<Path> {
         if self.covers(node) {
             return vec![node.clone()];
@@ -151,59 +151,59 @@ impl Query {
     }
 }
 
-/// What is asked of a child or a supervisor.
+/// A request about a child or a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
-    /// How it is.
+    /// Its status.
     Status {
-        /// Of its children only these.
+        /// Include only these of its children.
         children: Option<Vec<Name>>,
     },
-    /// An orderly stop.
+    /// Stop it in order.
     Stop,
-    /// A stop and a start.
+    /// Stop it and start it again.
     Restart,
-    /// A stop, and a start on another host.
+    /// Stop it, and start it on another host.
     Move {
-        /// On this one.
+        /// The host; without one, the agent chooses.
         to: Option<String>,
     },
-    /// Its end at once.
+    /// Kill it at once.
     Panic {
-        /// It stays down.
+        /// Hold it down afterwards.
         hold: bool,
     },
-    /// A signal to its process.
+    /// Send its process a signal.
     Signal {
-        /// Which.
+        /// The signal's number.
         signal: i32,
     },
-    /// Its failures are forgotten.
+    /// Forget its failures.
     Reset,
-    /// A start, where it is down.
+    /// Start it, if it is down.
     Start,
-    /// A start of what is idle.
+    /// OTP's restart_child: start an idle child.
     RestartChild,
-    /// What is idle is forgotten.
+    /// OTP's delete_child: remove an idle child.
     DeleteChild,
-    /// Another child below it.
+    /// OTP's start_child: add a child below it.
     StartChild {
         /// The child, as JSON of the checked types.
         child: Value,
     },
-    /// A stop, and it is forgotten.
+    /// Stop it and remove it.
     RemoveChild,
-    /// Other numbers of workers of one `count` below it.
+    /// Change the number of workers of one `count` below it.
     Scale {
         /// The name that the `count` numbers, below the supervisor's path.
         group: Path,
-        /// How many.
+        /// The new number of workers.
         count: u32,
-        /// Those that are new, where copies differ by more than their names.
+        /// The specs of new workers, if copies differ by more than their names.
         copies: Vec<Value>,
     },
-    /// The workers of one `count` below it are started anew one after another.
+    /// Restart the workers of one `count` below it, one after another.
     RestartRolling {
         /// The name that the `count` numbers, below the supervisor's path.
         group: Path,
@@ -211,7 +211,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Where it is meant: not at a child, but at what several have in common.
+    /// The common name of the workers that the change is about, if it is not about one child.
     pub fn group(&self) -> Option<&Path> {
         match self {
             Change::Scale { group, .. } | Change::RestartRolling { group } => Some(group),
@@ -219,7 +219,7 @@ impl Change {
         }
     }
 
-    /// Whether it is something that is done to one child, and so to an incarnation of it.
+    /// Whether it changes one child, so that it can name an incarnation.
     pub(super) fn is_about_one(&self) -> bool {
         match self {
             Change::Stop
@@ -239,7 +239,7 @@ impl Change {
         }
     }
 
-    /// As it is passed down.
+    /// The verb for this change, as it is sent to a child node.
     pub fn at(self, path: Path) -> Verb {
         match self {
             Change::Status { children } => Verb::Status { path, children },
@@ -297,8 +297,8 @@ impl From<Verb> for Asked {
             Verb::DeleteChild { path } => Asked::At(path, Change::DeleteChild),
             Verb::StartChild { path, child } => Asked::At(path, Change::StartChild { child }),
             Verb::RemoveChild { path } => Asked::At(path, Change::RemoveChild),
-            // The path names workers by what they have in common, which is no child: the way goes to the supervisor
-            // above.
+            // The path is the common name of some workers, which is no child: the request goes to the supervisor above
+            // them.
             Verb::Scale { path, count, copies } => {
                 Asked::At(path.parent().unwrap_or_else(Path::root), Change::Scale { group: path, count, copies })
             }

@@ -1,4 +1,4 @@
-//! What requests may look at, and what they lead to.
+//! What requests may read of a node, and the orders that they result in.
 
 use super::route::{StreamVerb, UpgradeBelow};
 use crate::hosts::shown::Shown;
@@ -12,17 +12,17 @@ use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// A node and its children, only to be looked at.
+/// Read access to a node and its children.
 pub trait Sight {
     /// The child of this name.
     fn find(&self, name: &str) -> Option<ChildId>;
-    /// A child.
+    /// The child with this id.
     fn child(&self, child: ChildId) -> Option<Seen<'_>>;
     /// The processes of all child nodes that run.
     fn nodes(&self) -> Vec<Run>;
-    /// Whether something stands at a path below a child node, as far as is known here.
+    /// Whether something stands at a path below a child node, as far as this node knows.
     fn has_below(&self, node: ChildId, path: &Path) -> bool;
-    /// How many supervisors stand one below the other beneath this node.
+    /// The greatest number of supervisors one below the other beneath this node.
     fn levels(&self) -> u64;
     /// Whether a child node can be expected to answer.
     fn answers(&self, now: Time, node: Run) -> Answers;
@@ -32,49 +32,49 @@ pub trait Sight {
     fn is_held(&self, node: ChildId, path: &Path) -> bool;
     /// This supervisor with its children, or only some of them, as far as they are known here.
     fn own_view(&self, now: Time, only: Option<&[Name]>) -> SupervisorView;
-    /// A child; of a node's own children only that the spec names them.
+    /// The view of a child; of a child node's own children only their names from the spec.
     fn child_view(&self, now: Time, child: ChildId) -> Option<ChildView>;
-    /// A path of the spec below a node that cannot report.
+    /// The view of a path below a node that cannot report, made from the spec, with this state.
     fn spec_view(&self, path: &Path, state: &str) -> Option<ChildView>;
-    /// Adds to the view of a child node what is known of it to its parent.
+    /// Adds to a child node's own view what only its parent knows of it.
     fn fill(&self, now: Time, node: ChildId, view: &mut SupervisorView);
-    /// All that an operator gets of the tree.
+    /// The complete status for an operator, around this view.
     fn status(&self, now: Time, root: ChildView) -> StatusView;
-    /// The whole tree, and the file that it came from; the root's only.
+    /// The whole tree, and the file that it came from; only the root has it.
     fn tree(&self) -> Option<(TreeSpec, PathBuf)>;
-    /// What a child is, or will be when its present process is gone.
+    /// The spec of a child, or the one that takes effect when its present process has ended.
     fn spec_of(&self, child: ChildId) -> Option<ChildSpec>;
-    /// The workers of one `count` by the name that it numbers.
+    /// A worker of the `count` whose workers are named `name`-1, `name`-2 …
     fn counted(&self, name: &str) -> Option<Counted>;
     /// The roll-out of this node that is under way.
     fn rollout(&self) -> Option<RolloutStatus>;
     /// The paths below a child node that still have their spec from before the last reload.
     fn behind(&self, node: ChildId) -> Vec<Path>;
-    /// What of the children could not be killed, by path, process and reason.
+    /// The processes that could not be killed, each with path, pid and reason.
     fn left_behind(&self, now: Time) -> Vec<String>;
-    /// Whether some of these are placed, in a tree that a host's agent has started.
+    /// Whether this part of the tree has placed supervisors, in a tree that a host's agent has started.
     fn places(&self, which: Places) -> bool;
 }
 
-/// Which part of a tree may have been placed.
+/// The part of a tree in which placed supervisors are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Places {
-    /// Anything below this node.
+    /// All below this node.
     Anything,
-    /// A child of its own.
+    /// The node's own children.
     Children,
-    /// This child of its own.
+    /// One child of the node.
     Child(ChildId),
 }
 
-/// A child, as far as the way of a request depends on it.
+/// What the handling of a request depends on in a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen<'a> {
     /// Where it stands.
     pub path: &'a Path,
-    /// It is a supervisor, and so a node of its own.
+    /// It is a supervisor, and so a node.
     pub node: bool,
-    /// Its process, where that has not ended.
+    /// Its present run, if its process has not ended.
     pub run: Option<Run>,
     /// Its present or last incarnation.
     pub incarnation: Incarnation,
@@ -83,17 +83,17 @@ pub struct Seen<'a> {
 /// Whether a child node can be expected to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// At once.
+    /// It is expected to answer at once.
     Promptly,
-    /// Its beat is late: most likely it hangs, but it may be starved.
+    /// Its beat is late: most likely it hangs, but it may have got no CPU time.
     Late,
-    /// It is stopped, frozen, or has not introduced itself yet.
+    /// It is stopped, frozen, or has not sent its first message yet.
     Never,
 }
 
 impl Answers {
-    /// By its beats: one is late after one and a half of the interval that was promised. A child without beats answers
-    /// promptly, as far as is known.
+    /// Judges by its heartbeats: a beat is late after one and a half promised intervals. A child without heartbeats is
+    /// expected to answer at once.
     pub fn by_beats(status: &ChildStatus) -> Answers {
         let late = status.beats.is_some_and(|beats| {
             beats.age.is_some_and(|age| age.as_nanos() > beats.promise.interval.as_nanos().saturating_mul(3) / 2)
@@ -102,130 +102,130 @@ impl Answers {
     }
 }
 
-/// One of the workers that a `count` has made.
+/// A worker that a `count` has made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// Which `count`.
+    /// The number that identifies the `count`.
     pub group: u32,
-    /// Its number among them.
+    /// The worker's number among its copies.
     pub number: u32,
-    /// What it is.
+    /// The worker's spec.
     pub spec: ChildSpec,
 }
 
-/// One request that has come.
+/// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// The receiver of its replies.
     pub asker: Asker,
-    /// Milliseconds that are left for the first reply.
+    /// How many milliseconds are left for the first reply.
     pub within_ms: u64,
-    /// The operator.
+    /// The operator's name.
     pub by: String,
-    /// The incarnation that it means, where it has named one.
+    /// The incarnation that the operator has named, if any.
     pub incarnation: Option<u64>,
-    /// Of a status: what the host's agent has shown for it.
+    /// For a status: what the host's agent has reported for it.
     pub shown: Option<Box<Shown>>,
 }
 
-/// What a request leads to; the loop carries it out, one after the other.
+/// What a request results in. The loop carries out the orders one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// The core is to handle this.
+    /// Hand this event to the core.
     Core(Event),
-    /// The whole node ends at once: what its children leave is not waited for with patience.
+    /// The whole node ends at once: wait only briefly for what cannot be killed.
     Hurry,
-    /// A receiver gets a reply.
+    /// Send a reply.
     Reply(Asker, Reply),
-    /// A child node is asked.
+    /// Send a question to a child node.
     Ask(Question),
-    /// The process of a worker is sent a signal, and the asker gets the result.
+    /// Send a signal to a worker's process, and the result to the asker.
     Signal {
         /// The receiver of the reply.
         asker: Asker,
         /// The worker.
         child: Run,
-        /// Which one, as Linux numbers them.
+        /// The signal's number, as in Linux.
         signal: i32,
-        /// The operator.
+        /// The operator's name.
         by: String,
     },
-    /// The host's agent is asked whether a placed child can go to another host: then it does.
+    /// Ask the host's agent whether a placed child can move to another host. If so, the child moves.
     Move {
         /// The operator's request.
         request: Request,
         /// The child.
         run: Run,
-        /// On this host.
+        /// The host, if the operator has named one.
         to: Option<String>,
     },
-    /// The host's agent is asked what it has to show of placed children, under this number.
+    /// Ask the host's agent for its report on placed children, under this number.
     Show(u64),
-    /// What is left of a subtree is killed past the node above it, and looked at.
+    /// Kill what is left of a subtree without the supervisor above it, and report what was found.
     KillPast {
         /// The number of the request.
         request: u64,
         /// The subtree.
         path: Path,
     },
-    /// Nothing is left of a subtree that was killed past the node above it.
+    /// A subtree that was killed without the supervisor above it is empty.
     KilledPast(Path),
-    /// What stands at a path below a child node is not held any longer.
+    /// Release the hold of a path below a child node.
     Release {
         /// The child node.
         node: ChildId,
-        /// What is held below it.
+        /// The path that is held.
         path: Path,
     },
-    /// About a reader of events or lines.
+    /// Begin, serve or end a reader of events or lines.
     Stream(Asker, StreamVerb),
-    /// The root is to have another tree.
+    /// Give the root another tree.
     Root(RootChange),
-    /// The tree is to go on with another executable.
+    /// Upgrade the tree to another executable.
     Upgrade {
         /// The receiver of the replies.
         asker: Asker,
-        /// The operator.
+        /// The operator's name.
         by: String,
-        /// The executable, by its absolute path.
+        /// The absolute path of the executable.
         exe: PathBuf,
-        /// It is only tried whether it could be done.
+        /// Only check whether the upgrade is possible.
         check: bool,
     },
-    /// This node is to go on with another executable, by its parent's order.
+    /// Upgrade this node to another executable, by its parent's order.
     UpgradeBelow {
         /// The receiver of the reply.
         asker: Asker,
-        /// The operator.
+        /// The operator's name.
         by: String,
-        /// Its part.
+        /// This node's part of the upgrade.
         part: UpgradeBelow,
     },
-    /// A whole reload of this node is over; whether all of it is as it was asked for.
+    /// A whole reload of this node has ended; true if it was carried out completely.
     Reloaded(bool),
 }
 
-/// What a child node is asked.
+/// A question to a child node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// The process of the child node.
     pub node: Run,
     /// The number of the question.
     pub request: u64,
-    /// Milliseconds that are left for the first reply.
+    /// How many milliseconds are left for the first reply.
     pub within_ms: u64,
-    /// It is not void when that time is over: a node that was stopped must have it when it goes on.
+    /// The question does not expire: a node that was stopped has to get it when it is continued.
     pub lasting: bool,
-    /// The operator that asks.
+    /// The operator's name.
     pub by: String,
-    /// What.
+    /// What is asked.
     pub verb: Verb,
-    /// The incarnation that the operator means.
+    /// The incarnation that the operator has named, if any.
     pub incarnation: Option<u64>,
 }
 
 impl Question {
-    /// As it is sent at this time, in milliseconds of the machine's clock.
+    /// The message that is sent at the time `now_ms`, in milliseconds of the machine's clock.
     pub fn message(self, now_ms: u64) -> ToNode {
         let Question { node: _, request, within_ms, lasting, by, verb, incarnation } = self;
         let void_after_ms = if lasting { u64::MAX } else { now_ms + within_ms };
@@ -238,12 +238,13 @@ impl Question {
 pub struct RootChange {
     /// The receiver of the reply.
     pub asker: Asker,
-    /// The operator.
+    /// The operator's name.
     pub by: String,
-    /// The tree, as JSON of the checked types; without one, that from before the last reload, if that is not complete.
+    /// The tree, as JSON of the checked types. Without one, the root goes back to the tree before the reloads that are
+    /// not complete.
     pub tree: Option<Value>,
-    /// Children that were added by hand go as well.
+    /// Children that were added by hand are removed as well.
     pub prune: bool,
-    /// The file that it came from.
+    /// The file that the tree came from.
     pub config: Option<PathBuf>,
 }

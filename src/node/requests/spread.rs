@@ -1,57 +1,57 @@
-//! Changes that several have a part in: a reload is over when this node's core has carried it out, and every child node
-//! whose part of the tree has changed has done so too. Pure.
+//! Changes in which the core and child nodes have parts: a reload is over when this node's core has carried it out, and
+//! so has every child node whose part of the tree has changed. Pure.
 //!
-//! A child node is sent its part until it answers or is gone. One that is gone is started with what it was to become,
-//! so that nothing has to be sent to it; one that hangs is found by its beats.
+//! A child node is sent its part until it answers or exits. One that has exited is started with its new spec, so
+//! nothing has to be sent to it. One that hangs is detected by its heartbeats.
 
 use crate::wire::message::{Outcome, Refusal, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Of how many child nodes it is shown how far they are.
+/// How many child nodes' progress is shown at most.
 const PARTS_SHOWN: usize = 3;
 
-/// Which parts of one change are still to be done.
+/// The parts of one change that are still to be done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spread {
     what: String,
-    /// The core of this node.
+    /// The core of this node has not done its part yet.
     core: bool,
-    /// It is a reload of everything.
+    /// The change is a whole reload.
     whole: bool,
-    /// The numbers of what was asked of child nodes, and how far each of them is, by its own report.
+    /// The number of each part that a child node has still to do, and the progress that the node has reported.
     parts: BTreeMap<u64, String>,
     worst: Option<Outcome>,
     troubles: Vec<String>,
 }
 
 impl Spread {
-    /// A change that the core has a part in, and child nodes perhaps.
+    /// A change in which the core has a part, and possibly child nodes.
     pub(super) fn new(what: String, whole: bool) -> Spread {
         Spread { what, whole, core: true, ..Spread::default() }
     }
 
-    /// Whether it is a reload of everything.
+    /// Whether the change is a whole reload.
     pub(super) fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// A child node reports how far it is.
+    /// Stores a child node's report of its progress.
     pub(super) fn progress(&mut self, part: u64, what: String) {
         if let Some(part) = self.parts.get_mut(&part) {
             *part = what;
         }
     }
 
-    /// What is being waited for.
+    /// What the change waits for, as text.
     pub(super) fn waiting_for(&self) -> String {
         let mut text = match self.parts.len() {
             0 => self.what.clone(),
             1 => format!("{}, and so is 1 supervisor below", self.what),
             several => format!("{}, and so are {several} supervisors below", self.what),
         };
-        // Of those that have reported how far they are.
+        // A report with a semicolon tells how far a roll-out is.
         for part in self.parts.values().filter(|part| part.contains(';')).take(PARTS_SHOWN) {
             text.push_str("; ");
             text.push_str(part);
@@ -59,7 +59,7 @@ impl Spread {
         text
     }
 
-    /// A child node has a part in it, of this number.
+    /// Adds a child node's part of this number.
     pub(super) fn add(&mut self, part: u64) {
         self.parts.insert(part, String::new());
     }
@@ -70,7 +70,7 @@ impl Spread {
         self.note(outcome, detail);
     }
 
-    /// A child node has done its part, or need not do it any more.
+    /// A child node has done its part, or does not have to do it any more.
     pub(super) fn part_is_done(&mut self, part: u64, outcome: Outcome, detail: String) {
         self.parts.remove(&part);
         self.note(outcome, detail);
@@ -78,8 +78,8 @@ impl Spread {
 
     fn note(&mut self, outcome: Outcome, detail: String) {
         if outcome != Outcome::Ok {
-            // A start that has failed matters more than that another request came between, and a roll-out that was
-            // stopped is to be decided about.
+            // A failed start is more important than that another request came between; a stopped roll-out most of all,
+            // since the operator has to decide how to go on.
             let rank = |outcome| match outcome {
                 Outcome::RolloutStopped => 2,
                 Outcome::StartFailed => 1,
@@ -97,20 +97,20 @@ impl Spread {
         !self.core && self.parts.is_empty()
     }
 
-    /// What came of it all.
+    /// The worst outcome of the parts, and all details.
     pub(super) fn result(&self) -> (Outcome, String) {
         (self.worst.unwrap_or(Outcome::Ok), self.troubles.join("; "))
     }
 }
 
-/// What a child node has replied about its part.
+/// A child node's reply about its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PartReply {
-    /// It does it: it need not be sent it for a while. How far it is.
+    /// The node carries it out, with this progress: it is not sent again for a while.
     Accepted(String),
-    /// It is over.
+    /// The node has done its part.
     Done(Outcome, String),
-    /// It is sent again when its time has come.
+    /// The part has to be sent again, when it is due.
     Again,
 }
 
@@ -118,7 +118,7 @@ impl From<Reply> for PartReply {
     fn from(reply: Reply) -> PartReply {
         match reply {
             Reply::Accepted { waiting_for } => PartReply::Accepted(waiting_for),
-            // If it is ending, it comes back with what it was to become, or not at all.
+            // If the node is ending, it is started again with its new spec, or stays down.
             Reply::Done { outcome: Outcome::Overtaken, detail } => PartReply::Done(Outcome::Ok, detail),
             Reply::Done { outcome, detail } => PartReply::Done(outcome, detail),
             Reply::Refused { why: Refusal::Busy | Refusal::Full, .. } => PartReply::Again,
@@ -133,7 +133,7 @@ impl From<Reply> for PartReply {
     }
 }
 
-/// The last reload that our parent has sent, and its result: sent again, it is not done again.
+/// The last reload that the parent has sent, and its result: if it is sent again, it is not carried out again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LastReload {
@@ -141,19 +141,19 @@ pub(super) struct LastReload {
     reply: Option<Reply>,
 }
 
-/// What to do with a part of a reload that has come from above.
+/// What is known of a part of a reload that the parent has sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Arrival {
-    /// It is new.
+    /// The part is new.
     New,
-    /// It is being done, or was done with this reply.
+    /// It is being carried out, or was carried out with this reply.
     Again(Option<Reply>),
-    /// A later one has come since.
+    /// A later reload has been received since.
     Old,
 }
 
 impl LastReload {
-    /// A reload of this number has come.
+    /// Notes that the reload of this number has been received.
     pub(super) fn take(&mut self, request: u64) -> Arrival {
         if request == self.request {
             return Arrival::Again(self.reply.clone());
@@ -165,7 +165,7 @@ impl LastReload {
         Arrival::New
     }
 
-    /// The reload of this number is over.
+    /// Stores the result of the reload of this number.
     pub(super) fn over(&mut self, request: u64, reply: &Reply) {
         if request == self.request {
             self.reply = Some(reply.clone());

@@ -1,4 +1,4 @@
-//! What a node keeps of requests.
+//! The requests of a node, as they are stored.
 
 use super::again::Again;
 use super::pending::Pending;
@@ -16,52 +16,52 @@ use std::collections::HashMap;
 
 /// All requests of one node.
 pub struct Requests {
-    /// Where the node stands.
+    /// The node's path.
     pub(super) own: Path,
     pub(super) logger: Logger,
     pub(super) pending: Pending,
-    /// What operators have asked, for one that asks again.
+    /// Recent requests, for askers that send one again.
     pub(super) again: Again,
-    /// Specs that are not in force yet.
+    /// New specs that have not taken effect yet.
     pub(super) incoming: HashMap<RequestId, Incoming>,
     /// The last reload that our parent has sent.
     pub(super) last_reload: LastReload,
     /// The core has halted.
     pub(super) ended: bool,
-    /// The host's agent has not answered what it was asked last; an earlier version of it does not know the question.
+    /// The host's agent has not answered the last question; an earlier version of it does not know the question.
     pub(super) agent_is_silent: bool,
 }
 
-/// What is to be done, in this order.
+/// The orders that a request results in, to be carried out one after the other.
 pub(super) type Orders = Vec<Order>;
 
-/// Specs that have come and are not in force yet, for the request that they came with.
+/// The specs of a request that have not taken effect yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Incoming {
     /// The children, all of them or some.
     pub children: Vec<ChildSpec>,
-    /// What is new of the supervisor itself, and for its child nodes; only of a whole reload.
+    /// Changes of the supervisor itself, and for its child nodes; only in a whole reload.
     pub whole: Option<Whole>,
 }
 
-/// What comes with a whole reload besides the children.
+/// The contents of a whole reload besides the children.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Whole {
-    /// The supervisor's own.
+    /// The supervisor's hooks.
     pub hooks: Hooks,
-    /// The limits of all that stands below it.
+    /// The resource limits of the supervisor's subtree.
     pub resources: Resources,
-    /// The number of the reload in the life of the tree.
+    /// The number of this reload; the tree counts its reloads.
     pub generation: u64,
-    /// Children that were added by hand go as well.
+    /// Children that were added by hand are removed as well.
     pub prune: bool,
-    /// The operator.
+    /// The operator's name.
     pub by: String,
 }
 
-/// The same as another image of the program goes on with it.
+/// The requests in the snapshot of a hot upgrade.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Carried {
@@ -72,16 +72,16 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// The spec that a request which waits for its turn has for a child.
+    /// The spec for a child in a request that has not taken effect yet.
     pub fn asked(&self, request: RequestId, name: &Name) -> Option<&ChildSpec> {
         self.incoming.get(&request)?.children.iter().find(|child| child.name == *name)
     }
 }
 
 impl Requests {
-    /// What goes over.
+    /// The snapshot of the requests.
     pub fn pack(&self) -> Carried {
-        // One that has ended is not replaced.
+        // A node that has ended is not upgraded.
         let Requests { own: _, logger: _, pending, again, incoming, last_reload, ended: _, agent_is_silent: _ } = self;
         Carried {
             pending: pending.clone(),
@@ -91,23 +91,23 @@ impl Requests {
         }
     }
 
-    /// The requests that another image of the program has had.
+    /// The requests from the snapshot of the program that ran before.
     pub fn unpack(carried: Carried, own: Path, logger: Logger) -> Requests {
         let Carried { pending, again, incoming, last_reload } = carried;
         Requests { own, logger, pending, again, incoming, last_reload, ended: false, agent_is_silent: false }
     }
 
-    /// Whether a whole reload waits, or its parts are being done.
+    /// Whether a whole reload waits for its turn, or a change of the children is being carried out.
     pub fn reloads_or_spreads(&self) -> bool {
         self.incoming.values().any(|incoming| incoming.whole.is_some()) || self.pending.spreads()
     }
 
-    /// Whether states are being collected, which is over soon.
+    /// Whether parts of a status are being collected, which takes a moment only.
     pub fn gathers(&self) -> bool {
         self.pending.gathers()
     }
 
-    /// For the node at `own`.
+    /// The requests of the node at `own`: none yet.
     pub fn new(own: Path, logger: Logger) -> Requests {
         Requests {
             own,
@@ -121,22 +121,22 @@ impl Requests {
         }
     }
 
-    /// When something has to be done next.
+    /// When a request has to be acted on next.
     pub fn next_deadline(&self) -> Option<Time> {
         self.pending.next_deadline()
     }
 
-    /// By which what is asked of child nodes is numbered.
+    /// The numbers of requests and of questions to child nodes.
     pub fn numbers(&mut self) -> &mut Numbers {
         &mut self.pending.numbers
     }
 
-    /// Whether something of this number waits.
+    /// Whether a request of this number waits.
     pub fn waits_for(&self, request: u64) -> bool {
         self.pending.has(request)
     }
 
-    /// What came with a request that the core has begun: it is in force from here on.
+    /// Takes the specs of a request that the core has begun: they take effect now.
     pub fn take_incoming(&mut self, request: RequestId) -> Option<Incoming> {
         self.incoming.remove(&request)
     }

@@ -1,10 +1,11 @@
-//! The state of the tree: what is known to this node itself, and what its child nodes report of their parts.
+//! The status of the tree: what this node knows itself, and what its child nodes report of their parts.
 //!
-//! A part that does not come in time stands there as unreachable, filled from the spec and its supervisor's last
-//! report: the answer has a limit, not the question. A node that is known not to answer is not waited for at all.
+//! A part that does not come in time is shown as unreachable, with what is known from the spec and from its
+//! supervisor's last report. The time limit is that of the asker's answer. A node that cannot answer is not waited for
+//! at all.
 //!
-//! Where something is placed, the host's agent is asked before that what it has to show of it. That has a limit, too;
-//! and an agent that has not answered is not waited for again before an answer of it has come.
+//! If something is placed, the host's agent is asked first. That has a time limit, too; and an agent that has not
+//! answered is not waited for again until an answer of it has arrived.
 
 use super::pending::{Cluster, Waiting, Waits};
 use super::place::Place;
@@ -20,24 +21,24 @@ use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
 use crate::wire::view::ChildView;
 
-/// A node below has this long to send its status at most. A healthy one takes some milliseconds, on a machine without a
-/// CPU to spare some hundred.
+/// The time that a node below has to send its status, at most. A healthy one takes some milliseconds, or some hundred
+/// on a machine without idle CPUs.
 const STATUS_BELOW: Span = Span::from_millis(500);
 
-/// How much longer that is for each level of a tree that is deeper than usual.
+/// How many milliseconds are added for each level of a tree with more than `SHALLOW` levels.
 const STATUS_BY_LEVEL: u64 = 40;
 const SHALLOW: u64 = 8;
 
-/// One whose beat is late has this long: most likely it hangs, but it may be starved.
+/// The time for a node whose beat is late: most likely it hangs, but it may have got no CPU time.
 const STATUS_OF_LATE: Span = Span::from_millis(100);
 
-/// The host's agent has this long, and no more than a share of the time that there is: it is on this machine, and needs
-/// a millisecond.
+/// The time for the host's agent, and the greatest share of the asker's time: it is on this machine, and needs a
+/// millisecond.
 const AGENT: Span = Span::from_millis(300);
 const AGENT_SHARE: u64 = 4;
 
 impl Requests {
-    /// Asks the host's agent for what a status is to have of it. True where the status waits for that.
+    /// Asks the host's agent for its report, if this status needs it. Returns true if the status waits for the answer.
     pub(super) fn agent_is_asked(
         &mut self,
         now: Time,
@@ -52,14 +53,14 @@ impl Requests {
             (Asker::Operator { .. }, Place::Own | Place::Child(_) | Place::Below(_)) => Places::Anything,
             (Asker::Parent { .. } | Asker::None, Place::Own) => Places::Children,
             (Asker::Parent { .. } | Asker::None, Place::Child(child)) => Places::Child(child),
-            // The one below asks.
+            // The child node asks the agent itself.
             (Asker::Parent { .. } | Asker::None, Place::Below(_)) => return false,
         };
         if !sight.places(which) {
             return false;
         }
         if self.agent_is_silent {
-            // Its answer shows that there is one that answers.
+            // Not waited for; if an answer arrives, the agent is waited for again.
             out.push(Order::Show(self.pending.numbers.draw()));
             return false;
         }
@@ -72,7 +73,7 @@ impl Requests {
         true
     }
 
-    /// The host's agent has answered, or cannot be asked.
+    /// The host's agent has answered, or cannot be asked (`None`).
     pub fn shown(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>) -> Vec<Order> {
         let mut out = Vec::new();
         if shown.is_some() {
@@ -88,7 +89,7 @@ impl Requests {
         self.goes_on(now, sight, number, None, out);
     }
 
-    /// A status that has waited for the host's agent.
+    /// Continues a status that has waited for the host's agent.
     fn goes_on(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>, out: &mut Orders) {
         let Some(Waiting { asker, waits: Waits::Agent { path, children, by, over }, .. }) = self.pending.take(number)
         else {
@@ -133,8 +134,8 @@ impl Requests {
         self.gather(now, sight, asker, (view, request.shown), (node.as_slice(), only.as_ref()), out);
     }
 
-    /// Asks child nodes for their parts of a view, which have only these children in them; replies at once when there
-    /// are none.
+    /// Asks child nodes for their parts of a view, which contain only the children `only`. Replies at once if there is
+    /// no part to wait for.
     fn gather(
         &mut self,
         now: Time,
@@ -180,7 +181,7 @@ impl Requests {
         }
     }
 
-    /// A part has come, or is not waited for any longer.
+    /// A part has arrived, or is not waited for any longer.
     pub(super) fn part_is_over(&mut self, now: Time, sight: &impl Sight, of: u64, part: u64, out: &mut Orders) {
         if let Some(Waiting { waits: Waits::Gather { missing, .. }, .. }) = self.pending.get_mut(of) {
             missing.retain(|other| *other != part);
@@ -190,7 +191,7 @@ impl Requests {
         }
     }
 
-    /// Replies with what has come together; what is missing stands there as unreachable.
+    /// Replies with what has been collected; missing parts are shown as unreachable.
     pub(super) fn finish_gather(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
         let Some(Waiting { asker, waits: Waits::Gather { view, missing, cluster }, .. }) = self.pending.take(number)
         else {
@@ -224,8 +225,8 @@ impl Requests {
                 ChildView::Worker(_) => None,
             };
             if let Some(slot) = slot {
-                // Its own state and children are what the node reports; how often it was restarted, and where it may
-                // run, is known to its parent.
+                // The node reports its own state and its children; its restarts and its placement are known to its
+                // parent.
                 sight.fill(now, run.child, &mut subtree);
                 subtree.placement = slot.placement.take();
                 *slot = subtree;
@@ -235,7 +236,7 @@ impl Requests {
     }
 }
 
-/// A view as a reply: to the parent the bare subtree, to an operator all that it gets.
+/// The reply with a view: to the parent only the subtree, to an operator the complete status.
 pub(super) fn view_for(
     now: Time,
     sight: &impl Sight,
@@ -253,14 +254,14 @@ pub(super) fn view_for(
     }
 }
 
-/// What of it is of the whole.
+/// The part of the agent's report that is about the cluster as a whole.
 pub(super) fn cluster_of(shown: &Shown) -> Box<Cluster> {
     let (name, store) = placement::cluster(shown);
     Box::new(Cluster { name, store })
 }
 
-/// How long a child node is waited for, within `limit`; `None` when it cannot answer, so that the person who asks gets
-/// an answer at once.
+/// How long to wait for a child node, within `limit`; `None` if it cannot answer, so that the asker gets a reply at
+/// once.
 fn patience(answers: Answers, limit: Span) -> Option<Span> {
     match answers {
         Answers::Promptly => Some(limit),
@@ -269,15 +270,15 @@ fn patience(answers: Answers, limit: Span) -> Option<Span> {
     }
 }
 
-/// How long the one child node is waited for that a status is asked of, and what it may take of that itself.
+/// How long to wait for a child node that a status is asked of, and how many milliseconds of that it may take itself.
 pub(super) fn limit_of_one(now: Time, sight: &impl Sight, node: Run, within_ms: u64) -> (Option<Span>, u64) {
     let levels = sight.levels();
     let limit = patience(sight.answers(now, node), status_limit(within_ms, levels));
     (limit, status_below(limit.unwrap_or(Span::ZERO), levels))
 }
 
-/// How long the parts of a status are waited for, with so many supervisors one below the other: less than the asker
-/// waits. The deeper the tree, the smaller the share that a level keeps for itself, so that something is left for the
+/// How long to wait for the parts of a status, if the tree has so many levels of supervisors: less than the asker
+/// waits. The deeper the tree, the smaller the share that a level keeps for itself, so that some time is left for the
 /// last one.
 fn status_limit(within_ms: u64, levels: u64) -> Span {
     let own = (within_ms / 8).min(within_ms / share(levels));
@@ -285,18 +286,18 @@ fn status_limit(within_ms: u64, levels: u64) -> Span {
     Span::from_millis(within_ms.saturating_sub(own).max(30)).min(most)
 }
 
-/// What a node below may take of that limit, in milliseconds: its reply has a way to go.
+/// How many milliseconds of that limit a node below may take; the rest is for the way of its reply.
 fn status_below(limit: Span, levels: u64) -> u64 {
     let limit = limit.as_millis();
     limit.saturating_sub((limit / share(levels)).min(50)).max(20)
 }
 
-/// A level gives away two of these: one for its own work, one for the way of the reply.
+/// Into how many shares the time is divided. A level keeps two: one for its own work, one for the way of the reply.
 fn share(levels: u64) -> u64 {
     2 * (levels + 2)
 }
 
-/// The state of what stands below a supervisor that is in this state.
+/// The state to show for what stands below a supervisor in this state.
 pub(in crate::node) fn down_state(state: State) -> &'static str {
     match state {
         State::Held => "held",
@@ -320,7 +321,7 @@ mod tests {
             }
             assert!(within >= 40, "{within} ms are left below {levels} levels");
         }
-        // A silent node in an ordinary tree is reported within half a second.
+        // In an ordinary tree, a node that does not answer is shown within half a second.
         assert_eq!(status_limit(5_000, 4), STATUS_BELOW);
     }
 }

@@ -9,27 +9,27 @@ use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The children of one supervisor, all of which run, and what is known to be below them.
+/// The children of one supervisor, which all run, and the paths below them.
 pub(super) struct Tree {
     own: Path,
     children: Vec<(Path, bool)>,
     below: Vec<Path>,
-    /// Child nodes that are known not to answer.
+    /// Child nodes that cannot answer.
     pub mute: BTreeSet<ChildId>,
-    /// What has no process.
+    /// Children without a process.
     pub down: BTreeSet<ChildId>,
-    /// What is held below child nodes.
+    /// Paths below child nodes that are held.
     pub held: Vec<Path>,
-    /// That of all children.
+    /// The incarnation of all children.
     pub incarnation: Incarnation,
-    /// What is being stopped.
+    /// Children that are being stopped.
     pub stopping: BTreeSet<ChildId>,
     /// Child nodes that are placed.
     pub placed: BTreeSet<ChildId>,
 }
 
 impl Tree {
-    /// Paths two levels below the root or more; those that end in a slash are supervisors.
+    /// A tree with these paths. Paths that end in a slash are supervisors.
     pub(super) fn of(paths: &[&str]) -> Tree {
         let parse = |text: &str| Path::parse(text.strip_suffix('/').unwrap_or(text)).unwrap();
         let all = || paths.iter().map(|text| (parse(text), text.ends_with('/')));

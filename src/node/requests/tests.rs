@@ -32,13 +32,13 @@ fn at(millis: u64) -> Time {
     START + Span::from_millis(millis)
 }
 
-/// The numbers of what child nodes are asked.
+/// The numbers of the questions to child nodes.
 fn asked(orders: &[Order]) -> Vec<u64> {
     let number = |order: &Order| if let Order::Ask(question) = order { Some(question.request) } else { None };
     orders.iter().filter_map(number).collect()
 }
 
-/// The replies, with the numbers of the requests that they are for.
+/// The replies, with the numbers of their requests.
 fn replies(orders: &[Order]) -> Vec<(u64, &Reply)> {
     let reply = |order| match order {
         &Order::Reply(Asker::Parent { request }, ref reply) => Some((request, reply)),
@@ -75,7 +75,7 @@ fn a_status_comes_with_the_parts_that_came_and_shows_the_others_as_unreachable()
     let replies = replies(&orders);
     let expected = [("/a", "running"), ("/b", "unreachable"), ("/c", "unreachable")];
     assert_eq!(states(replies[0].1), expected.map(|(path, state)| (path.to_string(), state.to_string())));
-    // What comes too late is no second reply.
+    // A part that comes too late leads to no second reply.
     assert!(requests.answered_below(at(600), &tree, Tree::run(1), parts[1], subtree(&path("/b"))).is_empty());
     assert_eq!(requests.next_deadline(), None);
 }
@@ -91,11 +91,11 @@ fn of_a_supervisor_only_some_children_are_asked_for() {
     assert_eq!((*node, verb), (Tree::run(2), &Verb::status(path("/c"))));
     let orders = requests.answered_below(at(3), &tree, Tree::run(2), *part, subtree(&path("/c")));
     assert_eq!(states(replies(&orders)[0].1), [("/c".to_string(), "running".to_string())]);
-    // A child node is asked for some of its children in turn, and with none named, for itself alone.
+    // A child node is asked for some of its children in turn; an empty list asks for the node alone.
     let verb = Verb::Status { path: path("/b"), children: only(&[]) };
     let orders = requests.ask(START, &tree, request(2), verb.clone());
     assert!(matches!(&orders[0], Order::Ask(Question { verb: asked, .. }) if *asked == verb), "{orders:?}");
-    // It may not be the whole tree in another form.
+    // The number of names is limited: the list must not be the whole tree in another form.
     let many = (0..=Verb::CHILDREN_MAX).map(|n| Name::parse(&format!("a{n}")).unwrap()).collect();
     let orders = requests.ask(START, &tree, request(3), Verb::Status { path: Path::root(), children: Some(many) });
     assert!(matches!(replies(&orders)[0], (3, Reply::Refused { why: Refusal::NotUnderstood, .. })), "{orders:?}");
@@ -122,7 +122,7 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
     let orders = requests.due(at(300), &tree);
     assert!(matches!(replies(&orders)[..], [(1, Reply::Accepted { .. })]), "{orders:?}");
     let Some(Order::KillPast { request: number, .. }) = orders.last() else { panic!("{orders:?}") };
-    // The node runs again and finds the request: too late.
+    // The node runs again and answers the request: too late.
     let late = Reply::Done { outcome: Outcome::Ok, detail: String::new() };
     assert!(requests.answered_below(at(301), &tree, Tree::run(0), below, late).is_empty());
     assert!(requests.looked(at(302), *number, Look::Left(None)).is_empty());
@@ -138,7 +138,7 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
 #[test]
 fn what_is_held_has_its_time_from_when_it_is_sent() {
     let tree = Tree::of(&["/a/", "/a/x"]);
-    // A panic cannot wait for a busy machine.
+    // A panic has the shorter time for its first reply.
     for (verb, limit) in
         [(Verb::Panic { path: path("/a/x"), hold: false }, 300), (Verb::Restart { path: path("/a/x") }, 2_000)]
     {
@@ -164,7 +164,7 @@ fn what_nothing_waits_for_any_more_is_not_sent_when_the_node_is_back() {
     let panic = Verb::Panic { path: path("/a/x"), hold: false };
     let number = asked(&requests.ask(START, &tree, request(1), panic))[0];
     requests.held(at(0), number, at(5_000));
-    // It was never sent, and so there is no answer either.
+    // The question was never sent, so there is no answer either.
     requests.due(at(5_299), &tree);
     let orders = requests.due(at(5_300), &tree);
     assert!(matches!(orders.last(), Some(Order::KillPast { .. })), "{orders:?}");
@@ -236,11 +236,11 @@ fn what_is_meant_for_another_incarnation_is_refused_and_what_is_there_is_told() 
         let orders = requests().ask(START, &tree, meant(1, 4), verb.clone());
         assert!(changed(&orders).is_none(), "{verb:?}");
     }
-    // The root itself has none.
+    // The root itself has incarnation 0.
     let orders = requests().ask(START, &tree, meant(1, 1), Verb::Stop { path: Path::root() });
     assert_eq!(changed(&orders), Some("/ is incarnation 0 by now; 1 was meant"));
     assert!(changed(&requests().ask(START, &tree, meant(1, 0), Verb::Stop { path: Path::root() })).is_none());
-    // What stands below a child node is looked at there.
+    // Paths below a child node are checked by that node.
     let orders = requests().ask(START, &tree, meant(1, 9), Verb::Restart { path: path("/b/x") });
     assert!(matches!(&orders[..], [Order::Ask(Question { incarnation: Some(9), .. })]), "{orders:?}");
     let orders = requests().ask(START, &tree, meant(1, 4), Verb::status(a()));
@@ -254,13 +254,13 @@ fn two_restarts_of_the_same_incarnation_are_one() {
     let mut requests = requests();
     let orders = requests.ask(START, &tree, meant(1, 1), restart("/a"));
     let Some(Order::Core(Event::Asked { request: first, .. })) = orders.last() else { panic!("{orders:?}") };
-    // It may still wait for its turn, or the process be on its way out.
+    // The first restart may still wait for its turn, or be stopping the process.
     for number in [20, 21] {
         let orders = requests.ask(START, &tree, meant(number, 1), restart("/a"));
         assert_eq!(changed(&orders), Some("incarnation 1 of /a is being stopped or restarted already"));
         tree.stopping.insert(ChildId(0));
     }
-    // Others are not meant; nor is one by which it is to stay down, nor is a request that names none.
+    // Not refused: another child, a stop, and a request that names no incarnation.
     assert!(changed(&requests.ask(START, &tree, meant(3, 1), restart("/b"))).is_none());
     assert!(changed(&requests.ask(START, &tree, meant(4, 1), Verb::Stop { path: path("/a") })).is_none());
     assert!(changed(&requests.ask(START, &tree, request(5), restart("/a"))).is_none());

@@ -1,4 +1,4 @@
-//! What becomes of a request that waits: it is answered, lost with a process, or its time comes.
+//! How waiting requests end: with an answer, with the process of a child node, or at their deadline.
 
 use super::below::release;
 use super::emptying::Emptying;
@@ -16,14 +16,14 @@ use crate::time::Time;
 use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 
 impl Requests {
-    /// What was asked of a child node could not be sent: it is treated like one that does not answer.
+    /// A question could not be sent to a child node: it is treated like one that is not answered.
     pub fn unsent(&mut self, now: Time, sight: &impl Sight, request: u64) -> Vec<Order> {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         match &waiting.waits {
             Waits::Below { .. } => waiting.due = now,
             Waits::Part { .. } => self.part_is_late(now, sight, request, &mut out),
-            // It is sent again when its time has come.
+            // Sent again when it is due.
             Waits::PartOfSpread { .. }
             | Waits::Core { .. }
             | Waits::Rolling { .. }
@@ -43,7 +43,7 @@ impl Requests {
         let (outcome, detail) = translate::answer(answer, &self.own);
         if let Some(spread) = self.pending.spread(request.0) {
             let detail = match outcome {
-                // It names its children by their paths.
+                // The detail names the children by their paths already.
                 Outcome::RolloutStopped => detail,
                 _ if detail.is_empty() => detail,
                 _ => format!("{}: {detail}", self.own),
@@ -102,7 +102,7 @@ impl Requests {
         out
     }
 
-    /// A child node's process is gone: what waits for its reply waits no longer.
+    /// A child node's process has ended: the requests that wait for its reply are completed.
     pub fn lost(&mut self, now: Time, sight: &impl Sight, gone: Run) -> Vec<Order> {
         let mut out = Vec::new();
         for number in self.pending.of(gone) {
@@ -110,7 +110,7 @@ impl Requests {
             match waits {
                 Waits::Below { path, change, .. } => {
                     let reply = match change {
-                        // What was to be stopped or killed is gone with its supervisor.
+                        // The subtree that was to be stopped or killed has ended with its supervisor.
                         Change::Stop | Change::Panic { hold: false } => {
                             done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
                         }
@@ -139,7 +139,7 @@ impl Requests {
         out
     }
 
-    /// Handles the requests whose time has come.
+    /// Handles the requests that are due.
     pub fn due(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
         let mut out = Vec::new();
         if self.next_deadline().is_none_or(|at| at > now) {
@@ -174,7 +174,7 @@ impl Requests {
         out
     }
 
-    /// The core has halted: callers that wait get a reply, and from here on nothing is changed.
+    /// The core has halted: all waiting requests get a reply, and nothing is changed from here on.
     pub fn finish(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
         self.ended = true;
         let mut out = Vec::new();
@@ -196,7 +196,8 @@ impl Requests {
         out
     }
 
-    /// What a request leads to that comes after the end; `None`: one that changes nothing, and goes its way.
+    /// What a request results in that arrives after the end of the core; `None` for one that changes nothing and is
+    /// handled as usual.
     pub(super) fn after_the_end(
         &self,
         now: Time,
@@ -206,7 +207,7 @@ impl Requests {
     ) -> Option<Vec<Order>> {
         let reply = match verb {
             Verb::LogsSeen { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return None,
-            // It will see our exit.
+            // The parent will see the exit of this process.
             _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
             Verb::Ping | Verb::Status { .. } | Verb::Spec => return None,
             Verb::Events { .. } | Verb::Logs { .. } => return None,
@@ -220,7 +221,7 @@ impl Requests {
     }
 }
 
-/// The reply to what has ended this node.
+/// The reply to a request that has ended this node.
 fn own_end(now: Time, sight: &impl Sight) -> Reply {
     match sight.left_behind(now) {
         left if left.is_empty() => done(Outcome::Ok, String::new()),

@@ -1,11 +1,11 @@
-//! What a status has of the agent of the host.
+//! What a status contains of the report of the host's agent.
 
 use super::*;
 use crate::hosts::shown::{ChildShown, Shown, StoreShown};
 use crate::link::Identity;
 use crate::wire::view::StatusView;
 
-/// A root of which the first child is placed.
+/// A root whose first child is placed.
 fn tree() -> Tree {
     let mut tree = Tree::of(&["/db/", "/in/", "/in/x/"]);
     tree.placed.insert(ChildId(0));
@@ -46,7 +46,7 @@ fn the_agent_is_asked_before_the_parts_are_and_its_answer_stands_beside_them() {
     let orders = requests.shown(at(1), &tree, number, shown());
     let parts = asked(&orders);
     assert_eq!((parts.len(), shows(&orders).len()), (2, 0));
-    // The child itself does not know where it may run.
+    // The child's own report does not contain its placement.
     requests.answered_below(at(3), &tree, Tree::run(0), parts[0], subtree(&path("/db")));
     let orders = requests.answered_below(at(4), &tree, Tree::run(1), parts[1], subtree(&path("/in")));
     let status = status(&orders);
@@ -68,13 +68,13 @@ fn an_agent_that_is_silent_is_waited_for_once_and_again_after_an_answer() {
     let orders = requests.due(at(300), &tree);
     let late = status(&orders);
     assert!(late.cluster.is_none() && late.store.is_none() && token(&late.root.children()[0]).is_none());
-    // It is asked the next time, too, but not waited for.
+    // The next status asks the agent, too, but does not wait for it.
     let orders = ask(&mut requests, at(400), 2);
     let number = shows(&orders)[0];
     assert!(matches!(orders[..], [Order::Show(_), Order::Reply(..)]), "{orders:?}");
     assert!(requests.shown(at(401), &tree, number, shown()).is_empty());
     assert!(matches!(ask(&mut requests, at(500), 3)[..], [Order::Show(_)]), "it answers again");
-    // One that cannot be asked at all is no silent one.
+    // An agent that cannot be asked at all does not count as silent.
     let number = shows(&ask(&mut requests, at(600), 4))[0];
     assert!(status(&requests.shown(at(600), &tree, number, None)).cluster.is_none());
     assert!(matches!(ask(&mut requests, at(700), 5)[..], [Order::Show(_)]));
@@ -102,13 +102,13 @@ fn a_parent_gets_what_is_placed_of_the_node_itself_and_waits_for_nothing_else() 
         let orders = requests.ask(START, &tree, request(number), Verb::status(path(at)));
         assert_eq!(shows(&orders).len(), 1, "{at}: {orders:?}");
     }
-    // Of the little time that there is, most is left for the parts.
+    // If the asker's time is short, most of it is left for the parts.
     let mut requests = self::requests();
     let short = Request { within_ms: 400, ..request(3) };
     requests.ask(START, &tree, short, Verb::status(Path::root()));
     assert_eq!(requests.next_deadline(), Some(at(100)));
     assert_eq!(asked(&requests.due(at(100), &tree)).len(), 2);
-    // Nothing is asked where nothing is placed.
+    // The agent is not asked where nothing is placed.
     let plain = Tree::of(&["/db/"]);
     assert!(shows(&requests.ask(at(1_200), &plain, operator(4), Verb::status(Path::root()))).is_empty());
 }
