@@ -1,4 +1,4 @@
-//! What only the root has, as another image of the program goes on with it.
+//! What only the root has, in the snapshot of a hot upgrade.
 
 use super::file::CarriedFile;
 use super::journal::CarriedJournal;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use slog::{Logger, warn};
 use std::path::{Path, PathBuf};
 
-/// What only the root has.
+/// The parts of the snapshot that only the root has.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedRoot {
@@ -31,16 +31,17 @@ pub(in crate::node) struct CarriedRoot {
     #[serde(with = "crate::files::exact::option")]
     panic_socket: Option<PathBuf>,
     ready: Option<Number>,
-    /// Written where there is one: without, the snapshot is what it was before there were hosts.
+    /// Written only where a host's agent has started the tree: without, the snapshot has the form that it had before
+    /// hosts existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hosted: Option<CarriedHosted>,
-    /// Missing in what an earlier program has written: then it is the path of the file that runs.
+    /// Missing in the snapshot of an earlier version: then the path of the running executable is used.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::files::exact::option")]
     start_path: Option<PathBuf>,
 }
 
 impl Root {
-    /// What goes over.
+    /// The snapshot of the root's own parts.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedRoot {
         let Root {
             control,
@@ -70,7 +71,7 @@ impl Root {
         }
     }
 
-    /// What another image of the program has had.
+    /// The root's own parts, from the snapshot of the program that ran before.
     pub(crate) fn unpack(
         carried: CarriedRoot,
         (sockets, path, limits, door): (&Sockets, &Path, RouterLimits, Door),

@@ -1,7 +1,7 @@
-//! What the root keeps of its tree: the file that it came from, and what is written down of it for tools.
+//! What the root keeps of its tree as a whole: the file that it came from, and what is saved about it for tools.
 //!
-//! At SIGHUP the root reads its file again, with the environment that it was started with. The disk with the file may
-//! not answer, nor may the source of the users that it names: a thread reads, and the loop is notified when it is done.
+//! At SIGHUP the root reads the file again, with the environment that it was started with. The file's disk or the user
+//! database may not answer; so a thread reads the file, and wakes the loop when it is done.
 
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
@@ -25,25 +25,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-/// What a disk has for a small file before the loop goes on without it.
+/// How long the loop waits for a disk to write a small file before it goes on.
 const OUTPUTS: Span = Span::from_millis(100);
 
-/// What only the root keeps of its tree.
+/// What the root keeps of its tree as a whole.
 pub(in crate::node) struct TreeFile {
     instance: InstanceFile,
-    /// Where it is written down for later what the workers' output is written to.
+    /// The directory in which the list of the workers' log files is saved, so that they are found when nothing runs.
     outputs: Option<StateDir>,
     containment: Containment,
     journal: Option<JournalSpec>,
-    /// The number of the last reload.
+    /// How many reloads the tree has had.
     generation: u64,
-    /// What the root was, and the file that it came from, before reloads of which none is complete.
+    /// The tree's root and its file before the reloads since the last complete one, to go back to; `None` if the last
+    /// reload is complete.
     before: Option<Box<(SupervisorSpec, PathBuf)>>,
-    /// The file, while it is read again.
+    /// Set while the file is read again.
     reading: Option<Reading>,
 }
 
-/// The same as another image of the program goes on with it.
+/// The same in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedFile {
@@ -56,7 +57,7 @@ pub(in crate::node) struct CarriedFile {
     before: Option<Box<(SupervisorSpec, Config)>>,
 }
 
-/// The file of a tree.
+/// The path of the tree's file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Config(#[serde(with = "crate::files::exact")] PathBuf);
@@ -79,12 +80,12 @@ impl TreeFile {
         TreeFile { instance, outputs, containment, journal, generation: 0, before: None, reading: None }
     }
 
-    /// Whether it is being read again.
+    /// Whether the file is being read again.
     pub(crate) fn is_being_read(&self) -> bool {
         self.reading.is_some()
     }
 
-    /// What goes over.
+    /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self) -> CarriedFile {
         let TreeFile { instance, outputs, containment, journal, generation, before, reading: _ } = self;
         let before = before.as_deref().map(|(spec, config)| Box::new((spec.clone(), Config(config.clone()))));
@@ -98,7 +99,7 @@ impl TreeFile {
         }
     }
 
-    /// That of another image of the program.
+    /// The same from the snapshot of the program that ran before.
     pub(crate) fn unpack(carried: CarriedFile) -> TreeFile {
         let CarriedFile { mut instance, outputs, containment, journal, generation, before } = carried;
         instance.version = env!("CARGO_PKG_VERSION").to_string();
@@ -107,7 +108,7 @@ impl TreeFile {
         TreeFile { instance, outputs, containment, journal, generation, before, reading: None }
     }
 
-    /// What tools are to find of the instance.
+    /// What tools read of the instance.
     pub(crate) fn instance(&self) -> &InstanceFile {
         &self.instance
     }
@@ -116,35 +117,35 @@ impl TreeFile {
         self.instance.keeper_pid = Some(pid);
     }
 
-    /// The whole tree around what its root is now, and the file that it came from.
+    /// The whole tree, with this spec of its root, and the file that it came from.
     pub(crate) fn tree(&self, root: SupervisorSpec) -> (TreeSpec, PathBuf) {
         let TreeFile { instance, containment, journal, .. } = self;
         let tree = TreeSpec {
             name: instance.name.clone(),
             containment: *containment,
             journal: *journal,
-            // Of interest where it is deployed, and nowhere in a tree that runs.
+            // Used where the tree is deployed to hosts; a running tree does not need it.
             placement: None,
             root,
         };
         (tree, instance.config.clone())
     }
 
-    /// A reload is complete: there is nothing to go back to.
+    /// A reload is complete: the tree before it is forgotten.
     pub(crate) fn settled(&mut self) {
         self.before = None;
     }
 
-    /// The tree before reloads of which none is complete, and the file that it came from.
+    /// The tree before the reloads since the last complete one, and its file.
     pub(crate) fn before(&self) -> Option<(TreeSpec, PathBuf)> {
         let (root, config) = self.before.as_deref()?.clone();
         Some((TreeSpec { root, ..self.tree(SupervisorSpec::default()).0 }, config))
     }
 
-    /// The root, which is `before` now, is to have another tree. Gives the number of that reload.
+    /// Begins a reload of the root, whose present spec is `before`. Returns the number of the reload.
     ///
     /// # Errors
-    /// Why that cannot be.
+    /// If a setting differs that cannot be changed while the tree runs.
     pub(crate) fn change(
         &mut self,
         tree: &TreeSpec,
@@ -152,7 +153,7 @@ impl TreeFile {
         config: Option<PathBuf>,
         before: SupervisorSpec,
     ) -> Result<u64, diff::Refused> {
-        // Compared without their children: only the top level can refuse.
+        // Compared without their children: only differences at the top level can be refused.
         let empty = |name: &Name, containment, journal| TreeSpec {
             name: name.clone(),
             containment,
@@ -172,7 +173,7 @@ impl TreeFile {
         Ok(self.generation)
     }
 
-    /// Writes down the paths of the tree, which are others by now.
+    /// Saves the paths of the tree, which have changed.
     pub(crate) fn write(&mut self, root: &SupervisorSpec, context: &Context) {
         self.instance.tree_paths.clear();
         tree_paths(&Path::root(), root, &mut self.instance.tree_paths);
@@ -182,8 +183,7 @@ impl TreeFile {
         self.write_outputs(&context.logger);
     }
 
-    /// Writes down where the workers' output can be read when nothing runs. A disk that does not answer is not waited
-    /// for.
+    /// Saves where the workers' output can be read when nothing runs. A disk that does not answer is not waited for.
     pub(crate) fn write_outputs(&self, logger: &Logger) {
         let Some(state) = self.outputs.clone() else { return };
         let (logger, tree_paths) = (logger.clone(), self.instance.tree_paths.clone());
@@ -195,7 +195,7 @@ impl TreeFile {
         });
     }
 
-    /// Begins to read the file that the tree came from.
+    /// Begins to read the tree's file in a thread.
     pub(crate) fn read_again(&mut self, context: &Context, reactor: &mut Reactor) {
         let file = self.instance.config.clone();
         if file.as_os_str().is_empty() {
@@ -215,7 +215,7 @@ impl TreeFile {
         }
     }
 
-    /// The file was read. Gives its tree, if it has one that can be, and its name.
+    /// The file was read. Returns its tree, if the tree is valid, and the file's name; logs the errors otherwise.
     pub(crate) fn take_read(&mut self, context: &Context, reactor: &mut Reactor) -> Option<(TreeSpec, String)> {
         let Reading { result, wake, tag, file } = self.reading.take()?;
         reactor.unwatch(wake.as_raw_fd(), tag);
@@ -256,7 +256,7 @@ impl Reading {
                 let limits = demand::object(tree, Wanted::Here, Below::Running(cgroup.as_deref()));
                 read.object(missing.into_iter().chain(limits));
             }
-            // A root that has ended meanwhile does not receive it.
+            // A root that has ended meanwhile does not receive the result.
             let _ = sender.send(read);
             rings.ring();
         });
@@ -268,7 +268,7 @@ impl Reading {
     }
 }
 
-/// All paths of a tree with their kinds, for code that must check a path without a request.
+/// All paths of a tree with their kinds, for code that has to check a path without asking a node.
 pub(in crate::node) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut Vec<TreePath>) {
     into.push(TreePath { path: at.clone(), supervisor: true, log: None });
     for child in &spec.children {
@@ -280,7 +280,7 @@ pub(in crate::node) fn tree_paths(at: &Path, spec: &SupervisorSpec, into: &mut V
     }
 }
 
-/// Where a worker's output can be read again, for tools that run elsewhere than we do.
+/// The absolute path of a worker's log file, for tools whose working directory is another.
 fn log_file(log: &LogSpec) -> Option<LogFile> {
     match log {
         LogSpec::File { file, keep, .. } => {

@@ -1,9 +1,10 @@
-//! The root's half of the journal: events go down a pipe to the keeper, which writes them to disk.
+//! The root's half of the journal: it writes events into a pipe to the keeper, which writes them to disk.
 //!
-//! The root waits for no disk, so it writes no file. It keeps a cursor into its memory of events, as for a follower,
-//! and hands on what the pipe takes; what does not fit waits in that memory, which is bounded, and what falls out of it
-//! is counted and noted in a line of its own. The root holds both ends of the pipe: what is in it outlives a keeper
-//! that is killed, and the next one reads on. After a root that is killed, the keeper reads it to its end.
+//! The root never waits for a disk, so it writes no file. It has a cursor into its history of events, as a follower
+//! has, and writes what the pipe takes. The rest waits in the history, which is bounded; events that are dropped from
+//! it before are counted, and a line of their own records the gap. The root holds both ends of the pipe: what is in the
+//! pipe outlives a keeper that is killed, and the next keeper reads on. If the root is killed, the keeper reads the
+//! pipe to its end.
 
 use crate::node::history::History;
 use crate::node::luggage::{Number, Packing, Unpacking};
@@ -17,37 +18,37 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What the pipe holds, if the kernel allows it: some thousand events.
+/// The capacity of the pipe, if the kernel allows it: some thousand events.
 const PIPE_BYTES: i32 = 256 << 10;
 
-/// So much is taken out of the memory at a time.
+/// How many bytes of events are taken from the history at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A full pipe is tried again after this.
+/// After how long a full pipe is tried again.
 const RETRY: Span = Span::from_millis(50);
 
-/// The same at the end, which is waited for.
+/// After how long a full pipe is tried again when the root waits for it at its end.
 const RETRY_AT_END: Span = Span::from_millis(1);
 
-/// The way to the keeper.
+/// The pipe to the keeper, and what is still to be written into it.
 pub(in crate::node) struct Journal {
     /// Id of this run.
     run: String,
     writer: File,
     reader: OwnedFd,
-    /// Number of the next event to take from the memory.
+    /// Number of the next event to take from the history.
     next: u64,
-    /// Lines that were taken, and how much of them is in the pipe.
+    /// Lines that were taken from the history, and how many bytes of them are in the pipe.
     taken: Vec<u8>,
     sent: usize,
     retry: Option<Time>,
     /// Lines about the run that have not been taken yet.
     notes: Vec<u8>,
-    /// The last lines, once the run is over; empty when they were taken, and nothing is taken after them.
+    /// The last lines, once the run is over. Empty when they were taken; then nothing more is taken.
     last: Option<Vec<u8>>,
 }
 
-/// The same as another image of the program goes on with it.
+/// The same in the snapshot of a hot upgrade.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedJournal {
@@ -55,15 +56,16 @@ pub(in crate::node) struct CarriedJournal {
     writer: Number,
     reader: Number,
     next: u64,
-    /// What was taken and is not in the pipe yet.
+    /// Lines that are not in the pipe yet.
     taken: Blob,
     notes: Blob,
 }
 
 impl Journal {
-    /// What goes over.
+    /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedJournal {
-        // The run is not over, and a full pipe is tried again at once.
+        // `retry` is not needed: a full pipe is tried again at once. `last` is not set: a run that is ending is not
+        // upgraded.
         let Journal { run, writer, reader, next, taken, sent, retry: _, notes, last: _ } = self;
         CarriedJournal {
             run: run.clone(),
@@ -75,7 +77,7 @@ impl Journal {
         }
     }
 
-    /// The way of another image of the program.
+    /// The same from the snapshot of the program that ran before.
     pub(crate) fn unpack(carried: CarriedJournal, unpacking: &mut Unpacking<'_>) -> Journal {
         let CarriedJournal { run, writer, reader, next, taken, notes } = carried;
         let (taken, notes) = (unpacking.bytes(taken).to_vec(), unpacking.bytes(notes).to_vec());
@@ -98,17 +100,17 @@ impl Journal {
         })
     }
 
-    /// The id of the run that is written down.
+    /// The id of this run.
     pub(crate) fn run(&self) -> &str {
         &self.run
     }
 
-    /// Writes down something about the run.
+    /// Adds a line about the run.
     pub(crate) fn note(&mut self, note: &Note) {
         self.notes.extend(note.to_line());
     }
 
-    /// The end of the pipe that a keeper reads. The root keeps it open, so that what is in the pipe outlives a keeper.
+    /// The end of the pipe that the keeper reads. The root keeps it open, so that the contents outlive a keeper.
     pub(crate) fn reader(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
@@ -117,15 +119,15 @@ impl Journal {
         self.retry
     }
 
-    /// Hands on what the pipe takes of the events that it has not got yet. Never blocks.
+    /// Writes new events into the pipe, as far as it takes them. Never blocks.
     pub(crate) fn feed(&mut self, now: Time, history: &History) {
-        // At the end the one that waits for it goes on, and sees whether all is in the pipe.
+        // At the end, `go_on_ending` does that and reports whether all was written.
         if self.last.is_none() {
             self.write(now + RETRY, history);
         }
     }
 
-    /// The same; what does not fit is tried again at `retry`.
+    /// Writes what the pipe takes. If something is left, it is tried again at `retry`.
     fn write(&mut self, retry: Time, history: &History) {
         self.retry = None;
         loop {
@@ -138,7 +140,7 @@ impl Journal {
             match self.writer.write(&self.taken[self.sent..]) {
                 Ok(written) => self.sent += written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Its other end is ours, so it is full and nothing else.
+                // This process holds the other end, too; so the only possible error is that the pipe is full.
                 Err(_) => {
                     self.retry = Some(retry);
                     return;
@@ -147,12 +149,12 @@ impl Journal {
         }
     }
 
-    /// The run is over: these are the last lines.
+    /// The run is over: sets the last lines.
     pub(crate) fn begin_end(&mut self, last: &[Note]) {
         self.last = Some(last.iter().flat_map(Note::to_line).collect());
     }
 
-    /// Hands on the rest and the last lines. Returns whether all of it is in the pipe.
+    /// Writes the rest and the last lines. Returns whether all of it is in the pipe.
     pub(crate) fn go_on_ending(&mut self, now: Time, history: &History) -> bool {
         self.write(now + RETRY_AT_END, history);
         self.retry.is_none()
@@ -182,7 +184,8 @@ impl Journal {
             self.taken.push(b'\n');
             self.next += 1;
         }
-        // What a burst has needed is freed; nothing comes after the last lines.
+        // Only when all else is written; nothing comes after the last lines. The assignment frees the buffer that a
+        // burst has needed.
         if self.taken.is_empty() {
             self.taken = self.last.as_mut().map(std::mem::take).unwrap_or_default();
         }
@@ -274,7 +277,7 @@ mod tests {
         loop {
             assert_eq!(journal.next_deadline(), Some(Time::ZERO + RETRY_AT_END));
             bytes.extend(read(&journal));
-            // As in each turn of the loop.
+            // As the loop does in each turn.
             journal.feed(Time::ZERO, &history);
             if journal.go_on_ending(Time::ZERO, &history) {
                 break;

@@ -1,5 +1,5 @@
-//! What only the root has: the operators' endpoint, the memory of events and its way to the disk, what is written down
-//! of the tree, the keeper, the service manager, and the panic socket.
+//! What only the root has: the operators' endpoint, the history of events and the pipe to the journal, what is saved
+//! about the tree, the keeper, the service manager, and the panic socket.
 
 pub(super) mod carried;
 pub(super) mod file;
@@ -35,29 +35,29 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// Lines of the explanation that a root prints when it ends by itself.
+/// How many lines the explanation has that a root prints when it ends by itself.
 const END_LINES: usize = 10;
 
-/// What only the root has.
+/// The parts of a node that only the root has.
 pub(super) struct Root {
     control: Router,
     history: History,
     file: TreeFile,
-    /// The path by which the root was started, in whichever image of the program: a link in it may lead elsewhere now.
+    /// The path by which the root was first started; after an upgrade, a link in it may lead to another executable.
     start_path: PathBuf,
-    /// The way of events to the disk, where a journal is kept.
+    /// The pipe to the keeper, which writes the journal, if one is kept.
     journal: Option<Journal>,
-    /// What is held down, as it stands in the journal.
+    /// The holds, as they were last written to the journal.
     holds: Vec<HoldView>,
-    /// There from the end of the boot to the end of the tree.
+    /// Set from the end of the start to the end of the tree.
     keeper: Option<Keeper>,
     /// The service manager that has started the root and is sent the tree's health.
     service_manager: Option<Box<ServiceManager>>,
-    /// Where any message panics the first child.
+    /// The socket on which any message panics the first child.
     panic_socket: Option<Pull>,
-    /// Where it is reported that the tree is up.
+    /// Where to report once that the tree is up, if it was started in the background.
     ready: Option<File>,
-    /// The lease that it runs by, where the agent of a host has started it.
+    /// The lease of this host, where a host's agent has started the root.
     hosted: Option<Box<Hosted>>,
 }
 
@@ -78,7 +78,7 @@ impl Root {
         }
     }
 
-    // While the tree begins.
+    // While the tree starts.
 
     pub(super) fn watch_control(&self, reactor: &mut Reactor) -> Result<(), PollError> {
         reactor.watch(self.control.fd(), Source::Control).map(drop)
@@ -97,14 +97,14 @@ impl Root {
         self.keeper.insert(keeper).watch(reactor)
     }
 
-    /// From here on the tree runs. A tree in the background, which reports by `ready`, is not the process that a
+    /// The tree runs from here on. With `ready` it was started in the background, and so is not the process that a
     /// service manager has started.
     pub(super) fn begin(&mut self, ready: Option<OwnedFd>, logger: &Logger) {
         self.service_manager = if ready.is_none() { ServiceManager::from_env(logger).map(Box::new) } else { None };
         self.ready = ready.map(File::from);
     }
 
-    /// Another image of the program has taken over: the keeper is replaced by one of its own.
+    /// After an upgrade: replaces the keeper by one of the new version.
     pub(super) fn goes_on(&mut self, context: &Context, reactor: &mut Reactor) {
         let lines = self.journal.as_ref().map(Journal::reader);
         if self.keeper.as_mut().is_some_and(|keeper| keeper.hand_over(lines, context)) {
@@ -112,24 +112,24 @@ impl Root {
         }
     }
 
-    /// Whether the keeper before has not ended yet.
+    /// Whether the keeper before still runs.
     pub(super) fn replaces_its_keeper(&self) -> bool {
         self.keeper.as_ref().is_some_and(Keeper::is_taking_over)
     }
 
-    // What others use of it.
+    // Parts that the rest of the node uses.
 
     /// The operators' endpoint.
     pub(super) fn control(&mut self) -> &mut Router {
         &mut self.control
     }
 
-    /// What lies in the runtime directory: the operators' endpoint, and what tools find of the instance.
+    /// What tools use from outside: the operators' endpoint, and the description of the instance.
     pub(super) fn outside(&mut self) -> (&mut Router, &InstanceFile) {
         (&mut self.control, self.file.instance())
     }
 
-    /// What is remembered, and the way of those that read it.
+    /// The history of events, and the endpoint on which followers are sent events.
     pub(super) fn events_out(&mut self) -> (&History, &mut Router) {
         (&self.history, &mut self.control)
     }
@@ -156,7 +156,7 @@ impl Root {
         self.control.receive()
     }
 
-    /// Whether anything has come on the panic socket.
+    /// Whether a message has come on the panic socket.
     pub(super) fn is_to_panic(&mut self) -> bool {
         self.panic_socket.as_mut().is_some_and(|socket| socket.drain() > 0)
     }
@@ -172,7 +172,7 @@ impl Root {
         .min()
     }
 
-    /// Once in every turn.
+    /// To be called once in every turn.
     pub(super) fn due(&mut self, now: Time, core: &Supervisor, context: &Context, reactor: &mut Reactor) {
         if let Some(manager) = &mut self.service_manager {
             manager.due(now, core);
@@ -186,9 +186,9 @@ impl Root {
         self.hosted.as_deref_mut()
     }
 
-    /// Hands events on, as far as that can be done without waiting.
+    /// Passes events on, without waiting.
     pub(super) fn flush(&mut self, now: Time) {
-        // The journal first: what a follower has seen is kept, even if this process is killed between the two.
+        // The journal first: an event that a follower has seen is kept, even if this process is killed between the two.
         if let Some(journal) = &mut self.journal {
             journal.feed(now, &self.history);
         }
@@ -201,13 +201,13 @@ impl Root {
         self.history.push(batch);
     }
 
-    /// What led to the state of the root, from the first cause on, in a few lines: an operator may have nothing else to
+    /// The causes of the root's state, from the first one on, in a few lines: an operator may have nothing else to
     /// read.
     fn explanation(&self, root: &Path) -> Vec<String> {
         tell_short(&explain(&self.history.views(), root, &Present::Over(None)), END_LINES)
     }
 
-    // The service manager, and whichever process has started the tree in the background.
+    // The service manager, and the process that has started the tree in the background.
 
     pub(super) fn beat(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {
@@ -231,14 +231,14 @@ impl Root {
         }
     }
 
-    /// Feeds the watchdog now: what comes next may take long.
+    /// Sends a watchdog message now, since the next step may take long.
     pub(super) fn feed(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {
             manager.feed(now);
         }
     }
 
-    /// Another image of the program is to take the place of this one.
+    /// An upgrade of this process begins.
     pub(super) fn is_replaced(&mut self, now: Time) {
         if let Some(manager) = &mut self.service_manager {
             manager.is_replaced(now);
@@ -281,11 +281,11 @@ impl Root {
         if let Err(error) = keeper.watch(reactor) {
             error!(context.logger, "cannot watch the keeper"; "error" => %error);
         }
-        // It has not received what its predecessor has.
+        // The new keeper has not received the holds that its predecessor has.
         self.write_holds();
     }
 
-    /// Writes down what is held, where that has changed.
+    /// Writes the holds to the journal, if they have changed.
     pub(super) fn keep_holds(&mut self, holds: Vec<HoldView>) {
         if self.holds != holds {
             self.holds = holds;
@@ -301,15 +301,15 @@ impl Root {
 
     // While the tree ends.
 
-    /// The process that waits for the tree learns that it will not be up.
+    /// Reports that the tree will not be up, to the process that waits for it.
     pub(super) fn end_waiting(&mut self) {
         if let Some(mut file) = self.ready.take() {
             let _ = writeln!(file, "failed the tree ended before it was up");
         }
     }
 
-    /// What the root writes to its log and to stderr when the tree has ended by itself. A slow reader of the log is
-    /// waited for no longer than `patience`.
+    /// Writes to the log and to stderr why the tree has ended by itself. Waits for a slow reader of the log at most for
+    /// `patience`.
     pub(super) fn report_end(&self, end: End, context: &Context, patience: Span) {
         let end::Texts { log: Some(text), is_error, .. } = end::texts(end) else { return };
         if !is_error {
@@ -322,7 +322,7 @@ impl Root {
             return;
         }
         error!(context.logger, "{}", text);
-        // These lines are worth more than a slow reader's time.
+        // The explanation is worth the wait for a slow reader.
         context.log_handle.finish(patience);
         context.log_handle.say(format_args!("treevisor: {text} (exit code {})", end.code()));
         for line in why {
@@ -344,14 +344,14 @@ impl Root {
         }
     }
 
-    /// The last lines of the journal.
+    /// Begins to write the last lines of the journal.
     pub(super) fn begin_journal_end(&mut self, end: End) {
         let Some(journal) = &mut self.journal else { return };
         let at = clock::rfc3339_nanos(clock::wall());
         journal.begin_end(&last_notes(end, at, journal.run(), !self.holds.is_empty()));
     }
 
-    /// Hands on the rest of the journal. Returns whether all is in the pipe.
+    /// Writes the rest of the journal. Returns whether all is in the pipe.
     pub(super) fn go_on_journal_end(&mut self, now: Time) -> bool {
         self.journal.as_mut().is_none_or(|journal| journal.go_on_ending(now, &self.history))
     }
@@ -366,11 +366,11 @@ impl Root {
     }
 }
 
-/// What stands last in the journal of a run that has ended like this. `holds`: something is held in it.
+/// The last lines in the journal of a run with this end. `holds`: the journal has holds.
 fn last_notes(end: End, at: String, run: &str, holds: bool) -> Vec<Note> {
-    // By an operator's order: nothing is held when the tree is started again.
+    // An operator's stop ends all holds: the next start of the tree holds nothing.
     let released = (holds && end == End::Stopped).then(|| Note::Holds { at: at.clone(), holds: Vec::new() });
-    // A tree that was terminated ends by that signal, of which there is no exit code.
+    // A tree that was terminated by a signal ends by that signal, and so has no exit code.
     let code = Some(end.code()).filter(|_| end != End::Terminated);
     let text = end::texts(end).journal.into();
     let ended = Note::End(EndNote { at, run: run.to_owned(), killed: false, code, signal: None, text });

@@ -1,8 +1,8 @@
-//! The files of the journal, as the keeper writes them: bounded, one after the other, through a full disk and back.
+//! The journal's files, as the keeper writes them: bounded in size and number, and resumed after a full disk.
 //!
-//! Nothing here is synced to the disk: what was written outlives every process that is killed, though not a machine
-//! that loses its power. A line is written whole or, should the disk be full in the middle of it, cut off again. What
-//! could not be written is counted, and a line records it as soon as there is room.
+//! Nothing here is synced to the disk: what was written outlives every process that is killed, but may be lost if the
+//! machine loses power. A line is written whole; if the disk gets full in the middle of it, the part is cut off again.
+//! Lines that could not be written are counted, and a line records their number as soon as there is room.
 
 use crate::instance::state::{Segment, StateDir};
 use crate::os::clock;
@@ -13,23 +13,23 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// How a line begins that records what is held down.
+/// How a line begins that records the holds.
 const HOLDS: &[u8] = b"{\"journal\":\"holds\"";
 
-/// Old files are given up for room on a full disk as long as more than this many are there.
+/// On a full disk old files are removed as long as there are more than this many.
 const SPARED: usize = 2;
 
-/// What the keeper is given of the journal.
+/// What the keeper needs to write the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::node) struct JournalRecord {
     /// The directory of the instance.
     #[serde(with = "crate::files::exact")]
     pub directory: PathBuf,
-    /// Bytes in one file.
+    /// The largest size of a file, in bytes.
     pub max_size: u64,
-    /// Full files that are kept.
+    /// How many full files are kept.
     pub keep: u32,
-    /// The run that is written down: the first line of every file.
+    /// The description of the run: the first line of every file.
     pub run: Note,
 }
 
@@ -38,31 +38,31 @@ pub(super) struct Segments {
     state: StateDir,
     max_size: u64,
     keep: u32,
-    /// The line that names the run of these events.
+    /// The line that describes the run of the events.
     head: Vec<u8>,
-    /// The last line that records what is held down. It stands in every file, so that it is found however many there
-    /// were since.
+    /// The last line that records the holds. It is written to the head of every file, so that it is found however many
+    /// files follow.
     holds: Vec<u8>,
     open: Option<Open>,
-    /// Lines that could not be written and that no line has recorded yet.
+    /// The number of lines that could not be written, and that no line has recorded yet.
     lost: u64,
-    /// Why not; reported once, until it works again.
+    /// Why the last write has failed; reported once, until writing works again.
     trouble: Option<String>,
 }
 
 struct Open {
     file: File,
     segment: Segment,
-    /// Where the next line begins.
+    /// The size of the file: the next line begins there.
     size: u64,
 }
 
-/// What is to be written to stderr, once for each change.
+/// A change that is reported on stderr once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It cannot be written, and why.
+    /// The journal cannot be written, for this reason.
     Stopped(String),
-    /// It can be written again; so many events are missing.
+    /// The journal can be written again; so many events are missing.
     WorksAgain(u64),
 }
 
@@ -80,7 +80,8 @@ impl Segments {
         }
     }
 
-    /// Appends whole lines, and returns what has changed. What cannot be written is counted as lost.
+    /// Appends whole lines. Returns whether writing has begun to fail, or works again. Lines that fail are counted as
+    /// lost.
     pub(super) fn write(&mut self, lines: &[u8]) -> Option<Change> {
         let change = self.write_lines(lines);
         if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
@@ -95,9 +96,10 @@ impl Segments {
                 let lost = std::mem::take(&mut self.lost);
                 return self.trouble.take().map(|_| Change::WorksAgain(lost));
             };
-            // Opened anew the next time: the directory may be gone, or another file system be mounted there.
+            // Opened anew for the next write: the directory may have been removed, or another file system mounted
+            // there.
             let size = self.open.take().map_or(0, |open| open.size);
-            // A limit of this process (`ulimit -f`) below the size of a file: files are shorter from now on.
+            // The process has a file size limit (`ulimit -f`) below `max_size`: files are shorter from now on.
             if error.kind() == ErrorKind::FileTooLarge && (self.head.len() as u64..self.max_size).contains(&size) {
                 self.max_size = size;
                 continue;
@@ -116,7 +118,7 @@ impl Segments {
         }
     }
 
-    /// Counts events that never came here.
+    /// Counts events that were lost before they were passed to this.
     pub(super) fn lose(&mut self, events: u64) {
         self.lost += events;
     }
@@ -136,7 +138,7 @@ impl Segments {
         let open = self.open.as_mut().expect("it was just opened");
         let written = open.file.write_all(&told).and_then(|()| open.file.write_all(lines));
         if let Err(error) = written {
-            // What was written of it is taken back, so that no line is torn and none stands there twice.
+            // The part that was written is cut off, so that no line is torn and none is written twice.
             let _ = open.file.set_len(open.size);
             return Err(error);
         }
@@ -144,9 +146,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes sure that a file is open that has room for so many bytes.
+    /// Makes sure that a file with room for so many bytes is open.
     fn open_for(&mut self, bytes: u64) -> io::Result<()> {
-        // A file that was removed would take all that comes, and no reader would ever see it.
+        // Into a file that was removed, writes succeed, but no reader would ever see them.
         self.open.take_if(|open| open.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0));
         if self.open.is_none() {
             self.open = Some(self.open_last()?);
@@ -162,13 +164,14 @@ impl Segments {
         Ok(())
     }
 
-    /// Goes on where an earlier run, or an earlier keeper, has left off.
+    /// Opens the last file of an earlier run, or of an earlier keeper, to append to it.
     fn open_last(&self) -> io::Result<Open> {
         let Some(segment) = self.state.segments()?.pop() else {
             self.state.create()?;
             return self.begin(1);
         };
-        // What has a file's name need be none: a fifo would be waited for, and a directory cannot be written to.
+        // What has the name of a journal file may be something else: to open a FIFO would block, a directory is not
+        // writable.
         let opened = OpenOptions::new().read(true).append(true).custom_flags(libc::O_NONBLOCK).open(&segment.path);
         let mut file = match opened {
             Ok(file) if !file.metadata()?.file_type().is_fifo() => file,
@@ -185,7 +188,7 @@ impl Segments {
             let mut last = [0];
             file.read_exact(&mut last)?;
             if last != *b"\n" {
-                // The writer of this line was killed in the middle of it.
+                // The keeper that wrote this line was killed in the middle of it.
                 head.push(b'\n');
             }
         }
@@ -193,7 +196,7 @@ impl Segments {
         Open { file, segment, size }.headed(&head)
     }
 
-    /// Begins a new file, with this number or, if another keeper was faster, a higher one.
+    /// Begins a new file with this number, or with a higher one if another keeper was faster.
     fn begin(&self, mut number: u64) -> io::Result<Open> {
         loop {
             let segment = self.state.segment(number);
@@ -202,7 +205,7 @@ impl Segments {
                     let path = segment.path.clone();
                     let begun = Open { file, segment, size: 0 }.headed(&[&self.head[..], &self.holds[..]].concat());
                     if begun.is_err() {
-                        // An empty file is of no use, and would be found as the last one.
+                        // An empty file is useless, and would be found as the last one.
                         let _ = fs::remove_file(path);
                     }
                     return begun;
@@ -214,7 +217,7 @@ impl Segments {
     }
 
     fn remove_old(&self) {
-        // What cannot be listed or removed now is so at the next file.
+        // Files that cannot be listed or removed now are removed with the next file.
         let Ok(segments) = self.state.segments() else { return };
         let kept = self.keep as usize + 1;
         for segment in &segments[..segments.len().saturating_sub(kept)] {
@@ -222,8 +225,8 @@ impl Segments {
         }
     }
 
-    /// Makes room on a full disk by what is known the longest. The newer half of the history is spared: what filled the
-    /// disk would take its room as well.
+    /// Makes room on a full disk by removing the oldest file. The newest files are spared: whatever has filled the disk
+    /// would take their room as well.
     fn give_up_oldest(&self) -> bool {
         let Ok(segments) = self.state.segments() else { return false };
         segments.len() > SPARED && fs::remove_file(&segments[0].path).is_ok()
@@ -311,7 +314,7 @@ mod tests {
         for segment in StateDir::at(dir.path()).segments().unwrap() {
             assert!(fs::metadata(segment.path).unwrap().len() <= size);
         }
-        // One that alone is longer than a file is kept all the same: it is the news.
+        // A line that is longer than a file may be is written all the same: it is the newest.
         let long = [line(20), line(21), line(22)].concat();
         assert_eq!(segments.write(&long), None);
         assert_eq!(told(dir.path()), "run-1 16 17 run-1 18 19 run-1 20 21 22");
@@ -350,7 +353,7 @@ mod tests {
         let state = StateDir::at(dir.path());
         let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
         segments.write(&line(1));
-        // What every write to it answers is ENOSPC.
+        // Every write to `/dev/full` fails with ENOSPC.
         std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
         segments.open = None;
         assert!(matches!(segments.write(&line(2)), Some(Change::Stopped(why)) if why.contains("No space left")));

@@ -1,10 +1,10 @@
-//! What the root reports to the service manager that has started it, by sd_notify(3): that the tree is up, how it is,
-//! that it still turns, that it ends and why. systemd is one; `podman --sdnotify=container` and treevisor itself are
-//! others.
+//! Reports of the root to the service manager that has started it, by sd_notify(3): that the tree is up, its health,
+//! watchdog messages, and that it ends and why. The manager may be systemd, `podman --sdnotify=container`, or treevisor
+//! itself.
 //!
-//! Nothing here waits: a manager that does not read is sent again later what must arrive, and not what is old by then.
-//! The watchdog is fed by the loop itself and by nothing else, so that a root that hangs is noticed. It is the only
-//! thing that wakes the loop when nothing happens.
+//! Nothing here blocks. If the manager does not read, messages that must arrive are sent again later; others are
+//! dropped. Watchdog messages are sent by the loop alone, so that the manager notices when the root hangs. They are the
+//! only thing that wakes the loop when nothing happens.
 
 use crate::error::Chain;
 use crate::node::end;
@@ -19,45 +19,45 @@ use std::fmt::Write;
 use std::io;
 use treevisor_client::Notifier;
 
-/// The tree's health is reported this often at most.
+/// The shortest time between two reports of the tree's health.
 const STATUS_EVERY: Span = Span::from_secs(1);
 
-/// What must arrive is tried again after this long.
+/// After how long a message that must arrive is sent again.
 const AGAIN: Span = Span::from_millis(50);
 
-/// So much is kept for a manager that does not read.
+/// How many messages are kept for a manager that does not read.
 const OWED_MAX: usize = 16;
 
-/// A text of this length is shown whole by `systemctl status`.
+/// `systemctl status` shows a text of this length completely.
 const TEXT_MAX: usize = 512;
 
-/// The line to the service manager.
+/// The connection to the service manager.
 pub(in crate::node) struct ServiceManager {
     notifier: Notifier,
-    /// It expects a sign of life this often, and its limit is twice as long.
+    /// The interval of watchdog messages: half of the manager's limit.
     beat_every: Option<Span>,
     beat_at: Option<Time>,
-    /// What must arrive and could not be sent yet.
+    /// Messages that must arrive and could not be sent yet.
     owed: Vec<String>,
     again_at: Option<Time>,
-    /// The tree's health as last reported to it, and when.
+    /// The health that was reported last, and when.
     told: String,
     told_at: Option<Time>,
-    /// Something has happened since.
+    /// Something has happened since that report.
     stale: bool,
     up: bool,
     stopping: bool,
-    /// The last report was made.
+    /// The last report was sent.
     over: bool,
-    /// It has received that the tree is being changed, and not yet that this is over.
+    /// A reload was reported to the manager, and its end was not yet.
     reloading: bool,
-    /// What the nodes below last reported of their parts, without the ages of beats.
+    /// The last reports of the child nodes about their subtrees, without the ages of heartbeats.
     below: HashMap<ChildId, Rollup>,
-    /// The error of the last start that failed.
+    /// The errno of the last start that failed.
     errno: Option<i32>,
 }
 
-/// The same as another image of the program goes on with it; the line itself is named by the environment.
+/// The same in the snapshot of a hot upgrade. The socket is not in it: the environment names it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedManager {
@@ -72,9 +72,9 @@ pub(in crate::node) struct CarriedManager {
 }
 
 impl ServiceManager {
-    /// What goes over.
+    /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self) -> CarriedManager {
-        // The watchdog is fed at once, and what is owed and what is stale is sent at once.
+        // After the upgrade, a watchdog message, the messages owed, and the health are sent at once.
         let ServiceManager {
             notifier: _,
             beat_every: _,
@@ -86,7 +86,7 @@ impl ServiceManager {
             stale: _,
             up,
             stopping,
-            // It is not replaced any more then.
+            // After its last report a root is not upgraded any more.
             over: _,
             reloading,
             below,
@@ -103,7 +103,7 @@ impl ServiceManager {
         }
     }
 
-    /// That of another image of the program.
+    /// The same from the snapshot of the program that ran before.
     pub(crate) fn unpack(carried: CarriedManager, logger: &Logger) -> Option<ServiceManager> {
         let CarriedManager { owed, told, up, stopping, reloading, below, errno } = carried;
         let again_at = (!owed.is_empty()).then_some(Time::ZERO);
@@ -111,7 +111,7 @@ impl ServiceManager {
         Some(ServiceManager { owed, again_at, told, stale: true, up, stopping, reloading, below, errno, ..new })
     }
 
-    /// The manager that the environment names; none when no manager takes notifications.
+    /// The manager that the environment names; `None` if there is none.
     pub(crate) fn from_env(logger: &Logger) -> Option<ServiceManager> {
         let notifier = match Notifier::from_env() {
             Ok(notifier) => notifier?,
@@ -143,7 +143,7 @@ impl ServiceManager {
         })
     }
 
-    /// When the loop has to turn for the manager's sake.
+    /// When the loop has to wake up for the manager.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let status = (self.stale && !self.over).then(|| self.told_at.map_or(Time::ZERO, |told| told + STATUS_EVERY));
         [self.beat_at, self.again_at, status].into_iter().flatten().min()
@@ -154,7 +154,7 @@ impl ServiceManager {
         self.stale = true;
     }
 
-    /// A node below has reported the health of its part.
+    /// A child node has reported the health of its subtree.
     pub(crate) fn take_beat_of(&mut self, child: ChildId, rollup: &Rollup) {
         let counts = Rollup { oldest_beat: None, ..rollup.clone() };
         if self.below.get(&child) != Some(&counts) {
@@ -163,16 +163,16 @@ impl ServiceManager {
         }
     }
 
-    /// Sends it now if that can be done without waiting; what `must` arrive is sent later otherwise.
+    /// Sends a message without blocking. If it `must` arrive and cannot be sent now, it is sent later.
     fn say(&mut self, now: Time, words: String, must: bool) {
         if must && !self.owed.is_empty() {
-            // Not before what came first.
+            // Keeps the order of the messages.
             self.owe(now, words);
             return;
         }
         match self.notifier.send(&words) {
             Err(error) if must && is_full(&error) => self.owe(now, words),
-            // A manager that is gone needs no report.
+            // If the manager is gone, the message is dropped.
             _ => {}
         }
     }
@@ -209,10 +209,10 @@ impl ServiceManager {
         }
     }
 
-    /// All children are up: `READY=1` with the first status, which must arrive.
+    /// All children are up: sends `READY=1` with the first health, which must arrive.
     pub(crate) fn tree_is_up(&mut self, now: Time, core: &Supervisor) {
         let mut rollup = core.rollup(now);
-        // That all is up is known from the nodes below themselves, whose last counts are older than that.
+        // The child nodes have reported that they are up; their last counts are older than that.
         rollup.running = rollup.running.saturating_add(std::mem::take(&mut rollup.starting));
         let health = health(&rollup);
         self.up = true;
@@ -222,7 +222,7 @@ impl ServiceManager {
         self.stale = true;
     }
 
-    /// The tree is to be changed. That is over when the core has no reload left, whatever came of it: a manager of
+    /// Reports that a reload begins. It ends when the core has no reload left, whatever its result: a manager of
     /// `Type=notify-reload` waits for that.
     pub(crate) fn reloading(&mut self, now: Time) {
         if !std::mem::replace(&mut self.reloading, true) {
@@ -230,20 +230,20 @@ impl ServiceManager {
         }
     }
 
-    /// Another image of the program is to take the place of this one, which is a reloading to the manager: the watchdog
-    /// is fed right before, and by the other image at once.
+    /// An upgrade begins, which is a reload to the manager. A watchdog message is sent right before it, and by the new
+    /// program at once.
     pub(crate) fn is_replaced(&mut self, now: Time) {
         self.feed(now);
         self.reloading(now);
     }
 
-    /// Feeds the watchdog now: what comes next may take long.
+    /// Sends a watchdog message now, since the next step may take long.
     pub(crate) fn feed(&mut self, now: Time) {
         self.beat_at = self.beat_every.map(|_| now);
         self.beat(now);
     }
 
-    /// Once in every turn.
+    /// To be called once in every turn.
     pub(crate) fn due(&mut self, now: Time, core: &Supervisor) {
         self.pay(now);
         self.beat(now);
@@ -252,7 +252,7 @@ impl ServiceManager {
         }
         if self.reloading && !core.is_reloading() {
             self.reloading = false;
-            // Without a tree that is up, the notification that ends the reloading would report it as up.
+            // While the tree is not up, READY=1, which ends a reload, would report it as up.
             let words = if self.up { "READY=1" } else { "STATUS=starting" };
             self.say(now, words.into(), true);
             self.stale = true;
@@ -280,14 +280,14 @@ impl ServiceManager {
         }
     }
 
-    /// Keeps what is reported when the tree cannot be started.
+    /// Keeps the errno that is reported if the tree cannot be started.
     pub(crate) fn note(&mut self, fact: &Fact) {
         if let Fact::StartFailed { failure, .. } = fact {
             self.errno = Some(failure.errno).filter(|errno| *errno > 0);
         }
     }
 
-    /// The last report: that the tree ends, with which exit status, and why.
+    /// Sends the last report: that the tree ends, with which exit status, and why.
     pub(crate) fn end(&mut self, now: Time, end: End, first_cause: Option<String>) {
         let mut words = String::new();
         if !std::mem::replace(&mut self.stopping, true) {
@@ -310,28 +310,28 @@ impl ServiceManager {
     }
 }
 
-/// The queue of the manager's socket is full.
+/// Whether the queue of the manager's socket is full.
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// The report to the manager of a root that cannot even begin.
+/// Reports to the service manager that the root cannot start at all.
 pub(in crate::node) fn report_no_beginning(why: &str, code: i32) {
     if let Ok(Some(notifier)) = Notifier::from_env() {
         let words = format!("STATUS={}\nEXIT_STATUS={code}", shortened(&clean(why)));
-        // The log has it too.
+        // If this fails, the log still has the reason.
         let _ = notifier.send(&words);
     }
 }
 
-/// The silence that is a hang, if the manager watches this process.
+/// The manager's limit for watchdog messages, if it watches this process.
 fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Span> {
     let ours = pid.is_none_or(|pid| pid.trim().parse() == Ok(own));
     let micros: u64 = micros?.trim().parse().ok()?;
     (ours && micros > 0).then(|| Span::from_nanos(micros.saturating_mul(1_000)))
 }
 
-/// How the tree is: "10 workers: 9 running, 1 starting; 3 restarts".
+/// The tree's health as text: "10 workers: 9 running, 1 starting or waiting; 3 restarts".
 fn health(rollup: &Rollup) -> String {
     let Rollup { running, starting, stopping, down, done, unstarted, restarts, .. } = rollup;
     let counts = [
@@ -354,7 +354,7 @@ fn health(rollup: &Rollup) -> String {
     text
 }
 
-/// As much of a text as is shown, in one line.
+/// The first line of a text, cut to `TEXT_MAX`.
 fn shortened(text: &str) -> &str {
     cut(text.lines().next().unwrap_or_default(), TEXT_MAX)
 }

@@ -1,15 +1,15 @@
 //! The keeper: a small process beside the root that outlives it.
 //!
 //! A root that is killed cannot clean up. Its nodes and workers are killed with it by their parent-death signals, but a
-//! daemon that has left its session does not, and neither sockets nor cgroups go away by themselves. The keeper waits
-//! for one thing, the root's end. When the root has announced an orderly end, it exits without further action;
-//! otherwise it kills what is left of the tree, by cgroup where there is one, else by the mark that every process of
-//! the tree carries in its environment, and removes the tree's files. The root watches the keeper in turn and starts
-//! another one when it is gone.
+//! daemon that has left its session is not, and sockets and cgroups stay. The keeper waits for one thing: the end of
+//! the root. If the root has announced an orderly end, the keeper exits without further action. Otherwise it kills what
+//! is left of the tree, by cgroup where there is one, else by the mark that every process of the tree has in its
+//! environment, and removes the tree's files. The root in turn watches the keeper, and starts another one when it has
+//! exited.
 //!
-//! As it outlives the root, and may wait for a disk, it also writes the journal. That has a thread of its own: a disk
-//! that hangs must not delay the cleanup. The keeper starts no process but itself, so that no parent-death signal hangs
-//! on a thread.
+//! Since the keeper outlives the root and may wait for a disk, it also writes the journal. A thread of its own does
+//! that: a disk that hangs must not delay the cleanup. The keeper starts no processes, so it does not matter that a
+//! parent-death signal follows the thread that has started a process.
 
 mod run;
 
@@ -36,30 +36,30 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// One that could not be started is tried again after this.
+/// After how long a failed start of a keeper is tried again.
 const AGAIN: Span = Span::from_secs(1);
 
-/// The keeper as the root holds it.
+/// The keeper, as the root sees it.
 pub(in crate::node) struct Keeper {
     pid: u32,
     pidfd: PidFd,
     dismissal: OwnedFd,
     tag: Option<Tag>,
     record: Record,
-    /// When another one may be started in the place of this one, which is gone.
+    /// When to start another keeper, if this one has exited and no other could be started.
     retry: Option<Time>,
-    /// The one whose place it has taken, which ends when it has written what it has received.
+    /// The keeper before this one, which exits when it has written what it has received.
     before: Option<Before>,
 }
 
-/// A keeper that was dismissed, since there is another one.
+/// A keeper that was dismissed, since another one has taken its place.
 struct Before {
     pid: u32,
     pidfd: PidFd,
     tag: Option<Tag>,
 }
 
-/// The same as another image of the program goes on with it.
+/// The keeper in the snapshot of a hot upgrade.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::node) struct CarriedKeeper {
@@ -72,7 +72,7 @@ pub(in crate::node) struct CarriedKeeper {
 }
 
 impl Keeper {
-    /// What goes over.
+    /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
         let Keeper { pid, pidfd, dismissal, tag: _, record, retry, before: _ } = self;
         CarriedKeeper {
@@ -84,11 +84,11 @@ impl Keeper {
         }
     }
 
-    /// The keeper of another image of the program.
+    /// The keeper from the snapshot of the program that ran before.
     pub(crate) fn unpack(carried: CarriedKeeper, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Keeper {
         let CarriedKeeper { pid, pidfd, dismissal, record, retry } = carried;
         let (pidfd, dismissal) = (unpacking.process(pidfd), unpacking.take(dismissal));
-        // One that has ended and was not replaced is watched no longer.
+        // A keeper that has exited and was not replaced is watched no longer.
         let tag = retry.is_none().then(|| {
             reactor.processes.known.insert(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
@@ -116,7 +116,7 @@ impl Keeper {
         Keeper::spawn(record, lines, None)
     }
 
-    /// `before` has the descriptor of the one that still writes the journal.
+    /// `before` is the pidfd of a keeper that still writes the journal.
     fn spawn(
         record: Record,
         lines: Option<BorrowedFd<'_>>,
@@ -126,7 +126,7 @@ impl Keeper {
         let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&behind)?)?;
         let (reader, writer) = fd::pipe()?;
         let stderr = io::stderr();
-        // No parent-death signal: it is there for the case in which we are gone.
+        // No parent-death signal: the keeper has to outlive this process.
         let plan = spawn::prepare(PlanSpec {
             env: std::env::vars_os().collect(),
             cwd: Some("/".into()),
@@ -161,7 +161,7 @@ impl Keeper {
     /// Announces that the tree has ended in order, and waits a moment for the keeper to exit.
     pub(crate) fn dismiss(self, limit: Span) {
         let mut dismissal = std::fs::File::from(self.dismissal);
-        // A keeper that has exited already needs no notice.
+        // A keeper that has exited already does not need the message.
         let _ = dismissal.write_all(b"q");
         drop(dismissal);
         if !self.pidfd.wait_exit(limit) {
@@ -171,8 +171,8 @@ impl Keeper {
         let _ = self.pidfd.wait();
     }
 
-    /// Starts another one in its place, since this one is of another version, and dismisses it only then: at every
-    /// moment there is one that clears up. Returns whether the other one is there.
+    /// After an upgrade: starts a keeper of this version, and dismisses the present one only then, so that at every
+    /// moment a keeper exists that cleans up. Returns whether the new keeper was started.
     pub(crate) fn hand_over(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
         if self.retry.is_some() {
             return false;
@@ -181,7 +181,7 @@ impl Keeper {
         match Keeper::spawn(record, lines, Some(self.pidfd.as_fd())) {
             Ok(keeper) => {
                 let Keeper { pid, pidfd, dismissal, tag, .. } = std::mem::replace(self, keeper);
-                // One that was killed needs no notice.
+                // A keeper that was killed does not need the message.
                 let _ = std::fs::File::from(dismissal).write_all(b"q");
                 self.before = Some(Before { pid, pidfd, tag });
                 true
@@ -193,7 +193,7 @@ impl Keeper {
         }
     }
 
-    /// Whether one is still there whose place it has taken.
+    /// Whether the keeper before this one still runs.
     pub(crate) fn is_taking_over(&self) -> bool {
         self.before.is_some()
     }
@@ -202,14 +202,14 @@ impl Keeper {
         self.retry
     }
 
-    /// Begins to watch it.
+    /// Begins to watch the keeper's process.
     pub(crate) fn watch(&mut self, reactor: &mut Reactor) -> Result<(), PollError> {
         self.tag = Some(reactor.watch(self.pidfd.as_raw_fd(), Source::Keeper)?);
         reactor.processes.known.insert(self.pid, None);
         Ok(())
     }
 
-    /// Whether it has exited although it was not dismissed; then it is watched no longer.
+    /// Whether the keeper has exited without having been dismissed; then it is watched no longer.
     pub(crate) fn has_ended(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
         if let Some(before) = &self.before
             && is_over(before.pid, &before.pidfd, before.tag, reactor)
@@ -223,7 +223,8 @@ impl Keeper {
         ended
     }
 
-    /// Starts another one in its place. Returns whether it is there; if not, it is tried again later.
+    /// Starts another keeper in place of one that has exited. Returns whether that worked; if not, it is tried again
+    /// later.
     pub(crate) fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
         self.record.again = true;
         let before = self.before.as_ref().map(|before| before.pidfd.as_fd());
@@ -242,7 +243,7 @@ impl Keeper {
         }
     }
 
-    /// Whether it is time to try once more.
+    /// Whether it is time to try again to start a keeper.
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
         self.retry.take_if(|at| *at <= now).is_some()
     }

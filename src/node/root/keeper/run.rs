@@ -1,4 +1,4 @@
-//! The keeper's own process: what it does until the root ends, and then.
+//! The keeper's own process: waits for the root's end, then cleans up.
 
 use crate::ids::{Mark, Path};
 use crate::instance::runtime::RuntimeDir;
@@ -22,31 +22,31 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-/// Where the keeper finds its record, the pipes from the root, for its dismissal and for the journal, and the keeper
-/// before.
+/// The keeper's inherited descriptors: its record, the pipes from the root for the dismissal and for the journal, and
+/// the pidfd of the keeper before.
 pub(super) const RECORD_FD: RawFd = 3;
 pub(super) const DISMISSAL_FD: RawFd = 4;
 pub(super) const JOURNAL_FD: RawFd = 5;
 pub(super) const BEFORE_FD: RawFd = 6;
 
-/// What is written to the journal in one go. A longer read would cost memory in every tree.
+/// The most bytes that one write to the journal has. A larger buffer would cost memory in every tree.
 const CHUNK: usize = 16 * 1024;
 
-/// After the write that emptied the pipe the journal rests for so long, or until the root ends: many events come close
-/// together, and a write for each would cost a core. While there is more, it is written as fast as the disk takes it: a
-/// burst must not wait in a pipe that is full, least of all the one at the end of the tree.
+/// How long the journal rests after the write that has emptied the pipe, unless the root ends: events often come close
+/// together, and a write for each would keep a CPU busy. While the pipe is not empty, events are written as fast as the
+/// disk takes them: a burst must not wait in a full pipe, least of all the one at the end of the tree.
 const REST: Span = Span::from_millis(20);
 
-/// When no event comes for so long, this process gives its memory back until the next one.
+/// If no event arrives for so long, the keeper returns memory to the system until the next one.
 const QUIET: Span = Span::from_secs(1);
 
-/// How often it is looked whether the root is there, where it cannot be watched.
+/// How often the keeper checks whether the root still runs, where the root cannot be watched.
 const LOOKING_AGAIN: Span = Span::from_millis(100);
 
-/// What SIGKILL has not ended after this long cannot be killed by us.
+/// What SIGKILL has not ended after so long is given up on.
 const PATIENCE: Span = Span::from_secs(5);
 
-/// What the keeper is given.
+/// The input of the keeper's process.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Record {
     pub root: u32,
@@ -56,14 +56,16 @@ pub(super) struct Record {
     pub cgroup: Option<PathBuf>,
     pub output: Option<StreamFile>,
     pub journal: Option<JournalRecord>,
-    /// It takes the place of one that was killed.
+    /// This keeper replaces another one, which was killed or dismissed. The first line that it reads may lack its
+    /// beginning.
     pub again: bool,
-    /// That one was dismissed, and the journal is its own until it has ended. Only in what the keeper itself is given.
+    /// The keeper before was dismissed, and writes the journal until it has exited. Set only in the record for the new
+    /// process.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
 }
 
-/// The keeper's own life. Returns its exit status.
+/// Runs the keeper. Returns the exit status of its process.
 pub fn run() -> i32 {
     match watch_root() {
         Ok(()) => 0,
@@ -80,10 +82,10 @@ fn watch_root() -> io::Result<()> {
     let record: Record = serde_json::from_str(&text)?;
     stream_file::set(record.output.clone());
     let dismissal = fd::inherited(DISMISSAL_FD)?;
-    // A signal that is sent to all processes of the tree must not stop the one that cleans up.
+    // A signal to all processes of the tree must not stop the process that cleans up.
     signals::ignore_all_stopping();
     process::set_name("tv-keeper");
-    // Opened while the pipe is open at the other end, so it is the root and not a later process with its number.
+    // Opened while the root holds the other end of the pipe, so the pid is the root's and was not reused.
     let root = PidFd::open(record.root);
     let writer = match &record.journal {
         Some(journal) => {
@@ -93,7 +95,7 @@ fn watch_root() -> io::Result<()> {
         None => None,
     };
     if writer.is_none() {
-        // It does nothing from here on, for as long as the tree lives.
+        // The keeper only waits from here on, for as long as the tree runs.
         process::release_memory();
     }
 
@@ -106,7 +108,7 @@ fn watch_root() -> io::Result<()> {
     }
 
     let runtime = RuntimeDir::at(record.runtime);
-    // Only in order to name what is left.
+    // The paths are needed only to name what is left.
     let file = runtime.read_instance().ok().filter(|file| file.mark == record.mark);
     let paths = file.map(|file| file.paths()).unwrap_or_default();
     let left = clear_tree(record.cgroup.as_deref(), &record.mark, &paths);
@@ -115,7 +117,7 @@ fn watch_root() -> io::Result<()> {
     }
     if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
         writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
-        // A new run of the instance writes behind us, but does not wait for a disk that hangs.
+        // A new run of the instance writes after this one, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
     remove_files(&runtime, &record.mark, &left);
@@ -125,13 +127,13 @@ fn watch_root() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the end of the root, or for its word that all has ended in order, which this returns.
+/// Waits for the end of the root, or for its message that the tree has ended in order. Returns whether that has come.
 fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::Result<bool> {
     let mut said_goodbye = false;
     match root {
         Ok(root) => {
-            // The pipe ends with the root as well, but it also ends when the root has closed it for any other reason:
-            // only the process's own end counts.
+            // The pipe ends with the root, but also if the root closes it for another reason: only the end of the
+            // root's process counts.
             fd::wait_readable_any(&[root.as_fd(), dismissal.as_fd()], None)?;
             said_goodbye |= read_dismissal(dismissal);
             if !said_goodbye {
@@ -139,10 +141,10 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
                 said_goodbye |= read_dismissal(dismissal);
             }
         }
-        // It is gone already.
+        // The root has ended already.
         Err(error) if pidfd::is_gone(error) => said_goodbye |= read_dismissal(dismissal),
-        // There is no watching it by a descriptor, for instance where the call is refused. We are its child as long as
-        // it runs.
+        // The root cannot be watched by a pidfd, for instance since the system call is refused. This process is its
+        // child as long as the root runs.
         Err(_) => {
             fd::wait_readable_any(&[dismissal.as_fd()], None)?;
             said_goodbye |= read_dismissal(dismissal);
@@ -155,11 +157,11 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
     Ok(said_goodbye)
 }
 
-/// Removes what a root that was killed has left in its directory; what is still needed to find survivors stays.
+/// Removes the files that a killed root has left in its directory, except for those by which survivors are found.
 fn remove_files(runtime: &RuntimeDir, mark: &str, left: &Survivors) {
-    // A new run of the instance has cleared the files itself.
+    // Without the lock, a new run of the instance has begun, and has removed the files itself.
     if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
-        // A root that was killed while it began has written nothing yet.
+        // A root that was killed during its start has not written the file yet.
         let ours = match runtime.read_instance() {
             Ok(file) => file.mark == *mark,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -167,14 +169,14 @@ fn remove_files(runtime: &RuntimeDir, mark: &str, left: &Survivors) {
         if ours && left.is_none() {
             runtime.remove();
         } else if ours {
-            // So that the next start, or `panic --force`, finds what is left.
+            // The instance file stays, so that the next start, or `panic --force`, finds the survivors.
             runtime.remove_sockets();
         }
         lock.release();
     }
 }
 
-/// The last line of a run whose root had no time for one.
+/// The last line of a run whose root was killed and has not written one.
 fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
     let run = match &journal.run {
         Note::Run(run) => run.run.clone(),
@@ -190,7 +192,8 @@ fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
     Note::End(EndNote { at: clock::rfc3339_nanos(clock::wall()), run, killed: true, code, signal, text })
 }
 
-/// The thread that writes the journal: where it gets its last line, and where it reports that it is done.
+/// The thread that writes the journal: the channel for its last line, and the channel on which it reports that it is
+/// done.
 struct Writer {
     last: mpsc::Sender<Option<Note>>,
     done: mpsc::Receiver<()>,
@@ -203,7 +206,7 @@ impl Writer {
         let ((last, get_last), (say_done, done)) = (mpsc::channel(), mpsc::channel());
         thread::Builder::new().name("tv-journal".into()).stack_size(128 << 10).spawn(move || {
             if let Some(before) = before {
-                // Two that read would have parts of lines.
+                // Two readers would each get parts of lines.
                 let _ = fd::wait_readable_any(&[before.as_fd()], None);
             }
             write_journal(&lines, &dismissal, &mut segments, again);
@@ -216,19 +219,19 @@ impl Writer {
         Ok(Writer { last, done })
     }
 
-    /// Lets it end when all that the root had sent is written, with a last line of ours.
+    /// Lets the thread write all that the root has sent, then this last line, and end.
     fn end(&self, last: Option<Note>) {
         let _ = self.last.send(last);
     }
 
-    /// Waits until it has ended, as far as the disk lets it.
+    /// Waits until the thread has ended, at most for `limit`.
     fn wait(&self, limit: Span) {
         let _ = self.done.recv_timeout(limit.as_duration());
     }
 }
 
-/// Writes what comes until the pipe has no writer left: the other end is the root's alone. One that was dismissed while
-/// the root goes on ends behind a whole line, with nothing unread.
+/// Writes all events until the pipe has no writer left; the root alone has the other end. If the keeper is dismissed
+/// while the root goes on, ends after a whole line, with nothing left to read.
 fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, again: bool) {
     let Ok(mut source) = lines.try_clone().map(std::fs::File::from) else { return };
     let mut buffer = Vec::with_capacity(2 * CHUNK);
@@ -251,7 +254,7 @@ fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, 
         let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1) else { continue };
         let mut begin = 0;
         if std::mem::take(&mut whole_lines_only) {
-            // Our predecessor has read the beginning of this line, and was killed before it had the rest.
+            // The keeper before has read the beginning of this line, and was killed before it had read the rest.
             let first = buffer.iter().position(|byte| *byte == b'\n').unwrap_or(0);
             if !looks_whole(&buffer[..first]) {
                 segments.lose(1);
@@ -263,14 +266,14 @@ fn write_journal(lines: &OwnedFd, dismissal: &OwnedFd, segments: &mut Segments, 
         }
         buffer.drain(..end);
         if !there_is_more {
-            // It ends with the root, too.
+            // Wakes up at once when the root ends.
             let _ = fd::wait_readable_any(&[dismissal.as_fd()], Some(REST));
         }
     }
 }
 
-/// Waits until there is something to read, or the pipe has ended. False where the root has closed the other pipe, and
-/// there is nothing.
+/// Waits until the journal's pipe has input or has ended. Returns false if the other pipe was closed or has a message,
+/// and the journal's pipe is empty.
 fn comes(lines: &OwnedFd, dismissal: &OwnedFd) -> bool {
     let both = [lines.as_fd(), dismissal.as_fd()];
     if let Ok(false) = fd::wait_readable_any(&both, Some(QUIET)) {
@@ -280,7 +283,8 @@ fn comes(lines: &OwnedFd, dismissal: &OwnedFd) -> bool {
     !matches!(fd::wait_readable_any(&[lines.as_fd()], Some(Span::ZERO)), Ok(false))
 }
 
-/// Reports on stderr what the journal's writer has met: a reader of the tree's log is to see that it has gaps.
+/// Reports on stderr when writing the journal fails, and when it works again, so that gaps are visible in the tree's
+/// log.
 fn report(change: Option<Change>) {
     match change {
         None => {}
@@ -293,7 +297,7 @@ fn report(change: Option<Change>) {
     }
 }
 
-/// Writes a line to the tree's log as it is now. Neither to find that nor to write to it is waited for long.
+/// Writes a line to the tree's log file. Neither opening the file nor writing to it may take longer than a second.
 fn complain(line: String) {
     briefly(Span::from_secs(1), move || {
         stream_file::refresh_stderr();
@@ -310,8 +314,8 @@ fn read_dismissal(pipe: &OwnedFd) -> bool {
     pipe.try_clone().map(std::fs::File::from).is_ok_and(|mut file| matches!(file.read(&mut byte), Ok(1)))
 }
 
-/// Kills what is left of a tree and removes its cgroups. Blocks, but not for much longer than [`PATIENCE`]. Gives what
-/// cannot be killed, with that of the `paths` to which it belongs.
+/// Kills what is left of a tree and removes its cgroups. Blocks, but not for much longer than [`PATIENCE`]. Returns the
+/// processes that cannot be killed, each with the one of `paths` that it belongs to.
 pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str, paths: &[Path]) -> Survivors {
     let mark = match Mark::parse(mark) {
         Ok(mark) => mark,
