@@ -1,10 +1,10 @@
-//! Restarts that come in bursts: the hook of the first is run at once, then one that counts those that have come since.
-//! Pure.
+//! Bursts of restarts: the hook of the first restart is run at once; later ones are counted, and one hook is run for
+//! all of them. Pure.
 //!
-//! A child that fails again and again would call its hook each time, and an alert that comes a hundred times is read as
-//! seldom as one that never comes. So after a call the child's next restarts are counted, and called for together once
-//! the pause is over; the pause doubles as long as there are any. A pause without a restart ends the burst: the next
-//! one calls at once again.
+//! A child that fails again and again would run its hook each time, and an alert that is sent a hundred times is
+//! ignored in the end. So after a hook the child's next restarts are counted, and one hook is run for all of them when
+//! a pause is over. The pause doubles as long as there are restarts. A pause without any ends the burst: the next
+//! restart runs its hook at once again.
 
 use crate::supervision::ChildId;
 use crate::time::{Span, Time};
@@ -12,20 +12,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Restarts are counted for so long after the first call, and twice as long after each further one ...
+/// How long restarts are counted after the first hook; the time doubles after each further hook ...
 const FIRST_PAUSE: Span = Span::from_secs(10);
 
 /// ... up to this.
 const LONGEST_PAUSE: Span = Span::from_secs(600);
 
-/// Restarts that one call stands for.
+/// The restarts that one hook stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Counted<T> {
     pub count: u64,
-    /// When the first of them happened, in words.
+    /// The time of the first of them, as text.
     pub since: String,
-    /// What is known of the last of them.
+    /// What the hook is given, from the last of them.
     pub last: T,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Bursts<T>(
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Burst<T> {
-    /// Nothing is called for before this.
+    /// No hook is run before this time.
     until: Time,
     pause: Span,
     counted: Option<Counted<T>>,
@@ -50,7 +50,7 @@ impl<T> Bursts<T> {
         Bursts(HashMap::new())
     }
 
-    /// A restart of a child, that happened at `at`, in words. Returns what is to be called for now.
+    /// Notes a restart of a child at `at`, a time as text. Returns the restarts to run a hook for now.
     pub(super) fn restarted(&mut self, now: Time, child: ChildId, at: &str, what: T) -> Option<Counted<T>> {
         if let Some(burst) = self.0.get_mut(&child) {
             if let Some(counted) = &mut burst.counted {
@@ -67,7 +67,7 @@ impl<T> Bursts<T> {
         Some(Counted { count: 1, since: at.into(), last: what })
     }
 
-    /// What is to be called for because a pause is over.
+    /// Returns the restarts to run hooks for because a pause is over.
     pub(super) fn due(&mut self, now: Time) -> Vec<Counted<T>> {
         let over = self.0.values_mut().filter(|burst| burst.until <= now);
         over.filter_map(|burst| {
@@ -79,17 +79,17 @@ impl<T> Bursts<T> {
         .collect()
     }
 
-    /// When something is due.
+    /// When the next pause with counted restarts is over.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.0.values().filter(|burst| burst.counted.is_some()).map(|burst| burst.until).min()
     }
 
-    /// A child is no more.
+    /// A child was removed.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.0.remove(&child);
     }
 
-    /// Nothing is counted any more.
+    /// Drops all counted restarts.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -122,7 +122,7 @@ mod tests {
         for second in [1, 2, 9] {
             assert_eq!(restarted(&mut bursts, second, A), None);
         }
-        // Another child's first is not held back.
+        // The first restart of another child runs its hook at once.
         assert_eq!(restarted(&mut bursts, 3, B), Some(counted(1, 3, 3)));
         assert_eq!((bursts.next_deadline(), bursts.due(at(9))), (Some(at(10)), vec![]));
         assert_eq!(bursts.due(at(10)), [counted(3, 1, 9)]);
@@ -143,7 +143,7 @@ mod tests {
             }
         }
         assert_eq!(calls, [0, 10, 30, 70, 150, 310, 630, 1230, 1830, 2430, 3030, 3630, 4230, 4830]);
-        // The restarts after the last call are still told.
+        // A hook is still run for the restarts after the last one.
         assert_eq!(bursts.due(at(5_430)).len(), 1);
         assert_eq!(restarted(&mut bursts, 6_029, A), None, "the pause is not over");
         assert_eq!(bursts.due(at(6_030)), [counted(1, 6_029, 6_029)]);

@@ -1,4 +1,4 @@
-//! The hooks as another image of the program goes on with them: those that run, run on.
+//! The hooks in the snapshot of a hot upgrade. Running hooks are not interrupted.
 
 use super::Hooks;
 use super::bursts::Bursts;
@@ -41,14 +41,14 @@ struct CarriedHook {
 }
 
 impl Hooks {
-    /// Whether they can go over now.
+    /// Whether an upgrade is possible now.
     pub(crate) fn can_go_over(&self) -> bool {
         self.running.iter().all(|hook| hook.process.can_go_over())
     }
 
-    /// What goes over.
+    /// The snapshot of the hooks.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHooks {
-        // A supervisor that ends is not replaced, nor one that was panicked.
+        // A supervisor that is ending, or was panicked, is not upgraded.
         let Hooks { is_root: _, own, running, waiting, panicked, all_panicked: _, bursts, causes, number, ending: _ } =
             self;
         let one = |Running { number, key, about, process, until, killed }: &Running| CarriedHook {
@@ -70,7 +70,7 @@ impl Hooks {
         }
     }
 
-    /// The hooks of another image of the program.
+    /// The hooks from the snapshot of the program that ran before.
     pub(crate) fn unpack(
         carried: CarriedHooks,
         is_root: bool,

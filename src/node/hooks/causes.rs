@@ -1,4 +1,4 @@
-//! What failed last of each child: the cause that the hook of its restart is given.
+//! The last failure of each child, which the hook of the child's restart is given as the cause.
 
 use crate::supervision::{ChildId, Fact};
 use crate::wire::view::EventView;
@@ -6,17 +6,17 @@ use crate::wire::view::event::Exited;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// A failure, and the exit that it came to where that is another event.
+/// A failure, and the exit that it has led to, if that is another event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cause {
-    /// Where it began: of a hang that, and not the kill that followed.
+    /// The first event: for a hang, the hang and not the kill that followed.
     pub first: EventView,
     exit: Option<EventView>,
 }
 
 impl Cause {
-    /// Of what has no other cause than itself.
+    /// An event that has no other cause.
     pub(super) fn itself(first: EventView) -> Cause {
         Cause { first, exit: None }
     }
@@ -32,14 +32,14 @@ impl Cause {
 pub(super) struct Causes(HashMap<ChildId, Cause>);
 
 impl Causes {
-    /// Something has happened to a child.
+    /// Notes what has happened to a child.
     pub(super) fn note(&mut self, fact: &Fact, child: ChildId, view: &EventView) {
         match fact {
             Fact::Hung { .. } | Fact::Panic { .. } => {
                 self.0.insert(child, Cause::itself(view.clone()));
             }
             Fact::Exited { .. } => match self.0.get_mut(&child) {
-                // The end of what hung.
+                // The exit of a child that was killed as hung, or by a panic.
                 Some(cause) if cause.exit.is_none() && cause.first.incarnation == view.incarnation => {
                     cause.exit = Some(view.clone());
                 }
@@ -57,12 +57,12 @@ impl Causes {
         }
     }
 
-    /// What failed last of a child.
+    /// The last failure of a child.
     pub(super) fn of(&self, child: ChildId) -> Option<Cause> {
         self.0.get(&child).cloned()
     }
 
-    /// A child is no more.
+    /// A child was removed.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.0.remove(&child);
     }

@@ -1,12 +1,12 @@
-//! Hooks: commands that users want to be run when a subtree was panicked, a supervisor has given up, or a child is
-//! restarted. They run in the background and nothing waits for them: supervision does not depend on them.
+//! Hooks: commands of the user's that are run when a subtree was panicked, a supervisor has given up, or a child is
+//! restarted. They run in the background, and supervision never waits for them.
 //!
-//! A hook runs in a node that is left to run it. The node that restarts a child runs its own `on-restart`; `on-panic`
-//! and `on-escalate` of a supervisor are run by the one above it, which outlives it, and those of the root by the root
-//! itself, which stays for them when all its children are gone.
+//! A hook runs in a node that outlives its cause. The node that restarts a child runs its own `on-restart`. `on-panic`
+//! and `on-escalate` of a supervisor are run by its parent; those of the root by the root itself, which stays for them
+//! when all its children have ended.
 //!
-//! None is left behind: each has a time limit, after which it is killed with its process group; it is killed with its
-//! node, and is found by the tree's mark like every process of the tree.
+//! No hook is left behind. Each has a time limit, after which it is killed with its process group; it is killed with
+//! its node, and is found by the tree's mark like every process of the tree.
 
 mod bursts;
 pub(super) mod carried;
@@ -33,11 +33,11 @@ use std::collections::HashMap;
 /// How long a node that ends waits for hooks, unless it is the root.
 const LAST_MOMENT: Span = Span::from_secs(1);
 
-/// Hooks that run at once: of restarts, and altogether. Hooks for disasters do not queue behind routine.
+/// How many hooks run at once: of restarts, and altogether. Those of panics and escalations do not queue behind others.
 const RESTARTS_AT_ONCE: usize = 4;
 const AT_ONCE: usize = 16;
 
-/// How long the root waits for its last hooks altogether; then those that run are killed, and the others are not run.
+/// How long the root waits for all of its last hooks; then running ones are killed, and waiting ones dropped.
 const LAST_HOOKS: Span = Span::from_secs(60);
 
 /// The hooks of a node.
@@ -46,16 +46,16 @@ pub(super) struct Hooks {
     own: tree::Hooks,
     running: Vec<Running>,
     waiting: Queue<Order>,
-    /// Children that have been panicked and whose exit has not been seen yet, with what is to be reported of it.
+    /// Children that were panicked and have not exited yet, with what their hooks are given.
     panicked: HashMap<ChildId, Facts>,
-    /// This supervisor itself was: hooks for all below it are called when nothing is left.
+    /// This supervisor itself was panicked: the hooks for all below it are run when nothing is left.
     all_panicked: bool,
-    /// Restarts whose hooks are held back, to be reported together.
+    /// Restarts whose hooks are held back, to be run once for several.
     bursts: Bursts<Order>,
-    /// What failed last, where a hook may ask for it.
+    /// The last failures of children, if a hook may need them.
     causes: Causes,
     number: u64,
-    /// Once this supervisor has ended: until when its hooks are waited for, and until when those that were killed.
+    /// Set once this supervisor has ended: how long its hooks are waited for, and how long those that were killed.
     ending: Option<Ending>,
 }
 
@@ -66,14 +66,14 @@ struct Ending {
 }
 
 impl Ending {
-    /// Whether it is over with so many that run, of which so many were not killed.
+    /// Whether the wait for hooks is over, if so many are running, and so many of these were not killed.
     fn is_over(&mut self, now: Time, running: usize, alive: usize) -> bool {
         if alive > 0 {
-            // Where all before were killed, those that had waited have their places.
+            // All earlier hooks were killed, and waiting ones have been started in their place.
             self.patience = None;
             return false;
         }
-        // One that was killed and is stuck in the kernel is not waited for.
+        // A killed hook that is stuck in the kernel is waited for only a moment.
         running == 0 || *self.patience.get_or_insert(now + LAST_MOMENT) <= now
     }
 }
@@ -94,17 +94,17 @@ impl Hooks {
         }
     }
 
-    /// What this supervisor runs itself.
+    /// The hooks in this supervisor's spec.
     pub(super) fn own(&self) -> &tree::Hooks {
         &self.own
     }
 
-    /// Other hooks from now on.
+    /// Replaces the hooks, after a reload.
     pub(super) fn set_own(&mut self, own: tree::Hooks) {
         self.own = own;
     }
 
-    /// A child is no more.
+    /// A child was removed.
     pub(super) fn forget(&mut self, child: ChildId) {
         self.panicked.remove(&child);
         self.causes.forget(child);
@@ -117,7 +117,7 @@ impl Hooks {
         running.chain(self.bursts.next_deadline()).chain(ending).min()
     }
 
-    /// Whether one more of this kind may run now.
+    /// Whether one more hook of this class may run now.
     fn has_room(running: &[Running], class: Class) -> bool {
         let restarts = running.iter().filter(|running| running.key == Key::Restart).count();
         running.len() < AT_ONCE && (class == Class::Disaster || restarts < RESTARTS_AT_ONCE)
@@ -127,7 +127,7 @@ impl Hooks {
         self.waiting.pop(|class| Hooks::has_room(&self.running, class))
     }
 
-    /// Something has happened: calls the hooks that are for it.
+    /// Runs the hooks for an event.
     pub(super) fn happened(
         &mut self,
         (fact, child, view): (&Fact, Option<ChildId>, &EventView),
@@ -151,7 +151,7 @@ impl Hooks {
         self.call(orders, context, reactor);
     }
 
-    /// The hooks that are for this event.
+    /// The hooks for an event.
     fn orders_for(&mut self, fact: &Fact, child: Option<ChildId>, view: &EventView, children: &Children) -> Vec<Order> {
         let order = |key: Key, command: &Option<Vec<String>>| {
             let command = command.clone()?;
@@ -186,7 +186,7 @@ impl Hooks {
         one.into_iter().collect()
     }
 
-    /// Nothing is left of a subtree that an operator has killed past the nodes above it.
+    /// A subtree is empty that an operator has killed without the supervisor above it: runs the hooks.
     pub(super) fn killed_past_its_node(
         &mut self,
         path: &Path,
@@ -210,7 +210,7 @@ impl Hooks {
             let about = order.about.clone();
             match self.waiting.push(class, order) {
                 Queued::Waits | Queued::Lost => {}
-                // Reported once, and their number when their turn would have come.
+                // Logged once; the number of lost hooks is logged when the queue has room again.
                 Queued::FirstLost => {
                     warn!(context.logger, "hook queue full: hooks are dropped"; "hook" => key.as_str(),
                         "path" => %about);
@@ -233,7 +233,7 @@ impl Hooks {
         }
     }
 
-    /// Something of a hook is ready.
+    /// Reads the output or the exit of a hook.
     pub(super) fn read(&mut self, number: u64, context: &Context, reactor: &mut Reactor) {
         let Some(at) = self.running.iter().position(|running| running.number == number) else { return };
         let Some(verdict) = self.running[at].process.look(context, reactor) else { return };
@@ -250,7 +250,7 @@ impl Hooks {
         }
     }
 
-    /// Ends hooks that have taken too long, and calls those that were held back.
+    /// Kills hooks that have exceeded their time limit, and runs hooks that were held back.
     pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context, reactor: &mut Reactor) {
         for running in &mut self.running {
             running.until += lost;
@@ -259,19 +259,19 @@ impl Hooks {
             }
         }
         let counted = self.bursts.due(now).into_iter().map(standing_for);
-        // The file may have changed meanwhile.
+        // A reload may have changed the command meanwhile.
         let own = self.own.on_restart.clone();
         let orders = counted.filter_map(|order| Some(Order { command: own.clone()?, ..order })).collect();
         self.call(orders, context, reactor);
     }
 
-    /// Whether so many signals that came before the end are an order not to wait for hooks: those of a panic, which
-    /// come after it, have their time.
+    /// Whether so many stop signals before the end are an order not to wait for hooks. Not after a panic of this
+    /// supervisor: its hooks begin after these signals, and have their time.
     pub(super) fn are_hurried_by(&self, signals: u32) -> bool {
         signals > 1 && !self.all_panicked
     }
 
-    /// This node ends, and all its children have. Hooks for disasters are given their time, all others are ended.
+    /// This node ends, its children have ended. Hooks of panics and escalations have some time; others are killed.
     pub(super) fn begin_end(&mut self, children: &Children, context: &Context, reactor: &mut Reactor) {
         if self.is_root && self.all_panicked {
             let facts = Facts::without_event("the whole tree was panicked".into());
@@ -299,8 +299,8 @@ impl Hooks {
         self.ending = Some(Ending { until: now + LAST_HOOKS, patience: None });
     }
 
-    /// Goes on with the end of all hooks, which an operator who orders the end once more does not want to wait for.
-    /// Returns whether it is over.
+    /// Continues the end of all hooks. `hurried`: an operator has ordered the end once more, and does not want to wait
+    /// for hooks. Returns whether no hook is waited for any longer.
     pub(super) fn go_on_ending(&mut self, now: Time, hurried: bool, context: &Context) -> bool {
         if hurried || self.ending.is_some_and(|ending| ending.until <= now) {
             self.hurry(context);
@@ -308,7 +308,7 @@ impl Hooks {
         let alive = self.running.iter().filter(|running| !running.killed).count();
         let is_over = self.ending.as_mut().is_none_or(|ending| ending.is_over(now, self.running.len(), alive));
         if is_over {
-            // Behind those that cannot be killed.
+            // Hooks that wait behind killed ones which do not end.
             self.forget_waiting(context);
             self.ending = None;
         }
@@ -331,13 +331,13 @@ impl Hooks {
     }
 }
 
-/// The hook of several restarts.
+/// The hook for several restarts.
 fn standing_for(Counted { count, since, last }: Counted<Order>) -> Order {
     Order { facts: last.facts.standing_for(count, since), ..last }
 }
 
-/// The subtree at `within`, which is at or below this child, was panicked: every supervisor in it has its hook run, the
-/// deepest and youngest first, as they would have been stopped.
+/// The `on-panic` hooks of a panicked subtree at `within`, which is at or below this child: those of every supervisor
+/// in it, deepest and last first, in the order in which they would have been stopped.
 fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &Facts) -> Vec<Order> {
     let Some(child) = children.get(child) else { return Vec::new() };
     let Program::Node(below) = &child.what else { return Vec::new() };
@@ -377,7 +377,7 @@ mod tests {
         command = ["true"]
     "#;
 
-    /// The hooks that an event calls, by the path that they are about and their program.
+    /// The hooks that an event runs, each as the path that it is about and its program.
     fn called(hooks: &mut Hooks, fact: &Fact, child: Option<u32>, path: &str) -> Vec<String> {
         let children = testing::children(TREE, &testing::context());
         let view = event(1, path, "panic", json!({}));
@@ -410,7 +410,7 @@ mod tests {
         let at = |seconds| Time::ZERO + Span::from_secs(seconds);
         let mut ending = Ending { until: at(60), patience: None };
         assert!(!ending.is_over(at(30), 16, 0));
-        // All are gone, and two that had waited run.
+        // All killed ones have ended, and two that had waited run.
         assert!(!ending.is_over(at(30), 2, 2) && ending.patience.is_none(), "a deadline that has passed is none");
         assert!(!ending.is_over(at(60), 2, 0) && !ending.is_over(at(60), 1, 0), "they are waited for as all others");
         assert!(ending.is_over(at(61), 1, 0) && ending.is_over(at(61), 0, 0));

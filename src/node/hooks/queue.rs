@@ -1,16 +1,16 @@
-//! Hooks that wait for their turn: bounded, and what is lost is counted. Nothing is run here.
+//! The queue of hooks that wait: bounded, and hooks that are lost are counted. Nothing is run here.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Hooks of restarts that wait at most.
+/// The most hooks of restarts that wait.
 pub(super) const ROUTINE_MAX: usize = 64;
 
-/// Hooks of panics and escalations that wait at most: each of them matters, but a subtree that escalates again and
+/// The most hooks of panics and escalations that wait. Each of them matters, but a subtree that escalates again and
 /// again while its hooks hang must not fill the memory.
 pub(super) const DISASTERS_MAX: usize = 256;
 
-/// Whether a hook is for a disaster, which does not queue behind routine.
+/// The class of a hook. Those for disasters do not queue behind routine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// A panic or an escalation.
@@ -19,13 +19,13 @@ pub(super) enum Class {
     Routine,
 }
 
-/// What became of a hook that was to wait.
+/// The result of queueing a hook.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Queued {
     Waits,
-    /// There is no room, and it is the first for which there is none.
+    /// There is no room: the hook is lost, as the first one.
     FirstLost,
-    /// There still is no room.
+    /// There is still no room: the hook is lost, too.
     Lost,
 }
 
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         Queue { disasters: VecDeque::new(), routine: VecDeque::new(), lost: 0 }
     }
 
-    /// Lets a hook wait, if there is room.
+    /// Queues a hook, if there is room.
     pub(super) fn push(&mut self, class: Class, hook: T) -> Queued {
         let (queue, most) = match class {
             Class::Disaster => (&mut self.disasters, DISASTERS_MAX),
@@ -56,24 +56,24 @@ impl<T> Queue<T> {
         if self.lost == 1 { Queued::FirstLost } else { Queued::Lost }
     }
 
-    /// The next one whose class has room to run.
+    /// Takes the next hook whose class has room to run.
     pub(super) fn pop(&mut self, has_room: impl Fn(Class) -> bool) -> Option<T> {
         let disaster = if has_room(Class::Disaster) { self.disasters.pop_front() } else { None };
         disaster.or_else(|| if has_room(Class::Routine) { self.routine.pop_front() } else { None })
     }
 
-    /// How many were lost, once so few wait that it is over.
+    /// The number of lost hooks, once the queue is half empty again.
     pub(super) fn take_lost(&mut self) -> Option<u64> {
         let over = self.disasters.len() <= DISASTERS_MAX / 2 && self.routine.len() <= ROUTINE_MAX / 2;
         (over && self.lost > 0).then(|| std::mem::take(&mut self.lost))
     }
 
-    /// Drops those of restarts.
+    /// Drops the hooks of restarts.
     pub(super) fn clear_routine(&mut self) {
         self.routine.clear();
     }
 
-    /// Drops all, and returns how many there were or were lost before.
+    /// Drops all hooks. Returns their number, including hooks that were lost before.
     pub(super) fn clear(&mut self) -> u64 {
         let forgotten = self.disasters.len() + self.routine.len();
         self.disasters.clear();
@@ -94,7 +94,7 @@ mod tests {
         }
         assert_eq!(queue.push(Class::Routine, 1_000), Queued::FirstLost);
         assert_eq!(queue.push(Class::Routine, 1_001), Queued::Lost);
-        // Disasters have room of their own, and come first.
+        // Hooks for disasters have room of their own, and come first.
         for number in 0..DISASTERS_MAX {
             assert_eq!(queue.push(Class::Disaster, 2_000 + number), Queued::Waits);
         }

@@ -1,4 +1,4 @@
-//! One hook: what it is about, its process, and how that is started.
+//! One hook: what it is about, its process, and its start.
 
 use super::causes::Cause;
 use super::queue::Class;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
-/// How long a hook may take.
+/// The time limit of a hook.
 const LIMIT: Span = Span::from_secs(30);
 
 /// A hook that runs.
@@ -77,7 +77,7 @@ pub(super) struct Facts {
     message: String,
     event: Option<EventView>,
     cause: Option<Cause>,
-    /// How many restarts it stands for, and since when.
+    /// The number of restarts that the hook stands for, and the time of the first.
     restarts: Option<(u64, String)>,
 }
 
@@ -90,12 +90,12 @@ impl Facts {
         Facts { message, event: None, cause: None, restarts: None }
     }
 
-    /// What led to it. Without any it is its own cause.
+    /// Adds the cause of the event. Without one, the event is its own cause.
     pub(super) fn caused_by(self, cause: Option<Cause>) -> Facts {
         Facts { cause, ..self }
     }
 
-    /// So many restarts, since this time.
+    /// Sets how many restarts the hook stands for, and the time of the first.
     pub(super) fn standing_for(mut self, count: u64, since: String) -> Facts {
         if count > 1 {
             self.message += &format!("; {count} restarts since {}", to_the_second(&since));
@@ -104,7 +104,7 @@ impl Facts {
         self
     }
 
-    /// What of the cause stands in the environment.
+    /// Adds the environment variables that describe the cause.
     fn cause(&self, environment: &mut BTreeMap<OsString, OsString>) {
         let Some(cause) = self.cause.clone().or_else(|| self.event.clone().map(Cause::itself)) else { return };
         let sentence = sentence::of(&cause.first).replace('\0', " ");
@@ -123,13 +123,13 @@ impl Facts {
 }
 
 impl Order {
-    /// Runs it, as the one with this number.
+    /// Runs the hook, under this number.
     ///
     /// # Errors
-    /// Why it cannot be run.
+    /// If it cannot be started, and why.
     pub(super) fn start(&self, number: u64, context: &Context, reactor: &mut Reactor) -> Result<Running, String> {
-        // It is a process of this node's, wherever it is about: so it is not taken for something that the panicked
-        // subtree has left.
+        // The hook belongs to this node, whichever path it is about; so it is not taken for a leftover of the panicked
+        // subtree.
         let place = &context.place;
         let mut environment: BTreeMap<OsString, OsString> = context.base_environment.iter().cloned().collect();
         environment.extend(children::identity_environment(place, &place.path));
@@ -175,7 +175,7 @@ impl Order {
 }
 
 impl Running {
-    /// Its time is over.
+    /// Kills the hook, which has exceeded its time limit.
     pub(super) fn kill_late(&mut self, context: &Context) {
         self.killed = true;
         if let Some(why) = self.process.kill(format!("took longer than {LIMIT}")) {
@@ -184,7 +184,7 @@ impl Running {
         }
     }
 
-    /// It is not waited for any longer.
+    /// Kills the hook, which is not waited for any longer.
     pub(super) fn kill(&mut self, why: &str) {
         self.killed = true;
         self.process.kill(why.into());
