@@ -1,7 +1,7 @@
-//! What this node and the agent of its host owe each other. Nothing here has a descriptor.
+//! The exchange of messages between this node and the agent of its host. Pure: nothing here has a descriptor.
 //!
-//! Everything may be lost or come twice: what is asked is sent again until it is answered, and what is reported is
-//! acknowledged each time. What belongs to an earlier run changes nothing.
+//! Each message may be lost or be received twice. So each order is sent again until it is answered, and each report is
+//! acknowledged every time. Messages about an earlier run change nothing.
 
 use super::found;
 use super::showing::Showing;
@@ -14,55 +14,55 @@ use crate::supervision::{ChildId, Event, Exit, Run, StartFailure};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
-/// The agent does not take this root for the present one: that is asked again after this. By then the lease has decided
-/// it.
+/// After how long an order is repeated that the agent has refused because it knows a later root. By then the lease has
+/// decided which root is the present one.
 const SUPERSEDED: Span = Span::from_secs(5);
 
-/// What the agent has answered or reported, for the shell.
+/// An answer or a report of the agent, for the rest of the node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Heard {
-    /// It is for the core as it is.
+    /// An event for the core.
     Event(Event),
-    /// The run has a process on that host.
+    /// The run has a process on that host. `adopted`: it ran there before.
     There { run: Run, host: String, pid: u32, adopted: bool },
-    /// It has ended, and nothing of it is left. `why` is what its host has found out, for people.
+    /// The run has ended, and none of its processes is left. `why` is the reason that its host reports, for people.
     Ended { run: Run, exit: Exit, why: Option<String> },
-    /// Its host is lost, or has ended it.
+    /// The run's host is lost, or has ended the run.
     Lost { run: Run, loss: Loss },
-    /// It is to be stopped and started again: it goes there.
+    /// The child has to be stopped and started again on that host.
     Move { child: ChildId, to: String },
-    /// Nothing that is placed below this run is left.
+    /// No placed process below this run is left.
     Cleared(Run),
-    /// What was asked by [`Errands::move_to`]: where it goes, or why it stays.
+    /// The answer to [`Errands::move_to`]: the new host, or why the child stays.
     MoveAnswered { request: u64, to: Result<String, String> },
-    /// What was asked by [`Errands::show`], whole.
+    /// The complete answer to [`Errands::show`].
     Shown(Box<Shown>),
 }
 
-/// How far a child has come.
+/// The state of a placed child.
 #[derive(Debug)]
 enum State {
-    /// A host is to be found.
+    /// The agent looks for a host, and starts the child there.
     Placing(Box<Place>),
-    /// It runs.
+    /// The child runs.
     There,
-    /// No host may have it, and the agent reports when one may. `retry`: or after this, without the agent.
+    /// No host may run the child; the agent reports when one may. `retry`: when to try again without such a report.
     Homeless { retry: Option<Time> },
 }
 
-/// A child that has been ordered to be placed.
+/// A child that the core has ordered to start, and that is placed.
 #[derive(Debug)]
 struct Ward {
     run: Run,
     subject: Subject,
     state: State,
-    /// It is to end: asked, or killed.
+    /// The order to stop or kill the child, if there is one.
     order: Option<Do>,
-    /// It is to be looked at.
+    /// The child's host has to inspect it.
     inspect: bool,
 }
 
-/// An order that is about a path and no run that is there.
+/// An order about a path that has no present run.
 #[derive(Debug)]
 struct Errand {
     order: Order,
@@ -70,25 +70,25 @@ struct Errand {
     again: Time,
 }
 
-/// What its answer is for.
+/// What happens when an order is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// For nothing.
+    /// Nothing.
     Done,
-    /// The exit of this run is handed in after it.
+    /// The exit of this run is handed to the core.
     Clear(Run),
     Paths,
-    /// For this number.
+    /// The operator's request of this number is answered.
     Move(u64),
 }
 
-/// All that is under way.
+/// All messages that wait for an answer, and those to send.
 #[derive(Debug)]
 pub(super) struct Errands {
     instance: String,
     root_token: u64,
     wards: BTreeMap<ChildId, Ward>,
-    /// When what the wards wait for is sent again.
+    /// When the orders of `wards` are sent again.
     again: Option<Time>,
     errands: Vec<Errand>,
     showing: Showing,
@@ -108,17 +108,17 @@ impl Errands {
         }
     }
 
-    /// What is to be sent now, in this order.
+    /// Takes the messages that have to be sent now, in order.
     pub(super) fn take_out(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.out)
     }
 
-    /// What a message about this path is about.
+    /// The subject of a message about a path and a run.
     pub(super) fn subject(&self, path: &Path, run: u64) -> Subject {
         Subject { instance: self.instance.clone(), path: path.to_string(), run, root_token: self.root_token }
     }
 
-    /// When something is to be sent again.
+    /// When a message has to be sent again.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let retry = self.wards.values().filter_map(|ward| match ward.state {
             State::Homeless { retry } => retry,
@@ -127,12 +127,12 @@ impl Errands {
         self.errands.iter().map(|errand| errand.again).chain(self.again).chain(retry).min()
     }
 
-    // What the core orders.
+    // Orders of the core.
 
-    /// Has a host found for a run, and started there.
+    /// Asks the agent to find a host for a run and to start it there.
     pub(super) fn place(&mut self, now: Time, run: Run, place: Place) {
         let subject = place.subject.clone();
-        // What was over is not.
+        // The child is started again: an order to release its claim is withdrawn.
         self.errands.retain(|errand| errand.why != Why::Done || errand.order.subject.path != subject.path);
         let state = State::Placing(Box::new(place));
         self.wards.insert(run.child, Ward { run, subject, state, order: None, inspect: false });
@@ -161,26 +161,26 @@ impl Errands {
         }
     }
 
-    /// It stays as it is, for the supervisor that comes after this one.
+    /// Forgets a run, which keeps running for the next supervisor.
     pub(super) fn detach(&mut self, run: Run) {
         if self.ward(run).is_some() {
             self.wards.remove(&run.child);
         }
     }
 
-    /// The child is not started again: its claim can be set free.
+    /// The child is not started again: asks the agent to release its claim.
     pub(super) fn done(&mut self, now: Time, run: Run, path: &Path) {
         self.wards.remove(&run.child);
         let subject = self.subject(path, run.incarnation.0);
         self.order(now, subject, Do::Done, Why::Done);
     }
 
-    /// Whether nothing waits for an answer that is worth a moment at the end of this node.
+    /// Whether no order is unanswered for which this node waits at its end.
     pub(super) fn is_done(&self) -> bool {
         self.errands.iter().all(|errand| errand.why != Why::Done)
     }
 
-    /// All that is placed below an unplaced child is to be killed: its own process is gone.
+    /// The process of a child that is not placed has ended: asks the agent to kill what is placed below it.
     pub(super) fn clear(&mut self, now: Time, run: Run, path: &Path) {
         if !self.is_clearing(run) {
             let subject = self.subject(path, run.incarnation.0);
@@ -192,20 +192,20 @@ impl Errands {
         self.errands.iter().any(|errand| errand.why == Why::Clear(run))
     }
 
-    /// Those of the tree that have a placement: of a root.
+    /// Reports the paths of the tree that have a placement; only the root does that.
     pub(super) fn paths(&mut self, now: Time, paths: Vec<String>) {
         self.errands.retain(|errand| errand.why != Why::Paths);
         let subject = self.subject(&Path::root(), 0);
         self.order(now, subject, Do::Paths { paths }, Why::Paths);
     }
 
-    /// An operator wants a child on another host.
+    /// Asks the agent to find another host for a child, for an operator.
     pub(super) fn move_to(&mut self, now: Time, request: u64, path: &Path, run: Run, to: Option<String>) {
         let subject = self.subject(path, run.incarnation.0);
         self.order(now, subject, Do::Move { to }, Why::Move(request));
     }
 
-    /// A status is to have what the agent shows. Asked once: the status does not wait for long.
+    /// Asks the agent for its report for a status. Sent once: the status does not wait for long.
     pub(super) fn show(&mut self, question: u64, path: &Path) {
         let (subject, what) = (self.subject(path, 0), Do::Show(Show { question }));
         self.out.push(Message::Order(Order { subject, void_after_ms: 0, what }));
@@ -221,14 +221,14 @@ impl Errands {
         self.wards.get_mut(&run.child).filter(|ward| ward.run == run)
     }
 
-    /// Sends what a run waits for, and again after a while.
+    /// Sends the orders about a run now, and again until they are answered.
     fn say(&mut self, now: Time, run: Run) {
         let Some(ward) = self.wards.get(&run.child) else { return };
         ward.say(&mut self.out);
         self.again.get_or_insert(now + AGAIN);
     }
 
-    /// Sends again what is due. Gives what follows without the agent.
+    /// Sends again what is due. Returns what happens without the agent: retries.
     pub(super) fn due(&mut self, now: Time) -> Vec<Heard> {
         if self.again.take_if(|again| *again <= now).is_some() {
             let before = self.out.len();
@@ -250,14 +250,14 @@ impl Errands {
         heard
     }
 
-    // What the agent sends.
+    // Messages of the agent.
 
-    /// A message of the agent.
+    /// Handles a message of the agent.
     pub(super) fn take(&mut self, now: Time, message: Message) -> Vec<Heard> {
         match message {
             Message::Placed(placed) => self.placed(now, placed),
             Message::Told(told) => self.told(told),
-            // Those are for an agent.
+            // Only an agent receives these.
             Message::Place(_) | Message::Order(_) => Vec::new(),
         }
     }
@@ -266,14 +266,14 @@ impl Errands {
         let Placed { subject, host, epoch: _, outcome } = placed;
         let Errands { wards, out, .. } = self;
         let Some(ward) = wards.values_mut().find(|ward| ward.subject == subject) else { return Vec::new() };
-        // It has been answered before.
+        // The answer was received before.
         let State::Placing(_) = &ward.state else { return Vec::new() };
         let run = ward.run;
         let adopted = matches!(outcome, Outcome::Adopted { .. });
         match outcome {
             Outcome::Started { pid, token: _ } | Outcome::Adopted { pid, token: _ } => {
                 ward.state = State::There;
-                // What it was ordered to meanwhile.
+                // Sends an order that was given meanwhile.
                 ward.say(out);
                 vec![Heard::There { run, host, pid, adopted }]
             }
@@ -292,7 +292,7 @@ impl Errands {
                 ward.state = State::Homeless { retry: retry.or(Some(now + AGAIN)) };
                 vec![Heard::Event(Event::NoHost { run, why: detail })]
             }
-            // Between agents only.
+            // Only sent between agents.
             Outcome::Held { .. } => Vec::new(),
         }
     }
@@ -305,7 +305,7 @@ impl Errands {
         };
         let reported = matches!(what, What::Exited { .. } | What::Lost(_) | What::HostThere | What::Move { .. });
         if reported {
-            // Also of what is known: the agent has not had it, or of a run that is over.
+            // Acknowledged even if it is known or about an earlier run: the agent has not received the acknowledgement.
             self.out.push(Message::Told(Told { subject: subject.clone(), what: What::Noted }));
         }
         let answers = |why: &Why| match why {
@@ -354,7 +354,7 @@ impl Errands {
 }
 
 impl Ward {
-    /// Sends what it waits for.
+    /// Sends the orders that are not answered yet.
     fn say(&self, out: &mut Vec<Message>) {
         match &self.state {
             State::Placing(place) => out.push(Message::Place(place.clone())),
@@ -368,7 +368,7 @@ impl Ward {
         }
     }
 
-    /// A look has come to something.
+    /// Handles the result of an inspection.
     fn inspected(&mut self, found: crate::supervision::Inspected) -> Vec<Heard> {
         let asked = std::mem::take(&mut self.inspect);
         let event = || Heard::Event(Event::Inspected(self.run, found));

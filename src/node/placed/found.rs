@@ -1,10 +1,10 @@
-//! What the shell of a host reports of what runs there: between the two shells, in JSON.
+//! Results of an inspection and details of an exit, as the program on another host reports them, in JSON.
 
 use crate::supervision::Inspected;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a look at a silent node has shown on its host, as [`Inspected`] has it.
+/// The result of inspecting a silent node on its host; the variants are those of [`Inspected`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Found {
@@ -14,7 +14,7 @@ pub(crate) enum Found {
     Unreachable(String),
 }
 
-/// What was found; what cannot be read shows no reason to spare it.
+/// Reads the result of an inspection. One that cannot be read is no reason to spare the node.
 pub(super) fn read(found: &Value) -> Inspected {
     match Found::deserialize(found) {
         Ok(Found::Hung(what)) => Inspected::Hung(what),
@@ -25,7 +25,7 @@ pub(super) fn read(found: &Value) -> Inspected {
     }
 }
 
-/// What is known of an end besides.
+/// The reason of an exit, if the report has one.
 pub(super) fn why(detail: &Value) -> Option<String> {
     detail.get("why").and_then(Value::as_str).map(str::to_owned)
 }

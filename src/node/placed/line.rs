@@ -9,7 +9,7 @@ use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-/// Messages that are taken in one turn at most.
+/// The most messages that one turn takes.
 const PER_TURN: usize = 64;
 
 pub(super) struct Line(Dealer);
@@ -28,7 +28,8 @@ impl Line {
         self.0.has_input()
     }
 
-    /// Sends a message; what finds no room is sent again. False where it is too long to be sent at all.
+    /// Sends a message. If the queue is full, the message is dropped and sent again later. Returns false if it is too
+    /// long to be sent at all.
     pub(super) fn send(&mut self, message: &Message) -> bool {
         let Some(message) = to_wire(message) else { return false };
         let frames = tvh1::encode(&message, clock::machine_millis());
@@ -37,19 +38,19 @@ impl Line {
         true
     }
 
-    /// The next messages, as far as they can be read.
+    /// Receives the next messages; those that cannot be decoded are errors.
     pub(super) fn receive(&mut self) -> Vec<Result<Message, String>> {
         let frames = std::iter::from_fn(|| self.0.receive()).take(PER_TURN);
         frames.map(|frames| of_wire(tvh1::decode(frames).map_err(|malformed| malformed.to_string())?)).collect()
     }
 }
 
-/// Where the agent listens whose instances lie beside this one.
+/// The socket of the agent that uses the same base directory as this instance.
 fn agent_socket(runtime: &RuntimeDir) -> PathBuf {
     runtime.path().with_file_name("host").join("agent")
 }
 
-/// The message as it travels. A long spec is one frame to those that have to do with it.
+/// Encodes a message. A long spec is split into several frames, and read as one.
 pub(crate) fn to_wire(message: &Message) -> Option<tvh1::Message> {
     let (header, frames) = message.frames();
     let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
@@ -57,10 +58,10 @@ pub(crate) fn to_wire(message: &Message) -> Option<tvh1::Message> {
     tvh1::Message::new(kind, &header, payload).ok()
 }
 
-/// What has come about a placed subtree.
+/// Decodes a message about a placed subtree.
 ///
 /// # Errors
-/// It is none of the four kinds, or its header is not that of its kind.
+/// If it is none of the four kinds, or its header is not one of its kind.
 pub(crate) fn of_wire(message: tvh1::Message) -> Result<Message, String> {
     let header: serde_json::Value = message.header().map_err(|malformed| malformed.to_string())?;
     let header = serde_json::to_vec(&header).map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
-//! Children that are placed: their processes may be on other hosts, and the agent of this host is asked for them.
+//! Placed children: their processes may run on other hosts. The agent of this host starts and stops them.
 //!
-//! `errands` is what is asked and answered, without a descriptor; `placing`, `showing` and `found` are what stands in
-//! these messages; `line` is the connection, which is made with the first thing that is to be asked. A node without
-//! such children has none of it.
+//! `errands` is the exchange of messages with the agent, without a descriptor. `placing`, `showing` and `found` are
+//! contents of these messages. `line` is the connection, which is opened when the first message has to be sent. A node
+//! without placed children has none.
 
 mod errands;
 mod found;
@@ -32,28 +32,28 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A node that ends waits so long until its agent has received which children are not started again.
+/// How long a node that ends waits for its agent to acknowledge which children are not started again.
 pub(super) const LAST: Span = Span::from_millis(500);
 
-/// Of a node that has asked its agent for something.
+/// The connection to the agent, of a node that has needed it.
 struct Open {
     errands: Errands,
     line: Line,
 }
 
-/// What a node has to do with the agent of its host.
+/// The part of a node that deals with the agent of its host.
 #[derive(Default)]
 pub(super) struct Placed {
     open: Option<Box<Open>>,
-    /// Runs that have ended, of which it is not known yet whether they are started again.
+    /// Runs that have ended, while it is not decided whether their children are started again.
     ended: Vec<(Run, Path)>,
-    /// What operators wait for, by numbers of their own, and the last of these.
+    /// Operators' requests to move a child, by numbers of their own.
     moves: Vec<(u64, Request, Run)>,
     number: u64,
 }
 
 impl Placed {
-    /// Before a sleep.
+    /// Whether a message can be read; checked before each sleep.
     pub(super) fn has_input(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.line.has_input())
     }
@@ -64,7 +64,7 @@ impl Placed {
 }
 
 impl Open {
-    /// Sends what is to be sent.
+    /// Sends all messages that are to be sent.
     fn flush(&mut self, logger: &slog::Logger) {
         for message in self.errands.take_out() {
             if !self.line.send(&message) {
@@ -74,7 +74,7 @@ impl Open {
     }
 }
 
-/// The parts of a node that have to do with it.
+/// The parts of a node that are used here.
 pub(super) struct Around<'a> {
     pub context: &'a Context,
     pub core: &'a Supervisor,
@@ -85,25 +85,25 @@ pub(super) struct Around<'a> {
     pub is_root: bool,
 }
 
-/// What follows for the rest of the node.
+/// What the rest of the node has to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Follow {
-    /// A child node is not there any more, or is none of ours.
+    /// The run of a child node has ended, or belongs to another supervisor now.
     Gone(Run),
-    /// Nothing that was placed below it is left: the exit of this run can be handed in.
+    /// Nothing placed below this run is left: its exit can be handed to the core.
     Cleared(Run),
-    /// What an operator has asked for can be done.
+    /// The child can move to another host, as an operator has requested.
     Moves(Request, ChildId),
-    /// It cannot, and why.
+    /// The child cannot move, and why.
     Stays(Asker, String),
-    /// What was asked by [`Placed::show`] under this number; `None` where it cannot be asked.
+    /// The answer to [`Placed::show`] with this number; `None` if the agent cannot be asked.
     Shown(u64, Option<Box<Shown>>),
-    /// It is to be stopped and started again: it goes there.
+    /// The child has to be stopped, and moves to this host when it is started again.
     Cycle { child: ChildId, to: String },
 }
 
 impl Placed {
-    /// Connects to the agent, and asks it for something.
+    /// Sends the agent a message; connects first, if there is no connection yet.
     fn ask(&mut self, around: &mut Around<'_>, ask: impl FnOnce(&mut Errands, Time)) -> Result<(), String> {
         let Around { context, endpoint, reactor, .. } = around;
         let Some(hosting) = context.place.hosting else { return Err("no agent has started this tree".into()) };
@@ -122,7 +122,8 @@ impl Placed {
         Ok(())
     }
 
-    /// Has a child placed. In a tree that no agent has started all of it runs here: gives nothing then.
+    /// Has a placed child started on a host that the agent chooses. Returns `None` if the child is not placed, or no
+    /// agent has started this tree: then the child is started here.
     pub(super) fn place(&mut self, run: Run, around: &mut Around<'_>) -> Option<Vec<Follow>> {
         around.context.place.hosting?;
         around.children.get(run.child)?.placement()?;
@@ -138,10 +139,10 @@ impl Placed {
         })
     }
 
-    /// An order of the core about a child that is placed; nothing where it is not.
+    /// Passes an order of the core on to the agent. Returns `None` if this run is not on a host of the agent's.
     pub(super) fn order(&mut self, run: Run, order: Elsewhere, around: &mut Around<'_>) -> Option<Vec<Follow>> {
         around.children.get(run.child)?.away().filter(|away| away.run == run)?;
-        // It is connected since the child was placed.
+        // There is a connection since the child was placed.
         let _ = self.ask(around, |errands, now| match order {
             Elsewhere::Stop => errands.ask_to_stop(now, run),
             Elsewhere::Kill => errands.kill(now, run),
@@ -151,7 +152,7 @@ impl Placed {
         Some(if order == Elsewhere::Detach { gone(run, around) } else { Vec::new() })
     }
 
-    /// An operator wants a child on another host.
+    /// Asks the agent to move a child to another host, for an operator.
     pub(super) fn move_to(
         &mut self,
         request: Request,
@@ -167,12 +168,12 @@ impl Placed {
         self.number += 1;
         let number = self.number;
         self.moves.push((number, request, run));
-        // It is connected since the child was placed.
+        // There is a connection since the child was placed.
         let _ = self.ask(around, |errands, now| errands.move_to(now, number, &path, run, to));
         Vec::new()
     }
 
-    /// A status is to have what the agent shows of placed children.
+    /// Asks the agent for its report on placed children, for a status.
     pub(super) fn show(&mut self, number: u64, around: &mut Around<'_>) -> Vec<Follow> {
         let path = around.context.place.path.clone();
         match self.ask(around, |errands, _| errands.show(number, &path)) {
@@ -181,7 +182,7 @@ impl Placed {
         }
     }
 
-    /// What has come from the agent.
+    /// Handles the messages of the agent.
     pub(super) fn receive(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
         let now = around.context.now();
@@ -196,7 +197,7 @@ impl Placed {
         self.heard(heard, around)
     }
 
-    /// Asks again for what was not answered.
+    /// Sends again what was not answered.
     pub(super) fn due(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
         let heard = open.errands.due(around.context.now());
@@ -204,7 +205,7 @@ impl Placed {
         self.heard(heard, around)
     }
 
-    /// A run elsewhere has ended.
+    /// A run on another host has ended: hands its exit to the core.
     fn over(&mut self, run: Run, exit: Exit, why: Option<String>, around: &mut Around<'_>) -> Vec<Follow> {
         let path = around.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
         if let Some(why) = why {
@@ -257,7 +258,7 @@ impl Placed {
         follows
     }
 
-    /// The node has ended: no child of it goes anywhere any more.
+    /// The node has ended: requests to move a child are refused.
     pub(super) fn end(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         let stays =
             |(_, request, _): (u64, Request, Run)| Follow::Stays(request.asker, "its supervisor has ended".into());
@@ -266,7 +267,8 @@ impl Placed {
         follows
     }
 
-    /// All events are handed in: the claim of what is not started again can be set free.
+    /// All events were handed to the core: for children that are not started again, asks the agent to release the
+    /// claim.
     pub(super) fn settle(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         for (run, path) in std::mem::take(&mut self.ended) {
             let is_over = match around.core.state_of(run.child) {
@@ -274,15 +276,16 @@ impl Placed {
                 Some(State::Starting | State::Running | State::Stopping | State::Waiting) => false,
             };
             if is_over {
-                // It is connected since the child was placed.
+                // There is a connection since the child was placed.
                 let _ = self.ask(around, |errands, now| errands.done(now, run, &path));
             }
         }
         Vec::new()
     }
 
-    /// The process of a child node that is not placed has ended, and nothing of it is left here. If it did not end in
-    /// order, what is placed below it goes before its exit is handed in.
+    /// The process of a child node that is not placed has ended, and nothing of it is left on this host. If it did not
+    /// end in order, has what is placed below it killed before the exit is handed to the core. Returns whether that is
+    /// to be waited for.
     pub(super) fn clears_below(&mut self, run: Run, around: &mut Around<'_>) -> bool {
         let Some(handle) = around.children.get(run.child) else { return false };
         let ended = handle.process.as_ref().filter(|process| process.run == run).and_then(|process| process.status);
@@ -312,13 +315,13 @@ impl Placed {
         Vec::new()
     }
 
-    /// Whether a node that ends has nothing left that the agent has to take note of.
+    /// Whether the agent has acknowledged everything that a node which ends waits for.
     pub(super) fn is_done(&self) -> bool {
         self.open.as_ref().is_none_or(|open| open.errands.is_done())
     }
 }
 
-/// The order, and what it needs here: the child may send from here on.
+/// The order to place a child. Also prepares this node for it: messages of the child are accepted from here on.
 fn order_to_place(run: Run, around: &mut Around<'_>) -> Result<Place, String> {
     let Around { context, core, children, endpoint, reactor, .. } = around;
     let place = &context.place;
@@ -345,7 +348,7 @@ fn order_to_place(run: Run, around: &mut Around<'_>) -> Result<Place, String> {
     Ok(order)
 }
 
-/// Nothing of a run is there any more, or it is none of ours any more.
+/// A run has ended or is no longer ours: removes what is kept of it.
 fn gone(run: Run, around: &mut Around<'_>) -> Vec<Follow> {
     if !around.children.end_away(run) {
         return Vec::new();
@@ -354,7 +357,7 @@ fn gone(run: Run, around: &mut Around<'_>) -> Vec<Follow> {
     vec![Follow::Gone(run)]
 }
 
-/// What the core orders of a child that is elsewhere.
+/// An order of the core about a child on another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Elsewhere {
     Stop,
@@ -363,14 +366,14 @@ pub(super) enum Elsewhere {
     Detach,
 }
 
-/// Whether a node has stopped its children before it has ended, or has handed them over.
+/// Whether a node has stopped its children before its exit, or has handed them over.
 fn in_order(ended: Option<ExitStatus>) -> bool {
     let orderly = [End::Stopped, End::GaveUp, End::StartFailed, End::HandedOver];
     let code = ended.and_then(|status| status.code);
     code.is_some_and(|code| orderly.iter().any(|end| end.code() == code))
 }
 
-/// What runs with the same one needs no reload when it is taken over.
+/// A digest of the spec and of `exclusive`. A running subtree with the same digest needs no reload when it is adopted.
 fn digest(spec: &[u8], placement: &PlacementSpec) -> String {
     let mut hasher = DefaultHasher::new();
     spec.hash(&mut hasher);

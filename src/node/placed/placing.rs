@@ -1,4 +1,4 @@
-//! Where a child may run, as hosts have it: its `placement`, with the names of siblings as paths.
+//! Where a child may run, in the form that hosts use: its `placement`, with the names of siblings turned into paths.
 
 use crate::hosts::message::{Placing, Spread as HostSpread};
 use crate::hosts::record::{Choice, Placement};
@@ -9,8 +9,8 @@ use crate::spec::tree::{PlacementSpec, Spread};
 /// A placed sibling: its name and its placement.
 pub(super) type Sibling<'a> = (&'a Name, &'a PlacementSpec);
 
-/// The placement of the child called `name` of the supervisor at `above`. `siblings` are all children of it that are
-/// placed, the child itself among them or not.
+/// The placement of the child `name` of the supervisor at `above`. `siblings` are all placed children of that
+/// supervisor, with or without the child itself.
 pub(super) fn placing(
     above: &Path,
     name: &Name,
@@ -23,11 +23,11 @@ pub(super) fn placing(
         meant.map(|(name, _)| above.child(name).to_string()).collect::<Vec<_>>()
     };
     let group = spec.group.as_ref();
-    // The name that is numbered means all of its copies.
+    // The common name of numbered copies means all of them.
     let is_called = |called: &Name, (sibling, placement): &Sibling<'_>| {
         *sibling == called || placement.group.as_ref() == Some(called)
     };
-    // From both sides: the one that names the other may be placed first.
+    // Either of the two may name the other in `apart`; the one that does may be placed first.
     let apart = |sibling: &Sibling<'_>| {
         let names_it = |called: &Name| is_called(called, &(name, spec));
         sibling.0 != name

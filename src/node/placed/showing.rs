@@ -1,14 +1,14 @@
-//! What an agent shows for a status comes in parts.
+//! Collects the parts of an agent's report for a status.
 
 use crate::hosts::shown::Shown;
 
-/// The parts of an answer that have come so far. Those of one answer come one after the other; an answer that lacks
-/// some is given up for the next one.
+/// The parts of a report that have arrived so far. The parts of one report come one after the other; an incomplete
+/// report is dropped when the next one begins.
 #[derive(Debug, Default)]
 pub(super) struct Showing(Option<Box<Shown>>);
 
 impl Showing {
-    /// Takes in the next part. Gives the answer once it is whole.
+    /// Adds the next part. Returns the report once it is complete.
     pub(super) fn take(&mut self, part: Shown) -> Option<Box<Shown>> {
         let before = self.0.take().filter(|before| before.question == part.question);
         let whole = match before {
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(paths(showing.take(part(1, "/a", false))).unwrap(), ["/a"]);
         assert_eq!(showing.take(part(2, "/a", true)), None);
         assert_eq!(paths(showing.take(part(2, "/b", false))).unwrap(), ["/a", "/b"]);
-        // The rest of this one is lost.
+        // The rest of this report is lost.
         assert_eq!(showing.take(part(3, "/a", true)), None);
         assert_eq!(paths(showing.take(part(4, "/b", false))).unwrap(), ["/b"]);
     }

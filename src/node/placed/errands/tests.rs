@@ -14,7 +14,7 @@ fn db() -> Path {
     Path::parse("/db").unwrap()
 }
 
-/// With a child that is to be placed, and what was sent for that taken.
+/// A child is being placed, and the message for that was sent.
 fn placing() -> Errands {
     let mut errands = Errands::new("shop", Hosting { agent: 7, root_token: 9 });
     let subject = errands.subject(&db(), 3);
@@ -23,7 +23,7 @@ fn placing() -> Errands {
     errands
 }
 
-/// The same, and it runs on host b.
+/// The child runs on host b.
 fn there() -> Errands {
     let mut errands = placing();
     let heard = answer(&mut errands, Outcome::Started { token: 1, pid: 77 });
@@ -41,7 +41,7 @@ fn told(errands: &mut Errands, what: What) -> Vec<Heard> {
     errands.take(at(10), Message::Told(Told { subject, what }))
 }
 
-/// What is sent: the kinds of the messages, and of orders and reports what they are.
+/// The kinds of the messages to send; for orders and reports, their contents.
 fn kinds(errands: &mut Errands) -> Vec<String> {
     let kind = |message: Message| {
         let what = message.frames().0.get("what").and_then(|what| what.as_str().map(str::to_owned));
@@ -50,7 +50,7 @@ fn kinds(errands: &mut Errands) -> Vec<String> {
     errands.take_out().into_iter().map(kind).collect()
 }
 
-/// What is sent when nothing has come for a while.
+/// The messages to send when no answer has come by `now`.
 fn again(errands: &mut Errands, now: Time) -> Vec<String> {
     assert_eq!(errands.due(now), []);
     kinds(errands)
