@@ -1,5 +1,5 @@
-//! One attempt to check a worker: a command that runs, or a connection that is opened and used. It blocks nothing, and
-//! what it has come to is for `super` to judge.
+//! One attempt to probe a worker: a command that runs, or a connection that is opened and used. It never blocks; its
+//! outcome is judged in `super`.
 
 use crate::error::plain;
 use crate::node::command::HelperProcess;
@@ -16,20 +16,20 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// The probe that runs.
+/// A running probe.
 pub(super) enum Attempt {
     Command(HelperProcess),
     Connection(Box<Visit>),
 }
 
-/// A connection that is being opened, or used.
+/// A connection that is being opened or used.
 pub(super) struct Visit {
     connection: Connection,
     tag: Tag,
     waits_to_write: bool,
-    /// Addresses that are still to be tried.
+    /// The addresses that are still to be tried, the next one last.
     further: Vec<SocketAddr>,
-    /// What is to be sent, and what came back; nothing for a connection alone.
+    /// The HTTP request and its answer; `None` for a TCP probe.
     exchange: Option<Exchange>,
 }
 
@@ -39,22 +39,22 @@ struct Exchange {
     answer: Answer,
 }
 
-/// What a probe has come to.
+/// The outcome of a probe.
 pub(super) enum Outcome {
     Answered,
     Failed(String),
-    /// The probe could not be made, for want of descriptors, processes, memory or ports.
+    /// The probe could not be made: this node or machine lacks descriptors, processes, memory or ports.
     Unable(String),
 }
 
-/// Where an attempt stands.
+/// The state of an attempt after a step.
 pub(super) enum Step {
     Waiting(Attempt),
     Over(Outcome),
 }
 
 impl Attempt {
-    /// Begins to ask a worker.
+    /// Begins an attempt.
     pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut Means<'_>) -> Step {
         match ask {
             Ask::Exec(command) => start_command(run, exec, command, means),
@@ -63,7 +63,7 @@ impl Attempt {
         }
     }
 
-    /// Goes on with it, as something of it is ready.
+    /// Continues the attempt, since its process or connection is ready.
     pub(super) fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
         match self {
             Attempt::Command(mut command) => match command.look(means.context, means.reactor) {
@@ -74,7 +74,7 @@ impl Attempt {
         }
     }
 
-    /// Ends it. Gives it back while its exit is still to come.
+    /// Ends the attempt. Returns it if its process has still to exit.
     pub(super) fn end(self, why: String, means: &mut Means<'_>) -> Option<Attempt> {
         match self {
             Attempt::Command(mut command) => {
@@ -90,7 +90,7 @@ impl Attempt {
         }
     }
 
-    /// What its answer shows so far.
+    /// The outcome that the part of the answer read so far shows, if any.
     pub(super) fn answer(&self) -> Option<Outcome> {
         match self {
             Attempt::Connection(visit) => visit.exchange.as_ref()?.answer.verdict().map(Outcome::of),
@@ -120,7 +120,7 @@ fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Mean
     }
 }
 
-/// Begins to probe a server; for a path on it, or only whether it accepts.
+/// Begins to probe a server: by a GET of `path`, or only by a connection.
 fn visit(run: Run, server: &Server, path: Option<&str>, reactor: &mut Reactor) -> Step {
     let exchange =
         path.map(|path| Exchange { request: http::get(&server.to_string(), path), sent: 0, answer: Answer::default() });
@@ -136,7 +136,7 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
         let connection = match Connection::open(address) {
             Ok(connection) => connection,
             Err(error) => {
-                // Of two addresses the first one is meant, mostly.
+                // The error of the first address is reported: it is usually the one that is meant.
                 failed.get_or_insert_with(|| not_connected(&error));
                 continue;
             }
@@ -145,7 +145,7 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
             Ok(tag) => tag,
             Err(error) => return Outcome::unwatched(&error),
         };
-        // On this machine it is open already, mostly.
+        // A connection on this machine is usually open at once.
         return Box::new(Visit { connection, tag, waits_to_write: true, further, exchange }).go_on(run, reactor);
     }
     Step::Over(failed.unwrap_or_else(|| Outcome::Failed("there is no address to connect to".into())))
@@ -155,7 +155,7 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
 struct NotOpen(io::Error);
 
 impl Visit {
-    /// Goes on, and waits for what it now has to wait for.
+    /// Continues, and watches the connection for what has to happen next.
     fn go_on(mut self: Box<Self>, run: Run, reactor: &mut Reactor) -> Step {
         let advanced = self.advance();
         let fd = self.connection.as_raw_fd();
@@ -185,7 +185,7 @@ impl Visit {
                     return Step::Over(not_connected(&error));
                 }
                 match connect(run, further, exchange, reactor) {
-                    // The first address is the one that is meant.
+                    // The error of the first address is reported: it is the one that is meant.
                     Step::Over(Outcome::Failed(_)) => Step::Over(not_connected(&error)),
                     step => step,
                 }
@@ -198,7 +198,7 @@ impl Visit {
             || self.exchange.as_ref().is_some_and(|exchange| exchange.sent < exchange.request.len())
     }
 
-    /// Goes on as far as that is possible without waiting. `None` when it has to wait.
+    /// Continues as far as possible without blocking. Returns `None` if the connection is not ready for more.
     fn advance(&mut self) -> Result<Option<Outcome>, NotOpen> {
         if !self.connection.is_open() && !self.connection.check().map_err(NotOpen)? {
             return Ok(None);
@@ -220,7 +220,7 @@ impl Visit {
 }
 
 impl Exchange {
-    /// True when it is over.
+    /// Sends the request and reads the answer, as far as possible. Returns true when the exchange is over.
     fn go_on(&mut self, connection: &mut Connection) -> Result<bool, String> {
         while self.sent < self.request.len() {
             match connection.write(&self.request[self.sent..]) {
@@ -231,7 +231,7 @@ impl Exchange {
             }
         }
         let mut buffer = [0; 4096];
-        // The whole of an answer is bounded, so this loop is too.
+        // The size of an answer is bounded, and so is this loop.
         loop {
             match connection.read(&mut buffer) {
                 Ok(0) => return Ok(true),

@@ -1,7 +1,7 @@
-//! The probes as another image of the program goes on with them.
+//! The probes in the snapshot of a hot upgrade.
 //!
-//! A command runs on. A connection goes with the program that has opened it: that probe is made again at once, and is
-//! no failure.
+//! A command keeps running. A connection is closed with the program that has opened it: that probe is made again at
+//! once, and does not count as failed.
 
 use super::attempt::Attempt;
 use super::schedule::Schedule;
@@ -31,7 +31,7 @@ struct CarriedProbing {
 }
 
 impl Probes {
-    /// Whether they can go over now.
+    /// Whether an upgrade is possible now.
     pub(crate) fn can_go_over(&self) -> bool {
         self.of.values().all(|probing| match &probing.attempt {
             Some(Attempt::Command(command)) => command.can_go_over(),
@@ -39,7 +39,7 @@ impl Probes {
         })
     }
 
-    /// What goes over.
+    /// The snapshot of the probes.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedProbes {
         let Probes { of, due: _ } = self;
         let mut all: Vec<_> = of.iter().map(|(run, probing)| (*run, probing.pack(packing))).collect();
@@ -47,7 +47,7 @@ impl Probes {
         CarriedProbes(all)
     }
 
-    /// The probes of another image of the program.
+    /// The probes from the snapshot of the program that ran before.
     pub(crate) fn unpack(
         carried: CarriedProbes,
         children: &Children,

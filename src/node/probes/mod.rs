@@ -1,14 +1,14 @@
-//! Probes: the node checks workers that do not beat by themselves, and every good answer is a beat.
+//! Probes: the node checks workers that send no heartbeats by themselves, and counts each good answer as a beat.
 //!
-//! Nothing here waits. A probe is a process or a connection in the node's epoll; of each worker there is one at most,
-//! and one that takes too long is ended: the process with its group by SIGKILL, reaped by its pidfd before the next may
-//! start, the connection by being closed. A bad answer is no event. Silence becomes a hang by the usual rule, and the
-//! last failure is reported with it, as the cause.
+//! Nothing here blocks. A probe is a process or a connection in the node's epoll. Each worker has at most one at a
+//! time. A probe that takes too long is ended: a process group is killed by SIGKILL, and the process is reaped before
+//! the next probe may start; a connection is closed. A bad answer is no event. Silence becomes a hang by the usual
+//! rule, which reports the last failure as the cause.
 //!
-//! Where a probe decides that a worker is ready, it is made until it is answered for the first time, and never again;
-//! those that are about liveness begin then, else with the process. They end with the first order to stop it: a server
-//! that closes its port during a graceful shutdown is not unhealthy. A probe is a child of this node, so a worker's
-//! exit waits for that of its probe, and does not count it among the worker's leftovers.
+//! A readiness probe is repeated until its first good answer, and not made any more then. Liveness probes begin after
+//! that, or with the process if there is no readiness probe. Probes end with the first order to stop the worker: a
+//! server that closes its port during a graceful shutdown is not unhealthy. A probe is a child of this node: the exit
+//! of a worker is handed in after that of its probe, which does not count as a leftover of the worker.
 
 mod attempt;
 pub(super) mod carried;
@@ -28,8 +28,8 @@ use slog::{debug, info, warn};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// What the starts of one turn may cost together, so that a thousand probes that are due at once block nothing: a
-/// process takes about a millisecond of ours, a connection much less.
+/// The most that the probes started in one turn may cost together, so that a thousand probes that are due at once do
+/// not block the loop. To start a process takes about a millisecond, a connection much less.
 const STARTS_PER_TURN: u32 = 64;
 const COST_OF_PROCESS: u32 = 8;
 
@@ -37,7 +37,7 @@ const COST_OF_PROCESS: u32 = 8;
 #[derive(Default)]
 pub(super) struct Probes {
     of: HashMap<Run, Box<Probing>>,
-    /// The runs whose probes are to be looked at, and when.
+    /// The runs whose probes need attention, ordered by time.
     due: BTreeSet<(Time, Run)>,
 }
 
@@ -48,18 +48,18 @@ struct Probing {
     interval: Span,
     schedule: Schedule,
     attempt: Option<Attempt>,
-    /// Its place in `due`.
+    /// The time of its entry in `Probes::due`.
     due: Option<Time>,
-    /// It is probed for being ready, and its liveness has still to be probed, at this interval, when it is.
+    /// Set while the worker is probed for readiness: the liveness probes that begin when it is ready.
     readiness: Option<Liveness>,
-    /// It has answered once.
+    /// A probe has had a good answer.
     answered: bool,
     last_failure: Option<String>,
-    /// The worker is on its way out: what still runs is ended, and nothing more is started.
+    /// The worker is ending: a running probe is ended, and no more are started.
     over: bool,
 }
 
-/// The liveness probes of a worker: their interval, if it has such probes.
+/// The liveness probes of a worker: their interval, or `None` if it has no such probes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Liveness(Option<Span>);
 
@@ -87,7 +87,7 @@ impl Probes {
         self.of.insert(run, probing);
     }
 
-    /// A worker's process has been started: its first probe is due.
+    /// A worker's process was started: its first probe is due.
     pub(super) fn begin(&mut self, run: Run, worker: &Child, now: Time) {
         let Program::Worker(exec) = &worker.what else { return };
         let liveness = Liveness(worker.beat_interval().filter(|_| sources_of(exec).next().is_some()));
@@ -112,7 +112,7 @@ impl Probes {
         self.put(run, Box::new(probing));
     }
 
-    /// The worker is to go, or has gone: it is not probed any more.
+    /// The worker is being stopped or has exited: ends its probes.
     pub(super) fn stop(&mut self, run: Run, means: &mut Means<'_>) {
         let Some(mut probing) = self.take(run) else { return };
         probing.over = true;
@@ -120,12 +120,12 @@ impl Probes {
         self.put(run, probing);
     }
 
-    /// Whether a probe of a worker that is to go is still there.
+    /// Whether a probe of this run still exists.
     pub(super) fn is_ending(&self, run: Run) -> bool {
         self.of.contains_key(&run)
     }
 
-    /// Why a worker that is overdue has not answered, if it is probed.
+    /// Why an overdue worker has not answered, if it is probed.
     pub(super) fn why_no_answer(&self, run: Run, now: Time) -> Option<String> {
         let probing = self.of.get(&run)?;
         if let Some(why) = &probing.last_failure {
@@ -136,7 +136,7 @@ impl Probes {
         Some(format!("the probe {} has had no answer for {}", probe.ask, now.since(since).coarse()))
     }
 
-    /// Starts what is due and ends what has taken too long. Good answers are pushed into `events`.
+    /// Starts probes that are due, and ends those that have taken too long. Pushes beats for good answers to `events`.
     pub(super) fn due(&mut self, now: Time, lost: Span, means: &mut Means<'_>, events: &mut VecDeque<Event>) {
         if !lost.is_zero() {
             let running: Vec<Run> = self.of.keys().copied().collect();
@@ -167,8 +167,8 @@ impl Probes {
         }
     }
 
-    /// Something of a probe is ready. A good answer is pushed into `events`. Returns whether it was the last of a
-    /// worker that is to go.
+    /// The process or connection of a probe is ready. Pushes a beat for a good answer to `events`. Returns whether this
+    /// was the last probe of a worker that is ending.
     pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {
@@ -182,7 +182,7 @@ impl Probes {
 }
 
 impl Probing {
-    /// The probes that are made now: the one for readiness, or those for liveness.
+    /// The probes in use now: the one for readiness, or those for liveness.
     fn probes(&self) -> Vec<&Probe> {
         match (self.readiness, &self.exec.ready_probe) {
             (Some(_), Some(ready)) => vec![&ready.probe],
@@ -194,13 +194,13 @@ impl Probing {
         self.probes().get(index).copied()
     }
 
-    /// Begins with the probes that are to be made now.
+    /// Begins a schedule for the probes in use now.
     fn begin(&mut self, now: Time, interval: Span) {
         let patience = self.probes().iter().map(|probe| probe.patience(interval)).collect();
         (self.interval, self.schedule) = (interval, Schedule::new(now, interval, patience));
     }
 
-    /// The worker is ready. Its liveness is probed from here on, where it is at all.
+    /// The worker is ready: its liveness probes begin, if it has any.
     fn is_ready(&mut self, now: Time) {
         let Some(Liveness(liveness)) = self.readiness.take() else { return };
         (self.answered, self.last_failure) = (false, None);
@@ -210,7 +210,7 @@ impl Probing {
         }
     }
 
-    /// Keeps an attempt that goes on; gives what it has come to where it is over.
+    /// Keeps an attempt that is not over; returns the outcome of one that is.
     fn stands(&mut self, step: Step) -> Option<Outcome> {
         match step {
             Step::Waiting(attempt) => {
@@ -221,24 +221,25 @@ impl Probing {
         }
     }
 
-    /// Ends the probe that runs. Gives what it has come to, unless its exit is still to come.
+    /// Ends the running probe. Returns its outcome, unless its process has still to exit.
     fn took_too_long(&mut self, means: &mut Means<'_>) -> Option<Outcome> {
         let running = self.schedule.running().and_then(|(index, _)| self.probe(index));
         let patience = running.map_or(self.interval, |probe| probe.patience(self.interval));
-        // What was good so far is good: an answer need not have been read to its end.
+        // The answer counts if the part that was read shows that it is good or bad; it need not be complete.
         let answer = self.attempt.as_ref().and_then(Attempt::answer);
         let why = format!("no answer within {}", patience.decimal());
         let gone = self.end_attempt(why.clone(), means);
         gone.then(|| answer.unwrap_or(Outcome::Failed(why)))
     }
 
-    /// Ends the probe that runs. True when it is gone already; else its exit is still to come.
+    /// Ends the running probe. Returns true if it is over at once; otherwise its process has still to exit.
     fn end_attempt(&mut self, why: String, means: &mut Means<'_>) -> bool {
         self.attempt = self.attempt.take().and_then(|attempt| attempt.end(why, means));
         self.attempt.is_none()
     }
 
-    /// The probe that ran is over, and nothing of it is left. Gives the beat, if that is what it has come to.
+    /// The running probe is over, and nothing of it is left. Returns the event for a good answer or for a readiness
+    /// probe.
     fn ended(&mut self, run: Run, outcome: Outcome, context: &Context) -> Option<Event> {
         let logger = &context.logger;
         let running = self.schedule.running().map(|(index, _)| index);
@@ -246,7 +247,7 @@ impl Probing {
         let good = match &outcome {
             Outcome::Answered => true,
             Outcome::Failed(_) => false,
-            // A shortage of ours is no failure of the worker. Readiness is another matter, and still has to be seen.
+            // A shortage on this node's side is no failure of the worker; but it does not prove readiness.
             Outcome::Unable(_) => self.answered,
         };
         self.schedule.ended(context.now(), good);
@@ -261,7 +262,8 @@ impl Probing {
                 self.answered = true;
             }
             Outcome::Failed(why) => {
-                // Logged when it begins; how it ends is shown by the events. Before the first answer it is the rule.
+                // Only the first failure is logged as a warning; events show the end. Before the first good answer
+                // failures are normal.
                 if self.answered && self.last_failure.is_none() {
                     warn!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 } else {

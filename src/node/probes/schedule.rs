@@ -1,9 +1,9 @@
-//! When the next probe of a worker is due, and when one has taken too long. Pure.
+//! When the next probe of a worker is due, and when a running one has taken too long. Pure.
 //!
-//! A worker's probes take turns, one at a time. A round begins every interval with the probe that was answered last,
-//! and is over with the first good answer, or when all have been tried: so a source that works is probed on time,
-//! however many others hang. As long as nothing has been answered at all, rounds come sooner, so that a worker is seen
-//! to be up soon after it is.
+//! A worker's probes take turns, one at a time. Each interval begins a round, with the probe that had the last good
+//! answer. A round is over with the first good answer, or when all probes have been tried: so a source that works is
+//! probed on time, however many others hang. Before the first good answer, rounds come at shorter intervals, so that a
+//! worker's start is noticed soon.
 
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -17,16 +17,16 @@ const FIRST_PAUSE: Span = Span::from_millis(100);
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     interval: Span,
-    /// How long each probe may take.
+    /// The time limit of each probe.
     patience: Vec<Span>,
-    /// The probe with which a round begins.
+    /// Index of the probe that begins a round.
     first: usize,
-    /// Probes of this round that are over.
+    /// How many probes of this round are over.
     tried: usize,
-    /// When this round began; of a round to come, when it will.
+    /// When this round began, or when the next one begins.
     round: Time,
     running: Option<Running>,
-    /// The pause after the next round without an answer; `None` once there was one.
+    /// The pause after the next round without a good answer; `None` after the first good answer.
     pause: Option<Span>,
 }
 
@@ -35,28 +35,28 @@ pub struct Schedule {
 struct Running {
     probe: usize,
     since: Time,
-    /// When it has taken too long; `None` once that was returned.
+    /// When the probe has taken too long; `None` once `due` has returned that.
     until: Option<Time>,
 }
 
-/// What is to be done.
+/// What has to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     Nothing,
     /// Start this probe. [`Schedule::ended`] must follow.
     Start(usize),
-    /// The one that runs has taken so long that it is to be ended. [`Schedule::ended`] must follow.
+    /// End the running probe, which has taken too long. [`Schedule::ended`] must follow.
     TooLong,
 }
 
 impl Schedule {
-    /// For a worker that has just been started.
+    /// The schedule of a worker that was just started. `patience` has the time limit of each probe.
     pub fn new(now: Time, interval: Span, patience: Vec<Span>) -> Schedule {
         let pause = Some(FIRST_PAUSE.min(interval));
         Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
     }
 
-    /// When to call for what is due; `None` while one that has taken too long is being ended.
+    /// When to call [`Schedule::due`]; `None` while a probe that has taken too long is being ended.
     pub fn deadline(&self) -> Option<Time> {
         match &self.running {
             Some(running) => running.until,
@@ -64,7 +64,7 @@ impl Schedule {
         }
     }
 
-    /// What is due at `now`. Returned once.
+    /// What has to be done at `now`. Each result is returned once.
     pub fn due(&mut self, now: Time) -> Due {
         match &mut self.running {
             Some(running) => match running.until.take_if(|until| *until <= now) {
@@ -83,7 +83,7 @@ impl Schedule {
         }
     }
 
-    /// The probe that runs is over.
+    /// The running probe is over. `answered`: its answer was good.
     pub fn ended(&mut self, now: Time, answered: bool) {
         let Some(running) = self.running.take() else { return };
         if answered {
@@ -106,23 +106,23 @@ impl Schedule {
         }
     }
 
-    /// The probe that runs is given up, and made once more as soon as it can be: it was not its fault.
+    /// Gives up the running probe without counting it, and makes it again at once: it has not failed.
     pub(super) fn once_more(&mut self) {
         self.running = None;
     }
 
-    /// Rounds that could not take place are not made up for.
+    /// Sets the time of the next round. Rounds that were missed are not made up for.
     fn next_round(&mut self, now: Time, after: Span) {
         self.tried = 0;
         self.round = (self.round + after).max(now);
     }
 
-    /// The probe that runs, and since when.
+    /// The index of the running probe, and when it was started.
     pub fn running(&self) -> Option<(usize, Time)> {
         self.running.map(|running| (running.probe, running.since))
     }
 
-    /// Credits time up to `now` in which we did not run: no answer could be read in it.
+    /// Credits `lost`, the time up to `now` in which this process did not run: no answer could be read then.
     pub fn credit(&mut self, now: Time, lost: Span) {
         if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
             let lost = lost.min(now.since(*since));
