@@ -1,4 +1,4 @@
-//! Readers of events: what they want, and how far they are in what the root remembers.
+//! Followers of events: which events they want, and how far they have read the root's history.
 //!
 //! Bounded on both sides: a reader that is too slow gets the number of events that it has lost. It is never waited for.
 
@@ -11,10 +11,10 @@ use crate::time::{Span, Time};
 use crate::wire::codec::{self, Place};
 use serde::{Deserialize, Serialize};
 
-/// Events in one message at most.
+/// The most events in one message.
 const BATCH: usize = 256;
 
-/// A reader whose queue is full is tried again after this.
+/// After how long a reader whose queue was full is tried again.
 const RETRY: Span = Span::from_millis(50);
 
 /// All readers of events.
@@ -31,11 +31,11 @@ struct Follower {
     /// Number of the next event to look at.
     next: u64,
     follow: bool,
-    /// It has received all that was remembered when it came.
+    /// The reader has received all events that were in the history when it came.
     caught_up: bool,
 }
 
-/// Which events a reader is interested in.
+/// Which events a reader gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
@@ -44,7 +44,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Of all kinds when `kinds` is empty.
+    /// Events at and below `path`; of all kinds if `kinds` is empty.
     pub(super) fn new(path: Path, kinds: &[String]) -> Wanted {
         Wanted { path, kinds: Kinds::any_of(kinds) }
     }
@@ -55,8 +55,8 @@ impl Wanted {
 }
 
 impl Followers {
-    /// Begins to feed a reader with the events from this number on, and on request with all that comes. False when
-    /// there are too many already. One that asks again goes on as it was.
+    /// Adds a reader, which gets the events from number `next` on, and with `follow` also those to come. Returns false
+    /// if there are too many readers. If the reader is known already, nothing changes.
     pub(super) fn add(
         &mut self,
         now: Time,
@@ -76,7 +76,7 @@ impl Followers {
         true
     }
 
-    /// A reader is still there. False when it was forgotten.
+    /// Notes that a reader is still there. Returns false if it is not known any more.
     pub(super) fn still_there(&mut self, now: Time, to: &Identity, request: u64) -> bool {
         let mut known = false;
         for follower in self.0.iter_mut().filter(|f| f.to == *to && f.request == request) {
@@ -90,7 +90,7 @@ impl Followers {
         self.0.iter_mut().for_each(|follower| follower.flow.credit(now, lost));
     }
 
-    /// Readers connect anew. What was on its way they ask for again, by its number.
+    /// After an upgrade: readers connect again. They request events that were lost on their way by number.
     pub(super) fn begins_again(&mut self, now: Time) {
         self.0.iter_mut().for_each(|follower| follower.flow.begins_again(now));
     }
@@ -103,8 +103,8 @@ impl Followers {
         self.0.iter().map(|follower| follower.flow.next_deadline()).min()
     }
 
-    /// Sends every reader what it has not seen, as far as its queue takes it; `at_last` also those whose queue was full
-    /// a moment ago.
+    /// Sends each reader the events that it has not got, as far as its queue takes them; `at_last` also if its queue
+    /// was full a moment ago.
     pub(super) fn feed(&mut self, now: Time, history: &History, at_last: bool, ways: &mut impl Ways) {
         self.0.retain_mut(|follower| {
             if at_last {
@@ -116,7 +116,8 @@ impl Followers {
 }
 
 impl Follower {
-    /// Sends what it has not seen; false when it is gone, or has all that it wanted.
+    /// Sends the events that the reader has not got. Returns false if the reader is gone, or has all that it has asked
+    /// for.
     fn feed(&mut self, now: Time, history: &History, ways: &mut impl Ways) -> bool {
         while self.flow.may_send(now) {
             let first = history.first();
@@ -138,7 +139,8 @@ impl Follower {
                 self.next = at;
                 return true;
             }
-            // What was lost before the first look had been dropped, not missed; only a gap later on is a loss.
+            // A reader that names no first event begins with the oldest one of the history: what was dropped before
+            // counts as `forgotten`, not as `lost`.
             let place = Place { lost, end: last, forgotten: first, caught_up, next: at };
             match ways.events(&self.to, &codec::encode_events(self.request, batch, place)) {
                 SendOutcome::Sent => {

@@ -1,4 +1,4 @@
-//! One reader of lines: what waits for it, how far ahead it is sent to, and what it has lost. Pure.
+//! One reader of lines: its queue, how many replies are sent ahead of its acknowledgement, and what it has lost. Pure.
 
 use super::reader::Flow;
 use crate::ids::Path;
@@ -11,24 +11,24 @@ use crate::wire::view::LogView;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Reader that wait for a reader, in bytes. What is more pushes out the oldest.
+/// The bytes of lines that may wait for a reader. If there are more, the oldest are dropped.
 pub(super) const QUEUE_BYTES: usize = 256 * 1024;
 
-/// Text of one reply at most, and lines. Small enough that a beat which stands behind a few of them is not late.
+/// The most bytes of text in one reply, and the most lines. Small enough that a beat behind a few replies is not late.
 pub(super) const REPLY_BYTES: usize = 16 * 1024;
 const REPLY_LINES: usize = 128;
 
-/// Replies that are sent before the reader has acknowledged the first. The way up is shared with beats and events,
-/// which must always find room in its queue.
+/// How many replies are sent before the reader has acknowledged the first. The connection to the parent is shared with
+/// beats and events, which must always find room in its queue.
 const WINDOW: u32 = 4;
 
-/// When the way to a reader was full, it is tried again after this.
+/// After how long a reader whose queue was full is tried again.
 const RETRY: Span = Span::from_millis(20);
 
-/// What a line costs besides its text.
+/// The bytes that a line in the queue needs besides its text.
 const LINE_COST: usize = 128;
 
-/// Reader of one of our own workers that were there when the reader came: by their positions in its ring.
+/// Lines of one of this node's workers from before the reader came, by their positions in the worker's ring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backlog {
@@ -37,33 +37,33 @@ pub(super) struct Backlog {
     pub end: u64,
 }
 
-/// What a child node is to send.
+/// A child node that sends lines for the reader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Source {
     pub child: ChildId,
-    /// The process that was asked; none while it is down.
+    /// The process that was asked; `None` while the node is down.
     pub run: Option<Run>,
-    /// The number by which it was asked.
+    /// The number of the request to it.
     pub request: u64,
-    /// How many of its last lines were wanted.
+    /// How many of the last lines were asked for.
     pub lines: Option<u64>,
-    /// Its replies that have not been acknowledged.
+    /// How many of its replies were not acknowledged.
     pub unacknowledged: u32,
-    /// It has sent all that was there, or is not waited for any longer.
+    /// It has sent all lines from before the request, or is not waited for any longer.
     pub caught_up: bool,
-    /// A message of it has come since it was asked.
+    /// It has sent a message since it was asked.
     pub heard: bool,
-    /// When to do something about its silence.
+    /// When to act on its silence.
     pub due: Option<Time>,
-    /// The number of its last reply that has come.
+    /// The number of its last reply that was received in order.
     pub received: u64,
-    /// Replies after that were lost, and it is to send them again.
+    /// Later replies were lost: it has to send them again.
     pub again: bool,
 }
 
 impl Source {
-    /// Of a child node that has not been asked: nothing of it is waited for.
+    /// A child node that was not asked: it is not waited for.
     pub(super) fn new(child: ChildId, request: u64, lines: Option<u64>) -> Source {
         Source {
             child,
@@ -79,10 +79,9 @@ impl Source {
         }
     }
 
-    /// A reply of this number has come. Whether it is the next one: else it came before, or others before it are
-    /// missing.
+    /// Whether the reply of this number is the next one. Otherwise it was received before, or earlier ones are missing.
     pub(super) fn takes(&mut self, nth: u64) -> bool {
-        // Without a number they are taken as they come.
+        // Replies without a number, from an earlier version, are taken as they come.
         if nth == 0 || nth == self.received + 1 {
             self.received = self.received.max(nth);
             return true;
@@ -95,14 +94,14 @@ impl Source {
     }
 }
 
-/// What a reader has read.
+/// A reader's acknowledgement.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Acknowledged {
-    /// So many replies more.
+    /// How many more replies were received.
     pub replies: u32,
-    /// The number of the last one.
+    /// The number of the last received reply.
     pub through: Option<u64>,
-    /// Those after it are to be sent again.
+    /// Later replies have to be sent again.
     pub again: bool,
 }
 
@@ -113,18 +112,18 @@ pub(super) struct Reader {
     pub query: Query,
     pub backlog: VecDeque<Backlog>,
     pub sources: Vec<Source>,
-    /// Nodes whose lines are missing.
+    /// Child nodes that did not answer, so that their lines are missing.
     pub silent: Vec<Path>,
     pub flow: Flow,
     queue: VecDeque<LogView>,
     queued: usize,
     lost: u64,
     caught_up: bool,
-    /// Replies that did not fit into the way out, or are to be sent again.
+    /// Replies that found no room in the queue, or have to be sent again.
     unsent: VecDeque<Reply>,
-    /// Those that were sent and not acknowledged.
+    /// Replies that were sent and not acknowledged yet.
     sent: VecDeque<Reply>,
-    /// The number of the last one that was made.
+    /// The number of the newest reply.
     nth: u64,
 }
 
@@ -147,7 +146,7 @@ impl Reader {
         }
     }
 
-    /// Lets a line wait for the reader, and drops the oldest ones that no longer fit.
+    /// Queues a line for the reader, and drops the oldest lines if there is no room.
     pub(super) fn push(&mut self, line: LogView) {
         self.queued += line.text.len() + LINE_COST;
         self.queue.push_back(line);
@@ -158,18 +157,18 @@ impl Reader {
         }
     }
 
-    /// Counts lines that it will not get.
+    /// Counts lines that the reader will not get.
     pub(super) fn lose(&mut self, lines: u64) {
         self.lost += lines;
     }
 
-    /// Whether there is room for what a node below has still to send.
+    /// Whether the queue has room for more replies of child nodes.
     pub(super) fn has_room(&self) -> bool {
         self.queued < QUEUE_BYTES / 2
     }
 
-    /// The next reply, if there is something to send. `backlog` reads the lines that were there before: those of the
-    /// first of the backlog, as many as go into a reply, with the number that are gone.
+    /// The next reply, if there is one to send. `backlog` reads from the first entry of the backlog as many lines as
+    /// fit into a reply, and returns them with the number of lines that are gone.
     pub(super) fn next_reply(&mut self, backlog: impl FnOnce(&mut Backlog) -> (Vec<LogView>, u64)) -> Option<Reply> {
         if let Some(reply) = self.unsent.pop_front() {
             return Some(reply);
@@ -208,13 +207,13 @@ impl Reader {
         Some(Reply::Logs { lines, lost, caught_up, silent, nth })
     }
 
-    /// The reply has gone out. It is kept until it is acknowledged.
+    /// The reply was sent. It is kept until it is acknowledged.
     pub(super) fn was_sent(&mut self, reply: Reply) {
         self.flow.sent();
         self.sent.push_back(reply);
     }
 
-    /// The reader has read something.
+    /// The reader has acknowledged replies.
     pub(super) fn seen(&mut self, now: Time, acknowledged: Acknowledged) {
         let Acknowledged { replies, through, again } = acknowledged;
         let read = match through {
@@ -234,20 +233,21 @@ impl Reader {
         self.unsent = std::mem::take(&mut self.sent);
     }
 
-    /// The reply could not go out: it is the next one again.
+    /// The reply could not be sent: it is the next one again.
     pub(super) fn not_sent(&mut self, now: Time, reply: Reply) {
         self.flow.full(now);
         self.unsent.push_front(reply);
     }
 
-    /// Connections are new: what was on its way is sent again, in either direction.
+    /// After an upgrade, with new connections: replies without an acknowledgement are sent again, by this node and by
+    /// child nodes.
     pub(super) fn begins_again(&mut self, now: Time) {
         self.send_again();
         self.flow.begins_again(now);
         self.sources.iter_mut().for_each(|source| source.again = true);
     }
 
-    /// Whether there is nothing more to send, ever.
+    /// Whether the reader has got all that it has asked for.
     pub(super) fn is_done(&self) -> bool {
         self.caught_up && self.unsent.is_empty() && !self.query.follow
     }
@@ -340,13 +340,13 @@ mod tests {
             assert_eq!(send(&mut reader), n);
         }
         assert!(!reader.flow.may_send(Time::ZERO), "so many are sent ahead");
-        // Two were read, of which the acknowledgement of one was lost.
+        // Two replies were received; the acknowledgement of one was lost.
         reader.seen(Time::ZERO, Acknowledged { replies: 1, through: Some(2), again: false });
         assert!(reader.flow.may_send(Time::ZERO));
         reader.begins_again(Time::ZERO);
         assert_eq!((send(&mut reader), send(&mut reader)), (3, 4));
         assert_eq!(texts(&mut reader), None);
-        // The reader itself was replaced.
+        // The reader's own program was upgraded.
         reader.seen(Time::ZERO, Acknowledged { replies: 0, through: Some(3), again: true });
         assert_eq!(texts(&mut reader), Some(vec!["4".into()]));
         assert!(reader.flow.connects(Time::ZERO) && !reader.flow.connects(Time::ZERO + Span::from_secs(5)));

@@ -1,4 +1,4 @@
-//! Lines from below: which child nodes are asked for a reader, what they have sent, and how long they are waited for.
+//! Lines of child nodes: which nodes are asked for a reader, what they send, and how long they are waited for.
 
 use super::lines::{Backlog, REPLY_BYTES, Reader, Source};
 use super::{Part, Streams, Ways};
@@ -14,17 +14,17 @@ use crate::time::{Span, Time};
 use crate::wire::message::Verb;
 use crate::wire::view::LogView;
 
-/// A node below that sends nothing for so long is not waited for: the reader gets what there is.
+/// A child node that sends nothing for so long is not waited for: the reader gets the lines of the others.
 const SILENCE_BELOW: Span = Span::from_millis(700);
 
-/// A node below that did not answer is asked again this often, for a reader that follows.
+/// How often a child node that did not answer is asked again, for a reader that follows.
 const ASK_AGAIN: Span = Span::from_secs(1);
 
-/// Nodes below are sent this often that a reader is still there.
+/// How often child nodes are notified that a reader is still there.
 const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
 impl Streams {
-    /// Begins to feed a reader.
+    /// Adds a reader of lines, and asks child nodes for their parts.
     pub(super) fn begin(&mut self, now: Time, asker: Asker, query: Query, children: &Children, ways: &mut impl Ways) {
         let mut reader = Reader::new(asker, query, now);
         reader.backlog = backlog(children, &reader.query).into();
@@ -42,8 +42,8 @@ impl Streams {
         self.keep_sources_alive(now);
     }
 
-    /// A child node has introduced itself: followers of what is below it go on with this new process, from its first
-    /// line on.
+    /// A child node has sent its first message: it is asked for its lines, from the first one on, for all followers of
+    /// what is below it.
     pub(crate) fn meet(&mut self, now: Time, run: Run, children: &Children, ways: &mut impl Ways) {
         let Some(child) = children.get(run.child) else { return };
         for reader in &mut self.readers {
@@ -57,14 +57,14 @@ impl Streams {
         self.keep_sources_alive(now);
     }
 
-    /// A child node's process is gone, and what it has not sent is lost with it.
+    /// A child node's process has ended; lines that it has not sent are lost.
     pub(crate) fn lost(&mut self, gone: Run) {
         for source in self.sources().filter(|source| source.run == Some(gone)) {
             (source.run, source.caught_up, source.due) = (None, true, None);
         }
     }
 
-    /// A child node has refused to send its part.
+    /// A child node has refused to send its lines.
     pub(crate) fn refused(&mut self, request: u64) {
         for source in self.sources().filter(|source| source.request == request && !source.heard) {
             (source.caught_up, source.due) = (true, None);
@@ -75,14 +75,14 @@ impl Streams {
         self.readers.iter_mut().flat_map(|reader| &mut reader.sources)
     }
 
-    /// Passes on what a child node has sent.
+    /// Queues the lines that a child node has sent for their reader.
     pub(crate) fn lines(&mut self, now: Time, run: Run, request: u64, part: Part, ways: &mut impl Ways) {
         let found = self.readers.iter_mut().find_map(|reader| {
             let at = reader.sources.iter().position(|source| source.request == request && source.run == Some(run))?;
             Some((reader, at))
         });
         let Some((reader, at)) = found else {
-            // Its reader is gone, and it has not received that yet.
+            // The reader is gone, and the child node does not know that yet.
             ways.ask(run, request, STILL_THERE_EVERY, Verb::Unfollow { request });
             return;
         };
@@ -125,7 +125,7 @@ impl Streams {
         self.keep_sources_alive(now);
     }
 
-    /// Ends the readers for which `which` holds, and what child nodes send for them.
+    /// Ends the readers that `which` selects, and the requests to child nodes for them.
     pub(super) fn end(&mut self, which: impl Fn(&Reader) -> bool, ways: &mut impl Ways) {
         self.readers.retain(|reader| {
             let goes = which(reader);
@@ -136,7 +136,7 @@ impl Streams {
         });
     }
 
-    /// Keeps requests below from timing out as long as a reader is there.
+    /// Sets when child nodes have to be notified that their readers are still there.
     fn keep_sources_alive(&mut self, now: Time) {
         let any = self.sources().any(|source| source.run.is_some());
         self.still_there = any.then(|| self.still_there.unwrap_or(now + STILL_THERE_EVERY));
@@ -144,7 +144,7 @@ impl Streams {
 }
 
 impl Reader {
-    /// Sends what may be sent; false when the reader is gone.
+    /// Sends the replies that may be sent. Returns false if the reader is gone.
     pub(super) fn feed(&mut self, now: Time, children: &Children, ways: &mut impl Ways) -> bool {
         while self.flow.may_send(now) {
             let Some(reply) = self.next_reply(|first| read_backlog(children, first)) else { break };
@@ -164,7 +164,7 @@ impl Reader {
         true
     }
 
-    /// Gives up on nodes below that are silent, and asks them again where the reader follows.
+    /// Stops waiting for child nodes that are silent, and asks them again if the reader follows.
     fn look_after_sources(&mut self, now: Time, children: &Children, ways: &mut impl Ways) {
         let Reader { query, silent, sources, .. } = self;
         for source in sources {
@@ -172,7 +172,7 @@ impl Reader {
                 continue;
             }
             if source.unacknowledged > 0 {
-                // It waits for us, not we for it.
+                // The child node waits for our acknowledgement.
                 source.due = Some(now + SILENCE_BELOW);
                 continue;
             }
@@ -183,14 +183,14 @@ impl Reader {
             source.caught_up = true;
             source.due = None;
             if let (true, false, Some(run)) = (query.follow, source.heard, source.run) {
-                // Under its first number: should it have received the first one, it does not begin twice.
+                // Under the same number, so that a node which has got the first request does not begin a second time.
                 ways.ask(run, source.request, STILL_THERE_EVERY, verb(query, source.lines, path));
                 source.due = Some(now + ASK_AGAIN);
             }
         }
     }
 
-    /// Lets the nodes below send more, as long as the reader keeps up.
+    /// Acknowledges replies of child nodes, which lets them send more, if the reader keeps up.
     fn acknowledge(&mut self, ways: &mut impl Ways) {
         if !self.has_room() {
             return;
@@ -206,7 +206,7 @@ impl Reader {
         }
     }
 
-    /// Notifies the nodes below that the reader is gone. Should that not arrive, they find out by our silence.
+    /// Notifies child nodes that the reader is gone. If a notice is lost, the node ends the reader for our silence.
     fn end_sources(&self, ways: &mut impl Ways) {
         for source in &self.sources {
             if let Some(run) = source.run {
@@ -217,8 +217,8 @@ impl Reader {
     }
 }
 
-/// Asks a child node for its part. One that is down or cannot be reached counts as caught up: it is asked at its next
-/// message.
+/// Asks a child node for its lines. A node that is down or cannot be reached counts as caught up: it is asked when its
+/// first message comes.
 fn ask(now: Time, query: &Query, lines: Option<u64>, (id, child): (ChildId, &Child), ways: &mut impl Ways) -> Source {
     let request = ways.number();
     let mut source = Source::new(id, request, lines);
@@ -236,12 +236,12 @@ fn ask(now: Time, query: &Query, lines: Option<u64>, (id, child): (ChildId, &Chi
     source
 }
 
-/// What the child node at `path` is asked for.
+/// The request to the child node at `path`.
 fn verb(query: &Query, lines: Option<u64>, path: &Path) -> Verb {
     Verb::Logs { paths: query.part_of(path), lines, since_ms: query.since_ms, follow: query.follow }
 }
 
-/// What our own workers have printed and is wanted: no more than the last so many lines of all of them together.
+/// The lines of this node's own workers that a reader asks for: at most the last `lines` of all of them together.
 fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
     let since = query.since_ms.map_or(0, |millis| millis.saturating_mul(1_000_000));
     let workers = || children.with_ids().filter(|(_, child)| !child.ring.is_empty() && query.covers(&child.path));
@@ -266,7 +266,7 @@ fn backlog(children: &Children, query: &Query) -> Vec<Backlog> {
     workers().filter_map(from_oldest).collect()
 }
 
-/// Reads the next of what one of our workers had printed, and counts what is gone meanwhile.
+/// Reads the next lines of a backlog, and counts those that were dropped meanwhile.
 fn read_backlog(children: &Children, backlog: &mut Backlog) -> (Vec<LogView>, u64) {
     let Some(child) = children.get(backlog.child) else {
         backlog.next = backlog.end;
@@ -281,7 +281,7 @@ fn read_backlog(children: &Children, backlog: &mut Backlog) -> (Vec<LogView>, u6
     (lines, gone)
 }
 
-/// A line that was kept, as it travels.
+/// A kept line, in the form of a reply.
 fn view(path: &Path, said: KeptLine) -> LogView {
     LogView {
         at: Some(clock::rfc3339_nanos(clock::wall_at(said.at))),

@@ -1,15 +1,17 @@
-//! Readers of events and of what workers print: what there is already, and for followers, what is to come.
+//! Readers of events and of workers' output: what exists already, and for followers, what is to come.
 //!
-//! Events come from the root's memory. Lines come from the nodes that own workers: a request goes down to them, and
-//! their lines come up the same way; each node on it holds a bounded queue for each reader, and sends a few replies
-//! ahead of what the reader has acknowledged. So nothing piles up in the queues that beats and events use as well. A
-//! reader that is slow, or a node above that is, loses the oldest and gets their number; nothing waits for it.
+//! Events come from the root's history. Lines come from the nodes that own the workers: a request is passed down to
+//! them, and their lines are passed up the same way. Each node on the way has a bounded queue for each reader, and
+//! sends only a few replies before the reader acknowledges them. So the connections that beats and events use as well
+//! never fill up. If a reader or a node above is slow, the reader loses the oldest lines and gets their number; nothing
+//! waits for it.
 //!
-//! What is true at all times:
+//! Invariants:
 //!
-//! - A reader that has sent nothing for ten seconds is forgotten, here and below, whatever it reads (`reader`).
-//! - One that was forgotten and comes again is refused, so that none waits for ever.
-//! - A node below is asked once for each reader and process; what comes under a number that no reader has is ended.
+//! - A reader that has sent nothing for ten seconds is dropped, here and below, whatever it reads (`reader`).
+//! - A reader that was dropped and sends something again is refused, so that it does not wait for ever.
+//! - A child node is asked once for each reader and process. If it sends lines under a number that no reader has, it
+//!   is sent `Unfollow`.
 
 mod events;
 mod lines;
@@ -46,32 +48,32 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Streams {
     events: Followers,
     readers: Vec<Reader>,
-    /// When child nodes are to be sent next that their readers are still there.
+    /// When to notify child nodes next that their readers are still there.
     still_there: Option<Time>,
 }
 
-/// Lines that a node below has sent.
+/// A reply with lines from a child node.
 pub(super) struct Part {
     pub lines: Vec<LogView>,
     pub lost: u64,
     pub caught_up: bool,
     pub silent: Vec<Path>,
-    /// Its number among those of this node to this reader.
+    /// The number of this reply; the node numbers its replies to each reader.
     pub nth: u64,
 }
 
-/// The readers of one worker, while some of its output is being read.
+/// The followers of one worker, while some of its output is being read.
 struct Open<'a> {
     speaker: Speaker,
     path: &'a Path,
     readers: Vec<&'a mut Reader>,
-    /// The time as text, for all lines of this look.
+    /// The time as text, for all lines of this read.
     words: String,
 }
 
 impl Streams {
-    /// Something about a reader. `first` is the number of the first event that is remembered, at the root. Gives back a
-    /// refusal, and of which request.
+    /// Handles a request about a reader. `first` is the number of the first event in the history, at the root. Returns
+    /// a refusal, with the request that it is for.
     pub(super) fn request(
         &mut self,
         now: Time,
@@ -88,7 +90,7 @@ impl Streams {
                 (!added).then(|| (asker, busy("too many tools follow the events already")))
             }
             StreamVerb::Logs(query) => {
-                // A node above that asks again has not received our first answer yet.
+                // The parent asks again, since it has not received the first answer yet.
                 if self.readers.iter().any(|reader| reader.asker == asker) {
                     return None;
                 }
@@ -102,7 +104,7 @@ impl Streams {
                 if self.seen(now, &asker, request, Acknowledged { replies, through, again }) {
                     return None;
                 }
-                // It was away for so long that it was dropped. It must not go on as if it still followed.
+                // The reader was silent for so long that it was dropped. It must not go on as if it still followed.
                 let message = "reader silent for ten seconds; stream closed";
                 Some((asker.numbered(request)?, forgotten(message)))
             }
@@ -123,27 +125,27 @@ impl Streams {
                 {
                     return None;
                 }
-                // It was stopped, or its machine slept. Without a reply it would wait for events for ever.
+                // The reader was stopped, or its machine slept. Without a reply it would wait for events for ever.
                 let message = "follower silent for ten seconds; stream closed";
                 Some((asker.numbered(request)?, forgotten(message)))
             }
         }
     }
 
-    /// A reader of lines is there, and has read so many replies; false when no such reader is known.
+    /// Notes an acknowledgement of a reader of lines. Returns false if no such reader is known.
     fn seen(&mut self, now: Time, asker: &Asker, request: u64, acknowledged: Acknowledged) -> bool {
         let Some(wanted) = asker.numbered(request) else { return false };
         let reader = self.readers.iter_mut().find(|reader| reader.asker == wanted);
         reader.map(|reader| reader.seen(now, acknowledged)).is_some()
     }
 
-    /// Credits `lost`, a time in which this process did not run.
+    /// Credits `lost`, the time in which this process did not run.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
         self.events.credit(now, lost);
         self.readers.iter_mut().for_each(|reader| reader.flow.credit(now, lost));
     }
 
-    /// This program was replaced: what was on its way may be lost, acknowledgements among it, and readers connect anew.
+    /// After an upgrade: messages on their way may be lost, acknowledgements among them, and readers connect again.
     pub(super) fn begins_again(&mut self, now: Time) {
         self.readers.iter_mut().for_each(|reader| reader.begins_again(now));
         self.events.begins_again(now);
@@ -155,7 +157,7 @@ impl Streams {
         flows.chain(sources).chain(self.still_there).chain(self.events.next_deadline()).min()
     }
 
-    /// Sends every reader what waits for it, as far as it keeps up, and drops those that are gone.
+    /// Sends each reader what waits for it, as far as it keeps up, and drops readers that are gone.
     pub(super) fn feed(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
         if let Some(history) = history {
             self.events.feed(now, history, false, ways);
@@ -163,7 +165,7 @@ impl Streams {
         self.feed_lines(now, children, ways);
     }
 
-    /// Sends what is left before this node ends; what does not go out at once is lost with it.
+    /// Sends what is left before this node ends; what cannot be sent at once is lost.
     pub(super) fn finish(&mut self, now: Time, children: &Children, history: Option<&History>, ways: &mut impl Ways) {
         if let Some(history) = history {
             self.events.feed(now, history, true, ways);
@@ -188,7 +190,7 @@ impl TakesLines for Streams {
 }
 
 impl Open<'_> {
-    /// Lets a line wait for every follower of its worker.
+    /// Queues a line for each follower of its worker.
     fn push(&mut self, line: &Line<'_>) {
         for reader in &mut self.readers {
             match line.audience {
@@ -207,7 +209,7 @@ impl Open<'_> {
                     continued: line.continued,
                 }),
                 Audience::Record => reader.lose(1),
-                // Our own line about what is lost; a reader gets the number.
+                // A line of the node's own about losses; a reader gets their number instead.
                 Audience::Display => {}
             }
         }

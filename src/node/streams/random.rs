@@ -1,5 +1,6 @@
-//! Random lives of one reader of lines and of the two nodes between it and a worker: what is slow or full, what is
-//! lost where a process is replaced. Whatever happens, each line comes once and in order, or is counted as lost.
+//! Random histories of one reader of lines and of the two nodes between it and a worker: slow or full connections, and
+//! messages that are lost with a replaced process. In each of them, every line is received once and in order, or is
+//! counted as lost.
 
 use super::lines::Source;
 use super::*;
@@ -14,25 +15,26 @@ use std::collections::VecDeque;
 
 const BELOW: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
 
-/// The number under which the node below was asked, and the tool's own.
+/// The number of the request to the node below, and of the tool's own request.
 const ASKED: u64 = 7;
 const TOOL: u64 = 1;
 
-/// One thing that happens.
+/// One step.
 #[derive(Debug, Clone)]
 enum Op {
     /// The worker prints so many lines of so many bytes.
     Print(u64, usize),
-    /// So many messages arrive: at the root from below, below from the root, at the tool, at the root from the tool.
+    /// So many messages are received: by the root from below, by the node below, by the tool, by the root from the
+    /// tool.
     Up(usize),
     Down(usize),
     ToTool(usize),
     FromTool(usize),
     Pass(u64),
-    /// The root, or the node below, goes on as another image: what is on its way to or from it is lost.
+    /// The root, or the node below, is upgraded: messages on their way to or from it are lost.
     ReplaceRoot,
     ReplaceBelow,
-    /// The ways to the tool and to the root are full, or not any more.
+    /// The queues to the tool and to the root are full, or not full any more.
     Full(bool, bool),
     /// The root did not run for so long.
     Lose(u64),
@@ -54,7 +56,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..200)
 }
 
-/// The way out of one node.
+/// The connections out of one node.
 #[derive(Default)]
 struct Way {
     replies: VecDeque<Reply>,
@@ -94,7 +96,7 @@ struct World {
     from_below: Way,
     from_tool: VecDeque<StreamVerb>,
     printed: u64,
-    /// What the tool has of it.
+    /// What the tool has received.
     received: u64,
     lines: u64,
     lost: u64,
@@ -153,7 +155,7 @@ impl World {
             Op::ToTool(messages) => (0..messages).for_each(|_| self.tool_reads()),
             Op::FromTool(messages) => (0..messages).for_each(|_| self.root_reads()),
             Op::Pass(millis) => self.now += Span::from_millis(millis),
-            // Not so soon again that those that still follow could not report it in between.
+            // Upgrades are far enough apart for followers to report in between that they are still there.
             Op::ReplaceRoot | Op::ReplaceBelow if self.now < self.replaced + Span::from_secs(6) => {}
             Op::ReplaceRoot => {
                 self.replaced = self.now;
@@ -174,7 +176,7 @@ impl World {
             Op::Lose(millis) => {
                 let lost = Span::from_millis(millis);
                 self.now += lost;
-                // All of one machine have slept.
+                // The whole machine has slept.
                 self.root.credit(self.now, lost);
                 self.below.credit(self.now, lost);
                 self.said += lost;
@@ -183,7 +185,7 @@ impl World {
         if self.now.since(self.said) >= Span::from_secs(2) {
             self.said = self.now;
             self.from_tool.push_back(StreamVerb::StillFollowing { request: TOOL });
-            // Nothing stands still for as long as a reader may be silent.
+            // No message is delayed for as long as a reader may be silent.
             while !self.from_tool.is_empty() {
                 self.root_reads();
             }
@@ -217,7 +219,7 @@ impl World {
         assert_eq!(refused, None);
     }
 
-    /// As `treevisor logs` does.
+    /// Does what `treevisor logs` does.
     fn tool_reads(&mut self) {
         let Some(Reply::Logs { lines, lost, nth, .. }) = self.from_root.replies.pop_front() else { return };
         if nth == self.received + 1 {

@@ -1,33 +1,32 @@
-//! How far one reader keeps up: when its last message came, how much is on its way to it, and whether its way is full.
-//! The same for readers of events and of lines. Pure.
+//! The flow control of one reader: when its last message came, how many replies are on their way to it, and whether its
+//! queue is full. The same for readers of events and of lines. Pure.
 
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// A reader that has sent nothing for so long is forgotten.
+/// A reader that has sent nothing for so long is dropped.
 const PATIENCE: Span = Span::from_secs(10);
 
-/// After an upgrade a reader has so long to connect.
+/// How long a reader has to connect again after an upgrade.
 const CONNECTS: Span = Span::from_secs(5);
 
-/// Readers of one kind at one time; each costs a cursor and a socket.
+/// The most readers of one kind at one time; each costs a cursor and a socket.
 pub(super) const READERS_MAX: usize = 64;
 
 /// The flow of replies to one reader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Flow {
-    /// When its last message came.
+    /// When the reader's last message came.
     heard: Time,
-    /// Replies that are sent before it has acknowledged the first; no limit where its own queue is the limit.
+    /// How many replies are sent before the reader has acknowledged the first; `None` where only the queue limits them.
     window: Option<u32>,
-    /// Replies that it has not acknowledged.
+    /// How many replies the reader has not acknowledged.
     in_flight: u32,
-    /// When its way was full, it is tried again after this: a reader that does not read must not cost a try in every
-    /// turn.
+    /// After how long a full queue is tried again: a reader that does not read must not cost an attempt in every turn.
     retry: Span,
     full_until: Option<Time>,
-    /// Until when it may still be connecting to this image of the program.
+    /// Until when the reader may still be connecting again, after an upgrade.
     connects_until: Option<Time>,
 }
 
@@ -36,28 +35,28 @@ impl Flow {
         Flow { heard: now, window, in_flight: 0, retry, full_until: None, connects_until: None }
     }
 
-    /// The reader is there, and has read so many replies.
+    /// The reader has sent a message, and acknowledges so many replies.
     pub(super) fn seen(&mut self, now: Time, replies: u32) {
         self.heard = now;
         self.in_flight = self.in_flight.saturating_sub(replies);
     }
 
-    /// Credits `lost`, a time in which this process did not run: no message could be read in it.
+    /// Credits `lost`, the time in which this process did not run: no message could be read then.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
         self.heard += lost.min(now.since(self.heard));
     }
 
-    /// It connects anew, and nothing is on its way to it.
+    /// After an upgrade: the reader connects again, and no reply is on its way to it.
     pub(super) fn begins_again(&mut self, now: Time) {
         (self.in_flight, self.full_until, self.connects_until) = (0, None, Some(now + CONNECTS));
     }
 
-    /// Whether one that cannot be reached may be about to connect.
+    /// Whether a reader that cannot be reached may still be connecting.
     pub(super) fn connects(&self, now: Time) -> bool {
         self.connects_until.is_some_and(|until| now < until)
     }
 
-    /// So many replies are on their way.
+    /// Sets how many replies are on their way.
     pub(super) fn in_flight(&mut self, replies: usize) {
         self.in_flight = u32::try_from(replies).unwrap_or(u32::MAX);
     }
@@ -66,23 +65,23 @@ impl Flow {
         now.since(self.heard) >= PATIENCE
     }
 
-    /// Whether it may be sent something now.
+    /// Whether a reply may be sent now.
     pub(super) fn may_send(&self, now: Time) -> bool {
         self.full_until.is_none_or(|until| until <= now) && self.window.is_none_or(|window| self.in_flight < window)
     }
 
-    /// Nothing is to come after this: what is left is sent, whatever is on its way.
+    /// Before the end of the node: what is left is sent, whatever is on its way.
     pub(super) fn hurry(&mut self) {
         (self.window, self.full_until) = (None, None);
     }
 
-    /// A reply has gone out.
+    /// A reply was sent.
     pub(super) fn sent(&mut self) {
         self.in_flight = self.in_flight.saturating_add(1);
         self.full_until = None;
     }
 
-    /// A reply could not go out.
+    /// A reply could not be sent, since the queue is full.
     pub(super) fn full(&mut self, now: Time) {
         self.full_until = Some(now + self.retry);
     }

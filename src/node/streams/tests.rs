@@ -10,7 +10,7 @@ use crate::wire::message::Verb;
 use crate::wire::view::testing;
 use serde_json::json;
 
-/// Ways out that keep what is sent.
+/// Connections that keep what is sent.
 #[derive(Default)]
 struct Kept {
     replies: Vec<Reply>,

@@ -1,4 +1,4 @@
-//! How a reader is reached, and the nodes below that it reads from.
+//! How messages are sent to readers, and to the child nodes that send lines for them.
 
 use crate::link::{Identity, SendOutcome};
 use crate::node::asker::Asker;
@@ -6,14 +6,14 @@ use crate::supervision::Run;
 use crate::time::Span;
 use crate::wire::message::{Reply, Verb};
 
-/// The ways out of a node, for as long as it takes to send something.
+/// The connections out of a node, borrowed while something is sent.
 pub(in crate::node) trait Ways {
-    /// To a reader, here or above.
+    /// Sends a reply to a reader, at this node or at the parent.
     fn reply(&mut self, to: &Asker, reply: &Reply) -> SendOutcome;
-    /// To a reader of events.
+    /// Sends events to a reader.
     fn events(&mut self, to: &Identity, frames: &[Vec<u8>]) -> SendOutcome;
-    /// To a child node, under this number; false when it cannot be reached.
+    /// Sends a request to a child node under this number. Returns false if the node cannot be reached.
     fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool;
-    /// A new number for what a child node is asked.
+    /// A new number for a request to a child node.
     fn number(&mut self) -> u64;
 }
