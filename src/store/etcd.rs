@@ -1,9 +1,10 @@
-//! etcd as a store: its JSON gateway, by HTTP/1.1. Of all that it can do only the comparison of a revision with a write
-//! is used, and none of its leases, locks and watches.
+//! etcd as a store, by the JSON gateway of etcd over HTTP/1.1. Of etcd's features only the transaction that compares a
+//! revision before a write is used: no leases, locks or watches.
 //!
-//! A question goes to one endpoint and, where that does not settle it, to the next, as long as the limit allows: for a
-//! read that is harmless, and a swap that was carried out before is [`Answer::Lost`] to itself, as its version has
-//! changed. The next question begins where the last one was settled, or one further where it was not.
+//! A request goes to one endpoint and, if that gives no conclusive answer, to the next, until the limit has passed.
+//! Sending a read twice is harmless. A swap that an earlier endpoint has carried out already is answered with
+//! [`Answer::Lost`] when it is sent again, as the version of the record has changed. The next request starts with the
+//! endpoint that answered last, or with the one after the last that failed.
 use super::{Answer, Ask, Health, Store};
 use crate::time::{Span, Time};
 use std::fmt;
@@ -17,33 +18,34 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of an answer, at most: more than a thousand records of the largest size.
+/// Limit for the body of an answer, in bytes: more than a thousand records of the largest size.
 const ANSWER_MAX: u64 = 16 * 1024 * 1024;
 
-/// With less left of a limit no other endpoint is tried.
+/// No further endpoint is tried when less than this is left of the limit.
 const LEAST: Span = Span::from_millis(20);
 
-/// With what an endpoint by https is proved, and we to it. All as PEM.
+/// The certificates for `https` endpoints, as PEM: how an endpoint proves itself to this host, and this host to it.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// The certificates of the authorities that endpoints may be certified by. No others are believed.
+    /// The authorities that may have certified an endpoint. No other authority is trusted.
     pub ca: Vec<u8>,
-    /// Our certificate, with those between it and its authority, and its key.
+    /// This host's certificate chain and its private key; `None`: connections are made without a client certificate.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A way to etcd. A clone is another way to the same one, for another thread.
+/// A client of etcd. A clone, for another thread, shares the endpoints and the certificates with the original.
 #[derive(Debug, Clone)]
 pub struct Etcd {
     endpoints: Endpoints,
-    /// The endpoint that is asked next.
+    /// The index of the endpoint that is asked next.
     at: usize,
-    /// Which cluster of etcd the first answer came from.
+    /// The id of the etcd cluster that sent the first answer; answers of another cluster are refused.
     cluster: Arc<OnceLock<String>>,
     now: fn() -> Time,
 }
 
-/// The endpoints that are asked, in this order, and by what they are known: the same for all clones of a way.
+/// The endpoints in the order in which they are tried, and the certificates for them. All clones of an [`Etcd`] share
+/// them.
 #[derive(Debug, Clone)]
 pub struct Endpoints(Arc<Shared>);
 
@@ -54,17 +56,18 @@ struct Shared {
 }
 
 impl Endpoints {
-    /// They, as they are now.
+    /// The present endpoints.
     pub fn get(&self) -> Arc<Vec<String>> {
         Arc::clone(&self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Other ones, from the next question on. Those of a store whose authority is known have to be of https.
+    /// Replaces the endpoints from the next request on. With an authority (see [`Endpoints::prove`]) all of them have
+    /// to be `https`.
     pub fn set(&self, endpoints: Vec<String>) {
         *self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(endpoints);
     }
 
-    /// They are known by this from the next question on, and we to them; connections that stand are not used any more.
+    /// Replaces the certificates from the next request on. Connections that are open are not used any more.
     ///
     /// # Errors
     /// For PEM that cannot be read.
@@ -78,7 +81,7 @@ impl Endpoints {
     }
 }
 
-/// Why there is no way to etcd with these settings.
+/// Why the settings for etcd cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdError(String);
 
@@ -91,8 +94,8 @@ impl fmt::Display for EtcdError {
 impl std::error::Error for EtcdError {}
 
 impl Etcd {
-    /// A way to these endpoints, which are tried in this order. Nothing is connected yet. `now` is a clock that never
-    /// stands still.
+    /// Makes a client for these endpoints, which are tried in this order. Nothing is connected yet. `now` is a clock
+    /// that also counts while the machine is suspended.
     ///
     /// # Errors
     /// For an endpoint that is no `http://HOST:PORT` or `https://HOST:PORT`, for one by https without an authority, and
@@ -106,12 +109,13 @@ impl Etcd {
         Ok(Etcd { endpoints: Endpoints(Arc::new(shared)), at: 0, cluster: Arc::default(), now })
     }
 
-    /// Those that are asked; by it they can be replaced, and what they are known by.
+    /// The endpoints: this handle replaces them, and the certificates, for all clones.
     pub fn endpoints(&self) -> Endpoints {
         self.endpoints.clone()
     }
 
-    /// Asks one endpoint after the other, within the limit, until one has answered: that answer, or why each has not.
+    /// Asks one endpoint after the other until one answers or the limit has passed. Returns that answer, or each
+    /// endpoint with the reason why it has not answered.
     fn each<T>(&mut self, limit: Span, ask: impl Fn(&Etcd, &str, Span) -> Result<T, String>) -> Result<T, String> {
         let until = (self.now)() + limit;
         let endpoints = self.endpoints.get();
@@ -131,7 +135,7 @@ impl Etcd {
         Err(failures.join("; "))
     }
 
-    /// One question to one endpoint: an answer that settles it, or why there is none.
+    /// Sends one request to one endpoint. Returns a conclusive answer, or why there is none.
     fn try_one(&self, at: &str, ask: &Ask, limit: Span) -> Result<Answer, String> {
         let until = (self.now)() + limit;
         let left = || until.since((self.now)());
@@ -155,7 +159,8 @@ impl Etcd {
     fn health(&self, at: &str, limit: Span, left: impl Fn() -> Span) -> Result<(String, Answer), String> {
         let (from, version, size) = wire::read_status(&self.post(at, "/v3/maintenance/status", "{}", limit)?)?;
         let alarms = self.post(at, "/v3/maintenance/alarm", r#"{"action":"GET"}"#, left())?;
-        // etcd tells its quota nowhere else; some keep this from clients, and then it is not known.
+        // etcd publishes its quota only in its metrics. Some installations keep those from clients; the quota is
+        // unknown then.
         let metrics = self.finish(self.limited(self.endpoints.agent().get(format!("{at}/metrics")), left()).call());
         let quota = metrics.ok().and_then(|text| wire::quota_in(&text));
         Ok((from, Answer::Health(Health { version, size, quota, alarms: wire::read_alarms(&alarms)? })))
@@ -165,10 +170,10 @@ impl Etcd {
         self.finish(self.limited(self.endpoints.agent().post(format!("{at}{path}")), limit).send(body))
     }
 
-    /// All of it together takes no longer than the limit, and the connection half of that: what was not even sent may
-    /// then still be settled by another endpoint.
+    /// Bounds the whole request by the limit, and connecting by half of it: a request that could not even be sent
+    /// leaves the other half for another endpoint.
     fn limited<Any>(&self, request: ureq::RequestBuilder<Any>, limit: Span) -> ureq::RequestBuilder<Any> {
-        // A limit of nothing would be none.
+        // ureq takes a timeout of zero for no timeout.
         let limit = limit.as_duration().max(std::time::Duration::from_millis(1));
         request.config().timeout_global(Some(limit)).timeout_connect(Some(limit / 2)).build()
     }
@@ -193,7 +198,7 @@ fn agent(tls: Option<&Tls>) -> Result<ureq::Agent, EtcdError> {
     let mut config = ureq::Agent::config_builder()
         .user_agent(concat!("treevisor/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
-        // What is asked is asked of the endpoints that are written down, and of nothing else.
+        // Requests go to the configured endpoints only: no redirects, no proxy.
         .max_redirects(0)
         .proxy(None);
     if let Some(tls) = tls {
@@ -202,7 +207,7 @@ fn agent(tls: Option<&Tls>) -> Result<ureq::Agent, EtcdError> {
     Ok(config.build().new_agent())
 }
 
-/// An endpoint without what is not asked for.
+/// Checks an endpoint of the settings, and returns it without a trailing slash.
 fn endpoint(text: &str, has_tls: bool) -> Result<String, EtcdError> {
     let wrong = |why: &str| EtcdError(format!("\"{text}\" is no endpoint of etcd: {why}"));
     let uri: Uri = text.parse().map_err(|_| wrong("it cannot be read as a URL"))?;
@@ -223,7 +228,7 @@ fn endpoint(text: &str, has_tls: bool) -> Result<String, EtcdError> {
 }
 
 fn tls_config(tls: &Tls) -> Result<TlsConfig, EtcdError> {
-    // Whichever is there already is as good.
+    // An error means that a default provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let authorities = certificates(&tls.ca, "`ca`")?;
     let client = match &tls.client {

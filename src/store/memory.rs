@@ -11,13 +11,14 @@ pub struct Memory(Arc<Mutex<Content>>);
 #[derive(Debug, Default)]
 struct Content {
     records: BTreeMap<String, Record>,
-    /// Of all records together, as etcd has it: so none comes back even when a record is made anew.
+    /// The latest version of any record. As in etcd, one counter serves all records, so no version is used twice, even
+    /// when a record is deleted and created again.
     last: Version,
     silent: bool,
 }
 
 impl Memory {
-    /// Whether it answers. While it does not, nothing is written.
+    /// While `silent` is set, the store answers nothing and writes nothing.
     pub fn set_silent(&self, silent: bool) {
         self.content().silent = silent;
     }

@@ -1,11 +1,11 @@
-//! What keeps a cluster's few records: each with a version, changed by compare-and-swap and by nothing else.
+//! The store that keeps the records of a cluster. Each record has a version, and is changed by compare-and-swap only.
 //!
-//! A store is asked one question at a time, by a thread that may wait, and answers within a limit: with what it has, or
-//! that it does not. [`Answer::Unknown`] is never taken for a yes or a no. Time is the caller's: what a lease is
-//! reckoned from is the moment *before* the question was sent.
+//! A thread that may block asks the store one question at a time, and gets an answer within a limit.
+//! [`Answer::Unknown`] means that the outcome is unknown, and is never taken for success or failure. The store measures
+//! no time: the caller counts a lease from the moment *before* the request was sent.
 //!
-//! What is needed of a store is little, so that others can stand behind the same trait: a swap is atomic, and no
-//! version that a record had comes back. Reads may be stale. No watch, no lease, no transaction over two records.
+//! The requirements are small, so that other stores can implement the same trait: a swap is atomic, and no version of a
+//! record is ever used again. Reads may be stale. No watches, no leases, no transactions over two records.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -16,10 +16,10 @@ use crate::time::Span;
 pub mod etcd;
 pub mod memory;
 
-/// Changes with each write of a record. Of two versions only whether they are the same means something.
+/// The version of a record, which changes with each write. Versions can only be compared for equality.
 pub type Version = u64;
 
-/// One record.
+/// A record of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The whole key.
@@ -30,58 +30,59 @@ pub struct Record {
     pub value: Vec<u8>,
 }
 
-/// What a store is asked.
+/// A question to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// All records whose key begins with this.
+    /// Reads all records whose keys begin with `prefix`.
     Read {
         /// The beginning of the keys.
         prefix: String,
     },
-    /// Writes the record if it still has this version.
+    /// Writes the record if it still has the expected version.
     Swap {
         /// The whole key.
         key: String,
-        /// The version that it has to have; `None`: there has to be none.
+        /// The version that the record must have; `None`: the record must not exist.
         expected: Option<Version>,
-        /// The content that it is to have.
+        /// The new content.
         new: Vec<u8>,
     },
-    /// How the store itself does.
+    /// Asks for the health of the store itself.
     Health,
 }
 
-/// What comes of it.
+/// The outcome of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// To a `Read`.
+    /// Answer to a `Read`: the records.
     Records(Vec<Record>),
-    /// To a `Swap`: it is written, and has this version.
+    /// Answer to a `Swap`: the record was written, and has this version.
     Done(Version),
-    /// To a `Swap`: it is not written and will not be, as the record has another version: this one, or there is none.
-    /// Where the same question was sent twice, the record may be what the first has written.
+    /// Answer to a `Swap`: the record was not written and will not be, as it does not have the expected version. With
+    /// the record as it is; `None`: it does not exist. Where the same swap was sent twice, this may be the record that
+    /// the first attempt has written.
     Lost(Option<Record>),
-    /// To a `Health`.
+    /// Answer to a `Health`.
     Health(Health),
     /// No answer came within the limit, or none that settles the question: a write may have happened, or happen later.
     Unknown(String),
 }
 
-/// How a store does.
+/// The health of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
-    /// Its version, as it names itself.
+    /// The version of the store's software, as reported by the store.
     pub version: String,
-    /// Bytes that it has on its disk.
+    /// The size of its data on disk, in bytes.
     pub size: u64,
-    /// Bytes beyond which it refuses writes, where that is known.
+    /// The size in bytes beyond which the store refuses writes, if known.
     pub quota: Option<u64>,
-    /// What it complains of, such as `NOSPACE`. With one in force it may refuse every write.
+    /// The active alarms, such as `NOSPACE`. While one is active the store may refuse every write.
     pub alarms: Vec<String>,
 }
 
-/// A store, or a way to one.
+/// A store, or a client of one.
 pub trait Store: Send {
-    /// Asks, and waits for the answer, no longer than the limit.
+    /// Asks the store, and blocks until it answers or the limit has passed.
     fn ask(&mut self, ask: &Ask, limit: Span) -> Answer;
 }

@@ -1,8 +1,8 @@
-//! The members of etcd itself: which there are, one more, one less. Each change is agreed upon by a majority of them
-//! before it is answered.
+//! The membership of the etcd cluster: listing, adding and removing members. etcd answers a change after a majority of
+//! the members has agreed on it.
 //!
-//! A member is added as a learner, which has no vote until it has all that the others have; so an addition that comes
-//! to nothing takes the majority from none of them.
+//! A member is added as a learner, which has no vote until it has caught up with the others. So adding a member that
+//! then fails never costs the others their majority.
 
 use super::Etcd;
 use super::wire::{number, parse};
@@ -14,18 +14,18 @@ use serde_json::json;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Member {
-    /// By which it is known: another one of the same name is another member.
+    /// The id of the member. A member that is added again under the same name gets another id.
     #[serde(rename = "ID", deserialize_with = "number")]
     pub id: u64,
-    /// What it is called; empty until it was started for the first time.
+    /// Its name; empty until it was started for the first time.
     pub name: String,
-    /// Where other members find it.
+    /// The URLs for the other members.
     #[serde(rename = "peerURLs")]
     pub peers: Vec<String>,
-    /// Where clients find it; none until it was started.
+    /// The URLs for clients; empty until the member was started.
     #[serde(rename = "clientURLs")]
     pub clients: Vec<String>,
-    /// It has no vote, and clients are not answered by it.
+    /// Whether it is a learner: it has no vote, and does not answer clients.
     #[serde(rename = "isLearner")]
     pub learner: bool,
 }
@@ -42,36 +42,36 @@ struct Added {
 }
 
 impl Etcd {
-    /// All members, as the one sees them that answers: what was changed a moment ago may be missing.
+    /// Lists all members, as seen by the member that answers: a change made a moment ago may be missing.
     ///
     /// # Errors
-    /// None answers within the limit.
+    /// No member answers within the limit.
     pub fn members(&mut self, limit: Span) -> Result<Vec<Member>, String> {
         Ok(self.ask_members::<Members>("list", &json!({}), limit)?.members)
     }
 
-    /// Adds a member without a vote that others find at this URL: all of them then, and the new one.
+    /// Adds a learner with this peer URL. Returns the new member, and all members including it.
     ///
     /// # Errors
-    /// None answers within the limit, or they refuse: there is one at this URL, another one has no vote yet, no
-    /// majority is there.
+    /// No member answers within the limit, or etcd refuses: a member has this URL already, another learner is not
+    /// promoted yet, or there is no majority.
     pub fn add_learner(&mut self, peer: &str, limit: Span) -> Result<(Member, Vec<Member>), String> {
         let added: Added = self.ask_members("add", &json!({ "peerURLs": [peer], "isLearner": true }), limit)?;
         Ok((added.member, added.members))
     }
 
-    /// Gives it a vote.
+    /// Promotes a learner to a member with a vote.
     ///
     /// # Errors
-    /// None answers within the limit, or it has not yet all that the others have.
+    /// No member answers within the limit, or the learner has not caught up yet.
     pub fn promote(&mut self, id: u64, limit: Span) -> Result<(), String> {
         self.ask_members::<Members>("promote", &json!({ "ID": id.to_string() }), limit).map(drop)
     }
 
-    /// Takes it away. It stops itself.
+    /// Removes a member, which then stops by itself.
     ///
     /// # Errors
-    /// None answers within the limit, or those that are left would be no majority.
+    /// No member answers within the limit, or the remaining ones would have no majority.
     pub fn remove(&mut self, id: u64, limit: Span) -> Result<(), String> {
         self.ask_members::<Members>("remove", &json!({ "ID": id.to_string() }), limit).map(drop)
     }

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-/// Long enough for an answer on a busy machine; what waits so long waits for ever.
+/// Limit for an answer on a busy machine: a test that waits this long hangs.
 const LIMIT: Span = Span::from_secs(30);
 
-/// As long as the test is to wait for an answer that does not come.
+/// Limit for a request whose answer never comes.
 const SHORT: Span = Span::from_millis(300);
 
 fn now() -> Time {
@@ -174,7 +174,7 @@ fn two_clusters_are_not_one_store() {
     let (one, other) = (saying(empty_range("1")), saying(empty_range("2")));
     let mut first = way(&[&one]);
     assert_eq!(read(&mut first, "/", LIMIT), Answer::Records(vec![]));
-    // A clone has the same memory of it.
+    // A clone shares the id of the cluster.
     let mut second = first.clone();
     second.endpoints().set(vec![other]);
     assert!(unknown(read(&mut second, "/", LIMIT)).contains("another cluster"));
@@ -265,7 +265,7 @@ fn etcd_itself_compares_and_swaps() {
     assert_eq!(swap(&mut store, "/t/host/b", Some(first), "two"), Answer::Lost(None));
     let Answer::Done(second) = swap(&mut store, "/t/host/a", Some(first), "") else { panic!() };
     assert!(second > first);
-    // Asked once more, it finds what it has written itself.
+    // The same swap again is lost to its own first write.
     assert_eq!(swap(&mut store, "/t/host/a", Some(first), ""), Answer::Lost(Some(there(second, ""))));
     let Answer::Done(other) = swap(&mut store, "/t/own/x//", None, "three") else { panic!() };
     let Answer::Done(_) = swap(&mut store, "/tt", None, "beside") else { panic!() };
@@ -286,7 +286,8 @@ fn etcd_that_is_stopped_is_not_waited_for_and_goes_on() {
     process.signal(libc::SIGSTOP).unwrap();
     unknown(store.ask(&Ask::Swap { key: "/k".into(), expected: None, new: b"v".into() }, SHORT));
     process.signal(libc::SIGCONT).unwrap();
-    // The write was under way, and it comes about or not; each is reported as it is.
+    // The swap that timed out was under way: it may have been carried out or not. Each outcome has to be reported as it
+    // is.
     match swap(&mut store, "/k", None, "w") {
         Answer::Done(_) => {}
         Answer::Lost(Some(record)) => assert_eq!(record.value, b"v"),
@@ -323,7 +324,7 @@ fn by_https_both_sides_are_certified() {
     let client = Some((pem("client.pem"), pem("client.key")));
     let mut certified = way(Tls { ca: pem("ca.pem"), client: client.clone() });
     let mut without = way(Tls { ca: pem("ca.pem"), client: None });
-    // The client's certificate is one, but of no authority that has certified the server.
+    // The client's certificate is valid, but of an authority that the server does not trust.
     let mut other = way(Tls { ca: pem("client.pem"), client });
     until_it_is_well(&mut server, &mut certified);
     assert!(matches!(swap(&mut certified, "/k", None, "v"), Answer::Done(_)));

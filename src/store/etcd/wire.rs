@@ -1,17 +1,17 @@
-//! What is sent to etcd's gateway and what comes back: JSON with keys and values in base64, and 64-bit numbers as
-//! texts. A member that would be false, zero or empty is left out by etcd; so an answer is believed only by the members
-//! that it cannot lack.
+//! Requests to etcd's JSON gateway, and its answers. Keys and values are base64, 64-bit numbers are strings. etcd omits
+//! a field that is false, zero or empty; so an answer is recognized by the fields that it cannot omit.
 use crate::store::{Answer, Record, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-/// A range of all keys with this beginning. Not `serializable`: a member that is cut off from the others does not
-/// answer then.
+/// Reads all keys with this prefix. Not `serializable`, so a member that is cut off from the others does not answer
+/// with stale data.
 pub(super) fn range(prefix: &str) -> String {
     let mut end = prefix.as_bytes().to_vec();
-    // The first key behind them all. UTF-8 has no byte 0xff, so there always is one; zero stands for "to the end".
+    // The first key after all of those. UTF-8 has no byte 0xff, so adding one never overflows; zero stands for "to the
+    // end".
     match end.last_mut() {
         Some(last) => *last += 1,
         None => end.push(0),
@@ -20,7 +20,7 @@ pub(super) fn range(prefix: &str) -> String {
     json!({ "key": from, "range_end": STANDARD.encode(end) }).to_string()
 }
 
-/// One comparison, one write, and for the other case a look at what is there.
+/// A transaction: one comparison; if it holds, one write; if not, a read of the record.
 pub(super) fn swap(key: &str, expected: Option<Version>, new: &[u8]) -> String {
     let key = STANDARD.encode(key);
     let compare = match expected {
@@ -110,19 +110,19 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String>
     serde_json::from_slice(body).map_err(|error| format!("its answer is none of etcd's: {error}"))
 }
 
-/// The records of a range, and which cluster they are from.
+/// The records of a range, and the id of the cluster that sent them.
 pub(super) fn read_range(body: &[u8]) -> Result<(String, Vec<Record>), String> {
     let range: Range = parse(body)?;
     Ok((range.header.cluster_id, records(range.kvs)?))
 }
 
-/// What became of a swap, and in which cluster.
+/// The outcome of a swap, and the id of the cluster that sent it.
 pub(super) fn read_swap(body: &[u8], key: &str) -> Result<(String, Answer), String> {
     let mut reply: Transaction = parse(body)?;
     let nonsense = || "its answer is none to a swap".to_owned();
     let [response] = reply.responses.as_mut_slice() else { return Err(nonsense()) };
     let answer = match (reply.succeeded, response.response_put.is_some(), response.response_range.take()) {
-        // A transaction that writes makes one revision, which is that of all that it has written.
+        // All writes of one transaction share one revision, which the header has.
         (true, true, None) => Answer::Done(reply.header.revision),
         (false, false, Some(range)) => {
             let mut found = records(range.kvs)?;
@@ -141,7 +141,7 @@ fn records(found: Vec<KeyValue>) -> Result<Vec<Record>, String> {
     let mut records = Vec::with_capacity(found.len());
     for one in found {
         let value = decode(&one.value)?;
-        // Ours are texts: one that is none belongs to another program.
+        // Keys of treevisor are UTF-8; another key belongs to another program, and is skipped.
         if let Ok(key) = String::from_utf8(decode(&one.key)?) {
             records.push(Record { key, version: one.mod_revision, value });
         }
@@ -149,7 +149,7 @@ fn records(found: Vec<KeyValue>) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// Cluster, version and size.
+/// The cluster's id, etcd's version, and the size of its data in bytes.
 pub(super) fn read_status(body: &[u8]) -> Result<(String, String, u64), String> {
     let status: Status = parse(body)?;
     Ok((status.header.cluster_id, status.version, status.size))
@@ -158,7 +158,7 @@ pub(super) fn read_status(body: &[u8]) -> Result<(String, String, u64), String> 
 /// The names of the alarms, each once.
 pub(super) fn read_alarms(body: &[u8]) -> Result<Vec<String>, String> {
     let alarms: Alarms = parse(body)?;
-    // Its first kind is "none", which is left out.
+    // The first alarm type is "none", which etcd omits.
     let mut names: Vec<String> =
         alarms.alarms.into_iter().map(|one| one.alarm).filter(|name| !name.is_empty()).collect();
     names.sort();
