@@ -1,19 +1,19 @@
-//! The process beside the agent that kills what runs by the lease, at its deadline: `treevisor-host fence`.
+//! The process beside the agent that kills what runs by the lease at the deadline: `treevisor-host fence`.
 //!
-//! It sleeps on a timer of CLOCK_BOOTTIME, is scheduled before other processes, locked in memory and spared when memory
-//! runs out. It starts no process, and when its moment comes it makes one write, to a file that is open already, and
-//! asks for no memory. Past the deadline it watches the cgroup and kills whatever appears there.
+//! The fence sleeps on a timer of CLOCK_BOOTTIME. It has real-time priority, is locked in memory, and is spared when
+//! memory runs out. It starts no process; at the deadline it makes one write, to a file that is open already, and
+//! allocates no memory. Past the deadline it watches the cgroup and kills whatever appears there.
 //!
 //! The agent renews its lease only after the fence has answered a poke, so a fence that is stopped or gone ends the
-//! lease. The fence ignores the signals by which programs are stopped: a service manager that stops a unit sends them
-//! to all of its processes, and this one has to outlive the others.
+//! lease. The fence ignores the signals that stop programs: a service manager sends them to all processes of a unit,
+//! and the fence has to outlive the others.
 //!
 //! # When the agent is gone
 //!
-//! It kills at once, and ends when it has seen that nothing is left. To wait for the deadline would be as safe, but of
-//! no use: nothing would renew the lease or supervise what still runs, and the next agent has to clear it away anyway
-//! before it begins. It must not stay longer: its page is that of the agent that is gone, whose deadline stands still,
-//! and by that it would kill what the next agent starts in the same cgroup.
+//! When the agent has died, the fence kills at once, and exits when nothing is left. Waiting for the deadline would be
+//! as safe, but useless: nothing would renew the lease or supervise what still runs, and the next agent has to kill it
+//! anyway before it begins. The fence must not stay longer: its page is that of the dead agent, whose deadline does not
+//! move any more, and by that deadline the fence would kill what the next agent starts in the same cgroup.
 use crate::os::alarm::Alarm;
 use crate::os::cgroup::switch::Switch;
 use crate::os::clock::Both;
@@ -26,30 +26,30 @@ use crate::time::{Span, Time};
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-/// What the agent hands to it, each at a number of its own.
+/// The descriptors that the agent hands over, each at a fixed number.
 pub mod handed {
     use super::RawFd;
-    /// The agent's page: deadline and poke.
+    /// The agent's page, with the deadline and the last poke.
     pub const LEASE: RawFd = 3;
-    /// The page that it answers on.
+    /// The page on which the fence answers.
     pub const ANSWER: RawFd = 4;
-    /// Rung by the agent when it has written to its page.
+    /// Signalled by the agent after it has written to its page.
     pub const POKE: RawFd = 5;
-    /// Rung by the fence when it has answered.
+    /// Signalled by the fence after it has answered.
     pub const ANSWERED: RawFd = 6;
-    /// The directory of the cgroup of all that runs by the lease.
+    /// The directory of the cgroup of everything that runs by the lease.
     pub const CGROUP: RawFd = 7;
-    /// The agent itself, as a pidfd.
+    /// The agent's process, as a pidfd.
     pub const AGENT: RawFd = 8;
 }
 
-/// Above what is scheduled normally, below what keeps a machine alive.
+/// Real-time priority, of 1 to 99: above normal scheduling, below what keeps a machine alive.
 const PRIORITY: i32 = 50;
 
-/// So often what does not die is killed anew.
+/// How often processes that do not die are killed again.
 const AGAIN: Span = Span::from_millis(50);
 
-/// What it needs of the world.
+/// The fence, with what it was handed.
 struct Fence {
     lease: LeaseView,
     answer: AnswerPage,
@@ -58,22 +58,22 @@ struct Fence {
     switch: Switch,
     agent: PidFd,
     alarm: Alarm,
-    /// The switch goes by its number.
+    /// Keeps the descriptor open, whose number the switch uses.
     _cgroup: OwnedFd,
     poller: Poller,
-    /// The deadline for which all was killed last.
+    /// The deadline of the last kill.
     killed_for: Option<Deadline>,
-    /// The agent has ended.
+    /// Whether the agent has exited.
     gone: bool,
 }
 
-/// Runs as the fence of the agent that has handed over what it needs. Returns the exit status: 0 when the agent is
-/// gone, and nothing is left.
+/// Runs as the fence of the agent that has handed over the descriptors. Returns the exit status: 0 when the agent is
+/// gone and nothing is left.
 pub fn run() -> i32 {
     signals::ignore_all_stopping();
     for refused in realtime::take(PRIORITY) {
-        // It does its work all the same, less surely. This is the last that is written: from here on a reader of stderr
-        // that does not read would hold it up.
+        // The fence works without this too, but less reliably. Nothing is written after this: a reader of stderr that
+        // does not read would block the fence.
         fd::complain(format_args!("treevisor-host: the fence {}", crate::error::Chain(&refused)));
     }
     match Fence::take_over() {
@@ -133,11 +133,12 @@ impl Fence {
         })
     }
 
-    /// Until the agent is gone and nothing is left.
+    /// Runs until the agent is gone and nothing is left. Returns the exit status.
     fn guard(&mut self) -> i32 {
         let mut ready: Vec<Ready> = Vec::with_capacity(8);
         loop {
-            // Poke, deadline and clock in this order: what is answered was there when the clock was read.
+            // Poke, deadline and clock are read in this order: so a poke that is answered was written before the clock
+            // was read, and the deadline is at least as new as it.
             let (rung, poke, deadline) = (self.poke.take(), self.lease.poke(), self.lease.deadline());
             let now = clock::both();
             self.gone = self.gone || self.agent_is_gone();
@@ -155,7 +156,8 @@ impl Fence {
             } else if self.gone {
                 return 0;
             }
-            // What is due and stays so would wake it up for ever. Past the deadline it is woken by the cgroup.
+            // Past the deadline the alarm would fire all the time, so it is unset; the cgroup's events wake the fence
+            // instead.
             let set = if over { self.alarm.unset() } else { self.alarm.set(wake_at(deadline.left(now), now.boottime)) };
             if set.is_err() {
                 limit = Some(Span::from_millis(1));
@@ -173,16 +175,16 @@ impl Fence {
     fn agent_is_gone(&mut self) -> bool {
         let gone = self.agent.wait_exit(Span::ZERO);
         if gone {
-            // It can be read from now on. Where it cannot be taken out, the fence is woken too often, for as long as it
-            // still is there.
+            // From now on the pidfd is always readable. Where it cannot be removed from the poller, the fence wakes up
+            // without need until it exits.
             let _ = self.poller.remove(self.agent.as_raw_fd());
         }
         gone
     }
 
-    /// One write first, which is enough for all but what `kill_each` is for.
+    /// Kills by one write first; `kill_each` is for the processes that are still there at the next call.
     fn kill(&mut self, deadline: Deadline, now: Both) {
-        // Refused, it is tried again.
+        // An error is ignored, as the kill is repeated.
         let _ = self.switch.kill();
         if self.killed_for.replace(deadline) == Some(deadline) {
             self.switch.kill_each();
@@ -193,9 +195,9 @@ impl Fence {
     }
 }
 
-/// The next look, on CLOCK_BOOTTIME. The other clock has no timer, and a time daemon may slew the two against each
-/// other; so it looks again when an eighth is left, and again, until what is left is too short for that to make a
-/// difference.
+/// The time of the next look, on CLOCK_BOOTTIME. CLOCK_MONOTONIC_RAW has no timers, and a time daemon may slew the two
+/// clocks against each other. So the fence looks again when an eighth of the time is left, repeatedly, until the rest
+/// is too short for that to matter.
 fn wake_at(left: Span, boottime: Time) -> Time {
     let eighth = Span::from_nanos(left.as_nanos() / 8);
     if eighth < Span::from_millis(1) {

@@ -1,5 +1,5 @@
-//! What a host keeps of the store that hosts run, and where: which members it had when this host has asked last. The
-//! host's file names those of the time when it was written.
+//! The members of a store that the hosts run, as this host has listed them last, kept in a file. The host's own file
+//! names only the members at the time when it was written.
 
 use crate::files;
 use crate::ids::Name;
@@ -12,12 +12,12 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The file has no more bytes than this.
+/// The largest size of the file in bytes.
 const LENGTH_MAX: u64 = 16 << 10;
 
 const NAME: &str = "endpoints";
 
-/// Where this host keeps what belongs to its member.
+/// The directory for this host's member of the store.
 ///
 /// # Errors
 /// There is no state directory.
@@ -27,12 +27,13 @@ pub(super) fn directory() -> Result<PathBuf, String> {
     Ok(StateDir::of(&base, &name).path().join("store"))
 }
 
-/// Makes it, for its user alone.
+/// Creates the directory, accessible to its user only.
 pub(super) fn create(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Where a host asks its store: its own member, then those that were there last, then those of its file.
+/// The endpoints of the store in the order of use: this host's own member, the members listed last, those of the host's
+/// file.
 pub(super) fn endpoints(file: &HostFile) -> Vec<String> {
     let last = file.store.run.and_then(|_| read().ok()).unwrap_or_default();
     in_order(file, last.lines().map(str::to_owned))
@@ -42,7 +43,7 @@ fn in_order(file: &HostFile, last: impl Iterator<Item = String>) -> Vec<String> 
     let own = file.member().map(|at| at.client());
     let mut all: Vec<String> = Vec::new();
     for one in own.into_iter().chain(last).chain(file.store.endpoints.iter().cloned()) {
-        // What is no endpoint would be one for all that are.
+        // The file may contain other text: only `https` URLs are endpoints of a store that hosts run.
         if file.store.run.is_none() || one.starts_with("https://") && !all.contains(&one) {
             all.push(one);
         }
@@ -50,7 +51,8 @@ fn in_order(file: &HostFile, last: impl Iterator<Item = String>) -> Vec<String> 
     all
 }
 
-/// Where a store with these members is asked by a host whose own is at `own`; one without a vote answers no client.
+/// The client URLs of these members, first that of this host's own member, `own`. Learners are left out, as they do not
+/// answer clients.
 pub(super) fn of_members(own: Option<&str>, members: &[Member]) -> Vec<String> {
     let mut all: Vec<String> =
         members.iter().filter(|member| !member.learner).filter_map(|member| member.clients.first().cloned()).collect();
@@ -64,10 +66,10 @@ fn read() -> io::Result<String> {
     String::from_utf8(text).map_err(io::Error::other)
 }
 
-/// Keeps them for the next start.
+/// Writes the endpoints down for the next start.
 ///
 /// # Errors
-/// Why they cannot be kept.
+/// The file cannot be written.
 pub(super) fn remember(endpoints: &[String]) -> Result<(), String> {
     let directory = directory()?;
     let write = || {

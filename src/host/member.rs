@@ -1,9 +1,8 @@
-//! Which hosts belong to a cluster: its first host, the keys of further ones, and that those of a host are not taken
-//! any more.
+//! The hosts of a cluster: makes the first one, makes keys for further ones, and revokes those of removed ones.
 //!
-//! The serial of a certificate is drawn from the record `cluster`, by compare-and-swap, so none is issued twice; that
-//! of a certificate which was never written is lost, and that is all. Files are written aside, and put in their place
-//! when the store has agreed: none that is there is written over.
+//! The serial of a certificate is drawn from the record `cluster` by compare-and-swap, so none is issued twice. The
+//! serial of a certificate that was never written is lost, without harm. Files are written under another name, and
+//! renamed when the store has agreed; no existing file is overwritten.
 
 mod cell;
 mod failed;
@@ -27,10 +26,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// A question is no longer.
+/// The largest size of a request in bytes.
 const ASK_MAX: u64 = 1 << 20;
 
-/// Answers the question on standard input. Returns the exit status.
+/// Answers the request on standard input. Returns the exit status.
 pub fn run() -> i32 {
     let mut text = String::new();
     let ask = io::stdin().take(ASK_MAX).read_to_string(&mut text).map_err(|error| error.to_string());
@@ -73,7 +72,7 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
             .hint("leave out --members, or have hosts run the store: --store run"));
     }
     let signing = SigningKey::draw().map_err(|error| Failed::of(&error))?;
-    // One that is to have a member of its own has its store from here on.
+    // From here on a host that is to run a member has a store.
     let signers = signing.clone().into();
     let first = host.member().map(|_| First::start(&host, &signers)).transpose();
     let first = first.map_err(|why| Failed::new(format!("the store cannot be made: {why}")))?;
@@ -97,8 +96,7 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
     cluster.members = first.iter().map(|_| host.name.clone()).collect();
     cluster.seats = members;
     let written = Aside::write(&key_file, &keys.text(), 0o600)?;
-    // One that was made and has no host was left by a call that was interrupted; nothing was certified by its key that
-    // is in use.
+    // A record without hosts was left by an interrupted call; no certificate by its key is in use.
     if !store.swap(version, &cluster)? {
         return Err(Failed::new(format!("another host has just made the cluster {}", host.cluster)));
     }
@@ -134,13 +132,13 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     ])
 }
 
-/// New keys of this host. Those before are taken as long as they are not retired: its agent still has them.
+/// Makes new keys of this host. The former ones stay valid until they are retired, as the agent still uses them.
 fn rotate(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
     let (signers, name) = (own.signers(), &host.name);
     let mut store = Cell::open(&host, &signers, way)?;
-    // A second signing key is about to be dropped by this host's agent. One that it does not show was left by a command
-    // that was interrupted.
+    // A second signing key that this host shows is about to be dropped by its agent. One that it does not show was left
+    // by an interrupted command.
     let shows = |also: &SigningKey| Ok(store.host(name)?.is_some_and(|host| host.issuers.contains(&also.issuer())));
     if own.also.as_ref().map(shows).transpose()?.unwrap_or_default() {
         return Err(changes());
@@ -151,7 +149,7 @@ fn rotate(file: &Path, way: Way<'_>) -> Lines {
     Ok(vec![format!("wrote {}: new keys of {}, by certificate {serial}", place.display(), host.name)])
 }
 
-/// Revokes what was certified for this host before the keys that it has.
+/// Revokes the certificates of this host that are older than its present one.
 fn retire(file: &Path, way: Way<'_>) -> Lines {
     let (host, own) = member(file)?;
     let trust = Trust { cluster: &host.cluster, name: &host.name, issuers: &own.signers().publics(), revoked: &[] };
@@ -176,13 +174,13 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     }
     let signers = own.signers();
     let mut store = Cell::open(&host, &signers, way)?;
-    // What runs there by its lease ends with its agent, and not with its keys.
+    // Revoking its keys would not stop what runs there by its lease: the agent has to be stopped first.
     let record = store.host(name)?;
     if record.as_ref().is_some_and(|record| record.state == HostState::Live) {
         return Err(Failed::new(format!("{name} renews its lease, or it did until lately"))
             .hint("stop its agent first; of one that is off, `treevisor host forget NAME --it-is-dead` records that"));
     }
-    // Before its keys: where this fails, all of it can be done again.
+    // Before the keys are revoked: where this fails, the command can be repeated from the start.
     let address = record.map(|record| record.address).filter(|address| !address.is_empty());
     let taken = host.store.run.and_then(|_| take_away(&host, &signers, name, address.as_deref()).transpose());
     let left = taken.transpose().map_err(|why| {
@@ -208,7 +206,7 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
         );
     }
     lines.push(match host.store.run {
-        // Who can make certificates for the store is who has that key.
+        // The signing key suffices to make certificates for the store.
         Some(_) => {
             "it still has the cluster's signing key, and can write the store by it, where it reaches that, until `treevisor host rotate --cluster` has replaced that".into()
         }
@@ -219,7 +217,7 @@ fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
     Ok(lines)
 }
 
-/// New keys, with a certificate of this serial.
+/// Makes keys with a certificate of this serial.
 fn keys(cluster: &str, name: &str, serial: u64, signing: SigningKey) -> Result<Keys, Failed> {
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
     let cert = certificate(cluster, name, serial, &signing, &curve.public)?;

@@ -1,4 +1,4 @@
-//! The way to the store of a host's cluster.
+//! Connecting to the store of a host's cluster.
 
 use super::identity::{Authority, Issued, Signers};
 use super::known;
@@ -10,20 +10,20 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-/// Opens the way to the store of a host that has these signing keys.
+/// Opens the store of a host that has these signing keys. Replaced in tests.
 pub(super) type Way<'a> = &'a dyn Fn(&HostFile, &Signers) -> Result<Box<dyn Store>, Box<dyn Error>>;
 
-/// That by the file of the host.
+/// Opens the store by the endpoints of the host.
 pub(super) fn way_to(file: &HostFile, signers: &Signers) -> Result<Box<dyn Store>, Box<dyn Error>> {
     Ok(Box::new(etcd_of(file, Some(signers))?))
 }
 
-/// The same, to ask for more than records. A store that hosts run needs the signing key.
+/// Makes an etcd client for the store, for more than records. A store that hosts run needs the signing keys.
 pub(super) fn etcd_of(file: &HostFile, signers: Option<&Signers>) -> Result<Etcd, Box<dyn Error>> {
     etcd_at(&known::endpoints(file), file, signers)
 }
 
-/// The same, by these endpoints.
+/// Makes an etcd client with these endpoints.
 pub(super) fn etcd_at(
     endpoints: &[String],
     file: &HostFile,
@@ -32,7 +32,7 @@ pub(super) fn etcd_at(
     Ok(Etcd::new(endpoints, tls(file, signers)?.as_ref(), || clock::both().boottime)?)
 }
 
-/// By what the store is known, and this host to it.
+/// The certificates for the store, and those of this host for it; `None`: it is used without TLS.
 pub(super) fn tls(file: &HostFile, signers: Option<&Signers>) -> Result<Option<Tls>, Box<dyn Error>> {
     let store = &file.store;
     let read = |path: &PathBuf| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));

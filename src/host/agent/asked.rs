@@ -1,4 +1,4 @@
-//! What tools ask, and the answers; and what is asked by a signal.
+//! Requests of tools and their answers, and requests by signal.
 
 use super::deploys::{Deployed, Next};
 use super::disk::{Job, Whose};
@@ -19,7 +19,8 @@ use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What is here may take so long to stop when the agent is to end; below the `shutdown` that its own tree gives it.
+/// How long what runs here may take to stop when the agent is to end. Less than the agent's own `shutdown` in the
+/// host's tree.
 const STOP_WITHIN: Span = Span::from_secs(80);
 
 impl Shell {
@@ -30,7 +31,7 @@ impl Shell {
                     info!(self.logger, "this host is to end: what runs here stops in order");
                     self.inbox.push_back(Event::Asked(Wish::Stop { kill_after: STOP_WITHIN }));
                 }
-                // Each reopens the log files of what is below it.
+                // Each root and top node reopens the log files of its own subtree.
                 Caught::User1 => {
                     let tops = self.runs.tops().chain(self.subtrees.tops());
                     tops.for_each(|top| top.signal(libc::SIGUSR1));
@@ -116,11 +117,11 @@ impl Shell {
         self.tools.tell(&asker, &told);
     }
 
-    /// There are new keys beside this file.
+    /// New keys of this host were written beside this file: the disk thread reads them.
     fn rekey(&mut self, asker: Asker, file: &Path) {
         let refused = |message: String| HostTold::Refused { message };
         let told = match &self.connections {
-            // A host by itself has no use for keys.
+            // A host without connections to others needs no keys.
             None => HostTold::Done,
             Some(connections) if connections.place() != key_file(file) => {
                 refused(format!("the agent has its keys in {}", connections.place().display()))

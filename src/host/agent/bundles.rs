@@ -1,10 +1,10 @@
-//! What is deployed, on this host's disk: each bundle in a directory that is called as its content, and for each
-//! instance a link to the one that runs. All functions here may wait for the disk.
+//! The deployed bundles on this host's disk. Each bundle has a directory named by its digest, and each instance a link
+//! to the bundle that it runs. All functions here may block on the disk.
 //!
 //! ```text
 //! STATE/host/bundles/DIGEST/bundle.json    what it is
 //! STATE/host/bundles/DIGEST/files/…        its files
-//! STATE/host/current/INSTANCE              leads to the `files` of the bundle that its root was started from, or reloads
+//! STATE/host/current/INSTANCE              link to the `files` of the bundle that its root runs, or is to reload
 //! ```
 
 use crate::files;
@@ -19,26 +19,27 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-/// A bundle that is there.
+/// A bundle on the disk of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
-    /// What it is called.
+    /// SHA-256 of its content, in hexadecimal; see `digest`.
     pub(super) digest: String,
-    /// The instance that it is.
+    /// The instance that it belongs to.
     pub(super) instance: String,
-    /// The file that is started, among its files.
+    /// The file of the tree: a path among its files.
     pub(super) file: String,
-    /// Where it may run; known where it was just checked.
+    /// Where it may run. Only filled in right after the bundle was checked; empty otherwise.
     pub(super) placement: Placement,
 }
 
-/// Where bundles lie.
+/// The directory of the bundles.
 #[derive(Debug, Clone)]
 pub(super) struct Bundles {
     directory: PathBuf,
 }
 
-/// What a bundle is called: SHA-256 over the names and contents of its files, the one that is started first.
+/// The digest by which a bundle is named: SHA-256 over instance, name of the main file, and the sorted names and
+/// contents of all files.
 fn digest(bundle: &Bundle, contents: &[Vec<u8>]) -> String {
     let mut hash = Sha256::new();
     let mut take = |part: &[u8]| {
@@ -56,7 +57,7 @@ fn digest(bundle: &Bundle, contents: &[Vec<u8>]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a bundle is one that may be written: no path leads out of it, and it is not too large.
+/// Checks a bundle that was received before it is written: no path leads out of it, and it is within the limits.
 fn fits(bundle: &Bundle, contents: &[Vec<u8>]) -> Result<(), String> {
     Name::parse(&bundle.instance).map_err(|error| error.to_string())?;
     let inside = |path: &str| {
@@ -66,7 +67,8 @@ fn fits(bundle: &Bundle, contents: &[Vec<u8>]) -> Result<(), String> {
     if let Some(out) = bundle.files.iter().find(|file| !inside(&file.path)) {
         return Err(format!("{:?} leads out of the bundle", out.path));
     }
-    // One name in every bundle of an instance: a root that runs reads the next one by it.
+    // The file is called the same in every bundle of an instance, as a running root reloads the next bundle by that
+    // name.
     if bundle.file != format!("{}.toml", bundle.instance) {
         return Err(format!("the file of a bundle is called as its instance, not {:?}", bundle.file));
     }
@@ -81,10 +83,10 @@ fn fits(bundle: &Bundle, contents: &[Vec<u8>]) -> Result<(), String> {
 }
 
 impl Bundles {
-    /// Below the directory of the host's own tree.
+    /// Opens, and creates if needed, the directories below the state directory of the host's own tree.
     ///
     /// # Errors
-    /// It cannot be made, or another user could change what is in it.
+    /// A directory cannot be created, or another user could change its content.
     pub(super) fn below(state: &StateDir) -> io::Result<Bundles> {
         state.create()?;
         let bundles = Bundles { directory: state.path().to_path_buf() };
@@ -94,7 +96,7 @@ impl Bundles {
         Ok(bundles)
     }
 
-    /// All that are there whole.
+    /// All complete bundles, sorted by digest.
     pub(super) fn all(&self) -> Vec<Kept> {
         let entries = fs::read_dir(self.directory.join("bundles")).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -110,11 +112,11 @@ impl Bundles {
         Some(Kept { digest: digest.to_owned(), instance, file, placement: Placement::default() })
     }
 
-    /// Writes a bundle, and gives what it is called. It is there whole or not at all. `called`: what its content has to
-    /// be.
+    /// Writes a bundle, completely or not at all, and returns it. Nothing is written if it is there already. `called`:
+    /// the digest that its content must have, for a bundle that another host has sent.
     ///
     /// # Errors
-    /// What is wrong with it, or with the disk.
+    /// The bundle does not fit the limits, its content has another digest, or it cannot be written.
     pub(super) fn keep(&self, bundle: &Bundle, contents: &[Vec<u8>], called: Option<&str>) -> Result<Kept, String> {
         fits(bundle, contents)?;
         let digest = digest(bundle, contents);
@@ -146,8 +148,8 @@ impl Bundles {
         Ok(kept)
     }
 
-    /// Has the link of an instance lead to a bundle, and gives the file that is to be started, by that link: so a root
-    /// that reads its file again reads the one of the bundle that is deployed then.
+    /// Changes the link of an instance to this bundle, and returns the path of the tree's file through that link. So a
+    /// root that reloads its file reads that of the bundle deployed last.
     ///
     /// # Errors
     /// The system's.
@@ -160,7 +162,7 @@ impl Bundles {
         Ok(link.join(&kept.file))
     }
 
-    /// Drawn once for this directory, and kept in it.
+    /// The id of this state directory: random, written at the first call, and read from then on.
     ///
     /// # Errors
     /// The system's.
@@ -177,21 +179,21 @@ impl Bundles {
         Ok(id)
     }
 
-    /// Where the files of a bundle lie.
+    /// The directory of the files of a bundle.
     pub(super) fn files(&self, kept: &Kept) -> PathBuf {
         self.directory.join("bundles").join(&kept.digest).join("files")
     }
 
-    /// The instances that have run here.
+    /// The instances that have ever run here.
     pub(super) fn instances(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.join("current")).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| !name.starts_with('.')).collect()
     }
 
-    /// All of a bundle, to be sent.
+    /// Reads a whole bundle, to send it to another host.
     ///
     /// # Errors
-    /// The system's, or it is not there.
+    /// The system's, or the bundle is not there.
     pub(super) fn whole(&self, kept: &Kept) -> io::Result<(Bundle, Vec<Vec<u8>>)> {
         let text =
             files::read_regular(&self.directory.join("bundles").join(&kept.digest).join("bundle.json"), 1 << 20)?;
@@ -201,12 +203,12 @@ impl Bundles {
         Ok((bundle, contents))
     }
 
-    /// Removes one that is of no use.
+    /// Removes a bundle.
     pub(super) fn remove(&self, kept: &Kept) {
         let _ = fs::remove_dir_all(self.directory.join("bundles").join(&kept.digest));
     }
 
-    /// Where the main file of a bundle lies.
+    /// The path of the main file of a bundle.
     pub(super) fn file(&self, kept: &Kept) -> PathBuf {
         self.files(kept).join(&kept.file)
     }

@@ -1,4 +1,4 @@
-//! The connections to the other hosts, kept to all whose certificates prove them.
+//! The connections to the other hosts: to all whose records have a valid certificate.
 
 use super::joins::{Ended, Joins};
 use super::mesh::roster::Roster;
@@ -20,7 +20,7 @@ use std::error::Error;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// So often the records are read for which other hosts there are.
+/// How often the records are searched for other hosts.
 const LOOK: Span = Span::from_secs(1);
 
 /// The connections, and the hosts at their other ends.
@@ -28,26 +28,26 @@ pub(super) struct Connections {
     mesh: Mesh,
     roster: Roster,
     keys: Keys,
-    /// Where they lie.
+    /// The path of the file of the keys.
     place: PathBuf,
-    /// Those that are taken over when this host's record has their certificate.
+    /// New keys, which are taken over once the record of this host has their certificate.
     next: Option<Keys>,
-    /// Not before this moment.
+    /// When it is next tried to take over `next`.
     rekey_at: Time,
     joins: Joins,
     look_at: Time,
-    /// How many hosts were known at the last look, and the epoch of this one.
+    /// The number of known hosts at the last look, and the epoch of this host then; see `Agent::known`.
     known: (usize, u64),
-    /// Connections of unknown keys that were reported.
+    /// How many connections of unknown keys were reported so far.
     told: u64,
 }
 
 impl Connections {
-    /// Begins to listen where `file` asks for it; `None` where it does not: then hosts find each other by the store
-    /// alone. `path`: that of the file.
+    /// Starts listening if `file` has `listen`. `None`: it has not, and this host is connected to no other; hosts then
+    /// see each other's records in the store only. `path` is the path of `file`.
     ///
     /// # Errors
-    /// There are no keys, or another process listens there.
+    /// The keys are missing, or another process listens at the address.
     pub(super) fn begin(file: &HostFile, path: &Path) -> Result<Option<Connections>, Box<dyn Error>> {
         let Some(wanted) = &file.mesh else { return Ok(None) };
         let place = key_file(path);
@@ -84,7 +84,8 @@ impl Connections {
         &self.keys
     }
 
-    /// It has these from now on, with the same key pair: what others show is judged by them.
+    /// Replaces the keys by others with the same key pair, after a change of signing keys. All certificates are judged
+    /// anew.
     pub(super) fn have(&mut self, keys: Keys) {
         (self.keys, self.roster, self.look_at) = (keys, Roster::default(), Time::ZERO);
     }
@@ -94,15 +95,16 @@ impl Connections {
         self.next.is_some()
     }
 
-    /// Where the keys of this host lie.
+    /// The path of the file of the keys.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// Has these keys from the moment on in which this host's record has their certificate. Gives that certificate.
+    /// Takes over these keys as soon as the record of this host has their certificate. Returns that certificate.
     ///
     /// # Errors
-    /// They are not this host's, or not of this cluster; or a machine is joining, which has the present ones.
+    /// The keys are not of this host or this cluster, or a machine is joining at the moment, whose invitation names the
+    /// present key.
     pub(super) fn take_over(&mut self, file: &HostFile, keys: Keys, revoked: &[u64]) -> Result<String, String> {
         if self.joins.is_under_way() {
             return Err("a machine is joining at this moment: try again".to_owned());
@@ -125,8 +127,8 @@ impl Connections {
         self.mesh.has_input()
     }
 
-    /// Whether something is due: by its time, or because the agent knows of more hosts than before, or of another epoch
-    /// of its own.
+    /// Whether [`Connections::due`] has to run: a deadline has passed, the number of known hosts has changed, or the
+    /// epoch of this host has.
     pub(super) fn is_due(&self, core: &Agent, now: Moment) -> bool {
         self.next_deadline().is_some_and(|at| at <= now.boottime) || self.known != core.known()
     }
@@ -153,7 +155,7 @@ impl Connections {
         self.mesh.shown(host)
     }
 
-    /// What has come, once a turn. Machines that want to become hosts are seen to here.
+    /// Reads what has arrived from other hosts, once a turn. Requests to join are handled here.
     pub(super) fn receive(&mut self, file: &HostFile, now: Time) -> Vec<Fact> {
         let mut facts = Vec::new();
         for fact in self.mesh.receive(now) {
@@ -179,7 +181,7 @@ impl Connections {
         facts
     }
 
-    /// A machine without a certificate has sent this.
+    /// Handles a message of a machine without a certificate: only a request to join is accepted.
     fn knocked(
         &mut self,
         file: &HostFile,
@@ -202,10 +204,10 @@ impl Connections {
         }
     }
 
-    /// Opens an invitation: what the machine needs that is to become a host.
+    /// Opens an invitation, and returns what the machine needs to use it.
     ///
     /// # Errors
-    /// Why not.
+    /// There are no random numbers, too many invitations are open, or `wanted` is too long.
     pub(super) fn invite(&mut self, file: &HostFile, wanted: Span, now: Time) -> Result<Invitation, String> {
         let address = file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default();
         let token = random::token().map_err(|error| format!("there are no random numbers: {error}"))?;
@@ -213,13 +215,13 @@ impl Connections {
         Ok(Invitation { address, key: self.keys.curve.public.clone(), token })
     }
 
-    /// How many connections of unknown keys there have been, where that is news.
+    /// The number of refused connections of unknown keys, if it has grown since the last call.
     pub(super) fn refused(&mut self) -> Option<u64> {
         let (unknown, _) = self.mesh.refused();
         (std::mem::replace(&mut self.told, unknown) < unknown).then_some(unknown)
     }
 
-    /// What is due by now.
+    /// Does what is due: reads the records for other hosts, takes over new keys, and lets the mesh send.
     pub(super) fn due(&mut self, file: &HostFile, core: &Agent, now: Moment) -> Vec<Fact> {
         let mut facts = Vec::new();
         let hosts = || core.hosts(now).into_iter();
@@ -244,11 +246,11 @@ impl Connections {
         if let Some(keys) = self.next.take_if(|keys| is_due && shows(&keys.cert)) {
             let rekeyed = self.mesh.rekey(*keys.curve.public.bytes(), *keys.curve.secret.bytes(), now.boottime);
             if rekeyed.is_ok() {
-                // The lines that were given away name the old one.
+                // Invitations that were handed out name the old key, and cannot be used any more.
                 self.joins.close();
                 self.keys = keys;
             } else {
-                // The record has their certificate already: no other host lets the old ones in.
+                // The record has the new certificate already, so no other host accepts the old key: tried again.
                 (self.next, self.rekey_at) = (Some(keys), now.boottime + LOOK);
             }
             facts.push(Fact::Rekeyed(rekeyed.map_err(|error| Chain(&error).to_string())));

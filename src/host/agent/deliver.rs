@@ -1,5 +1,5 @@
-//! Bundles between hosts: what is offered, asked for, sent and kept. What follows from what,
-//! [`Fetches`](super::fetches::Fetches) and [`Deploys`](super::deploys::Deploys) decide.
+//! Bundles between hosts: how they are offered, requested, sent and kept. [`Fetches`](super::fetches::Fetches) and
+//! [`Deploys`](super::deploys::Deploys) decide what follows from each message.
 
 use super::disk::{Job, Whose};
 use super::fetches::Step;
@@ -14,7 +14,8 @@ use slog::{info, warn};
 use std::collections::BTreeMap;
 
 impl Shell {
-    /// The other live hosts that may run anything, each with why it cannot be reached, if it cannot.
+    /// The other live hosts that may run trees. Each with the reason why it cannot be reached, or `None` if it can.
+    /// `None` altogether: hosts are not connected.
     pub(super) fn others_to_have_it(&self) -> Option<BTreeMap<String, Option<String>>> {
         let connections = self.connections.as_ref()?;
         let hosts = self.core.hosts(moment(clock::both())).into_iter();
@@ -27,7 +28,7 @@ impl Shell {
         Some(others.map(|host| (host.name.clone(), reach(&host.name))).collect())
     }
 
-    /// Has these hosts take it.
+    /// Offers a bundle to these hosts, which then fetch it.
     pub(super) fn offer(&mut self, digest: &str, hosts: &[String]) {
         for host in hosts {
             self.say_of_bundle(host, &Bundle { digest: digest.to_owned(), what: BundleWhat::Offer }, Vec::new());
@@ -35,7 +36,8 @@ impl Shell {
     }
 
     fn say_of_bundle(&mut self, host: &str, bundle: &Bundle, payload: Vec<Vec<u8>>) {
-        // One that breaks the limits, by a list of files that is too long, is not sent; what waits for it reports that.
+        // A message beyond the limits, with a list of files that is too long, is not sent; the deployment that waits
+        // for it then reports a timeout.
         let (Ok(message), Some(connections)) = (Message::new(Kind::Bundle, bundle, payload), &mut self.connections)
         else {
             return;
@@ -94,7 +96,7 @@ impl Shell {
         }
     }
 
-    /// What has come is on this disk, or could not be kept.
+    /// The disk has kept a fetched bundle, or has failed to.
     pub(super) fn has_fetched(&mut self, digest: &str, kept: Result<(), String>) {
         match &kept {
             Ok(()) => info!(self.logger, "a bundle has come from another host"; "digest" => digest),
@@ -104,7 +106,7 @@ impl Shell {
         self.fetch(steps);
     }
 
-    /// A part of a bundle was read, for another host.
+    /// Sends a part of a bundle, which the disk has read, to another host.
     pub(super) fn send_part(&mut self, host: &str, digest: String, part: Result<(BundleWhat, Vec<u8>), String>) {
         let (what, payload) = match part {
             Ok((what, frame)) => (what, vec![frame]),
@@ -113,12 +115,13 @@ impl Shell {
         self.say_of_bundle(host, &Bundle { digest, what }, payload);
     }
 
-    /// Asks for what is wanted and not here, and again for what has not come.
+    /// Requests the bundles that are wanted and missing here, repeats offers and requests without an answer, and ends
+    /// deployments at their deadline.
     pub(super) fn deliver(&mut self, now: Time) {
         for (number, next) in self.deploys.due(now) {
             self.go_on_deploying(number, Some(next));
         }
-        // An offer or its answer may be lost.
+        // An offer or its answer may have been lost.
         for (digest, host) in self.deploys.unanswered() {
             self.offer(&digest, &[host]);
         }
@@ -130,7 +133,7 @@ impl Shell {
         let wanted = self.core.instances(moment).into_iter();
         let wanted = wanted.filter_map(|one| Some((one.claim.instance, one.want?.bundle)));
         let missing: Vec<_> = wanted.filter(|(instance, digest)| self.kept(instance, digest).is_none()).collect();
-        // Nearly always nothing is.
+        // In nearly every turn nothing is missing.
         let hosts = if missing.is_empty() { Vec::new() } else { self.core.hosts(moment) };
         for (instance, digest) in missing {
             let has =

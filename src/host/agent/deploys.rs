@@ -1,5 +1,5 @@
-//! Deployments: a bundle is kept on this host's disk, and then made the wanted one in the store. What is asked next
-//! follows from what has come; nothing here has a descriptor.
+//! Deployments: a bundle is kept on this host's disk, offered to the other hosts, and then made the wanted one in the
+//! store. Pure: no descriptor, no clock.
 
 use super::bundles::Kept;
 use crate::hosts::Key;
@@ -8,44 +8,46 @@ use crate::store::{self, Ask, Record, Version};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
-/// Other hosts have so long to take a bundle and to look at it.
+/// How long the other hosts may take to fetch and check a bundle.
 const ANSWERED: Span = Span::from_secs(15);
 
-/// So many hosts must have it, so that the loss of one or two does not lose it; or all, where there are fewer.
+/// So many hosts must have a bundle, so that the loss of one or two does not lose it; all live hosts, if there are
+/// fewer.
 const ENOUGH: usize = 3;
 
-/// Another writer may be faster so often.
+/// How often another writer may change the record first before the deployment fails.
 const TRIES: u32 = 5;
 
-/// What follows from what has come.
+/// The next step of a deployment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Have these hosts take the bundle of this digest.
+    /// Offer the bundle with this digest to these hosts.
     Offer(String, Vec<String>),
     /// Ask the store.
     Ask(Ask),
-    /// It is over.
+    /// The deployment has ended.
     Over(Result<Deployed, String>),
 }
 
-/// What is wanted by now.
+/// The result of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Deployed {
     pub(super) digest: String,
-    /// It was wanted already.
+    /// The bundle was the wanted one already.
     pub(super) again: bool,
-    /// Hosts that do not have it, and why; `None` where it was not brought to any.
+    /// The hosts that do not have the bundle, with the reason; `None`: hosts are not connected, and it was offered to
+    /// none.
     pub(super) without: Option<BTreeMap<String, String>>,
 }
 
-/// Whether a host has what is deployed.
+/// Whether another host has the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum There {
     Asked,
     Kept,
-    /// It has looked at it, and it does not run there.
+    /// The host has checked the bundle, and found errors.
     Wrong(String),
-    /// It was not reached.
+    /// The host could not be reached, or has not answered in time.
     Silent(String),
 }
 
@@ -53,12 +55,12 @@ struct Deploy<A> {
     asker: A,
     kept: Option<Kept>,
     tries: u32,
-    /// The other hosts; without connections to them, none.
+    /// The state of each other host; `None`: hosts are not connected.
     others: Option<BTreeMap<String, There>>,
     until: Time,
 }
 
-/// Those that are under way, each with what has asked for it.
+/// The deployments that are in progress.
 pub(super) struct Deploys<A> {
     cluster: String,
     host: String,
@@ -71,20 +73,20 @@ impl<A> Deploys<A> {
         Deploys { cluster: cluster.to_owned(), host: host.to_owned(), last: 0, all: BTreeMap::new() }
     }
 
-    /// One begins. Gives its number.
+    /// Begins a deployment, and returns its number.
     pub(super) fn begin(&mut self, asker: A) -> u64 {
         self.last += 1;
         self.all.insert(self.last, Deploy { asker, kept: None, tries: 0, others: None, until: Time::ZERO });
         self.last
     }
 
-    /// It is over: gives what has asked.
+    /// Removes a deployment that has ended, and returns the tool that has asked for it.
     pub(super) fn end(&mut self, number: u64) -> Option<A> {
         self.all.remove(&number).map(|deploy| deploy.asker)
     }
 
-    /// Its bundle is on the disk, or is not. `others`: the other live hosts, each with why it cannot be reached, if it
-    /// cannot; `None` where hosts are not connected with each other.
+    /// The disk of this host has kept the bundle, or has failed to. `others`: the other live hosts, each with the
+    /// reason why it cannot be reached, or `None` if it can; `None` altogether: hosts are not connected.
     pub(super) fn kept(
         &mut self,
         number: u64,
@@ -110,7 +112,7 @@ impl<A> Deploys<A> {
         if asked.is_empty() { Some(self.decide(number)?) } else { Some(Next::Offer(digest, asked)) }
     }
 
-    /// A host has it now, or does not want it. What follows for each deployment of it.
+    /// Another host has kept the bundle, or has refused it. Returns the next step of each deployment of that bundle.
     pub(super) fn arrived(&mut self, host: &str, digest: &str, kept: &Result<(), String>) -> Vec<(u64, Next)> {
         let mut decided = Vec::new();
         for (number, deploy) in &mut self.all {
@@ -124,7 +126,7 @@ impl<A> Deploys<A> {
         decided.into_iter().filter_map(|number| Some((number, self.decide(number)?))).collect()
     }
 
-    /// What was offered and not answered yet: digest and host of each.
+    /// The offers without an answer so far: digest and host of each.
     pub(super) fn unanswered(&self) -> Vec<(String, String)> {
         let of = |deploy: &Deploy<A>| -> Vec<(String, String)> {
             let Some((kept, others)) = deploy.kept.as_ref().zip(deploy.others.as_ref()) else { return Vec::new() };
@@ -134,7 +136,7 @@ impl<A> Deploys<A> {
         self.all.values().flat_map(of).collect()
     }
 
-    /// Those that have not answered by now do not have it.
+    /// Hosts that have not answered at the deadline of a deployment count as hosts without the bundle.
     pub(super) fn due(&mut self, now: Time) -> Vec<(u64, Next)> {
         let mut decided = Vec::new();
         for (number, deploy) in self.all.iter_mut().filter(|(_, deploy)| deploy.until <= now) {
@@ -147,7 +149,8 @@ impl<A> Deploys<A> {
         decided.into_iter().filter_map(|number| Some((number, self.decide(number)?))).collect()
     }
 
-    /// When all have answered: whether enough hosts have it, and none that may run it has found it wrong.
+    /// Decides once all hosts have answered: goes on if enough hosts have the bundle, and no host that may run it has
+    /// found errors.
     fn decide(&self, number: u64) -> Option<Next> {
         let deploy = self.all.get(&number)?;
         let kept = deploy.kept.as_ref()?;
@@ -170,7 +173,7 @@ impl<A> Deploys<A> {
         Some(Next::Ask(Ask::Read { prefix }))
     }
 
-    /// The store has answered.
+    /// The store has answered the read, or the swap.
     pub(super) fn answered(&mut self, number: u64, answer: store::Answer, wall_ms: u64) -> Option<Next> {
         let deploy = self.all.get_mut(&number)?;
         let Kept { digest, instance, placement, .. } = deploy.kept.clone()?;
@@ -222,7 +225,7 @@ fn wanted(found: Option<&Record>) -> Result<(Option<Version>, Want), String> {
     Ok((Some(found.version), want))
 }
 
-/// Those that do not have it, and why.
+/// The hosts without the bundle, and why.
 fn lacks(others: &BTreeMap<String, There>) -> BTreeMap<String, String> {
     let why = |(host, there): (&String, &There)| match there {
         There::Asked | There::Kept => None,
@@ -261,11 +264,11 @@ mod tests {
     #[test]
     fn the_first_one_makes_the_record_and_later_ones_raise_its_serial() {
         let (mut deploys, number) = begun();
-        // One of another instance whose name begins alike.
+        // The record of another instance, whose name has the same beginning.
         let other = Record { key: "/treevisor/shop/want/web-2".into(), version: 4, value: b"{}".to_vec() };
         let (expected, want) = written(deploys.answered(number, store::Answer::Records(vec![other]), 5));
         assert_eq!((expected, want.serial, want.state, want.by.as_str(), want.at), (None, 1, WantState::Up, "a", 5));
-        // Another host was faster.
+        // Another host has written the record first.
         let other = Want { bundle: "d0".into(), serial: 7, state: WantState::Up, ..Want::default() };
         let (expected, want) = written(deploys.answered(number, store::Answer::Lost(Some(record(9, &other))), 6));
         assert_eq!((expected, want.serial), (Some(9), 8));
@@ -327,7 +330,7 @@ mod tests {
         let over = deploys.answered(number, store::Answer::Done(1), 5);
         let Some(Next::Over(Ok(Deployed { without: Some(without), .. }))) = over else { panic!("{over:?}") };
         assert_eq!(without, BTreeMap::from([("d".to_owned(), "no link".to_owned())]));
-        // Of two hosts both.
+        // Of two hosts, both must have it.
         let (_, _, next) = offered(&[("b", Some("no link"))]);
         assert!(refused(next.as_ref()).contains("b: no link"));
         let (_, _, next) = offered(&[]);

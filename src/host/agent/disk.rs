@@ -1,4 +1,4 @@
-//! What the agent does on its disk, in a thread: it may be waited for.
+//! What the agent does on its disk. A thread does it, as the disk may block.
 
 use super::bundles::{Bundles, Kept};
 use super::fetches::part_of;
@@ -28,67 +28,68 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// The journal's file is replaced before it grows beyond this; the one before is kept.
+/// The size in bytes at which the journal's file is replaced by a new one; one former file is kept.
 const JOURNAL_MAX: u64 = 2 << 20;
 
-/// Lines that wait for a disk that does not answer; more are lost.
+/// How many jobs may wait for a disk that does not respond; further ones are refused.
 const WAITING_MAX: usize = 10_000;
 
-/// What is added to the environment of all that is started here.
+/// What is added to the environment of everything that is started here.
 pub(super) type Env = BTreeMap<String, String>;
 
-/// Where things lie: what this host keeps, what instances keep, and where they run.
+/// The directories: the state of this host, below `base` the state of instances, and below `runtime` their runtime
+/// directories.
 pub(super) struct Places {
     pub(super) state: StateDir,
     pub(super) base: PathBuf,
     pub(super) runtime: PathBuf,
 }
 
-/// What is to be done.
+/// A job for the thread.
 pub(super) enum Job {
     /// Keep a bundle.
     Keep(Whose, Bundle, Vec<Vec<u8>>),
-    /// Read this part of a bundle, for the host with this name.
+    /// Read this part of a bundle, for the host of this name.
     Part(String, Kept, u32),
-    /// Have the link of an instance lead to this bundle, as this run is to start from it, or to read it.
+    /// Change the link of an instance to this bundle, before this run starts from it or reloads it.
     Point(RunId, Kept, What),
-    /// Have the directory of this instance there, in which this run of a placed subtree is to begin.
+    /// Create the state directory of this instance, in which this run of a placed subtree is to start.
     Lay(RunId, String),
-    /// Remove what a root that is gone has left of its runtime directory: of this instance, or of all that have run
+    /// Remove what a root has left in the runtime directory of this instance; `None`: of all instances that have run
     /// here.
     Sweep(Option<String>),
     /// Read the keys of this host.
     Keys(PathBuf),
-    /// A line of the journal.
+    /// Append a line to the journal of the agent.
     Line(String),
-    /// Read a page of what is kept of what has happened.
+    /// Read a page of a journal.
     Page(Reader, OnDisk, Spot),
-    /// All that was asked before is done.
+    /// Answered once all earlier jobs are done.
     Last,
 }
 
-/// What a link is changed for.
+/// Why a link is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Start,
     Reload,
 }
 
-/// What a bundle is kept for.
+/// Why a bundle is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// The deployment with this number.
+    /// For the deployment with this number.
     Deploy(u64),
-    /// It has come from another host, as one of this content.
+    /// It was fetched from another host, and must have this digest.
     Fetch(String),
 }
 
-/// What is done.
+/// The result of a job.
 pub(super) enum Did {
-    /// All bundles that are there.
+    /// All bundles on the disk.
     Bundles(Vec<Kept>),
     Kept(Whose, Result<Kept, String>),
-    /// The header's part and the frame; or why it is not there.
+    /// The receiving host and the digest; the header's part and the frame, or why there is none.
     Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
     Pointed(RunId, What, Result<PathBuf, String>),
     Laid(RunId, Result<PathBuf, String>),
@@ -97,7 +98,7 @@ pub(super) enum Did {
     Last,
 }
 
-/// The thread's other end.
+/// The loop's side of the thread.
 pub(super) struct Disk {
     bundles: Bundles,
     jobs: mpsc::SyncSender<Job>,
@@ -106,7 +107,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Starts the thread. The first that comes of it are the bundles that are there.
+    /// Starts the thread. Its first result is the list of the bundles on the disk.
     ///
     /// # Errors
     /// The system's.
@@ -125,17 +126,17 @@ impl Disk {
         self.wake.as_raw_fd()
     }
 
-    /// Has it done. Whether there was room for it.
+    /// Queues a job. `false`: the queue is full.
     pub(super) fn ask(&self, job: Job) -> bool {
         self.jobs.try_send(job).is_ok()
     }
 
-    /// Where the main file of a bundle lies.
+    /// The path of the main file of a bundle.
     pub(super) fn file(&self, kept: &Kept) -> PathBuf {
         self.bundles.file(kept)
     }
 
-    /// Waits until all is done that was asked, for no longer than this.
+    /// Waits until all queued jobs are done; it gives up when no result comes for `limit`.
     pub(super) fn finish(&self, limit: Span) {
         if self.ask(Job::Last) {
             while let Ok(did) = self.done.recv_timeout(limit.as_duration()) {
@@ -146,7 +147,7 @@ impl Disk {
         }
     }
 
-    /// What is done since the last call.
+    /// The results since the last call.
     pub(super) fn done(&self) -> Vec<Did> {
         self.wake.take();
         self.done.try_iter().collect()
@@ -162,13 +163,13 @@ fn work(
     wake: &Wake,
 ) {
     let tell = |what| {
-        // The loop has ended.
+        // An error means that the loop has ended.
         let _ = did.send(what);
         wake.ring();
     };
     let journal = pages::of_agent(state.path());
     tell(Did::Bundles(bundles.all()));
-    // The one that is sent somewhere: it is asked for part by part.
+    // The bundle that is being sent, kept in memory as it is requested part by part.
     let mut sending: Option<(String, Bundle, Vec<Vec<u8>>)> = None;
     while let Ok(job) = todo.recv() {
         match job {
@@ -206,13 +207,13 @@ fn work(
             }
             Job::Page(reader, kept, from) => tell(Did::Page(reader, pages::page(state.path(), base, &kept, from))),
             Job::Last => tell(Did::Last),
-            // A journal that cannot be written is missed by nothing but its readers.
+            // An error is ignored: nothing depends on the journal but its readers.
             Job::Line(line) => drop(append(&journal, &line)),
         }
     }
 }
 
-/// Reads a bundle as its root will read it, on this host. One with errors is not kept.
+/// Reads a bundle on this host as its root will read it. A bundle with errors is removed, and returned as an error.
 fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
     let read =
         spec::read_at_once(&bundles.file(&kept), &|name| env.get(name).cloned().or_else(|| std::env::var(name).ok()));
@@ -232,7 +233,8 @@ fn check(bundles: &Bundles, env: &Env, kept: Kept) -> Result<Kept, String> {
     }
 }
 
-/// What a tree would read that is not what was deployed, or lies beside it by mistake.
+/// Whether a tree would read files that are not part of the bundle (`include`), or name an `env-file` within the
+/// bundle, which is not deployed.
 fn outside(files: &Path, read: &spec::Read) -> Option<String> {
     let is_inside =
         |path: &Path| path.starts_with(files) && !path.components().any(|part| part == Component::ParentDir);
@@ -261,7 +263,8 @@ fn in_the_cores_terms(PlacementSpec { hosts, require, .. }: PlacementSpec) -> Pl
     Placement { hosts: hosts.into_iter().map(rank).collect(), require }
 }
 
-/// What a root has left that was killed together with its keeper. While a process holds the lock, it is not for us.
+/// Removes what a root has left that was killed together with its keeper. While another process holds the lock, nothing
+/// is removed.
 fn sweep(runtime: &Path, instance: &str) {
     let directory = Name::parse(instance).ok().and_then(|name| RuntimeDir::of(runtime, &name).ok());
     let Some(directory) = directory.filter(|directory| directory.path().is_dir()) else { return };
@@ -270,7 +273,7 @@ fn sweep(runtime: &Path, instance: &str) {
     }
 }
 
-/// Where the tree's relative paths begin.
+/// Creates the state directory of an instance, which is the start of the tree's relative paths.
 fn place(base: &Path, instance: &str) -> io::Result<()> {
     StateDir::at(base.join(instance)).create()
 }
@@ -288,7 +291,7 @@ mod tests {
     use super::*;
     use crate::wire::hosts::BundleFile;
 
-    /// What comes of a bundle of this one file.
+    /// The result of checking a bundle with this one file.
     fn checked(text: &str) -> Result<Kept, String> {
         let directory = tempfile::tempdir().unwrap();
         let bundles = Bundles::below(&StateDir::at(directory.path().join("host"))).unwrap();

@@ -1,8 +1,7 @@
-//! Bundles that come from other hosts, part by part. What is asked next follows from what has come; nothing here has a
-//! descriptor.
+//! Bundles that are fetched from other hosts, part by part. Pure: no descriptor, no clock.
 //!
-//! One part is under way at a time, so that a large bundle does not hold up what else passes between two hosts. What
-//! has come whole is given to the disk, which finds out whether its content is what it is called.
+//! One part is requested at a time, so that a large bundle does not delay other messages between two hosts. A complete
+//! bundle goes to the disk, which checks that its content matches its digest.
 
 use crate::time::{Span, Time};
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle as Files};
@@ -10,50 +9,50 @@ use crate::wire::tvh1::FRAME_MAX;
 use crate::wire::tvh1::header::{Bundle, BundleWhat};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A part that has not come after so long is asked for again.
+/// A part that has not arrived after this is requested again.
 const AGAIN: Span = Span::from_secs(1);
 
-/// Without any part for so long it is given up.
+/// A fetch without any part for this long is given up.
 const STUCK: Span = Span::from_secs(8);
 
-/// One that could not be kept is not fetched again by itself for so long.
+/// A bundle that could not be kept is not fetched again for this long, unless it is offered.
 const REFUSED: Span = Span::from_secs(60);
 
-/// So many are under way at most.
+/// How many bundles are fetched at once at most.
 const AT_ONCE: usize = 4;
 
-/// What follows.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Send this to a host.
+    /// Send this message to a host.
     Send(String, Bundle),
-    /// It is whole: keep it, if it is what it is called.
+    /// The bundle is complete: keep it, if its content matches the digest.
     Keep { digest: String, files: Files, contents: Vec<Vec<u8>> },
 }
 
 #[derive(Debug)]
 struct Fetch {
     from: String,
-    /// The host that has offered it, and waits for how it ends.
+    /// The hosts that have offered it, and wait for the outcome.
     offered: BTreeSet<String>,
     files: Option<Files>,
     bytes: Vec<u8>,
     part: u32,
     asked: Time,
-    /// When something has come last.
+    /// When the last part has arrived, or the fetch has begun.
     came: Time,
-    /// It is with the disk.
+    /// It is complete, and was handed to the disk.
     whole: bool,
 }
 
-/// Those that are under way, by their digests.
+/// The fetches in progress, by digest.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
     all: BTreeMap<String, Fetch>,
     refused: BTreeMap<String, Time>,
 }
 
-/// So many frames a bundle of this length is sent in.
+/// The number of frames in which a bundle of this length is sent.
 fn parts(files: &Files) -> usize {
     length(files).div_ceil(FRAME_MAX).max(1)
 }
@@ -62,7 +61,7 @@ fn length(files: &Files) -> usize {
     files.files.iter().map(|file| file.bytes).fold(0, usize::saturating_add)
 }
 
-/// The part with this number of a bundle: its header and its frame; `None` where it has none of that number.
+/// The part of a bundle with this number: its header and its frame; `None`: the bundle has fewer parts.
 pub(super) fn part_of(files: &Files, contents: &[Vec<u8>], part: u32) -> Option<(BundleWhat, Vec<u8>)> {
     let at = usize::try_from(part).ok().filter(|at| *at < parts(files))?;
     let bytes = contents.iter().flatten().skip(at * FRAME_MAX).take(FRAME_MAX).copied().collect();
@@ -82,7 +81,7 @@ impl Fetches {
         self.begin(host, digest, BTreeSet::from([host.to_owned()]), now)
     }
 
-    /// One is wanted and not here, and this host has it.
+    /// A wanted bundle is missing here, and this host has it: begins to fetch it.
     pub(super) fn missing(&mut self, host: &str, digest: &str, now: Time) -> Vec<Step> {
         self.refused.retain(|_, until| *until > now);
         if self.all.contains_key(digest) || self.all.len() >= AT_ONCE || self.refused.contains_key(digest) {
@@ -145,7 +144,7 @@ impl Fetches {
         if asked { self.over(digest, Err(format!("{host} does not send it: {why}")), now) } else { Vec::new() }
     }
 
-    /// It is on the disk, or is not.
+    /// The disk has kept a complete bundle, or has failed to. Returns the outcome for the hosts that have offered it.
     pub(super) fn over(&mut self, digest: &str, kept: Result<(), String>, now: Time) -> Vec<Step> {
         let Some(fetch) = self.all.remove(digest) else { return Vec::new() };
         if kept.is_err() {
@@ -155,7 +154,7 @@ impl Fetches {
         fetch.offered.iter().map(|host| send(host, digest, what.clone())).collect()
     }
 
-    /// What is asked again, or given up.
+    /// Repeats requests, and gives up fetches that are stuck.
     pub(super) fn due(&mut self, now: Time) -> Vec<Step> {
         let mut steps = Vec::new();
         let stuck = |fetch: &Fetch| !fetch.whole && now.since(fetch.came) >= STUCK;
@@ -196,7 +195,7 @@ mod tests {
         (Files { instance: "shop".into(), file: "0".into(), files }, contents)
     }
 
-    /// Sends what is asked for until it is whole.
+    /// Answers each request for a part until the bundle is complete.
     fn bring(fetches: &mut Fetches, mut steps: Vec<Step>, (files, contents): &(Files, Vec<Vec<u8>>)) -> Vec<Step> {
         while let [Step::Send(host, Bundle { digest, what: BundleWhat::Want { part } })] = steps.as_slice() {
             let (what, frame) = part_of(files, contents, *part).unwrap();

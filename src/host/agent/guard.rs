@@ -1,4 +1,4 @@
-//! The fence, as the agent's child: it is started, poked, and started again; and replaced where it does not answer.
+//! The fence as the agent's child process: starts it, pokes it, and replaces it when it ends or does not answer.
 
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
@@ -14,13 +14,13 @@ use slog::{Logger, error, info, warn};
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// A fence that ends is started again no sooner.
+/// Delay before a fence that has ended is started again.
 const AGAIN: Span = Span::from_millis(100);
 
-/// One that has not answered for so long is replaced. The lease goes on for longer than that without an answer.
+/// A fence that has not answered for this long is replaced. The lease lasts longer than this without an answer.
 const SILENCE: Span = Span::from_secs(1);
 
-/// The fence.
+/// The fence process, or its next start.
 pub(super) struct Guard {
     poke: Wake,
     answered: Wake,
@@ -29,7 +29,7 @@ pub(super) struct Guard {
     pokes: Pokes,
 }
 
-/// What it was asked last, and when it counts as silent.
+/// The last poke, and when the fence counts as silent.
 #[derive(Debug, Default)]
 struct Pokes {
     last: u64,
@@ -42,7 +42,7 @@ impl Pokes {
         self.silent_at.get_or_insert(now + SILENCE);
     }
 
-    /// Whether it is silent by now, with this as its last answer. Reported once for each silence.
+    /// Whether the fence is silent by now, given the number of its last answer. Returns true once for each silence.
     fn is_silent(&mut self, answer: u64, now: Time) -> bool {
         if answer == self.last {
             self.silent_at = None;
@@ -63,7 +63,7 @@ struct Running {
 }
 
 impl Guard {
-    /// One that is not started yet.
+    /// Makes the part; the fence is started by [`Guard::due`].
     ///
     /// # Errors
     /// The kernel's.
@@ -77,24 +77,24 @@ impl Guard {
         [self.again, self.pokes.silent_at].into_iter().flatten().min()
     }
 
-    /// Time in which the agent did not run is credited: whether the fence did is not known.
+    /// Adds time in which the agent did not run to the deadline: whether the fence has run meanwhile is unknown.
     pub(super) fn credit(&mut self, lost: Span) {
         self.pokes.credit(lost);
     }
 
-    /// Kills it, if it is silent by now: it may be stopped, and SIGKILL ends it all the same. What runs by the lease
-    /// has the kernel's timers meanwhile.
+    /// Kills the fence if it is silent by now. It may be a stopped process, which SIGKILL ends as well. Until there is
+    /// another fence, the kernel's timers kill at the deadline of the lease.
     fn replace(&mut self, now: Time, logger: &Logger) {
         let Some(running) = &self.running else { return };
         if self.pokes.is_silent(running.answer.answer(), now) {
             error!(logger, "the fence does not answer, and is replaced: without it the lease is not renewed"; "pid" => running.pid);
-            // Its end is seen by `ended`, and until then there is no other.
+            // `ended` takes its exit; until then no other fence is started.
             let _ = running.pidfd.signal_child(running.pid, libc::SIGKILL);
         }
     }
 
-    /// Starts it, if it is to be started by now, and replaces it, if it does not answer. Without one no lease is
-    /// renewed, so an error ends nothing else.
+    /// Starts the fence if that is due, and replaces it if it does not answer. An error is only logged: without a fence
+    /// no lease is renewed.
     pub(super) fn due(
         &mut self,
         lease: &LeasePage,
@@ -134,7 +134,7 @@ impl Guard {
                 (cgroup.as_fd(), handed::CGROUP),
                 (agent.as_fd(), handed::AGENT),
             ],
-            // None at the death of its parent: that is when it is needed.
+            // No parent-death signal: the fence is needed when the agent dies.
             ..PlanSpec::new(vec![process::self_exe().into(), "fence".into()])
         })?;
         let spawned = plan.spawn()?;
@@ -142,7 +142,7 @@ impl Guard {
         Ok(Running { pidfd: spawned.pidfd, pid: spawned.pid, tag, answer: view })
     }
 
-    /// Has it answer this number.
+    /// Asks the fence to answer with this number.
     pub(super) fn poke(&mut self, lease: &LeasePage, number: u64, now: Time) {
         lease.poke(number);
         if self.running.is_some() {
@@ -151,29 +151,29 @@ impl Guard {
         self.poke.ring();
     }
 
-    /// The deadline lies before the one that stood there.
+    /// The deadline was moved to an earlier moment: the fence has to read it.
     pub(super) fn wake(&self) {
         self.poke.ring();
     }
 
-    /// What it has answered.
+    /// The number of the fence's last answer.
     pub(super) fn answered(&self) -> Option<u64> {
         self.answered.take();
         self.running.as_ref().map(|running| running.answer.answer()).filter(|number| *number > 0)
     }
 
-    /// It is not needed any more: nothing is left that runs by the lease, and nothing will be started.
+    /// Ends the fence: nothing that runs by the lease is left, and nothing will be started.
     pub(super) fn end(&mut self) {
         self.again = None;
         if let Some(running) = self.running.take() {
             let _ = running.pidfd.signal_child(running.pid, libc::SIGKILL);
-            // It runs before all others, and so it dies before all others.
+            // The fence has real-time priority, so it dies at once.
             running.pidfd.wait_exit(Span::from_millis(200));
             let _ = running.pidfd.wait();
         }
     }
 
-    /// It has ended, perhaps.
+    /// Takes the exit of the fence, if it has ended, and schedules its next start.
     pub(super) fn ended(&mut self, now: Time, reactor: &mut Reactor, logger: &Logger) {
         let Some(running) = self.running.take() else { return };
         let Ok(Some(status)) = running.pidfd.wait() else {
@@ -201,7 +201,7 @@ mod tests {
         let mut pokes = Pokes::default();
         assert!(!pokes.is_silent(0, at(0)), "it was asked nothing");
         pokes.poked(7, at(0));
-        // Asked again, it has been silent since the first.
+        // A second poke does not restart the time of silence.
         pokes.poked(8, at(300));
         assert!(!pokes.is_silent(0, at(999)));
         assert!(pokes.is_silent(0, at(1000)) && !pokes.is_silent(0, at(2000)));

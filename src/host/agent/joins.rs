@@ -1,9 +1,9 @@
-//! Machines that become hosts: an operator invites one, for a while, and the agent certifies the key of the machine
-//! that brings the token.
+//! Machines that become hosts: an operator opens an invitation for a while, and the agent certifies the key of the
+//! machine that presents its token.
 //!
-//! While an invitation is open, keys without a certificate are let in, and nothing but JOIN is taken from them. A token
-//! is kept as its hash, and is used up by the machine that was certified by it; an admission that fails gives it back.
-//! To certify takes the store, which may take its time: that is done in a thread, one machine after the other.
+//! While an invitation is open, connections of keys without a certificate are accepted, but only for JOIN messages. Of
+//! a token only the hash is kept. An admission uses the invitation up, and a failed one restores it. Certifying needs
+//! the store, which may block: a thread does it, one machine at a time.
 
 use crate::ids::Token;
 use crate::link::Identity;
@@ -17,10 +17,10 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// So many invitations are open at once at most.
+/// How many invitations may be open at once.
 const OPEN_MAX: usize = 16;
 
-/// An invitation is open for no longer.
+/// The longest time for which an invitation may be open.
 const LONGEST: Span = Span::from_secs(24 * 60 * 60);
 
 type Hash = [u8; 32];
@@ -32,12 +32,12 @@ struct Open {
     until: Time,
 }
 
-/// Those that are open. No thread, no clock.
+/// The open invitations. Pure: no thread, no clock.
 #[derive(Debug, Default)]
 struct Invitations(Vec<Open>);
 
 impl Invitations {
-    /// Opens one. `false`: too many are open.
+    /// Opens an invitation. `false`: too many are open.
     fn open(&mut self, token: Token, until: Time, now: Time) -> bool {
         self.expire(now);
         let has_room = self.0.len() < OPEN_MAX;
@@ -47,7 +47,7 @@ impl Invitations {
         has_room
     }
 
-    /// The one with this token is used up.
+    /// Removes the invitation with this token, and returns it; `None`: there is none.
     fn take(&mut self, token: Token, now: Time) -> Option<Open> {
         self.expire(now);
         let hash = hash(token);
@@ -55,7 +55,7 @@ impl Invitations {
         Some(self.0.remove(at))
     }
 
-    /// Whether one is open. What is over is forgotten, and is no deadline any more.
+    /// Whether an invitation is open. Expired ones are removed, and do not count for `next_deadline` any more.
     fn is_open(&mut self, now: Time) -> bool {
         self.expire(now);
         !self.0.is_empty()
@@ -74,10 +74,10 @@ fn hash(token: Token) -> Hash {
     digest(&SHA256, &token.0).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// The part.
+/// The invitations, and the admission that is in progress.
 pub(super) struct Joins {
     invitations: Invitations,
-    /// Whose admission is under way.
+    /// The machine that is being admitted.
     under_way: Option<UnderWay>,
     tell: Sender<Join>,
     told: Receiver<Join>,
@@ -90,7 +90,7 @@ struct UnderWay {
     name: String,
 }
 
-/// An admission that has come to its end.
+/// An admission that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) to: Identity,
@@ -104,15 +104,15 @@ impl Joins {
         Ok(Joins { invitations: Invitations::default(), under_way: None, tell, told, wake: Arc::new(Wake::new()?) })
     }
 
-    /// Can be read when an admission has come to its end.
+    /// A descriptor that becomes readable when an admission has ended.
     pub(super) fn fd(&self) -> RawFd {
         self.wake.as_raw_fd()
     }
 
-    /// Opens an invitation for so long.
+    /// Opens an invitation for the time `wanted`.
     ///
     /// # Errors
-    /// Why not.
+    /// `wanted` is too long, or too many invitations are open.
     pub(super) fn invite(&mut self, token: Token, wanted: Span, now: Time) -> Result<(), String> {
         if wanted > LONGEST {
             return Err(format!("an invitation is open for {} at most", LONGEST.coarse()));
@@ -121,8 +121,8 @@ impl Joins {
         opened.then_some(()).ok_or_else(|| format!("{OPEN_MAX} invitations are open: one of them has to end first"))
     }
 
-    /// Whether keys without a certificate may connect now. A machine that was admitted is waited for until its
-    /// answer is sent.
+    /// Whether keys without a certificate may connect now. They may until the answer to the machine that is being
+    /// admitted was sent.
     pub(super) fn is_open(&mut self, now: Time) -> bool {
         self.invitations.is_open(now) || self.under_way.is_some()
     }
@@ -132,7 +132,7 @@ impl Joins {
         self.under_way.is_some()
     }
 
-    /// Ends all invitations.
+    /// Closes all invitations.
     pub(super) fn close(&mut self) {
         self.invitations.0.clear();
     }
@@ -141,10 +141,10 @@ impl Joins {
         self.invitations.next_deadline()
     }
 
-    /// A machine wants to become the host `name`, by this token. `admit` certifies it, in a thread of its own.
+    /// A machine asks to become the host `name`, with this token. `admit` certifies it, in a thread of its own.
     ///
     /// # Errors
-    /// Why it does not, for that machine.
+    /// Why it is refused; sent to that machine.
     pub(super) fn asked(
         &mut self,
         (token, name): (Token, String),
@@ -160,7 +160,7 @@ impl Joins {
         let (tell, wake, called) = (self.tell.clone(), Arc::clone(&self.wake), name.clone());
         self.under_way = Some(UnderWay { open, to, name });
         thread::start_quiet("treevisor-join", move || {
-            // The agent has ended, where it takes none.
+            // An error means that the agent has ended.
             let _ = tell.send(admit(&called));
             wake.ring();
         })
@@ -170,7 +170,7 @@ impl Joins {
         })
     }
 
-    /// The admission that has come to its end since the last call.
+    /// The admission that has ended since the last call.
     pub(super) fn ended(&mut self) -> Option<Ended> {
         self.wake.take();
         let answer = self.told.try_recv().ok()?;

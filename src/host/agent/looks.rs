@@ -1,16 +1,16 @@
-//! What tools on this host want to read of other hosts' disks, a page at a time. Nothing here has a descriptor;
-//! `reading` sends and answers.
+//! Pages of other hosts' journals that tools on this host have requested. Pure: no descriptor, no clock; `reading`
+//! sends and answers.
 
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Look, LookWhat};
 
-/// A page that has not come after so long is asked for again.
+/// A page that has not arrived after this is requested again.
 const AGAIN: Span = Span::from_secs(1);
 
-/// After so long it is given up.
+/// After this a request is given up.
 pub(super) const LIMIT: Span = Span::from_secs(4);
 
-/// So many are under way at most.
+/// How many requests may be open at once.
 const AT_ONCE: usize = 64;
 
 struct Wanted<A> {
@@ -22,29 +22,29 @@ struct Wanted<A> {
     until: Time,
 }
 
-/// What is due.
+/// The requests that are due.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Due<A> {
-    /// These hosts are asked again.
+    /// Requests to send again, with the host of each.
     pub(super) again: Vec<(String, Look)>,
-    /// These get the answer that the host has not answered.
+    /// Requests that are given up: each tool, and the host that has not answered.
     pub(super) over: Vec<(A, String)>,
 }
 
-/// Those that other hosts were asked for.
+/// The open requests to other hosts.
 pub(super) struct Looks<A> {
     all: Vec<Wanted<A>>,
     last: u64,
 }
 
 impl<A> Looks<A> {
-    /// Numbered from there on. Where that is random, no question has the number of one of an earlier process, whose
-    /// answer may still be on its way.
+    /// The first request gets the number after `last`. With a random `last`, no request has the number of one of an
+    /// earlier agent process, whose answer may still arrive.
     pub(super) fn numbered(last: u32) -> Looks<A> {
         Looks { all: Vec::new(), last: last.into() }
     }
 
-    /// One more is to be asked for: as it is sent. Where there are too many, the asker comes back.
+    /// Opens a request, and returns the message to send. Where too many are open, the asker is returned as the error.
     pub(super) fn begin(&mut self, now: Time, asker: A, host: &str, what: LookWhat) -> Result<Look, A> {
         if self.all.len() >= AT_ONCE {
             return Err(asker);
@@ -56,7 +56,7 @@ impl<A> Looks<A> {
         Ok(look)
     }
 
-    /// A host has answered. An answer that comes twice is for nothing.
+    /// A host has answered: removes the request, and returns its asker. `None` for an answer that arrives twice.
     pub(super) fn answered(&mut self, host: &str, number: u64) -> Option<A> {
         let at = self.all.iter().position(|wanted| wanted.number == number && wanted.host == host)?;
         Some(self.all.swap_remove(at).asker)
@@ -66,7 +66,7 @@ impl<A> Looks<A> {
         self.all.iter().map(|wanted| wanted.again.min(wanted.until)).min()
     }
 
-    /// What is asked for again, and what is given up.
+    /// Collects requests to repeat and requests to give up.
     pub(super) fn due(&mut self, now: Time) -> Due<A> {
         let (over, all) = std::mem::take(&mut self.all).into_iter().partition(|wanted| wanted.until <= now);
         self.all = all;

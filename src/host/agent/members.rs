@@ -1,8 +1,8 @@
-//! Which members the store has, where hosts of the cluster run it: this host asks all of them, also those that came
-//! after it, and its own gets a vote once it has what the others have.
+//! The endpoints of a store that the hosts of the cluster run: the agent follows which members it has, so that members
+//! added later are asked too, and promotes this host's own member once it has caught up.
 //!
-//! A thread asks, as that may take its time; it owns nothing. What the hosts of a store that is run by other means ask
-//! stands in their files.
+//! A thread of its own asks, as the store may block. For a store that is run by other means the endpoints stand in the
+//! host's file, and this part is not used.
 
 use crate::host::known;
 use crate::os::clock;
@@ -15,19 +15,19 @@ use crate::time::Span;
 use slog::{Logger, info, warn};
 use std::io;
 
-/// So often they are asked for.
+/// How often the members are listed.
 const EVERY: Span = Span::from_secs(5);
 
-/// The same while this host's own has no vote, or nothing has come.
+/// The same while this host's own member has no vote, or the store has not answered.
 const SOON: Span = Span::from_secs(1);
 
-/// An answer takes no longer.
+/// Limit for an answer of the store.
 const ANSWER: Span = Span::from_secs(5);
 
-/// Follows them, for as long as this process runs.
+/// Starts the thread, which follows the members as long as this process runs.
 ///
 /// # Errors
-/// There is no thread.
+/// The thread cannot be started.
 pub(super) fn follow(mut etcd: Etcd, file: &HostFile, logger: Logger) -> io::Result<()> {
     let (own, endpoints) = (file.member(), etcd.endpoints());
     thread::start_quiet("treevisor-members", move || {
@@ -37,7 +37,7 @@ pub(super) fn follow(mut etcd: Etcd, file: &HostFile, logger: Logger) -> io::Res
                     take(&members, own.as_ref(), &endpoints, &logger);
                     settle(&mut etcd, &members, own.as_ref(), &logger)
                 }
-                // The lease shows that the store does not answer.
+                // Not logged: the state of the lease shows that the store does not answer.
                 Err(_) => false,
             };
             clock::pause(if settled { EVERY } else { SOON });
@@ -45,7 +45,7 @@ pub(super) fn follow(mut etcd: Etcd, file: &HostFile, logger: Logger) -> io::Res
     })
 }
 
-/// Asks these members from here on.
+/// Uses these members as the endpoints from now on, and writes them down for the next start.
 fn take(members: &[Member], own: Option<&MemberAt>, endpoints: &Endpoints, logger: &Logger) {
     let found = known::of_members(own.map(MemberAt::client).as_deref(), members);
     if found.is_empty() || *endpoints.get() == found {
@@ -58,12 +58,12 @@ fn take(members: &[Member], own: Option<&MemberAt>, endpoints: &Endpoints, logge
     endpoints.set(found);
 }
 
-/// Gives this host's own member a vote. Whether there is nothing left to do.
+/// Promotes this host's own member, if it is still a learner. Returns whether nothing is left to do.
 fn settle(etcd: &mut Etcd, members: &[Member], own: Option<&MemberAt>, logger: &Logger) -> bool {
     let Some(peer) = own.map(MemberAt::peer) else { return true };
     match members.iter().find(|member| member.peers.contains(&peer)) {
         Some(Member { learner: false, .. }) => true,
-        // Until it has all that the others have, this is refused.
+        // etcd refuses this until the learner has caught up.
         Some(Member { id, .. }) if etcd.promote(*id, ANSWER).is_ok() => {
             info!(logger, "this host's member of the store has a vote now");
             false

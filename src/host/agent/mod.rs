@@ -7,8 +7,8 @@
 //!  store, two threads · fence · roots · disk, a thread · tools
 //! ```
 //!
-//! It is the parent process of what runs here by the lease: when it is killed, all of that dies with it, by
-//! parent-death signals, and the fence clears up.
+//! The agent is the parent process of everything that runs here by the lease: when it is killed, parent-death signals
+//! kill all of that, and the fence cleans up.
 
 mod asked;
 mod bundles;
@@ -75,7 +75,7 @@ pub fn run(file: &Path) -> i32 {
     fd::complain_of_crashes();
     let (logger, log) = logging::root(Level::Info, Format::Plain, host::INSTANCE);
     let read = host::read(file, &|name| std::env::var(name).ok());
-    // Warnings were shown by what has started this.
+    // The command that has started the agent has shown the warnings.
     for found in read.diagnostics.iter().filter(|found| found.is_error()) {
         error!(logger, "{}", found);
     }
@@ -93,7 +93,7 @@ pub fn run(file: &Path) -> i32 {
     }
 }
 
-/// The agent with all that it is made of.
+/// Makes the agent with all its parts.
 fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -> Result<Shell, Box<dyn Error>> {
     let place = match place::Exclusive::lay_out() {
         Ok(place) => Some(place),
@@ -173,7 +173,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     Ok(shell)
 }
 
-/// What the core goes by.
+/// The settings of the core.
 fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
     let HostFile { lease, renew, guard, stop_before, settle, .. } = *file;
     let usual = Timing::of(lease);
@@ -183,16 +183,16 @@ fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
     Ok(Settings::new(&file.name, &file.cluster, timing, about)?)
 }
 
-/// What its record has of this host.
+/// What the record of this host shows about it.
 fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
     About {
-        // Another state directory is another machine: two agents of one name do not take each other for their own
-        // earlier life.
+        // Another state directory counts as another machine: so of two agents with the same name, neither takes the
+        // record of the other for that of its own earlier process.
         boot: format!("{}/{}", process::boot_id(), state_id),
         address: file.mesh.as_ref().map(|mesh| mesh.address.clone()).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
-        // What a witness is an earlier version does not know; without, it places nothing there.
+        // Earlier versions do not know `witness`; without a cgroup they place nothing here either.
         cgroup: cgroup && !file.store.witness,
         witness: file.store.witness,
         labels: file.labels.clone(),
@@ -200,7 +200,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
     }
 }
 
-/// What roots are started with: without what is meant for this process alone.
+/// What roots are started with: the environment without the variables that are for this process alone.
 fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::Means {
     let ours = ["TREEVISOR_", "WATCHDOG_", "LISTEN_"];
     let env = std::env::vars_os().filter(|(name, _)| {

@@ -1,12 +1,12 @@
-//! Conversations of operators with roots on other hosts.
+//! Sessions of operators' tools with roots on other hosts.
 //!
 //! ```text
-//! tool ── BASE/host/via/INSTANCE/control.sock ── this agent ══ the agent of the root's host ── BASE/INSTANCE/control.sock ── root
+//! tool ── BASE/host/via/INSTANCE/control.sock ── this agent ══ its host's agent ── BASE/INSTANCE/control.sock ── root
 //! ```
 //!
-//! To a tool the directory is that of an instance that runs: its lock is held and its socket answers, as long as the
-//! root can be reached. What passes is not looked at. A message that is lost is asked for again by the tool, by the
-//! same conversation, by which the root recognizes it.
+//! To a tool the directory looks like that of a running instance: while the root can be reached, its lock is held and
+//! its socket answers. Messages are passed on unread. When one is lost, the tool repeats it in the same session, by
+//! which the root recognizes it.
 
 use super::reactor::{Reactor, Source};
 use crate::ids::Name;
@@ -23,18 +23,18 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A conversation without a message for so long is over: a tool that follows sends one every three seconds.
+/// A session without a message for this long is closed; a tool that follows sends one every three seconds.
 const IDLE: Span = Span::from_secs(30);
 
-/// Conversations with one root at most.
+/// The largest number of sessions with one root, and of sessions from other hosts.
 const TALKS_MAX: usize = 64;
 
-/// Messages that are taken of one socket in one turn.
+/// The largest number of messages that is read from one socket in one turn.
 const PER_TURN: usize = 64;
 
 const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: FRAME_MAX, frames_max: PAYLOAD_FRAMES_MAX };
 
-/// The way to a root on another host.
+/// The endpoint at which tools of this host reach a root on another host.
 struct Via {
     host: String,
     runtime: RuntimeDir,
@@ -45,7 +45,7 @@ struct Via {
     _lock: LockFile,
 }
 
-/// A conversation of another host's operator with a root that runs here.
+/// A session of a tool on another host with a root that runs here.
 struct Talk {
     instance: String,
     dealer: Dealer,
@@ -53,36 +53,36 @@ struct Talk {
     used: Time,
 }
 
-/// The part.
+/// All sessions, in both directions.
 pub(super) struct Operators {
-    /// `BASE`, and what is below `BASE/host/via`.
+    /// `runtime` is `BASE`, the directory of instances; `vias_at` is `BASE/host/via`.
     runtime: PathBuf,
     vias_at: PathBuf,
     vias: BTreeMap<String, Via>,
-    /// By host, and the number that it has given.
+    /// By host, and by the session number that that host has given.
     talks: BTreeMap<(String, u64), Talk>,
     last: u64,
-    /// Stands behind its sockets.
+    /// Declared after the sockets, so that it is dropped after them.
     context: Context,
 }
 
-/// A message, and the host that it is for.
+/// A message, and the host to send it to.
 pub(super) type Post = (String, Message);
 
 impl Operators {
-    /// `base`: where instances run; `own`: the directory of the host's own tree.
+    /// `base`: the directory of instances; `own`: the runtime directory of the host's own tree.
     ///
     /// # Errors
     /// libzmq's.
     pub(super) fn new(base: &Path, own: &Path) -> Result<Operators, LinkError> {
         let vias_at = own.join("via");
-        // An agent that was killed has left it.
+        // Endpoints that an agent has left which was killed.
         let _ = fs::remove_dir_all(&vias_at);
         let (runtime, vias, talks) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
         Ok(Operators { runtime, vias_at, vias, talks, last: 0, context: Context::new()? })
     }
 
-    /// The last thing before sleeping.
+    /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
         let vias = self.vias.values().filter(|via| via.router.has_input()).count();
         vias + self.talks.values().filter(|talk| talk.dealer.has_input()).count() > 0
@@ -93,11 +93,11 @@ impl Operators {
         used.min().map(|at| at + IDLE)
     }
 
-    /// Has a tool find the root of an instance that runs on this other host: gives the directory below which it finds
-    /// it.
+    /// Opens the endpoint for an instance whose root runs on another host, if it is not open. Returns the directory
+    /// below which a tool finds it like any instance.
     ///
     /// # Errors
-    /// The directory or the socket cannot be made.
+    /// The directory or the socket cannot be created.
     pub(super) fn way_to(
         &mut self,
         instance: &str,
@@ -124,7 +124,8 @@ impl Operators {
         Ok(&self.vias_at)
     }
 
-    /// All that was sent on this machine, and what it is to become. Drained every turn.
+    /// Reads all messages of tools and roots on this host, and returns them for the hosts at the other ends. Called
+    /// every turn.
     pub(super) fn said(&mut self, now: Time) -> Vec<Post> {
         let mut posts = Vec::new();
         for (instance, via) in &mut self.vias {
@@ -153,7 +154,8 @@ impl Operators {
         posts
     }
 
-    /// Another host has sent this. `runs`: whether the root of an instance runs here. What is to be answered at once.
+    /// Takes in a message of another host. `runs`: whether the root of an instance runs here. Returns an immediate
+    /// answer, if there is one.
     pub(super) fn came(
         &mut self,
         host: &str,
@@ -163,7 +165,7 @@ impl Operators {
         now: Time,
     ) -> Option<Post> {
         let Ok(Operator { instance, conversation, end }) = message.header() else { return None };
-        // An answer to what was asked here, or the end of it.
+        // An answer for a tool here, or the end of its session.
         if let Some(via) = self.vias.get_mut(&instance).filter(|via| via.host == host) {
             if end.is_some() {
                 self.close(&instance, reactor);
@@ -197,7 +199,7 @@ impl Operators {
         if let Some(talk) = self.talks.get_mut(&key) {
             talk.used = now;
             let frames: Vec<&[u8]> = message.payload.iter().map(Vec::as_slice).collect();
-            // A root that does not read is asked again by the tool.
+            // Where the queue to the root is full, the message is dropped: the tool sends it again.
             talk.dealer.send(&frames);
         }
         None
@@ -214,7 +216,7 @@ impl Operators {
         Ok(Talk { instance: instance.to_owned(), dealer, tag, used: now })
     }
 
-    /// Ends what is over: unused, or with a root or host that is not there any more.
+    /// Closes endpoints and sessions that are unused, or whose root or host is gone.
     pub(super) fn due(
         &mut self,
         now: Time,
@@ -237,7 +239,7 @@ impl Operators {
         posts
     }
 
-    /// What tools take for an instance that runs is gone then.
+    /// Closes an endpoint. With its directory removed, tools do not find the instance there any more.
     fn close(&mut self, instance: &str, reactor: &mut Reactor) {
         if let Some(via) = self.vias.remove(instance) {
             reactor.unwatch(via.router.fd(), via.tag);

@@ -1,4 +1,4 @@
-//! What comes from other hosts, and what goes to them: shared out by its kind.
+//! Messages from other hosts, dispatched by their kind, and messages to them.
 
 use super::connections::Connections;
 use super::mesh::Fact;
@@ -14,7 +14,7 @@ use crate::wire::tvh1::{FRAME_MAX, Kind, Message};
 use slog::{debug, error, info, warn};
 
 impl Shell {
-    /// What is due of the connections to other hosts.
+    /// Does what is due on the connections to other hosts.
     pub(super) fn connect_hosts(&mut self, now: Moment) {
         let Some(connections) = &mut self.connections else { return };
         let (shell_runs, is_up) = (&self.runs, |host: &str| connections.is_up(host));
@@ -35,7 +35,7 @@ impl Shell {
         self.deliver(now.boottime);
     }
 
-    /// What has come from other hosts.
+    /// Reads what has arrived from other hosts.
     pub(super) fn read_hosts(&mut self, now: Time) {
         if let Some(connections) = &mut self.connections {
             let facts = connections.receive(&self.file, now);
@@ -49,7 +49,7 @@ impl Shell {
 
     fn post(&mut self, posts: Vec<Post>) {
         for (host, message) in posts {
-            // What is lost is asked for again.
+            // A lost message is requested again by the tool.
             let _ = self.connections.as_mut().is_some_and(|connections| connections.send(&host, &message));
         }
     }
@@ -68,7 +68,7 @@ impl Shell {
                 Fact::Connected { host } => self.inbox.push_back(Event::Connected { host }),
                 Fact::Epoch { host, epoch } => self.inbox.push_back(Event::Epoch { host, epoch }),
                 Fact::Came { host, message } => self.came(&host, message),
-                // Seen to by the connections.
+                // Handled by `Connections::receive`.
                 Fact::Knocks { .. } => {}
                 Fact::Joined { name, outcome: Ok(()) } => {
                     info!(self.logger, "{} has become a host of this cluster", name)
@@ -76,7 +76,7 @@ impl Shell {
                 Fact::Rekeyed(Ok(())) => {
                     info!(self.logger, "this host has other keys: its connections are made anew");
                     for fd in self.connections.iter().flat_map(Connections::fds) {
-                        // Those that are watched already stay as they are.
+                        // Descriptors that are watched already are refused, and stay as they are.
                         let _ = self.reactor.watch(fd, Source::Mesh);
                     }
                 }
@@ -90,11 +90,11 @@ impl Shell {
         }
     }
 
-    /// A message of another host, by its kind.
+    /// Handles a message of another host by its kind.
     fn came(&mut self, host: &str, message: Message) {
         let now = clock::both().boottime;
         match message.kind {
-            // Read by the mesh itself.
+            // Handled by the mesh itself.
             Kind::Hello | Kind::Pulse | Kind::Join => {}
             Kind::Place | Kind::Placed | Kind::Order | Kind::Told => match in_the_cores_terms(message) {
                 Ok(message) => self.inbox.push_back(Event::FromHost { host: host.to_owned(), message }),
@@ -116,7 +116,7 @@ impl Shell {
         }
     }
 
-    /// A node on this host has sent something.
+    /// Handles a message of a node on this host.
     pub(super) fn came_of_node(&mut self, from: Identity, pid: u32, message: Message) {
         let known = self.parents.known(pid, from, &mut self.reactor).map_err(|error| error.to_string());
         let message = known.and_then(|parent| Ok((parent, in_the_cores_terms(message)?)));
@@ -126,7 +126,7 @@ impl Shell {
         }
     }
 
-    /// What the core has for a node on this host. What does not arrive the core sends again.
+    /// Sends a message of the core to a node on this host. The core retransmits what is lost.
     pub(super) fn tell_node(&mut self, parent: ParentId, message: &Placing) {
         let Some(to) = self.parents.to(parent) else { return };
         match on_the_wire(message) {
@@ -135,7 +135,7 @@ impl Shell {
         }
     }
 
-    /// What the core has for another host. What does not arrive the core sends again.
+    /// Sends a message of the core to another host. The core retransmits what is lost.
     pub(super) fn send_to_host(&mut self, host: &str, message: &Placing) {
         match (on_the_wire(message), &mut self.connections) {
             (Some(message), Some(connections)) => drop(connections.send(host, &message)),
@@ -144,7 +144,8 @@ impl Shell {
         }
     }
 
-    /// Where a tool of this machine finds a root that runs on another host; `None` where that host cannot be reached.
+    /// The directory below which a tool of this machine finds a root that runs on another host; `None`: that host
+    /// cannot be reached.
     pub(super) fn way_to(&mut self, instance: &str, host: &str) -> Option<String> {
         let now = clock::both().boottime;
         self.connections.as_ref().filter(|connections| connections.is_up(host))?;
@@ -160,13 +161,13 @@ impl Shell {
 
 fn on_the_wire(message: &Placing) -> Option<Message> {
     let (header, frames) = message.frames();
-    // A long spec is one frame to the core.
+    // To the core a spec is one frame, however long.
     let payload = frames.iter().flat_map(|frame| frame.chunks(FRAME_MAX).map(<[u8]>::to_vec)).collect();
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == message.kind())?;
     Message::new(kind, &header, payload).ok()
 }
 
-/// A message about a placed subtree.
+/// Converts a message about a placed subtree for the core.
 fn in_the_cores_terms(message: Message) -> Result<Placing, String> {
     let kind = message.kind;
     let header = message.header::<serde_json::Value>().map_err(|error| error.to_string())?;

@@ -1,4 +1,5 @@
-//! Pages of what lies on this host's disk, for tools here and on other hosts. To be read by the disk's thread.
+//! Pages of the journals on this host's disk, for tools here and on other hosts. Read by the disk thread, as the disk
+//! may block.
 
 use super::tools::Asker;
 use crate::files;
@@ -8,11 +9,11 @@ use crate::wire::look::{Kept, PAGE_MAX, Page, Spot};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The receiver of a page of this host's disk.
+/// Where to send a page of this host's disk.
 #[derive(Debug, Clone)]
 pub(super) enum Reader {
     Tool(Asker),
-    /// Another host, and its number for it.
+    /// Another host, and the number of its request.
     Host(String, u64),
 }
 
@@ -21,21 +22,21 @@ pub(super) fn of_agent(state: &Path) -> PathBuf {
     state.join("agent.jsonl")
 }
 
-/// Where that goes when there is another one.
+/// The previous file of a journal, after a rotation.
 pub(super) fn before(journal: &Path) -> PathBuf {
     journal.with_extension("jsonl.1")
 }
 
-/// The page that begins there. `state` is the directory of the agent's own, `base` that below which instances have
-/// theirs.
+/// Reads the page that begins at `from`. `state` is the state directory of the agent, `base` the directory of the
+/// instances' state directories.
 ///
 /// # Errors
-/// Why it cannot be read, in words.
+/// Why the page cannot be read, as text.
 pub(super) fn page(state: &Path, base: &Path, kept: &Kept, from: Spot) -> Result<Page, String> {
     let files = files_of(state, base, kept)?;
     let mut rest = files.iter().filter(|(number, _)| *number >= from.file);
     let Some((number, path)) = rest.next() else { return Ok(Page::default()) };
-    // The one that was read may be gone: what comes first now is read from its beginning.
+    // The file that was read last may be gone: reading then goes on at the beginning of the oldest one that is left.
     let offset = if *number == from.file { from.offset } else { 0 };
     let (text, end) = read(path, offset).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let next = match end {
@@ -45,7 +46,7 @@ pub(super) fn page(state: &Path, base: &Path, kept: &Kept, from: Spot) -> Result
     Ok(Page { text, next })
 }
 
-/// The files, the oldest first, with what orders them.
+/// The files with their numbers, the oldest first.
 fn files_of(state: &Path, base: &Path, kept: &Kept) -> Result<Vec<(u64, PathBuf)>, String> {
     match kept {
         Kept::Agent => {
@@ -60,10 +61,10 @@ fn files_of(state: &Path, base: &Path, kept: &Kept) -> Result<Vec<(u64, PathBuf)
     }
 }
 
-/// What stands there, and where the rest begins, if there is one.
+/// The text at `offset`, and the offset of the rest, if there is one.
 fn read(path: &Path, offset: u64) -> io::Result<(String, Option<u64>)> {
     let mut file = match files::open_regular(path) {
-        // Its room was needed, or it was never written.
+        // The file was rotated away, or never written.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok((String::new(), None)),
         file => file?,
     };
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// All pages, and how many there are.
+    /// The text of all pages, and their number.
     fn all(base: &Path, kept: &Kept) -> (String, usize) {
         let (mut text, mut spot, mut pages) = (String::new(), Some(Spot::default()), 0);
         while let Some(from) = spot {
@@ -112,11 +113,11 @@ mod tests {
         let (text, pages) = all(base.path(), &kept);
         assert_eq!(text, [lines(30_000), lines(40_000), lines(70_000), "{\"torn".to_owned()].concat());
         assert_eq!(pages, 7, "each file has one and a bit");
-        // A line that is longer than a page comes in pieces.
+        // A line that is longer than a page is returned in pieces.
         let long = "x".repeat(PAGE_MAX * 2 + 1);
         fs::write(state.segment(9).path, &long).unwrap();
         assert!(all(base.path(), &kept).0.ends_with(&long));
-        // The oldest one goes while it is read.
+        // The oldest file is removed while it is read.
         let first = page(base.path(), base.path(), &kept, Spot::default()).unwrap();
         fs::remove_file(state.segment(3).path).unwrap();
         let next = page(base.path(), base.path(), &kept, first.next.unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! The nodes on this host that have placed children: each is one process, whatever connections it makes.
+//! The nodes on this host that have placed children. A node is identified by its process, whatever connections it
+//! makes.
 
 use super::reactor::{Reactor, Source};
 use crate::hosts::ParentId;
@@ -13,11 +14,11 @@ struct Parent {
     pid: u32,
     process: PidFd,
     exit: Tag,
-    /// Where it is answered: its last connection.
+    /// Its last connection, by which it is answered.
     to: Identity,
 }
 
-/// All of them.
+/// The nodes with placed children on this host.
 #[derive(Default)]
 pub(super) struct Parents {
     all: BTreeMap<ParentId, Parent>,
@@ -25,10 +26,11 @@ pub(super) struct Parents {
 }
 
 impl Parents {
-    /// The number of the process that has sent something by this connection.
+    /// The number of the node whose process has sent something by this connection; a new number for a process that is
+    /// not known.
     ///
     /// # Errors
-    /// It is gone by now, or cannot be watched.
+    /// The process has ended by now, or cannot be watched.
     pub(super) fn known(
         &mut self,
         pid: u32,
@@ -47,12 +49,12 @@ impl Parents {
         Ok(id)
     }
 
-    /// Where it is answered.
+    /// The connection by which a node is answered.
     pub(super) fn to(&self, id: ParentId) -> Option<&Identity> {
         self.all.get(&id).map(|parent| &parent.to)
     }
 
-    /// Its process has ended.
+    /// Forgets a node whose process has ended.
     pub(super) fn ended(&mut self, id: ParentId, reactor: &mut Reactor) {
         if let Some(parent) = self.all.remove(&id) {
             reactor.unwatch(parent.process.as_raw_fd(), parent.exit);

@@ -1,5 +1,5 @@
-//! The placed subtrees that run here: of each the top node is the agent's child, in a cgroup of its own below `x/` or
-//! `o/`, and it has ended when nothing of that is left.
+//! The placed subtrees that run here. The top node of each is a child process of the agent, in a cgroup of its own
+//! below `x/` or `o/`; a subtree has ended when nothing is left in that cgroup.
 
 use super::place::Exclusive;
 use super::reactor::Reactor;
@@ -26,25 +26,25 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-/// The page with the deadline follows the boot record.
+/// The page with the deadline has the descriptor after that of the boot record.
 const LEASE_FD: i32 = BOOT_FD + 1;
 
-/// Between the instance and the run in the names of cgroups and directories: no name of an instance has it.
+/// Separates instance and run in the names of cgroups and directories. Names of instances cannot contain it.
 const OF_RUN: char = '@';
 
-/// One run.
+/// A subtree that runs here.
 struct Placed {
     claim: ClaimKey,
     by_lease: bool,
     runtime: RuntimeDir,
     top: Top,
-    /// It was asked to stop.
+    /// Whether it was asked to stop.
     is_asked: bool,
-    /// Its process has ended so.
+    /// How its process has ended, once it has.
     end: Option<(Ended, Value)>,
 }
 
-/// What a start needs besides.
+/// What a start needs besides the run.
 pub(super) struct With<'a> {
     pub(super) means: &'a Means,
     pub(super) lease: &'a LeasePage,
@@ -54,15 +54,15 @@ pub(super) struct With<'a> {
     pub(super) reactor: &'a mut Reactor,
 }
 
-/// All of them.
+/// The placed subtrees of this host.
 #[derive(Default)]
 pub(super) struct Subtrees {
     all: BTreeMap<RunId, Placed>,
-    /// What waits for its directory on the disk.
+    /// Runs that wait until the disk thread has created their directories.
     waiting: BTreeMap<RunId, Run>,
 }
 
-/// Removes the runtime directories of those that an agent has left that was killed.
+/// Removes the runtime directories that an agent has left which was killed.
 pub(super) fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().contains(OF_RUN) {
@@ -72,7 +72,7 @@ pub(super) fn sweep(base: &Path) {
 }
 
 impl Subtrees {
-    /// A run is to begin once its directory is there.
+    /// Registers a run that starts once its directory is there.
     pub(super) fn expect(&mut self, run: Run) {
         self.waiting.insert(run.run, run);
     }
@@ -82,12 +82,12 @@ impl Subtrees {
         self.all.contains_key(&run) || self.waiting.contains_key(&run)
     }
 
-    /// Whether one that waits is killed at the end of the lease.
+    /// Whether a run that waits for its start is to run by the lease.
     pub(super) fn is_by_lease(&self, run: RunId) -> bool {
         self.waiting.get(&run).is_some_and(is_by_lease)
     }
 
-    /// Its directory is there. Gives what comes of it; nothing where it is not to begin any more.
+    /// Starts a run, now that its directory is there. Returns the outcome; `None`: the run was called off meanwhile.
     pub(super) fn start(
         &mut self,
         run: RunId,
@@ -112,7 +112,7 @@ impl Subtrees {
         }
     }
 
-    /// Asks one to stop. One that has not begun does not begin: gives its end then.
+    /// Asks a subtree to stop. A run that has not started is called off, and its end returned.
     pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
         if let Some(placed) = self.all.get_mut(&run) {
             placed.is_asked = true;
@@ -121,7 +121,7 @@ impl Subtrees {
         self.not_begun(run)
     }
 
-    /// Kills one with all below it. One that has not begun does not begin: gives its end then.
+    /// Kills a subtree. A run that has not started is called off, and its end returned.
     pub(super) fn kill(&mut self, run: RunId, now: Time) -> Option<Event> {
         if let Some(placed) = self.all.get_mut(&run) {
             placed.top.kill(now);
@@ -135,39 +135,40 @@ impl Subtrees {
         Some(Event::NotStarted { run, failure })
     }
 
-    /// One that has not begun does not begin, and its end is not reported: the lease is over.
+    /// Calls off a run that has not started, without reporting an end: the lease has ended.
     pub(super) fn forget(&mut self, run: RunId) {
         self.waiting.remove(&run);
     }
 
-    /// All that runs by the lease is killed: what of it has not begun does not begin, and its end is not reported.
+    /// Kills everything that runs by the lease. Runs by the lease that have not started are called off, and no end of
+    /// them is reported.
     pub(super) fn clear(&mut self, now: Time) {
         self.waiting.retain(|_, run| !is_by_lease(run));
         self.all.values_mut().filter(|placed| placed.by_lease).for_each(|placed| placed.top.kill(now));
     }
 
-    /// Whether the process of one that runs by the lease has not ended: it may be about to enter its cgroup.
+    /// Whether a process that runs by the lease has not ended yet; it may not have entered its cgroup so far.
     pub(super) fn is_born(&self) -> bool {
         self.all.values().any(|placed| placed.by_lease && placed.top.runs())
     }
 
-    /// The run whose top node is this process.
+    /// The run whose top node is the process with this pid.
     pub(super) fn of(&self, pid: u32) -> Option<RunId> {
         self.all.iter().find(|(_, placed)| placed.top.pid == pid).map(|(run, _)| *run)
     }
 
-    /// What is seen of a top node that is silent: for its parent.
+    /// Describes the process of a top node that is silent, for its parent.
     pub(super) fn inspect(&self, run: RunId) -> Option<Value> {
         let placed = self.all.get(&run).filter(|placed| placed.top.runs())?;
         Some(look_at_placed(placed.top.pid, placed.top.group()))
     }
 
-    /// The processes of all.
+    /// The top processes of all subtrees.
     pub(super) fn tops(&self) -> impl Iterator<Item = &Top> {
         self.all.values().map(|placed| &placed.top)
     }
 
-    /// What runs here, for people.
+    /// What runs here, in words.
     pub(super) fn shown(&self) -> impl Iterator<Item = String> {
         self.all.values().map(|placed| called(&placed.claim))
     }
@@ -177,17 +178,17 @@ impl Subtrees {
         self.all.get(&run).map(|placed| &placed.claim).or_else(waiting).map(called)
     }
 
-    /// The process of one has ended.
+    /// Takes the exit status of a top node that has ended.
     pub(super) fn ended(&mut self, run: RunId, now: Time, reactor: &mut Reactor, logger: &Logger) {
         let Some(placed) = self.all.get_mut(&run) else { return };
-        // Below a supervisor that has ended nothing is left to be asked.
+        // No grace: after a supervisor has ended, nothing below it is left that could be asked to stop.
         let Some(ended) = placed.top.ended(Span::ZERO, now, reactor) else { return };
         let end = end_of(ended, placed.is_asked);
         info!(logger, "{} has ended here", called(&placed.claim); "pid" => placed.top.pid, "end" => ?end.0);
         placed.end = Some(end);
     }
 
-    /// Something of one was started, or has ended.
+    /// Reads the population of a subtree's cgroup, after an event; see [`Top::look`].
     pub(super) fn look(&self, run: RunId) {
         if let Some(placed) = self.all.get(&run) {
             placed.top.look();
@@ -198,7 +199,7 @@ impl Subtrees {
         self.all.values().filter_map(|placed| placed.top.next_deadline()).min()
     }
 
-    /// What has gone by now.
+    /// Ends the subtrees of which nothing is left. Returns the ends.
     pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> Vec<Event> {
         let over = self.all.iter_mut().filter_map(|(run, placed)| placed.top.is_over(now).then_some(*run));
         let mut events = Vec::new();
@@ -255,7 +256,7 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
     let plan = PlanSpec {
         env: env.into_iter().collect(),
         cwd: Some(cwd),
-        // A node needs many descriptors; it hands the limit of this process on to its workers.
+        // A node needs many descriptors; its workers get the soft limit of this process.
         limits: BTreeMap::from([("nofile".to_owned(), Limit { soft: Some(hard), hard: Some(hard) })]),
         stdout: Some(stdout.as_fd()),
         stderr: Some(stderr.as_fd()),
@@ -283,7 +284,7 @@ pub(super) fn failure(stage: &str, message: String) -> Failure {
     Failure { stage: stage.to_owned(), errno: 0, message }
 }
 
-/// How it has ended, and what is reported of that to its parent's host besides.
+/// The end of a top node, and the details for its parent's host.
 fn end_of(ended: Result<ExitStatus, SpawnError>, is_asked: bool) -> (Ended, Value) {
     let status = match ended {
         // Its program was never executed.
@@ -291,7 +292,7 @@ fn end_of(ended: Result<ExitStatus, SpawnError>, is_asked: bool) -> (Ended, Valu
         Ok(status) => status,
     };
     let end = match (status.code, status.signal) {
-        // Before it has its handlers, the signal that asks it ends it.
+        // Before the node has installed its handlers, SIGTERM kills it: a stop in order.
         (None, Some(libc::SIGTERM)) if is_asked => Ended::Code(0),
         (Some(code), _) => Ended::Code(code),
         (None, Some(signal)) => Ended::Signal(signal),

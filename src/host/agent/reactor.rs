@@ -1,11 +1,11 @@
-//! What the agent's loop waits for.
+//! The descriptors for which the agent's loop waits.
 
 use crate::hosts::{ParentId, RunId};
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 
-/// What a descriptor stands for.
+/// What has become ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     Signals,
@@ -19,7 +19,7 @@ pub(super) enum Source {
     Tools,
     /// Another host has sent something, or connects.
     Mesh,
-    /// An operator of this host, or a root to one of another, has sent something.
+    /// A tool on this host, or a root to which a tool of another host is connected, has sent something.
     Operators,
     /// The top node of a placed subtree, or the parent of one, has sent something.
     Relay,
@@ -27,13 +27,13 @@ pub(super) enum Source {
     Fence,
     /// The fence has answered a poke.
     Answered,
-    /// Something was started or has ended that runs by the lease.
+    /// A process that runs by the lease was started or has ended.
     Exclusive,
     /// The process of a run has ended.
     Exit(RunId),
-    /// It reports something.
+    /// A root has sent a notification.
     Notify(RunId),
-    /// Something of it was started or has ended.
+    /// A process of a run was started or has ended.
     Group(RunId),
     /// A node that has placed children has ended.
     Parent(ParentId),
@@ -65,13 +65,13 @@ impl Reactor {
         Ok(tag)
     }
 
-    /// Watches one no longer that is about to be closed.
+    /// Stops watching a descriptor that is about to be closed.
     pub(super) fn unwatch(&mut self, fd: RawFd, tag: Tag) {
         self.sources.remove(&tag);
         let _ = self.poller.remove(fd);
     }
 
-    /// Waits, unless something is known to be there already.
+    /// Waits for a descriptor to become ready; `at_once`: returns without waiting, as input is known to be there.
     ///
     /// # Errors
     /// The kernel's.

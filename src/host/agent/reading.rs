@@ -1,4 +1,4 @@
-//! Pages of what hosts have kept of what has happened: asked for by tools here and by other hosts, and sent.
+//! Pages of the journals of hosts: requested by tools here and by other hosts, read and sent.
 
 use super::disk::Job;
 use super::looks::{Due, LIMIT};
@@ -14,7 +14,7 @@ use crate::wire::tvh1::{Kind, Message};
 use slog::debug;
 
 impl Shell {
-    /// A tool of this machine wants a page.
+    /// A tool of this machine requests a page.
     pub(super) fn look(&mut self, asker: Asker, host: &str, kept: Kept, from: Spot) {
         let now = clock::both();
         if host == self.file.name {
@@ -42,14 +42,14 @@ impl Shell {
         }
     }
 
-    /// What is lost is asked for again.
+    /// Sends a request or an answer. What is lost is requested again.
     fn send_look(&mut self, host: &str, look: &Look, payload: Vec<Vec<u8>>) {
         if let (Some(connections), Ok(message)) = (&mut self.connections, Message::new(Kind::Look, look, payload)) {
             let _ = connections.send(host, &message);
         }
     }
 
-    /// Another host asks for a page, or has sent one.
+    /// Another host requests a page, or has sent one.
     pub(super) fn take_look(&mut self, host: &str, message: &Message) {
         let Look { number, what } = match message.header() {
             Ok(look) => look,

@@ -1,12 +1,14 @@
-//! What passes between the top node of a placed subtree and its parent: TV1, as if one stood before the other.
+//! Messages between the top node of a placed subtree and its parent (TV1), which see each other as if they were
+//! connected directly.
 //!
 //! ```text
 //! node ── BASE/host/nodes ── this agent ══ the agent of the parent's host ── the parent's own socket ── parent
 //! ```
 //!
-//! The node is recognized by its process. To its parent the other agent connects under the name, and sends with the
-//! token, that this parent has drawn: the node need not know when it has another one. What else a new parent would miss
-//! is in `seat`; what is lost is sent again by the side that it matters to.
+//! The node is identified by its pid. The agent on the parent's host connects to the parent under the name that the
+//! parent has drawn for the child, and puts in the token that it has drawn; so the node need not notice when it gets
+//! another parent. `seat` adjusts what else a new parent would not know. Lost messages are retransmitted by the node or
+//! the parent.
 
 mod seat;
 
@@ -28,10 +30,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Messages that are taken of one socket in one turn.
+/// The largest number of messages that is read from one socket in one turn.
 const PER_TURN: usize = 64;
 
-/// Which frame of what a node sends has its token.
+/// The index of the frame with the token in a message of a node.
 const TOKEN: usize = 2;
 
 const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
@@ -39,14 +41,14 @@ const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, fra
 /// The header of a `RELAY`: the frames of one TV1 message follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
-    /// As it is called between agents.
+    /// The name of the subtree between agents.
     #[serde(flatten)]
     pub(super) subject: Subject,
     pub(super) way: Way,
     pub(super) void_after_ms: u64,
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Way {
@@ -56,7 +58,7 @@ pub(super) enum Way {
     Down,
 }
 
-/// The connection to a parent in the place of one child of it.
+/// A connection to a parent, in the place of one of its children.
 struct Line {
     parent: ParentId,
     child: Subject,
@@ -65,26 +67,26 @@ struct Line {
     token: Vec<u8>,
 }
 
-/// The part.
+/// The relayed connections of this host.
 pub(super) struct Relay {
     path: PathBuf,
-    /// Where top nodes connect; from the first one on.
+    /// The socket to which top nodes connect; made for the first one.
     nodes: Option<(Router, Tag)>,
-    /// Each of them, and where it is sent to: where it has sent from, if it has.
+    /// Each top node: the connection by which it has sent last, if it has sent anything, and its seat.
     at: BTreeMap<RunId, (Option<Identity>, Seat)>,
     lines: Vec<Line>,
 }
 
 impl Relay {
-    /// `path`: where top nodes are to connect.
+    /// `path`: the endpoint to which top nodes connect.
     pub(super) fn new(path: PathBuf) -> Relay {
         Relay { path, nodes: None, at: BTreeMap::new(), lines: Vec::new() }
     }
 
-    /// The socket to which a top node connects.
+    /// The endpoint to which a top node connects; binds it at the first call.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The socket cannot be made.
     pub(super) fn socket(&mut self, context: &Context, reactor: &mut Reactor) -> Result<&Path, Box<dyn Error>> {
         if self.nodes.is_none() {
             let most = MessageMax { parts: NODE_FRAMES_MAX, bytes: NODE_FRAMES_MAX * NODE_FRAME_MAX };
@@ -97,19 +99,19 @@ impl Relay {
         Ok(&self.path)
     }
 
-    /// The last thing before sleeping.
+    /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
         let nodes = self.nodes.as_ref().map_or(0, |(router, _)| usize::from(router.has_input()));
         nodes + self.lines.iter().filter(|line| line.dealer.has_input()).count() > 0
     }
 
-    /// What top nodes have sent. `run`: that of this process.
+    /// Reads the messages of top nodes. `run`: the run whose top node has this pid.
     pub(super) fn of_nodes(&mut self, run: impl Fn(u32) -> Option<RunId>) -> Vec<(RunId, Frames)> {
         let Some((router, _)) = &mut self.nodes else { return Vec::new() };
         let mut all = Vec::new();
         for _ in 0..PER_TURN {
             let Some(message) = router.receive() else { break };
-            // What any other process sends is dropped.
+            // Messages of any other process are dropped.
             let Some(run) = message.peer.and_then(|peer| run(peer.pid)) else { continue };
             let (at, seat) = self.at.entry(run).or_default();
             *at = Some(message.from);
@@ -118,7 +120,7 @@ impl Relay {
         all
     }
 
-    /// What parents have sent.
+    /// Reads the messages of parents.
     pub(super) fn of_parents(&mut self) -> Vec<(ParentId, Subject, Frames)> {
         let mut all = Vec::new();
         for line in &mut self.lines {
@@ -128,10 +130,11 @@ impl Relay {
         all
     }
 
-    /// Passes on to a parent what a child of it has sent. `boot`: what it has sent to have the child placed.
+    /// Passes a message of a placed child on to its parent. `boot`: what the parent has sent with its request to place
+    /// the child.
     ///
     /// # Errors
-    /// It cannot be connected to.
+    /// The parent's endpoint cannot be connected to, or `boot` cannot be read.
     pub(super) fn up(
         &mut self,
         (parent, child): (ParentId, &Subject),
@@ -154,14 +157,14 @@ impl Relay {
         let Line { dealer, token, .. } = &mut self.lines[place];
         if let Some(of_node) = frames.get_mut(TOKEN) {
             of_node.clone_from(token);
-            // A parent that does not read is sent it again.
+            // Where the queue to the parent is full, the message is dropped: the node sends it again.
             dealer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
         Ok(())
     }
 
-    /// Passes on to a top node what its parent has sent. Before it has sent anything there is nowhere to send it to.
-    /// `far`: the parent is on another host.
+    /// Passes a message of a parent on to the top node. It is dropped before the node has sent anything, as its
+    /// connection is unknown until then. `far`: the parent is on another host.
     pub(super) fn down(&mut self, run: RunId, frames: Frames, far: bool) {
         let Some((_, seat)) = self.at.get_mut(&run) else { return };
         let frames = seat.down(frames, far.then(clock::machine_millis));
@@ -175,13 +178,13 @@ impl Relay {
         }
     }
 
-    /// A top node has another parent, or another order of it. `reload`: its spec is another one.
+    /// A top node has got another parent, or another order of its parent. `reload`: with another spec.
     ///
     /// # Errors
-    /// What the parent has sent cannot be read.
+    /// The order cannot be read.
     pub(super) fn adopted(&mut self, run: RunId, place: &Place, reload: bool, now: Time) -> Result<(), Box<dyn Error>> {
         let verb = if reload { Some(reload_of(place)?) } else { None };
-        // One that has sent nothing so far gets it as soon as it has, before anything of its parent's.
+        // A node that has sent nothing so far gets the reload as soon as it has, before any message of its parent.
         self.at.entry(run).or_default().1.adopted(verb, now);
         Ok(())
     }
@@ -191,7 +194,7 @@ impl Relay {
         there.filter_map(|(_, seat)| seat.next_deadline()).min()
     }
 
-    /// Sends top nodes what is due, and gives what is for their parents.
+    /// Sends top nodes what is due, and returns what is due for their parents.
     pub(super) fn due(&mut self, now: Time) -> Vec<(RunId, Frames)> {
         let there = self.at.iter_mut().filter(|(_, (at, _))| at.is_some());
         let due = there.map(|(run, (_, seat))| (*run, seat.due(now)));
@@ -205,7 +208,8 @@ impl Relay {
         all
     }
 
-    /// Ends the connections of children that are none any more, and forgets runs that are over.
+    /// Closes the connections of subtrees that are not children of this host's nodes any more, and forgets runs that
+    /// have ended.
     pub(super) fn retain(
         &mut self,
         is_child: impl Fn(ParentId, &Subject) -> bool,
@@ -225,7 +229,7 @@ fn reload_of(place: &Place) -> Result<Verb, Box<dyn Error>> {
         path: TreePath::parse(&place.subject.path)?,
         spec: serde_json::from_slice(&place.spec)?,
         heartbeat: serde_json::to_value(heartbeat)?,
-        // The root's first one: it has just read its file.
+        // The first generation of a root: the new parent has just read its file.
         generation: 0,
         prune: false,
     })

@@ -1,5 +1,4 @@
-//! What the loop does about the keys to be signed by, while the cluster gets another one: [`crate::hosts::renewal`]
-//! decides what is next.
+//! The loop's part in replacing the cluster's signing key. [`crate::hosts::renewal`] decides the next step.
 
 use super::signing::Job;
 use super::turn::Shell;
@@ -13,7 +12,7 @@ use slog::{error, info, warn};
 use std::collections::BTreeMap;
 
 impl Shell {
-    /// What is next about the keys to be signed by.
+    /// Takes in the outcome of the last step, and begins the next one.
     pub(super) fn renew(&mut self, now: Moment) {
         let (Some(connections), Some(signing)) = (&mut self.connections, &mut self.signing) else { return };
         match signing.ended(now.boottime) {
@@ -69,13 +68,13 @@ impl Shell {
         }
         if let Some(message) = asks.and_then(|header| Message::new(Kind::Signing, &header, Vec::new()).ok()) {
             for host in hosts.keys().filter(|host| **host != self.file.name) {
-                // Those to which there is no link are asked when there is one.
+                // Hosts without a link are asked once there is one.
                 connections.send(host, &message);
             }
         }
     }
 
-    /// Another host asks for the key that is to come, or sends it.
+    /// Another host asks for the next signing key, or sends it.
     pub(super) fn take_signing(&mut self, host: &str, message: &Message) {
         let (Some(connections), Some(signing)) = (&mut self.connections, &mut self.signing) else { return };
         let Some(cluster) = self.core.cluster().filter(|cluster| !cluster.next.is_empty()) else { return };
@@ -94,7 +93,7 @@ impl Shell {
                 let key = SigningKey::try_from(key).ok().filter(is_next);
                 let lacks = !connections.keys().also.as_ref().is_some_and(is_next);
                 if let Some(key) = key.filter(|_| lacks && connections.keys().signing.issuer() == cluster.issuer) {
-                    // What cannot be begun is asked for again.
+                    // If the step cannot begin, the key is asked for again.
                     let _ = signing.begin(Job::Take(key), connections.keys());
                 }
             }

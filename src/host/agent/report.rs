@@ -1,4 +1,4 @@
-//! What the agent reports: in words for its log, and as JSON for its journal.
+//! The reports of the agent: as text for its log, and as JSON for its journal.
 
 use super::disk::Job;
 use super::turn::Shell;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use slog::{Level, error, info, warn};
 
 impl Shell {
-    /// Something has happened that is published.
+    /// Logs a report of the core, and writes it to the journal.
     pub(super) fn report(&mut self, report: &Report) {
         match report {
             Report::StoreLost { .. } => self.store_lost = true,
@@ -27,13 +27,14 @@ impl Shell {
         self.ask_disk(Job::Line(line.to_string()));
     }
 
-    /// A store that is half full, or complains, refuses writes before long; and then every lease ends.
+    /// Takes in the health of the store. A store that is half full, or has an alarm, may soon refuse writes, and then
+    /// every lease ends.
     pub(super) fn take_health(&mut self, health: Health) {
         if is_unwell(&health) {
             warn!(self.logger, "the store is unwell: when it is full, every lease ends; is it compacted?";
                 "size" => health.size, "quota" => health.quota, "alarms" => health.alarms.join(", "));
         }
-        // The log has it each time; what is kept has that it has come to be so.
+        // The log shows this each time, the journal only when it begins.
         if is_unwell(&health) && !self.health.as_ref().is_some_and(is_unwell) {
             let line = unwell_in_json(&health, &self.file.name, &clock::rfc3339_now());
             self.ask_disk(Job::Line(line.to_string()));
@@ -55,7 +56,7 @@ fn unwell_in_json(health: &Health, here: &str, at: &str) -> Value {
     })
 }
 
-/// How grave a report is, and its text.
+/// The severity of a report, and its text.
 pub(super) fn in_words(report: &Report) -> (Level, String) {
     match report {
         Report::HostLost { host, by, lease_age } => {
@@ -96,7 +97,7 @@ pub(super) fn in_words(report: &Report) -> (Level, String) {
     }
 }
 
-/// The same as a line of the journal.
+/// The report as a line of the journal.
 pub(super) fn in_json(report: &Report, here: &str, at: &str) -> Value {
     let millis = |span: &Span| span.as_millis();
     let mut line = match report {

@@ -1,5 +1,5 @@
-//! The roots that run here, as the agent's children: each in a cgroup of its own below `x/`, killed with the agent, and
-//! gone when nothing of it is left.
+//! The roots that run here, as child processes of the agent. Each has a cgroup of its own below `x/`, is killed with
+//! the agent, and has ended when nothing is left in its cgroup.
 
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
@@ -23,30 +23,30 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-/// A root whose process has ended leaves its keeper, which clears up: it has so long before what is left is killed.
+/// How long the keeper of a root that has ended may take to clean up; what is left is killed then.
 const KEEPER: Span = Span::from_secs(2);
 
-/// A root that does not beat for so long hangs.
+/// A root without a heartbeat for this long counts as hung.
 const SILENCE: Span = Span::from_secs(3);
 
-/// It begins to beat once it has read its file and laid out its tree.
+/// The grace for the first heartbeat: a root beats once it has read its file and laid out its tree.
 const FIRST: Span = Span::from_secs(30);
 
-/// What is the same for all roots.
+/// What all roots are started with.
 pub(super) struct Means {
-    /// The program.
+    /// The program to execute.
     pub(super) program: PathBuf,
-    /// What each inherits.
+    /// The inherited environment.
     pub(super) env: Vec<(OsString, OsString)>,
-    /// Where instances run, and where they keep what outlives them.
+    /// The directories of the instances: their runtime directories, and their state directories.
     pub(super) runtime: PathBuf,
     pub(super) state: PathBuf,
-    /// What this host is called.
+    /// The name of this host.
     pub(super) host: String,
 }
 
 impl Means {
-    /// What each of them finds in its environment: where it is, and by which claim it runs.
+    /// The environment of a run: the inherited variables, the directories, the host, and the claim by which it runs.
     pub(super) fn environment(&self, run: &Run) -> BTreeMap<OsString, OsString> {
         let Means { env, runtime, state, host, .. } = self;
         let own: [(&str, OsString); 5] = [
@@ -62,7 +62,7 @@ impl Means {
     }
 }
 
-/// What a start needs besides.
+/// What a start needs besides the run.
 pub(super) struct With<'a> {
     pub(super) lease: &'a LeasePage,
     pub(super) place: &'a Exclusive,
@@ -70,37 +70,37 @@ pub(super) struct With<'a> {
     pub(super) reactor: &'a mut Reactor,
 }
 
-/// One run.
+/// A root that runs here.
 struct Root {
     claim: ClaimKey,
     top: Top,
     notify: DatagramSocket,
     reports: Tag,
-    /// When it counts as hung.
+    /// When it counts as hung without a further heartbeat.
     silent_at: Option<Time>,
-    /// It has reported that its tree is up.
+    /// Whether it has reported readiness: its tree is up.
     is_up: bool,
-    /// It was asked to stop.
+    /// Whether it was asked to stop.
     is_asked: bool,
-    /// What it has reported of itself last.
+    /// The status text that it has sent last.
     status: String,
-    /// Its process has ended so.
+    /// How its process has ended, once it has.
     end: Option<RunEnd>,
 }
 
-/// All of them.
+/// The roots of this host.
 pub(super) struct Runs {
     means: Means,
     all: BTreeMap<RunId, Root>,
-    /// What waits for its file on the disk.
+    /// Runs that wait until the disk thread has pointed the link at their file.
     pointed: BTreeMap<RunId, Run>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
 }
 
-/// How the sockets are called to which roots report.
+/// The prefix of the notification sockets' names.
 const SOCKETS: &str = "run-";
 
-/// Removes those that an agent has left that was killed.
+/// Removes the notification sockets that an agent has left which was killed.
 pub(super) fn sweep_sockets(directory: &Path) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(SOCKETS) {
@@ -114,7 +114,7 @@ impl Runs {
         Runs { means, all: BTreeMap::new(), pointed: BTreeMap::new(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
-    /// What is the same for all that is started here.
+    /// What everything on this host is started with.
     pub(super) fn means(&self) -> &Means {
         &self.means
     }
@@ -124,12 +124,12 @@ impl Runs {
         self.all.values().any(|root| root.claim.instance == instance && root.claim.path == "/" && root.end.is_none())
     }
 
-    /// A run is to begin once its file is known.
+    /// Registers a run that starts once its file is known.
     pub(super) fn expect(&mut self, run: Run) {
         self.pointed.insert(run.run, run);
     }
 
-    /// Its file is known. Gives what comes of it; nothing where it is not to begin any more.
+    /// Starts a run, now that its file is known. Returns the outcome; `None`: the run was called off meanwhile.
     pub(super) fn start(
         &mut self,
         run: RunId,
@@ -201,7 +201,7 @@ impl Runs {
         })
     }
 
-    /// Asks one to stop. One that has not begun does not begin: gives its end then.
+    /// Asks a root to stop. A run that has not started is called off, and its end returned.
     pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
         if self.pointed.remove(&run).is_some() {
             return Some(Event::Exited { run, end: RunEnd::Stopped });
@@ -213,12 +213,12 @@ impl Runs {
         None
     }
 
-    /// One that has not begun does not begin, and its end is not reported: the lease is over.
+    /// Calls off a run that has not started, without reporting an end: the lease has ended.
     pub(super) fn forget(&mut self, run: RunId) {
         self.pointed.remove(&run);
     }
 
-    /// Has one read its file again.
+    /// Asks a root to read its file again.
     pub(super) fn reload(&mut self, run: RunId) {
         self.signal(run, libc::SIGHUP);
     }
@@ -229,7 +229,7 @@ impl Runs {
         }
     }
 
-    /// Kills one with all below it. One that has not begun does not begin: gives its end then.
+    /// Kills a root with everything below it. A run that has not started is called off, and its end returned.
     pub(super) fn kill(&mut self, run: RunId, now: Time) -> Option<Event> {
         if self.pointed.remove(&run).is_some() {
             let end = RunEnd::Crashed("it was killed before it had begun".into());
@@ -241,7 +241,7 @@ impl Runs {
         None
     }
 
-    /// All that runs by the lease is killed: what has not begun does not begin, and no end is reported.
+    /// Kills all roots. Runs that have not started are called off, and no end of them is reported.
     pub(super) fn clear(&mut self, now: Time) {
         self.pointed.clear();
         for root in self.all.values_mut() {
@@ -250,34 +250,34 @@ impl Runs {
         }
     }
 
-    /// Whether the process of one has not ended: it may be about to enter its cgroup.
+    /// Whether the process of a root has not ended yet; it may not have entered its cgroup so far.
     pub(super) fn is_born(&self) -> bool {
         self.all.values().any(|root| root.top.runs())
     }
 
-    /// The processes of all.
+    /// The top processes of all roots.
     pub(super) fn tops(&self) -> impl Iterator<Item = &Top> {
         self.all.values().map(|root| &root.top)
     }
 
-    /// What runs here, for people.
+    /// What runs here, in words.
     pub(super) fn shown(&self) -> impl Iterator<Item = String> {
         self.all.values().map(|root| root.claim.instance.clone())
     }
 
-    /// The claim of a run that is there.
+    /// The claim of a run that is running, or waits for its start.
     pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
         let waiting = || self.pointed.get(&run).map(|run| &run.claim);
         self.all.get(&run).map(|root| &root.claim).or_else(waiting)
     }
 
-    /// The process of one has ended.
+    /// Takes the exit status of a root that has ended.
     pub(super) fn ended(&mut self, run: RunId, now: Time, reactor: &mut Reactor, logger: &Logger) {
         let Some(root) = self.all.get_mut(&run) else { return };
         let Some(ended) = root.top.ended(KEEPER, now, reactor) else { return };
         let end = match ended {
             Err(error) => RunEnd::CannotStart(error.to_string()),
-            // Before it has its handlers, the signal that asks it ends it.
+            // Before the root has installed its handlers, SIGTERM kills it: a stop in order.
             Ok(status) if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
             Ok(status) => end_of(status, root.is_up, &root.status),
         };
@@ -286,7 +286,7 @@ impl Runs {
         root.end = Some(end);
     }
 
-    /// Takes in what one reports.
+    /// Reads the notifications of a root.
     pub(super) fn read(&mut self, run: RunId, now: Time) {
         let Runs { all, buffer, .. } = self;
         let Some(root) = all.get_mut(&run) else { return };
@@ -306,14 +306,14 @@ impl Runs {
         }
     }
 
-    /// Something of one was started, or has ended. To read it makes it unread.
+    /// Reads the population of a root's cgroup, after an event; see [`Top::look`].
     pub(super) fn look(&self, run: RunId) {
         if let Some(root) = self.all.get(&run) {
             root.top.look();
         }
     }
 
-    /// Time in which the agent did not run is credited: nothing was read in it.
+    /// Credits time in which the agent did not run: no notification was read in it.
     pub(super) fn credit(&mut self, lost: Span) {
         for root in self.all.values_mut() {
             root.silent_at = root.silent_at.map(|at| at + lost);
@@ -324,7 +324,7 @@ impl Runs {
         self.all.values().flat_map(|root| [root.silent_at, root.top.next_deadline()]).flatten().min()
     }
 
-    /// What is due, and what has gone by now: those with their instances.
+    /// Does what is due. Returns events, and the instances whose roots have ended with nothing left.
     pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> (Vec<Event>, Vec<String>) {
         let (mut events, mut instances) = (Vec::new(), Vec::new());
         let mut gone = Vec::new();
@@ -347,7 +347,7 @@ impl Runs {
     }
 }
 
-/// How it has ended.
+/// How a root has ended.
 fn in_words(end: &RunEnd) -> String {
     match end {
         RunEnd::Stopped => "it was stopped".to_owned(),
@@ -360,12 +360,13 @@ fn in_words(end: &RunEnd) -> String {
 fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
     let why = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
     match (status.code, status.signal) {
-        // Also where it has left its placed children to the next root.
+        // 12: it has stopped, and left its placed children to the next root.
         (Some(0 | 12), _) => RunEnd::Stopped,
         (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
         (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
         (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),
-        // A lock that is held, a path that is too long: it will be so again, and what it is the root has reported.
+        // A permanent cause, such as a lock that is held or a path that is too long: it counts as a failed start. The
+        // root has reported the cause.
         (Some(1), _) if !was_up => RunEnd::CannotStart(why("it could not begin; its log has why")),
         (Some(code), _) => RunEnd::Crashed(format!("exit status {code}")),
         (None, Some(signal)) => RunEnd::Crashed(format!("signal {signal}")),

@@ -1,5 +1,5 @@
-//! The steps of this host by which its cluster gets another key to sign by, one at a time. A thread makes them, as
-//! files, the store and the host's own member of that take their time.
+//! The steps of this host in replacing the cluster's signing key, one at a time. A thread carries them out, as files,
+//! the store and the host's own member of the store may block.
 
 use super::connections::Connections;
 use crate::error::Chain;
@@ -20,25 +20,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// So often it is looked what is next; what has failed is tried again then.
+/// How often the next step is looked for, and a failed one tried again.
 const LOOK: Span = Span::from_secs(1);
 
-/// What the thread does.
+/// A step for the thread.
 pub(super) enum Job {
-    /// Look whether the key with this public half lies in this host's own file: an operator's command has put it there.
+    /// Look in this host's key file for the key with this public half, where an operator's command may have put it.
     Read(String),
-    /// Take this key as well.
+    /// Accept this key besides the present one.
     Take(SigningKey),
     Certify,
     Drop,
     Restart,
 }
 
-/// What is there when it is done.
+/// The outcome of a step.
 struct Did {
-    /// The keys of this host, where they are others now.
+    /// The keys of this host, if they have changed.
     keys: Option<Keys>,
-    /// Those that its member of the store takes.
+    /// The issuers that this host's member of the store accepts; `None`: it runs none.
     member: Option<Vec<String>>,
 }
 
@@ -50,13 +50,13 @@ struct Means {
     endpoints: Endpoints,
 }
 
-/// The part.
+/// The steps of this host, and the one in progress.
 pub(super) struct Signing {
     means: Means,
     member: Option<Vec<String>>,
     under_way: bool,
     look_at: Time,
-    /// What was reported last, so that it is reported once.
+    /// The error that was reported last, so that each is reported once.
     complaint: String,
     tell: Sender<Result<Did, String>>,
     told: Receiver<Result<Did, String>>,
@@ -65,7 +65,7 @@ pub(super) struct Signing {
 
 impl Signing {
     /// # Errors
-    /// The system's, and the file's of what the host's member takes.
+    /// The system's, and those of reading which certificates the host's member accepts.
     pub(super) fn new(file: &HostFile, endpoints: Endpoints, on: &Connections) -> Result<Signing, Box<dyn Error>> {
         let (tell, told) = mpsc::channel();
         let means = Means { file: file.clone(), place: on.place().to_owned(), endpoints };
@@ -81,19 +81,21 @@ impl Signing {
         })
     }
 
-    /// Can be read when the thread is done.
+    /// A descriptor that becomes readable when the thread is done.
     pub(super) fn fd(&self) -> RawFd {
         self.wake.as_raw_fd()
     }
 
-    /// What this host's record is to show of these keys: nothing as long as its member of the store takes others.
+    /// The issuers that this host's record is to show for these keys: none as long as its member of the store accepts
+    /// others.
     pub(super) fn shown(&self, keys: &Keys) -> Vec<String> {
         let own = keys.signers().issuers();
         let is_current = self.member().is_none_or(|member| are_same(member, own.iter().map(String::as_str)));
         if is_current { own } else { Vec::new() }
     }
 
-    /// What has come of it since the last call: keys that are others now, or why it cannot be done, where that is news.
+    /// The outcome of the step that has ended since the last call: changed keys, or an error that was not reported
+    /// before.
     pub(super) fn ended(&mut self, now: Time) -> Option<Result<Keys, String>> {
         self.wake.take();
         let ended = self.told.try_recv().ok()?;
@@ -102,7 +104,8 @@ impl Signing {
         match ended {
             Ok(Did { keys, member }) => {
                 self.complaint.clear();
-                // One whose key was not found asks again a little later; else the next step can come at once.
+                // After a step that has changed something, the next one can begin at once; a key that was not found is
+                // looked for later.
                 if keys.is_some() || member != self.member {
                     self.look_at = now;
                 }
@@ -113,7 +116,7 @@ impl Signing {
         }
     }
 
-    /// Whether it is to be looked at what is next: once a second, and when a step is done.
+    /// Whether to look for the next step: once a second, and after a step.
     pub(super) fn is_due(&mut self, now: Time) -> bool {
         let is_due = !self.under_way && self.look_at <= now;
         if is_due {
@@ -126,27 +129,27 @@ impl Signing {
         self.under_way
     }
 
-    /// The keys that its member of the store takes; `None` where it runs none.
+    /// The issuers that this host's member of the store accepts; `None`: it runs none.
     pub(super) fn member(&self) -> Option<&[String]> {
         self.member.as_deref()
     }
 
-    /// Whether this was not what was reported last.
+    /// Whether this error differs from the last one; remembers it.
     pub(super) fn is_news(&mut self, why: &str) -> bool {
         let is_news = self.complaint != why;
         why.clone_into(&mut self.complaint);
         is_news
     }
 
-    /// Has the thread do this, with these keys.
+    /// Has the thread carry out a step, with these keys.
     ///
     /// # Errors
-    /// There is no thread.
+    /// The thread cannot be started.
     pub(super) fn begin(&mut self, job: Job, keys: &Keys) -> io::Result<()> {
         let (tell, wake, means, keys) = (self.tell.clone(), Arc::clone(&self.wake), self.means.clone(), keys.clone());
         self.under_way = true;
         thread::start_quiet("treevisor-signing", move || {
-            // The agent has ended, where it takes none.
+            // An error means that the agent has ended.
             let _ = tell.send(means.carry_out(job, &keys).map_err(|error| Chain(&*error).to_string()));
             wake.ring();
         })

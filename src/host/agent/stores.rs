@@ -1,7 +1,7 @@
-//! The way to the store: it may be waited for, so threads ask it. They own nothing but their connection: a question
-//! comes in with a number, and goes out with its answer.
+//! Requests to the store. The store may block, so threads ask it. They share no state with the loop: a request goes in
+//! with its purpose, and comes out with the answer.
 //!
-//! There are two: what is asked about the host's own record, which is its lease, never waits behind anything else.
+//! There are two threads, so that requests about the host's own record, which is its lease, never wait behind others.
 
 use crate::hosts::{Answer, RequestId, Stored};
 use crate::os::thread;
@@ -14,18 +14,18 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// What has asked.
+/// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
     /// The core.
     Core(RequestId),
     /// A deployment, by its number.
     Deploy(u64),
-    /// The look at how the store itself does.
+    /// The regular check of the store's health.
     Health,
 }
 
-/// What has come.
+/// An answer that has arrived.
 #[derive(Debug)]
 pub(super) enum Came {
     Core(RequestId, Answer),
@@ -35,7 +35,7 @@ pub(super) enum Came {
 
 type Asked = (For, Ask, Span);
 
-/// The two ways to the store.
+/// The two threads that ask the store.
 pub(super) struct Stores {
     own: Sender<Asked>,
     other: Sender<Asked>,
@@ -45,7 +45,7 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// Starts the threads, each with a way of its own.
+    /// Starts the threads, each with a client of its own.
     ///
     /// # Errors
     /// The system's.
@@ -59,7 +59,7 @@ impl Stores {
             thread::start_quiet(name, move || {
                 while let Ok((what, ask, limit)) = asked.recv() {
                     let told = store.ask(&ask, limit);
-                    // The loop has ended.
+                    // An error means that the loop has ended.
                     if answer.send((what, told)).is_err() {
                         return;
                     }
@@ -72,7 +72,7 @@ impl Stores {
         Ok(Stores { own, other, answers, wake, endpoints: etcd.endpoints() })
     }
 
-    /// Where the store is asked now.
+    /// The present endpoints of the store.
     pub(super) fn endpoints(&self) -> Vec<String> {
         self.endpoints.get().to_vec()
     }
@@ -81,18 +81,18 @@ impl Stores {
         self.wake.as_raw_fd()
     }
 
-    /// Asks about the host's own record.
+    /// Sends a request about the host's own record.
     pub(super) fn ask_of_own(&self, what: For, ask: Ask, limit: Span) {
-        // A thread that is gone has panicked, and took the process with it.
+        // An error means that the thread has panicked, which ends the process.
         let _ = self.own.send((what, ask, limit));
     }
 
-    /// Asks about anything else.
+    /// Sends any other request.
     pub(super) fn ask(&self, what: For, ask: Ask, limit: Span) {
         let _ = self.other.send((what, ask, limit));
     }
 
-    /// What has come since the last call.
+    /// The answers since the last call.
     pub(super) fn answers(&self) -> Vec<Came> {
         self.wake.take();
         self.answers.try_iter().filter_map(|(what, answer)| came(what, answer)).collect()
@@ -105,7 +105,7 @@ fn came(what: For, answer: store::Answer) -> Option<Came> {
         For::Deploy(number) => Came::Deploy(number, answer),
         For::Health => match answer {
             store::Answer::Health(health) => Came::Health(health),
-            // The looks of the core show that the store does not answer.
+            // Not reported: the core's own requests show that the store does not answer.
             _ => return None,
         },
     })

@@ -1,4 +1,4 @@
-//! Placed subtrees, as the core orders them: started, taken over, looked at, and connected with their parents.
+//! Placed subtrees, as the core orders them: starts, adoptions, inspections, and the relay to their parents.
 
 use super::disk::Job;
 use super::placed::{With, failure};
@@ -12,11 +12,11 @@ use serde_json::json;
 use slog::{debug, warn};
 use std::path::PathBuf;
 
-/// What passes between a node and its parent means nothing any more when it comes later than this.
+/// Messages between a node and its parent expire after so many milliseconds.
 const VOID: u64 = 5_000;
 
 impl Shell {
-    /// The top node of a subtree is to begin here.
+    /// Begins the start of a subtree's top node here.
     pub(super) fn begin_subtree(&mut self, run: Run) {
         if self.place.is_none() {
             let failure = failure("cgroup", "this host has no cgroup that can be killed with one write".to_owned());
@@ -28,9 +28,9 @@ impl Shell {
         self.ask_disk(job);
     }
 
-    /// Its directory is there, or cannot be had.
+    /// The directory of a subtree was created, or could not be.
     pub(super) fn start_subtree(&mut self, run: RunId, directory: Result<PathBuf, String>) {
-        // The disk may have taken longer than the lease has lasted.
+        // The lease may have ended while the disk was slow.
         if self.subtrees.is_by_lease(run) && self.core.lease_left(moment(clock::both())).is_none() {
             return self.subtrees.forget(run);
         }
@@ -45,21 +45,21 @@ impl Shell {
         self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
     }
 
-    /// One that runs here has another parent, or another order of it. What its node sends from here on finds the way to
-    /// that one.
+    /// A subtree that runs here has got another parent, or another order of its parent. The relay sends its messages to
+    /// that parent from now on.
     pub(super) fn adopt(&mut self, run: RunId, place: &Place, reload: bool) {
         if let Err(error) = self.relay.adopted(run, place, reload, clock::both().boottime) {
             warn!(self.logger, "a subtree goes on with the spec that it has"; "path" => &place.subject.path, "error" => %error);
         }
     }
 
-    /// Looks at a top node that is silent.
+    /// Describes the process of a top node that is silent, for its parent.
     pub(super) fn inspect(&mut self, run: RunId) {
         let found = self.subtrees.inspect(run).unwrap_or_else(|| json!({ "held": "it is being cleared" }));
         self.inbox.push_back(Event::Inspected { run, found });
     }
 
-    /// Passes on what nodes and parents on this host have sent.
+    /// Relays the messages that nodes and parents on this host have sent.
     pub(super) fn pass_on(&mut self) {
         let (subtrees, core) = (&self.subtrees, &self.core);
         self.relay.retain(
@@ -88,13 +88,13 @@ impl Shell {
         }
         let path = header.subject.path.clone();
         match Message::new(Kind::Relay, &header, frames) {
-            // What is lost is sent again.
+            // A lost message is retransmitted by the node or the parent.
             Ok(message) => drop(self.connections.as_mut().is_some_and(|to| to.send(host, &message))),
             Err(why) => debug!(self.logger, "a message cannot be relayed"; "path" => path, "why" => %why),
         }
     }
 
-    /// What another host, or this one, has relayed.
+    /// Handles a message that was relayed by another host, or by this one.
     pub(super) fn relayed(&mut self, host: &str, header: &Header, frames: Vec<Vec<u8>>) {
         match header.way {
             Way::Up => {

@@ -1,5 +1,5 @@
-//! The socket on which tools of this machine ask the agent, and nodes with placed children: those of root and of the
-//! agent's own user.
+//! The socket for tools of this machine, and for nodes with placed children. Only processes of root and of the agent's
+//! own user may connect.
 
 use crate::link::{
     Context, Door, Identity, Inbound, LinkError, MessageMax, PeerCred, Router, RouterLimits, Rules, SendOutcome,
@@ -11,58 +11,58 @@ use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX, tvh1};
 use std::os::fd::RawFd;
 use std::path::Path;
 
-/// Questions that are taken in one turn at most.
+/// The largest number of requests that is read in one turn.
 const PER_TURN: usize = 64;
 
-/// What has asked, and the number of its question.
+/// The connection that has sent a request, and the request's number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asker {
     from: Identity,
     number: u64,
 }
 
-/// What has come.
+/// A message that has arrived.
 pub(super) enum Came {
-    /// A tool asks.
+    /// A tool has sent a request, with the contents of a bundle's files.
     Asked(Asker, HostAsk, Vec<Vec<u8>>),
-    /// A node has sent this: where it is answered, and its process.
+    /// A node has sent a message: with the connection by which it is answered, and its process.
     Node(Identity, PeerCred, tvh1::Message),
 }
 
-/// What is answered when the host's record shows it.
+/// A request that is answered once a host's record shows its effect.
 pub(super) struct Awaited {
     pub(super) asker: Asker,
     pub(super) what: Noted,
     pub(super) until: Time,
-    /// When it is sent to another host once more.
+    /// When the request is sent to the other host again.
     pub(super) again: Option<Time>,
 }
 
 impl Awaited {
-    /// When it is to be looked at, whatever the record shows.
+    /// The next deadline, whatever the record shows.
     pub(super) fn due(&self) -> Time {
         self.again.map_or(self.until, |again| again.min(self.until))
     }
 }
 
-/// What a host's record is to show.
+/// What a host's record has to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Noted {
-    /// Whether this host is drained.
+    /// That a host is drained, or is not.
     Draining { host: String, draining: bool },
-    /// This certificate, by which the connections are made by then.
+    /// This certificate, once the connections use it too.
     Certificate(String),
 }
 
 /// The socket.
 pub(super) struct Tools {
     router: Router,
-    /// Stands behind the socket: libzmq waits for its sockets when the context is dropped.
+    /// Declared after the socket: dropping the context waits for its sockets to close.
     context: Context,
 }
 
 impl Tools {
-    /// Binds it.
+    /// Binds the socket.
     ///
     /// # Errors
     /// Those of [`Router::bind_behind`].
@@ -75,12 +75,12 @@ impl Tools {
         Ok(Tools { router: Router::bind_behind(&context, path, limits, door)?, context })
     }
 
-    /// Where it lies.
+    /// The path of the socket.
     pub(super) fn path(&self) -> &Path {
         self.router.path()
     }
 
-    /// For further sockets, which have to be closed before this one.
+    /// The context for further sockets, which have to be closed before this one.
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
@@ -89,18 +89,19 @@ impl Tools {
         self.router.fd()
     }
 
-    /// Whether a question waits: to be looked at last before a sleep.
+    /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
         self.router.has_input()
     }
 
-    /// What has come. What is no question is answered so.
+    /// Reads what has arrived. A request that cannot be decoded is refused here.
     pub(super) fn receive(&mut self) -> Vec<Came> {
         let mut all = Vec::new();
         for _ in 0..PER_TURN {
             let Some(Inbound { from, peer, frames }) = self.router.receive() else { break };
             if frames.first().is_some_and(|frame| frame == tvh1::VERSION) {
-                // What cannot be read is sent again by no node, and where the kernel names no process there is no node.
+                // A malformed message is dropped, as no node would correct it; so is one without a pid, which is from
+                // no node.
                 all.extend(peer.zip(tvh1::decode(frames).ok()).map(|(peer, message)| Came::Node(from, peer, message)));
                 continue;
             }
@@ -116,12 +117,12 @@ impl Tools {
         all
     }
 
-    /// Sends a node a message. What does not arrive is sent again by the part that it matters to.
+    /// Sends a message to a node. A lost message is retransmitted by the part that needs it delivered.
     pub(super) fn tell_node(&mut self, to: &Identity, message: &tvh1::Message, sent_ms: u64) {
         self.send(to, &tvh1::encode(message, sent_ms));
     }
 
-    /// Answers. A tool that has left is not waited for.
+    /// Answers a request. The answer is dropped if the tool has exited.
     pub(super) fn tell(&mut self, asker: &Asker, told: &HostTold) {
         self.send(&asker.from, &encode(asker.number, told, &[]));
     }
@@ -133,7 +134,7 @@ impl Tools {
         }
     }
 
-    /// Gives what was sent last the time to arrive.
+    /// Closes the socket; the last messages have the time `linger` to be sent.
     pub(super) fn close(self, linger: Span) {
         self.router.close(linger);
     }

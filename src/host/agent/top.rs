@@ -1,4 +1,4 @@
-//! The top process of what runs here, the agent's child, with the cgroup that has all of it.
+//! The top process of a root or a subtree, a child process of the agent, with the cgroup of everything below it.
 
 use super::reactor::{Reactor, Source};
 use crate::hosts::RunId;
@@ -11,13 +11,13 @@ use crate::os::spawn::{self, Late, PlanSpec, SpawnError};
 use crate::time::{Span, Time};
 use std::os::fd::AsRawFd;
 
-/// So often what does not die is killed anew.
+/// How often processes that do not die are killed again.
 const AGAIN: Span = Span::from_millis(50);
 
-/// SIGKILL, when the agent is gone.
+/// SIGKILL, when the agent dies.
 pub(super) const PARENT_DEATH_SIGNAL: i32 = 9;
 
-/// One of them.
+/// A top process that runs, or whose cgroup is not empty yet.
 pub(super) struct Top {
     pub(super) pid: u32,
     pidfd: PidFd,
@@ -26,14 +26,14 @@ pub(super) struct Top {
     group: Group,
     switch: Switch,
     changes: Tag,
-    /// When what is left is killed.
+    /// When what is left is killed, or killed again.
     kill_at: Option<Time>,
 }
 
-/// Why there is none.
+/// Why a top process cannot be started.
 #[derive(Debug)]
 pub(super) enum NoTop {
-    /// What has to be there before it is not.
+    /// Its cgroup or its exit cannot be watched.
     Before(std::io::Error),
     Spawn(SpawnError),
 }
@@ -50,7 +50,7 @@ impl std::fmt::Display for NoTop {
 impl std::error::Error for NoTop {}
 
 impl NoTop {
-    /// The same for the parent of a placed subtree.
+    /// The error as a failure for the parent of a placed subtree.
     pub(super) fn into_failure(self) -> Failure {
         let message = self.to_string();
         let (stage, errno) = match self {
@@ -62,10 +62,11 @@ impl NoTop {
 }
 
 impl Top {
-    /// Starts the process. `group` has all of it, `plan` perhaps begins in one below that.
+    /// Starts the process. `group` contains everything of it; the process itself may start in a cgroup below, according
+    /// to `plan`.
     ///
     /// # Errors
-    /// [`NoTop`]; there is no process then.
+    /// [`NoTop`]; no process is left then.
     pub(super) fn spawn(plan: PlanSpec<'_>, group: Group, run: RunId, reactor: &mut Reactor) -> Result<Top, NoTop> {
         let before = |error| NoTop::Before(error);
         let switch = Switch::open(group.path()).map_err(before)?;
@@ -73,7 +74,7 @@ impl Top {
         let changes = watched(reactor, switch.as_raw_fd(), Source::Group(run)).map_err(before)?;
         let spawned = plan.spawn().map_err(NoTop::Spawn).and_then(|spawned| {
             let exit = watched(reactor, spawned.pidfd.as_raw_fd(), Source::Exit(run));
-            // Nothing may run whose end is not seen.
+            // A process whose exit cannot be watched must not run.
             exit.map(|exit| (spawned, exit)).map_err(|error| {
                 let _ = group.kill();
                 NoTop::Before(error)
@@ -92,28 +93,28 @@ impl Top {
         }
     }
 
-    /// Whether its process has not ended.
+    /// Whether its process has not ended yet.
     pub(super) fn runs(&self) -> bool {
         self.exit.is_some()
     }
 
     pub(super) fn signal(&self, signal: i32) {
-        // One that has ended needs none.
+        // An error means that it has ended already.
         let _ = self.pidfd.signal_child(self.pid, signal);
     }
 
-    /// Kills all of it, again and again until nothing is left.
+    /// Kills everything in the cgroup, repeatedly until nothing is left.
     pub(super) fn kill(&mut self, now: Time) {
         let _ = self.group.kill();
         if self.runs() {
-            // It may not have entered its cgroup yet.
+            // The process may not have entered its cgroup yet.
             self.signal(libc::SIGKILL);
         }
         self.kill_at = Some(now + AGAIN);
     }
 
-    /// Its process has ended, if it has: how, or why its program was never executed. What is left is killed after
-    /// `grace`.
+    /// Takes the exit of the process, if it has ended: its status, or why its program was never executed. What is left
+    /// in the cgroup is killed after `grace`.
     pub(super) fn ended(
         &mut self,
         grace: Span,
@@ -129,14 +130,14 @@ impl Top {
         Some(failed.map_or(Ok(status), Err))
     }
 
-    /// Something of it was started, or has ended. To read it makes it unread.
+    /// Reads the population of the cgroup. Reading resets the event, so that epoll reports the next change.
     pub(super) fn look(&self) {
         let _ = self.switch.populated();
     }
 
-    /// Whether nothing of it is left, and that is seen; kills what is when its time has come.
+    /// Whether the process has ended and the cgroup is empty. Kills what is left when that is due.
     pub(super) fn is_over(&mut self, now: Time) -> bool {
-        // What cannot be seen may be there.
+        // A cgroup that cannot be read counts as populated.
         if !self.runs() && self.switch.populated().is_ok_and(|populated| !populated) {
             return true;
         }
@@ -146,7 +147,7 @@ impl Top {
         false
     }
 
-    /// The cgroup of all of it.
+    /// The cgroup of everything below the process.
     pub(super) fn group(&self) -> &Group {
         &self.group
     }
@@ -155,7 +156,7 @@ impl Top {
         self.kill_at
     }
 
-    /// Nothing of it is left.
+    /// Removes the cgroup, which is empty.
     pub(super) fn let_go(self, reactor: &mut Reactor) {
         reactor.unwatch(self.switch.as_raw_fd(), self.changes);
         self.group.remove_all();

@@ -1,6 +1,7 @@
-//! The agent's loop: wait, gather, hand in one by one, carry out.
+//! The agent's loop: wait, gather events, hand them to the core one by one, carry out its actions.
 //!
-//! What is decided, the core decides ([`crate::hosts`]); here the world becomes its events, and its actions the world.
+//! The core decides ([`crate::hosts`]); this file converts descriptors and answers to its events, and carries out its
+//! actions.
 
 use super::bundles::Kept;
 use super::connections::Connections;
@@ -35,10 +36,10 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use treevisor_client::Heart;
 
-/// So often the store is asked how it does.
+/// How often the store is asked for its health.
 const HEALTH_EVERY: Span = Span::from_secs(60);
 
-/// A look at the clock that is late by more than this was no look: this process did not run.
+/// A wake-up that is later than planned by more than this means that this process did not run.
 const LATE: Span = Span::from_millis(500);
 
 /// The agent.
@@ -48,7 +49,7 @@ pub(super) struct Shell {
     pub(super) own_key: String,
     pub(super) core: Agent,
     pub(super) lease: LeasePage,
-    /// Where what runs by the lease is; without, nothing may.
+    /// The cgroups of what runs by the lease; `None`: nothing may run by it.
     pub(super) place: Option<Exclusive>,
     pub(super) guard: Guard,
     pub(super) runs: Runs,
@@ -59,25 +60,25 @@ pub(super) struct Shell {
     pub(super) tools: Tools,
     /// The nodes on this host that have placed children.
     pub(super) parents: Parents,
-    /// The connections to the other hosts, where there are to be any.
+    /// The connections to the other hosts; `None`: this host has none.
     pub(super) connections: Option<Connections>,
-    /// Which keys to be signed by this host takes; with the connections alone.
+    /// The signing keys that this host accepts; only with connections.
     pub(super) signing: Option<Signing>,
-    /// Conversations of operators between hosts; with the connections alone.
+    /// Sessions of operators between hosts; only with connections.
     pub(super) operators: Option<Operators>,
     pub(super) deploys: Deploys<Asker>,
     /// Bundles that come from other hosts.
     pub(super) fetches: Fetches,
-    /// What tools here want to read of other hosts' disks.
+    /// Pages of other hosts' journals that tools here have requested.
     pub(super) looks: Looks<Asker>,
-    /// Those that wait until this host's record shows something.
+    /// Requests that are answered once a host's record shows their effect.
     pub(super) awaited: Vec<Awaited>,
-    /// One that waits until new keys of this host are read.
+    /// The tool that waits until new keys of this host are taken over.
     pub(super) rekeying: Option<Asker>,
     pub(super) bundles: Vec<Kept>,
     pub(super) health: Option<Health>,
     pub(super) health_at: Time,
-    /// Since when the store does not answer, and when it has answered last.
+    /// Whether the core has reported the store as lost, and when the store has answered last.
     pub(super) store_lost: bool,
     pub(super) store_answered: Option<Time>,
     pub(super) heart: Heart,
@@ -122,9 +123,9 @@ impl Shell {
                 1
             }
         };
-        // Its sockets stand in the context of the tools' one.
+        // Its sockets belong to the context of the tools' socket, and have to be closed before it.
         drop(self.relay);
-        // Nothing runs here any more that it would have to end.
+        // Nothing that runs by the lease is left, so the fence is not needed.
         self.guard.end();
         self.disk.finish(Span::from_millis(500));
         let socket = self.tools.path().to_owned();
@@ -134,7 +135,7 @@ impl Shell {
         code
     }
 
-    /// Hands in every pending event, and carries out all that follows from it before the next.
+    /// Hands the pending events to the core one by one, and carries out the actions of each before the next.
     fn settle(&mut self) {
         while let Some(event) = self.inbox.pop_front() {
             if self.ended.is_some() {
@@ -151,7 +152,8 @@ impl Shell {
         }
     }
 
-    /// Without random numbers nothing can be sent to the store: the lease ends then.
+    /// The time and a random number for the core. Without random numbers no request can be sent to the store, so the
+    /// agent ends; the lease ends with it.
     fn turn(&mut self) -> Option<Turn> {
         let mut random = [0; 8];
         if let Err(error) = random::fill(&mut random) {
@@ -177,7 +179,7 @@ impl Shell {
             }
             Action::Poke(number) => match &self.place {
                 Some(_) => self.guard.poke(&self.lease, number, now),
-                // Nothing can run here by the lease, and so there is nothing to fence.
+                // Without a cgroup nothing runs here by the lease, and there is nothing to fence.
                 None => self.inbox.push_back(Event::Poked(number)),
             },
             Action::SetDeadline(Moment { boottime, raw }) => {
@@ -200,8 +202,8 @@ impl Shell {
                     self.ask_disk(job);
                 }
                 _ => {
-                    // Write access to the store is not enough to have a tree run under another name than its own, or
-                    // twice.
+                    // The instance has to match: write access to the store must not suffice to run a tree under another
+                    // name, or twice.
                     let why = "its bundle is not on this host, or is that of another tree".into();
                     self.inbox.push_back(Event::Exited { run: run.run, end: RunEnd::CannotStart(why) });
                 }
@@ -231,7 +233,7 @@ impl Shell {
         }
     }
 
-    /// The bundle of this instance with this digest, if it is here.
+    /// The bundle of this instance with this digest, if it is on the disk.
     pub(super) fn kept(&self, instance: &str, digest: &str) -> Option<&Kept> {
         self.bundles.iter().find(|kept| kept.instance == instance && kept.digest == digest)
     }
@@ -247,7 +249,7 @@ impl Shell {
         }
     }
 
-    /// Sleeps until something happens.
+    /// Sleeps until a descriptor is ready or the next deadline.
     fn wait(&mut self, ready: &mut Vec<Ready>) {
         let now = clock::both();
         let next = [
@@ -269,7 +271,7 @@ impl Shell {
             warn!(self.logger, "cannot set the alarm"; "error" => %error);
         }
         let waits = self.log.flush();
-        // Last of all: the descriptor of a socket of ZeroMQ's can swallow a wake-up.
+        // Checked last before sleeping: reading the descriptor of a ZeroMQ socket can swallow a wake-up.
         let others = self.connections.as_ref().is_some_and(Connections::has_input);
         let spoken = self.operators.as_ref().is_some_and(Operators::has_input) || self.relay.has_input();
         let at_once = self.tools.has_input() || others || spoken;
@@ -291,11 +293,10 @@ impl Shell {
         }
     }
 
-    /// Turns what is ready into events.
+    /// Converts what is ready to events.
     fn gather(&mut self, ready: &[Ready]) {
         let now = clock::both().boottime;
-        // Notifications first: a sign of life is read before silence is judged, and what a root reports at its end
-        // before that.
+        // Exits last: heartbeats are read before silence is judged, and the last status of a root before its exit.
         let mut sources: Vec<Source> = ready.iter().filter_map(|one| self.reactor.source(one)).collect();
         sources.sort_by_key(|source| matches!(source, Source::Exit(_)));
         let mut gone = Vec::new();
@@ -312,7 +313,7 @@ impl Shell {
                     self.runs.ended(run, now, &mut self.reactor, &self.logger);
                     self.subtrees.ended(run, now, &mut self.reactor, &self.logger);
                 }
-                // To read it makes it unread; what it means is looked at when the turn ends.
+                // Reading resets the event. `due` looks whether the cgroup is empty.
                 Source::Exclusive => drop(self.place.as_ref().map(|place| place.switch().populated())),
                 Source::Group(run) => {
                     self.runs.look(run);
@@ -322,14 +323,14 @@ impl Shell {
                 Source::Alarm | Source::Tools | Source::Mesh | Source::Operators | Source::Relay => {}
             }
         }
-        // Drained every turn, whatever has woken us.
+        // Read every turn, whatever has woken the loop.
         for came in self.tools.receive() {
             match came {
                 Came::Asked(asker, ask, contents) => self.asked(asker, ask, contents),
                 Came::Node(from, peer, message) => self.came_of_node(from, peer.pid, message),
             }
         }
-        // Behind what it has sent.
+        // After the last messages of that node.
         for parent in gone {
             self.parents.ended(parent, &mut self.reactor);
             self.inbox.push_back(Event::ParentGone(parent));
@@ -342,7 +343,7 @@ impl Shell {
         let both = clock::both();
         let now = both.boottime;
         let (events, gone) = self.runs.due(now, &mut self.reactor);
-        // Before the core gets it: what is started next is laid out behind this.
+        // Queued before the core gets the event, so that the disk thread sweeps before it prepares the next start.
         gone.into_iter().for_each(|instance| self.ask_disk(Job::Sweep(Some(instance))));
         self.inbox.extend(events);
         self.inbox.extend(self.subtrees.due(now, &mut self.reactor));
@@ -412,7 +413,7 @@ impl Shell {
                 }
                 Did::Kept(Whose::Fetch(digest), kept) => self.has_fetched(&digest, kept.map(drop)),
                 Did::Part(host, digest, part) => self.send_part(&host, digest, part),
-                // The disk may have taken longer than the lease has lasted.
+                // The lease may have ended while the disk was slow.
                 Did::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
                     self.runs.forget(run);
                 }
@@ -434,7 +435,7 @@ impl Shell {
     }
 }
 
-/// Watches what is there from the beginning.
+/// Watches the descriptors that exist from the beginning.
 pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>> {
     let Shell { reactor, signals, alarm, stores, disk, tools, place, connections, signing, .. } = shell;
     reactor.watch(signals.fd(), Source::Signals)?;

@@ -1,4 +1,4 @@
-//! The cluster as it is shown to a tool.
+//! The state of the cluster as it is shown to tools.
 
 use super::mesh::Shown;
 use crate::hosts::choose::Fit;
@@ -38,7 +38,7 @@ pub(super) fn host(seen: Seen, link: Option<Shown>) -> HostView {
     }
 }
 
-/// Without hosts that were removed.
+/// Converts an instance; hosts that were removed are left out of its candidates.
 pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> PlacedView {
     let InstanceView { claim, want, own, over, candidates } = seen;
     let held = own.as_ref().filter(|own| own.state == OwnState::Held && !over);
@@ -81,7 +81,7 @@ mod tests {
             (None, live, true, None, "draining"),
             (None, dead, false, own, "left"),
             (None, dead, true, other, "lost"),
-            // Its own record is what it would write: no lease follows from that.
+            // The core's own record is what this host would write, and does not show that it has a lease.
             (Some(NoLease::NotYet), live, false, None, "joining"),
             (Some(NoLease::NotYet), live, true, None, "joining"),
             (Some(NoLease::Over), live, false, None, "fenced"),

@@ -1,4 +1,4 @@
-//! What operators want of this host, or of another one by its name, and when that is answered.
+//! Orders of operators to this host or to another one, and when they are answered.
 
 use super::connections::Connections;
 use super::tools::{Asker, Awaited, Noted};
@@ -12,13 +12,13 @@ use crate::wire::tvh1::header::{Wish as Sent, Wished};
 use crate::wire::tvh1::{Kind, Message};
 use slog::{debug, info};
 
-/// A wish has so long to come into the store.
+/// How long an order may take until the record in the store shows it.
 const NOTED: Span = Span::from_secs(4);
 
-/// What another host's record does not show yet is sent again.
+/// An order that another host's record does not show after this is sent again.
 const AGAIN: Span = Span::from_millis(500);
 
-/// What comes so late was not meant for now any more.
+/// An order that arrives later than this is dropped.
 const VOID: Span = Span::from_secs(1);
 
 const fn verb(draining: bool) -> &'static str {
@@ -32,7 +32,7 @@ impl Shell {
         self.wish_noted(asker, wish, what, now);
     }
 
-    /// As if it were typed on that host.
+    /// Drains or undrains another host, as the same command on that host would.
     pub(super) fn drain_host(&mut self, asker: Asker, host: String, draining: bool, now: Moment) {
         if host == self.file.name {
             return self.drain(asker, draining, now);
@@ -55,7 +55,7 @@ impl Shell {
         }
     }
 
-    /// What is lost is sent again.
+    /// Sends an order to another host. It is sent again until the record shows it.
     fn send_wish(&mut self, host: &str, draining: bool) {
         let what = if draining { Wished::Drain } else { Wished::Undrain };
         let header = Sent { what, void_after_ms: VOID.as_millis() };
@@ -65,7 +65,7 @@ impl Shell {
         }
     }
 
-    /// An operator on another host wants this. It may come more than once.
+    /// Another host has sent an operator's order, perhaps more than once.
     pub(super) fn take_wish(&mut self, host: &str, message: &Message) {
         let draining = match message.header::<Sent>() {
             Ok(Sent { what, .. }) => what == Wished::Drain,
@@ -82,19 +82,20 @@ impl Shell {
         self.inbox.push_back(Event::Asked(if draining { Wish::Drain } else { Wish::Undrain }));
     }
 
-    /// A wish that is not in the record is forgotten with the agent, so it is answered when it is there.
+    /// Hands an order to the core, and has it answered only when the record shows it: an order that is not in the
+    /// record would be lost with this process.
     pub(super) fn wish_noted(&mut self, asker: Asker, wish: Wish, what: Noted, now: Moment) {
         self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED, again: None });
         self.inbox.push_back(Event::Asked(wish));
     }
 
-    /// Answers those whose wish is in the record by now, or has not come there in time.
+    /// Answers the orders that the records show by now, and those whose time is over.
     pub(super) fn noted(&mut self, now: Moment) {
         if self.awaited.is_empty() {
             return;
         }
         let (hosts, me) = (self.core.hosts(now), self.file.name.as_str());
-        // Without a lease its own record is what this host would write.
+        // Without a lease, the core's view of this host's own record is what it would write, and not what is stored.
         let is_there = self.core.lease_left(now).is_some();
         let record = |name: &str| {
             hosts.iter().find(|seen| seen.name == name && (name != me || is_there)).map(|seen| &seen.record)

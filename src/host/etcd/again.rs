@@ -1,4 +1,4 @@
-//! This host's member of the store is started again, by the host's own tree, so that it takes other certificates.
+//! Restarts this host's member of the store by the host's own tree, so that it loads other certificates.
 
 use super::super::identity::Signers;
 use super::super::way::etcd_at;
@@ -17,20 +17,20 @@ use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Reply, Verb};
 use std::error::Error;
 
-/// Its stop and its start take no longer.
+/// Limit for stopping and starting the member.
 const AGAIN: Span = Span::from_secs(60);
 
-/// It answers within this, with a majority of the others.
+/// Limit for its first answer, which needs a majority of the members.
 const UP: Span = Span::from_secs(30);
 
-/// One that answers does so within this.
+/// Limit for a single answer.
 const ANSWER: Span = Span::from_secs(2);
 
-/// Starts it again, and waits until it answers and takes what these keys certify. Not while the store would have no
-/// majority without it, where it has one otherwise.
+/// Restarts the member, and waits until it answers and accepts what these keys certify. Refuses where the store would
+/// lose its majority by it; a store of one or two members cannot keep it, and is restarted all the same.
 ///
 /// # Errors
-/// Why it does not.
+/// Why it is not restarted, or does not answer.
 pub(in crate::host) fn start_again(host: &HostFile, at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
     can_be_away(host, at, signers)?;
     let runtime = RuntimeDir::of(&own_base(), &Name::parse(host::INSTANCE)?)?;
@@ -56,12 +56,12 @@ pub(in crate::host) fn start_again(host: &HostFile, at: &MemberAt, signers: &Sig
     if is_current { Ok(()) } else { Err("it was started again, and takes other keys than this host has".into()) }
 }
 
-/// Whether those that are left answer, and are a majority.
+/// Checks that the remaining members answer and are a majority.
 fn can_be_away(host: &HostFile, at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
     let members = etcd_at(&[at.client()], host, Some(signers))?.members(ANSWER)?;
     let others = members.iter().filter(|member| !member.learner && !member.clients.contains(&at.client()));
     let others: Vec<&Member> = others.collect();
-    // Of two members none can be away: then the store is, for as long as it takes.
+    // A store of one or two members has no majority without this one: it is away during the restart.
     if others.len() < 2 {
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn can_be_away(host: &HostFile, at: &MemberAt, signers: &Signers) -> Result<(), 
     Err(format!("it is not started again as long as the store needs it: {} does not answer", silent.join(", ")).into())
 }
 
-/// Has it read a record, for which it needs a majority.
+/// Reads a record from the store, for which the member needs a majority.
 fn reads(etcd: &mut Etcd, host: &HostFile) -> Result<(), String> {
     let prefix = Key::Cluster.in_store(&host.cluster);
     match etcd.ask(&Ask::Read { prefix }, ANSWER) {

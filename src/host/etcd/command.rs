@@ -1,28 +1,28 @@
-//! The command line of a member.
+//! The command line of etcd as a member.
 
 use crate::spec::host::member::MemberAt;
 use std::path::{Path, PathBuf};
 
-/// Beyond so many bytes it refuses writes.
+/// The size in bytes beyond which the member refuses writes.
 const QUOTA: u64 = 2 << 30;
 
-/// How a member begins.
+/// How a member starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// As the first one of a store.
+    /// As the first member of a new store.
     New,
-    /// With its data.
+    /// With the data on its disk.
     Again,
-    /// As one more: the names and URLs of all members, itself too.
+    /// As an additional member. With name and URL of each member, itself included.
     Existing(Vec<(String, String)>),
 }
 
-/// The files of a member, below a directory of its own.
+/// The files of a member, below its directory.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     pub(super) data: PathBuf,
     pub(super) ca: PathBuf,
-    /// Its certificate and the key to that: in one file, as each alone fits no other.
+    /// The certificate and its private key, in one file so that they always match.
     pub(super) cert: PathBuf,
 }
 
@@ -32,13 +32,13 @@ impl Files {
         Files { data, ca, cert }
     }
 
-    /// Whether a member has begun to keep its log here; without that it never was one.
+    /// Whether the directory has a write-ahead log; without one, this was never a member.
     pub(super) fn has_data(&self) -> bool {
         self.data.join("member/wal").is_dir()
     }
 }
 
-/// The arguments by which the host `name` runs its member. `token` is another one for each store.
+/// The arguments by which the host `name` runs its member. `token` is different for each store.
 pub(super) fn arguments(name: &str, token: &str, at: &MemberAt, files: &Files, begin: &Begin) -> Vec<String> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let [clients, peers] = at.listens().map(|at| format!("https://{at}"));
@@ -61,10 +61,10 @@ pub(super) fn arguments(name: &str, token: &str, at: &MemberAt, files: &Files, b
     option("quota-backend-bytes", QUOTA.to_string());
     option("pre-vote", "true".into());
     option("logger", "zap".into());
-    // At "warn" it has a line for each request of its gateway.
+    // At "warn" the gateway logs a line for each request.
     option("log-level", "error".into());
     option("initial-cluster-token", token.to_owned());
-    // Where data are expected and are not there it ends, and makes no store of its own.
+    // With "existing", etcd exits where its data are missing, and does not create a store of its own.
     option("initial-cluster-state", if *begin == Begin::New { "new" } else { "existing" }.into());
     let own = (name.to_owned(), at.peer());
     let members = match begin {
@@ -76,8 +76,8 @@ pub(super) fn arguments(name: &str, token: &str, at: &MemberAt, files: &Files, b
     all
 }
 
-/// Set in its environment, as not each version has an option for it: the address that a member connects from is not
-/// always the one that it is found at, and its certificate is looked at all the same.
+/// A member's certificate is verified without its address: a member may connect from another address than the one in
+/// its certificate. Set by the environment, as not every version of etcd has an option for it.
 pub(super) const ENVIRONMENT: [(&str, &str); 1] = [("ETCD_EXPERIMENTAL_PEER_SKIP_CLIENT_SAN_VERIFICATION", "true")];
 
 #[cfg(test)]

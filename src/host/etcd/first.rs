@@ -1,5 +1,5 @@
-//! The first member of a store, while `host init` writes the cluster's record into it: the only one that begins without
-//! others.
+//! The first member of a store, which `host init` starts while it writes the cluster's record. Only this member starts
+//! without others.
 
 use super::command::{Begin, Files};
 use super::{command, lay_out, no_earlier_data};
@@ -13,13 +13,13 @@ use crate::time::{Span, Time};
 use std::fs;
 use std::process::{Child, Stdio};
 
-/// It has to answer within this.
+/// Limit for its first answer.
 const UP: Span = Span::from_secs(30);
 
-/// And to end within this, asked to.
+/// Limit for its exit after SIGTERM.
 const DOWN: Span = Span::from_secs(10);
 
-/// It, as it runs. Dropped before it was kept, it ends and leaves nothing.
+/// The running first member. When dropped it is stopped, and its data are removed unless [`First::keep`] was called.
 pub(in crate::host) struct First {
     child: Child,
     files: Files,
@@ -27,10 +27,10 @@ pub(in crate::host) struct First {
 }
 
 impl First {
-    /// Starts it, and waits until it answers.
+    /// Starts the member, and waits until it answers.
     ///
     /// # Errors
-    /// What is in the way: there is no etcd, a port is taken, data of an earlier one are there.
+    /// Why it cannot start: etcd is not installed, a port is in use, there are data of an earlier member.
     pub(in crate::host) fn start(host: &HostFile, signers: &Signers) -> Result<First, String> {
         let at = host.member().ok_or("its file has no `run = true` below [store]")?;
         no_earlier_data()?;
@@ -54,7 +54,7 @@ impl First {
         }
     }
 
-    /// Ends it, and leaves its data to the one that the host will run.
+    /// Stops the member, and keeps its data for the member that the host will run.
     pub(in crate::host) fn keep(mut self) {
         self.kept = true;
     }

@@ -1,22 +1,21 @@
-//! The member of the store that this host runs: `treevisor-host store`, a worker of the host's own tree that becomes
-//! etcd.
+//! This host's member of the store: `treevisor-host store`, a worker of the host's own tree that becomes etcd.
 //!
-//! It looks what is on the disk and what the other members answer, writes certificates, and executes etcd in its own
-//! place: so process, signals and cgroup are etcd's, and it is supervised as any worker. Only `treevisor host init`
-//! makes a store (`first`).
+//! The worker decides by the data on the disk and the answers of the other members how to start, writes the
+//! certificates, and executes etcd in its own process. So process, signals and cgroup are etcd's, and etcd is
+//! supervised like any worker. A new store is created by `treevisor host init` only (`first`).
 //!
 //! ```text
 //! STATE/host/store/data          etcd's own
 //!                  ca.pem        the cluster's authority, the same on all hosts
 //!                  member.pem    this member's certificate and its key, made anew at each start
-//!                  endpoints     the members that there were when this host has asked last
+//!                  endpoints     the members of the store, as listed last
 //! ```
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `plan` | what a member does that is about to start |
+//! | `plan` | how a member starts |
 //! | `command` | the command line of etcd |
-//! | `again` | it is started anew, with other keys |
+//! | `again` | restarts the member, with other keys |
 //! | `first` | the first member of a store, while `host init` writes into it |
 
 pub(super) mod again;
@@ -47,14 +46,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// So long the other members are tried before this start has failed; the worker's tree lets it be silent for longer.
+/// How long the other members are tried before this start has failed. The worker's tree allows it a longer silence.
 const PATIENCE: Span = Span::from_secs(30);
 
-/// So long one answer of theirs is waited for.
+/// Limit for one answer of the other members.
 const ANSWER: Span = Span::from_secs(5);
 
-/// Becomes the member of the host that this file describes. Returns the exit status where it does not: 2 where the file
-/// has errors.
+/// Becomes etcd, as the member of the host that this file describes. Returns only on failure, with the exit status: 2
+/// where the file has errors.
 pub fn run(file: &Path) -> i32 {
     fd::complain_of_crashes();
     let read = host::read(file, &|name| std::env::var(name).ok());
@@ -80,10 +79,10 @@ fn become_etcd(host: &HostFile, path: &Path) -> Result<io::Error, Box<dyn Error>
     Ok(command.exec())
 }
 
-/// The command that is etcd.
+/// The command that runs etcd.
 fn command(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files, begin: &Begin) -> Result<Command, String> {
     let mut command = Command::new(program()?);
-    // It takes none that an option says already.
+    // etcd does not start where a variable and an option set the same.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD_")) {
         command.env_remove(name);
     }
@@ -91,26 +90,26 @@ fn command(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files, beg
     Ok(command)
 }
 
-/// The program etcd.
+/// The path of the program etcd.
 pub(super) fn program() -> Result<PathBuf, String> {
     files::in_path("etcd").ok_or_else(|| "there is no etcd in PATH: `apt install etcd-server`".to_owned())
 }
 
-/// A machine that becomes a host has no member yet.
+/// Checks that this machine has no data of a member, as required for a new host.
 ///
 /// # Errors
-/// Data of one are there.
+/// There are data of an earlier member.
 pub(super) fn no_earlier_data() -> Result<(), String> {
     let data = Files::below(&directory()?).data;
     let there = || format!("{} has the data of an earlier member of a store: remove them first", data.display());
     if data.exists() { Err(there()) } else { Ok(()) }
 }
 
-/// Takes the member away that a host runs which is no host any more, and gives how many are left; `None` where it has
-/// none. `address`: that of the host, where it is known.
+/// Removes the member of a host that is being removed from the cluster. Returns how many members are left; `None`: the
+/// host has no member. `address`: that of the host, if known.
 ///
 /// # Errors
-/// The store does not answer, or those that are left would be no majority.
+/// The store does not answer, or the remaining members would have no majority.
 pub(super) fn take_away(
     host: &HostFile,
     signers: &Signers,
@@ -119,7 +118,7 @@ pub(super) fn take_away(
 ) -> Result<Option<usize>, Box<dyn Error>> {
     let mut etcd = etcd_of(host, Some(signers))?;
     let members = etcd.members(ANSWER)?;
-    // One that was never started has no name yet.
+    // A member that was never started has no name yet, and is found by its URL.
     let peer = address.map(peer_url);
     let is_its = |member: &&Member| member.name == name || peer.as_ref().is_some_and(|url| member.peers.contains(url));
     let Some(found) = members.iter().find(is_its) else { return Ok(None) };
@@ -127,7 +126,7 @@ pub(super) fn take_away(
     Ok(Some(members.len() - 1))
 }
 
-/// Lays out its files, and sees to it that its ports are free.
+/// Writes the files of the member, and checks that its ports are free.
 fn lay_out(at: &MemberAt, signers: &Signers) -> Result<Files, Box<dyn Error>> {
     let directory = directory()?;
     let files = Files::below(&directory);
@@ -151,21 +150,21 @@ fn lay_out(at: &MemberAt, signers: &Signers) -> Result<Files, Box<dyn Error>> {
     Ok(files)
 }
 
-/// Writes the certificate of this host's member. One that runs shows it with its next connection.
+/// Writes the certificate of this host's member. A running member uses it from its next connection on.
 ///
 /// # Errors
-/// Why that cannot be done.
+/// The certificate cannot be made or written.
 pub(super) fn certify(at: &MemberAt, signers: &Signers) -> Result<(), Box<dyn Error>> {
     let files = Files::below(&directory()?);
     let Issued { cert, key } = Authority::of(signers)?.member(&at.host, clock::wall())?;
     Ok(put(&files.cert, &(cert + &key))?)
 }
 
-/// Which signing keys are behind the authorities that this host's member takes certificates of: of those that are
-/// none of these it is said that they are others. `None`: it was never started.
+/// The issuers whose authorities this host's member accepts. An authority of neither of `signers` is returned as
+/// "another". `None`: the member was never started.
 ///
 /// # Errors
-/// Its file cannot be read.
+/// The file of the authorities cannot be read.
 pub(super) fn taken(signers: &Signers) -> Result<Option<Vec<String>>, Box<dyn Error>> {
     let path = Files::below(&directory()?).ca;
     let text = match fs::read_to_string(&path) {
@@ -179,7 +178,7 @@ pub(super) fn taken(signers: &Signers) -> Result<Option<Vec<String>>, Box<dyn Er
     Ok(Some(each.map(whose).collect()))
 }
 
-/// Writes a file that its user alone may read.
+/// Writes a file that only its owner may read, by renaming.
 fn put(path: &Path, text: &str) -> Result<(), String> {
     let write = || {
         let aside = path.with_extension("new");
@@ -194,7 +193,7 @@ fn put(path: &Path, text: &str) -> Result<(), String> {
     write().map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// How it begins. Where it has to join, the others are asked until they have added it.
+/// Decides how the member starts. If it has to join, the other members are asked repeatedly until they have added it.
 fn begin(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files) -> Result<Begin, Box<dyn Error>> {
     let own = at.client();
     let others: Vec<_> = known::endpoints(host).into_iter().filter(|url| *url != own).collect();
@@ -216,7 +215,7 @@ fn begin(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files) -> Re
     }
 }
 
-/// How it begins, where that can be had now.
+/// Decides how the member starts, if that is possible at the moment.
 fn attempt(mut etcd: Option<&mut Etcd>, host: &HostFile, at: &MemberAt, files: &Files) -> Result<Begin, String> {
     let members = etcd.as_mut().map(|etcd| etcd.members(ANSWER)).transpose();
     let members = members.map_err(|why| format!("the other members do not answer: {why}"))?;
@@ -232,7 +231,7 @@ fn attempt(mut etcd: Option<&mut Etcd>, host: &HostFile, at: &MemberAt, files: &
         fd::complain("the earlier member at this address is taken away: its data are not here");
     }
     let (own, all) = etcd.add_learner(&at.peer(), ANSWER).map_err(|why| format!("it is not added: {why}"))?;
-    // What a start has left that came to nothing belongs to no member.
+    // What a failed start has left belongs to no member.
     match fs::remove_dir_all(&files.data) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(format!("cannot clear its data: {error}")),
         _ => {}

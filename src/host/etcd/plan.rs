@@ -1,27 +1,26 @@
-//! What a member of the store that is about to start does, by what lies on its disk and what the other members answer.
+//! Decides how a member of the store starts, by the data on its disk and the answers of the other members.
 //!
-//! Only `host init` makes a store. A member without data joins the one that is there, under an identity that was never
-//! used: what it has voted for before, if it was there before, it does not know any more, and a vote that is given
-//! twice can lose what was written.
+//! A store is created by `host init` only. A member without data joins the existing store under an id that was never
+//! used: if it was a member before, it has lost what it has voted for, and voting twice could lose committed writes.
 
 use crate::store::etcd::members::Member;
 
-/// What it does.
+/// How a member starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// It has its data, and goes on with them.
+    /// It has its data, and starts with them.
     GoOn,
-    /// It is added as a new member, once this earlier one of the same address is taken away.
+    /// It is added as a new member, after the earlier member at the same address was removed.
     Join {
-        /// The earlier one: of a start that came to nothing, or one whose data are lost.
+        /// The earlier member: left by a failed start, or one whose data are lost.
         remove: Option<u64>,
     },
-    /// It cannot start. Why.
+    /// It cannot start, for this reason.
     Refuse(String),
 }
 
-/// Which of these the member does that others find at `peer`; `members`: what another one has answered, `None` where no
-/// other is known.
+/// Decides for the member with the peer URL `peer`. `members`: the list that another member has answered; `None`: no
+/// other member is known.
 pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Plan {
     if has_data {
         return Plan::GoOn;
@@ -33,7 +32,7 @@ pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Pl
         );
     };
     let earlier = members.iter().find(|member| member.peers.iter().any(|url| url == peer));
-    // etcd has one learner at a time.
+    // etcd allows one learner at a time.
     let waits_for = members.iter().find(|member| member.learner && earlier.is_none_or(|own| own.id != member.id));
     if let Some(other) = waits_for {
         return Plan::Refuse(format!(
@@ -69,10 +68,10 @@ mod tests {
             (false, Some(vec![own.clone()]), None),
             (false, Some(vec![a.clone()]), Some(join(None))),
             (false, Some(vec![a.clone(), b.clone()]), Some(join(None))),
-            // A start that came to nothing, and a disk that was lost.
+            // A failed start, and a lost disk.
             (false, Some(vec![a.clone(), new.clone()]), Some(join(Some(4)))),
             (false, Some(vec![a.clone(), b, own]), Some(join(Some(3)))),
-            // One after the other.
+            // Learners are added one at a time.
             (false, Some(vec![a, waits]), None),
         ] {
             let found = plan(has_data, members.as_deref(), "c");

@@ -1,10 +1,10 @@
-//! The authority of a store that the hosts of a cluster run themselves: X.509 for TLS, where the hosts' own
-//! certificates are no use.
+//! The X.509 authority of a store that the hosts of a cluster run themselves. The hosts' own certificates cannot be
+//! used for TLS.
 //!
-//! Its key is derived from the signing key of the cluster, which each host has: so there is no secret more, every host
-//! has the same authority without asking another one, and certifies its own member and its own agent, anew at each
-//! start. A store of another cluster has another authority, and neither takes the other's certificates. While a cluster
-//! changes its signing key it has two authorities, and takes what either has certified.
+//! The authority's key is derived from the signing key of the cluster, which each host has. So there is no further
+//! secret, every host has the same authority without asking another one, and certifies its own member and its own
+//! agent, anew at each start. A store of another cluster has another authority, and neither accepts the other's
+//! certificates. While a cluster changes its signing key it has two authorities, and accepts the certificates of both.
 
 use super::keys::{Signers, SigningKey};
 use rcgen::{
@@ -13,18 +13,18 @@ use rcgen::{
 };
 use std::time::{Duration, SystemTime};
 
-/// What the key is derived for.
+/// The purpose for which the key is derived.
 const PURPOSE: &str = "authority of the store, 1";
 
-/// What stands before the seed of an Ed25519 key, as PKCS#8 has it (RFC 8410, 7).
+/// The prefix of the seed of an Ed25519 key in PKCS#8 (RFC 8410, 7).
 const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// So far another host's clock may be behind.
+/// How far the clock of another host may be behind.
 const BEFORE: Duration = DAY;
 
-/// So long a certificate is taken; a process that runs for longer is started again before.
+/// The validity of a certificate. A process that runs that long is assumed to be restarted before.
 const AFTER: Duration = DAY.saturating_mul(3653);
 
 /// The authority of one cluster's store.
@@ -43,10 +43,10 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// That of the cluster which signs by the first of these keys. What the other one certifies is taken as well.
+    /// The authority of the cluster's own signing key. `ca` has that of the second key too, if there is one.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The certificate of the authority cannot be made.
     pub fn of(signers: &Signers) -> Result<Authority, rcgen::Error> {
         let mut own = Authority::by(&signers.by)?;
         if let Some(also) = &signers.also {
@@ -62,31 +62,31 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "treevisor store");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        // The same on all hosts, whenever it is made.
+        // Fixed values, so that the certificate is the same on all hosts.
         params.serial_number = Some(SerialNumber::from(1));
         (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2200, 1, 1));
         let ca = params.self_signed(&key)?.pem();
         Ok(Authority { issuer: Issuer::new(params, key), ca })
     }
 
-    /// What is believed of the store: its own certificate, or those of both, as PEM.
+    /// The certificates of the accepted authorities, one or two, as PEM.
     pub fn ca(&self) -> &str {
         &self.ca
     }
 
-    /// A certificate for a member that is found at this address, a name or a number. It proves itself with it to
-    /// clients and to other members.
+    /// A certificate for a member at this address, a name or an IP address. It serves for clients and for other
+    /// members.
     ///
     /// # Errors
-    /// The address is none, or there are no random numbers.
+    /// The address is invalid, or there are no random numbers.
     pub fn member(&self, address: &str, now: SystemTime) -> Result<Issued, rcgen::Error> {
-        // By loopback a member asks itself.
+        // A member connects to itself over loopback.
         let names = vec![address.to_owned(), "localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let usage = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(CertificateParams::new(names)?, &usage, now)
     }
 
-    /// A certificate for a client. It has no address, which etcd would compare with that of the connection.
+    /// A certificate for a client. It has no address, as etcd would compare it with that of the connection.
     ///
     /// # Errors
     /// There are no random numbers.

@@ -1,4 +1,4 @@
-//! A certificate: that a name of a cluster goes with a key. Pure.
+//! The certificate of a host: binds a name in a cluster to a public key. Pure.
 
 use super::keys::SigningKey;
 use crate::ids::Name;
@@ -9,7 +9,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A certificate is shorter than this: half of what a record in the store has.
+/// The largest size of a certificate in bytes: half of the largest record in the store.
 const LENGTH_MAX: usize = 1024;
 
 /// What a certificate certifies.
@@ -17,15 +17,15 @@ const LENGTH_MAX: usize = 1024;
 pub struct Certificate {
     /// The cluster that the host belongs to.
     pub cluster: String,
-    /// What it is called there.
+    /// The name of the host.
     pub name: String,
     /// The public half of its key pair.
     pub public: PublicKey,
-    /// Drawn from the record `cluster`, larger with each certificate. It is what is revoked.
+    /// Drawn from the record `cluster`, increasing with each certificate. Revocation is by serial.
     pub serial: u64,
 }
 
-/// A certificate as it is written, with its signature. Members that are not known are passed over.
+/// A certificate as written, with its signature. Unknown members are ignored.
 #[derive(Serialize, Deserialize)]
 struct Signed {
     #[serde(flatten)]
@@ -33,21 +33,21 @@ struct Signed {
     signature: String,
 }
 
-/// What a certificate is judged by.
+/// What a certificate is verified against.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust<'a> {
-    /// The cluster that it has to be of.
+    /// The cluster that it must be of.
     pub cluster: &'a str,
-    /// The host that it has to name.
+    /// The host that it must name.
     pub name: &'a str,
-    /// The public half of the cluster's signing key, as the judging host has it in its own file; while it changes those
-    /// of both.
+    /// The public half of the cluster's signing key, from the verifying host's own file; during a change of keys, of
+    /// both.
     pub issuers: &'a [[u8; 32]],
-    /// Serials that are not taken any more.
+    /// The serials that were revoked.
     pub revoked: &'a [u64],
 }
 
-/// Why a certificate is not taken.
+/// Why a certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// There is none.
@@ -56,9 +56,9 @@ pub enum Refused {
     Unreadable(String),
     /// It was not signed by this cluster's key, or was changed since.
     Signature,
-    /// It is of another cluster: this one.
+    /// It is of this other cluster.
     Cluster(String),
-    /// It names another host: this one.
+    /// It names this other host.
     Name(String),
     /// Its serial was revoked.
     Revoked(u64),
@@ -80,24 +80,26 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Certificate {
-    /// What is signed. No part can hold the newline that ends it, so no two certificates have the same.
+    /// The bytes that are signed. No field can contain the newline that ends it, so different certificates have
+    /// different bytes.
     fn signed(&self) -> Option<Vec<u8>> {
         let Certificate { cluster, name, public, serial } = self;
         let plain = Name::parse(cluster).is_ok() && Name::parse(name).is_ok();
         plain.then(|| format!("treevisor certificate 1\n{cluster}\n{name}\n{public}\n{serial}\n").into_bytes())
     }
 
-    /// Signs it, and writes it as JSON for the record of its host. `None` where cluster or name is no name.
+    /// Signs the certificate, and returns it as JSON for the host's record; `None`: cluster or name is not a valid
+    /// name.
     pub fn sign(&self, key: &SigningKey) -> Option<String> {
         let signature = BASE64.encode(key.sign(&self.signed()?));
         serde_json::to_string(&Signed { certificate: self.clone(), signature }).ok()
     }
 }
 
-/// Reads a certificate out of a host's record, and judges it.
+/// Reads a certificate from a host's record, and verifies it.
 ///
 /// # Errors
-/// Why it is not taken.
+/// Why the certificate is refused.
 pub fn verify(text: &str, trust: &Trust<'_>) -> Result<Certificate, Refused> {
     if text.is_empty() {
         return Err(Refused::Missing);
@@ -110,7 +112,7 @@ pub fn verify(text: &str, trust: &Trust<'_>) -> Result<Certificate, Refused> {
     let (Some(signed), Ok(signature)) = (certificate.signed(), BASE64.decode(signature)) else {
         return Err(Refused::Signature);
     };
-    // What stands in it is taken as true from here on, the reasons below too.
+    // Checked first: everything after this, and the errors below, relies on the content.
     let is_signed_by = |issuer: &[u8; 32]| UnparsedPublicKey::new(&ED25519, issuer).verify(&signed, &signature).is_ok();
     if !trust.issuers.iter().any(is_signed_by) {
         return Err(Refused::Signature);

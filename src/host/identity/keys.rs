@@ -13,34 +13,34 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The file has no more bytes than this.
+/// The largest size of the file in bytes.
 const LENGTH_MAX: u64 = 16 << 10;
 
 /// The keys of a host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Keys {
-    /// By which its connections are encrypted.
+    /// The key pair that encrypts its connections.
     pub curve: KeyPair,
-    /// By which its cluster signs: each of its hosts has it. This host's certificate is signed by it.
+    /// The signing key of the cluster, which each of its hosts has. It has signed this host's certificate.
     pub signing: SigningKey,
-    /// Taken as well, while the cluster changes from one to the other.
+    /// The other signing key, accepted as well, while the cluster changes its signing key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<SigningKey>,
-    /// Its own certificate, as it stands in its record.
+    /// This host's certificate, as in its record.
     pub cert: String,
 }
 
-/// The keys by which what comes from other hosts is judged.
+/// The signing keys by which certificates of other hosts are verified.
 #[derive(Debug, Clone)]
 pub struct Signers {
-    /// By which this host signs.
+    /// The key with which this host signs.
     pub by: SigningKey,
-    /// Taken as well, while the cluster changes from one to the other.
+    /// The other signing key, accepted as well, while the cluster changes its signing key.
     pub also: Option<SigningKey>,
 }
 
 impl Signers {
-    /// Both, that by which this host signs first.
+    /// The keys, first the one with which this host signs.
     pub fn all(&self) -> impl Iterator<Item = &SigningKey> {
         std::iter::once(&self.by).chain(&self.also)
     }
@@ -50,20 +50,20 @@ impl Signers {
         self.all().map(|key| *key.public()).collect()
     }
 
-    /// The same as text, for records.
+    /// Their public halves as text, for records.
     pub fn issuers(&self) -> Vec<String> {
         self.all().map(SigningKey::issuer).collect()
     }
 }
 
-/// One alone.
+/// A single signing key, without a second one.
 impl From<SigningKey> for Signers {
     fn from(by: SigningKey) -> Signers {
         Signers { by, also: None }
     }
 }
 
-/// The key by which a cluster signs certificates (Ed25519), from the 32 bytes that both halves come of.
+/// The key with which a cluster signs certificates (Ed25519), by its seed of 32 bytes.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SigningKey {
@@ -71,19 +71,19 @@ pub struct SigningKey {
     public: [u8; 32],
 }
 
-/// Why there are no keys.
+/// Why keys cannot be read or drawn.
 #[derive(Debug)]
 pub enum KeysError {
-    /// The file cannot be read, or others may read it.
+    /// The file cannot be read, has another owner, or is accessible to other users.
     File {
         /// The file.
         path: PathBuf,
         /// Why.
         cause: io::Error,
     },
-    /// No random numbers.
+    /// There are no random numbers.
     Random(io::Error),
-    /// No key pair of CURVE.
+    /// libzmq cannot make a CURVE key pair.
     Curve(LinkError),
 }
 
@@ -106,19 +106,19 @@ impl std::error::Error for KeysError {
     }
 }
 
-/// Where the keys of the host lie that this file describes: beside it.
+/// The path of the key file of the host that this file describes: beside that.
 pub fn key_file(host: &Path) -> PathBuf {
     host.with_file_name("host.key")
 }
 
 impl Keys {
-    /// Reads them. `None` where there is no file: a host by itself, which connects to no other.
+    /// Reads the keys. `None`: there is no file, so the host is not connected to others.
     ///
     /// # Errors
-    /// The file's: it is of another user, others may read it, or it is something else.
+    /// The file cannot be read, is owned by another user, is accessible to other users, or has other content.
     pub fn read(path: &Path) -> Result<Option<Keys>, KeysError> {
         let failed = |cause| KeysError::File { path: path.to_owned(), cause };
-        // What is looked at is what is read: another file may be put there in between.
+        // The metadata are those of the opened file: the path may be replaced at any time.
         let (file, metadata) = match files::open_itself(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed)?,
@@ -137,18 +137,18 @@ impl Keys {
         serde_json::from_slice(&text).map(Some).map_err(unreadable)
     }
 
-    /// Those that certificates are judged by.
+    /// The signing keys by which certificates are verified.
     pub fn signers(&self) -> Signers {
         Signers { by: self.signing.clone(), also: self.also.clone() }
     }
 
-    /// As they stand in the file.
+    /// The content of the key file.
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("it is text throughout") + "\n"
     }
 }
 
-/// A new key pair of CURVE.
+/// Draws a CURVE key pair.
 ///
 /// # Errors
 /// There are no random numbers.
@@ -157,7 +157,7 @@ pub fn draw_curve() -> Result<KeyPair, KeysError> {
 }
 
 impl SigningKey {
-    /// Draws a new one.
+    /// Draws a signing key.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -172,18 +172,18 @@ impl SigningKey {
         SigningKey { seed, public }
     }
 
-    /// The public half: what certificates are judged by.
+    /// The public half, which verifies certificates.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
 
-    /// The same as text, for the record of the cluster.
+    /// The public half as text, for the record of the cluster.
     pub fn issuer(&self) -> String {
         BASE64.encode(self.public)
     }
 
-    /// The seed of another key that goes with this one (HKDF); neither leads back to this one, nor to that of another
-    /// purpose.
+    /// Derives a seed for another purpose (HKDF). From it neither this key nor the seed of a third purpose can be
+    /// computed.
     pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let mut seed = [0; 32];
         let secret = Salt::new(HKDF_SHA256, b"treevisor").extract(&self.seed);

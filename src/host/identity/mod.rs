@@ -1,5 +1,5 @@
-//! What a host is known by: its keys, in a file that its user alone may read, and the certificate that proves them to
-//! the other hosts.
+//! The identity of a host: its keys, in a file that only its user may read, and the certificate that proves them to the
+//! other hosts.
 //!
 //! ```text
 //! host.key     CURVE pair of this host · signing key of the cluster       on each of its hosts
@@ -7,13 +7,13 @@
 //! cluster      serials that are revoked                                   in the store
 //! ```
 //!
-//! Every host can sign, so every host can invite another. What a certificate is judged by is the signing key of the
-//! host that judges, and never one out of the store: write access to it does not make a host.
+//! Every host can sign, so every host can invite another. A host verifies certificates by the signing key in its own
+//! file, and never by one from the store: write access to the store does not suffice to make a host.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | [`authority`] | certificates for a store that the hosts run themselves |
-//! | [`certificate`] | what is signed, and why a certificate is not taken |
+//! | [`certificate`] | what is signed, and why a certificate is refused |
 //! | [`keys`] | the file of the keys |
 
 pub mod authority;

@@ -1,4 +1,4 @@
-//! The record of a cluster in the store, and the certificates whose serials are drawn from it.
+//! The record of a cluster in the store, and the certificates whose serials it counts.
 
 use super::failed::Failed;
 use crate::host::identity::{Certificate, Signers, SigningKey};
@@ -11,10 +11,10 @@ use crate::store::{self, Answer, Ask, Store, Version};
 use crate::time::Span;
 use std::collections::BTreeMap;
 
-/// So long the store is waited for.
+/// Limit for an answer of the store.
 pub(super) const ANSWER: Span = Span::from_secs(5);
 
-/// So often another one may change the record before ours.
+/// How often another writer may change the record first before the command fails.
 const TRIES: u32 = 10;
 
 /// The records of one cluster.
@@ -55,7 +55,7 @@ impl Cell {
         found.map(|(_, value)| record::read(&value)).transpose().map_err(|error| Failed::of(&error))
     }
 
-    /// Has the record of a host that is dead, if it has one, show that it is none of the cluster's any more.
+    /// Marks the record of a dead host as removed, if it has one.
     pub(super) fn mark_removed(&mut self, name: &str) -> Result<(), Failed> {
         let key = Key::Host(name.to_owned());
         for _ in 0..TRIES {
@@ -65,13 +65,13 @@ impl Cell {
                 return Ok(());
             }
             let new = record::write(&Host { removed: true, ..found }).map_err(|error| Failed::of(&error))?;
-            // What is not known to have arrived is seen with the next look.
+            // A write whose outcome is unknown is seen at the next read.
             self.ask(&Ask::Swap { key: key.in_store(&self.cluster), expected: Some(version), new });
         }
         Err(Failed::new(format!("the record of {name} is changed by others all the time")).hint("try again"))
     }
 
-    /// All hosts that were ever there, by their names. A record that cannot be read is that of none.
+    /// The records of all hosts that the cluster has ever had, by name. An unreadable record counts as an empty one.
     pub(super) fn hosts(&mut self) -> Result<BTreeMap<String, Host>, Failed> {
         let prefix = record::prefix(&self.cluster);
         match self.ask(&Ask::Read { prefix }) {
@@ -86,22 +86,22 @@ impl Cell {
         }
     }
 
-    /// Writes the record of the cluster if it has this version. Whether it has.
+    /// Writes the record of the cluster if it still has this version. Returns whether it was written.
     pub(super) fn swap(&mut self, expected: Option<Version>, cluster: &Cluster) -> Result<bool, Failed> {
         let new = record::write(cluster).map_err(|error| Failed::of(&error))?;
         let key = Key::Cluster.in_store(&self.cluster);
         match self.ask(&Ask::Swap { key, expected, new }) {
             Answer::Done(_) => Ok(true),
             Answer::Lost(_) | Answer::Unknown(_) => {
-                // A question that was sent twice is lost to itself, and one without an answer may have been carried
-                // out.
+                // The swap may have been carried out all the same: one that was sent twice is lost to its own first
+                // write.
                 Ok(self.read()?.is_some_and(|(_, found)| found == *cluster))
             }
             answer => Err(no_answer(answer)),
         }
     }
 
-    /// The record of the cluster, which has to be that of one of these keys.
+    /// Reads the record of the cluster, which must have been issued by one of these keys.
     pub(super) fn read_own(&mut self, signers: &Signers) -> Result<(Version, Cluster), Failed> {
         let Some((version, cluster)) = self.read()? else {
             return Err(Failed::new(format!("the store has no record of the cluster {}", self.cluster))
@@ -114,7 +114,8 @@ impl Cell {
         Ok((version, cluster))
     }
 
-    /// Changes the record of the cluster, which has to be that of one of these keys.
+    /// Changes the record of the cluster, which must have been issued by one of these keys. `change` may be called
+    /// repeatedly.
     pub(super) fn change<T>(
         &mut self,
         signers: &Signers,
@@ -139,32 +140,32 @@ fn no_answer(answer: Answer) -> Failed {
     Failed::new(format!("the store does not answer: {why}"))
 }
 
-/// Whether a host can be called so, before a serial is drawn for it.
+/// Checks the name of a host, before a serial is drawn for it.
 pub(super) fn is_name(name: &str) -> Result<(), Failed> {
     let wrong = || Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -");
     Name::parse(name).map(drop).map_err(|_| wrong())
 }
 
-/// Nothing is certified while the key changes that would sign it.
+/// Checks that the signing key is not being replaced; nothing is certified meanwhile.
 pub(super) fn is_settled(cluster: &Cluster) -> Result<(), Failed> {
     let settled = cluster.next.is_empty() && cluster.former.is_empty();
     settled.then_some(()).ok_or_else(changes)
 }
 
-/// The key by which the cluster signs is being replaced.
+/// The error while the signing key of the cluster is being replaced.
 pub(super) fn changes() -> Failed {
     Failed::new("the key by which the cluster signs is being replaced")
         .hint("try again when `treevisor host rotate --cluster` is done; typed again it goes on")
 }
 
-/// The next serial, for this host besides those that it has.
+/// Draws the next serial for this host, in addition to those that it has.
 pub(super) fn issue(name: &str, cluster: &mut Cluster) -> u64 {
     cluster.serial += 1;
     cluster.issued.entry(name.to_owned()).or_default().insert(cluster.serial);
     cluster.serial
 }
 
-/// The certificate of a key, as it is written.
+/// Makes the certificate of a public key, as text.
 pub(super) fn certificate(
     cluster: &str,
     name: &str,

@@ -1,11 +1,11 @@
-//! Why a verb about a cluster's hosts came to nothing.
+//! The error of a command about the hosts of a cluster.
 
 use crate::error::Chain;
 use std::error::Error;
 use std::io;
 use std::path::Path;
 
-/// What is wrong, and what would be right.
+/// What went wrong, and what would be right.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) message: String,

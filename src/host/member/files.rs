@@ -1,4 +1,4 @@
-//! The files of a host, read and written.
+//! Reads and writes the files of a host.
 
 use super::failed::Failed;
 use crate::host::identity::{Keys, key_file};
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Reads a host's file, which is called otherwise in what is reported.
+/// Reads a host's file. Errors name the path `called` instead, where the file will be.
 pub(super) fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> {
     let read = host::read(file, &|name| std::env::var(name).ok());
     let wrong = read.diagnostics.iter().find(|found| found.is_error()).map(ToString::to_string);
@@ -19,7 +19,7 @@ pub(super) fn read_host(file: &Path, called: &Path) -> Result<HostFile, Failed> 
     })
 }
 
-/// This host, which has keys.
+/// Reads the file and the keys of this host.
 pub(super) fn member(file: &Path) -> Result<(HostFile, Keys), Failed> {
     let host = read_host(file, file)?;
     let path = key_file(file);
@@ -53,9 +53,9 @@ pub(super) fn absent(path: &Path, why: &str) -> Result<(), Failed> {
     }
 }
 
-/// A file that is written beside its place. Dropped before it was put there, it is removed.
+/// A file that was written under another name. Dropped before [`Aside::put`] or [`Aside::replace`], it is removed.
 pub(super) struct Aside {
-    /// Where it is written, until it is put in its place.
+    /// The path under which it was written.
     pub(super) path: PathBuf,
     place: PathBuf,
 }
@@ -78,12 +78,12 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Puts it in its place, where nothing is.
+    /// Gives the file its final name, where no file may exist yet.
     pub(super) fn put(self) -> Result<(), Failed> {
         fs::hard_link(&self.path, &self.place).map_err(|error| Failed::disk("write", &self.place, &error))
     }
 
-    /// Puts it in the place of what is there.
+    /// Gives the file its final name, replacing the existing file.
     pub(super) fn replace(self) -> Result<(), Failed> {
         fs::rename(&self.path, &self.place).map_err(|error| Failed::disk("write", &self.place, &error))
     }

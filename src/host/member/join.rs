@@ -1,4 +1,4 @@
-//! A machine that becomes a host of a cluster by one line: what it sends, and what a host does that is asked for it.
+//! A machine becomes a host of a cluster by an invitation: what the machine sends, and how the inviting host answers.
 
 use super::cell::{Cell, certificate, is_name, is_settled, issue};
 use super::failed::{Failed, Lines};
@@ -26,24 +26,24 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// The other host has to be reached within this.
+/// Limit for reaching the other host.
 const REACH: Span = Span::from_secs(5);
 
-/// And to answer within this: it has the store to ask.
+/// Limit for its answer: it has to ask the store.
 const ANSWER: Span = Span::from_secs(30);
 
-/// So often it is looked whether anything has come.
+/// The interval between checks for an answer.
 const LOOK: Span = Span::from_millis(10);
 
-/// What an invitation is: where to, the key by which the host there is known, and what proves that the bearer was
-/// invited.
+/// An invitation: the address of the inviting host, the key by which that host is recognized, and a token that proves
+/// the invitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invitation {
     /// `HOST:PORT`.
     pub(crate) address: String,
-    /// Of the host that has invited.
+    /// The public key of the inviting host.
     pub(crate) key: PublicKey,
-    /// Kept by that host as its hash.
+    /// The inviting host keeps only its hash.
     pub(crate) token: Token,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Invitation {
 }
 
 impl Invitation {
-    /// Reads the line; `None` where it is none, or not whole.
+    /// Reads the line of an invitation; `None`: it is malformed or incomplete.
     fn parse(line: &str) -> Option<Invitation> {
         let mut parts = line.trim().rsplitn(3, '/');
         let token = Token::parse(parts.next()?.as_bytes())?;
@@ -64,19 +64,19 @@ impl Invitation {
     }
 }
 
-/// A machine that was invited.
+/// A machine that asks to become a host.
 pub(in crate::host) struct Knocks<'a> {
-    /// What it is to be called.
+    /// The name that it asks for.
     pub(in crate::host) name: &'a str,
-    /// Its key.
+    /// Its public key.
     pub(in crate::host) public: PublicKey,
-    /// It can run a member of the store.
+    /// Whether it has etcd, and can run a member of the store.
     pub(in crate::host) etcd: bool,
-    /// It is to vote by that, and nothing else.
+    /// Whether it asks to be a witness: a member of the store, and nothing else.
     pub(in crate::host) witness: bool,
 }
 
-/// Certifies its key, as that of a host: what it gets.
+/// Certifies the machine's key as that of a host. Returns the answer for the machine.
 pub(in crate::host) fn admit(host: &HostFile, signers: &Signers, knocks: &Knocks<'_>, way: Way<'_>) -> Join {
     match admitted(host, signers, knocks, way) {
         Ok(welcome) => Join::Welcome(Box::new(welcome)),
@@ -135,24 +135,24 @@ fn admitted(
     })
 }
 
-/// Whether a host that joins runs a member of the store: so many as bear the loss of one do.
+/// Whether a host that joins runs a member of the store: while the store has fewer members than it is to have.
 fn has_member(name: &str, cluster: &Cluster) -> bool {
     cluster.members.contains(name) || cluster.members.len() < cluster.seats()
 }
 
-/// One that was issued to a host which never was there is that of a join that came to nothing.
+/// A name without a record of a host is free: a certificate for it is left from a failed join.
 fn is_free(name: &str, cluster: &Cluster, has_record: bool) -> bool {
     !has_record || !cluster.issued.contains_key(name)
 }
 
-/// The next serial, for this host alone.
+/// Draws the next serial for this host, and revokes all others of it.
 fn issue_alone(name: &str, cluster: &mut Cluster) -> u64 {
     let before = cluster.issued.remove(name).unwrap_or_default();
     cluster.revoked.extend(before);
     issue(name, cluster)
 }
 
-/// Makes this machine a host by an invitation.
+/// Makes this machine a host, by an invitation.
 pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     let Newcomer { line, name, address, witness, .. } = new;
     let invitation = Invitation::parse(line).ok_or_else(|| {
@@ -163,7 +163,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     absent(&key_file, "this machine has the keys of a host already")?;
     absent(file, "this machine is a host already")?;
     etcd::no_earlier_data().map_err(Failed::new)?;
-    // What cannot be written is found before a certificate is issued.
+    // An unwritable place is found before a certificate is issued.
     Aside::write(&key_file, "", 0o600)?;
     let curve = draw_curve().map_err(|error| Failed::of(&error))?;
     let welcome = ask(&invitation, name, &curve, *witness)?;
@@ -188,7 +188,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
         address: Some(address.clone()),
         endpoints: own.into_iter().chain(welcome.endpoints.iter().cloned()).collect(),
         ca: ca_file.clone(),
-        // The cluster has its own, where hosts run the store.
+        // A store that hosts run has certificates of its own.
         cert: new.cert.clone().filter(|_| welcome.run.is_none()),
         key: new.key.clone().filter(|_| welcome.run.is_none()),
         run: welcome.run,
@@ -216,7 +216,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
     Ok(lines)
 }
 
-/// Whether the store answers this machine.
+/// Checks that the store answers this machine.
 fn is_reached(
     file: &Path,
     welcome: &Welcome,
@@ -239,7 +239,7 @@ fn is_reached(
     })
 }
 
-/// Has the host that has invited this machine certify its key.
+/// Asks the inviting host to certify this machine's key.
 fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> Result<Welcome, Failed> {
     let Invitation { address, key, token } = invitation;
     let limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_MAX };

@@ -1,5 +1,5 @@
-//! Another key for the cluster to sign by. [`crate::hosts::renewal`] has the order in which it comes to the hosts: here
-//! are the steps, those of a host and those of the operator's command.
+//! Replacing the signing key of a cluster: the steps of a host, and those of the operator's command.
+//! [`crate::hosts::renewal`] has their order.
 
 use super::cell::{Cell, certificate, issue};
 use super::failed::Failed;
@@ -16,22 +16,23 @@ use crate::wire::member::MemberTold;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is right where a host does not show which keys it takes.
+/// The hint where a host does not show which keys it accepts.
 const RUNNING: &str = "a host has to run, with `listen` in its file and a version of treevisor that can do this: \
                        `treevisor hosts` shows them; one that is gone for good is taken away by \
                        `treevisor host remove NAME`";
 
-/// The same where hosts are away.
+/// The hint where hosts are away.
 const AWAY: &str = "start them, or take away what is gone for good: `treevisor host remove NAME`";
 
 const DONE: &str = "the cluster signs by another key; nothing that was certified by the former one is taken any more";
 
-/// A second key of this host, which it takes as well from now on; or none.
+/// Writes the keys of this host with this second signing key, which is accepted from now on, or without one. Returns
+/// them.
 pub(in crate::host) fn with(place: &Path, keys: &Keys, also: Option<SigningKey>) -> Result<Keys, String> {
     put(place, keys, Keys { also, ..keys.clone() })
 }
 
-/// The keys of this host with a certificate by its second signing key, which is its first from now on.
+/// Certifies this host by its second signing key, which becomes its first. Returns the new keys.
 pub(in crate::host) fn certified(host: &HostFile, place: &Path, keys: &Keys, way: Way<'_>) -> Result<Keys, String> {
     let also = keys.also.clone().ok_or("it has no other key to sign by")?;
     let mut store = Cell::open(host, &keys.signers(), way).map_err(|failed| failed.message)?;
@@ -39,14 +40,14 @@ pub(in crate::host) fn certified(host: &HostFile, place: &Path, keys: &Keys, way
     let cert = serial.and_then(|serial| certificate(&host.cluster, &host.name, serial, &also, &keys.curve.public));
     let cert = cert.map_err(|failed| failed.message)?;
     let others = Keys { signing: also, also: Some(keys.signing.clone()), cert, ..keys.clone() };
-    // All members take it by now, and it is shown with the next connection.
+    // All members accept this certificate by now; this host's member shows it from its next connection on.
     if let Some(at) = host.member() {
         etcd::certify(&at, &others.signers()).map_err(|error| Chain(&*error).to_string())?;
     }
     put(place, keys, others)
 }
 
-/// The keys of this host with its first signing key alone. Of its certificates that one is left which it has.
+/// Drops the second signing key of this host, and the older ones of its certificates. Returns the new keys.
 pub(in crate::host) fn alone(host: &HostFile, place: &Path, keys: &Keys, way: Way<'_>) -> Result<Keys, String> {
     let trust = Trust { cluster: &host.cluster, name: &host.name, issuers: &[*keys.signing.public()], revoked: &[] };
     if let Ok(own) = verify(&keys.cert, &trust) {
@@ -61,7 +62,7 @@ pub(in crate::host) fn alone(host: &HostFile, place: &Path, keys: &Keys, way: Wa
     with(place, keys, None)
 }
 
-/// The agent, which has `keys`, has these from now on.
+/// Writes the keys `others`, which replace `keys`. Refused where the file has another key pair by now.
 fn put(place: &Path, keys: &Keys, others: Keys) -> Result<Keys, String> {
     let there = Keys::read(place).map_err(|error| Chain(&error).to_string())?;
     if there.is_some_and(|there| there.curve != keys.curve) {
@@ -75,8 +76,8 @@ fn written(place: &Path, keys: &Keys) -> Result<(), Failed> {
     Aside::write(place, &keys.text(), 0o600)?.replace()
 }
 
-/// One step of the operator's command: the cluster is carried on where all hosts have come as far. With `begin` one is
-/// begun where none is under way.
+/// One step of the operator's command: moves the record of the cluster on where all hosts have completed the last step.
+/// With `begin`, a change of keys is begun where none is in progress.
 pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold, Failed> {
     let (host, own) = member(file)?;
     let signers = own.signers();
@@ -96,7 +97,8 @@ pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold
                 true => "each host has a certificate by it: the former one is taken no more",
                 false => "all hosts have it: each is certified by it now",
             };
-            // Where it is lost, another command has carried it on, or a host was removed at this moment.
+            // A lost swap means that another command has moved the record on, or that a host was removed at this
+            // moment.
             let went_on = store.swap(Some(version), &next)?;
             waiting(went_on.then(|| line.to_owned()), Vec::new())
         }
@@ -120,7 +122,7 @@ pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold
     }
 }
 
-/// Hosts do not show which keys they take, without which none can be replaced.
+/// The error where hosts do not show which keys they accept: the key cannot be replaced then.
 fn unseen(behind: &[String], hosts: &BTreeMap<String, Host>) -> Failed {
     let never: Vec<&str> = behind.iter().map(String::as_str).filter(|name| !hosts.contains_key(*name)).collect();
     let (which, what, right) = match never.as_slice() {
@@ -130,7 +132,7 @@ fn unseen(behind: &[String], hosts: &BTreeMap<String, Host>) -> Failed {
     Failed::new(format!("all hosts have to be there for this, and these {what}: {which}")).hint(right)
 }
 
-/// All hosts renew their leases.
+/// Checks that all hosts renew their leases.
 fn are_live(cluster: &Cluster, hosts: &BTreeMap<String, Host>) -> Result<(), Failed> {
     let is_away = |name: &&str| hosts.get(*name).is_none_or(|host| host.state != HostState::Live);
     let away: Vec<&str> = cluster.issued.keys().map(String::as_str).filter(is_away).collect();
@@ -148,20 +150,20 @@ fn called(name: &str, hosts: &BTreeMap<String, Host>) -> String {
     }
 }
 
-/// Whether hosts are behind because they are still at it.
+/// Whether hosts are behind because the change is still in progress.
 fn is_under_way(cluster: &Cluster, behind: &[String], hosts: &BTreeMap<String, Host>) -> bool {
     let changes = !cluster.next.is_empty() || !cluster.former.is_empty();
     let is_at_it = |name: &String| hosts.get(name).is_some_and(|host| host.issuers.contains(&cluster.issuer));
     changes || behind.iter().all(is_at_it)
 }
 
-/// Draws a key, keeps it beside the present one, and has the cluster know of it. Not where the record is another one by
-/// now: whether it was.
+/// Draws a signing key, keeps it in this host's file besides the present one, and announces it in the cluster's record.
+/// Returns `false` where the record was changed meanwhile; the file is restored then.
 fn begun(store: &mut Cell, file: &Path, version: Version, cluster: &Cluster, name: &str) -> Result<bool, Failed> {
     let also = SigningKey::draw().map_err(|error| Failed::of(&error))?;
     let place = key_file(file);
-    // What lies there as well may be the former one, which this host's agent has yet to drop. It may have changed its
-    // keys since they were read.
+    // The file is read again: a second key in it may be the former one, which this host's agent has not dropped yet,
+    // and the agent may have changed its keys since they were read.
     let (_, own) = member(file)?;
     let cluster = Cluster { next: also.issuer(), drawn_by: name.to_owned(), ..cluster.clone() };
     written(&place, &Keys { also: Some(also), ..own.clone() })?;

@@ -139,7 +139,7 @@ fn a_host_has_new_keys_and_those_before_are_taken_until_they_are_retired() {
     assert!(place.keys("a").curve != before.curve && place.keys("a").signing.issuer() == before.signing.issuer());
     assert_eq!(place.judged("b", "a"), Ok(3));
     assert!(place.cluster().revoked.is_empty(), "its agent has the others");
-    // Interrupted there, and done again.
+    // The command was interrupted here, and is repeated.
     rotate().unwrap();
     assert_eq!(retire(), Ok(vec!["revoked certificate 1, 3".to_owned()]));
     assert_eq!((place.judged("b", "a"), place.judged("a", "b")), (Ok(4), Ok(2)));
@@ -160,7 +160,7 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         Ok(MemberTold::Waiting { lines: Vec::new(), hosts })
     };
-    // What its agent does once a second.
+    // The steps of this host's agent, once a second.
     let show = |name: &str| {
         let keys = place.keys(name);
         let (issuers, cert) = (keys.signers().issuers(), keys.cert);
@@ -191,7 +191,7 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     assert!(lines[0].contains("it goes to a (a:1), b (b:1)"), "{lines:?}");
     let next = place.keys("a").also.unwrap();
     assert_eq!((place.cluster().issuer, place.cluster().next), (former.issuer(), next.issuer()));
-    // Nothing is certified meanwhile by a key that is on its way out.
+    // No certificate is signed meanwhile by a key that is being replaced.
     assert!(place.add("c").unwrap_err().contains("is being replaced"));
     assert!(place.answer(&MemberAsk::Rotate { file: file("a") }).unwrap_err().contains("is being replaced"));
     assert_eq!(renew(true), waits(&["a", "b"]), "typed again it goes on");
@@ -201,7 +201,7 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     show("b");
     assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
     assert_eq!((place.cluster().issuer, place.cluster().former), (next.issuer(), former.issuer()));
-    // The one is certified by the new key and the other by the former: each takes the other.
+    // One host has a certificate by the new key, the other by the former one: each accepts the other's.
     certify("a");
     show("a");
     assert_eq!((place.judged("a", "b"), place.judged("b", "a")), (Ok(2), Ok(3)));
@@ -234,7 +234,7 @@ fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
     let lost = cluster.next.clone();
     cluster.drawn_by = "gone".into();
     place.put(&cluster);
-    // The one that had it was removed, and its record is there still.
+    // The host that had drawn it was removed, and its record still exists.
     place.show("gone", &Host { issuers: vec![cluster.issuer, lost.clone()], ..Host::default() });
     let Ok(MemberTold::Waiting { lines, .. }) = place.told(&MemberAsk::Renew { file: place.file("a"), begin: false })
     else {
@@ -278,7 +278,7 @@ fn a_host_that_is_removed_amid_it_has_the_key_in_vain() {
     }
     renew(false);
     assert_eq!(place.cluster().issuer, next);
-    // What signs by now it may have as well.
+    // The removed host may also have the key that signs now.
     place.write("b", HostState::Dead);
     place.remove("b").unwrap();
     let mut keys = place.keys("a");
@@ -387,7 +387,7 @@ fn a_host_that_was_made_by_hand_gets_keys_and_its_file_stays() {
     fs::write(&file, text).unwrap();
     assert!(place.add("b").unwrap_err().contains("has no keys"));
     assert!(place.init("a").unwrap_err().contains("host.toml is there"));
-    // Its agent has run already.
+    // Its agent has run already, so it has a record.
     place.write("a", HostState::Live);
     place.answer(&MemberAsk::Init { file: file.clone(), new: None, members: None }).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
@@ -398,7 +398,7 @@ fn a_host_that_was_made_by_hand_gets_keys_and_its_file_stays() {
 fn keys_of_another_cluster_of_the_same_name_make_none() {
     let place = Place::new();
     place.init("a").unwrap();
-    // An interrupted first call, and then another one.
+    // No host has a record yet, so the first call counts as interrupted, and `b` makes the cluster anew.
     place.init("b").unwrap();
     assert!(place.add("c").unwrap_err().contains("are not those of the cluster"));
 }

@@ -1,8 +1,8 @@
-//! What is known of the connections from other hosts, by what comes over them. No socket, no clock.
+//! The state of the links to other hosts, judged by the messages that arrive. Pure: no socket, no clock.
 //!
-//! A connection begins with HELLO; what comes before it, or by another connection than the last that has begun so, is
-//! dropped. PULSE comes twice a second; when none has come for [`SILENCE`], the link is down, whatever the socket
-//! shows.
+//! A connection begins with HELLO. Messages before it are dropped, and so are those of any connection but the last one
+//! that has sent HELLO. PULSE arrives twice a second; when none has arrived for [`SILENCE`], the link is down, whatever
+//! the state of the socket.
 
 use super::way::Way;
 use crate::link::Identity;
@@ -11,20 +11,20 @@ use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
 use crate::wire::tvh1::{Kind, Message};
 use std::collections::BTreeMap;
 
-/// Without a PULSE for so long a link is down.
+/// A link without a PULSE for this long is down.
 pub(super) const SILENCE: Span = Span::from_secs(2);
 
 /// The link to one host.
 #[derive(Debug, Default)]
 struct Link {
-    /// Which of its connections has begun last.
+    /// The connection that has sent HELLO last.
     connection: Option<Identity>,
-    /// When the last PULSE has come.
+    /// When the last PULSE has arrived.
     pulse: Option<Time>,
     up: bool,
-    /// The latest epoch that its host has reported.
+    /// The latest epoch that the host has reported.
     epoch: u64,
-    /// Why nothing is taken from it.
+    /// Why all of its messages are dropped, if they are.
     why: Option<String>,
     way: Way,
 }
@@ -34,7 +34,7 @@ struct Link {
 pub(super) struct Links {
     cluster: String,
     all: BTreeMap<String, Link>,
-    /// Messages that were not taken.
+    /// The number of messages that were dropped.
     dropped: u64,
 }
 
@@ -43,7 +43,8 @@ impl Links {
         Links { cluster: cluster.to_owned(), all: BTreeMap::new(), dropped: 0 }
     }
 
-    /// Whether a message is one for the rest of the agent. It is from this host, by this connection.
+    /// Takes in a message of this host that has arrived by this connection. Returns whether the rest of the agent is to
+    /// have it: HELLO and PULSE, and messages that are dropped, are not passed on.
     pub(super) fn takes(&mut self, host: &str, connection: &Identity, message: &Message, now: Time) -> bool {
         let link = self.all.entry(host.to_owned()).or_default();
         let Ok(stamp) = message.stamp() else {
@@ -76,7 +77,7 @@ impl Links {
         taken
     }
 
-    /// The epoch that a HELLO or a PULSE of this host reports, if it is a later one than all before.
+    /// The epoch in a HELLO or PULSE of this host, if it is later than any before.
     pub(super) fn later_epoch(&mut self, host: &str, message: &Message) -> Option<u64> {
         let epoch = match message.kind {
             Kind::Hello => message.header::<Hello>().ok()?.epoch,
@@ -88,7 +89,7 @@ impl Links {
         Some(epoch)
     }
 
-    /// Which links have come up, and which have gone down.
+    /// The links that have come up (`true`) or gone down since the last call.
     pub(super) fn changed(&mut self, now: Time) -> Vec<(String, bool)> {
         let mut changed = Vec::new();
         for (host, link) in &mut self.all {
@@ -101,19 +102,19 @@ impl Links {
         changed
     }
 
-    /// When one of them goes down, if nothing comes.
+    /// When the next link goes down if no PULSE arrives.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.all.values().filter(|link| link.up).filter_map(|link| Some(link.pulse? + SILENCE)).min()
     }
 
-    /// This process did not run for so long: what has come meanwhile may lie unread.
+    /// Credits time in which this process did not run: a PULSE that has arrived meanwhile may still be unread.
     pub(super) fn credit(&mut self, lost: Span) {
         for pulse in self.all.values_mut().filter_map(|link| link.pulse.as_mut()) {
             *pulse += lost;
         }
     }
 
-    /// Hosts that are none any more are forgotten. Those of which the link was up.
+    /// Removes the links to hosts that are not `known`. Returns those of them whose link was up.
     pub(super) fn retain(&mut self, known: impl Fn(&str) -> bool) -> Vec<String> {
         let gone: Vec<String> =
             self.all.iter().filter(|(host, link)| link.up && !known(host)).map(|(host, _)| host.clone()).collect();
@@ -125,7 +126,7 @@ impl Links {
         self.all.get(host).is_some_and(|link| link.up)
     }
 
-    /// Why nothing is taken from a host, where that is its fault.
+    /// Why the messages of a host are dropped, if they are.
     pub(super) fn why(&self, host: &str) -> Option<&str> {
         self.all.get(host)?.why.as_deref()
     }
@@ -135,7 +136,7 @@ impl Links {
     }
 }
 
-/// Whether the two fit together.
+/// Checks that a HELLO fits: the same cluster, the host's own name, and a protocol version at most one apart.
 fn wrong(cluster: &str, host: &str, message: &Message) -> Result<(), String> {
     let hello: Hello = message.header().map_err(|error| format!("its HELLO is none: {error}"))?;
     if hello.cluster != cluster {
@@ -144,7 +145,7 @@ fn wrong(cluster: &str, host: &str, message: &Message) -> Result<(), String> {
     if hello.host != host {
         return Err(format!("it calls itself {}", hello.host));
     }
-    // Those of one protocol work with those of the one before and the one after.
+    // Neighbouring protocol versions are compatible.
     if hello.protocol.abs_diff(PROTOCOL) > 1 {
         let Hello { protocol, version, .. } = hello;
         return Err(format!("it speaks protocol {protocol} (version {version}), this host {PROTOCOL}"));
@@ -160,7 +161,7 @@ mod tests {
 
     struct Far {
         links: Links,
-        /// By how much this host's clock is ahead.
+        /// How far this host's clock is ahead of that of `b`.
         ahead: u64,
     }
 
@@ -210,7 +211,7 @@ mod tests {
         assert!(far.links.next_deadline().is_none());
         far.pulse(1, 2_600, 2_600);
         assert_eq!(far.changed(2_600), [true]);
-        // Time in which this process did not run is no silence.
+        // Time in which this process did not run does not count as silence.
         far.links.credit(Span::from_secs(10));
         assert!(far.changed(12_000).is_empty());
     }

@@ -1,8 +1,8 @@
-//! The connections to the agents of the other hosts: one socket that all of them connect to, and one to each of them.
+//! The connections to the agents of the other hosts: one socket to which all of them connect, and one to each of them.
 //!
-//! What is sent goes into a connection that stands, or nowhere: [`Mesh::send`] returns that, and nothing is kept for
-//! later. Loss is normal; what matters is sent again by the part that it matters to. `links` judges what comes, `way`
-//! how old it is.
+//! A message is sent on a connection that is up, or dropped: [`Mesh::send`] returns which, and nothing is queued. Loss
+//! is normal: each part retransmits what it needs delivered. `links` judges the messages that arrive, `way` how old
+//! they are.
 
 mod links;
 pub(super) mod roster;
@@ -18,26 +18,26 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
-/// So often each host is sent a PULSE.
+/// How often each host is sent a PULSE.
 const PULSE: Span = Span::from_millis(500);
 
-/// A socket that has had no connection for so long is made anew: libzmq tries no more where it was refused once, and
-/// looks up a name once.
+/// A socket that has had no connection for this long is replaced: libzmq does not try again after a refusal, and
+/// resolves a name only once.
 const ANEW: Span = Span::from_secs(3);
 
-/// A connection that was just begun is looked at after so long, and after twice as long each time, until it is up: the
-/// other host takes nothing for up before HELLO and PULSE have come.
+/// After this a new connection is checked, to send HELLO, and then after twice as long each time until it is up: for
+/// the other host a link is up only after HELLO and PULSE.
 const GREET: Span = Span::from_millis(5);
 
-/// So often it is tried to listen again with another key, until the old socket is closed.
+/// How often binding the new socket is retried after a change of keys, until the old one is closed.
 const BIND: Span = Span::from_millis(10);
 
-/// Messages that are taken in one turn at most.
+/// The largest number of messages that is read in one turn.
 const PER_TURN: usize = 256;
 
 const LIMITS: Limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_MAX };
 
-/// This host.
+/// The identity of this host in the mesh.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     pub(super) host: String,
@@ -51,27 +51,27 @@ pub(super) struct Own {
 pub(super) struct Peer {
     /// `HOST:PORT`; empty where it is not known.
     pub(super) address: String,
-    /// By its certificate.
+    /// As its certificate proves.
     pub(super) key: Key,
 }
 
-/// What comes out of the mesh.
+/// What the mesh reports to the agent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fact {
     /// The link to a host has come up, or gone down.
     Link { host: String, up: bool },
-    /// A new connection to a host, or from it, has begun: what was sent there before may be lost.
+    /// A new connection to a host, or from it, has begun: messages that were sent there before may be lost.
     Connected { host: String },
     /// A host reports a later epoch than before.
     Epoch { host: String, epoch: u64 },
-    /// A host has sent this; its name is proved by its key, and it is not too old.
+    /// A message of this host, whose name is proved by its key, and which is not too old.
     Came { host: String, message: Message },
-    /// A machine without a certificate, which has this key, wants to become a host.
+    /// A machine without a certificate, which has this key, asks to become a host.
     Knocks { key: Key, connection: Identity, message: Message },
-    /// One that has wanted to has become one, or why not.
+    /// The admission of a machine has ended.
     Joined { name: String, outcome: Result<(), String> },
-    /// The connections are made anew with other keys: there are other descriptors to watch. Or why that cannot be done
-    /// now.
+    /// The connections were made anew with other keys, and their descriptors have to be watched; or why that cannot be
+    /// done now.
     Rekeyed(Result<(), String>),
 }
 
@@ -85,22 +85,22 @@ pub(super) struct Shown {
 struct Outgoing {
     dealer: CurveDealer,
     peer: Peer,
-    /// The connection that HELLO was sent into.
+    /// The number of the connection on which HELLO was sent; 0: none.
     greeted: u64,
-    /// It has begun since that was reported last.
+    /// The connection has begun, and that was not reported yet.
     begun: bool,
-    /// Since when there is none.
+    /// Since when there is no connection.
     alone: Option<Time>,
     refused: bool,
 }
 
-/// The part.
+/// All connections of this host.
 pub(super) struct Mesh {
     own: Own,
     epoch: u64,
     seq: u64,
     pulse_at: Time,
-    /// When connections without HELLO are looked at next, and after which wait.
+    /// When connections without HELLO are checked next, and the wait before that check.
     greet: Option<(Time, Span)>,
     peers: BTreeMap<String, Result<Peer, String>>,
     router: CurveRouter,
@@ -108,19 +108,19 @@ pub(super) struct Mesh {
     made: u64,
     links: Links,
     malformed: u64,
-    /// When it is next tried to listen again.
+    /// When binding is tried next, while the socket is not bound.
     bind_at: Time,
-    /// Keys without a certificate may connect.
+    /// Whether keys without a certificate may connect.
     strangers: bool,
-    /// Stands behind its sockets.
+    /// Declared after the sockets, so that it is dropped after them.
     context: Context,
 }
 
 impl Mesh {
-    /// Binds to `listen`, an endpoint of TCP.
+    /// Binds to `listen`, a TCP endpoint.
     ///
     /// # Errors
-    /// It is taken, or libzmq has no CURVE.
+    /// The address is in use, or libzmq was built without CURVE.
     pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, LinkError> {
         let context = Context::new()?;
         let router = CurveRouter::bind(&context, listen, &own.secret, LIMITS)?;
@@ -142,12 +142,12 @@ impl Mesh {
         })
     }
 
-    /// What to watch.
+    /// The descriptors to watch.
     pub(super) fn fds(&self) -> [RawFd; 2] {
         self.router.fds()
     }
 
-    /// The last thing before sleeping.
+    /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
         self.router.has_input()
     }
@@ -162,11 +162,11 @@ impl Mesh {
             .min()
     }
 
-    /// Has these keys from now on. All connections are made anew; the other hosts take part in that when they have seen
-    /// the certificate, and a link is not down before it is silent for long.
+    /// Changes the keys of this host, and makes all connections anew. Other hosts accept them once they have read the
+    /// new certificate; a link goes down only when that takes longer than [`links::SILENCE`].
     ///
     /// # Errors
-    /// libzmq's; nothing has changed then.
+    /// libzmq's; nothing was changed then.
     pub(super) fn rekey(&mut self, public: Key, secret: Key, now: Time) -> Result<(), LinkError> {
         self.router.rekey(&self.context, &secret)?;
         (self.own.public, self.own.secret, self.bind_at) = (public, secret, now);
@@ -175,12 +175,13 @@ impl Mesh {
         Ok(())
     }
 
-    /// This process did not run for so long.
+    /// Credits time in which this process did not run.
     pub(super) fn credit(&mut self, lost: Span) {
         self.links.credit(lost);
     }
 
-    /// The other hosts, with what their certificates have proved, or why they have not.
+    /// Sets the other hosts: each with its address and key, or why its certificate is refused. Returns the links that
+    /// went down because their hosts are gone.
     pub(super) fn follow(&mut self, peers: BTreeMap<String, Result<Peer, String>>, now: Time) -> Vec<Fact> {
         if peers == self.peers {
             return Vec::new();
@@ -195,7 +196,7 @@ impl Mesh {
         gone.into_iter().map(|host| Fact::Link { host, up: false }).collect()
     }
 
-    /// Whether keys without a certificate may connect from now on: nothing but JOIN is taken from them.
+    /// Sets whether keys without a certificate may connect: only JOIN messages of theirs are accepted.
     pub(super) fn let_strangers_in(&mut self, yes: bool) {
         if self.strangers != yes {
             self.strangers = yes;
@@ -203,9 +204,9 @@ impl Mesh {
         }
     }
 
-    /// Answers a machine that is no host.
+    /// Answers a machine that is not a host yet.
     pub(super) fn reply(&mut self, to: &Identity, message: &Message, now: Time) {
-        // Where the connection has ended, it asks again.
+        // If the connection has ended, the machine asks again.
         let _ = self.router.reply(to, &tvh1::encode(message, millis(now)));
     }
 
@@ -215,7 +216,7 @@ impl Mesh {
         self.router.admit(guests);
     }
 
-    /// Makes the sockets that are not there.
+    /// Makes the sockets that are missing.
     fn connect(&mut self, now: Time) {
         let peers = self.peers.iter().filter_map(|(host, peer)| Some((host, peer.as_ref().ok()?)));
         for (host, peer) in peers.filter(|(_, peer)| !peer.address.is_empty()) {
@@ -224,7 +225,7 @@ impl Mesh {
             }
             self.made += 1;
             let (endpoint, keys) = (format!("tcp://{}", peer.address), (&self.own.public, &self.own.secret));
-            // An address that is none is tried again, as one that does not answer.
+            // An invalid address is tried again later, like one that does not answer.
             if let Ok(dealer) = CurveDealer::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
                 let outgoing =
                     Outgoing { dealer, peer: peer.clone(), greeted: 0, begun: false, alone: Some(now), refused: false };
@@ -234,8 +235,8 @@ impl Mesh {
         }
     }
 
-    /// A host has connected: its agent is there, and knows this one's key by now. So the connection to it is made at
-    /// once where there is none, although libzmq waits before it tries again, and tries no more where it was refused.
+    /// A host has connected: so its agent runs, and knows the key of this host. Where there is no connection to it, one
+    /// is made at once, without waiting for libzmq, which tries again only later, or never after a refusal.
     fn connect_again(&mut self, host: &str, now: Time) {
         let is_alone = self.dealers.get_mut(host).is_some_and(|outgoing| {
             outgoing.look(now);
@@ -247,21 +248,22 @@ impl Mesh {
         }
     }
 
-    /// Sends a message into the connection to this host. `false`: there is none now, or it takes nothing; nothing is
-    /// kept for later.
+    /// Sends a message to this host. `false`: there is no connection, or its queue is full; the message is dropped
+    /// then.
     pub(super) fn send(&mut self, host: &str, message: &Message, now: Time) -> bool {
         let Mesh { own, epoch, seq, dealers, .. } = self;
         let Some(outgoing) = dealers.get_mut(host) else { return false };
         outgoing.greet(|| first(own, *epoch, *seq), now) && outgoing.dealer.send(&tvh1::encode(message, millis(now)))
     }
 
-    /// What is due: a PULSE to each, links that are silent, sockets that are to be made anew. `epoch`: that of this
-    /// host.
+    /// Does what is due: sends a PULSE to each host, and replaces sockets without a connection. Returns the links that
+    /// have changed. `epoch`: that of this host.
     pub(super) fn due(&mut self, now: Time, epoch: u64) -> Vec<Fact> {
         if self.bind_at <= now && !self.router.bind_again() {
             self.bind_at = now + BIND;
         }
-        // What this host ran in an earlier epoch is started anew as soon as the others know of this one.
+        // A changed epoch is sent at once: the other hosts restart what this host ran in an earlier epoch only when
+        // they know the new one.
         if self.pulse_at <= now || self.epoch != epoch {
             self.pulse_at = now + PULSE;
             self.seq += 1;
@@ -284,7 +286,7 @@ impl Mesh {
             for outgoing in dealers.values_mut() {
                 all &= outgoing.greet(|| first(own, *epoch, *seq), now);
             }
-            // From then on with each PULSE.
+            // Later checks come with each PULSE.
             let wait = Span::from_nanos(wait.as_nanos() * 2);
             self.greet = Some((now + wait, wait)).filter(|_| !all && wait < PULSE);
         }
@@ -299,7 +301,7 @@ impl Mesh {
         links.chain(self.dealers.iter_mut().filter_map(begun)).collect()
     }
 
-    /// What has come. Drained every turn, whatever has woken the loop.
+    /// Reads the messages that have arrived. Called every turn, whatever has woken the loop.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
         self.router.serve();
         let mut facts = Vec::new();
@@ -316,7 +318,7 @@ impl Mesh {
                         facts.push(Fact::Connected { host: host.clone() });
                     }
                     let taken = self.links.takes(&host, &connection, &message, now);
-                    // A link that has come up comes before what it brings.
+                    // A link that has come up is reported before the message that has shown it.
                     facts.extend(self.changes(now));
                     if let Some(epoch) = self.links.later_epoch(&host, &message) {
                         facts.push(Fact::Epoch { host: host.clone(), epoch });
@@ -338,7 +340,7 @@ impl Mesh {
         self.links.is_up(host)
     }
 
-    /// How the link to a host stands; `None` where there is none to be.
+    /// The state of the link to a host, to be shown; `None`: the host is unknown.
     pub(super) fn shown(&self, host: &str) -> Option<Shown> {
         let peer = self.peers.get(host)?;
         let up = self.links.is_up(host);
@@ -354,7 +356,7 @@ impl Mesh {
         Some(Shown { up, why: why.filter(|_| !up) })
     }
 
-    /// What was not taken: connections of unknown keys, and messages.
+    /// The number of refused connections of unknown keys, and of dropped messages.
     pub(super) fn refused(&self) -> (u64, u64) {
         let turned = self.router.turned();
         (turned.unknown, turned.dropped + self.links.dropped() + self.malformed)
@@ -362,7 +364,7 @@ impl Mesh {
 }
 
 impl Outgoing {
-    /// Looks how the connection stands.
+    /// Reads the state of the connection.
     fn look(&mut self, now: Time) {
         match self.dealer.standing() {
             Standing::Up(_) => (self.alone, self.refused) = (None, false),
@@ -373,8 +375,8 @@ impl Outgoing {
         }
     }
 
-    /// Looks how the connection stands, and sends HELLO, once into each, before all else. Whether that was done;
-    /// `false` too where there is no connection.
+    /// Reads the state of the connection, and sends HELLO first on each new one. Returns whether the connection is up
+    /// and HELLO was sent.
     fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
         self.look(now);
         let Standing::Up(number) = self.dealer.standing() else { return false };
@@ -387,7 +389,7 @@ impl Outgoing {
     }
 }
 
-/// What a connection begins with: by the PULSE it is known how old all that follows is.
+/// The messages at the beginning of a connection. The PULSE lets the receiver tell the age of those that follow.
 fn first(own: &Own, epoch: u64, seq: u64) -> Vec<Message> {
     let (host, cluster, version) = (own.host.clone(), own.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
     let hello = made(Kind::Hello, &Hello { host, cluster, version, protocol: PROTOCOL, epoch });
@@ -398,7 +400,7 @@ fn pulse(epoch: u64, seq: u64) -> Option<Message> {
     made(Kind::Pulse, &Pulse { epoch, seq })
 }
 
-/// A message of this part: its headers are small.
+/// Makes a message with a small header, which is always within the limits.
 fn made(kind: Kind, header: &impl Serialize) -> Option<Message> {
     Message::new(kind, header, Vec::new()).ok()
 }

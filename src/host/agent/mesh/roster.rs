@@ -1,17 +1,17 @@
-//! Which other hosts there are: what stands in their records, as far as their certificates prove it. No socket.
+//! The other hosts, by their records and as far as their certificates prove them. No socket.
 
 use super::Peer;
 use crate::hosts::record::Host;
 use crate::link::curve::Key;
 use std::collections::BTreeMap;
 
-/// What was made of each certificate, so that one is judged once.
+/// The result for each certificate, so that each is verified only once.
 #[derive(Debug, Default)]
 pub(in super::super) struct Roster {
     judged: BTreeMap<String, Judged>,
 }
 
-/// What was made of one, with these serials revoked.
+/// The result for one certificate, with these serials revoked.
 #[derive(Debug)]
 struct Judged {
     cert: String,
@@ -20,8 +20,8 @@ struct Judged {
 }
 
 impl Roster {
-    /// The peers by these records, without that of this host. `verify` judges a certificate that has to be of the host
-    /// with this name.
+    /// The peers according to these records, which do not include that of this host. `verify(name, certificate)` checks
+    /// that a certificate is valid for the host of that name.
     pub(in super::super) fn read<'a>(
         &mut self,
         hosts: impl Iterator<Item = (&'a str, &'a Host)>,

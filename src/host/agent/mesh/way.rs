@@ -1,30 +1,30 @@
-//! How old a message is that another host has sent, whose clock counts from another boot.
+//! The age of a message from another host, whose clock starts at another boot.
 //!
-//! The smallest difference of receiver's and sender's clock that PULSEs have shown lately is taken as that of one that
-//! was not late; by how much a message's own difference is larger, so old it is. Only what was shown lately counts: two
-//! clocks drift apart, by seconds in a day.
+//! The difference between the receiver's clock and the sender's timestamp is the clock offset plus the delay. The
+//! smallest difference that recent PULSEs have shown is taken as that of a message without delay; what a message's
+//! difference exceeds it by is the age. Only recent PULSEs count, as two clocks drift apart, by seconds a day.
 
 use crate::time::{Span, Time};
 use crate::wire::tvh1::Stamp;
 
-/// The smallest difference is that of this one and the one before.
+/// The smallest difference is taken over this window and the one before.
 const WINDOW: Span = Span::from_secs(30);
 
-/// What PULSEs of one connection have shown.
+/// What the PULSEs of one connection have shown.
 #[derive(Debug, Default)]
 pub(super) struct Way {
-    /// When this window has begun, and the smallest difference in it.
+    /// When the current window has begun, and the smallest difference in it.
     now: Option<(Time, i128)>,
     before: Option<i128>,
 }
 
-/// Receiver's clock less sender's, in nanoseconds.
+/// The receiver's clock minus the sender's timestamp, in nanoseconds.
 fn difference(sent_ms: u64, received: Time) -> i128 {
     i128::from(received.since(Time::ZERO).as_nanos()) - i128::from(sent_ms) * 1_000_000
 }
 
 impl Way {
-    /// A PULSE has come.
+    /// Takes in the timestamp of a PULSE.
     pub(super) fn saw(&mut self, sent_ms: u64, received: Time) {
         let shown = difference(sent_ms, received);
         match &mut self.now {
@@ -36,8 +36,8 @@ impl Way {
         }
     }
 
-    /// Whether a message that has come now still means something. Before the first PULSE nothing is known: then one
-    /// that can expire has.
+    /// Whether a message that has arrived now is still valid. Before the first PULSE ages are unknown: a message that
+    /// can expire counts as expired.
     pub(super) fn is_timely(&self, stamp: Stamp, received: Time) -> bool {
         let Some(limit) = stamp.void_after_ms.filter(|limit| *limit > 0) else { return true };
         let least = self.now.map(|(_, least)| self.before.map_or(least, |before| before.min(least)));
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_clock_that_runs_slower_does_not_make_messages_old() {
         let mut way = Way::default();
-        // A thousandth slower, for an hour.
+        // The sender's clock is slower by a thousandth, for an hour.
         let sent = |own: u64| own - own / 1_000;
         for own in (0..3_600_000).step_by(500) {
             way.saw(sent(own), at(own));

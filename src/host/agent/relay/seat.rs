@@ -1,40 +1,41 @@
-//! What the top node of a placed subtree and its present parent do not know of each other, since it may have had
-//! another parent before: the numbers of requests, which each parent counts by itself, and what was reported to an
-//! earlier one. Pure.
+//! Adjusts messages between the top node of a placed subtree and its present parent, as the node may have had another
+//! parent before: request numbers, which each parent counts by itself, and what was reported to an earlier parent.
+//! Pure.
 
 use crate::time::{Span, Time};
 use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode, Verb};
 
-/// What has not been answered is sent again after so long.
+/// What has not been acknowledged is sent again after this.
 const AGAIN: Span = Span::from_millis(500);
 
-/// A node answers a reload within this, or is sent it again: it answers at once that it has begun.
+/// Time for a node to answer a reload, in milliseconds; it is sent again until then. A node acknowledges at once that
+/// it has begun.
 const WITHIN: u64 = 10_000;
 
-/// Which frame of what a node sends is its JSON.
+/// The index of the JSON frame in a message of a node.
 const JSON: usize = 3;
 
 /// The frames of a message.
 pub(super) type Frames = Vec<Vec<u8>>;
 
-/// One node.
+/// The state of one node.
 #[derive(Debug, Default)]
 pub(super) struct Seat {
-    /// What the numbers of the present parent's requests are raised by; so none is that of an earlier one's.
+    /// Added to the request numbers of the present parent, so that none was used by an earlier parent.
     raised: u64,
-    /// The highest number that the node was sent.
+    /// The highest request number that the node was sent.
     highest: u64,
-    /// What it has reported last of what stands below it, and its number there.
+    /// The node's last report of its children, and its sequence number.
     children: Option<(u64, Frames)>,
-    /// The present parent has not acknowledged that.
+    /// The present parent has not acknowledged `children`.
     is_news: bool,
-    /// The spec that a parent has brought along, the present one or an earlier one, until the node has taken it.
+    /// The reload that the present parent or an earlier one has brought, until the node has carried it out.
     reload: Option<Verb>,
     again: Option<Time>,
 }
 
-/// What is due.
+/// What is to be sent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) up: Option<Frames>,
@@ -42,8 +43,8 @@ pub(super) struct Due {
 }
 
 impl Seat {
-    /// It has another parent from here on, which brings this reload along. Without one its spec is the one that was
-    /// brought last, which the node may not have taken so far.
+    /// The node has got another parent, which brings this reload. `None`: the spec is that of the last reload, which
+    /// the node may not have carried out yet.
     pub(super) fn adopted(&mut self, reload: Option<Verb>, now: Time) {
         self.raised = self.highest + 1;
         self.highest = self.raised;
@@ -52,15 +53,15 @@ impl Seat {
         self.again = (self.is_news || self.reload.is_some()).then_some(now);
     }
 
-    /// What the parent has sent, as the node is to have it. `far`: the time of this machine in milliseconds, where the
-    /// parent is on another.
+    /// Converts a message of the parent for the node. `far`: the time of this machine in milliseconds, if the parent is
+    /// on another machine.
     pub(super) fn down(&mut self, frames: Frames, far: Option<u64>) -> Frames {
         match codec::decode_to_node(&frames) {
             Ok(ToNode::Request { request, within_ms, mut void_after_ms, by, mut verb, incarnation }) => {
                 let request = request.saturating_add(self.raised);
                 self.highest = self.highest.max(request);
-                // It is void when its time is over, by a clock that all processes of one machine share: its time begins
-                // anew with its way.
+                // A request expires by a clock that all processes of one machine share. From another machine its time
+                // starts again here.
                 if let Some(now) = far.filter(|_| void_after_ms != u64::MAX) {
                     void_after_ms = now.saturating_add(within_ms);
                 }
@@ -75,14 +76,14 @@ impl Seat {
                 self.is_news &= self.children.as_ref().is_some_and(|(last, _)| *last != seq);
                 frames
             }
-            // The node judges the rest.
+            // Other messages are passed on; the node checks them.
             _ => frames,
         }
     }
 
-    /// What the node has sent, as its parent is to have it; nothing where it is not for that one.
+    /// Converts a message of the node for its parent; `None`: it is not for the present parent.
     pub(super) fn up(&mut self, frames: Frames) -> Option<Frames> {
-        // Of beats and events, which are most, no more is looked at than this.
+        // Checked before decoding, for speed: most messages are beats and events, which pass unchanged.
         let is = |kind: &[u8]| frames.get(JSON).is_some_and(|json| json.starts_with(kind));
         let (reply, children) = (is(b"{\"is\":\"reply\"") && self.raised > 0, is(b"{\"is\":\"children\""));
         if !reply && !children {
@@ -110,7 +111,7 @@ impl Seat {
         }
     }
 
-    /// What is to be sent by now, or once more.
+    /// What is to be sent now, for the first time or again.
     pub(super) fn due(&mut self, now: Time) -> Due {
         if self.again.is_none_or(|at| at > now) {
             return Due::default();
@@ -118,7 +119,7 @@ impl Seat {
         let up = self.children.as_ref().filter(|_| self.is_news).map(|(_, frames)| frames.clone());
         let down = self.reload.clone().map(|verb| {
             codec::encode_to_node(&ToNode::Request {
-                // No number of the parent's own is 0.
+                // Parents number their requests from 1, so this number is free.
                 request: self.raised,
                 within_ms: WITHIN,
                 void_after_ms: u64::MAX,
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(seat.up(of_node(FromNode::Reply { request: 8, reply: accepted })), None);
         let later = seat.next_deadline().unwrap();
         assert_eq!(seat.due(later).down, Some(reload));
-        // Another parent with the same spec comes before that is done.
+        // The node gets another parent with the same spec before the reload is carried out.
         seat.adopted(None, later);
         let again = seat.due(later).down.unwrap();
         assert!(matches!(codec::decode_to_node(&again), Ok(ToNode::Request { request: 9, .. })), "{again:?}");
