@@ -1,5 +1,5 @@
-//! What goes out of an agent: orders to the shell, which carries out all of them, in order, before it hands in the next
-//! event.
+//! The output of an agent's core: orders to the shell, which carries out all of them in order before it hands in the
+//! next event.
 
 use super::event::{ParentId, RequestId, RunId};
 use super::message::{Message, Place};
@@ -12,128 +12,132 @@ pub use super::message::Start;
 /// An order to the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Read all records whose key begins with `prefix`; answer with `Event::Answered`. At most one is under way.
+    /// Read all records whose keys begin with `prefix`; answered by `Event::Answered`. At most one read is open at a
+    /// time.
     Read {
-        /// For the answer.
+        /// Returned with the answer.
         request: RequestId,
         /// `/treevisor/CLUSTER/`
         prefix: String,
     },
-    /// Write `new` if the record still has this version (`None`: if there is none); answer with `Event::Answered`. At
-    /// most one is under way for a key. That of the host's own record must not wait for the answers to others: its
-    /// lease runs meanwhile.
+    /// Write `new` if the record still has this version (`None`: if there is no record); answered by `Event::Answered`.
+    /// At most one swap of a key is open at a time. A swap of the host's own record must not wait for other requests,
+    /// as the lease runs out meanwhile.
     Swap {
         /// For the answer.
         request: RequestId,
         /// The whole key.
         key: String,
-        /// What is to be there before.
+        /// The version that the record must have.
         expected: Option<Version>,
-        /// What is to be there after.
+        /// The new value.
         new: Vec<u8>,
     },
-    /// Have the fence answer: `Event::Poked` with the same number. The fence answers only when it has run and has
-    /// looked at its own clock. No answer is no event.
+    /// Poke the fence, which answers with `Event::Poked` and the same number, once it has run and read its own clock.
+    /// Without an answer there is no event.
     Poke(u64),
-    /// Write this deadline into the page that the fence and all that is exclusive reads. It never goes back.
+    /// Write this deadline into the page that the fence and everything exclusive read. Deadlines never move back.
     SetDeadline(Moment),
-    /// Kill all that is exclusive on this host, by one write to `x/`, and look until it is empty; answer with
-    /// `Event::Cleared` with the same number. Another one replaces it. Nothing is run between the two.
+    /// Kill everything exclusive on this host, by one write to `x/`, and repeat until `x/` is empty; answered by
+    /// `Event::Cleared` with the same number. A further `Clear` replaces it. Nothing is started in between.
     Clear(u64),
-    /// Start the root, or the top node of a placed subtree. Answered by `Event::Started`, and by `Event::Exited` of a
-    /// root; of a subtree by `Event::NotStarted` or, once nothing of it is left, by `Event::Ended`.
+    /// Start the root, or the top node of a placed subtree. Answered by `Event::Started`. Later a root's end is
+    /// reported by `Event::Exited`; a subtree's by `Event::NotStarted`, or by `Event::Ended` once nothing of it is
+    /// left.
     Run(Run),
-    /// Ask it to stop in order. Without a limit: the deadline, or a [`Action::Kill`], ends what does not.
+    /// Ask the run to stop in order, without a time limit: the deadline, or an [`Action::Kill`], ends what does not
+    /// stop.
     Stop {
-        /// Which one.
+        /// The run to stop.
         run: RunId,
-        /// What for.
+        /// Why it is to stop.
         why: StopWhy,
     },
-    /// Kill it with all that stands below it; `Event::Exited` follows.
+    /// Kill the run with everything below it; `Event::Exited` follows.
     Kill(RunId),
-    /// Another bundle is deployed, and is on this host: have the running root take it over, as a reload.
+    /// Reload the running root with another bundle, which was deployed and is on this host's disk.
     Reload {
-        /// Which one.
+        /// The run to reload.
         run: RunId,
         /// The digest of the bundle.
         bundle: String,
     },
-    /// The placed subtree that runs here has a new parent, or a new order of it: the relay presents the node to that
-    /// one from here on, with the token and the identity that it expects, and passes nothing of an earlier one's on.
-    /// The process is not touched.
+    /// The placed subtree that runs here has a new parent, or a new order of its parent. From here on the relay
+    /// connects the node to that parent, with the token and the identity that the parent expects, and drops messages of
+    /// earlier parents. The process is not touched.
     Adopt {
-        /// Which one.
+        /// The subtree's run.
         run: RunId,
         /// What the new parent has sent.
         place: Box<Place>,
-        /// Its spec is another one: the node gets it as a reload.
+        /// Whether the spec has changed: the node gets it as a reload.
         reload: bool,
     },
-    /// Look at the top node, as a node looks at a child that is overdue; answer with `Event::Inspected`.
+    /// Look at the top node's process, as a node does with a child that is overdue; answered by `Event::Inspected`.
     Inspect(RunId),
-    /// Send another agent this. It is sent now or not at all, and never kept: what matters is sent again.
+    /// Send a message to another agent. It is sent now or dropped, and never queued: the core retransmits what it needs
+    /// delivered.
     Send {
-        /// To which host.
+        /// The receiving host.
         host: String,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// Send a node on this host this, on the connection that this number was given to.
+    /// Send a message to a node on this host, on the connection with this number.
     Tell {
-        /// To which one.
+        /// The receiving node.
         parent: ParentId,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// Something happened that is published.
+    /// Publish something that has happened.
     Report(Report),
-    /// End this process. The last action there ever is.
+    /// End this process. No action follows it.
     Halt(End),
 }
 
-/// What is to be started.
+/// A root or a placed subtree that is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// For all that is reported of it.
+    /// The number of the run, which its events have.
     pub run: RunId,
     /// The subtree.
     pub claim: ClaimKey,
     /// `TREEVISOR_FENCE`
     pub token: u64,
-    /// The digest of the bundle that it is started from; of a placed subtree that of its spec.
+    /// The digest of the bundle that a root is started from; for a placed subtree, of its spec.
     pub bundle: String,
     /// `TREEVISOR_START`
     pub start: Start,
-    /// `TREEVISOR_FROM`: the other host that had it before, if any.
+    /// `TREEVISOR_FROM`: the other host that ran it before, if any.
     pub from: Option<String>,
-    /// Of a placed subtree: what its parent has sent. `None` of a root.
+    /// For a placed subtree, what its parent has sent; `None` for a root.
     pub place: Option<Box<Place>>,
 }
 
-/// What a run is asked to stop for.
+/// Why a run is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopWhy {
-    /// The lease cannot be renewed, and comes to its end in a moment: `stop-before`.
+    /// The lease was not renewed, and ends within `stop-before`.
     LeaseEnds,
     /// The instance is to be down.
     NotWanted,
-    /// The host is to be empty.
+    /// The host is drained.
     Draining,
     /// The agent ends.
     Stopping,
-    /// Its parent asks for it. Of a placed subtree alone.
+    /// The parent has asked for it. Only for a placed subtree.
     Ordered,
 }
 
-/// How an agent's life ends.
+/// How an agent ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// It was asked to. `left`: whether its record shows that; if not, the others wait for its lease to end.
+    /// The agent was asked to end. Unless `left`, the other hosts wait for its lease to end.
     Stopped {
-        /// The store has taken note of it.
+        /// Whether the store has the record which shows that this host has left.
         left: bool,
     },
-    /// Another machine uses this host's name: the text has which. Starting the agent again does not help.
+    /// Another machine uses this host's name: which one is in the text. Starting the agent again does not help.
     NameTaken(String),
 }

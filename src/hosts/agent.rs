@@ -1,5 +1,5 @@
-//! The door: one [`Agent`] for one host. `answers` has what comes back from the store, `placing` what is claimed and
-//! run.
+//! The core of one host: one [`Agent`], its state and its handling of events. `answers` handles answers of the store,
+//! `placing` moves claims and runs.
 
 use super::action::{Action, End};
 use super::awaited::Awaited;
@@ -17,48 +17,48 @@ use super::wards::Wards;
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A root that has given up here is not tried here again for so long, unless an operator orders it.
+/// A root that has given up here is not tried here again for this long, unless an operator orders it.
 pub(super) const TRIED: Span = Span::from_secs(600);
 
-/// Bundles that a record lists, at most.
+/// The largest number of bundles that a record lists.
 const BUNDLES_MAX: usize = 160;
 
-/// Records of a kind that are looked at, at most, besides those of what is held here: a store that is filled up must
-/// not cost the lease.
+/// The largest number of records of a kind that is read, besides those of claims held here: a store that is filled up
+/// must not cost the lease.
 pub(super) const RECORDS_MAX: usize = 256;
 
-/// So much of what an agent sends to itself is read in one turn; the rest in the next.
+/// The largest number of messages to itself that an agent reads in one turn; the others wait for the next.
 const LOOPBACK_MAX: usize = 256;
 
-/// What a request was sent for.
+/// Why a request was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Purpose {
-    /// The own record: an epoch's begin, or a renewal.
+    /// Write this host's own record: to begin an epoch, or to renew the lease.
     Renew,
-    /// The own record: the host has left.
+    /// Write this host's own record: the host has left.
     Leave,
-    /// A look at all records.
+    /// Read all records.
     Read,
-    /// Another host's record: it is dead.
+    /// Write another host's record: it is dead.
     Declare(String, Host),
-    /// A claim, in this epoch.
+    /// Claim a subtree, in this epoch.
     Claim(ClaimKey, u64, Own),
-    /// The end of one.
+    /// Set a claim free.
     Free(ClaimKey, Own),
-    /// An instance is to be down.
+    /// Write that an instance is to be down.
     WantDown(ClaimKey, Want),
 }
 
-/// How far the agent's end has come.
+/// The progress of the agent's end.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ending {
-    /// What runs was asked to stop; at this time of BOOTTIME what is left is killed.
+    /// Runs were asked to stop; what is left at this time of BOOTTIME is killed.
     Stopping(Time),
-    /// All is being killed, or is seen to be gone.
+    /// Everything is being killed, until it is seen to be gone.
     Clearing(End),
-    /// Nothing runs here: claims are set free, then the record shows that; at this time the agent ends without it.
+    /// Nothing runs here: claims are set free, then the record shows it. At this time the agent ends regardless.
     Leaving(Time),
-    /// [`Action::Halt`] was given.
+    /// [`Action::Halt`] was given out.
     Halted,
 }
 
@@ -70,58 +70,57 @@ pub struct Agent {
     pub(super) judge: Judge,
     pub(super) owns: BTreeMap<ClaimKey, (Version, Own)>,
     pub(super) wants: BTreeMap<String, (Version, Want)>,
-    /// What the hosts have in common, where that was written.
+    /// The record of the cluster, if there is one.
     pub(super) cluster: Option<Cluster>,
-    /// Since when the order of each, by its serial, has been known here.
+    /// For each instance, the serial of its order, and since when that is known here.
     pub(super) ordered: BTreeMap<String, (u64, Time)>,
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
-    /// Placed subtrees that agents of parents have asked this host for.
+    /// Placed subtrees which the agents of their parents have ordered from this host.
     pub(super) guests: BTreeMap<ClaimKey, Guest>,
-    /// What other hosts have asked this one for, and are answered once it is known.
+    /// What other hosts and nodes have asked for, and are answered about once it has happened.
     pub(super) awaited: Awaited,
-    /// Placed subtrees whose parents are on this host.
+    /// Placed subtrees whose parents are nodes on this host.
     pub(super) wards: Wards,
-    /// What this agent sends to itself, as to any other.
+    /// Messages of this agent to itself, handled like those of other agents.
     pub(super) loopback: VecDeque<Message>,
-    /// When something is to be sent again.
+    /// When something is to be sent again next.
     again_due: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Purpose>,
     pub(super) requested: RequestId,
     pub(super) runs: RunId,
-    /// The clearing that is waited for, and how many there were.
+    /// The clearing that has not ended yet, and the number of clearings so far.
     clearing: Option<u64>,
     clearings: u64,
     pub(super) bundles: BTreeSet<Bundle>,
-    /// Whether the host is being drained; `None` where neither an operator has ordered it, nor the record of an earlier
-    /// agent has it.
+    /// Whether the host is drained; `None`: neither an operator has ordered it nor an earlier agent's record shows it.
     draining: Option<bool>,
-    /// Nothing is left since it is drained, and that was reported.
+    /// Draining has ended, with nothing left here, and that was reported.
     pub(super) drained: bool,
     /// Instances whose root has given up here, and until when they are not tried again.
     pub(super) tried: BTreeMap<String, (Time, Tried)>,
-    /// This host was lost; so long it is not preferred.
+    /// This host was lost, and is not preferred until this time.
     pub(super) unsettled_until: Time,
-    /// What was taken over from the record of an earlier life of this agent.
+    /// Whether the record of an earlier agent process of this host was taken over.
     pub(super) inherited: bool,
     pub(super) ending: Option<Ending>,
-    /// Hosts that are off by the word of an operator, in this epoch of theirs.
+    /// Hosts that an operator has declared to be off, with their epoch at that time.
     pub(super) forgotten: BTreeMap<String, u64>,
-    /// When a host may be declared the next time.
+    /// When a host may be declared dead next.
     pub(super) declared: BTreeMap<String, Time>,
-    /// What was reported last of claims that no host may have, and when.
+    /// The last report for each claim that no host may have, and its time.
     pub(super) no_host: BTreeMap<ClaimKey, (Option<String>, Time)>,
-    /// The store has more records than are looked at.
+    /// Whether the store has more records than are read.
     pub(super) overflows: bool,
     next_look: Time,
-    /// When the claims are to be looked at again.
+    /// When the claims are evaluated next.
     pub(super) claims_due: Option<Time>,
-    /// When the store has last answered.
+    /// When the store has answered last.
     pub(super) answered: Moment,
     pub(super) store_lost: bool,
 }
 
 impl Agent {
-    /// The core of a host that has no lease.
+    /// Makes the core of a host, which has no lease yet.
     pub fn new(settings: Settings) -> Agent {
         Agent {
             lease: Lease::new(settings.timing, &settings.about.boot),
@@ -160,12 +159,12 @@ impl Agent {
         }
     }
 
-    /// Takes in one event, and returns what is to be done.
+    /// Handles one event, and adds the resulting actions to `out`.
     pub fn handle(&mut self, turn: Turn, event: Event, out: &mut Vec<Action>) {
         if self.ending == Some(Ending::Halted) {
             return;
         }
-        // First of all: whatever this event proves, it is too late for an epoch whose deadline has passed.
+        // Checked first: for an epoch whose deadline has passed, any event comes too late, whatever it proves.
         if let Some((_, deadline)) = self.lease.held()
             && deadline.is_over(turn.now)
         {
@@ -188,13 +187,13 @@ impl Agent {
             Event::Inspected { run, found } => self.guest_inspected(run, found, out),
             Event::Link { host, up } => self.link(host, up),
             Event::Connected { host } => self.connected(&host),
-            // What the host ran in an earlier epoch is gone, and waits to be started.
+            // What the host ran in an earlier epoch is gone, and has to be started again.
             Event::Epoch { host, epoch } => {
                 if self.judge.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {
                     self.look_now(turn);
                 }
             }
-            // No other agent may send as this host.
+            // No other agent may send under this host's name.
             Event::FromHost { host, message } if host != self.settings.name => {
                 self.take_message(turn, &host, message, out);
             }
@@ -226,7 +225,7 @@ impl Agent {
         }
     }
 
-    /// When [`Event::Tick`] is due, as a time of BOOTTIME. To be asked again after each event.
+    /// When [`Event::Tick`] is due, as a time of BOOTTIME. Changes with each event.
     pub fn next_deadline(&self, now: Moment) -> Option<Time> {
         let (ending, write) = match self.ending {
             None => (None, self.lease.next(now)),
@@ -246,7 +245,7 @@ impl Agent {
         [ending, write, look, held, claims, self.again_due].into_iter().flatten().min()
     }
 
-    /// How much of this host's lease is left; `None` while it has none.
+    /// How much of this host's lease is left; `None`: it has none.
     pub fn lease_left(&self, now: Moment) -> Option<Span> {
         self.lease.held().map(|(_, deadline)| deadline.left(now)).filter(|left| !left.is_zero())
     }
@@ -269,14 +268,14 @@ impl Agent {
         self.lease.hurry();
     }
 
-    /// The epoch is over: all that runs by the lease is killed, and the next one begins when nothing of it is left.
+    /// Ends the epoch: everything that runs by the lease is killed; the next epoch begins when nothing of it is left.
     pub(super) fn epoch_ends(&mut self, late: Span, out: &mut Vec<Action>) {
         self.lease.end();
         self.clear(out);
         self.guests_gone();
         self.wards.all_gone();
         for (key, claim) in &mut self.claims {
-            // What is still a guest needs no lease, and goes on.
+            // Remaining guests need no lease, and go on running.
             if let Some(here) = claim.end_of_epoch().filter(|_| !self.guests.contains_key(key)) {
                 out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
             }
@@ -286,7 +285,7 @@ impl Agent {
         }
     }
 
-    /// Another machine has this name: nothing may be left here.
+    /// Another machine uses this host's name: everything here is killed, and the agent ends.
     pub(super) fn name_taken(&mut self, text: String, out: &mut Vec<Action>) {
         self.epoch_ends(Span::ZERO, out);
         self.ending = Some(Ending::Clearing(End::NameTaken(text)));
@@ -302,7 +301,7 @@ impl Agent {
         self.clearing = None;
         self.lease.clear();
         self.guests_gone();
-        // What is still a guest goes on.
+        // Remaining guests go on running.
         self.claims.iter_mut().filter(|(key, _)| !self.guests.contains_key(key)).for_each(|(_, claim)| claim.emptied());
         match self.ending.take() {
             Some(Ending::Clearing(End::Stopped { .. })) if self.lease.held().is_some() => {
@@ -313,7 +312,7 @@ impl Agent {
         }
     }
 
-    /// The store is looked at in this turn, or as soon as a look that is under way has ended.
+    /// Orders a read of the store: in this turn, or as soon as the read that is open has ended.
     pub(super) fn look_now(&mut self, turn: Turn) {
         self.next_look = self.next_look.min(turn.now.boottime);
     }
@@ -323,7 +322,7 @@ impl Agent {
         out.push(Action::Halt(end));
     }
 
-    /// What is due by now.
+    /// Does what is due.
     fn act(&mut self, turn: Turn, poked: bool, out: &mut Vec<Action>) {
         self.tried.retain(|_, (until, _)| *until > turn.now.boottime);
         self.end_in_steps(turn, out);
@@ -336,7 +335,7 @@ impl Agent {
             let request = self.request(Purpose::Read);
             out.push(Action::Read { request, prefix });
         }
-        // The lease goes before all that can take long.
+        // The lease comes before everything that may take long.
         if !matches!(self.ending, Some(Ending::Clearing(_) | Ending::Leaving(_))) {
             self.keep_lease(turn, poked, out);
         }
@@ -344,7 +343,7 @@ impl Agent {
         self.move_placed(turn, out);
     }
 
-    /// Moves what is claimed and placed as far as it goes.
+    /// Advances claims and placed subtrees.
     fn move_placed(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.again_due = None;
         self.place(turn, out);
@@ -352,7 +351,7 @@ impl Agent {
         self.seek(turn, out);
     }
 
-    /// Something is to be looked at again then.
+    /// Requests a further tick at this time.
     pub(super) fn wake(&mut self, at: Time) {
         self.again_due = self.again_due.into_iter().chain([at]).min();
     }
@@ -372,7 +371,7 @@ impl Agent {
         }
     }
 
-    /// Before an epoch begins: what the record of the one before means for it.
+    /// Before an epoch begins: takes over what the record of the previous epoch shows.
     fn inherit(&mut self, turn: Turn) {
         let settled_at = turn.now.boottime + self.settings.timing.settle;
         let Some(before) = self.lease.known().cloned() else { return };
@@ -390,17 +389,18 @@ impl Agent {
         }
     }
 
-    /// The record as it is to be now, but for what differs with each write.
+    /// This host's record as of now, without the fields that change with each write.
     pub(super) fn own_record(&self, now: Time) -> Host {
         let about = self.settings.about.clone();
-        // All that is on the disk, as long as there is room: what is deployed next is known of before it is wanted.
+        // All bundles on the disk, as far as there is room: the other hosts have to see a bundle before it is ordered
+        // to run.
         let named = |has: &&Bundle| self.wants.get(&has.instance).is_some_and(|(_, want)| want.bundle == has.digest);
         let (wanted, others): (Vec<&Bundle>, Vec<&Bundle>) = self.bundles.iter().partition(named);
         let listed = wanted.into_iter().chain(others).take(BUNDLES_MAX);
         let bundles = listed.map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
         Host {
             state: HostState::Live,
-            // Not rounded down: the others wait for as long as this host has reckoned with, at least.
+            // Rounded up, so that the other hosts wait at least as long as this host counts on.
             ttl_ms: self.settings.timing.lease.as_nanos().div_ceil(1_000_000),
             boot: about.boot,
             address: about.address,
@@ -421,8 +421,8 @@ impl Agent {
         }
     }
 
-    /// Writes the own record. Where it would be too long, it goes without notes first, then without what is least
-    /// wanted.
+    /// Writes this host's own record. Where it would be too long, the notes are left out first, then bundles, then the
+    /// failed instances.
     pub(super) fn write_own(
         &mut self,
         turn: Turn,
@@ -467,12 +467,12 @@ impl Agent {
         self.draining == Some(true)
     }
 
-    /// Nothing is claimed by this host.
+    /// Whether this host holds no claim.
     pub(super) fn is_empty(&self) -> bool {
         self.claims.values().all(|claim| claim.here().is_none())
     }
 
-    /// The agent's end, as far as it has come.
+    /// Advances the agent's end.
     fn end_in_steps(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         let empty = self.is_empty();

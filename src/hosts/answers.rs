@@ -1,4 +1,4 @@
-//! What comes back from the store.
+//! Handles the answers of the store.
 
 use super::action::{Action, End};
 use super::agent::{Agent, Ending, Purpose, RECORDS_MAX};
@@ -51,7 +51,7 @@ impl Agent {
         }
     }
 
-    /// A swap of a claim, or of a want for the sake of one, has ended.
+    /// Handles the end of a swap of a claim, or of a want.
     fn take_placed(&mut self, turn: Turn, request: RequestId, purpose: Purpose, answer: Answer) {
         let unknown = matches!(answer, Answer::Unknown(_) | Answer::Records(_));
         let again = unknown.then(|| turn.now.boottime + self.settings.timing.attempt);
@@ -115,7 +115,7 @@ impl Agent {
         }
     }
 
-    /// A claim's record was found to be this one.
+    /// Takes in the present record of a claim, and returns it.
     fn saw_own(&mut self, key: &ClaimKey, stored: Option<Stored>) -> Option<(Version, Own)> {
         let found = stored.map(|stored| (stored.version, Own::of(&stored.value)));
         match &found {
@@ -134,7 +134,7 @@ impl Agent {
                     out.push(Action::SetDeadline(deadline));
                 }
             }
-            // An attempt to leave has come about, or another host has declared what is true by now.
+            // The write of leaving has arrived, or another host has declared this one dead, which is true by now.
             Change::Over if matches!(self.ending, Some(Ending::Leaving(_))) => {
                 self.halt(End::Stopped { left: true }, out);
             }
@@ -143,7 +143,7 @@ impl Agent {
         }
     }
 
-    /// All records, each perhaps stale.
+    /// Takes in all records, each of which may be stale.
     fn take_records(&mut self, turn: Turn, records: Vec<Stored>, out: &mut Vec<Action>) {
         let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         self.overflows = false;
@@ -174,12 +174,12 @@ impl Agent {
                         self.overflows = true;
                         continue;
                     }
-                    // One that cannot be read orders nothing.
+                    // An unreadable order is no order.
                     if let Ok(want) = record::read::<Want>(&value) {
                         wants.insert(instance, (version, want));
                     }
                 }
-                // One that cannot be read changes nothing.
+                // An unreadable record changes nothing.
                 Some(Key::Cluster) => cluster = record::read::<Cluster>(&value).ok().or(cluster),
                 None => {}
             }
@@ -189,7 +189,7 @@ impl Agent {
             wants.values().map(|(_, want)| want.bundle.clone()).collect()
         };
         if named(&self.wants) != named(&wants) {
-            // Which bundles are here is recorded of those that are wanted.
+            // The record lists wanted bundles first, so it may have to change.
             self.lease.hurry();
         }
         (self.owns, self.wants) = (owns, wants);
@@ -202,7 +202,7 @@ impl Agent {
         self.judge.retain(|name| hosts.contains_key(name));
         let own = hosts.remove(&self.settings.name);
         if own.is_none() {
-            // The record was deleted: what claims show of earlier epochs is all that is known of them.
+            // The record was deleted: only the claims still show which epochs this host has had.
             self.lease.has_had(had);
         }
         for (name, (version, record)) in hosts {
@@ -212,7 +212,7 @@ impl Agent {
         self.lease_changed(change, out);
     }
 
-    /// What keeps this host from being of use.
+    /// The reason why this host cannot be used fully, if there is one.
     pub(super) fn own_note(&self) -> Option<String> {
         let overflows = || format!("the store has more than {RECORDS_MAX} records of a kind: the rest is passed over");
         self.overflows.then(overflows).or_else(|| self.settings.about.witness.then(|| WITNESS.to_owned()))
@@ -222,7 +222,7 @@ impl Agent {
         let by = record.by.clone().unwrap_or_default();
         let host = name.to_owned();
         match self.judge.observe(turn.now, name, version, record) {
-            // It has left by itself.
+            // The host has left by itself.
             Some(Turned::Lost(_)) if by == host => {}
             Some(Turned::Lost(lease_age)) => out.push(Action::Report(Report::HostLost { host, by, lease_age })),
             Some(Turned::Back) => out.push(Action::Report(Report::HostBack { host })),
@@ -230,7 +230,7 @@ impl Agent {
         }
     }
 
-    /// Declares dead those whose time is over (W3), and those that an operator has sworn to be off.
+    /// Declares hosts dead: those whose lease has ended (W3), and those that an operator has declared to be off.
     pub(super) fn declare(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         let mut due = Vec::new();

@@ -1,5 +1,5 @@
-//! Which host is asked for a placed subtree, in which order, and what it is asked for. All that is decided here may be
-//! wrong, or late: whether something runs is decided by claims.
+//! Chooses the host for a placed subtree, and asks it. Decisions here may be wrong or late: whether something runs is
+//! decided by claims.
 
 use super::action::{Action, Start};
 use super::agent::Agent;
@@ -13,7 +13,7 @@ use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
 impl Agent {
-    /// Whether its parent is to move it now: one at a time of each parent.
+    /// Whether the parent is to move this subtree now. Each parent moves one at a time.
     pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &There) -> Option<What> {
         let ward = self.wards.all.get(key)?;
         let busy = |(other, ward_of): (&ClaimKey, &Ward)| {
@@ -46,13 +46,15 @@ impl Agent {
         }
     }
 
-    /// Whether a subtree of this instance is about to leave this host, and its root here is to wait for that: it ends,
-    /// it can have another host, or it was moved and is on its way there. What cannot move is not waited for.
+    /// Whether a subtree of this instance is about to leave this host, so that the root here has to wait for it: it is
+    /// ending, another host may have it, or it was moved and is not started elsewhere yet. A subtree that cannot move
+    /// is not waited for.
     pub(super) fn is_leaving(&self, turn: Turn, instance: &str) -> bool {
         let (now, me) = (turn.now.boottime, &self.settings.name);
         let leaves = |(key, ward): (&ClaimKey, &Ward)| match &ward.state {
             State::There(there) if there.host != *me => false,
-            // Between its end and the next start its parent has as long as a report takes to be sent again.
+            // Between the end of a run and the next request, the parent has the time after which a report is sent
+            // again.
             State::There(there) if there.end.is_some() => !there.noted || there.moved.is_some() && now < there.again,
             State::There(there) => {
                 let is_ending = there.order.is_some() || there.moving.is_some() || there.moved.is_some();
@@ -89,7 +91,7 @@ impl Agent {
         }
     }
 
-    /// Which host is to be asked now; else why none.
+    /// The host to ask now; an error says why there is none.
     pub(super) fn target(&self, turn: Turn, key: &ClaimKey) -> Result<Target, String> {
         let now = turn.now.boottime;
         let Some(ward) = self.wards.all.get(key) else { return Err(String::new()) };
@@ -97,7 +99,8 @@ impl Agent {
         let ended = past.and_then(|past| past.ended_on.as_ref());
         let holder = self.holder_still(key);
         let ranked = self.ranked_for(turn, key, ward);
-        // A restart is no move: what has ended starts again where it was, also where another host comes first by now.
+        // A restart is not a move: a subtree that has ended is started where it was, even if another host ranks higher
+        // now.
         let stays = |(host, candidate): &&(String, Candidate)| {
             ended.is_some_and(|(last, _)| last == host) && candidate.may_stay()
         };
@@ -131,7 +134,7 @@ impl Agent {
         }
     }
 
-    /// A host that was asked for this run may have a claim that no look has shown yet.
+    /// Whether a host that was asked for this run may hold a claim that no read has shown yet.
     fn may_hold_unseen(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
         let is_new = self.owns.get(key).is_none_or(|(_, own)| wire.is_after(own.root_token, own.run));
         is_new && self.is_linked(host) && !self.is_dead(host)
@@ -172,7 +175,7 @@ impl Agent {
         self.wake(now + AGAIN);
     }
 
-    /// Why it would be started on this host, and which one had it before.
+    /// How a start on this host counts, and the host that had the subtree before.
     pub(super) fn start_on(&self, key: &ClaimKey, host: &str) -> (Start, Option<String>) {
         let last = self.wards.past.get(key).and_then(|past| past.last.clone()).filter(|(last, _)| last != host);
         match last {
@@ -194,7 +197,7 @@ impl Agent {
 
     pub(super) fn say_releases(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut releases = std::mem::take(&mut self.wards.releases);
-        // What is dead has nothing any more.
+        // A dead host holds no claims.
         releases.retain(|release| !self.is_dead(&release.host));
         for Release { host, wire, again } in &mut releases {
             if *again <= now {
@@ -206,7 +209,7 @@ impl Agent {
         self.wards.releases = releases;
     }
 
-    /// Claims of paths that the tree has not are set free.
+    /// Orders that claims be set free whose paths the tree does not have any more.
     pub(super) fn release_strangers(&mut self) {
         let mut strangers = Vec::new();
         for (instance, (root_token, paths)) in &self.wards.paths {
@@ -273,12 +276,12 @@ impl Agent {
     }
 }
 
-/// What is to be done to have it placed.
+/// What is to be done to place a subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     /// Ask this host.
     Ask(String),
-    /// First have this one set the claim free: another one is better.
+    /// First have this host set the claim free, as another one is better.
     Release(String, Subject),
 }
 

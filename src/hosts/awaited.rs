@@ -1,4 +1,4 @@
-//! What other hosts, and nodes on this one, wait for a report on. `releasing` sees to it.
+//! What other hosts and nodes on this one have asked for, and are answered about later, by `releasing`.
 
 use super::event::{ParentId, RequestId};
 use super::message::{Place, Subject};
@@ -6,29 +6,30 @@ use super::record::ClaimKey;
 use crate::time::Time;
 use std::collections::BTreeMap;
 
-/// A host that waits for a report, and on what.
+/// A host that waits for a report, and the subject of the report.
 #[derive(Debug)]
 pub(super) struct Asker {
     pub(super) host: String,
     pub(super) subject: Subject,
 }
 
-/// Asked for a subtree whose claim looks held: answered by the first look that began after this request.
+/// A request for a subtree whose claim appears to be held by another host. Answered by the first read of the store that
+/// begins after `since`.
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) since: RequestId,
-    /// The order is void then.
+    /// When the order expires.
     pub(super) until: Time,
     pub(super) host: String,
     pub(super) place: Box<Place>,
 }
 
-/// All of them: one of a kind for each path.
+/// All open requests, at most one of each kind for each path.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
-    /// A claim is to be set free.
+    /// Hosts that wait for a claim to be set free.
     pub(super) free: BTreeMap<ClaimKey, Asker>,
-    /// Nothing is to be left below a path.
+    /// Hosts that wait until nothing is left below a path.
     pub(super) clear: BTreeMap<ClaimKey, Asker>,
     pub(super) doubts: BTreeMap<ClaimKey, Doubt>,
     /// Nodes that wait for a claim to be set free.

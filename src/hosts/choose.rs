@@ -1,14 +1,14 @@
-//! Which hosts may have a subtree, in which order, and why the others may not.
+//! Which hosts may have a subtree, their order, and why the others may not.
 
 use super::message::{Placing, Spread};
 use super::record::{Host, HostState, Placement};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Why nothing is placed on a host of which that is true.
+/// Why nothing is placed on a witness.
 pub(super) const WITNESS: &str = "it is a witness: it votes, and runs nothing";
 
-/// What is to be placed.
+/// A root that is to be placed.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The instance.
@@ -17,20 +17,20 @@ pub struct Question<'a> {
     pub placement: &'a Placement,
     /// The bundle that it is started from.
     pub bundle: &'a str,
-    /// The order that it is to run by: what a host has tried under an earlier one does not count.
+    /// The serial of the order: a failure under an earlier order does not count.
     pub serial: u64,
 }
 
-/// Whether a host may have it.
+/// Whether a host may have a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
-    /// It may.
+    /// The host may have it.
     Yes,
-    /// It may, but was lost a short time ago: those of which that is not so go first.
+    /// The host may have it, but was lost a short time ago: settled hosts are preferred.
     Unsettled,
-    /// It has given up there, and this is why.
+    /// The root has given up there, for this reason.
     Tried(String),
-    /// It may not, and this is why.
+    /// The host may not have it, for this reason.
     No(String),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Fit {
     }
 }
 
-/// A host's own part in the answer.
+/// Judges one host by its record.
 pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     let Question { instance, placement, bundle, serial } = *question;
     let no = |why: &str| Fit::No(why.to_owned());
@@ -65,8 +65,8 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
     }
 }
 
-/// All hosts, those that may have it first: settled ones before others, by preference, then those that hold the fewest
-/// claims, then by name.
+/// Ranks all hosts: first those that may have the root, settled ones before others; then by preference; then by the
+/// number of claims held, fewest first; then by name.
 pub fn choose<'a>(
     question: &Question<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,
@@ -85,32 +85,32 @@ pub fn choose<'a>(
     ranked
 }
 
-/// What is to be known to choose a host for a placed subtree, besides the hosts' records.
+/// What is known besides the hosts' records when a host for a placed subtree is chosen.
 #[derive(Debug, Clone)]
 pub(super) struct Seeker<'a> {
     pub(super) placement: &'a Placing,
-    /// The hosts of the other copies of its group, one for each.
+    /// The host of each other copy of the same group.
     pub(super) group: Vec<String>,
-    /// The hosts of those from which it is to be apart.
+    /// The hosts of the siblings from which the subtree has to be apart.
     pub(super) apart: Vec<String>,
-    /// Hosts that cannot have it now, and why.
+    /// Hosts that cannot have it now, with the reason.
     pub(super) bars: BTreeMap<String, String>,
-    /// Others are preferred to these.
+    /// Hosts that are avoided if there are others.
     pub(super) shunned: Vec<String>,
-    /// An operator wants it there.
+    /// The host that an operator has asked for.
     pub(super) wished: Option<String>,
-    /// How many claims each host holds.
+    /// The number of claims that each host holds.
     pub(super) placed: BTreeMap<String, usize>,
 }
 
 /// A host for a placed subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Why it may not have it.
+    /// Why the host may not have it; `None`: it may.
     bar: Option<String>,
-    /// It was not lost a short time ago.
+    /// Whether the host was not lost a short time ago.
     pub(super) settled: bool,
-    /// Others are preferred, but not for its rank.
+    /// Whether others are preferred for another reason than rank.
     shunned: bool,
 }
 
@@ -119,7 +119,7 @@ impl Candidate {
         self.bar.is_none()
     }
 
-    /// Whether what has ended there may be started again there.
+    /// Whether a subtree that has ended there may be started there again.
     pub(super) fn may_stay(&self) -> bool {
         self.fit() && !self.shunned
     }
@@ -136,8 +136,9 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// All hosts for a placed subtree, the best first: the one that an operator wants; settled ones; those on which it has
-/// not given up; by preference; those with the fewest of its group; those that hold the fewest claims; by name.
+/// Ranks all hosts for a placed subtree, the best first: the one that an operator has asked for; those on which it has
+/// not given up; settled ones; by preference; those with the fewest of its group; those with the fewest claims; by
+/// name.
 pub(super) fn rank<'a>(
     seeker: &Seeker<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,
@@ -185,7 +186,7 @@ fn bar(seeker: &Seeker<'_>, name: &str, host: &Host) -> Option<String> {
     seeker.bars.get(name).cloned()
 }
 
-/// Why a host may have neither a root nor a placed subtree that is to be there.
+/// The reasons against a host that hold for roots and for placed subtrees.
 fn unfit(placement: &Placement, name: &str, host: &Host) -> Option<String> {
     if host.state == HostState::Dead {
         return Some("the host is lost, or has left".into());
@@ -200,7 +201,7 @@ fn unfit(placement: &Placement, name: &str, host: &Host) -> Option<String> {
     lacking.or_else(|| host.draining.then(|| "it is being drained".into()))
 }
 
-/// In what a label of a host is not as required.
+/// How a label of a host differs from the required value.
 fn lacks(host: &Host, label: &str, wanted: &str) -> Option<String> {
     match host.labels.get(label) {
         Some(has) if has == wanted => None,

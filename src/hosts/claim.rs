@@ -1,8 +1,8 @@
-//! One claim, as it stands on this host: claimed (W4), run (W5), set free (W6).
+//! The state of one claim on this host: claimed (W4), run (W5), set free (W6).
 //!
-//! What is held is known by one's own swaps only. A record that was read and names this host in its present epoch may
-//! be stale: by it something is run only where an attempt to claim it with just that token is open. Such an attempt has
-//! come about then, and from there on no other host changes the record while the epoch goes on.
+//! Only a host's own swaps prove that it holds a claim. A record that was read may be stale, even if it names this host
+//! in its present epoch: something is run by it only if a claiming swap with exactly that token is open. Such a swap
+//! has succeeded then, and no other host changes the record as long as the epoch lasts.
 
 use super::action::{Start, StopWhy};
 use super::event::{RequestId, RunEnd, RunId};
@@ -11,45 +11,45 @@ use super::record::{Freed, Own, OwnState, Version, Want, WantState};
 use crate::time::{Span, Time};
 use std::collections::VecDeque;
 
-/// Nothing is claimed within this of one's own deadline.
+/// No claim is made when less than this is left until this host's deadline.
 pub(super) const MARGIN: Span = Span::from_secs(1);
 
-/// A root that crashes is started again where it was, so often …
+/// How often a root that crashes is started again in the same place …
 const CRASHES: usize = 3;
-/// … within this. After that it has given up.
+/// … within this time. After that it counts as having given up.
 const WITHIN: Span = Span::from_secs(30);
 
-/// What is known where it is decided about a claim.
+/// The facts by which the next step of a claim is decided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight<'a> {
     pub(super) now: Moment,
     /// This host.
     pub(super) me: &'a str,
-    /// Its epoch, which goes on.
+    /// This host's present epoch.
     pub(super) epoch: u64,
-    /// Until when.
+    /// The deadline of the lease.
     pub(super) deadline: Moment,
-    /// So long before the deadline what runs is asked to stop.
+    /// How long before the deadline runs are asked to stop.
     pub(super) stop_before: Span,
-    /// The claim's record; may be stale.
+    /// The claim's record, which may be stale.
     pub(super) own: Option<&'a (Version, Own)>,
-    /// The epoch that it names is over.
+    /// Whether the epoch in that record has ended.
     pub(super) over: bool,
-    /// What is to run; may be stale. `None`: nothing was ever deployed.
+    /// The order to run, which may be stale. `None`: nothing was ever deployed.
     pub(super) want: Option<&'a Want>,
-    /// The bundle of that is on this host.
+    /// Whether the ordered bundle is on this host.
     pub(super) has_bundle: bool,
-    /// Everything leaves this host.
+    /// Why everything has to leave this host, if it has.
     pub(super) leave: Option<StopWhy>,
-    /// How long others go first; `None` where this host is no candidate.
+    /// How long to wait so that preferred hosts can claim first; `None`: this host is no candidate.
     pub(super) delay: Option<Span>,
-    /// It is killed at the deadline.
+    /// Whether the run is killed at the deadline.
     pub(super) by_lease: bool,
-    /// The record is of an earlier epoch of this host, nothing of it runs, and no other host takes it.
+    /// Whether the record is of an earlier epoch of this host, nothing of it runs, and no other host will claim it.
     pub(super) left_over: bool,
-    /// Its claim is kept, and nothing is started or claimed: what follows is for its parent to decide.
+    /// Keep the claim, but start and claim nothing: the parent decides what follows.
     pub(super) hold: bool,
-    /// No host is left that has not tried.
+    /// Set when the root has given up on all hosts: their reasons.
     pub(super) exhausted: Option<&'a str>,
 }
 
@@ -58,7 +58,7 @@ impl Sight<'_> {
         self.want.is_some_and(|want| want.state == WantState::Up)
     }
 
-    /// The lease is so short that what runs is asked to stop.
+    /// Whether the lease is so short that runs are asked to stop.
     pub(super) fn lease_ends(&self) -> bool {
         self.deadline.minus(self.stop_before).is_over(self.now)
     }
@@ -72,22 +72,22 @@ impl Sight<'_> {
     }
 }
 
-/// What is to be done next about a claim.
+/// The next step of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Move {
-    /// Nothing, before this time of BOOTTIME if any.
+    /// Nothing, until this time of BOOTTIME if there is one.
     Wait(Option<Time>),
     /// Swap the record to this host, expecting this version.
     Claim { expected: Option<Version>, token: u64 },
-    /// Start it.
+    /// Start a run.
     Run,
-    /// Ask it to stop.
+    /// Ask the run to stop.
     Stop(RunId, StopWhy),
-    /// Kill it: by its record it is another host's.
+    /// Kill the run: by the record, another host has the claim.
     Superseded { run: RunId, by: String, token: u64 },
-    /// Have it take over what is wanted now.
+    /// Reload the run with the bundle that is wanted now.
     Reload(RunId),
-    /// Have the instance be down.
+    /// Write that the instance is to be down.
     WantDown(String),
     /// Swap the record to free, expecting this version.
     Free { expected: Version, token: u64, freed: Freed, note: Option<String> },
@@ -98,33 +98,33 @@ pub(super) enum Move {
 pub(super) struct Here {
     pub(super) token: u64,
     version: Version,
-    /// What it is started from where what is wanted is not on this host.
+    /// The bundle to start from where the wanted one is not on this host.
     pub(super) bundle: String,
-    /// How its first start counts.
+    /// How the first start counts.
     pub(super) start: Start,
-    /// The other host that had it before.
+    /// The other host that had the claim before.
     pub(super) from: Option<String>,
     pub(super) what: What,
-    /// The record was seen with a larger token, and what runs was killed.
+    /// The record was read with a larger token, and the run was killed.
     superseded: bool,
     crashes: VecDeque<Time>,
 }
 
-/// What there is of it.
+/// What runs by a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
-    /// Nothing: it is to be started.
+    /// Nothing, and a run is to be started.
     Down,
-    /// A run of this bundle, by this order, and whether it was asked to stop.
+    /// A run of this bundle, by the order with this serial; `asked`: it was asked to stop.
     Running { run: RunId, bundle: String, serial: u64, asked: Option<StopWhy> },
-    /// Nothing is left of it, and what was ordered by this serial has ended for good: first the instance is to be down,
-    /// so that no other host starts it.
+    /// Nothing is left of it, and what was ordered with this serial has ended for good. The instance is set to be down
+    /// before the claim is set free, so that no other host starts it.
     Finished(u64, String),
-    /// Nothing is left of it: it is to be set free.
+    /// Nothing is left of it, and the claim is to be set free.
     Leaving(Freed, Option<String>),
 }
 
-/// A swap to this host whose answer has not come, or was not certain.
+/// A claiming swap without an answer, or with an uncertain one.
 #[derive(Debug)]
 struct Attempt {
     token: u64,
@@ -137,32 +137,32 @@ struct Attempt {
 #[derive(Debug, Default)]
 pub(super) struct Claim {
     here: Option<Here>,
-    /// The attempts to claim it in this epoch that may have come about, or still may.
+    /// The claiming swaps of this epoch that may have succeeded, or still may.
     attempts: Vec<Attempt>,
-    /// The swap whose answer is waited for.
+    /// The swap without an answer so far.
     under_way: Option<RequestId>,
-    /// The next swap is not sent before this.
+    /// When the next swap may be sent.
     not_before: Time,
-    /// Since when it can be claimed.
+    /// Since when the claim can be claimed.
     claimable_since: Option<Time>,
     /// The highest token that was seen.
     highest: u64,
-    /// How often in a row it was claimed here although the host was not settled.
+    /// How often in a row this host has claimed it while not settled.
     pub(super) unsettled: u32,
 }
 
 impl Claim {
-    /// What this host holds of it.
+    /// The claim, if this host holds it.
     pub(super) fn here(&self) -> Option<&Here> {
         self.here.as_ref()
     }
 
-    /// Whether it is held, or an attempt or a swap of it is open: it is not to be forgotten.
+    /// Whether it is held, or a swap of it may still succeed: its state has to be kept.
     pub(super) fn is_busy(&self) -> bool {
         self.here.is_some() || self.under_way.is_some() || !self.attempts.is_empty()
     }
 
-    /// The run of it that there is.
+    /// The present run.
     pub(super) fn run(&self) -> Option<RunId> {
         match self.here.as_ref()?.what {
             What::Running { run, .. } => Some(run),
@@ -170,14 +170,15 @@ impl Claim {
         }
     }
 
-    /// The epoch is over: nothing of it counts any more, whatever still arrives. Gives back what ran.
+    /// The epoch has ended: nothing of it counts any more, whatever still arrives. Returns the claim if something ran
+    /// by it.
     pub(super) fn end_of_epoch(&mut self) -> Option<Here> {
         self.attempts.clear();
         self.claimable_since = None;
         self.here.take().filter(|here| matches!(here.what, What::Running { .. }))
     }
 
-    /// All that ran on this host was killed, and was seen to be gone; the epoch goes on.
+    /// Everything that ran by the lease was killed and is gone, while the epoch goes on.
     pub(super) fn emptied(&mut self) {
         if let Some(here) = &mut self.here
             && matches!(here.what, What::Running { .. })
@@ -186,7 +187,7 @@ impl Claim {
         }
     }
 
-    /// What is to be done next.
+    /// Decides the next step.
     pub(super) fn next(&mut self, sight: &Sight<'_>) -> Move {
         self.take(sight);
         let held = match &self.here {
@@ -197,7 +198,7 @@ impl Claim {
         let waits = self.under_way.is_some() || wait;
         let later = || Move::Wait(wait.then_some(self.not_before));
         match &held.what {
-            // A token never goes back: whatever has come about, it is not this host's any more.
+            // Tokens only grow: with a larger one in the record, this host has lost the claim for certain.
             What::Running { run, .. }
                 if !held.superseded && sight.own.is_some_and(|(_, own)| own.token > held.token) =>
             {
@@ -222,7 +223,7 @@ impl Claim {
                 if sight.want.is_some_and(|want| want.serial == *serial) {
                     return Move::WantDown(note.clone());
                 }
-                // An operator has ordered it anew meanwhile.
+                // An operator has ordered it again meanwhile.
                 self.restart();
                 self.next(sight)
             }
@@ -258,7 +259,7 @@ impl Claim {
         }
     }
 
-    /// Learns from the record what has become of open attempts and of a release.
+    /// Derives from the record which open claiming swaps have succeeded, and whether the claim was set free.
     fn take(&mut self, sight: &Sight<'_>) {
         let Some((version, own)) = sight.own else { return };
         self.highest = self.highest.max(own.token);
@@ -275,11 +276,11 @@ impl Claim {
         {
             self.hold(at, *version);
         }
-        // The record has gone past them: they will not come about any more.
+        // The record has a later token than these, so they cannot succeed any more.
         self.attempts.retain(|attempt| attempt.token > own.token);
     }
 
-    /// The attempt at this index has come about.
+    /// The swap at this index has succeeded: the claim is held.
     fn hold(&mut self, at: usize, version: Version) {
         let Attempt { token, bundle, start, from } = self.attempts.swap_remove(at);
         self.attempts.clear();
@@ -312,8 +313,8 @@ impl Claim {
             return Move::Wait(Some(self.not_before));
         }
         if let Some((version, own)) = sight.own.filter(|(_, own)| sight.names_me(own) || sight.left_over) {
-            // Of an attempt that is not remembered, or stale: nothing of it runs here. If it is stale, the swap does
-            // not come about.
+            // Left by a swap that was forgotten, or a stale record. Nothing of it runs here; if it is stale, the swap
+            // fails.
             return Move::Free { expected: *version, token: own.token, freed: Freed::Unused, note: None };
         }
         if self.claimable_since.is_none() {
@@ -329,19 +330,19 @@ impl Claim {
         if sight.lease_ends() || sight.deadline.left(sight.now) < MARGIN {
             return Move::Wait(None);
         }
-        // A token that cannot grow is none; that is for an operator.
+        // A token that cannot grow cannot be claimed: an operator has to resolve that.
         match self.highest.checked_add(1) {
             Some(token) => Move::Claim { expected: sight.own.map(|(version, _)| *version), token },
             None => Move::Wait(None),
         }
     }
 
-    /// A swap of this claim is sent in this turn.
+    /// A swap of this claim is being sent.
     pub(super) fn sent(&mut self, request: RequestId) {
         self.under_way = Some(request);
     }
 
-    /// A claim with this token is sent in this turn. `before` is the record that it replaces.
+    /// A claiming swap with this token is being sent. `before`: the record that it replaces.
     pub(super) fn attempted(&mut self, token: u64, bundle: String, me: &str, before: Option<&Own>) {
         let from = before.map(|own| own.host.clone()).filter(|host| host != me && !host.is_empty());
         let start = match before {
@@ -353,12 +354,12 @@ impl Claim {
         self.attempts.push(Attempt { token, bundle, start, from });
     }
 
-    /// The swap cannot be written.
+    /// The swap cannot be sent, as the record would be too long.
     pub(super) fn not_sent(&mut self, again: Time) {
         self.not_before = again;
     }
 
-    /// The swap has ended. One that is not certain is not sent again before `again`.
+    /// The swap was answered. After an uncertain answer no swap is sent before `again`.
     pub(super) fn answered(&mut self, request: RequestId, again: Option<Time>) {
         if self.under_way == Some(request) {
             self.under_way = None;
@@ -366,15 +367,15 @@ impl Claim {
         }
     }
 
-    /// The swap to this token was done: it is held.
+    /// The swap with this token has succeeded: the claim is held.
     pub(super) fn claimed(&mut self, token: u64, version: Version) {
         if let Some(at) = self.attempts.iter().position(|attempt| attempt.token == token) {
             self.hold(at, version);
         }
     }
 
-    /// A swap to free has not come about, because the record is this one. One that is still this host's is set free by
-    /// its version.
+    /// Setting the claim free has failed, as the record is `stored`: version, whether this host holds it, and token. If
+    /// this host still holds it, that version is expected next.
     pub(super) fn not_freed(&mut self, stored: Option<(Version, bool, u64)>) {
         let Some(here) = self.here.as_mut().filter(|here| matches!(here.what, What::Leaving(..))) else { return };
         match stored {
@@ -383,14 +384,14 @@ impl Claim {
         }
     }
 
-    /// The swap to free was done.
+    /// Setting the claim free has succeeded.
     pub(super) fn freed(&mut self, token: u64) {
         if self.here.as_ref().is_some_and(|here| here.token == token) {
             self.here = None;
         }
     }
 
-    /// It is started. The next time it is started where it was.
+    /// A run was started. The next start counts as one in the same place.
     pub(super) fn started(&mut self, run: RunId, bundle: String, serial: u64) {
         if let Some(here) = &mut self.here {
             (here.start, here.from) = (Start::Normal, None);
@@ -399,7 +400,7 @@ impl Claim {
         }
     }
 
-    /// It was killed, as it is another host's.
+    /// The run was killed, as another host has the claim.
     pub(super) fn is_superseded(&mut self) {
         self.asked(StopWhy::NotWanted);
         if let Some(here) = &mut self.here {
@@ -407,14 +408,14 @@ impl Claim {
         }
     }
 
-    /// It was asked to stop.
+    /// The run was asked to stop.
     pub(super) fn asked(&mut self, why: StopWhy) {
         if let Some(Here { what: What::Running { asked, .. }, .. }) = &mut self.here {
             *asked = Some(why);
         }
     }
 
-    /// It is given another bundle.
+    /// The run is reloaded with another bundle.
     pub(super) fn reloaded(&mut self, with: String) {
         if let Some(Here { bundle: kept, what: What::Running { bundle, .. }, .. }) = &mut self.here {
             kept.clone_from(&with);
@@ -422,15 +423,15 @@ impl Claim {
         }
     }
 
-    /// A run of a placed subtree has ended, and nothing of it is left: what follows is decided elsewhere.
+    /// A run of a placed subtree has ended, and nothing of it is left. `guest` decides what follows.
     pub(super) fn ended(&mut self, run: RunId) {
         if self.run() == Some(run) {
             self.restart();
         }
     }
 
-    /// A run has ended, and nothing of it is left. If it is not to be tried again on this host: under which order, and
-    /// why.
+    /// A root has ended, and nothing of it is left. Where it is not to be tried again on this host: returns the serial
+    /// of its order, and why.
     pub(super) fn exited(&mut self, now: Time, run: RunId, end: RunEnd) -> Option<(u64, String)> {
         let here = self.here.as_mut()?;
         let What::Running { run: present, serial, asked, .. } = &here.what else { return None };

@@ -1,4 +1,4 @@
-//! What comes into an agent: answers of the store, facts about this host, and what operators ask for.
+//! The input of an agent's core: answers of the store, facts about this host, messages, and orders of operators.
 
 use super::message::{Ended, Failure, Message};
 use super::moment::Moment;
@@ -6,204 +6,202 @@ use super::record::Version;
 use crate::time::Span;
 use serde_json::Value;
 
-/// What the shell reads anew for each event, before it hands it in.
+/// Time and randomness, which the shell reads anew for each event before it hands it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
-    /// Both clocks. Not before those of the turn before.
+    /// The time on both clocks, not before that of the last turn.
     pub now: Moment,
-    /// 64 bits from the kernel's random numbers, drawn for this event: never kept, never reckoned from others, so that
-    /// not even a copy of this machine draws the same.
+    /// 64 random bits from the kernel, drawn for this event. They are never stored or derived from others, so that not
+    /// even a copy of this machine draws the same.
     pub random: u64,
     /// Milliseconds since 1970. Written into records for people, and never acted upon.
     pub wall_ms: u64,
 }
 
-/// Numbers an [`Action::Read`](super::Action::Read) or an [`Action::Swap`](super::Action::Swap) in the life of an
-/// agent.
+/// The number of an [`Action::Read`](super::Action::Read) or an [`Action::Swap`](super::Action::Swap), unique within an
+/// agent process.
 pub type RequestId = u64;
 
-/// Numbers an [`Action::Run`](super::Action::Run) in the life of an agent. One claim may be run several times, one
-/// after another.
+/// The number of an [`Action::Run`](super::Action::Run), unique within an agent process. A claim may have several runs,
+/// one after another.
 pub type RunId = u64;
 
-/// Numbers the connections of nodes with placed children to this agent: each process has one of its own, and none is
-/// given again.
+/// The number of a node process with placed children, unique within an agent process.
 pub type ParentId = u64;
 
 /// A record as it stands in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its whole key.
+    /// The whole key.
     pub key: String,
     /// Its version.
     pub version: Version,
-    /// Its value, as it is: what cannot be read is for the agent to pass over.
+    /// The value, unread: the agent ignores one that it cannot read.
     pub value: Vec<u8>,
 }
 
 /// How a request to the store has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// To a `Read`: all records with that prefix. They may be stale.
+    /// Answer to a `Read`: all records with that prefix, which may be stale.
     Records(Vec<Stored>),
-    /// To a `Swap`: it is written, and the record has this version now.
+    /// Answer to a `Swap`: the record was written, and has this version.
     Done(Version),
-    /// To a `Swap`: it is not written, because the record has another version: this one, or there is none. Reported as
-    /// `Unknown` wherever the write may still come about.
+    /// Answer to a `Swap`: the record was not written, because it has another version. With the record; `None`: it does
+    /// not exist. `Unknown` is reported instead wherever the write may still be carried out.
     Lost(Option<Stored>),
-    /// There was no answer within an attempt, or one that leaves open whether the write has come or will come about.
-    /// The text is for people.
+    /// No answer within the limit, or one after which the write may have been carried out or may still be. The text is
+    /// for people.
     Unknown(String),
 }
 
-/// How a run has ended.
+/// How a root has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
-    /// By itself and in order: exit status 0.
+    /// In order, with exit status 0.
     Stopped,
     /// Too many restarts: exit status 10.
     GaveUp(String),
-    /// A child could not be started at boot (exit status 11), or there was no process at all: its bundle is not
-    /// readable, the program cannot be executed.
+    /// A child could not be started at boot (exit status 11), or there was no process at all: the bundle cannot be
+    /// read, or the program cannot be executed.
     CannotStart(String),
-    /// Any other way: a signal, an exit status that should not be.
+    /// In any other way: by a signal, or with an unexpected exit status.
     Crashed(String),
 }
 
-/// Everything that can happen to an agent.
+/// An event that the core handles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The agent's life begins. Handed in once, first.
+    /// The agent process begins. Handed in once, as the first event.
     Begin,
-    /// Time has come to look at the deadlines: [`Agent::next_deadline`](super::Agent::next_deadline). Harmless at any
-    /// time.
+    /// A deadline has passed; see [`Agent::next_deadline`](super::Agent::next_deadline). Harmless at any time.
     Tick,
-    /// A request has come to its end. Each does so once, at the latest an attempt after it was sent.
+    /// A request has ended. Each request ends once, at the latest an attempt after it was sent.
     Answered {
-        /// Which one.
+        /// The request.
         request: RequestId,
-        /// How.
+        /// Its answer.
         answer: Answer,
     },
     /// The fence has answered the [`Action::Poke`](super::Action::Poke) with this number.
     Poked(u64),
     /// The [`Action::Clear`](super::Action::Clear) with this number is done: after it was ordered, `x/` was **seen** to
-    /// be empty, and nothing is about to be born there.
+    /// be empty, and no process is about to enter it.
     Cleared(u64),
-    /// What was to be run has a process.
+    /// A run has a process.
     Started {
-        /// Which one.
+        /// The run.
         run: RunId,
-        /// Its number, for people.
+        /// Its process id, for people.
         pid: u32,
     },
     /// A placed subtree could not be started: there is no process, and nothing of it is left.
     NotStarted {
-        /// Which one.
+        /// The run.
         run: RunId,
-        /// Why.
+        /// Why it could not be started.
         failure: Failure,
     },
-    /// A placed subtree has ended, **and** nothing of it is left: that was seen. Once for each run, as
+    /// A placed subtree has ended, **and** nothing of it is left, as was seen. Once for each run, like
     /// [`Event::Exited`].
     Ended {
-        /// Which one.
+        /// The run.
         run: RunId,
         /// How its top node has ended.
         end: Ended,
-        /// What was found out of it besides: handed to the shell of its parent as it is.
+        /// What else was found out about the end: passed on unread to the shell of the parent's host.
         detail: Value,
     },
     /// Answers [`Action::Inspect`](super::Action::Inspect).
     Inspected {
-        /// Which one.
+        /// The run.
         run: RunId,
-        /// Handed to the shell of its parent as it is.
+        /// Passed on unread to the shell of the parent's host.
         found: Value,
     },
-    /// A new connection to another agent, or from it, has begun: what was sent there before may be lost.
+    /// A new connection to another agent, or from it, has begun: messages that were sent there before may be lost.
     Connected {
-        /// With which host.
+        /// The other host.
         host: String,
     },
-    /// The connection to another agent is up, or down: it has sent no PULSE for two seconds.
+    /// The link to another agent has come up, or has gone down: no PULSE has arrived for two seconds.
     Link {
-        /// To which host.
+        /// The other host.
         host: String,
         /// Whether it is up.
         up: bool,
     },
-    /// Another agent reports that its host is in this epoch. Only the store proves that: it is asked at once, where its
-    /// records that were seen last are of an earlier one.
+    /// Another agent reports the epoch of its host. Only the store proves an epoch: it is read at once where the record
+    /// that was read last has an earlier one.
     Epoch {
-        /// Which host.
+        /// The other host.
         host: String,
         /// The epoch.
         epoch: u64,
     },
-    /// Another agent has sent this. Its host is proved by its key, and what is too old was dropped.
+    /// A message of another agent. Its host is proved by its key, and expired messages were dropped.
     FromHost {
-        /// Which host.
+        /// The sending host.
         host: String,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// A node on this host has sent this. Its process is the one that its connection shows.
+    /// A message of a node on this host, identified by the process of its connection.
     FromParent {
-        /// Which one.
+        /// The sending node.
         parent: ParentId,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// A node that has sent something is no more, and nothing comes from it any more.
+    /// A node that has placed children has exited, and no message of it follows.
     ParentGone(ParentId),
-    /// It has ended, **and** nothing of it is left: that was seen. Also where there was no process. Once for each run,
-    /// but for those that an [`Action::Clear`](super::Action::Clear) has ended: theirs may be left out.
+    /// A root has ended, **and** nothing of it is left, as was seen. Also where there was no process. Once for each
+    /// run; may be left out for runs that an [`Action::Clear`](super::Action::Clear) has ended.
     Exited {
-        /// Which one.
+        /// The run.
         run: RunId,
-        /// How.
+        /// How it has ended.
         end: RunEnd,
     },
-    /// Its top process has missed its beats: it is to be killed, and has crashed.
+    /// The top process of a run has missed its heartbeats: it is to be killed, which counts as a crash.
     Hung(RunId),
-    /// The bundles that are on this host's disk. Handed in after [`Event::Begin`], and whenever it changes.
+    /// The bundles on this host's disk. Handed in after [`Event::Begin`], and whenever they change.
     Bundles(Vec<Bundle>),
-    /// An operator asks for something.
+    /// An operator has given an order.
     Asked(Wish),
 }
 
-/// What can be run: a deployed file with all that it includes.
+/// A bundle: a deployed file with everything that it includes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bundle {
-    /// The instance that it was deployed as. It is run as no other, whatever stands in a record.
+    /// The instance that it was deployed as. It is run under no other name, whatever a record contains.
     pub instance: String,
-    /// Of its content.
+    /// The digest of its content.
     pub digest: String,
 }
 
-/// What an operator asks of this host.
+/// An order of an operator to this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Nothing is placed here any more, and what is here leaves in order. It stays so, also over a restart of the
-    /// agent.
+    /// Drain this host: nothing is placed here any more, and what runs here leaves in order. This persists over
+    /// restarts of the agent.
     Drain,
-    /// The end of that.
+    /// End draining.
     Undrain,
-    /// This agent ends: what is here leaves in order, and what has not after `kill_after` is killed. The record then
+    /// End this agent: what runs here leaves in order, and is killed if it has not after `kill_after`. The record then
     /// shows that nothing is left here. [`Action::Halt`](super::Action::Halt) follows, whether the store can be reached
     /// or not.
     Stop {
-        /// How long all may take to stop.
+        /// How long everything may take to stop.
         kill_after: Span,
     },
-    /// The operator swears that this other host is off: it is declared dead at once.
+    /// The operator asserts that this other host is off: it is declared dead at once.
     Forget(String),
     /// This host has other keys, which its record shows from the next write on.
     Keys {
         /// The certificate.
         cert: String,
-        /// The signing keys that it takes.
+        /// The public halves of the signing keys that this host accepts.
         issuers: Vec<String>,
     },
 }

@@ -1,5 +1,5 @@
-//! A placed subtree on the host that runs it, or is to: what the agent of its parent has ordered, and what has become
-//! of that. Whether it may run here is the claim's affair.
+//! A placed subtree on the host that runs it, or is to run it: the order of its parent's agent, and its state. Its
+//! claim decides whether it may run here.
 
 use super::event::RunId;
 use super::loss::Loss;
@@ -8,76 +8,76 @@ use super::record::{Want, WantState};
 use crate::time::Time;
 use serde_json::Value;
 
-/// What there is of it.
+/// The state of a placed subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
-    /// It is to be claimed and started.
+    /// The subtree is to be claimed and started.
     Wanted,
-    /// By this order.
+    /// The subtree runs, or is being started.
     Running(Running),
-    /// Nothing of it is left. Its claim is kept until the parent has decided what follows.
+    /// Nothing of the subtree is left. The claim is kept until the parent has decided what follows.
     Over { how: Over, noted: bool },
-    /// It does not come back: its claim is set free.
+    /// The subtree is not started again, and its claim is set free.
     Done,
 }
 
-/// A process of it, or one that is about to be.
+/// A run of a placed subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) run: RunId,
-    /// `None` until it exists.
+    /// The process id of the top node; `None` until it exists.
     pub(super) pid: Option<u32>,
-    /// The digest of the spec that it has.
+    /// The digest of the spec that the run has.
     digest: String,
-    /// It was there before its present parent.
+    /// Whether it was taken over from an earlier parent.
     adopted: bool,
-    /// Its parent, or an earlier one, has ordered its end.
+    /// Whether its parent, or an earlier one, has ordered it to stop.
     pub(super) ends: bool,
-    /// This host ends it for its own sake, and why.
+    /// Set when this host ends it for its own reasons.
     pub(super) by_host: Option<Loss>,
-    /// It does not come back after that.
+    /// Whether it is not to be started again.
     done: bool,
-    /// What is to be started after it.
+    /// The order to start after it: the parent's host, and the order.
     next: Option<(String, Box<Place>)>,
 }
 
-/// How it has come to its end.
+/// How a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Over {
-    /// By itself, or by order of its parent.
+    /// By itself, or because its parent has ordered it.
     Ended(Ended, Value),
-    /// By this host's.
+    /// Because this host has ended it.
     ByHost(Loss),
-    /// There never was a process.
+    /// It could not be started.
     Failed(Failure),
 }
 
-/// What follows from a parent's word.
+/// What follows from an order of a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing, for now.
     Wait,
-    /// This is the answer.
+    /// Send this answer.
     Answer(Outcome),
-    /// It has a new parent; it gets its spec as a reload if that is another one. Then this is the answer.
+    /// The run has a new parent. It is reloaded if its spec has changed; then this answer is sent.
     Adopt { run: RunId, reload: bool, answer: Outcome },
-    /// Ask it to stop.
+    /// Ask the run to stop.
     Stop(RunId),
-    /// Kill it.
+    /// Kill the run.
     Kill(RunId),
-    /// It is not taken over: whether it may be started is to be seen first.
+    /// It is not taken over: check first whether it may be started.
     Begin,
 }
 
-/// A subtree that a parent has asked this host for.
+/// A subtree that a parent has ordered from this host.
 #[derive(Debug, Clone)]
 pub(super) struct Guest {
     /// The last order.
     pub(super) place: Box<Place>,
-    /// The host of the agent that has sent it.
+    /// The host of the parent's agent.
     pub(super) parent: String,
     pub(super) state: State,
-    /// When what is not acknowledged is sent again.
+    /// When a report without acknowledgement is sent again.
     pub(super) again: Time,
 }
 
@@ -90,12 +90,12 @@ impl Guest {
         &self.place.subject
     }
 
-    /// It was ordered later than this.
+    /// Whether the present order is later than this one.
     pub(super) fn is_later(&self, subject: &Subject) -> bool {
         self.subject().is_after(subject.root_token, subject.run)
     }
 
-    /// Its run, while there is one.
+    /// The present run, if there is one.
     pub(super) fn run(&self) -> Option<RunId> {
         match &self.state {
             State::Running(running) => Some(running.run),
@@ -103,23 +103,23 @@ impl Guest {
         }
     }
 
-    /// Whether it is killed at the end of the lease.
+    /// Whether it is killed at the deadline of the lease.
     pub(super) fn runs_by_lease(&self) -> bool {
         self.place.placement.by_lease()
     }
 
-    /// What its claim is to make of it.
+    /// The order for its claim, as a root's is in the store.
     pub(super) fn want(&self) -> Want {
         let state = if self.state == State::Done { WantState::Down } else { WantState::Up };
         Want { bundle: self.place.digest.clone(), serial: self.subject().run, state, ..Want::default() }
     }
 
-    /// Its claim is kept, and nothing is started.
+    /// Whether the claim is kept without anything being started.
     pub(super) fn rests(&self) -> bool {
         matches!(self.state, State::Over { .. })
     }
 
-    /// A parent asks for it, with an order that is not an earlier one.
+    /// Handles an order of a parent that is not older than the present one.
     pub(super) fn asked(&mut self, parent: &str, place: &Place, token: u64) -> Next {
         let same = self.subject() == &place.subject;
         match &mut self.state {
@@ -129,7 +129,7 @@ impl Guest {
                 None => Next::Wait,
             },
             State::Over { how: Over::Failed(failure), .. } if same => Next::Answer(Outcome::Failed(failure.clone())),
-            // That it has ended is reported besides.
+            // The answer to a start; the end is reported separately.
             State::Over { .. } if same => Next::Answer(Outcome::Started { token, pid: 0 }),
             State::Running(running) => {
                 let (has, gets) = (&self.place.placement, &place.placement);
@@ -141,7 +141,7 @@ impl Guest {
                 }
                 running.adopted = true;
                 (self.parent, self.place) = (parent.to_owned(), Box::new(place.clone()));
-                // One that is being started has the spec that its start was ordered with.
+                // A run that is being started has the spec of the order that has started it.
                 let Some(pid) = running.pid else { return Next::Wait };
                 let reload = running.takes_spec(&place.digest);
                 Next::Adopt { run: running.run, reload, answer: running.answer(token, pid) }
@@ -150,12 +150,12 @@ impl Guest {
         }
     }
 
-    /// It is to be started by another order; nothing of it runs.
+    /// Replaces the order; nothing runs.
     pub(super) fn begin(&mut self, parent: &str, place: Box<Place>) {
         *self = Guest::new(parent, place);
     }
 
-    /// Its start is ordered.
+    /// The start of a run was ordered.
     pub(super) fn started(&mut self, run: RunId) {
         self.state = State::Running(Running {
             run,
@@ -169,7 +169,8 @@ impl Guest {
         });
     }
 
-    /// It has a process. The answer to its parent, and whether it was given another spec since its start was ordered.
+    /// The run has a process. Returns the answer for the parent, and whether the spec has changed since the start was
+    /// ordered.
     pub(super) fn is_there(&mut self, pid: u32, token: u64) -> Option<(Outcome, bool)> {
         let State::Running(running) = &mut self.state else { return None };
         running.pid = Some(pid);
@@ -177,7 +178,7 @@ impl Guest {
         Some((running.answer(token, pid), reload))
     }
 
-    /// Its end is ordered; with `kill` at once, with `done` for good.
+    /// Orders the end: with `kill` by SIGKILL, with `done` for good.
     pub(super) fn end(&mut self, kill: bool, done: bool) -> Next {
         match &mut self.state {
             State::Running(running) => {
@@ -202,7 +203,7 @@ impl Guest {
         }
     }
 
-    /// Nothing of its run is left.
+    /// The run has ended, and nothing of it is left.
     pub(super) fn over(&mut self, how: Over) {
         let State::Running(running) = &mut self.state else { return };
         let how = match running.by_host.take() {
@@ -220,14 +221,14 @@ impl Guest {
         }
     }
 
-    /// The parent has taken note of how it has ended.
+    /// The parent has acknowledged the report of the end.
     pub(super) fn noted(&mut self) {
         if let State::Over { noted, .. } = &mut self.state {
             *noted = true;
         }
     }
 
-    /// What is to be reported, until the parent has taken note of it.
+    /// The report of the end, until the parent has acknowledged it.
     pub(super) fn unreported(&self) -> Option<What> {
         match &self.state {
             State::Over { how, noted: false } => match how {
@@ -241,7 +242,7 @@ impl Guest {
 }
 
 impl Running {
-    /// It has this spec from here on; whether that is another one.
+    /// Sets the spec of the run. Returns whether it has changed.
     fn takes_spec(&mut self, digest: &str) -> bool {
         let other = self.digest != digest;
         digest.clone_into(&mut self.digest);

@@ -1,20 +1,20 @@
-//! The other hosts' records: how long each has stood, which host is to be declared dead (W3), and whose epochs are over
-//! (W4).
+//! The records of the other hosts: how long each has been unchanged, which host is to be declared dead (W3), and whose
+//! epochs have ended (W4).
 
 use super::moment::Moment;
 use super::record::{Host, HostState, Own, OwnState, Version};
 use crate::time::Span;
 use std::collections::BTreeMap;
 
-/// No host has a shorter lease: a record with less has lost its member.
+/// The shortest lease of any host: a record with less has lost that field.
 const SHORTEST: Span = Span::from_secs(5);
 
-/// A host's record, as it was last seen.
+/// The record of a host, as last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) version: Version,
     pub(super) record: Host,
-    /// Of one that is dead: how long its record had stood when it was declared so, where that was seen.
+    /// For a dead host, how long its record had been unchanged when it was declared dead, if that was seen.
     pub(super) silent: Option<Span>,
     /// When this version was received for the first time. That is after it was written, and so the wait is never too
     /// short.
@@ -22,12 +22,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// For how long it is known to have stood, by the clock that has advanced less.
+    /// How long the record is known to be unchanged, by the clock that has advanced less.
     pub(super) fn stood(&self, now: Moment) -> Span {
         now.shortest_since(self.received)
     }
 
-    /// How long it is before this host may be declared dead.
+    /// How long until this host may be declared dead.
     pub(super) fn left(&self, now: Moment) -> Span {
         let lease = Span::from_millis(self.record.ttl_ms).max(SHORTEST);
         match self.record.state {
@@ -36,29 +36,29 @@ impl Seen {
         }
     }
 
-    /// D of this host has passed since its record was received.
+    /// Whether D of that host has passed since its record was received.
     pub(super) fn is_due(&self, now: Moment) -> bool {
         self.record.state == HostState::Live && self.left(now).is_zero()
     }
 }
 
-/// What a look has shown of a host.
+/// What has changed for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turned {
-    /// It was live, and is dead: how long its record had stood.
+    /// The host was live, and is dead now; with the time for which its record had been unchanged.
     Lost(Span),
-    /// It was dead, and is live.
+    /// The host was dead, and is live now.
     Back,
 }
 
-/// What is known of all hosts.
+/// The records of all other hosts.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     seen: BTreeMap<String, Seen>,
 }
 
 impl Judge {
-    /// A record was received. An older one than was seen before changes nothing: an epoch that is over stays over.
+    /// Takes in a record. One that is older than the last changes nothing: an epoch that has ended stays ended.
     pub(super) fn observe(&mut self, now: Moment, name: &str, version: Version, record: Host) -> Option<Turned> {
         let age = |record: &Host| (record.epoch, record.state == HostState::Dead);
         let turned = match self.seen.get(name) {
@@ -79,12 +79,12 @@ impl Judge {
         turned
     }
 
-    /// Only these hosts have a record.
+    /// Forgets the hosts that have no record any more.
     pub(super) fn retain(&mut self, has_record: impl Fn(&str) -> bool) {
         self.seen.retain(|name, _| has_record(name));
     }
 
-    /// There is no record of this host any more.
+    /// Forgets a host without a record.
     pub(super) fn forget(&mut self, name: &str) {
         self.seen.remove(name);
     }
@@ -98,20 +98,21 @@ impl Judge {
         self.seen.iter().map(|(name, seen)| (name.as_str(), seen))
     }
 
-    /// Whether the holder's epoch is over: its record is dead in that epoch, or has a later one. That never becomes
-    /// untrue, so it may be known late. A record that is absent shows nothing.
+    /// Whether an epoch of a host has ended: the record is dead in that epoch, or has a later one. That stays true, so
+    /// it may be noticed late. A missing record proves nothing.
     pub(super) fn is_over(&self, host: &str, epoch: u64) -> bool {
         self.seen.get(host).is_some_and(|Seen { record, .. }| {
             record.epoch > epoch || record.epoch == epoch && record.state == HostState::Dead
         })
     }
 
-    /// The same of what runs without a lease: it goes on when its host is lost, and perhaps into a later epoch.
+    /// Whether nothing of an epoch is left that runs without a lease. Unlike with a lease, that goes on when its host
+    /// is lost, and maybe into a later epoch.
     pub(super) fn is_empty(&self, host: &str, epoch: u64) -> bool {
         self.seen.get(host).is_some_and(|Seen { record, .. }| record.epoch >= epoch && record.is_empty(host))
     }
 
-    /// How many claims each host holds.
+    /// The number of claims that each host holds.
     pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<String, usize> {
         let mut placed = BTreeMap::new();
         for own in claims.filter(|own| own.state == OwnState::Held && !self.is_over(&own.host, own.epoch)) {

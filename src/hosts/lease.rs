@@ -1,8 +1,8 @@
-//! This host's own record: beginning an epoch, renewing it, and knowing when it is over (W1, W2, W7, W8).
+//! This host's own record: beginning an epoch, renewing the lease, and noticing its end (W1, W2, W7, W8).
 //!
-//! What is certain of the own record is only what a swap has answered, or a number of one's own that was read back. So
-//! every write has a number drawn anew, and all those that may still arrive are remembered. As long as none of them is
-//! known to have arrived, each expects the same version: at most one of them ever will.
+//! Certain knowledge of the own record comes only from the answer to a swap, or from a number of an own write that is
+//! read back. So each write has a new random number, and all writes that may still arrive are remembered. While none of
+//! them is known to have arrived, all expect the same version, so at most one of them ever succeeds.
 
 use super::event::{Answer, RequestId};
 use super::moment::Moment;
@@ -11,18 +11,18 @@ use super::settings::Timing;
 use super::view::NoLease;
 use crate::time::{Span, Time};
 
-/// The fence answers within this, or no renewal is sent (W7).
+/// Limit for the fence's answer to a poke; without it no renewal is sent (W7).
 const POKE: Span = Span::from_millis(200);
 
-/// So many changes of a record with another boot id, seen one after another: another machine uses the name. Two may
-/// have other reasons: the first look was stale, and a write of this machine's boot before has arrived late.
+/// How many changes in a row of a record with another boot id prove that another machine uses this host's name. Two can
+/// have other causes: the first read was stale, and a write of this machine's previous boot has arrived late.
 const CHANGES: u32 = 3;
 
-/// Writes that are remembered, at most; the oldest is forgotten first. The store would have to keep a request for that
-/// many attempts.
+/// How many writes are remembered; the oldest is forgotten first. The store would have to delay a request by that many
+/// attempts for this to matter.
 const REMEMBERED: usize = 256;
 
-/// A write whose answer has not come, or was not certain.
+/// A write without an answer, or with an uncertain one.
 #[derive(Debug, Clone)]
 struct Attempt {
     request: RequestId,
@@ -32,48 +32,48 @@ struct Attempt {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// An earlier epoch may have left something in `x/`: nothing is begun.
+    /// An earlier epoch may have left processes in `x/`: no epoch begins.
     Unclear,
-    /// `x/` was seen empty, and nothing was run since.
+    /// `x/` was seen empty, and nothing was started since.
     Clear,
-    /// An epoch goes on.
+    /// An epoch is in progress.
     Held { version: Version, epoch: u64, deadline: Moment },
 }
 
-/// What the own record was found to be.
+/// The own record, as known last.
 #[derive(Debug, Clone)]
 struct Known {
-    /// `None`: there is none.
+    /// `None`: there is no record.
     stored: Option<(Version, Host)>,
-    /// Since when it has had this epoch and number.
+    /// Since when the record is known with this epoch and number.
     since: Moment,
 }
 
-/// What is to be done for the lease now.
+/// The next step for the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing before [`Lease::next`].
+    /// Nothing, until [`Lease::next`].
     Wait,
-    /// Have the fence answer.
+    /// Poke the fence with this number.
     Poke(u64),
-    /// Write the record of this epoch, expecting this version.
+    /// Write the record for this epoch, expecting this version.
     Write { expected: Option<Version>, epoch: u64 },
-    /// No epoch can begin any more: why.
+    /// No epoch can begin any more, for this reason.
     Stuck(String),
 }
 
-/// What has become of the lease by an answer.
+/// How the lease has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing.
+    /// Not at all.
     None,
-    /// A new epoch is there.
+    /// A new epoch has begun.
     Begun,
     /// The deadline has moved.
     Renewed,
-    /// The epoch is over before its deadline.
+    /// The epoch has ended before its deadline.
     Over,
-    /// Another machine uses the name.
+    /// Another machine uses this host's name.
     NameTaken(String),
 }
 
@@ -85,18 +85,18 @@ pub(super) struct Lease {
     state: State,
     known: Option<Known>,
     changes: u32,
-    /// All that may still arrive, or may have arrived without its being known.
+    /// The writes that may still arrive, or may have arrived unnoticed.
     attempts: Vec<Attempt>,
-    /// The one whose answer is waited for.
+    /// The write whose answer is outstanding.
     under_way: Option<RequestId>,
     /// When the next write is due.
     due: Time,
-    /// The poke that was not answered so far, and when it was ordered.
+    /// The poke without an answer so far, and when it was ordered.
     poke: Option<(u64, Moment)>,
     pokes: u64,
     /// The highest epoch that this host is known to have had.
     highest: u64,
-    /// Whether one has begun here.
+    /// Whether an epoch has begun in this process.
     has_begun: bool,
 }
 
@@ -118,7 +118,7 @@ impl Lease {
         }
     }
 
-    /// The epoch that goes on, with its deadline.
+    /// The present epoch and its deadline; `None`: this host has no lease.
     pub(super) fn held(&self) -> Option<(u64, Moment)> {
         match self.state {
             State::Held { epoch, deadline, .. } => Some((epoch, deadline)),
@@ -126,46 +126,46 @@ impl Lease {
         }
     }
 
-    /// Why there is none, where there is none.
+    /// Why this host has no lease, if it has none.
     pub(super) fn missing(&self) -> Option<NoLease> {
         let why = if self.has_begun { NoLease::Over } else { NoLease::NotYet };
         self.held().is_none().then_some(why)
     }
 
-    /// What the record was when it was last known, for what is taken over from it.
+    /// The own record, as known last.
     pub(super) fn known(&self) -> Option<&Host> {
         self.known.as_ref()?.stored.as_ref().map(|(_, record)| record)
     }
 
-    /// `x/` was seen empty, and nothing is to be run before the next epoch.
+    /// `x/` was seen empty, and nothing is started before the next epoch.
     pub(super) fn clear(&mut self) {
         if self.state == State::Unclear {
             self.state = State::Clear;
         }
     }
 
-    /// The epoch is over. Nothing begins before [`Lease::clear`].
+    /// Ends the epoch. No epoch begins before [`Lease::clear`].
     pub(super) fn end(&mut self) {
         self.state = State::Unclear;
-        // What arrives late proves nothing any more: an epoch does not go on after its end.
+        // Writes that arrive late do not count any more: an epoch is never resumed.
         self.attempts.clear();
         self.poke = None;
         self.due = Time::ZERO;
     }
 
-    /// What stands in the record is to change: it is written as soon as it can be.
+    /// The content of the record has changed: it is written as soon as possible.
     pub(super) fn hurry(&mut self) {
         self.due = Time::ZERO;
     }
 
-    /// A claim that names this host in this epoch was seen: its next epoch is a later one, even if its record was
-    /// deleted.
+    /// A claim was read that names this host in this epoch: the next epoch will be a later one, even if the host's
+    /// record was deleted.
     pub(super) fn has_had(&mut self, epoch: u64) {
         self.highest = self.highest.max(epoch);
     }
 
-    /// The first sight of the own record, by a read. Later ones may be stale, and show no more than an attempt that has
-    /// arrived.
+    /// Takes in the own record as read from the store. The first read sets it; later ones may be stale, and only show
+    /// which writes have arrived.
     pub(super) fn seen(&mut self, now: Moment, stored: Option<&(Version, Host)>) -> Change {
         match (&self.known, stored) {
             (None, _) => {
@@ -177,7 +177,7 @@ impl Lease {
         }
     }
 
-    /// What is due. `poked`: the fence has answered in this turn.
+    /// The next step. `poked`: the fence has answered in this turn.
     pub(super) fn step(&mut self, now: Moment, poked: bool) -> Step {
         let Some(known) = &self.known else { return Step::Wait };
         if self.state == State::Unclear || self.under_way.is_some() || now.boottime < self.wake(now, known) {
@@ -203,8 +203,8 @@ impl Lease {
         Step::Write { expected, epoch }
     }
 
-    /// What the record must be for its last write, which shows that nothing is left here; `None` while another is under
-    /// way.
+    /// The version that the last write expects, which shows that nothing is left here, and the epoch; `None`: another
+    /// write is outstanding.
     pub(super) fn last_write(&self, now: Moment) -> Option<(Version, u64)> {
         match self.state {
             State::Held { version, epoch, .. } if self.under_way.is_none() && now.boottime >= self.due => {
@@ -225,7 +225,7 @@ impl Lease {
         }
     }
 
-    /// A [`Step::Write`] is sent in this turn.
+    /// The record of a [`Step::Write`] is being sent.
     pub(super) fn sent(&mut self, now: Moment, request: RequestId, record: Host) {
         if self.attempts.len() == REMEMBERED {
             self.attempts.remove(0);
@@ -235,7 +235,7 @@ impl Lease {
         self.attempts.push(Attempt { request, sent: now, record });
     }
 
-    /// How a write has ended.
+    /// A write was answered.
     pub(super) fn answered(&mut self, now: Moment, request: RequestId, answer: Answer) -> Change {
         if self.under_way != Some(request) {
             return Change::None;
@@ -251,18 +251,18 @@ impl Lease {
         }
     }
 
-    /// When [`Lease::step`] is to be looked at again.
+    /// When [`Lease::step`] has to be called again.
     pub(super) fn next(&self, now: Moment) -> Option<Time> {
         let known = self.known.as_ref().filter(|_| self.state != State::Unclear && self.under_way.is_none())?;
         Some(self.wake(now, known))
     }
 
-    /// When [`Lease::last_write`] is to be looked at again.
+    /// When [`Lease::last_write`] has to be called again.
     pub(super) fn next_last_write(&self) -> Option<Time> {
         self.under_way.is_none().then_some(self.due)
     }
 
-    /// When the next write, or the next poke, is due.
+    /// When the next poke or write is due.
     fn wake(&self, now: Moment, known: &Known) -> Time {
         let poke = self.poke.map_or(Time::ZERO, |(_, at)| at.boottime + POKE);
         let watched = match &known.stored {
@@ -276,12 +276,13 @@ impl Lease {
         self.due.max(poke).max(watched)
     }
 
-    /// For how long a record with another boot id is watched: two renewals, its own or ours, whichever are longer.
+    /// How long a record with another boot id is watched: two renewals, by its or this host's interval, whichever is
+    /// longer.
     fn watch(&self, record: &Host) -> Span {
         self.timing.renew.max(Timing::of(Span::from_millis(record.ttl_ms)).renew).times(2)
     }
 
-    /// The attempt at this index has arrived, and the record has this version by it.
+    /// The write at this index has arrived, and the record has this version.
     fn proved(&mut self, now: Moment, version: Version, at: usize) -> Change {
         let Attempt { sent, record, .. } = self.attempts.swap_remove(at);
         self.attempts.clear();
@@ -295,7 +296,8 @@ impl Lease {
                 self.due = self.due.max(sent.boottime + self.timing.renew);
                 Change::Renewed
             }
-            // Of an epoch that has ended meanwhile, or is over before it was known to have begun: the next one follows.
+            // The write was of an epoch that has ended meanwhile, or whose deadline has passed already: the next epoch
+            // follows.
             State::Held { .. } | State::Unclear => Change::None,
             State::Clear if by.is_over(now) => Change::None,
             State::Clear => {
@@ -307,7 +309,7 @@ impl Lease {
         }
     }
 
-    /// A record was read back: it proves the attempt whose number it has.
+    /// Takes in a record that was read back: it proves the write with the same number.
     fn read_back(&mut self, now: Moment, version: Version, record: &Host) -> Change {
         let own = |attempt: &Attempt| (attempt.record.epoch, attempt.record.seq) == (record.epoch, record.seq);
         if let Some(at) = self.attempts.iter().position(own).filter(|_| record.state == HostState::Live) {
@@ -320,7 +322,7 @@ impl Lease {
         }
     }
 
-    /// A write has not come about, because the record is another.
+    /// A write has failed, because the record has another version.
     fn lost(&mut self, now: Moment, stored: Option<(Version, Host)>) -> Change {
         self.due = now.boottime;
         let Some((version, record)) = &stored else {
@@ -335,7 +337,7 @@ impl Lease {
         let same = before == Some((record.epoch, record.seq));
         let foreign = self.other(record);
         match &mut self.state {
-            // Rewritten by hand, as it seems: nothing of it is new.
+            // The record was rewritten by hand, apparently, with the same content.
             State::Held { version: held, .. } if same => *held = *version,
             State::Held { epoch, .. } if *epoch == record.epoch => return Change::NameTaken(foreign),
             State::Held { .. } => {

@@ -1,8 +1,8 @@
-//! What is sent for the sake of placed subtrees: between a node and the agent of its host, and between two agents. The
-//! same four kinds on both ways; the core reads and writes them, the shell carries them.
+//! The messages about placed subtrees: between a node and the agent of its host, and between two agents. Both use the
+//! same four kinds; the core reads and writes them, the shell carries them.
 //!
-//! Everything may come twice, late, or never, and is sent again until it is answered: PLACE until PLACED, ORDER until
-//! TOLD, TOLD until an [`What::Noted`]. So neither side has to keep what has arrived.
+//! Each message may arrive twice, late, or never, and is retransmitted until it is answered: PLACE until PLACED, ORDER
+//! until TOLD, TOLD until [`What::Noted`]. So neither side has to store what has arrived.
 
 use super::loss::Loss;
 use super::record::{Choice, ClaimKey, Placement};
@@ -13,24 +13,23 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// What waits for an answer is sent again so often.
+/// The interval of retransmission of a message without an answer.
 pub const AGAIN: Span = Span::from_millis(500);
 
-/// What each message is about: one run of one subtree, as one root has ordered it.
+/// The subject of each message: one run of one subtree, as one root has ordered it.
 ///
-/// On the way between a node and its agent, `run` is the incarnation of the child. Between agents it is a number that
-/// the agent of the parent draws: each time that it asks a host, and never lower ones under one root token. So of two
-/// runs of a subtree, the later one is known on every host: by the root's token first, then by this number
-/// ([`Subject::is_after`]).
+/// Between a node and its agent, `run` is the incarnation of the child. Between agents it is a number that the parent's
+/// agent draws each time it asks a host, and that only grows under one root token. So each host can tell which of two
+/// runs of a subtree is later: by the root's token first, then by this number ([`Subject::is_after`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// The instance.
     pub instance: String,
     /// The path of the subtree in it.
     pub path: String,
-    /// Which run.
+    /// The number of the run.
     pub run: u64,
-    /// The token of the root that stands above.
+    /// The token of the root of the tree.
     pub root_token: u64,
 }
 
@@ -51,36 +50,36 @@ impl Subject {
     }
 }
 
-/// Any of the four.
+/// A message of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Start it, or take it over.
+    /// Start the run, or take it over.
     Place(Box<Place>),
-    /// What has come of that.
+    /// The outcome of a `Place`.
     Placed(Placed),
-    /// Do something with it.
+    /// Do something with a run.
     Order(Order),
-    /// What has come of that, or has happened to it.
+    /// The outcome of an `Order`, or what has happened to a run.
     Told(Told),
 }
 
-/// Why something starts where it does: `TREEVISOR_START`.
+/// How a start counts: `TREEVISOR_START`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// It ran on no other host, or had ended there by itself; or it is started again where it was.
+    /// It ran on no other host, or had ended there by itself; or it is restarted in the same place.
     #[default]
     Normal,
-    /// The host that had it was lost.
+    /// The host that ran it was lost.
     Failover,
-    /// A host of higher preference has taken it over.
+    /// A host of higher preference takes it over.
     Takeover,
-    /// It was stopped elsewhere, to be started here.
+    /// It was stopped on another host, to be started here.
     Move,
 }
 
 impl Start {
-    /// The value of the variable.
+    /// The value of the environment variable.
     pub fn as_str(self) -> &'static str {
         match self {
             Start::Normal => "normal",
@@ -91,61 +90,62 @@ impl Start {
     }
 }
 
-/// Start the subtree, or take it over if it runs. Sent again every [`AGAIN`] until [`Placed`].
+/// Start the subtree, or take it over if it runs. Retransmitted every [`AGAIN`] until [`Placed`] arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Place {
-    /// What it is about.
+    /// The run that the order is for.
     #[serde(flatten)]
     pub subject: Subject,
-    /// So many milliseconds after it was sent, which the wire has, it is void: a queue may have kept it for as long as
-    /// a cut lasts. 0 in what a node sends.
+    /// Milliseconds after which the order expires, counted from when it was sent, which the wire has: a queue may have
+    /// kept it for as long as a connection was cut. 0 in what a node sends.
     pub void_after_ms: u64,
-    /// `TREEVISOR_START`. The agent of the parent sets it, whatever the node sends.
+    /// `TREEVISOR_START`. Set by the parent's agent, whatever the node sends.
     pub start: Start,
-    /// `TREEVISOR_FROM`. So is this.
+    /// `TREEVISOR_FROM`. Set by the parent's agent, too.
     pub from: Option<String>,
     /// Where it may run.
     pub placement: Placing,
-    /// Of [`Place::spec`]: what runs with the same one needs no reload when it is taken over.
+    /// The digest of [`Place::spec`]: a run with the same one needs no reload when it is taken over.
     pub digest: String,
-    /// Features that the spec uses. An agent that does not have one refuses.
+    /// Features that the spec uses. An agent without one of them refuses the order.
     pub requires: Vec<String>,
-    /// What the node that is to be started gets: for the shells alone. It travels as a frame after the header.
+    /// The spec for the node that is to be started, read by the shells alone. It travels as a frame after the header.
     #[serde(skip)]
     pub spec: Arc<Vec<u8>>,
-    /// What else the shell of the host needs, such as the promise of beats and the settings of logs: for the shells
+    /// What else the host's shell needs, such as the heartbeat interval and the settings of logs: read by the shells
     /// alone.
     pub boot: Value,
 }
 
-/// Where a subtree may run, and how: its `placement`, with the names of siblings as paths.
+/// Where a subtree may run, and how: its `placement`, with siblings as paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placing {
     /// `hosts` and `require`.
     #[serde(flatten)]
     pub on: Placement,
-    /// Which of the group is where counts.
+    /// How copies of the group are spread.
     pub spread: Spread,
-    /// The paths of all copies of its `count`, itself among them or not. Empty: it is no copy.
+    /// The paths of all copies of its `count`, with or without itself. Empty: it is not a copy.
     pub group: Vec<String>,
-    /// The paths of those siblings on whose hosts it may not be.
+    /// The paths of the siblings on whose hosts it must not run.
     pub apart: Vec<String>,
-    /// Never on two hosts at once, and so killed at the deadline of the lease, unless it is pinned.
+    /// Whether it must never run on two hosts at once, and so is killed at the deadline of the lease, unless it is
+    /// pinned.
     pub exclusive: bool,
-    /// It is moved to a host of higher preference once that has been sound for `settle`.
+    /// Whether it is moved to a host of higher preference once that has been sound for `settle`.
     pub takeover: bool,
-    /// Waited between a loss and the start elsewhere.
+    /// The delay between a loss and the start on another host, in milliseconds.
     pub delay_ms: u64,
-    /// A run that is there is taken over without a restart; else it is stopped first.
+    /// Whether a running one is taken over without a restart; else it is stopped first.
     pub adopt: bool,
-    /// After it has given up, another host is preferred for `settle`.
+    /// Whether another host is preferred for `settle` after it has given up.
     pub move_on_give_up: bool,
 }
 
 impl Placing {
-    /// One host alone may ever run it: no other waits for the end of its lease, and so it needs none to go on.
+    /// Whether only one host may ever run it. No other host waits for the end of its lease, so it runs on without one.
     pub fn is_pinned(&self) -> bool {
         let one = match self.on.hosts.as_slice() {
             [Choice::One(_)] => true,
@@ -155,7 +155,7 @@ impl Placing {
         self.exclusive && one && self.on.require.is_empty()
     }
 
-    /// It is killed at the deadline of its host's lease.
+    /// Whether it is killed at the deadline of its host's lease.
     pub fn by_lease(&self) -> bool {
         self.exclusive && !self.is_pinned()
     }
@@ -181,66 +181,66 @@ impl Default for Placing {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spread {
-    /// They are not.
+    /// They are not spread.
     #[default]
     No,
-    /// The host that has the fewest of them goes first.
+    /// The host with the fewest copies is preferred.
     Hosts,
-    /// The hosts of that value of this label go first which have the fewest of them.
+    /// Hosts are preferred with the value of this label that has the fewest copies.
     Label(String),
 }
 
-/// Answers [`Place`].
+/// The answer to [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placed {
-    /// What it is about.
+    /// The run.
     #[serde(flatten)]
     pub subject: Subject,
-    /// On which host; between agents that of the sender.
+    /// The host; between agents that of the sender.
     pub host: String,
-    /// In which of its epochs.
+    /// The epoch of that host.
     pub epoch: u64,
-    /// What has come of it.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// What has come of a [`Place`].
+/// The outcome of a [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It has a process.
+    /// It was started: it has a process.
     Started {
         /// `TREEVISOR_FENCE`
         token: u64,
-        /// On its host: for people.
+        /// The process id on its host, for people.
         pid: u32,
     },
-    /// The one that ran there is taken over, and was not touched, or was given its new spec as a reload. It is ready.
+    /// A running one was taken over, untouched or reloaded with its new spec. It is ready.
     Adopted {
         /// Its token.
         token: u64,
-        /// On its host: for people.
+        /// The process id on its host, for people.
         pid: u32,
     },
-    /// There is no process.
+    /// It could not be started.
     Failed(Failure),
-    /// Another host has it, and its epoch goes on. Between agents only.
+    /// Another host has the claim, and its epoch has not ended. Between agents only.
     Held {
-        /// Which one.
+        /// That host.
         by: String,
     },
-    /// This host does not take it. Between agents only, but for `superseded`.
+    /// This host refuses the order. Between agents only, except for `superseded`.
     Refused {
         /// Why.
         why: Refusal,
-        /// The same in words.
+        /// The reason as text.
         detail: String,
     },
-    /// No host may have it: why, host by host. To a node only. A [`What::HostThere`] follows when one may.
+    /// No host may have it. To a node only; [`What::HostThere`] follows when a host may.
     NoHost {
-        /// For people.
+        /// The reason for each host, for people.
         why: String,
     },
 }
@@ -251,152 +251,152 @@ impl Default for Outcome {
     }
 }
 
-/// A start has failed.
+/// Why a start has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failure {
-    /// Which step, such as "exec".
+    /// The failed step, such as "exec".
     pub stage: String,
     /// The system's error number, or 0.
     pub errno: i32,
-    /// All of it in words.
+    /// The failure as text.
     pub message: String,
 }
 
-/// Why a host does not take a subtree.
+/// Why a host refuses a subtree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// It has no lease that is good for a second more.
+    /// Its lease does not last for another second, or it has none.
     NoLease,
-    /// A later root, or a later order of this one, is there.
+    /// A later root, or a later order of the same root, has reached this host.
     Superseded,
-    /// It is being drained, or its agent ends.
+    /// The host is drained, or its agent is about to end.
     Draining,
-    /// Its program does not have what the spec uses.
+    /// Its version lacks a feature of the spec.
     UnknownFeature,
-    /// It has no cgroup that can be killed with one write.
+    /// The host has no cgroup that can be killed with one write.
     NoCgroup,
-    /// For a reason of a later version.
+    /// A reason of a later version.
     #[serde(other)]
     Other,
 }
 
-/// Do something with a run. Sent again every [`AGAIN`] until a [`Told`] answers it.
+/// Do something with a run. Retransmitted every [`AGAIN`] until a [`Told`] answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Order {
-    /// What it is about. Of [`Do::Clear`] and [`Do::Paths`] the path is that below which all is meant, and the run does
-    /// not count.
+    /// The run. For [`Do::Clear`] and [`Do::Paths`] only the path counts: everything below it is meant.
     #[serde(flatten)]
     pub subject: Subject,
-    /// As of [`Place`].
+    /// As in [`Place`].
     pub void_after_ms: u64,
-    /// What.
+    /// The action.
     #[serde(flatten)]
     pub what: Do,
 }
 
-/// What an [`Order`] asks for, and which [`What`] answers it.
+/// The action of an [`Order`], and the [`What`] that answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Do {
-    /// Ask it to stop: [`What::Exited`].
+    /// Ask the run to stop: [`What::Exited`].
     Stop,
-    /// Kill it: [`What::Exited`].
+    /// Kill the run: [`What::Exited`].
     Kill,
-    /// It is over and does not come back: the claim is set free. [`What::Done`].
+    /// The run has ended and is not started again: set the claim free. [`What::Done`].
     Done,
-    /// Look at it, for it is silent: [`What::Inspected`] or, from the agent of the parent, [`What::Unreachable`].
+    /// Look at a silent run: [`What::Inspected`] or, from the parent's agent, [`What::Unreachable`].
     #[default]
     Inspect,
-    /// Kill all that is placed below the path: [`What::Cleared`] when nothing of it is left, or its host is lost. From
-    /// a node that is about to hand in the exit of an unplaced supervisor at that path.
+    /// Kill everything placed below the path: [`What::Cleared`] when nothing of it is left, or its host is lost. Sent
+    /// by a node before it hands in the exit of an unplaced supervisor at that path.
     Clear,
-    /// From a node to its agent: where would it go if it were moved? [`What::Moving`] or [`What::NotMoved`]. After the
-    /// first the agent chooses that host at the next [`Place`] of the path; the node stops the child and starts it
-    /// again.
+    /// From a node to its agent: where would the child go if it were moved? [`What::Moving`] or [`What::NotMoved`].
+    /// After `Moving` the agent chooses that host at the next [`Place`] of the path; the node stops the child and
+    /// starts it again.
     Move {
-        /// To this host; else to the next best.
+        /// The wanted host; `None`: the next best.
         to: Option<String>,
     },
-    /// From a root to its agent: these paths of the tree have a placement. What holds a claim of any other one is
-    /// cleared. [`What::Noted`]. After boot, and whenever they are others.
+    /// From a root to its agent, after boot and whenever they change: these paths of the tree have a placement. Claims
+    /// of all other paths are cleared. [`What::Noted`].
     Paths {
-        /// All of them.
+        /// All paths with a placement.
         paths: Vec<String>,
     },
-    /// From a node to its agent, once, for `status`: [`What::Shown`], in one part or several.
+    /// From a node to its agent, sent once, for `status`: [`What::Shown`], in one part or several.
     Show(Show),
-    /// Asked for by a later version: passed over.
+    /// An action of a later version, which is ignored.
     #[serde(other)]
     Unknown,
 }
 
-/// Reports what has come of an order, or has happened to a run.
+/// Reports the outcome of an order, or what has happened to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {
-    /// What it is about.
+    /// The run.
     #[serde(flatten)]
     pub subject: Subject,
-    /// What.
+    /// The report.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What is reported. Those marked † are sent again until [`What::Noted`] comes back.
+/// A report. Those marked † are retransmitted until [`What::Noted`] arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
-    /// Acknowledges what was reported of this run.
+    /// Acknowledges a report about this run.
     #[default]
     Noted,
-    /// † It has ended, **and** nothing of it is left: that was seen.
+    /// † The run has ended, **and** nothing of it is left, as was seen.
     Exited {
-        /// How.
+        /// How it has ended.
         end: Ended,
-        /// What the shell of the host has found out besides: for the shell of the parent.
+        /// What the shell of the host has found out besides, for the shell of the parent's host.
         detail: Value,
     },
-    /// † Its host is lost, or has ended it for its own sake: nothing exclusive of it runs any more. Not to be charged.
+    /// † The host is lost, or has ended the run for its own reasons. Nothing exclusive of it runs. Not counted as a
+    /// failure.
     Lost(Loss),
-    /// Answers [`Do::Inspect`]: what the shell of the host has found, for that of the parent.
+    /// Answers [`Do::Inspect`].
     Inspected {
-        /// Between the shells.
+        /// What the shell of the host has found, for the shell of the parent's host.
         found: Value,
     },
-    /// Answers [`Do::Inspect`] where the host cannot be reached, and its lease may still hold. To a node only.
+    /// Answers [`Do::Inspect`] where the host cannot be reached, while its lease may still hold. To a node only.
     Unreachable {
-        /// For people.
+        /// The reason, for people.
         why: String,
     },
-    /// Answers [`Do::Clear`]: nothing that is placed below the path is left.
+    /// Answers [`Do::Clear`]: nothing placed below the path is left.
     Cleared,
     /// Answers [`Do::Done`]: the claim is free, or nothing is known of it.
     Done,
-    /// † To a node: a host is there for a child whose [`Place`] was answered by [`Outcome::NoHost`].
+    /// † To a node: a host is available for a child whose [`Place`] was answered by [`Outcome::NoHost`].
     HostThere,
-    /// † To a node: stop the child and start it again. Its next [`Place`] goes elsewhere.
+    /// † To a node: stop the child and start it again. Its next [`Place`] goes to another host.
     Move {
-        /// Where to, as it looks now.
+        /// The host that would be chosen at present.
         to: String,
-        /// Why: [`Start::Takeover`], or [`Start::Move`] where its host is drained.
+        /// [`Start::Takeover`], or [`Start::Move`] where its host is drained.
         start: Start,
     },
-    /// Answers [`Do::Move`]: it would go there, and will with its next [`Place`].
+    /// Answers [`Do::Move`]: the child would go to this host, and will with its next [`Place`].
     Moving {
-        /// Which host.
+        /// That host.
         to: String,
     },
-    /// Answers [`Do::Move`]: it stays, and why.
+    /// Answers [`Do::Move`]: the child stays.
     NotMoved {
-        /// For people.
+        /// The reason, for people.
         why: String,
     },
     /// Answers [`Do::Show`].
     Shown(Box<Shown>),
-    /// Of a later version: passed over.
+    /// A report of a later version, which is ignored.
     #[serde(other)]
     Unknown,
 }
@@ -409,13 +409,13 @@ pub enum Ended {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// It is not known how.
+    /// How it has ended is unknown.
     #[default]
     Unknown,
 }
 
 impl Ended {
-    /// It has given up: too many restarts below it.
+    /// Whether it has given up after too many restarts below it (exit status 10).
     pub fn gave_up(self) -> bool {
         self == Ended::Code(10)
     }
@@ -434,7 +434,7 @@ impl fmt::Display for MessageError {
 impl std::error::Error for MessageError {}
 
 impl Message {
-    /// The kind, as it stands on the wire.
+    /// The kind, as on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Message::Place(_) => "PLACE",
@@ -444,7 +444,7 @@ impl Message {
         }
     }
 
-    /// What it is about.
+    /// The run that the message is about.
     pub fn subject(&self) -> &Subject {
         match self {
             Message::Place(place) => &place.subject,
@@ -456,7 +456,7 @@ impl Message {
 
     /// The header, and the frames after it.
     pub fn frames(&self) -> (Value, Vec<Arc<Vec<u8>>>) {
-        // Maps with text for keys, and numbers: that cannot fail.
+        // The maps have text keys, so this cannot fail.
         let value = |header: Result<Value, serde_json::Error>| header.unwrap_or_default();
         match self {
             Message::Place(place) => (value(serde_json::to_value(place)), vec![Arc::clone(&place.spec)]),
@@ -466,10 +466,10 @@ impl Message {
         }
     }
 
-    /// Reads a message of one of the four kinds. Limits of length were looked at before.
+    /// Reads a message of one of the four kinds. Limits of length were checked before.
     ///
     /// # Errors
-    /// It is of another kind, or its header is not that of its kind, or its frames are not as many.
+    /// The kind is another one, the header does not fit the kind, or the number of frames does not.
     pub fn read(kind: &str, header: &[u8], mut frames: Vec<Vec<u8>>) -> Result<Message, MessageError> {
         let wanted = usize::from(kind == "PLACE");
         if frames.len() != wanted {

@@ -1,6 +1,6 @@
-//! The pure core of a host in a cluster: it keeps a lease in the cluster's store, judges those of the other hosts,
-//! claims what is free, and decides what is to run here. Events in, actions out, time and random numbers passed in. No
-//! clock, socket, process, thread.
+//! The pure core of a host in a cluster: it keeps a lease in the cluster's store, judges the leases of the other hosts,
+//! claims what is free, and decides what runs here. Events go in, actions come out; time and random numbers are passed
+//! in. It has no clock, socket, process or thread.
 //!
 //! # The contract with the shell
 //!
@@ -21,16 +21,21 @@
 //!
 //! # The rules
 //!
-//! | | | where |
-//! |---|---|---|
-//! | W1 | A renewal is a swap of the own record, expecting the version written last, with a number drawn for this attempt. Once it is proved, by its answer or by that number read back, the deadline is D − G after the turn in which it was ordered | `lease` |
-//! | W2 | An epoch begins only when `x/` was seen empty; on a record of another boot only after it has stood for two renewals | `lease` |
-//! | W3 | Another host's record is swapped to `dead`, expecting the version that was received D ago or longer | `judge` |
-//! | W4 | A claim is swapped, expecting the version read, when it is free or its epoch is over; not within a second of the own deadline | `claim` |
-//! | W5 | Something runs only while its claim is this host's in its present epoch, and the deadline is ahead; what is pinned, while no record shows that its claim is another's | `agent` |
-//! | W6 | A claim is set free when nothing of it is left, and that was seen | `claim` |
-//! | W7 | No write of the own record is sent before the fence has answered a poke, within 200 ms | `lease` |
-//! | W8 | A missing answer is *unknown*: what was sent is remembered until it is known to have come about, or that it cannot any more | `lease`, `claim` |
+//! - **W1** (`lease`): A renewal is a swap of the own record, expecting the version written last, with a number drawn
+//!   for this attempt. Once it is proved, by its answer or by that number read back, the deadline is D − G after the
+//!   turn in which it was ordered.
+//! - **W2** (`lease`): An epoch begins only when `x/` was seen empty; on a record of another boot only after it has
+//!   stood for two renewals.
+//! - **W3** (`judge`): Another host's record is swapped to `dead`, expecting the version that was received D ago or
+//!   longer.
+//! - **W4** (`claim`): A claim is swapped, expecting the version read, when it is free or its epoch has ended; not
+//!   within a second of the own deadline.
+//! - **W5** (`agent`): Something runs only while its claim is this host's in its present epoch, and the deadline is
+//!   ahead; what is pinned, while no record shows that its claim is another host's.
+//! - **W6** (`claim`): A claim is set free when nothing of it is left, and that was seen.
+//! - **W7** (`lease`): No write of the own record is sent before the fence has answered a poke, within 200 ms.
+//! - **W8** (`lease`, `claim`): A missing answer is *unknown*: what was sent is remembered until it is known that it
+//!   was carried out, or that it cannot be any more.
 //!
 //! # Why no two hosts run one subtree at once
 //!
@@ -74,14 +79,14 @@
 //!
 //! # Which file holds what
 //!
-//! `agent` is the door, `answers` takes what the store answers, `placing` moves claims. Of placed subtrees, `serving`
-//! is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are the side of its parent's
-//! host, with each in `wards`; `message` is what goes between them. `lease`, `judge`, `claim` and `choose` know nothing
-//! of each other and are tested alone. `renewal` is how a cluster gets another signing key, `wish` how an operator's
-//! wish comes to another host.
-//! `shown` is what `status` gets of placed subtrees, and `showing` finds it out.
-//! `moment` is time, `record` what stands in the store, `settings` the bounds,
-//! `event`, `action`, `report` and `view` the door's types.
+//! `agent` has the state and handles events, `answers` handles the answers of the store, `placing` moves claims. Of
+//! placed subtrees, `serving` is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are
+//! the side of its parent's host, with each in `wards`; `message` is what they send each other. `awaited` and
+//! `releasing` are the reports that are sent as soon as a claim is free. `lease`, `judge`, `claim` and `choose` do not
+//! depend on each other and are tested alone. `renewal` is how a cluster gets another signing key, `wish` how an
+//! operator's order reaches another host. `shown` is what `status` gets of placed subtrees, and `showing` collects it.
+//! `moment` is time, `record` the records in the store, `settings` the bounds; `event`, `action`, `report` and `view`
+//! are the types of the interface.
 
 pub mod action;
 mod agent;

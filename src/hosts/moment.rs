@@ -1,10 +1,9 @@
-//! A point in time on the two clocks that a lease is reckoned by.
+//! A point in time on the two clocks by which a lease is measured.
 //!
-//! BOOTTIME goes on while the machine is suspended, but a time daemon slews it. MONOTONIC_RAW is the bare oscillator,
-//! but stands still in a suspended machine. Of the two, **the holder takes what has advanced more, the one that waits
-//! what has advanced less**: then neither of these errors makes a lease longer than it is taken to be where its end is
-//! waited for. This is the opposite of the rule for heartbeats, where time in which nothing ran is credited to the
-//! child.
+//! BOOTTIME goes on while the machine is suspended, but a time daemon slews it. MONOTONIC_RAW is never slewed, but
+//! stands still in a suspended machine. Of the two, **the holder of a lease takes the clock that has advanced more, and
+//! a host that waits for its end the one that has advanced less**: so neither error makes the holder run longer than
+//! others wait. Heartbeats have the opposite rule: time in which nothing ran is credited to the child.
 
 use crate::time::{Span, Time};
 
@@ -21,24 +20,24 @@ impl Moment {
     /// A moment before all others: a deadline that has passed.
     pub const ZERO: Moment = Moment { boottime: Time::ZERO, raw: Time::ZERO };
 
-    /// How long ago `earlier` is for one that **holds**: by the clock that has advanced more. Zero when it lies ahead
-    /// on both.
+    /// How long ago `earlier` is for the **holder** of a lease: by the clock that has advanced more. Zero if `earlier`
+    /// lies ahead on both.
     pub fn longest_since(self, earlier: Moment) -> Span {
         self.boottime.since(earlier.boottime).max(self.raw.since(earlier.raw))
     }
 
-    /// How long ago `earlier` is for one that **waits**: by the clock that has advanced less. Zero when it lies ahead
-    /// on one.
+    /// How long ago `earlier` is for a host that **waits**: by the clock that has advanced less. Zero if `earlier` lies
+    /// ahead on either.
     pub fn shortest_since(self, earlier: Moment) -> Span {
         self.boottime.since(earlier.boottime).min(self.raw.since(earlier.raw))
     }
 
-    /// The deadline that is `span` from here, on each clock.
+    /// The deadline after `span`, on each clock.
     pub fn plus(self, span: Span) -> Moment {
         Moment { boottime: self.boottime + span, raw: self.raw + span }
     }
 
-    /// This much earlier, on each clock.
+    /// The moment `span` earlier, on each clock.
     pub fn minus(self, span: Span) -> Moment {
         Moment { boottime: self.boottime - span, raw: self.raw - span }
     }
@@ -48,12 +47,12 @@ impl Moment {
         Moment { boottime: self.boottime.max(other.boottime), raw: self.raw.max(other.raw) }
     }
 
-    /// Whether the deadline `self` has passed for one that holds: as soon as *either* clock has come to it.
+    /// Whether the deadline `self` has passed for the holder: as soon as *either* clock has reached it.
     pub fn is_over(self, now: Moment) -> bool {
         now.boottime >= self.boottime || now.raw >= self.raw
     }
 
-    /// How long the deadline `self` is still ahead for one that holds: by the clock that comes to it first.
+    /// How much time is left until the deadline `self` for the holder: by the clock that reaches it first.
     pub fn left(self, now: Moment) -> Span {
         self.boottime.since(now.boottime).min(self.raw.since(now.raw))
     }

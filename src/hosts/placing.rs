@@ -1,4 +1,4 @@
-//! What this host claims and runs.
+//! What this host claims and runs: carries out the next step of each claim.
 
 use super::action::{Action, Run, Start, StopWhy};
 use super::agent::{Agent, Purpose, TRIED};
@@ -18,36 +18,36 @@ use super::view::{HostView, InstanceView};
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Each host waits so much longer than the one that is preferred to it.
+/// Each host waits this much longer than the one that is preferred to it.
 const RANK: Span = Span::from_millis(200);
 
-/// A host that is not settled waits so long at first, and twice as long each time.
+/// The first wait of a host that is not settled; each further one is twice as long.
 const UNSETTLED: Span = Span::from_secs(1);
 
-/// That no host may have a claim is reported this often, at most.
+/// The shortest interval between reports that no host may have a claim.
 const NO_HOST: Span = Span::from_secs(60);
 
-/// What is the same for all claims in a turn.
+/// What is the same for all claims in a turn: this host's record, and the number of claims of each host.
 struct Ground {
     me: Host,
     placed: BTreeMap<String, usize>,
 }
 
-/// What the hosts are for one claim.
+/// The position of this host among the candidates for a root.
 #[derive(Debug, Default)]
 struct Standing {
-    /// How long others go first; `None` where this host is no candidate.
+    /// How long to wait so that preferred hosts can claim first; `None`: this host is no candidate.
     delay: Option<Span>,
-    /// Each host that could have it has tried: what they report.
+    /// Set when the root has given up on each possible host: their reasons.
     exhausted: Option<String>,
-    /// No host may have it: why.
+    /// Set when no host may have it: the reasons.
     none: Option<String>,
-    /// This host is a candidate, but was lost a short time ago.
+    /// Whether this host is a candidate that was lost a short time ago.
     unsettled: bool,
 }
 
 impl Agent {
-    /// Moves each claim as far as it goes.
+    /// Carries out the steps of each claim until it waits.
     pub(super) fn place(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.claims_due = None;
         let keys = self.keys();
@@ -71,7 +71,7 @@ impl Agent {
         }
     }
 
-    /// A run has ended, and nothing of it is left.
+    /// A root has ended, and nothing of it is left.
     pub(super) fn exited(&mut self, turn: Turn, run: RunId, end: RunEnd) {
         let now = turn.now.boottime;
         let Some((key, claim)) = self.claims.iter_mut().find(|(_, claim)| claim.run() == Some(run)) else { return };
@@ -81,7 +81,7 @@ impl Agent {
         }
     }
 
-    /// The claims that are this host's business: the roots of all that is deployed, and whatever names it.
+    /// The claims that this host has to look at: the roots of everything deployed, and all claims that name this host.
     fn keys(&self) -> BTreeSet<ClaimKey> {
         let named = self.owns.iter().filter(|(_, (_, own))| own.host == self.settings.name).map(|(key, _)| key.clone());
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
@@ -97,7 +97,7 @@ impl Agent {
         }
     }
 
-    /// A claim of an earlier epoch of this host that no other takes from it.
+    /// Whether a claim is a pinned one of this host, which no other host claims at the end of an epoch.
     fn is_left_over(&self, own: Option<&(Version, Own)>) -> bool {
         own.is_some_and(|(_, own)| own.pinned && own.state == OwnState::Held && own.host == self.settings.name)
     }
@@ -110,10 +110,10 @@ impl Agent {
         }
     }
 
-    /// This host as it is now, and how much each has.
+    /// This host's record as of now, and the number of claims of each host.
     fn ground(&self, now: Time) -> Ground {
         let mut me = self.own_record(now);
-        // What does not reach the others for want of room is here all the same.
+        // The record lists bundles only as far as there is room; this host knows all of its own.
         me.bundles = self.bundles.iter().map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
         Ground { me, placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
     }
@@ -141,14 +141,14 @@ impl Agent {
         let over = own.is_some_and(|(_, own)| self.is_over(own));
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
         let held = self.holds(key);
-        // A root leaves last. What is not held is not claimed meanwhile.
+        // On a drained host the root leaves after its subtrees. A root that is not held here is not claimed meanwhile.
         let last =
             is_root && held && self.ending.is_none() && self.is_draining() && self.is_leaving(turn, &key.instance);
         let standing = match want {
             Some(want) if is_root && want.state == WantState::Up && free && !held => {
                 self.standing(now, ground, key, want)
             }
-            // Its parent has chosen.
+            // The parent has chosen this host.
             Some(_) if !is_root => Standing { delay: Some(Span::ZERO), ..Standing::default() },
             Some(_) | None => Standing::default(),
         };
@@ -162,7 +162,7 @@ impl Agent {
             over,
             want,
             has_bundle: is_root && want.is_some_and(|want| self.has_bundle(&key.instance, &want.bundle)),
-            // What is drained is moved by its parent.
+            // A placed subtree is moved away from a drained host by its parent.
             leave: if last {
                 None
             } else if is_root {
@@ -179,7 +179,7 @@ impl Agent {
         (self.claims.entry(key.clone()).or_default().next(&sight), standing)
     }
 
-    /// How this host stands among those that may have a root.
+    /// The position of this host among those that may have a root.
     fn standing(&self, now: Moment, ground: &Ground, key: &ClaimKey, want: &Want) -> Standing {
         let ranked = self.ranked(ground, key, want);
         let me = ranked.iter().position(|(name, _)| *name == self.settings.name);
@@ -189,7 +189,8 @@ impl Agent {
         let claimed = self.claims.get(key).map_or(0, |claim| claim.unsettled);
         let doubled = 1_u64.checked_shl(claimed).unwrap_or(u64::MAX);
         let settle = self.settings.timing.settle;
-        // What an earlier life of this agent ran is taken up here at once: a restart of the agent is no move.
+        // A root that an earlier agent process of this host has run is claimed at once: a restart of the agent is not a
+        // move.
         let had =
             self.owns.get(key).is_some_and(|(_, own)| own.state == OwnState::Held && own.host == self.settings.name);
         match me.map(|at| (at, &ranked[at].1)) {
@@ -204,7 +205,7 @@ impl Agent {
             }
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
             _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) && !self.is_expected(now, want) => {
-                // Each host has the time to see the order, and to show in its record that it can carry it out.
+                // Each host needs the time to read the order, and to show in its record that it can carry it out.
                 let timing = &self.settings.timing;
                 let told = timing.renew.times(2) + timing.look.times(2);
                 let since = self.ordered.get(&key.instance).map_or(now.boottime, |(_, since)| *since);
@@ -214,7 +215,7 @@ impl Agent {
         }
     }
 
-    /// Whether a host may have it soon that may not now: it is drained, or was lost a short time ago.
+    /// Whether a host may become a candidate soon: it is drained now, or was lost a short time ago.
     fn is_expected(&self, now: Moment, want: &Want) -> bool {
         let settle = self.settings.timing.settle;
         let soon = |seen: &Seen| match seen.record.state {
@@ -227,8 +228,7 @@ impl Agent {
             || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 
-    /// All hosts for the root of an instance, the best first. This one is as it is now, the others as their records
-    /// show.
+    /// All hosts for the root of an instance, the best first: this one as of now, the others by their records.
     fn ranked(&self, ground: &Ground, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
         let question =
             Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };
@@ -238,7 +238,7 @@ impl Agent {
         ranked.map(|(name, fit)| (name.to_owned(), fit)).collect()
     }
 
-    /// Reports that no host may have a claim, at once, and again when the reasons are others, but not all the time.
+    /// Reports that no host may have a claim: at once, and again when the reasons have changed, but not too often.
     fn report_no_host(&mut self, now: Time, key: &ClaimKey, why: Option<String>, out: &mut Vec<Action>) {
         let Some(why) = why else {
             if let Some((told, _)) = self.no_host.get_mut(key) {
@@ -255,7 +255,7 @@ impl Agent {
         }
     }
 
-    /// Carries out a move. The claim then has another one, or waits.
+    /// Carries out a step of a claim.
     fn carry_out(&mut self, turn: Turn, key: &ClaimKey, step: Move, unsettled: bool, out: &mut Vec<Action>) {
         let Some((epoch, _)) = self.lease.held() else { return };
         let own = self.owns.get(key).map(|(_, own)| own.clone());
@@ -322,7 +322,7 @@ impl Agent {
         }
     }
 
-    /// Sends a swap for the sake of a claim.
+    /// Sends a swap of a claim, or of a want.
     fn swap(
         &mut self,
         turn: Turn,
@@ -340,7 +340,8 @@ impl Agent {
                 self.claims.entry(key).or_default().sent(request);
                 out.push(Action::Swap { request, key: record.in_store(&self.settings.cluster), expected, new });
             }
-            // What others wrote is so long that nothing can be added: tried again when they may have changed it.
+            // The record has become too long by what others have written: tried again later, when they may have changed
+            // it.
             Err(_) => {
                 let again = turn.now.boottime + self.settings.timing.renew;
                 self.claims.entry(key).or_default().not_sent(again);
@@ -366,12 +367,12 @@ impl Agent {
         out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from, place: None }));
     }
 
-    /// What the hosts have in common, as it was last read; `None` where that is not written.
+    /// The record of the cluster, as last read; `None`: there is none.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
     }
 
-    /// All hosts that have a record, and this one.
+    /// All hosts with a record, and this one.
     pub fn hosts(&self, now: Moment) -> Vec<HostView> {
         let others = self.judge.all().map(|(name, seen)| HostView {
             name: name.to_owned(),
@@ -393,12 +394,12 @@ impl Agent {
         all
     }
 
-    /// How many hosts are known, and the epoch of this one, 0 while it has none.
+    /// The number of known hosts, and the epoch of this one; 0 while it has none.
     pub fn known(&self) -> (usize, u64) {
         (self.judge.all().count(), self.lease.held().map_or(0, |(epoch, _)| epoch))
     }
 
-    /// All instances that are deployed, or were claimed.
+    /// All instances that are deployed or were claimed.
     pub fn instances(&self, now: Moment) -> Vec<InstanceView> {
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
         let claimed = self.owns.keys().filter(|key| key.path == "/").cloned();

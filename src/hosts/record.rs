@@ -1,9 +1,7 @@
-//! The records of a cluster, as they stand in its store: JSON of at most [`RECORD_MAX`] bytes below
-//! `/treevisor/CLUSTER/`.
+//! The records of a cluster in its store: JSON of at most [`RECORD_MAX`] bytes, below `/treevisor/CLUSTER/`.
 //!
-//! A reader passes over members that it does not know, and takes those that are missing as their defaults, so that
-//! hosts of two versions read each other's records. No time in a record is acted upon: those that are there are for
-//! people.
+//! A reader ignores unknown fields, and takes missing ones as their defaults, so that hosts of two versions read each
+//! other's records. Times in records are for people, and never acted upon.
 
 use crate::ids::{Name, Path};
 use serde::de::DeserializeOwned;
@@ -11,110 +9,110 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// So much of a digest stands in a host's record.
+/// How many characters of a digest a host's record has.
 const DIGEST_SHOWN: usize = 16;
 
-/// How a host's record lists a bundle.
+/// A bundle as a host's record lists it.
 pub(super) fn listed(instance: &str, digest: &str) -> String {
     format!("{instance}/{}", digest.chars().take(DIGEST_SHOWN).collect::<String>())
 }
 
-/// No record is longer; one that is counts as unreadable.
+/// The largest size of a record in bytes; a longer one counts as unreadable.
 pub const RECORD_MAX: usize = 8 * 1024;
 
-/// A note in a record has so many characters at most, so that the record keeps within its limit.
+/// The largest number of characters of a note, so that the record stays within its limit.
 const NOTE_MAX: usize = 200;
 
-/// A text as a record can bear it.
+/// Cuts a text to the length of a note.
 pub(super) fn note(text: &str) -> String {
     text.chars().take(NOTE_MAX).collect()
 }
 
-/// What the store calls a record's version. Two are equal or not; nothing else is known of them.
+/// The version of a record in the store. Versions can only be compared for equality.
 pub type Version = u64;
 
-/// Labels of a host, and those that are required of one.
+/// Labels of a host, or labels required of a host.
 pub type Labels = BTreeMap<String, String>;
 
 /// `host/NAME`: one host, and its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
-    /// Which life of the host in the cluster this is.
+    /// The number of the epoch: grows each time the host begins to hold a lease anew.
     pub epoch: u64,
-    /// Drawn anew for each write of its own: by it a host finds out which of its attempts has arrived.
+    /// Drawn anew for each write of the host itself, which recognizes by it which of its writes has arrived.
     pub seq: u64,
-    /// Whether the epoch goes on.
+    /// Whether the epoch is in progress.
     pub state: HostState,
-    /// D of this host: so long its record must stand unchanged before others may declare it dead.
+    /// D of this host in milliseconds: how long its record must be unchanged before others may declare it dead.
     pub ttl_ms: u64,
-    /// Of `/proc/sys/kernel/random/boot_id`, or what else differs from machine to machine and from boot to boot.
+    /// `/proc/sys/kernel/random/boot_id`, or another value that differs between machines and between boots.
     pub boot: String,
-    /// Where its agent listens.
+    /// The address at which its agent listens.
     pub address: String,
     /// Its certificate.
     pub cert: String,
-    /// The public halves of the signing keys that it takes, in all that it runs; its own certificate is by the first.
+    /// The public halves of the signing keys that everything on this host accepts; the first has signed its
+    /// certificate.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<String>,
-    /// What can be required of it.
+    /// Labels, which a placement can require.
     pub labels: Labels,
-    /// The version of its program.
+    /// The version of treevisor.
     pub version: String,
-    /// The protocol of its agent.
+    /// The protocol version of its agent.
     pub protocol: u32,
-    /// Nothing new is placed there, and what is there leaves.
+    /// Whether it is drained: nothing new is placed there, and what is there leaves.
     pub draining: bool,
-    /// It has cgroups that can be killed with one write. Without, nothing exclusive is placed there.
+    /// Whether it has cgroups that can be killed with one write. Without, nothing exclusive is placed there.
     pub cgroup: bool,
-    /// It has a vote in the store, and nothing is placed there.
+    /// Whether it is a witness: it has a vote in the store, and nothing is placed there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub witness: bool,
-    /// How many claims it holds.
+    /// The number of claims that it holds.
     pub placed: u32,
-    /// By which host it was declared dead; its own name where it has left in order.
+    /// The host that has declared it dead; its own name if it has left in order.
     pub by: Option<String>,
-    /// It was not lost within the last `settle`: hosts of which that is true are preferred.
+    /// Whether it was not lost within the last `settle`: settled hosts are preferred.
     pub settled: bool,
-    /// Bundles that are on its disk, each as `INSTANCE/` and the beginning of its digest, those that some `want` names
-    /// before others.
+    /// The bundles on its disk, each as `INSTANCE/` and the beginning of its digest; first those that a `want` names.
     pub bundles: Vec<String>,
-    /// Instances whose root has lately given up there.
+    /// Instances whose root has given up there lately.
     pub tried: BTreeMap<String, Tried>,
-    /// What keeps it from being of use, for people.
+    /// Why the host cannot be used fully, for people.
     pub note: Option<String>,
-    /// An operator has sworn that it is off: of this epoch not even what needs no lease runs any more.
+    /// An operator has asserted that it is off: nothing of this epoch runs any more, not even what needs no lease.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sworn: bool,
-    /// It is no host of the cluster any more: dead, and for good.
+    /// The host was removed from the cluster: dead, and for good.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
 }
 
 impl Host {
-    /// Whether it is to be shown: of one that was removed it counts alone that it is dead.
+    /// Whether the host is shown: one that was removed is not, once it is dead.
     pub fn is_shown(&self) -> bool {
         !(self.removed && self.state == HostState::Dead)
     }
 
-    /// Whether nothing runs there any more of this epoch of it, by a lease or not: it has left, was removed, or is off
-    /// by the word of an operator.
+    /// Whether nothing of this epoch runs there any more, by a lease or not: the host has left, was removed, or is off
+    /// as an operator has asserted.
     pub(super) fn is_empty(&self, name: &str) -> bool {
         self.state == HostState::Dead && (self.by.as_deref() == Some(name) || self.sworn || self.removed)
     }
 
-    /// Whether it shows that it has this bundle of this instance.
+    /// Whether the record lists this bundle of this instance.
     pub fn has_bundle(&self, instance: &str, digest: &str) -> bool {
         self.bundles.contains(&listed(instance, digest))
     }
 
-    /// The same, as whichever instance.
+    /// Whether the record lists this bundle, of any instance.
     pub fn has_digest(&self, digest: &str) -> bool {
         let of = |has: &String| has.split_once('/').is_some_and(|(instance, _)| *has == listed(instance, digest));
         self.bundles.iter().any(of)
     }
 
-    /// The record in a value. One that cannot be read is that of no host: dead, in no epoch.
+    /// Reads the record. An unreadable one counts as that of no host: dead, in no epoch.
     pub(super) fn of(value: &[u8]) -> Host {
         read(value).unwrap_or_default()
     }
@@ -124,58 +122,57 @@ impl Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostState {
-    /// As far as is known.
+    /// In progress, as far as is known.
     Live,
-    /// It is over: nothing exclusive of this epoch runs any more. What a record without a state means, too: that of no
-    /// host.
+    /// Ended: nothing exclusive of this epoch runs any more. Also the default of a record without a state.
     #[default]
     Dead,
 }
 
-/// A root has given up on a host.
+/// A failure of a root on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tried {
-    /// The serial of the [`Want`] that it was started for; with another one the host is free to try again.
+    /// The serial of the [`Want`] that it was started for; under another one it may be tried there again.
     pub serial: u64,
-    /// Why it has ended.
+    /// Why it has given up.
     pub note: String,
 }
 
-/// `own/INSTANCE/PATH`: on which host a subtree may run. Never deleted, so that its token only grows.
+/// `own/INSTANCE/PATH`: which host may run a subtree. Never deleted, so that its token only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Own {
-    /// The host that holds it, or held it last.
+    /// The host that holds the claim, or held it last.
     pub host: String,
-    /// In which of that host's epochs.
+    /// The epoch of that host.
     pub epoch: u64,
-    /// Larger with each new owner.
+    /// The fencing token: larger with each new owner.
     pub token: u64,
-    /// Whether it is held.
+    /// Whether the claim is held.
     pub state: OwnState,
-    /// Since when, in milliseconds since 1970: for people.
+    /// Since when, in milliseconds since 1970, for people.
     pub since: u64,
-    /// The token of the root that has placed it; of a root its own.
+    /// The token of the root that has placed the subtree; for a root its own.
     pub root_token: u64,
-    /// Of a placed subtree: the number of the order by which it was claimed, or that has ended last before it was set
-    /// free.
+    /// For a placed subtree, the number of the order by which it was claimed, or of the one that had ended last when
+    /// the claim was set free.
     pub run: u64,
-    /// The bundle that it was started from.
+    /// The digest of the bundle or spec that it was started from.
     pub digest: String,
-    /// It runs there without a lease too, so that neither the end of that one nor a later epoch ends the claim: its
-    /// host sets it free, unless it has left, was removed, or an operator has sworn that it is off.
+    /// Whether it runs without a lease too. The claim then outlasts the host's lease and epoch: only its host sets it
+    /// free, unless that has left, was removed, or is off as an operator has asserted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
-    /// Why it was set free, where it was.
+    /// Why it was set free, if it was.
     pub freed: Option<Freed>,
-    /// The same for people.
+    /// The reason as text, for people.
     pub note: Option<String>,
 }
 
 impl Own {
-    /// The record in a value. One that cannot be read is held, by no host and so for ever, with no token: it is for an
-    /// operator.
+    /// Reads the record. An unreadable one counts as held, by no host, with no token, and so for ever: an operator has
+    /// to resolve that.
     pub(super) fn of(value: &[u8]) -> Own {
         read(value).unwrap_or_default()
     }
@@ -185,7 +182,7 @@ impl Own {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OwnState {
-    /// By its host in its epoch, unless that is over. What a record without a state means, too.
+    /// By its host in its epoch, unless that has ended. Also the default of a record without a state.
     #[default]
     Held,
     /// Nothing of it is left on the host that held it last.
@@ -196,26 +193,26 @@ pub enum OwnState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Freed {
-    /// It was no longer wanted, or has ended by itself.
+    /// The subtree was not wanted any more, or had ended by itself.
     Stopped,
-    /// Its host was to be empty, or to end.
+    /// Its host was drained, or its agent was stopping.
     Drained,
-    /// It has given up there, or could not be started.
+    /// The root has given up on that host, or could not be started.
     GaveUp,
-    /// It was claimed, but never started.
+    /// The claim was made, but nothing was started by it.
     Unused,
-    /// For a reason of a later version.
+    /// A reason of a later version.
     #[serde(other)]
     Other,
 }
 
-/// `want/INSTANCE`: what is deployed.
+/// `want/INSTANCE`: the order of what is to run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Want {
-    /// The digest of the bundle.
+    /// The digest of the deployed bundle.
     pub bundle: String,
-    /// Larger with each order of an operator: a host on which the root gave up under an earlier one may try again.
+    /// Grows with each order of an operator: a host on which the root gave up under an earlier one may try again.
     pub serial: u64,
     /// Whether it is to run.
     pub state: WantState,
@@ -225,7 +222,7 @@ pub struct Want {
     pub at: u64,
     /// Where the root may run, from the top level of the bundle.
     pub placement: Placement,
-    /// Why it is down, where no operator has ordered it.
+    /// Why it is down, if no operator has ordered that.
     pub note: Option<String>,
 }
 
@@ -240,28 +237,28 @@ pub enum WantState {
     Down,
 }
 
-/// On which hosts something may run, and where rather.
+/// Which hosts may run something, and which are preferred.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placement {
-    /// These only, the first rather than the second. Empty: all of the cluster, alike.
+    /// The only hosts that may, in the order of preference. Empty: all hosts of the cluster, equally.
     pub hosts: Vec<Choice>,
     /// Labels that the host must have.
     pub require: Labels,
 }
 
-/// One rank of a [`Placement`]: `"a"`, or equals, `["c", "d"]`.
+/// One rank of a [`Placement`]: `"a"`, or several equals, `["c", "d"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice {
     /// One host.
     One(String),
-    /// Several that are as good as each other.
+    /// Several with the same preference.
     Equals(Vec<String>),
 }
 
 impl Placement {
-    /// At which rank a host stands; `None` where it may not be used.
+    /// The rank of a host, 0 for the most preferred; `None`: it may not be used.
     pub fn rank(&self, host: &str) -> Option<usize> {
         if self.hosts.is_empty() {
             return Some(0);
@@ -273,50 +270,50 @@ impl Placement {
     }
 }
 
-/// `cluster`: what the hosts have in common.
+/// `cluster`: what the hosts of a cluster have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cluster {
     /// Its name.
     pub name: String,
-    /// When it was made, in milliseconds since 1970: for people.
+    /// When it was made, in milliseconds since 1970, for people.
     pub created: u64,
     /// The public half of the key that signs certificates.
     pub issuer: String,
-    /// That of the key which is to sign them when all hosts have it; empty where it does not change.
+    /// The public half of the next signing key, which signs once all hosts have it; empty while the key is not changed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
-    /// The host that has drawn that one: the others get it from there.
+    /// The host that has drawn the next key, from which the others get it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub drawn_by: String,
-    /// That of the key which has signed them before, and is taken until all hosts have other certificates.
+    /// The public half of the former signing key, which is accepted until all hosts have new certificates.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub former: String,
-    /// Those of all these which a host has that was removed.
+    /// The public halves of keys that removed hosts have had.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub exposed: BTreeSet<String>,
     /// The highest serial of a certificate so far.
     pub serial: u64,
-    /// Serials of certificates that are no longer taken.
+    /// Serials of the revoked certificates.
     pub revoked: Vec<u64>,
-    /// Serials of those that were issued to a host, by its name, and not revoked.
+    /// Serials of the certificates issued to each host that are not revoked.
     pub issued: BTreeMap<String, BTreeSet<u64>>,
-    /// Hosts that run a member of the store; none where it is run by other means.
+    /// The hosts that run a member of the store; empty if it is run by other means.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub members: BTreeSet<String>,
-    /// So many hosts run one, the first ones; none means three.
+    /// How many hosts run a member of the store, beginning with the first; `None` means three.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seats: Option<usize>,
 }
 
 impl Cluster {
-    /// How many hosts run a member of the store: the first ones of the cluster.
+    /// How many hosts run a member of the store, beginning with the first.
     pub fn seats(&self) -> usize {
         self.seats.unwrap_or(3)
     }
 
-    /// The host is one no more: the serials of its certificates, which are revoked. It may have each key that signs, or
-    /// is to sign.
+    /// Removes a host. Returns the serials of its certificates, which are revoked. The signing keys are noted as
+    /// exposed, as the host may have them.
     pub fn removes(&mut self, host: &str) -> BTreeSet<u64> {
         self.members.remove(host);
         let serials = self.issued.remove(host).unwrap_or_default();
@@ -328,7 +325,7 @@ impl Cluster {
     }
 }
 
-/// Why the value of a record is not taken.
+/// Why the value of a record cannot be read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError(String);
 
@@ -343,7 +340,7 @@ impl std::error::Error for RecordError {}
 /// Reads a record's value.
 ///
 /// # Errors
-/// It is too long, or not the JSON of such a record.
+/// It is too long, or not JSON of this kind of record.
 pub fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, RecordError> {
     fits(value.len())?;
     serde_json::from_slice(value).map_err(|error| RecordError(format!("the record cannot be read: {error}")))
@@ -367,7 +364,7 @@ fn fits(length: usize) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// Which record a key names.
+/// The key of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// `host/NAME`
@@ -380,7 +377,7 @@ pub enum Key {
     Cluster,
 }
 
-/// What a claim is about: a subtree of an instance. A path begins with a slash, and that of the root is `/`.
+/// The subject of a claim: a subtree of an instance. A path begins with a slash; that of the root is `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimKey {
     /// The instance.
@@ -396,14 +393,14 @@ impl ClaimKey {
     }
 }
 
-/// `shop/` of the root of shop, `shop/db` of what stands below.
+/// `shop/` for the root of shop, `shop/db` for a subtree.
 impl fmt::Display for ClaimKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.instance, self.path)
     }
 }
 
-/// What all keys of a cluster begin with: `/treevisor/CLUSTER/`.
+/// The prefix of all keys of a cluster: `/treevisor/CLUSTER/`.
 pub fn prefix(cluster: &str) -> String {
     format!("/treevisor/{cluster}/")
 }
@@ -420,7 +417,7 @@ impl Key {
         }
     }
 
-    /// Which record of the cluster this is; `None` if it is none that is known.
+    /// Reads a key of this cluster; `None`: it is of no known kind.
     pub fn parse(cluster: &str, key: &str) -> Option<Key> {
         let rest = key.strip_prefix(&prefix(cluster))?;
         let (kind, name) = rest.split_once('/').unwrap_or((rest, ""));
@@ -438,8 +435,7 @@ impl Key {
     }
 }
 
-/// Whether a host or an instance can have this name. What else stands in a store is not looked at: directories are
-/// named so.
+/// Whether a host or an instance can have this name. Other keys are ignored, as names are also used for directories.
 fn is_name(text: &str) -> bool {
     Name::parse(text).is_ok()
 }

@@ -1,6 +1,6 @@
-//! What is answered as soon as it is known, not when it is asked for again: to other hosts and to nodes on this one,
-//! that a claim is set free, and that nothing is left below a path; to a host that asks for a subtree whose claim looks
-//! held, whether it still is.
+//! Reports that are sent as soon as they are true, without being asked for again: to other hosts and to nodes on this
+//! one, that a claim was set free, and that nothing is left below a path; to a host that asks for a subtree whose claim
+//! appears to be held, whether it still is.
 
 use super::action::Action;
 use super::agent::{Agent, Purpose};
@@ -15,7 +15,7 @@ use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agent {
-    /// A subtree does not come back: what is left of it is killed, its claim set free, and then that is reported.
+    /// A subtree is not started again: kills what is left of it, has its claim set free, and reports that then.
     pub(super) fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
         let key = subject.key();
         if let Some(guest) = self.guests.get_mut(&key).filter(|guest| !guest.is_later(subject))
@@ -28,7 +28,7 @@ impl Agent {
         self.awaited.free.insert(key, Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
-    /// Nothing may be left below a path: what runs there is killed, and then that is reported.
+    /// Nothing may be left below a path: kills what runs there, and reports when it is gone.
     pub(super) fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
         for (key, guest) in &mut self.guests {
             if is_meant(subject, key)
@@ -43,7 +43,8 @@ impl Agent {
         self.awaited.clear.insert(subject.key(), Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
-    /// Its claim looks held by another host, and the host that asks may have seen it set free since.
+    /// Another host appears to hold the claim of a subtree, but the asking host may have seen it set free since: the
+    /// order is decided again after the next read of the store.
     pub(super) fn doubt(&mut self, turn: Turn, host: &str, place: &Place) {
         let key = place.subject.key();
         let before = self.awaited.doubts.get(&key);
@@ -51,7 +52,7 @@ impl Agent {
         {
             return;
         }
-        // The same that is asked once more does not wait for another look.
+        // A repeated order keeps its place: it does not wait for a further read.
         let same = before.filter(|doubt| doubt.place.subject == place.subject);
         let since = same.map_or(self.requested, |doubt| doubt.since);
         let until = turn.now.boottime + Span::from_millis(place.void_after_ms);
@@ -60,7 +61,7 @@ impl Agent {
         self.look_now(turn);
     }
 
-    /// A look has shown how it stands.
+    /// All records were read.
     pub(super) fn has_looked(&mut self, turn: Turn, look: RequestId, out: &mut Vec<Action>) {
         for past in self.wards.past.values_mut() {
             past.freed.take_if(|(_, since)| *since < look);
@@ -74,7 +75,7 @@ impl Agent {
         }
     }
 
-    /// A claim of this path is being swapped.
+    /// Whether a swap of this claim is open.
     fn is_swapping(&self, key: &ClaimKey) -> bool {
         let of = |purpose: &Purpose| match purpose {
             Purpose::Claim(of, ..) | Purpose::Free(of, _) => of == key,
@@ -83,16 +84,16 @@ impl Agent {
         self.requests.values().any(of)
     }
 
-    /// Reports what has come about since it was asked for.
+    /// Sends the reports that have become true.
     pub(super) fn report_awaited(&mut self, out: &mut Vec<Action>) {
-        // What belonged to an epoch that has ended is being killed.
+        // Remaining runs of an ended epoch are being killed.
         if self.is_clearing() {
             return;
         }
         let mut awaited = std::mem::take(&mut self.awaited);
         awaited.free.retain(|key, Asker { host, subject }| {
             let waits = match self.guests.get(key) {
-                // What was ordered later is not meant.
+                // A later order is not meant.
                 Some(guest) => !guest.is_later(subject),
                 None => self.holds(key) || self.is_swapping(key),
             };
@@ -121,7 +122,7 @@ impl Agent {
         if self.wards.all.get(key).is_some_and(theirs)
             && let Some(ward) = self.wards.all.remove(key)
         {
-            // The claim may be where it has ended before.
+            // The claim may be held where the subtree has ended last.
             let ended = self.wards.past.remove(key).and_then(|past| past.ended_on);
             let asked = ward.asked().map(|(host, wire)| (host.to_owned(), wire.clone()));
             if let Some((host, wire)) = asked.or(ended) {
@@ -131,7 +132,7 @@ impl Agent {
         note_once(&mut self.awaited.done, parent, node);
     }
 
-    /// All below a path is to go.
+    /// A node asks that nothing be left below a path.
     pub(super) fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
         let hosts = self.hosts_below(node);
         let mut asked = Vec::new();
@@ -144,7 +145,7 @@ impl Agent {
             }
             State::Choosing(_) | State::Homeless { .. } => false,
         });
-        // A host that is asked may be about to start it.
+        // A host that was asked may be about to start it.
         for (host, wire) in asked {
             self.wards.release(&host, &wire);
         }
@@ -154,13 +155,13 @@ impl Agent {
         note_once(&mut self.awaited.cleared, parent, node);
     }
 
-    /// A node is no more.
+    /// Forgets the requests of a node that has exited.
     pub(super) fn forget_waiting(&mut self, parent: ParentId) {
         self.awaited.done.retain(|(waits, _)| *waits != parent);
         self.awaited.cleared.retain(|(waits, _)| *waits != parent);
     }
 
-    /// Hosts that have something below a path, or may have.
+    /// The hosts that run something below a path, or may.
     fn hosts_below(&self, node: &Subject) -> BTreeSet<String> {
         let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder(key));
         let wards = self.wards.all.iter().filter(|(key, _)| is_meant(node, key));
@@ -168,14 +169,14 @@ impl Agent {
         held.chain(asked).collect()
     }
 
-    /// A host has set a claim free.
+    /// A host reports that it has set a claim free.
     pub(super) fn is_released(&mut self, turn: Turn, key: ClaimKey, from: &str, subject: Subject) {
         let before = self.wards.releases.len();
         self.wards.releases.retain(|release| release.host != from || release.wire != subject);
         if self.wards.releases.len() == before || self.wards.has_later(&key, from, &subject) {
             return;
         }
-        // It has waited for just that.
+        // The choice of a host was waiting for this.
         if let Some(Ward { state: State::Choosing(at), .. }) = self.wards.all.get_mut(&key) {
             *at = Time::ZERO;
         }
@@ -187,7 +188,7 @@ impl Agent {
         self.look_now(turn);
     }
 
-    /// A host has nothing left below a path, as the next look shows.
+    /// A host reports that nothing is left below a path. The next read of the store will show it.
     pub(super) fn is_cleared(&mut self, turn: Turn, from: &str, subject: &Subject) {
         if self.awaited.cleared.iter().any(|(_, node)| node == subject) {
             let there = |ward: &Ward| ward.host() == Some(from);
@@ -196,7 +197,7 @@ impl Agent {
         }
     }
 
-    /// Reports to nodes what has come about since they have asked.
+    /// Sends nodes the reports that have become true.
     pub(super) fn report_to_nodes(&mut self, out: &mut Vec<Action>) {
         let mut done = std::mem::take(&mut self.awaited.done);
         done.retain(|(parent, node)| {

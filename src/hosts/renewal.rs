@@ -1,7 +1,7 @@
-//! How a cluster gets another key to sign certificates by, while all of its hosts run.
+//! Replacing the key by which a cluster signs certificates, while all hosts run.
 //!
-//! The record `cluster` says how far that is, each host's record which keys it takes (`issuers`), and an operator's
-//! command carries the cluster on when all hosts have come as far:
+//! The record `cluster` shows how far the change is, each host's record which keys it accepts (`issuers`), and an
+//! operator's command moves the cluster on when all hosts have come as far:
 //!
 //! ```text
 //! cluster            each of its hosts                                        is over when all of them show
@@ -11,55 +11,55 @@
 //! issuer L           takes L alone                                            L
 //! ```
 //!
-//! So at each moment a host takes what any other one shows: one by L is shown when all take L, and K is taken as long
-//! as one may show a certificate by it. What a host runs of the store takes the same keys, and learns of others only
-//! when it is started again: that is done on one host after the other, in the order of their names, and a host shows
-//! its keys when its member has them, too.
+//! So at each moment a host accepts what any other one shows: a certificate by L is shown when all hosts accept L, and
+//! K is accepted as long as a host may show a certificate by it. A host's member of the store accepts the same keys,
+//! and learns of others only by a restart. The members are restarted one after the other, in the order of the hosts'
+//! names, and a host shows its keys only when its member has them too.
 //!
-//! A host that is removed has had the keys that there were by then: one that is to come is drawn anew, and one that
-//! signs already is replaced once more.
+//! A host that is removed has had the keys of that time: a next key is drawn anew, and a key that signs already is
+//! replaced once more.
 //!
-//! The keys themselves never stand in the store.
+//! The keys themselves are never in the store.
 
 use super::record::{Cluster, Host};
 
-/// What a host has of all this.
+/// The keys of a host at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The public half of the key by which its certificate is.
+    /// The public half of the key that has signed its certificate.
     pub by: &'a str,
-    /// That of the one that it takes as well.
+    /// The public half of the second key that it accepts.
     pub also: Option<&'a str>,
-    /// Those that its member of the store takes, in any order; `None`: it runs none.
+    /// The public halves that its member of the store accepts, in any order; `None`: it runs none.
     pub member: Option<&'a [String]>,
-    /// Its record shows the keys that it has.
+    /// Whether its record shows the keys that it has.
     pub shown: bool,
 }
 
-/// What a host does next about its keys.
+/// A host's next step in the change of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Get the key that is to come.
+    /// Get the next key from another host.
     Fetch,
-    /// Have its own certificate by the other of its keys, which the cluster signs by now.
+    /// Certify itself by the other of its keys, by which the cluster signs now.
     Certify,
-    /// Take its second key no more.
+    /// Stop accepting its second key.
     Drop,
-    /// Start its member of the store again, which has other keys than the host.
+    /// Restart its member of the store, which accepts other keys than the host.
     Restart,
-    /// Show its keys.
+    /// Show its keys in its record.
     Show,
-    /// Wait for the hosts whose members come before its own.
+    /// Wait for the hosts whose members are restarted before its own.
     Wait,
-    /// Nothing.
+    /// Nothing: the host is up to date.
     Rest,
-    /// Nothing can be done: it has no key that the cluster signs by. It was away while that was replaced.
+    /// Nothing can be done: it has no key by which the cluster signs, as it was away while that was replaced.
     Outside,
 }
 
-/// What a host does next, where `shown` has what another one shows.
+/// The next step of a host. `shown`: the record of another host.
 pub fn step<'a>(held: &Held<'_>, cluster: &'a Cluster, shown: impl Fn(&str) -> Option<&'a Host>) -> Step {
     let (issuer, next, former) = (cluster.issuer.as_str(), cluster.next.as_str(), cluster.former.as_str());
     let has = |key: &str| held.by == key || held.also == Some(key);
@@ -85,24 +85,24 @@ pub fn are_same<'a>(some: &[String], keys: impl Iterator<Item = &'a str> + Clone
     some.len() == keys.clone().count() && keys.clone().all(|key| some.iter().any(|one| one == key))
 }
 
-/// What the operator's command does next.
+/// The next step of the operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advance {
     /// Write this record.
     Write(Box<Cluster>),
-    /// Wait for these hosts.
+    /// Wait for these hosts, which have not come as far.
     Wait(Vec<String>),
-    /// Draw another key that is to come: the one before is lost, or a host has it that was removed.
+    /// Draw another next key: the last one is lost, or a removed host has it.
     Draw,
-    /// All hosts take the same one key.
+    /// All hosts accept the same single key.
     Settled,
 }
 
-/// How the cluster goes on, with these records of its hosts. `name`: the host where the command runs, `has`: what it
-/// takes by its own file.
+/// The next step of the command. `name`: the host on which it runs; `has`: the keys that this host accepts according to
+/// its file; `shown`: the record of a host.
 pub fn advance<'a>(cluster: &Cluster, name: &str, has: &[String], shown: impl Fn(&str) -> Option<&'a Host>) -> Advance {
     let Cluster { issuer, next, former, drawn_by, exposed, issued, .. } = cluster;
-    // Nothing is certified by it yet.
+    // This is safe, as no certificate is signed by it yet.
     let is_lost = || if drawn_by == name { !has.contains(next) } else { !issued.contains_key(drawn_by) };
     if !next.is_empty() && (exposed.contains(next) || is_lost()) {
         return Advance::Draw;
@@ -133,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// A host that carries out its steps; one is in the midst of a restart of its member now and then.
+    /// A host that carries out its steps. Now and then one is restarting its member.
     #[derive(Debug, Clone)]
     struct Machine {
         by: String,
@@ -141,7 +141,7 @@ mod tests {
         member: Option<Vec<String>>,
         down: bool,
         record: Host,
-        /// What a command has drawn here, and the agent has not seen yet.
+        /// The key that a command has drawn here, and the agent has not read yet.
         file: Option<String>,
     }
 
@@ -154,7 +154,7 @@ mod tests {
     struct World {
         cluster: Cluster,
         hosts: BTreeMap<String, Machine>,
-        /// What hosts have that were removed.
+        /// The keys that removed hosts have.
         known: BTreeSet<String>,
         drawn: usize,
     }
@@ -181,7 +181,7 @@ mod tests {
             World { cluster, hosts, known: BTreeSet::new(), drawn: 0 }
         }
 
-        /// A key is drawn on this host.
+        /// Draws a key on this host.
         fn draws(&mut self, name: &str) {
             self.drawn += 1;
             let key = format!("L{}", self.drawn);
@@ -189,13 +189,13 @@ mod tests {
             (self.cluster.next, self.cluster.drawn_by) = (key, name.to_owned());
         }
 
-        /// The host is removed.
+        /// Removes the host.
         fn removes(&mut self, name: &str) {
             if self.hosts.len() > 1
                 && let Some(machine) = self.hosts.remove(name)
             {
                 self.known.extend(machine.keys().into_iter().chain(machine.file));
-                // What another one was about to send it.
+                // The key that another host was about to send it.
                 self.known.insert(self.cluster.next.clone());
                 self.cluster.removes(name);
             }
@@ -217,11 +217,12 @@ mod tests {
             step(&held, &self.cluster, |name| self.hosts.get(name).map(|machine| &machine.record))
         }
 
-        /// One step of one host. Whether anything has changed.
+        /// Carries out one step of one host. Returns whether anything has changed.
         fn moves(&mut self, name: &str) -> bool {
             let step = self.next(name);
             let next = self.cluster.next.clone();
-            // Where a key is drawn anew the order is not enough; then it is found that another one does not answer.
+            // Where a key is drawn anew, the order of restarts does not suffice: a host then finds that another member
+            // does not answer.
             let waits = self.drawn > 1 && self.hosts.values().any(|machine| machine.down);
             let given = self.hosts.values().any(|machine| machine.also.as_ref() == Some(&next));
             let machine = self.hosts.get_mut(name).unwrap();
@@ -251,7 +252,7 @@ mod tests {
             true
         }
 
-        /// The command, on this host.
+        /// Runs the operator's command on this host.
         fn advances(&mut self, name: &str) -> bool {
             let machine = &self.hosts[name];
             let has: Vec<String> = machine.keys().into_iter().chain(machine.file.clone()).collect();
@@ -264,7 +265,7 @@ mod tests {
             true
         }
 
-        /// All that is shown is taken everywhere, and no two members are down.
+        /// Checks that each key shown is accepted everywhere, and that no two members are down.
         fn holds(&self) -> Result<(), String> {
             for (name, host) in &self.hosts {
                 for (of, other) in &self.hosts {
@@ -303,7 +304,7 @@ mod tests {
                 }
                 prop_assert_eq!(world.holds(), Ok(()));
             }
-            // Whatever has come before, it comes to its end, on whichever host the command is typed.
+            // Whatever has happened before, the change completes, on whichever host the command is run.
             let names: Vec<String> = world.hosts.keys().cloned().collect();
             while names.iter().filter(|name| world.moves(name)).count() > 0 || world.advances(names.last().unwrap()) {
                 prop_assert_eq!(world.holds(), Ok(()));
@@ -328,7 +329,7 @@ mod tests {
         }
         let shown = |world: &World| advance(&world.cluster, "b", &[], |name| world.shows(name));
         assert_eq!(shown(&world), Advance::Wait(vec!["c".to_owned()]));
-        // One that was removed is waited for no more, and may have had the key.
+        // A removed host is not waited for, and may have had the key.
         world.removes("c");
         assert_eq!(shown(&world), Advance::Draw);
     }
@@ -337,9 +338,9 @@ mod tests {
     fn two_commands_at_once_draw_one_key() {
         let mut world = World::new(2, 0);
         world.draws("a");
-        // Neither its own host nor another one shows it yet.
+        // Neither the host that has drawn it nor another one shows it yet.
         assert!(!world.advances("a") && !world.advances("b"));
-        // Its host has it no more.
+        // The host that has drawn it has lost it.
         world.hosts.get_mut("a").unwrap().file = None;
         assert!(!world.advances("b"), "another one does not see that");
         assert!(world.advances("a"));

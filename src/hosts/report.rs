@@ -1,23 +1,23 @@
-//! What an agent publishes: the events of section "hosts" of the journal.
+//! What an agent publishes: the events of hosts in the journal.
 
 use super::record::ClaimKey;
 use crate::time::Span;
 
-/// Something that happened to the hosts, or to what is placed on them.
+/// An event of the hosts, or of what is placed on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// Another host was declared dead: nothing exclusive runs there any more.
     HostLost {
-        /// Which one.
+        /// The host that is lost.
         host: String,
-        /// By which host.
+        /// The host that has declared it dead.
         by: String,
-        /// How long its record had stood unchanged, as this host has seen it.
+        /// How long this host has seen the record unchanged.
         lease_age: Span,
     },
-    /// A host that was dead, or was not there, has a lease.
+    /// A host that was dead, or unknown, has a lease.
     HostBack {
-        /// Which one.
+        /// That host.
         host: String,
     },
     /// A subtree is started here because the host that had it was lost.
@@ -26,7 +26,7 @@ pub enum Report {
         claim: ClaimKey,
         /// The host that had it.
         from: String,
-        /// Its token here.
+        /// Its fencing token here.
         token: u64,
     },
     /// A subtree was stopped elsewhere in order to be started here.
@@ -35,51 +35,50 @@ pub enum Report {
         claim: ClaimKey,
         /// The host that had it.
         from: String,
-        /// Its token here.
+        /// Its fencing token here.
         token: u64,
     },
     /// A subtree is to run, and no host may run it. Reported again when the reasons have changed.
     NoHost {
         /// The subtree.
         claim: ClaimKey,
-        /// Host by host.
+        /// The reasons, host by host.
         why: String,
     },
-    /// The record of what runs here names another host and a larger token, although this host's epoch goes on: it was
-    /// written by hand, or the store has forgotten. What runs here is killed.
+    /// The record of a claim that runs here names another host and a larger token, although this host's epoch goes on:
+    /// the record was written by hand, or the store has lost data. The run is killed.
     Superseded {
         /// The subtree.
         claim: ClaimKey,
-        /// The host that has it by the record.
+        /// The host in the record.
         by: String,
-        /// The token there.
+        /// The token in the record.
         token: u64,
     },
-    /// This host's lease has ended with the subtree still there: it is killed.
+    /// This host's lease has ended while the subtree was running: it is killed.
     Fenced {
         /// The subtree.
         claim: ClaimKey,
         /// Its token.
         token: u64,
-        /// How long after the deadline the agent has found out. What it runs was killed at the deadline, with or
-        /// without it.
+        /// How much later than the deadline the agent has noticed. The kill at the deadline does not need the agent.
         late: Span,
     },
-    /// The store does not answer, for longer than a renewal takes.
+    /// The store has not answered for longer than a renewal takes.
     StoreLost {
-        /// For how long by now.
+        /// The time since its last answer.
         age: Span,
-        /// When what is exclusive here will be killed; zero where nothing is held.
+        /// Time until everything exclusive here is killed; zero without a lease.
         lease_left: Span,
-        /// What the last attempt came to.
+        /// The error of the last attempt.
         why: String,
     },
-    /// It answers again.
+    /// The store answers again.
     StoreBack {
-        /// How long it did not.
+        /// How long it has not answered.
         age: Span,
     },
-    /// The host was drained, and nothing is placed there any more.
+    /// The host is drained, and nothing is placed on it any more.
     Drained,
 }
 

@@ -1,5 +1,5 @@
-//! The parent's side of placed subtrees: what its nodes ask for, what hosts answer, and what is sent again. `asking`
-//! chooses the host. All that is reported here may be late: whether something runs is decided by claims.
+//! The parent's side of placed subtrees: what nodes of this host ask for, what hosts answer, and what is retransmitted.
+//! `asking` chooses the host. All reports here may be late: whether something runs is decided by claims.
 
 use super::action::{Action, Start};
 use super::agent::Agent;
@@ -11,13 +11,13 @@ use super::wards::{Left, State, There, Ward};
 use crate::time::{Span, Time};
 use serde_json::Value;
 
-/// A host answers within this, or another one is asked; and a parent has its answer within little more.
+/// Limit for the answer of a host, after which another one is asked; a parent gets its answer within little more.
 pub(super) const ANSWER: Span = Span::from_secs(4);
 
-/// A host that has refused is not asked again for so long.
+/// How long a host that has refused is not asked again.
 const REFUSED: Span = Span::from_secs(2);
 
-/// What is sent for placed subtrees is void after this.
+/// Messages about placed subtrees expire after so many milliseconds.
 pub(super) const VOID: u64 = 5_000;
 
 impl Agent {
@@ -38,7 +38,7 @@ impl Agent {
         self.post(host, Message::Order(order), out);
     }
 
-    /// The connection to another host is up or down.
+    /// The link to another host has come up or gone down.
     pub(super) fn link(&mut self, host: String, up: bool) {
         match up {
             true => self.wards.links.insert(host),
@@ -46,7 +46,7 @@ impl Agent {
         };
     }
 
-    /// A new connection with a host has begun: all that waits for an answer from there is sent again at once.
+    /// A new connection with a host has begun: everything without an answer from that host is sent again at once.
     pub(super) fn connected(&mut self, host: &str) {
         for ward in self.wards.all.values_mut() {
             match &mut ward.state {
@@ -75,13 +75,13 @@ impl Agent {
         host == self.settings.name || self.wards.links.contains(host)
     }
 
-    /// The root of the instance runs here, by this token.
+    /// Whether the root of the instance runs here with this token.
     pub(super) fn has_root(&self, subject: &Subject) -> bool {
         let claim = self.claims.get(&ClaimKey::root(&subject.instance));
         claim.and_then(|claim| claim.here()).is_some_and(|here| here.token == subject.root_token)
     }
 
-    /// A node on this host has sent something.
+    /// Handles a message of a node on this host.
     pub(super) fn take_from_parent(&mut self, turn: Turn, parent: ParentId, message: Message, out: &mut Vec<Action>) {
         let current = self.has_root(message.subject());
         match message {
@@ -142,7 +142,7 @@ impl Agent {
         }
     }
 
-    /// An order about a run that was placed.
+    /// Passes on an order about a placed run.
     fn passed_on(&mut self, turn: Turn, parent: ParentId, key: &ClaimKey, order: &Order, out: &mut Vec<Action>) {
         let node = &order.subject;
         let ward = self.wards.all.get_mut(key).filter(|ward| ward.parent == parent && ward.node == *node);
@@ -193,7 +193,7 @@ impl Agent {
         }
     }
 
-    /// A host has answered.
+    /// A host has answered a `Place`.
     pub(super) fn take_placed_by(&mut self, turn: Turn, from: &str, placed: Placed, out: &mut Vec<Action>) {
         let key = placed.subject.key();
         let now = turn.now.boottime;
@@ -228,18 +228,18 @@ impl Agent {
                 ward.state = State::Failed { host, wire, epoch: placed.epoch, failure };
                 Self::answer_parent(ward, out);
             }
-            // By then a look has shown it here too.
+            // After that time this host has read the record too.
             Outcome::Held { .. } => ward.state = State::Choosing(now + AGAIN),
             Outcome::Refused { detail, .. } => {
                 ward.refused.insert(host, (detail, now + REFUSED));
                 ward.state = State::Choosing(Time::ZERO);
             }
-            // No host has reported that.
+            // Hosts do not send this.
             Outcome::NoHost { .. } => {}
         }
     }
 
-    /// A host has reported something.
+    /// A host has sent a report.
     pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
         match told.what {
@@ -254,13 +254,13 @@ impl Agent {
         let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
         match told.what {
             What::Inspected { found } => {
-                // It is there in the present epoch of its host.
+                // The run is there in the present epoch of its host.
                 there.epoch = epoch.unwrap_or(there.epoch).max(there.epoch);
                 Self::report_to_parent(parent, &node, What::Inspected { found }, out);
             }
             what @ (What::Exited { .. } | What::Lost(_)) => {
                 if there.end.is_some() {
-                    // It was sent again because it is not known here that it was noted.
+                    // The report was repeated, because the host has not received the acknowledgement.
                     if there.noted {
                         self.send_to_host(from, &subject, What::Noted, out);
                     }
@@ -284,7 +284,7 @@ impl Agent {
                 };
                 past.last = Some((from.to_owned(), left));
                 there.end = Some(what);
-                // Whatever else was reported last.
+                // The end is reported at once, whatever report was sent last.
                 there.again = Time::ZERO;
             }
             What::Noted
@@ -300,7 +300,7 @@ impl Agent {
         }
     }
 
-    /// Moves what the nodes on this host have asked for as far as it goes.
+    /// Advances everything that nodes on this host have asked for.
     pub(super) fn seek(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.release_strangers();
         self.say_releases(turn.now.boottime, out);
@@ -317,7 +317,7 @@ impl Agent {
             State::Choosing(at) if now < at => self.wake(at),
             State::Choosing(_) => self.choose_host(turn, key, out),
             State::Asking { host, wire, since, again } => {
-                // What needs no lease may run there all the same.
+                // A pinned subtree may still run on a dead host, where it needs no lease.
                 let dead = self.is_dead(&host) && self.holder(key).as_ref() != Some(&host);
                 if dead || !self.is_linked(&host) || now >= since + ANSWER {
                     self.wards.release(&host, &wire);
@@ -345,7 +345,7 @@ impl Agent {
         }
     }
 
-    /// One that is placed: is its host lost, and what is to be sent again?
+    /// Advances a placed subtree: notices the loss of its host, and retransmits orders and reports.
     fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         if self.is_lost(turn, key, &mut there, out) {
@@ -383,8 +383,8 @@ impl Agent {
         ward.state = State::There(Box::new(there));
     }
 
-    /// Whether what was placed there runs there no more, since the epoch of its host is over. What needs no lease is
-    /// asked for first where that host has a later one: it may have gone on.
+    /// Whether a placed subtree is lost, since the epoch of its host has ended. A pinned one may have gone on: where
+    /// its host has a later epoch, that host is asked first.
     fn is_lost(&mut self, turn: Turn, key: &ClaimKey, there: &mut There, out: &mut Vec<Action>) -> bool {
         let over = there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch);
         if !over || there.end.is_some() {
@@ -405,7 +405,7 @@ impl Agent {
         self.judge.is_empty(&there.host, there.epoch)
     }
 
-    /// Why what ran on this host in this epoch of it, which is over, runs there no more.
+    /// Why a run is lost that was on this host, in this epoch, which has ended.
     fn loss_of(&self, host: &str, epoch: u64) -> Loss {
         let Some(seen) = self.judge.get(host) else { return Loss::of(format!("{host} is lost")) };
         if seen.record.epoch > epoch {
@@ -419,7 +419,7 @@ impl Agent {
         Loss { why: format!("{host} is lost{}", age.unwrap_or_default()), lease_age_ms, ..Loss::default() }
     }
 
-    /// Where a child of this node runs, and as what that host has it: for the relay.
+    /// For the relay: the host on which a child of this node runs, and the subject of the run there.
     pub fn relays(&self, parent: ParentId, node: &Subject) -> Option<(&str, &Subject)> {
         let ward = self.wards.all.get(&node.key()).filter(|ward| ward.parent == parent && ward.node == *node)?;
         match &ward.state {
@@ -429,8 +429,8 @@ impl Agent {
         }
     }
 
-    /// Whose child a run is that another host, or this one, has, and what its parent has sent for the shell: the way
-    /// back.
+    /// For the relay, in the other direction: the node whose child this run on another host, or on this one, is; its
+    /// subject for that node; and what the node has sent for the shell.
     pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject, &Value)> {
         let ward = self.wards.all.get(&wire.key())?;
         let its = self.relays(ward.parent, &ward.node)?;

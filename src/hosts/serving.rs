@@ -1,5 +1,5 @@
-//! The host's side of placed subtrees: what agents of parents ask this host for. Whether something may run here is
-//! decided by its claim (`placing`), and nowhere else.
+//! The host's side of placed subtrees: what the agents of parents order from this host. Whether something may run here
+//! is decided by its claim (`placing`), and nowhere else.
 
 use super::action::{Action, Run, StopWhy};
 use super::agent::Agent;
@@ -12,7 +12,7 @@ use super::message::{AGAIN, Do, Ended, Failure, Message, Order, Outcome, Place, 
 use super::record::{ClaimKey, OwnState, WantState};
 use serde_json::Value;
 
-/// Features of specs that this version has, besides those that all have.
+/// The features of specs that this version has beyond those that all versions have.
 const FEATURES: &[&str] = &[];
 
 impl Agent {
@@ -35,7 +35,7 @@ impl Agent {
         self.post(host, Message::Placed(placed), out);
     }
 
-    /// An agent, perhaps this one, has sent something.
+    /// Handles a message of an agent, which may be this one.
     pub(super) fn take_message(&mut self, turn: Turn, host: &str, message: Message, out: &mut Vec<Action>) {
         match message {
             Message::Place(place) => self.take_place(turn, host, &place, false, out),
@@ -50,7 +50,7 @@ impl Agent {
         }
     }
 
-    /// A host asks for a subtree. `looked`: the store was looked at since.
+    /// A host orders a subtree. `looked`: all records were read since the order has arrived.
     pub(super) fn take_place(&mut self, turn: Turn, host: &str, place: &Place, looked: bool, out: &mut Vec<Action>) {
         let (key, subject) = (place.subject.key(), &place.subject);
         if key.path == "/" {
@@ -80,7 +80,7 @@ impl Agent {
         }
     }
 
-    /// What of the subtree was ordered later than this.
+    /// Refuses an order if a later one of the subtree is known.
     fn is_superseded(&self, subject: &Subject) -> Option<Outcome> {
         let key = subject.key();
         let root = self.owns.get(&ClaimKey::root(&subject.instance)).map_or(0, |(_, own)| own.token);
@@ -100,13 +100,13 @@ impl Agent {
         Some(Outcome::Refused { why: Refusal::Superseded, detail: detail.into() })
     }
 
-    /// Why this host cannot start it now.
+    /// Why this host cannot start the subtree now, if it cannot.
     fn refusal(&self, turn: Turn, key: &ClaimKey, place: &Place) -> Option<Outcome> {
         let refused = |why, detail: String| Some(Outcome::Refused { why, detail });
         if self.ending.is_some() || self.is_draining() {
             return refused(Refusal::Draining, "it is being drained".into());
         }
-        // As one that is drained for good: an earlier version knows no other word for it.
+        // Witnesses refuse as if drained, as earlier versions know no other reason.
         if self.settings.about.witness {
             return refused(Refusal::Draining, WITNESS.into());
         }
@@ -123,13 +123,13 @@ impl Agent {
         Some(Outcome::Held { by })
     }
 
-    /// The host that has a claim, unless its epoch is over.
+    /// The host that holds a claim, unless its epoch has ended.
     pub(super) fn holder(&self, key: &ClaimKey) -> Option<String> {
         let (_, own) = self.owns.get(key)?;
         (own.state == OwnState::Held && !own.host.is_empty() && !self.is_over(own)).then(|| own.host.clone())
     }
 
-    /// The same, but that what has just been set free may still look held.
+    /// The same without claims that were just set free, although the last read still shows them as held.
     pub(super) fn holder_still(&self, key: &ClaimKey) -> Option<String> {
         let by = self.holder(key)?;
         let (_, own) = self.owns.get(key)?;
@@ -140,7 +140,7 @@ impl Agent {
 
     fn token_of(&self, key: &ClaimKey) -> u64 {
         let here = self.claims.get(key).and_then(|claim| claim.here()).map(|here| here.token);
-        // What needs no lease goes on under the claim of an epoch that is over.
+        // A pinned subtree goes on under the claim of an ended epoch.
         let had = || self.owns.get(key).filter(|(_, own)| own.pinned && own.host == self.settings.name);
         here.or_else(|| had().map(|(_, own)| own.token)).unwrap_or_default()
     }
@@ -158,7 +158,7 @@ impl Agent {
             Do::Clear => return self.clear_below(host, subject, out),
             Do::Done => return self.is_done(host, subject, out),
             Do::Stop | Do::Kill | Do::Inspect => {}
-            // Those are for the agent of the parent, or unknown.
+            // These are for the agent of the parent, or unknown.
             Do::Move { .. } | Do::Paths { .. } | Do::Show(_) | Do::Unknown => return,
         }
         let kill = order.what == Do::Kill;
@@ -181,13 +181,13 @@ impl Agent {
         }
     }
 
-    /// The claim lets it be started here.
+    /// Starts the run of a subtree whose claim is held.
     pub(super) fn run_guest(&mut self, key: &ClaimKey, out: &mut Vec<Action>) {
         let token = self.token_of(key);
         let Some(guest) = self.guests.get_mut(key) else { return };
         let Some(claim) = self.claims.get_mut(key) else { return };
         let (bundle, serial) = (guest.place.digest.clone(), guest.subject().run);
-        // One that needs no lease has gone on over the end of an epoch.
+        // A pinned subtree has gone on over the end of an epoch.
         if let Some(run) = guest.run() {
             return claim.started(run, bundle, serial);
         }
@@ -203,13 +203,13 @@ impl Agent {
         self.guests.iter_mut().find(|(_, guest)| guest.run() == Some(run)).map(|(key, guest)| (key.clone(), guest))
     }
 
-    /// To which host a run is relayed that is here, and as what that host has it.
+    /// For the relay: the parent's host of a run that is here, and the subject of the run there.
     pub fn serves(&self, run: RunId) -> Option<(&str, &Subject)> {
         let guest = self.guests.values().find(|guest| guest.run() == Some(run))?;
         Some((&guest.parent, guest.subject()))
     }
 
-    /// The way back: which run a host may send something.
+    /// For the relay, in the other direction: the run to which a host may send messages.
     pub fn served(&self, host: &str, wire: &Subject) -> Option<RunId> {
         let guest = self.guests.get(&wire.key())?;
         (guest.parent == host && guest.subject() == wire).then(|| guest.run()).flatten()
@@ -223,7 +223,7 @@ impl Agent {
         let answer = guest.is_there(pid, token);
         let (parent, subject, place) = (guest.parent.clone(), guest.subject().clone(), guest.place.clone());
         let State::Running(running) = &guest.state else { return };
-        // What was ordered before it was there.
+        // Orders that have arrived before the process existed.
         let (ends, kills) = (running.ends, running.by_host.is_some());
         if let Some((outcome, reload)) = answer {
             if matches!(outcome, Outcome::Adopted { .. }) {
@@ -236,7 +236,7 @@ impl Agent {
         }
     }
 
-    /// Nothing of a run is left, or there never was a process.
+    /// A run has ended with nothing left, or could not be started.
     pub(super) fn guest_over(&mut self, run: RunId, how: Result<(Ended, Value), Failure>, out: &mut Vec<Action>) {
         let Some((key, guest)) = self.guest_of(run) else { return };
         let failed = how.clone().err();
@@ -254,19 +254,19 @@ impl Agent {
         }
     }
 
-    /// What the shell has seen of a run goes to its parent's.
+    /// Sends what the shell has found out about a run to the parent's host.
     pub(super) fn guest_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
         let Some((_, guest)) = self.guest_of(run) else { return };
         let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
         self.send_to_host(&parent, &subject, What::Inspected { found }, out);
     }
 
-    /// All that runs by the lease is gone, or is being killed: parents learn that from the epoch.
+    /// Everything that runs by the lease is gone, or being killed. Parents notice by the epoch.
     pub(super) fn guests_gone(&mut self) {
         self.guests.retain(|_, guest| !guest.runs_by_lease() && guest.run().is_some());
     }
 
-    /// What has become due of the subtrees on this host.
+    /// Advances the placed subtrees on this host.
     pub(super) fn serve(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         for key in self.guests.keys().cloned().collect::<Vec<_>>() {
@@ -302,11 +302,11 @@ impl Agent {
                 (None, Some(outcome)) => self.turn_away(key, &parent, &place.subject, outcome, out),
                 (None, None) => {}
             },
-            // It belongs to no tree any more.
+            // The instance is down, so the subtree belongs to no tree.
             State::Running(_) | State::Over { .. } | State::Wanted if down => {
                 self.end_by_host(key, "the instance is to be down", (false, true), out);
             }
-            // One that is not killed at the deadline.
+            // The run is a pinned one or not exclusive, as others are killed at the deadline.
             State::Running(_) if !held && holder.is_some() => {
                 self.end_by_host(key, "another host has its claim", (place.placement.exclusive, false), out);
             }
@@ -319,7 +319,7 @@ impl Agent {
         self.answer_place(parent, subject, answer, out);
     }
 
-    /// It is being ended for the host's sake.
+    /// Notes that the host itself ends a run, for the report of its end.
     pub(super) fn guest_ends(&mut self, key: &ClaimKey, loss: Loss) {
         if let Some(guest) = self.guests.get_mut(key)
             && let State::Running(running) = &mut guest.state
@@ -328,8 +328,8 @@ impl Agent {
         }
     }
 
-    /// Ends a subtree for the host's sake, with `kill` at once, with `done` for good: its parent gets the report that
-    /// it is lost.
+    /// Ends a subtree for this host's own reasons; with `kill` by SIGKILL, with `done` for good. The parent gets a
+    /// report of the loss.
     fn end_by_host(&mut self, key: &ClaimKey, why: &str, (kill, done): (bool, bool), out: &mut Vec<Action>) {
         let Some(guest) = self.guests.get_mut(key) else { return };
         let next = guest.end(kill, done);
@@ -343,7 +343,7 @@ impl Agent {
         }
     }
 
-    /// What no deadline kills, and has not stopped by now, is killed.
+    /// Kills what no deadline kills, where it has not stopped in time.
     pub(super) fn kill_guests(&mut self, out: &mut Vec<Action>) {
         for guest in self.guests.values_mut().filter(|guest| !guest.runs_by_lease()) {
             if let Next::Kill(run) = guest.end(true, false) {
@@ -353,7 +353,7 @@ impl Agent {
     }
 }
 
-/// Whether a path is one of those below another.
+/// Whether a path is below another one.
 pub(super) fn is_below(path: &str, above: &str) -> bool {
     match above {
         "/" => path.len() > 1,

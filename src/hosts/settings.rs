@@ -1,4 +1,4 @@
-//! What a host goes by, and the bounds within which that is safe.
+//! The settings of a host, and the bounds within which they are safe.
 
 use super::record::Labels;
 use crate::time::Span;
@@ -7,15 +7,15 @@ use std::fmt;
 /// The times of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// D: so long a record must stand unchanged before its host may be declared dead.
+    /// D: how long a record must be unchanged before its host may be declared dead.
     pub lease: Span,
     /// R: how often the record is renewed.
     pub renew: Span,
     /// How long one request to the store may take.
     pub attempt: Span,
-    /// G: by how much earlier a host ends what is exclusive than others may count on it.
+    /// G: how long before others may count on it a host ends everything exclusive.
     pub guard: Span,
-    /// S: so long before its deadline what is exclusive is asked to stop.
+    /// S: how long before its deadline everything exclusive is asked to stop.
     pub stop_before: Span,
     /// P: how often all records are read.
     pub look: Span,
@@ -75,7 +75,7 @@ impl Timing {
     }
 }
 
-/// What a host goes by.
+/// The settings of a host's core.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The name of this host.
@@ -84,30 +84,30 @@ pub struct Settings {
     pub cluster: String,
     /// The times of its lease.
     pub timing: Timing,
-    /// What its record has of it.
+    /// What its record shows about it.
     pub about: About,
 }
 
-/// What a host's record has of it besides its lease.
+/// What a host's record shows about it besides its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
-    /// What differs from machine to machine and from boot to boot.
+    /// A value that differs between machines and between boots.
     pub boot: String,
-    /// Where its agent listens; may be empty.
+    /// The address at which its agent listens; may be empty.
     pub address: String,
     /// Its certificate; may be empty.
     pub cert: String,
-    /// The signing keys that it takes; see [`Host`](super::record::Host).
+    /// The public halves of the signing keys that it accepts; see [`Host`](super::record::Host).
     pub issuers: Vec<String>,
-    /// What can be required of it.
+    /// Labels, which a placement can require.
     pub labels: Labels,
     /// The version of the program.
     pub version: String,
-    /// The protocol of the agent.
+    /// The protocol version of the agent.
     pub protocol: u32,
-    /// `x/` can be killed with one write.
+    /// Whether `x/` can be killed with one write.
     pub cgroup: bool,
-    /// It has a vote in the store, and nothing is placed there.
+    /// Whether it is a witness: it has a vote in the store, and nothing is placed there.
     pub witness: bool,
 }
 
@@ -123,7 +123,7 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// Letters of a host's name, at most.
+/// The largest number of characters of a name.
 const NAME_MAX: usize = 32;
 
 impl Settings {

@@ -1,4 +1,4 @@
-//! What a node on this host is shown of the children that it has placed, for `status`.
+//! What a node on this host is shown about its placed children, for `status`.
 
 use super::agent::Agent;
 use super::choose::Candidate;
@@ -9,12 +9,12 @@ use super::shown::{CandidateShown, ChildShown, Show, Shown, StoreShown};
 use super::wards::{State, Ward};
 use crate::time::Span;
 
-/// Children go into one answer until they are this long; the others follow in another one. An answer is one frame, and
-/// a child has as many candidates as the cluster has hosts.
+/// The size in bytes at which an answer is split into parts. Each part is one frame, and a child has as many candidates
+/// as the cluster has hosts.
 const PART_BYTES: usize = 64 * 1024;
 
 impl Agent {
-    /// What is shown of the children of this node, in as many parts as it takes: one at least.
+    /// The answer about the children of this node, in one part or several.
     pub(super) fn shown(&self, turn: Turn, parent: ParentId, node: &Subject, show: Show) -> Vec<Shown> {
         let store = StoreShown { lost: self.store_lost, age_ms: turn.now.shortest_since(self.answered).as_millis() };
         let cluster = self.settings.cluster.clone();
@@ -48,7 +48,7 @@ impl Agent {
             _ => None,
         });
         let host = there.map(|there| there.host.clone()).or_else(|| self.holder_still(key));
-        // What has just been claimed may not have been seen in the store yet.
+        // A claim that was just made may not have been read from the store yet.
         let own = self.owns.get(key).map(|(_, own)| own).filter(|own| Some(&own.host) == host.as_ref());
         let own = own.filter(|own| token_there.is_none_or(|token| own.token == token));
         let ranked = self.ranked_for(turn, key, ward);
@@ -62,7 +62,7 @@ impl Agent {
         }
     }
 
-    /// How much of the lease of a host is left; `None` where it is dead, or not known.
+    /// How much of the lease of a host is left; `None`: the host is dead or unknown.
     fn lease_left_of(&self, turn: Turn, host: &str) -> Option<Span> {
         if host == self.settings.name {
             return self.lease_left(turn.now);
@@ -76,7 +76,7 @@ fn candidate((host, ranked): (String, Candidate)) -> CandidateShown {
     CandidateShown { host, fit: ranked.fit(), why: note(&ranked.to_string()) }
 }
 
-/// Puts the children into parts, none of which is much too long.
+/// Splits the children into parts; only a part of a single child exceeds the size.
 fn in_parts(children: impl Iterator<Item = ChildShown>, part: impl Fn(Vec<ChildShown>) -> Shown) -> Vec<Shown> {
     let (mut parts, mut present, mut bytes) = (Vec::new(), Vec::new(), 0);
     for child in children {
@@ -116,7 +116,7 @@ mod tests {
         let parts = parts(many);
         assert!(parts.len() > 2, "{}", parts.len());
         assert_eq!(parts.concat(), paths);
-        // One that is too long by itself goes alone.
+        // A child that exceeds the size gets a part of its own.
         let long = child("/long".into(), 3_000);
         assert_eq!(self::parts(vec![child("/a".into(), 1), long, child("/b".into(), 1)]), [["/a"], ["/long"], ["/b"]]);
     }

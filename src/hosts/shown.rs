@@ -1,5 +1,5 @@
-//! What an agent shows a node on its host for `status`: cluster and store, and of the children that it has placed where
-//! their claims stand and which hosts could have them. `showing` has how that is found out.
+//! What an agent shows a node on its host for `status`: the cluster, the store, and for each placed child its claim and
+//! the hosts that could run it. `showing` collects it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Show {
-    /// Its number, which the answers have too.
+    /// The number of the question, repeated in the answers.
     pub question: u64,
 }
 
@@ -15,25 +15,25 @@ pub struct Show {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Shown {
-    /// That of the question.
+    /// The number of the question.
     pub question: u64,
-    /// What the cluster is called.
+    /// The name of the cluster.
     pub cluster: String,
     /// The store.
     pub store: StoreShown,
-    /// The children that the node has placed, by their paths.
+    /// The placed children of the node, by path.
     pub children: Vec<ChildShown>,
-    /// Others follow in another part.
+    /// Whether further parts follow.
     pub more: bool,
 }
 
-/// The store, as this host has it.
+/// The store, as seen by this host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoreShown {
-    /// It does not answer.
+    /// Whether it does not answer.
     pub lost: bool,
-    /// Milliseconds since it has answered.
+    /// Milliseconds since its last answer.
     pub age_ms: u64,
 }
 
@@ -43,25 +43,25 @@ pub struct StoreShown {
 pub struct ChildShown {
     /// Its path.
     pub path: String,
-    /// `TREEVISOR_FENCE`; `None` while no host has its claim.
+    /// `TREEVISOR_FENCE`; `None`: no host holds its claim.
     pub token: Option<u64>,
-    /// When that claim was written, in milliseconds since 1970.
+    /// When the claim was made, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// How much of the lease of the host that has it is left, as far as it is known here.
+    /// Milliseconds left of the lease of the host that holds the claim, as far as known.
     pub lease_left_ms: Option<u64>,
-    /// `TREEVISOR_START` as it runs; `None` of one that runs nowhere, and of one that was taken over.
+    /// `TREEVISOR_START` of the run; `None` if it runs nowhere or was taken over.
     pub start: Option<String>,
     /// All hosts, the best first.
     pub candidates: Vec<CandidateShown>,
 }
 
-/// Whether a host may have a child.
+/// A host as a candidate for a child.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CandidateShown {
     /// Its name.
     pub host: String,
-    /// It may.
+    /// Whether it may have the child.
     pub fit: bool,
     /// Why, or why not.
     pub why: String,

@@ -1,4 +1,4 @@
-//! One agent before a store that answers at once, unless it is made not to. What several do together is shown in
+//! One agent with a store that answers at once, unless a test makes it fail. Several agents together are tested in
 //! `tests/hosts`.
 
 mod lease;
@@ -14,13 +14,13 @@ struct Bench {
     random: u64,
     store: BTreeMap<String, (u64, Vec<u8>)>,
     version: u64,
-    /// What a request comes to, where it does not reach the store, and where its answer does not come back.
+    /// With `deaf`, requests do not reach the store; with `mute`, they are carried out and their answers are lost.
     deaf: bool,
     mute: bool,
-    /// The fence answers, and clearing ends.
+    /// Whether the fence answers pokes, and whether clearing ends.
     fence: bool,
     clears: bool,
-    /// What was ordered, but for what the bench does itself.
+    /// The actions that the bench has not carried out by itself.
     done: Vec<Action>,
     deadline: Moment,
     runs: Vec<Run>,
@@ -149,7 +149,7 @@ impl Bench {
         Answer::Done(self.version)
     }
 
-    /// Time passes, and the agent is woken when it wants to be.
+    /// Lets time pass, and hands in a tick at each deadline.
     fn pass(&mut self, span: Span) {
         let until = self.now.plus(span);
         while let Some(at) = self.agent.next_deadline(self.now) {
@@ -361,13 +361,13 @@ fn an_agent_that_ends_leaves_nothing_behind() {
     bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
     bench.pass(seconds(19));
     assert_eq!(bench.take(), [Action::Stop { run: 1, why: StopWhy::Stopping }]);
-    // It does not stop, and is killed with all that is there; its own exit is not waited for.
+    // The run does not stop, and is killed with everything else; its exit is not waited for.
     bench.pass(seconds(2));
     assert_eq!(bench.take(), [Action::Clear(2), Action::Halt(End::Stopped { left: true })]);
     assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::Drained)));
     assert_eq!((bench.host("a").state, bench.host("a").by.as_deref()), (HostState::Dead, Some("a")));
     assert_eq!(bench.agent.next_deadline(bench.now), None);
-    // And comes back as a host that was not lost.
+    // The next agent takes the host for one that was not lost.
     let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
     again.pass(seconds(2));
     assert!(again.host("a").settled && again.runs.len() == 1);

@@ -4,43 +4,42 @@ use super::choose::Fit;
 use super::record::{ClaimKey, Host, Own, Want};
 use crate::time::Span;
 
-/// A host, as it is seen from here.
+/// A host, as seen from this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostView {
     /// Its name.
     pub name: String,
-    /// Its record, as it was last read.
+    /// Its record, as last read.
     pub record: Host,
-    /// For how long that is known to have stood unchanged. Of this host itself: since its last proved renewal was
-    /// received.
+    /// How long the record is known to be unchanged; zero for this host itself.
     pub unchanged: Span,
-    /// How much of its lease is left: of this host itself until its own deadline, of another one until it may be
-    /// declared dead.
+    /// How much of its lease is left: for this host until its own deadline, for another one until it may be declared
+    /// dead.
     pub lease_left: Span,
-    /// Of this host itself, while it has no lease.
+    /// For this host itself: why it has no lease, if it has none.
     pub no_lease: Option<NoLease>,
 }
 
 /// Why this host has no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoLease {
-    /// Its agent has begun, and the store has not agreed to one so far.
+    /// The agent has started, and has not got its first lease yet.
     NotYet,
-    /// It was not renewed in time, or is over by what another host has written.
+    /// The lease was not renewed in time, or was ended by a write of another host.
     Over,
 }
 
-/// An instance, as it is seen from here.
+/// An instance, as seen from this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceView {
     /// The claim of its root.
     pub claim: ClaimKey,
-    /// What is deployed; `None` where it is not, and only a claim is left.
+    /// The order; `None`: nothing is deployed, and only a claim is left.
     pub want: Option<Want>,
-    /// Where it runs, or ran last.
+    /// The claim of its root, if there is one.
     pub own: Option<Own>,
-    /// Its holder's epoch is over.
+    /// Whether the epoch in the claim has ended.
     pub over: bool,
-    /// All hosts, the best first, with what is to be shown of each.
+    /// All hosts as candidates, the best first.
     pub candidates: Vec<(String, Fit)>,
 }

@@ -1,5 +1,5 @@
-//! Placed subtrees on the side of their parents: what a node on this host has asked for, and how far that has come.
-//! `seeking` moves them.
+//! Placed subtrees on the host of their parents: what nodes on this host have asked for, and its state. `seeking`
+//! advances them.
 
 use super::action::Start;
 use super::event::{ParentId, RequestId};
@@ -8,60 +8,60 @@ use super::record::ClaimKey;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far it has come.
+/// The state of a request.
 #[derive(Debug, Clone)]
 pub(super) enum State {
-    /// A host is to be chosen, not before this.
+    /// A host is to be chosen, not before this time.
     Choosing(Time),
-    /// A host is asked.
+    /// A host is asked to run it.
     Asking { host: String, wire: Subject, since: Time, again: Time },
-    /// It was placed.
+    /// The subtree runs on a host, or has run there.
     There(Box<There>),
-    /// No host may have it. When that is otherwise, the parent gets a report, unless it has taken note of that.
+    /// No host may have it. When one may, this is reported to the parent until it acknowledges.
     Homeless { why: String, noted: bool, again: Time },
-    /// It could not be started.
+    /// The subtree could not be started.
     Failed { host: String, wire: Subject, epoch: u64, failure: Failure },
 }
 
-/// One that was placed on a host.
+/// A subtree that was placed on a host.
 #[derive(Debug, Clone)]
 pub(super) struct There {
     pub(super) host: String,
     pub(super) epoch: u64,
-    /// As that host has it.
+    /// The subject of the run on that host.
     pub(super) wire: Subject,
     pub(super) answer: Outcome,
-    /// Why it was started there; `None` where it had run there before.
+    /// How its start there has counted; `None`: it was taken over, without a start.
     pub(super) start: Option<Start>,
-    /// What it is ordered to, until it has ended, and when that is sent again.
+    /// The order for the run until it has ended, and when it is sent again.
     pub(super) order: Option<(Do, Time)>,
-    /// How it has ended.
+    /// How the run has ended.
     pub(super) end: Option<What>,
-    /// The parent has taken note of that.
+    /// Whether the parent has acknowledged the end.
     pub(super) noted: bool,
-    /// The parent is to move it there, until it has taken note.
+    /// The report that the parent is to move it, until the parent acknowledges it.
     pub(super) moving: Option<What>,
-    /// It has: what its next start is.
+    /// The parent has acknowledged that report: how the next start counts.
     pub(super) moved: Option<Start>,
     /// When the report to the parent is sent again.
     pub(super) again: Time,
 }
 
-/// A child of a node on this host.
+/// A child that a node on this host has placed.
 #[derive(Debug, Clone)]
 pub(super) struct Ward {
     pub(super) parent: ParentId,
-    /// As its parent has it.
+    /// The subject of the child for its parent.
     pub(super) node: Subject,
     pub(super) place: Box<Place>,
-    /// When its parent has asked.
+    /// When its parent has asked for it.
     pub(super) since: Time,
-    /// Hosts that have refused it, why, and until when they are not asked again.
+    /// Hosts that have refused it: the reason, and until when they are not asked again.
     pub(super) refused: BTreeMap<String, (String, Time)>,
     pub(super) state: State,
 }
 
-/// Why it is not where it was.
+/// Why a subtree is not on its last host any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     Lost(Time),
@@ -69,22 +69,22 @@ pub(super) enum Left {
     Ended,
 }
 
-/// What is remembered of a subtree from one run to the next.
+/// What is kept about a subtree between two runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Past {
-    /// Where it was last, and why it is not there.
+    /// The last host, and why the subtree is not there any more.
     pub(super) last: Option<(String, Left)>,
-    /// Nothing of it is left on this host, which still has its claim.
+    /// The host on which the last run has ended, which still holds the claim, and the subject of that run.
     pub(super) ended_on: Option<(String, Subject)>,
-    /// Its claim was set free as it was by this order, which is shown by the first look that began after this request.
+    /// The order whose claim was set free. The first read of the store that begins after this request shows it.
     pub(super) freed: Option<(Subject, RequestId)>,
     /// Hosts on which it has given up, and until when others are preferred.
     pub(super) gave_up: BTreeMap<String, Time>,
-    /// An operator wants it there; with `None`, elsewhere than it was.
+    /// An operator's order to move it: to this host, or with `None` to another one than the last.
     pub(super) wish: Option<Option<String>>,
 }
 
-/// A claim that a host is to set free, with all that is left below it.
+/// A claim that a host is to set free, after everything of it was killed.
 #[derive(Debug, Clone)]
 pub(super) struct Release {
     pub(super) host: String,
@@ -92,33 +92,33 @@ pub(super) struct Release {
     pub(super) again: Time,
 }
 
-/// All of them.
+/// All placed children of nodes on this host.
 #[derive(Debug, Default)]
 pub(super) struct Wards {
     pub(super) all: BTreeMap<ClaimKey, Ward>,
     pub(super) past: BTreeMap<ClaimKey, Past>,
     pub(super) releases: Vec<Release>,
-    /// The paths with a placement of each instance whose root has reported them, with its token.
+    /// For each instance whose root runs here, its token and the paths with a placement.
     pub(super) paths: BTreeMap<String, (u64, BTreeSet<String>)>,
-    /// Hosts to which there is a connection.
+    /// Hosts to which there is a link.
     pub(super) links: BTreeSet<String>,
-    /// Numbers of runs that were drawn. Never taken back in the life of an agent.
+    /// The last number of a run that was drawn. It only grows within an agent process.
     asked: u64,
 }
 
 impl Wards {
-    /// Numbers the next run.
+    /// Draws the number of the next run.
     pub(super) fn draw(&mut self) -> u64 {
         self.asked += 1;
         self.asked
     }
 
-    /// A node is no more: what it has placed runs on, for the next one to take over.
+    /// Forgets what an exited node has placed; it goes on running, for the next node to take over.
     pub(super) fn parent_gone(&mut self, parent: ParentId) {
         self.all.retain(|_, ward| ward.parent != parent);
     }
 
-    /// No node with placed children is left on this host.
+    /// Forgets everything: no node with placed children is left on this host.
     pub(super) fn all_gone(&mut self) {
         self.all.clear();
         self.past.clear();
@@ -126,15 +126,15 @@ impl Wards {
         self.paths.clear();
     }
 
-    /// A host is to set a claim free.
+    /// Orders that a host set a claim free.
     pub(super) fn release(&mut self, host: &str, wire: &Subject) {
         if !self.releases.iter().any(|release| release.host == host && release.wire == *wire) {
             self.releases.push(Release { host: host.to_owned(), wire: wire.clone(), again: Time::ZERO });
         }
     }
 
-    /// Whether this host was asked for a later run than this one, whose claim it may have, although it reports that
-    /// nothing is left of this one.
+    /// Whether this host was asked for a later run than `wire`: it may hold the claim for that one, although it reports
+    /// that nothing of `wire` is left.
     pub(super) fn has_later(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
         let asked = self.all.get(key).and_then(Ward::asked);
         let ended =
@@ -154,7 +154,7 @@ impl Ward {
         Ward { parent, node, place, since: now, refused: BTreeMap::new(), state: State::Choosing(Time::ZERO) }
     }
 
-    /// Where it is, or is asked for.
+    /// The host on which it runs, or which is asked for it.
     pub(super) fn host(&self) -> Option<&str> {
         match &self.state {
             State::Asking { host, .. } => Some(host),
@@ -163,7 +163,7 @@ impl Ward {
         }
     }
 
-    /// Which host was asked last, and for which run.
+    /// The host that was asked last, and the subject of that run.
     pub(super) fn asked(&self) -> Option<(&str, &Subject)> {
         match &self.state {
             State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => Some((host, wire)),
@@ -179,7 +179,7 @@ impl Ward {
         }
     }
 
-    /// What its parent is answered, once something has come of it.
+    /// The answer for the parent, once there is one.
     pub(super) fn answer(&self) -> Option<(String, u64, Outcome)> {
         match &self.state {
             State::There(there) => Some((there.host.clone(), there.epoch, there.answer.clone())),

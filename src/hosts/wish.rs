@@ -1,20 +1,20 @@
-//! An operator's wish about another host: whether it can be brought there, and whether it has come about.
+//! An operator's order to another host: whether it can be sent there, and whether it was carried out.
 
 use super::record::{Host, HostState};
 
-/// How this host is connected to the other one.
+/// The state of the connection between this host and the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way<'a> {
-    /// This host connects to no other.
+    /// This host is connected to no other.
     NoLinks,
-    /// There is no link to it at present, and why where that is known.
+    /// The link is down, for this reason if it is known.
     Down(Option<&'a str>),
-    /// There is one.
+    /// The link is up.
     Up,
 }
 
-/// Why a wish to drain a host, or to undrain it, cannot be brought to it, and what would be right. `record`: that of
-/// the host, or `None` where the cluster has no such host; `verb`: what is typed.
+/// Why an order to drain or undrain a host cannot be sent to it, with advice; `None`: it can. `record`: that of the
+/// host; `None`: the cluster has no such host. `verb`: the command.
 pub fn obstacle(name: &str, record: Option<&Host>, way: Way<'_>, verb: &str) -> Option<String> {
     let Some(record) = record.filter(|record| record.is_shown()) else {
         return Some(format!("the cluster has no host {name}"));
@@ -42,7 +42,7 @@ pub fn obstacle(name: &str, record: Option<&Host>, way: Way<'_>, verb: &str) -> 
     }
 }
 
-/// Whether the record of a host shows that it is drained, or is not. That of a dead one shows what it was.
+/// Whether the record of a host shows that it is drained, or is not. A dead host shows neither.
 pub fn shows(record: &Host, draining: bool) -> bool {
     record.state == HostState::Live && record.draining == draining
 }

@@ -86,7 +86,7 @@ impl Place {
         assert!(matches!(store.ask(&Ask::Swap { key, expected, new }, ANSWER), Answer::Done(_)));
     }
 
-    /// Whether a host takes the certificate of another one.
+    /// Verifies a host's certificate by the keys of another host.
     fn judged(&self, by: &str, name: &str) -> Result<u64, Refused> {
         let (keys, revoked) = (self.keys(by), self.cluster().revoked);
         let trust = Trust { cluster: "shop", name, issuers: &keys.signers().publics(), revoked: &revoked };
@@ -339,7 +339,7 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     place.remove("c").unwrap();
     assert_eq!(knock("w", true, true), Ok(Some(true)));
     place.remove("w").unwrap();
-    // Where five do, the fifth host has one, and the sixth has none.
+    // With five members, the fifth host runs one, and the sixth does not.
     place.has_seats(Some(5));
     assert_eq!(["v", "w", "x", "y"].map(|name| join(name, true)), [true, true, true, false].map(|run| Ok(Some(run))));
     for name in ["v", "w", "x", "y"] {
@@ -371,7 +371,7 @@ fn nothing_is_written_over_and_nothing_half() {
     place.add("b").unwrap();
     assert!(place.add("b").unwrap_err().contains("host.key is there"));
     assert_eq!(place.keys("a").text(), before);
-    // A second cluster of that name, once it has a host; before that the first try counts as interrupted.
+    // A second cluster of that name is refused once the first has a host; before, the first call counts as interrupted.
     place.write("a", HostState::Live);
     assert!(place.init("x").unwrap_err().contains("already, with hosts"));
     assert!(place.left_in("x").is_empty());

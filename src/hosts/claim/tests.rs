@@ -29,7 +29,7 @@ fn sight<'a>(own: Option<&'a (Version, Own)>, want: &'a Want) -> Sight<'a> {
     }
 }
 
-/// A claim whose swap to token 3 was sent, and is not known to have come about.
+/// A claim whose swap with token 3 was sent, and has no answer yet.
 fn attempted(sight: &Sight<'_>) -> Claim {
     let mut claim = Claim::default();
     assert_eq!(claim.next(sight), Move::Claim { expected: Some(20), token: 3 });

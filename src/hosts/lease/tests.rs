@@ -11,7 +11,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// The first look has shown this record.
+    /// A lease whose first read of the own record has shown this.
     fn new(stored: Option<(Version, Host)>) -> Bench {
         let mut lease = Lease::new(Timing::of(D), "here");
         let now = Moment::ZERO.plus(Span::from_secs(100));
@@ -24,7 +24,7 @@ impl Bench {
         self.now = self.now.plus(Span::from_millis(millis));
     }
 
-    /// Has the fence answer, and sends what is due, with its own number for a number.
+    /// Answers the poke and sends the write that is due, with the request's number as its random number.
     fn write(&mut self) -> (RequestId, Option<Version>, Host) {
         let Step::Poke(number) = self.lease.step(self.now, false) else { panic!("nothing is due") };
         assert!(self.lease.poked(self.now, number));
@@ -70,7 +70,7 @@ fn the_deadline_counts_from_the_sending() {
     bench.pass(900);
     assert_eq!(bench.answer(request, Answer::Done(11)), Change::Renewed);
     assert_eq!(bench.left(), 13_000 - 900);
-    // R after the sending too, not after the answer.
+    // The next write is due R after this one was sent, not after its answer.
     assert_eq!(bench.lease.next(bench.now).unwrap().since(bench.now.boottime).as_millis(), 2_100);
 }
 

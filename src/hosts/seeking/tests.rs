@@ -1,4 +1,4 @@
-//! What a node on the first host gets of what it asks for.
+//! What a node on the first host is answered, and which reports it gets about its children.
 
 mod cluster;
 mod last;
@@ -25,7 +25,7 @@ fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
     assert_eq!(shown.iter().map(|one| one.claim.path.as_str()).collect::<Vec<_>>(), ["/"], "it is no tree of its own");
     cluster.order("/db", 1, Do::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
-    // Its claim is kept for the next run, which needs no other token.
+    // The claim is kept for the next run, which keeps the token.
     cluster.place(NODE, "/db", 2, on(&["b", "c"]));
     assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![1], 1));
     cluster.order("/db", 2, Do::Kill);
@@ -70,7 +70,7 @@ fn a_host_without_a_link_that_renews_keeps_what_it_has() {
     cluster.pass(seconds(120));
     cluster.order("/db", 1, Do::Inspect);
     assert_eq!((cluster.at("/db"), cluster.take(), cluster.starts.len()), (vec![1], vec!["Unreachable".to_owned()], 1));
-    // It ends meanwhile, and is reported when there is a link again.
+    // The run ends while there is no link, and the end is reported when there is one again.
     let run = cluster.starts[0].1.run;
     cluster.ends(1, run, Ended::Code(3));
     cluster.pass(seconds(30));
@@ -105,7 +105,7 @@ fn the_next_root_takes_it_over_too_or_has_it_stopped_first() {
         assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![2], 1));
         let wanted = if adopt { ("Adopted", 1) } else { ("Started", 2) };
         assert_eq!((cluster.take(), cluster.starts.len()), (vec![wanted.0.to_owned()], wanted.1));
-        // What the first root has said arrives late.
+        // An order of the first root arrives late.
         let subject = Subject { root_token: 1, run: 99, ..cluster.subject("/db", 1) };
         let order = Order { subject, void_after_ms: 0, what: Do::Kill };
         cluster.hand_in(2, Event::FromHost { host: "b".into(), message: Message::Order(order) });
@@ -164,7 +164,7 @@ fn a_witness_runs_nothing() {
     cluster.witness = Some(2);
     cluster.begin(2);
     cluster.pass(seconds(90));
-    // Not even what only it may have.
+    // Not even a subtree that may run on the witness alone.
     cluster.place(NODE, "/db", 1, on(&["c"]));
     assert_eq!((cluster.take(), cluster.at("/db")), (vec!["NoHost".to_owned()], vec![]));
     cluster.place(NODE, "/mq", 1, on(&["b", "c", "a"]));
@@ -216,7 +216,7 @@ fn a_late_word_about_an_earlier_run_does_not_free_the_claim_of_this_one() {
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));
     cluster.order("/db", 1, Do::Stop);
     assert_eq!(cluster.take(), ["Started", "Exited"]);
-    // One that the agent had given up for want of an answer, before it asked for the one that has just ended.
+    // A run that the agent had given up for lack of an answer, before the run that has just ended.
     let earlier = Subject { run: 0, ..cluster.subject("/db", 0) };
     cluster.agents[0].as_mut().unwrap().wards.release("b", &earlier);
     cluster.pass(seconds(1));
@@ -300,7 +300,7 @@ fn what_ends_is_started_again_where_it_was_although_another_host_comes_first_by_
     cluster.pass(seconds(2));
     cluster.place(NODE, "/db", 2, on(&["b", "c"]));
     assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![2], 1), "a restart is no move");
-    // What was stopped for good is placed anew.
+    // A subtree that was ended for good is placed anew, by rank.
     cluster.order("/db", 2, Do::Stop);
     cluster.order("/db", 2, Do::Done);
     cluster.pass(seconds(5));
@@ -372,7 +372,7 @@ fn what_is_not_exclusive_goes_on_without_a_lease_until_another_host_has_its_clai
     cluster.deaf.clear();
     cluster.pass(seconds(20));
     assert_eq!((cluster.at("/log"), cluster.own("/log").token), (vec![2], 2));
-    // Where no other host has it, its own claims it again.
+    // If no other host has claimed it, its own host claims it again.
     cluster.deaf.push(2);
     cluster.pass(seconds(30));
     cluster.deaf.clear();

@@ -50,7 +50,7 @@ fn answers_that_do_not_come_are_read_back() {
     let mut bench = Bench::new();
     bench.want(1, WantState::Up);
     bench.pass(seconds(30));
-    // Writes arrive, and only their answers are lost: the next swap shows the number of the one before.
+    // Writes arrive, and only their answers are lost: the record that the next swap gets back proves the write before.
     bench.mute = true;
     bench.pass(seconds(5));
     bench.mute = false;
@@ -151,7 +151,7 @@ fn a_store_that_is_filled_up_does_not_cost_the_lease() {
     assert!(bench.host("a").note.unwrap().contains("more than 256"));
     let told = bench.take().len();
     assert!(told <= 2 * 256, "{told} reports");
-    // What is held is seen all the same.
+    // A claim that is held here is read all the same.
     bench.want(1, WantState::Down);
     bench.pass(seconds(2));
     assert_eq!(bench.take().last(), Some(&Action::Stop { run: 1, why: StopWhy::NotWanted }));

@@ -7,7 +7,7 @@ use crate::time::Span;
 use crate::wire::codec;
 use crate::wire::message::{ChildBody, FromChild, FromNode, ToNode};
 
-/// Nothing takes so long on a sound machine.
+/// The number of looks after which a test fails: more than any needs.
 const LOOKS: usize = 12_000;
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -29,7 +29,7 @@ fn boot(parent: &Path, name: &str, token: Token) -> Value {
     PlacedBoot { parent: parent.to_owned(), handed }.to_value().unwrap()
 }
 
-/// One with a socket below this directory.
+/// A relay with a socket below this directory.
 fn relay(directory: &Path) -> (Context, Reactor, Relay, PathBuf) {
     let (context, mut reactor) = (Context::new().unwrap(), Reactor::new().unwrap());
     let mut relay = Relay::new(directory.join("nodes"));
@@ -55,7 +55,7 @@ fn a_node_and_its_parent_hear_each_other_as_if_nothing_was_between_them() {
     });
     assert_eq!(of_nodes, [(5, sent.clone())]);
 
-    // The parent has given it another name and another token than those that the node has.
+    // The parent has given the child another name and another token than the node has.
     let (now, boot) = (Token([2; 16]), boot(&endpoint, "second", Token([2; 16])));
     relay.up((7, &child(3)), &boot, sent, (&context, &mut reactor)).unwrap();
     let Inbound { from, peer, frames } = until("what is passed on", || parent.receive());

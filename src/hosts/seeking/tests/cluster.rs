@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const CLUSTER: &str = "shop";
 pub(super) const NODE: ParentId = 1;
 
-/// A top node that runs.
+/// The process of a top node.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) run: Run,
-    /// What a parent has done to it without a restart.
+    /// One entry for each adoption: whether the spec was reloaded.
     pub(super) adopted: Vec<bool>,
 }
 
@@ -29,26 +29,26 @@ pub(super) struct Cluster {
     pub(super) version: u64,
     pub(super) queue: VecDeque<(usize, Event)>,
     pub(super) processes: BTreeMap<(usize, RunId), Process>,
-    /// Every start of a placed subtree: where, as what.
+    /// All starts of placed subtrees: the host and the run.
     pub(super) starts: Vec<(usize, Run)>,
     pub(super) down: Vec<(usize, usize)>,
-    /// This host is one from its next start on.
+    /// This host is a witness from its next start on.
     pub(super) witness: Option<usize>,
-    /// What this host sends is lost.
+    /// Messages of this host are lost.
     pub(super) cut: Option<usize>,
-    /// Hosts that the store does not answer.
+    /// Hosts to which the store does not answer.
     pub(super) deaf: Vec<usize>,
-    /// One of so many messages is lost, and one is doubled.
+    /// One message in so many is lost, and one is doubled.
     pub(super) lossy: u64,
-    /// One of so many messages comes late, and so out of order.
+    /// One message in so many is delayed, and so arrives out of order.
     pub(super) tardy: u64,
     pub(super) late: Vec<(Time, usize, Event)>,
     pub(super) deadlines: [Moment; 3],
     /// Hosts whose agents do not run.
     pub(super) frozen: Vec<usize>,
-    /// Nothing is killed at the deadline but by agents.
+    /// Only agents kill at the deadline, not the fence.
     pub(super) no_fence: bool,
-    /// What is asked to stop is reported to have ended, and has not.
+    /// A run that is asked to stop is reported as ended, and goes on.
     pub(super) early: bool,
     pub(super) told: Vec<Message>,
     pub(super) asks: Vec<(ParentId, Message, Time)>,
@@ -132,10 +132,10 @@ impl Cluster {
         self.run();
     }
 
-    /// Its power is off.
+    /// The host loses power.
     pub(super) fn kill(&mut self, host: usize) {
         self.agents[host] = None;
-        // What was on its way to this life of the agent reaches no other.
+        // Events for this agent process are lost with it.
         self.queue.retain(|(to, _)| *to != host);
         self.frozen.retain(|frozen| *frozen != host);
         self.processes.retain(|(at, _), _| *at != host);
@@ -230,7 +230,7 @@ impl Cluster {
             Action::Stop { run, .. } => self.ends(host, run, Ended::Code(0)),
             Action::Kill(run) => self.ends(host, run, Ended::Signal(9)),
             Action::Adopt { run, reload, .. } => {
-                // Where it has ended while the agent did not run, that is reported next.
+                // If the process has ended while the agent was frozen, its end is reported next.
                 let ended = Event::Ended { run, end: Ended::Signal(11), detail: Value::Null };
                 match self.processes.get_mut(&(host, run)) {
                     Some(process) => process.adopted.push(reload),
@@ -245,7 +245,7 @@ impl Cluster {
         }
     }
 
-    /// Kills all that runs by the lease of these hosts.
+    /// Kills everything on these hosts that runs by the lease.
     fn fence(&mut self, hosts: &[usize]) {
         let exclusive = |run: &Run| run.place.as_ref().is_none_or(|place| place.placement.by_lease());
         self.processes.retain(|(host, _), process| !hosts.contains(host) || !exclusive(&process.run));
@@ -283,7 +283,7 @@ impl Cluster {
         }
     }
 
-    /// What a node does with what it gets.
+    /// Handles a message to a node as a node does.
     pub(super) fn tell(&mut self, host: usize, parent: ParentId, message: Message) {
         let subject = message.subject().clone();
         let answers = |ask: &Message| match (ask, &message) {
@@ -330,7 +330,7 @@ impl Cluster {
         self.pass(seconds(6));
     }
 
-    /// What a node gets, in a word.
+    /// A message to a node as one word.
     pub(super) fn words(message: &Message) -> Option<String> {
         let all = match message {
             Message::Placed(placed) => format!("{:?}", placed.outcome),
@@ -344,13 +344,13 @@ impl Cluster {
         std::mem::take(&mut self.told).iter().filter_map(Cluster::words).collect()
     }
 
-    /// Time passes, in steps in which whatever is due is done.
+    /// Lets time pass in steps, and does what is due after each.
     pub(super) fn pass(&mut self, span: Span) {
         let until = self.now.plus(span);
         while self.now.boottime < until.boottime {
             self.now = self.now.plus(Span::from_millis(100));
             let now = self.now;
-            // The fence and the kernel, whether an agent runs or not.
+            // The fence and the kernel kill at the deadline, whether an agent runs or not.
             let over: Vec<usize> = (0..3).filter(|host| !self.no_fence && self.deadlines[*host].is_over(now)).collect();
             self.fence(&over);
             let (come, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now.boottime);

@@ -30,13 +30,13 @@ fn a_root_waits_for_the_subtrees_on_its_host_which_leave_one_by_one() {
 
 #[test]
 fn what_cannot_leave_holds_no_root() {
-    // It may run nowhere else.
+    // The subtree may run on no other host.
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/pin", 1, on(&["a"]));
     cluster.hand_in(0, Event::Asked(Wish::Drain));
     cluster.pass(seconds(5));
     assert_eq!(cluster.root(), Some(1));
-    // Or at present.
+    // The subtree may run on no other host at present.
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["a", "b"]));
     cluster.link(0, 1, false);

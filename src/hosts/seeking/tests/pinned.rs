@@ -23,7 +23,7 @@ fn it_goes_on_without_a_lease_and_over_the_next_epoch_and_is_not_reported_as_los
     assert_eq!((cluster.at("/db"), cluster.own("/db").epoch, cluster.starts.len()), (vec![1], 2, 1));
     let told = cluster.take();
     assert!(told.iter().all(|told| told == "Inspected"), "{told:?}");
-    // Its parent has it still.
+    // The parent can still give orders.
     cluster.order("/db", 1, Do::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
 }

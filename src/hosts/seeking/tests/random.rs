@@ -1,5 +1,5 @@
-//! Random histories of a tree with placed subtrees: hosts that end, freeze, are cut off and drained, a store that does
-//! not answer, messages that are lost, doubled and late, and roots that follow one another.
+//! Random histories of a tree with placed subtrees: hosts that end, freeze, are cut off or drained, a store that does
+//! not answer, messages that are lost, doubled or late, and one root after another.
 
 use super::cluster::{Cluster, name, on};
 use super::*;
@@ -9,26 +9,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const PATHS: [&str; 4] = ["/db-1", "/db-2", "/mq", "/pin"];
 
-/// What a supervisor does with one placed child.
+/// The state of a placed child, for its supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Child {
     Placing,
     Up,
     Waiting,
-    /// It is stopped, to be started again elsewhere.
+    /// It was stopped, to be started on another host.
     Moving,
 }
 
 #[derive(Debug)]
 struct Tree {
-    /// Where it runs, and its token.
+    /// The host of the root, and its token.
     root: Option<(usize, u64)>,
     parent: ParentId,
     children: BTreeMap<&'static str, (Child, u64)>,
-    /// Exits that a supervisor would charge, and those that there were.
+    /// Failures that a supervisor would count, and those that have really happened.
     charged: usize,
     crashed: usize,
-    /// What it got, and how it was started.
+    /// The kinds of messages that were seen, and the kinds of starts.
     seen: BTreeSet<String>,
 }
 
@@ -50,7 +50,7 @@ impl Tree {
         cluster.ask(self.parent, Message::Place(Box::new(place)));
     }
 
-    /// What a node does with what it got.
+    /// Handles messages as a node does.
     fn follow(&mut self, cluster: &mut Cluster) {
         let root = cluster.processes.iter().find(|(_, process)| process.run.place.is_none());
         let root = root.map(|((host, _), process)| (*host, process.run.token));
@@ -175,7 +175,7 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
     }
     heal(&mut cluster);
     tree.pass(&mut cluster, 1_200);
-    // I4: all runs, on hosts that may have it.
+    // I4: everything runs, on allowed hosts.
     assert!(tree.root.is_some(), "seed {seed}: no root");
     for path in PATHS {
         let at = cluster.at(path);
@@ -183,9 +183,9 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
         assert_eq!(tree.children[path].0, Child::Up, "seed {seed}: {path}: {tree:?}");
         assert!(placing(path).on.rank(&name(at[0])).is_some(), "seed {seed}: {path} is on {at:?}");
     }
-    // I5: what hosts have lost is not charged.
+    // I5: losses of hosts are not counted as failures.
     assert!(tree.charged <= tree.crashed, "seed {seed}: {} charged, {} crashed", tree.charged, tree.crashed);
-    // I2: tokens only grow, and with each host.
+    // I2: tokens never shrink, and grow with each change of host.
     let mut last: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     for (host, run) in &cluster.starts {
         let before = last.insert(run.claim.path.clone(), (*host, run.token));
@@ -194,7 +194,7 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
         }
     }
     tree.seen.extend(cluster.starts.iter().map(|(_, run)| run.start.as_str().to_owned()));
-    // I7: the next root takes over all of it, and touches no process.
+    // I7: the next root takes over everything without a restart.
     let starts = cluster.starts.len();
     tree.root = None;
     tree.pass(&mut cluster, 100);
@@ -203,8 +203,8 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
     tree.seen
 }
 
-/// I1, that no two hosts run one subtree, is looked at after each action. `HOSTS_SEEDS` says how many histories, from
-/// `HOSTS_FROM` on.
+/// I1, that no two hosts run one subtree, is checked after each action. `HOSTS_SEEDS` is the number of histories, from
+/// seed `HOSTS_FROM` on.
 #[test]
 fn in_no_history_two_hosts_run_one_subtree_and_in_the_end_each_runs() {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse().ok());
@@ -218,7 +218,7 @@ fn in_no_history_two_hosts_run_one_subtree_and_in_the_end_each_runs() {
     }
 }
 
-/// The look sees what is wrong.
+/// The checks find histories in which a rule is broken.
 #[test]
 fn breaches_are_caught() {
     let shows = |break_it: fn(&mut Cluster)| {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::hosts::shown::{ChildShown, Show, Shown};
 
-/// What the agent of the first host answers this node.
+/// The answer of the first host's agent to this node.
 fn asked(cluster: &mut Cluster, parent: ParentId, question: u64) -> Vec<Shown> {
     cluster.told.clear();
     let order = Order { subject: cluster.subject("/", 0), void_after_ms: 0, what: Do::Show(Show { question }) };
@@ -46,7 +46,7 @@ fn a_node_is_shown_where_its_children_are_and_which_hosts_could_have_them() {
     let no = "`placement` does not name the host";
     assert_eq!(why(db), [("b", true, "fit"), ("c", true, "fit"), ("a", false, no)]);
 
-    // Its host is gone: as long as its lease may hold, it counts as there.
+    // The host has failed: while its lease may hold, the child is shown there.
     cluster.kill(1);
     let left = one(&mut cluster, 3).children[0].lease_left_ms.unwrap();
     cluster.pass(seconds(5));
@@ -64,7 +64,7 @@ fn a_node_is_shown_where_its_children_are_and_which_hosts_could_have_them() {
     let db = one(&mut cluster, 6).children.remove(0);
     assert_eq!((db.token, db.start.as_deref()), (Some(2), Some("failover")));
 
-    // One that was found running was not started there for this parent.
+    // A child that was taken over has no start under this parent.
     cluster.hand_in(0, Event::ParentGone(NODE));
     cluster.place(NODE, "/db", 3, on(&["b", "c"]));
     let db = one(&mut cluster, 7).children.remove(0);

@@ -19,7 +19,7 @@ fn a_move_and_an_end_for_good_wait_for_answers_and_for_no_time() {
         cluster.ask_place(NODE, "/db", run + 1, placing());
         cluster.pass(step);
         if to == 0 {
-            // What it asks itself in one turn, it looks for in the next.
+            // An order to itself is handled at the end of a turn; the read of the store for it follows in the next.
             cluster.pass(step);
         }
         assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![to]));
@@ -35,7 +35,7 @@ fn what_was_lost_with_a_connection_is_sent_again_with_the_next() {
     let step = Span::from_millis(100);
     for mute in [0, 1] {
         for (what, answer) in [(None, "Started"), (Some(Do::Stop), "Exited"), (Some(Do::Done), "Done")] {
-            // No agent has noticed yet that there is no connection: what is asked is lost, or the answer.
+            // No agent has noticed yet that the connection is cut: the request is lost, or the answer.
             cluster.cut = Some(mute);
             match what {
                 None => cluster.ask_place(NODE, "/db", 1, on(&["b", "c"])),
@@ -94,7 +94,7 @@ fn a_path_is_not_clear_while_a_host_may_be_starting_something_below_it() {
     cluster.ask_place(NODE, "/db", 1, on(&["b", "c"]));
     cluster.pass(Span::from_millis(100));
     assert_eq!((cluster.take(), cluster.at("/db")), (vec![], vec![1]));
-    // The parent clears before its agent has learned that the node is no more.
+    // The parent orders the clearing before its agent has noticed that the node has exited.
     cluster.asks.clear();
     cluster.ask_order(2, "/", 1, Do::Clear);
     cluster.pass(Span::from_millis(300));
@@ -111,7 +111,7 @@ fn what_is_left_below_a_path_is_cleared_without_being_asked_again() {
     cluster.place(NODE, "/db", 1, placing());
     cluster.place(NODE, "/mq", 1, placing());
     cluster.take();
-    // The node that has placed them is no more, and its parent has all below it cleared.
+    // The node that has placed the children has exited, and its parent has everything below it cleared.
     cluster.hand_in(0, Event::ParentGone(NODE));
     cluster.ask_order(2, "/", 1, Do::Clear);
     cluster.pass(Span::from_millis(100));
@@ -126,7 +126,7 @@ fn what_was_set_free_once_is_seen_where_it_runs_since() {
     cluster.order("/db", 1, Do::Stop);
     cluster.order("/db", 1, Do::Done);
     cluster.take();
-    // The root goes to another host, has it placed there, and comes back.
+    // The root moves to another host, places the subtree there, and moves back.
     cluster.hand_in(0, Event::ParentGone(NODE));
     cluster.hand_in(0, Event::Asked(Wish::Drain));
     cluster.pass(seconds(5));
