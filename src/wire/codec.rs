@@ -33,7 +33,7 @@ use super::message::{Ask, FromNode, Reply, ToNode, Told};
 #[cfg(test)]
 mod tests;
 
-/// The second frames.
+/// The second frame of a message, by kind.
 mod kind {
     pub(super) const BEAT: &[u8] = b"BEAT";
     pub(super) const READY: &[u8] = b"READY";
@@ -43,19 +43,20 @@ mod kind {
     pub(super) const TOLD: &[u8] = b"TOLD";
 }
 
-/// What a beat may carry after its token, in this order; what is absent is an empty frame, or left out at the end.
+/// The optional fields of a beat after its token, in this order. An absent field is an empty frame, or left out at the
+/// end.
 const BEAT_FIELDS: [&str; 5] = ["seq", "progress", "pending", "busy-ms", "status"];
 
-/// Which kind of message a child has sent; known before its content is read.
+/// Which kind of message a child has sent. The second frame says so, before the content is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChildKind {
     /// A heartbeat.
     Beat,
     /// The child is ready.
     Ready,
-    /// The child is on its way out.
+    /// The child is shutting down.
     Stopping,
-    /// What only a node sends.
+    /// A message that only a child node may send.
     Node,
 }
 
@@ -70,7 +71,7 @@ impl ChildKind {
         }
     }
 
-    /// Most frames in such a message, and most bytes in one frame.
+    /// Most frames in a message of this kind, and most bytes in one frame.
     fn limits(self) -> (usize, usize) {
         match self {
             ChildKind::Beat => (WORKER_FRAMES_MAX, WORKER_FRAME_MAX),
@@ -80,50 +81,50 @@ impl ChildKind {
     }
 }
 
-/// Why frames are no message.
+/// Why a list of frames is not a valid message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// There are none at all.
+    /// The list of frames is empty.
     NoFrames,
     /// The first frame is not [`VERSION`]: another version of the protocol, or no treevisor at all.
     Version {
         /// How that frame begins.
         got: Excerpt,
     },
-    /// The second frame names no kind that may come from this side, or is missing.
+    /// The second frame is missing, or names a kind of message that this peer may not send.
     UnknownKind {
         /// How that frame begins.
         got: Excerpt,
     },
     /// The third frame of a child's message is missing or is not 32 hexadecimal digits.
     Token,
-    /// A message that carries JSON has no frame for it.
+    /// A message that must carry JSON has no frame after its head.
     NoBody,
-    /// More frames than such a message may have.
+    /// The message has more frames than its kind allows.
     TooManyFrames {
-        /// So many there are.
+        /// How many frames the message has.
         frames: usize,
-        /// So many there may be.
+        /// How many frames its kind allows.
         max: usize,
     },
-    /// A frame that is longer than it may be.
+    /// A frame is longer than its kind of message allows.
     FrameTooLong {
-        /// Which one, counting from 0 at the version.
+        /// The index of the frame; the version is 0.
         frame: usize,
         /// Its length in bytes.
         bytes: usize,
-        /// So long it may be.
+        /// The limit in bytes.
         max: usize,
     },
-    /// A number that is not written in decimal digits, or does not fit 64 bits.
+    /// A field is not a number in decimal digits, or does not fit 64 bits.
     Number {
         /// The name of the field, as in `docs/protocol.md`.
         field: &'static str,
     },
     /// The status text is not UTF-8.
     Utf8,
-    /// The JSON cannot be read, or is not what it should be.
+    /// The JSON cannot be parsed, or does not have the form of this message.
     Json {
         /// The parser's error, cut to a line's length.
         message: Excerpt,
@@ -169,18 +170,18 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// How something began that a peer sent, escaped to plain ASCII and at most [`Excerpt::MAX`] bytes long, so that it can
-/// be printed anywhere and costs nothing to keep.
+/// The beginning of bytes that a peer has sent, escaped to printable ASCII and at most [`Excerpt::MAX`] bytes long, so
+/// that it can be printed anywhere and takes little memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt(Box<str>);
 
 impl Excerpt {
-    /// The most bytes that are kept; a text that was cut ends in `...`, which come on top.
+    /// Most bytes that are kept; `...` is appended to a text that was cut and is not counted.
     pub const MAX: usize = 120;
 
     /// The beginning of `bytes`.
     pub(super) fn of(bytes: &[u8]) -> Excerpt {
-        // Each byte becomes at least one, so there is no use in escaping more than this.
+        // Escaping makes at least one byte of each, so no more than `MAX` bytes need to be escaped.
         let mut out = Limited::default();
         let cut = bytes.len() > Excerpt::MAX;
         let _ =
@@ -189,10 +190,10 @@ impl Excerpt {
         out.finish()
     }
 
-    /// The beginning of what `value` prints.
+    /// The beginning of the text of `value`.
     pub(super) fn printed(value: &dyn fmt::Display) -> Excerpt {
         let mut out = Limited::default();
-        // Fails when the limit is reached, which is what it is for: the rest is not even formatted.
+        // The write fails when the limit is reached, on purpose: the rest is then not even formatted.
         let _ = fmt::Write::write_fmt(&mut out, format_args!("{value}"));
         out.finish()
     }
@@ -272,17 +273,17 @@ fn encode_beat(beat: &BeatFrame, frames: &mut Vec<Vec<u8>>) {
     frames.extend(fields.into_iter().take(said));
 }
 
-/// What a terminal would act upon becomes a space on both sides, so that a status text is one line and steers no
-/// terminal.
+/// Replaces control characters by spaces, so that a status text is one line and cannot control a terminal. Sender and
+/// receiver both do so.
 fn clean_status(status: &str) -> Cow<'_, str> {
     if status.contains(text::is_obeyed) { status.replace(text::is_obeyed, " ").into() } else { status.into() }
 }
 
-/// What kind of message a child has sent, and with which token, without reading the rest. It lets a node drop what a
-/// stranger sent before it spends anything on a long body.
+/// Reads the kind and the token of a child's message and nothing else. So a node can drop a message with an unknown
+/// token before it spends time on a long body.
 ///
 /// # Errors
-/// All that [`decode_from_child`] checks about the number of frames, their lengths and the first three.
+/// As [`decode_from_child`], for the number of frames, their lengths, and the first three frames.
 pub fn peek_from_child(frames: &[impl AsRef<[u8]>]) -> Result<(ChildKind, Token), Malformed> {
     let kind = ChildKind::of(second_frame(frames)?)?;
     let (frames_max, frame_max) = kind.limits();
@@ -294,7 +295,7 @@ pub fn peek_from_child(frames: &[impl AsRef<[u8]>]) -> Result<(ChildKind, Token)
 /// Reads the frames of a child's message.
 ///
 /// # Errors
-/// Describes what is wrong with them. Such a message is counted and dropped; nothing of it is used.
+/// What is wrong with the frames. The caller counts and drops such a message; no part of it is used.
 pub fn decode_from_child(frames: &[impl AsRef<[u8]>]) -> Result<FromChild, Malformed> {
     let (kind, token) = peek_from_child(frames)?;
     let rest = frames.get(3..).unwrap_or_default();
@@ -331,7 +332,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Checks the version and gives the second frame, empty where there is none.
+/// Checks the version and returns the second frame; an empty one if it is missing.
 fn second_frame(frames: &[impl AsRef<[u8]>]) -> Result<&[u8], Malformed> {
     let version = frames.first().ok_or(Malformed::NoFrames)?.as_ref();
     if version != VERSION {
@@ -358,7 +359,7 @@ pub fn encode_to_node(message: &ToNode) -> Vec<Vec<u8>> {
 /// Reads the frames of what a node sends its child node.
 ///
 /// # Errors
-/// Describes what is wrong with them.
+/// What is wrong with the frames.
 pub fn decode_to_node(frames: &[impl AsRef<[u8]>]) -> Result<ToNode, Malformed> {
     decode_headed(kind::NODE, frames)
 }
@@ -371,7 +372,7 @@ pub fn encode_ask(message: &Ask) -> Vec<Vec<u8>> {
 /// Reads the frames of an operator's request.
 ///
 /// # Errors
-/// Describes what is wrong with them.
+/// What is wrong with the frames.
 pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
     decode_headed(kind::ASK, frames)
 }
@@ -384,16 +385,16 @@ pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
 /// Reads the frames of a reply to an operator.
 ///
 /// # Errors
-/// Describes what is wrong with them.
+/// What is wrong with the frames.
 pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
     decode_headed(kind::TOLD, frames)
 }
 
-/// The frames of a reply with events that are JSON already: the same as those of [`encode_told`] with
-/// [`Reply::Events`], for a node that keeps events in the form in which they travel. `events` is not looked at.
+/// The frames of a reply with events that are encoded as JSON already: the same frames as [`encode_told`] makes of
+/// [`Reply::Events`]. For the root, which keeps events in this form. The content of `events` is not checked.
 pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]>, place: Place) -> Vec<Vec<u8>> {
     let Place { lost, end, forgotten, caught_up, next } = place;
-    // All that stands around the events, from the type itself, so that it cannot come to differ.
+    // The JSON around the events is made from the type itself, so that it cannot differ from [`encode_told`].
     let around = Reply::Events { events: Vec::new(), lost, end, forgotten, caught_up, next };
     let json = serde_json::to_vec(&Told { request, reply: around }).expect("there are only numbers in it");
     const EMPTY: &[u8] = b"\"events\":[";
@@ -411,7 +412,7 @@ pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]
     frames
 }
 
-/// Where a reply with events stands in the row of all events; see [`Reply::Events`].
+/// The members of [`Reply::Events`] beside the events themselves.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(missing_docs, reason = "they are those of the reply")]
 pub struct Place {
@@ -439,10 +440,10 @@ fn decode_headed<T: DeserializeOwned>(kind: &[u8], frames: &[impl AsRef<[u8]>]) 
 
 /// Appends the JSON of `message`, split so that no frame is longer than [`NODE_FRAME_MAX`].
 ///
-/// JSON that does not fit [`NODE_FRAMES_MAX`] frames, some 60 MB, would be refused by the other side; the state
-/// of ten thousand workers takes a tenth of that.
+/// The receiver would refuse JSON that does not fit [`NODE_FRAMES_MAX`] frames, some 60 MB. The state of ten thousand
+/// workers takes a tenth of that.
 pub(super) fn encode_json(message: &impl Serialize, frames: &mut Vec<Vec<u8>>) {
-    // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
+    // Serialising fails only for maps whose keys are not strings and for writers that fail. Neither occurs here.
     split(serde_json::to_vec(message).expect("messages are made of structs, strings and numbers"), frames);
 }
 

@@ -1,23 +1,22 @@
-//! JSON that is taken over whole or not at all: nothing in it may be unknown, and nothing missing.
+//! Strict reading of JSON: an unknown member is an error, and so is a missing one.
 //!
-//! A reader made by `serde` takes an optional member that is missing for one that is not there, and may pass over
-//! members that it does not know. For a message that is right. What one image of the program leaves to the next is not
-//! a message: what the reader does not know, the writer had a reason for, and dropping it in silence changes the
-//! behaviour of a tree.
+//! A reader derived by `serde` reads an optional member that is missing as `None`, and may ignore members that it does
+//! not know. That is right for messages. It is wrong for the snapshot that one version of the program leaves to the
+//! next: each member there is state of the tree, and ignoring one would change the tree's behaviour without a word.
 
 use super::json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Reads JSON, writes again what was read, and compares.
+/// Reads JSON, writes the value as JSON again, and compares the two.
 ///
 /// # Errors
-/// What is not understood, unknown or missing, and where: `queue[0].asked.by is missing`.
+/// What cannot be parsed, is unknown, or is missing, and where: `queue[0].asked.by is missing`.
 pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let read: T = json::from_slice(text).map_err(|error| error.to_string())?;
     let again = serde_json::to_vec(&read).map_err(|error| error.to_string())?;
-    // The same program writes the same text; only where it does not, a closer look is worth its time.
+    // The same version of the program writes the same text, so the slower comparison by values is rarely needed.
     if again == text {
         return Ok(read);
     }
@@ -28,7 +27,7 @@ pub fn read<T: Serialize + DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Where what is there differs from what was understood.
+/// The first place where the JSON that was read differs from the JSON written of the parsed value.
 fn difference(at: &str, there: &Value, understood: &Value) -> Option<String> {
     let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
     match (there, understood) {

@@ -1,7 +1,8 @@
-//! What a tool asks the agent of its host, and what that answers.
+//! The requests of the command line to the agent of its host, and the agent's answers.
 //!
-//! A question is one message: a number that stands in its answer, the length of its JSON, that JSON, and of a bundle
-//! the files; JSON and files are split over as many frames as it takes. An answer is the same without files.
+//! A request is one message: a number that the answer repeats, the length of the JSON in bytes, the JSON, and for a
+//! bundle the contents of its files. JSON and files are split over as many frames as they need. An answer has the same
+//! form, without files.
 
 use super::look::{Kept, Page, Spot};
 pub use super::view::CandidateView;
@@ -20,57 +21,58 @@ pub const SOCKET: &str = "agent";
 /// Most files of a bundle.
 pub const BUNDLE_FILES_MAX: usize = 200;
 
-/// What a tool asks.
+/// A request of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
 pub enum HostAsk {
-    /// How the cluster is, as it is seen from here.
+    /// The state of the cluster, as this host sees it.
     Hosts,
-    /// This tree is to run: its files follow in further frames, and it is brought to this host's disk.
+    /// Deploy this tree: write its files, which follow in further frames, to this host's disk, and have it run.
     Deploy(Bundle),
     /// On which host the root of an instance runs.
     Locate {
-        /// The instance.
+        /// The name of the instance.
         instance: String,
     },
-    /// Where the bundle of an instance lies that is deployed.
+    /// Where the deployed bundle of an instance lies on this host's disk.
     Bundle {
-        /// The instance.
+        /// The name of the instance.
         instance: String,
     },
-    /// Nothing is to run here any more.
+    /// Drain this host: nothing is to run here any more.
     Drain,
-    /// The end of that.
+    /// End the drain of this host.
     Undrain,
-    /// The same of a host by its name. A word of its own: an earlier agent would take `Drain` with a name for itself.
+    /// Drain another host, by its name, or end its drain. This is not `Drain` with a name, because an agent of an
+    /// earlier version would ignore the name and drain its own host.
     DrainHost {
-        /// Which one.
+        /// The name of the host.
         host: String,
-        /// To drain it, or to end that.
+        /// True to drain the host, false to end the drain.
         draining: bool,
     },
-    /// There are new keys of this host: it is to have them from now on.
+    /// Load the new keys of this host, and use them from now on.
     Rekey {
-        /// The host's file, beside which they lie.
+        /// The host's configuration file; the keys lie beside it.
         file: PathBuf,
     },
-    /// Another machine is to become a host.
+    /// Make an invitation, by which another machine can become a host.
     Invite {
-        /// For so long it may.
+        /// How long the invitation is valid, in milliseconds.
         for_ms: u64,
     },
-    /// Another host is off: the operator swears to it.
+    /// Forget another host: the operator vouches for its being switched off.
     Forget {
-        /// Which one.
+        /// The name of the host.
         host: String,
     },
-    /// A page of what lies on a host's disk of what has happened.
+    /// Read a page of the records on a host's disk: the agent's reports, or the journal of an instance.
     Look {
-        /// Which host.
+        /// The name of the host.
         host: String,
-        /// What.
+        /// Which records.
         kept: Kept,
-        /// Where it begins.
+        /// Where the page begins.
         from: Spot,
     },
 }
@@ -78,174 +80,175 @@ pub enum HostAsk {
 /// A tree's file and what it includes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
-    /// The instance that it is.
+    /// The name of the instance that the bundle defines.
     pub instance: String,
-    /// The file that is started, as it is called among the files.
+    /// The path of the file that the tree is started from, as in `files`.
     pub file: String,
-    /// All files, by their paths from the directory of that one. Their contents follow in this order, each split as
-    /// long JSON is.
+    /// All files; their paths are relative to the directory of `file`. Their contents follow in this order, in further
+    /// frames, each split as long JSON is.
     pub files: Vec<BundleFile>,
 }
 
 /// One file of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleFile {
-    /// Its path.
+    /// The path of the file.
     pub path: String,
-    /// Its length.
+    /// The length of its content in bytes.
     pub bytes: usize,
 }
 
-/// What the agent answers.
+/// An answer of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "told")]
 pub enum HostTold {
     /// To `Hosts`.
     Hosts(Box<HostsView>),
-    /// To `Deploy`: it is wanted, and lies on this host's disk.
+    /// To `Deploy`: the bundle lies on this host's disk, and the cluster's record asks for the tree to run.
     Deployed {
-        /// What its content is called.
+        /// The digest of the bundle's content.
         digest: String,
-        /// The same was deployed before, from another host or this one.
+        /// The same content was deployed before, from this host or another one.
         again: bool,
-        /// Live hosts that do not have it, and cannot run it before they do.
+        /// Live hosts that do not have the bundle yet, and cannot run the tree before they do.
         without: Vec<String>,
-        /// It was brought to the other hosts.
+        /// The bundle was sent to the other hosts.
         #[serde(default)]
         brought: bool,
     },
     /// To `Locate`.
     Located {
-        /// The host; `None` where it runs on none.
+        /// The host that runs the root; `None` if no host does.
         host: Option<String>,
-        /// It is the one that was asked.
+        /// The host that was asked runs the root.
         #[serde(default)]
         here: bool,
-        /// It is deployed in this cluster.
+        /// The instance is deployed in this cluster.
         known: bool,
-        /// The directory below which a tool finds it as one that runs here: what is sent there is passed on. `None`
-        /// where its host cannot be reached from this one.
+        /// The directory below which a tool finds the instance as if it ran here; requests to the endpoint there are
+        /// forwarded to its host. `None` if that host cannot be reached from this one.
         #[serde(default)]
         via: Option<String>,
     },
     /// To `Bundle`.
     Bundle {
-        /// The file on this host's disk; `None` where nothing of it is deployed, or this host does not have it.
+        /// The tree's file on this host's disk; `None` if the instance is not deployed, or this host does not have its
+        /// bundle.
         file: Option<String>,
     },
     /// To `Invite`.
     Invited {
-        /// What is typed on that machine, after `treevisor host join`.
+        /// The invitation, to be typed on the new machine after `treevisor host join`.
         line: String,
     },
     /// To `Look`.
     Page(Page),
-    /// It is done, or has begun.
+    /// The request is carried out, or its execution has begun.
     Done,
-    /// It cannot be done.
+    /// The request is refused.
     Refused {
-        /// What is wrong, and what would be right.
+        /// Why, and what would be right.
         message: String,
     },
 }
 
-/// The cluster.
+/// The state of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostsView {
-    /// What it is called.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The host that this is seen from.
+    /// The name of the host whose agent has answered.
     pub here: String,
-    /// Where its records are.
+    /// The store that has the cluster's records.
     pub store: StoreView,
-    /// Its hosts, by name.
+    /// The hosts of the cluster, sorted by name.
     pub hosts: Vec<HostView>,
-    /// What is deployed.
+    /// The deployed instances.
     pub instances: Vec<PlacedView>,
 }
 
-/// The store.
+/// The state of a cluster's store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreView {
-    /// What kind of store it is.
+    /// The kind of store, such as `etcd`.
     pub kind: String,
     /// `ok` or `lost`.
     pub state: String,
-    /// Where it is.
+    /// The addresses of the store's members.
     pub endpoints: Vec<String>,
-    /// How many members with a vote it has, where hosts of the cluster run them.
+    /// How many voting members the store has; only where hosts of the cluster run them.
     #[serde(default)]
     pub members: Option<u64>,
-    /// How long ago it has answered.
+    /// Milliseconds since the store last answered.
     pub age_ms: Option<u64>,
-    /// How large it is.
+    /// The size of the store's data in bytes.
     pub size_bytes: Option<u64>,
-    /// How large it may become.
+    /// The limit of that size in bytes.
     pub quota_bytes: Option<u64>,
 }
 
-/// One host.
+/// The state of one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostView {
-    /// Its name.
+    /// The name of the host.
     pub name: String,
     /// `live`, `draining` or `lost`.
     pub state: String,
-    /// Which life of it this is.
+    /// The epoch of the host: a number that grows each time it joins the cluster anew.
     pub epoch: u64,
-    /// How much of its lease is left.
+    /// Milliseconds until its lease expires.
     pub lease_left_ms: Option<u64>,
-    /// `up` or `down`: whether its agent is received from here; `None` of the host itself, and where agents do not
-    /// connect to each other.
+    /// `up` or `down`: whether messages of its agent arrive here. `None` for the answering host itself, and where
+    /// agents do not connect to each other.
     pub link: Option<String>,
-    /// Why it is down, where that is known.
+    /// Why the link is down, where that is known.
     #[serde(default)]
     pub link_note: Option<String>,
     /// How many trees run there.
     pub placed: u32,
-    /// What can be required of it.
+    /// The host's labels, which a placement can require.
     pub labels: BTreeMap<String, String>,
-    /// Nothing new is started there.
+    /// The host is draining: no instance is started there any more.
     pub draining: bool,
-    /// The version of its program.
+    /// The version of the program that its agent runs.
     pub version: String,
-    /// The protocol of its agent.
+    /// The version of the protocol that its agent speaks.
     pub protocol: u32,
-    /// It has cgroups that can be killed with one write.
+    /// The host has cgroup v2 with `cgroup.kill`, which kills a whole cgroup with one write.
     pub cgroup: bool,
-    /// It has a vote in the store, and nothing is placed there. Absent: no.
+    /// The host is a witness: it has a voting member of the store, and nothing is placed on it. Absent if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub witness: bool,
-    /// Where its agent listens.
+    /// The address at which its agent listens.
     pub address: Option<String>,
-    /// What keeps it from being of use.
+    /// What keeps the host from running trees.
     pub note: Option<String>,
 }
 
-/// One instance.
+/// The state of one deployed instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedView {
-    /// Its name.
+    /// The name of the instance.
     pub instance: String,
-    /// `up` or `down`, as it is wanted.
+    /// `up` or `down`: the state that the instance is to have.
     pub wanted: String,
-    /// What its content is called.
+    /// The digest of its bundle's content.
     pub digest: Option<String>,
-    /// Where its root runs.
+    /// The host that runs its root.
     pub host: Option<String>,
-    /// The number of its claim.
+    /// The fencing token of that host's claim.
     pub token: Option<u64>,
-    /// Since when, in milliseconds since 1970.
+    /// When the claim was made, in milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// What there is to be shown.
+    /// A remark on its state, for people.
     pub note: Option<String>,
-    /// The hosts, the best first.
+    /// All hosts, the best candidate first.
     pub candidates: Vec<CandidateView>,
 }
 
-/// The frames of a question or an answer.
+/// The frames of a request or an answer.
 pub fn encode(number: u64, json: &impl Serialize, contents: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    // Of strings, numbers, lists and maps: that can always be written.
+    // Strings, numbers, lists and maps can always be serialised.
     let json = serde_json::to_vec(json).unwrap_or_default();
     let split = |bytes: &[u8]| bytes.chunks(NODE_FRAME_MAX).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let mut frames = vec![number.to_string().into_bytes(), (json.len()).to_string().into_bytes()];
@@ -254,10 +257,10 @@ pub fn encode(number: u64, json: &impl Serialize, contents: &[Vec<u8>]) -> Vec<V
     frames
 }
 
-/// A question, its number, and what follows it.
+/// Reads a request: its number, the request, and the contents of the files that follow it.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the frames, in words.
 pub fn decode_ask(frames: &[Vec<u8>]) -> Result<(u64, HostAsk, Vec<Vec<u8>>), String> {
     let (number, ask, mut rest) = decode::<HostAsk>(frames)?;
     let mut contents = Vec::new();
@@ -278,10 +281,10 @@ pub fn decode_ask(frames: &[Vec<u8>]) -> Result<(u64, HostAsk, Vec<Vec<u8>>), St
     if rest.is_empty() { Ok((number, ask, contents)) } else { Err("there are frames left".into()) }
 }
 
-/// An answer, and the number of its question.
+/// Reads an answer, and the number of its request.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the frames, in words.
 pub fn decode_told(frames: &[Vec<u8>]) -> Result<(u64, HostTold), String> {
     decode(frames).map(|(number, told, _)| (number, told))
 }

@@ -1,56 +1,57 @@
-//! As much HTTP/1.1 as a probe needs: one GET, and of the answer its status. Pure.
+//! The subset of HTTP/1.1 that a probe needs: one GET request, and the status of the response. No I/O.
 //!
-//! The answer is read to its end where that is near, so that no server is cut off in the middle of a word, and no
-//! further than [`READ_MAX`]: only the status counts, and a reason for people when it is bad.
+//! Only the status decides; a bad response also gives a reason for people. A short response is read to its end all the
+//! same, so that the server sees no connection reset in the middle of writing. No more than [`READ_MAX`] bytes are
+//! read.
 
 use std::fmt;
 
 /// Most bytes of an answer that are read.
 pub const READ_MAX: usize = 64 * 1024;
 
-/// Longest head, as most servers have it too.
+/// Most bytes of the response's head. Most servers have a limit of this order too.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// Bytes of a body that are kept, for the report.
+/// Bytes of the body that are kept, for the reason in a report.
 const SAID_MAX: usize = 200;
 
-/// A GET that asks for one answer and the end of the connection.
+/// A GET request with `Connection: close`.
 pub fn get(host: &str, path: &str) -> Vec<u8> {
-    // Of `host:80` the port is left out, as all clients do.
+    // The default port 80 is left out of `Host:`, as other clients do.
     let host = host.strip_suffix(":80").unwrap_or(host);
     let agent = concat!("treevisor/", env!("CARGO_PKG_VERSION"));
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n")
         .into_bytes()
 }
 
-/// An answer as it comes in.
+/// A response that is being received.
 #[derive(Debug, Default)]
 pub struct Answer {
     head: Vec<u8>,
-    /// No blank line is in so much of the head.
+    /// How many bytes of `head` were searched for the blank line that ends it, without a find.
     searched: usize,
     status: Option<Status>,
-    /// Bytes of the body still to come; `None` is up to the end of the connection.
+    /// Bytes of the body that are still to come; `None` if the body ends with the connection.
     left: Option<u64>,
     said: Vec<u8>,
     taken: usize,
 }
 
-/// The first line of an answer.
+/// The status line of a response, and whether its body can be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Status {
     code: u16,
     reason: String,
-    /// The body is plain and not cut into chunks, so its first line can be shown.
+    /// The body has neither a transfer nor a content coding, so its first line can be shown.
     legible: bool,
 }
 
-/// What came is not the answer of an HTTP server.
+/// Why the received bytes are not an HTTP response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {
     /// The first line is not a status line.
     NotHttp,
-    /// The head is longer than any honest one.
+    /// The head is longer than `HEAD_MAX`.
     HeadTooLong,
 }
 
@@ -66,14 +67,14 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {}
 
 impl Answer {
-    /// Takes in some bytes. True when no more of them are wanted.
+    /// Takes in received bytes. Returns true when no more bytes are needed.
     ///
     /// # Errors
-    /// When this is no answer.
+    /// The bytes are not an HTTP response.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, NoAnswer> {
         self.taken = self.taken.saturating_add(bytes.len());
         while self.status.is_none() {
-            // The blank line may have begun in what came before.
+            // The blank line may have begun in the bytes before these.
             let from = self.searched.saturating_sub(3);
             self.head.extend_from_slice(bytes);
             self.searched = self.head.len();
@@ -90,7 +91,7 @@ impl Answer {
             let head = std::mem::take(&mut self.head);
             let (status, left) = read_head(&head)?;
             if (100..200).contains(&status.code) {
-                // An interim answer; the real one follows.
+                // An interim response (1xx); the final one follows.
                 self.head = rest;
                 self.searched = 0;
                 if self.head.is_empty() {
@@ -114,7 +115,8 @@ impl Answer {
         self.left == Some(0) || self.taken >= READ_MAX
     }
 
-    /// What the answer is, as far as it has come: good, or why not. `None` while its head is not complete.
+    /// The verdict on the response so far: `Ok` for a status of 2xx, else the reason. `None` while its head is
+    /// incomplete.
     pub fn verdict(&self) -> Option<Result<(), String>> {
         let Status { code, reason, legible } = self.status.as_ref()?;
         if (200..300).contains(code) {
@@ -127,7 +129,7 @@ impl Answer {
         }
         let said = String::from_utf8_lossy(&self.said);
         let said = said.lines().next().unwrap_or("").trim();
-        // The first line of a page for a browser shows nothing.
+        // The first line of an HTML page tells nothing.
         if *legible && !said.is_empty() && !said.starts_with('<') {
             why.push_str(": ");
             why.push_str(said);
@@ -136,7 +138,7 @@ impl Answer {
     }
 }
 
-/// Where the head ends: behind the first blank line. Lines end with LF, and mostly with CR before it.
+/// The index after the blank line that ends the head. A line ends with CR LF, or with LF alone.
 fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     (from..bytes.len()).find_map(|at| match &bytes[at..] {
         [b'\n', b'\n', ..] => Some(at + 2),
@@ -145,7 +147,7 @@ fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// The status, and how long the body is, where that is given.
+/// The status, and the length of the body where the head gives it.
 fn read_head(head: &[u8]) -> Result<(Status, Option<u64>), NoAnswer> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.lines();

@@ -14,22 +14,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "journal", rename_all = "kebab-case")]
 pub enum Note {
-    /// A run of the instance: what follows belongs to it. It is the first line of every file, and stands again where
-    /// another writer has taken over, so a file can be understood without those before it.
+    /// A run of the instance; the lines that follow belong to it. This is the first line of every file, and is repeated
+    /// where another writer has taken over, so a file can be understood without those before it.
     Run(RunNote),
     /// Events are missing here.
     Lost {
         /// When that was noticed, in RFC 3339.
         at: String,
-        /// How many; those that were killed with their writer are unknown and not counted.
+        /// How many. Events that were lost because their writer was killed are not counted, as their number is unknown.
         events: u64,
         /// Why, in words.
         why: String,
     },
-    /// Children that are held down from here on, all of them: the last such line is what the next run begins with,
-    /// unless this one is stopped in order.
+    /// All children that are held down from here on. The next run holds the children of the last such line, unless this
+    /// run is stopped in order.
     Holds {
-        /// When that was so, in RFC 3339.
+        /// When that was the complete list, in RFC 3339.
         at: String,
         /// The children.
         holds: Vec<HoldView>,
@@ -43,7 +43,7 @@ pub enum Note {
 pub struct RunNote {
     /// When it began, in RFC 3339.
     pub at: String,
-    /// Distinguished from all others by this: hexadecimal digits, drawn at random.
+    /// The id of the run: random hexadecimal digits.
     pub run: String,
     /// Name of the instance.
     pub instance: String,
@@ -62,7 +62,7 @@ pub struct RunNote {
 pub struct EndNote {
     /// When, in RFC 3339. Of a root that was killed: when the keeper noticed, which is at once.
     pub at: String,
-    /// Which run.
+    /// The id of the run that has ended.
     pub run: String,
     /// The root was killed or crashed; otherwise it ended in order, or gave up.
     pub killed: bool,
@@ -72,7 +72,7 @@ pub struct EndNote {
     /// The signal that killed it, where the kernel reports it (Linux 6.15).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// In words.
+    /// How the run ended, in words.
     pub text: String,
 }
 
@@ -86,7 +86,7 @@ pub enum Line {
 }
 
 impl Note {
-    /// The line, with its newline.
+    /// The note as a line of the journal, with its newline.
     pub fn to_line(&self) -> Vec<u8> {
         // Serialising fails only for maps whose keys are no strings and for writers that fail; here is neither.
         let mut line = serde_json::to_vec(self).expect("notes are made of strings and numbers");
@@ -95,10 +95,10 @@ impl Note {
     }
 }
 
-/// Reads one line; `None` for one that is torn or not ours.
+/// Reads one line; `None` for one that is cut off or was not written by treevisor.
 pub fn parse(line: &[u8]) -> Option<Line> {
-    // Notes begin with their key, as they are written here. One that another program has put in order is found as well,
-    // by the second look.
+    // `to_line` writes the key `journal` first. A note whose keys another program has reordered is found by the last
+    // attempt below.
     if line.starts_with(b"{\"journal\":") {
         return serde_json::from_slice(line).ok().map(Line::Note);
     }
@@ -106,7 +106,8 @@ pub fn parse(line: &[u8]) -> Option<Line> {
     event.or_else(|| serde_json::from_slice(line).ok().map(Line::Note))
 }
 
-/// Whether a line may be one of ours: a writer that was killed leaves the rest of a line to the next one.
+/// Whether a line may be complete. A writer that was killed in the middle of a line leaves its beginning in the file,
+/// and the next writer's first line follows it directly.
 pub fn looks_whole(line: &[u8]) -> bool {
     line.starts_with(b"{\"") && line.ends_with(b"}")
 }

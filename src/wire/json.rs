@@ -1,7 +1,7 @@
-//! Reading JSON that may be as deep as a tree.
+//! Reading JSON that is nested as deeply as a tree.
 //!
-//! A tree of 64 levels is JSON of some 260, and serde_json gives up at 128. Its own limit is a number that cannot be
-//! changed, so it is switched off, and depth is measured before.
+//! A tree of 64 levels makes JSON of some 260 levels, and serde_json refuses more than 128. That limit can be switched
+//! off but not changed, so it is switched off and the depth is measured before.
 
 use super::JSON_DEPTH_MAX;
 use serde::de::{DeserializeOwned, Error};
@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, Error};
 /// Reads a value from JSON that is at most [`JSON_DEPTH_MAX`] deep.
 ///
 /// # Errors
-/// It is deeper, it is no JSON, or not the JSON of such a value.
+/// The JSON is deeper, is malformed, or does not describe such a value.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     if depth(json) > JSON_DEPTH_MAX {
         return Err(serde_json::Error::custom(format_args!("it is nested deeper than {JSON_DEPTH_MAX} levels")));
@@ -17,12 +17,12 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     from_own(json)
 }
 
-/// The same of JSON that this program has written itself: how deep it is is not measured.
+/// As [`from_slice`], for JSON that this program has written itself: its depth is not measured.
 ///
 /// # Errors
-/// It is no JSON, or not the JSON of such a value.
+/// The JSON is malformed, or does not describe such a value.
 pub fn from_own<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    // Looked at once, and not string by string.
+    // UTF-8 is validated once for the whole text here, instead of string by string by the parser.
     let text = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     reader.disable_recursion_limit();
@@ -31,8 +31,8 @@ pub fn from_own<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     Ok(value)
 }
 
-/// The most arrays and objects that are open at once. Of what is no JSON it may be too many, but never too few: what
-/// follows a fault is not read.
+/// The greatest number of arrays and objects that are open at once. For malformed JSON the result may be too high but
+/// never too low, as the parser stops at the first fault.
 fn depth(json: &[u8]) -> usize {
     let (mut open, mut most) = (0usize, 0);
     let mut bytes = json.iter();
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn the_limit_is_the_limit_and_the_stack_holds() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-        // A thread of a test has two MiB of stack, a quarter of what a process has.
+        // A test's thread has two MiB of stack, a quarter of a process's.
         assert!(from_slice::<Value>(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
         let error = from_slice::<Value>(nested(JSON_DEPTH_MAX + 1).as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), "it is nested deeper than 512 levels");

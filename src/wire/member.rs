@@ -1,11 +1,11 @@
-//! What the tool has the program `treevisor-host` do about which hosts belong to a cluster: the question on its
-//! standard input, the answer on its standard output, each one JSON. Keys and the store are that program's; words on a
-//! terminal are the tool's.
+//! Requests of the command line to the program `treevisor-host` that change which hosts belong to a cluster. The
+//! request is JSON on its standard input, the answer JSON on its standard output. Only `treevisor-host` has the keys
+//! and asks the store; the command line prints the result.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What is to be done, by the host's file and the keys beside it.
+/// A request. `treevisor-host` reads the host's file, and the keys beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
 pub enum MemberAsk {
@@ -13,9 +13,10 @@ pub enum MemberAsk {
     Init {
         /// The host's file.
         file: PathBuf,
-        /// What is to stand in it; `None`: it is there already.
+        /// The content to write to the file; `None` if the file exists already.
         new: Option<NewHost>,
-        /// How many hosts are to run a member of the store; `None`: three, or other means run it.
+        /// How many hosts are to run a member of the store. `None` stands for three, or for a store that is not run by
+        /// hosts of the cluster.
         #[serde(default)]
         members: Option<usize>,
     },
@@ -23,40 +24,40 @@ pub enum MemberAsk {
     Add {
         /// The file of this host.
         file: PathBuf,
-        /// The other one.
+        /// The name of the other host.
         name: String,
-        /// Where its keys are written to.
+        /// The directory that its keys are written to.
         to: PathBuf,
     },
     /// Make this machine a host, by an invitation.
     Join {
-        /// Where the host's file is to be.
+        /// Where the host's file is to be written.
         file: PathBuf,
-        /// What it is to be.
+        /// The invitation, and the name and address of the new host.
         new: Newcomer,
     },
     /// Make new keys of this host.
     Rotate {
-        /// Its file.
+        /// The file of this host.
         file: PathBuf,
     },
-    /// Have all keys of this host not taken any more but those that it has.
+    /// Revoke all keys of this host except its present ones.
     Retire {
-        /// Its file.
+        /// The file of this host.
         file: PathBuf,
     },
-    /// Give the cluster another signing key, one step on.
+    /// Replace the cluster's signing key; each request takes the replacement one step further.
     Renew {
         /// The file of this host.
         file: PathBuf,
-        /// Where none is under way, one begins.
+        /// Begin a replacement if none is under way.
         begin: bool,
     },
-    /// Have the keys of another host not taken any more.
+    /// Revoke the keys of another host.
     Remove {
         /// The file of this host.
         file: PathBuf,
-        /// The other one.
+        /// The name of the other host.
         name: String,
     },
 }
@@ -64,24 +65,24 @@ pub enum MemberAsk {
 /// A host whose file is to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NewHost {
-    /// Its cluster.
+    /// The name of its cluster.
     pub cluster: String,
     /// Its name.
     pub name: String,
-    /// `HOST:PORT`, where other hosts find it; `None`: it does not connect to them.
+    /// `HOST:PORT`, where other hosts reach it; `None` if it does not connect to other hosts.
     pub address: Option<String>,
-    /// The members of the store.
+    /// The addresses of the store's members.
     pub endpoints: Vec<String>,
-    /// Their authority.
+    /// The certificate authority of the store's members.
     pub ca: Option<PathBuf>,
-    /// The certificate that is shown to them.
+    /// The client certificate for the store.
     pub cert: Option<PathBuf>,
-    /// The key to that.
+    /// The private key of that certificate.
     pub key: Option<PathBuf>,
-    /// Hosts of the cluster run the store: whether this one does. `None`: it is run by other means.
+    /// Whether this host runs a member of the store; `None` if the store is not run by hosts of the cluster.
     #[serde(default)]
     pub run: Option<bool>,
-    /// It runs a member of the store, and nothing is placed on it.
+    /// The host is a witness: it runs a member of the store, and nothing is placed on it.
     #[serde(default)]
     pub witness: bool,
 }
@@ -89,38 +90,38 @@ pub struct NewHost {
 /// A machine that is to become a host by an invitation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Newcomer {
-    /// The invitation: where to, and what proves that this machine was invited.
+    /// The invitation: the address of the inviting host, and the token that proves that this machine was invited.
     pub line: String,
-    /// What it is to be called.
+    /// The name that the new host is to have.
     pub name: String,
-    /// `HOST` or `HOST:PORT`, where the other hosts find it.
+    /// `HOST` or `HOST:PORT`, where the other hosts reach it.
     pub address: String,
-    /// The certificate that is shown to the store.
+    /// The client certificate for the store.
     pub cert: Option<PathBuf>,
-    /// The key to that.
+    /// The private key of that certificate.
     pub key: Option<PathBuf>,
-    /// It is to vote, and nothing is to be placed on it.
+    /// The host is to be a witness: to run a voting member of the store, with nothing placed on it.
     #[serde(default)]
     pub witness: bool,
 }
 
-/// What came of it.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "told")]
 pub enum MemberTold {
-    /// It is done; what that was, in lines for people.
+    /// The request has succeeded.
     Done {
-        /// The lines.
+        /// What was done, in lines for people.
         lines: Vec<String>,
     },
-    /// It goes on; what was done, in lines for people.
+    /// The request has begun and waits for other hosts.
     Waiting {
-        /// The lines.
+        /// What was done, in lines for people.
         lines: Vec<String>,
-        /// The hosts that it waits for.
+        /// The hosts that are waited for.
         hosts: Vec<String>,
     },
-    /// It is not.
+    /// The request has failed.
     Failed {
         /// What was tried, and what is wrong.
         message: String,

@@ -11,7 +11,7 @@ use crate::wire::view::{EventView, HoldView, RollupView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// First frame of every message. A peer that sends another one is not understood, counted and dropped.
+/// First frame of every message. A message that begins with another frame is counted and dropped.
 pub const VERSION: &[u8] = b"TV1";
 
 /// What a child sends to its node. Every such message carries the token of the child's incarnation.
@@ -30,9 +30,9 @@ pub enum ChildBody {
     Beat(BeatFrame),
     /// The child is ready.
     Ready,
-    /// The child is on its way out.
+    /// The child is shutting down.
     Stopping,
-    /// What only a node sends.
+    /// A message that only a child node may send.
     Node(Box<FromNode>),
 }
 
@@ -43,7 +43,7 @@ pub struct BeatFrame {
     pub seq: u64,
     /// Work done so far.
     pub progress: Option<u64>,
-    /// Work that waits.
+    /// Work that waits to be done.
     pub pending: Option<u64>,
     /// Announced silence (a lease); whole milliseconds on the wire.
     pub busy_for: Option<Span>,
@@ -60,42 +60,42 @@ impl BeatFrame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum FromNode {
-    /// It is there; first message after each connection. All below it may not be up yet.
+    /// The node introduces itself: the first message on each connection. Its children need not be up yet.
     Hello {
-        /// Its process.
+        /// Its process id.
         pid: u32,
     },
-    /// All below it is up (R6). Sent again with every beat until the parent has acknowledged it.
+    /// All children of the node are up (R6). Sent again with every beat until the parent has acknowledged it.
     Up,
-    /// Its subtree, folded; sent with each of its beats.
+    /// Counts over the whole subtree; sent with each beat of the node.
     Rollup {
-        /// Counts up, the same numbers as those of the node's beats.
+        /// The sequence number of the beat that it is sent with.
         seq: u64,
         /// The numbers.
         rollup: RollupView,
     },
-    /// Events of its subtree. Sent again until acknowledged.
+    /// Events of the node's subtree. Sent again until acknowledged.
     Events {
         /// Number of the first of them in the node's own stream, counting from 1.
         first: u64,
         /// The events, one number each.
         events: Vec<EventView>,
     },
-    /// It has given up; its exit follows. Sent again until acknowledged or gone.
+    /// The node has given up, and exits soon. Sent again until acknowledged, or until the node exits.
     Escalating {
-        /// The event of that.
+        /// The id of the event `gave_up`.
         cause: Option<ReportId>,
-        /// In words.
+        /// Why it gave up, in words.
         explanation: String,
     },
-    /// What stands below it, where that is not what it was started with: the JSON of its checked subtree, and what of
-    /// it is held down. Sent again until acknowledged; the last one counts.
+    /// The children that the node has now, sent when they are not those that it was started with, or when some are held
+    /// down. Sent again until acknowledged; the latest one counts.
     Children {
-        /// Counts up.
+        /// Sequence number of these messages.
         seq: u64,
-        /// The supervisor with all below it.
+        /// The supervisor with all below it, as JSON of the checked types.
         spec: Value,
-        /// Those below it that are held down.
+        /// Children below it that are held down.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         holds: Vec<HoldView>,
     },
@@ -126,19 +126,19 @@ pub enum ToNode {
         /// Its number.
         seq: u64,
     },
-    /// An operator's request for a path at or below the child node.
+    /// A request for a path at or below the child node.
     Request {
         /// Chosen by the sender.
         request: u64,
-        /// Milliseconds that are left for the first reply.
+        /// Milliseconds that remain for the first reply.
         within_ms: u64,
-        /// When no caller waits for it any more: milliseconds of CLOCK_MONOTONIC, which all processes of a machine
-        /// share. A node that was stopped and finds the request later drops it, since another process has acted in its
-        /// place by then.
+        /// When the request expires: milliseconds of CLOCK_MONOTONIC, which all processes of a machine share. A node
+        /// that was suspended and reads the request after that drops it, because another process has acted in its place
+        /// by then.
         void_after_ms: u64,
         /// The operator that asks.
         by: String,
-        /// What.
+        /// What is asked.
         verb: Verb,
         /// As in [`Ask`].
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! systemd's notification protocol, sd_notify(3): datagrams of lines `KEY=VALUE`, read without trusting their writer.
 //!
-//! Read as systemd reads them: only what stands before the first zero byte counts, unknown keys are passed over, and of
-//! a key that is there twice the first one counts. A value that is none is passed over as well, and noted.
+//! The rules are systemd's: only the part before the first zero byte counts, unknown keys are ignored, and of a
+//! repeated key the first one counts. An invalid value is ignored too, and sets [`Notification::flawed`].
 
 use crate::text::cut_owned;
 use crate::time::Span;
@@ -17,15 +17,15 @@ pub const TEXT_MAX: usize = 512;
 pub struct Notification {
     /// `READY=1`: the start, or the reloading, is over.
     pub ready: bool,
-    /// `RELOADING=1`: it reads its configuration again; `READY=1` marks the end of that.
+    /// `RELOADING=1`: the worker reads its configuration again; `READY=1` marks the end of that.
     pub reloading: bool,
-    /// `STOPPING=1`: it winds itself up.
+    /// `STOPPING=1`: the worker is shutting down.
     pub stopping: bool,
     /// `WATCHDOG=…`
     pub watchdog: Option<Watchdog>,
-    /// `WATCHDOG_USEC=…`: the silence that is a hang from now on; never zero.
+    /// `WATCHDOG_USEC=…`: the watchdog's new timeout; never zero.
     pub watchdog_limit: Option<Span>,
-    /// `EXTEND_TIMEOUT_USEC=…`: what it does now may take this long, counted from now.
+    /// `EXTEND_TIMEOUT_USEC=…`: the start, the stop, or the next beat may take this long, counted from now.
     pub extend: Option<Span>,
     /// `STATUS=…`: a text for people; empty to take back the last one.
     pub status: Option<String>,
@@ -35,34 +35,35 @@ pub struct Notification {
     pub errno: Option<i32>,
     /// `BUSERROR=…`: the same as the name of a D-Bus error.
     pub bus_error: Option<String>,
-    /// `EXIT_STATUS=…`: what it is going to exit with.
+    /// `EXIT_STATUS=…`: the exit status that the worker is going to exit with.
     pub exit_status: Option<i32>,
-    /// `BARRIER=1`: the descriptor that came along is closed once everything before it was taken in.
+    /// `BARRIER=1`: the descriptor sent with the datagram is to be closed once all earlier datagrams have been
+    /// processed.
     pub barrier: bool,
-    /// `FDSTORE=1`: descriptors are to be kept for its next incarnation.
+    /// `FDSTORE=1`: the descriptors sent along are to be kept for the worker's next incarnation.
     pub fd_store: bool,
-    /// Some known key had a value that is none.
+    /// A known key had an invalid value, or a line was no assignment.
     pub flawed: bool,
 }
 
 /// The value of `WATCHDOG=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watchdog {
-    /// `1`: a sign of life.
+    /// `1`: a beat.
     Alive,
-    /// `trigger`: it reports itself hung, to be treated so now.
+    /// `trigger`: the worker reports itself hung and is to be treated so at once.
     Trigger,
 }
 
 impl Notification {
-    /// Reads a datagram. Nothing in it is an error: what cannot be understood is passed over.
+    /// Reads a datagram. Nothing in it is an error: lines that cannot be understood are ignored.
     pub fn parse(datagram: &[u8]) -> Notification {
         let mut notification = Notification::default();
         let text = datagram.split(|byte| *byte == 0).next().unwrap_or_default();
         let mut seen: Vec<&[u8]> = Vec::new();
         for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
             let Some(equals) = line.iter().position(|byte| *byte == b'=') else {
-                // Empty lines mean nothing, and what has no sign of equality is no assignment.
+                // Empty lines are ignored; any other line without `=` is flawed.
                 notification.flawed |= !line.is_empty();
                 continue;
             };
@@ -75,7 +76,7 @@ impl Notification {
         notification
     }
 
-    /// Takes in one assignment; `None` when the value is none.
+    /// Takes in one assignment; `None` if the value is invalid.
     fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match key {
             b"READY" => self.ready = one(value)?,
@@ -102,7 +103,7 @@ impl Notification {
         Some(())
     }
 
-    /// Why it fails, in words; `describe` has the words of an error number.
+    /// The reason of the failure that the worker reports, in words; `describe` returns the text of an error number.
     pub fn last_failure(&self, describe: impl Fn(i32) -> String) -> Option<String> {
         let parts = [
             self.errno.map(|errno| format!("{} (errno {errno})", describe(errno))),
@@ -114,8 +115,8 @@ impl Notification {
     }
 }
 
-/// The keys that mean something here. `MONOTONIC_USEC` goes along with `RELOADING=1` and is of no use: a datagram is
-/// taken in when it comes.
+/// The keys that are supported. `MONOTONIC_USEC`, which is sent with `RELOADING=1`, is not needed: each datagram is
+/// processed when it arrives.
 const KEYS: &[&[u8]] = &[
     b"READY",
     b"RELOADING",
@@ -184,11 +185,11 @@ mod tests {
                 Notification { ready: true, status: Some("up".into()), watchdog: Some(Watchdog::Alive), ..none() },
             ),
             ("READY=1\0WATCHDOG=1", Notification { ready: true, ..none() }),
-            // What means nothing.
+            // Datagrams without an effect.
             ("", none()),
             ("\n\n", none()),
             ("ready=1\nFDPOLL=0", none()),
-            // What is wrong spoils nothing else.
+            // An invalid line does not affect the others.
             ("READY=0", flawed()),
             ("READY=yes\nWATCHDOG=1", Notification { watchdog: Some(Watchdog::Alive), ..flawed() }),
             ("hello", flawed()),

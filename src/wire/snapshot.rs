@@ -4,8 +4,8 @@
 //! state, JSON; then the blobs, one directly after the other. Blobs are what would be long in JSON, such as last lines
 //! of output: the reader gives them as slices of the file, which is mapped, so that only what is used is read.
 //!
-//! Whatever a reader does not know is refused: what the writer has put in would be lost. So is whatever is more than a
-//! writer writes, and nothing that is read can end the process.
+//! A reader refuses a snapshot with a member that it does not know, as the state in it would be lost. It also refuses
+//! bytes that no writer writes. No content of the file can make it panic.
 
 use super::{exact, json};
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use std::io;
 #[cfg(test)]
 mod tests;
 
-/// The format that is written. It changes when a reader of the one before could misunderstand what is there.
+/// The format that is written. It changes when a reader of the previous format could misunderstand the new one.
 pub const FORMAT: u32 = 1;
 
 /// What every snapshot begins with.
@@ -27,7 +27,7 @@ const BEGIN: &[u8] = b"TVSNAP\n";
 /// Digits of the longest number in the head.
 const DIGITS_MAX: usize = 20;
 
-/// All that stands in a snapshot, but for the contents of the blobs. `N` is the node's own state and `C` that of its
+/// The content of a snapshot except the bytes of the blobs. `N` is the state of the node's shell and `C` that of its
 /// core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,30 +39,30 @@ pub struct State<N, C> {
     pub boot: String,
     /// CLOCK_MONOTONIC at the origin of the node's clock, in nanoseconds.
     pub clock: u64,
-    /// When it was written, in nanoseconds on the node's clock.
+    /// When the snapshot was taken, in nanoseconds on the node's clock.
     pub taken: u64,
-    /// What the shell of the node carries over.
+    /// The state of the node's shell.
     pub node: N,
-    /// What its core carries over.
+    /// The state of the node's core.
     pub core: C,
-    /// Every descriptor that is carried over, none twice.
+    /// Every file descriptor that is carried over, each once.
     pub descriptors: Vec<Descriptor>,
     blobs: Vec<Extent>,
 }
 
-/// A descriptor that is carried over.
+/// A file descriptor that is carried over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Descriptor {
     /// Its number.
     pub number: i32,
-    /// What it is.
+    /// What kind of file it refers to.
     pub kind: Kind,
-    /// Of what: for `pidfd` the number of the process, else words for people.
+    /// What it belongs to: the process id for a pidfd, else a text for people.
     pub of: String,
 }
 
-/// What a descriptor is.
+/// What a file descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -70,11 +70,11 @@ pub enum Kind {
     Pidfd,
     /// Either end of a pipe, or a fifo.
     Pipe,
-    /// A socket that connections are taken from.
+    /// A listening socket.
     Listener,
     /// A socket of datagrams.
     Datagram,
-    /// A connection.
+    /// A connected stream socket.
     Connection,
     /// A regular file.
     File,
@@ -84,7 +84,7 @@ pub enum Kind {
     Device,
 }
 
-/// Where the bytes of a blob are: from the end of the state on.
+/// Where the bytes of a blob are; the offset counts from the end of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Extent {
@@ -105,7 +105,7 @@ pub struct Draft<'a> {
     end: u64,
 }
 
-/// What stands in a snapshot beside the blobs, for [`Draft::finish`].
+/// The content of a snapshot beside the blobs, for [`Draft::finish`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts<N, C> {
     /// As [`State::version`].
@@ -125,12 +125,12 @@ pub struct Facts<N, C> {
 }
 
 impl<'a> Draft<'a> {
-    /// Without a blob.
+    /// A draft without blobs.
     pub fn new() -> Draft<'a> {
         Draft::default()
     }
 
-    /// One blob more. What is returned belongs into the state.
+    /// Adds a blob. The state must hold the returned reference for the blob to be found again.
     pub fn blob(&mut self, bytes: impl Into<Cow<'a, [u8]>>) -> Blob {
         let bytes = bytes.into();
         let extent = Extent { offset: self.end, length: bytes.len() as u64 };
@@ -156,8 +156,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What is written of the state. Half of the pieces in which JSON comes are one byte long, in a thousand children half
-/// a million, and a node does not act while they are written.
+/// A writer for the JSON of the state that is fast for single bytes. Half of the pieces that serde_json writes are one
+/// byte long, half a million for a thousand children, and a node does not act while they are written.
 struct Written(Vec<u8>);
 
 impl io::Write for Written {
@@ -215,21 +215,21 @@ impl<'a> Blobs<'a> {
         }
     }
 
-    /// All of them, in their order.
+    /// All blobs, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
         self.extents.iter().map(|extent| self.cut(extent))
     }
 
-    /// Whether it lies within the file was looked at when that was read.
+    /// `read_by` has checked that the extent lies within the file.
     fn cut(&self, extent: &Extent) -> &'a [u8] {
         &self.bytes[extent.offset as usize..(extent.offset + extent.length) as usize]
     }
 }
 
-/// Reads a snapshot, of which nothing may be unknown and nothing missing.
+/// Reads a snapshot. An unknown member is an error, and so is a missing one.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the snapshot, in words.
 pub fn read<N, C>(file: &[u8]) -> Result<(State<N, C>, Blobs<'_>), Unreadable>
 where
     N: Serialize + DeserializeOwned,
@@ -238,8 +238,9 @@ where
     read_by(file, exact::read)
 }
 
-/// Reads one of a node whose state was read by [`read`] in the rehearsal right before. What that takes to find a member
-/// that is unknown or missing, which is to write all of it again, is not spent while the node does not act.
+/// Reads the snapshot of a node whose state was read by [`read`] in the rehearsal directly before. To find unknown and
+/// missing members, [`read`] serialises the whole state again. That time is saved here, because the node does not act
+/// meanwhile.
 ///
 /// # Errors
 /// As for [`read`].
@@ -299,7 +300,7 @@ fn read_by<N, C>(
     Ok((state, Blobs { bytes, extents }))
 }
 
-/// A line of digits, as the writer writes it, and what follows.
+/// Reads a line of decimal digits without leading zeros; returns the number and the text after the line.
 fn number<'a>(text: &'a [u8], what: &str) -> Result<(u64, &'a [u8]), Unreadable> {
     let end = text.iter().take(DIGITS_MAX + 1).position(|byte| *byte == b'\n');
     let digits = end.map(|end| &text[..end]).unwrap_or_default();

@@ -1,24 +1,24 @@
-//! What `treevisor upgrade` answers, and what is decided on the way without a look at the world: what refuses an
-//! upgrade, whose turn it is, and what became of it in numbers and words.
+//! Hot upgrades, the part without I/O: when an upgrade is refused, which child node is upgraded next, and the result
+//! that `treevisor upgrade` prints.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
-/// So many supervisors below one are in the gap at the same time, at most.
+/// Most child nodes of one node that are upgraded at the same time.
 pub const AT_ONCE: usize = 4;
 
-/// What became of one supervisor.
+/// The result of an upgrade for one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It runs the new version.
+    /// The supervisor runs the new version.
     Upgraded,
-    /// Its rehearsal has gone well.
+    /// Its rehearsal has succeeded.
     Ready,
-    /// It was not asked, and goes on with the version that it had: one above it could not.
+    /// The supervisor keeps its version and was not asked, because one above it could not be upgraded.
     Kept,
-    /// It could not, and goes on with the version that it had.
+    /// The supervisor could not be upgraded and keeps its version.
     Failed,
 }
 
@@ -27,13 +27,13 @@ pub enum State {
 pub struct Supervisor {
     /// Its path.
     pub path: String,
-    /// What became of it.
+    /// The result for it.
     pub state: State,
     /// The version that it runs.
     pub version: String,
-    /// How long it neither read nor acted, in milliseconds; `null` where there was no gap.
+    /// The gap: for how many milliseconds it neither read nor acted; `null` if there was none.
     pub gap_ms: Option<u64>,
-    /// What went wrong; `null` where nothing did.
+    /// What went wrong; `null` if nothing did.
     pub message: Option<String>,
 }
 
@@ -58,24 +58,25 @@ impl fmt::Display for Supervisor {
 pub struct Upgrade {
     /// The version that the root had.
     pub from: String,
-    /// The version of the file.
+    /// The version of the new executable.
     pub to: String,
-    /// Nothing is under way any more.
+    /// The upgrade is over.
     pub done: bool,
-    /// Every supervisor of which it is known what became of it.
+    /// The supervisors whose result is known.
     pub supervisors: Vec<Supervisor>,
-    /// The longest of all gaps in milliseconds; `null` without any.
+    /// The longest gap in milliseconds; `null` if there was none.
     pub longest_gap_ms: Option<u64>,
 }
 
 impl Upgrade {
-    /// What has become of these supervisors so far.
+    /// The result so far, for these supervisors.
     pub fn new(from: String, to: String, done: bool, supervisors: Vec<Supervisor>) -> Upgrade {
         let longest_gap_ms = supervisors.iter().filter_map(|supervisor| supervisor.gap_ms).max();
         Upgrade { from, to, done, supervisors, longest_gap_ms }
     }
 
-    /// The exit status of the verb: 0 when all are upgraded or ready, 1 when some could not, 5 when it is not done.
+    /// The exit status of the verb: 0 if all are upgraded or ready, 1 if some failed or were kept, 5 if the upgrade is
+    /// not over.
     pub fn exit_code(&self) -> i32 {
         let well = |supervisor: &Supervisor| matches!(supervisor.state, State::Upgraded | State::Ready);
         match self.done {
@@ -85,7 +86,7 @@ impl Upgrade {
         }
     }
 
-    /// The last line on a terminal, with the name of the instance before it; `check` if it was a rehearsal alone.
+    /// The last line on a terminal, which begins with the name of the instance; `check` if it was only a rehearsal.
     pub fn summary(&self, instance: &str, check: bool) -> String {
         let count = |state| self.supervisors.iter().filter(|supervisor| supervisor.state == state).count();
         let all = self.supervisors.len();
@@ -110,7 +111,7 @@ impl Upgrade {
     }
 }
 
-/// What a root looks at before it begins.
+/// The state of the root that decides whether an upgrade may begin.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Present<'a> {
     /// The version to which the tree is being upgraded.
@@ -123,12 +124,12 @@ pub struct Present<'a> {
     pub booting: bool,
 }
 
-/// Why an upgrade is refused. Nothing has been changed.
+/// Why an upgrade is refused. A refused upgrade has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// One is under way.
+    /// Another upgrade is under way.
     UnderWay {
-        /// To this version.
+        /// The version to which it upgrades.
         to: String,
     },
     /// The tree is being reloaded.
@@ -141,16 +142,16 @@ pub enum Refusal {
     Rehearsal {
         /// Its path.
         path: String,
-        /// What it reported.
+        /// The reason that it reported.
         reason: String,
     },
 }
 
 impl Refusal {
-    /// What refuses an upgrade at present, if anything does.
+    /// The reason to refuse an upgrade now, if there is one.
     pub fn of(present: Present<'_>) -> Option<Refusal> {
         match present {
-            // It ends whatever else it does.
+            // A tree that is being stopped refuses whatever else is under way, so this comes first.
             Present { ending: true, .. } => Some(Refusal::Ending),
             Present { upgrading_to: Some(to), .. } => Some(Refusal::UnderWay { to: to.to_owned() }),
             Present { booting: true, .. } => Some(Refusal::Booting),
@@ -180,14 +181,14 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Why a change is refused below a supervisor that could not be upgraded, and what to do.
+/// The message that refuses a change below a supervisor that was not upgraded; it says what to do.
 pub fn left_behind(path: &str, version: &str, above: &str) -> String {
     format!(
         "{path} runs treevisor {version} and the supervisor above it {above}: nothing can be changed there before `treevisor upgrade` has brought it along"
     )
 }
 
-/// Whose turn it is among the child nodes of one node: in their order, [`AT_ONCE`] at a time.
+/// Which child nodes of one node are upgraded next: in their order, [`AT_ONCE`] at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turns<T: Ord> {
@@ -196,23 +197,23 @@ pub struct Turns<T: Ord> {
 }
 
 impl<T: Ord + Clone> Turns<T> {
-    /// All of these.
+    /// All children wait at first.
     pub fn new(children: impl IntoIterator<Item = T>) -> Turns<T> {
         Turns { waiting: children.into_iter().collect(), under_way: BTreeSet::new() }
     }
 
-    /// One cannot begin yet: it is the next one again.
+    /// A child that was to begin cannot begin yet: it becomes the next one again.
     pub fn later(&mut self, child: T) {
         self.under_way.remove(&child);
         self.waiting.push_front(child);
     }
 
-    /// Those that wait and are not these go.
+    /// Removes the waiting children for which `stays` is false.
     pub fn retain(&mut self, stays: impl Fn(&T) -> bool) {
         self.waiting.retain(stays);
     }
 
-    /// Those that are to begin now.
+    /// The children whose upgrade is to begin now.
     pub fn begin(&mut self) -> Vec<T> {
         let free = AT_ONCE.saturating_sub(self.under_way.len()).min(self.waiting.len());
         let next: Vec<T> = self.waiting.drain(..free).collect();
@@ -220,13 +221,13 @@ impl<T: Ord + Clone> Turns<T> {
         next
     }
 
-    /// One has ended its part, well or not, or is gone: another one's turn may have come.
+    /// A child has finished its part, with or without success, or is gone. Another one may begin after this.
     pub fn ended(&mut self, child: &T) {
         self.under_way.remove(child);
         self.waiting.retain(|waiting| waiting != child);
     }
 
-    /// Nothing waits and nothing is under way.
+    /// Whether no child waits and none is under way.
     pub fn are_over(&self) -> bool {
         self.waiting.is_empty() && self.under_way.is_empty()
     }

@@ -1,7 +1,7 @@
 //! The stable JSON of `status --json`, and of `events --json` in [`event`], which is also how status and events travel.
 //!
-//! These are promises to other tools: fields are added, never renamed or removed. They mirror supervision's types
-//! instead of being them, so that those stay free to change.
+//! This JSON is a promise to other tools: fields are added, never renamed or removed. The types here mirror those of
+//! `supervision` and are not the same, so that the latter can change freely.
 
 use crate::ids::{Name, Path};
 use serde::{Deserialize, Serialize};
@@ -39,13 +39,13 @@ pub struct StatusView {
     pub pid: u32,
     /// Milliseconds since the root began.
     pub uptime_ms: u64,
-    /// What keeps the processes together: "cgroup" or "group".
+    /// The containment in force: "cgroup", or "group" for process groups.
     pub containment: String,
-    /// Which of the controllers that limits need the tree has.
+    /// Which cgroup controllers the tree has, of those that limits need.
     #[serde(default, skip_serializing_if = "ControllersView::is_unknown")]
     pub controllers: ControllersView,
-    /// The cluster on whose hosts it runs. This and the next two are absent of a tree without a `placement` in it, and
-    /// the first and the last also where the host's agent does not answer.
+    /// The cluster on whose hosts the tree runs. `cluster`, `root_host` and `store` are absent if the tree has no
+    /// `placement`; `cluster` and `store` also if the host's agent does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// The host that runs the root, and all that has no `placement`.
@@ -104,16 +104,16 @@ pub struct SupervisorView {
     /// Milliseconds until its back-off is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_ms: Option<u64>,
-    /// Its beats to the supervisor above; absent of the root, and where it gives none.
+    /// Its beats to the supervisor above; absent for the root, and if it sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<HeartbeatView>,
     /// What its own process uses, without its children; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView>,
-    /// Of one that does not answer: its subtree as of its last beat, which is as old as `heartbeat` says.
+    /// For a supervisor that does not answer: the counts over its subtree from its last beat; `heartbeat` has its age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_known: Option<RollupView>,
-    /// What cannot be killed of it and is still there; absent where nothing is.
+    /// Its processes that SIGKILL has not ended; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_failed: Option<SurvivorView>,
     /// Since when it is held down, in RFC 3339; absent where it is not.
@@ -122,10 +122,10 @@ pub struct SupervisorView {
     /// The operator that holds it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
-    /// The limits of all that stands below it; absent where it has none.
+    /// The limits for all its children together; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitsView>>,
-    /// The roll-out of its copies that is under way, or was stopped; absent where none is.
+    /// The roll-out of its copies that is under way or was stopped; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Box<RolloutView>>,
     /// When its present process began, in RFC 3339: the moment of its event `started`. Absent while there is none.
@@ -149,16 +149,17 @@ pub struct SupervisorView {
     /// Version of treevisor that its process runs. This and what follows is absent where it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How the processes of its children have ended since its process began, those of gone children included.
+    /// How the processes of its children have ended since its own process began; children that were removed are
+    /// included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exits_below: Option<ExitCounts>,
     /// Restarts of its children that were charged since its process began; a group counts once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts_below: Option<u64>,
-    /// How long those took.
+    /// How long these restarts took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_times: Option<Box<RestartTimesView>>,
-    /// What it has dropped since its process began.
+    /// The messages and connections that it has dropped since its process began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Box<DroppedView>>,
     /// Milliseconds in which its process did not run although it should have, since it began.
@@ -170,7 +171,7 @@ pub struct SupervisorView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SupervisorKind {
-    /// The only one.
+    /// The only value.
     #[default]
     Supervisor,
 }
@@ -179,12 +180,12 @@ pub enum SupervisorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerKind {
-    /// The only one.
+    /// The only value.
     #[default]
     Worker,
 }
 
-/// How many restarts are allowed, and how many stand in the window.
+/// How many restarts are allowed, and how many are in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct IntensityView {
     /// Restarts allowed; null is unlimited.
@@ -221,7 +222,7 @@ pub struct WorkerView {
     pub restarts: u64,
     /// `permanent transient temporary`.
     pub restart: String,
-    /// Its beats; null where it gives none.
+    /// Its beats; null if none are expected.
     pub heartbeat: Option<HeartbeatView>,
     /// How its last process ended; null where none has.
     pub last_exit: Option<ExitView>,
@@ -231,7 +232,7 @@ pub struct WorkerView {
     /// Milliseconds until its back-off is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_ms: Option<u64>,
-    /// What it last reported of itself.
+    /// The status text that it last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
     /// Its state by its own report: `ready reloading stopping`; absent where it never reported one.
@@ -256,13 +257,13 @@ pub struct WorkerView {
     /// The operator that holds it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
-    /// What cannot be killed of it and is still there; absent where nothing is.
+    /// Its processes that SIGKILL has not ended; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_failed: Option<SurvivorView>,
     /// Its limits; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<LimitsView>>,
-    /// It still has its spec from before the last reload: its turn in the roll-out has not come, or does not come.
+    /// It still has its spec from before the last reload, because the roll-out has not reached it or was stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
     /// The processes that stand beside it in a roll-out; absent where there is none.
@@ -271,13 +272,13 @@ pub struct WorkerView {
     /// When its present process began, in RFC 3339: the moment of its event `started`. Absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
-    /// How its processes have ended since the supervisor above began; absent where that is not known, and of the root.
+    /// How its processes have ended since the supervisor above began; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exits: Option<ExitCounts>,
     /// Milliseconds since `usage` was measured; absent where that was now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage_age_ms: Option<u64>,
-    /// By which sign its start is over: `exec heartbeat notify probe exit`.
+    /// What makes it ready: `exec heartbeat notify probe exit`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ready: String,
     /// On which host of a cluster it runs; absent in a tree without a `placement` in it.
@@ -289,14 +290,13 @@ pub struct WorkerView {
 }
 
 impl SupervisorView {
-    /// A supervisor of which nothing is known but where it stands and what state it is in: without a process, and
-    /// without children.
+    /// A supervisor of which only path and state are known, without a process and without children.
     pub fn bare(path: &Path, state: &str) -> SupervisorView {
         let name = path.name().unwrap_or_default().to_owned();
         SupervisorView { path: path.clone(), name, state: state.to_owned(), ..SupervisorView::default() }
     }
 
-    /// Leaves only these of its children; all when there are none named.
+    /// Keeps only the children with these names; all if `only` is `None`.
     pub fn keep_children(&mut self, only: Option<&[Name]>) {
         if let Some(only) = only {
             self.children.retain(|child| only.iter().any(|name| name.as_str() == child.name()));
@@ -305,14 +305,15 @@ impl SupervisorView {
 }
 
 impl WorkerView {
-    /// A worker of which nothing is known but where it stands and what state it is in: without a process.
+    /// A worker of which only path and state are known, without a process.
     pub fn bare(path: &Path, state: &str) -> WorkerView {
         let name = path.name().unwrap_or_default().to_owned();
         WorkerView { path: path.clone(), name, state: state.to_owned(), ..WorkerView::default() }
     }
 }
 
-/// What both have. Where it stands in the JSON differs, so neither has it as a part.
+/// Accessors for the fields that supervisors and workers share. The fields are not a struct of their own, as their
+/// order in the JSON differs.
 macro_rules! of_either {
     ($($(#[$doc:meta])* $name:ident -> $type:ty { $view:ident => $value:expr })*) => {
         impl ChildView {$(
@@ -332,13 +333,13 @@ of_either! {
     path -> &Path { view => &view.path }
     /// Its name.
     name -> &str { view => &view.name }
-    /// The state as people see it.
+    /// Its state, as in `status`.
     state -> &str { view => &view.state }
     /// Its process.
     pid -> Option<u32> { view => view.pid }
     /// Its incarnation; 0 before its first start.
     incarnation -> u64 { view => view.incarnation }
-    /// Whether it is down because only an operator starts it, and none has.
+    /// Whether it is down because its `autostart` is false and no operator has started it yet.
     is_unstarted -> bool { view => view.unstarted }
     /// How often it was restarted.
     restarts -> u64 { view => view.restarts }
@@ -358,7 +359,7 @@ of_either! {
     started_at -> Option<&str> { view => view.started_at.as_deref() }
     /// How its processes have ended.
     exits -> Option<&ExitCounts> { view => view.exits.as_ref() }
-    /// What cannot be killed of it.
+    /// Its processes that SIGKILL has not ended.
     kill_failed -> Option<&SurvivorView> { view => view.kill_failed.as_ref() }
     /// Since when it is held down, and by which operator.
     held -> Option<(&str, &str)> { view => view.held_since.as_deref().zip(view.held_by.as_deref()) }
@@ -402,7 +403,7 @@ impl ChildView {
         }
     }
 
-    /// Marks those at or below this one that are held down: since when, and by which operator.
+    /// Marks the children at or below this one that are held down, with the time and the operator.
     pub fn mark_holds(&mut self, holds: &[HoldView]) {
         let (path, since, by, children) = match self {
             ChildView::Worker(view) => (&view.path, &mut view.held_since, &mut view.held_by, [].as_mut_slice()),
@@ -420,14 +421,14 @@ impl ChildView {
         }
     }
 
-    /// Leaves only these of its children; all when there are none named.
+    /// Keeps only the children with these names; all if `only` is `None`.
     pub fn keep_children(&mut self, only: Option<&[Name]>) {
         if let ChildView::Supervisor(view) = self {
             view.keep_children(only);
         }
     }
 
-    /// The one at a path at or below this one.
+    /// The child at a path at or below this one.
     pub fn find(&self, path: &Path) -> Option<&ChildView> {
         if self.path() == path {
             return Some(self);

@@ -34,7 +34,7 @@ fn a_long_status_is_cut_between_characters_and_controls_become_spaces() {
     let status = std::str::from_utf8(&frames[7]).unwrap();
     assert!(status.starts_with(" [2J ü") && status.ends_with('ü'));
     assert_eq!(status.len(), 255, "the 256th byte would be half a character");
-    // A sender that does not follow the rule is not believed either.
+    // The receiver replaces control characters too, if a sender does not.
     let hostile =
         [&b"TV1"[..], b"BEAT", TOKEN.to_string().as_bytes(), b"", b"", b"", b"", b"\x1b[2Jhello"].map(<[u8]>::to_vec);
     let ChildBody::Beat(beat) = decode_from_child(&hostile).unwrap().body else { panic!("no beat") };
@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// Frames that look right at the beginning often enough to reach what stands behind it.
+/// Arbitrary frames whose head is often enough valid to reach the decoding of what follows.
 fn hostile_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let kinds = prop_oneof![
         Just(b"BEAT".to_vec()),
@@ -193,7 +193,7 @@ fn hostile_frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
     })
 }
 
-/// Beats in the form in which they cross: whole milliseconds, a status of one line that fits, or none.
+/// Beats that survive a round trip unchanged: whole milliseconds, and a status of one line within the limit, or none.
 fn any_beat() -> impl Strategy<Value = BeatFrame> {
     let busy = prop::option::of((0..=u64::MAX / 1_000_000).prop_map(Span::from_millis));
     let status = prop::option::of("[^\\p{Cc}\\u{200e}\\u{200f}\\u{61c}\\u{2028}-\\u{202e}\\u{2066}-\\u{2069}]{1,64}");

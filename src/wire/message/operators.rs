@@ -1,4 +1,5 @@
-//! What operators' tools ask the root, and what it replies. Nodes pass the same verbs and replies on to each other.
+//! The requests of operators' tools to the root, and its replies. Nodes pass the same verbs and replies on to each
+//! other.
 
 use crate::ids::{Name, Path};
 use crate::text::is_obeyed;
@@ -15,14 +16,14 @@ pub struct Ask {
     pub request: u64,
     /// Milliseconds that the sender will wait for the first reply.
     pub within_ms: u64,
-    /// What is asked.
+    /// The request itself.
     pub verb: Verb,
-    /// On whose behalf the sender asks, for the events that follow from it: printable, [`Ask::VIA_MAX`] characters at
-    /// most.
+    /// On whose behalf the sender asks; recorded in the events that the request causes. Printable, [`Ask::VIA_MAX`]
+    /// characters at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// The incarnation of the child that the sender means: where it is another one by now, or is being restarted
-    /// already, the request is refused.
+    /// The incarnation of the child that the sender means. The request is refused if the child has another incarnation
+    /// by now, or is being restarted already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<u64>,
 }
@@ -31,8 +32,7 @@ impl Ask {
     /// The longest `via`, in characters.
     pub const VIA_MAX: usize = 80;
 
-    /// Whether its `via` can be shown: it has something to show, nothing that a terminal would act upon, and is not too
-    /// long.
+    /// Whether `via` can be shown: it is absent, or it is neither empty nor too long and has no control characters.
     pub fn is_via_printable(&self) -> bool {
         self.via.as_ref().is_none_or(|via| {
             let length = via.chars().count();
@@ -41,80 +41,81 @@ impl Ask {
     }
 }
 
-/// What the root sends back.
+/// A reply of the root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// The number of the request.
     pub request: u64,
-    /// One reply to it.
+    /// The reply.
     pub reply: Reply,
 }
 
-/// What can be asked.
+/// The requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
-    /// Is the root there? Answered `Done(ok)`.
+    /// Checks that the root answers: it replies `Done(ok)`.
     Ping,
     /// The state of the subtree at a path: one `Status`.
     Status {
-        /// Where.
+        /// The path of the child.
         path: Path,
-        /// Of the children of the supervisor there only these, [`Verb::CHILDREN_MAX`] at most, with all that is below
-        /// them; those that it does not have are left out. All of them when it is absent.
+        /// Show only these children of the supervisor, [`Verb::CHILDREN_MAX`] at most, with all that is below them.
+        /// Names that it does not have are ignored. All children if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         children: Option<Vec<Name>>,
     },
     /// Orderly stop, OTP's terminate_child; `/` stops the whole tree.
     Stop {
-        /// Where.
+        /// The path of the child.
         path: Path,
     },
     /// Stop and start; starts what was stopped, held or has ended.
     Restart {
-        /// Where.
+        /// The path of the child.
         path: Path,
     },
-    /// Stop a placed subtree where it runs, and start it on another host. Refused where that host cannot have it.
+    /// Stop a placed subtree where it runs, and start it on another host. Refused if that host may not run it.
     Move {
-        /// Which.
+        /// The path of the child.
         path: Path,
-        /// To this host; else to the one that comes next.
+        /// The name of the other host; if absent, the next best candidate.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
     /// Kill the subtree now.
     Panic {
-        /// Where.
+        /// The path of the child.
         path: Path,
-        /// Leave it down.
+        /// Keep it down (held) until an operator starts it.
         hold: bool,
     },
     /// Send a signal to a worker's process.
     Signal {
-        /// Where.
+        /// The path of the child.
         path: Path,
-        /// Which, as Linux numbers them.
+        /// The number of the signal on Linux.
         signal: i32,
     },
-    /// Forget the failures of a supervisor's window, or of a worker, and start what waits for its back-off.
+    /// Clear the restart window of a supervisor, or the failures of a worker, and start at once the children that wait
+    /// for their backoff.
     Reset {
-        /// Where.
+        /// The path of the child.
         path: Path,
     },
-    /// Starts what is down; what is up is left alone.
+    /// Start the children at and below a path that are down; those that are up are not touched.
     Start {
-        /// Where.
+        /// The path of the child.
         path: Path,
     },
     /// OTP's restart_child: starts one idle child.
     RestartChild {
-        /// Which.
+        /// The path of the child.
         path: Path,
     },
     /// OTP's delete_child: forgets one idle child.
     DeleteChild {
-        /// Which.
+        /// The path of the child.
         path: Path,
     },
     /// OTP's start_child: adds a child to the supervisor at a path, and starts it.
@@ -126,125 +127,126 @@ pub enum Verb {
     },
     /// Stops a child and forgets it: terminate_child and delete_child in one.
     RemoveChild {
-        /// Which.
+        /// The path of the child.
         path: Path,
     },
-    /// Makes the workers of one `count` so many.
+    /// Change the number of copies of a worker with a `count`.
     Scale {
         /// The supervisor's path and the name that the `count` numbers.
         path: Path,
-        /// How many, at least one.
+        /// The new number, at least one.
         count: u32,
-        /// Those that are new, as JSON of the checked types, where copies differ by more than their names: the tool has
-        /// read them.
+        /// The specs of the new copies, as JSON of the checked types, if copies differ by more than their names. The
+        /// tool has read them from the file.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         copies: Vec<Value>,
     },
-    /// Restarts the workers of one `count` that run, one after another.
+    /// Restart the running copies of a worker with a `count`, one after another.
     RestartRolling {
         /// The supervisor's path and the name that the `count` numbers.
         path: Path,
     },
-    /// The whole tree as it is now: one `Spec`.
+    /// The spec of the whole tree as it is now: one `Spec`.
     Spec,
-    /// The tree is to become this one. Of the root only.
+    /// Reload: change the tree to this one. Only the root takes this request.
     Reload {
         /// The tree, as JSON of the checked types.
         tree: Value,
-        /// Children that were added by hand go as well.
+        /// Remove also the children that were added by an operator.
         prune: bool,
-        /// The file that it came from, to be read again at the next SIGHUP.
+        /// The file that the tree was read from; the root reads it again at the next SIGHUP.
         #[serde(default, with = "crate::files::exact::option")]
         config: Option<PathBuf>,
     },
-    /// The tree is to be again what it was before the last reload, where that is not complete. Of the root only.
+    /// Return to the tree from before the last reload, if that reload is not complete. Only the root takes this
+    /// request.
     AbortReload,
-    /// The tree goes on with another executable, and no worker notices. Of the root only. Answered by several
-    /// `Upgraded`.
+    /// Hot upgrade: every node of the tree continues with another executable, and workers keep running. Only the root
+    /// takes this request. Answered by several `Upgraded`.
     Upgrade {
-        /// The executable, by its absolute path.
+        /// The absolute path of the executable.
         #[serde(with = "crate::files::exact")]
         exe: PathBuf,
-        /// Only try in every supervisor whether it could be done.
+        /// Only rehearse the upgrade in every supervisor.
         check: bool,
     },
-    /// From a node to its child node: its part of a reload. Sent again until it is answered.
+    /// From a node to its child node: the child node's part of a reload. Sent again until it is answered.
     ReloadBelow {
         /// The child node.
         path: Path,
-        /// It and all below it, as JSON of the checked types.
+        /// The child node's supervisor with all below it, as JSON of the checked types.
         spec: Value,
-        /// What it promises to its parent from now on, as JSON; `null` is nothing.
+        /// The heartbeat that the child node owes its parent from now on, as JSON; `null` for none.
         heartbeat: Value,
-        /// The number of the reload in the life of the tree.
+        /// The number of the reload, counted from the start of the tree.
         generation: u64,
-        /// Children that were added by hand go as well.
+        /// Remove also the children that were added by an operator.
         prune: bool,
     },
-    /// From a node to its child node: its part of an upgrade. Answered by `Upgraded` with `done`, for it and all below
-    /// it.
+    /// From a node to its child node: the child node's part of a hot upgrade. Answered by `Upgraded` with `done`, for
+    /// the child node and all nodes below it.
     UpgradeBelow {
         /// The child node.
         path: Path,
-        /// Where the executable is opened, for a rehearsal.
+        /// The path by which the executable is opened for the rehearsal.
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
-        /// What distinguishes it from other files, as JSON.
+        /// What identifies the executable among other files, as JSON.
         identity: Value,
-        /// Only a rehearsal.
+        /// Only rehearse.
         check: bool,
-        /// Nodes that run the executable already stay as they are.
+        /// Upgrade only the nodes that do not run the executable yet.
         rest: bool,
     },
-    /// The events that the root remembers, at or below a path: `Events` with `end` on the last of them, or, when
-    /// following, without end until the asker is gone or sends `Unfollow`.
+    /// The events at or below a path that the root has in memory. Answered by `Events`, the last with `end`. With
+    /// `follow` there is no end: replies go on until the follower is gone or sends `Unfollow`.
     Events {
-        /// Where.
+        /// The path of the child.
         path: Path,
-        /// Only events of these kinds; of all kinds when it is empty.
+        /// Only events of these kinds; events of all kinds if empty.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kinds: Vec<String>,
-        /// Not those before this number, which is the `next` of an earlier reply: a follower that was forgotten goes on
-        /// there.
+        /// Only events from this number on. It is the `next` of an earlier reply, by which a follower that was
+        /// forgotten continues.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<u64>,
-        /// Go on with what happens from now on.
+        /// Send also the events to come.
         follow: bool,
     },
-    /// What the workers at and below some paths have printed: `Logs`, whose `caught_up` means that all of what was
-    /// there has been sent. When following, those to come are sent as well, without end until the asker is gone or
-    /// sends `Unfollow`.
+    /// The output of the workers at and below some paths. Answered by `Logs`; `caught_up` there means that all lines in
+    /// memory have been sent. With `follow`, lines to come are sent too, until the follower is gone or sends
+    /// `Unfollow`.
     Logs {
-        /// Where.
+        /// The paths.
         paths: Vec<Path>,
-        /// At most so many lines of each node, the last ones; all that are in memory without it.
+        /// At most this many lines of each node, the last ones; all lines in memory if absent.
         lines: Option<u64>,
-        /// None that are older: milliseconds since 1970.
+        /// Only lines from this time on: milliseconds since 1970.
         since_ms: Option<u64>,
-        /// Go on with what is printed from now on.
+        /// Send also the lines to come.
         follow: bool,
     },
-    /// `Logs` replies have been read. A few are sent ahead, and then no more until this comes: a slow reader loses
-    /// lines, and gets their number, but never fills a queue.
+    /// Acknowledges `Logs` replies. A node sends a few replies ahead and then waits for this acknowledgement. So a slow
+    /// reader never fills a queue: it loses lines, and is sent the number of lost ones.
     LogsSeen {
         /// The number of the `Logs` request.
         request: u64,
-        /// So many more have been read.
+        /// How many replies have been read since the last acknowledgement.
         replies: u32,
-        /// The number of the last one that was read; none before it is missing.
+        /// The `nth` of the last reply that was read; all before it have been read too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<u64>,
-        /// Those after it were lost, and are to be sent again.
+        /// The replies after `through` were lost: send them again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
     },
     /// Ends a following `Events` or `Logs` request.
     Unfollow {
-        /// Its number.
+        /// The number of that request.
         request: u64,
     },
-    /// A follower is still there; one that does not send this for ten seconds is forgotten. One that is forgotten
-    /// already gets `Refused(forgotten)` to the `Events` request.
+    /// Keeps a following request alive. A follower that has not sent this for ten seconds is forgotten; if it is
+    /// forgotten already, its `Events` request is answered by `Refused(forgotten)`.
     StillFollowing {
         /// The number of the `Events` or `Logs` request.
         request: u64,
@@ -252,28 +254,28 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// So many children of a supervisor can be asked for by name at most.
+    /// Most children that one `Status` request can name.
     pub const CHILDREN_MAX: usize = 200;
 
-    /// How it stands at a path, with all that is below.
+    /// A `Status` request for a path with all that is below.
     pub fn status(path: Path) -> Verb {
         Verb::Status { path, children: None }
     }
 }
 
-/// One reply. `Accepted` is followed by another one, `Upgraded` by more until it is done, `Events` until `end`, `Logs`
-/// until `caught_up` (or for ever), all others are the last.
+/// One reply to a request. More replies to the same request follow `Accepted`, `Upgraded` until `done`, `Events` until
+/// `end`, and `Logs` until `caught_up` (when following, without end). Any other reply is the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Reply {
-    /// It is being carried out, which may take long; sent again every second meanwhile.
+    /// The request is being carried out, which may take long. Sent again every second until the last reply.
     Accepted {
         /// What is being waited for, in words, such as "/web/api is stopping".
         waiting_for: String,
     },
     /// The state.
     Status {
-        /// The answer to an operator.
+        /// The state of the subtree, and of the instance.
         status: Box<StatusView>,
     },
     /// From a node to its parent: the state of a subtree.
@@ -296,7 +298,7 @@ pub enum Reply {
         /// More in words; may be empty.
         detail: String,
     },
-    /// It could not be asked.
+    /// The request was refused, or could not be passed on.
     Refused {
         /// Why, for a program.
         why: Refusal,
@@ -309,16 +311,16 @@ pub enum Reply {
         events: Vec<EventView>,
         /// Events that were lost before these because the reader was too slow or the memory too short.
         lost: u64,
-        /// No more follow.
+        /// This is the last reply.
         end: bool,
-        /// Events of this run that the root no longer remembers, whatever their path and kind.
+        /// How many events of this run, of any path and kind, the root no longer has in memory.
         #[serde(default, skip_serializing_if = "is_zero")]
         forgotten: u64,
-        /// What follows happens after the request came: all that was remembered has been sent.
+        /// All events in memory have been sent; further ones happened after the request arrived.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         caught_up: bool,
-        /// Number of the event after the last one that was looked at for this reply, counted from the beginning of
-        /// the run.
+        /// Number of the event after the last one that was considered for this reply, counted from the beginning of the
+        /// run. A follower continues there by `from`.
         #[serde(default, skip_serializing_if = "is_zero")]
         next: u64,
     },
@@ -328,24 +330,26 @@ pub enum Reply {
         lines: Vec<LogView>,
         /// Lines that were lost before these, because they came too fast for their reader.
         lost: u64,
-        /// All that was there when it was asked for has been sent. Set once; the last reply unless it follows.
+        /// All lines that were in memory when the request arrived have been sent. Set once; without `follow` it marks
+        /// the last reply.
         caught_up: bool,
-        /// Supervisors that are down or did not answer, so that what is below them is missing; with `caught_up`.
+        /// With `caught_up`: supervisors that are down or did not answer, so that lines of the workers below them are
+        /// missing.
         silent: Vec<Path>,
-        /// Its number among the replies to this request, from 1; one that comes twice is taken once, and what comes
-        /// after one that is missing is asked for again.
+        /// The number of this reply among those to the request, from 1. By it a reader drops duplicates, and asks again
+        /// for the replies from a missing one on.
         #[serde(default, skip_serializing_if = "is_zero")]
         nth: u64,
     },
-    /// What has become of an upgrade so far; each time that more is known, and once more when it is done.
+    /// The result of an upgrade so far. Sent each time more is known, and once more at the end.
     Upgraded {
-        /// All that is known.
+        /// The result.
         upgrade: Box<Upgrade>,
     },
 }
 
 impl Reply {
-    /// What is being waited for, in words, if it is what was asked for: another reply follows to the same request.
+    /// What the request waits for, in words, if another reply follows that ends the wait; `None` for any other reply.
     pub fn waits_for(&self) -> Option<&str> {
         match self {
             Reply::Accepted { waiting_for } => Some(waiting_for),
@@ -363,25 +367,26 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Done.
+    /// The request has been carried out.
     Ok,
-    /// It runs.
+    /// The child runs.
     Running,
-    /// It is between two attempts to start it.
+    /// The child is between two attempts to start it.
     Restarting,
     /// There is no such child.
     NotFound,
-    /// A child of that name is there and down.
+    /// A child of that name exists and is down.
     AlreadyPresent,
-    /// A child of that name is there and runs.
+    /// A child of that name exists and runs.
     AlreadyStarted,
-    /// What was to be killed is still there.
+    /// Processes that were to be killed still exist.
     KillFailed,
     /// The start has failed.
     StartFailed,
     /// A copy of a `count` did not come up, so the others were not replaced.
     RolloutStopped,
-    /// Something stronger came between.
+    /// The request was cut short by something that takes precedence, such as another request or the end of the
+    /// supervisor.
     Overtaken,
 }
 
@@ -395,17 +400,17 @@ pub enum Refusal {
     NoAnswer,
     /// A supervisor on the way is down, so there is nothing below it to ask (exit code 1).
     Down,
-    /// The asker may not (exit code 1).
+    /// The operator is not permitted to do so (exit code 1).
     NotAllowed,
     /// The message was not understood (exit code 2).
     NotUnderstood,
-    /// There is too much of this kind already, or a reload is under way (exit code 1).
+    /// Too many requests of this kind are under way, or a reload is (exit code 1).
     Busy,
-    /// Another incarnation than the one that was meant is there, or the one that was meant is being restarted already
-    /// (exit code 1).
+    /// The child has another incarnation than the one that the request names, or is being restarted already (exit code
+    /// 1).
     Changed,
-    /// Too many requests of any kind are waiting (the tool asks again until its time is over; exit code 1).
+    /// Too many requests of any kind are waiting. The tool asks again until its time limit (exit code 1).
     Full,
-    /// The follower was silent for too long and is no longer sent anything (it asks again).
+    /// The follower was silent for too long and is sent nothing more. It asks again.
     Forgotten,
 }

@@ -66,7 +66,7 @@ fn what_is_written_is_read_again() {
     assert_eq!(blobs.get(Blob(1)).unwrap(), b"");
     let last = blobs.get(Blob(2)).unwrap();
     assert_eq!(last, b"{}");
-    // Not a copy.
+    // The blob is a slice of the file, not a copy.
     assert!(file.as_ptr_range().contains(&last.as_ptr()));
     assert_eq!(blobs.get(Blob(3)).unwrap_err().to_string(), "the state refers to blob 3, of 3");
 }
@@ -135,7 +135,7 @@ fn a_state_that_contradicts_the_file_is_refused() {
     assert!(why(&changed(|state| state["blobs"][0]["length"] = json!(14))).ends_with(wrong));
     assert!(why(&changed(|state| state["blobs"][0]["length"] = json!(u64::MAX))).ends_with(wrong));
     assert!(why(&changed(|state| state["blobs"][0]["offset"] = json!(u64::MAX))).ends_with(wrong));
-    // Over each other, or with a gap between.
+    // Blobs that overlap, or have a gap between them.
     assert!(why(&changed(|state| state["blobs"][2]["offset"] = json!(10))).contains("should begin at 11"));
     assert_eq!(why(&changed(|state| state["blobs"] = json!([]))), "13 bytes after the last blob belong to none");
     assert_eq!(why(&[sample(), b"x".to_vec()].concat()), "1 bytes after the last blob belong to none");
@@ -173,7 +173,7 @@ proptest! {
         }
     }
 
-    /// What is changed in one place, or cut off, is refused or is still well-formed.
+    /// A file with one byte changed, or cut off, is refused or is still well-formed.
     #[test]
     fn a_damaged_file_is_refused_or_whole(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut file = sample();

@@ -1,4 +1,4 @@
-//! The headers of the mesh itself. Those of placed subtrees are where these are decided.
+//! The headers of messages of the mesh itself. Those of placed subtrees are defined in `hosts::message`.
 
 use crate::ids::Token;
 use crate::wire::hosts::Bundle as Files;
@@ -9,63 +9,63 @@ use std::fmt;
 /// The protocol of this program. Agents of one version work with those of the one before.
 pub const PROTOCOL: u32 = 1;
 
-/// `HELLO`: what is at the other end. The host's name is believed only where it is that of the certificate.
+/// `HELLO`: the sender introduces itself. The receiver accepts the host's name only if it is the certificate's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The host.
+    /// The name of the sending host.
     pub host: String,
-    /// Its cluster.
+    /// The name of its cluster.
     pub cluster: String,
     /// The version of its program.
     pub version: String,
-    /// Of its agent.
+    /// The version of the protocol that its agent speaks, as [`PROTOCOL`].
     pub protocol: u32,
     /// Which life of the host in the cluster this is; 0 before it has a lease.
     pub epoch: u64,
 }
 
-/// `PULSE`
+/// `PULSE`: the heartbeat of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
     /// As in [`Hello`].
     pub epoch: u64,
-    /// One more with each.
+    /// One more with each pulse.
     pub seq: u64,
 }
 
-/// `BUNDLE`: how a deployed file with its includes comes to a host. It asks for one part after the other, so that there
-/// is never more of it under way than the connection's own heartbeats can bear.
+/// `BUNDLE`: transfers a deployed file with its includes to a host. The receiver asks for one part after the other, so
+/// that never so much data is under way that it delays the heartbeats of the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
-    /// What its content is called: the receiver checks it.
+    /// The digest of the bundle's content; the receiver checks it.
     pub digest: String,
-    /// What is reported of it.
+    /// The step of the transfer.
     #[serde(flatten)]
     pub what: BundleWhat,
 }
 
-/// What is reported of a bundle.
+/// A step in the transfer of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum BundleWhat {
-    /// It is being deployed: have it, and answer by `Kept` or `Refused`.
+    /// The bundle is being deployed: the receiver is to fetch it, and to answer by `Kept` or `Refused`.
     Offer,
     /// Send this part.
     Want {
-        /// Which one, counted from 0.
+        /// The number of the part, counted from 0.
         part: u32,
     },
-    /// One frame: that part of the contents of its files, one after the other in the order of their list.
+    /// One part, in one frame of payload. The parts together are the contents of all files, in the order of `files`.
     Part {
-        /// Which one.
+        /// The number of the part.
         part: u32,
-        /// The files; in the first part.
+        /// The list of files; in the first part only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         files: Option<Files>,
     },
-    /// It is on the disk here, and was found to be right.
+    /// The bundle is on the receiver's disk, and its digest and content have been checked.
     Kept,
-    /// It is not.
+    /// The receiver does not take the bundle.
     Refused {
         /// Why.
         why: String,
@@ -77,58 +77,59 @@ pub enum BundleWhat {
 pub struct Operator {
     /// The instance.
     pub instance: String,
-    /// Which of the conversations between the two agents.
+    /// The number of the conversation between the two agents.
     pub conversation: u64,
-    /// It is over, and nothing follows.
+    /// Why the conversation ends; no message follows then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
 }
 
-/// `JOIN`: a machine that is to become a host, and what it is answered. It is known by the key by which it has
-/// connected.
+/// `JOIN`: between a machine that is to become a host and the inviting host. The machine is identified by the key of
+/// its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Join {
-    /// Of the machine.
+    /// The machine asks to join.
     Ask {
-        /// That of the invitation.
+        /// The token of the invitation.
         token: Token,
-        /// What it is to be called.
+        /// The name that the machine is to have.
         name: String,
-        /// It can run a member of the store: etcd is there.
+        /// The machine can run a member of the store: it has etcd.
         #[serde(default)]
         etcd: bool,
-        /// It is to vote by such a member, and nothing is to be placed on it.
+        /// The machine is to be a witness: to run a voting member of the store, with nothing placed on it.
         #[serde(default)]
         witness: bool,
     },
-    /// It is a host.
+    /// The machine has become a host.
     Welcome(Box<Welcome>),
-    /// It is none.
+    /// The machine has not become a host.
     Refused {
         /// What is wrong, and what would be right.
         why: String,
     },
 }
 
-/// What a machine gets that has become a host.
+/// What a new host is given.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Welcome {
-    /// What the cluster is called.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The certificate of its key.
+    /// The certificate of the new host's key.
     pub cert: String,
-    /// The key by which the cluster signs. Secret: the connection is encrypted, and the token has proved whose it is.
+    /// The signing key of the cluster. It is secret: the connection is encrypted, and the token has authenticated the
+    /// receiver.
     pub signing: String,
     /// The members of the store, as the inviting host reaches them.
     pub endpoints: Vec<String>,
-    /// The authority by which they are known, as PEM.
+    /// The certificate authority of the store's members, as PEM.
     #[serde(default)]
     pub ca: Option<String>,
-    /// They take only hosts that show a certificate of theirs.
+    /// The members of the store require a client certificate of that authority.
     #[serde(default)]
     pub wants_cert: bool,
-    /// Hosts of the cluster run the store, under certificates of its own: whether this one does.
+    /// Whether the new host runs a member of the store; absent if the store is not run by hosts of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<bool>,
 }
@@ -139,16 +140,16 @@ impl fmt::Debug for Welcome {
     }
 }
 
-/// `SIGNING`: how the key by which the cluster is to sign comes to its hosts.
+/// `SIGNING`: transfers the new signing key of the cluster to its hosts.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Signing {
     /// Send the key whose public half this is.
     Ask {
-        /// As it stands in the record of the cluster.
+        /// The public half, as in the record of the cluster.
         issuer: String,
     },
-    /// This is it. Secret: the connection is encrypted, and its other end proved.
+    /// The answer: the key. It is secret: the connection is encrypted, and its other end authenticated.
     Give {
         /// The key.
         key: String,
@@ -164,53 +165,53 @@ impl fmt::Debug for Signing {
     }
 }
 
-/// `WISH`: what an operator on another host wants of this one. It is sent until the record of this host shows it, so
-/// there is no answer.
+/// `WISH`: a request of an operator on another host. It is sent again until the record of the receiving host shows its
+/// effect, so it needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
-    /// What it is.
+    /// The request.
     pub what: Wished,
-    /// It means nothing any more when it comes so much later.
+    /// Milliseconds after which the request expires; the receiver drops it then.
     pub void_after_ms: u64,
 }
 
-/// What is wanted.
+/// What an operator requests of another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wished {
-    /// Nothing is to run there any more.
+    /// Drain the host.
     Drain,
-    /// The end of that.
+    /// End the drain.
     Undrain,
 }
 
-/// `LOOK`: what lies on a host's disk of what has happened, a page at a time. It is asked for again until it comes.
+/// `LOOK`: reads a host's records from its disk, a page at a time. The request is sent again until the answer arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
-    /// The number of the question, drawn by the host that asks.
+    /// The number of the request, chosen by the host that asks.
     pub number: u64,
-    /// What is asked, or answered.
+    /// The request or the answer.
     #[serde(flatten)]
     pub what: LookWhat,
 }
 
-/// What a `LOOK` is.
+/// The request or the answer in a `LOOK`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum LookWhat {
     /// Send this page.
     Ask {
-        /// Of what.
+        /// Which records.
         kept: Kept,
-        /// Where it begins.
+        /// Where the page begins.
         from: Spot,
     },
-    /// One frame: the page.
+    /// The page, in one frame of payload.
     Page {
-        /// Where the next one begins, if there is one.
+        /// Where the next page begins, if there is one.
         next: Option<Spot>,
     },
-    /// It cannot be read.
+    /// The page cannot be read.
     Refused {
         /// Why.
         why: String,

@@ -4,12 +4,12 @@
 //! TVH1 kind header payload...
 //! ```
 //!
-//! The header is one JSON object; what may be long or is not JSON follows it in frames of its own. Each header has
-//! `sent_ms`, the sender's clock of the time since boot, which [`encode`] writes into it: a queue may keep a message
-//! for as long as a cut lasts, and what has also `void_after_ms` is dropped when it comes later than that ([`Stamp`]).
-//! A type for a header therefore has no member of the first name.
+//! The header is one JSON object; long content, and content that is not JSON, follows in frames of its own. Each header
+//! has `sent_ms`, the time since the sender's boot, which [`encode`] writes; a type for a header must therefore have no
+//! member of that name. A queue may keep a message for as long as the network is cut; a message with `void_after_ms` is
+//! dropped when it arrives later than that ([`Stamp`]).
 //!
-//! What a header is made of is a type of the part that sends it: those of the mesh itself are in [`header`].
+//! Each part that sends messages defines the types of its headers; those of the mesh itself are in [`header`].
 
 pub mod header;
 
@@ -35,20 +35,20 @@ pub const FRAME_MAX: usize = NODE_FRAME_MAX;
 /// Most frames of payload.
 pub const PAYLOAD_FRAMES_MAX: usize = FRAMES_MAX - 3;
 
-/// The second frame.
+/// The kind of a message, its second frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// First on each connection: its name, and whether the two fit together.
+    /// The first message on each connection: name, cluster and protocol of the sender.
     Hello,
-    /// Twice a second.
+    /// A heartbeat, sent twice a second.
     Pulse,
     /// Start or adopt a subtree.
     Place,
-    /// What has come of that.
+    /// The result of `Place`.
     Placed,
-    /// Stop, kill, look.
+    /// Stop, kill or look at a subtree.
     Order,
-    /// What has come of that, and how a subtree has ended.
+    /// The result of `Order`, and the end of a subtree.
     Told,
     /// A message between a node and its parent.
     Relay,
@@ -56,18 +56,18 @@ pub enum Kind {
     Operator,
     /// A deployed file with its includes.
     Bundle,
-    /// A host wants to become one of the cluster.
+    /// A machine asks to become a host of the cluster.
     Join,
-    /// The key by which the cluster is to sign.
+    /// The new signing key of the cluster.
     Signing,
-    /// What an operator wants of that host.
+    /// A request of an operator on another host.
     Wish,
-    /// A page of what lies on that host's disk of what has happened.
+    /// A page of the records on a host's disk.
     Look,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Kind; 13] = [
         Kind::Hello,
         Kind::Pulse,
@@ -84,7 +84,7 @@ impl Kind {
         Kind::Look,
     ];
 
-    /// As it is written.
+    /// The kind as its frame spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Hello => "HELLO",
@@ -111,49 +111,49 @@ impl Kind {
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// A JSON object.
+    /// The JSON object, without `sent_ms` if the message is to be sent.
     header: Vec<u8>,
-    /// What follows it.
+    /// The frames after the header.
     pub payload: Vec<Vec<u8>>,
 }
 
-/// What every header says of its time.
+/// The members of every header that concern time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// When it was sent, in milliseconds of the sender's time since boot.
     pub sent_ms: u64,
-    /// It means nothing any more when it comes so much later; `None`: it always does.
+    /// The message is void when it arrives later than this after `sent_ms`; `None`: never.
     #[serde(default)]
     pub void_after_ms: Option<u64>,
 }
 
-/// Why something is no message, or cannot be sent as one.
+/// Why frames are not a valid message, or a message cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Malformed {
     /// The first frame is not [`VERSION`], or there is none.
     Version,
     /// The second frame is no [`Kind`], or there is none.
     Kind {
-        /// How it begins.
+        /// The beginning of that frame.
         got: Excerpt,
     },
     /// There is no third frame.
     NoHeader,
-    /// It has more than [`FRAMES_MAX`] frames.
+    /// There are more than [`FRAMES_MAX`] frames.
     TooManyFrames {
-        /// So many.
+        /// How many frames there are.
         frames: usize,
     },
     /// A frame is longer than [`FRAME_MAX`].
     FrameTooLong {
-        /// Which one, counting from 0 at the version.
+        /// The index of the frame; the version is 0.
         frame: usize,
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// The header is no JSON, or not that of such a message.
+    /// The header is not a JSON object, or lacks members of its kind.
     Header {
         /// The parser's error.
         message: Excerpt,
@@ -181,7 +181,7 @@ impl Message {
     /// A message with this header, which must be written as a JSON object without `sent_ms`.
     ///
     /// # Errors
-    /// It would break the limits, or the header is none.
+    /// The message would exceed the limits, or the header is not a JSON object.
     pub fn new(kind: Kind, header: &impl Serialize, payload: Vec<Vec<u8>>) -> Result<Message, Malformed> {
         let wrong = |error: &dyn fmt::Display| Malformed::Header { message: Excerpt::printed(error) };
         let header = serde_json::to_vec(header).map_err(|error| wrong(&error))?;
@@ -193,24 +193,24 @@ impl Message {
         Ok(Message { kind, header, payload })
     }
 
-    /// Reads the header as that of such a message. Members that it does not have are passed over.
+    /// Reads the header as a `T`. Members that `T` does not have are ignored.
     ///
     /// # Errors
-    /// It is that of another.
+    /// The header is not that of a `T`.
     pub fn header<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
         json::from_slice(&self.header).map_err(|error| Malformed::Header { message: Excerpt::printed(&error) })
     }
 
-    /// When it was sent, and until when it means something.
+    /// When the message was sent, and when it expires.
     ///
     /// # Errors
-    /// The header does not say so.
+    /// The header has no `sent_ms`.
     pub fn stamp(&self) -> Result<Stamp, Malformed> {
         self.header()
     }
 }
 
-/// The frames of a message that is sent at this time.
+/// The frames of a message; `sent_ms` is the sender's time since boot in milliseconds.
 pub fn encode(message: &Message, sent_ms: u64) -> Vec<Vec<u8>> {
     let header = stamped(&message.header, sent_ms);
     let mut frames = vec![VERSION.to_vec(), message.kind.as_str().as_bytes().to_vec(), header];
@@ -218,7 +218,7 @@ pub fn encode(message: &Message, sent_ms: u64) -> Vec<Vec<u8>> {
     frames
 }
 
-/// A header with the time at which it is sent.
+/// Adds `sent_ms` to a header.
 fn stamped(header: &[u8], sent_ms: u64) -> Vec<u8> {
     let rest = header.get(1..).unwrap_or(b"}");
     let mut stamped = format!("{{\"sent_ms\":{sent_ms}").into_bytes();
@@ -229,10 +229,11 @@ fn stamped(header: &[u8], sent_ms: u64) -> Vec<u8> {
     stamped
 }
 
-/// Reads a message. Its limits are judged before anything in it; the header is read by [`Message::header`].
+/// Reads a message. The limits are checked before any content. The header is not parsed here but by
+/// [`Message::header`].
 ///
 /// # Errors
-/// What is wrong with it. Such a message is counted and dropped.
+/// What is wrong with the frames. The caller counts and drops such a message.
 pub fn decode(frames: Vec<Vec<u8>>) -> Result<Message, Malformed> {
     fits(frames.iter().map(Vec::len))?;
     let mut frames = frames.into_iter();

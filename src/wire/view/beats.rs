@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 pub struct SourceView {
     /// The word of the spec: `zmq notify exec tcp http push`.
     pub source: String,
-    /// What is asked, or listened to: the command's first word, `host:port`, the URL, the endpoint. Absent of the
-    /// others, of which there is one.
+    /// What is probed or listened on: the command's first word, `host:port`, the URL, or the endpoint. Absent for `zmq`
+    /// and `notify`, of which a worker has one at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Milliseconds since the last beat that came by it; null before the first.
+    /// Milliseconds since the last beat by this source; null before the first.
     pub age_ms: Option<u64>,
 }
 
@@ -20,12 +20,12 @@ pub struct SourceView {
 pub struct HeartbeatView {
     /// A beat is due this often.
     pub interval_ms: u64,
-    /// So many intervals without one are a hang.
+    /// The worker is hung after this many intervals without a beat.
     pub misses: u32,
     /// Milliseconds since the last beat; null before the first.
     pub age_ms: Option<u64>,
     /// Beats so far.
     pub beats: u64,
-    /// Intervals that went by without one.
+    /// Intervals that passed without a beat.
     pub missed: u64,
 }

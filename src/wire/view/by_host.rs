@@ -1,11 +1,11 @@
-//! On which host what stands in a view runs.
+//! The host on which each child in a view runs.
 
 use super::ChildView;
 use crate::ids::Path;
 
 impl ChildView {
-    /// Writes down that this one and all below it run on this host, where none is known of them. What is placed, and
-    /// what stands below that, is passed over: that runs elsewhere, or nowhere.
+    /// Sets the host of this child and of all below it, if it is not set. Placed subtrees are left out: they run on
+    /// another host, or nowhere.
     pub fn mark_host(&mut self, host: &str, is_placed: &dyn Fn(&Path) -> bool) {
         match self {
             ChildView::Supervisor(view) if is_placed(&view.path) => {}

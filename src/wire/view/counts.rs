@@ -1,20 +1,21 @@
-//! What supervisors count, as `status` shows it.
+//! The counters of supervisors, as `status` shows them.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How processes have ended, by cause; only causes of which there was an end: `gave_up start_failed start_timeout hang
-/// panic stopped oom signal exit normal`, the first that fits.
+/// How many processes have ended, by cause. Each end counts under the first cause that fits: `gave_up start_failed
+/// start_timeout hang panic stopped oom signal exit normal`. Causes with no end are absent.
 pub type ExitCounts = BTreeMap<String, u64>;
 
-/// How long restarts have taken, from the end of a process until the next one was up.
+/// Durations of restarts, from the end of a process until the next one was up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartTimesView {
     /// How many.
     pub count: u64,
-    /// How long together, in milliseconds.
+    /// The sum of all durations in milliseconds.
     pub sum_ms: u64,
-    /// So many took no longer than so many milliseconds: `[limit, count]`, by rising limits.
+    /// The histogram: pairs `[limit, count]` with rising limits; `count` restarts took no longer than `limit`
+    /// milliseconds.
     pub le: Vec<(u64, u64)>,
 }
 
@@ -26,13 +27,13 @@ pub struct DroppedView {
     pub malformed: u64,
     /// Messages with a token that is not the sender's.
     pub unknown_token: u64,
-    /// Messages too many in a second.
+    /// Messages beyond the limit for one second.
     pub too_many: u64,
     /// Messages too long.
     pub too_long: u64,
-    /// Messages to another worker than the sender's.
+    /// Messages sent with the token of a worker that the sending process does not belong to.
     pub by_strangers: u64,
-    /// Connections too many.
+    /// Connections beyond the limit.
     pub connections: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Which of the two a child is stands in its `kind`, so it is read as that at once. To try one after the other, as
-//! serde does it by itself, means to copy all that is below, once more at each level.
+//! Reads a [`ChildView`] by its field `kind`. An untagged enum of serde would buffer each child with all below it to
+//! try both variants, once more at each level of the tree.
 
 use super::{ChildView, SupervisorView, WorkerView};
 use serde::de::value::MapAccessDeserializer;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fmt;
 use std::vec::IntoIter;
 
-/// The field by which they differ. It stands before all that is large.
+/// The field by which supervisors and workers are distinguished. treevisor writes it before all large fields.
 const KIND: &str = "kind";
 
 impl<'de> Deserialize<'de> for ChildView {
@@ -45,10 +45,10 @@ impl<'de> Visitor<'de> for EitherVisitor {
     }
 }
 
-/// The fields that have been read up to the kind, and then the rest.
+/// A map of the fields that were read up to `kind`, followed by the rest.
 struct Fields<M> {
     before: IntoIter<(String, Value)>,
-    /// Of the key that was given last, if it is one of those before.
+    /// The value of the key returned last, if that key came from `before`.
     value: Option<Value>,
     rest: M,
 }
@@ -91,7 +91,7 @@ mod tests {
     fn the_kind_decides_wherever_it_stands() {
         let text = serde_json::to_string(&tree()).unwrap();
         assert_eq!(serde_json::from_str::<ChildView>(&text).unwrap(), tree());
-        // With the keys in the order of the alphabet, most of them stand before it.
+        // In alphabetical order, most keys come before `kind`.
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::from_value::<ChildView>(value).unwrap(), tree());
         for (kind, last) in [(r#""worker""#, true), (r#""supervisor""#, true), (r#""worker""#, false)] {

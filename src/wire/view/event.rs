@@ -1,7 +1,7 @@
-//! Events: what all of them have, and for each kind what it has besides.
+//! Events: the fields that all of them have, and those of each kind.
 //!
-//! A new kind of event is a variant here, its fields in `fields` where it has some, and then what the compiler asks
-//! for.
+//! A new kind of event needs a variant here and, if it has fields, a struct in `fields`; the compiler names the other
+//! places.
 
 mod fields;
 mod placed;
@@ -24,46 +24,46 @@ pub struct EventView {
     pub at: String,
     /// The child that it is about.
     pub path: Path,
-    /// The process it is about.
+    /// The process id of the process that it is about.
     pub pid: Option<u32>,
     /// The incarnation it is about; null where it is about none.
     pub incarnation: Option<u64>,
     /// The event that led to it.
     pub cause: Option<ReportId>,
-    /// It is about a process that stands beside the child; absent of all others.
+    /// Set if the event is about a process that runs beside the child in a roll-out.
     pub beside: Option<Beside>,
     /// What happened.
     pub body: EventBody,
-    /// Of one that stands for many alike: how many, and when.
+    /// Set if the event stands for many of the same kind: how many, and when.
     pub repeats: Option<Box<Repeats>>,
-    /// Fields that are unknown to this version; they are passed on.
+    /// Fields that this version does not know; they are kept and passed on.
     pub more: Map<String, Value>,
 }
 
-/// How a process stands beside the child that it has the path of: `update = { order = "start-first" }`.
+/// The role of a process that runs beside the child at its path (`update = { order = "start-first" }`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beside {
-    /// It is to take the place of the child.
+    /// The new process, which is to become the child.
     Successor,
-    /// The child has taken its place.
+    /// The old process, whose place the child has taken.
     Predecessor,
 }
 
-/// The field of an event that has it.
+/// The field `beside` as JSON.
 #[derive(Serialize, Deserialize)]
 struct IsBeside {
     beside: Beside,
 }
 
-/// What an event has that stands for many.
+/// The fields of an event that stands for many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repeats {
     /// How many.
     pub count: u64,
     /// When the first one happened.
     pub first: String,
-    /// When the last one did.
+    /// When the last one happened.
     pub last: String,
 }
 
@@ -73,7 +73,8 @@ macro_rules! event_bodies {
         #[derive(Debug, Clone, PartialEq)]
         pub enum EventBody {
             $($(#[$doc])* $variant $(($fields))?,)*
-            /// Anything else: of a kind that is unknown to this version, or without what it expects of its kind.
+            /// Any other event: of a kind that this version does not know, or without the fields that it expects of the
+            /// kind.
             Other {
                 /// The kind.
                 kind: String,
@@ -94,7 +95,7 @@ macro_rules! event_bodies {
                 }
             }
 
-            /// What the fields of an event of that kind are, which are taken out, if they are as expected.
+            /// Takes the fields of an event of this kind out of `fields`, if they are as expected.
             fn take(kind: String, fields: &mut Map<String, Value>) -> EventBody {
                 let known = match kind.as_str() {
                     $($kind => event_bodies!(@take fields, $variant $(, $fields)?),)*
@@ -104,7 +105,7 @@ macro_rules! event_bodies {
             }
         }
 
-        /// The fields alone: the kind stands between those that all events have.
+        /// Writes the fields alone; the kind is written with the fields that all events have.
         impl Serialize for Fields<'_> {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 match self.0 {
@@ -121,7 +122,7 @@ macro_rules! event_bodies {
 }
 
 impl EventBody {
-    /// Of a kind that no tree has: the words that come with it, as with what agents report of their hosts.
+    /// The text that an event of an unknown kind brings along, as the reports of agents do.
     pub fn in_words(&self) -> Option<&str> {
         match self {
             EventBody::Other { fields, .. } => fields.get("text").and_then(Value::as_str),
@@ -139,27 +140,27 @@ event_bodies! {
     "ready" Ready;
     /// A beat is late.
     "beat_late" BeatLate(body: BeatLate);
-    /// The host that it runs on cannot be reached: nothing is done before its lease is over.
+    /// The host of a placed child cannot be reached; nothing is done before the lease of that host has expired.
     "unreachable" Unreachable(body: Unreachable);
-    /// It beats again, after its host could not be reached.
+    /// A heartbeat of a placed child has arrived, after its host could not be reached.
     "reachable" Reachable(body: Reachable);
-    /// No beat within the limit, or no progress: it is killed.
+    /// No beat within the limit, or no progress: the worker is killed.
     "hung" Hung(body: Box<Hung>);
     /// Messages were dropped, or connections closed.
     "dropped" Dropped(body: Dropped);
-    /// Its process has ended and nothing is left of it.
+    /// The child's process has ended, and none of its descendants is left.
     "exited" Exited(body: Box<Exited>);
-    /// It was killed and is still there.
+    /// Processes of the child have survived SIGKILL.
     "kill_failed" KillFailed(body: KillFailed);
-    /// It is to be restarted.
+    /// The child is to be restarted.
     "restarting" Restarting(body: Restarting);
-    /// Its host is lost, and it is to be started on another one.
+    /// The child's host is lost, and the child is to be started on another one.
     "failed_over" FailedOver(body: FailedOver);
-    /// No host may have it now, and it waits until one may.
+    /// No host may run the child now; it waits until one may.
     "no_host" NoHost(body: NoHost);
-    /// It is being stopped.
+    /// The child is being stopped.
     "stopping" Stopping(body: Stopping);
-    /// It was stopped and is gone.
+    /// The child was stopped, and none of its processes is left.
     "stopped" Stopped;
     /// A child node gave up.
     "escalated" Escalated(body: Escalated);
@@ -169,11 +170,11 @@ event_bodies! {
     "auto_shutdown" AutoShutdown(body: AutoShutdown);
     /// The worker has named another process as its main one.
     "main_pid" MainPid(body: MainPid);
-    /// A process that was started beside the one before it is the child from here on.
+    /// A process that was started beside the previous one is the child from here on.
     "succeeded" Succeeded(body: Succeeded);
-    /// It is killed by order.
+    /// The child is killed by an operator's order.
     "panic" Panic(body: Panic);
-    /// It is down and held.
+    /// The child is held down.
     "held" Held(body: Held);
     /// A hold is over.
     "released" Released(body: Released);
@@ -185,7 +186,7 @@ event_bodies! {
     "upgraded" Upgraded(body: Upgraded);
     /// A supervisor could not go on with another executable, and goes on as it was.
     "upgrade_failed" UpgradeFailed(body: UpgradeFailed);
-    /// It could not be started.
+    /// The child could not be started.
     "start_failed" StartFailed(body: StartFailed);
 }
 
@@ -195,7 +196,7 @@ impl EventView {
         self.body.kind()
     }
 
-    /// The end of a process that this event is, if it is one.
+    /// The fields of an `exited` event; `None` for any other kind.
     pub fn exited(&self) -> Option<&Exited> {
         match &self.body {
             EventBody::Exited(exited) => Some(exited),
@@ -203,7 +204,7 @@ impl EventView {
         }
     }
 
-    /// For how many this event stands.
+    /// How many events this one stands for.
     pub fn times(&self) -> u64 {
         self.repeats.as_ref().map_or(1, |repeats| repeats.count)
     }
@@ -263,7 +264,7 @@ impl Serialize for EventView {
         if repeats.is_none() && beside.is_none() && more.is_empty() {
             return Written { id, at, path, kind, pid, incarnation, cause, fields: Fields(body) }.serialize(to);
         }
-        // All fields in the order of their names.
+        // All fields are written in the order of their names.
         let mut fields = more.clone();
         let is_beside = beside.map(|beside| IsBeside { beside });
         for part in [serde_json::to_value(Fields(body)), serde_json::to_value(repeats), serde_json::to_value(is_beside)]
@@ -276,7 +277,8 @@ impl Serialize for EventView {
     }
 }
 
-/// Reads the fields of a struct and takes them out; `None`, and all stay, where they are not as expected.
+/// Reads a struct from the fields and removes its members from them. If they are not as expected, returns `None` and
+/// removes nothing.
 fn take_fields<T: DeserializeOwned>(fields: &mut Map<String, Value>) -> Option<T> {
     let mut names: &'static [&'static str] = &[];
     let taken = T::deserialize(Named { fields, names: &mut names }).ok()?;
@@ -284,7 +286,7 @@ fn take_fields<T: DeserializeOwned>(fields: &mut Map<String, Value>) -> Option<T
     Some(taken)
 }
 
-/// The fields of an event, which notes the names of those that are asked for.
+/// A deserializer over the fields of an event that records the names of the struct's members.
 struct Named<'a> {
     fields: &'a Map<String, Value>,
     names: &'a mut &'static [&'static str],

@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 /// The controllers of cgroup v2 that limits need: cpu, io, memory, pids.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ControllersView {
-    /// Limits of these can be set.
+    /// Controllers for which limits can be set.
     pub available: Vec<String>,
-    /// The others, each with the reason.
+    /// Controllers that are missing, each with the reason.
     pub missing: BTreeMap<String, String>,
 }
 
 impl ControllersView {
-    /// An older root does not send it.
+    /// Whether it is empty, which it is when an older root has not sent it.
     pub(super) fn is_unknown(&self) -> bool {
         *self == ControllersView::default()
     }
 }
 
-/// Limits by cgroup, as far as a spec sets them. Percentages are resolved to what they are on this machine.
+/// Limits by cgroup that a spec sets. Percentages are converted to values of this machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LimitsView {
@@ -32,8 +32,7 @@ pub struct LimitsView {
     /// 1 to 10,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u32>,
-    /// Of a worker with a limit of processes: how often it was refused a new one since its cgroup was made, where it
-    /// ever was.
+    /// How often a worker was refused a new process by its limit since its cgroup was made; absent if never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forks_refused: Option<u64>,
     /// Bytes.
@@ -42,7 +41,7 @@ pub struct LimitsView {
     /// Bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max_bytes: Option<u64>,
-    /// Keys of limits that the tree does without, as their controller is missing.
+    /// Keys of limits that are not in force, as their controller is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_in_force: Vec<String>,
     /// Processes and threads.

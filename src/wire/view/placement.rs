@@ -1,32 +1,32 @@
-//! Where a subtree with a `placement` runs, and what its cluster is.
+//! The state of a subtree with a `placement`, and of its cluster's store.
 
 use serde::{Deserialize, Serialize};
 
-/// The store of a cluster, as the host of the root has it.
+/// The state of a cluster's store, as the agent of the root's host sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStateView {
     /// `ok lost`
     pub state: String,
-    /// Milliseconds since it has answered.
+    /// Milliseconds since the store last answered.
     pub age_ms: u64,
 }
 
-/// The `placement` of a supervisor, and what has come of it. Where the host's agent does not answer, only what stands
-/// in the file is there.
+/// The `placement` of a supervisor, and its present state. If the host's agent does not answer, only the values of the
+/// file are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PlacementView {
     /// The hosts that it names, those of higher preference first; empty for all of them, alike.
     pub hosts: Vec<RankView>,
-    /// Never on two hosts at once.
+    /// The subtree must never run on two hosts at once.
     pub exclusive: bool,
     /// Its fencing token; null while no host has it.
     pub token: Option<u64>,
-    /// When the host that has it got it, in RFC 3339.
+    /// Since when its present host has it, in RFC 3339.
     pub since: Option<String>,
-    /// Milliseconds that are left of that host's lease, as the host of the supervisor above has it.
+    /// Milliseconds until that host's lease expires, as the host of the supervisor above sees it.
     pub lease_left_ms: Option<u64>,
-    /// `normal failover takeover move`: why it was started there; null while it runs nowhere, and where the supervisor
-    /// above has found it running.
+    /// `normal failover takeover move`: why it was started on its host. Null while it runs nowhere, and if the
+    /// supervisor above found it running there.
     pub start: Option<String>,
     /// All hosts of the cluster, the best first.
     pub candidates: Vec<CandidateView>,
@@ -38,7 +38,7 @@ pub struct PlacementView {
 pub enum RankView {
     /// One host.
     One(String),
-    /// Several that are as good as each other.
+    /// Several hosts of equal preference.
     Equals(Vec<String>),
 }
 
@@ -47,8 +47,8 @@ pub enum RankView {
 pub struct CandidateView {
     /// Its name.
     pub host: String,
-    /// It may.
+    /// The host may run it.
     pub fit: bool,
-    /// Why, or why not.
+    /// Why the host may or may not.
     pub why: String,
 }

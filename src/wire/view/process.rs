@@ -1,4 +1,4 @@
-//! What is known of processes, as `status` shows it.
+//! Facts about processes, as `status` shows them.
 
 use super::event::Beside;
 use serde::{Deserialize, Serialize};
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct SurvivorView {
     /// Its process id.
     pub pid: u32,
-    /// How many there are besides.
+    /// How many other processes have survived.
     pub others: u32,
-    /// Why, by the kernel's word.
+    /// Why, from the process state that the kernel shows.
     pub reason: String,
 }
 
-/// What processes use.
+/// The resources that processes use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageView {
     /// CPU time in milliseconds, since the present process began.
@@ -41,14 +41,14 @@ pub struct ExitView {
     pub oom_killed: bool,
 }
 
-/// A process that stands beside a worker in a roll-out.
+/// A process that runs beside a worker in a roll-out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BesideView {
-    /// As what.
+    /// Its role.
     pub beside: Beside,
     /// Its state, as of a worker.
     pub state: String,
-    /// Its process, where there is one.
+    /// Its process id, if it has a process.
     pub pid: Option<u32>,
     /// Its incarnation.
     pub incarnation: u64,

@@ -1,9 +1,9 @@
-//! What is reported of a subtree as a whole: its numbers, its roll-out, what is held down in it.
+//! Reports about a subtree as a whole: counts, roll-outs, and the children that are held down.
 
 use crate::ids::Path;
 use serde::{Deserialize, Serialize};
 
-/// A subtree folded into a few numbers: the mirror of supervision's roll-up.
+/// Counts over a subtree; mirrors the type in `supervision::rollup`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RollupView {
     /// Workers that run.
@@ -17,7 +17,7 @@ pub struct RollupView {
     /// Workers that are steps and have been done; absent where there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub done: u32,
-    /// Workers that only an operator starts, and none has; absent where there are none.
+    /// Workers whose `autostart` is false and that no operator has started yet; absent if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unstarted: u32,
     /// Supervisors below.
@@ -37,25 +37,24 @@ fn is_zero(number: &u32) -> bool {
 pub struct RolloutView {
     /// `rolling` or `stopped`.
     pub state: String,
-    /// So many copies have been replaced, and are up.
+    /// How many copies have been replaced and are up.
     pub updated: u64,
-    /// So many are to be.
+    /// How many copies are to be replaced.
     pub total: u64,
-    /// Those that are being replaced now.
+    /// The copies that are being replaced now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replacing: Vec<Path>,
-    /// Of one that was stopped: how, in words.
+    /// If the roll-out was stopped: why, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// A child that is held down: an operator has panicked it with hold, and no other word brings it back but an
-/// operator's.
+/// A child that is held down: an operator has ordered `panic --hold`, and only an operator starts it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
-    /// Which one.
+    /// Its path.
     pub path: Path,
-    /// When it was ordered, in RFC 3339.
+    /// When the hold was ordered, in RFC 3339.
     pub since: String,
     /// The operator that ordered it, such as "uid 1000 (pid 71)".
     pub by: String,

@@ -1,11 +1,11 @@
-//! Events and rows of a status for tests: as little as there can be, to be filled in by `..`.
+//! Minimal events and views for tests, to be completed by struct update (`..`).
 
 use super::{ChildView, EventBody, EventView, IntensityView, SupervisorView, WorkerView};
 use crate::ids::{Path, ReportId};
 use serde_json::{Value, json};
 
-/// An event of the node 1 about a path, of 03:04:05, without a process or a cause. What `detail` leaves out of the
-/// fields that an event of its kind must have is 0, false or empty.
+/// An event of node 1 about a path, at 03:04:05, without a process or a cause. Fields that its kind requires and that
+/// `detail` leaves out are 0, false or empty.
 pub(crate) fn event(seq: u32, path: &str, kind: &str, detail: Value) -> EventView {
     let mut fields = least(kind);
     fields.as_object_mut().unwrap().extend(detail.as_object().unwrap().clone());

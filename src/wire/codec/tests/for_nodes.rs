@@ -23,7 +23,7 @@ fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
 }
 
-/// As roots of the first version sent it: what came later is left out where it is empty.
+/// As roots of the first version sent it: fields that were added later are left out when empty.
 fn events(events: Vec<EventView>, lost: u64, end: bool) -> Reply {
     Reply::Events { events, lost, end, forgotten: 0, caught_up: false, next: 0 }
 }
@@ -309,7 +309,7 @@ fn frames_of_version_1_are_what_they_were() {
     assert_eq!(kept, known, "each file has its message");
 }
 
-/// Whatever names a message in JSON is explained in the document.
+/// The document explains every word that names a message or a member in JSON.
 #[test]
 fn the_document_knows_every_word() {
     fn words(value: &serde_json::Value, found: &mut BTreeSet<String>) {

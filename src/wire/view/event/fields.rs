@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 pub struct BeatLate {
     /// Milliseconds since the last beat, or since the start.
     pub age_ms: u64,
-    /// After so many it is hung.
+    /// The limit in milliseconds after which the worker is hung.
     pub limit_ms: u64,
-    /// What the last probe has come to, where the beats are those of probes.
+    /// The result of the last probe, if the beats come from probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
-    /// Why it is spared for now; null where it is not.
+    /// Why the worker is not judged hung yet; null if there is no such reason.
     pub spared: Option<String>,
 }
 
@@ -24,20 +24,20 @@ pub struct BeatLate {
 pub struct Hung {
     /// Milliseconds since the last beat, or since progress was last made.
     pub age_ms: u64,
-    /// Its beats until then, if it had promised some.
+    /// Its beats until then, if beats were expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beats: Option<LastBeats>,
-    /// It reported so itself; absent where it did not.
+    /// The worker has reported itself hung; absent if it has not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_its_word: bool,
     /// The limit that was exceeded.
     pub limit_ms: u64,
     /// Beats came, but their counter stood still.
     pub no_progress: bool,
-    /// What the last probe has come to, where the beats are those of probes.
+    /// The result of the last probe, if the beats come from probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
-    /// What it was seen to do just before it was killed.
+    /// What the system showed of the process just before it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
 }
@@ -49,31 +49,31 @@ pub struct LastBeats {
     pub age_ms: Option<u64>,
     /// How many there were.
     pub count: u64,
-    /// Intervals that went by without one.
+    /// Intervals that passed without a beat.
     pub missed: u64,
-    /// What was waiting to be done, by the last one that had it.
+    /// The work that was waiting, from the last beat that gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
-    /// The progress counter of the last one that had one.
+    /// The progress counter, from the last beat that gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<u64>,
 }
 
-/// What was dropped of a sender's, by reason.
+/// Messages and connections of one sender that were dropped, by reason.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dropped {
-    /// Messages to another worker than the sender's.
+    /// Messages sent with the token of a worker that the sending process does not belong to.
     pub by_strangers: u64,
-    /// Connections too many.
+    /// Connections beyond the limit.
     pub connections: u64,
     /// Messages that were not understood.
     pub malformed: u64,
-    /// Which process has sent them; null where that is not known.
+    /// The process that has sent them; null if unknown.
     pub sender: Option<String>,
     /// Messages too long.
     pub too_long: u64,
-    /// Messages too many in a second.
+    /// Messages beyond the limit for one second.
     pub too_many: u64,
     /// Messages with a token that is not the sender's.
     pub unknown_token: u64,
@@ -82,7 +82,7 @@ pub struct Dropped {
 /// The end of a process: exactly one of `code` and `signal` is there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Exited {
-    /// Its beats, if it had promised some.
+    /// Its beats, if beats were expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beats: Option<LastBeats>,
     /// Exit status.
@@ -91,14 +91,14 @@ pub struct Exited {
     /// A core file was written; absent where none was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub core_dumped: bool,
-    /// It was being stopped or killed by its supervisor. Absent from the first version's events, as all that follows.
+    /// Its supervisor was stopping or killing it. This and all later fields are absent from events of the first
+    /// version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<bool>,
-    /// What a supervisor reported before it gave up, or a worker of why it fails.
+    /// The reason that a supervisor reported before it gave up, or a worker for its failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<String>,
-    /// So often it was refused a new process or thread, as the limit of its cgroup was reached; absent where it was
-    /// not.
+    /// How often it was refused a new process or thread because the limit of its cgroup was reached; absent if never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forks_refused: u64,
     /// Why its supervisor killed it; absent where it did not.
@@ -110,28 +110,28 @@ pub struct Exited {
     /// The resource limit that has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
-    /// It was a step (`ready = "exit"`), and its start is over with this; absent where it was none.
+    /// It was a step (`ready = "exit"`) and is done by this exit; absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
-    /// Of a failure: the limits that its spec sets.
+    /// For a failure: the limits that its spec sets.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub limits: Map<String, Value>,
-    /// The host with which it was lost.
+    /// The lost host that it ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_with: Option<String>,
-    /// Of a failure: processes of this machine that the kernel has ended since the last look, as memory ran out.
+    /// For a failure: how many processes of this machine the kernel has killed for lack of memory since the last check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_oom_kills: Option<u64>,
-    /// Where the memory of its cgroup had run out: the limit that was reached, as far as that is known.
+    /// The memory limit that was reached, if the memory of its cgroup had run out and the limit is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<MemoryLimit>,
-    /// One of the success codes.
+    /// Whether its exit code is one of the success codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normal: Option<bool>,
     /// The memory of its cgroup had run out; absent where it had not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
-    /// Of a failure: its last lines of output.
+    /// For a failure: its last lines of output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<String>,
     /// Number of the signal that ended it.
@@ -140,13 +140,13 @@ pub struct Exited {
     /// The name of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_name: Option<String>,
-    /// What it last reported of itself.
+    /// The status text that it last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
     /// Milliseconds from its start to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime_ms: Option<u64>,
-    /// What it had used.
+    /// The resources that it had used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Used>,
 }
@@ -186,27 +186,27 @@ pub enum Killed {
     ShutdownOver,
     /// The kernel refused the signal that was to ask it to stop.
     StopRefused,
-    /// It was not to be asked.
+    /// Its spec says to kill it without a stop signal first.
     BrutalKill,
     /// A reason of a later version.
     #[serde(untagged)]
     Other(String),
 }
 
-/// What a process had used at its end.
+/// The resources that a process had used at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// Milliseconds of CPU time.
     pub cpu_ms: u64,
     /// The most memory it had; null where that is not known.
     pub peak_memory_bytes: Option<u64>,
-    /// That is of its largest process alone, as there is no cgroup that counts memory; absent where it is of all of
-    /// them.
+    /// `peak_memory_bytes` is that of its largest process alone, as no cgroup counts memory; absent if it is that of
+    /// all.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub peak_of_one_process: bool,
 }
 
-/// What cannot be killed.
+/// A kill that has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillFailed {
     /// How many there are besides.
@@ -220,7 +220,7 @@ pub struct KillFailed {
 /// A restart that was charged and is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarting {
-    /// How long it waits first; 0 without back-off.
+    /// The backoff before the start, in milliseconds; 0 without one.
     pub delay_ms: u64,
     /// Restarts allowed; null is unlimited.
     pub max: Option<u32>,
@@ -232,16 +232,16 @@ pub struct Restarting {
     pub used: u32,
 }
 
-/// A process that is there.
+/// A process that was started or adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Started {
-    /// It has run before, and was taken over by this supervisor without a restart. Absent: no.
+    /// The process ran before, and this supervisor has adopted it without a restart. Absent if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
-    /// The host on which the run before it was, if that was another one.
+    /// The host on which the run before this one was, if that was another host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The host on which it runs, of a child that has a placement.
+    /// The host on which the process runs; only of a child that has a placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
 }
@@ -252,7 +252,7 @@ pub struct Stopping {
     /// The sibling that is restarted, the operator, the origin of the reload, or the sender of the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Of a start that took too long: why its readiness probe was not answered.
+    /// For a start that took too long: why its readiness probe failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
     /// Why.
@@ -263,7 +263,7 @@ pub struct Stopping {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopWhy {
-    /// A sibling is restarted, and it with that one.
+    /// A sibling is restarted, and the strategy restarts this child too.
     Group,
     /// Its supervisor ends.
     SupervisorEnds,
@@ -319,7 +319,7 @@ pub struct Panic {
 /// A hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
-    /// It was held before its supervisor began; absent where it is held from now on, as what follows.
+    /// It was held before its supervisor began. Absent if it is held from now on; `by` and `since` are absent then too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
     /// The operator that holds it.
@@ -333,14 +333,14 @@ pub struct Held {
 /// Another main process of a worker. The new one is the event's `pid`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MainPid {
-    /// The process that was it before.
+    /// The process id of the previous main process.
     pub before: u32,
 }
 
 /// Another process in the place of a child's. The new one is the event's `pid` and `incarnation`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Succeeded {
-    /// The incarnation that was it before.
+    /// The previous incarnation.
     pub before: u64,
 }
 
@@ -351,7 +351,7 @@ pub struct Released {
     pub by: String,
 }
 
-/// What became of a supervisor's children in a reload.
+/// The effect of a reload on a supervisor's children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Children that are new.
@@ -360,7 +360,7 @@ pub struct Reloaded {
     pub by: String,
     /// The number of the reload in the life of the tree.
     pub generation: u64,
-    /// Children that nothing was changed of.
+    /// Children without a change.
     pub kept: u64,
     /// Children that are to go.
     pub removed: u64,
@@ -373,34 +373,34 @@ pub struct Reloaded {
 /// A roll-out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
-    /// Of one that was stopped: the first copies that are as they were before, by path.
+    /// If the roll-out was stopped: the paths of the first copies that still have their old spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub behind: Vec<Path>,
-    /// How many there are of them.
+    /// How many copies still have their old spec.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub behind_count: u64,
     /// The origin of the reload, or the operator.
     pub by: String,
-    /// Of one that was stopped: the copy that did not come up.
+    /// If the roll-out was stopped: the copy that did not come up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Path>,
-    /// Why that could not be started as it was before either; absent where it was.
+    /// Why the failed copy could not be started with its old spec either; absent if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_restored: Option<String>,
-    /// The copies get the spec of a reload; else they are only started anew.
+    /// The copies get the new spec of a reload; if false, they are only restarted.
     pub reload: bool,
-    /// Where it stands.
+    /// How far the roll-out has come.
     pub stage: RolloutStage,
-    /// So many copies are to be replaced.
+    /// How many copies are to be replaced.
     pub total: u64,
-    /// So many were, and are up.
+    /// How many copies have been replaced and are up.
     pub updated: u64,
-    /// Why the copy that did not come up did not.
+    /// Why the failed copy did not come up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// Where a roll-out stands.
+/// How far a roll-out has come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutStage {
@@ -412,7 +412,7 @@ pub enum RolloutStage {
     Stopped,
     /// A later reload has taken its place.
     Overtaken,
-    /// One of a later version.
+    /// A stage of a later version.
     #[serde(untagged)]
     Other(String),
 }
@@ -424,20 +424,20 @@ pub struct Upgraded {
     pub by: String,
     /// The version until now.
     pub from: String,
-    /// How long it neither read nor acted.
+    /// The gap: for how many milliseconds it neither read nor acted.
     pub gap_ms: u64,
     /// The version from now on.
     pub to: String,
 }
 
-/// A change to another executable that could not be made. Nothing has been changed.
+/// A failed change to another executable; the supervisor goes on with the old one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradeFailed {
     /// Why.
     pub message: String,
-    /// What could not be done.
+    /// The stage that has failed.
     pub stage: UpgradeStage,
-    /// The version that it was to have.
+    /// The version that the supervisor was to run.
     pub to: String,
 }
 
@@ -445,13 +445,13 @@ pub struct UpgradeFailed {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpgradeStage {
-    /// The other executable has tried what it will have to do, in a process aside.
+    /// The new executable, in a separate process, has read a snapshot of the supervisor to show that it can.
     Rehearsal,
-    /// The other executable takes the place of this one.
+    /// The supervisor's process executes the new executable.
     Exec,
-    /// The other executable makes of the snapshot what it was.
+    /// The new executable restores the supervisor's state from the snapshot.
     Restore,
-    /// One of a later version.
+    /// A stage of a later version.
     #[serde(untagged)]
     Other(String),
 }

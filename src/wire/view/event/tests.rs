@@ -1,10 +1,10 @@
-//! What is written is what has always been written, to the byte; what is read is passed on as it came.
+//! The JSON of events is unchanged to the byte since the first version, and unknown content is passed on unchanged.
 
 use super::*;
 use crate::explain::sentence::of;
 use serde_json::json;
 
-/// The fields of each kind, all that there can be and as few as there can be, as journals have them.
+/// The fields of each kind as journals have them: once all, once as few as possible.
 const FIELDS: &[(&str, &[&str])] = &[
     ("starting", &[""]),
     ("started", &[r#","adopted":true,"host":"b""#, r#","from":"a","host":"b""#, ""]),
@@ -108,7 +108,7 @@ fn every_kind_is_read_and_written_to_the_byte() {
             assert_eq!(serde_json::to_string(&event).unwrap(), line);
             assert_eq!(event.kind(), *kind);
             assert!(event.more.is_empty() && !matches!(event.body, EventBody::Other { .. }), "{event:?}");
-            // One that stands for many has more fields, in the order of their names among the others.
+            // An event that stands for many has more fields; all are in the order of their names.
             let mut many: Map<String, Value> =
                 serde_json::from_str(&format!("{{{}}}", fields.trim_start_matches(','))).unwrap();
             many.insert("count".into(), json!(412));
