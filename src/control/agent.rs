@@ -1,4 +1,4 @@
-//! A question to the agent of this machine's host, and its answer.
+//! Asks the agent of this machine's host.
 
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
@@ -12,32 +12,32 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// The instance that is a host's own tree.
+/// The name of the instance that is a host's own tree.
 pub(super) const INSTANCE: &str = "host";
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum AgentError {
-    /// This machine is no host, or its agent does not run.
+    /// This machine is not a host of a cluster, or its agent does not run.
     NoAgent {
         /// Where its socket would be.
         socket: PathBuf,
     },
-    /// It is not for this user.
+    /// This user may not connect to the agent.
     Denied {
-        /// Its socket.
+        /// The agent's socket.
         socket: PathBuf,
     },
-    /// It has not answered in time.
+    /// The agent has not answered in time.
     NoAnswer {
-        /// In how long.
+        /// How long the tool has waited.
         limit: Span,
     },
-    /// It refuses, and this is why.
+    /// The agent refuses the request, for this reason.
     Refused(String),
-    /// Its answer is not understood.
+    /// The agent's answer cannot be read, for this reason.
     NotUnderstood(String),
-    /// The socket.
+    /// The socket cannot be used.
     Link(LinkError),
 }
 
@@ -74,7 +74,8 @@ fn agent_socket(base: &Path) -> Option<PathBuf> {
     Some(RuntimeDir::of(base, &name).ok()?.path().join(SOCKET))
 }
 
-/// Asks the agent whose tree runs below `base`, and waits for the answer. The files of a bundle follow its question.
+/// Asks the agent whose tree runs below `base`, and waits up to `limit` for the answer. `contents` are the files of a
+/// bundle, which are sent after the request.
 ///
 /// # Errors
 /// Every [`AgentError`].
@@ -83,12 +84,12 @@ pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) 
         return Err(AgentError::NoAgent { socket: base.to_owned() });
     };
     match UnixStream::connect(&socket).map_err(|cause| cause.kind()) {
-        // Where nothing listens, the socket was left by an agent that is gone.
+        // A refused connection means that the socket is a leftover of an agent that has exited.
         Err(ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused) => {
             return Err(AgentError::NoAgent { socket });
         }
         Err(ErrorKind::PermissionDenied) => return Err(AgentError::Denied { socket }),
-        // What else is wrong, the link finds.
+        // Any other fault is reported by the connection below.
         _ => {}
     }
     let context = Context::new().map_err(AgentError::Link)?;
@@ -131,7 +132,7 @@ mod tests {
         let denied = asked();
         let may_look = fs::read_dir(directory).is_ok();
         fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
-        // Root may look everywhere.
+        // Root is never denied access.
         assert!(may_look || matches!(denied, Err(AgentError::Denied { .. })), "{denied:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Starting a root in the background, and hearing from it whether its tree is up.
+//! Starts a root in the background and waits for its report whether the tree is up.
 //!
 //! The tool opens a pipe and starts itself again with the pipe's path below its own `/proc` entry; the root opens that,
 //! and writes one line when its tree is up or has failed. So no descriptor has to be passed on through an exec.
@@ -19,13 +19,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-/// How often the waiting tool looks whether the root is still there.
+/// How often the waiting tool checks whether the root still runs.
 const LOOK_EVERY: Span = Span::from_millis(20);
 
-/// Lines of the output that are shown of a root that ended before its tree was up.
+/// Lines of output that are shown when a root ended before its tree was up.
 const LAST_LINES: usize = 20;
 
-/// Bytes of the output's end that are searched for them.
+/// Bytes at the end of the output that are searched for these lines.
 const TAIL_BYTES: u64 = 16 * 1024;
 
 /// How a start in the background came out.
@@ -45,7 +45,7 @@ pub enum Outcome {
         /// The last lines of its output.
         output: Vec<String>,
     },
-    /// The tree is neither up nor down after the limit. It goes on.
+    /// The tree was neither up nor down when the limit was over. The root runs on.
     NotYet {
         /// The root's process.
         pid: u32,
@@ -56,7 +56,7 @@ pub enum Outcome {
 /// until its tree is up. `arguments` gets the path of the pipe appended.
 ///
 /// # Errors
-/// [`DetachError`], when there is no root to wait for.
+/// [`DetachError`] if the root could not be started.
 pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result<Outcome, DetachError> {
     let failed = |what| move |cause| DetachError { what, path: output.to_owned(), cause };
     let (_, file) = opening::append_own(output, Missing::Fails).map_err(failed("open the file for its output,"))?;
@@ -64,11 +64,11 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
     let errors = file.try_clone().map_err(failed("open the file for its output,"))?;
     let (reader, writer) = io::pipe().map_err(failed("open a pipe; its output would go to"))?;
     arguments.push(format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd()).into());
-    // What the caller has open without knowing, such as the pipe of a shell's `$(…)`, must not stay open as long as the
-    // tree runs: a process that waits for its end would wait as long.
+    // Inherited descriptors, such as the pipe of a shell's `$(…)`, must not stay open as long as the tree runs: a
+    // process that reads such a pipe to its end would wait that long.
     fd::keep_to_ourselves().map_err(failed("close what was inherited; its output would go to"))?;
     let mut root = Command::new("/proc/self/exe")
-        // The path by which it was started stands nowhere else.
+        // The root cannot find this path anywhere else.
         .arg0(process::start_path())
         .args(arguments)
         .stdin(Stdio::null())
@@ -94,15 +94,15 @@ pub fn start(mut arguments: Vec<OsString>, output: &Path, limit: Span) -> Result
                 Some(why) => failed = Some(why.trim().to_owned()),
             },
             Err(RecvTimeoutError::Timeout) => {}
-            // Its output is complete, and it is about to exit.
+            // The root has closed the pipe and is about to exit.
             Err(RecvTimeoutError::Disconnected) => clock::pause(LOOK_EVERY),
         }
         if let Ok(Some(status)) = root.try_wait() {
-            // Its last line may have come in after the look above.
+            // The root's last line may have arrived after the receive above.
             if let (None, Ok(line)) = (&failed, told.recv_timeout(LOOK_EVERY.as_duration())) {
                 failed = line.trim_end().strip_prefix("failed").map(|why| why.trim().to_owned());
             }
-            // Held open until here, so that the path which was passed on stays good.
+            // `writer` is kept open until here, so that the path below `/proc` stays valid.
             drop(writer);
             let (code, reason) = (status.code(), failed.unwrap_or_default());
             return Ok(Outcome::Ended { code, reason, output: tail(output, begun_at) });
@@ -134,7 +134,7 @@ fn tail(output: &Path, begun_at: u64) -> Vec<String> {
 /// # Errors
 /// The system's.
 pub fn settle(path: &Path) -> io::Result<OwnedFd> {
-    // So that a terminal that closes takes nothing along.
+    // In a session of its own, the root gets no SIGHUP when the terminal closes.
     process::new_session()?;
     Ok(fs::OpenOptions::new().write(true).open(path)?.into())
 }
@@ -182,7 +182,7 @@ mod tests {
         assert!(tail(&dir.path().join("missing"), 0).is_empty());
     }
 
-    /// Root alone can make what another user has.
+    /// Needs root, as it creates files of another user.
     #[test]
     fn a_link_of_another_user_is_no_place_for_the_output() {
         use std::os::unix::fs::{chown, lchown, symlink};

@@ -1,4 +1,4 @@
-//! Which instances there are, and which one is meant.
+//! Finds the instances of this user, and the one that a command means.
 
 use super::agent::INSTANCE;
 use crate::ids::{IdError, Name};
@@ -29,7 +29,7 @@ fn known(base: &Path) -> io::Result<Vec<Instance>> {
     };
     let mut found = Vec::new();
     for entry in entries.flatten() {
-        // What is no name was not made by us.
+        // A directory whose name is not a valid instance name was not made by treevisor.
         let Some(name) = entry.file_name().to_str().and_then(|name| Name::parse(name).ok()) else { continue };
         let Ok(runtime) = RuntimeDir::of(base, &name) else { continue };
         found.push(Instance { name, runtime });
@@ -38,7 +38,7 @@ fn known(base: &Path) -> io::Result<Vec<Instance>> {
     Ok(found)
 }
 
-/// Whether the instance of this directory runs: its lock is held, and its root is there.
+/// Whether the instance of this directory runs: its lock is held, and its root exists.
 ///
 /// The second half matters in the moment after a root was killed, when the keeper holds the lock to clean up.
 pub fn is_running(runtime: &RuntimeDir) -> bool {
@@ -46,13 +46,13 @@ pub fn is_running(runtime: &RuntimeDir) -> bool {
         && runtime.read_instance().map_or(true, |instance| crate::os::process::is_alive(instance.pid))
 }
 
-/// Whether this is the tree of a host itself, which runs the agent: it is meant by its name alone where another one
-/// runs.
+/// Whether this is the tree of a host itself, which runs the agent. When another instance runs too, this one must be
+/// named explicitly.
 pub fn is_of_host(instance: &Instance) -> bool {
     instance.name.as_str() == INSTANCE && instance.runtime.path().join(SOCKET).symlink_metadata().is_ok()
 }
 
-/// Finds the instance to talk to: the one that is wanted, or the only one that runs besides that of a host.
+/// Finds the instance to talk to: the wanted one, or else the only one that runs, the tree of a host not counted.
 ///
 /// # Errors
 /// Every [`FindError`].
@@ -76,15 +76,16 @@ pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
 /// # Errors
 /// Every [`FindError`].
 pub fn find_to_force(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
-    // What cannot be looked at, for instance for want of descriptors, may be there; what others keep from us is not
-    // ours.
+    // If the check fails, for instance for lack of descriptors, the file may exist. If it fails for lack of permission,
+    // the instance is another user's.
     let is_there = |runtime: &RuntimeDir| {
         runtime.instance_file().try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
     };
     choose(base, wanted, is_there, |_| false)
 }
 
-/// Of those that count, where none is named, `last` ones are left out beside any other.
+/// Chooses among the instances for which `counts` is true. If none is named, those for which `last` is true are chosen
+/// only if there is no other.
 fn choose(
     base: &Path,
     wanted: Option<&str>,
@@ -119,33 +120,33 @@ fn choose(
 /// Why no instance was found.
 #[derive(Debug)]
 pub enum FindError {
-    /// None runs.
+    /// No instance runs.
     NoneRuns {
-        /// Where was looked.
+        /// The base directory that was searched.
         base: PathBuf,
     },
     /// The wanted one does not run.
     NotRunning {
         /// The wanted one.
         name: Name,
-        /// Where was looked.
+        /// The base directory that was searched.
         base: PathBuf,
-        /// Those that do.
+        /// The instances that run.
         running: Vec<Name>,
     },
     /// Several run and none was named.
     Several {
-        /// They are these.
+        /// Their names.
         names: Vec<Name>,
     },
-    /// It runs on this machine by itself, and another host of its cluster runs one of the same name.
+    /// An instance of this name runs on this machine outside the cluster, and a host of the cluster runs another one.
     Twice {
-        /// The one of this machine.
+        /// The instance on this machine.
         instance: Instance,
-        /// The host of the other one.
+        /// The host that runs the other instance.
         host: String,
     },
-    /// The wanted name is none.
+    /// The wanted name is not a valid name.
     BadName {
         /// What was given.
         name: String,

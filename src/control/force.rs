@@ -1,8 +1,8 @@
 //! Killing a subtree without asking any process: for when the root, or a node on the way, hangs or is stopped.
 //!
-//! What belongs to a path is known from outside in two ways: the path's cgroup, where the tree has cgroups, and the
-//! mark and the path that every process of the tree carries in its environment. What is killed here is noticed by the
-//! nodes above as soon as they run again, as any crash is.
+//! The processes of a path are found from outside in two ways: by the path's cgroup, if the tree has cgroups, and by
+//! the mark and the path that every process of the tree has in its environment. The nodes above treat the killed
+//! processes as crashed as soon as they run again.
 
 use super::{InstanceFile, RuntimeDir};
 use crate::files::FileId;
@@ -21,10 +21,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// A process that SIGKILL has not ended after this long cannot be ended by us.
+/// How long to wait for processes to end after SIGKILL before they are reported as stuck.
 const PATIENCE: Span = Span::from_secs(5);
 
-/// One of which the kernel shows nothing may be just ending; after this long it is not.
+/// How long to wait for the end of a process whose open files the kernel does not show, because it may be exiting.
 const ENDING: Span = Span::from_secs(1);
 
 const SIGKILL: i32 = 9;
@@ -41,8 +41,8 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
         return Err(ForceError::NoSuchPath(path.clone()));
     }
     if path.is_root() {
-        // First of all, so that neither starts anything again: the root its children and its keeper, the keeper
-        // nothing, but it would remove the files under our hands.
+        // Root and keeper are killed first. The root would start its children and its keeper again, and the keeper
+        // would remove the files that are needed here.
         for pid in [Some(instance.pid), instance.keeper_pid].into_iter().flatten() {
             kill_if_ours(runtime, pid)?;
         }
@@ -55,7 +55,7 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     let scope = Scope { root_pid: None, mark: &mark, within: path, paths: &paths, spare: &[std::process::id()] };
     let left = sweep::kill_all(group.as_deref(), &scope, PATIENCE);
     if !left.is_none() {
-        // The files stay, so that it is found when this is tried again.
+        // The files are kept, so that another attempt finds the instance.
         return Err(ForceError::Stuck { path: path.clone(), left });
     }
     if path.is_root() {
@@ -72,11 +72,11 @@ fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
     Some(cgroup::path_below(instance.cgroup.as_deref()?, path.parts()))
 }
 
-/// Kills the process `pid` if it is the instance's root or keeper. The number alone would not do, as by now it may be
-/// that of another process.
+/// Kills the process `pid` if it is the instance's root or keeper. The id alone is no proof, as the kernel may have
+/// given it to another process by now.
 fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     let failed = |cause| ForceError::Kill { path: Path::root(), cause };
-    // Opened before it is looked at: from here on, this means one process only.
+    // The pidfd is opened before the process is examined, so that both concern the same process.
     let process = match Reach::of(pid) {
         Ok(process) => process,
         Err(error) if pidfd::is_gone(&error) => return Ok(()),
@@ -86,7 +86,7 @@ fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     match ours {
         Ok(true) => {}
         Ok(false) => return Ok(()),
-        // What one that is just ending had open is gone, and the kernel lets root alone see that.
+        // The open files of an exiting process are gone, and the kernel lets only root see that.
         Err(_) if ends_within(&process, ENDING) => return Ok(()),
         Err(error) => return Err(failed(format!("cannot tell whether process {pid} is of this tree: {error}").into())),
     }
@@ -104,7 +104,7 @@ fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     Ok(())
 }
 
-/// Waits for the end of a process. Whether it has come.
+/// Waits up to `limit` for the end of a process, and returns whether it has ended.
 fn ends_within(process: &Reach, limit: Span) -> bool {
     let clock = Clock::start();
     while !matches!(process.has_ended(), Ok(true)) {
@@ -116,7 +116,7 @@ fn ends_within(process: &Reach, limit: Span) -> bool {
     true
 }
 
-/// Whether an error of looking at a process, or at what it has open, means that it has gone meanwhile.
+/// Whether an error in examining a process or its open files means that it has ended meanwhile.
 fn went(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
@@ -124,7 +124,7 @@ fn went(error: &io::Error) -> bool {
 /// Whether the process has the instance's lock open, as its root has.
 ///
 /// # Errors
-/// When that cannot be seen.
+/// The files in `/proc` cannot be read.
 fn holds_lock(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
     let lock = match fs::metadata(runtime.lock_file()) {
         Ok(lock) => lock,
@@ -134,7 +134,7 @@ fn holds_lock(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
     let open = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(open) => open,
         Err(error) if went(&error) => return Ok(false),
-        // A process of another user is no root of ours; the number of ours was given to it.
+        // A process of another user is not our root: the kernel has given the root's process id to it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return if process::effective_uid(pid).is_some_and(|uid| uid != lock.uid()) {
                 Ok(false)
@@ -160,7 +160,7 @@ fn holds_lock(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
 /// Whether the process was started as the keeper of this instance: `treevisor keeper DIRECTORY`.
 ///
 /// # Errors
-/// When that cannot be seen.
+/// The files in `/proc` cannot be read.
 fn is_keeper(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
     let line = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(line) => line,
@@ -174,27 +174,27 @@ fn is_keeper(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
 /// Why a subtree could not be killed from outside.
 #[derive(Debug)]
 pub enum ForceError {
-    /// What the root wrote down cannot be read.
+    /// The file in which the root describes the instance cannot be read.
     Instance {
-        /// Where.
+        /// The file.
         path: PathBuf,
         /// The system's error.
         cause: io::Error,
     },
     /// The tree has no such path.
     NoSuchPath(Path),
-    /// The kernel did not let us.
+    /// The kernel has refused to kill a process.
     Kill {
-        /// Which subtree was to be killed.
+        /// The subtree that was to be killed.
         path: Path,
         /// The system's error.
         cause: Box<dyn std::error::Error>,
     },
-    /// A process is not ended by SIGKILL.
+    /// Processes have survived SIGKILL.
     Stuck {
-        /// Which subtree was to be killed.
+        /// The subtree that was to be killed.
         path: Path,
-        /// What is left of it.
+        /// The processes that are left.
         left: Survivors,
     },
 }
@@ -281,7 +281,7 @@ mod tests {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // The words can be read a moment after the exec only.
+        // The command line can be read only some time after the exec.
         keeper.stdout.take().unwrap().read_exact(&mut [0; 2]).unwrap();
         assert!(is_keeper(&runtime, keeper.id()).unwrap());
         assert!(!is_keeper(&other, keeper.id()).unwrap());

@@ -1,7 +1,8 @@
-//! The journal of an instance, read from its files: also when nothing runs, and whatever state they were left in.
+//! Reads the journal of an instance from its files, whether the instance runs or not. Damaged files are no error.
 //!
-//! The files are read in order, line by line, so a journal of any size takes little memory. What cannot be read (a line
-//! that was torn when its writer was killed, a file that is removed while we read) is passed over and counted.
+//! The files are read in order, line by line, so a journal of any size takes little memory. A line that cannot be read,
+//! such as one that was cut off when its writer was killed, is skipped and counted. A file that is removed meanwhile is
+//! skipped.
 
 use crate::files;
 use crate::ids::{Name, Path};
@@ -20,25 +21,25 @@ use std::time::SystemTime;
 pub struct Filter {
     /// Events at this path or below it; `None` for all.
     pub path: Option<Path>,
-    /// Events of these kinds; of all when it is empty.
+    /// Events of these kinds; events of all kinds if empty.
     pub kinds: Vec<String>,
     /// Nothing before this moment, in RFC 3339 with nanoseconds, UTC.
     pub since: Option<String>,
     /// Nothing after this moment, in the same form.
     pub until: Option<String>,
-    /// Of which runs.
+    /// Entries of these runs.
     pub runs: Runs,
 }
 
 /// Runs of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Runs {
-    /// All that is in the journal.
+    /// All runs in the journal.
     #[default]
     All,
-    /// The one that began last.
+    /// The run that began last.
     Last,
-    /// The one with this id: that of [`RunNote::run`] and
+    /// The run with this id, as in [`RunNote::run`] and
     /// [`InstanceFile::run`](crate::instance::runtime::InstanceFile::run).
     Only(String),
 }
@@ -46,11 +47,11 @@ pub enum Runs {
 /// One entry, in the order in which it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// A run begins. It is also the first entry where the beginning is no longer there.
+    /// A run begins. This is also the first entry if the file with the beginning of the run was removed.
     Run(RunNote),
     /// Something happened in the tree.
     Event(EventView),
-    /// So many events are missing here.
+    /// Events are missing here.
     Lost {
         /// How many.
         events: u64,
@@ -62,7 +63,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// When that was, in RFC 3339; `None` of what is missing.
+    /// The time of the entry, in RFC 3339; `None` for [`Entry::Lost`].
     pub fn at(&self) -> Option<&str> {
         match self {
             Entry::Run(run) => Some(&run.at),
@@ -73,12 +74,12 @@ impl Entry {
     }
 }
 
-/// What reading has met besides the entries.
+/// What reading has found besides the entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Lines that could not be read.
     pub skipped: u64,
-    /// Whether the path was met at all, whatever the other wishes.
+    /// Whether any event of the journal is about the filter's path, whatever the rest of the filter.
     pub path_known: bool,
 }
 
@@ -103,11 +104,11 @@ impl std::error::Error for JournalError {
 
 impl Filter {
     fn takes_time(&self, at: &str) -> bool {
-        // In one form and one zone, text has the order of time.
+        // All times have the same form and zone, so text order is time order.
         self.since.as_deref().is_none_or(|since| at >= since) && self.until.as_deref().is_none_or(|until| at <= until)
     }
 
-    /// Whether an event is wanted, whatever its run.
+    /// Whether the filter wants an event; its run is not considered.
     pub fn takes(&self, event: &EventView) -> bool {
         self.path.as_ref().is_none_or(|path| event.path.is_within(path))
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind()))
@@ -115,10 +116,10 @@ impl Filter {
     }
 }
 
-/// Reads what is wanted, oldest first; `each` may end it.
+/// Reads the wanted entries, oldest first; `each` can stop the reading.
 ///
 /// # Errors
-/// When the directory, or a file in it, cannot be read. A journal that is not there has no entries.
+/// The directory, or a file in it, cannot be read. A journal that does not exist has no entries.
 pub fn read_each(
     state: &StateDir,
     filter: &Filter,
@@ -144,10 +145,10 @@ pub fn read_each(
     Ok(reader.summary)
 }
 
-/// Reads what is wanted of lines that come from elsewhere, oldest first and of all runs; `each` may end it.
+/// Reads the wanted entries of all runs from `lines`, for example those of another host; `each` can stop the reading.
 ///
 /// # Errors
-/// That of the lines.
+/// The error that `lines` returns.
 pub fn read_lines<E>(
     lines: impl Iterator<Item = Result<Vec<u8>, E>>,
     filter: &Filter,
@@ -163,7 +164,7 @@ pub fn read_lines<E>(
     Ok(reader.summary)
 }
 
-/// Reads the events that are wanted, oldest first.
+/// Reads the wanted events, oldest first.
 ///
 /// # Errors
 /// As [`read_each`].
@@ -183,7 +184,7 @@ pub fn read(state: &StateDir, filter: &Filter) -> Result<Vec<EventView>, Journal
 pub struct Run {
     /// How it began.
     pub began: RunNote,
-    /// How it ended; `None` while it runs, and when no process was left to record it.
+    /// How it ended; `None` while it runs, and if no process was left to record the end.
     pub ended: Option<EndNote>,
 }
 
@@ -207,13 +208,13 @@ pub fn runs(state: &StateDir) -> Result<Vec<Run>, JournalError> {
     Ok(runs)
 }
 
-/// The run that began last; it may still be going on.
+/// The run that began last; it may still run.
 ///
 /// # Errors
 /// As [`read_each`].
 pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
     let segments = state.segments().map_err(|cause| JournalError { path: state.path().to_owned(), cause })?;
-    // Every file begins with the run that it was written in.
+    // The first line of every file names the run that it was written in.
     for segment in segments.iter().rev() {
         let mut last = None;
         each_note(segment, &mut |note| {
@@ -228,10 +229,11 @@ pub fn last_run(state: &StateDir) -> Result<Option<RunNote>, JournalError> {
     Ok(None)
 }
 
-/// What was held down by an operator when the last run ended, unless it was stopped in order. A journal that cannot be
-/// read has nothing.
+/// The children that an operator held down when the last run ended; none if it was stopped in order, or if the journal
+/// cannot be read.
 pub fn held(state: &StateDir) -> Vec<HoldView> {
-    // It stands in every file from the one on in which it began; the last one may have been begun by another keeper.
+    // The keeper repeats the list at the head of each file. The last file may have been begun by another keeper, which
+    // does not know the list, so two files are read.
     let segments = state.segments().unwrap_or_default();
     for segment in segments.iter().rev().take(2) {
         let mut last = None;
@@ -247,8 +249,7 @@ pub fn held(state: &StateDir) -> Vec<HoldView> {
     Vec::new()
 }
 
-/// The instances that have a journal below `base`, the one that was written to last first. A base that cannot be looked
-/// at holds none.
+/// The instances that have a journal below `base`, the most recently written first; none if `base` cannot be read.
 pub fn instances(base: &std::path::Path) -> Vec<(Name, StateDir)> {
     let mut found: Vec<(SystemTime, Name, StateDir)> = fs::read_dir(base)
         .into_iter()
@@ -268,17 +269,17 @@ pub fn instances(base: &std::path::Path) -> Vec<(Name, StateDir)> {
 struct Reader<'a> {
     filter: &'a Filter,
     wanted_run: Option<String>,
-    /// The run that the lines belong to by where they stand.
+    /// The run that the present lines belong to, from the last line that names one.
     run: Option<RunNote>,
-    /// Id of the last run that was given.
+    /// The id of the last run that was passed to `each`.
     told: Option<String>,
     summary: Summary,
     each: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
 impl Reader<'_> {
-    /// A line as it stands there; one that cannot be read is counted. `unfinished`: whether that may be as it is being
-    /// written at this moment.
+    /// Takes one line of a file; a line that cannot be read is counted, unless `unfinished` returns that it may be
+    /// incomplete because it is just being written.
     fn bytes(&mut self, line: &[u8], unfinished: impl FnOnce() -> bool) -> ControlFlow<()> {
         if let Some(line) = parse(line) {
             return self.line(line);
@@ -293,7 +294,8 @@ impl Reader<'_> {
                 self.run = Some(run);
                 ControlFlow::Continue(())
             }
-            // Without its run: the keeper of an earlier one may have been slower than the next root.
+            // The end is given without its run, as it may belong to an earlier one: the keeper of that run may have
+            // written it after the next root began.
             Line::Note(Note::End(end)) if self.wants_run(Some(&end.run)) && self.filter.takes_time(&end.at) => {
                 (self.each)(Entry::End(end))
             }
@@ -323,7 +325,7 @@ impl Reader<'_> {
         self.wants_run(self.run.as_ref().map(|run| &run.run))
     }
 
-    /// Gives the run before its first entry.
+    /// Passes the run to `each` before its first entry.
     fn give_run(&mut self) -> ControlFlow<()> {
         match &self.run {
             Some(run) if self.told.as_ref() != Some(&run.run) => {
@@ -342,7 +344,7 @@ fn for_each_note(state: &StateDir, mut each: impl FnMut(Note)) -> Result<(), Jou
 
 fn each_note(segment: &Segment, each: &mut impl FnMut(Note)) -> Result<(), JournalError> {
     let _all = each_line(segment, |line, _| {
-        // Nearly all lines are events, and need not be understood for this.
+        // Nearly all lines are events, which need not be parsed here.
         if line.starts_with(b"{\"journal\":")
             && let Some(Line::Note(note)) = parse(line)
         {
@@ -353,14 +355,15 @@ fn each_note(segment: &Segment, each: &mut impl FnMut(Note)) -> Result<(), Journ
     Ok(())
 }
 
-/// Calls `each` with every line of a file that is not empty, without its newline, and whether it had one.
+/// Calls `each` with every non-empty line of a file, without its newline, and with whether it had one.
 fn each_line(
     segment: &Segment,
     mut each: impl FnMut(&[u8], bool) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, JournalError> {
     let failed = |cause| JournalError { path: segment.path.clone(), cause };
     let file = match files::open_regular(&segment.path) {
-        // It was the oldest, and its room was needed; or it is no file, and nothing was ever written there.
+        // It was the oldest file and was removed to make room, or it is not a regular file and so not part of the
+        // journal.
         Err(error)
             if matches!(
                 error.kind(),

@@ -7,36 +7,36 @@ use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::LogView;
 use std::ops::ControlFlow;
 
-/// What is to be read.
+/// Which lines are to be read.
 #[derive(Debug, Clone)]
 pub struct LogsAsked {
     /// The workers at and below these paths.
     pub paths: Vec<Path>,
-    /// The last so many lines of those that are in memory; all of them without it.
+    /// At most this many of the lines in memory, the last ones; all of them if `None`.
     pub lines: Option<u64>,
-    /// None that are older: milliseconds since 1970.
+    /// Only lines from this time on: milliseconds since 1970.
     pub since_ms: Option<u64>,
-    /// Go on with what is printed from now on.
+    /// Go on with the lines to come.
     pub follow: bool,
 }
 
-/// Some of what was read.
+/// Lines that were read, in one reply.
 #[derive(Debug, Default)]
 pub struct LogsRead {
     /// The lines; those of one worker in their order.
     pub lines: Vec<LogView>,
-    /// So many lines were lost before these.
+    /// How many lines were lost before these.
     pub lost: u64,
-    /// An unknown number of lines was lost before these: we were away for too long.
+    /// An unknown number of lines was lost before these, because the root had forgotten this reader.
     pub gap: bool,
     /// With these lines, all that was in memory has been sent.
     pub caught_up: bool,
-    /// Supervisors below which no process could be asked; with `caught_up`.
+    /// With `caught_up`: supervisors that are down or did not answer, so that lines below them are missing.
     pub silent: Vec<Path>,
 }
 
 impl Session {
-    /// Reads the lines that are in memory, and goes on with those to come when asked to. `each` may end it.
+    /// Reads the lines that are in memory and, with `follow`, those to come. `each` can stop the reading.
     ///
     /// A follower returns when the instance has ended.
     ///
@@ -66,7 +66,7 @@ impl Session {
             }
             let until = if caught_up { now + STILL_THERE_EVERY } else { silent_at };
             match self.next_reply(request, until) {
-                // It came before, or others before it are missing, as after an upgrade of the root.
+                // The reply is a duplicate, or replies before it are missing, as after a hot upgrade of the root.
                 Ok(Some(Reply::Logs { nth, .. })) if nth > 0 && nth != received + 1 => {
                     let again = nth > received;
                     let verb = Verb::LogsSeen { request, replies: 0, through: Some(received), again };
@@ -75,7 +75,7 @@ impl Session {
                 Ok(Some(Reply::Logs { lines, lost, caught_up: all_told, silent, nth })) => {
                     silent_at = self.now() + first;
                     received = received.max(nth);
-                    // Sent a second time when it had to be asked for anew.
+                    // The root sends `caught_up` again when the request had to be sent anew.
                     let now_caught_up = all_told && !caught_up;
                     caught_up |= all_told;
                     let gap = std::mem::take(&mut gap);
@@ -87,10 +87,11 @@ impl Session {
                         return Ok(());
                     }
                     let through = Some(received).filter(|_| nth > 0);
-                    // Only now: a tool that writes slowly reads slowly, and the root has to be sent that.
+                    // Acknowledged only after `each` has written the lines, so that a slow writer slows down the root's
+                    // sending.
                     let _ = self.send(Verb::LogsSeen { request, replies: 1, through, again: false }, first);
                 }
-                // We were stopped, or could not write, for so long that the root has taken us for gone.
+                // This process was suspended, or could not write, for so long that the root has forgotten it.
                 Ok(Some(Reply::Refused { why: Refusal::Forgotten, .. })) if caught_up => {
                     request = self.send(verb(Some(0)), first)?;
                     received = 0;

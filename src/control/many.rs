@@ -1,19 +1,19 @@
-//! Several questions at once: each root, and each supervisor below it, works on what it can at the same time.
+//! Several requests at once: the root and the supervisors below it work on them in parallel.
 
 use super::session::{AskError, Limits, Session};
 use crate::time::{Span, Time};
 use crate::wire::message::{Reply, Verb};
 
-/// The outcome of one of several questions.
+/// A step of one of several requests.
 #[derive(Debug)]
 pub enum Step {
-    /// It is being carried out, and this is what is waited for.
+    /// The request is being carried out; the text names what it waits for.
     Progress(String),
-    /// Its last reply, or why there is none.
+    /// The last reply to the request, or why there is none.
     Ended(Result<Reply, AskError>),
 }
 
-/// A question that has been asked.
+/// A request that has been sent.
 struct Asked {
     at: usize,
     request: u64,
@@ -23,8 +23,9 @@ struct Asked {
 }
 
 impl Session {
-    /// Asks for many things, so many `at_once`, and waits until each has its last reply or the limit for all of them is
-    /// over. `each` is called for every one of them, with its place in `verbs`, with the time that it has taken so far.
+    /// Sends many requests, at most `at_once` at a time, and waits until each has its last reply or the limit for all
+    /// together is over. `each` is called for every step of a request, with its index in `verbs` and the time that it
+    /// has taken so far.
     pub fn ask_many(
         &mut self,
         verbs: &[Verb],
@@ -43,7 +44,8 @@ impl Session {
                         let silent_at = overall.min(now + limits.first);
                         waiting.push(Asked { at: next, request, begun: now, silent_at, waiting_for: None });
                     }
-                    // The queue is full: those that wait make room. Where none waits, none ever will.
+                    // The queue is full. Requests under way make room when they end; without any, the queue stays full,
+                    // which is an error.
                     Err(_) if !waiting.is_empty() => break,
                     Err(error) => each(next, Step::Ended(Err(error)), Span::ZERO),
                 }
@@ -87,7 +89,7 @@ impl Session {
                     false
                 }),
                 Err(_) => {
-                    // The instance has ended, or the reader is gone: neither leaves anything to wait for.
+                    // The instance has ended, or the output has no reader: there is nothing to wait for.
                     waiting.drain(..).for_each(|asked| {
                         each(asked.at, Step::Ended(Err(AskError::Gone)), now.since(asked.begun));
                     });

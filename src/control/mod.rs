@@ -1,7 +1,8 @@
-//! What an operator's tool uses to talk to an instance: find it, ask it, follow its events, or act past it.
+//! Control of an instance by an operator's tool: finds it, sends it requests, follows its events, or kills its
+//! processes from outside.
 //!
-//! An instance runs as long as a process holds the lock in its directory: the root, and after a root that was killed
-//! the keeper, until it has cleaned up.
+//! The lock in an instance's directory is held by the root while it runs. After a root was killed, its keeper holds it
+//! until it has cleaned up.
 
 mod agent;
 pub mod detach;

@@ -1,4 +1,4 @@
-//! A conversation with the root of an instance: one question, its replies, each within a limit.
+//! A session with the root of an instance: requests and their replies, each with a time limit.
 
 use super::find::is_running;
 use crate::ids::Path;
@@ -16,43 +16,43 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// How often a wait is interrupted to see whether the instance is still there. A tool that waits may turn a few times
-/// a second; a node may not.
+/// How often a wait is interrupted to check whether the instance still runs. A waiting tool may poll a few times a
+/// second; a node must not.
 const LOOK_EVERY: Span = Span::from_millis(200);
 
-/// Without a reply for so long the same is asked again: the request or the reply may be lost, and the root does not do
-/// it twice.
+/// A request without a reply is sent again after this time, as the request or the reply may be lost. The root
+/// recognizes it and does not carry it out twice.
 const AGAIN: Span = Span::from_secs(1);
 
-/// As much after it has been accepted: from then on a reply comes every second.
+/// The same for a request that has been accepted: from then on a reply comes every second.
 const AGAIN_WHEN_ACCEPTED: Span = Span::from_secs(2);
 
-/// A root that has too many requests is asked again after this.
+/// A request that the root refused because it had too many is sent again after this time.
 const FULL: Span = Span::from_millis(50);
 
-/// A follower reports that it is there this often; the root forgets it after ten seconds.
+/// How often a follower sends `StillFollowing`; the root forgets it after ten seconds without.
 pub(super) const STILL_THERE_EVERY: Span = Span::from_secs(3);
 
-/// How long the last messages of a root that has ended may take from the kernel to us.
+/// How long the last messages of a root that has ended may take through libzmq's thread.
 const LAST_REPLY_WITHIN: Span = Span::from_millis(100);
 
-/// How long something may take.
+/// Time limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Until the first reply, and between one and the next: a root reports every second that it is still at work.
     pub first: Span,
-    /// Until the last one.
+    /// Until the last reply.
     pub overall: Span,
 }
 
 /// Which events are to be read.
 #[derive(Debug, Clone)]
 pub struct EventsWanted {
-    /// Where: at this path or below it.
+    /// Events at this path or below it.
     pub path: Path,
-    /// Of these kinds; of all when it is empty.
+    /// Events of these kinds; events of all kinds if empty.
     pub kinds: Vec<String>,
-    /// None before this number: the [`EventsRead::next`] of an earlier reading of the same run.
+    /// Events from this number on: the [`EventsRead::next`] of an earlier reading of the same run.
     pub from: Option<u64>,
     /// Go on with those to come, until the instance ends.
     pub follow: bool,
@@ -63,56 +63,56 @@ pub struct EventsWanted {
 pub struct EventsRead {
     /// The events.
     pub events: Vec<EventView>,
-    /// So many were lost before these: the reader was too slow.
+    /// How many events were lost before these because the reader was too slow.
     pub lost: u64,
-    /// So many of this run the root did not have any more; the journal may have them.
+    /// How many events of this run the root no longer has in memory; the journal may have them.
     pub forgotten: u64,
-    /// What follows happens after the question was asked.
+    /// Further events happened after the request arrived.
     pub caught_up: bool,
     /// Number of the event after these, counted from the beginning of the run.
     pub next: u64,
 }
 
-/// A conversation.
+/// A session with the root of an instance.
 #[derive(Debug)]
 pub struct Session {
     runtime: RuntimeDir,
-    /// The root's process, as far as it was written down.
+    /// The root's process id, if the instance's file could be read.
     root: Option<u32>,
-    /// Stands before the context: libzmq waits for its sockets when the context is dropped.
+    /// Declared before the context, to be dropped first: dropping the context waits until all its sockets are closed.
     dealer: Dealer,
     _context: Context,
     clock: Clock,
     last_request: u64,
     via: Option<String>,
     incarnation: Option<u64>,
-    /// What was asked and has no last reply yet.
+    /// Requests without a last reply, by number.
     unanswered: HashMap<u64, Unanswered>,
-    /// Where the answers are written to, when they are not worth waiting for without a reader.
+    /// The output whose reader is watched, see [`Session::ends_with_reader_of`].
     output: Option<OwnedFd>,
 }
 
 /// A request without a last reply.
 #[derive(Debug)]
 struct Unanswered {
-    /// As it was sent.
+    /// The request as it was sent.
     frames: Vec<Vec<u8>>,
     /// How long the next reply may take.
     within: Span,
-    /// When it is sent again, and until when that is done.
+    /// When it is sent again, and the end of these attempts.
     again: Time,
     until: Time,
 }
 
 impl Session {
-    /// Connects to the root of the instance in `runtime`. Whether it answers is seen with the first question.
+    /// Connects to the root of the instance in `runtime`. Only the first request shows whether the root answers.
     ///
     /// # Errors
     /// [`AskError::Link`].
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
         let context = Context::new().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        // By it the root recognizes what is asked again.
+        // By this identity the root recognizes requests that are sent again.
         let own = Identity::drawn().map_err(|cause| AskError::Link(LinkError::Context { cause }))?;
         let dealer = Dealer::connect_and_report(&context, &runtime.control_socket(), own.as_bytes(), limits);
         let dealer = dealer.map_err(AskError::Link)?;
@@ -130,25 +130,25 @@ impl Session {
         })
     }
 
-    /// Sets on whose behalf all is asked from now on: at most [`Ask::VIA_MAX`] printable characters, which the events
-    /// that follow from it name beside this process.
+    /// Sets on whose behalf further requests are made: at most [`Ask::VIA_MAX`] printable characters. Events that the
+    /// requests cause name it beside this process.
     pub fn on_behalf_of(&mut self, via: Option<String>) {
         self.via = via;
     }
 
-    /// What is asked from now on is meant for this incarnation of its child alone.
+    /// Restricts further requests to this incarnation of their child; the root refuses them for another.
     pub fn means(&mut self, incarnation: u64) {
         self.incarnation = Some(incarnation);
     }
 
-    /// Ends every wait from now on when `output` has no reader any more: a tool that follows something quiet would
-    /// otherwise outlive its reader until it has the next thing to write.
+    /// From now on every wait ends when `output` has no reader any more. Otherwise a tool that follows a quiet tree
+    /// would notice only at its next write that its reader is gone.
     pub fn ends_with_reader_of(&mut self, output: OwnedFd) {
         self.output = Some(output);
     }
 
-    /// Asks for one thing and waits for its last reply. `progress` gets what is being waited for, and for how long
-    /// already, whenever the root reports it.
+    /// Sends one request and waits for its last reply. `progress` is called whenever the root reports what the request
+    /// waits for, with that text and the time since the request.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
@@ -156,7 +156,7 @@ impl Session {
         self.ask_through(verb, limits, &mut |reply, since| progress(reply.waits_for().unwrap_or_default(), since))
     }
 
-    /// The same, with the whole of each reply before the last one.
+    /// As [`Session::ask`], but `each` is given every reply before the last one.
     ///
     /// # Errors
     /// As [`Session::ask`].
@@ -193,10 +193,10 @@ impl Session {
         }
     }
 
-    /// Reads the events that are wanted. `each` gets them oldest first, and may end it.
+    /// Reads the wanted events, oldest first. `each` can stop the reading.
     ///
-    /// A follower returns when the instance has ended. One that was stopped for so long that the root has forgotten it
-    /// goes on where it was, and gets the number of events that it has lost.
+    /// With `follow` it returns when the instance has ended. If this process was suspended for so long that the root
+    /// has forgotten it, the reading continues where it was, with the number of lost events.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
@@ -207,8 +207,7 @@ impl Session {
         each: &mut dyn FnMut(EventsRead) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
         let follow = wanted.follow;
-        // A tree in which nothing happens sends a follower nothing, so whether the root answers must be found out
-        // another way.
+        // A quiet tree sends a follower nothing, so a `Ping` is needed to check that the root answers.
         if follow {
             self.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {})?;
         }
@@ -253,9 +252,10 @@ impl Session {
         }
     }
 
-    /// Waits until no process holds the instance's lock any more, at most `limit`, and returns whether that came.
+    /// Waits, at most `limit`, until no process holds the instance's lock any more, and returns whether that is so.
     ///
-    /// A root answers before it has put everything away; a start of the instance right after must not meet it.
+    /// A root answers before it has removed all its files. A start of the instance directly after the answer must not
+    /// find it still running.
     pub fn wait_gone(&self, limit: Span) -> bool {
         let end = self.clock.now() + limit;
         while lock::is_held(&self.runtime.lock_file()) || self.is_swept() {
@@ -267,18 +267,18 @@ impl Session {
         true
     }
 
-    /// Whether the root that this conversation began with has exited, and another one may answer in its place.
+    /// Whether the root that this session connected to has exited; another root may answer in its place then.
     pub fn root_has_exited(&self) -> bool {
         self.root.is_some_and(|root| !crate::os::process::is_alive(root))
     }
 
-    /// The files of the instance are gone, but its root is not: it is about to put them back.
+    /// Whether the files of the instance were removed although its root runs; the root is about to create them again.
     fn is_swept(&self) -> bool {
         let missing = self.runtime.lock_file().symlink_metadata().is_err();
         missing && self.root.is_some_and(crate::os::process::is_alive)
     }
 
-    /// The time of this conversation.
+    /// The time on the session's clock.
     pub(super) fn now(&self) -> Time {
         self.clock.now()
     }
@@ -300,8 +300,8 @@ impl Session {
         Ok(ask.request)
     }
 
-    /// Sends a request once more that the root has not taken, for it had too many; returns whether that was so, and
-    /// there is time left.
+    /// Has a request sent again if `told` refuses it because the root has too many. Returns whether that is so and time
+    /// is left for it.
     fn sent_again(&mut self, told: &Told) -> bool {
         let Some(mut waits) = self.unanswered.remove(&told.request) else { return false };
         let now = self.clock.now();
@@ -324,8 +324,8 @@ impl Session {
         sent
     }
 
-    /// Asks again, unchanged, what has had no reply for a while, or all when the connection was made again: a root that
-    /// was replaced may have replied before it stood.
+    /// Sends unanswered requests again, unchanged: those without a reply for a while, or all after a reconnection, as a
+    /// root that was replaced may have replied before the new connection was made.
     fn ask_again(&mut self, reconnected: bool) {
         let now = self.clock.now();
         self.unanswered.retain(|_, waits| waits.until > now);
@@ -348,7 +348,7 @@ impl Session {
         until: Time,
     ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
-            // Looked at before the queue is, so that a root's last message is not missed.
+            // Checked before the queue is read, so that a root's last message is not missed.
             let there = is_running(&self.runtime) || self.is_swept();
             while let Some(frames) = self.dealer.receive() {
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
@@ -357,8 +357,8 @@ impl Session {
                 }
             }
             if !there {
-                // It closes its sockets before it lets go of the lock, so its last messages are here, if not yet
-                // through libzmq's thread.
+                // A root closes its sockets before it releases the lock. So its last messages have arrived in this
+                // process, but libzmq's thread may not have passed them on yet.
                 if self.dealer.wait_input(LAST_REPLY_WITHIN.as_duration()) {
                     continue;
                 }
@@ -383,40 +383,40 @@ fn send(dealer: &mut Dealer, frames: &[Vec<u8>]) -> bool {
     dealer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// Why a question has no answer.
+/// Why a request has no answer.
 #[derive(Debug)]
 pub enum AskError {
-    /// There is no way to the root.
+    /// The connection to the root could not be made.
     Link(LinkError),
     /// The instance has ended.
     Gone,
     /// The root has not answered.
     NoAnswer {
-        /// For so long.
+        /// How long was waited.
         limit: Span,
     },
-    /// The root began to do it, and then sent nothing more.
+    /// The root had begun to carry out the request, and then sent nothing more.
     FellSilent {
-        /// What it was doing.
+        /// What the request was waiting for, in words.
         waiting_for: String,
     },
-    /// It takes longer than the tool was to wait. It goes on all the same.
+    /// The request takes longer than the tool waits. It is still being carried out.
     NotDone {
-        /// What is being done.
+        /// What the request is waiting for, in words.
         waiting_for: String,
         /// How long was waited.
         limit: Span,
     },
-    /// The root will not or cannot.
+    /// The root has refused the request.
     Refused {
         /// Why, for programs.
         why: Refusal,
         /// Why, for people.
         message: String,
     },
-    /// It was done with another end than asked for.
+    /// The request was carried out and did not succeed.
     Failed {
-        /// Which.
+        /// The outcome.
         outcome: Outcome,
         /// More in words; may be empty.
         detail: String,
@@ -428,7 +428,7 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// A reply has come that does not belong to what was asked.
+    /// The error for a reply that does not belong to the request.
     pub fn something_else() -> AskError {
         AskError::NotUnderstood("an answer to something else".into())
     }

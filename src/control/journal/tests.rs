@@ -38,7 +38,7 @@ fn event(seq: u32, path: &str, kind: &str) -> Vec<u8> {
     line
 }
 
-/// What is told, in short, and how many lines were passed over.
+/// The entries in short form, and how many lines were skipped.
 fn told(state: &StateDir, filter: &Filter) -> (String, u64) {
     let mut words = Vec::new();
     let summary = read_each(state, filter, &mut |entry| {
@@ -103,7 +103,7 @@ fn what_is_broken_is_passed_over_and_counted() {
         &[b"{\"id\":\"00000001-8\",\"at\":\"20\n\0\0\0\n".to_vec(), event(9, "/", "ready"), b"{\"id".to_vec()],
     );
     assert_eq!(told(&state, &Filter::default()), ("run-a 1 2 3 end-a run-b 6 7 9".into(), 2));
-    // No longer the last file: then what was not finished never will be.
+    // The incomplete line is no longer in the last file, so it is damaged and counted.
     append(&state, 3, &[run("c", 10), Note::Lost { at: at(11), events: 5, why: String::new() }.to_line()]);
     assert_eq!(told(&state, &Filter { runs: Runs::Last, ..Filter::default() }), ("run-c lost-5".into(), 3));
 }

@@ -6,11 +6,11 @@ use crate::wire::view::testing;
 use serde_json::json;
 use std::{fs, thread};
 
-/// Long enough to mean "broken".
+/// A limit that is reached only if something is broken.
 const LONG: Span = Span::from_secs(30);
 const LIMITS: Limits = Limits { first: LONG, overall: LONG };
 
-/// The root's part of a conversation.
+/// The root's side of a session.
 struct Root {
     router: Router,
     _context: Context,
@@ -41,7 +41,7 @@ impl Root {
         }
     }
 
-    /// Another image has taken its place: the connections are gone.
+    /// Another image of the program takes the root's place, as in a hot upgrade: its connections are gone.
     fn is_replaced(&mut self) {
         let context = Context::new().unwrap();
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
@@ -111,7 +111,7 @@ fn a_root_with_too_many_requests_is_asked_again_whatever_was_asked() {
         let (to, ask) = root.next();
         root.tell(&to, ask.request, accepted("/web is stopping"));
         root.tell(&to, ask.request, done());
-        // What was taken is not asked again, and patience has an end.
+        // A request that was taken is not sent again, and repeated refusals end at the time limit.
         let (to, ask) = root.next();
         assert!(matches!(ask.verb, Verb::Ping), "{ask:?}");
         root.tell(&to, ask.request, full());
@@ -135,7 +135,7 @@ fn what_has_no_reply_is_asked_again_unchanged_and_also_after_it_was_accepted() {
         root.tell(&to, first.request, accepted("/web is stopping"));
         assert_eq!(root.next(), (to.clone(), first.clone()));
         root.tell(&to, first.request, done());
-        // What has its last reply is not asked again.
+        // A request with its last reply is not sent again.
         let (other, ask) = root.next();
         assert_eq!((other, ask.request), (to.clone(), first.request + 1));
         root.tell(&to, ask.request, done());
@@ -153,7 +153,7 @@ fn what_is_under_way_is_asked_again_when_the_connection_was_made_again() {
     let (mut root, runtime) = Root::new();
     let mut session = Session::connect(&runtime).unwrap();
     let request = session.send(Verb::Stop { path: Path::root() }, LONG).unwrap();
-    // Not by the clock.
+    // The clock must not cause the repetition.
     session.unanswered.values_mut().for_each(|waits| waits.again += LONG);
     let played = thread::spawn(move || {
         let (to, first) = root.next();
