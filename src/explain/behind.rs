@@ -1,7 +1,7 @@
-//! A roll-out that was stopped, where it explains why a copy is still what it was.
+//! Finds the stopped roll-out that explains why a copy still has its old spec.
 //!
-//! The process that was to take the place of a copy is no part of the copy's own life: it ran beside it, or a process
-//! with the spec from before has followed it.
+//! The failure of the new process does not appear in the copy's own chain of causes: the new process ran beside the
+//! copy, or was followed by one with the old spec.
 
 use super::chain::{EventLog, is_failure};
 use super::types::{Behind, Step};
@@ -9,7 +9,7 @@ use crate::ids::Path;
 use crate::wire::view::event::{Rollout, RolloutStage};
 use crate::wire::view::{EventBody, EventView};
 
-/// The roll-out that has left a copy as it was, unless a later roll-out or reload of its supervisor counts.
+/// The roll-out that has left a copy with its old spec, unless its supervisor has had a later roll-out or reload.
 pub(super) fn behind(log: &EventLog<'_>, events: &[EventView], path: &Path) -> Option<Behind> {
     let above = path.parent()?;
     let changes =
@@ -32,7 +32,7 @@ fn rollout_of(event: &EventView) -> Option<&Rollout> {
     }
 }
 
-/// How the new process of the copy that failed ended, by its events between the beginning and the end of the roll-out.
+/// The events in which the new process of the failed copy ended, between the beginning and the end of the roll-out.
 fn end_of_the_new(
     log: &EventLog<'_>,
     events: &[EventView],
@@ -41,7 +41,8 @@ fn end_of_the_new(
 ) -> Vec<Step> {
     let of_copy = |at: &usize| Some(&events[*at].path) == rollout.failed.as_ref();
     let mut failures: Vec<usize> = within.clone().filter(of_copy).filter(|at| is_failure(&events[*at])).collect();
-    // One that could not be put back has failed once more, with what it was before.
+    // If the old spec could not be restored, the copy has failed once more with it; that failure is not the one asked
+    // for.
     if let (Some(_), Some(last)) = (&rollout.not_restored, failures.last().map(|at| events[*at].incarnation)) {
         failures.retain(|at| events[*at].incarnation != last);
     }

@@ -1,4 +1,4 @@
-//! What failed below a supervisor lately: where nothing is wrong with itself, that is what is asked for.
+//! The latest failures below a supervisor. They answer `why` for a supervisor that has no failure of its own.
 
 use super::chain::is_failure;
 use super::types::{Below, Explanation};
@@ -7,7 +7,7 @@ use crate::wire::view::EventView;
 use std::collections::HashSet;
 
 impl Explanation {
-    /// Adds what failed below it since this moment; where nothing has, the last that did before.
+    /// Adds the failures below the path since this moment; if there are none, those before it.
     pub fn look_below(&mut self, events: &[EventView], since: Option<String>) {
         self.below = below(events, &self.path, since).or_else(|| below(events, &self.path, None));
         if let Some(below) = &self.below {
@@ -20,7 +20,7 @@ impl Explanation {
 fn below(events: &[EventView], path: &Path, since: Option<String>) -> Option<Below> {
     let mut children: Vec<(Path, u64)> = Vec::new();
     let mut last = None;
-    // A hang and the failed start that an exit is made into belong to one end.
+    // A hang, and a failed start that follows an exit, belong to the same end of a process and count once.
     let mut ends = HashSet::new();
     for event in events.iter().rev() {
         if since.as_ref().is_some_and(|since| event.at < *since) {

@@ -1,7 +1,7 @@
-//! Following the causes: from what happened last to where it began.
+//! Follows the chain of causes, from the last event back to the first cause.
 //!
-//! Most links are written down: an event names its cause. A few cannot be, since what passes from one process to
-//! another is a signal or an exit status, which carries no id; those are read off the order of events at the two paths.
+//! Most events name their cause by its id. Some cannot: a signal or an exit status that passes from one process to
+//! another carries no id. Such causes are found by the order of events at the two paths.
 
 use super::meaning;
 use super::types::Step;
@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 const GAVE_UP: i32 = 10;
 const NOT_STARTED: i32 = 11;
 
-/// A process that has run so long was healthy, as it is for a back-off without a setting of its own.
+/// A process that has run this long counts as healthy here, whatever the `reset` of its backoff is.
 const HEALTHY_MS: u64 = 10_000;
 
 /// The events of a tree, to be looked up.
@@ -37,13 +37,13 @@ impl<'a> EventLog<'a> {
         EventLog { events, by_id }
     }
 
-    /// The last event about a path. That a beat was late and came after all is no event of its life, nor is what
-    /// changes nothing of its state, or happens beside it.
+    /// The last event of a path's own life. Not counted are a late beat that came after all, events that do not change
+    /// the state, and those of a process beside it.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
         self.events.iter().rposition(|event| event.path == *path && is_of_its_life(event))
     }
 
-    /// The chain behind the state of a path; `runs` says whether the tree does.
+    /// The chain of causes behind the state of a path; `runs`: whether the tree runs.
     pub(super) fn behind(&self, path: &Path, runs: bool) -> Found {
         match self.anchor(path, runs) {
             Some(anchor) => self.back_from(anchor),
@@ -51,7 +51,7 @@ impl<'a> EventLog<'a> {
         }
     }
 
-    /// The chain behind an event, and what its supervisor decided upon it.
+    /// The chain of causes behind an event, and the decision of its supervisor that followed.
     pub(super) fn around(&self, id: ReportId) -> Option<Found> {
         let at = *self.by_id.get(&id)?;
         let decides = |event: &EventView| {
@@ -74,7 +74,7 @@ impl<'a> EventLog<'a> {
                     complete = false;
                     break;
                 }
-                // Events that name each other in a circle come from no treevisor, but maybe from a damaged file.
+                // No treevisor writes events that name each other in a circle, but a damaged file may contain them.
                 Cause::Is(cause) if !seen.insert(cause) => break,
                 Cause::Is(cause) => {
                     steps.push(cause);
@@ -83,7 +83,7 @@ impl<'a> EventLog<'a> {
             }
         }
         steps.reverse();
-        // Being late is how a hang begins, and is shown with it.
+        // A hang begins with a late beat, so the two are shown as one.
         if let [first, second, ..] = steps[..]
             && is_late(&self.events[first])
             && matches!(self.events[second].body, EventBody::Hung(_))
@@ -93,8 +93,8 @@ impl<'a> EventLog<'a> {
         Found { steps, complete }
     }
 
-    /// The event that the present state comes from: the last about the path, unless the life of a supervisor above it
-    /// has ended since. What is killed with its supervisor has no event of its own.
+    /// The event that led to the present state: the last one about the path, unless a supervisor above it has ended
+    /// since. Children that are killed with their supervisor have no event of their own.
     fn anchor(&self, path: &Path, runs: bool) -> Option<usize> {
         let own = self.last_about(path);
         let mut above = path.parent();
@@ -119,10 +119,10 @@ impl<'a> EventLog<'a> {
         }
         match ended {
             Some(end) => self.last_about(&self.events[end].path),
-            // Nothing is known of it: it is down because its supervisor has not come so far, or has ended.
+            // There is no event about the path: its supervisor has not started it yet, or has ended.
             None => own.or_else(|| match path.parent() {
                 Some(above) => self.last_about(&above),
-                // A root that cannot start a child ends without a word of its own.
+                // A root that cannot start a child ends without an event about itself.
                 None if !runs => self.events.iter().rposition(|event| {
                     is_failed_start(event) && event.path.parent().is_some_and(|above| above.is_root())
                 }),
@@ -145,10 +145,10 @@ impl<'a> EventLog<'a> {
             return Cause::Is(cause);
         }
         match named {
-            // That it was started is not why it failed.
+            // The start of a child is not the cause of its failure.
             Some(Some(_)) if from_start && is_failure(event) => Cause::None,
             Some(Some(cause)) => Cause::Is(cause),
-            // What is forgotten here can only have been its start.
+            // The event that is no longer in memory can only be the start of this child.
             Some(None) if is_failure(event) && !follows_an_end(event) => Cause::None,
             Some(None) => Cause::Forgotten,
             None => match self.order_from_above(at) {
@@ -158,7 +158,7 @@ impl<'a> EventLog<'a> {
         }
     }
 
-    /// What led to the exit of a supervisor, where the parent has its exit status alone.
+    /// The cause of a supervisor's exit, if the parent got nothing but the exit status.
     fn end_of_a_supervisor(&self, at: usize) -> Option<usize> {
         let exit = &self.events[at];
         let exited = exit.exited()?;
@@ -176,7 +176,7 @@ impl<'a> EventLog<'a> {
         }
     }
 
-    /// What led to a stop by the parent's order, which is a signal.
+    /// The cause of a stop ordered by the parent, which is a signal and so carries no id.
     fn order_from_above(&self, at: usize) -> Option<usize> {
         let event = &self.events[at];
         if !stops_for(event, &StopWhy::SupervisorEnds) {
@@ -207,7 +207,7 @@ impl<'a> EventLog<'a> {
         }
     }
 
-    /// What it means, and of an exit which process it was about, and which version that ran.
+    /// The meaning of an event; for an exit also which process it was and which version it ran.
     fn meaning(&self, at: usize) -> Vec<String> {
         let event = &self.events[at];
         let mut meaning = meaning::of(event);
@@ -221,8 +221,8 @@ impl<'a> EventLog<'a> {
         meaning
     }
 
-    /// How many failures of the same child there were in a row up to this one, without a healthy life between two of
-    /// them, as far as they count in the window of the next decision of the chain.
+    /// How many failures in a row the child had up to this one, without a healthy run in between. Counted are at most
+    /// as many as the restart window of the chain's next decision holds.
     fn times(&self, at: usize, chain: &[usize]) -> u64 {
         let decision = chain.iter().filter(|step| **step > at).map(|step| &self.events[*step]);
         let used = decision.filter_map(|event| match &event.body {
@@ -242,7 +242,7 @@ impl<'a> EventLog<'a> {
             if let Some(uptime) = event.exited().and_then(|exited| exited.uptime_ms) {
                 lives.insert(event.incarnation, uptime);
             }
-            // The exit of a process that hung comes after its failure.
+            // The exit of a hung process comes after the event of its failure.
             let is_later = event.incarnation > failed.incarnation || event.at > failed.at;
             if is_later || !is_failure(event) || runs.contains(&event.incarnation) {
                 continue;
@@ -252,7 +252,7 @@ impl<'a> EventLog<'a> {
             }
             runs.insert(event.incarnation);
             earliest = Some(event.incarnation);
-            // One may stand for many.
+            // One event may stand for many.
             times += event.times();
             if times >= used {
                 break;
@@ -279,7 +279,7 @@ impl<'a> EventLog<'a> {
 
 enum Cause {
     None,
-    /// One is named that is not there any more.
+    /// The event names a cause that is no longer in memory.
     Forgotten,
     Is(usize),
 }
@@ -296,7 +296,7 @@ fn is_late(event: &EventView) -> bool {
     matches!(event.body, EventBody::BeatLate(_))
 }
 
-/// Whether it is the same life that goes on: with another main process, or another executable.
+/// Whether the same incarnation goes on, with another main process or another executable.
 fn is_aside(event: &EventView) -> bool {
     matches!(event.body, EventBody::MainPid(_) | EventBody::Upgraded(_) | EventBody::UpgradeFailed(_))
 }
@@ -309,7 +309,7 @@ fn stops_for(event: &EventView, why: &StopWhy) -> bool {
     matches!(&event.body, EventBody::Stopping(stopping) if stopping.why == *why)
 }
 
-/// Whether something went wrong here, as against what follows from it.
+/// Whether the event is a failure itself, not a consequence of one.
 pub(super) fn is_failure(event: &EventView) -> bool {
     match &event.body {
         EventBody::Hung(_) | EventBody::StartFailed(_) | EventBody::Panic(_) => true,
@@ -318,7 +318,7 @@ pub(super) fn is_failure(event: &EventView) -> bool {
     }
 }
 
-/// Whether a failed start is what was made of an exit, which is its cause then, and not the start itself.
+/// Whether a failed start was caused by an exit of the started process, and not by the attempt to start it.
 fn follows_an_end(event: &EventView) -> bool {
     match &event.body {
         EventBody::StartFailed(failed) => {

@@ -1,4 +1,4 @@
-//! What exit codes, signals and error numbers mean, and what kind of thing an event is.
+//! The meaning of exit codes, signals and error numbers, and the category of an event.
 
 use super::types::Category;
 use crate::signal::full_name;
@@ -6,14 +6,14 @@ use crate::text::clean;
 use crate::wire::view::event::{Exited, MemoryLimit, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 
-/// What kind of thing an event is.
+/// The category of an event.
 pub(super) fn category(event: &EventView) -> Category {
     match &event.body {
         EventBody::Exited(exited) => of_exit(exited),
         EventBody::Hung(hung) if hung.no_progress => Category::Livelock,
         EventBody::Hung(_) => Category::Hang,
         EventBody::Panic(_) => Category::Panic,
-        // What waits for the end of the old process is no fault of the command.
+        // The start waits for the end of the old process; the command is not at fault.
         EventBody::StartFailed(failed) if failed.stage == "kill" => Category::Decision,
         EventBody::StartFailed(_) => Category::StartFailed,
         EventBody::KillFailed(_) => Category::KillFailed,
@@ -54,7 +54,7 @@ fn of_exit(exited: &Exited) -> Category {
         Some(9) if exited.machine_oom_kills.is_some() => Category::OutOfMemory,
         // SIGXCPU and SIGXFSZ.
         Some(24 | 25) => Category::ResourceLimit,
-        // SIGABRT is also how a program ends whose allocation has failed.
+        // A program whose memory allocation has failed may end by SIGABRT too.
         Some(6) if wants_memory(exited) => Category::OutOfMemory,
         // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS; and SIGPIPE, which a program gets for its own
         // write.
@@ -87,7 +87,7 @@ fn printed(exited: &Exited, words: &[&str]) -> bool {
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        // A tenth is enough to tell growth from noise.
+        // One decimal is enough to recognize growth.
         Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
         None => format!("{bytes} bytes"),
     }
@@ -99,7 +99,7 @@ pub(super) fn memory_limit(limit: &MemoryLimit) -> String {
     format!("{key} of {}: {}", clean(&limit.of), bytes(limit.bytes))
 }
 
-/// What an event means, in sentences for people: first of its code or signal, then of what comes along.
+/// The meaning of an event in sentences for people: first of its exit code or signal, then of its other fields.
 pub(super) fn of(event: &EventView) -> Vec<String> {
     let mut meaning = Vec::new();
     match &event.body {
@@ -129,8 +129,8 @@ pub(super) fn of(event: &EventView) -> Vec<String> {
     meaning
 }
 
-/// What an event before the exit of the same process means for that: the worker had named its main process itself, or
-/// the supervisor had been upgraded.
+/// A sentence about an earlier event that matters for the exit of the same process: the worker had named its main
+/// process itself, or the supervisor had been upgraded.
 pub(super) fn before_exit(event: &EventView) -> Option<String> {
     match &event.body {
         EventBody::MainPid(body) => {
@@ -173,7 +173,7 @@ fn of_surroundings(exited: &Exited, meaning: &mut Vec<String>) {
     }
 }
 
-/// What an exit code usually means. Programs may use the numbers as they like; these are those that are agreed upon.
+/// The conventional meaning of an exit code. Programs may use the codes in another way.
 fn of_code(code: i32) -> Option<String> {
     // sysexits(3).
     let known = match code {

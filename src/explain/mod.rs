@@ -1,12 +1,12 @@
-//! Why something is as it is: from the events of a tree to the chain of causes behind its present or last state.
+//! Explains the present or last state of a child by the chain of causes in the events of its tree.
 //!
-//! Pure: events and, where the tree runs, a row of its status come in, an [`Explanation`] goes out. Both ends use
-//! it: a root that gives up prints the short form with its last output, and `treevisor why` prints the whole, long
-//! after the root is gone.
+//! Pure: the input is events and, if the tree runs, the child's part of the status; the output is an [`Explanation`]. A
+//! root that gives up prints the short form as its last output; `treevisor why` prints the long form, also when the
+//! root has exited.
 //!
-//! `chain` follows the causes, `behind` finds the roll-out that has left a copy as it was, `meaning` holds what exits
-//! and signals mean, `tell` puts it into words; [`sentence`] is one event in words, as the log and the tools print
-//! it, and `style` its colour.
+//! `chain` follows the causes, `behind` finds the roll-out that has left a copy with its old spec, `meaning` has the
+//! meanings of exit codes and signals, `tell` puts an explanation into words; [`sentence`] is one event in words, as
+//! the log and the tools print it, and `style` its colour.
 
 mod behind;
 mod below;
@@ -30,7 +30,7 @@ use crate::wire::journal::EndNote;
 use crate::wire::view::{ChildView, EventBody, EventView};
 use chain::{EventLog, Found};
 
-/// Explains `path` by the events of one run of its tree, oldest first, and by how it stands now.
+/// Explains the state of `path` by the events of one run of its tree, oldest first, and by its present state.
 pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanation {
     let (runs, now, ended, at) = match present {
         Present::Runs(now) => (true, now.as_ref(), None, None),
@@ -38,7 +38,7 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
         Present::Past(at) => (true, None, None, Some(at.clone())),
     };
     let log = EventLog::of(events);
-    // A root that is killed takes all with it, and cannot report it.
+    // A killed root ends with all its children and cannot report why.
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let found = if killed { Found::default() } else { log.behind(path, runs) };
     let last = log.last_about(path).map(|at| events[at].clone());
@@ -46,8 +46,8 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
     explanation(&log, path, &found, Known { runs, now, ended, at, last, behind })
 }
 
-/// Explains one event of a run, by what led to it and what its supervisor made of it. `None` where there is no such
-/// event.
+/// Explains one event of a run by its causes and the decision of its supervisor that followed. `None` if there is no
+/// such event.
 pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> {
     let event = events.iter().find(|event| event.id == id)?;
     let log = EventLog::of(events);
@@ -57,7 +57,7 @@ pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> 
     Some(explanation(&log, &event.path, &found, known))
 }
 
-/// What is known besides the chain.
+/// The facts of an explanation besides the chain.
 struct Known<'a> {
     runs: bool,
     now: Option<&'a ChildView>,

@@ -1,10 +1,10 @@
-//! Which line of the last output shows most.
+//! Finds the most telling line in a worker's last output.
 
-/// The line that shows what went wrong: the last one that is more than the end of a trace, a bracket or a runtime's own
-/// farewell. Gives its place and the line without blanks around it.
+/// The line that shows what went wrong: the last one that is neither part of a stack trace, nor a bracket, nor a
+/// closing remark of a runtime. Returns its index, and the line without surrounding blanks.
 pub(super) fn telling(output: &[String]) -> Option<(usize, &str)> {
     let lines = || output.iter().map(|line| line.trim_end()).enumerate();
-    // Go's comes first, with the traces of all goroutines below.
+    // Go prints this line first, followed by the traces of all goroutines.
     let headed = lines().find(|(_, line)| ["panic: ", "fatal error: "].iter().any(|head| line.starts_with(head)));
     let said = lines().rfind(|(_, line)| !is_noise(line));
     headed.or(said).or_else(|| lines().rfind(|(_, line)| !line.is_empty())).map(|(at, line)| (at, line.trim()))
@@ -13,7 +13,7 @@ pub(super) fn telling(output: &[String]) -> Option<(usize, &str)> {
 fn is_noise(line: &str) -> bool {
     let bare = line.trim();
     let is_bracket = bare.chars().all(|c| "{}[]()^~,;".contains(c) || c.is_whitespace());
-    // What hangs below a line in a trace stands to its right; Node.js, Rust and Python take leave after it.
+    // The lines of a stack trace are indented; Node.js, Rust and other runtimes print a remark after it.
     is_bracket
         || line.starts_with([' ', '\t'])
         || ["Node.js v", "note: run with `RUST_BACKTRACE", "exit status "].iter().any(|head| bare.starts_with(head))

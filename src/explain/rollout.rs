@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// How many copies a sentence names.
 const NAMED: usize = 4;
 
-/// What became of a roll-out; follows the supervisor's path.
+/// The result of a roll-out, as the part of the sentence after the supervisor's path.
 pub(super) fn phrase(body: &Rollout) -> String {
     let (updated, total, by) = (body.updated, body.total, clean(&body.by));
     let (what, done) = match body.reload {

@@ -19,7 +19,7 @@ pub fn of(event: &EventView) -> String {
     with_subject(event, &about(event))
 }
 
-/// What it is about: the path, or a process beside its own.
+/// The subject of the sentence: the path, or a process beside the child at the path.
 pub(super) fn about(event: &EventView) -> String {
     match event.beside {
         None => event.path.to_string(),
@@ -31,7 +31,7 @@ pub(super) fn about(event: &EventView) -> String {
 fn with_subject(event: &EventView, about: &str) -> String {
     let words = counted(event);
     let verb = match event.body {
-        // What a supervisor does to a child: "stopping /db (reload by SIGHUP)".
+        // For actions of a supervisor, the path follows the verb: "stopping /db (reload by SIGHUP)".
         EventBody::Starting | EventBody::Restarting(_) | EventBody::Stopping(_) => {
             words.find(' ').unwrap_or(words.len())
         }
@@ -48,7 +48,7 @@ fn with_subject(event: &EventView, about: &str) -> String {
 /// An event of a kind that is unknown to this version is shown by its kind and its fields, so that an older tool can
 /// show what a newer root sends.
 ///
-/// One that stands for many, see `docs/json.md`, counts them.
+/// An event that stands for many (`docs/json.md`) is shown with their number.
 pub fn words(event: &EventView) -> String {
     match event.beside {
         None => counted(event),
@@ -67,7 +67,7 @@ fn counted(event: &EventView) -> String {
     }
 }
 
-/// The same as of something that is over, without what an explanation has in notes.
+/// The sentence in the past tense, without the details that an explanation shows as notes.
 pub(super) fn happened(event: &EventView) -> String {
     phrase(event, Tense::Past)
 }
@@ -165,7 +165,7 @@ fn phrase(event: &EventView, tense: Tense) -> String {
     }
 }
 
-/// What there is in words, or nothing.
+/// The value in words, or an empty text for `None`.
 fn some<T>(there: Option<T>, words: impl FnOnce(T) -> String) -> String {
     there.map(words).unwrap_or_default()
 }
@@ -174,7 +174,7 @@ fn coarse(millis: u64) -> String {
     Span::from_millis(millis).coarse()
 }
 
-/// What the last probe has come to, where the beats are those of probes.
+/// The result of the last probe, if the beats come from probes.
 fn last_probe(why: Option<&String>) -> String {
     some(why, |why| format!("; {}", clean(why)))
 }
@@ -200,7 +200,7 @@ pub(super) fn over_limit(body: &GaveUp) -> String {
     format!("{} restart of {} within {}, limit {max}", ordinal(*used), clean(child), coarse(*period_ms))
 }
 
-/// What of a sender was dropped.
+/// What was dropped of one sender.
 fn dropped(body: &Dropped) -> String {
     let reasons = [
         (body.malformed, "malformed"),
@@ -214,7 +214,7 @@ fn dropped(body: &Dropped) -> String {
     format!("had messages dropped{by}: {}", counts(&reasons))
 }
 
-/// Counts with what they count, but for those of zero.
+/// The counts that are not zero, each with its unit.
 fn counts(all: &[(u64, &str)]) -> String {
     let all = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     all.collect::<Vec<_>>().join(", ")
@@ -324,7 +324,7 @@ fn kill_failed(body: &KillFailed, now: bool) -> String {
     format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
 }
 
-/// That it runs, and where.
+/// The start or the adoption of a child, and the host.
 fn started(body: &Started, pid: Option<u32>) -> String {
     let how = if body.adopted { "was taken over" } else { "was started" };
     let host = some(body.host.as_ref(), |host| format!(" on {}", clean(host)));
@@ -332,7 +332,7 @@ fn started(body: &Started, pid: Option<u32>) -> String {
     format!("{how}{host}{from}{}", some(pid, |pid| format!(" (pid {pid})")))
 }
 
-/// How it has lost its host, and by which strategy it starts again.
+/// How the child lost its host, and by which strategy it is restarted.
 fn failed_over(body: &FailedOver) -> String {
     let from = some(body.from.as_deref(), |from| format!(" {}", clean(from)));
     let why = body.why.as_deref().map_or_else(|| format!("its host{from} is lost"), |why| clean(why).into_owned());

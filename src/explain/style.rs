@@ -1,4 +1,4 @@
-//! The colour of an event: the same wherever it is shown, so that it is learnt once.
+//! The colour of an event, the same in every output.
 
 use crate::wire::view::EventBody;
 use crate::wire::view::event::RolloutStage;
@@ -17,7 +17,7 @@ pub(crate) fn of_event(body: &EventBody) -> Style {
     match body {
         EventBody::Ready | EventBody::Started(_) | EventBody::Reachable(_) => GOOD,
         EventBody::Exited(exited) if exited.done => GOOD,
-        // What was asked for is as it should be.
+        // An ordered exit is no problem.
         EventBody::Exited(exited) if exited.is_expected() && exited.killed.is_none() => QUIET,
         EventBody::BeatLate(_) | EventBody::Dropped(_) | EventBody::Restarting(_) | EventBody::Exited(_) => BUSY,
         EventBody::Unreachable(_) | EventBody::FailedOver(_) | EventBody::NoHost(_) => BUSY,

@@ -1,4 +1,4 @@
-//! An explanation in words: what the state is, where it began, what followed, what to press next.
+//! An explanation in words: the state, its first cause, what followed, and commands to try next.
 
 use super::meaning::bytes;
 use super::output::telling;
@@ -16,27 +16,27 @@ use std::fmt::Write;
 pub struct Told {
     /// The state in a sentence.
     pub headline: String,
-    /// What led to it, oldest first, and what to do.
+    /// The causes, oldest first, and what to do.
     pub paragraphs: Vec<Paragraph>,
 }
 
 /// A part of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paragraph {
-    /// What it is, such as "First cause".
+    /// The heading, such as "First cause".
     pub label: &'static str,
-    /// It, in a sentence.
+    /// The content, in a sentence.
     pub text: String,
-    /// More about it, each in a line.
+    /// Details, a line each.
     pub notes: Vec<String>,
-    /// Lines of a worker's output, made harmless.
+    /// Lines of a worker's output, without control characters.
     pub quotes: Vec<String>,
 }
 
-/// What a failure carries besides what happened: it is shown where the chain begins.
+/// Most characters of a quoted line of output.
 const QUOTE_MAX: usize = 200;
 
-/// The whole of it.
+/// The whole explanation.
 pub fn tell(explanation: &Explanation) -> Told {
     let mut paragraphs = self::paragraphs(explanation);
     paragraphs.extend(explanation.rollout.as_ref().map(|behind| rolled(behind, explanation)));
@@ -52,9 +52,9 @@ pub fn tell(explanation: &Explanation) -> Told {
     Told { headline: headline(explanation), paragraphs }
 }
 
-/// What failed below a supervisor.
+/// The paragraph about failures below a supervisor.
 fn below(below: &Below) -> Paragraph {
-    /// Rows that are read at once.
+    /// How many children are listed at most.
     const ROWS: usize = 5;
     let times = below.failures;
     let count = if times == 1 { "1 failure".into() } else { format!("{times} failures") };
@@ -76,7 +76,7 @@ fn below(below: &Below) -> Paragraph {
     told
 }
 
-/// The explanation alone, in a few plain lines: what a root prints that gives up.
+/// The explanation in at most `lines_max` plain lines, as a root prints it when it gives up.
 pub fn tell_short(explanation: &Explanation, lines_max: usize) -> Vec<String> {
     /// Lines of output in the short form.
     const QUOTES: usize = 2;
@@ -107,13 +107,13 @@ fn paragraphs(explanation: &Explanation) -> Vec<Paragraph> {
         paragraphs.push(paragraph("Before", text));
     }
     let Some(first) = &explanation.first_cause else { return paragraphs };
-    // The exit that follows a hang, a panic or a failed start holds what the process had used.
+    // The exit that follows a hang, a panic or a failed start has the resources that the process had used.
     let of_first = explanation.chain.iter().filter(|step| step.event.path == first.event.path);
     let exit = of_first.filter_map(|step| Some((step, step.event.exited()?))).next();
     let label = if explanation.complete { "First cause" } else { "First known" };
     let mut cause = paragraph(label, cause_text(first, exit.map(|(_, exited)| exited)));
     let meaning = first.meaning.iter().map(|note| clean(note).into_owned());
-    // The sentence of a hang has the reason of its probe.
+    // The sentence of a hang names the reason of its probe already.
     let new: Vec<String> = meaning.filter(|note| !cause.text.contains(note)).collect();
     cause.notes.extend(new);
     if let Some((exit, exited)) = exit {
@@ -124,11 +124,11 @@ fn paragraphs(explanation: &Explanation) -> Vec<Paragraph> {
     }
     paragraphs.push(cause);
     for step in explanation.chain.iter().skip(1).filter(|step| step.is_notable()) {
-        // A start that failed because the process ended has been shown as that end.
+        // A start that failed because the process ended is already shown as that end.
         let is_told = match &step.event.body {
             EventBody::StartFailed(_) => exit.is_some_and(|(exit, _)| step.event.cause == Some(exit.event.id)),
             EventBody::Exited(exited) if exited.code == Some(10) => exited.explanation.is_some(),
-            // That it could not be started follows, and says more.
+            // The event `start_failed` follows and says more.
             EventBody::Exited(exited) if exited.code == Some(11) => explanation.chain.iter().any(|later| {
                 matches!(later.event.body, EventBody::StartFailed(_)) && later.event.cause == Some(step.event.id)
             }),
@@ -141,7 +141,7 @@ fn paragraphs(explanation: &Explanation) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// What a process had used, and its last output.
+/// The resources that a process had used, and its last output.
 fn end(exited: &Exited, told: &mut Paragraph) {
     told.notes.extend(life(exited));
     told.quotes = last_lines(&exited.output).iter().map(|line| quote(line)).collect();
@@ -150,12 +150,12 @@ fn end(exited: &Exited, told: &mut Paragraph) {
     }
 }
 
-/// The roll-out that has left a copy as it was, with the end of the process that failed.
+/// The roll-out that has left a copy with its old spec, and the end of the process that failed.
 fn rolled(behind: &Behind, explanation: &Explanation) -> Paragraph {
     let Behind { stopped, failed } = behind;
     let (at, above) = (date_and_time(&stopped.at), &stopped.path);
     let mut told = paragraph("Roll-out", format!("{above} {}, at {at}", words(stopped)));
-    // The first cause stands above.
+    // The first cause is shown above already.
     let is_shown = |step: &Step| explanation.first_cause.as_ref().is_some_and(|first| first.event.id == step.event.id);
     let Some(first) = failed.first().filter(|first| !is_shown(first)) else { return told };
     let exit = failed.iter().find_map(|step| step.event.exited());
@@ -167,7 +167,7 @@ fn rolled(behind: &Behind, explanation: &Explanation) -> Paragraph {
     told
 }
 
-/// The last lines of an output, from a little above the one that shows most.
+/// The last lines of an output, from a few lines above the most telling one.
 fn last_lines(output: &[String]) -> &[String] {
     const LINES: usize = 5;
     const ABOVE: usize = 3;
@@ -266,7 +266,7 @@ pub(super) fn verdict(explanation: &Explanation) -> String {
     }
 }
 
-/// A category where it explains more than the event does.
+/// The name of a category, if it explains more than the event's sentence.
 fn in_words(category: Category) -> Option<&'static str> {
     Some(match category {
         Category::Crash => "a crash",
@@ -290,7 +290,7 @@ fn cause_text(step: &Step, exit: Option<&Exited>) -> String {
     text
 }
 
-/// What a process had used, and how its beats stood.
+/// The resources that a process had used, and the state of its beats.
 fn life(exit: &Exited) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(usage) = &exit.usage {
@@ -342,7 +342,7 @@ fn then_text(step: &Step) -> String {
     }
 }
 
-/// A restart by a supervisor's strategy: which children came back together, and how full the window was.
+/// A restart by a supervisor's strategy: the children that were restarted together, and the restarts in the window.
 fn restarted(step: &Step, restarting: &Restarting) -> String {
     let Restarting { delay_ms, max, period_ms, strategy, used } = restarting;
     let mut text = restarted_by(step, strategy);
@@ -356,7 +356,7 @@ fn restarted(step: &Step, restarting: &Restarting) -> String {
     text
 }
 
-/// The same after the loss of a host.
+/// A fail-over after the loss of a host.
 fn failed_over(step: &Step, over: &FailedOver) -> String {
     let from = over.from.as_deref().map(|from| format!(" {}", clean(from))).unwrap_or_default();
     let why = over.why.as_deref().map_or_else(|| format!("the host{from} was lost"), |why| clean(why).into_owned());
@@ -379,11 +379,11 @@ fn restarted_by(step: &Step, strategy: &str) -> String {
     format!("{above} restarted {names} ({})", clean(strategy))
 }
 
-/// What helps against a process that cannot be killed.
+/// The advice for a process that cannot be killed.
 const NEXT_FOR_STUCK: &str = "mend what holds the process (the disk or file system that does not answer, the tracer), or end \
                               it with the rights that it takes; its end is noticed, and what waits for it goes on";
 
-/// What to press next, by state and cause.
+/// Commands to try next, by state and cause.
 pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     let path = &explanation.path;
     let mut hints = Vec::new();
@@ -399,7 +399,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     match explanation.state.as_deref() {
         Some(_) if explanation.unstarted => hints.push(format!("`treevisor start {path}` starts it")),
         Some("held" | "stopped" | "exited") if !path.is_root() => {
-            // What was taken down with a supervisor comes back with it.
+            // A child that was stopped with its supervisor is started with it again.
             let down = explanation.first_cause.as_ref().map(|first| &first.event.path);
             let what = down.filter(|down| !down.is_root() && path.is_within(down)).unwrap_or(path);
             let does = if explanation.done { "runs" } else { "starts" };
@@ -417,7 +417,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
         Some(_) => {}
     }
     let Some(first) = &explanation.first_cause else { return hints };
-    // What an operator has ordered needs no mending.
+    // A state that an operator has ordered needs no repair.
     if ordered && matches!(explanation.state.as_deref(), Some("stopped" | "held") | None) {
         return hints;
     }
@@ -455,7 +455,7 @@ pub(super) fn hints(explanation: &Explanation) -> Vec<String> {
     hints
 }
 
-/// What to look at after a hang: what had stopped it, or whether its limits are right.
+/// The advice after a hang: find out what had stopped the process, or whether its limits are right.
 fn against_a_hang(step: &Step) -> &'static str {
     let EventBody::Hung(hung) = &step.event.body else { return "if it was healthy: is its `heartbeat` too strict?" };
     if hung.seen.as_deref() == Some("was stopped by a signal") {
@@ -488,7 +488,7 @@ fn time(at: &str) -> String {
     }
 }
 
-/// The same with its date in front; anything else as it is.
+/// As `time`, preceded by the date; a text of another form is returned unchanged.
 fn date_and_time(at: &str) -> String {
     let at = clean(at);
     match at.split_once('T') {

@@ -116,7 +116,7 @@ fn what_never_failed_is_said_to_have_never_failed() {
     assert!(tree.explain("/other", Some("running")).verdict.contains("nothing is known"));
 }
 
-/// Two levels down something fails for good; everything above gives up.
+/// A worker two levels down fails for good, and every supervisor above gives up.
 fn escalated() -> Tree {
     let mut tree = Tree::default();
     let web = tree.boot(1, "/web", None);
@@ -155,7 +155,7 @@ fn an_escalation_is_followed_down_to_where_it_began() {
     assert!(short[0].contains("the last of 2 failures"), "{short:?}");
     assert!(short[2].starts_with("then: /web gave up at"), "{short:?}");
     assert!(short[3].contains("exit status 10"), "{short:?}");
-    // What stood below has no event of its own end.
+    // A child below has no event about its own end.
     assert_eq!(tree.explain("/web/api", None).verdict, explained.verdict);
     let cut = tell_short(&explained, 3);
     assert_eq!((cut.len(), cut[1].as_str()), (3, "... 2 more lines, by `treevisor why`"));
@@ -177,7 +177,7 @@ fn a_root_that_was_killed_is_the_first_cause_of_all_below() {
         assert_eq!(explained.verdict, "the root was killed, and all with it: the root was ended by SIGKILL");
         assert!(text(&tell(&explained)).contains("is down: the tree ended at 03:05:00.000 UTC"), "{explained:?}");
     }
-    // One that runs, and whose supervisor does not answer, is no tree that has ended.
+    // A child whose supervisor does not answer in a running tree is not explained as if the tree had ended.
     let explained = explain(&tree.events, &Path::parse("/web/api").unwrap(), &Present::Runs(None));
     assert!(tell(&explained).headline.contains("its state is not known"));
 }
@@ -293,7 +293,7 @@ fn what_cannot_be_killed_is_told_with_its_reason_and_what_to_do() {
     assert_eq!(explained.first_cause.as_ref().map(|step| step.category), Some(Category::Hang));
     assert!(words.contains(&format!("[Then] {TOLD} at")) && words.contains(&message), "{words}");
     assert_eq!(next(&explained), 1, "{words}");
-    // When it has gone, nothing is to be mended any more.
+    // When the process has ended, no repair is advised any more.
     let gone = tree.add(1, "/db", "exited", Some(failed), json!({ "signal": 9, "expected": true }));
     tree.boot(1, "/db", Some(gone));
     let explained = tree.explain("/db", Some("running"));
@@ -309,7 +309,7 @@ fn what_cannot_be_killed_is_told_with_its_reason_and_what_to_do() {
     assert_eq!(next(&explained), 1, "{:?}", explained.hints);
     assert!(text(&tell(&explained)).contains(TOLD));
 
-    // What a child has left that ended by itself.
+    // Processes that a child has left behind when it ended by itself.
     let mut tree = Tree::default();
     tree.boot(1, "/db", None);
     tree.add(1, "/db", "kill_failed", None, stuck());
@@ -366,7 +366,7 @@ fn in_a_row_are_failures_without_a_healthy_life_between() {
     exit(3, 50);
     let last = exit(4, 50);
     tree.add(1, "/db", "starting", Some(last), json!({ "incarnation": 5 }));
-    // The second lived long before it failed, and so the count begins with it.
+    // The second incarnation was healthy for a long time before it failed, so the count begins with it.
     assert_eq!(tree.explain("/db", Some("running")).first_cause.map(|step| step.times), Some(3));
 }
 
@@ -454,7 +454,7 @@ fn what_failed_below_a_supervisor_is_counted_and_the_last_named() {
     );
     let lately = below("/", Some("2026-01-02T03:04:05.000000000Z"));
     assert!(lately.contains("[Below] 1 failure since 03:04:05.000 UTC; the last was /web/api"), "{lately}");
-    // Where nothing failed lately, what did before.
+    // Without recent failures, the earlier ones are shown.
     assert!(below("/", Some("2026-01-03T00:00:00.000000000Z")).contains("[Below] 3 failures; "));
     assert!(!below("/db", None).contains("[Below]"));
 }

@@ -1,4 +1,4 @@
-//! What an explanation is made of.
+//! The parts of an explanation.
 
 use crate::ids::Path;
 use crate::wire::journal::EndNote;
@@ -6,14 +6,14 @@ use crate::wire::view::event::Killed;
 use crate::wire::view::{ChildView, EventBody, EventView};
 use serde::{Deserialize, Serialize};
 
-/// The chain of causes behind the present or last state of something: what `why --json` prints.
+/// The chain of causes behind the present or last state of a child, as `why --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// What it is about.
+    /// The path that is explained.
     pub path: Path,
     /// Whether the tree runs.
     pub runs: bool,
-    /// Its state by `status`; null where the tree does not run, or where no node could be asked.
+    /// Its state as in `status`; null if the tree does not run, or no node could be asked.
     pub state: Option<String>,
     /// It is a step that has been done; its state is `exited` then. Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -33,20 +33,20 @@ pub struct Explanation {
     /// The sockets that its supervisor holds for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<String>,
-    /// How the explained run ended; null where it goes on, and where no process was left to note it.
+    /// How the explained run ended; null if it goes on, or no process was left to record the end.
     pub ended: Option<EndNote>,
-    /// The moment that is explained, where it is not the present.
+    /// The moment that is explained; absent if it is the present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// Of a supervisor: what failed below it lately; absent where nothing did.
+    /// For a supervisor: the latest failures below it; absent if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Below>,
-    /// Of a copy of a `count`: the roll-out that was stopped and has left it as it was; absent where none has.
+    /// For a copy of a `count`: the stopped roll-out that has left it with its old spec; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Behind>,
     /// The first cause in one line.
     pub verdict: String,
-    /// Where the chain begins; null where nothing has gone wrong and no operator has ordered anything.
+    /// The first step of the chain; null if there was neither a failure nor an operator's order.
     pub first_cause: Option<Step>,
     /// The last event about it.
     pub last: Option<EventView>,
@@ -55,14 +55,14 @@ pub struct Explanation {
     /// Whether the chain goes back to its beginning. False where an event that is named as a cause was forgotten or
     /// lost.
     pub complete: bool,
-    /// What to press next.
+    /// Commands to try next.
     pub hints: Vec<String>,
 }
 
-/// What failed below a supervisor.
+/// Failures below a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Below {
-    /// From when on it is counted, in RFC 3339; null for all that is remembered of the run.
+    /// Since when failures are counted, in RFC 3339; null for all known events of the run.
     pub since: Option<String>,
     /// How many failures.
     pub failures: u64,
@@ -82,14 +82,14 @@ pub struct Behind {
     pub failed: Vec<Step>,
 }
 
-/// How it stands now.
+/// The present state of the path that is explained.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Present {
-    /// The tree runs, with the row of its status; `None` where it could not be had.
+    /// The tree runs; the state of the path from its status, `None` if no node could be asked.
     Runs(Option<ChildView>),
-    /// It does not, with how it ended where that is known.
+    /// The tree does not run; how it ended, if that is known.
     Over(Option<EndNote>),
-    /// It is looked at as it was at this moment, in RFC 3339, which is not before the events.
+    /// The state at this moment of the past, in RFC 3339; no event is later.
     Past(String),
 }
 
@@ -98,62 +98,62 @@ pub enum Present {
 pub struct Step {
     /// The event itself.
     pub event: EventView,
-    /// What kind of thing it is, finer than the event's kind: see [`Category`].
+    /// Its category, which is finer than the event's kind: see [`Category`].
     pub category: Category,
-    /// It in a sentence.
+    /// The event in a sentence.
     pub text: String,
     /// What its exit code, signal or error number means, where that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meaning: Vec<String>,
-    /// Of a failure: how many of the same child it was the last of, within the window; 1 for a single one.
+    /// For a failure: how many failures of the same child in the window end with this one; 1 for a single one.
     pub times: u64,
-    /// Of a restart: those that were restarted together with it.
+    /// For a restart: the children that were restarted together with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<Path>,
 }
 
-/// What kind of thing a step is.
+/// The category of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
-    /// It ended by itself, with an exit code.
+    /// The process ended by itself, with an exit code.
     Exit,
-    /// It ended of a signal that a program gets for its own fault: SIGSEGV, SIGABRT ….
+    /// The process was ended by a signal that a program gets for its own fault: SIGSEGV, SIGABRT ….
     Crash,
     /// Memory ran out.
     OutOfMemory,
     /// A resource limit was reached.
     ResourceLimit,
-    /// A signal from outside, which treevisor has not sent.
+    /// The process was ended by a signal that treevisor has not sent.
     KilledFromOutside,
-    /// No beat.
+    /// There was no beat within the limit.
     Hang,
-    /// Beats without progress.
+    /// Beats came, but without progress.
     Livelock,
-    /// It was killed by order.
+    /// The child was killed by an operator's order.
     Panic,
-    /// It could not be started.
+    /// The child could not be started.
     StartFailed,
-    /// It was killed, and is still there.
+    /// Processes of the child have survived SIGKILL.
     KillFailed,
-    /// Its start took too long.
+    /// The start of the child took too long.
     StartTimeout,
-    /// It was stopped, or stopped and started, by an operator.
+    /// An operator stopped or restarted the child.
     Operator,
-    /// Its supervisor was asked to end by a signal.
+    /// A signal asked the supervisor to end.
     Signal,
     /// A supervisor's decision: a restart, a stop with siblings.
     Decision,
     /// A supervisor gave up, or its parent was notified of that.
     Escalation,
-    /// A supervisor ended since its significant children had.
+    /// A supervisor ended because its significant children had.
     AutoShutdown,
-    /// Its life goes on: it is started, up, down.
+    /// Neither a failure nor a decision: a start, an expected end, a late beat.
     Life,
 }
 
 impl Step {
-    /// Whether it is worth a line; what is left out follows from what is shown.
+    /// Whether the step deserves a line of its own; the others follow from those shown.
     pub fn is_notable(&self) -> bool {
         match &self.event.body {
             EventBody::Starting

@@ -1,4 +1,4 @@
-//! The table of `docs/events.md` is what these events are in words. `TREEVISOR_BLESS=1` writes it anew.
+//! The table of `docs/events.md` is made of these events in words. `TREEVISOR_BLESS=1` writes it anew.
 
 use super::*;
 use crate::wire::view::testing;
@@ -8,7 +8,8 @@ use std::{env, fs};
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
 const HEAD: &str = "| kind | sentence |\n| --- | --- |\n";
 
-/// What only an explanation has: the past, and what stands for a field of an older version.
+/// Texts that occur in explanations only: the past tense, and replacements for fields that older versions did not
+/// write.
 const TENSES: &[&str] =
     &["was killed as hung", "could not", "failed over", "was stopped", "shut", "an operator", "signal", "exit"];
 
@@ -146,7 +147,7 @@ fn no_sentence_is_without_a_row() {
     for kind in EventBody::KINDS {
         assert!(rows.contains(&format!("| `{kind}` |")), "no row for {kind}");
     }
-    // What stands in the source between quotes is in a row, but for the parts that are filled in.
+    // Every string literal of the source occurs in a row of the table, except for its placeholders.
     let shown = |(kind, detail)| {
         let event = event(kind, detail);
         words(&event) + "\n" + &of(&event) + "\n"

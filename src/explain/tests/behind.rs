@@ -1,8 +1,8 @@
-//! What a stopped roll-out explains.
+//! Explanations by a stopped roll-out.
 
 use super::*;
 
-/// Two copies, of which the second one's new process fails; `beside` where the old one stays until the new one is up.
+/// Two copies; the new process of the second one fails. `beside`: the old process stays until the new one is up.
 fn rolled(beside: bool) -> Tree {
     let mut tree = Tree::default();
     tree.boot(1, "/web", None);
@@ -57,7 +57,7 @@ fn a_stopped_roll_out_explains_what_it_has_left_as_it_was() {
         assert!(told.contains(TOLD) && told.contains(END), "{told}");
     }
     assert_eq!(tree.explain("/web", Some("running")).rollout, None);
-    // A later reload counts.
+    // A later reload replaces the explanation.
     tree.add(2, "/web", "reloaded", None, testing_reload());
     assert_eq!(tree.explain("/web/api-1", Some("running")).rollout, None);
 
@@ -68,7 +68,7 @@ fn a_stopped_roll_out_explains_what_it_has_left_as_it_was() {
     let told = text(&tell(&own));
     assert_eq!(own.first_cause.as_ref().and_then(|first| first.event.exited()?.code), Some(74), "{told}");
     assert!(told.contains(TOLD) && told.matches("no such table").count() == 1, "{told}");
-    // The old spec fails as well: what is told is the end of the new one.
+    // The old spec fails too; the explanation shows the end of the process with the new spec.
     let EventBody::Rollout(rollout) = &mut tree.events.last_mut().unwrap().body else { panic!() };
     rollout.not_restored = Some("it exited with status 1".into());
     let last = tree.events.pop().unwrap();

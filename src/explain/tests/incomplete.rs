@@ -1,4 +1,4 @@
-//! What is explained of a journal of which a part is missing or damaged.
+//! Explanations from a journal that is incomplete or damaged.
 
 use super::*;
 
