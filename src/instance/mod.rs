@@ -1,5 +1,5 @@
-//! Where an instance is found and what it leaves: the directory of a running one, and the one that outlives it. Both
-//! ends of every socket and the tools that look for an instance need them.
+//! The two directories of an instance: the runtime directory, which exists while it runs, and the state directory,
+//! which outlives it. Nodes, workers' sockets and tools find them by the same rules.
 
 pub mod runtime;
 pub mod state;

@@ -1,6 +1,6 @@
-//! Where a running instance can be found: the directory with its lock, its sockets and what the root wrote down.
+//! The runtime directory of a running instance, with its lock, its sockets and the root's description of the instance.
 //!
-//! One rule for the nodes that live there and the tools that look for them:
+//! Nodes and tools find it by the same rule:
 //!
 //! | first of these that applies | the base directory |
 //! | --- | --- |
@@ -9,11 +9,12 @@
 //! | the user is root | `/run/treevisor` |
 //! | otherwise | `/tmp/treevisor-UID` |
 //!
-//! A directory whose path is no UTF-8 cannot be part of an endpoint: in its place stands `/tmp/treevisor-UID-HASH` (of
+//! A directory whose path is not UTF-8 cannot be part of an endpoint. It is replaced by `/tmp/treevisor-UID-HASH` (for
 //! root `/run/treevisor-0-HASH`), with a hash of the path.
 //!
-//! Below it each instance has a directory of its own name, which only its user may enter. The lock file in it is what
-//! shows that the instance runs: the kernel releases a lock whatever happens to its holder, so there is no stale one.
+//! Below the base directory each instance has a directory of its own name, which only its user may enter. The instance
+//! runs if the lock file in it is locked: the kernel releases the lock when the holder ends, however it ends, so no
+//! lock is ever stale.
 
 use crate::files;
 use crate::ids::{Name, Path as TreePathName};
@@ -37,7 +38,7 @@ pub const BASE_VARIABLE: &str = "TREEVISOR_RUNTIME_DIR";
 
 /// The base directory, given the environment and the user; see the table in the module's head.
 ///
-/// Values that are empty or no absolute path are passed over, as the XDG rules ask for.
+/// Values that are empty or not absolute paths are ignored, as the XDG Base Directory Specification demands.
 pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
     let directory = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let path = if let Some(path) = directory(BASE_VARIABLE) {
@@ -52,7 +53,7 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
     if path.to_str().is_some() {
         return path;
     }
-    // An endpoint is a text, for clients in every language.
+    // An endpoint must be text, so that clients in every language can use it.
     let above = if uid == 0 { "/run/treevisor" } else { "/tmp/treevisor" };
     PathBuf::from(format!("{above}-{uid}-{:016x}", fnv1a(path.as_os_str().as_bytes())))
 }
@@ -72,7 +73,7 @@ impl RuntimeDir {
     /// The directory of the instance `name` below `base`. Nothing is created.
     ///
     /// # Errors
-    /// [`RuntimeError::TooLong`] when a socket in it would have a path that the kernel does not take.
+    /// [`RuntimeError::TooLong`] if a socket in it would have a longer path than the kernel accepts.
     pub fn of(base: &Path, name: &Name) -> Result<RuntimeDir, RuntimeError> {
         let dir = RuntimeDir { path: base.join(name.as_str()) };
         let longest = dir.node_socket(&TreePathName::root());
@@ -100,14 +101,14 @@ impl RuntimeDir {
 
     /// The socket on which the node at `path` receives from its children.
     ///
-    /// The name is a hash of the path: a path may be far longer than a socket's name. 64 bits are enough for the few
-    /// thousand nodes of a tree; two nodes that met in one name would get an error when the second one binds.
+    /// The name is a hash of the path, because a path may be far longer than a socket's name. A collision of 64 bits
+    /// among the few thousand nodes of a tree is unlikely; the second node to bind the name would get an error.
     pub fn node_socket(&self, path: &TreePathName) -> PathBuf {
         self.path.join(format!("n-{:016x}", fnv1a(path.as_str().as_bytes())))
     }
 
-    /// The socket to which the worker at `path` sends by sd_notify. Where a worker is there is no node, so it has the
-    /// name that a node would have there.
+    /// The socket to which the worker at `path` sends by sd_notify. It has the name of a node's socket, as the child at
+    /// a path is either a worker or a node.
     pub fn notify_socket(&self, path: &TreePathName) -> PathBuf {
         self.node_socket(path)
     }
@@ -122,20 +123,20 @@ impl RuntimeDir {
         self.path.join("instance.json")
     }
 
-    /// Where a tree that runs in the background writes its log and its workers' output when there is no state
-    /// directory; otherwise a link to that file.
+    /// The file to which a tree in the background writes its log and its workers' output if there is no state
+    /// directory; otherwise a link to the file there.
     pub fn output_file(&self) -> PathBuf {
         self.path.join("output.log")
     }
 
-    /// Makes the directories above it where they are missing.
+    /// Creates the base directory, with those above it, if missing.
     ///
     /// # Errors
-    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when another user could change what is in it.
+    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] if another user could change its content.
     pub fn create_base(&self) -> Result<(), RuntimeError> {
         let failed = |path: &Path, cause| RuntimeError::Create { path: path.to_owned(), cause };
         if let Some(base) = self.path.parent() {
-            // Of a system-wide base every user may see the names; what is below is closed.
+            // Every user may list a system-wide base directory; the directories of the instances are closed.
             let mode = if base.starts_with("/run/treevisor") { 0o755 } else { 0o700 };
             DirBuilder::new().recursive(true).mode(mode).create(base).map_err(|cause| failed(base, cause))?;
             check_owner(base, true)?;
@@ -143,10 +144,10 @@ impl RuntimeDir {
         Ok(())
     }
 
-    /// Makes the directory, and the ones above it where they are missing.
+    /// Creates the directory, and those above it if missing.
     ///
     /// # Errors
-    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] when another user could change what is in it.
+    /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] if another user could change its content.
     pub fn create(&self) -> Result<(), RuntimeError> {
         self.create_base()?;
         match DirBuilder::new().mode(0o700).create(&self.path) {
@@ -156,9 +157,8 @@ impl RuntimeDir {
         }
     }
 
-    /// A name for this directory that is no file, and the same for every process that means the same directory: by its
-    /// path, and by the file system that it lies in, since another container may have another one there. Its base must
-    /// exist.
+    /// A key that identifies this directory for every process on the machine, by its path and its file system: another
+    /// container may have another directory at the same path. The base directory must exist.
     ///
     /// # Errors
     /// The system's.
@@ -172,7 +172,7 @@ impl RuntimeDir {
         Ok(format!("treevisor/{}/{:016x}", own_uid(), fnv1a(&key)).into_bytes())
     }
 
-    /// Marks a socket as one that is to stay: by the sticky bit, which cleaners of a user's runtime directory heed.
+    /// Sets a socket's sticky bit, by which programs that clean up `XDG_RUNTIME_DIR` leave it alone.
     ///
     /// # Errors
     /// The system's.
@@ -181,7 +181,7 @@ impl RuntimeDir {
         held.set_mode(held.mode() | 0o1000)
     }
 
-    /// Writes down what the instance is. Readers see the old content or the new one, never a part.
+    /// Writes the description of the instance. The file is replaced atomically.
     ///
     /// # Errors
     /// The system's, when the file cannot be written.
@@ -201,7 +201,7 @@ impl RuntimeDir {
         fs::rename(&new, &path)
     }
 
-    /// Reads what the instance is, or was.
+    /// Reads the description of the instance, which may have ended.
     ///
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
@@ -210,8 +210,8 @@ impl RuntimeDir {
         serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Lets the workers of other users connect to `socket`, and to nothing else: they may pass through the directories
-    /// without seeing what is in them, and all other sockets stay closed to them.
+    /// Lets the workers of other users connect to `socket` and to no other. They may pass through the directories but
+    /// not list them.
     ///
     /// # Errors
     /// The system's, when the permissions cannot be changed.
@@ -220,8 +220,8 @@ impl RuntimeDir {
         HeldFile::socket(socket, None)?.set_mode(0o1666)
     }
 
-    /// Lets one other user connect to `socket`, as [`RuntimeDir::open_to_others`] lets all: the file is given to that
-    /// user. Where we may not give files away, all are let in.
+    /// Lets one other user connect to `socket`: the file is given to that user. Without the privilege to do so, all
+    /// users may connect, as by [`RuntimeDir::open_to_others`].
     ///
     /// # Errors
     /// The system's, when the permissions cannot be changed.
@@ -245,21 +245,21 @@ impl RuntimeDir {
         Ok(())
     }
 
-    /// The directory above the instance's that keeps other users from its sockets, and its mode: it is not ours to
-    /// open.
+    /// A directory above the base that keeps other users from the sockets, with its mode. treevisor does not change
+    /// such a directory's mode.
     pub fn closed_to_others(&self) -> Option<(PathBuf, u32)> {
         let base = self.path.parent()?.canonicalize().ok()?;
-        // The base itself is opened when it must be.
+        // The base directory itself is opened by `let_others_pass`.
         base.ancestors().skip(1).find_map(|directory| {
             let mode = fs::metadata(directory).ok()?.mode() & 0o7777;
-            // Which users a group's right is for cannot be seen here.
+            // A group's permission may be enough; its members cannot be determined here.
             (mode & 0o011 == 0).then(|| (directory.to_owned(), mode))
         })
     }
 
-    /// Removes all sockets. What is gone already is no error.
+    /// Removes all sockets. Errors are ignored.
     pub fn remove_sockets(&self) {
-        // Nothing can be done about a file that cannot be removed; the next process that binds there reports it.
+        // If a socket cannot be removed, the next process that binds there reports it.
         let _ = fs::remove_file(self.control_socket());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(b"n-") {
@@ -268,8 +268,8 @@ impl RuntimeDir {
         }
     }
 
-    /// Removes everything that a running instance put here, the lock file included, and the directory when nothing else
-    /// is in it. Only for the holder of the lock.
+    /// Removes all files of a running instance, the lock file included, and the directory if it is empty then. Only for
+    /// the holder of the lock.
     pub fn remove(&self) {
         self.remove_sockets();
         for file in [self.instance_file().with_extension("json.new"), self.instance_file(), self.lock_file()] {
@@ -278,17 +278,17 @@ impl RuntimeDir {
         if self.output_file().is_symlink() {
             let _ = fs::remove_file(self.output_file());
         }
-        // Fails when the output of a tree in the background is kept here, as it should.
+        // Fails on purpose if the directory still has the output of a tree in the background.
         let _ = fs::remove_dir(&self.path);
     }
 }
 
-/// Whether no user but us (or, above, root) could put something else in the place of what is in `directory`.
+/// Checks that no other user can replace files in `directory`. With `above`, root may own the directory too.
 pub(crate) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
     let metadata =
         directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
     let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });
-    // A link above us was made by a user who may write there; what it points to is what counts.
+    // A symbolic link is allowed above the instance's directory; its target is what is checked.
     let metadata = if above && metadata.is_symlink() {
         fs::metadata(directory).map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?
     } else {
@@ -301,7 +301,7 @@ pub(crate) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeEr
     if metadata.uid() != uid && !(above && metadata.uid() == 0) {
         return not_ours(format!("it belongs to uid {}, not to uid {uid}", metadata.uid()));
     }
-    // In a sticky directory, such as /tmp, no user can rename or remove what is another's.
+    // In a sticky directory, such as /tmp, no user can rename or remove another's files.
     if metadata.mode() & 0o022 != 0 && !(above && metadata.mode() & 0o1000 != 0) {
         return not_ours(format!("others may write to it (its mode is {:04o})", metadata.mode() & 0o7777));
     }
@@ -313,25 +313,25 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// What the root writes down of a running instance, for tools that cannot ask it because it hangs.
+/// The root's description of a running instance, for tools that cannot ask the root because it hangs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceFile {
     /// Its name.
     pub name: Name,
-    /// The root's process.
+    /// The root's process id.
     pub pid: u32,
-    /// When it began, in RFC 3339.
+    /// When the root began, in RFC 3339.
     pub started_at: String,
     /// The version of treevisor that runs it.
     pub version: String,
-    /// What every process of the tree carries in its environment as `TREEVISOR_MARK`.
+    /// The mark that every process of the tree has in its environment as `TREEVISOR_MARK`.
     pub mark: String,
     /// "cgroup" or "group".
     pub containment: String,
     /// The tree's own cgroup; the child `X` of the root has `c.X` in it, and so on down.
     #[serde(default, with = "crate::files::exact::option")]
     pub cgroup: Option<PathBuf>,
-    /// The process that cleans up should the root be killed.
+    /// The process id of the keeper, which cleans up if the root is killed.
     pub keeper_pid: Option<u32>,
     /// The file that the tree came from.
     #[serde(with = "crate::files::exact")]
@@ -341,12 +341,12 @@ pub struct InstanceFile {
 }
 
 impl InstanceFile {
-    /// All paths of the tree, without what else is known of each.
+    /// All paths of the tree.
     pub fn paths(&self) -> Vec<TreePathName> {
         self.tree_paths.iter().map(|known| known.path.clone()).collect()
     }
 
-    /// What distinguishes this run of the instance from all others, in the journal and in the names of its cgroups.
+    /// The id of this run of the instance, as in the journal and in the names of its cgroups.
     pub fn run(&self) -> &str {
         self.mark.get(..8).unwrap_or(&self.mark)
     }
@@ -357,7 +357,7 @@ impl InstanceFile {
 pub struct TreePath {
     /// The path.
     pub path: TreePathName,
-    /// Whether a supervisor stands there; otherwise a worker.
+    /// Whether the child there is a supervisor; otherwise it is a worker.
     pub supervisor: bool,
     /// The file that a worker's output is written to, for those that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -370,7 +370,7 @@ pub struct LogFile {
     /// The file; an absolute path.
     #[serde(with = "crate::files::exact")]
     pub file: PathBuf,
-    /// How many rotated forerunners it has at most: `FILE.1`, `FILE.2` ...
+    /// Most rotated files that are kept: `FILE.1`, `FILE.2` ...
     pub keep: u32,
 }
 
@@ -384,14 +384,14 @@ pub enum RuntimeError {
         /// Its length.
         bytes: usize,
     },
-    /// It cannot be made.
+    /// The directory cannot be created.
     Create {
         /// The directory.
         path: PathBuf,
         /// The system's error.
         cause: io::Error,
     },
-    /// Another user could change what is in it.
+    /// Another user could change the directory's content.
     NotOurs {
         /// The directory.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! Where an instance keeps what outlives it: the directory with its journal.
+//! The state directory of an instance, which outlives it and has its journal.
 //!
 //! | first of these that applies | the base directory |
 //! | --- | --- |
@@ -8,9 +8,9 @@
 //! | `HOME` is set | `$HOME/.local/state/treevisor` |
 //! | otherwise | there is none, and nothing is kept |
 //!
-//! Below it each instance has a directory of its own name. The journal in it is a row of files with rising numbers, of
-//! which the last one is written to. They are never renamed: a tool that reads one file after the other while they are
-//! written misses none and sees none twice.
+//! Below the base directory each instance has a directory of its own name. The journal in it is a series of files with
+//! rising numbers, of which the last one is written to. Files are never renamed, so a tool that reads one after the
+//! other meanwhile misses none and reads none twice.
 
 use super::runtime::{RuntimeError, TreePath, check_owner};
 use crate::files;
@@ -30,7 +30,7 @@ pub const STATE_VARIABLE: &str = "TREEVISOR_STATE_DIR";
 
 /// The base directory, given the environment and the user; see the table in the module's head.
 ///
-/// Values that are empty or no absolute path are passed over, as the XDG rules ask for.
+/// Values that are empty or not absolute paths are ignored, as the XDG Base Directory Specification demands.
 pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> Option<PathBuf> {
     let directory = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(path) = directory(STATE_VARIABLE) {
@@ -43,7 +43,7 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> Option<PathBuf>
     Some(directory("XDG_STATE_HOME").or_else(home)?.join("treevisor"))
 }
 
-/// The base directory for this process; `None` where it has none.
+/// The base directory for this process; `None` if no rule of the table applies.
 pub fn own_base() -> Option<PathBuf> {
     base(|name| std::env::var_os(name), own_uid())
 }
@@ -79,14 +79,14 @@ impl StateDir {
         &self.path
     }
 
-    /// Makes the directory, and the ones above it where they are missing. Only its user may enter it: what workers
-    /// print when they end is in it.
+    /// Creates the directory, and those above it if missing. Only its user may enter it, because the journal contains
+    /// output of workers.
     ///
     /// # Errors
-    /// The system's, and `PermissionDenied` when another user could change what is in it.
+    /// The system's, and `PermissionDenied` if another user could change its content.
     pub fn create(&self) -> io::Result<()> {
         if let Some(base) = self.path.parent() {
-            // Of a system-wide base every user may see the names; what is below is closed.
+            // Every user may list a system-wide base directory; the directories of the instances are closed.
             let mode = if base.starts_with("/var/lib/treevisor") { 0o755 } else { 0o700 };
             DirBuilder::new().recursive(true).mode(mode).create(base)?;
             check_owner(base, true).map_err(denied)?;
@@ -97,7 +97,7 @@ impl StateDir {
         }
     }
 
-    /// Where a tree that runs in the background writes its log and its workers' output, unless configured otherwise.
+    /// The file to which a tree in the background writes its log and its workers' output, unless configured otherwise.
     pub fn output_file(&self) -> PathBuf {
         self.path.join("output.log")
     }
@@ -107,8 +107,8 @@ impl StateDir {
         self.path.join("outputs.json")
     }
 
-    /// Writes down which workers there are, and where their output is written to, for tools that read it when nothing
-    /// runs. Where no worker has such a file there is nothing to write down.
+    /// Writes the list of workers with the files of their output, for tools that read the output when the instance does
+    /// not run. If no worker has such a file, the list is removed.
     ///
     /// # Errors
     /// The system's, when the file cannot be written.
@@ -118,14 +118,14 @@ impl StateDir {
         }
         let new = self.outputs_file().with_extension("json.new");
         let text = serde_json::to_vec(tree).map_err(io::Error::other)?;
-        // Nothing that lies there is waited for.
+        // O_NONBLOCK, so that a fifo in the file's place does not block the open.
         let mut open = OpenOptions::new();
         let open = open.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
         open.open(&new)?.write_all(&text)?;
         fs::rename(&new, self.outputs_file())
     }
 
-    /// What was last written down by [`StateDir::write_outputs`].
+    /// Reads the list that was last written by [`StateDir::write_outputs`].
     ///
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
@@ -139,7 +139,7 @@ impl StateDir {
         Segment { number, path: self.path.join(format!("journal-{number:08}.jsonl")) }
     }
 
-    /// The files of the journal, the oldest first; none where there is no directory.
+    /// The files of the journal, the oldest first; none if the directory does not exist.
     ///
     /// # Errors
     /// The system's, when the directory cannot be read.
@@ -152,7 +152,7 @@ impl StateDir {
         for entry in entries {
             let name = entry?.file_name();
             let digits = name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".jsonl"));
-            // A number to which nothing can be added was not made by us.
+            // A number so large that counting on could overflow was not made by treevisor.
             let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number < u64::MAX / 2);
             if let Some(number) = number {
                 found.push(Segment { number, path: self.path.join(name) });

@@ -26,7 +26,7 @@ fn a_path_that_is_too_long_names_length_limit_and_remedy() {
     for part in ["has 108 bytes", "at most 99", BASE_VARIABLE] {
         assert!(error.contains(part), "{error}");
     }
-    // One byte less than too much is enough.
+    // The longest name that fits.
     let fits = Name::parse(&"n".repeat(64 - 9)).unwrap();
     let socket = RuntimeDir::of(&base, &fits).unwrap().node_socket(&TreePathName::root());
     assert_eq!(socket.as_os_str().len(), SOCKET_PATH_MAX);
@@ -118,7 +118,7 @@ fn a_worker_of_another_user_reaches_its_node_only() {
     dir.open_to_others(&socket).unwrap();
     assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o711);
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o666);
-    // What another user has put in its place is not opened to anyone.
+    // A file that another user has put in the socket's place is not opened.
     let secret = base.path().join("secret");
     fs::write(&secret, "").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
