@@ -1,13 +1,13 @@
-//! The page of a cluster's hosts: a pure function of one answer of the agent of this machine's host.
+//! The metrics of a cluster's hosts: a pure function of one answer of the agent on this machine.
 //!
-//! It has what this host sees. Where several are scraped, the same series come from each, distinguished by the target's
-//! own labels: that one of them sees something else is what is looked for when the network is at fault.
+//! The values are what this host sees. If several hosts are scraped, each gives the same series, distinguished by
+//! Prometheus's target labels. Differences between them point to a fault of the network.
 
 use super::page::{Kind, Millis, Page, label};
 use crate::wire::hosts::{HostView, HostsView, PlacedView};
 use std::fmt::Display;
 
-/// The families of a cluster whose agent has answered, on `page` behind what stands there.
+/// Appends the families of a cluster whose agent has answered to `page`.
 pub fn add(page: &mut Page, view: &HostsView) {
     let HostsView { cluster, here, store, hosts, instances } = view;
     let cluster = label("cluster", cluster);
@@ -30,7 +30,7 @@ pub fn add(page: &mut Page, view: &HostsView) {
     of_trees(page, &cluster, instances);
 }
 
-/// What is printed where the agent does not answer: nothing of a cluster is known then.
+/// Appends the family that shows that the agent does not answer; nothing else is known of the cluster then.
 pub fn silent(page: &mut Page) {
     up(page, "", "", false);
 }

@@ -1,8 +1,8 @@
 //! A status, in the text format of Prometheus: a pure function of one answer of the root.
 //!
 //! Series come in the order of the tree, so two pages of a quiet tree differ in nothing but values. Labels are bounded
-//! by what the file has: no pid, no incarnation, no command. What a supervisor that does not answer last reported of
-//! its subtree is not repeated as if it were fresh. `docs/metrics.md` says what each family means.
+//! by what the file has: no pid, no incarnation, no command. The last known values of a supervisor that does not answer
+//! are left out, as they are not current. `docs/metrics.md` says what each family means.
 
 pub mod hosts;
 mod page;
@@ -25,12 +25,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The states of children, all of which are counted.
 const STATES: [&str; 8] = ["starting", "running", "stopping", "stopped", "waiting", "held", "exited", "unreachable"];
 
-/// The causes of ends, all of which are counted of a supervisor: a counter that begins with its first event has no
-/// increase.
+/// The causes of process ends. A supervisor's counters exist for all of them from the beginning: for a counter that
+/// first appears with the value 1, Prometheus computes no increase.
 const CAUSES: [&str; 10] =
     ["gave_up", "start_failed", "start_timeout", "hang", "panic", "stopped", "oom", "signal", "exit", "normal"];
 
-/// The page of a tree whose root has answered, which took it so long.
+/// The page of a tree whose root has answered, within the time `took`.
 pub fn of(status: &StatusView, took: Span, wanted: &Wanted) -> Page {
     let mut page = Page::default();
     let tree = label("tree", &status.instance);
@@ -55,7 +55,7 @@ pub fn of(status: &StatusView, took: Span, wanted: &Wanted) -> Page {
     page
 }
 
-/// The page of a tree whose root has not answered; without a name where that is not known.
+/// The page of a tree whose root has not answered; `tree` is its name, if known.
 pub fn without(tree: Option<&str>) -> Page {
     let mut page = Page::default();
     let tree = tree.map(|tree| label("tree", tree)).unwrap_or_default();
@@ -70,29 +70,29 @@ fn build_info(page: &mut Page, tree: &str, more: &str) {
     page.row(tree, more, 1);
 }
 
-/// A child that is wanted.
+/// A child whose metrics are wanted.
 struct Row<'a> {
     view: &'a ChildView,
-    /// Tree and path.
+    /// The labels `tree` and `path`.
     labels: String,
 }
 
 impl Row<'_> {
-    /// Whether the supervisor above has reported it. The root has none above; what stands below one that is down or
-    /// does not answer is known by the file alone.
+    /// Whether the supervisor above has reported this child. Children below a supervisor that is down or does not
+    /// answer are known only from the file. The root has no supervisor above it and always counts as known.
     fn is_known(&self) -> bool {
         self.view.exits().is_some() || self.view.path().is_root()
     }
 }
 
-/// A supervisor that is wanted.
+/// A supervisor whose metrics are wanted.
 struct Supervisor<'a> {
     view: &'a SupervisorView,
-    /// Tree and supervisor.
+    /// The labels `tree` and `supervisor`.
     labels: String,
 }
 
-/// All that is wanted, in the order of the tree.
+/// Collects the wanted children and supervisors in the order of the tree.
 fn collect<'a>(
     view: &'a ChildView,
     tree: &str,
@@ -110,7 +110,7 @@ fn collect<'a>(
     view.children().iter().for_each(|child| collect(child, tree, wanted, rows, supervisors));
 }
 
-/// Writes a family about children: of each what `of` gives, if it gives something.
+/// Writes the rows of a family: for each known child the value that `of` returns, if any.
 fn each<V: Display>(page: &mut Page, rows: &[Row<'_>], of: impl Fn(&ChildView) -> Option<V>) {
     for row in rows.iter().filter(|row| row.is_known()) {
         if let Some(value) = of(row.view) {
@@ -184,7 +184,7 @@ fn of_supervisors(page: &mut Page, all: &[Supervisor<'_>]) {
             }
         }
     }
-    // What follows is its own to tell.
+    // The following counters are known only from a supervisor that answers.
     let answering: Vec<&Supervisor<'_>> = all.iter().filter(|one| one.view.exits_below.is_some()).collect();
     let help = "How processes of the supervisor's children have ended, gone children included.";
     page.family("treevisor_supervisor_exits_total", Kind::Counter, help);
@@ -262,7 +262,8 @@ impl Moment {
 impl Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NANOS: i128 = 1_000_000_000;
-        // A float has room for less than a microsecond of today.
+        // The precision of a 64-bit float for the present time is better than a microsecond, and no more digits are
+        // useful.
         let (seconds, micros) = (self.0.div_euclid(NANOS), self.0.rem_euclid(NANOS) / 1_000);
         match micros {
             0 => write!(f, "{seconds}"),

@@ -3,38 +3,38 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-/// What a family's values are.
+/// The type of a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// They rise and fall.
+    /// A value that rises and falls.
     Gauge,
-    /// They only rise, or begin anew at 0.
+    /// A value that only rises, or begins anew at 0.
     Counter,
-    /// Counts by upper bound, their sum, and how many there are.
+    /// Counts by upper bound, the sum of the values, and their number.
     Histogram,
 }
 
-/// A page of metrics, as it grows. A family without rows leaves no trace.
+/// A page of metrics that is being written. A family without rows is not printed.
 #[derive(Debug, Default)]
 pub struct Page {
     text: String,
     name: &'static str,
-    /// What stands before the first row.
+    /// Type and help of the present family, until its first row is written.
     head: Option<(Kind, &'static str)>,
 }
 
 impl Page {
-    /// Begins a family. Its rows follow, and no other family's come between.
+    /// Begins a family; all rows until the next call belong to it.
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) {
         (self.name, self.head) = (name, Some((kind, help)));
     }
 
-    /// A row of that family. `labels` and `more` are as [`label`] writes them, with commas between.
+    /// Adds a row to the family. `labels` and `more` are labels as [`label`] writes them, separated by commas.
     pub fn row(&mut self, labels: &str, more: &str, value: impl Display) {
         self.row_of("", labels, more, value);
     }
 
-    /// A row whose name ends in `suffix`, of a histogram.
+    /// Adds a row whose name ends in `suffix`, for a histogram.
     pub fn row_of(&mut self, suffix: &str, labels: &str, more: &str, value: impl Display) {
         let Page { text, name, head } = self;
         if let Some((kind, help)) = head.take() {
@@ -52,7 +52,7 @@ impl Page {
         };
     }
 
-    /// The whole of it.
+    /// The text of the page.
     pub fn into_text(self) -> String {
         self.text
     }
@@ -63,7 +63,7 @@ pub fn label(name: &str, value: &str) -> String {
     format!("{name}=\"{}\"", escaped(value))
 }
 
-/// A value as it may stand between quotation marks.
+/// Escapes a value to be put between quotation marks.
 fn escaped(value: &str) -> Cow<'_, str> {
     if !value.contains(['\\', '"', '\n']) {
         return Cow::Borrowed(value);

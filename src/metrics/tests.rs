@@ -52,7 +52,7 @@ fn answering(path: &str, children: Vec<WorkerView>) -> SupervisorView {
     }
 }
 
-/// Every state of workers and of supervisors, and one of each that has all that can be printed of it.
+/// A worker and a supervisor in every state, and one of each with every value that can be printed.
 fn everything() -> StatusView {
     let busy = WorkerView {
         heartbeat: beats(Some(250)),
@@ -72,7 +72,7 @@ fn everything() -> StatusView {
     let mut free = answering("/free", Vec::new());
     free.intensity.max = None;
     root.children.push(ChildView::Supervisor(Box::new(free)));
-    // One that does not answer: the parent knows of it, and only the file of what is below it.
+    // A supervisor that does not answer: its parent reports it, and its children are known only from the file.
     let lost = |path: &str| ChildView::Worker(Box::new(testing::worker(path, "unreachable")));
     root.children.push(ChildView::Supervisor(Box::new(SupervisorView {
         pid: Some(78),
@@ -126,7 +126,8 @@ fn a_page_has_every_kind_of_child_and_state() {
     assert!(without(None).into_text().lines().any(|line| line == "treevisor_up 0"));
 }
 
-/// A cluster with a host of each state, a tree that runs, one that does not and one that is not to.
+/// A cluster with a host in each state, and three instances: one that runs, one that is to run and does not, and one
+/// that is not to run.
 fn cluster() -> HostsView {
     let host = |name: &str, state: &str, lease_left_ms: Option<u64>, link: Option<&str>| HostView {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! Which part of a page is wanted: the parameters of a scrape, which are the options of `treevisor metrics`.
+//! The parameters of a scrape, which select a part of the page. The options of `treevisor metrics` are the same.
 
 use crate::pattern::Pattern;
 use crate::wire::view::ChildView;
@@ -6,11 +6,11 @@ use crate::wire::view::ChildView;
 /// Which series are wanted; all by default.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Those of workers.
+    /// Include the series of workers.
     pub workers: bool,
-    /// What processes use.
+    /// Include the series about the resources that processes use.
     pub usage: bool,
-    /// Only what is about paths like one of these; about all where there are none.
+    /// Only series about paths that match one of these patterns; about all paths if there are none.
     pub paths: Vec<Pattern>,
 }
 
@@ -21,10 +21,10 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// Takes in one parameter of a scrape; `path` may come again.
+    /// Sets one parameter of a scrape; `path` may be given several times.
     ///
     /// # Errors
-    /// Which parameter it is, and what it may be.
+    /// The parameter's name, and the values that it may have.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match (name, value) {
             ("workers", "all") => self.workers = true,
@@ -42,7 +42,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// Whether paths are wanted, and nothing at or below this is called like one of them.
+    /// Whether patterns are given, and no path at or below this child matches one of them.
     pub fn finds_nothing(&self, view: &ChildView) -> bool {
         !self.paths.is_empty() && !self.names(view)
     }
@@ -52,7 +52,7 @@ impl Wanted {
         here || view.children().iter().any(|child| self.names(child))
     }
 
-    /// Whether what is about this child is wanted.
+    /// Whether the series about this child are wanted.
     pub(super) fn has(&self, view: &ChildView) -> bool {
         (self.workers || view.is_supervisor())
             && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(view.path())))
