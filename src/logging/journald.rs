@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The key of a record's values that names the node.
 const NODE: &str = "node";
 
-/// The way to the journal of a node's log.
+/// A drain that sends a node's log to systemd's journal.
 #[derive(Debug, Clone)]
 pub(crate) struct ToJournald(Arc<Mutex<Journald>>);
 
@@ -17,7 +17,7 @@ impl ToJournald {
         ToJournald(Arc::new(Mutex::new(Journald::open(instance))))
     }
 
-    /// Sends an entry of treevisor's own, with these fields besides.
+    /// Sends an entry of treevisor's own log, with additional fields.
     pub(super) fn send<'a>(
         &self,
         level: Level,
@@ -30,7 +30,7 @@ impl ToJournald {
     }
 }
 
-/// Of syslog(3).
+/// The priority of syslog(3).
 pub(super) fn priority_of(level: Level) -> u8 {
     match level {
         Level::Critical => priority::CRITICAL,
@@ -52,7 +52,7 @@ impl Drain for ToJournald {
         let _ = values.serialize(record, &mut gathered);
         let Gathered { mut values, node } = gathered;
         let mut message = record.msg().to_string();
-        // slog gives the last one first.
+        // slog passes the values in reverse order.
         values.reverse();
         for (key, value) in values {
             let _ = write!(message, ", {key}: {value}");

@@ -8,7 +8,7 @@ use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
-/// Lays out records, and events, which have colours of their own.
+/// A drain that lays out log records on the terminal, and events, which have colours of their own.
 #[derive(Debug, Clone)]
 pub(super) struct OnTerminal {
     outlet: Arc<Mutex<Outlet>>,
@@ -21,12 +21,12 @@ impl OnTerminal {
         OnTerminal { outlet, live, level }
     }
 
-    /// What has happened to a part of the tree.
+    /// Writes an event of a child at `path`.
     pub(super) fn write(&self, level: Level, path: &str, style: Style, words: &str) {
         if !level.is_at_least(self.level) {
             return;
         }
-        // Asked for each line, so that a window of another size counts at once.
+        // The width is read for each line, so that a resized window takes effect at once.
         let columns = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
         let line = self.live.line(path, style, &clock::local_time_of_day(), words, columns);
         let mut outlet = Outlet::locked(&self.outlet);
@@ -43,7 +43,7 @@ impl Drain for OnTerminal {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         let mut keys = Keys { path: None, words: record.msg().to_string() };
-        // What cannot be written is left out.
+        // A value that cannot be written is left out.
         let _ = record.kv().serialize(record, &mut keys);
         let _ = values.serialize(record, &mut keys);
         let style = match record.level() {
@@ -56,7 +56,7 @@ impl Drain for OnTerminal {
     }
 }
 
-/// The message with its keys behind it; that of the path, or else of the node, is for the column.
+/// Collects the message followed by its keys; the value of `path`, or else of `node`, goes into the column for paths.
 struct Keys {
     path: Option<String>,
     words: String,
