@@ -1,4 +1,5 @@
-//! Actions: each is asked for in a thread of its own, and what becomes of it is sent to all pages.
+//! Actions of operators. A thread of its own sends each request to the root; its progress and result are sent to all
+//! pages.
 
 use super::known::Known;
 use super::shared::{Shared, now_ms};
@@ -17,25 +18,25 @@ use tokio::sync::oneshot;
 /// Actions that may be under way at a time.
 const AT_ONCE: usize = 16;
 
-/// The first reply to anything comes at once from a root that runs.
+/// Limit for the first reply of the root. A root that runs normally replies at once.
 const FIRST_REPLY: Span = Span::from_secs(5);
 
-/// What takes longer goes on all the same.
+/// Limit for the last reply. An action that takes longer goes on all the same.
 const PATIENCE: Span = Span::from_secs(300);
 
-/// What a page asks for.
+/// The action that a page requests.
 #[derive(Debug, Deserialize)]
 pub(super) struct Action {
     verb: PageVerb,
     pub(super) path: Path,
-    /// With `panic`: it is to stay down.
+    /// With `panic`: hold the child down afterwards.
     #[serde(default)]
     hold: bool,
-    /// The one that the page shows.
+    /// The incarnation that the page shows; the action is refused if it is another one by now.
     pub(super) incarnation: u64,
 }
 
-/// The verbs of a page.
+/// The verbs that a page can request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum PageVerb {
@@ -68,7 +69,7 @@ impl Action {
         }
     }
 
-    /// Whether the root ends by it, so that its end is the answer.
+    /// Whether the action ends the root, so that the end of the instance is its success.
     fn ends_instance(&self) -> bool {
         self.path.is_root() && matches!(self.verb, PageVerb::Stop | PageVerb::Panic)
     }
@@ -85,7 +86,7 @@ impl Actions {
         Actions { last: AtomicU64::new(0), under_way: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// Begins one on behalf of a client; returns it, or `None` where there are too many.
+    /// Begins an action on behalf of a client. `None` if too many are under way.
     pub(super) fn begin(&self, known: &Known, shared: &Arc<Shared>, action: Action, behalf: &str) -> Option<Begun> {
         let running = Running::one_more(&self.under_way)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
@@ -104,7 +105,7 @@ impl Actions {
             };
             tell(json!({ "is": "accepted", "waiting_for": "the root" }));
             let mut says = Some(says);
-            // A client that has gone away needs no answer.
+            // The client may be gone; then nothing receives this.
             let mut first = |word| drop(says.take().map(|says| says.send(word)));
             let said = carry_out(&known, &action, via, &mut |waiting_for| {
                 first(First::Taken);
@@ -125,28 +126,28 @@ impl Actions {
     }
 }
 
-/// An action that the root is being asked for.
+/// An action that is under way.
 pub(super) struct Begun {
     pub(super) number: u64,
     first: oneshot::Receiver<First>,
 }
 
-/// What the root has replied to an action at first.
+/// The root's first reply to an action.
 pub(super) enum First {
-    /// It is being carried out, or what else is sent to the pages.
+    /// The action is being carried out, or its result is sent to the pages.
     Taken,
-    /// It is refused, as what is there is not what the page has shown.
+    /// The action was refused, as the child's incarnation is not the one that the page shows.
     Changed(String),
 }
 
 impl Begun {
-    /// The root's first word.
+    /// Waits for the root's first reply.
     pub(super) async fn first(self) -> First {
         self.first.await.unwrap_or(First::Taken)
     }
 }
 
-/// One of those that are under way.
+/// Counts an action as under way until it is dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Running {
@@ -163,8 +164,8 @@ impl Drop for Running {
     }
 }
 
-/// Asks for it, and returns what has become of it; why it was refused, where another incarnation is there than the page
-/// shows.
+/// Sends the action's request to the root and returns its result. `Err` has the reason if the child's incarnation is
+/// not the one that the page shows.
 fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnMut(&str)) -> Result<Value, String> {
     let asked = Session::connect(&known.runtime).and_then(|mut session| {
         session.on_behalf_of(Some(via));

@@ -1,4 +1,4 @@
-//! Answers that are a status and a sentence, and how errors become them.
+//! HTTP answers that consist of a status and a sentence, and the conversion of errors into them.
 
 use super::ask::Unanswered;
 use crate::error::Chain;
@@ -20,12 +20,12 @@ impl Refused {
         Refused(status, text.into())
     }
 
-    /// As text, for a reader without a program.
+    /// The answer as plain text.
     pub(super) fn in_words(self) -> Response {
         (self.0, format!("{}\n", self.1)).into_response()
     }
 
-    /// What was asked for is not known now.
+    /// 503: the requested information is not available now.
     pub(super) fn unavailable(text: impl Into<String>) -> Refused {
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }
@@ -47,17 +47,17 @@ impl From<Unanswered> for Refused {
     }
 }
 
-/// What could not be read or written here.
+/// 500: the console itself could not read or write something.
 pub(super) fn failed(error: &dyn std::error::Error) -> Refused {
     Refused::new(StatusCode::INTERNAL_SERVER_ERROR, Chain(error).to_string())
 }
 
-/// The result of a thread aside.
+/// The result of a blocking task.
 pub(super) fn done<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {
     result.map_err(|error| failed(&io::Error::other(error)))
 }
 
-/// The body of a request.
+/// The JSON body of a request.
 pub(super) fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
     body.map(|Json(body)| body).map_err(|error| Refused::new(error.status(), error.body_text()))
 }

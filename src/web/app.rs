@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use super::act::Actions;
 use super::answers::Refused;
@@ -15,28 +15,28 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Semaphore;
 use treevisor_client::PATH;
 
-/// The console.
+/// The state of the console.
 pub(super) struct App {
     pub(super) config: Config,
     pub(super) known: Arc<OnceLock<Known>>,
     pub(super) shared: Arc<Shared>,
     pub(super) asker: Asker,
     pub(super) actions: Actions,
-    /// Reading journals and output takes threads: so many at a time.
+    /// Limits how many threads read journals and output at a time.
     pub(super) readers: Semaphore,
     pub(super) recent: Recent,
     pub(super) cluster: Cluster,
     pub(super) last: Last,
-    /// Its own path in the tree, where it is a worker of it.
+    /// The console's own path, if it is a worker of the tree.
     pub(super) own_path: Option<String>,
-    /// How often it has answered with each status.
+    /// How many requests were answered with each HTTP status.
     answered: Mutex<BTreeMap<u16, u64>>,
-    /// As they were read last.
+    /// Keys and sessions, as last read from the file.
     keys: Mutex<Option<Keys>>,
     tries: Mutex<Tries>,
 }
 
-/// What is shared is never left half changed.
+/// Locks a mutex. A poisoned one is used all the same, as no change is ever left half done.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -52,12 +52,12 @@ impl App {
         App { config, known, shared, asker, actions, readers, recent, cluster, last, own_path, answered, keys, tries }
     }
 
-    /// The instance, if it is known already.
+    /// The instance, if it has been found already.
     pub(super) fn known(&self) -> Result<&Known, Refused> {
         self.known.get().ok_or_else(|| Unanswered::Gone.into())
     }
 
-    /// A request needs the tree as it is now, which is followed from now on for a while.
+    /// Notes that a request needs the present tree, so that the root is followed for a while from now on.
     pub(super) fn use_hub(&self) {
         self.shared.lock().uses(shared::now_ms());
         self.asker.look();
@@ -68,17 +68,17 @@ impl App {
         *locked(&self.answered).entry(status).or_default() += 1;
     }
 
-    /// How often it has answered with each status.
+    /// How many requests were answered with each HTTP status.
     pub(super) fn answered(&self) -> BTreeMap<u16, u64> {
         locked(&self.answered).clone()
     }
 
-    /// Keys and sessions have changed.
+    /// Sets the keys and sessions after a change.
     pub(super) fn set_keys(&self, keys: Option<Keys>) {
         *locked(&self.keys) = keys;
     }
 
-    /// What is allowed at all, given what a key or a session allows.
+    /// The permission of a key or session, reduced to viewing if the console is read-only.
     pub(super) fn capped(&self, may: May) -> May {
         if self.config.read_only { May::View } else { may }
     }
@@ -91,7 +91,7 @@ impl App {
         locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
     }
 
-    /// Ends the streams of those that may not look on any more: their session is over, or their key is another one.
+    /// Ends the streams of clients whose session is over or whose key was replaced.
     pub(super) fn end_streams(&self) {
         let mut hub = self.shared.lock();
         hub.end_unless(|proof| match proof {
@@ -101,19 +101,21 @@ impl App {
         });
     }
 
-    /// Whether the page of a session has sent this: no other page, and nothing that sees the cookie, has it.
+    /// Whether `csrf` is the value of the session's own page. Other pages, and programs that see the cookie, do not
+    /// have it.
     pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret) -> bool {
         locked(&self.keys).as_ref().is_some_and(|keys| keys.is_page_of(token, csrf, now_ms()))
     }
 
-    /// The name of the cookie, for a browser that has reached us at this port. A browser sends cookies to all ports of
-    /// a host, so each instance has its own; so have two of one name, as of two users, or one logs the other out.
+    /// The name of the cookie, for a browser that has connected to this port. A browser sends cookies to all ports of a
+    /// host, so the name has the instance in it. It has the port too: otherwise two instances of one name, of different
+    /// users, would log each other out.
     pub(super) fn cookie_name(&self, port: Option<u16>) -> String {
         let name = self.known.get().map_or_else(|| "tv".into(), |known| format!("tv-{}", known.name));
         port.map_or_else(|| name.clone(), |port| format!("{name}-{port}"))
     }
 
-    /// Whether one more login may be tried now.
+    /// Whether one more login with a wrong key is allowed now.
     pub(super) fn may_try(&self) -> bool {
         locked(&self.tries).allow(now_ms())
     }

@@ -1,5 +1,5 @@
-//! Questions to the root, one after the other: a thread of its own asks them, and those that want the same thing share
-//! one answer. However many pages are open, the root has one question of theirs at a time.
+//! Status requests to the root. One thread sends them one after the other, and equal requests share one answer. So the
+//! root has one request at a time, however many pages are open.
 
 use super::hub::{Root, SILENCE};
 use super::known::Known;
@@ -16,19 +16,19 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Questions that may wait.
+/// Most requests that may wait.
 const WAITING: usize = 128;
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unanswered {
-    /// No root is there.
+    /// The instance does not run.
     Gone,
-    /// The root does not answer, or cannot be asked now.
+    /// The root does not answer, or the queue of requests is full.
     Silent(String),
     /// There is no such path.
     NoPath(String),
-    /// It is not known of this path now: a supervisor above it is down.
+    /// The state of the path is not known now, as a supervisor above it is down.
     Down(String),
 }
 
@@ -44,13 +44,13 @@ impl From<AskError> for Unanswered {
     }
 }
 
-/// How often it is looked whether something is to be asked for pages, where there are some, and where not.
+/// How often to check whether a request for the pages is due: while pages are open, and while none is.
 const LOOK: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(5);
 
 type Answer = Result<Arc<StatusView>, Unanswered>;
 
-/// A question of one request.
+/// A status request on behalf of one HTTP request.
 struct Question {
     path: Path,
     children: Option<Vec<Name>>,
@@ -59,28 +59,28 @@ struct Question {
 
 enum Order {
     Ask(Question),
-    /// There may be something to ask for the pages.
+    /// A request for the pages may be due.
     Look,
 }
 
-/// Where questions are handed in.
+/// The handle by which requests are queued.
 #[derive(Clone)]
 pub(super) struct Asker(SyncSender<Order>);
 
 impl Asker {
-    /// Starts the thread that asks.
+    /// Starts the thread that sends the requests.
     pub(super) fn start(known: Arc<OnceLock<Known>>, hub: Arc<Shared>) -> Asker {
         let (to, orders) = sync_channel(WAITING);
         thread::spawn(move || Asking { known, hub, session: None, waiting: VecDeque::new() }.run(&orders));
         Asker(to)
     }
 
-    /// The status of what is at a path.
+    /// The status of the child at a path.
     pub(super) async fn status(&self, path: &Path) -> Answer {
         self.ask(path, None).await
     }
 
-    /// The same without what is below it.
+    /// The status of the child at a path without the children below it.
     pub(super) async fn status_alone(&self, path: &Path) -> Answer {
         self.ask(path, Some(Vec::new())).await
     }
@@ -94,9 +94,9 @@ impl Asker {
         }
     }
 
-    /// A page shows something else now, or the first one was opened.
+    /// Wakes the thread: a page shows something else now, or the first page was opened.
     pub(super) fn look(&self) {
-        // Where the queue is full, it looks anyway.
+        // If the queue is full, the thread checks anyway.
         let _ = self.0.try_send(Order::Look);
     }
 }
@@ -109,7 +109,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// Until no handle is left to ask by.
+    /// Runs until all handles are dropped.
     fn run(mut self, orders: &Receiver<Order>) {
         loop {
             let pause = if self.hub.lock().is_idle(now_ms()) { IDLE } else { LOOK };
@@ -132,15 +132,15 @@ impl Asking {
     }
 
     fn for_requests(&mut self, first: Question) {
-        // What waits before it is asked shares its answer. What comes later must not: it may be asked after a change
-        // that this answer does not have yet.
+        // Equal requests that were queued before this one is sent share its answer. Later ones must not: they may have
+        // been made after a change that the answer does not contain yet.
         let (mut same, others): (Vec<_>, Vec<_>) =
             self.waiting.drain(..).partition(|other| other.path == first.path && other.children == first.children);
         self.waiting = others.into();
         let answer = self.status(&first.path, first.children.clone()).map(Arc::new);
         same.push(first);
         for question in same {
-            // One that has gone away needs no answer.
+            // The client may be gone; then nothing receives this.
             let _ = question.to.send(answer.clone());
         }
     }

@@ -1,7 +1,7 @@
-//! The page: what `assets/` holds, in the program, under names that change with it.
+//! The files of `assets/`, built into the program and served under names that change with their content.
 //!
-//! A browser may keep an asset for ever, since its name has the hash of all of them in it. One hash for all: a module
-//! imports others by name, so its own content changes whenever theirs does.
+//! A browser may cache an asset for ever, since its name contains a hash over all assets. One hash serves all of them,
+//! because a module imports others by name and so changes whenever they do.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -43,21 +43,21 @@ embedded! {
 
 const PAGE: &str = include_str!("assets/index.html");
 
-/// What is sent for a name.
+/// One asset.
 pub(super) struct Asset {
     pub(super) kind: &'static str,
     pub(super) content: Vec<u8>,
     name: String,
 }
 
-/// The page and its assets, with their names written into each other.
+/// The page and its assets, in which the names of other assets are replaced by those with the hash.
 pub(super) struct Assets {
     page: String,
     files: Vec<Asset>,
 }
 
 impl Assets {
-    /// What is in this program.
+    /// The assets in this program.
     pub(super) fn own() -> &'static Assets {
         static OWN: OnceLock<Assets> = OnceLock::new();
         OWN.get_or_init(|| Assets::of(PAGE, FILES))
@@ -84,12 +84,12 @@ impl Assets {
         Assets { page: renamed(page, "assets/", &names), files: files.collect() }
     }
 
-    /// The page. No fact about a tree is in it.
+    /// The HTML page. It contains no data of a tree.
     pub(super) fn page(&self) -> &str {
         &self.page
     }
 
-    /// The asset of this name, hash and all.
+    /// The asset with this name, which contains the hash.
     pub(super) fn find(&self, name: &str) -> Option<&Asset> {
         self.files.iter().find(|asset| asset.name == name)
     }
@@ -100,8 +100,8 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// A script, or a sheet, without what only its readers here need: lines that are comments, types, and indentation. No
-/// text in them goes over several lines, or looks like the comment of a type.
+/// Removes comment lines, type annotations and indentation from a script or style sheet. It relies on that no string in
+/// them spans lines or looks like a type annotation.
 fn bare(source: &str) -> String {
     let (mut bare, mut within) = (String::with_capacity(source.len()), false);
     for line in source.lines().map(str::trim) {
@@ -118,14 +118,14 @@ fn bare(source: &str) -> String {
     bare
 }
 
-/// A line without the types of its values, `/** @type {…} */`.
+/// A line without its type annotations, `/** @type {…} */`.
 fn untyped(line: &str) -> String {
     let mut parts = line.split("/** @type ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once("*/").map_or(part, |(_, rest)| rest.trim_start()))
 }
 
-/// A source with the names that stand in quotes, behind `before`, as they are sent.
+/// A source in which the quoted names that follow `before` are replaced by those that are served.
 fn renamed(source: &str, before: &str, names: &[(&str, String)]) -> String {
     let mut text = source.to_owned();
     for (name, new) in names {

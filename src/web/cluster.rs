@@ -1,5 +1,5 @@
-//! The cluster, where this machine is a host of one: what the agent reports of it, one question at a time however many
-//! pages ask.
+//! The state of the cluster that this machine is a host of, as the agent reports it. The agent gets one request at a
+//! time, however many pages ask.
 
 use super::shared::now_ms;
 use crate::control::{AgentError, ask_agent, own_base};
@@ -10,29 +10,29 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-/// An answer is used again for so many milliseconds.
+/// How long an answer is reused, in milliseconds.
 const FRESH_MS: u64 = 1_000;
 
-/// An agent that takes longer does not answer.
+/// Limit for the agent's answer.
 const WITHIN: Span = Span::from_secs(2);
 
-/// What is known of the cluster.
+/// The state of the cluster, if known.
 #[derive(Clone)]
 pub(super) enum Seen {
-    /// This machine is no host, or its agent does not run.
+    /// This machine is not a host, or its agent does not run.
     NoHost,
     /// Its agent has answered.
     View(Arc<HostsView>),
-    /// It has not, and why.
+    /// The agent has not answered, for this reason.
     Silent(String),
 }
 
-/// What the agent has reported last, and when.
+/// The agent's last answer, and when it came.
 #[derive(Default)]
 pub(super) struct Cluster(Mutex<Option<(u64, Seen)>>);
 
 impl Cluster {
-    /// The cluster, a second old at most.
+    /// The state of the cluster, one second old at most.
     pub(super) async fn seen(&self) -> Seen {
         let mut last = self.0.lock().await;
         if let Some((at, seen)) = &*last

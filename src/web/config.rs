@@ -1,38 +1,39 @@
-//! What the console is to be, and what it takes from the command line.
+//! The configuration of the console, from the command line.
 
 use super::host::PublicUrl;
 use crate::spec::listen::Address;
 use crate::wire::view::StatusView;
 
-/// What the console is to be.
+/// The configuration of the console.
 pub struct Config {
-    /// The instance, where it was named.
+    /// The instance, if one was named.
     pub instance: Option<String>,
-    /// Where it listens.
+    /// The addresses to listen at.
     pub listen: Vec<Address>,
-    /// How browsers reach it.
+    /// The URL by which browsers reach it, if that differs.
     pub public_url: Option<PublicUrl>,
-    /// No session and no key may act.
+    /// Sessions and keys allow viewing only.
     pub read_only: bool,
-    /// `/metrics` alone.
+    /// Serve `/metrics` without the pages.
     pub no_pages: bool,
-    /// `/metrics` takes no key.
+    /// Serve `/metrics` without a key.
     pub open_metrics: bool,
-    /// It is a worker, so what it prints is kept, and read by others.
+    /// The console is a worker, so its output is kept and can be read by others.
     pub supervised: bool,
-    /// Words of the command line.
+    /// Functions of the command line that make or print text.
     pub texts: Texts,
 }
 
-/// What the command line has words for already.
+/// Functions of the command line that make or print text.
 #[derive(Clone, Copy)]
 pub struct Texts {
-    /// What `treevisor status` prints.
+    /// The text that `treevisor status` prints.
     pub plain: fn(&StatusView) -> String,
-    /// Reads a moment, such as `10m` or `2026-11-24T03:00`, in UTC: RFC 3339 with nanoseconds, or what is wrong.
+    /// Parses a moment, such as `10m` or `2026-11-24T03:00`. Returns RFC 3339 in UTC with nanoseconds, or what is
+    /// wrong.
     pub moment: fn(&str) -> Result<String, String>,
-    /// Prints a line that is the answer.
+    /// Prints a line of the result on standard output.
     pub print: fn(&str),
-    /// Prints a line for people.
+    /// Prints a message for people.
     pub say: fn(&str),
 }

@@ -1,5 +1,5 @@
-//! What comes from the root by itself: whether it is there, its events, and what workers print. A thread looks whether
-//! it is there, and starts and ends those that follow.
+//! Keeps the hub supplied with the root's events and with workers' output. A thread checks whether the root runs, and
+//! starts and ends the threads that follow.
 
 use super::hub::{Needs, Root, SILENCE};
 use super::known::Known;
@@ -19,21 +19,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// How often it is looked for the root, and for what pages want, where there are some, and where not.
+/// How often the root, and what pages need, is checked: while pages are open, and while none is.
 const LOOK: Span = Span::from_millis(50);
 const IDLE: Span = Span::from_millis(250);
 
-/// A follower that got no answer tries again after this.
+/// How long a follower waits after a failure before the next attempt.
 const AGAIN: Span = Span::from_millis(500);
 
-/// A thread that follows something. It ends when this is dropped: its session takes that for the end of a reader.
+/// A thread that follows events or output. Dropping this closes the pipe that the thread's session watches as its
+/// reader, which ends the thread.
 struct Following {
     _reader: PipeReader,
     ended: Arc<AtomicBool>,
 }
 
 impl Following {
-    /// Starts it. `follow` returns when there is nothing more to come.
+    /// Starts the thread, which runs `follow` until that returns.
     fn start(known: &Known, follow: impl FnOnce(Session) + Send + 'static) -> Result<Following, AskError> {
         let mut session = Session::connect(&known.runtime)?;
         let (reader, writer) = io::pipe().map_err(|error| AskError::NotUnderstood(error.to_string()))?;
@@ -52,11 +53,11 @@ impl Following {
     }
 }
 
-/// What distinguishes one description of the instance from another.
+/// Identifies one version of the instance's file: inode and modification time.
 #[derive(PartialEq, Eq)]
 struct Stamp(u64, i64, i64);
 
-/// Keeps the hub up with the instance.
+/// Keeps the hub up to date with the instance.
 pub(super) struct Feed {
     known: Known,
     shared: Arc<Shared>,
@@ -70,7 +71,7 @@ impl Feed {
         Feed { known, shared, stamp: None, events: None, logs: None }
     }
 
-    /// One look; returns when the next one is due.
+    /// Does one check; returns the time until the next one.
     pub(super) fn look(&mut self) -> Span {
         if !control::is_running(&self.known.runtime) {
             (self.stamp, self.events, self.logs) = (None, None, None);
@@ -87,7 +88,8 @@ impl Feed {
         if busy { LOOK } else { IDLE }
     }
 
-    /// Which run it is stands in a file, which is written anew with each change of the tree.
+    /// Reads which run it is from the instance's file, if that was written anew. The root writes it with each change of
+    /// the tree.
     fn find_run(&mut self) {
         let stamp = fs::metadata(self.known.runtime.instance_file());
         let stamp = stamp.ok().map(|file| Stamp(file.ino(), file.mtime(), file.mtime_nsec()));
@@ -149,19 +151,19 @@ fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut fro
                 shared.lock().is_not(Root::Silent, now_ms());
                 clock::pause(AGAIN);
             }
-            // The instance has ended, or nothing is wanted any more.
+            // The instance has ended, or nothing needs to be followed any more.
             _ => return,
         }
     }
 }
 
 fn follow_logs(mut session: Session, shared: &Shared, number: u64, paths: &BTreeSet<Path>) {
-    // What was printed before is asked for by the page.
+    // Earlier lines are fetched by the page itself.
     let asked = LogsAsked { paths: paths.iter().cloned().collect(), lines: Some(0), since_ms: None, follow: true };
-    // However it ends, it is begun again as long as it is wanted.
+    // However this ends, it is started again as long as pages need it.
     let _ = session.logs(&asked, SILENCE, &mut |told| {
         let mut hub = shared.lock();
-        // Here it begins; or it has begun anew, and something is missing.
+        // The following has begun, or has begun anew with a gap.
         if told.caught_up || told.gap {
             hub.reads(number, paths, now_ms());
         }

@@ -1,4 +1,5 @@
-//! What holds for each request before it is looked at, for the client that sent it, and for each answer.
+//! Access control: checks of every request, the permissions of the client that sent it, and the headers of every
+//! answer.
 
 use super::answers::Refused;
 use super::app::App;
@@ -16,25 +17,25 @@ use axum::response::Response;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// What a page sends with each of its requests that change something.
+/// The header that a page sends with each request that changes something.
 const CSRF: &str = "x-treevisor-csrf";
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) door: Door,
-    /// Its address, for events; or the user behind a UNIX socket.
+    /// The client's address, or the user of a UNIX socket, to be named in events.
     pub(super) address: String,
-    /// The user that the kernel names; of a UNIX socket alone.
+    /// The user id that the kernel reports; only for a UNIX socket.
     pub(super) uid: Option<u32>,
-    /// Closes its connection.
+    /// Notified to close the connection.
     pub(super) close: Arc<Notify>,
 }
 
-/// Looks at a request before anything else does, and takes the path of the public URL off it.
+/// The first check of every request. It also removes the path of the public URL from the request's path.
 pub(super) fn admit(app: &App, peer: &Peer, parts: &mut Parts) -> Result<(), Refused> {
     let public = app.config.public_url.as_ref();
     let misdirected = || Refused::new(StatusCode::MISDIRECTED_REQUEST, "this is no name of the console");
@@ -55,7 +56,7 @@ pub(super) fn admit(app: &App, peer: &Peer, parts: &mut Parts) -> Result<(), Ref
         }
     }
     if let Some(public) = public.filter(|public| !public.path().is_empty()) {
-        // A proxy may have taken it off already.
+        // A proxy may have removed the prefix already.
         let rest = parts.uri.path_and_query().and_then(|path| path.as_str().strip_prefix(public.path()));
         if let Some(Ok(uri)) = rest.filter(|rest| rest.starts_with('/')).map(str::parse::<Uri>) {
             parts.uri = uri;
@@ -64,14 +65,14 @@ pub(super) fn admit(app: &App, peer: &Peer, parts: &mut Parts) -> Result<(), Ref
     Ok(())
 }
 
-/// The value of a header that stands there once.
+/// The value of a header; `None` if it is absent or repeated.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
 
-/// What stands in each answer, for browsers.
+/// The security headers of every answer.
 pub(super) const IN_EACH: [(HeaderName, &str); 5] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -80,7 +81,7 @@ pub(super) const IN_EACH: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Puts it into an answer.
+/// Adds these headers to an answer.
 pub(super) fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in &IN_EACH {
@@ -90,14 +91,14 @@ pub(super) fn with_headers(mut response: Response) -> Response {
     response
 }
 
-/// What a client may, and how that is known.
+/// A client's permission, and what proves it.
 pub(super) struct Client {
     pub(super) may: May,
     pub(super) proof: Proof,
 }
 
 impl Client {
-    /// Of a request; `None` where nothing is known of it.
+    /// The client that has sent a request; `None` if it has proved nothing.
     pub(super) fn of(app: &App, peer: &Peer, headers: &HeaderMap) -> Option<Client> {
         if headers.contains_key(AUTHORIZATION) {
             let key = only(headers, &AUTHORIZATION)?;
@@ -112,14 +113,14 @@ impl Client {
         by_session.or_else(|| Client::by_kernel(app, peer))
     }
 
-    /// What the user behind a UNIX socket may.
+    /// The client of a UNIX socket, by the user that the kernel reports.
     pub(super) fn by_kernel(app: &App, peer: &Peer) -> Option<Client> {
-        // Behind a public name it is the proxy's user that the kernel names.
+        // With a public URL, the kernel reports the user of the proxy.
         let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
         known.then(|| Client { may: app.capped(May::Act), proof: Proof::Kernel })
     }
 
-    /// What the page of its session has sent for a word that it alone has; `None` where it is another one, or none.
+    /// The CSRF value in the request, if it is that of the session's own page; otherwise `None`.
     pub(super) fn csrf(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
         let sent = Secret::parse(only(headers, &HeaderName::from_static(CSRF))?)?;
         let Proof::Session(token) = &self.proof else { return None };
@@ -127,12 +128,12 @@ impl Client {
     }
 }
 
-/// The name of the cookie for the browser that has sent this.
+/// The name of the cookie, given the headers of a request.
 pub(super) fn cookie_name(app: &App, headers: &HeaderMap) -> String {
     app.cookie_name(only(headers, &HOST).and_then(port_of))
 }
 
-/// The token in the cookie. Where several are sent, as of an old path, the first one that can be one.
+/// The session token in the cookie. If several cookies of that name are sent, as with an old path, the first valid one.
 pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
     let ours = cookie_name(app, headers);
     headers
@@ -145,10 +146,10 @@ pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
         .find_map(|(_, value)| Secret::parse(value))
 }
 
-/// A client that may look on.
+/// A client that may view.
 pub(super) struct Viewer(pub(super) Client);
 
-/// A client that may act: one with a session whose page has sent this.
+/// A client that may act: it has a session, and the request comes from the session's page.
 pub(super) struct Actor(pub(super) Client);
 
 impl FromRequestParts<Arc<App>> for Viewer {

@@ -1,5 +1,5 @@
-//! What happened, and why: out of the events that are kept for pages, and the journal. It reads files, so it runs in
-//! threads aside.
+//! Events of the past and explanations, from the events that are kept for pages and from the journal. Reads files, so
+//! it runs in blocking tasks.
 
 use super::known::Known;
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
@@ -14,15 +14,15 @@ use std::ops::ControlFlow;
 /// The most events of one answer.
 pub(super) const EVENTS_MAX: usize = 10_000;
 
-/// What failed below a supervisor is of interest for so long.
+/// How far back failures below a supervisor are shown.
 const LATELY: Span = Span::from_secs(3_600);
 
-/// What is known of the run that is shown.
+/// The events of the present run that the console has in memory.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    /// The events that are kept, as JSON, oldest first; none where no root is there.
+    /// The events as JSON, oldest first; `None` if no root runs.
     pub(super) events: Option<Vec<Vec<u8>>>,
-    /// So many of the run came before them.
+    /// How many events of the run came before them.
     pub(super) forgotten: u64,
     pub(super) run: String,
 }
@@ -32,7 +32,7 @@ impl Remembered {
         self.events.iter().flatten().filter_map(|json| serde_json::from_slice(json).ok())
     }
 
-    /// Of which runs the journal has more: `None` where of none.
+    /// The runs to read from the journal in addition; `None` if the events in memory are enough.
     fn more(&self, looks_back: bool) -> Option<Runs> {
         match (&self.events, looks_back) {
             (_, true) => Some(Runs::All),
@@ -42,7 +42,7 @@ impl Remembered {
     }
 }
 
-/// The last `most` of the events that are wanted, oldest first. With `looks_back` those of earlier runs too.
+/// The last `most` of the wanted events, oldest first; with `looks_back` also those of earlier runs.
 pub(super) fn events(
     known: &Known,
     remembered: &Remembered,
@@ -73,7 +73,7 @@ pub(super) fn events(
     Ok(found.into())
 }
 
-/// Why a child is in its state; `now` is that state, where it is known.
+/// Explains the state of a child; `now` is its present state, if known.
 pub(super) fn why(
     known: &Known,
     remembered: &Remembered,

@@ -1,22 +1,22 @@
-//! Which names we answer to, and which origins are ours.
+//! The host names that requests may use, and the origins of the console's own pages.
 //!
-//! A page of another site can make its own name lead to 127.0.0.1 and then read what answers there: the browser takes
-//! both for one site. It cannot make the browser send another name than that. So a request counts only under a name
-//! that no other site can have: a number, `localhost`, or the name that the operator has given.
+//! Protects against DNS rebinding: another site can resolve its own name to 127.0.0.1 and then read the answers, as the
+//! browser takes both for one site. But the browser still sends that site's name in `Host`. So a request is accepted
+//! only under a name that no other site can have: an IP address, `localhost`, or the name that the operator has given.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// By which door a request came in.
+/// The socket by which a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
-    /// TCP, to this address of ours.
+    /// TCP, to this local address.
     Tcp(SocketAddr),
-    /// A UNIX socket. It has no port of its own: what leads to it, such as ssh, has one that is not known here.
+    /// A UNIX socket. It has no port of its own; a forwarder in front, such as ssh, has one that is not known here.
     Unix,
 }
 
-/// How browsers reach the console, where that is not the address that it listens on.
+/// The URL by which browsers reach the console, if that is not the address that it listens at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     https: bool,
@@ -51,12 +51,12 @@ impl PublicUrl {
         Ok(PublicUrl { https, host: host.to_ascii_lowercase(), port, path: path.to_owned() })
     }
 
-    /// Whether it is reached by TLS.
+    /// Whether the scheme is `https`.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The path in front of all of ours, without a slash at its end; empty at the top.
+    /// The prefix of all paths, without a slash at its end; empty without a prefix.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -67,7 +67,7 @@ impl PublicUrl {
 }
 
 impl fmt::Display for PublicUrl {
-    /// As it was given, with a slash at its end.
+    /// Writes the URL with a slash at its end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.host)?;
         if let Some(port) = self.port {
@@ -81,7 +81,7 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
-/// Host and port of an authority; `None` where it is none.
+/// Splits an authority into host and port; `None` if it is malformed.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -105,12 +105,12 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// The port in a `Host`, if one stands there.
+/// The port in a `Host` header, if it has one.
 pub(super) fn port_of(host: &str) -> Option<u16> {
     split(host)?.1
 }
 
-/// The address that a host is, if it is a number as browsers write it.
+/// The IP address that a host is, if it is one in the form in which browsers write it.
 fn number(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse().ok().map(IpAddr::V6),
@@ -118,7 +118,7 @@ fn number(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether a `Host` is a name of ours.
+/// Whether a `Host` header names the console.
 pub(super) fn is_ours(host: &str, door: Door, public: Option<&PublicUrl>) -> bool {
     let Some((name, port)) = split(host) else { return false };
     if public.is_some_and(|public| public.is_host(name, port)) {
@@ -133,7 +133,7 @@ pub(super) fn is_ours(host: &str, door: Door, public: Option<&PublicUrl>) -> boo
         || number(name).is_some_and(|number| number.to_canonical().is_loopback() || Some(number.to_canonical()) == here)
 }
 
-/// Whether an `Origin` is a page of ours.
+/// Whether an `Origin` header is that of the console's own pages.
 pub(super) fn is_our_origin(origin: &str, door: Door, public: Option<&PublicUrl>) -> bool {
     let authority = |scheme: &str| origin.strip_prefix(scheme).filter(|rest| split(rest).is_some());
     let of_public = public.is_some_and(|public| {
@@ -141,7 +141,7 @@ pub(super) fn is_our_origin(origin: &str, door: Door, public: Option<&PublicUrl>
             .and_then(split)
             .is_some_and(|(host, port)| public.is_host(host, port))
     });
-    // A page that came in clear under the public name, where that has TLS, is not the one that we have sent.
+    // If the public URL has TLS, a page that was loaded under that name without TLS is not the console's.
     of_public || authority("http://").is_some_and(|host| is_ours(host, door, None))
 }
 
@@ -195,7 +195,7 @@ mod tests {
         ] {
             assert_eq!(is_ours(host, here, None), ours, "{host:?}");
         }
-        // Port 80 is what is not written.
+        // Port 80 is the default and is left out.
         assert!(is_ours("localhost", door("127.0.0.1:80"), None));
     }
 

@@ -1,8 +1,8 @@
-//! What all pages share: the tree, its events, and what each page still has to be sent. No descriptor and no clock is
-//! in it.
+//! The state that all pages share: the tree, its events, and the frames that each page still has to be sent. It has no
+//! descriptor and no clock.
 //!
-//! Threads that ask the root put in what they receive; the connections of pages take out what is theirs. A page is
-//! never waited for. Towards the root all pages are one: one follower, and one question at a time.
+//! Threads that ask the root put in what they receive, and the connections of pages take out their frames. Nothing
+//! waits for a page. The root has one follower and one request at a time, however many pages are open.
 
 use super::keys::{May, Proof};
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
@@ -23,35 +23,35 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
 
-/// A root that sends nothing for so long does not answer.
+/// A root that has sent nothing for this long counts as not answering.
 pub(super) const SILENCE: Span = Span::from_secs(2);
 
-/// Pages at a time.
+/// Most pages at a time.
 pub(super) const PAGES: usize = 64;
 
-/// The most paths whose output is read for all pages together.
+/// Most paths whose output is followed for all pages together.
 const READ: usize = 64;
 
-/// Changes of rows are gathered for so many milliseconds.
+/// How long changes of rows are gathered, in milliseconds.
 const GATHER_MS: u64 = 50;
 
-/// A page that was sent nothing for so long takes the stream for broken.
+/// How often pages are sent a sign of life, in milliseconds; a page that gets none takes the stream for broken.
 const TICK_MS: u64 = 15_000;
 
-/// A page that comes back within so long finds all as it was.
+/// How long the root is still followed after the last page was closed, so that a page that reconnects misses nothing.
 const LINGER_MS: u64 = 10_000;
 
-/// A page that has taken nothing for so long while events wait for it is slow.
+/// A page that has taken nothing for this long while many events wait is slow: it has to fetch the tree anew.
 const SLOW_MS: u64 = 1_000;
 
-/// In place of a number that is not known yet: what has happened before is not wanted.
+/// Stands for the number of the next event while that is not known: earlier events are not wanted.
 const FROM_NOW_ON: u64 = u64::MAX;
 
-/// How it is with the root.
+/// The state of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     Here,
-    /// It is there and does not answer.
+    /// The root runs and does not answer.
     Silent,
     Gone,
 }
@@ -66,27 +66,28 @@ impl Root {
     }
 }
 
-/// What is wanted of the root beside answers.
+/// What is to be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Needs {
-    /// Its events, of this run, from this number on; all that it remembers where that is not known yet.
+    /// The generation of the run, and the number of the first event that is needed; without a number, all events that
+    /// the root has in memory.
     pub(super) follow: Option<(u64, Option<u64>)>,
-    /// The output of these.
+    /// The paths whose output is needed.
     pub(super) logs: BTreeSet<Path>,
 }
 
 pub(super) struct Hub {
     instance: String,
     run: String,
-    /// Counts runs.
+    /// The number of the run, counted by this console.
     generation: u64,
     root: Root,
-    /// When it sent something last.
+    /// When the root last sent something.
     told_at: u64,
-    /// Since when it does not answer.
+    /// Since when the root does not answer.
     silent_since: u64,
     ring: Ring,
-    /// The number of the first event is known.
+    /// Whether the number of the first event is known.
     numbered: bool,
     caught_up: bool,
     table: Table,
@@ -124,7 +125,7 @@ impl Hub {
         self.root
     }
 
-    /// How long the root has sent nothing, where it is there and does not answer.
+    /// How long the root has been silent, if it runs and does not answer.
     pub(super) fn silent(&self, now: u64) -> Option<Span> {
         (self.root == Root::Silent).then(|| Span::from_millis(now.saturating_sub(self.silent_since)))
     }
@@ -134,9 +135,9 @@ impl Hub {
         self.pages.len()
     }
 
-    // What the root's threads put in.
+    // Input from the threads that ask the root.
 
-    /// The root of a run is there.
+    /// The root of a run is running.
     pub(super) fn here(&mut self, instance: &str, run: &str, now: u64) {
         if self.run != run {
             self.generation += 1;
@@ -152,10 +153,11 @@ impl Hub {
         }
     }
 
-    /// The root is there and does not answer, or is gone. What is known stays.
+    /// The root does not answer, or is gone. The known state is kept.
     pub(super) fn is_not(&mut self, root: Root, now: u64) {
         if self.root != root && (self.root == Root::Here || root == Root::Gone) {
-            // Before it was asked in vain it had no reason to report something.
+            // At most `SILENCE` of the time before counts as silence: until it was asked, the root had no reason to
+            // send anything.
             self.silent_since = self.told_at.max(now.saturating_sub(SILENCE.as_millis()));
             self.become_(root, now);
         }
@@ -171,13 +173,13 @@ impl Hub {
         frame("root", None, json!({ "is": self.root.word(), "run": self.run }).to_string().as_bytes())
     }
 
-    /// Nothing follows any more: what is known grows old.
+    /// No follower is left, so the known state becomes outdated.
     pub(super) fn follows_no_more(&mut self) {
         self.caught_up = false;
         self.schedule.forget();
     }
 
-    /// What a follower of that run has received.
+    /// Takes in events that a follower of that run has received.
     pub(super) fn events(&mut self, generation: u64, read: &EventsRead, now: u64) {
         if generation != self.generation {
             return;
@@ -197,7 +199,7 @@ impl Hub {
         let known = usize::try_from(self.ring.end().saturating_sub(first)).unwrap_or(usize::MAX);
         let mut other = false;
         for event in read.events.iter().skip(known) {
-            // What consists of texts and numbers can always be written.
+            // Texts and numbers can always be serialised.
             self.ring.push(serde_json::to_vec(event).unwrap_or_else(|_| b"null".to_vec()));
             other |= self.table.event(event);
         }
@@ -225,7 +227,7 @@ impl Hub {
         }
     }
 
-    /// The root has sent something.
+    /// Notes that the root has sent something.
     pub(super) fn answered(&mut self, now: u64) {
         self.told_at = now;
         if self.root == Root::Silent {
@@ -233,7 +235,7 @@ impl Hub {
         }
     }
 
-    /// The answer to a question.
+    /// Takes in the answer to a question.
     pub(super) fn answer(&mut self, question: &Question, status: &StatusView, now: u64) {
         self.answered(now);
         self.dirty_since.get_or_insert(now);
@@ -242,7 +244,7 @@ impl Hub {
             let first = self.table.is_empty();
             let fits = self.table.whole(status, question.next);
             if fits == Fits::Other && !first {
-                // Events go on as they were.
+                // The stream of events is not interrupted.
                 self.pages.iter_mut().for_each(|page| page.outbox.drop_rows());
                 self.each(Kind::Needed, &frame("lost", None, b"{\"count\":0}"), now);
             }
@@ -260,12 +262,13 @@ impl Hub {
         }
     }
 
-    /// Another reader of output begins, or none: what the one before still has is not taken. Returns its number.
+    /// Begins with another reader of output, or with none; lines that the previous reader still delivers are ignored.
+    /// Returns the reader's number.
     pub(super) fn reads_anew(&mut self) -> u64 {
         self.reading.begin()
     }
 
-    /// From now on that reader has all that these print.
+    /// From now on that reader delivers all output of these paths.
     pub(super) fn reads(&mut self, number: u64, paths: &BTreeSet<Path>, now: u64) {
         if self.reading.is(number) {
             self.reading.reads(paths);
@@ -279,7 +282,7 @@ impl Hub {
         }
     }
 
-    /// What workers have printed, by the reader with this number.
+    /// Takes in lines of output from the reader with this number.
     pub(super) fn logs(&mut self, number: u64, told: &LogsRead, now: u64) {
         if !self.reading.is(number) {
             return;
@@ -287,14 +290,14 @@ impl Hub {
         self.pages.iter_mut().for_each(|page| page.logs(told, now));
     }
 
-    /// What has become of an action.
+    /// Takes in the progress or result of an action.
     pub(super) fn action(&mut self, action: &Value, now: u64) {
         self.each(Kind::Needed, &frame("action", None, action.to_string().as_bytes()), now);
     }
 
-    // What pages take out.
+    // Output to the pages.
 
-    /// Opens the stream of a page; `None` where there are too many.
+    /// Opens the stream of a page; `None` if there are too many.
     pub(super) fn open(&mut self, id: String, may: May, has: &Has, close: Arc<Notify>, now: u64) -> Option<()> {
         if self.pages.len() >= PAGES {
             return None;
@@ -322,18 +325,18 @@ impl Hub {
         Some(())
     }
 
-    /// Its connection is gone.
+    /// Removes a page whose connection is gone.
     pub(super) fn close(&mut self, id: &str, now: u64) {
         self.pages.retain(|page| page.id != id);
         self.used_at = now;
     }
 
-    /// The streams end of those that may not look on any more.
+    /// Ends the streams of pages whose proof is no longer accepted.
     pub(super) fn end_unless(&mut self, may: impl Fn(&Proof) -> bool) {
         self.pages.iter_mut().filter(|page| !may(&page.proof)).for_each(Page::cut_off);
     }
 
-    /// Takes what a page shows now; false where there is no such page.
+    /// Sets what a page shows; false if there is no such page.
     pub(super) fn show(&mut self, id: &str, view: View, now: u64) -> bool {
         let Some(at) = self.pages.iter().position(|page| page.id == id) else { return false };
         let before = std::mem::replace(&mut self.pages[at].view, view);
@@ -343,7 +346,8 @@ impl Hub {
         true
     }
 
-    /// The next frame for a page; `None` at the end. Where there is none now, `waker` is called when there is.
+    /// The next frame for a page; `None` at the end of the stream. While there is none, `waker` is kept to be woken for
+    /// the next.
     pub(super) fn next_frame(&mut self, id: &str, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
         let Some(at) = self.pages.iter().position(|page| page.id == id) else { return Poll::Ready(None) };
         if self.pages[at].next < self.ring.first() && self.numbered {
@@ -352,7 +356,7 @@ impl Hub {
         self.pages[at].take(self.numbered.then_some(&self.ring), waker, now)
     }
 
-    /// All streams end, and report that the root is gone: the console is.
+    /// Ends all streams, with a last frame that reports the root as gone, because the console exits.
     pub(super) fn end(&mut self, now: u64) {
         self.root = Root::Gone;
         let last = self.root_frame();
@@ -362,12 +366,12 @@ impl Hub {
         }
     }
 
-    /// What has to be done by time alone. Returns in how many milliseconds there is more to do.
+    /// Does what is due by time alone. Returns the milliseconds until more is due.
     pub(super) fn tick(&mut self, now: u64) -> u64 {
         if self.dirty_since.is_some_and(|since| now >= since + GATHER_MS) {
             self.dirty_since = None;
             let rows = self.table.changes();
-            // The rows that a page has not fetched yet, it gets with the tree.
+            // A page that has not fetched the tree yet gets these rows with it.
             if !rows.is_empty() {
                 self.each(Kind::Rows, &rows_frame(&rows), now);
             }
@@ -381,14 +385,14 @@ impl Hub {
         flush.min(self.ticked_at + TICK_MS).min(now + 1_000).saturating_sub(now).max(1)
     }
 
-    // What is wanted of the root.
+    // Needs towards the root.
 
-    /// Something needs the tree as it is now.
+    /// Notes that a request needs the present tree.
     pub(super) fn uses(&mut self, now: u64) {
         self.used_at = now;
     }
 
-    /// Whether nothing is to be asked for.
+    /// Whether nothing needs to be asked.
     pub(super) fn is_idle(&self, now: u64) -> bool {
         self.root == Root::Gone || !self.is_used(now)
     }
@@ -397,7 +401,7 @@ impl Hub {
         !self.pages.is_empty() || (self.used_at > 0 && now < self.used_at + LINGER_MS)
     }
 
-    /// The whole tree, if it is known as it is now.
+    /// The whole tree, if its present state is known.
     pub(super) fn tree(&self, at: &str, now: u64) -> Option<Value> {
         let known = self.caught_up && self.schedule.has_whole();
         known.then(|| {
@@ -410,7 +414,8 @@ impl Hub {
         })
     }
 
-    /// The events that are kept, if all are that the root remembers, and how many of the run came before them.
+    /// The events that are kept, and how many of the run came before them; `None` while events that the root has in
+    /// memory are still missing.
     pub(super) fn events_kept(&self) -> Option<(Vec<Vec<u8>>, u64)> {
         self.caught_up.then(|| (self.ring.all().map(<[u8]>::to_vec).collect(), self.ring.first()))
     }
@@ -420,7 +425,7 @@ impl Hub {
         &self.run
     }
 
-    /// What is to be followed and read now.
+    /// The events and output to be followed now.
     pub(super) fn needs(&self, now: u64) -> Needs {
         if self.root == Root::Gone || !self.is_used(now) {
             return Needs { follow: None, logs: BTreeSet::new() };
@@ -429,7 +434,7 @@ impl Hub {
         Needs { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
     }
 
-    /// The next question, if it is time for one.
+    /// The next question, if one is due.
     pub(super) fn question(&mut self, now: u64) -> Option<Question> {
         if self.is_idle(now) || !self.caught_up {
             return None;
@@ -438,7 +443,7 @@ impl Hub {
         self.schedule.question(self.table.next(), self.root == Root::Silent, in_view, now)
     }
 
-    /// The supervisors of rows that are seen, with those of their children.
+    /// The supervisors of the rows that pages show, with the shown children.
     fn in_view(&self) -> BTreeMap<Path, BTreeSet<Name>> {
         let mut found: BTreeMap<Path, BTreeSet<Name>> = BTreeMap::new();
         for path in self.pages.iter().flat_map(|page| page.view.rows()) {
@@ -458,7 +463,7 @@ impl Hub {
 
     // Pages.
 
-    /// Number of the event that comes next, as far as that is known: not while those of before are still coming.
+    /// Number of the next event; unknown while earlier events are still arriving.
     fn end_of_events(&self) -> u64 {
         if self.numbered && self.caught_up { self.ring.end() } else { FROM_NOW_ON }
     }
@@ -475,7 +480,7 @@ impl Hub {
         self.pages[at].wake();
     }
 
-    /// A page is to fetch the tree anew, and gets the events from now on.
+    /// Tells a page to fetch the tree anew; it is sent the events from now on.
     fn lose(&mut self, at: usize, count: u64, now: u64) {
         let end = self.end_of_events();
         let page = &mut self.pages[at];

@@ -1,48 +1,48 @@
-//! Keys and sessions: what each lets its bearer do, and for how long.
+//! Keys and sessions: the permission that each grants, and for how long.
 //!
-//! Of none of them more than the SHA-256 is kept. They are random numbers of 256 bits, so no salt and no slow hash
-//! would make them harder to guess. All are compared with all that is known, in constant time.
+//! Only their SHA-256 is kept. They are random numbers of 256 bits, so neither a salt nor a slow hash would make them
+//! harder to guess. Each is compared with all known ones in constant time.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-/// A key of a link is good for so many milliseconds.
+/// How long the key in a link is valid, in milliseconds.
 pub(super) const LOGIN_MS: u64 = 10 * 60 * 1_000;
 
-/// A session ends so many milliseconds after its login.
+/// How long a session lasts after its login, in milliseconds.
 pub(super) const SESSION_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
-/// So many sessions and links may be open; the oldest ends for a new one.
+/// Most open sessions, and most open links; a new one replaces the oldest.
 const OPEN_MAX: usize = 256;
 
-/// What is allowed.
+/// A permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum May {
-    /// To look.
+    /// To view.
     View,
-    /// To look and to act.
+    /// To view and to act.
     Act,
 }
 
-/// A key or the token of a session, as its bearer has it.
+/// A key, or the token of a session, in clear.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret([u8; 32]);
 
 impl Secret {
-    /// Of 32 random bytes.
+    /// Made of 32 random bytes.
     pub(super) fn of(bytes: [u8; 32]) -> Secret {
         Secret(bytes)
     }
 
-    /// Reads what [`Secret::text`] has written; `None` where it is something else.
+    /// Reads the form of [`Secret::text`]; `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Secret> {
         hex(text).map(Secret)
     }
 
-    /// 64 hexadecimal digits.
+    /// The secret as 64 hexadecimal digits.
     pub(super) fn text(&self) -> String {
         text(&self.0)
     }
@@ -52,15 +52,15 @@ impl Secret {
     }
 }
 
-/// By what a client may look on, for as long as it holds.
+/// What proves that a client may view, as long as it is valid.
 #[derive(Clone, Default)]
 pub(super) enum Proof {
-    /// By the kernel: a UNIX socket was opened by our user, or root. It holds as long as the connection.
+    /// The kernel reports that the UNIX socket was opened by our user or root. Valid as long as the connection.
     #[default]
     Kernel,
-    /// By a lasting key.
+    /// A lasting key.
     Key(Secret),
-    /// By the token of a session.
+    /// The token of a session.
     Session(Secret),
 }
 
@@ -102,20 +102,21 @@ impl TryFrom<String> for Hashed {
     }
 }
 
-/// A key of a link, or a session.
+/// The key of a link, or a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     sha256: Hashed,
     may: May,
-    /// It ends: milliseconds since 1970.
+    /// When it ends, in milliseconds since 1970.
     until_ms: u64,
-    /// What the page of a session sends with each request that changes something. It does not follow from the token: a
-    /// browser sends cookies to all ports of a host, so the console of another user may come to see that one.
+    /// The hash of the CSRF value that the page of a session sends with each request that changes something. It is not
+    /// derived from the token: a browser sends cookies to all ports of a host, so another user's console may see the
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     csrf: Option<Hashed>,
 }
 
-/// All keys and sessions of a console, as they are kept.
+/// All keys and sessions of a console, as the file holds them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Keys {
     view: Hashed,
@@ -127,18 +128,18 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// With two keys, and nothing open.
+    /// Two lasting keys, without links and sessions.
     pub(super) fn new(view: &Secret, act: &Secret) -> Keys {
         Keys { view: view.hashed(), act: act.hashed(), logins: Vec::new(), sessions: Vec::new() }
     }
 
-    /// A key for one login from now on.
+    /// Adds a key for one login.
     pub(super) fn add_login(&mut self, key: &Secret, may: May, now_ms: u64) {
         let until_ms = now_ms.saturating_add(LOGIN_MS);
         add(&mut self.logins, Open { sha256: key.hashed(), may, until_ms, csrf: None }, now_ms);
     }
 
-    /// What a login with this key may. The key of a link is used up by it.
+    /// The permission of a login with this key. The key of a link is removed by it.
     pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<May> {
         let hashed = key.hashed();
         let open = find(&self.logins, &hashed, now_ms).map(|open| open.may);
@@ -146,7 +147,7 @@ impl Keys {
         self.bearer(key).max(open)
     }
 
-    /// What the bearer of a lasting key may. That of a link is none.
+    /// The permission of a lasting key; `None` for any other, such as that of a link.
     pub(super) fn bearer(&self, key: &Secret) -> Option<May> {
         let hashed = key.hashed();
         let (view, act) = (self.view.0.ct_eq(&hashed.0), self.act.0.ct_eq(&hashed.0));
@@ -154,18 +155,18 @@ impl Keys {
         [None, Some(May::View), Some(May::Act)][usize::from(number)]
     }
 
-    /// Opens a session, whose page has `csrf`.
+    /// Opens a session whose page has `csrf`.
     pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: May, now_ms: u64) {
         let until_ms = now_ms.saturating_add(SESSION_MS);
         add(&mut self.sessions, Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()) }, now_ms);
     }
 
-    /// What a session may that is still open.
+    /// The permission of a session that has not ended.
     pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<May> {
         find(&self.sessions, &token.hashed(), now_ms).map(|open| open.may)
     }
 
-    /// Whether `csrf` is known to the page of this session alone.
+    /// Whether `csrf` is the value of this session's page.
     pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret, now_ms: u64) -> bool {
         let known = find(&self.sessions, &token.hashed(), now_ms).and_then(|open| open.csrf.as_ref());
         known.is_some_and(|known| known.0.ct_eq(&csrf.hashed().0).into())
@@ -186,7 +187,7 @@ fn add(list: &mut Vec<Open>, new: Open, now_ms: u64) {
     list.push(new);
 }
 
-/// Looks at all of them, whichever fits.
+/// Searches the whole list whichever entry matches, for constant time.
 fn find<'a>(list: &'a [Open], hashed: &Hashed, now_ms: u64) -> Option<&'a Open> {
     let (mut found, mut at) = (Choice::from(0), 0_u64);
     for (index, open) in list.iter().enumerate() {
@@ -211,7 +212,7 @@ impl Tries {
         Tries { times_ms: std::collections::VecDeque::new() }
     }
 
-    /// Counts one; `false` where it is one too many.
+    /// Counts an attempt; `false` if it is one too many.
     pub(super) fn allow(&mut self, now_ms: u64) -> bool {
         while self.times_ms.front().is_some_and(|time| now_ms.saturating_sub(*time) >= 60_000) {
             self.times_ms.pop_front();

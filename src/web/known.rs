@@ -1,10 +1,10 @@
-//! The instance whose console it is.
+//! The instance that the console shows.
 
 use super::store::Store;
 use crate::control::{RuntimeDir, StateDir};
 use crate::ids::Name;
 
-/// The instance, once it is known which one is meant.
+/// The instance, once it has been found.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) name: Name,

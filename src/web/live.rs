@@ -1,4 +1,4 @@
-//! The tree as it is, what happens to it, and what is done to it.
+//! Routes for the present tree, the stream of its events, and actions on it.
 
 use super::act::{Action, First};
 use super::answers::{Refused, body, empty};
@@ -26,7 +26,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The tree is there as soon as its root has answered twice.
+/// How long to wait for the tree. It is complete when the root has answered twice.
 const TREE_WITHIN: Duration = Duration::from_secs(6);
 
 /// The whole tree, in columns.
@@ -44,7 +44,7 @@ pub(super) async fn tree(State(app): State<Arc<App>>, _: Viewer) -> Result<Respo
     Ok(Json(tree).into_response())
 }
 
-/// What `treevisor hosts --json` prints; `null` where this machine is no host.
+/// The JSON of `treevisor hosts --json`; `null` if this machine is not a host.
 pub(super) async fn hosts(State(app): State<Arc<App>>, _: Viewer) -> Result<Response, Refused> {
     match app.cluster.seen().await {
         Seen::View(view) => Ok(Json(&*view).into_response()),
@@ -59,7 +59,7 @@ pub(super) struct From {
     run: Option<String>,
 }
 
-/// What happens, from now on or from where the page was.
+/// The stream of events, from now on or from where the page was.
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -68,7 +68,8 @@ pub(super) async fn stream(
     from: Result<Query<From>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(From { from, run }) = from.map_err(|error| Refused::new(error.status(), error.body_text()))?;
-    // A browser that connects anew sends how far it was; its URL is the one of the first time.
+    // A browser that reconnects uses the same URL and sends the number of its last event in a header, which takes
+    // precedence.
     let last = headers.get(HeaderName::from_static("last-event-id"));
     let last = last.and_then(|last| last.to_str().ok()).and_then(|last| last.parse().ok());
     let id = secret().map_err(|error| super::answers::failed(&error))?.text();
@@ -77,7 +78,7 @@ pub(super) async fn stream(
     opened.ok_or_else(|| Refused::unavailable("too many pages are open"))?;
     app.use_hub();
     let stream = Stream::of(id[..32].to_owned(), Arc::clone(&app.shared));
-    // A proxy in front is not to gather what comes.
+    // Keeps a proxy (nginx) from buffering the stream.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
     Ok(([(CONTENT_TYPE, EVENT_STREAM), unbuffered], Body::new(stream)).into_response())
 }
@@ -103,7 +104,7 @@ pub(super) struct Shown {
     logs: Paths,
 }
 
-/// A page reports what it shows.
+/// Takes the report of a page what it shows.
 pub(super) async fn view(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -124,7 +125,7 @@ pub(super) async fn view(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// Does something to a child, if it is still the one that the page shows.
+/// Carries out an action on a child, if its incarnation is still the one that the page shows.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -134,7 +135,7 @@ pub(super) async fn act(
     let action = body(action)?;
     let known = app.known()?;
     let path = action.path.clone();
-    // A root that does not answer, or has no such path, is reported as such.
+    // Asked first, so that a root that does not answer, or has no such path, makes this request fail.
     app.asker.status_alone(&path).await?;
     let key = match (client.proof, client.may) {
         (Proof::Kernel, _) => "unix socket",

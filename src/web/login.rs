@@ -1,4 +1,4 @@
-//! Sessions: opened by a key, shown, and closed.
+//! Routes that open, show and close sessions.
 
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// What a wrong key costs.
+/// The delay of the answer to a wrong key.
 const WRONG_KEY: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
@@ -28,9 +28,9 @@ pub(super) struct Login {
     key: Option<String>,
 }
 
-/// Opens a session for a key. Without one, returns to the page of a session what it may; on a UNIX socket, opens one
-/// for a user that the kernel vouches for. The value for CSRF is handed out once: the cookie alone is not enough to ask
-/// for it.
+/// Opens a session for a key. Without a key it returns the permission of the page's session, or, on a UNIX socket,
+/// opens a session for a user that the kernel vouches for. The CSRF value is handed out once; the cookie alone is not
+/// enough to get it again.
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -54,8 +54,8 @@ pub(super) async fn login(
     };
     match session {
         Some(session) => Ok(session),
-        // Only wrong keys count: a stranger must not keep the owner out by them, and no number of tries finds one of
-        // 256 bits.
+        // Only wrong keys are limited, so an attacker cannot lock out the owner, whose key is right. No number of
+        // attempts finds a key of 256 bits.
         None if !app.may_try() => {
             Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong keys; try again in a minute"))
         }
@@ -66,7 +66,7 @@ pub(super) async fn login(
     }
 }
 
-/// Opens a session for what `may` allows, if it allows anything.
+/// Opens a session with the permission that `may` returns, if any.
 async fn opened(
     app: &App,
     headers: &HeaderMap,
@@ -103,7 +103,7 @@ fn cookie_header(app: &App, headers: &HeaderMap, value: &str, seconds: u64) -> H
     let secure = if public.is_some_and(|public| public.is_https()) { "; Secure" } else { "" };
     let name = cookie_name(app, headers);
     let text = format!("{name}={value}; Path={path}/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    // The path of a public URL was looked at when it was read.
+    // The path of the public URL was checked when it was parsed, so the value is valid.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 

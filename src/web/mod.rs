@@ -1,9 +1,9 @@
-//! The console in the browser: a process of its own that uses the control protocol as any tool does, and HTTP to
-//! browsers.
+//! The console in the browser: a process of its own that speaks the control protocol with the root, as any tool does,
+//! and HTTP with browsers.
 //!
-//! It may be killed, stopped or flooded; the tree does not notice. What faces the network is hyper and axum, on one
-//! thread; what asks the root has threads of its own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and
-//! `hub` decide without a descriptor, and are tested so.
+//! Killing, stopping or flooding it does not affect the tree. hyper and axum serve the network on one thread; requests
+//! to the root have threads of their own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and `hub` use no
+//! descriptors, and are tested without.
 
 mod act;
 mod answers;
@@ -75,20 +75,20 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::sleep;
 use treevisor_client::{Heart, notify};
 
-/// Why there is no console.
+/// Why the console cannot run or be used.
 #[derive(Debug)]
 pub enum WebError {
-    /// It cannot listen.
+    /// A socket cannot be opened to listen.
     Listen(ListenError),
-    /// Which instance is meant is not known.
+    /// The instance cannot be found.
     Find(FindError),
-    /// There is no place for keys.
+    /// There is no state directory for keys.
     NoState,
     /// Keys cannot be read or written.
     Keys(io::Error),
     /// No console of this instance runs.
     NotRunning(Name),
-    /// The system's.
+    /// Another error of the system.
     System(io::Error),
 }
 
@@ -118,19 +118,19 @@ impl std::error::Error for WebError {
     }
 }
 
-/// An instance that does not run is looked for this often.
+/// How often to look for an instance that does not run yet.
 const LOOK_FOR: Span = Span::from_millis(500);
 
-/// Keys that another process has changed count after this.
+/// How often the file of keys is checked for changes by another process, in milliseconds.
 const LOOK_AT_KEYS_MS: u64 = 500;
 
-/// How often it is looked whether those with open streams may still look on.
+/// How often the permission of open streams is checked again, in milliseconds.
 const LOOK_AT_STREAMS_MS: u64 = 1_000;
 
-/// A supervisor that does not read notifications now is not waited for.
+/// How long a notification to the supervisor may take.
 const NOTIFY_WITHIN: Duration = Duration::from_millis(100);
 
-/// The kernel keeps at most so many bytes for a client.
+/// Most bytes that the kernel buffers for a client.
 const SEND_BUFFER: usize = 128 << 10;
 
 /// How long the last messages to pages may take.
@@ -184,7 +184,8 @@ pub fn serve(config: Config) -> Result<(), WebError> {
     })
 }
 
-/// What is due by time alone, and the heartbeat: it comes from the loop that serves.
+/// Does what is due by time alone, and sends the heartbeat, on the thread that serves: so a hang of that thread is
+/// noticed.
 async fn tick(app: Arc<App>) {
     let mut heart = Heart::from_env();
     let every =
@@ -209,13 +210,13 @@ async fn tick(app: Arc<App>) {
     }
 }
 
-/// How often a supervisor has to be notified, where it asks for that.
+/// Milliseconds between notifications for the watchdog of sd_notify; `u64::MAX` if none is asked for.
 fn watchdog_ms() -> u64 {
     let micros = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse::<u64>().ok());
     micros.map_or(u64::MAX, |micros| micros / 2_000)
 }
 
-/// A socket that listens, and where.
+/// A listening socket with its address.
 struct Opened {
     address: Address,
     listener: Listener,
@@ -229,7 +230,7 @@ fn open(config: &Config) -> Result<Vec<Opened>, WebError> {
             check_directory_of(path).map_err(WebError::System)?;
         }
         let listener = Listener::open(&wanted).map_err(WebError::Listen)?;
-        // A page that reads slowly is to be found out, not buffered.
+        // With a small send buffer, a page that reads slowly is noticed early.
         bound_send_buffer(listener.as_fd(), SEND_BUFFER).map_err(WebError::System)?;
         let address = match address {
             // The kernel may have chosen the port.
@@ -245,7 +246,7 @@ fn local_address(listener: &Listener) -> io::Result<SocketAddr> {
     net::TcpListener::from(listener.as_fd().try_clone_to_owned()?).local_addr()
 }
 
-/// No other user may be able to put another socket in the place of ours.
+/// Checks that no other user can replace the socket's file.
 fn check_directory_of(socket: &Path) -> io::Result<()> {
     let directory = match socket.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -255,7 +256,7 @@ fn check_directory_of(socket: &Path) -> io::Result<()> {
     check_owner(directory, true).map_err(io::Error::other)
 }
 
-/// The address for a browser on this machine, or the one that was given.
+/// The URL for a browser: the public one, or else one for this machine.
 fn url_of(config: &Config, opened: &[Opened]) -> String {
     if let Some(public) = &config.public_url {
         return public.to_string();
@@ -267,7 +268,7 @@ fn url_of(config: &Config, opened: &[Opened]) -> String {
     match tcp {
         Some(address) if address.ip().is_unspecified() => format!("http://localhost:{}/", address.port()),
         Some(address) => format!("http://{address}/"),
-        // What leads to a socket in a file is the reader's own.
+        // Browsers reach a UNIX socket only through a forwarder of the user's own.
         None => "http://localhost/".to_owned(),
     }
 }
@@ -288,8 +289,8 @@ fn store_of(name: &Name) -> Result<Store, WebError> {
     state_of(name).map(Store::of)
 }
 
-/// The name of the instance that is meant: the one that is wanted, whether it runs or not, or the only one that runs.
-/// `None` where none does.
+/// The name of the instance: the wanted one, whether it runs or not, or else the only one that runs; `None` if none
+/// runs.
 fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
     if let Some(wanted) = wanted {
         let bad = |cause| WebError::Find(FindError::BadName { name: wanted.to_owned(), cause });
@@ -302,7 +303,7 @@ fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
     }
 }
 
-/// Makes a link to the console of an instance, with a key that holds once.
+/// Makes a link to the console of an instance, with a key for one login.
 ///
 /// # Errors
 /// [`WebError::NotRunning`] and those of keys and instances.
@@ -315,7 +316,7 @@ pub fn link(instance: Option<&str>, may: May) -> Result<String, WebError> {
     Ok(with_key(&running.url, &key))
 }
 
-/// Throws away all keys and sessions. Returns the new keys: for looking, and for acting.
+/// Replaces all keys and sessions. Returns the new keys: for viewing, and for acting.
 ///
 /// # Errors
 /// Those of keys and instances.
@@ -334,11 +335,11 @@ fn with_key(url: &str, key: &keys::Secret) -> String {
     format!("{url}#key={}", key.text())
 }
 
-/// Until a signal comes that ends us.
+/// Waits for a signal that ends the console.
 fn ended(mut signals: Signals, to: Sender<Result<(), WebError>>) {
     thread::spawn(move || {
         loop {
-            // An error is a signal that came in between.
+            // The call fails only when a signal interrupts it.
             let _ = fd::wait_readable_any(&[signals.as_fd()], None);
             for signal in signals.drain() {
                 let ends = !matches!(signal, Caught::User1 | Caught::ChildExited);
@@ -350,8 +351,8 @@ fn ended(mut signals: Signals, to: Sender<Result<(), WebError>>) {
     });
 }
 
-/// Finds the instance, prints the link, and keeps an eye on the file of keys. It is ready once a link can be had; where
-/// no instance runs at once, since that may take any time.
+/// Finds the instance, prints the link, and watches the file of keys. READY=1 is sent once a link can be made; if no
+/// instance runs it is sent at once, since the wait for one has no bound.
 fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     let ready = || drop(notify("READY=1", NOTIFY_WITHIN));
     let waits = app.known.get().is_none();
@@ -371,7 +372,7 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
         }
     };
     let mut feed = Feed::new(known.clone(), Arc::clone(&app.shared));
-    // A page that is opened at once is to find the root.
+    // Done before the link is printed, so that a page opened at once finds the root.
     feed.look();
     if let Err(error) = announce(app, known, url) {
         let _ = ends.blocking_send(Err(error));
@@ -391,7 +392,7 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
         let now = known.store.stamp();
         if now != stamp {
             stamp = now;
-            // What cannot be read opens nothing.
+            // If the file cannot be read, no key and no session is accepted.
             let keys = known.store.read().unwrap_or_else(|error| {
                 (app.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
                 None
@@ -405,7 +406,8 @@ fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
     known.store.write_running(url).map_err(WebError::Keys)?;
     let texts = app.config.texts;
     if app.config.supervised {
-        // What a worker prints is kept, and can be read by those who may only look on.
+        // A worker's output is kept and can be read by clients that may only view, so the link with its key is not
+        // printed.
         let ((), keys) = known.store.change(|_| ()).map_err(WebError::Keys)?;
         app.set_keys(Some(keys));
         (texts.print)(&format!(

@@ -1,54 +1,54 @@
-//! What waits for one page: bounded, so that a page that reads slowly costs no memory and keeps nothing waiting.
+//! The queue of frames for one page. It is bounded, so a page that reads slowly costs little memory and delays nothing.
 //!
-//! What can be had again goes first: numbers, which come every second; then lines of output, which are counted. When
-//! that does not help, what is left is dropped too, and the page gets a message to fetch the tree anew.
+//! When the queue is full, frames are dropped in this order: numbers, which come again every second; lines of output,
+//! which are counted; at last rows, and the page gets a message to fetch the tree anew.
 
 use axum::body::Bytes;
 use std::collections::VecDeque;
 
-/// The most bytes that wait for a page.
+/// Most bytes that wait for a page.
 pub(super) const WAITING_MAX: usize = 256 << 10;
 
-/// A page that takes nothing for so many milliseconds is closed.
+/// A page that has taken nothing for this many milliseconds is closed.
 pub(super) const STUCK_MS: u64 = 30_000;
 
-/// What a frame is, as far as it matters here.
+/// The kind of a frame, which decides when it may be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What is measured now.
+    /// Present measurements.
     Numbers,
-    /// So many lines of output.
+    /// This many lines of output.
     Logs(u64),
-    /// What makes up for the frames before it, or has to arrive.
+    /// Replaces earlier frames, or must arrive.
     Needed,
-    /// What the page can fetch anew.
+    /// Rows, which the page can fetch anew.
     Rows,
 }
 
-/// What became of a frame.
+/// The result of queueing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits, or was dropped as it is worth nothing later.
+    /// The frame waits, or was dropped because it will be outdated.
     Fits,
-    /// Rows were dropped: the page has to get that.
+    /// Rows were dropped: the page must get a message to fetch the tree anew.
     Lost,
 }
 
-/// The frames that wait.
+/// The frames that wait for one page.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     frames: VecDeque<(Kind, Bytes)>,
     bytes: usize,
     lines_lost: u64,
-    /// Since when something has been waiting without any being taken.
+    /// Since when frames have waited without one being taken.
     since_ms: Option<u64>,
 }
 
 impl Outbox {
-    /// Puts a frame behind the others.
+    /// Queues a frame.
     pub(super) fn push(&mut self, kind: Kind, frame: Bytes, now_ms: u64) -> Pushed {
         if kind == Kind::Numbers {
-            // Those before are older.
+            // The new numbers replace those that wait.
             self.drop_frames(|other| other == Kind::Numbers);
             if self.bytes + frame.len() > WAITING_MAX / 2 {
                 return Pushed::Fits;
@@ -79,7 +79,7 @@ impl Outbox {
         pushed
     }
 
-    /// Drops what the page fetches anew.
+    /// Drops the rows, which the page will fetch anew.
     pub(super) fn drop_rows(&mut self) {
         self.drop_frames(|kind| kind == Kind::Rows);
     }
@@ -110,26 +110,26 @@ impl Outbox {
         Some(frame)
     }
 
-    /// The page has taken something, or has nothing to take.
+    /// Notes that the page has taken something, or has nothing to take.
     pub(super) fn moved(&mut self, now_ms: u64) {
         self.since_ms = (!self.frames.is_empty()).then_some(now_ms);
     }
 
-    /// Something waits for it that is not here.
+    /// Notes that something waits for the page elsewhere, such as events in the ring.
     pub(super) fn waits(&mut self, now_ms: u64) {
         self.since_ms.get_or_insert(now_ms);
     }
 
-    /// For how long something has been waiting without any being taken.
+    /// For how long frames have waited without one being taken, in milliseconds.
     pub(super) fn stuck_ms(&self, now_ms: u64) -> u64 {
         self.since_ms.map_or(0, |since| now_ms.saturating_sub(since))
     }
 }
 
-/// A frame of the stream: an event of that name. The number is what a browser sends when it connects anew.
+/// A frame of the stream: a server-sent event. A browser that reconnects sends the number of the last one.
 pub(super) fn frame(name: &str, number: Option<u64>, json: &[u8]) -> Bytes {
     let id = number.map(|number| format!("id: {number}\n")).unwrap_or_default();
-    // JSON has no line ends but in its layout, and has none here.
+    // serde_json writes JSON without line ends, which would end the `data` field.
     let mut frame = format!("event: {name}\n{id}data: ").into_bytes();
     frame.extend_from_slice(json);
     frame.extend_from_slice(b"\n\n");
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(outbox.push(Kind::Rows, of(1_000), 0), Pushed::Lost);
         assert_eq!((outbox.frames.len(), outbox.bytes), (0, 0));
         assert_eq!(outbox.push(Kind::Needed, of(10), 0), Pushed::Fits);
-        // However much comes, no more than that waits.
+        // However many frames come, the queue stays within its bound.
         for _ in 0..10_000 {
             outbox.push(Kind::Rows, of(997), 0);
             outbox.push(Kind::Numbers, of(499), 0);

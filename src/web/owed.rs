@@ -1,5 +1,5 @@
-//! How long a client takes to read an answer. One that takes a byte now and then would keep its connection for days,
-//! since each byte counts as progress: so there is a time for the whole of it.
+//! Limits how long a client may take to read a whole answer. Each byte resets the timeout of a write, so a client that
+//! reads one byte now and then could otherwise keep its connection for days.
 
 use super::shared::now_ms;
 use std::io::{self, IoSlice};
@@ -11,22 +11,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 
-/// What a connection owes its client.
+/// Whether data waits to be read by a connection's client.
 #[derive(Default)]
 pub(super) struct Owed {
-    /// Since when something is to be written, in milliseconds; 0 while nothing is.
+    /// Since when data waits to be written, in milliseconds; 0 while none does.
     since: AtomicU64,
-    /// A stream has no end.
+    /// The answer is a stream, to which the limit does not apply.
     is_stream: AtomicBool,
 }
 
 impl Owed {
-    /// What is written from now on is a stream, for which the outbox of its page has a limit.
+    /// Marks the answer as a stream. The outbox of the page limits that.
     pub(super) fn stream(&self) {
         self.is_stream.store(true, Ordering::Relaxed);
     }
 
-    /// Returns when one answer has been read for too long.
+    /// Returns when the client has taken longer than `limit` for one answer.
     pub(super) async fn too_long(&self, limit: Duration) {
         loop {
             let since = self.since.load(Ordering::Relaxed);
@@ -40,7 +40,7 @@ impl Owed {
     }
 }
 
-/// A connection that keeps account of what it owes.
+/// A connection that records since when data waits.
 pub(super) struct Accounted<S> {
     stream: S,
     owed: Arc<Owed>,
@@ -81,7 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accounted<S> {
         self.stream.is_write_vectored()
     }
 
-    /// It is flushed when all that waited has been written.
+    /// A completed flush means that all data has been written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
         self.owed.since.store(0, Ordering::Relaxed);
@@ -102,8 +102,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(200);
 
-    /// Whether a client is cut off, within this time, that takes an answer of ten thousand bytes one by one with
-    /// pauses.
+    /// Whether a client that reads an answer of ten thousand bytes one by one, with pauses, is cut off within this
+    /// time.
     fn is_cut_off(prepare: impl FnOnce(&Owed), pause: Duration, within: Duration) -> bool {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
@@ -122,7 +122,7 @@ mod tests {
             tokio::spawn(async move {
                 here.write_all(&[0; 10_000]).await.unwrap();
                 here.flush().await.unwrap();
-                // It stays open, and nothing is owed.
+                // The connection stays open, and no data waits.
                 sleep(within).await;
             });
             timeout(within, owed.too_long(LIMIT)).await.is_ok()

@@ -1,4 +1,4 @@
-//! A page: what it shows, and what still has to be sent to it.
+//! A page: what it shows, and the frames that still have to be sent to it.
 
 use super::keys::Proof;
 use super::outbox::{Kind, Outbox, STUCK_MS, frame};
@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
 
-/// The most rows whose numbers one page is sent.
+/// Most rows whose numbers one page is sent.
 pub(super) const IN_VIEW: usize = 200;
 
-/// Events of about so many bytes go in one frame.
+/// About how many bytes of events go into one frame.
 const EVENTS_MAX: usize = 64 << 10;
 
 /// What a page shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct View {
-    /// Rows whose numbers it asks for.
+    /// The rows whose numbers it needs.
     pub(super) paths: Vec<Path>,
-    /// The row whose numbers and output it asks for.
+    /// The selected row, whose numbers and output it needs.
     pub(super) select: Option<Path>,
-    /// Where else it asks for the output.
+    /// Further paths whose output it needs.
     pub(super) logs: Vec<Path>,
 }
 
@@ -45,41 +45,41 @@ pub(super) struct Page {
     /// Number of the next event that it is to be sent.
     pub(super) next: u64,
     pub(super) view: View,
-    /// By what it may look on.
+    /// What proves that its client may view.
     pub(super) proof: Proof,
     waker: Option<Waker>,
-    /// Closes its connection.
+    /// Notified to close its connection.
     close: Arc<Notify>,
-    /// It gets what waits for it, and nothing more.
+    /// It is sent the frames that wait, and then its stream ends.
     ended: bool,
 }
 
-/// What a page has when it opens its stream.
+/// What a page presents when it opens its stream.
 #[derive(Clone, Default)]
 pub(super) struct Has {
     /// Number of the next event.
     pub(super) from: Option<u64>,
-    /// Of this run.
+    /// The run that the number belongs to.
     pub(super) run: Option<String>,
-    /// By what it may look on.
+    /// What proves that its client may view.
     pub(super) proof: Proof,
 }
 
 impl Page {
-    /// Without anything to be sent yet but the events from this number on.
+    /// A page that is to be sent the events from this number on.
     pub(super) fn new(id: String, next: u64, proof: Proof, close: Arc<Notify>) -> Page {
         let (outbox, view) = (Outbox::default(), View::default());
         Page { id, outbox, next, view, proof, waker: None, close, ended: false }
     }
 
-    /// There is something to take.
+    /// Wakes its connection: there is something to take.
     pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// What workers have printed, as far as it wants that.
+    /// Queues lines of output, if the page needs them.
     pub(super) fn logs(&mut self, told: &LogsRead, now: u64) {
         let wanted = |path: &Path| self.view.reads().any(|top| path.is_within(top));
         let mut lines: Vec<Value> =
@@ -95,27 +95,27 @@ impl Page {
         }
     }
 
-    /// It gets what waits for it, and nothing more.
+    /// Ends the stream after the frames that wait.
     pub(super) fn end(&mut self) {
         self.ended = true;
         self.wake();
     }
 
-    /// It gets nothing more, not even that.
+    /// Ends the stream at once, without the frames that wait.
     pub(super) fn cut_off(&mut self) {
         self.outbox = Outbox::default();
         self.end();
     }
 
-    /// Its connection is closed where it has taken nothing for too long.
+    /// Closes its connection if it has taken nothing for too long.
     pub(super) fn close_if_stuck(&self, now: u64) {
         if self.outbox.stuck_ms(now) > STUCK_MS {
             self.close.notify_one();
         }
     }
 
-    /// The next frame: one that waits, or else events. `None` at the end. Where there is none now, `waker` is called
-    /// when there is.
+    /// The next frame: one that waits, or else events. `None` at the end of the stream. While there is none, `waker` is
+    /// kept to be woken for the next.
     pub(super) fn take(&mut self, ring: Option<&Ring>, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
         let ring = ring.filter(|_| !self.ended);
         let frame = self.outbox.take().or_else(|| {

@@ -1,4 +1,4 @@
-//! What is shown of a part of the tree: its status, what happened, why, and what was printed.
+//! Routes about a part of the tree: status, events, explanation and output.
 
 use super::answers::{Refused, done, failed, path_of};
 use super::app::App;
@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-/// What the root remembers is there as soon as it has answered.
+/// How long to wait for the events that the root has in memory.
 const EVENTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// The most lines of one answer, and how many without a parameter.
+/// Most lines of one answer, and the default.
 const LINES_MAX: u64 = 10_000;
 const LINES: u64 = 200;
 
@@ -43,14 +43,14 @@ pub(super) async fn status_root(app: State<Arc<App>>, viewer: Viewer) -> Result<
     status(app, viewer, top()).await
 }
 
-/// What `treevisor status --json` prints.
+/// The JSON of `treevisor status --json`.
 pub(super) async fn status(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
     let status = app.asker.status(&path_of(&path)?).await?;
     Ok(Json(&*status).into_response())
 }
 
 impl App {
-    /// The events of the run that is shown, as far as its root remembers them.
+    /// The events of the present run that the root has in memory.
     async fn remembered(&self) -> Result<Remembered, Refused> {
         self.use_hub();
         let find = |hub: &mut super::hub::Hub| {
@@ -74,7 +74,7 @@ pub(super) struct Wanted {
     n: Option<usize>,
 }
 
-/// What `treevisor events --json` prints, as a list.
+/// The JSON of `treevisor events --json`, as a list.
 pub(super) async fn events(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -105,13 +105,13 @@ pub(super) async fn why_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Res
     why(app, viewer, top()).await
 }
 
-/// What `treevisor why --json` prints.
+/// The JSON of `treevisor why --json`.
 pub(super) async fn why(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
     let path = path_of(&path)?;
     let remembered = app.remembered().await?;
     let now = match app.asker.status(&path).await {
         Ok(status) => Some(status.root.clone()),
-        // A supervisor above is down or hung: what is remembered explains it.
+        // A supervisor above is down or hung; the events in memory explain it.
         Err(Unanswered::Down(_) | Unanswered::Gone) => None,
         Err(error) => return Err(error.into()),
     };
@@ -141,7 +141,7 @@ pub(super) async fn logs_root(
     logs(app, viewer, top(), lines).await
 }
 
-/// The last lines of what the workers at and below a path have printed, as `treevisor logs --json` has them, as a list.
+/// The last lines of output of the workers at and below a path, in the JSON of `treevisor logs --json`, as a list.
 pub(super) async fn logs(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -166,7 +166,8 @@ fn read_lines(session: &mut Session, path: Path, count: u64) -> Result<Vec<LogVi
         lines.extend(told.lines);
         ControlFlow::Continue(())
     })?;
-    // Each node sends its own last ones; RFC 3339 in UTC sorts as text, and those of one moment stay in their order.
+    // Each node sends its own last lines. RFC 3339 in UTC sorts as text, and the stable sort keeps the order of lines
+    // with the same time.
     lines.sort_by(|a, b| a.at.cmp(&b.at));
     let first = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
     lines.drain(..first);

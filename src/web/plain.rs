@@ -1,5 +1,5 @@
-//! `/plain`: what `treevisor status` prints, for curl, w3m and where there is no JavaScript. Where the root does not
-//! answer, that comes first, and then what it has shown last.
+//! `/plain`: the text of `treevisor status`, for curl, w3m and browsers without JavaScript. If the root does not answer
+//! or run, the page begins with that, followed by the last status that it has shown.
 
 use super::answers::{Refused, path_of};
 use super::app::App;
@@ -11,12 +11,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-/// Of the whole tree.
+/// The status of the whole tree.
 pub(super) async fn root(app: State<Arc<App>>, viewer: Viewer) -> Response {
     at(app, viewer, At(String::new())).await
 }
 
-/// Of what is at a path.
+/// The status of the child at a path.
 pub(super) async fn at(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Response {
     told(&app, &path).await.unwrap_or_else(Refused::in_words)
 }

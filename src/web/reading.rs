@@ -1,40 +1,41 @@
-//! Whose output is being read for pages, as the root has confirmed it.
+//! The paths whose output is followed for pages, as confirmed by the root.
 //!
-//! A page asks for what was printed before, and is sent what comes. Neither has a line that is printed between that
-//! answer and the moment from which the root sends new ones; so a page is sent `reading` at that moment, and asks then.
+//! A page fetches the earlier lines and is sent the new ones. A line that is printed after the answer with the earlier
+//! lines, but before the root begins to send new ones, would be missing. So a page is sent `reading` when the root has
+//! begun, and fetches the earlier lines only then.
 
 use super::page::View;
 use crate::ids::Path;
 use std::collections::BTreeSet;
 
-/// What one reader of output after the other reads.
+/// The present reader of output, and what it reads.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// Of the reader that counts now.
+    /// The number of the present reader.
     number: u64,
-    /// What it reads, from the moment on at which it does.
+    /// The paths that it reads; `None` until the root has confirmed them.
     paths: Option<BTreeSet<Path>>,
 }
 
 impl Reading {
-    /// Another reader takes the place of the one before; returns its number.
+    /// Replaces the reader by another one; returns its number.
     pub(super) fn begin(&mut self) -> u64 {
         self.paths = None;
         self.number += 1;
         self.number
     }
 
-    /// Whether the reader with this number is the one that counts.
+    /// Whether the reader with this number is the present one.
     pub(super) fn is(&self, number: u64) -> bool {
         self.number == number
     }
 
-    /// It reads these by now.
+    /// Notes that the root has confirmed these paths.
     pub(super) fn reads(&mut self, paths: &BTreeSet<Path>) {
         self.paths = Some(paths.clone());
     }
 
-    /// Whether all is read that a page with this view wants.
+    /// Whether all output that a page with this view needs is read.
     pub(super) fn covers(&self, view: &View) -> bool {
         let is_read = |path| self.paths.as_ref().is_some_and(|paths| paths.contains(path));
         view.reads().next().is_some() && view.reads().all(is_read)

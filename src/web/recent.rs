@@ -1,5 +1,5 @@
-//! What the root has reported of the tree a while ago: for those that ask often, scrapes that come at one time share
-//! one question, and for those that ask while it does not answer.
+//! Recent answers of the root: scrapes share an answer that is fresh enough, and `/plain` shows the last one while the
+//! root does not answer.
 
 use super::ask::Asker;
 use super::shared::now_ms;
@@ -9,15 +9,15 @@ use crate::wire::view::StatusView;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::Mutex;
 
-/// An answer of the root is used again for so many milliseconds.
+/// How long an answer of the root is reused, in milliseconds.
 const FRESH_MS: u64 = 1_000;
 
-/// The last answer, how long it took, and when it came.
+/// The last answer: when it came, how long it took, and the status.
 #[derive(Default)]
 pub(super) struct Recent(Mutex<Option<(u64, Span, Arc<StatusView>)>>);
 
 impl Recent {
-    /// The status of the tree, and how long it took: scrapes that come at one time share one question.
+    /// The status of the tree, and how long the root took to answer. Simultaneous scrapes share one request.
     pub(super) async fn status(&self, asker: &Asker) -> Option<(Span, Arc<StatusView>)> {
         let mut last = self.0.lock().await;
         let begun = now_ms();
@@ -34,22 +34,22 @@ impl Recent {
     }
 }
 
-/// What `/plain` has shown last: when, of which path, and what.
+/// The last status that `/plain` has shown: its time, path and content.
 #[derive(Default)]
 pub(super) struct Last(std::sync::Mutex<Option<(u64, Path, Arc<StatusView>)>>);
 
 impl Last {
-    /// What is shared is never left half changed.
+    /// A poisoned lock is used all the same, as no change is ever left half done.
     fn lock(&self) -> MutexGuard<'_, Option<(u64, Path, Arc<StatusView>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps it in place of the one before.
+    /// Replaces the last status.
     pub(super) fn keep(&self, path: &Path, status: &Arc<StatusView>) {
         *self.lock() = Some((now_ms(), path.clone(), Arc::clone(status)));
     }
 
-    /// Of this path, and how old it is.
+    /// The last status, if it is of this path, and its age.
     pub(super) fn of(&self, path: &Path) -> Option<(Span, Arc<StatusView>)> {
         let last = self.lock();
         let (at, _, status) = last.as_ref().filter(|(_, known, _)| known == path)?;

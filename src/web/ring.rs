@@ -1,43 +1,43 @@
-//! The events of a run that are kept for pages, by their numbers: as many as the root keeps itself, as the JSON in
-//! which they are sent.
+//! The events of a run that are kept for pages, by their numbers, as JSON ready to be sent. As many are kept as the
+//! root itself keeps.
 
 use std::collections::VecDeque;
 
-/// So many events are kept, as the root does.
+/// How many events are kept, as many as by the root.
 const KEPT: usize = 10_000;
 
-/// An event, and how many bytes there have been up to its end.
+/// An event, and the total of bytes of all events up to its end.
 struct Kept {
     json: Box<[u8]>,
     upto: u64,
 }
 
-/// Some events in a row; those to come go behind them.
+/// Consecutive events; new ones are appended.
 #[derive(Default)]
 pub(super) struct Ring {
     events: VecDeque<Kept>,
-    /// Number of the first one.
+    /// Number of the first event.
     first: u64,
     bytes: u64,
 }
 
 impl Ring {
-    /// Without any yet; the next one has this number.
+    /// An empty ring; the next event has this number.
     pub(super) fn at(first: u64) -> Ring {
         Ring { first, ..Ring::default() }
     }
 
-    /// Number of the first one that is kept.
+    /// Number of the first event that is kept.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// Number of the one that comes next.
+    /// Number of the next event.
     pub(super) fn end(&self) -> u64 {
         self.first + self.events.len() as u64
     }
 
-    /// Keeps one more.
+    /// Appends an event.
     pub(super) fn push(&mut self, json: Vec<u8>) {
         self.bytes += json.len() as u64;
         self.events.push_back(Kept { json: json.into(), upto: self.bytes });
@@ -47,18 +47,18 @@ impl Ring {
         }
     }
 
-    /// So many events are missing: what is kept goes on behind them.
+    /// Skips missing events: the ring is emptied and continues after them.
     pub(super) fn skip(&mut self, events: u64) {
         self.first = self.end() + events;
         self.events.clear();
     }
 
-    /// Whether all events from this number on are kept, or to come.
+    /// Whether all events from this number on are kept, or still to come.
     pub(super) fn reaches(&self, number: u64) -> bool {
         (self.first..=self.end()).contains(&number)
     }
 
-    /// How many bytes there are from this number on.
+    /// How many bytes the events from this number on have.
     pub(super) fn bytes_from(&self, number: u64) -> u64 {
         let before = self.index(number).checked_sub(1).and_then(|before| self.events.get(before));
         let start = before.map(|kept| kept.upto).or_else(|| {

@@ -1,27 +1,27 @@
-//! For how many connections there is room, in all and for each peer: one that fills it must not keep the others out.
+//! Limits the number of connections, in total and for each peer, so that one peer cannot keep the others out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections at a time over TCP, and as many over a UNIX socket: those that are full of strangers must not keep out
-/// the user of the tree.
+/// Most connections of one listening socket. TCP and UNIX sockets are counted separately, so that a flooded TCP port
+/// does not keep the tree's own user from the UNIX socket.
 pub(super) const CONNECTIONS: usize = 256;
 
-/// Of these one stranger has so many.
+/// Most connections of one peer other than the tree's own user.
 pub(super) const EACH: usize = 64;
 
-/// Behind a proxy all come from one peer; some stay for a look past it.
+/// The same behind a proxy, from which all connections come; the rest is left for connections past the proxy.
 pub(super) const EACH_OF_PROXY: usize = 192;
 
-/// Where a connection is from, as far as that is known.
+/// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Who {
-    /// Our user or root, for which the room is.
+    /// Our user or root, without a limit of their own.
     Ours,
     /// Another user of this machine.
     User(u32),
-    /// Another machine, or a user of this one of which nothing is known.
+    /// Another machine, or an unknown user of this one.
     Address(IpAddr),
 }
 
@@ -31,7 +31,7 @@ impl Who {
         if uid == 0 || uid == own { Who::Ours } else { Who::User(uid) }
     }
 
-    /// Another machine. One with IPv6 has as many addresses as it likes, below one prefix.
+    /// Another machine. For IPv6 the /64 prefix counts, as a machine can use any address below it.
     pub(super) fn machine(address: IpAddr) -> Who {
         Who::Address(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -40,30 +40,30 @@ impl Who {
     }
 }
 
-/// The room behind one socket that listens.
+/// The connections of one listening socket.
 pub(super) struct Room {
     each: usize,
     taken: Mutex<HashMap<Who, usize>>,
 }
 
-/// A connection's place in it; free again when this is dropped.
+/// One connection; it is no longer counted when this is dropped.
 pub(super) struct Place {
     room: Arc<Room>,
     who: Who,
 }
 
 impl Room {
-    /// With so many for each stranger.
+    /// With this limit for each other peer.
     pub(super) fn new(each: usize) -> Arc<Room> {
         Arc::new(Room { each, taken: Mutex::default() })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Who, usize>> {
-        // It is never left half changed.
+        // A poisoned lock is used all the same, as no change is ever left half done.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, if there is one.
+    /// Counts a connection; `None` if a limit is reached.
     pub(super) fn take(self: &Arc<Room>, who: Who) -> Option<Place> {
         let mut taken = self.taken();
         let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or(0));
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(others.len(), 4);
         places.pop();
         assert!(room.take(stranger).is_some());
-        // Ours are as many as there are places.
+        // Our own user can use all that is left.
         let ours: Vec<Place> = (0..300).filter_map(|_| room.take(Who::Ours)).collect();
         assert_eq!(ours.len() + others.len() + places.len(), CONNECTIONS);
         assert!(room.take(machine("192.0.2.2")).is_none());

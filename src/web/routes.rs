@@ -1,4 +1,4 @@
-//! What can be asked for, and who may ask.
+//! The routes, and the permission that each requires.
 
 use super::answers::{Refused, empty};
 use super::app::App;
@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::sync::Arc;
 
-/// The most bytes of a request's body.
+/// Most bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
 
-/// All that can be asked for.
+/// All routes.
 pub(super) fn routes(app: Arc<App>) -> Router {
     let mut routes = Router::new().route("/healthz", get(healthz)).route("/metrics", get(scrape::metrics));
     if !app.config.no_pages {

@@ -1,37 +1,38 @@
-//! What the root is to be asked for pages, and when: one thing at a time.
+//! Decides what the root is asked on behalf of pages, and when, one request at a time.
 //!
-//! Events show what happens; what is asked for is what they cannot show. A supervisor of which rows are seen is asked
-//! for those rows once a second, four of them a second at most; the whole tree every 30 seconds, and after a gap.
+//! Requests get what events cannot show. A supervisor whose rows are shown is asked for these rows once a second, with
+//! at most four such requests a second; the whole tree is asked for every 30 seconds, and after a gap.
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The whole tree, a supervisor of which rows are seen, any of those, and a root of which none are.
+/// Intervals: of the whole tree, of a supervisor whose rows are shown, between any two of these, and of the root if no
+/// rows are shown.
 const WHOLE_MS: u64 = 30_000;
 const PART_MS: u64 = 1_000;
 const ANY_MS: u64 = 250;
 const ALONE_MS: u64 = 3_000;
 
-/// After a question that was not answered.
+/// Interval after a question that was not answered.
 const AGAIN_MS: u64 = 1_000;
 
-/// After an event which shows that there are other rows: more of them may follow.
+/// Delay after an event which shows that the rows have changed, as more such events may follow.
 const GATHER_MS: u64 = 500;
 
-/// What the root is to be asked.
+/// A status request to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) path: Path,
     pub(super) children: Option<Vec<Name>>,
-    /// Number of the next event when it is asked.
+    /// Number of the next event at the time of the request.
     pub(super) next: u64,
     begun_ms: u64,
     pub(super) whole: bool,
 }
 
 impl Question {
-    /// Whether its answer has this row.
+    /// Whether its answer contains this row.
     pub(super) fn has(&self, path: &Path) -> bool {
         *path == self.path
             || path.parent().as_ref() == Some(&self.path)
@@ -42,13 +43,13 @@ impl Question {
     }
 }
 
-/// Which supervisor is asked when.
+/// When the tree and each supervisor are asked next.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The whole tree was read, and is known since.
+    /// The whole tree was read, and its changes are known since.
     whole: bool,
     whole_due: u64,
-    /// When supervisors were asked last.
+    /// When each supervisor was asked last.
     asked: HashMap<Path, u64>,
     asked_at: u64,
 }
@@ -59,32 +60,32 @@ impl Schedule {
         self.whole
     }
 
-    /// What is known is old: the whole tree is asked for at once.
+    /// The known state is outdated: ask for the whole tree at once.
     pub(super) fn forget(&mut self) {
         (self.whole, self.whole_due) = (false, 0);
     }
 
-    /// Something was missed, so the whole tree is asked for now.
+    /// Events were missed: ask for the whole tree now.
     pub(super) fn missed(&mut self, now: u64) {
         self.whole_due = self.whole_due.min(now);
     }
 
-    /// There are other rows.
+    /// Rows were added or removed: ask for the whole tree soon.
     pub(super) fn changed(&mut self, now: u64) {
         self.whole_due = self.whole_due.min(now + GATHER_MS);
     }
 
-    /// A question was answered.
+    /// Notes the answer to a question.
     pub(super) fn answered(&mut self, question: &Question, now: u64) {
         if question.whole {
             self.whole = true;
-            // A tree that takes long to answer is not asked more often for it.
+            // A tree that takes long to answer is asked less often.
             self.whole_due = now + WHOLE_MS.max(10 * now.saturating_sub(question.begun_ms));
         }
     }
 
-    /// The next question, if it is time for one. `next` is the number of the next event, `in_view` has the supervisors
-    /// of rows that are seen, with those of their children.
+    /// The next question, if one is due. `next` is the number of the next event; `in_view` has the supervisors of the
+    /// rows that are shown, with the shown children.
     pub(super) fn question(
         &mut self,
         next: u64,
@@ -95,7 +96,7 @@ impl Schedule {
         let pause = if silent { AGAIN_MS } else { ANY_MS };
         let ask = |path, children, whole| Some(Question { path, children, next, begun_ms: now, whole });
         if now >= self.whole_due && (!silent || now >= self.asked_at + pause) {
-            // The next one, should it not be answered.
+            // Set for the case that it is not answered.
             (self.asked_at, self.whole_due) = (now, now + AGAIN_MS);
             return ask(Path::root(), None, true);
         }
@@ -130,7 +131,7 @@ mod tests {
         supervisors.iter().map(|at| (path(at), BTreeSet::new())).collect()
     }
 
-    /// What is asked in so many seconds where every question is answered at once.
+    /// The questions of so many seconds if every question is answered at once.
     fn asked(schedule: &mut Schedule, supervisors: &[&str], seconds: u64, silent: bool) -> Vec<(u64, String, bool)> {
         let mut all = Vec::new();
         for now in (1..=seconds * 100).map(|tick| 1_000_000 + tick * 10) {
@@ -152,7 +153,7 @@ mod tests {
         assert!(schedule.has_whole());
         assert_eq!(all.iter().filter(|(_, _, whole)| *whole).count(), 3);
         assert!(all[0].2);
-        // Nothing is in view: the root is looked for now and then.
+        // Nothing is in view: the root alone is asked now and then.
         assert!(all.len() <= 3 + 65 / 3, "{}", all.len());
     }
 
@@ -187,7 +188,7 @@ mod tests {
         schedule.changed(7_000);
         schedule.missed(7_000);
         assert!(schedule.question(0, false, view(&[]), 7_000).unwrap().whole);
-        // It was not answered.
+        // The question was not answered.
         assert!(schedule.question(0, false, view(&[]), 7_500).is_none_or(|question| !question.whole));
         assert!(schedule.question(0, false, view(&[]), 8_000).unwrap().whole);
     }

@@ -1,4 +1,4 @@
-//! `/metrics`: the status of the tree as Prometheus reads it, and what the console counts of itself.
+//! `/metrics`: the status of the tree in Prometheus's text format, and the console's own counters.
 
 use super::answers::Refused;
 use super::app::App;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A scrape that takes longer is none.
+/// Limit for a scrape.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The page of a scrape. Its parameters are the options of `treevisor metrics`.
@@ -56,7 +56,7 @@ pub(super) async fn metrics(
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.into_text()).into_response())
 }
 
-/// What the console counts of itself.
+/// The console's own counters.
 fn own(page: &mut Page, answered: &BTreeMap<u16, u64>, streams: usize) {
     page.family("treevisor_web_requests_total", Kind::Counter, "Requests that the console has answered.");
     for (code, count) in answered {

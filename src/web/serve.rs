@@ -1,4 +1,4 @@
-//! Connections: which are let in, for how long, and what stands between them and the routes.
+//! HTTP connections: which are accepted, their time limits, and the checks before the routes.
 
 use super::answers::Refused;
 use super::app::App;
@@ -31,27 +31,26 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-/// The most bytes of a request's head.
+/// Most bytes of a request's head.
 const HEAD_MAX: usize = 16 << 10;
 
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a client may leave its answer unread, where no more of it fits into its connection: as long as a page its
-/// stream.
+/// How long a write to a client may make no progress; the same limit as for a page's stream.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a client may take for all of an answer that is no stream: the tree of 10,000 workers, over a slow
-/// telephone.
+/// How long a client may take to read a whole answer that is not a stream; enough for the tree of 10,000 workers over a
+/// slow mobile connection.
 const READ_ALL_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a request may take, its body included; a stream counts only until it begins.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long it is waited before the next connection is taken where descriptors have run out.
+/// The pause before the next accept when file descriptors have run out.
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
-/// What is sent to a connection too many.
+/// The answer to a connection beyond the limit.
 static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
     let body = r#"{"error":"too many connections are open; try again in some seconds"}"#;
     let mut text = format!(
@@ -63,7 +62,7 @@ static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
     text + "\r\n" + body
 });
 
-/// What a connection needs.
+/// The state that each connection needs.
 #[derive(Clone)]
 pub(super) struct Server {
     app: Arc<App>,
@@ -79,10 +78,10 @@ impl Server {
         Room::new(if self.app.config.public_url.is_some() { EACH_OF_PROXY } else { EACH })
     }
 
-    /// Takes connections from a TCP socket that listens.
+    /// Accepts connections of a listening TCP socket.
     ///
     /// # Errors
-    /// The system's, where the socket cannot be used.
+    /// The system's, if the socket cannot be used.
     pub(super) fn tcp(&self, socket: net::TcpListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (TcpListener::from_std(socket)?, self.clone());
@@ -92,7 +91,7 @@ impl Server {
                 match socket.accept().await {
                     Ok((stream, from)) => {
                         let Ok(here) = stream.local_addr() else { continue };
-                        // Small events are to arrive at once.
+                        // Small events must not be delayed by Nagle's algorithm.
                         let _ = stream.set_nodelay(true);
                         let address = from.ip().to_canonical().to_string();
                         server.connection(room.take(who(from, here)), stream, Door::Tcp(here), address, None);
@@ -104,7 +103,7 @@ impl Server {
         Ok(())
     }
 
-    /// Takes connections from a UNIX socket that listens.
+    /// Accepts connections of a listening UNIX socket.
     ///
     /// # Errors
     /// As [`Server::tcp`].
@@ -118,7 +117,7 @@ impl Server {
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                         let address = uid.map_or_else(|| "unix".into(), |uid| format!("uid {uid}"));
-                        // It is the kernel that names it, but for a process that has ended already.
+                        // The kernel reports the user id, except for a process that has ended already.
                         let who = Who::user(uid.unwrap_or(u32::MAX), own_uid());
                         server.connection(room.take(who), stream, Door::Unix, address, uid);
                     }
@@ -141,7 +140,7 @@ impl Server {
         match place {
             Some(place) => drop(tokio::spawn(self.clone().serve(stream, peer, place))),
             None => drop(tokio::spawn(async move {
-                // It gets the reason, if that can be sent at once.
+                // The client is sent the reason, if that is possible at once.
                 let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY.as_bytes())).await;
             })),
         }
@@ -164,15 +163,15 @@ impl Server {
                 Ok::<_, Infallible>(with_headers(response))
             }
         });
-        // What the parser refuses itself (400, 414, 431) has no body and closes the connection; nothing can be added to
-        // it.
+        // An answer of hyper's parser itself (400, 414, 431) has no body and closes the connection; no headers can be
+        // added to it.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(READ_WITHIN));
         let stream = Accounted::new(Box::pin(stream), Arc::clone(&owed));
         let connection = http.serve_connection(TokioIo::new(stream), service);
-        // A client that breaks off, or sends what is no HTTP, harms itself alone.
+        // Errors are ignored: a client that disconnects, or does not send HTTP, affects only its own connection.
         let (mut connection, mut closed) = (std::pin::pin!(connection), std::pin::pin!(close.notified()));
         let mut too_long = std::pin::pin!(owed.too_long(READ_ALL_WITHIN));
         std::future::poll_fn(|context| {
@@ -184,7 +183,8 @@ impl Server {
     }
 }
 
-/// Where a connection over TCP is from. On this machine all have one address, and the kernel has the user.
+/// The origin of a TCP connection. All clients on this machine have the same address, so the kernel is asked for the
+/// user.
 fn who(from: net::SocketAddr, here: net::SocketAddr) -> Who {
     let near = from.ip().to_canonical() == here.ip().to_canonical() || from.ip().to_canonical().is_loopback();
     match near.then(|| user_of(from, here)) {
@@ -209,7 +209,7 @@ async fn answer(app: &App, routes: TowerToHyperService<Router>, peer: Peer, requ
     }
 }
 
-/// A connection that is gone before it was taken is no reason to wait.
+/// Waits after a failed accept, unless the connection was only closed before it was accepted.
 async fn refused(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         sleep(WITHOUT_DESCRIPTORS).await;

@@ -1,4 +1,4 @@
-//! The hub as threads and connections share it.
+//! The hub, shared by threads and connections.
 
 use super::hub::Hub;
 use crate::os::clock;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// The hub behind its lock, which is held for moments only.
+/// The hub behind its lock, which is held only briefly.
 pub(super) struct Shared {
     hub: Mutex<Hub>,
-    /// There is something to do before the time that was named last.
+    /// Notified when something is due before the time that `tick` returned last.
     wakes: Notify,
-    /// Something may be known now that was waited for.
+    /// Notified when the hub has changed, for [`Shared::wait_for`].
     news: Notify,
 }
 
@@ -22,22 +22,22 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Hub> {
-        // It is never left half changed.
+        // A poisoned lock is used all the same, as no change is ever left half done.
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was put in.
+    /// Notes that the hub has changed.
     pub(super) fn wake(&self) {
         self.wakes.notify_one();
         self.news.notify_waiters();
     }
 
-    /// Waits until there may be something to do: for so many milliseconds at most.
+    /// Waits until something may be due, at most `ms` milliseconds.
     pub(super) async fn woken(&self, ms: u64) {
         let _ = timeout(Duration::from_millis(ms), self.wakes.notified()).await;
     }
 
-    /// What `find` finds, if it does so in time.
+    /// Waits until `find` returns something, at most `limit`.
     pub(super) async fn wait_for<T>(&self, limit: Duration, find: impl Fn(&mut Hub) -> Option<T>) -> Option<T> {
         timeout(limit, async {
             loop {
@@ -45,7 +45,7 @@ impl Shared {
                 if let Some(found) = find(&mut self.lock()) {
                     return found;
                 }
-                // What happens between the look and this would go unnoticed for a moment.
+                // A change between `find` and this wait may be missed, so the wait is short.
                 let _ = timeout(Duration::from_millis(100), news).await;
             }
         })
@@ -54,7 +54,7 @@ impl Shared {
     }
 }
 
-/// Milliseconds of a clock that never jumps.
+/// Milliseconds of a monotonic clock.
 pub(super) fn now_ms() -> u64 {
     clock::machine_millis()
 }

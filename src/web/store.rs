@@ -1,5 +1,5 @@
-//! Where keys and sessions are kept: a file of the instance's state directory that its user alone may read. The console
-//! and the tool that makes links both write it, each change under a lock.
+//! The file of keys and sessions, in the instance's state directory, readable by its user alone. The console and the
+//! tool that makes links both change it, under a lock.
 
 use super::keys::{Keys, May, Secret};
 use crate::control::StateDir;
@@ -14,10 +14,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The most bytes of the file: some 500 entries of 130 bytes have room.
+/// Most bytes of the file, which has some 500 entries of 130 bytes at most.
 const MAX: u64 = 1 << 20;
 
-/// A change takes a millisecond; after so long its lock is not given back any more.
+/// How long to wait for the lock. A change takes a millisecond, so a lock that is held this long is not expected to be
+/// released.
 const PATIENCE: Span = Span::from_secs(5);
 
 /// The files of one console.
@@ -26,21 +27,21 @@ pub(super) struct Store {
     state: StateDir,
 }
 
-/// What distinguishes one content of a file, and one mode of it, from another.
+/// Identifies one content and mode of a file: inode, modification time and change time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp(u64, [i64; 4]);
 
-/// Where a console that runs can be reached.
+/// How a running console can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Running {
-    /// Its process.
+    /// Its process id.
     pub(super) pid: u32,
-    /// Its address, for browsers.
+    /// Its URL for browsers.
     pub(super) url: String,
 }
 
 impl Store {
-    /// In this directory.
+    /// The files in this directory.
     pub(super) fn of(state: StateDir) -> Store {
         Store { state }
     }
@@ -53,23 +54,23 @@ impl Store {
         self.state.path().join("web.json")
     }
 
-    /// What the file holds now; changes with it.
+    /// The stamp of the file's present content and mode.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let file = fs::symlink_metadata(self.file()).ok()?;
-        // A chmod changes the second pair alone.
+        // A chmod changes only the change time (ctime).
         Some(Stamp(file.ino(), [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]))
     }
 
-    /// Reads keys and sessions; `None` where there are none yet.
+    /// Reads keys and sessions; `None` if there is no file yet.
     ///
     /// # Errors
-    /// The system's; `PermissionDenied` where other users may read the file, `InvalidInput` for what is no file itself,
-    /// such as a symbolic link, and `InvalidData` for another content.
+    /// The system's; `PermissionDenied` if other users may read the file, `InvalidInput` if it is not a regular file,
+    /// such as a symbolic link, and `InvalidData` if its content is malformed.
     pub(super) fn read(&self) -> io::Result<Option<Keys>> {
         let path = self.file();
         let new_keys = "make new keys by `treevisor web --new-keys`, which puts a file in its place";
         let told = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}; {new_keys}", path.display());
-        // What is looked at is what is read: another file may be put there in between.
+        // Mode and content are taken from one open file, as another file may be put in its place meanwhile.
         let (file, metadata) = match files::open_itself(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io::Error::new(error.kind(), told(&error))),
@@ -87,10 +88,10 @@ impl Store {
         keys.map(Some).map_err(|error| io::Error::new(error.kind(), told(&error)))
     }
 
-    /// Changes keys and sessions. Where there are none yet, keys that are in no hand are made first.
+    /// Changes keys and sessions. If there are none yet, new keys are made first, which are given to no client.
     ///
     /// # Errors
-    /// As [`Store::read`]; `TimedOut` where another process keeps the lock.
+    /// As [`Store::read`]; `TimedOut` if another process holds the lock too long.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> io::Result<(T, Keys)> {
         self.state.create()?;
         let _lock = self.lock()?;
@@ -103,8 +104,7 @@ impl Store {
         Ok((done, keys))
     }
 
-    /// Puts new keys in the place of all keys and sessions, whatever lies there, and returns those for looking and for
-    /// acting.
+    /// Replaces all keys and sessions, whatever the file contains, and returns the new keys for viewing and for acting.
     ///
     /// # Errors
     /// The system's.
@@ -116,7 +116,7 @@ impl Store {
         Ok((view, act))
     }
 
-    /// A key for a link: for one login, within ten minutes.
+    /// Makes a key for a link, valid for one login within ten minutes.
     ///
     /// # Errors
     /// As [`Store::change`].
@@ -126,7 +126,7 @@ impl Store {
         Ok((key, keys))
     }
 
-    /// Writes down where the console can be reached.
+    /// Records how this console can be reached.
     ///
     /// # Errors
     /// The system's.
@@ -135,7 +135,7 @@ impl Store {
         write(&self.running_file(), &Running { pid: std::process::id(), url: url.to_owned() })
     }
 
-    /// Where the console can be reached that wrote itself down last; `None` where none did. It may have ended since.
+    /// Reads the record of the last console, which may have ended since; `None` if there is none.
     ///
     /// # Errors
     /// The system's, and `InvalidData`.
@@ -148,7 +148,7 @@ impl Store {
         }
     }
 
-    /// Removes what [`Store::write_running`] has written, if it is still ours.
+    /// Removes the record of [`Store::write_running`] if it is this process's.
     pub(super) fn remove_running(&self) {
         if matches!(self.read_running(), Ok(Some(running)) if running.pid == std::process::id()) {
             let _ = fs::remove_file(self.running_file());
@@ -173,12 +173,12 @@ impl Store {
     }
 }
 
-/// Readers see the old content or the new one.
+/// Replaces a file atomically.
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let new = path.with_extension("json.new");
     let mut text = serde_json::to_vec(value).map_err(io::Error::other)?;
     text.push(b'\n');
-    // What a run before us has left there may have another mode.
+    // A file that an earlier process has left there may have another mode.
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(&text)?;
@@ -188,7 +188,7 @@ fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
 /// A new secret.
 ///
 /// # Errors
-/// The kernel has no random numbers.
+/// The kernel returns no random numbers.
 pub(super) fn secret() -> io::Result<Secret> {
     let mut bytes = [0; 32];
     random::fill(&mut bytes)?;
@@ -231,7 +231,7 @@ mod tests {
         assert_ne!(store.stamp(), before);
         assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(store.login_key(May::View).is_err());
-        // New keys are what helps.
+        // New keys repair the file.
         let (view, act) = store.renew().unwrap();
         let keys = store.read().unwrap().unwrap();
         assert_eq!((keys.bearer(&view), keys.bearer(&act)), (Some(May::View), Some(May::Act)));

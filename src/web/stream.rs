@@ -1,4 +1,4 @@
-//! The stream of a page, as the body of an answer.
+//! The event stream of a page, as the body of an answer.
 
 use super::shared::{Shared, now_ms};
 use axum::body::Bytes;
@@ -8,17 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The kind of a stream.
+/// The media type of an event stream.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
-/// What is sent to one page. Its page is closed with it.
+/// The stream of one page; dropping it closes the page.
 pub(super) struct Stream {
     id: String,
     shared: Arc<Shared>,
 }
 
 impl Stream {
-    /// Of the page with this id, which was opened.
+    /// The stream of the open page with this id.
     pub(super) fn of(id: String, shared: Arc<Shared>) -> Stream {
         Stream { id, shared }
     }

@@ -1,9 +1,9 @@
-//! The tree as the console has it: one row a child, kept up by events, put right by status.
+//! The tree as the console knows it: one row for each child, updated by events and corrected by status.
 //!
-//! Events show at once what state a child is in, and cost its supervisors nothing. What they cannot show (what a
-//! process uses, how full a window is) comes with a status, and so does whatever was missed. A status is put together
-//! from many processes' answers while the tree goes on, so where a row has had an event since the status was asked for,
-//! the event is believed.
+//! Events show the state of a child at once, and cost its supervisors nothing. Resource usage and the restart window,
+//! which events do not show, come with a status, and so do changes that were missed. A status is made of the answers of
+//! many processes at different moments. So if a row has had an event since the status was requested, the event takes
+//! precedence.
 
 use crate::ids::Path;
 use crate::wire::view::{
@@ -16,14 +16,14 @@ use std::collections::{BTreeSet, HashMap};
 
 macro_rules! cells {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        /// What a row has: the columns of `/api/tree`, and the fields of `rows` in the stream.
+        /// The values of a row: the columns of `/api/tree`, and the fields of `rows` in the stream.
         #[derive(Debug, Clone, PartialEq, Default, Serialize)]
         pub(super) struct Cells {
             $($(#[$doc])* pub(super) $name: $type,)*
         }
 
         impl Cells {
-            /// What is other than it was, with the new values.
+            /// The values that differ from `before`.
             fn changes(&self, before: &Cells) -> Map<String, Value> {
                 let mut changes = Map::new();
                 $(if self.$name != before.$name {
@@ -48,31 +48,31 @@ cells! {
     restarts: u64,
     /// When the present process began, in RFC 3339.
     started_at: Option<String>,
-    /// Of a worker: by which sign its start is over.
+    /// For a worker: what makes it ready.
     ready: Option<String>,
-    /// Of a worker: `permanent transient temporary`.
+    /// For a worker: `permanent transient temporary`.
     restart: Option<String>,
-    /// Of a supervisor.
+    /// For a supervisor: its strategy.
     strategy: Option<String>,
-    /// Of a supervisor that a host's agent has started: that host.
+    /// For a supervisor that a host's agent has started: that host.
     host: Option<String>,
-    /// Of a supervisor: its window.
+    /// For a supervisor: its restart window.
     intensity: Option<IntensityView>,
     last_exit: Option<ExitView>,
-    /// Milliseconds until a back-off is over, when that was reported.
+    /// Milliseconds until a backoff was over, when that was reported.
     waits_ms: Option<u64>,
     status_text: Option<String>,
     held_since: Option<String>,
     held_by: Option<String>,
-    /// A step that has been done.
+    /// It is a step that has been done.
     done: bool,
-    /// Only an operator starts it, and none has.
+    /// Its `autostart` is false, and no operator has started it yet.
     unstarted: bool,
-    /// Still with its spec from before the last reload.
+    /// It still has its spec from before the last reload.
     behind: bool,
-    /// The processes that stand beside it in a roll-out, as the last status had them.
+    /// The processes that run beside it in a roll-out, from the last status.
     beside: Vec<BesideView>,
-    /// What SIGKILL has not ended of it.
+    /// Its processes that SIGKILL has not ended.
     kill_failed: Option<SurvivorView>,
 }
 
@@ -83,14 +83,14 @@ struct Row {
     parent: Option<usize>,
     supervisor: bool,
     cells: Cells,
-    /// What was last sent of it.
+    /// The values that were last sent to pages.
     told: Cells,
-    /// Number of the event after the one that changed it last.
+    /// Number of the event after the last one that changed it.
     changed: u64,
     numbers: Numbers,
 }
 
-/// What is asked for of rows that are seen: it changes all the time.
+/// Measurements, which change all the time and are asked for only for rows that are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Numbers {
     heartbeat: Option<HeartbeatView>,
@@ -110,12 +110,12 @@ pub(super) struct Table {
     dirty: BTreeSet<usize>,
 }
 
-/// What a whole status has come to.
+/// The result of taking in a whole status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fits {
     /// The rows are the same as before.
     Same,
-    /// There are other rows now: a page that has the old ones has to fetch them anew.
+    /// Rows were added or removed: pages have to fetch the tree anew.
     Other,
 }
 
@@ -130,12 +130,12 @@ impl Table {
         self.next
     }
 
-    /// Begins anew, as with another run.
+    /// Empties the table, as for another run.
     pub(super) fn clear(&mut self) {
         *self = Table::default();
     }
 
-    /// The whole, in columns, parents before their children.
+    /// The whole table in columns, parents before their children.
     pub(super) fn columns(&self, run: &str, now: &str) -> Value {
         let mut columns = Map::new();
         let each = |value: fn(&Row) -> Value| self.rows.iter().map(value).collect::<Value>();
@@ -149,12 +149,12 @@ impl Table {
         json!({ "at": now, "instance": instance, "version": version, "run": run, "next": self.next, "rows": columns })
     }
 
-    /// Whether the row of a path is a supervisor's; `None` where there is no such row.
+    /// Whether the row of a path is a supervisor's; `None` if there is no such row.
     pub(super) fn is_supervisor(&self, path: &Path) -> Option<bool> {
         self.by_path.get(path).map(|at| self.rows[*at].supervisor)
     }
 
-    /// Takes in a whole status that was asked for when `asked` was the number of the next event.
+    /// Takes in a whole status; `asked` was the number of the next event when it was requested.
     pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> Fits {
         (self.instance, self.version) = (status.instance.clone(), status.version.clone());
         let mut paths = Vec::new();
@@ -180,15 +180,15 @@ impl Table {
         }
         self.part(&status.root, asked);
         if !same {
-            // Pages get all of it.
+            // Pages fetch the whole tree.
             self.dirty.clear();
             self.rows.iter_mut().for_each(|row| row.told = row.cells.clone());
         }
         if same { Fits::Same } else { Fits::Other }
     }
 
-    /// Takes in the status of a part of the tree: what it has of rows that are known. Returns whether a row was in it
-    /// that is not.
+    /// Takes in the status of a part of the tree, for the rows that are known. Returns whether it has a row that is
+    /// not.
     pub(super) fn part(&mut self, child: &ChildView, asked: u64) -> bool {
         let known = match self.by_path.get(child.path()) {
             Some(index) => {
@@ -215,7 +215,7 @@ impl Table {
         }
     }
 
-    /// Takes in an event. Returns whether it shows that there are other rows now.
+    /// Takes in an event. Returns whether it shows that rows were added or removed.
     pub(super) fn event(&mut self, event: &EventView) -> bool {
         self.next += 1;
         let Some(index) = self.by_path.get(&event.path).copied() else { return !self.rows.is_empty() };
@@ -225,7 +225,7 @@ impl Table {
             self.dirty.insert(index);
         }
         if let (EventBody::Restarting(restarting), Some(parent)) = (&event.body, row.parent) {
-            // The window is that of its supervisor.
+            // The restart window is its supervisor's.
             let above = &mut self.rows[parent];
             above.changed = next;
             if let Some(intensity) = &mut above.cells.intensity {
@@ -236,12 +236,12 @@ impl Table {
         matches!(event.body, EventBody::Reloaded(_))
     }
 
-    /// Events that are missing: as many numbers go by.
+    /// Skips the numbers of missing events.
     pub(super) fn skip(&mut self, events: u64) {
         self.next += events;
     }
 
-    /// The rows that have changed since the last call, with the columns that have.
+    /// The rows that have changed since the last call, with the changed columns.
     pub(super) fn changes(&mut self) -> Vec<Value> {
         let mut changes = Vec::new();
         for index in std::mem::take(&mut self.dirty) {
@@ -256,7 +256,7 @@ impl Table {
         changes
     }
 
-    /// The rows that have changed since the event of this number, whole.
+    /// The rows that have changed since the event of this number, with all columns.
     pub(super) fn since(&self, number: u64) -> Vec<Value> {
         let changed = self.rows.iter().filter(|row| row.changed >= number);
         changed
@@ -271,7 +271,7 @@ impl Table {
             .collect()
     }
 
-    /// What is measured of a row, if it is there.
+    /// The measurements of a row, if it exists.
     pub(super) fn numbers(&self, path: &Path) -> Option<Value> {
         let row = &self.rows[*self.by_path.get(path)?];
         let Numbers { heartbeat, usage } = row.numbers;
@@ -279,7 +279,7 @@ impl Table {
     }
 }
 
-/// Each child, the parents first, with the number that its parent was given.
+/// Calls `each` for every child, parents first, with the number that `each` returned for the parent.
 fn walk(child: &ChildView, parent: Option<usize>, each: &mut dyn FnMut(&ChildView, Option<usize>) -> usize) {
     let number = each(child, parent);
     child.children().iter().for_each(|child| walk(child, Some(number), each));
@@ -293,7 +293,7 @@ impl Row {
 }
 
 impl Cells {
-    /// What a status has of a child.
+    /// The values of a child in a status.
     fn of(child: &ChildView, before: &Cells) -> Cells {
         let held = child.held();
         let mut cells = Cells {
@@ -325,14 +325,14 @@ impl Cells {
                 cells.beside.clone_from(&view.beside);
             }
         }
-        // It becomes less by itself, which is no news.
+        // The wait shortens by itself, which is not a change to be sent.
         if cells.waits_ms.is_some() && before.waits_ms.is_some() {
             cells.waits_ms = before.waits_ms;
         }
         cells
     }
 
-    /// Keeps what events show of a child.
+    /// Keeps the values that events determine.
     fn keep_life(&mut self, before: &Cells) {
         self.state.clone_from(&before.state);
         (self.pid, self.incarnation) = (before.pid, before.incarnation);
@@ -345,7 +345,7 @@ impl Cells {
         (self.done, self.unstarted) = (before.done, before.unstarted);
     }
 
-    /// Takes in an event; returns whether it changed anything. Of an incarnation that is gone it does not.
+    /// Takes in an event; returns whether it changed anything. Events of an earlier incarnation change nothing.
     fn happened(&mut self, event: &EventView, supervisor: bool) -> bool {
         if event.beside.is_some() || event.incarnation.is_some_and(|incarnation| incarnation < self.incarnation) {
             return false;
@@ -360,7 +360,7 @@ impl Cells {
             }
             EventBody::Started(started) => {
                 self.host.clone_from(&started.host);
-                // Where a start is over with the process, no event shows it.
+                // With `ready = "exec"` the child is ready as soon as its process runs, without an event of its own.
                 state(if self.ready.as_deref() == Some("exec") && !supervisor { "running" } else { "starting" });
                 (self.pid, self.started_at) = (event.pid, Some(event.at.clone()));
             }
@@ -368,7 +368,7 @@ impl Cells {
             EventBody::Unreachable(_) => state("unreachable"),
             EventBody::Reachable(_) if before.state == "unreachable" => state("running"),
             EventBody::MainPid(_) => self.pid = event.pid,
-            // When that began is in the next status.
+            // The start time of this process comes with the next status.
             EventBody::Succeeded(_) => {
                 state(if before.state == "running" { "running" } else { "starting" });
                 (self.pid, self.started_at) = (event.pid, None);
@@ -461,7 +461,7 @@ mod tests {
         }
         assert_eq!((row.restarts, row.incarnation), (1, 2));
         assert_eq!(row.last_exit.as_ref().unwrap().code, Some(3));
-        // What is late of an incarnation that is over changes nothing.
+        // A late event of an earlier incarnation changes nothing.
         assert!(!row.happened(&event(9, "/a", "started", 1, json!({})), false));
         row.ready = Some("notify".into());
         row.happened(&event(9, "/a", "started", 3, json!({})), false);

@@ -50,7 +50,7 @@ fn open(hub: &mut Hub, id: &str, from: Option<u64>, run: Option<&str>, now: u64)
     hub.open(id.into(), May::View, &has, Arc::new(Notify::new()), now).unwrap();
 }
 
-/// All frames that there are now: name, number, content.
+/// All frames that wait now: name, number, content.
 fn taken(hub: &mut Hub, id: &str, now: u64) -> Vec<(String, Option<u64>, Value)> {
     let mut all = Vec::new();
     while let Poll::Ready(Some(frame)) = hub.next_frame(id, Waker::noop(), now) {
@@ -82,11 +82,11 @@ fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     let frames = taken(&mut hub, "p", 1_000);
     let (_, next, list) = frames.iter().find(|(name, ..)| name == "events").unwrap();
     assert_eq!((*next, list.as_array().unwrap().len()), (Some(3), 2), "{frames:?}");
-    // A follower that asks anew gets some twice.
+    // A follower that asks anew receives some events twice.
     hub.events(1, &events(2..6, 0, false), 1_000);
     let frames = taken(&mut hub, "p", 1_000);
     assert_eq!((frames[0].1, frames[0].2.as_array().unwrap().len()), (Some(6), 3));
-    // Of another run, or from where nothing is known, the tree is fetched anew.
+    // A page that continues another run, or from an unknown number, has to fetch the tree anew.
     for (id, from, run) in [("q", 1, "r0"), ("r", 99, "r1")] {
         open(&mut hub, id, Some(from), Some(run), 1_000);
         assert_eq!(names(&taken(&mut hub, id, 1_000)), ["hello", "root", "lost"], "{id}");
@@ -100,7 +100,7 @@ fn a_page_that_is_ahead_of_a_console_that_has_begun_anew_gets_nothing_twice() {
     let mut hub = Hub::new();
     hub.here("shop", "r1", 1_000);
     hub.uses(1_000);
-    // It knows no number yet; and only some of the events of before.
+    // The hub knows no number yet for the first page, and only some of the earlier events for the second.
     open(&mut hub, "early", Some(6), Some("r1"), 1_000);
     hub.events(1, &events(0..3, 0, false), 1_000);
     open(&mut hub, "late", Some(6), Some("r1"), 1_000);
@@ -109,7 +109,7 @@ fn a_page_that_is_ahead_of_a_console_that_has_begun_anew_gets_nothing_twice() {
         assert_eq!(names(&frames), ["hello", "root", "lost"], "{id}");
         assert_eq!((frames[2].1, &frames[2].2), (None, &json!({ "count": 0 })), "{id}");
     }
-    // They come to an end; the page has these, or gets them with the tree.
+    // The earlier events are complete; a page has them, or gets their effect with the tree.
     hub.events(1, &events(3..8, 0, false), 1_000);
     hub.events(1, &events(8..9, 0, true), 1_000);
     hub.events(1, &events(9..10, 0, false), 1_000);
@@ -233,7 +233,7 @@ fn a_page_is_told_from_when_on_it_gets_what_is_printed() {
     hub.reads(first, &set(&["/a"]), 1_000);
     assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["reading"]);
     assert!(taken(&mut hub, "q", 1_000).is_empty());
-    // The next reader reads for both; what the first one has is not taken twice.
+    // The next reader reads for both pages; lines of the first reader are not taken twice.
     let second = hub.reads_anew();
     hub.logs(first, &printed("/a"), 1_000);
     hub.reads(first, &set(&["/a", "/b"]), 1_000);
@@ -242,7 +242,7 @@ fn a_page_is_told_from_when_on_it_gets_what_is_printed() {
     hub.logs(second, &printed("/a"), 1_000);
     assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["reading", "logs"]);
     assert_eq!(names(&taken(&mut hub, "q", 1_000)), ["reading"]);
-    // What is read already is told at once, where the view has something else to read.
+    // If the output of the new view is followed already, `reading` is sent at once.
     assert!(hub.show("p", View { paths: vec![path("/b")], ..view("/a") }, 1_000));
     assert!(taken(&mut hub, "p", 1_000).is_empty());
     assert!(hub.show("p", view("/b"), 1_000));
