@@ -13,7 +13,7 @@ pub struct Account {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// The user's name; a number without an entry has none.
+    /// The user's name; `None` if the user database has no entry for the number.
     pub name: Option<String>,
     /// Its home directory.
     #[serde(with = "crate::files::exact::option")]
@@ -24,8 +24,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// What login(1) and systemd pass to a process of the user that it runs as. A number without an entry has no more
-    /// than that number, and the root directory, as in a container.
+    /// The environment variables that login(1) and systemd set for the user that a process runs as. For a number
+    /// without an entry, as in a container, the name is the number and the home directory is `/`.
     pub(crate) fn environment(&self) -> [(&'static str, Option<OsString>); 4] {
         let name = OsString::from(self.name.clone().unwrap_or_else(|| self.uid.to_string()));
         let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));

@@ -1,16 +1,16 @@
-//! What to report about a key that its table does not have.
+//! The messages about unknown keys.
 
 use super::diagnostic::{nearest, plain, quoted};
 
-/// What is wrong with a key, and what would be right.
+/// A message about an unknown key.
 pub(super) struct Advice {
     pub(super) message: String,
     pub(super) label: String,
     pub(super) hint: String,
 }
 
-/// What to report about `key` in a table that is called so and has these keys. `elsewhere` says of a key, as it is
-/// spelt here, where it belongs.
+/// The message about `key` in the named table, which has the keys `known`. `elsewhere` returns where a key, in
+/// treevisor's spelling, belongs.
 pub(super) fn unknown(
     key: &str,
     known: &[&'static str],
@@ -49,12 +49,12 @@ pub(super) fn unknown(
 
 const COMMAND: &str = "the program and its arguments are `command = [\"program\", \"argument\"]`, or one string";
 
-/// Whether an unknown key stands for one that makes a child a worker or a supervisor, which its advice shows.
+/// Whether an unknown key resembles one that makes a child a worker or a supervisor; its message then says so.
 pub(super) fn means_a_kind(key: &str) -> bool {
     nearest(key, ["command", "child", "include"]).is_some() || foreign(&plain(key).replace('-', "")) == Some(COMMAND)
 }
 
-/// What other supervisors' words are called here. The word is in lower case without hyphens or underscores.
+/// treevisor's name for a key of another supervisor. The word is in lower case without hyphens or underscores.
 fn foreign(word: &str) -> Option<&'static str> {
     Some(match word {
         "cmd" | "exec" | "execstart" | "program" | "run" | "args" | "argv" | "start" | "executable" | "script" => {

@@ -1,20 +1,20 @@
-//! What the copies of one worker cannot well share: a port, and the address of a probe.
+//! Warns if the copies of a worker share a port or the address of a probe.
 
 use super::exec::{BeatSource, ExecSpec, ReadyProbe};
 use super::probe::{Ask, Probe};
 use super::source::{Finding, Place};
 use super::tree::{ChildKind, ChildSpec};
 
-/// Options whose value is where a program listens.
+/// Options whose value usually is an address to listen at.
 const OPTIONS: &[&str] = &["--port", "--bind", "--listen", "--addr", "--address", "--http", "-p", "-b"];
 
-/// Variables that say so.
+/// Environment variables that usually hold one.
 const VARIABLES: &[&str] = &["PORT", "HTTP_PORT", "LISTEN_PORT", "SERVER_PORT"];
 
-/// What to report of a copy at a key.
+/// A key, and the finding about its value.
 pub(super) type Remark = (&'static str, Box<dyn FnOnce(Place) -> Finding>);
 
-/// What is shared by the first two copies of each `count`, with the first of them.
+/// What the first two copies of each `count` share, with the first copy.
 pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Remark)> {
     let mut found: Vec<(&ChildSpec, Remark)> = Vec::new();
     let mut last = None;
@@ -32,7 +32,7 @@ pub(super) fn shared(children: &[ChildSpec]) -> Vec<(&ChildSpec, Remark)> {
     found
 }
 
-/// Servers that are asked for all of them.
+/// Probes that are the same for both copies.
 fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Remark> {
     let liveness = one.sources.iter().filter(|source| other.sources.contains(source)).find_map(|source| match source {
         BeatSource::Probe(probe) => shared_probe("heartbeat.source", probe),
@@ -43,7 +43,7 @@ fn probes(one: &ExecSpec, other: &ExecSpec) -> impl Iterator<Item = Remark> {
     liveness.into_iter().chain(readiness)
 }
 
-/// A command gets the number of the copy that it asks for.
+/// A probe by a command is exempt: the command gets the number of its copy.
 fn shared_probe(key: &'static str, probe: &Probe) -> Option<Remark> {
     if matches!(probe.ask, Ask::Exec(_)) {
         return None;
@@ -57,8 +57,8 @@ fn shared_probe(key: &'static str, probe: &Probe) -> Option<Remark> {
     Some((key, Box::new(finding)))
 }
 
-/// A port that is given to all of them. A variable that other workers have too comes from their `[defaults]`, and shows
-/// little of these.
+/// A port that both copies have. Variables that other workers have too are ignored: they come from `[defaults]` and
+/// need not be meant for these workers.
 fn port(one: &ExecSpec, other: &ExecSpec, children: &[ChildSpec]) -> Option<Remark> {
     let shares = one.command.iter().any(|word| word.contains("reuse"));
     if shares {

@@ -1,4 +1,4 @@
-//! What is wrong with a file, where, and what would be right.
+//! Diagnostics: what is wrong with a file, where, and what would be right.
 
 use crate::text::{clean, is_obeyed, page};
 use serde::{Serialize, Serializer};
@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How bad it is.
+/// How severe a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is started from a file with an error.
     Error,
-    /// The file means something, though perhaps not what its author meant.
+    /// The file is valid, but may not mean what its author intended.
     Warning,
 }
 
@@ -22,9 +22,9 @@ pub enum Severity {
 /// Its JSON form has the fields `severity`, `code`, `file`, `line`, `column`, `message` and `hint` (or null).
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Of a warning: `check` shows it, and a start does not.
+    /// For a warning: shown by `check` only, not at a start.
     #[serde(skip)]
     pub is_advice: bool,
     /// A stable word for the kind of finding, such as `unknown-key`.
@@ -32,21 +32,21 @@ pub struct Diagnostic {
     /// The file, as it was named by the user or by an `include`.
     #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
-    /// Its line, counted from 1; 0 where the file as such is meant (it cannot be read).
+    /// Its line, counted from 1; 0 if the finding is about the file as a whole, such as one that cannot be read.
     pub line: u32,
-    /// The column in characters, counted from 1; 0 where the file as such is meant.
+    /// The column in characters, counted from 1; 0 if the finding is about the file as a whole.
     pub column: u32,
-    /// The stretch of the file in bytes, on character borders.
+    /// The range in the file in bytes, on character boundaries.
     #[serde(skip)]
     pub span: Range<usize>,
     /// What is wrong.
     pub message: String,
-    /// What stands beside the caret; may be empty.
+    /// The text beside the caret; may be empty.
     #[serde(skip)]
     pub label: String,
     /// What would be right.
     pub hint: Option<String>,
-    /// The text of the whole file, for the lines that are shown.
+    /// The text of the whole file, from which lines are shown.
     #[serde(skip)]
     pub(super) text: Arc<str>,
 }
@@ -91,12 +91,12 @@ pub fn render(diagnostic: &Diagnostic, colour: bool, width: usize) -> String {
     let mut out = String::new();
     match handler.render_report(&mut out, &shown) {
         Ok(()) => out,
-        // A report that cannot be drawn is still a report.
+        // If miette cannot draw the report, the one-line form is shown.
         Err(fmt::Error) => format!("{diagnostic}\n"),
     }
 }
 
-/// `text` without anything that a terminal would obey; every byte keeps its place, so that spans stay true.
+/// `text` with control characters replaced by as many bytes, so that spans remain valid.
 fn same_length(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if is_obeyed(c) && !matches!(c, '\n' | '\t' | '\r') {
@@ -123,12 +123,12 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Which of `known` the author of `word` may have meant, if one is near.
+/// The word of `known` that is most similar to `word`, if one is similar enough to be meant.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = plain(word);
-    // One slip in a short word, two in a longer one; more would be guessing.
+    // One typing error is allowed in a short word, two or more in a longer one.
     let allowed = if plain.chars().count() <= 4 { 1 } else { 2 + plain.chars().count() / 10 };
-    // Long garbage is no slip, and the distance costs the square of the length.
+    // A very long word is not a typing error, and computing the distance takes time quadratic in its length.
     if plain.len() > 64 {
         return None;
     }
@@ -140,23 +140,24 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// The word as it would be spelt here: lower case, `_` as `-`.
+/// The word in treevisor's spelling: lower case, `-` instead of `_`.
 pub(super) fn plain(word: &str) -> String {
     word.trim().to_lowercase().replace(['_', ' '], "-")
 }
 
-/// The lines around a diagnostic: a file with ten thousand errors is not gone through ten thousand times.
+/// The lines around a diagnostic. miette gets only these, so that a file with ten thousand errors is not scanned ten
+/// thousand times.
 #[derive(Debug)]
 struct Window {
     file: String,
     text: String,
-    /// Bytes and lines of the file before it.
+    /// How many bytes and lines of the file come before the window.
     offset: usize,
     line: usize,
 }
 
 impl Window {
-    /// Lines on each side: more than the one that is shown.
+    /// Lines on each side; more than the one that is shown.
     const LINES: usize = 3;
 
     fn around(diagnostic: &Diagnostic) -> Window {
@@ -200,7 +201,7 @@ impl miette::SourceCode for Window {
     }
 }
 
-/// Dresses a diagnostic for miette.
+/// A diagnostic in the form that miette takes.
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
@@ -243,7 +244,7 @@ impl miette::Diagnostic for Shown<'_> {
             return None;
         }
         let span = self.diagnostic.span.clone();
-        // A span over several lines would draw all of them; its first line says where it is.
+        // Only the first line of a span is marked, as miette would draw all lines of a longer one.
         let first = self.diagnostic.text[span.clone()].lines().next().map_or(0, |line| line.trim_end().len());
         let label = miette::LabeledSpan::new_primary_with_span(
             Some(page(&self.diagnostic.label).into_owned()).filter(|label| !label.is_empty()),

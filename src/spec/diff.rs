@@ -1,8 +1,8 @@
-//! Two checked trees: what has to be done so that the first one becomes the second one, and why.
+//! Compares two checked trees: what a reload has to do to turn the first one into the second, and why.
 //!
-//! Children are the same when they have the same path; a renamed child is another child. What a changed key asks for,
-//! and why, is in the table of keys: a key that takes a restart has a reason there. The running tree does not carry the
-//! plan out: each node compares for itself, by [`revision`], when its turn has come, which is made of the same keys.
+//! Children are identified by their path; a renamed child is another child. Whether a changed key needs a restart, and
+//! why, is in the table of keys. The running tree does not execute this plan: each node compares for itself, by
+//! [`revision`], which is made of the same keys.
 
 use super::exec::ExecSpec;
 use super::keys;
@@ -18,28 +18,28 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What is to be done, in the order of the new tree; what goes stands after its former siblings.
+/// The plan, in the order of the new tree; children that are removed come after their former siblings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diff {
-    /// One entry for each child that something is done about, and for the root if its own keys change. Of a subtree
-    /// that comes or goes as a whole, its top.
+    /// One step for each child that changes, and for the root if its own keys change. A subtree that is added or
+    /// removed as a whole has one step, for its top.
     pub steps: Vec<Step>,
-    /// So many children stay as they are.
+    /// How many children stay unchanged.
     pub stay: usize,
 }
 
-/// What is done about one child.
+/// The change of one child.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
-    /// Where.
+    /// The path of the child.
     pub path: Path,
-    /// What.
+    /// What is done.
     pub action: Action,
-    /// Why, as far as no key shows it; may be empty.
+    /// Why, if the changed keys do not show it; may be empty.
     pub why: String,
-    /// The keys that differ; none for a child that is only in one of the trees.
+    /// The keys that differ; empty for a child that is in one of the trees only.
     pub changes: Vec<Change>,
-    /// So many children stand below one that comes or goes.
+    /// How many children are below a child that is added or removed.
     pub below: usize,
 }
 
@@ -47,21 +47,22 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It is new, or was never started and is now to be; it is started at its place.
+    /// It is new, or was never started and is to be from now on: it is started in its place.
     Start,
-    /// It is new, and is not started: only operators start it.
+    /// It is new and is not started: only an operator starts it.
     Add,
-    /// It is gone, and is stopped and forgotten.
+    /// It is removed: stopped and forgotten.
     Stop,
-    /// It is stopped and started with its new spec.
+    /// It is restarted with its new spec.
     Restart,
-    /// The same in its turn: it is one of a `count`, whose copies are replaced one after another.
+    /// It is restarted with its new spec in a roll-out: it is a copy of a `count`, and copies are replaced one after
+    /// another.
     Roll,
-    /// Its new spec is taken over while it runs.
+    /// It takes over its new spec while it runs.
     Update,
-    /// Only its place among its siblings is another one.
+    /// Only its position among its siblings changes.
     Move,
-    /// It was added by hand, the file does not have it, and it is left alone.
+    /// It was added by an operator and is not in the file; it is left alone.
     Keep,
 }
 
@@ -70,11 +71,11 @@ pub enum Action {
 pub struct Change {
     /// The key, as in the file; one variable of `env` as `env.NAME`.
     pub key: String,
-    /// The old value as TOML; `None` where it was not set, or is not to be shown.
+    /// The old value as TOML; `None` if it was not set, or must not be shown.
     pub old: Option<String>,
-    /// The new one.
+    /// The new value, likewise.
     pub new: Option<String>,
-    /// Why it takes a restart; `None` where it is taken over in place.
+    /// Why the change needs a restart; `None` if it is taken over while the child runs.
     pub restart: Option<&'static str>,
 }
 
@@ -83,9 +84,9 @@ pub struct Change {
 pub struct Refused {
     /// The key of the top level.
     pub key: &'static str,
-    /// What it is in the tree that runs.
+    /// Its value in the running tree.
     pub old: String,
-    /// What it would be.
+    /// Its value in the new tree.
     pub new: String,
 }
 
@@ -98,11 +99,11 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Compares the tree that runs with the one that it is to become. With `prune`, children that were added by hand go
-/// when the new tree does not have them; else they stay.
+/// Compares the running tree with the one that it is to become. With `prune`, children that were added by an operator
+/// and are not in the new tree are removed; else they stay.
 ///
 /// # Errors
-/// [`Refused`], when the top level changes in a way that takes another tree.
+/// [`Refused`] if a key of the top level changes that cannot change in a running tree.
 pub fn diff(old: &TreeSpec, new: &TreeSpec, prune: bool) -> Result<Diff, Refused> {
     let quoted = |text: &str| format!("\"{text}\"");
     if old.name != new.name {
@@ -113,7 +114,7 @@ pub fn diff(old: &TreeSpec, new: &TreeSpec, prune: bool) -> Result<Diff, Refused
         return Err(Refused { key: "containment", old: quoted(old), new: quoted(new) });
     }
     if old.journal != new.journal {
-        // The keeper writes it, as configured at its start.
+        // The keeper writes the journal as it was configured at its start.
         return Err(Refused { key: "journal", old: Journal.show(&old.journal), new: Journal.show(&new.journal) });
     }
     let mut diff = Diff { steps: Vec::new(), stay: 0 };
@@ -131,7 +132,7 @@ impl Diff {
         self.steps.iter().all(|step| step.action == Action::Keep)
     }
 
-    /// How many steps do this.
+    /// How many steps have this action.
     pub fn count(&self, action: Action) -> usize {
         self.steps.iter().filter(|step| step.action == action).count()
     }
@@ -204,7 +205,7 @@ impl Diff {
         }
     }
 
-    /// `replaced` is what is done where a change takes another process.
+    /// Adds a step; `replaced` is its action if a change needs another process.
     fn note(&mut self, path: Path, changes: Vec<Change>, replaced: Action, in_order: bool) {
         let action = if changes.iter().any(|change| change.restart.is_some()) {
             replaced
@@ -228,7 +229,7 @@ impl Step {
     }
 }
 
-/// A child and all that is below it.
+/// The number of children in a subtree, its top included.
 fn size(child: &ChildSpec) -> usize {
     match &child.kind {
         ChildKind::Worker(_) => 1,
@@ -236,7 +237,7 @@ fn size(child: &ChildSpec) -> usize {
     }
 }
 
-/// Keys with their values, where the two differ.
+/// The keys whose values differ.
 fn compare(old: &Pairs, new: &Pairs, asks_for: &dyn Fn(&str) -> Option<&'static str>) -> Vec<Change> {
     let find = |list: &Pairs, key: &str| list.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone());
     let added = new.iter().filter(|(key, _)| find(old, key).is_none());
@@ -245,7 +246,7 @@ fn compare(old: &Pairs, new: &Pairs, asks_for: &dyn Fn(&str) -> Option<&'static 
         let (old, new) = (find(old, key), find(new, key));
         (old != new).then(|| Change { key: key.to_owned(), old, new, restart: asks_for(key) })
     };
-    // What `count` makes is shown by the children themselves.
+    // The groups of copies are left out: the plan shows the copies themselves.
     keys.filter(|key| *key != COUNT_GROUP).filter_map(differs).collect()
 }
 
@@ -258,7 +259,7 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
         let changed = known_was.iter().zip(&known_is).find(|((name, ..), _)| Some(*name) == key);
         changed.filter(|(was, is)| was != is).map(|((_, why, _), _)| *why)
     };
-    // Of the environment, one variable at a time, and without its value, which may be a secret.
+    // The environment is compared by variable, and values are not shown, as they may be secrets.
     let written = |child: &ChildSpec| {
         let mut keys = print::child_keys(child);
         keys.retain(|(key, _)| *key != "env");
@@ -282,8 +283,9 @@ fn worker_changes(old: (&ChildSpec, &ExecSpec), new: (&ChildSpec, &ExecSpec)) ->
     changes
 }
 
-/// Stands for all of a child's spec that takes a restart when it changes; `exec` is that of a worker. Of a supervisor
-/// all is taken over in place: its node is notified. It is compared within one process only.
+/// A hash over all parts of a child's spec whose change needs a restart; `exec` is that of a worker. A supervisor takes
+/// over every change while it runs, as its node is sent the new spec. The hash must be compared within one process
+/// only.
 pub fn revision(policy: &ChildPolicy, exec: Option<&ExecSpec>) -> u64 {
     let mut hasher = DefaultHasher::new();
     if let Some(exec) = exec {
@@ -299,10 +301,11 @@ pub fn differs(old: &SupervisorSpec, new: &SupervisorSpec, prune: bool) -> bool 
     !diff.is_empty() || print::own_keys(old) != print::own_keys(new)
 }
 
-/// The indices of a longest part of `places` that rises: those children need not be called moved. What has no place is
-/// new, and does not count.
+/// The indices of a longest increasing subsequence of `places`: those children count as not moved. A child without a
+/// place is new and is ignored.
 fn longest_rise(places: &[Option<usize>]) -> HashSet<usize> {
-    // For each length, the index at which a rise of that length ends lowest; and for each index the one before it.
+    // For each length, the index at which a subsequence of that length ends with the lowest place; and for each index
+    // its predecessor.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; places.len()];
     for (index, place) in places.iter().enumerate() {
@@ -373,7 +376,7 @@ mod tests {
         let (two, three) = (worker("a", "count = 2") + &worker("b", ""), worker("a", "count = 3") + &worker("b", ""));
         assert_eq!(words(&two, &three, false), ["Start /a-3", "stay 3"]);
         assert_eq!(words(&three, &two, false), ["Stop /a-3", "stay 3"]);
-        // A count before it gives the next one another number, which is no change.
+        // An added `count` before it changes the group numbers of the following ones, which is no change of them.
         assert_eq!(words(&two, &(worker("z", "count = 2") + &two), false), ["Start /z-1", "Start /z-2", "stay 3"]);
     }
 

@@ -1,9 +1,9 @@
-//! What differs between two values of a key, for people.
+//! The difference between two values of a key, for people.
 
 use toml::Value;
 
-/// Of two values of a key in TOML, what differs: of tables the keys, of arrays the words between those that are the
-/// same.
+/// Shows how two values of a key in TOML differ: for tables the keys that differ, for arrays the elements between the
+/// common beginning and the common end.
 pub(crate) fn difference(key: &str, old: &str, new: &str) -> String {
     let read = |text: &str| toml::from_str::<toml::Table>(&format!("value = {text}")).ok()?.remove("value");
     match (read(old), read(new)) {
@@ -23,7 +23,7 @@ pub(crate) fn difference(key: &str, old: &str, new: &str) -> String {
             let before = old_words.iter().zip(&new_words).take_while(same).count();
             let after =
                 old_words.iter().rev().zip(new_words.iter().rev()).take(shorter - before).take_while(same).count();
-            // The word before is often the name of an option.
+            // The word before the difference is shown too, as it often is the name of an option.
             let from = before.saturating_sub(1);
             let part = |words: &[Value]| {
                 let words = words[from..words.len() - after].iter().map(Value::to_string);

@@ -1,4 +1,4 @@
-//! Where files come from: the disk, or what a test has instead.
+//! Access to files: the disk, or a replacement in tests.
 
 use crate::files;
 use std::io;
@@ -11,24 +11,24 @@ const FILE_MAX: u64 = 32 << 20;
 /// The path that identifies a file, and its bytes.
 pub(super) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
 
-/// The files of a directory that are like a pattern, in the order of their names.
+/// Returns the files that match a pattern relative to a directory, in the order of their names.
 pub(super) type Matching<'a> = &'a dyn Fn(&Path, &str) -> io::Result<Vec<PathBuf>>;
 
-/// Where files come from.
+/// Access to files.
 #[derive(Clone, Copy)]
 pub(super) struct Disk<'a> {
-    /// Those of the tree.
+    /// Reads the files of the tree.
     pub(super) files: Files<'a>,
-    /// Those that a pattern means.
+    /// Finds the files that a pattern matches.
     pub(super) matching: Matching<'a>,
-    /// Files of variables. None of them is waited for: a tree may name many.
+    /// Reads files of variables. Pipes are not read here, as waiting for many of them could take long.
     pub(super) env_files: Files<'a>,
-    /// The tree is for another machine.
+    /// The tree is for another machine, so files may be missing here.
     pub(super) elsewhere: bool,
 }
 
 impl Disk<'static> {
-    /// Regular files, of this machine.
+    /// Regular files of this machine.
     pub(super) const REGULAR: Disk<'static> = Disk {
         files: &|path| from_disk(path, files::read_regular),
         matching: &matching,
@@ -36,7 +36,7 @@ impl Disk<'static> {
         elsewhere: false,
     };
 
-    /// The same, and for the tree pipes that something writes to.
+    /// As [`Disk::REGULAR`], but the tree's own files may also be pipes, which are read to their end.
     pub(super) const ANY: Disk<'static> = Disk { files: &|path| from_disk(path, files::read_or_wait), ..Disk::REGULAR };
 }
 
@@ -46,7 +46,7 @@ fn from_disk(path: &Path, read: fn(&Path, u64) -> io::Result<Vec<u8>>) -> io::Re
     Ok((path.canonicalize().unwrap_or_else(|_| path.to_owned()), bytes))
 }
 
-/// A wildcard stands for no `/`, and not for a leading dot, as in a shell.
+/// As in a shell, a wildcard matches neither `/` nor a leading dot.
 fn matching(beside: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
     let here = beside.to_str().ok_or_else(|| wrong("the path of the directory is no UTF-8".into()))?;

@@ -1,8 +1,7 @@
 //! Files of variables, as `env-file` names them: `KEY=value`, a line each.
 //!
-//! The readers of such files agree on most of it, and where they do not, one had to be chosen; docs/spec/worker.md has
-//! the rules and a table of cases, which the test below reads. What stands in a file is never repeated in a message: it
-//! may be a secret.
+//! Programs that read such files differ in details; docs/spec/worker.md has the rules that were chosen and a table of
+//! cases, which the test below reads. The content of a file never appears in a message, as it may be a secret.
 
 use super::disk::Files;
 use super::source::{Finding, Place};
@@ -14,13 +13,13 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 
-/// What a file holds, or what is wrong with it; `None` where it is not there.
+/// The variables of a file, or what is wrong with it; `None` if it does not exist.
 type Content = Result<Option<BTreeMap<String, String>>, Vec<String>>;
 
-/// The files that were read: each once, for all workers that name it.
+/// A cache: each file is read once for all workers that name it.
 pub(super) struct EnvFiles<'a> {
     files: Files<'a>,
-    /// A file that is not there is no error: the tree is for another machine.
+    /// A missing file is no error, as the tree is for another machine.
     elsewhere: bool,
     read: BTreeMap<PathBuf, Content>,
 }
@@ -30,7 +29,7 @@ impl<'a> EnvFiles<'a> {
         EnvFiles { files, elsewhere, read: BTreeMap::new() }
     }
 
-    /// The variables of these files, of which later ones win; what is wrong is reported at `place`.
+    /// The variables of these files; those of later files win. Errors are reported at `place`.
     pub(super) fn variables(
         &mut self,
         scope: &mut Scope<'_>,
@@ -88,7 +87,7 @@ fn content(files: Files<'_>, path: &std::path::Path) -> Content {
     parse(&text).map(Some)
 }
 
-/// The variables of such a text. An error has the number of its line, and nothing else of it.
+/// Parses a file of variables. An error names the number of its line and nothing of its content.
 fn parse(text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
     let mut lines = Lines { rest: Some(text.strip_prefix('\u{feff}').unwrap_or(text)), number: 0 };
     let (mut variables, mut wrong) = (BTreeMap::new(), Vec::new());
@@ -106,7 +105,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
 /// Lines without their ends.
 struct Lines<'t> {
     rest: Option<&'t str>,
-    /// That of the last one, from 1.
+    /// The number of the last line returned, from 1.
     number: usize,
 }
 
@@ -120,7 +119,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// What one line sets; its value may reach over further ones.
+/// Parses one assignment, whose value may continue on further lines.
 fn assignment(line: &str, lines: &mut Lines<'_>) -> Result<Option<(String, String)>, &'static str> {
     let line = line.trim_start();
     if line.is_empty() || line.starts_with(['#', ';']) {
@@ -146,7 +145,7 @@ fn assignment(line: &str, lines: &mut Lines<'_>) -> Result<Option<(String, Strin
     Ok(Some((name.to_owned(), value)))
 }
 
-/// A value without quotes: as it stands, up to a comment. A backslash at the end of a line joins the next one to it.
+/// A value without quotes, up to a comment. A backslash at the end of a line continues it on the next.
 fn bare(first: &str, lines: &mut Lines<'_>) -> String {
     let (mut value, mut line) = (String::new(), first);
     loop {
@@ -166,12 +165,12 @@ fn bare(first: &str, lines: &mut Lines<'_>) -> String {
     value.trim().to_owned()
 }
 
-/// Where a comment begins: at a `#` behind a blank.
+/// The index of a comment: a `#` after a blank.
 fn comment(line: &str) -> Option<usize> {
     line.match_indices('#').map(|(at, _)| at).find(|at| line[..*at].ends_with([' ', '\t']))
 }
 
-/// A value in quotes, which may hold ends of lines.
+/// A value in quotes, which may span lines.
 fn within(quote: char, first: &str, lines: &mut Lines<'_>) -> Result<String, &'static str> {
     let (mut value, mut line) = (String::new(), first);
     loop {
@@ -206,7 +205,7 @@ fn within(quote: char, first: &str, lines: &mut Lines<'_>) -> Result<String, &'s
 mod tests {
     use super::*;
 
-    /// The rows of the table in docs/spec/worker.md: what a file holds, and what is read.
+    /// The rows of the table in docs/spec/worker.md: the content of a file, and the variables that are read.
     fn cases() -> impl Iterator<Item = (String, String)> {
         let page = include_str!("../../docs/spec/worker.md");
         let (_, table) = page.split_once("| the file holds | a program gets |").expect("the table of cases");

@@ -1,5 +1,5 @@
-//! The half of a child spec that `os` and `logs` read: what to execute, as which user, with what, and where its output
-//! goes.
+//! The half of a child spec that `os` and `logs` read: the command, its user, environment and limits, and where its
+//! output goes.
 
 use super::account::Account;
 use super::listen::Listen;
@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 pub struct ExecSpec {
     /// Program and arguments; never empty. A program without a slash is looked up in the child's `PATH`.
     pub command: Vec<String>,
-    /// Working directory; `None` is the one that the tree was started in. A relative `command[0]` is looked up here.
+    /// Working directory; `None` for the one that the tree was started in. A relative `command[0]` is looked up in it.
     #[serde(with = "crate::files::exact::option")]
     pub cwd: Option<PathBuf>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
-    /// Files with further variables, of which later ones win; `env` wins over them all.
+    /// Files with further variables. Later files win over earlier ones, and `env` over all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_files: Vec<EnvFile>,
     /// The variables in those files, as they were when the spec was read.
@@ -36,8 +36,8 @@ pub struct ExecSpec {
     pub user: Option<String>,
     /// Group to run as, by name or number; by default the user's own.
     pub group: Option<String>,
-    /// The ids of `user` and `group` on this system. Filled in when a file is read, and kept: a start never asks for
-    /// it.
+    /// The ids of `user` and `group` on this system. They are looked up when a file is read and kept, so that a start
+    /// needs no look-up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Box<Account>>,
     /// File mode creation mask.
@@ -46,43 +46,43 @@ pub struct ExecSpec {
     pub limits: BTreeMap<String, Limit>,
     /// Nice value, -20 to 19, as in setpriority(2).
     pub nice: Option<i32>,
-    /// What is added to the score by which the kernel chooses what to end when memory runs out, -1000 to 1000.
+    /// The OOM score adjustment, -1000 to 1000, as in proc_pid_oom_score_adj(5).
     #[serde(default)]
     pub oom_score_adjust: Option<i32>,
     /// Number of the signal that asks the program to stop; SIGTERM by default.
     pub stop_signal: i32,
-    /// Which of its processes that signal is sent to.
+    /// The processes that the stop signal is sent to.
     #[serde(default)]
     pub kill_mode: KillMode,
-    /// The command that asks it to stop, instead of a signal.
+    /// The command that asks the program to stop, instead of a signal.
     #[serde(default)]
     pub stop_command: Option<Vec<String>>,
-    /// The command that looks at it when it hangs, before it is killed.
+    /// The command that collects evidence when the worker hangs, before it is killed.
     #[serde(default)]
     pub on_hang: Option<Vec<String>>,
-    /// Number of the signal by which it is to end when it hangs, before it is killed.
+    /// Number of the signal that a hung worker gets before it is killed, for example to dump core.
     #[serde(default)]
     pub hang_signal: Option<i32>,
-    /// Sockets that its supervisor holds and hands to it, in this order, from descriptor 3 on.
+    /// Sockets that its supervisor holds and passes to it, in this order, from descriptor 3 on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Listen>,
     /// Where its output goes.
     pub log: LogSpec,
-    /// Where its beats come from; never empty, `zmq` by default.
+    /// The sources of its beats; never empty, `zmq` by default.
     pub sources: Vec<BeatSource>,
-    /// What is asked until it is ready, where [`Ready::Probe`] decides that.
+    /// The readiness probe, with [`Ready::Probe`].
     #[serde(default)]
     pub ready_probe: Option<ReadyProbe>,
     /// Its limits by cgroup.
     #[serde(default)]
     pub resources: Resources,
-    /// What another copy of it is read from, where copies differ by more than their names.
+    /// The template for further copies, if copies differ by more than their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Box<Template>>,
 }
 
 impl ExecSpec {
-    /// SIGTERM.
+    /// The default of `stop_signal`: SIGTERM.
     pub const STOP_SIGNAL: i32 = 15;
 
     /// Whether it runs as a user or a group that its file names.
@@ -90,7 +90,7 @@ impl ExecSpec {
         self.user.is_some() || self.group.is_some()
     }
 
-    /// What is done with it when it hangs, before it is killed.
+    /// What is done with a hung worker before it is killed.
     pub(super) fn evidence(&self) -> Evidence {
         Evidence { command: self.on_hang.is_some(), signal: self.hang_signal.is_some() }
     }
@@ -132,22 +132,22 @@ impl ExecSpec {
     }
 }
 
-/// What the copies of a worker were read from.
+/// The tables from which the copies of a worker were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
-    /// The uppermost first: its own table, and each `[defaults]` above it.
+    /// The worker's own table, then each `[defaults]` above it, in order of precedence.
     pub tables: Vec<TemplateTable>,
-    /// The variables of treevisor's environment that occur in them.
+    /// The variables of treevisor's environment that occur in the tables.
     pub variables: BTreeMap<String, String>,
 }
 
-/// One of its tables.
+/// One table of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateTable {
-    /// The file that it stands in; absolute.
+    /// The file that has the table; absolute.
     #[serde(with = "crate::files::exact")]
     pub file: PathBuf,
-    /// Its keys.
+    /// Its keys as TOML.
     pub toml: String,
 }
 
@@ -157,11 +157,11 @@ pub struct EnvFile {
     /// The file; absolute.
     #[serde(with = "crate::files::exact")]
     pub path: PathBuf,
-    /// It may be missing.
+    /// The file may be missing.
     pub optional: bool,
 }
 
-/// What the node itself puts into a worker's environment.
+/// The variables that the node itself sets in a worker's environment.
 pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_ENDPOINT",
     "TREEVISOR_PATH",
@@ -177,28 +177,28 @@ pub(super) const RESERVED: &[&str] = &[
     "TREEVISOR_FROM",
 ];
 
-/// What the agent of a host passes to all that it starts: the host, the number of its claim, how it came there, and
-/// from where.
+/// The variables that a host's agent sets for the trees that it starts: the host, the fencing token of its claim, the
+/// reason of the start, and the previous host.
 pub const HOSTED: &[&str] = &[HOST, FENCE, START, FROM];
 
-/// Why it starts there.
+/// Why the tree, or the placed subtree, is started on this host.
 pub const START: &str = "TREEVISOR_START";
 
-/// The host on which it was before.
+/// The host on which it ran before.
 pub const FROM: &str = "TREEVISOR_FROM";
 
 /// The name of the host.
 pub const HOST: &str = "TREEVISOR_HOST";
 
-/// The number of the claim that a tree, or a placed subtree, runs by.
+/// The fencing token of the claim by which a tree, or a placed subtree, runs.
 pub const FENCE: &str = "TREEVISOR_FENCE";
 
-/// A probe that is made until it is answered for the first time: then the worker is ready.
+/// A readiness probe: it is repeated until its first success, which makes the worker ready.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReadyProbe {
-    /// What is asked.
+    /// The probe.
     pub probe: Probe,
-    /// How often; above zero.
+    /// The interval of its repetition; above zero.
     pub interval: Span,
 }
 
@@ -212,7 +212,7 @@ pub(super) fn numbered(file: &Path, number: u32) -> PathBuf {
     }
 }
 
-/// What [`numbered`] made `file` of with this number.
+/// The inverse of [`numbered`]; `None` if `file` does not have this number.
 pub(super) fn unnumbered(file: &Path, number: u32) -> Option<PathBuf> {
     let stem = file.file_stem()?.to_str()?.strip_suffix(&format!("-{number}"))?;
     let base = match file.extension() {
@@ -227,18 +227,19 @@ pub(super) fn unnumbered(file: &Path, number: u32) -> Option<PathBuf> {
 pub struct Limit {
     /// The limit in force.
     pub soft: Option<u64>,
-    /// What the soft limit may be raised to.
+    /// The ceiling for the soft limit.
     pub hard: Option<u64>,
 }
 
-/// Which processes of a worker are asked to stop. What is left when its time is over is killed in either case.
+/// Which processes of a worker get the stop signal. Those that are left after the shutdown timeout are killed in either
+/// case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KillMode {
-    /// Its own process; what that leaves behind is killed.
+    /// The main process alone; processes that it leaves behind are killed.
     #[default]
     Mixed,
-    /// All of them; each has the same time.
+    /// All processes; they share the same timeout.
     ControlGroup,
 }
 
@@ -253,13 +254,13 @@ pub enum StdinSpec {
     /// Nothing: /dev/null.
     #[default]
     Null,
-    /// A file, which the worker's process opens, with its rights and relative to its directory.
+    /// A file, which the worker's process opens with its own permissions, relative to its working directory.
     File {
         /// The file.
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
     },
-    /// That of treevisor.
+    /// The standard input of treevisor.
     Inherit,
 }
 
@@ -267,14 +268,15 @@ pub enum StdinSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogSpec {
-    /// `log = true`: captured, the last lines kept, shown with the child's path in the foreground.
+    /// `log = true`: captured; the last lines are kept, and shown with the child's path if treevisor runs in the
+    /// foreground.
     #[default]
     Capture,
     /// `log = false`: to /dev/null.
     Discard,
     /// Captured, and written to a file that is rotated.
     File {
-        /// The file; its rotated forerunners are `FILE.1`, `FILE.2` ….
+        /// The file; rotated files are `FILE.1`, `FILE.2` ….
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
         /// Rotated before it would grow beyond this many bytes.
@@ -292,7 +294,7 @@ pub enum BeatSource {
     Zmq,
     /// systemd's sd_notify protocol.
     Notify,
-    /// A question that the node asks; a good answer is a beat.
+    /// A probe by the node; each success is a beat.
     Probe(Probe),
     /// A PULL socket that the node binds at this ZeroMQ endpoint (`ipc://…`); any message is a beat.
     Push(String),

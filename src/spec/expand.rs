@@ -16,30 +16,30 @@ pub(super) enum Unexpandable {
     Unset(String),
     /// A `${` without its `}`.
     Unclosed,
-    /// What stands between the braces is neither `VAR` nor `VAR:-default`.
+    /// The text between the braces is neither `VAR` nor `VAR:-default`.
     Malformed(String),
-    /// The number of a copy, where there are no copies.
+    /// The number of a copy in a worker without a `count`.
     NoCopies(String),
     /// A sum with that number that is below zero.
     BelowZero(String),
-    /// Defaults within defaults, deeper than any real file has.
+    /// Defaults are nested too deeply.
     TooDeep,
 }
 
-/// One failure, and the bytes of the text that it is about.
+/// One error, and the range of bytes in the text that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExpandError {
     pub(super) what: Unexpandable,
     pub(super) at: Range<usize>,
 }
 
-/// How deep defaults may stand within defaults: the reader calls itself for each.
+/// How deep defaults may be nested. `expand` recurses for each level.
 const DEEPEST: usize = 8;
 
-/// Puts the values of variables into `text`, which is read for the copy with the number `copy`, if there are copies.
+/// Expands the variables in `text`; `copy` is the number of the copy that it is read for, if there are copies.
 ///
 /// # Errors
-/// All that is wrong with it, not just the first.
+/// All errors of the text, not just the first.
 pub(super) fn expand(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -50,7 +50,7 @@ pub(super) fn expand(
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Whether the number of a copy stands in `text`.
+/// Whether `text` contains the number of a copy, `${@n}`.
 pub(super) fn has_number(text: &str) -> bool {
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('$') {
@@ -62,7 +62,7 @@ pub(super) fn has_number(text: &str) -> bool {
     false
 }
 
-/// What stands for what.
+/// The values of variables and of the copy's number.
 struct Known<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     copy: Option<u32>,
@@ -102,7 +102,7 @@ fn expand_into(text: &str, offset: usize, known: &Known<'_>, depth: usize, error
                 errors.push(ExpandError { what: Unexpandable::Malformed(body.to_owned()), at });
                 continue;
             }
-            // An empty one counts as unset for a default, and as set without one.
+            // As in a shell, an empty variable uses the default if there is one, and is an empty text otherwise.
             match ((known.env)(name).filter(|value| default.is_none() || !value.is_empty()), default) {
                 (Some(value), _) => out.push_str(&value),
                 (None, Some(_)) if depth == 0 => errors.push(ExpandError { what: Unexpandable::TooDeep, at }),
@@ -120,10 +120,10 @@ fn expand_into(text: &str, offset: usize, known: &Known<'_>, depth: usize, error
     out
 }
 
-/// Makes the failure of what stands between the braces.
+/// Makes an error of the text between the braces.
 type WhyNot = fn(String) -> Unexpandable;
 
-/// The value of `n`, `n+8079` or `n-1`; `None` for what is none of these.
+/// The value of `n`, `n+8079` or `n-1`; `None` for any other text.
 fn numbered(sum: &str, copy: Option<u32>) -> Option<Result<i64, WhyNot>> {
     let rest = sum.trim().strip_prefix('n')?.trim_start();
     let more = match rest.split_at_checked(1) {
@@ -139,7 +139,7 @@ fn numbered(sum: &str, copy: Option<u32>) -> Option<Result<i64, WhyNot>> {
     })
 }
 
-/// Where the brace closes that was opened just before `text`.
+/// The index of the brace that closes the one before `text`.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 1usize;
     let mut last = b' ';
@@ -163,7 +163,7 @@ fn is_variable(name: &str) -> bool {
         && !name.is_empty()
 }
 
-/// `text` so that [`expand`] gives it back.
+/// Escapes `text` so that [`expand`] returns it unchanged.
 pub(super) fn escape(text: &str) -> String {
     text.replace('$', "$$")
 }

@@ -1,7 +1,7 @@
-//! The file of a host: which cluster it belongs to, what it is called there, where the store is, and how long its lease
-//! is.
+//! The configuration file of a host: its cluster, its name, the store, and the times of its lease.
 //!
-//! It is read as a tree's file is, by a table of keys, and every error is reported at once with its place.
+//! As for the file of a tree, a table of keys decides how it is read, and all errors are reported at once with their
+//! places.
 
 use super::diagnostic::{Diagnostic, quoted};
 use super::disk::Disk;
@@ -23,40 +23,41 @@ use std::path::Path;
 use store::{STORE_TABLE, store, url};
 pub use store::{StoreFile, StoreKind};
 
-/// The name of an instance that is a host's own tree, and of no other.
+/// The instance name that is reserved for a host's own tree.
 pub const INSTANCE: &str = "host";
 
-/// Below this, one election of the store takes most of what is left of a lease.
+/// The shortest lease. With a shorter one, one leader election of the store would use up most of it.
 const LEASE_MIN: Span = Span::from_secs(5);
 
-/// A third of it is the time that one attempt has: less is no time for an answer.
+/// The shortest interval of renewals. An attempt has a third of the interval, and needs that much for an answer.
 const RENEW_MIN: Span = Span::from_millis(300);
 
 /// A host, as its file describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostFile {
-    /// What the cluster is called: the first part of its keys in the store.
+    /// The name of the cluster, which is the first part of its keys in the store.
     pub cluster: String,
-    /// What this host is called in it.
+    /// The name of this host in the cluster.
     pub name: String,
-    /// Where its agent listens for those of the other hosts, and where these find it; `None`: they are not connected
-    /// with each other.
+    /// Where its agent listens for the agents of other hosts, and where they find it; `None` if agents do not connect
+    /// to each other.
     pub mesh: Option<MeshFile>,
-    /// What can be required of it.
+    /// The host's labels, which placements can require.
     pub labels: BTreeMap<String, String>,
-    /// For so long from the sending of a renewal on others leave alone what runs here.
+    /// The length of the lease. Until it has passed since a renewal was sent, other hosts do not take over what runs
+    /// here.
     pub lease: Span,
-    /// How often it is renewed.
+    /// The interval of renewals.
     pub renew: Span,
-    /// So long before its end everything exclusive is dead here.
+    /// How long before the end of the lease everything exclusive must be dead here.
     pub guard: Span,
-    /// So long before that it is asked to stop.
+    /// How long before that point it is asked to stop.
     pub stop_before: Span,
-    /// How long a host must be sound before it is preferred again.
+    /// How long a host must be healthy before it is preferred again.
     pub settle: Span,
-    /// Where the records are kept.
+    /// The store that keeps the cluster's records.
     pub store: StoreFile,
-    /// What everything that is started here inherits.
+    /// Environment variables that all trees started here inherit.
     pub env: BTreeMap<String, String>,
 }
 
@@ -69,7 +70,7 @@ pub struct MeshFile {
     pub address: String,
 }
 
-/// What came of reading a host's file.
+/// The result of reading a host's file.
 #[derive(Debug, Clone)]
 pub struct Read {
     /// The host, if there is no error.
@@ -78,7 +79,7 @@ pub struct Read {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// What is written in the file, before it is known whether all is there that must be.
+/// The keys as written in the file, before it is checked whether required ones are missing.
 #[derive(Debug, Default)]
 pub(in crate::spec) struct Written {
     cluster: Option<String>,
@@ -129,7 +130,7 @@ shapes! {
     /// Where an agent listens.
     Listen: SocketAddr, listen, |at: &SocketAddr| string(&format!("tcp://{at}")),
         json!({ "type": "string", "pattern": "^tcp://.+:[0-9]+$" });
-    /// Where it is found.
+    /// The address at which other hosts reach it.
     Address: String, address, |at: &String| string(at), json!({ "type": "string", "pattern": "^.+:[0-9]+$" });
     /// The table of the store.
     Store: StoreFile, store, |of: &StoreFile| STORE_TABLE.show(of), table(&STORE_TABLE.rows());
@@ -140,7 +141,7 @@ pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     let mut findings = Findings::default();
     let texts = Texts::new();
     let left = Cell::new(Some(Disk::REGULAR.files));
-    // An `include` is a key that this file does not have.
+    // A host's file cannot include others, so a second file is refused.
     let none = || io::Error::new(io::ErrorKind::Unsupported, "the file of a host includes no others");
     let files = |path: &Path| left.take().map_or_else(|| Err(none()), |read| read(path));
     let disk = Disk { files: &files, matching: &|_, _| Err(none()), env_files: &files, elsewhere: false };
@@ -205,8 +206,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The times of the lease: lease, renew, guard, stop-before, settle; and the bounds within which two hosts never
-    /// run the same, and one lost answer costs nothing.
+    /// The times of the lease: lease, renew, guard, stop-before, settle. They are checked against the bounds within
+    /// which two hosts never run the same tree, and one lost answer of the store has no effect.
     fn times(&mut self, written: &Written, fields: &Fields<'_>) -> [Span; 5] {
         let lease = written.lease.unwrap_or(Span::from_secs(15));
         let guard = written.guard.unwrap_or(part(lease.times(2), 15).max(Span::from_millis(500)));
@@ -261,7 +262,7 @@ impl Reader<'_> {
         [lease, renew, guard, stop_before, settle]
     }
 
-    /// How others reach this host.
+    /// How other hosts reach this one.
     fn mesh(&mut self, written: &Written, fields: &Fields<'_>) -> Option<MeshFile> {
         let Some(listen) = written.listen else {
             if let Some(place) = fields.meant("address") {
@@ -297,12 +298,12 @@ impl Reader<'_> {
     }
 }
 
-/// One of `number` equal parts.
+/// A span divided by `number`.
 fn part(span: Span, number: u64) -> Span {
     Span::from_nanos(span.as_nanos() / number)
 }
 
-/// What a host's file will have, and has not yet: reported where it is written, and not passed over.
+/// Keys that are planned and not supported yet: they get a message of their own.
 fn not_yet(key: &str) -> Option<&'static str> {
     Some(match key {
         "watchdog" => "a hardware watchdog is not fed yet; remove the line",

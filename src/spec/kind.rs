@@ -1,9 +1,10 @@
-//! The tables of a file whose keys belong to a tree, and which groups of keys each of them has.
+//! The kinds of tables in the file of a tree, and the groups of keys that each kind has.
 
-/// Written by [`print`](super::print) for children of one `count` that cannot be written as one; not meant for people.
+/// The key that [`print`](super::print) writes for children of one `count` that cannot be written as one table; not
+/// documented for users.
 pub(super) const COUNT_GROUP: &str = "count-group";
 
-/// What a table is, as far as its keys go.
+/// The kind of a table, which decides its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A file's own level.
@@ -12,22 +13,23 @@ pub(super) enum Kind {
     Supervisor,
     /// A child with a command.
     Worker,
-    /// A child that is neither; it gets the keys of both, so that only what is missing is complained about.
+    /// A child that is neither a worker nor a supervisor. It has the keys of both, so that only the missing key is
+    /// reported.
     Unclear,
     /// A `[defaults]` table.
     Defaults,
 }
 
-/// Keys that the same tables have.
+/// A group of keys that belong to the same kinds of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     /// The top level's alone.
     Top,
-    /// What every child is called.
+    /// The name of a child.
     Name,
-    /// Every child's.
+    /// Keys of every child.
     Child,
-    /// What makes the one worker what it is.
+    /// Keys of one worker that cannot stand in `[defaults]`.
     Own,
     /// How a worker's process is set up.
     Setup,
@@ -35,16 +37,16 @@ pub(super) enum Group {
     Ready,
     /// Where a worker's output goes.
     Bounds,
-    /// A supervisor's as a child.
+    /// Keys of a supervisor as a child.
     Placed,
-    /// A supervisor's, the top level included.
+    /// Keys of a supervisor's body, the top level included.
     Body,
-    /// What a worker, or all below a supervisor, may take of the machine.
+    /// Limits by cgroup.
     Resources,
 }
 
 impl Kind {
-    /// The groups that it has, in the order in which keys are listed.
+    /// The groups of its keys, in the order in which keys are listed.
     pub(super) fn groups(self) -> &'static [Group] {
         use Group::{Body, Bounds, Child, Name, Own, Placed, Ready, Resources, Setup, Top};
         match self {
@@ -56,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// What it is called in a message.
+    /// Its name in messages.
     pub(super) fn called(self) -> &'static str {
         match self {
             Kind::Top => "the top level",

@@ -1,4 +1,4 @@
-//! What is allowed and yet seldom meant, seen across levels, where trees go wrong. All of it is warnings.
+//! Warnings about combinations that are valid and seldom intended, across all levels of the tree.
 
 use super::copies;
 use super::exec::{BeatSource, KillMode, StdinSpec};
@@ -12,7 +12,7 @@ use super::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
 use crate::ids::Path;
 use crate::time::Span;
 
-/// Looks for it in a tree without errors.
+/// Adds the warnings for a tree without errors.
 pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
     let root = Path::root();
     if tree.root.policy.intensity.max == Some(0)
@@ -35,7 +35,7 @@ pub(super) fn lint(tree: &TreeSpec, findings: &mut Findings) {
 
 struct Lint<'a> {
     findings: &'a mut Findings,
-    /// The first worker that reads what treevisor reads.
+    /// The first worker that inherits treevisor's standard input.
     inherits: Option<Path>,
 }
 
@@ -69,7 +69,7 @@ impl Lint<'_> {
         }
     }
 
-    /// Of several that read one input, each line goes to one of them.
+    /// If several workers read the same input, each line reaches only one of them.
     fn one_reader(&mut self, path: &Path, child: &ChildSpec) {
         let ChildKind::Worker(exec) = &child.kind else { return };
         if exec.stdin != StdinSpec::Inherit {
@@ -87,13 +87,13 @@ impl Lint<'_> {
     }
 
     fn warn(&mut self, path: &Path, key: &str, finding: impl FnOnce(Place) -> Finding) {
-        // A tree read back from print has a place for everything too; one that was built otherwise has no file to show.
+        // Only a tree that was not read from text has no places.
         if let Some(place) = self.findings.sources.place_above(path, key) {
             self.findings.add(finding(place));
         }
     }
 
-    /// What is killed at a limit is never slowed down beyond it.
+    /// `memory-high` above `memory-max` never takes effect, as the worker is killed before.
     fn high_above_max(&mut self, path: &Path, resources: &Resources) {
         let of = |cap: Option<Cap<Amount>>| cap.and_then(|cap| cap.value);
         let above = match (of(resources.memory_high), of(resources.memory_max)) {
@@ -121,7 +121,7 @@ impl Lint<'_> {
         }
     }
 
-    /// A copy that may take for ever to be ready keeps a roll-out waiting for ever.
+    /// A copy without a bound for its readiness can block a roll-out for ever.
     fn endless_rollout(&mut self, path: &Path, policy: &ChildPolicy, before: Option<u32>) {
         let is_awaited = matches!(policy.ready, Ready::Notify | Ready::Probe);
         let endless = is_awaited && policy.start_timeout.is_none() && policy.heartbeat.is_none();
@@ -139,7 +139,7 @@ impl Lint<'_> {
         });
     }
 
-    /// A probe that is waited for as long as the worker has leaves no time for another one.
+    /// A probe whose timeout is as long as the heartbeat's limit leaves no time for a second attempt.
     fn slow_probe(&mut self, path: &Path, child: &ChildSpec) {
         let (ChildKind::Worker(exec), Some(beat)) = (&child.kind, &child.policy.heartbeat) else { return };
         let limit = beat.limit();
@@ -160,7 +160,8 @@ impl Lint<'_> {
         }
     }
 
-    /// The kernel accepts connections to a socket that the supervisor holds, whatever becomes of the worker.
+    /// A TCP probe of a socket that the supervisor holds always succeeds: the kernel accepts connections even if the
+    /// worker hangs.
     fn probe_of_held_socket(&mut self, path: &Path, child: &ChildSpec) {
         let ChildKind::Worker(exec) = &child.kind else { return };
         let held = |server: &Server| {
@@ -169,7 +170,7 @@ impl Lint<'_> {
         };
         let tcp = |probe: &Probe| matches!(&probe.ask, Ask::Tcp(server) if held(server));
         let liveness = |source: &BeatSource| matches!(source, BeatSource::Probe(probe) if tcp(probe));
-        // A roll-out believes the one of readiness, and takes a release that accepts nothing for a good one.
+        // With such a readiness probe, a roll-out takes a release for good that accepts no connections.
         for (key, is_vain) in [
             ("ready", exec.ready_probe.as_ref().is_some_and(|ready| tcp(&ready.probe))),
             ("heartbeat.source", exec.sources.iter().any(liveness)),
@@ -185,7 +186,7 @@ impl Lint<'_> {
         }
     }
 
-    /// A shell that is asked to stop ends, and does not stop the programs that it has started.
+    /// A shell ends at the stop signal without stopping the programs that it has started.
     fn programs_behind_a_shell(&mut self, path: &Path, child: &ChildSpec) {
         let ChildKind::Worker(exec) = &child.kind else { return };
         let asked_alone = exec.kill_mode == KillMode::Mixed && exec.stop_command.is_none();
@@ -199,7 +200,7 @@ impl Lint<'_> {
         }
     }
 
-    /// Where the delays between restarts alone are longer than the window, it never holds enough restarts to give up.
+    /// If the backoff delays together are longer than the window, it never contains enough restarts to give up.
     fn disarmed_window(&mut self, path: &Path, policy: &ChildPolicy, intensity: &Intensity) {
         let (Some(backoff), Some(max)) = (&policy.backoff, intensity.max) else { return };
         if policy.restart == Restart::Temporary || max == 0 {
@@ -222,8 +223,7 @@ impl Lint<'_> {
         }
     }
 
-    /// Where neither a number nor a wait bounds the restarts, a program that ends at once is started as fast as it
-    /// ends, for ever.
+    /// Without a limit and without a backoff, a program that exits at once is restarted in a tight loop for ever.
     fn restart_storm(&mut self, at: &Path, supervisor: &SupervisorSpec) {
         let storms = |child: &&ChildSpec| {
             let is_worker = matches!(child.kind, ChildKind::Worker(_));
@@ -246,8 +246,8 @@ impl Lint<'_> {
         }
     }
 
-    /// A temporary child never comes back, whatever stands on it; but for a step, which is over when the next one
-    /// begins.
+    /// With `rest-for-one`, later children may depend on a temporary child, which is never restarted. A step is exempt,
+    /// as it is done before the next child starts.
     fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, after: &[ChildSpec], strategy: Strategy) {
         let dependants = after.iter().find(|child| child.policy.restart != Restart::Temporary);
         let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, dependants)
@@ -268,7 +268,7 @@ impl Lint<'_> {
         });
     }
 
-    /// Children that may take longer to stop than their supervisor is given are killed half-way.
+    /// If children may take longer to stop than their supervisor's shutdown timeout, they are killed half-way.
     fn stop_times(&mut self, path: &Path, policy: &ChildPolicy, below: &SupervisorSpec) {
         let Shutdown::After(given) = policy.shutdown else { return };
         let needed = stop_time(below);
@@ -287,7 +287,7 @@ impl Lint<'_> {
         });
     }
 
-    /// Children that may take longer to start than their supervisor is given.
+    /// Children that may take longer to start than their supervisor's start timeout.
     fn start_times(&mut self, path: &Path, policy: &ChildPolicy, below: &SupervisorSpec) {
         let Some(given) = policy.start_timeout else { return };
         let needed = start_time(below);
@@ -305,7 +305,7 @@ impl Lint<'_> {
     }
 }
 
-/// How long the first `count` delays last together; anything longer than `enough` need not be exact.
+/// The sum of the first `count` delays; a sum beyond `enough` need not be exact.
 fn sum_of_delays(backoff: &Backoff, count: u32, enough: Span) -> Span {
     let mut delay = backoff.initial;
     let mut sum = Span::ZERO;
@@ -316,7 +316,7 @@ fn sum_of_delays(backoff: &Backoff, count: u32, enough: Span) -> Span {
         }
         let next = delay.scaled(backoff.factor).min(backoff.max);
         if next == delay {
-            // From here on they are all the same.
+            // All further delays are the same.
             return sum + delay.times(u64::from(count - done - 1));
         }
         delay = next;
@@ -324,7 +324,7 @@ fn sum_of_delays(backoff: &Backoff, count: u32, enough: Span) -> Span {
     sum
 }
 
-/// The longest that an orderly stop of all children takes; `None` is without bound.
+/// The longest time that a graceful shutdown of all children can take; `None` if it is unbounded.
 fn stop_time(supervisor: &SupervisorSpec) -> Option<Span> {
     let mut sum = Span::ZERO;
     let mut longest = Span::ZERO;
@@ -337,7 +337,7 @@ fn stop_time(supervisor: &SupervisorSpec) -> Option<Span> {
             (Shutdown::Infinity, ChildKind::Supervisor(below)) => stop_time(below)?,
         };
         longest = longest.max(time);
-        // Those of one count are asked together.
+        // The copies of one `count` are stopped together.
         group = match (group, child.policy.group) {
             (Some((open, time_of_group)), Some(number)) if open == number => Some((open, time_of_group.max(time))),
             (before, number) => {
@@ -359,7 +359,7 @@ fn stop_time(supervisor: &SupervisorSpec) -> Option<Span> {
     })
 }
 
-/// The longest that the starts of all children take which have a bound.
+/// The longest time that all starts with a timeout can take together.
 fn start_time(supervisor: &SupervisorSpec) -> Span {
     let times = supervisor.children.iter().map(|child| {
         let own = child.policy.start_timeout;
@@ -383,7 +383,7 @@ fn shell_script(command: &[String]) -> Option<&str> {
     is_script.then_some(script)
 }
 
-/// A script without what is quoted, and without its command substitutions: those have ended when their command begins.
+/// A script without quoted text and without command substitutions, which have ended when their command begins.
 fn own_words(script: &str) -> String {
     let (mut own, mut closers) = (String::new(), Vec::new());
     let mut chars = script.chars().peekable();
@@ -409,25 +409,25 @@ fn own_words(script: &str) -> String {
     own
 }
 
-/// Commands of the shell itself, which are over at once.
+/// Built-in commands of the shell, which take no time.
 const BUILT_IN: [&str; 7] = ["echo", "exit", "export", "printf", "return", "true", ":"];
 
-/// Whether a script has programs at work beside the shell that reads it, or behind it after other work: a pipeline,
-/// something in the background, or a last command that is not started by `exec`.
+/// Whether a script runs programs as children of its shell for long: a pipeline, a background command, or a last
+/// command that is not started by `exec`.
 fn runs_behind(script: &str) -> bool {
     let simple = own_words(script).replace("&&", ";").replace("||", ";").replace(">&", ">").replace("&>", ">");
     let words: Vec<&str> = simple.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     if words.contains(&"trap") {
-        // It has thought of that.
+        // A script with a trap handles the signal itself.
         return false;
     }
-    // Of a loop the shell is the program.
+    // In a script with a loop or a condition, the shell itself is the long-running program.
     let in_turn = !["while", "until", "for", "if", "case"].iter().any(|keyword| words.contains(keyword));
     let commands: Vec<&str> = simple.split([';', '\n']).map(str::trim).filter(|command| !command.is_empty()).collect();
     let own =
         |command: &str| !command.contains('|') && BUILT_IN.contains(&command.split(' ').next().unwrap_or_default());
     let Some(last) = commands.iter().rfind(|command| !own(command)) else { return false };
-    // What came before the last command is over by then, unless it is in the background.
+    // Commands before the last one have ended when it runs, unless they are in the background.
     let at_once = simple.contains('&') || last.contains('|');
     at_once || in_turn && commands.len() > 1 && !last.starts_with("exec ")
 }

@@ -1,6 +1,6 @@
-//! Sockets that a supervisor opens for its workers, and holds while they come and go.
+//! Sockets that a supervisor opens for its workers and keeps open across their restarts (socket activation).
 //!
-//! An address is a number, never a name that would have to be looked up: see [`probe`](super::probe).
+//! An address is numeric, never a name that would have to be looked up: see [`probe`](super::probe).
 
 use super::account::Account;
 use super::probe::{Host, NoServer, Server};
@@ -13,16 +13,15 @@ use std::path::PathBuf;
 /// The most sockets of one worker.
 pub const LISTEN_MAX: usize = 13;
 
-/// Connections that wait to be accepted, unless `backlog` says otherwise: the kernel's own limit, unless that was
-/// raised.
+/// The default of `backlog`, the most connections that wait to be accepted. It is the kernel's default limit.
 pub const BACKLOG: u32 = 4096;
 
 /// A socket that the supervisor of a worker opens once and hands to each of its incarnations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Listen {
-    /// Where it listens. There is one socket of an address in a supervisor, whichever workers have it.
+    /// Where it listens. A supervisor opens one socket for an address, however many of its workers have it.
     pub address: Address,
-    /// What it is called in `LISTEN_FDNAMES`; by default as the worker.
+    /// Its name in `LISTEN_FDNAMES`; by default the worker's.
     pub name: Option<String>,
     /// How many connections may wait to be accepted.
     pub backlog: u32,
@@ -40,7 +39,7 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// A socket with nothing said but its address.
+    /// A socket with defaults for everything but its address.
     pub fn new(address: Address) -> Listen {
         let (name, mode, user, group, account) = (None, None, None, None, None);
         Listen { address, name, backlog: BACKLOG, mode, user, group, account, reuse_port: false }
@@ -76,7 +75,7 @@ impl fmt::Display for NoAddress {
 
 impl std::error::Error for NoAddress {}
 
-/// The most bytes of a path that the kernel takes, unix(7); of an abstract name one less.
+/// Most bytes of a path that the kernel accepts, unix(7); one less for an abstract name.
 const PATH_MAX: usize = 107;
 
 impl Address {
@@ -117,7 +116,7 @@ impl Address {
         Ok(if is_abstract { Address::Abstract(name.to_owned()) } else { Address::Unix(name.into()) })
     }
 
-    /// Whether there can be no two sockets of this and of the other one, but by SO_REUSEPORT.
+    /// Whether sockets at both addresses conflict, unless both have SO_REUSEPORT.
     pub(super) fn overlaps(&self, other: &Address) -> bool {
         match (self, other) {
             (Address::Tcp(one), Address::Tcp(other)) => {
@@ -158,8 +157,8 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// The names of a worker's sockets as `LISTEN_FDNAMES` has them. One without a name is called as the worker is; of
-/// several that one `count` has made, as they are in the file.
+/// The names of a worker's sockets for `LISTEN_FDNAMES`. A socket without a name has the worker's; for a copy of a
+/// `count`, the name in the file, without the number.
 pub fn names(sockets: &[Listen], worker: &Name, counted: bool) -> String {
     let worker = worker.as_str();
     let base = worker.rsplit_once('-').filter(|(_, number)| counted && number.parse::<u32>().is_ok());

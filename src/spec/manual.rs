@@ -1,4 +1,4 @@
-//! The keys of the file in words, for a manual page: the rows of the table of keys, as editors have them in the schema.
+//! The keys of the file for the manual page, from the table of keys, with the same texts as in the schema for editors.
 
 use super::keys::{rows_of, tables};
 use super::kind::{COUNT_GROUP, Group};
@@ -16,11 +16,11 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// As it is written.
+    /// Its name.
     pub(crate) name: &'static str,
     /// What it does.
     pub(crate) about: String,
-    /// What it is where it is not written, as TOML has it.
+    /// Its default as TOML.
     pub(crate) default: Option<String>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn manual() -> Vec<Table> {
 fn table(of: String, rows: &[&'static dyn Row]) -> Table {
     let key = |row: &&'static dyn Row| {
         let about = row.schema()["description"].as_str().unwrap_or_default().to_owned();
-        // An object in JSON is no TOML, and is described in words.
+        // A default that is an object cannot be written as JSON is; the description has it in words.
         let default =
             row.default().filter(|default| !matches!(default, Value::Object(_))).map(|value| value.to_string());
         Key { name: row.name(), about, default }

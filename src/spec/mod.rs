@@ -64,7 +64,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tree::{ChildKind, ChildSpec, TreeSpec};
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Debug, Clone)]
 pub struct Read {
     /// The tree, if there is no error.
@@ -82,24 +82,24 @@ impl Read {
     }
 }
 
-/// What depends on the machine about a key, which is not in the file alone.
+/// A finding about a key that depends on the machine, not on the file alone.
 #[derive(Debug, Clone)]
 pub struct Objection {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// A stable word for it, as in [`Diagnostic::code`].
+    /// A stable word for its kind, as in [`Diagnostic::code`].
     pub code: &'static str,
     /// What is wrong.
     pub message: String,
-    /// What stands beside the caret.
+    /// The text beside the caret.
     pub label: String,
     /// What would be right.
     pub hint: String,
 }
 
 impl Read {
-    /// Adds what depends on the machine about `key` of the children at some paths. The same about one place in a file,
-    /// be it in a `[defaults]` or a `count`, is said once. With an error there is no tree.
+    /// Adds findings that depend on the machine, each about a key of the child at a path. The same finding about one
+    /// place in a file, such as a `[defaults]` or a `count`, is added once. An error removes the tree.
     pub fn object(&mut self, objections: impl IntoIterator<Item = (ids::Path, &'static str, Objection)>) {
         let mut said = HashSet::new();
         for (path, key, objection) in objections {
@@ -130,14 +130,13 @@ impl Read {
     }
 }
 
-/// The log file of the worker with the number `to`, given that of the worker with the number `from` of the same
-/// `count`.
+/// The log file of copy `to` of a `count`, given that of copy `from`.
 pub fn renumbered(file: &Path, from: u32, to: u32) -> PathBuf {
     exec::unnumbered(file, from).map_or_else(|| file.to_owned(), |base| exec::numbered(&base, to))
 }
 
-/// Another copy of the worker `like`, which a `count` has made, for a tree that runs: its files of variables are read,
-/// and no other file is. `None` where copies differ by no more than their names and log files.
+/// Makes another copy of `like`, a copy of a `count` in a running tree. Its files of variables are read, and no other
+/// file. `None` if copies differ only by their names and log files.
 ///
 /// # Errors
 /// What is wrong with this copy.
@@ -163,19 +162,19 @@ pub fn read(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, Disk::ANY)
 }
 
-/// The same of a tree for another machine, where there may be files that this one has not: a missing `env-file` is no
-/// more than a warning.
+/// As [`read`], for a tree that is to run on another machine, which may have files that this one lacks: a missing
+/// `env-file` is only a warning.
 pub fn read_for_elsewhere(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, Disk { elsewhere: true, ..Disk::ANY })
 }
 
-/// The same from regular files alone, for callers that cannot wait.
+/// As [`read`], from regular files only, for callers that must not wait.
 pub fn read_at_once(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Read {
     read_with(file, env, Disk::REGULAR)
 }
 
-/// Reads `text` as the file called `name`, which says where diagnostics are and what the instance is called. There are
-/// no other files: an `include` is an error, and an `env-file` a warning.
+/// Reads `text` as the content of the file `name`, which is used in diagnostics and for the name of the instance. No
+/// other files are read: an `include` is an error, and an `env-file` a warning.
 pub fn read_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Read {
     let text = std::cell::Cell::new(Some(text));
     let none = || io::Error::new(io::ErrorKind::NotFound, "there are no other files here");

@@ -1,7 +1,7 @@
-//! The files of a tree, read and parsed, and which of them stands for the body of which supervisor.
+//! Reads and parses the files of a tree, and finds which file is included where.
 //!
-//! What stands in them is looked at no further than it takes to find the `include`s. It is read afterwards, with the
-//! tables that lie over one another as one, by [`reader`](super::reader).
+//! Only the `include`s are interpreted here. [`reader`](super::reader) reads all other keys afterwards, with the tables
+//! layered.
 
 use super::diagnostic::quoted;
 use super::disk::Disk;
@@ -15,10 +15,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
-/// The most files of one tree: a few files that include each other several times each would otherwise multiply.
+/// Most files of one tree. Without a limit, a few files that include each other several times would multiply.
 const INCLUDES_MAX: usize = 1_000;
 
-/// Texts of files, which the tables borrow from.
+/// The texts of the files, from which the tables borrow.
 pub(super) struct Texts(Vec<OnceCell<String>>);
 
 impl Texts {
@@ -27,15 +27,15 @@ impl Texts {
     }
 }
 
-/// The files.
+/// The parsed files.
 pub(super) struct Overlay<'t> {
-    /// Their tables, by their number in [`Sources`](super::Sources); `None` for what is no UTF-8.
+    /// Their tables, by their number in [`Sources`](super::Sources); `None` for a file that is not UTF-8.
     tables: Vec<Option<DeTable<'t>>>,
-    /// Where an `include` stands, and the file that it brings in.
+    /// The place of each `include` of one file, and the number of that file.
     included: HashMap<Place, usize>,
-    /// Where an `include` stands that is a pattern, and the files that are like it.
+    /// The place of each `include` that is a pattern, and the numbers of the files that match it.
     matched: HashMap<Place, Vec<usize>>,
-    /// Whether some file was no TOML: then what seems to be missing may stand in the broken part.
+    /// Whether a file has syntax errors: then keys that seem to be missing may stand in the broken part.
     pub(super) broken: bool,
 }
 
@@ -54,17 +54,17 @@ impl Overlay<'_> {
         loader.overlay
     }
 
-    /// The top level of the file that was asked for, if it could be read.
+    /// The top level of the first file, if it could be read.
     pub(super) fn top(&self) -> Option<Layer<'_>> {
         self.file(0)
     }
 
-    /// The file that the `include` in this table brings in.
+    /// The file that the `include` in this table names.
     pub(super) fn included(&self, layer: Layer<'_>) -> Option<Layer<'_>> {
         self.file(*self.included.get(&layer.get("include")?.place)?)
     }
 
-    /// The files that the `include` in this table means, which is a pattern; `None` where it is none.
+    /// The files that match the `include` in this table, if that is a pattern; otherwise `None`.
     pub(super) fn matched(&self, layer: Layer<'_>) -> Option<Vec<Layer<'_>>> {
         let files = self.matched.get(&layer.get("include")?.place)?;
         Some(files.iter().filter_map(|file| self.file(*file)).collect())
@@ -82,7 +82,7 @@ impl Drop for Overlay<'_> {
     }
 }
 
-/// Takes a table apart without recursion: a header of 100,000 dotted names nests as deep, and dropping that as it is
+/// Drops a table without recursion. A header of 100,000 dotted names makes tables nested as deeply, whose ordinary drop
 /// would overflow the stack.
 fn dismantle(table: DeTable<'_>) {
     let mut left: Vec<DeValue<'_>> = vec![DeValue::Table(table)];
@@ -95,13 +95,13 @@ fn dismantle(table: DeTable<'_>) {
     }
 }
 
-/// Reads files, one within the other.
+/// Reads a file and those that it includes, recursively.
 struct Loader<'a, 't> {
     findings: &'a mut Findings,
     env: &'a dyn Fn(&str) -> Option<String>,
     disk: Disk<'a>,
     texts: &'t [OnceCell<String>],
-    /// The files that are being read, the innermost last, to find cycles.
+    /// The chain of files that are being read, the innermost last, to find cycles.
     open: Vec<PathBuf>,
     /// Files read so far.
     loaded: usize,
@@ -109,7 +109,7 @@ struct Loader<'a, 't> {
 }
 
 impl<'t> Loader<'_, 't> {
-    /// Reads `path`, and gives its number; `from` is the `include` that asks for it.
+    /// Reads `path`, and returns its number; `from` is the place of the `include` that names it.
     fn load(&mut self, path: &Path, from: Option<Place>) -> Option<usize> {
         let (identity, bytes) = match (self.disk.files)(path) {
             Ok(found) => found,
@@ -185,7 +185,7 @@ impl<'t> Loader<'_, 't> {
         Some(file)
     }
 
-    /// Reads the files that are like a pattern.
+    /// Reads the files that match a pattern.
     fn load_all(&mut self, beside: &Path, pattern: &str, place: Place) {
         if pattern.contains("**") {
             self.findings.add(
@@ -261,7 +261,7 @@ fn includes_in(scope: &mut Scope<'_>, body: Layer<'_>, depth: usize, found: &mut
     if let Some(include) = body.get("include")
         && let Some(target) = scope.filled(include)
     {
-        // What comes in by a pattern stands behind children of its own.
+        // Children of the files that match a pattern come after the supervisor's own.
         let several = is_pattern(&target);
         match children.as_ref().filter(|_| !several) {
             None => found.push((target, include.place)),
@@ -294,12 +294,12 @@ fn includes_in(scope: &mut Scope<'_>, body: Layer<'_>, depth: usize, found: &mut
     }
 }
 
-/// Whether an `include` means all files that are like it.
+/// Whether an `include` is a pattern.
 pub(super) fn is_pattern(target: &str) -> bool {
     target.contains(['*', '?', '['])
 }
 
-/// The parser's message, and for what people most often get wrong a hint.
+/// The parser's message, with a hint for common mistakes.
 fn in_plain_words(message: &str, text: &str) -> (String, Option<&'static str>) {
     let hint = if text.starts_with(['“', '”', '‘', '’']) {
         Some("these are typographic quotes; TOML takes straight ones")

@@ -1,5 +1,5 @@
-//! What must hold of the subtrees that may run on other hosts than their parents: each is a supervisor, none is within
-//! another, and what one is to be apart from is a sibling.
+//! Rules for placed subtrees, which may run on other hosts than their parents: each is a supervisor, none is within
+//! another, and `apart` names siblings only.
 
 use super::diagnostic::quoted;
 use super::fields::Layer;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// The key that makes a subtree placed.
 pub(super) const KEY: &str = "placement";
 
-/// Workers run where their supervisors do.
+/// Reports a `placement` of a worker: workers run where their supervisors do.
 pub(super) fn refuse_of_worker(scope: &mut Scope<'_>, own: Layer<'_>) {
     let place = own.keys().find(|(key, _)| *key == KEY).map(|(_, place)| place);
     if let (Some(Kind::Worker), Some(place)) = (own.kind, place) {
@@ -25,7 +25,7 @@ pub(super) fn refuse_of_worker(scope: &mut Scope<'_>, own: Layer<'_>) {
     }
 }
 
-/// Looks at all of them, once the tree is read.
+/// Checks all placed subtrees once the tree is read.
 pub(super) fn judge(scope: &mut Scope<'_>, root: &SupervisorSpec) {
     each(&Path::root(), root, None, &mut |path, above, placement, siblings| {
         let found = &scope.findings.sources;
@@ -56,7 +56,7 @@ pub(super) fn judge(scope: &mut Scope<'_>, root: &SupervisorSpec) {
     });
 }
 
-/// The hosts that placements of this tree name, and where: the first place of each.
+/// The hosts that placements of this tree name, each with the path of the first placement that names it.
 pub fn hosts_named(tree: &TreeSpec) -> BTreeMap<String, Path> {
     let mut named = BTreeMap::new();
     let mut take = |path: &Path, placement: &PlacementSpec| {
@@ -71,7 +71,7 @@ pub fn hosts_named(tree: &TreeSpec) -> BTreeMap<String, Path> {
     named
 }
 
-/// What is allowed and yet seldom meant.
+/// Warnings about placements that are valid and seldom intended.
 pub(super) fn lint(root: &SupervisorSpec, findings: &mut Findings) {
     let mut found = Vec::new();
     root.for_each_supervisor(&Path::root(), &mut |path, supervisor| {
@@ -104,7 +104,7 @@ pub(super) fn placement_of(child: &ChildSpec) -> Option<&PlacementSpec> {
     }
 }
 
-/// Calls `visit` for each placed supervisor below the one at `at`, with the placed one above it, if any, and its
+/// Calls `visit` for each placed supervisor below the one at `at`, with the placed supervisor above it, if any, and its
 /// siblings.
 fn each(
     at: &Path,

@@ -17,7 +17,7 @@ pub trait Words: Copy + PartialEq + 'static {
     }
 }
 
-/// Says the words of enums.
+/// Implements [`Words`] for enums.
 macro_rules! words {
     ($($of:ident { $($word:literal $value:ident),+ })+) => { $(
         impl $crate::spec::policy::Words for $of {
@@ -46,7 +46,7 @@ pub enum Strategy {
     OneForOne,
     /// All children of the supervisor.
     OneForAll,
-    /// That child and all that stand after it in the start order.
+    /// That child and all after it in the start order.
     RestForOne,
 }
 
@@ -92,11 +92,11 @@ pub enum AutoShutdown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartOrder {
-    /// One after the other, each up before the next is begun (R6).
+    /// One after the other, each ready before the next is started (R6).
     #[default]
     InOrder,
-    /// All at once: for children that do not depend on each other. Goes beyond OTP. Where one of them cannot be
-    /// started, all end, as in the other order (R9).
+    /// All at once, for children that do not depend on each other. Goes beyond OTP. If one of them cannot be started,
+    /// all are stopped, as in the other order (R9).
     Together,
 }
 
@@ -104,7 +104,7 @@ pub enum StartOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopOrder {
-    /// In reverse start order, each gone before the next is asked (R53).
+    /// In reverse start order, each gone before the next is asked to stop (R53).
     #[default]
     Reverse,
     /// All at once. Goes beyond OTP, which does so for instances of `simple_one_for_one` only (R78).
@@ -126,7 +126,7 @@ impl Default for Intensity {
     }
 }
 
-/// What a child that beats has promised.
+/// The heartbeat that a child is expected to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// A beat is due this often; above zero.
@@ -140,20 +140,20 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// The longest silence that is no hang.
+    /// The longest silence that does not count as a hang.
     pub fn limit(&self) -> Span {
         self.interval.times(u64::from(self.misses))
     }
 }
 
-/// What every supervisor child promises to its parent unless its spec says otherwise.
+/// The default for supervisor children.
 impl Default for Heartbeat {
     fn default() -> Heartbeat {
         Heartbeat { interval: Span::from_secs(1), misses: 3, grace: Span::ZERO, progress: false }
     }
 }
 
-/// When the start of a child is over, so that the next sibling may start.
+/// Readiness: when the start of a child is over, so that the next sibling may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ready {
@@ -166,7 +166,7 @@ pub enum Ready {
     Notify,
     /// When it has exited with a success code: a step that the next sibling waits for. Never together with `permanent`.
     Exit,
-    /// When a probe of its own is answered; what is asked is the shell's business.
+    /// When its readiness probe succeeds. The probe itself is in [`exec`](super::exec), as the core does not need it.
     Probe,
 }
 
@@ -177,70 +177,71 @@ pub struct Backoff {
     pub initial: Span,
     /// The longest delay.
     pub max: Span,
-    /// Each delay is the one before times this; at least 1.
+    /// The factor from one delay to the next; at least 1.
     pub factor: f64,
-    /// Each delay is stretched or shrunk at random by up to this part of it; 0 to 1.
+    /// The part of each delay, 0 to 1, by which it is randomly lengthened or shortened at most.
     pub jitter: f64,
-    /// A run of at least this long makes the next delay the first one again.
+    /// A run of at least this length resets the next delay to the first one.
     pub reset: Span,
 }
 
-/// How the copies of a `count` get what a reload changes of them: one after another.
+/// How the copies of a `count` are updated by a reload, one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// So many are replaced at a time; at least 1.
+    /// How many copies are replaced at a time; at least 1.
     pub at_once: u32,
-    /// Which process of a copy is there first.
+    /// Whether a copy's old process is stopped first, or its new one started.
     pub order: UpdateOrder,
     /// A copy must be up for this long before the next is replaced.
     pub settle: Span,
 }
 
-/// As `docker service update` does it without options, whose monitor waits 5 s for a new task to fail.
+/// As the defaults of `docker service update`, whose monitor waits 5 s for a new task to fail.
 impl Default for Update {
     fn default() -> Update {
         Update { at_once: 1, order: UpdateOrder::StopFirst, settle: Span::from_secs(5) }
     }
 }
 
-/// Which process of a copy that is replaced is there first.
+/// Whether a copy's old process is stopped first, or its new one started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpdateOrder {
-    /// The old one is gone before the new one is started.
+    /// The old process is gone before the new one is started.
     #[default]
     StopFirst,
-    /// The new one is up before the old one is stopped.
+    /// The new process is up before the old one is stopped.
     StartFirst,
 }
 
-/// What supervision needs of one child.
+/// The part of a child's spec that supervision reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChildPolicy {
     /// Whether it is restarted.
     pub restart: Restart,
     /// Whether it is started with its supervisor; else by an operator alone.
     pub autostart: bool,
-    /// Whether its end counts for the supervisor's auto-shutdown; never together with `permanent` (R4).
+    /// Whether its end counts for the supervisor's auto-shutdown; never with `permanent` (R4).
     pub significant: bool,
     /// How it is stopped.
     pub shutdown: Shutdown,
-    /// Its beats; `None` watches its exit alone.
+    /// Its heartbeat; `None` if only its exit is watched.
     pub heartbeat: Option<Heartbeat>,
-    /// When its start is over. For a supervisor child always when its whole subtree is up (R6), whatever stands here.
+    /// When its start is over. A supervisor child is ready when its whole subtree is up (R6); this field is ignored for
+    /// it.
     pub ready: Ready,
-    /// A start that is not over after this long has failed; `None` waits without bound.
+    /// How long a start may take before it has failed; `None` for no limit.
     pub start_timeout: Option<Span>,
     /// Delays between restarts.
     pub backoff: Option<Backoff>,
     /// Exit codes that are a normal exit. For a supervisor child this is `[0]`.
     pub success_codes: Vec<i32>,
-    /// What is done with a process that hangs before it is killed.
+    /// What is done with a hung process before it is killed.
     #[serde(default)]
     pub evidence: Evidence,
-    /// Children created by one `count` share a number; they are stopped together where they stand side by side.
+    /// The group number that children of one `count` share. Neighbours with the same number are stopped together.
     pub group: Option<u32>,
-    /// How it gets what a reload changes of it, as one of a `count`.
+    /// How it is updated by a reload, as a copy of a `count`.
     #[serde(default)]
     pub update: Update,
     /// Its process may be on another host: it has a `placement`.
@@ -276,32 +277,32 @@ impl Default for ChildPolicy {
     }
 }
 
-/// What is done with a process that hangs before it is killed, in this order.
+/// What is done with a hung process before it is killed, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Evidence {
-    /// A command looks at it, for [`Evidence::LIMIT`] at most.
+    /// A command examines it, for [`Evidence::LIMIT`] at most.
     pub command: bool,
-    /// It gets a signal of its own, and has the time of its `shutdown` to end by it.
+    /// It is sent `hang-signal`, and has the time of its `shutdown` to end.
     pub signal: bool,
 }
 
 impl Evidence {
-    /// So long a command may look, and a process without a limit of its own may take to end by the signal.
+    /// How long the command may take, and how long a process without a shutdown timeout may take to end by the signal.
     pub const LIMIT: Span = Span::from_secs(10);
 }
 
-/// What supervision needs of the supervisor itself.
+/// The part of a supervisor's spec that supervision reads.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorPolicy {
     /// Which children are restarted together.
     pub strategy: Strategy,
-    /// How many restarts are too many.
+    /// The restart intensity.
     pub intensity: Intensity,
     /// Whether the end of significant children ends the supervisor.
     pub auto_shutdown: AutoShutdown,
     /// In which order children are started at the supervisor's own start.
     #[serde(default)]
     pub start_order: StartOrder,
-    /// In which order children are stopped when all are.
+    /// In which order all children are stopped.
     pub stop_order: StopOrder,
 }

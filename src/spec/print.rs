@@ -1,9 +1,9 @@
 //! A tree as canonical TOML, which [`read_text`](super::read_text) reads back to the same tree.
 //!
-//! `diff` compares two trees by their keys as they are written here, and tests read the whole back. What has a default
-//! of everyday interest is written out (strategy, intensity, period, restart, shutdown); the rest only where it differs
-//! from the default. Nothing refers to another file or to the environment any more, but for files of variables: what is
-//! in them is not for display. Workers of one `count` are written as one where that says the same.
+//! `diff` compares two trees by their keys as they are written here, and tests read the text back. Keys of general
+//! interest (strategy, intensity, period, restart, shutdown) are always written, others only if they differ from the
+//! default. The text refers neither to other files nor to the environment, except for files of variables, whose content
+//! must not be shown. Workers of one `count` are written as one table if that means the same.
 
 use super::exec::{ExecSpec, LogSpec, numbered, unnumbered};
 use super::keys::resources::RESOURCES;
@@ -31,7 +31,7 @@ pub fn to_toml(tree: &TreeSpec) -> String {
 /// Keys with their values.
 pub(super) type Pairs = Vec<(&'static str, String)>;
 
-/// These keys, as far as they are to be written.
+/// The values of these keys that are to be written.
 fn written<W>(keys: &[Key<W>], of: &W) -> Pairs {
     keys.iter().filter_map(|key| Some((key.name, key.field.show(of)?))).collect()
 }
@@ -43,12 +43,12 @@ pub(super) fn own_keys(supervisor: &SupervisorSpec) -> Pairs {
     all
 }
 
-/// The limits that are written, each with its key.
+/// The limits that are set, each with its key.
 pub(crate) fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
     written(RESOURCES, resources)
 }
 
-/// The keys of a child, as [`to_toml`] writes them; of a supervisor, those that it has as a child.
+/// The keys of a child, as [`to_toml`] writes them; for a supervisor, those that it has as a child.
 pub(super) fn child_keys(child: &ChildSpec) -> Pairs {
     match &child.kind {
         ChildKind::Worker(exec) => worker(child, exec, None),
@@ -100,7 +100,7 @@ struct Printer {
 }
 
 impl Printer {
-    /// Blanks before a line: the root and its children both stand at the margin.
+    /// The indentation in blanks; neither the root nor its children are indented.
     fn margin(&self) -> usize {
         2 * self.indent.saturating_sub(1)
     }
@@ -141,17 +141,17 @@ impl Printer {
     }
 }
 
-/// Workers, or placed supervisors, that one `count` says.
+/// Workers, or placed supervisors, that can be written as one table with a `count`.
 struct Counted {
-    /// The name that it numbers.
+    /// The name without the number.
     name: String,
     members: usize,
-    /// The log file that it numbers.
+    /// The log file without the number.
     log: Option<PathBuf>,
 }
 
-/// Whether `children` begin with all the workers that one `count` makes, and nothing but their number differs. `last`
-/// is the highest group number so far: the reader gives a `count` the next one.
+/// The `count` for the workers at the beginning of `children`, if they are all copies of one and differ only by their
+/// number. `last` is the highest group number so far, as the reader gives each `count` the next number.
 fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
     let first = children.first()?;
     let exec = match &first.kind {
@@ -176,7 +176,7 @@ fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
             && child.kind == ChildKind::Worker(exec)
     };
     let run = children.iter().take_while(|child| child.policy.group == Some(group));
-    // One that breaks the row would be written on its own, and be taken for the next group.
+    // A copy that differs would be written on its own and be read as another group.
     let members = run.clone().count();
     if members > COUNT_MAX as usize || !run.enumerate().all(alike) {
         return None;
@@ -184,7 +184,7 @@ fn counted(children: &[ChildSpec], last: u32) -> Option<Counted> {
     Some(Counted { name: name.to_owned(), members, log })
 }
 
-/// The same of placed supervisors, whose placement has the name that is numbered.
+/// As [`counted`], for placed supervisors, whose placement has the name without the number.
 fn counted_subtrees(children: &[ChildSpec], name: &Name) -> Option<Counted> {
     let group = |child: &ChildSpec| match &child.kind {
         ChildKind::Supervisor(below) => below.placement.as_ref().and_then(|placement| placement.group.clone()),

@@ -1,7 +1,7 @@
-//! Probes: what a node asks about a worker that does not beat by itself.
+//! Probes: health checks by the node for workers that send no beats themselves.
 //!
-//! A server is an address, never a name that would have to be looked up: a name server that hangs would hang the
-//! supervisor with it, and what a probe is about runs on this machine or at an address that its user knows.
+//! A server is given by its address, never by a name that would have to be looked up: a name server that hangs would
+//! make the supervisor hang. The server of a worker runs on this machine or at a known address.
 
 use super::words;
 use crate::time::Span;
@@ -12,21 +12,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One probe of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Probe {
-    /// What is asked.
+    /// The check.
     pub ask: Ask,
-    /// No answer after this long is a failure; `None` is the heartbeat's interval.
+    /// How long an answer may take before the probe fails; `None` for the heartbeat's interval.
     pub timeout: Option<Span>,
 }
 
-/// What a probe asks.
+/// The check that a probe makes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
-    /// Whether this command ends with exit code 0.
+    /// This command must exit with code 0.
     Exec(Vec<String>),
-    /// Whether a TCP connection is accepted.
+    /// A TCP connection must be accepted.
     Tcp(Server),
-    /// Whether a GET of this path (with its query) is answered with 2xx.
+    /// A GET of this path (with its query) must be answered with 2xx.
     Http(Server, String),
 }
 
@@ -45,42 +45,41 @@ pub struct Server {
 pub enum Host {
     /// `localhost`: 127.0.0.1, or else ::1.
     Local,
-    /// This one.
+    /// This address.
     Address(IpAddr),
 }
 
-/// Why a text names no server.
+/// Why a text is not a valid server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoServer {
     /// It is not of the form `host:port`.
     Form,
-    /// This name would have to be looked up.
+    /// It has this name, which would have to be looked up.
     Lookup(String),
 }
 
-/// Why a text is no URL for a probe.
+/// Why a text is not a valid URL for a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoUrl {
-    /// It is of another scheme, or malformed.
+    /// It has another scheme, or is malformed.
     Form,
     /// It begins with `https://`.
     Tls,
-    /// This name would have to be looked up.
+    /// It has this name, which would have to be looked up.
     Lookup(String),
 }
 
 impl Probe {
-    /// After how long without an answer it has failed, for a worker that promises to beat this often.
+    /// The timeout of the probe, for a worker with this interval of its heartbeat.
     pub fn patience(&self, interval: Span) -> Span {
         self.timeout.unwrap_or(interval)
     }
 }
 
 impl Server {
-    /// Reads `host:port`, with an IPv6 address in brackets; the port may be left out where there is one to fall back
-    /// on.
+    /// Parses `host:port`, with an IPv6 address in brackets; the port may be omitted if there is a default.
     pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<Server, NoServer> {
-        // The colons of an IPv6 address end with its bracket.
+        // The port's colon comes after the bracket of an IPv6 address.
         let split = match text.rfind(']') {
             Some(end) => text.split_at(end + 1),
             None => text.split_at(text.find(':').unwrap_or(text.len())),
@@ -129,7 +128,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// Why a text is nothing that can be asked, for people.
+/// Why a text is not a valid probe, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAsked(String);
 
@@ -142,7 +141,7 @@ impl fmt::Display for NotAsked {
 impl std::error::Error for NotAsked {}
 
 impl Ask {
-    /// To run a command, which is split into words as a shell splits them.
+    /// A probe by a command, which is split into words as a shell splits them.
     ///
     /// # Errors
     /// It has no words, or a quote is not closed.
@@ -154,7 +153,7 @@ impl Ask {
         }
     }
 
-    /// To connect to `host:port`.
+    /// A probe by a connection to `host:port`.
     ///
     /// # Errors
     /// It has another form, or names a machine that would have to be looked up.
@@ -165,7 +164,7 @@ impl Ask {
         })
     }
 
-    /// To get a URL.
+    /// A probe by a GET of a URL.
     ///
     /// # Errors
     /// It has another form, is to be encrypted, or names a machine that would have to be looked up.
@@ -182,7 +181,7 @@ fn looked_up(name: &str) -> NotAsked {
     NotAsked(format!("\"{name}\" would have to be looked up, and a probe does not: write its address, or localhost"))
 }
 
-/// What is asked, for people.
+/// The check in words, for people.
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -193,7 +192,7 @@ impl fmt::Display for Ask {
     }
 }
 
-/// Reads a URL such as `http://127.0.0.1:8080/health?full`. A fragment is no business of the server's, and left out.
+/// Parses a URL such as `http://127.0.0.1:8080/health?full`. The fragment is removed, as it is not sent to a server.
 pub(super) fn parse_url(text: &str) -> Result<Ask, NoUrl> {
     if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         return Err(NoUrl::Tls);
@@ -201,7 +200,7 @@ pub(super) fn parse_url(text: &str) -> Result<Ask, NoUrl> {
     let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
     let rest = &text[scheme.ok_or(NoUrl::Form)?.len()..];
     let rest = rest.split('#').next().unwrap_or(rest);
-    // What stands here stands in the request as it is, where a blank or a line break would begin something else.
+    // The path is put into the request unchanged, where a blank or a line break would have a meaning.
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(NoUrl::Form);
     }
@@ -214,7 +213,7 @@ pub(super) fn parse_url(text: &str) -> Result<Ask, NoUrl> {
     Ok(Ask::Http(server, format!("{slash}{path}")))
 }
 
-/// Whether this could be the name of a machine. What begins like a number is rather a mistyped address.
+/// Whether this could be a host name. A text that begins with a digit is more likely a mistyped address.
 fn is_name(host: &str) -> bool {
     !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
@@ -282,7 +281,7 @@ mod tests {
         ] {
             assert_eq!(shown(text), Err(NoUrl::Form), "{text}");
         }
-        // What is shown reads back as the same.
+        // The displayed form can be parsed again.
         let ask = parse_url("http://localhost/x").unwrap();
         assert_eq!(parse_url(&ask.to_string()), Ok(ask));
     }

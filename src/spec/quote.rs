@@ -1,16 +1,16 @@
-//! Text as TOML writes it.
+//! Values written as TOML.
 
 use super::expand::escape;
 use crate::text::is_obeyed;
 use std::fmt::Write as _;
 
-/// A key, bare where it can be.
+/// A key, without quotes if possible.
 pub fn key(text: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !text.is_empty() && text.chars().all(bare) { text.to_owned() } else { basic(text) }
 }
 
-/// A string in TOML's quotes, `$` and all.
+/// A quoted TOML string; `$` is not escaped.
 pub fn basic(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -20,7 +20,7 @@ pub fn basic(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            // Every character of the set is in the first plane.
+            // All these characters are in the Basic Multilingual Plane, so four digits are enough.
             c if is_obeyed(c) => {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{:04X}", u32::from(c));
@@ -32,12 +32,12 @@ pub fn basic(text: &str) -> String {
     out
 }
 
-/// A string whose dollars stand for themselves.
+/// A quoted TOML string in which `$` is escaped for [`expand`](super::expand).
 pub(super) fn string(text: &str) -> String {
     basic(&escape(text))
 }
 
-/// Such strings in an array.
+/// An array of such strings.
 pub(super) fn strings(values: &[String]) -> String {
     array(values, |value| string(value))
 }
@@ -46,7 +46,7 @@ pub(super) fn array<T>(values: &[T], one: impl Fn(&T) -> String) -> String {
     format!("[{}]", values.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
-/// Something without special characters, in quotes.
+/// A value without special characters, in quotes.
 pub(super) fn quote(value: &impl std::fmt::Display) -> String {
     format!("\"{value}\"")
 }

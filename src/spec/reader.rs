@@ -1,5 +1,5 @@
-//! From the tables of the files to the tree that they mean. What is wrong with a value by itself is reported where it
-//! is read; what must hold between values is for [`rules`](super::rules).
+//! Builds the tree from the tables of the files. Errors of a single value are reported where it is read; conditions
+//! between values are checked by [`rules`](super::rules).
 //!
 //! # What is not written
 //!
@@ -53,7 +53,7 @@ use crate::ids::{Name, Path};
 use std::sync::Arc;
 use toml::de::DeValue;
 
-/// The tree that the files mean. What is wrong goes to `findings`; the tree is of use only if that holds no error.
+/// Builds the tree. Errors and warnings are added to `findings`; the tree is valid only if there is no error.
 pub(super) fn read(
     overlay: &Overlay<'_>,
     env: &dyn Fn(&str) -> Option<String>,
@@ -65,7 +65,7 @@ pub(super) fn read(
     Some(Reader { scope, env_files, overlay, rules: Rules::default() }.top(top))
 }
 
-/// Stands for a name that could not be read, in a tree that is never shown.
+/// The placeholder for a name that could not be read; the tree is not used then.
 fn unnamed() -> Name {
     Name::parse("unnamed").expect("it follows the rules for names")
 }
@@ -109,7 +109,7 @@ impl<'v> Reader<'_, 'v> {
         tree
     }
 
-    /// The keys that stand at the top level of a file alone.
+    /// The keys that are allowed at the top level of a file only.
     fn top_keys(&mut self, top: Layer<'v>) -> (TreeSpec, Fields<'v>) {
         let mut tree = TreeSpec {
             name: unnamed(),
@@ -123,13 +123,14 @@ impl<'v> Reader<'_, 'v> {
         (tree, fields)
     }
 
-    /// The tables that a supervisor's body is made of: its own, and the file that it includes, and so on.
+    /// The layers of a supervisor's body: its own table, the file that it includes, the file that this one includes,
+    /// and so on.
     fn body_of(&mut self, own: Layer<'v>) -> Fields<'v> {
         let mut layers = vec![own];
         let mut last = own;
         while let Some(below) = self.overlay.included(last) {
             self.open(below);
-            // They mean nothing here.
+            // They are only checked; they have no effect in an included file.
             self.top_keys(below);
             layers.push(below);
             last = below;
@@ -141,22 +142,22 @@ impl<'v> Reader<'_, 'v> {
     fn open(&mut self, layer: Layer<'v>) {
         let Some(kind) = layer.kind else { return };
         let mut known = keys::names(kind);
-        // Of a worker it is refused with a sentence of its own.
+        // A `placement` of a worker is reported with a message of its own.
         known.extend((kind == Kind::Worker).then_some(placed::KEY));
         refuse_others(&mut self.scope, layer, &known, kind.called(), |key| keys::elsewhere(key, kind));
     }
 
-    /// Reads what becomes no child, for what is wrong with its values.
+    /// Reads values of which no child is made, only to report their errors.
     fn try_out<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
         let judging = std::mem::replace(&mut self.scope.judging, false);
-        // Whether there are copies is known where it becomes a child.
+        // Whether there are copies is not known here, so the number of a copy is allowed.
         let copy = self.scope.copy.replace(1);
         let read = read(self);
         (self.scope.judging, self.scope.copy) = (judging, copy);
         read
     }
 
-    /// The supervisor at this path, which stands `depth` levels below the root.
+    /// Reads the supervisor at this path, which is `depth` levels below the root.
     fn supervisor(
         &mut self,
         mut fields: Fields<'v>,
@@ -178,7 +179,7 @@ impl<'v> Reader<'_, 'v> {
         self.remember(at.clone(), Arc::new(fields.places));
         let (place, children) = match children {
             Some(children) => children,
-            // Children that could not be read were reported; so was an include.
+            // An invalid `child` or `include` has been reported already.
             None if written && further.is_none() => return spec,
             None => (place, Vec::new()),
         };
@@ -189,7 +190,7 @@ impl<'v> Reader<'_, 'v> {
             self.scope.judging &= !self.rules.too_many();
             readable |= self.child(child, at, depth, &defaults, &mut siblings);
         }
-        // That nothing is like a pattern was reported, and files may be put there later.
+        // A pattern without matches has been reported, and files may be added later, so it counts as readable.
         readable |= further.is_some();
         for file in further.into_iter().flatten() {
             self.file_of_children(file, at, depth, &defaults, &mut siblings);
@@ -207,7 +208,7 @@ impl<'v> Reader<'_, 'v> {
         spec
     }
 
-    /// A file that an `include` brings in with others: its children, and what they have in common.
+    /// Reads a file that matches the pattern of an `include`: its children and its `[defaults]`.
     fn file_of_children(
         &mut self,
         file: Layer<'v>,
@@ -238,8 +239,8 @@ impl<'v> Reader<'_, 'v> {
         }
     }
 
-    /// The `[defaults]` of a supervisor. A worker reads them as if they were its own; what is wrong with them is wrong
-    /// without one, too.
+    /// The `[defaults]` of a supervisor. Workers read them as layers below their own table; errors are reported even
+    /// without workers.
     fn defaults(&mut self, fields: &mut Fields<'v>) -> Vec<Layer<'v>> {
         let mut defaults = Vec::new();
         for value in fields.values(Some(Group::Body), "defaults") {
@@ -256,7 +257,7 @@ impl<'v> Reader<'_, 'v> {
         defaults
     }
 
-    /// The children of a supervisor, and where the first one stands.
+    /// The children of a supervisor, and the place of the first one.
     fn array_of_children(&mut self, fields: &mut Fields<'v>) -> Option<(Place, Vec<Value<'v>>)> {
         let mut found = None;
         for value in fields.values(Some(Group::Body), "child") {
@@ -272,7 +273,7 @@ impl<'v> Reader<'_, 'v> {
         found
     }
 
-    /// Reads one child; false where there is none to be read.
+    /// Reads one child; false if the value is not a table.
     fn child(
         &mut self,
         value: Value<'v>,
@@ -330,7 +331,8 @@ impl<'v> Reader<'_, 'v> {
         true
     }
 
-    /// What is neither a worker nor a supervisor, or both. Its keys are read all the same, for what is wrong with them.
+    /// Reports a child that is neither a worker nor a supervisor, or both. Its keys are read too, to report their
+    /// errors.
     fn unclear(&mut self, own: Layer<'v>, fields: &mut Fields<'v>, place: Place, at: &Path, depth: usize) {
         let (message, hint) = if own.has("command") {
             (
@@ -344,7 +346,7 @@ impl<'v> Reader<'_, 'v> {
                  include = \"file.toml\"",
             )
         };
-        // One that is misspelt is one error.
+        // A misspelt `command` or `child` has been reported already.
         if own.has("command") || !own.keys().any(|(key, _)| advice::means_a_kind(key)) {
             self.scope.report(Finding::error("worker-or-supervisor", place, message).hint(hint));
         }
@@ -397,7 +399,7 @@ impl<'v> Reader<'_, 'v> {
         });
     }
 
-    /// One worker, or with a `count` several.
+    /// Reads a worker, or with a `count` several.
     fn worker(
         &mut self,
         mut fields: Fields<'v>,
@@ -430,7 +432,7 @@ impl<'v> Reader<'_, 'v> {
                 let found = self.scope.findings.len();
                 read = self.read_worker(&mut fields, group, siblings, Some(number));
                 read.1.template.clone_from(&template);
-                // What is wrong with this one is so with those after it.
+                // The following copies would have the same errors.
                 if self.scope.findings.len() > found {
                     break;
                 }
@@ -459,7 +461,7 @@ impl<'v> Reader<'_, 'v> {
         }
     }
 
-    /// What a worker's keys mean, for the copy with this number if it has copies, and what is wrong between them.
+    /// Reads a worker's keys, for the copy with this number if it has copies, and checks the rules between them.
     fn read_worker(
         &mut self,
         fields: &mut Fields<'v>,

@@ -1,19 +1,18 @@
-//! Limits by cgroup v2: what a worker, or all that stands below a supervisor, may take of the machine. `os` applies
-//! them.
+//! Limits by cgroup v2 for a worker, or for all children of a supervisor together. `os` applies them.
 
 use serde::{Deserialize, Serialize};
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cap<T> {
-    /// How much; `None` for "max", which is no limit.
+    /// The limit; `None` for "max", which is no limit.
     pub value: Option<T>,
-    /// Where its controller is missing, the tree starts without this limit instead of being refused.
+    /// If its controller is missing, the tree starts without this limit instead of failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub best_effort: bool,
 }
 
-/// So many bytes or processes.
+/// A number of bytes or processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Amount {
@@ -24,7 +23,7 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// How much it is where the machine has `whole`; at least 1.
+    /// The number on a machine that has `whole`; at least 1.
     pub fn of(self, whole: u64) -> u64 {
         match self {
             Amount::Absolute(number) => number,
@@ -35,7 +34,7 @@ impl Amount {
     }
 }
 
-/// All limits of a worker, or of all that stands below a supervisor.
+/// All limits of a worker, or of a supervisor's children together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
@@ -45,15 +44,15 @@ pub struct Resources {
     pub memory_high: Option<Cap<Amount>>,
     /// Thousandths of a core.
     pub cpu_max: Option<Cap<u32>>,
-    /// Share of the CPU against its siblings, 1 to 10,000; 100 where it is not set.
+    /// Share of CPU time relative to its siblings, 1 to 10,000; 100 if not set.
     pub cpu_weight: Option<Cap<u32>>,
     /// Processes and threads.
     pub pids_max: Option<Cap<Amount>>,
-    /// Share of block I/O against its siblings, 1 to 10,000; 100 where it is not set.
+    /// Share of block I/O relative to its siblings, 1 to 10,000; 100 if not set.
     pub io_weight: Option<Cap<u32>>,
 }
 
-/// What the kernel needs for a limit: the controllers of cgroups(7) that this program sets limits by.
+/// The controllers of cgroups(7) that treevisor sets limits by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Controller {
     /// CPU time.
@@ -67,7 +66,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// All of them.
+    /// All controllers.
     pub const ALL: [Controller; 4] = [Controller::Cpu, Controller::Io, Controller::Memory, Controller::Pids];
 
     /// The kernel's name for it.
@@ -86,9 +85,9 @@ impl Controller {
 pub struct Use {
     /// The key of the file.
     pub key: &'static str,
-    /// What it needs.
+    /// The controller that it needs.
     pub controller: Controller,
-    /// Whether the tree starts without it too.
+    /// Whether the tree also starts without this limit.
     pub best_effort: bool,
 }
 

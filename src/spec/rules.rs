@@ -1,4 +1,4 @@
-//! What must hold between keys.
+//! Conditions between keys.
 //!
 //! Names are unique among siblings, those that `count` makes included. A significant child is not permanent, and its
 //! supervisor's auto-shutdown is not `never` (R4). `ready = "heartbeat"` needs a heartbeat, `progress` the source
@@ -39,7 +39,7 @@ impl Siblings {
         group
     }
 
-    /// Takes `name` for a child.
+    /// Reserves `name` for a child, and reports it if a sibling has it.
     pub(super) fn claim(&mut self, scope: &mut Scope<'_>, name: &Name, place: Place) {
         let Some(first) = self.names.get(name).copied() else {
             self.names.insert(name.clone(), place);
@@ -54,21 +54,22 @@ impl Siblings {
     }
 }
 
-/// What holds across a whole tree.
+/// Conditions across the whole tree.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Log files and the workers that write them.
+    /// Log files, with the workers that write them.
     files: HashMap<PathBuf, Path>,
-    /// Endpoints that nodes bind for beats, and for which child.
+    /// Endpoints that nodes bind for beats, with the child of each.
     endpoints: HashMap<String, Path>,
-    /// Sockets that nodes hold, by what two of them may have in common, and for which child of which `count`.
+    /// Sockets that nodes hold, by the part of the address in which two may conflict, with the child and the group of
+    /// its `count`.
     sockets: HashMap<String, Vec<(Listen, Path, Option<u32>)>>,
-    /// Children so far, in the whole tree.
+    /// How many children the whole tree has so far.
     children: usize,
 }
 
 impl Rules {
-    /// The file's stem, where the file does not name the instance.
+    /// The name of the instance, from the file's name, if the file has no `name`.
     pub(super) fn instance_name(&self, scope: &mut Scope<'_>, place: Place, named: bool) -> Option<Name> {
         let stem = scope.findings.sources.path(place.file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let stem = stem.unwrap_or_default();
@@ -83,7 +84,7 @@ impl Rules {
         name.ok()
     }
 
-    /// The name of the worker with this number of a `count`.
+    /// The name of a `count`'s copy with this number.
     pub(super) fn numbered(&self, scope: &mut Scope<'_>, name: &Name, number: u32, place: Place) -> Option<Name> {
         let numbered = format!("{name}-{number}");
         Name::parse(&numbered)
@@ -102,7 +103,7 @@ impl Rules {
         self.children > CHILDREN_MAX
     }
 
-    /// Counts a child; false when there are too many.
+    /// Counts a child; false if there are too many.
     pub(super) fn tally(&mut self, scope: &mut Scope<'_>, place: Place) -> bool {
         self.children += usize::from(scope.judging);
         if self.too_many() {
@@ -114,7 +115,7 @@ impl Rules {
         !self.too_many()
     }
 
-    /// Looks whether a path is short enough.
+    /// Checks the length of a path.
     pub(super) fn measure(&self, scope: &mut Scope<'_>, path: &Path, place: Place) -> bool {
         let bytes = path.as_str().len();
         if bytes > PATH_BYTES_MAX {
@@ -125,7 +126,7 @@ impl Rules {
         bytes <= PATH_BYTES_MAX
     }
 
-    /// Takes what no two workers of a tree can share: a log file, an endpoint for beats.
+    /// Reserves what two workers cannot share, a log file and an endpoint for beats, and reports conflicts.
     pub(super) fn alone(&mut self, scope: &mut Scope<'_>, exec: &ExecSpec, path: &Path, places: &Places, place: Place) {
         // Paths compare by their components, and only a leading `.` is one.
         if let LogSpec::File { file, .. } = &exec.log
@@ -152,7 +153,7 @@ impl Rules {
         }
     }
 
-    /// Looks for sockets that two workers have which are not of one `count`.
+    /// Reports conflicting sockets of workers that are not of the same `count`.
     pub(super) fn sockets(
         &mut self,
         scope: &mut Scope<'_>,
@@ -195,7 +196,7 @@ impl Rules {
         }
     }
 
-    /// What must hold between the keys of every child.
+    /// Checks the conditions between the keys of any child.
     pub(super) fn child(
         &self,
         scope: &mut Scope<'_>,
@@ -225,7 +226,7 @@ impl Rules {
         }
     }
 
-    /// What must hold between those of a worker.
+    /// Checks the conditions between the keys of a worker.
     pub(super) fn worker(&self, scope: &mut Scope<'_>, policy: &ChildPolicy, exec: &ExecSpec, fields: &Fields<'_>) {
         let progress = policy.heartbeat.is_some_and(|beat| beat.progress) && !exec.sources.contains(&BeatSource::Zmq);
         let heartbeat = fields.places.get("heartbeat.progress").copied().or(fields.meant("heartbeat"));
@@ -307,7 +308,7 @@ impl Rules {
         }
     }
 
-    /// Limits are kept by cgroups: a tree that has none by its own setting cannot have any.
+    /// Limits need cgroups: reports limits of a tree whose `containment` excludes cgroups.
     pub(super) fn limits(&self, scope: &mut Scope<'_>, tree: &TreeSpec) {
         let mut said = HashSet::new();
         let mut judge = |path: &Path, resources: &Resources| {
@@ -340,7 +341,7 @@ impl Rules {
         }
     }
 
-    /// A supervisor that waits for the end of significant children has some.
+    /// A supervisor with `auto-shutdown` needs a significant child.
     pub(super) fn auto_shutdown(&self, scope: &mut Scope<'_>, spec: &SupervisorSpec, place: Option<Place>) {
         let never = spec.policy.auto_shutdown == AutoShutdown::Never;
         if let (false, Some(place), false) = (never, place, spec.children.iter().any(|child| child.policy.significant))

@@ -1,10 +1,10 @@
 //! The JSON schema of the file, for editors: they complete keys, show what a key means, and underline what is wrong.
 //!
-//! What a key means and what its value looks like comes from its row in the table of keys. A test puts values of every
-//! kind under every key and has both reader and schema judge them. Draft 7 is what editors understand best: the
-//! language server of most of them, taplo, reads later drafts in its later versions only.
+//! The description and the value of a key come from its row in the table of keys. A test tries values of every kind for
+//! every key and compares the verdicts of reader and schema. The schema is of draft 7, which editors support best:
+//! taplo, the language server of most, supports later drafts only in its later versions.
 //!
-//! A schema sees one value at a time. What values must be together is for `treevisor check`.
+//! A schema checks one value at a time. Conditions between values are checked by `treevisor check`.
 
 use super::keys::{beat, known, listen, process, ready, settings};
 use super::kind::{COUNT_GROUP, Kind};
@@ -43,15 +43,15 @@ pub fn schema() -> Value {
     })
 }
 
-/// A worker or a supervisor. Editors look for keys in `properties` first, so all of them stand there; which of them go
-/// together is said after that.
+/// The schema of a worker or a supervisor. Editors complete keys from `properties`, so that has all keys; which of them
+/// can be combined comes after it.
 fn child() -> Value {
     let only = |kind: Kind| json!({ "propertyNames": { "enum": shown(kind) } });
     let mut worker = only(Kind::Worker);
     worker["properties"] = json!({ "heartbeat": reference("worker-heartbeat") });
     let mut supervisor = only(Kind::Supervisor);
     supervisor["properties"] = json!({ "heartbeat": reference("supervisor-heartbeat") });
-    // Its copies are placed ones.
+    // A supervisor can have a `count` only if it is placed.
     supervisor["dependencies"] = json!({ "count": ["placement"] });
     json!({
         "type": "object",

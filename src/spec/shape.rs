@@ -1,4 +1,4 @@
-//! What the value of a key can be: how it is read, how it is written, and what editors show of it.
+//! Shapes: the types of values that keys can have, with reading, writing and JSON schema.
 
 use super::advice;
 use super::exec::ExecSpec;
@@ -14,18 +14,18 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-/// What a value can be.
+/// The type of a key's value.
 pub(super) trait Shape: Sync {
-    /// What it is read as.
+    /// The Rust type that it is read as.
     type Of;
 
-    /// Reads one value. What is wrong with it is reported. This or `merge` is to be implemented.
+    /// Reads one value and reports its errors. Either this or `merge` must be implemented.
     fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Self::Of> {
         self.merge(scope, &[value], &mut Places::new()).map(|at| at.value)
     }
 
-    /// What these values of one key mean together, the uppermost first: that is meant which can be read. All are read,
-    /// for what is wrong with them.
+    /// Reads the values of one key in several layers, the uppermost first; the uppermost valid one is in force. All are
+    /// read, so that their errors are reported.
     fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Of>> {
         let mut meant = None;
         for value in values {
@@ -35,26 +35,26 @@ pub(super) trait Shape: Sync {
         meant
     }
 
-    /// Writes it as TOML.
+    /// Writes a value as TOML.
     fn show(&self, value: &Self::Of) -> String;
 
-    /// What editors show of it.
+    /// The JSON schema of a value.
     fn schema(&self) -> Json;
 }
 
-/// What a key sets, in whatever it belongs to.
+/// The field that a key sets.
 pub(super) trait Field<W>: Sync {
-    /// Reads its values, the uppermost first, and sets it; gives the place of what is meant.
+    /// Reads the values of the key, the uppermost first, and sets the field; returns the place of the value in force.
     fn read(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places, into: &mut W) -> Option<Place>;
 
-    /// The value, where it is to be written.
+    /// The value as TOML; `None` if it need not be written.
     fn show(&self, of: &W) -> Option<String>;
 
-    /// What editors show of it.
+    /// The JSON schema of the value.
     fn schema(&self) -> Json;
 }
 
-/// A value of this shape, how it is taken (`None` where it need not be written), and how it is set.
+/// A field of this shape, with its getter (`None` if the value need not be written) and its setter.
 pub(super) struct Of<S: Shape, W>(pub(super) S, pub(super) fn(&W) -> Option<&S::Of>, pub(super) fn(&mut W, S::Of));
 
 impl<S: Shape, W> Field<W> for Of<S, W> {
@@ -73,7 +73,7 @@ impl<S: Shape, W> Field<W> for Of<S, W> {
     }
 }
 
-/// What is no field of anything: the structure of the tree, which its reader makes of it. What editors show of it.
+/// A key that is not read by its row but by `reader`, such as `child`; with the function that makes its JSON schema.
 pub(super) struct ByHand(pub(super) fn() -> Json);
 
 impl Shape for ByHand {
@@ -92,50 +92,51 @@ impl Shape for ByHand {
     }
 }
 
-/// Whether a worker that runs has to be restarted for a key to change.
+/// Whether the change of a key needs a restart of a running worker.
 #[derive(Clone, Copy)]
 pub(super) enum Change {
-    /// It is a rule for its supervisor, and nothing that its process has or is made of.
+    /// No: only the supervisor uses the value, not the process.
     InPlace,
     /// Yes, for this reason.
     Restart(&'static str),
-    /// Where what its process has of it changes.
+    /// Yes, for this reason, if the text that the function returns changes: the part of the value that the process gets
+    /// at its start.
     Known(&'static str, fn(&ChildPolicy, &ExecSpec) -> String),
 }
 
 /// One key of the file, which sets something in a `W`.
 pub(super) struct Key<W: 'static> {
     pub(super) name: &'static str,
-    /// What editors say of it.
+    /// Its description in editors.
     about: &'static str,
-    /// What it is where it is not written, as JSON, if that can be written.
+    /// Its default as JSON; empty if it cannot be written so.
     default: &'static str,
     pub(super) change: Change,
     pub(super) field: &'static dyn Field<W>,
 }
 
-/// A key.
+/// A key without a default whose change needs no restart.
 pub(super) const fn key<W>(name: &'static str, field: &'static dyn Field<W>, about: &'static str) -> Key<W> {
     Key { name, about, default: "", change: Change::InPlace, field }
 }
 
 impl<W> Key<W> {
-    /// What it is where it is not written, as JSON.
+    /// Sets its default, as JSON.
     pub(super) const fn default(self, default: &'static str) -> Key<W> {
         Key { default, ..self }
     }
 
-    /// Why its change takes a restart.
+    /// Sets the reason why any change needs a restart.
     pub(super) const fn restart(self, why: &'static str) -> Key<W> {
         Key { change: Change::Restart(why), ..self }
     }
 
-    /// Why its change takes a restart, and what the process has of it.
+    /// Sets the reason why a change needs a restart, and the function that returns the part which the process gets.
     pub(super) const fn known(self, why: &'static str, known: fn(&ChildPolicy, &ExecSpec) -> String) -> Key<W> {
         Key { change: Change::Known(why, known), ..self }
     }
 
-    /// Where its change takes a restart: its name, the reason, and what the process has of it.
+    /// If a change can need a restart: its name, the reason, and the part of its value that the process gets.
     pub(super) fn known_by(
         &self,
         of: &W,
@@ -150,10 +151,9 @@ impl<W> Key<W> {
     }
 }
 
-/// A table of keys, a row for each: name, shape, what it sets, what editors show of it, and, before that, what it is
-/// where it is not written (as JSON), and why its change takes a restart. What it sets is a field that is written
-/// `always`, one that is `optional`, or one that is written `unless` it is this; or else is taken and set by two
-/// functions.
+/// Declares a table of keys, a row for each: name, shape, field, optionally the default (as JSON) and the reason why a
+/// change needs a restart, and the description. The field is one that is written `always`, one that is `optional`, or
+/// one that is written `unless` it has a given value; otherwise `by` has its getter and setter.
 macro_rules! keys {
     ($($(#[$doc:meta])* $table:ident of $of:ty { $(
         $name:expr => $shape:expr, $how:ident($($what:tt)*) $(, $more:ident($($value:expr),+))*; $about:expr
@@ -167,7 +167,7 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// What a row of `keys` sets.
+/// The field of a row of `keys`.
 macro_rules! field {
     ($of:ty, $shape:expr, always($($field:ident).+)) => {
         $crate::spec::shape::field!($of, $shape, by(|of: &$of| Some(&of.$($field).+), |of, value| of.$($field).+ = value))
@@ -189,14 +189,14 @@ macro_rules! field {
 }
 pub(super) use field;
 
-/// A key, whatever it sets.
+/// A key without the type of the struct that it belongs to.
 pub(super) trait Row {
     fn name(&self) -> &'static str;
 
-    /// What it is where it is not written.
+    /// Its default.
     fn default(&self) -> Option<Json>;
 
-    /// What editors show of it.
+    /// Its JSON schema, with its description.
     fn schema(&self) -> Json;
 }
 
@@ -211,7 +211,7 @@ impl<W> Row for Key<W> {
 
     fn schema(&self) -> Json {
         let mut value = self.field.schema();
-        // In this draft, what stands beside a `$ref` is passed over.
+        // In draft 7, members beside a `$ref` are ignored.
         if value.get("$ref").is_some() {
             value = json!({ "allOf": [value] });
         }
@@ -223,13 +223,13 @@ impl<W> Row for Key<W> {
     }
 }
 
-/// These keys, whatever they set.
+/// These keys as [`Row`]s.
 pub(super) fn rows<W>(keys: &'static [Key<W>]) -> Vec<&'static dyn Row> {
     keys.iter().map(|key| key as &dyn Row).collect()
 }
 
 impl Fields<'_> {
-    /// Reads `keys`, which are those of `group`, into what they set.
+    /// Reads `keys`, which belong to `group`, and sets their fields in `into`.
     pub(super) fn fill<W>(&mut self, scope: &mut Scope<'_>, group: Option<Group>, keys: &[Key<W>], into: &mut W) {
         for key in keys {
             let values = self.values(group, key.name);
@@ -258,12 +258,12 @@ pub(super) fn refuse_others(
     }
 }
 
-// In the schema's terms.
+// Parts of the JSON schema.
 
-/// Text with a variable in it may become anything.
+/// Matches a text with a variable, which may have any value.
 const VARIABLE: &str = r"\$[{$]";
 
-/// A number as durations and sizes have it.
+/// A number in a duration or a size.
 pub(super) const NUMBER: &str = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)";
 
 pub(super) fn any<const N: usize>(all: [Json; N]) -> Json {
@@ -278,12 +278,12 @@ pub(super) fn integer(low: i64, high: i64) -> Json {
     json!({ "type": "integer", "minimum": low, "maximum": high })
 }
 
-/// A string that says something.
+/// A string that is not empty.
 pub(super) fn filled() -> Json {
     json!({ "type": "string", "minLength": 1 })
 }
 
-/// A string that is like `pattern` as a whole, or has a variable in it.
+/// A string that matches `pattern` as a whole, or contains a variable.
 pub(super) fn text_like(pattern: &str) -> Json {
     json!({ "type": "string", "pattern": format!("^(?:{pattern})$|{VARIABLE}") })
 }
@@ -294,7 +294,7 @@ pub(super) fn word<'w>(words: impl IntoIterator<Item = &'w str>) -> Json {
     any([json!({ "enum": words }), json!({ "type": "string", "pattern": VARIABLE })])
 }
 
-/// The keys of a table, with what editors show of them.
+/// The keys of a table with their schemas.
 pub(super) fn properties(keys: &[&'static dyn Row]) -> Json {
     let mut all = Map::new();
     for key in keys.iter().filter(|key| key.name() != COUNT_GROUP) {
@@ -310,7 +310,7 @@ pub(super) fn table(keys: &[&'static dyn Row]) -> Json {
 
 // Simple shapes.
 
-/// One of the words of an enum. What other supervisors call the same is a hint.
+/// One of the words of an enum, with words of other supervisors, for hints.
 pub(super) struct Word<T>(pub(super) &'static [(&'static str, &'static str)], PhantomData<fn() -> T>);
 
 /// A [`Word`].
@@ -380,7 +380,7 @@ impl Shape for Number {
     }
 }
 
-/// Declares shapes that need nothing but what they are.
+/// Declares simple shapes by their functions for reading, writing and schema.
 macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident: $of:ty, $read:expr, $show:expr, $schema:expr;)*) => {
         $(
@@ -410,7 +410,7 @@ pub(super) use shapes;
 shapes! {
     /// `true` or `false`.
     Boolean: bool, Scope::boolean, bool::to_string, json!({ "type": "boolean" });
-    /// A string that says something.
+    /// A string that is not empty.
     Filled: String, Scope::filled, |text: &String| string(text), filled();
     /// A command.
     Command: Vec<String>, Scope::command, |words: &Vec<String>| strings(words), reference("command");
@@ -425,25 +425,25 @@ shapes! {
     Size: u64, Scope::size, u64::to_string, reference("size");
 }
 
-/// A duration such as "1m30s" for editors: units from the largest to the smallest, each once.
+/// A duration such as "1m30s": units from the largest to the smallest, each once.
 pub(super) fn span(positive: bool) -> Json {
     let parts: String = ["d", "h", "(?:min|m)", "(?:sec|s)", "ms", "us", "ns"]
         .iter()
         .map(|unit| format!(r"(?:{NUMBER}{unit}\s*)?"))
         .collect();
-    // At least one part; and where zero is none, a digit that is none.
+    // At least one part; and if zero is not allowed, at least one digit other than 0.
     let first = if positive { "(?=.*[1-9])" } else { r"(?=\s*[0-9.])" };
     text_like(&format!(r"{first}\s*{parts}"))
 }
 
-/// A size for editors: a number of bytes, or a string with a unit.
+/// A size: a number of bytes, or a string with a unit.
 pub(super) fn size(positive: bool) -> Json {
     let first = if positive { "(?=.*[1-9])" } else { "" };
     let text = text_like(&format!(r"{first}\s*{NUMBER}\s*(?:[kKmMgGtT][iI]?)?[bB]\s*"));
     any([text, json!({ "type": "integer", "minimum": i64::from(positive) })])
 }
 
-/// A command for editors: words, or one string with at least one of them in it.
+/// A command: an array of words, or one string with at least one word.
 pub(super) fn command() -> Json {
     any([
         json!({ "type": "string", "pattern": r"^\s*[^\s#]" }),

@@ -20,7 +20,7 @@ pub(super) const MAX: u64 = i64::MAX as u64;
 /// Reads a size.
 ///
 /// # Errors
-/// What is wrong, in words that can follow "cannot read the size …: ".
+/// What is wrong, as a text that can follow "cannot read the size …: ".
 pub(super) fn parse(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -48,8 +48,8 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes <= MAX).ok_or_else(|| format!("\"{number}\" is not a number that fits"))
 }
 
-/// Reads a size in which a letter alone is a power of 1024, as systemd and the kernel have it: `512M`; and Kubernetes'
-/// `512Mi`.
+/// Reads a size in which a single letter stands for a power of 1024, as in systemd and the kernel (`512M`), and the
+/// form of Kubernetes (`512Mi`).
 ///
 /// # Errors
 /// As [`parse`].

@@ -1,4 +1,4 @@
-//! The files that were read, and where in them each thing stands.
+//! The files that were read, and the places of keys and children in them.
 
 use super::diagnostic::{Diagnostic, Severity};
 use crate::ids;
@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A stretch of one of the files that were read.
+/// A range in one of the files that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     /// Index into [`Sources::files`].
@@ -20,15 +20,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Start of a place that is the file as such: one that cannot be read has no lines.
+    /// The start of a place that is a file as a whole, such as one that cannot be read.
     const WHOLE: usize = usize::MAX;
 
-    /// A stretch of bytes of the file with this index.
+    /// A range of bytes in the file with this index.
     pub(super) fn new(file: usize, span: Range<usize>) -> Place {
         Place { file, start: span.start, end: span.end }
     }
 
-    /// The file as such.
+    /// The file as a whole.
     pub(super) fn whole(file: usize) -> Place {
         Place { file, start: Place::WHOLE, end: Place::WHOLE }
     }
@@ -38,20 +38,21 @@ impl Place {
         self.start
     }
 
-    /// Where it begins, for sorting; the file as such comes first.
+    /// The key for sorting; the file as a whole comes first.
     fn order(self) -> (usize, usize, usize) {
         (self.file, self.start.wrapping_add(1), self.end)
     }
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) place: Place,
 }
 
-/// The keys of one table, dotted below it (`heartbeat.source`), and where each stands. The name `""` is the table.
+/// The keys of one table, dotted for nested ones (`heartbeat.source`), with their places. The name `""` is the table
+/// itself.
 pub(super) type Places = BTreeMap<String, Place>;
 
 /// One file that was read.
@@ -63,7 +64,7 @@ struct File {
     lines: Vec<usize>,
 }
 
-/// The files that a tree was read from, and where each key of each child stands in them.
+/// The files that a tree was read from, and the places of each child's keys in them.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     files: Vec<File>,
@@ -71,7 +72,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The files in the order in which they were read: the one that was asked for, then what it includes.
+    /// The files in the order in which they were read: the main file first, then those that it includes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
@@ -86,7 +87,7 @@ impl Sources {
         &self.files[file].path
     }
 
-    /// The text at `place`; empty for the file as such.
+    /// The text at `place`; empty for the file as a whole.
     pub(super) fn text(&self, place: Place) -> &str {
         self.files[place.file].text.get(place.start..place.end).unwrap_or("")
     }
@@ -99,7 +100,7 @@ impl Sources {
         self.places.get(path)?.get(key).copied()
     }
 
-    /// Where `key` of the child at `path` stands, or the table that it stands in, or the child.
+    /// The place of `key` of the child at `path`, or else of the table that has it, or else of the child.
     pub(super) fn place_above(&self, path: &ids::Path, key: &str) -> Option<Place> {
         let mut key = key;
         loop {
@@ -114,7 +115,7 @@ impl Sources {
         }
     }
 
-    /// What was found, with the line and column of its place.
+    /// Turns a finding into a diagnostic, with the line and column of its place.
     pub(super) fn diagnostic(&self, finding: Finding) -> Diagnostic {
         let Finding { severity, is_advice, code, place, message, label, hint } = finding;
         let (line, column, span) = self.position(place);
@@ -139,7 +140,7 @@ impl Sources {
         self.position(place).0
     }
 
-    /// Line, column (both from 1; 0 for the file as such) and the span in bytes, put onto character borders.
+    /// Line and column (from 1; 0 for the file as a whole), and the span in bytes, extended to character boundaries.
     pub(super) fn position(&self, place: Place) -> (u32, u32, Range<usize>) {
         let File { text, lines, .. } = &self.files[place.file];
         if place.start == Place::WHOLE {
@@ -154,7 +155,7 @@ impl Sources {
     }
 }
 
-/// Something to report about a place, on its way to become a [`Diagnostic`].
+/// A finding about a place, of which a [`Diagnostic`] is made.
 #[derive(Debug)]
 pub(super) struct Finding {
     severity: Severity,
@@ -176,48 +177,48 @@ impl Finding {
         Finding { severity: Severity::Warning, ..Finding::error(code, place, message) }
     }
 
-    /// A warning that many files deserve which are right as they are.
+    /// A warning that also applies to many correct files, so it is shown by `check` only.
     pub(super) fn advice(code: &'static str, place: Place, message: impl Into<String>) -> Finding {
         Finding { is_advice: true, ..Finding::warning(code, place, message) }
     }
 
-    /// What stands beside the caret.
+    /// Sets the text beside the caret.
     pub(super) fn label(self, label: impl Into<String>) -> Finding {
         Finding { label: label.into(), ..self }
     }
 
-    /// What would be right.
+    /// Sets what would be right.
     pub(super) fn hint(self, hint: impl Into<String>) -> Finding {
         Finding { hint: Some(hint.into()), ..self }
     }
 }
 
-/// Everything that was found so far, with the files that it was found in.
+/// All findings so far, with the files that they are about.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) sources: Sources,
     found: Vec<(Place, Of, Diagnostic)>,
-    /// The same thing at the same place is reported once: one table may stand for 10,000 children, one file may be
-    /// included twice.
+    /// Findings that were reported, so that each is reported once for a place: one table may make 10,000 children, and
+    /// one file may be included twice.
     said: HashSet<(&'static str, Place, String)>,
-    /// The files that are no TOML.
+    /// The files with syntax errors.
     broken: HashMap<usize, Broken>,
 }
 
-/// What a finding is about. Of two at one place, those of values come first.
+/// Whether a finding is about a value or about the tree. At the same place, those about values come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Of {
     Value,
     Tree,
 }
 
-/// A file with errors of syntax. What the parser made up to go on is not worth a complaint, nor is what may be missing
-/// because of it. After a broken header all keys seem to stand in a table that they were not written for.
+/// A file with syntax errors. Findings that may only be consequences of the parser's error recovery are not reported.
+/// After a broken header, keys seem to belong to another table than they were written for.
 #[derive(Debug)]
 struct Broken {
     /// The lines with errors.
     lines: HashSet<u32>,
-    /// The first of them that is a header.
+    /// The first of these lines that is a header.
     end: u32,
 }
 
@@ -232,7 +233,7 @@ impl Findings {
         self.add_of(Of::Tree, finding);
     }
 
-    /// Adds what is wrong with one value or key by itself.
+    /// Adds a finding about a single value or key.
     pub(super) fn report(&mut self, finding: Finding) {
         let Finding { code, place, .. } = finding;
         let broken = self.broken.get(&place.file);
@@ -251,7 +252,7 @@ impl Findings {
         self.found.push((place, of, diagnostic));
     }
 
-    /// Adds the errors of syntax of a file, of which there are some.
+    /// Adds the syntax errors of a file; there is at least one.
     pub(super) fn syntax(&mut self, file: usize, errors: impl IntoIterator<Item = Finding>) {
         let mut broken = Broken { lines: HashSet::new(), end: u32::MAX };
         for error in errors {
@@ -266,7 +267,7 @@ impl Findings {
         self.broken.insert(file, broken);
     }
 
-    /// How many there are.
+    /// How many findings there are.
     pub(super) fn len(&self) -> usize {
         self.found.len()
     }
@@ -275,7 +276,7 @@ impl Findings {
         self.found.iter().any(|(.., found)| found.severity == Severity::Error)
     }
 
-    /// All of them, in the order of the files and of the places in them.
+    /// All findings as diagnostics, in the order of the files and of the places in them.
     pub(super) fn finish(mut self) -> (Vec<Diagnostic>, Sources) {
         self.found.sort_by_key(|(place, of, found)| (place.order(), found.severity == Severity::Warning, *of));
         (self.found.into_iter().map(|(.., found)| found).collect(), self.sources)

@@ -255,7 +255,7 @@ fn defaults_reach_every_worker_and_no_supervisor() {
     assert_eq!(c.policy.heartbeat, None);
     assert_eq!(c.policy.shutdown, Shutdown::After(Span::from_secs(9)));
     assert_eq!(exec(c).env, BTreeMap::from([("A".into(), "3".into()), ("B".into(), "1".into())]));
-    // On again: what the inner defaults switched off has nothing left of the outer ones.
+    // Switched on again: inner defaults that switch it off leave nothing of the outer ones.
     assert_eq!(d.policy.heartbeat, Some(Heartbeat::default()));
 }
 
@@ -320,7 +320,7 @@ fn a_tree_without_cgroups_has_no_limits() {
     let worker = "[[child]]\nname = \"a\"\ncommand = \"a\"\ncount = 3\n";
     let error = |line| ("limit-without-cgroup", line, true);
     assert_eq!(of(&format!("pids-max = 9\n{worker}")), (false, vec![error(2)]));
-    // Remark once of what holds for many.
+    // A finding that applies to many children is reported once.
     assert_eq!(of(&format!("[defaults]\nmemory-max = \"1G\"\n{worker}")), (false, vec![error(3)]));
     let soft = format!("{worker}cpu-max = {{ value = 1, best-effort = true }}\nio-weight = {{ value = 5 }}\n");
     assert_eq!(of(&soft), (false, vec![("no-effect", 6, false), error(7)]));

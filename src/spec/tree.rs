@@ -1,5 +1,5 @@
-//! The checked tree: what a file means once nothing is wrong with it. Bad states cannot be built by `spec::check`, so
-//! the other rooms do not look for them.
+//! The checked tree, which is made of files without errors. Reading never makes an invalid tree, so the other rooms
+//! need not check it again.
 
 use super::exec::ExecSpec;
 use super::policy::{ChildPolicy, SupervisorPolicy, words};
@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 /// The most children that one `count` makes.
 pub const COUNT_MAX: u32 = 10_000;
 
-/// The most levels of children below the root: the stack of what walks the tree stays small.
+/// Most levels of children below the root. The limit bounds the stack of functions that walk the tree.
 pub const DEPTH_MAX: usize = 64;
 
-/// The most bytes of a path in the tree. Its cgroup's path is longer by eight bytes a level, the tree's own and where
-/// that lies, and must stay within the 4,095 bytes of the kernel.
+/// Most bytes of a path in the tree. The path of its cgroup, which the kernel limits to 4,095 bytes, is longer by eight
+/// bytes a level and by the path of the tree's own cgroup.
 pub const PATH_BYTES_MAX: usize = 3_000;
 
 /// The most children in a whole tree; far above what one machine runs, and below what a slip of `count` within
@@ -28,47 +28,47 @@ pub const CHILDREN_MAX: usize = 100_000;
 pub struct TreeSpec {
     /// Name of the instance.
     pub name: Name,
-    /// By what means processes are kept together.
+    /// How processes are contained.
     pub containment: Containment,
-    /// What is kept on disk of what happens; `None` for nothing.
+    /// The journal on disk; `None` for none.
     pub journal: Option<JournalSpec>,
-    /// On which hosts of a cluster its root may run; `None` for all of them.
+    /// On which hosts of a cluster its root may run; `None` for all hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSpec>,
     /// The root supervisor.
     pub root: SupervisorSpec,
 }
 
-/// On which hosts something may run.
+/// On which hosts a tree or a subtree may run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementSpec {
-    /// These only, the first rank rather than the second; those of one rank are as good as each other. Empty: all,
-    /// alike.
+    /// Ranks of hosts in order of preference; the hosts of one rank are equally good. Only these hosts are candidates;
+    /// if empty, all hosts, equally.
     pub hosts: Vec<Vec<String>>,
     /// Labels that a host must have.
     pub require: BTreeMap<String, String>,
-    /// How the copies of a `count` are spread over the hosts. This and what follows is of subtrees alone.
+    /// How the copies of a `count` are spread over the hosts. This and the following fields are for subtrees only.
     #[serde(default)]
     pub spread: Spread,
-    /// Siblings: never on a host where one of them is.
+    /// Anti-affinity: siblings that must not be on the same host.
     #[serde(default)]
     pub apart: Vec<Name>,
-    /// Never on two hosts at once.
+    /// The subtree must never run on two hosts at once.
     #[serde(default = "yes")]
     pub exclusive: bool,
-    /// Moved to a host of higher preference once that has been sound for its `settle`.
+    /// The subtree is moved to a host of higher preference once that has been healthy for its `settle` time.
     #[serde(default)]
     pub takeover: bool,
-    /// Waited between the loss of its host and the start on another.
+    /// The delay between the loss of its host and the start on another.
     #[serde(default)]
     pub delay: Span,
-    /// Whether a new parent takes over the running subtree; `None`: as the strategy says.
+    /// Whether a restarted parent adopts the running subtree; `None`: decided by the strategy.
     #[serde(default)]
     pub adopt: Option<bool>,
-    /// After it has given up, another host is preferred for a while.
+    /// After the subtree has given up, another host is preferred for a while.
     #[serde(default = "yes")]
     pub move_on_give_up: bool,
-    /// The name that is numbered, of what a `count` has made: those of one name are spread.
+    /// For a copy of a `count`: the name without the number. Subtrees with the same name are spread.
     #[serde(default)]
     pub group: Option<Name>,
 }
@@ -98,33 +98,33 @@ impl Default for PlacementSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spread {
-    /// As any other subtree.
+    /// No spreading: like any other subtree.
     #[default]
     Off,
-    /// Where the fewest of them are.
+    /// On the host with the fewest copies.
     Hosts,
-    /// Where the fewest of them are among the hosts with the same value of this label.
+    /// On a host for whose value of this label there are the fewest copies.
     Label(String),
 }
 
-/// A supervisor and all that stands below it.
+/// A supervisor and all that is below it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorSpec {
-    /// How it supervises.
+    /// Its own policy.
     pub policy: SupervisorPolicy,
-    /// Commands to run when something happens here.
+    /// Commands to run at its events.
     pub hooks: Hooks,
-    /// The limits by cgroup of all that stands below it together; the supervisor's own process is not counted.
+    /// The limits by cgroup for all that is below it together; the supervisor's own process is not counted.
     #[serde(default)]
     pub resources: Resources,
-    /// On which hosts of a cluster it may run; `None`: where its parent runs. The root's stands with the tree.
+    /// On which hosts of a cluster it may run; `None`: where its parent runs. The root's is in [`TreeSpec::placement`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<PlacementSpec>>,
     /// Its children in start order (R1).
     pub children: Vec<ChildSpec>,
 }
 
-/// Commands that are run in the background when something has happened; none of them is waited for by supervision.
+/// Commands that are run in the background at events; supervision does not wait for them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hooks {
     /// Once after this subtree has been panicked.
@@ -151,18 +151,18 @@ pub struct ChildSpec {
     pub name: Name,
     /// How it is supervised.
     pub policy: ChildPolicy,
-    /// What it is.
+    /// Whether it is a worker or a supervisor, with the spec of that.
     pub kind: ChildKind,
-    /// It was added while the tree ran; never so in a file.
+    /// It was added by an operator while the tree ran; never set in a file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub added: bool,
-    /// The last reload has another spec for it: its turn in a roll-out has not come, or does not come; never so in a
-    /// file.
+    /// The last reload has another spec for it, which it does not have yet: the roll-out has not reached it, or was
+    /// stopped. Never set in a file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
 }
 
-/// What a child is.
+/// A child is a worker or a supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChildKind {
@@ -172,17 +172,17 @@ pub enum ChildKind {
     Supervisor(Box<SupervisorSpec>),
 }
 
-/// How much of what happens is kept on disk, in files that follow one another.
+/// The size of the journal on disk, which is a series of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalSpec {
     /// Bytes in one file; the next one begins before it would grow beyond this.
     pub max_size: u64,
-    /// So many full files are kept beside the one that is written to.
+    /// How many full files are kept beside the one that is written to.
     pub keep: u32,
 }
 
 impl JournalSpec {
-    /// The smallest size of a file that can be asked for: what is written in one go fits it.
+    /// The smallest `max-size`: it has room for what is written in one go.
     pub const MAX_SIZE_LEAST: u64 = 64 << 10;
 }
 
@@ -193,11 +193,11 @@ impl Default for JournalSpec {
     }
 }
 
-/// By what means the processes of a tree are kept together and killed.
+/// The containment: how all processes of a tree are found and killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Containment {
-    /// cgroup v2 where the tree may write one, else process groups and descendants.
+    /// cgroup v2 if the tree may write to a hierarchy, else process groups and descendants.
     #[default]
     Auto,
     /// cgroup v2, or the tree does not start.
@@ -218,8 +218,8 @@ impl ChildSpec {
 }
 
 impl SupervisorSpec {
-    /// Takes over from what stands there those children that are behind: their spec is proven, that of the last reload
-    /// is not.
+    /// Takes the children that are behind from the running supervisor `there`, since their old spec is known to work
+    /// and that of the last reload is not.
     pub(crate) fn keep_behind(&mut self, there: &SupervisorSpec) {
         for child in &mut self.children {
             let Some(is) = there.child(child.name.as_str()) else { continue };
@@ -241,8 +241,8 @@ impl SupervisorSpec {
         behind
     }
 
-    /// The same tree without what is only so while it runs: children that were added, and marks of those that are
-    /// behind.
+    /// The subtree as a file would have it: without children that were added by an operator, and without the marks
+    /// `behind`.
     pub(crate) fn into_file_form(mut self) -> SupervisorSpec {
         self.children.retain(|child| !child.added);
         for child in &mut self.children {
@@ -259,7 +259,8 @@ impl SupervisorSpec {
         self.children.iter().find(|child| child.name.as_str() == name)
     }
 
-    /// The child at `path`; `at` is the path of this supervisor. `None` for itself and where there is none.
+    /// The child at `path`; `at` is the path of this supervisor. `None` for the supervisor itself, and if there is no
+    /// such child.
     pub fn find(&self, at: &Path, path: &Path) -> Option<&ChildSpec> {
         let child = self.child(path.step_below(at)?)?;
         let here = at.child(&child.name);
@@ -281,7 +282,7 @@ impl SupervisorSpec {
         placed
     }
 
-    /// How many supervisors stand one below the other beneath this one.
+    /// How many levels of supervisors are below this one.
     pub fn levels(&self) -> u64 {
         let below = self.children.iter().filter_map(|child| match &child.kind {
             ChildKind::Supervisor(below) => Some(1 + below.levels()),

@@ -1,5 +1,5 @@
-//! One value of a file, read as what its key asks for. Whatever does not fit is reported, and `None` returned, so that
-//! the reading goes on and finds the rest.
+//! Reads single values of a file as the type that their key needs. An invalid value is reported and `None` returned, so
+//! that reading goes on and finds all errors.
 
 use super::diagnostic::{nearest, plain, quoted};
 use super::expand::{self, Unexpandable};
@@ -11,20 +11,20 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// What reading a value needs beside the value.
+/// The context of reading a value.
 pub(super) struct Scope<'a> {
     pub(super) findings: &'a mut Findings,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
-    /// Whether what is between values is judged. It is not where something was not understood at all, nor for what
-    /// becomes no child.
+    /// Whether conditions between values are checked. They are not if a part could not be understood, nor for values of
+    /// which no child is made.
     pub(super) judging: bool,
-    /// The copy of a worker that is read; `None` where there are no copies.
+    /// The number of the copy that is read; `None` for a worker without copies.
     pub(super) copy: Option<u32>,
-    /// Something was read that is another thing for another copy.
+    /// Set when a value was read that differs between copies.
     pub(super) numbered: bool,
 }
 
-/// A value, its key and its place.
+/// A value with its key and its place.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'v> {
     pub(super) key: &'v str,
@@ -41,12 +41,12 @@ impl<'v> Value<'v> {
 }
 
 impl Scope<'_> {
-    /// Reports what is wrong with one value or key by itself.
+    /// Reports a finding about a single value or key.
     pub(super) fn report(&mut self, finding: Finding) {
         self.findings.report(finding);
     }
 
-    /// Reports what is wrong between values, while it is known what they are.
+    /// Reports a finding about a condition between values, if `judging` is set.
     pub(super) fn judge(&mut self, finding: Finding) {
         if self.judging {
             self.findings.add(finding);
@@ -58,7 +58,7 @@ impl Scope<'_> {
         self.findings.sources.text(value.place).to_owned()
     }
 
-    /// Reports a value that is not of the type that its key asks for.
+    /// Reports a value of another type than its key needs.
     pub(super) fn wrong_type(&mut self, value: Value<'_>, expected: &str, right: &str) {
         let found = kind_of(value.value);
         self.report(
@@ -68,12 +68,12 @@ impl Scope<'_> {
         );
     }
 
-    /// Reports a value of the right type that is none of those that are allowed.
+    /// Reports a value of the right type that is not allowed.
     pub(super) fn bad_value(&mut self, value: Value<'_>, message: String, hint: impl Into<String>) {
         self.report(Finding::error("bad-value", value.place, message).hint(hint));
     }
 
-    /// A string as it stands, without a look at its `${…}`.
+    /// A string without expansion of `${…}`.
     fn raw_text<'v>(&mut self, value: Value<'v>) -> Option<&'v str> {
         match value.value {
             DeValue::String(text) => Some(text),
@@ -84,7 +84,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Puts the values of variables into `text`, which is (part of) `value`.
+    /// Expands the variables in `text`, which is (part of) `value`.
     fn expanded(&mut self, value: Value<'_>, text: &str) -> Option<String> {
         self.numbered |= expand::has_number(text);
         let out = match expand::expand(text, self.env, self.copy) {
@@ -150,8 +150,8 @@ impl Scope<'_> {
         Some(out)
     }
 
-    /// Where `written` stands in the file within `place`, if it stands there to the letter (a string with escapes or a
-    /// variable's value may not); else `place`.
+    /// The place of `written` within `place`, if it occurs there literally; else `place`. A string with escapes, or a
+    /// variable's value, may not occur literally.
     fn within(&self, place: Place, written: &str) -> Place {
         let text = self.findings.sources.text(place);
         let first = written.lines().next().unwrap_or("");
@@ -170,7 +170,7 @@ impl Scope<'_> {
         self.expanded(value, text)
     }
 
-    /// A string that says something.
+    /// A string that is not empty.
     pub(super) fn filled(&mut self, value: Value<'_>) -> Option<String> {
         let text = self.text(value)?;
         if text.is_empty() {
@@ -241,7 +241,7 @@ impl Scope<'_> {
         }
     }
 
-    /// A duration such as `"5s"`. `others` names what else the key takes, for the message.
+    /// A duration such as `"5s"`. `others` names the other values of the key, for the message.
     pub(super) fn span(&mut self, value: Value<'_>, others: &str) -> Option<Span> {
         let text = match value.value {
             DeValue::String(_) => self.text(value)?,
@@ -286,7 +286,7 @@ impl Scope<'_> {
         Some(span)
     }
 
-    /// One word out of `words`. `foreign` are words of other supervisors for the same things.
+    /// One of `words`. `foreign` are words of other supervisors for the same values.
     pub(super) fn choice<T: Copy>(
         &mut self,
         value: Value<'_>,
@@ -296,7 +296,7 @@ impl Scope<'_> {
         self.choice_or(value, words, foreign, "")
     }
 
-    /// One word out of `words`, where the key takes other things too: `others`, for the hint.
+    /// One of `words`, for a key that takes other values too; `others` names them in the hint.
     pub(super) fn choice_or<T: Copy>(
         &mut self,
         value: Value<'_>,
@@ -329,8 +329,8 @@ impl Scope<'_> {
         None
     }
 
-    /// A command: an array of strings, or one string that is cut into words *before* variables are put in, so that a
-    /// value with blanks or quotes stays one word.
+    /// A command: an array of strings, or one string that is split into words *before* variables are expanded, so that
+    /// a value with blanks or quotes remains one word.
     pub(super) fn command(&mut self, value: Value<'_>) -> Option<Vec<String>> {
         let empty = |scope: &mut Self, message: String| {
             scope.report(
@@ -391,7 +391,7 @@ impl Scope<'_> {
         }
     }
 
-    /// A command line that only a shell would understand is passed on to the letter, which is seldom meant.
+    /// Warns about shell syntax in a command, which is passed on literally.
     fn warn_of_shell(&mut self, value: Value<'_>, words: &[String]) {
         for word in words.iter().skip(1) {
             let place = self.within(value.place, word);
@@ -453,7 +453,7 @@ impl Scope<'_> {
     }
 }
 
-/// What a value is, with its article.
+/// The type of a value with its article, for messages.
 fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

@@ -1,12 +1,12 @@
-//! A command line as one string, cut into words as a POSIX shell cuts them: blanks part words, quotes and backslashes
-//! keep them together, `#` begins a comment. Nothing else of a shell happens; no shell is run.
+//! Splits a command line into words as a POSIX shell does: blanks separate words, quotes and backslashes keep them
+//! together, `#` begins a comment. No other shell syntax has a meaning, and no shell is run.
 
-/// The words of `line`; `None` when a quote is not closed or the line ends in a backslash.
+/// The words of `line`; `None` if a quote is not closed or the line ends in a backslash.
 pub(super) fn split(line: &str) -> Option<Vec<String>> {
     shlex::split(line)
 }
 
-/// Whether `word`, standing alone among the words of a command, was meant for a shell.
+/// Whether `word`, as a whole word of a command, looks like shell syntax.
 pub(super) fn is_meant_for_a_shell(word: &str) -> bool {
     let redirects = |word: &str| {
         let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -15,7 +15,7 @@ pub(super) fn is_meant_for_a_shell(word: &str) -> bool {
     matches!(word, "&&" | "||" | "|" | "|&" | ";" | "&") || redirects(word)
 }
 
-/// Whether `word` is a variable as a shell would expand it and treevisor does not: `$HOME`.
+/// Whether `word` is a variable that a shell would expand and treevisor does not, such as `$HOME`.
 pub(super) fn is_bare_variable(word: &str) -> bool {
     word.strip_prefix('$').is_some_and(|name| {
         name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())

@@ -1,7 +1,7 @@
-//! What the keys of a worker mean, and those of each copy that a `count` makes of it.
+//! Reads the keys of a worker, and of each copy that a `count` makes of it.
 //!
-//! A worker whose values have a `${@n}` in them is read anew for each copy. When a running tree is scaled no file is
-//! read: so such copies keep what they were read from, with the variables in it.
+//! A worker with `${@n}` in its values is read anew for each copy. Scaling a running tree reads no files, so such
+//! copies keep a template: the tables that they were read from, with the values of variables.
 
 use super::env_file::EnvFiles;
 use super::exec::{ExecSpec, LogSpec, Template, TemplateTable, numbered};
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What a worker's keys mean.
+/// Reads a worker's keys.
 pub(super) fn keys(scope: &mut Scope<'_>, fields: &mut Fields<'_>) -> (ChildPolicy, ExecSpec) {
     let (mut policy, mut exec) = (ChildPolicy::default(), ExecSpec::new(Vec::new()));
     fields.fill(scope, Some(Group::Child), CHILD, &mut policy);
@@ -44,7 +44,7 @@ pub(super) fn keys(scope: &mut Scope<'_>, fields: &mut Fields<'_>) -> (ChildPoli
     (policy, exec)
 }
 
-/// The same, with what stands in its files of variables; `number` is that of a copy.
+/// Reads a worker's keys and its files of variables; `number` is that of a copy.
 pub(super) fn read(
     scope: &mut Scope<'_>,
     fields: &mut Fields<'_>,
@@ -59,7 +59,7 @@ pub(super) fn read(
     (policy, exec)
 }
 
-/// Gives a copy a log file of its own, unless its name has the number in it already.
+/// Gives a copy a log file of its own by adding its number, unless the name contains the number already.
 pub(super) fn number_log(scope: &Scope<'_>, fields: &Fields<'_>, exec: &mut ExecSpec, number: u32) {
     let by_itself = fields.places.get("log.file").is_some_and(|place| has_number(scope.findings.sources.text(*place)));
     if let (LogSpec::File { file, .. }, false) = (&mut exec.log, by_itself) {
@@ -67,7 +67,7 @@ pub(super) fn number_log(scope: &Scope<'_>, fields: &Fields<'_>, exec: &mut Exec
     }
 }
 
-/// What further copies are read from.
+/// The template for further copies.
 pub(super) fn template(scope: &Scope<'_>, fields: &Fields<'_>) -> Template {
     let mut variables = BTreeMap::new();
     let tables = fields.layers().iter().map(|layer| {
@@ -107,7 +107,7 @@ fn text(value: &DeValue<'_>) -> String {
     }
 }
 
-/// The copy with this number, read from what the others were read from.
+/// Reads the copy with this number from a template.
 pub(super) fn another(
     template: &Template,
     number: u32,

@@ -1,46 +1,47 @@
-//! Where the member of the store is that a host runs.
+//! The addresses of the store's member that a host runs.
 
 use super::HostFile;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The ports of etcd: for clients, for other members, and for the look whether it still answers.
+/// The ports of etcd: for clients, for other members, and for health checks.
 const PORTS: [u16; 3] = [2379, 2380, 2381];
 
-/// Where one listens, and where it is found.
+/// Where a member listens, and where others reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberAt {
-    /// The host that others find it by: that of `address`, brackets around IPv6 left out.
+    /// The host name or address by which others reach it: that of `address`, without brackets around IPv6.
     pub host: String,
     /// The address of this machine that it listens at.
     pub listen: IpAddr,
 }
 
 impl MemberAt {
-    /// Of a host that other hosts find by this `HOST:PORT`, and whose agent listens there.
+    /// The member of a host that others reach at `address` (`HOST:PORT`) and whose agent listens at `listen`.
     fn of(address: &str, listen: IpAddr) -> MemberAt {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        // Another etcd may be at the machine's other addresses: Debian's own service has those of loopback.
+        // A specific address is preferred to the wildcard, as another etcd may use the same ports at other addresses:
+        // Debian's own service listens at loopback.
         let specific = Some(listen).filter(|listen| !listen.is_unspecified()).or(host.parse().ok());
         MemberAt { listen: specific.unwrap_or(listen), host }
     }
 
-    /// The URL of clients.
+    /// The URL for clients.
     pub fn client(&self) -> String {
         self.url(PORTS[0])
     }
 
-    /// The URL of other members.
+    /// The URL for other members.
     pub fn peer(&self) -> String {
         self.url(PORTS[1])
     }
 
-    /// Where clients and other members connect to.
+    /// The addresses to listen at, for clients and for other members.
     pub fn listens(&self) -> [SocketAddr; 2] {
         [PORTS[0], PORTS[1]].map(|port| SocketAddr::new(self.listen, port))
     }
 
-    /// Where this machine alone sees whether it still answers, without a certificate.
+    /// The address for health checks, on loopback and without a certificate.
     pub fn health(&self) -> SocketAddr {
         let loopback = Some(self.listen).filter(IpAddr::is_loopback);
         SocketAddr::new(loopback.unwrap_or(Ipv4Addr::LOCALHOST.into()), PORTS[2])
@@ -55,7 +56,7 @@ impl MemberAt {
 }
 
 impl HostFile {
-    /// Where its member of the store is; `None` where it runs none.
+    /// The addresses of its member of the store; `None` if it runs none.
     pub fn member(&self) -> Option<MemberAt> {
         let mesh = self.mesh.as_ref().filter(|_| self.store.run == Some(true))?;
         let listen: SocketAddr = mesh.listen.strip_prefix("tcp://")?.parse().ok()?;
@@ -63,12 +64,12 @@ impl HostFile {
     }
 }
 
-/// The URL by which clients find a member at this `HOST` or `HOST:PORT`.
+/// The client URL of the member on the host at this `HOST` or `HOST:PORT`.
 pub fn client_url(address: &str) -> String {
     found_at(address).client()
 }
 
-/// The URL by which other members find it.
+/// The peer URL of the member on the host at this `HOST` or `HOST:PORT`.
 pub fn peer_url(address: &str) -> String {
     found_at(address).peer()
 }

@@ -1,14 +1,14 @@
-//! The file of a host that is made.
+//! Writes the configuration file of a new host.
 
 use super::StoreFile;
 use crate::spec::quote::{string, strings};
 use std::fmt::Write;
 
-/// The port of agents, where another was not asked for.
+/// The default port of agents.
 const PORT: u16 = 7411;
 
-/// The text of a host's file: its cluster and name, where other hosts find it, and its store. What does not fit is
-/// found when it is read.
+/// The text of a host's file: cluster, name, address for other hosts, and store. The values are not checked here but
+/// when the file is read.
 pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile) -> String {
     let mut text = String::from("# A host of a cluster; `treevisor host check` shows what it means.\n");
     let mut line = |key: &str, value: String| {
@@ -17,7 +17,7 @@ pub fn text(cluster: &str, name: &str, address: Option<&str>, store: &StoreFile)
     line("cluster", string(cluster));
     line("name", string(name));
     if let Some(address) = address {
-        // Colons of IPv6 stand in brackets.
+        // An IPv6 address with a port is in brackets.
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.to_owned()),
             _ => (address, PORT.to_string()),

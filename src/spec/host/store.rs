@@ -1,4 +1,4 @@
-//! The table of the store.
+//! The table `store` of a host's file.
 
 use crate::spec::diagnostic::quoted;
 use crate::spec::fields::{Fields, Layer};
@@ -13,23 +13,23 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::de::DeValue;
 
-/// Where the cluster's records are kept.
+/// The store that keeps the cluster's records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoreFile {
-    /// What kind of store it is.
+    /// The kind of store.
     pub kind: StoreKind,
     /// Its members, as URLs without a path; never empty.
     pub endpoints: Vec<String>,
-    /// The authority by which its members are known; there is one where one of them is reached by `https://`.
+    /// The certificate authority of its members; set if one of them is reached by `https://`.
     pub ca: Option<PathBuf>,
-    /// The certificate that this host shows.
+    /// The client certificate of this host.
     pub cert: Option<PathBuf>,
-    /// And the key to it.
+    /// The private key of that certificate.
     pub key: Option<PathBuf>,
-    /// Hosts of the cluster run its members, under certificates of the cluster's own: whether this one does. `None`: it
-    /// is run by other means.
+    /// Whether this host runs a member, if hosts of the cluster run the store, under certificates of the cluster's own
+    /// authority; `None` if they do not.
     pub run: Option<bool>,
-    /// This host has a vote by its member, and nothing is placed on it.
+    /// This host is a witness: it runs a voting member, and nothing is placed on it.
     pub witness: bool,
 }
 
@@ -106,7 +106,8 @@ pub(super) fn store(scope: &mut Scope<'_>, value: Value<'_>) -> Option<StoreFile
     Some(store)
 }
 
-/// A store that hosts run has certificates of the cluster's own authority, which each of its hosts can make.
+/// A store that hosts run uses certificates of the cluster's own authority, which each host can make, so others must
+/// not be configured.
 fn by_own_authority(scope: &mut Scope<'_>, store: &StoreFile, fields: &Fields<'_>) {
     if let Some(place) = ["ca", "cert", "key"].iter().find_map(|key| fields.meant(key)) {
         scope.judge(
@@ -137,7 +138,7 @@ fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
     let open = |found: &Endpoint| !found.tls && !found.is_loopback;
     let several = all.iter().flatten().filter(|found| open(found)).count();
     if let Some(found) = all.iter().flatten().find(|found| open(found)) {
-        // Of all of them once.
+        // One warning for all of them.
         let more = if several > 1 { format!(", nor are {} more", several - 1) } else { String::new() };
         scope.report(
             Finding::warning("store-in-the-clear", found.place, "records travel unencrypted, and unproved")
@@ -151,7 +152,7 @@ fn endpoints(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<String>> {
     all.into_iter().map(|found| Some(found?.text)).collect()
 }
 
-/// A member of the store, as it is written.
+/// A member of the store, as written in the file.
 struct Endpoint {
     text: String,
     tls: bool,
@@ -172,7 +173,7 @@ fn endpoint(scope: &mut Scope<'_>, item: Value<'_>) -> Option<Endpoint> {
     Some(Endpoint { text: text.trim_end_matches('/').to_owned(), tls, is_loopback, place: item.place })
 }
 
-/// Whether it is by TLS, and the host that it names.
+/// Whether a URL has the scheme `https`, and its host.
 pub(super) fn url(text: &str) -> Option<(bool, &str)> {
     let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),

@@ -15,11 +15,11 @@ use crate::time::Span;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
-/// What a heartbeat says, in both halves of a spec.
+/// A heartbeat with the parts for both halves of a spec.
 #[derive(Debug, Clone)]
 pub(in crate::spec) struct Beat {
     pub(in crate::spec) heartbeat: Heartbeat,
-    /// Of a worker, whose beats come from somewhere.
+    /// The sources of a worker's beats; a supervisor's are its node's own.
     pub(in crate::spec) sources: Vec<BeatSource>,
 }
 
@@ -39,7 +39,7 @@ keys! {
         "grace" => Duration, unless(Span::ZERO, heartbeat.grace), default("\"0s\"");
         "Added once, to the first deadline after a start."
     }
-    /// Those of a worker's alone.
+    /// Further keys of a worker's heartbeat.
     BEAT of Beat {
         "source" => Sources, unless([BeatSource::Zmq], sources), default("\"zmq\"");
         "Where beats come from: \"zmq\", \"notify\" (WATCHDOG=1 by sd_notify), a probe ({ exec }, { tcp }, { http }), \
@@ -73,7 +73,7 @@ const RIGHT: &str = "heartbeat = { interval = \"1s\", misses = 3 }, or heartbeat
 /// A worker's heartbeat.
 pub(super) static WORKERS: Table<Beat> = Table::new("heartbeat", &[NODE_BEAT, BEAT], "a table or false", RIGHT);
 
-/// That of a supervisor, whose beats are the node's own.
+/// A supervisor's heartbeat; its beats are the node's own.
 static NODES: Table<Beat> = Table {
     misplaced: Some((
         &["source", "progress"],
@@ -94,7 +94,7 @@ pub(super) static SOURCES: Table<Asked> = Table {
     )
 };
 
-/// A source that is a table, on its way.
+/// A source that is a table, while it is read.
 #[derive(Default)]
 pub(in crate::spec) struct Asked {
     source: Option<BeatSource>,
@@ -114,7 +114,7 @@ impl Asked {
     }
 }
 
-/// The beats that these values of a child's key promise, the uppermost first; the inner `None` for none.
+/// The heartbeat that these values of a worker's key mean together, the uppermost first; the inner `None` for none.
 pub(in crate::spec) fn heartbeat(
     scope: &mut Scope<'_>,
     values: &[Value<'_>],
@@ -124,7 +124,7 @@ pub(in crate::spec) fn heartbeat(
     Some(At { value: (switched.is != Is::Off).then_some(beat), place: switched.place })
 }
 
-/// The same of a supervisor.
+/// As [`heartbeat`], for a supervisor.
 pub(in crate::spec) fn node_heartbeat(scope: &mut Scope<'_>, values: &[Value<'_>]) -> Option<At<Option<Heartbeat>>> {
     let (switched, beat) = NODES.read(scope, values, &mut Places::new(), Beat::default)?;
     Some(At { value: (switched.is != Is::Off).then_some(beat.heartbeat), place: switched.place })
@@ -136,17 +136,17 @@ pub(in crate::spec) fn show(heartbeat: &Heartbeat, sources: Option<&[BeatSource]
     table.show(&Beat { heartbeat: *heartbeat, sources: sources.unwrap_or_default().to_vec() })
 }
 
-/// What editors show of a heartbeat.
+/// The JSON schema of a heartbeat.
 pub(in crate::spec) fn schema(worker: bool) -> Json {
     if worker { WORKERS.schema() } else { NODES.schema() }
 }
 
-/// What editors show of one source.
+/// The JSON schema of one source.
 pub(in crate::spec) fn source_schema() -> Json {
     let rows = SOURCES.rows();
     let mut table = table(&rows);
     table["oneOf"] = rows[..rows.len() - 1].iter().map(|way| json!({ "required": [way.name()] })).collect();
-    // Nothing is asked, so no answer can be late.
+    // A `push` source sends no request, so it has no timeout.
     table["not"] = json!({ "required": ["push", "timeout"] });
     any([word(["zmq", "notify"]), table])
 }
@@ -260,14 +260,14 @@ fn http(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Ask> {
     None
 }
 
-/// A supervisor that waited for a name server would hang with it.
+/// Refuses a host name: a supervisor that waited for a name server would hang with it.
 fn lookup(scope: &mut Scope<'_>, value: Value<'_>, name: &str, instead: &str) {
     let hint = format!("write its address, or \"localhost\"; or probe with a program: {instead}");
     scope.bad_value(value, format!("{} would have to be looked up, and a probe does not", quoted(name)), hint);
 }
 
 fn push(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
-    // What a node binds; `os::net::SOCKET_PATH_MAX`, held by a test of the command line.
+    // The longest path that a node can bind, `os::net::SOCKET_PATH_MAX`; a test of the command line compares the two.
     const LONGEST: usize = 99;
     let text = scope.text(value)?;
     match text.strip_prefix("ipc://") {

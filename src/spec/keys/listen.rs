@@ -43,7 +43,7 @@ pub(super) static SOCKETS: Table<Listen> = Table {
 shapes! {
     /// Where a socket listens.
     AnAddress: Address, address, quote, address_schema();
-    /// What a socket is called.
+    /// The name of a socket.
     SocketName: String, socket_name, |text: &String| string(text), text_like("[!-9;-~]{1,255}");
     /// A file mode.
     Mode: u32, |scope: &mut Scope<'_>, value| octal(scope, value, "a file mode", "mode = \"660\""),
@@ -55,12 +55,12 @@ shapes! {
     ]);
 }
 
-/// What a worker's process has of its sockets, in their order: it has to be restarted for a change of that.
+/// The addresses and names of a worker's sockets, in their order; a change of these needs a restart.
 pub(super) fn known_at_start(_: &ChildPolicy, exec: &ExecSpec) -> String {
     exec.listen.iter().map(|listen| format!("{} {:?};", listen.address, listen.name)).collect()
 }
 
-/// What editors show of one socket.
+/// The JSON schema of one socket.
 pub(in crate::spec) fn socket_schema() -> Json {
     let mut table = table(&SOCKETS.rows());
     table["required"] = json!(["address"]);
@@ -116,7 +116,7 @@ fn listen(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Listen> {
     if matches!(value.value, DeValue::String(_)) {
         return address(scope, value).map(Listen::new);
     }
-    // Stands for an address that could not be read.
+    // A placeholder until the address has been read.
     let mut socket = Listen::new(Address::Tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)));
     let fields = SOCKETS.read_alone(scope, value, &mut socket)?;
     if !fields.places.contains_key("address") {

@@ -1,4 +1,4 @@
-//! The table of keys: which keys each table of a file has, and what of them reaches a worker's process.
+//! The table of keys: the keys of each table of a file, and which of them a worker's process gets at its start.
 
 use super::exec::ExecSpec;
 use super::kind::{Group, Kind};
@@ -17,7 +17,7 @@ pub(super) mod rows;
 pub(super) mod settings;
 pub(super) mod switch;
 
-/// The keys of a group, whatever they set.
+/// The keys of a group.
 pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
     match group {
         Group::Top => rows(TOP),
@@ -33,12 +33,12 @@ pub(super) fn rows_of(group: Group) -> Vec<&'static dyn Row> {
     }
 }
 
-/// The keys that a table has.
+/// The keys that a table of this kind can have.
 pub(super) fn known(kind: Kind) -> Vec<&'static dyn Row> {
     kind.groups().iter().flat_map(|group| rows_of(*group)).collect()
 }
 
-/// Their names.
+/// The names of the keys that a table of this kind can have.
 pub(super) fn names(kind: Kind) -> Vec<&'static str> {
     known(kind).iter().map(|row| row.name()).collect()
 }
@@ -57,14 +57,15 @@ pub(super) fn tables() -> [(&'static str, Vec<&'static dyn Row>); 8] {
     ]
 }
 
-/// Of each key of a worker whose change takes a restart: its name, the reason, and what of it reaches the process.
+/// For each key of a worker whose change needs a restart: its name, the reason, and the part of its value that the
+/// process gets at its start.
 pub(super) fn known_at_start(policy: &ChildPolicy, exec: &ExecSpec) -> Vec<(&'static str, &'static str, String)> {
     let of_policy = [CHILD, READY].into_iter().flatten().map(|key| key.known_by(policy, policy, exec));
     let of_exec = [OWN, SETUP, BOUNDS].into_iter().flatten().map(|key| key.known_by(exec, policy, exec));
     of_policy.chain(of_exec).flatten().collect()
 }
 
-/// For a key that some other table has: where it belongs.
+/// Where a key belongs that tables of this kind do not have, if another table has it.
 pub(super) fn elsewhere(key: &str, kind: Kind) -> Option<&'static str> {
     let is = |group: Group| rows_of(group).iter().any(|row| row.name() == key);
     let of_worker = [Group::Setup, Group::Ready, Group::Bounds].into_iter().any(is);

@@ -25,7 +25,7 @@ keys! {
         "require" => Labels, unless(BTreeMap::<String, String>::new(), require);
         "Labels that a host must have: { disk = \"ssd\" }."
     }
-    /// What a subtree has besides.
+    /// Further keys of a subtree's placement.
     HOW of PlacementSpec {
         "spread" => Spreads, unless(Spread::Off, spread), default("false");
         "Of a `count`: true for hosts that have the fewest of its copies; the name of a label for those among whose value of it the \
@@ -109,7 +109,7 @@ fn show_labels(labels: &BTreeMap<String, String>) -> String {
 
 const RIGHT: &str = "placement = [\"a\", \"b\"]";
 
-/// `tables` are those of the keys that are known here.
+/// Reads a placement; `tables` are the keys that are allowed.
 fn placement(scope: &mut Scope<'_>, value: Value<'_>, tables: &[&[Key<PlacementSpec>]]) -> Option<PlacementSpec> {
     let placement = match value.value {
         DeValue::Array(_) => PlacementSpec { hosts: hosts(scope, value)?, ..PlacementSpec::default() },
@@ -130,7 +130,7 @@ fn placement(scope: &mut Scope<'_>, value: Value<'_>, tables: &[&[Key<PlacementS
             let mut fields = Fields::new(vec![layer], "");
             let mut placement = PlacementSpec::default();
             tables.iter().for_each(|keys| fields.fill(scope, None, keys, &mut placement));
-            // What is there and could not be read was reported.
+            // An invalid value has been reported already.
             if fields.places.keys().any(|key| fields.meant(key).is_none()) {
                 return None;
             }
@@ -156,7 +156,7 @@ fn empty(scope: &mut Scope<'_>, place: Place) {
     );
 }
 
-/// Ranks of hosts: one by its name, or several that are as good as each other.
+/// Ranks of hosts: each is one host by its name, or an array of equally good ones.
 fn hosts(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<Vec<String>>> {
     let DeValue::Array(array) = value.value else {
         scope.wrong_type(value, "an array of hosts", RIGHT);
@@ -229,7 +229,7 @@ fn siblings(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<Name>> {
     value.elements(array).into_iter().map(|item| name(scope, item)).collect()
 }
 
-/// As an array of hosts where that says it all.
+/// Writes a placement, as an array of hosts if it has nothing else.
 fn show(placement: &PlacementSpec) -> String {
     let rest = PlacementSpec { hosts: placement.hosts.clone(), ..PlacementSpec::default() };
     if !placement.hosts.is_empty() && *placement == rest {

@@ -1,4 +1,4 @@
-//! What a process can be given: its user, environment, limits, and the signal that ends it.
+//! Keys for the set-up of a process: its user, environment, limits, and stop signal.
 
 use super::super::diagnostic::{nearest, quoted};
 use super::super::exec::{EnvFile, Limit, RESERVED, StdinSpec};
@@ -84,8 +84,7 @@ fn env_files(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<EnvFile>> {
     }
 }
 
-/// A file that is named beside the one that names it. It is distinguished from others by its whole path, wherever the
-/// tree is read.
+/// Reads the name of a file of variables, relative to the file that names it, and makes it absolute.
 fn env_file(scope: &mut Scope<'_>, value: Value<'_>) -> Option<EnvFile> {
     let text = scope.filled(value)?;
     let (optional, name) = text.strip_prefix('-').map_or((false, &*text), |name| (true, name));
@@ -115,7 +114,7 @@ pub(super) fn octal(scope: &mut Scope<'_>, value: Value<'_>, what: &str, right: 
             let octal = text.strip_prefix("0o").unwrap_or(&text);
             (octal.bytes().all(|c| c.is_ascii_digit())).then(|| u32::from_str_radix(octal, 8).ok()).flatten()
         }
-        // A decimal number would mean another mask than the one that every reader sees in it.
+        // A decimal number is refused, as readers would take it for an octal one.
         DeValue::Integer(number) if number.radix() == 8 || number.as_str() == "0" => {
             u32::from_str_radix(number.as_str(), 8).ok()
         }
@@ -143,7 +142,7 @@ fn stop_signal(scope: &mut Scope<'_>, value: Value<'_>) -> Option<i32> {
             let Some(number) = signal::number(&text) else {
                 let upper = text.to_ascii_uppercase();
                 let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-                // Not by `nearest`, which compares in lower case.
+                // `nearest` cannot be used here, as it compares in lower case.
                 let meant = signal::names().find(|name| strsim::damerau_levenshtein(short, name) <= 1);
                 let finding = Finding::error("bad-value", value.place, format!("{} is no signal", quoted(&text)))
                     .hint("write a name such as \"TERM\", \"INT\" or \"QUIT\", or a number");
@@ -182,7 +181,8 @@ fn show_signal(number: &i32) -> String {
     signal::name(*number).map_or_else(|| number.to_string(), string)
 }
 
-/// By name or number, in either case and with or without its first letters, but for those that a program cannot catch.
+/// A signal by name or number, in either case and with or without `SIG`; those that a program cannot catch are
+/// excluded.
 fn signal_schema() -> Json {
     let names: Vec<_> = signal::names().filter(|name| !matches!(*name, "KILL" | "STOP")).collect();
     let either_case = |name: &str| -> String {
@@ -215,7 +215,7 @@ fn exit_codes(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Vec<i32>> {
     Some(codes)
 }
 
-/// The entries of a table whose keys are the user's own, each merged by itself: `read` takes one.
+/// Reads a table whose keys the user chooses; entries of several layers are merged one by one. `read` reads one entry.
 fn entries<K: Ord, T>(
     scope: &mut Scope<'_>,
     values: &[Value<'_>],
@@ -239,7 +239,7 @@ fn entries<K: Ord, T>(
     Some(At { value: all, place: values.first()?.place })
 }
 
-/// Makes what is wrong with the name of an entry.
+/// Makes a finding about the name of an entry.
 type Finder<'f> = &'f dyn Fn(&'static str, String) -> Finding;
 
 /// Variables of an environment.

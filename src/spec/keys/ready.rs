@@ -1,4 +1,4 @@
-//! `ready`: by which sign the start of a worker is over.
+//! `ready`: what makes a worker ready.
 
 use super::super::exec::{ExecSpec, ReadyProbe};
 use super::super::policy::{ChildPolicy, Ready, Words};
@@ -16,7 +16,7 @@ use toml::de::DeValue;
 /// A probe is repeated this often unless `interval` says otherwise.
 const INTERVAL: Span = Span::from_secs(1);
 
-/// A probe that is a table, on its way.
+/// A readiness probe, while its table is read.
 pub(in crate::spec) struct Asked {
     ask: Option<Ask>,
     timeout: Option<Span>,
@@ -52,7 +52,7 @@ const RIGHT: &str =
 pub(super) static PROBES: Table<Asked> =
     Table { true_is_a_table: false, ..Table::new("ready", &[PROBE], "a word, or a table with one probe", RIGHT) };
 
-/// The words of `ready`; that of a probe is its table.
+/// Words of other supervisors for values of `ready`.
 const FOREIGN: &[(&str, &str)] = &[
     ("simple", "exec"),
     ("beat", "heartbeat"),
@@ -64,10 +64,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("success", "exit"),
 ];
 
-/// The sign, and what is asked where it is a probe.
+/// What makes a worker ready, with the probe if it is one.
 type Readiness = (Ready, Option<ReadyProbe>);
 
-/// What these values mean together, the uppermost first.
+/// The readiness that these values mean together, the uppermost first.
 pub(in crate::spec) fn ready(
     scope: &mut Scope<'_>,
     values: &[Value<'_>],
@@ -76,17 +76,17 @@ pub(in crate::spec) fn ready(
     IsReady.merge(scope, values, places)
 }
 
-/// The key as it is written, where it has to be.
+/// The value as TOML, unless it is the default.
 pub(in crate::spec) fn show(policy: &ChildPolicy, exec: &ExecSpec) -> Option<String> {
     (policy.ready != Ready::Exec).then(|| IsReady.show(&(policy.ready, exec.ready_probe.clone())))
 }
 
-/// What editors show of it.
+/// The JSON schema of `ready`.
 pub(in crate::spec) fn schema() -> Json {
     IsReady.schema()
 }
 
-/// The words that can be written.
+/// The values that are words; a probe is a table.
 fn words() -> Vec<(&'static str, Ready)> {
     Ready::WORDS.iter().copied().filter(|(_, ready)| *ready != Ready::Probe).collect()
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 keys! {
-    /// What a worker, or all below a supervisor, may take of the machine.
+    /// Limits of a worker, or of all children of a supervisor together.
     RESOURCES of Resources {
         "memory-max" => Capped(Memory), optional(memory_max);
         "The most memory, by cgroup: \"512M\", \"50%\" of the machine's, or \"max\". Beyond it the kernel kills. Of a \
@@ -30,7 +30,7 @@ keys! {
     }
 }
 
-/// What every group has where nothing is set is 100, cgroups(7); 1 to 10,000.
+/// The range of weights; the kernel's default is 100, cgroups(7).
 const WEIGHTS: (i64, i64) = (1, 10_000);
 
 /// At most 100%.
@@ -57,7 +57,7 @@ shapes! {
         integer(WEIGHTS.0, WEIGHTS.1);
 }
 
-/// The keys of the table that says more than the value.
+/// The keys of the table that a limit can be written as.
 const VALUE: &str = "value";
 const BEST_EFFORT: &str = "best-effort";
 
@@ -81,7 +81,7 @@ impl<S: Shape> Shape for Capped<S> {
             scope.bad_value(value, format!("`{VALUE}` is missing in {}", quoted(value.key)), right);
             return None;
         };
-        // In a message it is the limit that cannot be this.
+        // The key of the limit, not `value`, so that messages name the limit.
         let value = self.value(scope, Value { key: value.key, ..inner })?;
         Some(Cap { value, best_effort })
     }
@@ -122,7 +122,7 @@ impl<S: Shape> Capped<S> {
             if text == "max" {
                 return Some(None);
             }
-            // What begins like no number was meant as the word; a variable may hold it too.
+            // A text that begins with a letter must be the word "max"; a variable may hold it too.
             if text.starts_with(|c: char| c.is_alphabetic()) {
                 let foreign = [("infinity", "max"), ("unlimited", "max"), ("none", "max")];
                 return scope.choice_or(value, &[("max", None::<()>)], &foreign, ", or an amount").map(|_| None);
@@ -142,7 +142,7 @@ fn show_amount(amount: &Amount) -> String {
     }
 }
 
-/// A percentage, in hundredths of a percent; `None` where it is none, or more than all.
+/// Parses a percentage, in hundredths of a percent; `None` if it is malformed or outside 0.01% to 100%.
 fn share(text: &str) -> Option<u32> {
     let percent = text.trim().strip_suffix('%')?.trim().parse::<f64>().ok()?;
     (0.01..=100.0).contains(&percent).then(|| (percent * 100.0).round() as u32)
@@ -187,7 +187,7 @@ fn pids(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Amount> {
     }
 }
 
-/// A part of what the machine has.
+/// A share of what the machine has.
 fn share_of(scope: &mut Scope<'_>, value: Value<'_>, text: &str, what: &str) -> Option<Amount> {
     let share = share(text);
     if share.is_none() {
@@ -206,7 +206,7 @@ fn cpu(scope: &mut Scope<'_>, value: Value<'_>) -> Option<u32> {
             let number = text.trim();
             let cores = match number.strip_suffix('%') {
                 Some(percent) => percent.trim().parse::<f64>().ok().map(|percent| percent / 100.0),
-                // Of a whole number alone is not clear whether it was meant in percent.
+                // A whole number in a string is refused, as it could be meant in percent.
                 None => number.parse::<f64>().ok().filter(|_| number.contains('.')),
             };
             match cores.filter(|cores| CORES.contains(cores)) {

@@ -1,8 +1,8 @@
-//! The keys of the tree's own tables, a row for each: its name, what it sets, what editors show of it, what it is where
-//! it is not written, and why its change takes a restart, if it does.
+//! The keys of the tree's own tables, a row for each: its name, the field that it sets, its description in editors, its
+//! default, and why its change needs a restart, if it does.
 //!
-//! What is a row here is read, written, described and compared; nothing else has to be changed for it. The order is the
-//! one in which keys are listed and written.
+//! Reading, writing, describing and comparing a key all use its row; a new key needs nothing else in this room. Keys
+//! are listed and written in the order of the rows.
 
 use super::super::exec::{ExecSpec, KillMode, LogSpec, StdinSpec};
 use super::super::kind::COUNT_GROUP;
@@ -27,7 +27,7 @@ const AT_EXEC: &str = "it is set before the program is executed";
 const ENVIRONMENT: &str = "a process gets its environment when it is executed";
 
 keys! {
-    /// The top level's alone.
+    /// Keys of the top level only.
     TOP of TreeSpec {
         "name" => AName, always(name);
         "Name of the instance, as `treevisor -i NAME status` asks for it. By default the file's name without `.toml`."
@@ -40,12 +40,12 @@ keys! {
         "On which hosts of a cluster the tree may run, the first rather than the second: [\"a\", \"b\", [\"c\", \"d\"]], or a table \
          with `hosts` and `require`, the labels that a host must have. By default on all. Such a tree is deployed, not started."
     }
-    /// What every child is called.
+    /// The name of a child.
     NAME of Option<Name> {
         "name" => AName, by(Option::as_ref, |to, name| *to = Some(name));
         "Name of the child, unique among its siblings (OTP's id): 1 to 64 of A-Z a-z 0-9 _ . -"
     }
-    /// Every child's.
+    /// Keys of every child.
     CHILD of ChildPolicy {
         "restart" => a_word(&[
             ("always", "permanent"),
@@ -75,7 +75,7 @@ keys! {
         "Signs of life that are expected: { interval, misses, grace, source, progress }, or false for the exit alone, \
          which is a worker's default. A supervisor beats by itself, every second."
     }
-    /// What makes the one worker what it is.
+    /// Keys of one worker that cannot stand in `[defaults]`.
     OWN of ExecSpec {
         "command" => Command, always(command), restart("a process gets its command when it is executed");
         "The program and its arguments: [\"program\", \"argument\"], or one string that is cut into words as a shell \
@@ -156,7 +156,7 @@ keys! {
             });
         "Where its output goes: true to treevisor, false to /dev/null, a table to treevisor and to a file that is rotated."
     }
-    /// A supervisor's as a child.
+    /// Keys of a supervisor as a child.
     PLACED of SupervisorSpec {
         "placement" => Placed, by(|of: &SupervisorSpec| of.placement.as_deref(), |of, value| of.placement = Some(Box::new(value)));
         "On which hosts of a cluster this subtree may run, the first rather than the second: [\"a\", \"b\", [\"c\", \"d\"]], or a \
@@ -164,7 +164,7 @@ keys! {
         "count" => integer(1, COUNT_MAX.into()), by_hand();
         "Number of replicas, NAME-1 to NAME-N: of a worker, or of a supervisor with a `placement`."
     }
-    /// A supervisor's, the top level included.
+    /// Keys of a supervisor's body, the top level included.
     BODY of SupervisorSpec {
         "strategy" => a_word(&[("simple-one-for-one", "one-for-one"), ("all-for-one", "one-for-all")]),
             always(policy.strategy), default("\"one-for-one\"");
@@ -197,15 +197,15 @@ keys! {
         "For all workers below; a worker's own key wins."
         "child" => json!({ "type": "array", "minItems": 1, "items": reference("child") }), by_hand();
         "The children in start order: [[child]], and one level down [[child.child]]."
-        // Its value was taken when the files were read.
+        // `overlay` has taken the value when it read the files.
         "include" => Filled, by(|_: &SupervisorSpec| None, |_, _| {});
         "Takes the supervisor's body, its children with it, from another file, relative to this file; or, as a pattern such as \
          \"conf.d/*.toml\", children from all files that are like it, in the order of their names."
     }
 }
 
-/// What a process has of its beats: their interval, and by sd_notify their limit; and where they come from, which is
-/// made ready before it is started.
+/// The parts of a heartbeat that a process gets at its start: the interval, the limit if it uses sd_notify, and the
+/// sources, which are set up before the start.
 fn told_of_beats(policy: &ChildPolicy, exec: &ExecSpec) -> String {
     let limit = |misses| exec.speaks_by_notify(policy).then_some(misses);
     format!("{:?}", policy.heartbeat.map(|beat| (beat.interval, limit(beat.misses), &exec.sources)))
@@ -241,7 +241,7 @@ fn shutdown(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Shutdown> {
         if let Some(shutdown) = of(text) {
             return Some(shutdown);
         }
-        // What begins like neither a number nor a variable was meant as one of the words.
+        // A text that begins with a letter must be one of the words.
         if text.starts_with(|c: char| c.is_alphabetic()) {
             return scope.choice_or(value, &WORDS, &FOREIGN, ", or a duration such as \"5s\"");
         }

@@ -17,10 +17,10 @@ use toml::de::DeValue;
 /// A log file is rotated before it grows beyond this many bytes, unless `max-size` says otherwise.
 pub const LOG_MAX_SIZE: u64 = 10 << 20;
 
-/// So many rotated log files are kept unless `keep` says otherwise.
+/// How many rotated log files are kept unless `keep` says otherwise.
 pub const LOG_KEEP: u32 = 5;
 
-/// What a `backoff` table means where it says nothing.
+/// The defaults of a `backoff` table.
 pub const BACKOFF: Backoff = Backoff {
     initial: Span::from_millis(100),
     max: Span::from_secs(5),
@@ -87,7 +87,7 @@ impl Shape for Delays {
         if switched.is == Is::Off {
             return Some(At { value: None, place });
         }
-        // Where only one of the two is written, the other gives way.
+        // If only one of the two is written, the default of the other is adapted to it.
         let written = |key| switched.fields.meant(key).is_some();
         match (written("initial"), written("max")) {
             (true, false) => delays.max = delays.max.max(delays.initial),
@@ -118,12 +118,12 @@ impl Shape for Delays {
     }
 }
 
-/// What editors show of a back-off.
+/// The JSON schema of a backoff.
 pub(in crate::spec) fn backoff_schema() -> Json {
     BACKOFF_TABLE.schema()
 }
 
-/// A log file, on its way to be a [`LogSpec`].
+/// A log file, while it is read, before it becomes a [`LogSpec`].
 pub(in crate::spec) struct LogFile {
     file: PathBuf,
     max_size: u64,
@@ -179,7 +179,7 @@ impl Shape for Log {
 pub(super) static UPDATE: Table<Update> =
     Table::new("update", &[UPDATES], "a table", "update = { at-once = 1, order = \"stop-first\", settle = \"5s\" }");
 
-/// How the copies of a `count` get what a reload changes of them.
+/// How the copies of a `count` are updated by a reload.
 pub(in crate::spec) struct Updates;
 
 impl Shape for Updates {
@@ -213,7 +213,7 @@ pub(super) static JOURNAL: Table<JournalSpec> = Table::new(
 shapes! {
     /// A size that a file of the journal can have.
     JournalSize: u64, journal_size, u64::to_string, reference("size");
-    /// What is kept on disk; `None` for nothing.
+    /// The settings of the journal; `None` for no journal.
     Journal: Option<JournalSpec>, journal, |journal: &Option<JournalSpec>| match journal {
         Some(journal) => JOURNAL.show(journal),
         None => "false".into(),

@@ -15,17 +15,18 @@ pub(in crate::spec) struct Table<W: 'static> {
     pub(super) name: &'static str,
     /// Its keys, in groups.
     pub(super) keys: &'static [&'static [Key<W>]],
-    /// What is written there, for messages.
+    /// What the value must be, for messages.
     pub(super) expected: &'static str,
     /// An example.
     pub(super) right: &'static str,
     /// Whether `true` is as good as an empty table.
     pub(super) true_is_a_table: bool,
-    /// Keys that only look as if they belonged here: what is reported of them, with the key before it, and why.
+    /// Keys that users may expect here and that do not belong here, with the message about them, to be preceded by the
+    /// key, and the reason.
     pub(super) misplaced: Option<(&'static [&'static str], &'static str, &'static str)>,
 }
 
-/// What such a value is.
+/// Whether such a value is `false`, `true`, or a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Is {
     Off,
@@ -33,16 +34,16 @@ pub(super) enum Is {
     Table,
 }
 
-/// What such values mean together.
+/// The meaning of such values together.
 pub(super) struct Switched<'v> {
     pub(super) is: Is,
     pub(super) place: Place,
-    /// What was taken from the tables.
+    /// The layers of the tables.
     pub(super) fields: Fields<'v>,
 }
 
 impl<W> Table<W> {
-    /// A table whose `true` is an empty one, and where no key is misplaced.
+    /// A table for which `true` is the same as an empty table, and without misplaced keys.
     pub(in crate::spec) const fn new(
         name: &'static str,
         keys: &'static [&'static [Key<W>]],
@@ -57,8 +58,8 @@ impl<W> Table<W> {
         self.keys.iter().flat_map(|keys| rows(keys)).collect()
     }
 
-    /// Reads the values of a key, the uppermost first: a table lies over the one below it, and `false` and a table over
-    /// `false` end that. What is written is set in what `fresh` makes.
+    /// Reads the values of a key, the uppermost first. Tables are layers over those below, until a `false`, or a table
+    /// above a `false`. The keys are set in the value that `fresh` returns.
     pub(super) fn read<'v>(
         &self,
         scope: &mut Scope<'_>,
@@ -96,7 +97,7 @@ impl<W> Table<W> {
         let mut set = fresh();
         let mut fields = Fields::new(seen, &format!("{}.", self.name));
         self.fill(scope, &mut fields, &mut set);
-        // What is hidden is read for what is wrong with it.
+        // Hidden tables are read too, so that their errors are reported.
         self.fill(scope, &mut Fields::new(hidden, ""), &mut fresh());
         places.extend(fields.places.clone());
         Some((Switched { is, place, fields }, set))
@@ -140,13 +141,13 @@ impl<W> Table<W> {
         refuse_others(scope, layer, &known, &quoted(self.name), |_| None);
     }
 
-    /// The keys that are to be written, in one line.
+    /// The table as TOML in one line, without defaults.
     pub(in crate::spec) fn show(&self, of: &W) -> String {
         let keys = self.keys.iter().copied().flatten();
         inline(keys.filter_map(|key| Some((key.name.to_owned(), key.field.show(of)?))))
     }
 
-    /// What editors show of it.
+    /// The JSON schema of the value.
     pub(super) fn schema(&self) -> Json {
         any([json!({ "type": "boolean" }), table(&self.rows())])
     }

@@ -1,9 +1,9 @@
-//! The copies of a placed supervisor.
+//! Copies of a placed supervisor.
 
 use super::*;
 
 impl<'v> Reader<'_, 'v> {
-    /// One supervisor, or with a `count`, which a placed one may have, several.
+    /// Reads a supervisor, or several with a `count`, which only a placed supervisor may have.
     #[expect(clippy::too_many_arguments, reason = "what one child needs of what stands around it")]
     pub(super) fn supervisors(
         &mut self,
@@ -46,7 +46,7 @@ impl<'v> Reader<'_, 'v> {
             {
                 placement.group = name.clone();
             }
-            // What is wrong with this one is so with those after it.
+            // The following copies would have the same errors.
             if self.scope.findings.len() > found || self.rules.too_many() {
                 break;
             }

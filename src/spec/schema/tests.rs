@@ -20,7 +20,7 @@ fn read_alone(text: &str) -> bool {
     !read.errors().any(|error| STRUCTURAL.contains(&error.code))
 }
 
-/// What is wrong with one value, or with the keys of one table.
+/// Codes of errors about a single value, or about the keys of one table.
 const STRUCTURAL: &[&str] = &[
     "unknown-key",
     "wrong-type",
@@ -216,7 +216,7 @@ fn may_differ(key: &str, value: &str) -> bool {
     let octal = key == "umask" && value.bytes().all(|c| c.is_ascii_digit());
     // The file may be named by `[defaults]`.
     let inherits = key == "log" && value == "{}";
-    // These are other tables and files; and what a variable holds cannot be known.
+    // These keys depend on other tables and files, or on the value of a variable.
     octal || inherits || matches!(key, "child" | "defaults" | "include") || value.contains("${")
 }
 
@@ -289,7 +289,7 @@ fn every_file_of_ours_is_judged_as_the_reader_judges_it() {
     let validator = validator();
     let mut judged = 0;
     for (path, text) in ["tests/data/good", "tests/data/bad", "examples", "examples/nested", "."].map(files).concat() {
-        // What is no TOML, or no tree at all, no schema can judge.
+        // A schema cannot judge a text that is not TOML, or not a tree.
         let told_apart = text.parse::<toml::Table>().is_ok()
             && !["clippy.toml", "rustfmt.toml", "deny.toml"].iter().any(|other| path.ends_with(other));
         if !told_apart {

@@ -1,4 +1,4 @@
-//! What a tree has in other files, and what is made of one table.
+//! Trees in several files, and several children made of one table.
 
 use super::*;
 
@@ -101,7 +101,7 @@ fn each_copy_is_read_with_its_own_number() {
     let again = parse(&print::to_toml(&tree)).tree.unwrap();
     assert_eq!(exec(&again.root.children[2]).command, web[2].command);
 
-    // Further ones are read from what these were read from, with the variables of that time.
+    // Further copies are read from the same template, with the variables of the first reading.
     let text = worker(
         "count = 2\nenv = { A = \"${HOME}/${@n}\", B = \"${NONE:-x}\" }\numask = 0o027\nlog = { file = \"a.log\" }\n",
     );
@@ -159,9 +159,9 @@ fn a_pattern_includes_the_children_of_each_file() {
     assert!(below(&tree.root.children[4]).children.is_empty(), "a supervisor whose directory is empty waits for files");
     let found: Vec<_> = read.diagnostics.iter().map(|found| found.code).collect();
     assert_eq!(found, ["nothing-included"]);
-    // The directory of the file that includes is no pattern.
+    // Special characters in the directory of the including file are not part of the pattern.
     assert_eq!(names(&super::read(&dir.path().join("else[1]/d.toml"), &no_env)), "d");
-    // Two of one name, and keys of a supervisor.
+    // Two children with the same name, and keys of a supervisor.
     write("conf.d/50.toml", &format!("intensity = 7\ninclude = \"x.toml\"\n{}", child("a")));
     let mut wrong: Vec<_> = got().errors().map(|found| found.code).collect();
     wrong.sort_unstable();

@@ -1,8 +1,8 @@
-//! What is warned of, and what is near to it and is not.
+//! Trees that give a warning, and similar trees that do not.
 
 use super::*;
 
-/// What is found in a file besides errors, for all to see and by `check` alone.
+/// The codes of all warnings about a file, including those that only `check` shows.
 #[track_caller]
 fn found(text: &str) -> Vec<&'static str> {
     let read = parse(text);

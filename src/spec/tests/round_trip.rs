@@ -1,4 +1,4 @@
-//! The way out to TOML and back, and hostile input.
+//! Round trips to TOML and back, and hostile input.
 
 use super::*;
 
