@@ -54,7 +54,7 @@ pub struct Add {
     pub timeout: Span,
 }
 
-/// Workers of one `count` share a number. Those that are added get numbers that no file reaches.
+/// Workers of one `count` share a group number. Those that are added get numbers beyond any that a file can have.
 const GROUPS_FROM: u32 = 1 << 20;
 
 pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
@@ -89,7 +89,7 @@ pub(super) fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot send \"{}\" to the tree: {error}", child.name)))
 }
 
-/// The highest number of a `count` below a supervisor.
+/// The highest group number of a `count` below a supervisor.
 fn highest_group(tree: &TreeSpec, parent: &Path) -> u32 {
     let mut highest = 0;
     tree.root.for_each_supervisor(&Path::root(), &mut |path: &Path, supervisor: &SupervisorSpec| {

@@ -73,7 +73,8 @@ pub struct Beat {
     pub command: Vec<OsString>,
 }
 
-/// A node that does not take a beat by then is stopped or starved. The script goes on: it has its own work to do.
+/// How long to wait for the node to take the beat. A node that takes longer is suspended or starved; the script then
+/// goes on without it.
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: Beat) -> Result<i32, Failure> {
@@ -95,7 +96,7 @@ fn once(args: Beat) -> Result<ExitCode, Failure> {
             return lenient(Failure::new(ExitCode::Failed, message));
         }
     };
-    // Each call of this program would begin to count at 1 again, which the node takes for old beats.
+    // Each run of this program would count from 1 again, and the node would take its beats for old ones.
     let mut heart = heart.uncounted();
     if let Some(done) = args.progress {
         heart.progress(done);

@@ -1,5 +1,5 @@
 //! `treevisor beat` on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as
-//! long as a process is there.
+//! long as a process exists.
 
 use super::failure::{ExitCode, Failure};
 use crate::error::Chain;
@@ -16,17 +16,18 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use treevisor_client::Heart;
 
-/// How often one beats for a process when neither the caller nor the node sets it.
+/// The interval of beats for a process if neither the caller nor the node sets one.
 const EVERY: Span = Span::from_secs(1);
 
-/// What is read from a program at a time.
+/// Most bytes that are read from a program at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// After a program has ended, so many chunks of what it has left in a pipe are passed on: more than a pipe holds.
-/// Something that it has started may write there for ever.
+/// Most chunks that are passed on from a pipe after the program has ended; more than a pipe holds. A process that it
+/// has started may go on writing there for ever.
 const LAST_CHUNKS: usize = 32;
 
-/// The heart of the program that calls this one. It does not count: it may not be the only one.
+/// The heart for the worker, from the environment. It sends no sequence numbers, as other processes may beat for the
+/// same worker.
 fn heart(status: Option<&str>) -> Heart {
     let mut heart = Heart::from_env().uncounted();
     if let Some(text) = status {
@@ -35,7 +36,7 @@ fn heart(status: Option<&str>) -> Heart {
     heart
 }
 
-/// Beats until a process has ended. Without a supervisor it waits all the same, so that a script runs the same.
+/// Beats until a process has ended. Without a supervisor it waits too, so that a script behaves the same.
 pub(super) fn process(pid: u32, every: Option<Span>, status: Option<&str>) -> Result<ExitCode, Failure> {
     let process = match PidFd::open(pid) {
         Ok(process) => process,
@@ -56,7 +57,8 @@ pub(super) fn process(pid: u32, every: Option<Span>, status: Option<&str>) -> Re
     }
 }
 
-/// Runs a program, beats when it makes output, and gives its exit status. Without a supervisor it becomes the program.
+/// Runs a program, beats when it makes output, and returns its exit status. Without a supervisor this process executes
+/// the program in its place.
 pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, Failure> {
     let heart = heart(status);
     let mut command = Command::new(&words[0]);
@@ -73,7 +75,7 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
     let cannot_watch = |error: &dyn std::error::Error| {
         Failure::new(ExitCode::Failed, format!("cannot beat for {}: {}", words[0].display(), Chain(error)))
     };
-    // Before there is a program: a signal that comes now is for it.
+    // Installed before the program is started, so that no signal for it is missed.
     let signals = Signals::install().map_err(|error| cannot_watch(&error))?;
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| cannot_run(&error))?;
@@ -85,7 +87,7 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
     let pipes = pipes.into_iter().flatten();
     let watched = Watch::new(process, signals, pipes, heart).and_then(Watch::until_it_ends);
     if let Err(error) = watched {
-        // What is not watched must not run on as if it were.
+        // The program cannot be watched, so it must not go on running.
         let _ = child.kill();
         let _ = child.wait();
         return Err(cannot_watch(&error));
@@ -94,7 +96,7 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
-/// Where output goes on to.
+/// Where output is passed on to.
 #[derive(Debug, Clone, Copy)]
 enum Target {
     Stdout,
@@ -114,18 +116,18 @@ impl Target {
     }
 }
 
-/// One of the program's streams; its end has been seen when there is no pipe any more.
+/// One of the program's output streams; `pipe` is `None` after its end.
 struct Stream {
     tag: Tag,
     pipe: Option<File>,
     target: Target,
 }
 
-/// What came of a look into a stream.
+/// The result of reading a stream.
 enum Looked {
     Output,
     Nothing,
-    /// It has ended, or its output is no longer read.
+    /// The stream has ended, or our own output has no reader any more.
     Over,
 }
 
@@ -137,7 +139,7 @@ impl Stream {
             Ok(0) => Looked::Over,
             Ok(count) => match self.target.write(&chunk[..count]) {
                 Ok(()) => Looked::Output,
-                // The program is notified of it as it would be without us: there is no reader.
+                // The pipe is closed, so the program gets SIGPIPE as it would without this process in between.
                 Err(_) => Looked::Over,
             },
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Looked::Nothing,
@@ -146,7 +148,7 @@ impl Stream {
     }
 }
 
-/// A program at work, and all that is waited for.
+/// A running program, and everything that is waited for.
 struct Watch {
     poller: Poller,
     process: (Tag, PidFd),
@@ -171,18 +173,18 @@ impl Watch {
         let signals = (watch(signals.fd())?, signals);
         let mut streams = Vec::new();
         for (pipe, target) in pipes {
-            // Where that fails, a read may wait until there is something: late, and right.
+            // If this fails, a read may block until there is output; beats are late then, but nothing is lost.
             let _ = fd::set_nonblocking(pipe.as_fd(), true);
             streams.push(Stream { tag: watch(pipe.as_raw_fd())?, pipe: Some(pipe.into()), target });
         }
         Ok(Watch { poller, process, signals, streams, heart })
     }
 
-    /// Until the program has ended and all its output is passed on.
+    /// Runs until the program has ended and all its output is passed on.
     fn until_it_ends(mut self) -> Result<(), PollError> {
         let quarter = self.heart.interval().map_or(EVERY, |interval| Span::from_nanos(interval.as_nanos() as u64 / 4));
         let mut ready = Vec::new();
-        // There was output, and maybe the heart has held the beat for it back.
+        // There was output for which the heart may have held back the beat.
         let mut owed = false;
         loop {
             self.poller.wait(owed.then_some(quarter), &mut ready)?;
@@ -226,9 +228,9 @@ impl Watch {
         }
     }
 
-    /// What is sent to us is meant for the program.
+    /// Forwards signals that this process gets to the program.
     fn hand_on_signals(&mut self) {
-        // Those from the keys of a terminal go to both of us already.
+        // The terminal sends signals of keys, such as Ctrl-C, to both processes already.
         let from_keys = io::stdin().is_terminal();
         for caught in self.signals.1.drain() {
             let number = match caught {
@@ -240,7 +242,7 @@ impl Watch {
                 Caught::Hangup if !from_keys => libc::SIGHUP,
                 Caught::Interrupt | Caught::Quit | Caught::Hangup | Caught::ChildExited => continue,
             };
-            // It may have ended meanwhile, which is what a signal is mostly for.
+            // The error is ignored: the program may have ended already.
             let _ = self.process.1.signal(number);
         }
     }

@@ -1,7 +1,7 @@
 //! Options that stand before the verb, and the verbs in their groups.
 //!
-//! `treevisor -i shop status` is `treevisor status -i shop`: the words are moved behind the verb, which shows whether
-//! it takes them, and reports it in its own words where it does not.
+//! `treevisor -i shop status` is `treevisor status -i shop`: the options are moved behind the verb, so that the verb's
+//! own parser accepts or refuses them.
 
 use clap::Command;
 use std::ffi::OsString;
@@ -18,8 +18,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Files and shells", &["check", "init", "import", "schema", "completions", "man", "help", "version"]),
 ];
 
-/// Moves the global options that stand before the verb behind it. Where there is no verb, or another option stands
-/// before it, the command line stays as it is. `arguments` begins with the program's name.
+/// Moves the global options before the verb behind it. If there is no verb, or another option comes before it, the
+/// command line is returned unchanged. `arguments` begins with the program's name.
 pub(super) fn behind_the_verb(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let mut at = 1;
     while let Some(word) = arguments.get(at) {
@@ -39,7 +39,7 @@ pub(super) fn behind_the_verb(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// The help of the whole program, with its verbs in groups, which clap does not know.
+/// The help of the whole program, with its verbs in groups, which clap does not support.
 pub(super) fn grouped(program: Command) -> Command {
     let heading = *program.get_styles().get_header();
     let name = *program.get_styles().get_literal();

@@ -1,4 +1,4 @@
-//! A change that an operator asks for: asking, waiting until it is done, and reporting how it went.
+//! Requests a change of the tree, waits until it is carried out, and reports the result.
 
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path};
@@ -11,35 +11,35 @@ use crate::os::clock::Clock;
 use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
 
-/// A change that one operator asks for, and how it is reported.
+/// A requested change, and how it is reported.
 pub(super) struct Change<'a> {
     /// As in "cannot stop /web": "stop".
     pub(super) verb: &'static str,
     pub(super) path: &'a Path,
     pub(super) asked: Asked,
     pub(super) timeout: Span,
-    /// It ends the instance, so that its end is the answer.
+    /// The change ends the instance, so the end of the instance is its success.
     pub(super) ends_instance: bool,
 }
 
-/// The first reply to anything comes at once from a root that runs.
+/// Limit for the first reply. A root that runs normally replies at once.
 pub(super) const FIRST_REPLY: Span = Span::from_secs(5);
 
-/// A root that has answered its last request has little left to do.
+/// How long the root may take to exit after its last reply.
 pub(super) const GONE_WITHIN: Span = Span::from_secs(5);
 
-/// So long one that does not answer is waited for once more: it may just have gone.
+/// How much longer to wait for a root that does not answer, as it may just be exiting.
 const ONCE_MORE: Span = Span::from_secs(1);
 
-/// Work that is done sooner than this is not talked about while it lasts.
+/// Progress is reported only for work that takes longer than this.
 pub(super) const WORTH_TELLING: Span = Span::from_millis(900);
 
-/// Asks for the change, and waits until it is done. Returns what else the root reports about it.
+/// Requests the change and waits until it is carried out. Returns the details that the root reports.
 pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
     carry_out_with(change, instance, &mut progress_on_stderr(when))
 }
 
-/// Prints what is being waited for, where that takes long, once for each.
+/// Prints what is being waited for, each text once, if it takes long.
 pub(super) fn progress_on_stderr(when: When) -> impl FnMut(&str, Span) {
     let mut said: Option<String> = None;
     move |waiting_for, since| {
@@ -50,7 +50,7 @@ pub(super) fn progress_on_stderr(when: When) -> impl FnMut(&str, Span) {
     }
 }
 
-/// The same, with another recipient for its progress.
+/// As [`carry_out`], with another recipient for its progress.
 pub(super) fn carry_out_with(
     change: Change<'_>,
     instance: &Instance,
@@ -87,25 +87,25 @@ pub(super) fn carry_out_with(
     Err(Failure::new(ExitCode::NoAnswer, message).hint(hint))
 }
 
-/// What is left of an instance whose tree has ended.
+/// What still runs of an instance whose tree has ended.
 enum Left {
     Nothing,
-    /// A root that answers: it stays for hooks.
+    /// The root still answers: it waits for its hooks.
     Hooks,
-    /// A root that does not answer.
+    /// A root that does not answer holds the lock.
     Lock,
 }
 
-/// Waits until nothing of the instance is left. A root whose tree has ended stays for its hooks, and answers for as
-/// long: it is waited for until `end`.
+/// Waits until nothing of the instance is left. A root whose tree has ended waits for its hooks and answers meanwhile;
+/// it is waited for until `end`.
 fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn FnMut(&str, Span)) -> Left {
     let since = clock.now();
-    // It has little left to do, unless there are hooks.
+    // Unless there are hooks, the root exits soon.
     while !session.wait_gone(GONE_WITHIN.min(end.since(clock.now())).max(ONCE_MORE)) {
         let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
         let answers = session.ask(Asked::Ping, limits, &mut |_, _| {}).is_ok();
         if session.root_has_exited() && answers {
-            // Another root of the instance runs already.
+            // Another root of this instance has been started already.
             return Left::Nothing;
         }
         if !answers {
@@ -120,7 +120,7 @@ fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn
     Left::Nothing
 }
 
-/// Puts an error of a conversation into words, with what to do about it.
+/// Turns an error of a session into a failure, with advice.
 pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: AskError) -> Failure {
     let name = &instance.name;
     let message = format!("cannot {verb} {path} of \"{name}\": {}", Chain(&error));
@@ -173,7 +173,7 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
     }
 }
 
-/// What a change that is done prints: one line, so that the operator can check what was done.
+/// The line that reports a completed change.
 pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &str) -> String {
     let what = if path.is_root() { instance.name.to_string() } else { path.to_string() };
     if detail.is_empty() {
@@ -183,7 +183,7 @@ pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &s
     }
 }
 
-/// Asks for one change at one path, and prints a line when it is done: all that most verbs do. `word` is as in "/web
+/// Carries out one change at one path, and prints a line when it is done; most verbs do no more. `word` is as in "/web
 /// stopped".
 pub(super) fn change_one(change: Change<'_>, word: &str, target: &Target, when: When) -> Result<ExitCode, Failure> {
     let path = change.path;

@@ -115,7 +115,7 @@ fn child_rows(supervisor: &SupervisorSpec, above: &Branches, look: Look, rows: &
         // Children made by `count` differ in their number only.
         let name = format!("{} .. {}", first.name, last.name);
         let mut row = row(first, name, &above.below(at + 1 == runs.len()), look);
-        // Seldom meant: copies stand for each other, and the strategy takes them for parts.
+        // Shown because it is seldom intended: copies are interchangeable, but this strategy restarts them together.
         if supervisor.policy.strategy != Strategy::OneForOne {
             row[1] = format!("restart each other, {}", row[1]);
         }
@@ -123,7 +123,7 @@ fn child_rows(supervisor: &SupervisorSpec, above: &Branches, look: Look, rows: &
     }
 }
 
-/// The children, with those together that one `count` has made and that stand side by side.
+/// Groups neighbouring children that one `count` has made.
 fn runs(children: &[ChildSpec]) -> Vec<&[ChildSpec]> {
     children.chunk_by(|a, b| a.policy.group.is_some() && a.policy.group == b.policy.group).collect()
 }
@@ -133,7 +133,7 @@ fn row(child: &ChildSpec, name: String, branches: &Branches, look: Look) -> [Str
         ChildKind::Worker(exec) => (worker_rules(&child.policy, exec), command_line(exec)),
         ChildKind::Supervisor(below) => {
             let mut rules = supervisor_rules(below);
-            // As a child of the one above it has rules too; what is usual is not shown.
+            // A supervisor also has rules as a child; defaults are not shown.
             for rule in child_rules(&child.policy, true) {
                 rules = format!("{rules}, {rule}");
             }
@@ -180,7 +180,7 @@ fn limit_rules(resources: &Resources) -> impl Iterator<Item = String> {
 
 fn child_rules(policy: &ChildPolicy, supervisor: bool) -> Vec<String> {
     let mut rules = Vec::new();
-    // Of a supervisor, only what differs from OTP's defaults for one.
+    // For a supervisor, only values that differ from OTP's defaults are shown.
     if !supervisor || policy.restart != Restart::Permanent {
         rules.push(word(policy.restart));
     }
@@ -227,14 +227,14 @@ fn heartbeat_rule(heartbeat: &Heartbeat) -> String {
     rule
 }
 
-/// The command as a shell would take it.
+/// The command, quoted for a shell.
 fn command_line(exec: &ExecSpec) -> String {
     let words = exec.command.iter().map(|word| crate::text::clean(word).into_owned());
     let words: Vec<String> = words.collect();
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
-/// The word by which the TOML calls a value.
+/// The word for a value in the TOML.
 fn word(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
@@ -242,7 +242,7 @@ fn word(value: impl Serialize) -> String {
     }
 }
 
-// The JSON. Written out by hand, since it is a promise: the types of `spec` are free to change.
+// The JSON is written by hand, because it is a stable interface while the types of `spec` may change.
 
 fn tree_json(tree: &TreeSpec) -> Value {
     json!({
@@ -277,7 +277,7 @@ fn supervisor_json(supervisor: &SupervisorSpec, at: &Path, name: &str, policy: O
     value
 }
 
-/// Limits as they are written, by their keys; nothing where there are none.
+/// Adds the limits by their keys, if there are any.
 fn add_limits(value: &mut Value, resources: &Resources) {
     let limits = print::limits(resources);
     if !limits.is_empty() {
@@ -308,7 +308,7 @@ fn child_json(child: &ChildSpec, at: &Path) -> Value {
     }
 }
 
-/// What every child has.
+/// Adds the policy that every child has.
 fn add_policy(value: &mut Value, policy: &ChildPolicy) {
     value["restart"] = json!(word(policy.restart));
     value["autostart"] = json!(policy.autostart);

@@ -1,8 +1,8 @@
-//! `treevisor completions`, and the answers at each TAB.
+//! `treevisor completions`, and the completions at each TAB.
 //!
-//! What a shell is given is a few lines that ask this program again, with [`ASKED`] in the environment: clap's own
-//! engine completes verbs, options and files, and what runs is looked up here. A TAB is not waited for: a root that
-//! does not answer at once is passed over, and the tree is taken from the instance's file instead.
+//! The script for a shell calls this program at each TAB, with [`ASKED`] in the environment. clap's engine completes
+//! verbs, options and files; running instances and their paths are looked up here. A TAB must not be slow: if a root
+//! does not answer at once, the tree is read from the instance's file instead.
 
 use super::failure::{ExitCode, Failure};
 use super::instance::anywhere;
@@ -52,13 +52,13 @@ pub enum Shell {
     Fish,
 }
 
-/// Is set to a shell's name when that shell asks.
+/// The variable that a shell sets to its name when it asks for completions.
 const ASKED: &str = "TREEVISOR_COMPLETE";
 
-/// A TAB that takes no longer goes unnoticed.
+/// Limit for the root's answer; a TAB that takes no longer is not noticed.
 const LIMIT: Span = Span::from_millis(300);
 
-/// More than this are not shown at once, but level by level.
+/// If there are more paths than this, only the next level is shown.
 const MANY: usize = 100;
 
 pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
@@ -67,7 +67,7 @@ pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
         Shell::Zsh => "zsh",
         Shell::Fish => "fish",
     };
-    // A caller that used a path need not find us in PATH.
+    // A program that was called by a path may not be in PATH.
     let called = std::env::args_os().next().is_some_and(|name| name.to_string_lossy().contains('/'));
     let program = if called { process::self_exe_name() } else { "treevisor".into() };
     let mut script = Vec::new();
@@ -80,7 +80,8 @@ pub(super) fn run(args: Completions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Answers a shell that asks, and gives the exit status; `None` when none does. `program` is the whole command line.
+/// Answers a shell that asks for completions and returns the exit status; `None` if none asks. `program` is the command
+/// line for clap.
 pub(super) fn answer(arguments: &[OsString], program: fn() -> Command) -> Option<i32> {
     std::env::var_os(ASKED)?;
     let here = std::env::current_dir().ok();
@@ -94,7 +95,7 @@ pub(super) fn answer(arguments: &[OsString], program: fn() -> Command) -> Option
     }
 }
 
-/// The command line, whose paths and instances know how to complete themselves.
+/// The command line for clap, with completers for paths and instances.
 fn command(program: fn() -> Command) -> Command {
     program()
         .mut_args(|arg| completed(arg, program))
@@ -147,7 +148,7 @@ fn paths(written: &OsStr) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// What `start` takes: paths of a tree that runs, which begin with a slash there, and files.
+/// Completions for `start`: paths of a running tree, which begin with a slash there, and files.
 fn files_and_paths(written: &OsStr) -> Vec<CompletionCandidate> {
     let begins = |candidate: &CompletionCandidate| candidate.get_value().as_encoded_bytes().starts_with(b"/");
     let mut found: Vec<_> = paths(written).into_iter().filter(begins).collect();
@@ -155,7 +156,7 @@ fn files_and_paths(written: &OsStr) -> Vec<CompletionCandidate> {
     found
 }
 
-/// The instance that the command line names, or else the environment.
+/// The instance that the command line or else the environment names.
 fn named(words: &[OsString]) -> Option<String> {
     let mut words = words.iter().map(|word| word.to_string_lossy());
     let mut found = None;
@@ -169,7 +170,7 @@ fn named(words: &[OsString]) -> Option<String> {
     found.or_else(|| std::env::var("TREEVISOR_INSTANCE").ok()).filter(|name| !name.is_empty())
 }
 
-/// All paths of the tree, with the states that they are in where the root answers.
+/// All paths of the tree, with their states if the root answers.
 fn known(instance: &Instance) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let limits = Limits { first: LIMIT, overall: LIMIT };
@@ -194,7 +195,7 @@ fn collect(at: &ChildView, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// Those that go on from what is written, which may lack the leading slash; of very many, only the next level.
+/// The paths that begin with `written`, which may lack the leading slash; if there are very many, only the next level.
 fn matching(all: Vec<(String, String)>, written: &str) -> Vec<(String, String)> {
     let bare = !written.is_empty() && !written.starts_with('/');
     let shown = |path: String| if bare { path.trim_start_matches('/').to_owned() } else { path };

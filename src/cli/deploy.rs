@@ -1,4 +1,4 @@
-//! `treevisor deploy`: a tree is brought to this host's disk, and is wanted in the cluster from then on.
+//! `treevisor deploy`: copies a tree's bundle to this host's disk and has the cluster run it from then on.
 
 use super::failure::{ExitCode, Failure};
 use super::host::agent;
@@ -60,7 +60,7 @@ pub struct Deploy {
     pub json: bool,
 }
 
-/// A disk and a store have so long.
+/// Limit for the disk and the store.
 const WITHIN: Span = Span::from_secs(30);
 
 pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
@@ -107,7 +107,7 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Hosts that the tree names and the cluster does not have: a name may be mistyped, or the host is to join later.
+/// Hosts that the tree names and the cluster does not have. The name may be mistyped, or the host may join later.
 fn unknown_hosts(tree: &TreeSpec, view: &HostsView) -> Vec<String> {
     let all: Vec<&str> = view.hosts.iter().map(|host| host.name.as_str()).collect();
     let named = hosts_named(tree).into_iter().filter(|(host, _)| !all.contains(&host.as_str()));
@@ -146,7 +146,7 @@ fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Fail
     shown(args, Some(&plan), &format!("{moved}{}", plan::draw(&plan, Look::of_stdout(when))))
 }
 
-/// A tree that runs takes the new one over by a reload, which cannot change everything.
+/// Checks that a running tree can become the new one: that is done by a reload, which cannot change everything.
 fn can_be_taken_over(doing: &str, new: &TreeSpec, view: &HostsView) -> Result<(), Failure> {
     if !view.instances.iter().any(|one| one.instance == new.name.as_str() && one.host.is_some()) {
         return Ok(());
@@ -160,7 +160,7 @@ fn can_be_taken_over(doing: &str, new: &TreeSpec, view: &HostsView) -> Result<()
     })
 }
 
-/// What is deployed of this instance on this host: its file, and the tree where that can be read here.
+/// The deployed bundle of this instance on this host: its file, and the tree if it can be read here.
 fn deployed(doing: &str, new: &TreeSpec) -> Result<Option<(String, Option<TreeSpec>)>, Failure> {
     let told = agent::ask(doing, &HostAsk::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
     let HostTold::Bundle { file } = told else { return Err(agent::not_understood(doing)) };
@@ -184,7 +184,7 @@ fn shown(args: &Deploy, plan: Option<&diff::Diff>, text: &str) -> Result<ExitCod
     Ok(ExitCode::Done)
 }
 
-/// The file and what it includes, each by its path from the folder of the file.
+/// The bundle of a file and those that it includes, each by its path relative to the file's directory.
 fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Vec<Vec<u8>>), Failure> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let wrong = |path: &Path, why: &str| {
@@ -200,8 +200,8 @@ fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Ve
         if bundle.files.iter().any(|known| known.path == below) {
             continue;
         }
-        // The one that is started is called as the instance on every host: so a root that runs reads the next one by
-        // the same name.
+        // The main file has the instance's name on every host, so that a running root finds the next bundle's file
+        // under the same name.
         let below = if contents.is_empty() { format!("{}.toml", tree.name) } else { below };
         if bundle.files.iter().any(|known| known.path == below) {
             return Err(wrong(path, &format!("a file that is included cannot be called {below}, as the instance")));
@@ -218,7 +218,7 @@ fn bundle(file: &Path, tree: &TreeSpec, files: &[PathBuf]) -> Result<(Bundle, Ve
     Ok((bundle, contents))
 }
 
-/// A path that goes downwards only, as text.
+/// A relative path as text; `None` if it leaves its directory.
 fn plain(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.components() {

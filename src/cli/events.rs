@@ -1,8 +1,8 @@
 //! `treevisor events`: what happened, one event a line.
 //!
-//! Three hands keep it: the root remembers the last ten thousand events of a run, the journal on disk holds those
-//! before and those of earlier runs, and what happens now comes from the root as it happens. They are put together
-//! here: the root is asked first, then the journal is read, and what both have is printed once.
+//! Events come from three sources: the root has the last ten thousand of its run in memory, the journal on disk has
+//! earlier ones and those of earlier runs, and new ones come from the root as they happen. The root is asked first,
+//! then the journal is read, and events that both have are printed once.
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
@@ -134,7 +134,7 @@ pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The journal of the instance that is meant: the one that was written to last, unless it is named.
+/// The journal of the wanted instance, or else the one that was written to last.
 pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
     let mut known = journal::instances(&control::own_state_base()?).into_iter();
     match wanted {
@@ -146,7 +146,7 @@ pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
 fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
     let failed = |error| ask_failed("see the events of", &args.path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // Without a descriptor to spare the follower still goes, with the next event.
+    // If no descriptor can be duplicated, a follower whose reader is gone ends at its next event instead.
     if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
         session.ends_with_reader_of(output);
     }
@@ -207,7 +207,7 @@ fn knows_path(summary: &Summary, args: &Events, name: &str) -> Result<ExitCode, 
     Ok(ExitCode::Done)
 }
 
-/// What lies on a host's disk: the journal of the instance, and in between what the host's agent has reported.
+/// Shows the events on a host's disk: the journal of the instance, merged with the reports of the host's agent.
 fn of_host(args: &Events, host: &str, when: When) -> Result<ExitCode, Failure> {
     let doing = format!("see the events of {} on {host}", args.path);
     let instance = pages::instance(&doing, args.target.instance.as_deref())?;
@@ -254,13 +254,13 @@ fn of_host(args: &Events, host: &str, when: When) -> Result<ExitCode, Failure> {
 }
 
 impl Events {
-    /// Whether earlier runs are of interest too.
+    /// Whether earlier runs are wanted too.
     fn looks_back(&self) -> bool {
         self.since.is_some() || self.until.is_some() || self.last.is_some()
     }
 }
 
-/// The last so many events of all that come, and what stands between them.
+/// The last `last` events so far, with the entries between them.
 struct Held {
     last: usize,
     events: usize,
@@ -278,7 +278,7 @@ impl Held {
     }
 }
 
-/// Prints events and what stands between them, each event once.
+/// Prints events and the entries between them, each event once.
 struct Printer {
     out: Out,
     when: When,
@@ -286,11 +286,11 @@ struct Printer {
     look: Look,
     lines: render::Events,
     filter: Filter,
-    /// Where only the last so many are wanted: those that may be among them.
+    /// With `-n`: the events that may be among the last ones.
     held: Option<Held>,
-    /// Only one run is printed.
+    /// Whether only one run is printed.
     one_run: bool,
-    /// What came from the journal, and may come again from the root.
+    /// Events that came from the journal and may come again from the root.
     told: HashSet<(ReportId, String)>,
     failure: Option<Failure>,
 }
@@ -318,7 +318,7 @@ impl Printer {
         }
     }
 
-    /// Prints what the root of a running instance does not remember, as far as it is wanted.
+    /// Prints wanted events that the root of a running instance no longer has in memory.
     fn older(&mut self, args: &Events, instance: &Instance, forgotten: u64) -> Result<(), Failure> {
         if !args.looks_back() && forgotten == 0 {
             return Ok(());
@@ -366,7 +366,7 @@ impl Printer {
         }
     }
 
-    /// Prints what the root reports, but for what came from the journal already.
+    /// Prints events of the root that did not come from the journal already.
     fn events(&mut self, events: Vec<EventView>) -> Result<(), Failure> {
         let mut new = Vec::with_capacity(events.len());
         for event in events {
@@ -387,7 +387,7 @@ impl Printer {
         Ok(())
     }
 
-    /// All that happened before we connected has been received.
+    /// Called when all events from before the connection have been received: prints those that were held back.
     fn history_is_told(&mut self) -> Result<(), Failure> {
         let held = self.held.take().map(|held| held.entries).unwrap_or_default();
         held.into_iter().try_for_each(|entry| self.tell(entry))
@@ -396,7 +396,7 @@ impl Printer {
     fn tell(&mut self, entry: Entry) -> Result<(), Failure> {
         match entry {
             Entry::Event(event) => self.print(&[event]),
-            // With one run alone there is nothing to distinguish.
+            // A single run needs no heading.
             Entry::Run(_) if self.one_run => Ok(()),
             Entry::Run(run) => {
                 let at = short_time(&self.look.zone.rfc3339(&run.at));
@@ -412,7 +412,7 @@ impl Printer {
         }
     }
 
-    /// What stands between events: in its place among them, in a pager too; but in JSON a line would be an event.
+    /// Prints a line between events. With JSON it goes to stderr, as each line on stdout is an event.
     fn between(&mut self, text: &str) -> Result<(), Failure> {
         if self.json {
             out::say(self.when, text);
@@ -467,7 +467,7 @@ mod tests {
             text.lines().map(|line| line.find("is ready").unwrap()).collect()
         };
         assert_eq!(columns(&[event("/"), event("/web/api"), event("/db")]), [36, 36, 36]);
-        // What is wider moves those that follow, up to a point.
+        // Wider paths move the following columns, up to a limit.
         let long = format!("/{}", "x".repeat(60));
         assert_eq!(columns(&[event("/db"), event(&long)]), [60, 89]);
         assert_eq!(columns(&[event("/db")]), [60]);

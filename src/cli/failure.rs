@@ -1,6 +1,6 @@
 //! How a verb ends: the exit status, or what was tried, what is wrong and what to do.
 
-/// What the program's exit status means. The numbers are a contract with scripts.
+/// The exit status of the program. Scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -18,53 +18,53 @@ pub enum ExitCode {
     NoAnswer = 5,
     /// No agent of a host runs here, or the root runs on another host.
     NoCluster = 6,
-    /// The root gave up: too many restarts came too fast. Of `start` and `run`; also the exit status of nodes.
+    /// The root gave up: too many restarts came too fast. For `start` and `run`; also the exit status of nodes.
     GaveUp = 10,
-    /// A child could not be started at boot. Of `start` and `run`; also the exit status of nodes.
+    /// A child could not be started at boot. For `start` and `run`; also the exit status of nodes.
     NotStarted = 11,
 }
 
 impl ExitCode {
-    /// As a number.
+    /// The exit status as a number.
     pub const fn number(self) -> i32 {
         self as i32
     }
 }
 
-/// Why a verb came to nothing.
+/// Why a verb has failed.
 #[derive(Debug)]
 pub struct Failure {
     pub(super) code: i32,
-    /// What was tried and what is wrong; empty when there is nothing to print.
+    /// What was tried and what is wrong; empty if there is nothing to print.
     pub(super) message: String,
     /// What to do.
     pub(super) hint: Option<String>,
 }
 
 impl Failure {
-    /// With no hint.
+    /// A failure without a hint.
     pub fn new(code: ExitCode, message: impl Into<String>) -> Failure {
         Failure { code: code.number(), message: message.into(), hint: None }
     }
 
-    /// What to do.
+    /// Adds a hint what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
     }
 
-    /// What is wrong, without a word on what to do.
+    /// The message without the hint.
     pub(super) fn in_a_line(self) -> String {
         self.message
     }
 
-    /// Our stdout has no reader any more. That is no failure of ours, and nothing to talk about.
+    /// stdout has no reader any more: the verb ends silently with success.
     pub fn reader_left() -> Failure {
         Failure::new(ExitCode::Done, "")
     }
 
-    /// All has been printed already.
+    /// A failure that has been printed already.
     pub fn reported(code: ExitCode) -> Failure {
         Failure::new(code, "")
     }

@@ -20,13 +20,13 @@ use std::path::Path;
 /// A file that was read.
 pub(super) struct Read(spec::Read);
 
-/// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and looks up what they name
-/// and need of this machine.
+/// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and checks what it needs of
+/// this machine, such as users.
 pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
     read_for(file, wanted, Below::Own)
 }
 
-/// The same for a tree that runs.
+/// As [`read`], for a running tree.
 pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
     // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
     let env = |name: &str| std::env::var(name).ok();
@@ -44,8 +44,8 @@ pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
     Read(read)
 }
 
-/// What is wrong with the place of the tree's sockets, which is made of a directory and the instance's name. What
-/// starts a tree has it by itself.
+/// Checks the length of the paths of the tree's sockets, which are made of a directory and the instance's name. A verb
+/// that starts a tree checks this itself.
 fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
     let error = RuntimeDir::of(&own_base(), &tree.name).err()?;
     let objection = Objection {
@@ -59,12 +59,12 @@ fn sockets(tree: &TreeSpec) -> Option<(ids::Path, &'static str, Objection)> {
 }
 
 impl Read {
-    /// The diagnostics about it.
+    /// The diagnostics about the file.
     pub(super) fn diagnostics(&self) -> &[Diagnostic] {
         &self.0.diagnostics
     }
 
-    /// The files that were read: the one that was asked for, then what it includes.
+    /// The files that were read: the main file first, then those that it includes.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.0.sources.files()
     }
@@ -74,13 +74,13 @@ impl Read {
         self.0.tree.as_ref()
     }
 
-    /// So many errors and warnings.
+    /// The numbers of errors and of warnings.
     pub(super) fn counts(&self) -> (usize, usize) {
         let errors = self.0.errors().count();
         (errors, self.0.diagnostics.len() - errors)
     }
 
-    /// Without what only `check` shows.
+    /// Removes the warnings that only `check` shows.
     pub(super) fn without_advice(mut self) -> Self {
         self.0.diagnostics.retain(|diagnostic| !diagnostic.is_advice);
         self
@@ -91,8 +91,8 @@ impl Read {
         show(&self.0.diagnostics, when);
     }
 
-    /// Shows all diagnostics on stderr where there is an error; else warnings, which most often a start has shown, in a
-    /// line each.
+    /// Shows all diagnostics on stderr if there is an error. Otherwise shows warnings in a line each, since a start has
+    /// usually shown them already.
     pub(super) fn show_again(&self, when: When) {
         match self.counts() {
             (0, _) => self.diagnostics().iter().for_each(|warning| out::say(when, &warning.to_string())),
@@ -111,7 +111,7 @@ impl Read {
         }
     }
 
-    /// The tree to `verb`, as in "start". Everything that is wrong with it has to have been shown.
+    /// The tree to `verb`, as in "start". All diagnostics must have been shown before.
     ///
     /// # Errors
     /// The file has errors.
@@ -139,10 +139,10 @@ pub(super) fn show(diagnostics: &[Diagnostic], when: When) {
     }
 }
 
-/// Writes a new file; over one that is there only with `force`.
+/// Writes a new file; overwrites an existing one only with `force`.
 ///
 /// # Errors
-/// It is there, or cannot be written.
+/// The file exists, or cannot be written.
 pub(super) fn write_new(file: &Path, text: &str, force: bool) -> Result<(), Failure> {
     let mut how = OpenOptions::new();
     how.write(true).truncate(force).create(force).create_new(!force);
@@ -164,7 +164,7 @@ pub(super) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Columns for messages: those of the terminal, or as many as are pleasant to read.
+/// The width of messages: that of the terminal, or else 100 columns.
 fn stderr_width() -> usize {
     const PLEASANT: usize = 100;
     terminal_size::terminal_size_of(std::io::stderr()).map_or(PLEASANT, |(width, _)| usize::from(width.0))

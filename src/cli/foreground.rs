@@ -1,4 +1,4 @@
-//! How a tree looks that runs in the foreground: on a terminal, where a person sits before it, and elsewhere.
+//! How the log and the output of a tree in the foreground are shown, on a terminal and elsewhere.
 
 use super::options::{LogFormat, LogLevel, Show, When};
 use super::render::colour_for;
@@ -9,16 +9,16 @@ use crate::logs::live;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use anstream::stream::RawStream;
 
-/// How its log and the output of its workers are written.
+/// The formats of the log and of the workers' output.
 pub(super) struct Foreground {
     pub log: Format,
     pub output: Format,
-    /// What stands above all, on a terminal.
+    /// The first line on a terminal.
     pub first_line: Option<String>,
 }
 
 impl Foreground {
-    /// As it is asked for, and fits where the two streams go.
+    /// The formats by the options, and by what the two streams are.
     pub(super) fn of(show: &Show, tree: &TreeSpec, when: When) -> Foreground {
         let log = format(show, tree, &std::io::stderr(), when);
         let output = format(show, tree, &std::io::stdout(), when);
@@ -29,7 +29,7 @@ impl Foreground {
 
 fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: When) -> Format {
     let colour = colour_for(stream, when);
-    // What looks for a fault in treevisor itself wants each word of it.
+    // At these levels, which are for debugging treevisor itself, nothing is shortened.
     let in_full = matches!(show.log_level, LogLevel::Debug | LogLevel::Trace);
     match show.log_format {
         LogFormat::Json => Format::Json,
@@ -39,7 +39,7 @@ fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: When) -> 
     }
 }
 
-/// Of all paths of the tree, on the terminal as it is now.
+/// The width of the column for paths, for all paths of the tree and the terminal's present width.
 fn column(tree: &TreeSpec) -> u8 {
     let mut paths = vec![Path::root()];
     collect(&Path::root(), &tree.root, &mut paths);
@@ -57,11 +57,11 @@ fn collect(at: &Path, supervisor: &SupervisorSpec, into: &mut Vec<Path>) {
     }
 }
 
-/// The log alone does not show the tree.
+/// A first line that says how to see the tree, which the log does not show.
 fn first_line(tree: &TreeSpec) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "treevisor".into());
     let program = program.to_string_lossy();
-    // With none beside it, it is the one that is meant where none is named.
+    // If no other instance runs, commands need not name this one.
     let beside = running(&own_base()).is_ok_and(|all| all.iter().any(|one| one.name != tree.name));
     let named = std::env::var("TREEVISOR_INSTANCE").is_ok_and(|named| named != tree.name.as_str());
     if named || beside {

@@ -1,4 +1,4 @@
-//! `treevisor help` and `treevisor version`: what `--help` and `--version` print, for those who look for a verb.
+//! `treevisor help` and `treevisor version`: verbs that print the same as `--help` and `--version`.
 
 use super::failure::{ExitCode, Failure};
 use super::out::Out;
@@ -36,7 +36,7 @@ pub(super) fn run(args: Help, program: Command) -> Result<ExitCode, Failure> {
         Ok(_) => Ok(ExitCode::Done),
         Err(error) => {
             let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
-            // A reader that has left is an ending like any other.
+            // A missing reader is no error.
             let _ = error.print();
             Ok(code)
         }

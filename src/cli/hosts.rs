@@ -52,7 +52,7 @@ pub(super) fn run(args: Hosts, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// What a store of so many members bears: it needs a majority of them.
+/// How many failures a store of so many members tolerates, in words. It needs a majority.
 fn borne(members: u64) -> String {
     match (members, members.saturating_sub(1) / 2) {
         (1, _) => " (of one member: not to be lost)".to_owned(),
@@ -83,7 +83,7 @@ fn plain(text: impl Into<String>) -> Cell {
     Cell::new(text, Style::new())
 }
 
-/// Which column shows whether a host is received from here.
+/// The position of the column LINK.
 const LINK: usize = 4;
 
 fn hosts_table(hosts: &[HostView]) -> Table {
@@ -96,7 +96,7 @@ fn hosts_table(hosts: &[HostView]) -> Table {
         Column::left("VERSION", 4),
         Column::left("NOTE", 2).cut_to(20),
     ];
-    // Where hosts know each other by the store alone there is nothing to be shown of their links.
+    // Without connections between agents there are no link states to show.
     let linked = hosts.iter().any(|host| host.link.is_some());
     if linked {
         columns.insert(LINK, Column::left("LINK", 1));
@@ -139,7 +139,7 @@ fn instances_table(instances: &[PlacedView]) -> Table {
     ];
     let row = |one: &PlacedView| {
         let digest = one.digest.as_deref().unwrap_or_default();
-        // Where it runs nowhere although it should, the reasons are what is looked for.
+        // If the tree runs nowhere although it should, show the reasons.
         let why = || {
             let reasons = one.candidates.iter().filter(|candidate| !candidate.fit);
             let reasons: Vec<_> = reasons.map(|candidate| format!("{}: {}", candidate.host, candidate.why)).collect();

@@ -1,4 +1,4 @@
-//! `treevisor init`: a file to begin with.
+//! `treevisor init`: writes a first file.
 
 use super::failure::{ExitCode, Failure};
 use super::file::write_new;
@@ -34,10 +34,10 @@ pub struct Init {
     pub schema: bool,
 }
 
-/// The tree that a beginner gets.
+/// The starter file.
 const STARTER: &str = include_str!("init.toml");
 
-/// The schema's file, beside the tree's.
+/// The file of the schema, beside the tree's file.
 const SCHEMA: &str = "treevisor.schema.json";
 
 pub(super) fn run(args: Init, when: When) -> Result<ExitCode, Failure> {
@@ -50,7 +50,7 @@ pub(super) fn run(args: Init, when: When) -> Result<ExitCode, Failure> {
     write_new(&args.file, &text, args.force)?;
     if args.schema {
         let beside = args.file.with_file_name(SCHEMA);
-        // It is the same for every tree of this version: nothing is lost when one that is there is written over.
+        // The schema is the same for every tree of this version, so overwriting an existing one loses nothing.
         write_new(&beside, &schema::text(), true)?;
         out::say(when, &format!("wrote {}", beside.display()));
     }
@@ -58,7 +58,8 @@ pub(super) fn run(args: Init, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// The file as it stands in the examples of its own comments; a name with line breaks would break out of them.
+/// The name of the file for the examples in its comments; a name with control characters is not used, as a line break
+/// would end the comment.
 fn shown(file: &Path) -> String {
     match file.to_str() {
         Some(name) if name != "-" && !name.chars().any(char::is_control) => name.to_owned(),
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_it_shows_as_possible_is_possible() {
-        // A key that is shown behind a `#` with a space may be written without it.
+        // Commented keys become active without `# `.
         let lines = STARTER.lines().map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.split(' ').nth(1) == Some("=") => rest.to_owned(),
             _ => line.to_owned(),

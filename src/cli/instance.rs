@@ -1,4 +1,4 @@
-//! The instance that is meant: how it is found, and what is reported when it is not.
+//! Finds the instance that a command means, and reports if there is none.
 
 use super::failure::{ExitCode, Failure};
 use super::options::Target;
@@ -10,7 +10,7 @@ use crate::spec::host::INSTANCE as HOST;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold};
 
-/// Finds the instance that is meant. `verb` and `path` are what it is looked for, for the case that there is none.
+/// Finds the instance of a command. `verb` and `path` are for the message if there is none.
 pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
     anywhere(target.instance.as_deref()).map_err(|error| {
         let there = match &error {
@@ -21,10 +21,10 @@ pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance,
     })
 }
 
-/// The instance that is meant, on this machine, or on another host to which this one passes on what is asked.
+/// The instance of a command, on this machine, or on another host to which this host's agent forwards requests.
 ///
 /// # Errors
-/// Those of [`control::find`]; and that it runs twice.
+/// As [`control::find`]; and [`FindError::Twice`].
 pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
     let base = control::own_base();
     match control::find(&base, wanted) {
@@ -40,7 +40,7 @@ pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
     }
 }
 
-/// On a host where none is named and none runs besides its own tree: the one that its cluster has, if it is one.
+/// On a host, if no instance is named and only the host's own tree runs: the cluster's instance, if it has exactly one.
 fn of_cluster(base: &std::path::Path, own: Instance) -> Result<Instance, FindError> {
     let Ok(HostTold::Hosts(view)) = control::ask_agent(base, &HostAsk::Hosts, &[], Span::from_secs(1)) else {
         return Ok(own);
@@ -57,16 +57,16 @@ fn of_cluster(base: &std::path::Path, own: Instance) -> Result<Instance, FindErr
     }
 }
 
-/// Where the cluster of this machine runs an instance.
+/// The host that runs an instance of this machine's cluster.
 struct Located {
     host: Option<String>,
     here: bool,
     via: Option<String>,
 }
 
-/// `None` where this machine is no host, or the instance is unknown to the cluster.
+/// `None` if this machine is not a host, or the cluster does not know the instance.
 fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
-    // Each host has one of this name, which is its own.
+    // Every host has an instance of this name, its own tree, which is never looked up in the cluster.
     if instance == HOST {
         return None;
     }
@@ -77,14 +77,14 @@ fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
 }
 
 impl Located {
-    /// What a tool is connected with where this host passes it on.
+    /// The instance to connect to, by way of this host's agent.
     fn instance(&self, name: &Name) -> Option<Instance> {
         let runtime = RuntimeDir::of(std::path::Path::new(self.via.as_ref()?), name).ok()?;
         Some(Instance { name: name.clone(), runtime })
     }
 }
 
-/// It is known to the cluster, and cannot be asked from here.
+/// The failure for an instance that the cluster knows and that cannot be reached from here.
 fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failure {
     let (message, hint) = match there.host {
         Some(host) if there.here => (
@@ -129,18 +129,18 @@ pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
     }
 }
 
-/// The path of the tree that is most like `path`, if any is.
+/// The path of the tree that is most similar to `path`, if one is similar enough.
 pub(super) fn near_path(path: &Path, instance: &Instance) -> Option<Path> {
     near(path, instance.runtime.read_instance().ok()?.tree_paths.into_iter().map(|known| known.path))
 }
 
-/// The one of these paths that is most like `path`, if any is.
+/// The one of these paths that is most similar to `path`, if one is similar enough.
 pub(super) fn near(path: &Path, known: impl Iterator<Item = Path>) -> Option<Path> {
-    /// Below this, two paths have nothing to do with each other.
+    /// The least similarity for a suggestion.
     const LIKE: f64 = 0.75;
     let like = |other: &Path| {
         let whole = strsim::jaro_winkler(path.as_str(), other.as_str());
-        // An operator who forgets the way to a child still knows its name.
+        // The same name at another place of the tree is a perfect match.
         let name = if path.name().is_some() && path.name() == other.name() { 1.0 } else { 0.0 };
         whole.max(name)
     };

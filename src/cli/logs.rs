@@ -1,7 +1,7 @@
 //! `treevisor logs`: what workers have printed.
 //!
-//! Lines come from two places: from the memory of the nodes, with their time, and from the workers' files, without.
-//! Files are read by this tool, which may wait for a disk; a node may not.
+//! Lines come from two sources: the memory of the nodes, with times, and the workers' files, without. This tool reads
+//! the files itself, because a node must not wait for a disk.
 
 use super::change::ask_failed;
 use super::events::kept;
@@ -25,7 +25,7 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
-/// How many lines there are to be at first; `None` for all.
+/// How many lines to show at first; `None` for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lines(pub Option<usize>);
 
@@ -92,7 +92,7 @@ fn lines(text: &str) -> Result<Lines, String> {
     }
 }
 
-/// What is tried, as in "cannot read the logs of /web".
+/// What is tried, for messages such as "cannot read the logs of /web".
 const TRIED: &str = "read the logs of";
 
 pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
@@ -109,7 +109,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
     shown.several = tree.as_ref().is_none_or(|tree| tree.len() > 1);
     shown.width(tree.iter().flatten().map(|worker| worker.path.as_str().len()).max().unwrap_or(0));
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // Without a descriptor to spare the follower still goes, with the next line.
+    // If no descriptor can be duplicated, a follower whose reader is gone ends at its next line instead.
     if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
         session.ends_with_reader_of(output);
     }
@@ -141,7 +141,7 @@ pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Takes some of the lines. Until all are received that were there, they are gathered, to be put in order.
+/// Takes received lines. Until all lines in memory have arrived, they are collected, to be sorted.
 fn take(
     told: LogsRead,
     kept: &mut Option<Vec<LogView>>,
@@ -168,12 +168,12 @@ fn take(
     shown.lines(&lines)
 }
 
-/// Puts what is in memory in order, behind what the files hold besides.
+/// Sorts the lines in memory, after the earlier lines from the files.
 fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Result<Vec<LogView>, Failure> {
     let wanted = shown.args.lines.0;
     let enough = wanted.is_some_and(|wanted| memory.len() >= wanted);
     let mut workers = by_worker(memory);
-    // What is in files has no time, so its age is unknown.
+    // Lines in files have no time, so `--since` cannot be applied to them.
     if !enough && shown.args.since.is_none() {
         for worker in tree {
             let Some(file) = &worker.log else { continue };
@@ -191,7 +191,7 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
     Ok(lines)
 }
 
-/// Reads a worker's file. That it cannot be read is reported, and the rest is shown.
+/// Reads a worker's file. A failure is reported, and all other lines are shown.
 fn read(file: &LogFile, count: Option<usize>, shown: &Shown<'_>) -> Vec<String> {
     past::last_lines(&file.file, file.keep, count).unwrap_or_else(|(name, error)| {
         shown.say(&format!("cannot read {}: {error}; its lines are missing here", name.display()));
@@ -199,7 +199,7 @@ fn read(file: &LogFile, count: Option<usize>, shown: &Shown<'_>) -> Vec<String> 
     })
 }
 
-/// No root can be asked. Of an instance that has left its directory behind, the files are read.
+/// Without a root to ask, reads the files of an instance that has left its directory behind.
 fn without_root(
     args: &Logs,
     paths: &[Path],
@@ -240,7 +240,7 @@ fn without_root(
     Ok(ExitCode::Done)
 }
 
-/// The workers at and below the paths, as the root wrote them down.
+/// The workers at and below the paths, from the root's file.
 fn workers(instance: &Instance, paths: &[Path]) -> Option<Vec<TreePath>> {
     let mut tree = instance.runtime.read_instance().ok()?.tree_paths;
     retain_workers(&mut tree, paths);
@@ -251,8 +251,8 @@ fn retain_workers(tree: &mut Vec<TreePath>, paths: &[Path]) {
     tree.retain(|known| !known.supervisor && paths.iter().any(|path| known.path.is_within(path)));
 }
 
-/// The tree of an instance that does not run: one that was killed has left its directory behind, one that has ended has
-/// written down beside its journal where its workers' output is.
+/// The workers of an instance that does not run. A killed instance has left its runtime directory behind; one that has
+/// ended in order has left the list of output files beside its journal.
 fn left_behind(wanted: Option<&str>) -> Option<(Name, Vec<TreePath>)> {
     if let Ok(instance) = control::find_to_force(&control::own_base(), wanted)
         && let Ok(file) = instance.runtime.read_instance()
@@ -263,7 +263,7 @@ fn left_behind(wanted: Option<&str>) -> Option<(Name, Vec<TreePath>)> {
     Some((name, state.read_outputs().ok()?))
 }
 
-/// Where the output of an instance lies that ran in the background, as a hint.
+/// A hint that names the output file of an instance that ran in the background.
 fn output_of_last_run(wanted: Option<&str>) -> Option<String> {
     let (name, state) = kept(wanted)?;
     let file = state.output_file();
@@ -278,13 +278,13 @@ fn by_worker(lines: Vec<LogView>) -> BTreeMap<Path, Vec<LogView>> {
     workers
 }
 
-/// All lines by their time; those of one worker stay in their own order, and those without a time come first.
+/// Sorts all lines by time. Lines of one worker keep their order, and lines without a time come first.
 fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
     let mut timed: Vec<(String, LogView)> = Vec::new();
     for lines in workers.into_values() {
         let mut latest = String::new();
         for line in lines {
-            // Times of one form: they can be compared as text.
+            // All times have the same form, so they are compared as text.
             if let Some(at) = line.at.as_ref().filter(|at| **at > latest) {
                 latest.clone_from(at);
             }
@@ -295,7 +295,7 @@ fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
     timed.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The texts of lines as they stand in a file: pieces put together.
+/// The texts of lines as in a file: pieces of long lines are joined.
 fn joined(lines: &[LogView]) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for line in lines {
@@ -313,7 +313,7 @@ struct Shown<'a> {
     when: When,
     out: Out,
     look: Look,
-    /// Lines of several workers may come, so each names its worker.
+    /// Lines of several workers may come, so each is shown with its worker's path.
     several: bool,
     width: usize,
     since: Option<String>,
@@ -338,14 +338,14 @@ impl Shown<'_> {
     }
 
     fn say(&self, text: &str) {
-        // On stderr, since a line in between would belong to no worker.
+        // On stderr, since a line on stdout would look like a worker's.
         out::say(self.when, text);
     }
 
     fn lines(&mut self, lines: &[LogView]) -> Result<(), Failure> {
         let mut text = String::new();
         for line in lines {
-            // What is timed finer than it was asked for.
+            // The root filters by milliseconds; this check is exact.
             if self.since.as_ref().is_some_and(|since| line.at.as_ref().is_none_or(|at| at < since)) {
                 continue;
             }
@@ -359,7 +359,7 @@ impl Shown<'_> {
     }
 
     fn line(&mut self, line: &LogView, text: &mut String) {
-        // The end of a line that stood still is nothing to be shown.
+        // An empty last piece only ends the line and is not shown.
         if line.continued && !line.cut && line.text.is_empty() {
             return;
         }
@@ -406,7 +406,7 @@ mod tests {
             line("/b", "02", "b1"),
             line("/a", "01", "a1"),
             line("/a", "03", "a2"),
-            // The clock was set back.
+            // As if the clock had been set back.
             line("/a", "00", "a3"),
             line("/b", "03", "b2"),
             line("/c", "", "c1"),

@@ -1,7 +1,7 @@
 //! `treevisor man`: the help as manual pages.
 //!
-//! The sections below the options are ours and not clap's, which fills them into paragraphs: examples and tables must
-//! keep their lines.
+//! The sections below the options are rendered here, not by clap, which would fill them into paragraphs: examples and
+//! tables must keep their lines.
 
 use super::failure::{ExitCode, Failure};
 use super::out::Out;
@@ -33,7 +33,7 @@ pub struct Man {
     pub dir: Option<PathBuf>,
 }
 
-/// What the page of the tree's file is called.
+/// The name of the page about the tree's file.
 const FILE: &str = "treevisor.toml";
 
 pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> {
@@ -71,7 +71,7 @@ pub(super) fn run(args: Man, mut program: Command) -> Result<ExitCode, Failure> 
     show(&page(command), &mut out)
 }
 
-/// Shows a page by man(1) where a person looks at it, and prints it elsewhere.
+/// Shows a page by man(1) on a terminal, and prints it elsewhere.
 fn show(page: &str, out: &mut Out) -> Result<ExitCode, Failure> {
     if !(io::stdout().is_terminal() && is_shown_by_man(page)) {
         out.write(page)?;
@@ -79,11 +79,11 @@ fn show(page: &str, out: &mut Out) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Hands a page to man(1), and waits for its end; `false` where there is none, or where it does not take pages so.
+/// Passes a page to man(1), and waits for its end; `false` if there is none, or it does not accept pages on stdin.
 fn is_shown_by_man(page: &str) -> bool {
     let man = process::Command::new("man").args(["-l", "-"]).stdin(process::Stdio::piped()).spawn();
     let Ok(mut man) = man else { return false };
-    // A reader that has seen enough closes the pipe.
+    // A write error is ignored: the reader may quit before the end.
     drop(man.stdin.take().map(|mut input| input.write_all(page.as_bytes())));
     man.wait().is_ok_and(|status| status.success())
 }
@@ -128,7 +128,7 @@ fn page(command: &Command) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The page of the tree's file, out of the table of keys.
+/// The page of the tree's file, made of the table of keys.
 fn file_page() -> String {
     let mut roff = Roff::new();
     let version = concat!("treevisor ", env!("CARGO_PKG_VERSION"));
@@ -154,12 +154,12 @@ fn file_page() -> String {
     sections(FILE_AFTER, &mut roff);
     roff.control("SH", ["SEE ALSO"]);
     roff.text([roman("treevisor(1), treevisor-check(1), treevisor-init(1), treevisor-schema(1)")]);
-    // As troff reads characters that are not ASCII, whatever the locale.
+    // Non-ASCII characters are written as troff escapes, which do not depend on the locale.
     let escaped = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
     roff.to_roff().chars().map(escaped).collect()
 }
 
-/// What follows the keys.
+/// The text after the keys.
 const FILE_AFTER: &str = "\
 Values:
   A duration is a number with a unit: 300ms, 5s, 1m30s, 2h. A size has k, M, G (of 1000) or
@@ -178,8 +178,8 @@ Examples:
   heartbeat = { interval = \"1s\", misses = 3 }
 ";
 
-/// What stands below the options of the help: a line that ends in a colon is a heading, what is indented keeps its
-/// lines.
+/// Renders the sections below the options of the help: a line that ends in a colon is a heading, and indented lines are
+/// kept as they are.
 fn sections(text: &str, roff: &mut Roff) {
     let mut literal = false;
     let mut headed = false;

@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::path::{self, PathBuf};
 use std::{fs, process};
 
-/// A scrape that takes longer is none.
+/// Limit for the answer.
 const LIMIT: Span = Span::from_secs(5);
 
 /// Whether workers have series of their own.
@@ -121,7 +121,7 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The page of the cluster.
+/// Prints the metrics of the cluster.
 fn of_hosts(output: Option<&path::Path>) -> Result<ExitCode, Failure> {
     let mut page = metrics::Page::default();
     let asked = agent::hosts("measure the hosts");
@@ -137,7 +137,7 @@ fn of_hosts(output: Option<&path::Path>) -> Result<ExitCode, Failure> {
     asked.map(|_| ExitCode::Done)
 }
 
-/// What is to be reported where nothing in the tree is called so.
+/// The failure if no path of the tree matches a pattern.
 fn nothing_like(pattern: &Pattern, status: &StatusView) -> Option<Failure> {
     let mut known = Vec::new();
     paths(&status.root, &mut known);
@@ -162,7 +162,7 @@ fn paths(view: &ChildView, into: &mut Vec<Path>) {
     view.children().iter().for_each(|child| paths(child, into));
 }
 
-/// A terminal or a pipe cannot be renamed over, and must not be.
+/// Refuses an output that is not a regular file: a rename would replace a device or a pipe.
 fn can_be_replaced(file: &path::Path) -> Result<(), Failure> {
     match fs::metadata(file) {
         Ok(found) if !found.is_file() => {
@@ -173,7 +173,7 @@ fn can_be_replaced(file: &path::Path) -> Result<(), Failure> {
     }
 }
 
-/// Puts a page in the place of the one before. The file beside it has a name that no collector takes for a page.
+/// Replaces the page atomically. The temporary file has a name that no collector reads.
 fn replace(file: &path::Path, page: &str) -> Result<(), Failure> {
     let name = file.file_name().ok_or_else(|| {
         Failure::new(ExitCode::Usage, format!("cannot write {}: it has no name of a file", file.display()))
@@ -184,7 +184,7 @@ fn replace(file: &path::Path, page: &str) -> Result<(), Failure> {
     let beside = file.with_file_name(beside);
     let written = fs::write(&beside, page).and_then(|()| fs::rename(&beside, file));
     written.map_err(|error| {
-        // It may not even be there.
+        // Errors are ignored, as the file may not exist.
         let _ = fs::remove_file(&beside);
         Failure::new(ExitCode::Failed, format!("cannot write {}: {error}", file.display()))
     })

@@ -1,9 +1,10 @@
 //! The command line as a whole, and the way to its verbs. `docs/cli.md` and the pages below it are the reference.
 //!
-//! One file a verb, with its options. What they share stands below them and imports none of them: `failure` (how a verb
-//! ends), `options`, `instance` (which one is meant), `change` and `targets` (asking for a change), [`out`].
+//! One file for each verb, with its options. The modules that verbs share import none of them: `failure` (how a verb
+//! ends), `options`, `instance` (which instance a command means), `change` and `targets` (requesting changes), [`out`].
 //!
-//! Answers go to stdout, everything else to stderr. A reader that leaves (`events -f | head`) ends a verb in silence.
+//! Results go to stdout, everything else to stderr. When stdout has no reader any more (`events -f | head`), a verb
+//! ends silently.
 
 pub mod out;
 pub mod render;
@@ -230,8 +231,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
 
 /// Does what the command line says, and returns the exit status. `arguments` begins with the program's name.
 pub fn run(arguments: Vec<OsString>) -> i32 {
-    // The hidden verbs of our own processes come first: a node that starts need not wait for the whole of the command
-    // line to be built up.
+    // The hidden verbs of treevisor's own processes are handled first, so that a node starts without building clap's
+    // whole command line.
     match arguments.get(1).and_then(|verb| verb.to_str()) {
         Some("node") => return node::boot::run_node(),
         Some("keeper") => return node::run_keeper(),
@@ -244,7 +245,8 @@ pub fn run(arguments: Vec<OsString>) -> i32 {
     let arguments = match parse(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are errors too, in clap's eyes; they go to stdout. There may be no reader.
+            // clap reports help and version as errors too; these go to stdout. Write errors are ignored, as there may
+            // be no reader.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::Usage.number() } else { ExitCode::Done.number() };
         }

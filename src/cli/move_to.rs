@@ -1,4 +1,4 @@
-//! `treevisor move`: a placed subtree goes to another host.
+//! `treevisor move`: moves a placed subtree to another host.
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};

@@ -1,4 +1,4 @@
-//! `treevisor notify`: sd_notify(3) for shell scripts, where there is no systemd-notify.
+//! `treevisor notify`: sd_notify(3) for shell scripts on machines without systemd-notify.
 
 use super::failure::{ExitCode, Failure};
 use crate::error::Chain;
@@ -64,15 +64,15 @@ fn assignment(text: &str) -> Result<String, String> {
     }
 }
 
-/// A receiver that has not taken a notification by then is stopped or starved. The script goes on: it has its own work
-/// to do.
+/// How long to wait for the receiver. One that takes longer is suspended or starved; the script then goes on without
+/// it.
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: Notify) -> Result<ExitCode, Failure> {
     let mut lines = Vec::new();
     lines.extend(args.ready.then(|| "READY=1".to_owned()));
     lines.extend(args.stopping.then(|| "STOPPING=1".to_owned()));
-    // A text of several lines would be several assignments.
+    // A line break would begin another assignment.
     lines.extend(args.status.map(|text| format!("STATUS={}", text.replace(['\n', '\r'], " "))));
     lines.extend(args.assignments);
     if lines.is_empty() {

@@ -1,4 +1,4 @@
-//! Options that several verbs share, and how their values are read.
+//! Options that several verbs share, and the parsers of their values.
 
 use super::failure::{ExitCode, Failure};
 use super::timestamp::Timestamp;
@@ -39,7 +39,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Whose.
+    /// The time zone that the option selects.
     pub(super) fn zone(self) -> Zone {
         if self.utc { Zone::Utc } else { Zone::Local }
     }
@@ -79,7 +79,7 @@ pub struct Show {
 }
 
 impl Show {
-    /// Refuses a journal that is not there.
+    /// Checks that systemd's journal exists if the log is to go there.
     pub(super) fn can_be_written(&self) -> Result<(), Failure> {
         if self.log_format != LogFormat::Journald {
             return Ok(());

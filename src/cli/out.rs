@@ -1,4 +1,4 @@
-//! Where the tool's words go. Nothing here panics: a reader that has left is an ending like any other.
+//! Output of the tool. Nothing here panics when the reader is gone.
 
 use super::failure::{ExitCode, Failure};
 use super::options::When;
@@ -10,21 +10,22 @@ use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-/// stdout, for the answers.
+/// stdout, for results.
 pub struct Out {
     stream: io::BufWriter<io::StdoutLock<'static>>,
 }
 
 impl Out {
-    /// Opens it, and holds it until it is dropped.
+    /// Locks stdout until this is dropped.
     pub fn open() -> Out {
         Out { stream: io::BufWriter::new(io::stdout().lock()) }
     }
 
-    /// Writes `text` and makes sure that it has arrived.
+    /// Writes `text` and flushes it.
     ///
     /// # Errors
-    /// `Failure::reader_left` when the reader is gone, and a failure that names the cause when the disk is full.
+    /// `Failure::reader_left` if the reader is gone, and a failure that names the cause for other errors, such as a
+    /// full disk.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.stream.write_all(text::page(text).as_bytes()).and_then(|()| self.stream.flush());
         written.map_err(|error| match error.kind() {
@@ -42,10 +43,10 @@ impl Out {
     }
 }
 
-/// JSON as it may reach a terminal: the same value, with nothing in it that a terminal acts upon.
+/// JSON that is safe for a terminal: the same value, with control characters escaped.
 ///
 /// # Errors
-/// Never for what consists of strings, numbers, lists and maps.
+/// None for strings, numbers, lists and maps.
 pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
     let line = serde_json::to_string(value)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {}", Chain(&error))))?;
@@ -55,13 +56,12 @@ pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
     } + "\n")
 }
 
-/// Prints something on stderr, in a line of its own, with the program's name in front. A failure to write that cannot
-/// be reported.
+/// Prints a line on stderr with the program's name in front. A write error is ignored, as it could not be reported.
 pub fn say(when: When, text: &str) {
     labelled(when, "treevisor:", Style::new().bold(), text);
 }
 
-/// Prints what went wrong, and what to do about it.
+/// Prints a failure on stderr with its hint.
 pub fn complain(when: When, failure: &Failure) {
     if failure.message.is_empty() {
         return;
@@ -72,7 +72,7 @@ pub fn complain(when: When, failure: &Failure) {
     }
 }
 
-/// Prints what went wrong as a record of a log in JSON, and leaves nothing to be printed.
+/// Prints a failure as a log record in JSON, and returns one that prints nothing more.
 pub(super) fn complain_as_log(failure: Failure) -> Failure {
     let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     raw_error(&format!("{}\n", complaint(Format::Json, &format!("{}{hint}", failure.message))));
@@ -89,7 +89,7 @@ fn labelled(when: When, label: &str, style: Style, text: &str) {
     let _ = stderr.write_all(line.as_bytes());
 }
 
-/// Writes a page to stderr: see `text::page`.
+/// Writes a text to stderr, cleaned by `text::page`.
 pub fn raw_error(text: &str) {
     let _ = io::stderr().lock().write_all(text::page(text).as_bytes());
 }

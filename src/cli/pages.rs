@@ -1,4 +1,4 @@
-//! What lies on a host's disk of what has happened, line by line: page by page, through the agent of this machine.
+//! Reads the records on a host's disk line by line; the agent of this machine fetches them page by page.
 
 use super::failure::{ExitCode, Failure};
 use super::host::agent;
@@ -9,18 +9,18 @@ use crate::wire::look::{Kept, Page, Spot};
 use crate::wire::view::EventView;
 use serde_json::Value;
 
-/// The lines of it, the oldest first.
+/// An iterator over the lines, the oldest first.
 pub(super) struct Pages<F> {
     fetch: F,
     /// Where the next page begins.
     next: Option<Spot>,
-    /// What is not given yet of the pages that have come, the next line last.
+    /// Received lines that have not been returned yet, the next one last.
     lines: Vec<String>,
-    /// The beginning of a line whose end stands on the next page.
+    /// The beginning of a line that continues on the next page.
     begun: String,
 }
 
-/// The lines that this host has.
+/// The lines of a host's records.
 pub(super) fn of_host<'a>(
     doing: &'a str,
     host: &'a str,
@@ -58,7 +58,7 @@ impl<F: FnMut(Spot) -> Result<Page, Failure>> Iterator for Pages<F> {
                 Ok(page) => page,
                 Err(failure) => return Some(Err(failure)),
             };
-            // A file that ends in the midst of a line was left so by a writer that was killed.
+            // A file that ends in the middle of a line was left by a writer that was killed.
             let another = next.is_some_and(|next| next.file != from.file);
             self.next = next;
             self.begun.push_str(&text);
@@ -74,8 +74,7 @@ impl<F: FnMut(Spot) -> Result<Page, Failure>> Iterator for Pages<F> {
     }
 }
 
-/// What an agent has reported, as an event; the `number`-th of them. Nothing where it is about another instance than
-/// this one, or cannot be read.
+/// The `number`-th report of an agent as an event; `None` if it is about another instance, or cannot be read.
 pub(super) fn report(line: &[u8], number: u32, instance: &str) -> Option<EventView> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     let fields = value.as_object_mut()?;
@@ -90,7 +89,7 @@ pub(super) fn report(line: &[u8], number: u32, instance: &str) -> Option<EventVi
     serde_json::from_value(value).ok()
 }
 
-/// The instance that is meant, which need not run: the one that is named, or the only one of the cluster.
+/// The name of the instance, which need not run: the wanted one, or else the only one of the cluster.
 pub(super) fn instance(doing: &str, wanted: Option<&str>) -> Result<String, Failure> {
     if let Some(wanted) = wanted {
         return Ok(wanted.to_owned());

@@ -1,4 +1,4 @@
-//! `treevisor panic`: the big red button, with the root's help or past it.
+//! `treevisor panic`: kills a subtree at once, by the root or from outside.
 
 use super::change::done_line;
 use super::failure::{ExitCode, Failure};
@@ -64,7 +64,7 @@ pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
     change_targets(&changes, &args.targets, None, &args.target, when)
 }
 
-/// A root that the agent of a host has started is started by it again: it cannot be held down from here.
+/// Refuses to hold down a root that a host's agent has started: the agent would start it again.
 fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
     let instance = find(&args.target, "panic", path)?;
     let ask = HostAsk::Locate { instance: instance.name.to_string() };
@@ -75,7 +75,7 @@ fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
         .hint(format!("`treevisor stop -i {}` keeps it down until it is deployed again", instance.name)))
 }
 
-/// No process is asked, so the paths are those that the root wrote down.
+/// Kills from outside. No process is asked, so the paths are read from the root's file.
 fn run_forced(args: &Panic, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
     const WORD: &str = "killed from outside";
     let known = || {

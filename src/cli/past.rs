@@ -1,4 +1,4 @@
-//! What an instance went through, run by run: out of its journal, and of the memory of its root where that runs.
+//! The events of an instance by run, from its journal, and from the memory of its root if that runs.
 
 use crate::control::journal::{self, Entry, Filter, JournalError};
 use crate::control::{self, StateDir};
@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 pub(super) struct Past(Vec<Vec<EventView>>);
 
 impl Past {
-    /// Reads the journal of an instance. `remembered` is what its root has of the run that goes on.
+    /// Reads the journal of an instance. `remembered` are the events that its root has in memory.
     pub(super) fn of(name: &Name, remembered: Vec<EventView>) -> Result<Past, JournalError> {
         let mut runs: Vec<Vec<EventView>> = Vec::new();
         if let Some(base) = control::own_state_base() {
@@ -29,7 +29,7 @@ impl Past {
             })?;
         }
         if let Some(first) = remembered.first() {
-            // Where the journal has none of it, it is a run of its own.
+            // If the journal has no events of the present run, the root's events become a run of their own.
             let known: HashSet<_> =
                 runs.last().into_iter().flatten().map(|event| (event.id, event.at.clone())).collect();
             let goes_on = runs.last().is_some_and(|run| run.last().is_some_and(|last| last.at >= first.at));
@@ -48,13 +48,13 @@ impl Past {
         self.0.iter().rev().find(|run| run.iter().any(|event| event.id == id)).map(Vec::as_slice)
     }
 
-    /// What had happened up to this moment in the run of that time: of the last one that had begun.
+    /// The events up to this moment, of the last run that had begun by then.
     pub(super) fn until(&self, at: &str) -> Option<Vec<EventView>> {
         let run = self.0.iter().rev().find(|run| run.first().is_some_and(|first| first.at.as_str() <= at))?;
         Some(run.iter().filter(|event| event.at.as_str() <= at).cloned().collect())
     }
 
-    /// When the first event happened that is still known.
+    /// The time of the first known event.
     pub(super) fn begins(&self) -> Option<&str> {
         self.0.first()?.first().map(|event| event.at.as_str())
     }

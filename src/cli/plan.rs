@@ -1,4 +1,4 @@
-//! The plan of a reload, as people read it.
+//! The plan of a reload as text.
 
 use super::render::Look;
 use crate::spec::diff::{Action, Change, Diff, Step};
@@ -7,7 +7,7 @@ use crate::text::clean;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
-/// One line a child, and one more for each further reason; then the sum.
+/// One line for each child, one more for each further reason, and a summary.
 pub(super) fn draw(plan: &Diff, look: Look) -> String {
     let mut out = String::new();
     let name = |step: &Step| match step.below {
@@ -79,7 +79,7 @@ fn reason(change: &Change) -> String {
     let Change { key, old, new, restart } = change;
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
     let mut text = match (old.as_deref(), new.as_deref()) {
-        // Values of the environment are not shown: some are secrets.
+        // Values of environment variables are not shown, as they may be secrets.
         (Some("…"), Some("…")) if key == "env-file" => "what is in env-file has changed".to_owned(),
         (Some("…"), Some("…")) => format!("{key} has another value"),
         (None, Some("…")) => format!("{key} is new"),

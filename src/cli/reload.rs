@@ -1,4 +1,4 @@
-//! `treevisor reload`: the tree becomes what its file says now.
+//! `treevisor reload`: applies the changes of the tree's file.
 
 use super::change::{Change, ask_failed, carry_out};
 use super::failure::{ExitCode, Failure};
@@ -151,13 +151,13 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// What a reload may take, besides what copies have to settle.
+/// The default limit, without the time in which copies have to settle.
 const TIMEOUT: Span = Span::from_secs(60);
 
-/// The tree is to be again what it was before the last reload.
+/// Returns to the tree from before the last reload.
 fn abort(instance: &Instance, timeout: Option<Span>, when: When) -> Result<ExitCode, Failure> {
     let root = Path::root();
-    // What is to be gone back over is known to the root alone.
+    // Only the root knows how much there is to undo, so the limit is generous.
     let timeout = timeout.unwrap_or_else(|| TIMEOUT.times(10));
     let change = Change { verb: "reload", path: &root, asked: Verb::AbortReload, timeout, ends_instance: false };
     carry_out(change, instance, when)?;
@@ -165,7 +165,7 @@ fn abort(instance: &Instance, timeout: Option<Span>, when: When) -> Result<ExitC
     Ok(ExitCode::Done)
 }
 
-/// What this reload may take: copies that are rolled have to be up for some time, one after another.
+/// The default limit of this reload. Copies in a roll-out must be up for some time, one after another.
 fn patience(plan: &Diff, new: &TreeSpec) -> Span {
     let rolled = plan.steps.iter().filter(|step| step.action == Action::Roll);
     let updates = rolled.filter_map(|step| Some(new.root.find(&Path::root(), &step.path)?.policy.update));
@@ -173,7 +173,7 @@ fn patience(plan: &Diff, new: &TreeSpec) -> Span {
     Span::from_nanos(nanos.fold(TIMEOUT.as_nanos(), u64::saturating_add))
 }
 
-/// The tree as it is now, and the file that it came from.
+/// The spec of the running tree, and the file that it was read from.
 pub(super) fn running_tree(
     session: &mut Session,
     verb: &str,
@@ -209,8 +209,9 @@ fn children(session: &mut Session, timeout: Span) -> Result<HashMap<Path, ChildV
     Ok(children)
 }
 
-/// What is down by order, or has ended, is not started by a reload: its new spec waits for its next start. But a step
-/// with another program has yet to be done, and what only operators started may be started by itself now.
+/// Corrects the plan for children that are down by an operator's order or have ended: a reload does not start them, and
+/// their new spec takes effect at their next start. Exceptions are a step whose program has changed, which is run
+/// again, and a child whose `autostart` has become true.
 fn spare_what_is_down(plan: &mut Diff, children: &HashMap<Path, ChildView>) {
     for step in &mut plan.steps {
         let Some(child) = children.get(&step.path) else { continue };

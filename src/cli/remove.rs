@@ -1,4 +1,4 @@
-//! `treevisor remove`: a child is stopped and forgotten.
+//! `treevisor remove`: stops a child and removes it from the tree.
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};

@@ -1,4 +1,4 @@
-//! `treevisor reset`: failures are forgotten, and what waits is started.
+//! `treevisor reset`: clears failure counts, and starts children that wait for their backoff.
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};

@@ -1,4 +1,4 @@
-//! `treevisor restart`: an orderly stop and a start of children.
+//! `treevisor restart`: stops children gracefully and starts them again.
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
@@ -50,7 +50,7 @@ pub(super) fn run(args: Restart, when: When) -> Result<ExitCode, Failure> {
     change_targets(&changes, &args.targets, None, &args.target, when)
 }
 
-/// Restarts the copies of each `count` that is named, one `count` after the other.
+/// Restarts the copies of each named `count`, one `count` after the other.
 fn rolling(args: &Restart, when: When) -> Result<ExitCode, Failure> {
     let mut paths = Vec::new();
     for pattern in &args.targets.paths {

@@ -158,13 +158,13 @@ fn intensity(text: &str) -> Result<MaxRestarts, String> {
     }
 }
 
-/// A beat is due this often where beats are asked for without saying how often.
+/// The default interval of beats, if they are expected at all.
 const INTERVAL: Span = Span::from_secs(1);
 
-/// The first wait of a restart where restarts are unlimited.
+/// The default of the first backoff delay if restarts are unlimited.
 const BACKOFF_FIRST: Span = Span::from_millis(100);
 
-/// So many intervals without a beat are a hang, as in a file.
+/// The default number of missed intervals that count as a hang, as in a file.
 const MISSES: u32 = 3;
 
 pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
@@ -194,9 +194,9 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     }))
 }
 
-/// The same under the next name: `app`, `app-2`, `app-3`. The worker keeps the program's.
+/// The same options with the next name of the instance: `app`, `app-2`, `app-3`. The worker keeps its name.
 fn renamed(mut options: RootOptions) -> Option<RootOptions> {
-    /// Longer names leave no room for a number.
+    /// Longer names are cut to leave room for a number.
     const KEPT: usize = Name::MAX_LEN - "-4294967295".len();
     let worker = &options.tree.root.children.first()?.name;
     let kept = &worker.as_str()[..worker.as_str().len().min(KEPT)];
@@ -210,9 +210,9 @@ fn renamed(mut options: RootOptions) -> Option<RootOptions> {
     Some(options)
 }
 
-/// Lets the program read our standard input: a pipe or a file that it was given for that program. A terminal is not
-/// passed on: the program is in a session of its own, where job control does not reach it, so after Ctrl-Z it would go
-/// on to read what is typed for the shell.
+/// Passes this process's standard input, a pipe or a file, on to the program. A terminal is not passed on: the program
+/// is in a session of its own, where job control does not reach it, so after Ctrl-Z it would still read input that is
+/// meant for the shell.
 fn read_what_we_read(tree: &mut TreeSpec) {
     for child in &mut tree.root.children {
         if let ChildKind::Worker(exec) = &mut child.kind {
@@ -221,7 +221,7 @@ fn read_what_we_read(tree: &mut TreeSpec) {
     }
 }
 
-/// The tree that stands for the options: a root with one worker.
+/// The tree of the options: a root with one worker.
 fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     let mut command = Vec::new();
     for word in &args.command {
@@ -249,7 +249,7 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     };
     let policy = ChildPolicy {
         restart,
-        // Its end, when it is not to be started again, is ours. A permanent one never ends (R4).
+        // Its final end ends the root. A permanent child never ends for good, and must not be significant (R4).
         significant: restart != Restart::Permanent,
         shutdown: Shutdown::After(args.shutdown),
         heartbeat: beats.then(|| Heartbeat {
@@ -294,9 +294,9 @@ fn tree(args: &Run) -> Result<TreeSpec, Failure> {
     })
 }
 
-/// How long a restart waits. Where nothing else bounds the restarts, a program that cannot run would be started
-/// hundreds of times a second for ever; with a bound, waits might keep it from ever being reached, so they are used
-/// only on request.
+/// The backoff of restarts. Without a limit of restarts, a program that cannot run would be started hundreds of times a
+/// second for ever, so there is one by default. With a limit, delays could keep it from ever being reached, so they are
+/// used only on request.
 fn backoff(args: &Run) -> Option<Backoff> {
     let initial = match (args.backoff, args.intensity.0) {
         (Some(initial), _) => Some(initial).filter(|initial| !initial.is_zero()),
@@ -307,7 +307,7 @@ fn backoff(args: &Run) -> Option<Backoff> {
     Some(Backoff { initial, max, factor: 2.0, jitter: 0.1, reset })
 }
 
-/// Where its beats come from, by the options that say so; without any it is for the spec's default.
+/// The sources of beats from the options; empty for the spec's default.
 fn sources(args: &Run) -> Vec<BeatSource> {
     let notify = args.notify.then_some(BeatSource::Notify);
     let push = args.push.clone().map(BeatSource::Push);
@@ -316,7 +316,7 @@ fn sources(args: &Run) -> Vec<BeatSource> {
     notify.into_iter().chain(push).chain(probes).collect()
 }
 
-/// A name made of the program's: its last part, with what a name may not hold left out.
+/// A name from the program's path: its last component, without characters that are invalid in names.
 fn name_of(program: &str) -> Name {
     let last = program.rsplit('/').next().unwrap_or(program);
     let kept: String = last

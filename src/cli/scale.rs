@@ -1,4 +1,4 @@
-//! `treevisor scale`: another number of workers of one `count`.
+//! `treevisor scale`: changes the number of workers of a `count`.
 
 use super::add::in_json;
 use super::change::{Change, ask_failed, carry_out, done_line};
@@ -66,7 +66,7 @@ pub(super) fn run(args: Scale, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// What to do instead, where the path is that of a child and no copies are named after it.
+/// The advice if the path is that of a child without copies.
 fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
     let root = Path::root();
     let child = tree.root.find(&root, &args.path)?;
@@ -81,7 +81,7 @@ fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
     })
 }
 
-/// The copies that are new, where they differ by more than their names: the tool reads them, and their files of
+/// The specs of new copies, if copies differ by more than their names: the tool reads them, with their files of
 /// variables.
 fn new_copies(args: &Scale, tree: TreeSpec, when: When) -> Result<Vec<ChildSpec>, Failure> {
     let root = Path::root();

@@ -1,4 +1,4 @@
-//! The terminal as a whole screen, and the certainty that it is given back: at the end, on a signal, and in a crash.
+//! The terminal as a full screen, which is restored in any case: at the end, on a signal, and in a panic.
 
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
@@ -7,25 +7,25 @@ use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The screen is ours now.
+/// Whether this process has taken the screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Keys come one by one, unechoed.
+/// Whether the terminal is in raw mode.
 static RAW: AtomicBool = AtomicBool::new(false);
 
-/// The screen, as long as this lives. What stood there before comes back afterwards.
+/// The screen, as long as this value lives; the earlier content is restored on drop.
 pub(super) struct Screen(());
 
 impl Screen {
-    /// Takes the screen; with `keys` every key is a key, Ctrl-C too.
+    /// Takes the screen; with `keys` in raw mode, in which Ctrl-C is a key too.
     ///
     /// # Errors
-    /// The terminal's, as when it has gone.
+    /// The terminal's, for example if it is gone.
     pub(super) fn take(keys: bool) -> io::Result<Screen> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                // First the screen, so that the message of the crash can be read.
+                // The screen is restored first, so that the message of the panic can be read.
                 give_back();
                 before(info);
             }));
@@ -47,7 +47,7 @@ impl Drop for Screen {
     }
 }
 
-/// Once, at the first call. A terminal that is gone needs nothing back.
+/// Restores the terminal at the first call. Errors are ignored, as the terminal may be gone.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
@@ -87,7 +87,7 @@ mod tests {
             .unwrap();
         let mut master = std::fs::File::from(pair.master);
         let mut text = String::new();
-        // Its last output is printed by the test harness, after the crash.
+        // The test harness prints this after the panic.
         while !text.contains("test result:") {
             let mut bytes = [0; 1024];
             let count = master.read(&mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! `treevisor signal`: a signal to a worker's process.
+//! `treevisor signal`: sends a signal to a worker's process.
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};

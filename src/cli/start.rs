@@ -1,4 +1,4 @@
-//! `treevisor start`: a tree from its file, here or in the background.
+//! `treevisor start`: runs a tree from its file, in the foreground or in the background.
 
 use super::failure::{ExitCode, Failure};
 use super::file;
@@ -91,14 +91,14 @@ pub struct Start {
     pub ready_at: Option<PathBuf>,
 }
 
-/// What is to be started.
+/// What `start` is to start.
 #[derive(Debug, PartialEq)]
 enum Resolved {
     File(PathBuf),
     Paths(Vec<Pattern>),
 }
 
-/// Whether a file is meant, or paths of a tree that runs.
+/// Decides whether the arguments are a file or paths of a running tree.
 fn resolve(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Resolved, Failure> {
     let is_path = |one: &PathBuf| {
         one.as_os_str().as_encoded_bytes().starts_with(b"/")
@@ -123,7 +123,7 @@ fn resolve(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Resolved
     Ok(Resolved::Paths(paths))
 }
 
-/// Starts what is down in a tree that runs.
+/// Starts children of a running tree that are down.
 fn start_children(args: &Start, paths: Vec<Pattern>, when: When) -> Result<i32, Failure> {
     if args.detach {
         return Err(Failure::new(ExitCode::Usage, "--detach is for a FILE: a tree that runs goes on by itself"));
@@ -189,8 +189,8 @@ fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
     }))
 }
 
-/// A tree that may run on some hosts of a cluster is started by their agents: started by hand it would run beside that
-/// one.
+/// Refuses a tree with a `placement`: the agents of the cluster's hosts start it, and by hand it would run a second
+/// time.
 fn placed(args: &Start, tree: &TreeSpec, file: &Path) -> Result<(), Failure> {
     let by_an_agent = std::env::var_os(boot::LEASE_VARIABLE).is_some();
     let within = tree.root.placed(&ids::Path::root());
@@ -207,7 +207,8 @@ fn placed(args: &Start, tree: &TreeSpec, file: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// What starts is named by its file. The variable is for those that look for what runs, so it may name another.
+/// Refuses `-i` with another name than the file's. The environment variable may name another instance, as it is meant
+/// for verbs that look for a running one.
 fn named_as_asked(args: &Start, tree: &TreeSpec) -> Result<(), Failure> {
     let by_variable = std::env::var("TREEVISOR_INSTANCE").ok();
     match &args.target.instance {
@@ -219,18 +220,18 @@ fn named_as_asked(args: &Start, tree: &TreeSpec) -> Result<(), Failure> {
     }
 }
 
-/// The directory in which the tree will live.
+/// The runtime directory of the tree.
 pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
     RuntimeDir::of(&own_base(), &tree.name)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
 }
 
-/// The directory in which it keeps what outlives it.
+/// The state directory of the tree, if there is one.
 pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
     Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
-/// Where the output goes of a tree in the background: to the disk, if there is a place for it.
+/// The output file of a tree in the background: in the state directory, if there is one.
 fn output_file(tree: &TreeSpec, runtime: &RuntimeDir) -> Result<PathBuf, RuntimeError> {
     match state_of(tree) {
         Some(state) if state.create().is_ok() => Ok(state.output_file()),
@@ -268,7 +269,7 @@ fn run_detached(args: &Start, file: &Path, tree: &TreeSpec, runtime: &RuntimeDir
         arguments.push("--here".into());
     }
     arguments.extend(["--output-at".into(), output.clone().into()]);
-    // The path of the pipe is appended.
+    // `detach::start` appends the path of the pipe.
     arguments.push("--ready-at".into());
     match detach::start(arguments, &output, args.timeout).map_err(|error| failed(&error))? {
         Outcome::Up { pid } => {
@@ -292,7 +293,8 @@ fn run_detached(args: &Start, file: &Path, tree: &TreeSpec, runtime: &RuntimeDir
             };
             let mut failure = Failure::new(ExitCode::Failed, format!("cannot start \"{name}\": {reason}; {ended}"))
                 .hint(format!("all of its output is in {}", output.display()));
-            // The reasons of a root are ours. One that ended well was stopped while it started.
+            // The root's exit code becomes ours. A root with exit code 0 was stopped during its start, which is a
+            // failure here.
             failure.code = code.filter(|code| *code != 0).unwrap_or(failure.code);
             Err(failure)
         }

@@ -1,4 +1,4 @@
-//! `treevisor status`: the tree at work, once or again and again.
+//! `treevisor status`: shows the running tree, once or repeatedly.
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
@@ -84,20 +84,20 @@ impl Status {
     }
 }
 
-/// What stands behind `--watch`. An interval may stand there, and a path may follow: a path begins with no number and
-/// unit, so the two are distinguished.
+/// The argument after `--watch`: an interval, or the path to watch. They can be distinguished, as a path never looks
+/// like a duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchOrPath {
-    /// This often.
+    /// The interval.
     Every(Span),
-    /// It was the path that is to be watched.
+    /// The path to watch, with the default interval.
     Path(Path),
 }
 
 impl WatchOrPath {
-    /// How often, without an option.
+    /// The default interval.
     pub const USUAL: Span = Span::from_secs(1);
-    /// More often than that, no difference is visible, and the root has other things to do.
+    /// The shortest interval; a shorter one would show no difference and burden the root.
     const LEAST: Span = Span::from_millis(100);
 }
 
@@ -109,7 +109,7 @@ fn watch_or_path(text: &str) -> Result<WatchOrPath, String> {
     }
 }
 
-/// An operator who watches sees after this time that the root does not answer.
+/// Limit for an answer with `--watch`; after it the root is shown as silent.
 const WATCHED_ANSWER: Span = Span::from_secs(2);
 
 pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
@@ -130,7 +130,7 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
     if let Some(every) = watch {
         return Watch { session, path: path.clone(), instance: &instance, args: &args, when, every }.run();
     }
-    // Without `--wait` the first look is the last.
+    // Without `--wait` there is only one look.
     let (clock, end) = (Clock::start(), Time::ZERO + args.wait.unwrap_or(Span::ZERO));
     let look = |_| ask(&mut session, &path, args.timeout).map_err(failed);
     let status = look_until(&clock, end, look, |status| is_up(&status.root))?;
@@ -144,8 +144,7 @@ pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
         let down = not_up(&status.root);
         return if down.is_empty() { Ok(ExitCode::Done) } else { Err(Failure::new(ExitCode::Failed, down)) };
     }
-    // Of one worker that was asked for by its name, the exit code shows whether it is up; what reads the JSON reads its
-    // state.
+    // For a single worker the exit code shows whether it is up. With JSON it does not, as the JSON has the state.
     let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");
     Ok(if is_down && !args.json { ExitCode::Failed } else { ExitCode::Done })
 }
@@ -168,14 +167,14 @@ struct Watch<'a> {
     every: Span,
 }
 
-/// Why no more is drawn.
+/// Why watching ends.
 enum End {
     Gone,
     Signal(i32),
 }
 
 impl Watch<'_> {
-    /// Until the instance ends or a signal ends us.
+    /// Runs until the instance ends or a signal arrives.
     fn run(mut self) -> Result<ExitCode, Failure> {
         let failed = |error| ask_failed("see", &self.path, self.instance, error);
         let mut signals = Signals::install()
@@ -195,7 +194,7 @@ impl Watch<'_> {
                     None
                 }
                 Err(AskError::Gone) if known.is_some() => break End::Gone,
-                // What was seen stays, with a word on top.
+                // The last status stays on screen, with a message above it.
                 Err(error @ (AskError::NoAnswer { .. } | AskError::FellSilent { .. })) if known.is_some() => {
                     Some(crate::error::Chain(&error).to_string())
                 }
@@ -223,7 +222,7 @@ impl Watch<'_> {
                 break End::Signal(signal);
             }
         };
-        // The last picture stays, where people look for it: above the prompt.
+        // The last frame is printed again on the ordinary screen, above the prompt.
         if screen.take().is_some()
             && let Some(status) = &known
         {
@@ -237,7 +236,7 @@ impl Watch<'_> {
     }
 }
 
-/// Waits, and gives the signal that was meant to end us, if one came.
+/// Waits for this time; returns the signal if one arrived that ends the program.
 pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<i32> {
     let end = clock.now() + time;
     loop {
@@ -254,7 +253,7 @@ pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<
         if left == Span::ZERO {
             return None;
         }
-        // An error is a signal that came in between, and is looked at above.
+        // An error means that a signal interrupted the wait; it is handled above.
         let _ = fd::wait_readable_any(&[signals.as_fd()], Some(left));
     }
 }
@@ -263,8 +262,8 @@ fn terminal_height() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
 }
 
-/// One picture, drawn over the one before: from the top, each line to its end, and nothing below the last. What does
-/// not fit the height is reported instead of scrolled away.
+/// One frame that overwrites the previous one without clearing the screen first. If not all lines fit the height, the
+/// last line says how many are missing.
 fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
     let mut out = String::from("\u{1b}[H");
     let head = render::table::line(&[render::table::Cell::new(head, render::style::QUIET)], look);

@@ -1,4 +1,4 @@
-//! `treevisor stop`: an orderly stop of children, or of the whole instance.
+//! `treevisor stop`: stops children, or the whole instance, gracefully.
 
 use super::failure::{ExitCode, Failure};
 use super::options::{Target, When, positive_span};

@@ -1,4 +1,4 @@
-//! One change to several children: which ones are meant, doing it to all of them at once, and the sum of it.
+//! One change for several children: finds the children, changes all of them at once, and prints a summary.
 
 use super::change::{Change, FIRST_REPLY, WORTH_TELLING, ask_failed, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
@@ -28,7 +28,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// What a failure is about that comes before anything is known of the tree.
+    /// The path for messages about failures before the tree is known.
     pub fn first(&self) -> Path {
         match self.paths.first() {
             Some(Pattern::Path(path)) => path.clone(),
@@ -37,25 +37,25 @@ impl Targets {
     }
 }
 
-/// Reads one, for clap.
+/// Parses a pattern, for clap.
 pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text)
 }
 
-/// So many changes are under way at one time: enough for supervisors to work side by side, and few enough that each of
-/// them is reported every second.
+/// Most changes under way at a time: enough for supervisors to work in parallel, and few enough that each is reported
+/// every second.
 const AT_ONCE: usize = 16;
 
-/// What is meant.
+/// The children that the arguments mean.
 pub(super) enum Resolved {
-    /// One path, which was named: the root decides whether there is such a one.
+    /// One named path; the root reports if it does not exist.
     One(Path),
-    /// Several, none of them below another one.
+    /// Several paths, none of them below another one.
     Several(Vec<Path>),
 }
 
-/// Finds out what is meant; the tree is asked for its paths only where that is not plain. With neither paths nor
-/// `--all` it is `otherwise`.
+/// Resolves the arguments. The root is asked for the paths of the tree only if they are needed. Without paths and
+/// `--all` the result is `otherwise`.
 pub(super) fn resolve_targets(
     targets: &Targets,
     otherwise: Option<Path>,
@@ -84,8 +84,8 @@ pub(super) fn resolve_targets(
     Ok(if found.len() == 1 { Resolved::One(found.remove(0)) } else { Resolved::Several(found) })
 }
 
-/// Nothing is done when one of several is not there: an operator who mistypes one name may have meant all of it
-/// otherwise.
+/// The failure for a pattern without a match. Nothing is changed then, even if other patterns match, as one name may be
+/// mistyped.
 fn nothing_like(pattern: &Pattern, verb: &str, instance: &Instance, known: &[Path]) -> Failure {
     let text = pattern.as_str();
     let message =
@@ -95,7 +95,7 @@ fn nothing_like(pattern: &Pattern, verb: &str, instance: &Instance, known: &[Pat
         Pattern::Path(path) => near(path, known.iter().cloned()),
         Pattern::Glob(_) => {
             let plain = text.replace(['*', '?', '[', ']'], "");
-            // The root is never meant by a pattern.
+            // A pattern never matches the root.
             let below = known.iter().filter(|path| !path.is_root()).cloned();
             Path::parse(&plain).ok().and_then(|path| near(&path, below))
         }
@@ -106,7 +106,7 @@ fn nothing_like(pattern: &Pattern, verb: &str, instance: &Instance, known: &[Pat
     }
 }
 
-/// The paths without those that stand below another one.
+/// The paths without those that are below another one.
 pub(super) fn outermost(paths: &[Path]) -> Vec<Path> {
     let mut kept: Vec<Path> = Vec::new();
     for path in paths {
@@ -118,7 +118,7 @@ pub(super) fn outermost(paths: &[Path]) -> Vec<Path> {
     kept
 }
 
-/// All paths of the tree as it is now: what was added since it began is there, what was removed is not.
+/// All paths of the present tree, including children that were added since its start, without removed ones.
 fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
     let root = Path::root();
     let failed = |error| ask_failed(verb, &root, instance, error);
@@ -145,21 +145,21 @@ fn paths_of(status: &StatusView) -> Vec<Path> {
     paths
 }
 
-/// A change to whatever is meant.
+/// A change for one or several children.
 pub(super) struct Changes<'a> {
     /// As in "cannot stop /web": "stop".
     pub verb: &'static str,
     /// As in "/web stopped": "stopped".
     pub word: &'static str,
     pub asked: &'a dyn Fn(&Path) -> Verb,
-    /// For all of them together.
+    /// Limit for all of them together.
     pub timeout: Span,
-    /// Done to the root, it ends the instance.
+    /// Whether the change ends the instance if it is for the root.
     pub root_ends: bool,
 }
 
-/// Does it to what is meant, prints a line for each that is done, and sums up where there are several. With neither
-/// paths nor `--all`, `otherwise` is meant.
+/// Carries out the change for all targets, prints a line for each, and a summary if there are several. Without paths
+/// and `--all` the target is `otherwise`.
 pub(super) fn change_targets(
     changes: &Changes<'_>,
     targets: &Targets,
@@ -181,7 +181,7 @@ pub(super) fn change_targets(
     }
 }
 
-/// Does it to all of them, reports each as it is done, and sums up.
+/// Carries out the change for all paths, reports each result as it comes, and prints a summary.
 fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, when: When) -> Result<ExitCode, Failure> {
     let Changes { verb, word, asked, timeout, root_ends: _ } = *changes;
     let mut session = Session::connect(&instance.runtime)
@@ -209,24 +209,24 @@ fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, whe
     sum.end()
 }
 
-/// What has come of several changes so far.
+/// The results of several changes so far.
 pub(super) struct Sum {
     word: &'static str,
     when: When,
     out: Out,
-    /// On a terminal; elsewhere, plain lines report what takes long.
+    /// The progress bar, on a terminal; elsewhere, lines report changes that take long.
     bar: Option<ProgressBar>,
     said: Vec<Option<String>>,
     done: usize,
     failed: Vec<Path>,
-    /// That stdout cannot be written to.
+    /// The failure to write to stdout, if there was one.
     broken: Option<Failure>,
 }
 
 impl Sum {
     pub(super) fn new(count: usize, word: &'static str, when: When) -> Sum {
         let bar = std::io::stderr().is_terminal().then(|| {
-            // A template that is wrong would be so in every test.
+            // The template is constant, so an error in it would show in every test.
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}");
             let bar = ProgressBar::new(count as u64);
             match style {
@@ -263,7 +263,7 @@ impl Sum {
         suspended(self.bar.as_ref(), || out::complain(self.when, failure));
     }
 
-    /// The last line, and the exit code of it all.
+    /// Prints the summary, and returns the exit code.
     pub(super) fn end(mut self) -> Result<ExitCode, Failure> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -282,7 +282,7 @@ impl Sum {
     }
 }
 
-/// Writes around the bar, which would otherwise stand in the middle of it.
+/// Hides the progress bar while `write` runs, so that it does not mix with the output.
 fn suspended(bar: Option<&ProgressBar>, write: impl FnOnce()) {
     match bar {
         Some(bar) => {

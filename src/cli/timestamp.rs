@@ -1,6 +1,7 @@
-//! A moment as people write it on the command line: so long ago, at this hour, on that day.
+//! A moment on the command line: a duration ago, a time of day, or a date.
 //!
-//! A time without a zone is local, or UTC with `--utc`; that is known only when the whole line was read.
+//! A time without a zone is local, or UTC with `--utc`, which is known only when the whole command line has been
+//! parsed.
 
 use super::zone::Zone;
 use crate::os::clock;
@@ -10,23 +11,23 @@ use time::format_description::well_known::Rfc3339;
 use time::format_description::{self, OwnedFormatItem};
 use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// A moment that was written.
+/// A moment from the command line, checked and not yet resolved to a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
     text: String,
-    /// When it was read.
+    /// The present time when it was parsed.
     now: SystemTime,
 }
 
-/// What can be written.
+/// The forms that are accepted.
 const FORMS: &str = "write how long ago, as in \"10m\", a time of day, as in \"03:00\", a day, as in \"yesterday\" or \
                      \"2026-11-24\", or both, as in \"yesterday 03:00\" or \"2026-11-24T03:00\"";
 
 impl Timestamp {
-    /// Reads a moment; `now` is the present one.
+    /// Parses a moment; `now` is the present time.
     ///
     /// # Errors
-    /// What can be written.
+    /// The forms that are accepted.
     pub fn read(text: &str, now: SystemTime) -> Result<Timestamp, String> {
         let moment = Timestamp { text: text.trim().to_owned(), now };
         moment.parse(Zone::Utc).map(|_| moment)
@@ -43,7 +44,7 @@ impl Timestamp {
     }
 
     fn time(&self, zone: Zone) -> SystemTime {
-        // It was read before.
+        // `read` has parsed the text successfully before.
         self.parse(zone).map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
     }
 
@@ -74,19 +75,19 @@ impl Timestamp {
         match (rest, time_of_day(of_day)) {
             ("", _) => Ok(civil(PrimitiveDateTime::new(date, Time::MIDNIGHT), zone)),
             (_, Some(time)) => Ok(civil(PrimitiveDateTime::new(date, time), zone_of(of_day, zone))),
-            // With a zone, it is RFC 3339.
+            // With a zone, the text is RFC 3339.
             (_, None) => OffsetDateTime::parse(text, &Rfc3339)
                 .map_err(|_| refused(format!("\"{of_day}\" in \"{text}\" is no time of day"))),
         }
     }
 }
 
-/// A Z makes it UTC, whatever the zone.
+/// A trailing Z means UTC, whatever the zone.
 fn zone_of(text: &str, zone: Zone) -> Zone {
     if text.ends_with(['Z', 'z']) { Zone::Utc } else { zone }
 }
 
-/// The moment at which clocks of the zone show this. Where they show it twice, or skip it, one near by.
+/// The moment at which clocks of the zone show this time. If they show it twice, or skip it, a moment near it.
 fn civil(shown: PrimitiveDateTime, zone: Zone) -> OffsetDateTime {
     let guess = zone.of(shown.assume_utc()).offset();
     let offset = zone.of(shown.assume_offset(guess)).offset();

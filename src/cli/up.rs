@@ -1,23 +1,23 @@
-//! Whether a part of the tree is up, and what of it is not; and how that is waited for.
+//! Whether a part of the tree is up, which children are not, and how to wait for it.
 
 use super::failure::Failure;
 use crate::os::clock::{self, Clock};
 use crate::time::{Span, Time};
 use crate::wire::view::ChildView;
 
-/// A tool that waits may look a few times a second. The state is what counts, not the event: one that comes and goes
-/// between two looks is not what a script can build upon.
+/// How often a waiting tool checks the state. Polling is enough: a state that does not last from one look to the next
+/// is of no use to a script.
 const LOOK_EVERY: Span = Span::from_millis(100);
 
-/// A root on a busy machine is given this time for its answer, even where the wait ends sooner: it is asked what is not
-/// up then.
+/// The least time for the root's answer, even if the wait ends sooner, as on a busy machine. The answer is also needed
+/// to report what is not up.
 const ANSWER: Span = Span::from_secs(1);
 
-/// Looks again and again until what is seen holds, or until `end`. Returns what was seen last. `look` is given the time
-/// that is left for it, which at the end still suffices for an answer.
+/// Calls `look` repeatedly until its result satisfies the condition, or until `end`. Returns the last result. `look` is
+/// given the time that is left, which is at least [`ANSWER`].
 ///
 /// # Errors
-/// Those of a look.
+/// As `look`.
 pub(super) fn look_until<T>(
     clock: &Clock,
     end: Time,
@@ -33,15 +33,16 @@ pub(super) fn look_until<T>(
     }
 }
 
-/// Whether it is up with all that is below it, but for what has ended by itself and is not to come back.
+/// Whether a child is up with all children below it, except those that have ended by themselves and are not to be
+/// restarted.
 pub(super) fn is_up(view: &ChildView) -> bool {
     down(view).is_empty()
 }
 
-/// What is not up, in words: `/web/api is waiting, /db is starting and 3 more`. Empty where all is up. A supervisor is
-/// named where it is down, or where nothing below it explains that it is not up.
+/// The children that are not up, in words: `/web/api is waiting, /db is starting and 3 more`. Empty if all are up. A
+/// supervisor is named if it is down, or if no child below it explains why it is not up.
 pub(super) fn not_up(view: &ChildView) -> String {
-    /// A line that is read at once.
+    /// Most children that are named.
     const NAMED: usize = 5;
     let found = down(view);
     let mut words: Vec<String> =
@@ -62,8 +63,8 @@ fn collect<'v>(view: &'v ChildView, into: &mut Vec<&'v ChildView>) {
     let before = into.len();
     let runs = !matches!(view.state(), "stopped" | "held" | "exited" | "waiting");
     if let (ChildView::Supervisor(supervisor), true) = (view, runs) {
-        // An ended child was not to come back, or its supervisor would have started it; and what only operators start
-        // need not be up.
+        // A child that has ended was not to be restarted, or its supervisor would have done so. A child with `autostart
+        // = false` that was never started need not be up.
         let counts = |child: &&ChildView| child.state() != "exited" && !child.is_unstarted();
         supervisor.children.iter().filter(counts).for_each(|child| collect(child, into));
     }

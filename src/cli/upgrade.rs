@@ -1,4 +1,4 @@
-//! `treevisor upgrade`: the tree that runs goes on with another executable.
+//! `treevisor upgrade`: hot upgrade of a running tree to another executable.
 
 use super::change::{FIRST_REPLY, ask_failed, progress_on_stderr};
 use super::failure::{ExitCode, Failure};
@@ -63,7 +63,7 @@ pub struct Upgrade {
     pub timeout: Span,
 }
 
-/// So many supervisors that could not be upgraded are named in the message; all of them stand in the list before it.
+/// Most failed supervisors that the message names; the list before it has all of them.
 const NAMED_MAX: usize = 5;
 
 pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
@@ -76,8 +76,7 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
     })?;
     let failed = |error| ask_failed("upgrade", &root, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // A root that rehearses an upgrade, or goes on with the other executable, may be silent for long; so whether it
-    // answers at all is found out before.
+    // During an upgrade the root may be silent for long, so a ping first checks that it answers at all.
     let first = FIRST_REPLY.min(args.timeout);
     session.ask(Verb::Ping, Limits { first, overall: first }, &mut |_, _| {}).map_err(failed)?;
     let mut printed = Printed { lines: !args.json, seen: HashMap::new(), last: None, written: Ok(()) };
@@ -113,13 +112,13 @@ pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What has been reported of the supervisors.
+/// The results that have been printed so far.
 struct Printed {
-    /// Each is reported in a line, as it becomes known.
+    /// Whether each result is printed in a line as soon as it is known.
     lines: bool,
     seen: HashMap<String, Supervisor>,
     last: Option<upgrade::Upgrade>,
-    /// Whether the lines could be written. The upgrade goes on without a reader.
+    /// Whether all lines could be written. The upgrade goes on without a reader.
     written: Result<(), Failure>,
 }
 

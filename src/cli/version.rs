@@ -1,12 +1,12 @@
-//! What `treevisor --version` prints: which program this is, of which commit, for which machine, on which libzmq.
+//! The text of `treevisor --version`: version, commit, target and libzmq.
 
 use crate::link;
 use std::sync::LazyLock;
 
-/// The commit, as `build.rs` has found it.
+/// The commit, found by `build.rs`.
 const COMMIT: Option<&str> = option_env!("TREEVISOR_COMMIT");
 
-/// All of it, in lines of `name: value` below the version.
+/// The long form, with lines of `name: value` below the version.
 pub(super) fn long() -> &'static str {
     static TEXT: LazyLock<String> =
         LazyLock::new(|| text(COMMIT, env!("TREEVISOR_TARGET"), link::libzmq_version(), link::has_doors()));

@@ -1,4 +1,4 @@
-//! `treevisor wait`: until something is up or down.
+//! `treevisor wait`: waits until a child is up or down.
 
 use super::change::{FIRST_REPLY, ask_failed, done_line};
 use super::failure::{ExitCode, Failure};
@@ -65,7 +65,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     let look = |left: Span| match ask(&mut session, &args.path, FIRST_REPLY.min(left)) {
         Ok(status) => Ok(Some(status)),
-        // Nothing of it runs any more.
+        // The instance has ended, so nothing runs any more.
         Err(AskError::Gone) if args.until == Until::Stopped => Ok(None),
         Err(error) => Err(failed(error)),
     };
@@ -86,7 +86,7 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// The instance; one that is to run may still be on its way.
+/// Finds the instance, and with `running` waits for one that does not run yet.
 fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> {
     let look = |_| Ok(anywhere(args.target.instance.as_deref()));
     let may_come = |found: &Result<Instance, FindError>| {
@@ -96,7 +96,7 @@ fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> 
     found.map_err(|error| not_found("wait for", &args.path, &error))
 }
 
-/// Whether it is as it is to be.
+/// Whether the state is the wanted one.
 fn holds(view: &ChildView, until: Until) -> bool {
     match until {
         Until::Stopped => matches!(view.state(), "stopped" | "held" | "exited"),

@@ -177,7 +177,7 @@ fn at(text: &str) -> Result<String, String> {
 
 #[cfg(feature = "web")]
 fn print(line: &str) {
-    // Where nothing reads it, the console serves all the same.
+    // A write error is ignored: the console serves also without a reader of its output.
     let _ = Out::open().write(&format!("{line}\n"));
 }
 

@@ -1,7 +1,7 @@
 //! `treevisor why`: the chain of causes behind a state, put into words by [`explain`].
 //!
-//! Of an instance that runs, the root is asked for the state and for the events that it remembers, and the journal for
-//! those that it has forgotten. Of one that does not, the journal alone has the last run.
+//! For a running instance, the state and recent events come from the root, and earlier events from the journal. For one
+//! that does not run, the events of its last run come from the journal.
 
 use super::change::ask_failed;
 use super::events::kept;
@@ -71,7 +71,7 @@ pub struct Why {
     pub timeout: Span,
 }
 
-/// What is to be explained.
+/// The subject of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// The state of a child.
@@ -81,7 +81,8 @@ pub enum Subject {
 }
 
 fn subject(text: &str) -> Result<Subject, String> {
-    // As it is printed, so that hardly any name is like it; with a slash in front, those are paths.
+    // Only the exact printed form of an id counts, so that hardly any name looks like one. With a slash in front, such
+    // a name is a path.
     let id = ReportId::parse(text).filter(|id| id.to_string() == text);
     id.map_or_else(|| path(text).map(Subject::Path), |id| Ok(Subject::Event(id)))
 }
@@ -119,7 +120,7 @@ pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// What was the case at a moment, or of an event.
+/// Explains a moment of the past, or an event.
 fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explanation, Failure> {
     let past = Past::of(name, remembered).map_err(|error| {
         let message = format!("cannot explain what was: {}", Chain(&error));
@@ -156,7 +157,7 @@ fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explan
     }
 }
 
-/// What failed below a supervisor is of interest for so long.
+/// How far back failures below a supervisor are shown.
 const LATELY: Span = Span::from_secs(3_600);
 
 fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Result<Explanation, Failure> {
@@ -179,20 +180,20 @@ fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Re
     Ok(explanation)
 }
 
-/// The row of the status. `None` where the path is there, but its state cannot be had.
+/// The state of a path from the status; `None` if the path exists and its state cannot be read.
 fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<ChildView>, AskError> {
     let limits = Limits { first: timeout, overall: timeout };
     match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {}) {
         Ok(Reply::Status { status }) => Ok(Some(status.root)),
         Ok(_) => Err(AskError::something_else()),
-        // A supervisor above is down or hung: what the root remembers explains it.
+        // A supervisor above is down or hung; the events in the root's memory explain it.
         Err(AskError::Refused { why: Refusal::Down | Refusal::NoAnswer, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// All events of the tree that its root remembers, oldest first, and how many it has forgotten. Causes lie anywhere in
-/// the tree, so it is all of them.
+/// All events that the root has in memory, oldest first, and how many earlier ones it no longer has. Events of all
+/// paths are read, as a cause may be anywhere in the tree.
 fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u64), AskError> {
     let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow: false };
     let (mut events, mut forgotten) = (Vec::new(), 0);
@@ -204,7 +205,7 @@ fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u6
     Ok((events, forgotten))
 }
 
-/// What the journal holds of the present run.
+/// The events of the present run in the journal.
 fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
     let (Some(base), Ok(file)) = (control::own_state_base(), instance.runtime.read_instance()) else {
         return Ok(Vec::new());

@@ -1,16 +1,16 @@
-//! In whose time moments are shown, and read.
+//! The time zone in which moments are shown and parsed.
 
 use crate::os::clock;
 use std::time::SystemTime;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// In whose time it is shown.
+/// A time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
-    /// In UTC.
+    /// UTC.
     Utc,
-    /// In that of this machine, or of `TZ`.
+    /// The zone of this machine, or of `TZ`.
     Local,
 }
 
@@ -24,10 +24,10 @@ impl Zone {
         moment.to_offset(UtcOffset::from_whole_seconds(seconds).unwrap_or(UtcOffset::UTC))
     }
 
-    /// A time in RFC 3339 as the same of this zone; what is no time stays as it is.
+    /// Converts a time in RFC 3339 to this zone; any other text is returned unchanged.
     pub(super) fn rfc3339(self, at: &str) -> String {
         let Ok(moment) = OffsetDateTime::parse(at, &Rfc3339).map(|moment| self.of(moment)) else { return at.into() };
-        // In UTC all that is written here has the same form, and is not touched.
+        // In UTC the text is kept, as treevisor writes all times in the same form.
         if moment.offset().is_utc() {
             return at.into();
         }

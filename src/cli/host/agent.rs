@@ -1,4 +1,4 @@
-//! Asking the agent of this machine, and what is reported when that comes to nothing.
+//! Asks the agent of this machine, and turns errors into failures.
 
 use crate::cli::failure::{ExitCode, Failure};
 use crate::control::{AgentError, ask_agent, own_base};
@@ -6,15 +6,15 @@ use crate::error::Chain;
 use crate::time::Span;
 use crate::wire::hosts::{HostAsk, HostTold, HostsView};
 
-/// An answer takes no longer that needs nothing but the agent.
+/// Limit for requests that the agent answers by itself.
 pub(in crate::cli) const AT_ONCE: Span = Span::from_secs(5);
 
-/// Asks it. `doing` is what is tried, as in "list the hosts".
+/// Asks the agent. `doing` is what is tried, as in "list the hosts".
 pub(in crate::cli) fn ask(doing: &str, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) -> Result<HostTold, Failure> {
     ask_agent(&own_base(), ask, contents, limit).map_err(|error| failed(doing, &error))
 }
 
-/// The cluster, as it is seen from here.
+/// The state of the cluster, as this host sees it.
 pub(in crate::cli) fn hosts(doing: &str) -> Result<HostsView, Failure> {
     match ask(doing, &HostAsk::Hosts, &[], AT_ONCE)? {
         HostTold::Hosts(view) => Ok(*view),

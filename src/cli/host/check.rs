@@ -1,4 +1,4 @@
-//! `treevisor host check`: what the file of a host means, or what is wrong with it.
+//! `treevisor host check`: shows the meaning of a host's file, or its errors.
 
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
@@ -61,7 +61,7 @@ pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Reads the file, with the variables of our environment.
+/// Reads the file; variables are expanded from this process's environment.
 pub(super) fn read(file: &Path) -> host::Read {
     host::read(file, &|name| std::env::var(name).ok())
 }

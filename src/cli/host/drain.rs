@@ -1,4 +1,4 @@
-//! `treevisor host drain`, `undrain` and `forget`: wishes of an operator about a host.
+//! `treevisor host drain`, `undrain` and `forget`.
 
 use super::agent::{AT_ONCE, ask, hosts};
 use crate::cli::failure::{ExitCode, Failure};
@@ -62,7 +62,7 @@ pub struct Forget {
     pub it_is_dead: bool,
 }
 
-/// Its name, in a sentence.
+/// The host's name in a sentence.
 fn named(host: Option<&str>) -> &str {
     host.unwrap_or("this host")
 }
@@ -76,13 +76,13 @@ fn wish(doing: &str, host: Option<&str>, draining: bool) -> Result<(), Failure> 
     ask(doing, &wish, &[], AT_ONCE).map(drop)
 }
 
-/// What is left on a host; `None` once it is drained and empty.
+/// What still runs on a host, in words; `None` once it is drained and empty.
 fn left(view: &HostsView, host: Option<&str>) -> Option<String> {
     let name = host.unwrap_or(&view.here);
     let seen = view.hosts.iter().find(|seen| seen.name == name);
     let runs = view.instances.iter().filter(|one| one.host.as_deref() == Some(name));
     let names: Vec<&str> = runs.map(|one| one.instance.as_str()).collect();
-    // Subtrees of trees whose roots are elsewhere, too: each has a claim of its own.
+    // This counts placed subtrees too, whose roots run on other hosts: each has a claim of its own.
     let placed = seen.map_or(0, |seen| seen.placed);
     match (names.as_slice(), placed) {
         ([], 0) => match seen.map_or("", |seen| &seen.state) {

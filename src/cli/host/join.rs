@@ -85,10 +85,10 @@ pub struct Join {
     pub file: FileOption,
 }
 
-/// So long a host that was started has to become live.
+/// How long a host may take after its start to become live.
 const LIVE: Span = Span::from_secs(60);
 
-/// What there is where systemd is the init system, sd_booted(3).
+/// The directory that exists if systemd is the init system, sd_booted(3).
 const SYSTEMD: &str = "/run/systemd/system";
 
 pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
@@ -96,7 +96,7 @@ pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
     let told = ask(DOING, &HostAsk::Invite { for_ms: args.within.as_millis() }, &[], AT_ONCE)?;
     let HostTold::Invited { line } = told else { return Err(not_understood(DOING)) };
     out::say(when, &format!("on the other machine, once and within {}:", args.within));
-    // The brackets of IPv6 are patterns to a shell.
+    // A shell takes the brackets of an IPv6 address for a pattern.
     let line = if line.contains('[') { format!("'{line}'") } else { line };
     Out::open().write(&format!("treevisor host join {line}\n"))?;
     Ok(ExitCode::Done)
@@ -127,7 +127,7 @@ pub(super) fn join(args: Join, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The address that this machine has towards the host of the invitation. Nothing is sent: the kernel looks up the way.
+/// This machine's address on the route to the inviting host. Nothing is sent; the kernel looks up the route.
 fn towards(line: &str) -> Result<String, Failure> {
     let there = line.split('/').next().unwrap_or_default();
     let found = || -> std::io::Result<String> {
@@ -159,7 +159,7 @@ fn start() -> Result<(), Failure> {
     Err(Failure::new(ExitCode::Failed, message).hint("`systemctl status treevisor-host` shows more"))
 }
 
-/// Waits until this host has its lease and the others reach it, and names what is missing.
+/// Waits until this host has its lease and the other hosts reach it, and reports what is missing.
 fn live(limit: Span, when: When) -> Result<ExitCode, Failure> {
     let (clock, end) = (Clock::start(), Time::ZERO + limit);
     loop {
@@ -182,13 +182,14 @@ fn live(limit: Span, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What is missing for a host that has joined, as it is seen from there.
+/// What is still missing for a host that has joined, as that host sees it.
 fn missing(view: &HostsView) -> Option<String> {
     let here = view.hosts.iter().find(|host| host.name == view.here);
     let Some(here) = here.filter(|host| host.state == "live") else {
         return Some(format!("it has no lease yet; its store is {}", view.store.state));
     };
-    // Their messages come by connections that they make. One whose record was not read yet has no link to be shown.
+    // Messages of other hosts come over connections that these make. A host whose record was not read yet has no link
+    // state.
     let silent = |host: &&HostView| {
         let connects = host.name != view.here && host.state == "live" && host.address.is_some();
         connects && host.link.as_deref() != Some("up")

@@ -1,5 +1,5 @@
-//! `treevisor host init`, `add` and `remove`: which hosts belong to the cluster. The program `treevisor-host` does it,
-//! which has keys and store.
+//! `treevisor host init`, `add` and `remove`: change which hosts belong to the cluster. The program `treevisor-host`,
+//! which has the keys and the store, carries the requests out.
 
 use super::agent::ask;
 use super::option::FileOption;
@@ -161,20 +161,20 @@ pub struct Rotate {
     pub file: FileOption,
 }
 
-/// The agent reads them, and waits until the store has taken note of them.
+/// Limit for the agent to load new keys and to record them in the store.
 const TAKEN_OVER: Span = Span::from_secs(10);
 
-/// No host makes a step within this, by which the cluster gets another key: its member of the store may have to be
-/// started again.
+/// How long to wait for all hosts to complete a step in the replacement of the signing key. It may take a restart of a
+/// host's member of the store.
 const STEP: Span = Span::from_secs(120);
 
-/// So long the store may not answer meanwhile.
+/// How long the store may be unavailable meanwhile.
 const AWAY: Span = Span::from_secs(30);
 
-/// A cluster that is given no name has this one.
+/// The default name of a cluster.
 const CLUSTER: &str = "main";
 
-/// Where the package has the unit.
+/// The systemd unit of the package.
 pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
 pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
@@ -206,7 +206,8 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Of an even number no more may be lost than of the next smaller one.
+/// Parses the number of members, which must be odd: an even number tolerates no more failures than the next smaller
+/// one.
 fn members(text: &str) -> Result<usize, String> {
     match text {
         "3" => Ok(3),
@@ -215,7 +216,7 @@ fn members(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Where the member of the store is that this host will run.
+/// The endpoint of the store's member that this host will run.
 fn own_endpoint(address: Option<&str>, pem: Option<&PathBuf>) -> Result<String, Failure> {
     const DOING: &str = "make this machine a host";
     if pem.is_some() {
@@ -229,12 +230,12 @@ fn own_endpoint(address: Option<&str>, pem: Option<&PathBuf>) -> Result<String, 
     address.map(client_url).ok_or_else(missing)
 }
 
-/// Whether it is the file that the unit of the package names.
+/// Whether this is the file that the package's unit uses.
 pub(super) fn is_usual(file: &Path) -> bool {
     file == Path::new("/etc/treevisor/host.toml")
 }
 
-/// What an operator does next.
+/// The command that an operator runs next to start the host.
 pub(super) fn starts_by(file: &Path) -> String {
     if is_usual(file) && Path::new(UNIT).exists() {
         return "it starts by `systemctl enable --now treevisor-host`".to_owned();
@@ -277,7 +278,7 @@ pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Replaces the key by which the cluster signs: each step is carried on to when all hosts have made the one before.
+/// Replaces the cluster's signing key. Each step begins when all hosts have completed the previous one.
 fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "replace the key by which the cluster signs";
     let clock = Clock::start();
@@ -287,7 +288,7 @@ fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
         let hosts = match told(DOING, &MemberAsk::Renew { file: file.clone(), begin }, when) {
             Ok(None) => return Ok(ExitCode::Done),
             Ok(Some(hosts)) => hosts,
-            // A store of one member is away while that is started again.
+            // A store with one member is unavailable while that member is restarted.
             Err(_) if !begin && clock.now().since(answered) < AWAY => {
                 clock::pause(Span::from_millis(500));
                 continue;
@@ -316,7 +317,7 @@ pub(super) fn whole(path: &Path) -> PathBuf {
     absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// What this machine is called, without the domain.
+/// The host name of this machine, without the domain.
 pub(super) fn machine(doing: &str) -> Result<String, Failure> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| {
         let message = format!("cannot {doing}: the name of this machine cannot be read: {}", plain(&error));
@@ -325,12 +326,12 @@ pub(super) fn machine(doing: &str) -> Result<String, Failure> {
     Ok(name.trim().split('.').next().unwrap_or_default().to_lowercase())
 }
 
-/// Has it done, and shows what came of it.
+/// Has `treevisor-host` carry out a request, and prints the result.
 pub(super) fn tell(doing: &str, question: &MemberAsk, when: When) -> Result<(), Failure> {
     told(doing, question, when).map(drop)
 }
 
-/// The same. Gives the hosts that it waits for, where it is not done.
+/// As [`tell`]. Returns the hosts that the request waits for, if it is not complete.
 fn told(doing: &str, ask: &MemberAsk, when: When) -> Result<Option<Vec<String>>, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
     let program = program(doing)?;
@@ -342,7 +343,7 @@ fn told(doing: &str, ask: &MemberAsk, when: When) -> Result<Option<Vec<String>>,
             .spawn()
             .map_err(|error| format!("{}: {}", program.display(), plain(&error)))?;
         let question = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
-        // One that has ended takes nothing; its status shows why.
+        // A write error is ignored: if the program has ended already, its exit status shows why.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&question));
         let output = child.wait_with_output().map_err(|error| plain(&error))?;
         serde_json::from_slice(&output.stdout)

@@ -52,13 +52,14 @@ pub struct Run {
     pub show: Show,
 }
 
-/// The program that the agent is.
+/// The agent's program.
 const AGENT: &str = "treevisor-host";
 
-/// How long etcd has: it hands over to another member.
+/// Shutdown timeout of etcd, in which it transfers its leadership to another member.
 const STORE_SHUTDOWN: Span = Span::from_secs(10);
 
-/// How long the agent has to stop what runs here. What it gives that itself is less.
+/// Shutdown timeout of the agent, in which it stops the trees of this host. The agent's own timeouts for them are
+/// shorter.
 const SHUTDOWN: Span = Span::from_secs(90);
 
 pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
@@ -76,7 +77,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     let foreground = Foreground::of(&args.show, &tree, when);
     Ok(boot::run_root(RootOptions {
         another_name: None,
-        // There is no file of this tree that could be read again.
+        // This tree is not read from a file, so no reload can read it again.
         config: PathBuf::new(),
         state: state_of(&tree),
         runtime: runtime_of(&tree)?,
@@ -93,7 +94,7 @@ pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
     }))
 }
 
-/// The agent's program lies beside this one. `doing` is what it is for.
+/// The path of the agent's program, which lies beside this one. `doing` is what it is needed for, for the message.
 pub(super) fn program(doing: &str) -> Result<PathBuf, Failure> {
     let program = process::self_exe_name().with_file_name(AGENT);
     if program.is_file() {
@@ -104,24 +105,24 @@ pub(super) fn program(doing: &str) -> Result<PathBuf, Failure> {
     ))
 }
 
-/// The member of the store, which is etcd once it has begun. `health` is where it answers this machine.
+/// The worker for the member of the store, which executes etcd. `health` is the address of its health check.
 fn store(program: String, file: String, health: SocketAddr) -> ChildSpec {
     let server = Server { host: Host::Address(health.ip()), port: health.port() };
-    // Answered for as long as it works at all, with a majority or without.
+    // `/metrics` is answered also without a majority of members.
     let ask = Ask::Http(server, "/metrics".into());
     let mut exec = ExecSpec::new(vec![program, "store".into(), "--file".into(), file]);
     exec.sources = vec![BeatSource::Probe(Probe { ask, timeout: None })];
     let policy = ChildPolicy {
         shutdown: Shutdown::After(STORE_SHUTDOWN),
-        // Until the other members have added it, there is nothing that answers.
+        // A long grace: etcd answers only once the other members have added it.
         heartbeat: Some(Heartbeat {
             interval: Span::from_secs(10),
             misses: 3,
             grace: Span::from_secs(60),
             progress: false,
         }),
-        // One that fails again and again ends neither the tree nor the agent, which has the other members: these delays
-        // never come to a fourth restart within the window.
+        // A member that fails repeatedly must end neither the tree nor the agent, which can use the other members. With
+        // these delays there is never a fourth restart within the window.
         backoff: Some(Backoff {
             initial: Span::from_secs(1),
             max: Span::from_secs(30),
@@ -167,7 +168,8 @@ fn tree(program: &Path, file: &Path, health: Option<SocketAddr>) -> Result<TreeS
             hooks: Hooks::default(),
             resources: Resources::default(),
             placement: None,
-            // Stopped in the reverse order: the agent frees what runs here while its store still answers.
+            // Children stop in reverse order: the agent releases its claims while its member of the store still
+            // answers.
             children: store.into_iter().chain([agent]).collect(),
         },
     })

@@ -1,7 +1,7 @@
-//! A tree that is being written down: keys with their values in TOML, and beside them what could not be carried over.
+//! A tree that is being converted: keys with their values in TOML, and notes about settings that could not be
+//! converted.
 //!
-//! No key gets in that the reader would refuse: each is read as soon as it is set, and becomes a note where it is no
-//! good.
+//! Each key is checked with the reader as soon as it is set; a value that the reader refuses becomes a note instead.
 
 use super::value::Value;
 use crate::ids::Name;
@@ -12,51 +12,51 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
-/// A setting of the file that is read, and where it stands.
+/// A setting of the source file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) file: Rc<str>,
     pub(super) line: usize,
-    /// The heading that it stands below; empty where the format has none.
+    /// The section that it is in; empty if the format has no sections.
     pub(super) section: String,
     pub(super) key: String,
     pub(super) value: String,
 }
 
-/// Something that could not be carried over as it was.
+/// A setting that could not be converted, or not exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Note {
     file: Rc<str>,
-    /// 0 where the file as such is meant.
+    /// 0 if the note is about the file as a whole.
     line: usize,
     setting: String,
     why: String,
 }
 
 impl Setting {
-    /// What is to be reported of it.
+    /// A note about this setting.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         let setting = if self.value.is_empty() { self.key.clone() } else { format!("{}={}", self.key, self.value) };
         Note { file: Rc::clone(&self.file), line: self.line, setting, why: why.into() }
     }
 
-    /// It has no counterpart.
+    /// The note for a setting without a counterpart.
     pub(super) fn lost(&self) -> Note {
         self.note("has no counterpart here")
     }
 }
 
 impl Note {
-    /// About a place as such.
+    /// A note about a place in a file.
     pub(super) fn at(file: &Rc<str>, line: usize, what: &str, why: impl Into<String>) -> Note {
         Note { file: Rc::clone(file), line, setting: what.to_owned(), why: why.into() }
     }
 }
 
-/// In one line, whatever the file held.
+/// Prints the note in one line, whatever the file contains.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Of a long command the beginning is enough.
+        /// Most characters of a setting that are shown.
         const LONG: usize = 100;
         let whole = one_line(&self.setting);
         let more = if whole.chars().count() > LONG { "…" } else { "" };
@@ -70,7 +70,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// A text in one line, of which a terminal shows all and obeys nothing.
+/// A text in one line without control characters.
 fn one_line(text: &str) -> String {
     let words: Vec<_> =
         text.split(|c: char| c.is_whitespace() || is_obeyed(c)).filter(|word| !word.is_empty()).collect();
@@ -81,16 +81,16 @@ fn one_line(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) name: String,
-    /// Comments in front of it.
+    /// Comments before it.
     pub(super) about: Vec<String>,
     keys: Vec<(&'static str, String)>,
     defaults: Vec<(&'static str, String)>,
     env: BTreeMap<String, String>,
     pub(super) notes: Vec<Note>,
     pub(super) children: Vec<Draft>,
-    /// It is written down, but not to be started.
+    /// It is written as a comment, so it is not started.
     pub(super) off: bool,
-    /// The file that its output goes to, and the setting for that.
+    /// The file of its output, and the setting that names it.
     log: Option<(String, Setting)>,
 }
 
@@ -99,7 +99,7 @@ impl Draft {
         Draft { name: name_of(name), ..Draft::default() }
     }
 
-    /// Sets a key to a value in TOML; `from` is what it comes from.
+    /// Sets a key to a value in TOML; `from` is the setting that it is converted from.
     pub(super) fn set(&mut self, key: &'static str, value: impl Into<String>, from: Option<&Setting>) {
         let value = value.into();
         match refusal(key, &value) {
@@ -111,7 +111,7 @@ impl Draft {
         }
     }
 
-    /// Sends its output to a file; `more` are other keys of the log.
+    /// Writes its output to a file; `more` are other keys of `log`.
     pub(super) fn set_log(&mut self, file: &Value, more: &str, from: &Setting) {
         let file = file.in_toml();
         self.set("log", format!("{{ file = {}{more} }}", basic(&file)), Some(from));
@@ -120,13 +120,13 @@ impl Draft {
         }
     }
 
-    /// Makes a step of it: what stands after it waits for its end.
+    /// Makes it a step: the following siblings wait for its end.
     pub(super) fn be_a_step(&mut self, restart: &str) {
         self.set("ready", "\"exit\"", None);
         self.set("restart", basic(restart), None);
     }
 
-    /// A step that is set up as this worker is: as its user, in its directory, with its environment.
+    /// A step with the same user, working directory and environment as this worker.
     pub(super) fn step(&self, name: &str) -> Draft {
         const SETUP: [&str; 9] =
             ["cwd", "env", "clear-env", "user", "group", "umask", "limits", "nice", "oom-score-adjust"];
@@ -145,12 +145,12 @@ impl Draft {
         self.keys.iter().any(|(known, set)| *known == key && set == value)
     }
 
-    /// Whether the reader takes this value.
+    /// Whether the reader accepts this value.
     pub(super) fn takes(key: &str, value: &str) -> bool {
         refusal(key, value).is_none()
     }
 
-    /// Whether a text can be a name as it is.
+    /// Whether a text is a valid name unchanged.
     pub(super) fn is_name(text: &str) -> bool {
         name_of(text) == text
     }
@@ -160,7 +160,7 @@ impl Draft {
         self.defaults.push((key, value.into()));
     }
 
-    /// Adds a variable to the environment. Dollars in `value` are as the reader of the TOML takes them.
+    /// Adds a variable to the environment. `value` is escaped already for the reader of the TOML.
     pub(super) fn variable(&mut self, name: &str, value: &str, from: &Setting) {
         match refusal("env", &format!("{{ {} = {} }}", key(name), basic(value))) {
             None => drop(self.env.insert(name.to_owned(), value.to_owned())),
@@ -176,8 +176,8 @@ impl Draft {
         self.notes.push(note);
     }
 
-    /// Lets each worker have its log file unless one before it has the same: rotating it for one would take it from
-    /// under the other.
+    /// Removes a log file that an earlier worker has too: when one of them rotated it, the other would write to the old
+    /// file.
     pub(super) fn keep_logs_apart(&mut self) {
         self.keep_apart(&mut BTreeSet::new());
     }
@@ -191,17 +191,17 @@ impl Draft {
         self.children.iter_mut().for_each(|child| child.keep_apart(taken));
     }
 
-    /// All notes of it and of what is below it.
+    /// All notes of this draft and of its children.
     pub(super) fn all_notes(&self) -> Vec<&Note> {
         self.notes.iter().chain(self.children.iter().flat_map(Draft::all_notes)).collect()
     }
 
-    /// Whether there is something that could be started, though it may be off.
+    /// Whether it contains a worker, even one that is written as a comment.
     pub(super) fn writes_something(&self) -> bool {
         self.has("command") || self.children.iter().any(Draft::writes_something)
     }
 
-    /// Whether there is something to start.
+    /// Whether it contains a worker that is started.
     pub(super) fn starts_something(&self) -> bool {
         if self.children.is_empty() {
             self.has("command") && !self.off
@@ -214,7 +214,7 @@ impl Draft {
     pub(super) fn to_toml(&self) -> String {
         let mut out = String::new();
         self.body(0, "child", false, &mut out);
-        // Comments at the top stand apart from the keys.
+        // A blank line separates comments at the top from the keys.
         out.trim_start().to_owned()
     }
 
@@ -251,7 +251,7 @@ impl Draft {
             }
         }
         for child in &self.children {
-            // A supervisor without a child that is started is no supervisor.
+            // A supervisor without a child that is started would be invalid, so it becomes a comment too.
             let off = off || !child.starts_something();
             let indent = "  ".repeat(depth);
             let hash = if off { "# " } else { "" };
@@ -266,13 +266,13 @@ impl Draft {
         }
     }
 
-    /// Puts notes into the order of what they are about.
+    /// Sorts notes by file and line.
     pub(super) fn sort_notes(&mut self) {
         self.notes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         self.children.iter_mut().for_each(Draft::sort_notes);
     }
 
-    /// Gives siblings of one name different ones.
+    /// Renames siblings that have the same name.
     pub(super) fn make_names_unique(&mut self) {
         let mut taken = BTreeSet::new();
         for child in &mut self.children {
@@ -287,7 +287,7 @@ impl Draft {
         }
     }
 
-    /// The names of the children that it makes.
+    /// The names of the children that it makes, with a `count` several.
     fn names(&self) -> impl Iterator<Item = String> + use<> {
         let count = self.keys.iter().find(|(key, _)| *key == "count").and_then(|(_, count)| count.parse::<u32>().ok());
         let name = self.name.clone();
@@ -298,7 +298,7 @@ impl Draft {
     }
 }
 
-/// A name made of any text, with room for the number that it may get.
+/// Makes a valid name of any text, with room for a number.
 pub(super) fn name_of(text: &str) -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' };
     let name: String = text.chars().map(fine).take(Name::MAX_LEN - 12).collect();
@@ -311,7 +311,7 @@ pub(super) fn array<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// Why the reader would refuse this value; `None` when it takes it.
+/// Why the reader refuses this value; `None` if it accepts it.
 fn refusal(key: &str, value: &str) -> Option<String> {
     let command = if key == "command" { "" } else { "command = \"x\"\n" };
     let of_supervisor = matches!(key, "strategy" | "intensity" | "period" | "stop-order");
@@ -320,9 +320,9 @@ fn refusal(key: &str, value: &str) -> Option<String> {
     } else {
         format!("[[child]]\nname = \"x\"\n{command}{key} = {value}\n")
     };
-    // Which variables are set where the tree is started is not known here.
+    // Variables count as set, as the environment of the tree's start is not known here.
     let read = read_text("import", &text, &|_| Some(String::new()));
-    // What the other keys make of it cannot be known yet.
+    // Errors that depend on other keys are ignored here.
     read.errors()
         .find(|error| !matches!(error.code, "ready-without-heartbeat" | "significant-never" | "step-permanent"))
         .map(|error| match &error.hint {

@@ -1,4 +1,4 @@
-//! The files that are read: what is named on the command line, and what goes with it.
+//! Reads the files that are named on the command line and those that belong to them.
 
 use super::source::Text;
 use super::supervisord::Included;
@@ -9,10 +9,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// No configuration is larger.
+/// Most bytes of a file.
 const FILE_MAX: u64 = 16 << 20;
 
-/// Where systemd looks for units and their drop-ins; what stands first wins.
+/// The directories in which systemd looks for units and drop-ins, in order of precedence.
 const UNIT_DIRECTORIES: &[&str] = &[
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -25,7 +25,7 @@ pub(super) fn load(file: &Path) -> Result<Text, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot read {}: {why}", file.display()));
     let bytes = crate::files::read_or_wait(file, FILE_MAX).map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".into()))?;
-    // Windows' mark at the beginning is no part of it.
+    // A byte order mark at the beginning is removed.
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     Ok(Text { name: file.display().to_string().into(), text })
 }
@@ -36,7 +36,7 @@ pub(super) fn directory(file: &Path) -> PathBuf {
     std::path::absolute(here).unwrap_or_else(|_| here.to_owned())
 }
 
-/// The files that a pattern means, in the order of their names. A wildcard does not stand for a leading dot.
+/// The files that match a pattern, in the order of their names. A wildcard does not match a leading dot.
 pub(super) fn included(pattern: &Path) -> Result<Vec<Included>, String> {
     let pattern = pattern.to_str().ok_or("it is no UTF-8")?;
     let options =
@@ -56,7 +56,7 @@ pub(super) fn included(pattern: &Path) -> Result<Vec<Included>, String> {
     Ok(files)
 }
 
-/// Units and their drop-ins. A drop-in that is named by itself is taken with its unit.
+/// Reads units with their drop-ins. A drop-in that is named on the command line is read with its unit.
 pub(super) fn units(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
     for file in files.iter().filter(|file| !is_drop_in(file, files)) {
@@ -76,7 +76,7 @@ pub(super) fn units(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-/// Whether a file lies in the `.d` directory of another one.
+/// Whether a file is in the `.d` directory of another one.
 fn is_drop_in(file: &Path, files: &[PathBuf]) -> bool {
     file.extension() == Some(OsStr::new("conf"))
         && file.parent().and_then(Path::file_name).and_then(OsStr::to_str).is_some_and(|directory| {
@@ -86,14 +86,14 @@ fn is_drop_in(file: &Path, files: &[PathBuf]) -> bool {
         })
 }
 
-/// The file of the template that an instance is one of: `web@.service` for `web@blue.service`.
+/// The template of an instance: `web@.service` for `web@blue.service`.
 fn template(file: &Path, name: &str) -> Option<PathBuf> {
     let (stem, kind) = name.rsplit_once('.')?;
     let (prefix, _) = stem.split_once('@')?;
     Some(file.with_file_name(format!("{prefix}@.{kind}")))
 }
 
-/// The drop-ins of a unit, in the order in which they are read. Of two of one name, the one that is found first counts.
+/// The drop-ins of a unit, in the order in which they are read. Of two with the same name, the first one found counts.
 fn drop_ins(file: &Path, name: &str) -> Vec<PathBuf> {
     let own = directory(file);
     let mut directories = vec![file.parent().map(Path::to_owned).unwrap_or_default()];
@@ -113,12 +113,13 @@ fn drop_ins(file: &Path, name: &str) -> Vec<PathBuf> {
             }
         }
     }
-    // What is a link to nothing switches off what it is called like.
+    // A link to /dev/null masks the drop-ins of the same name.
     let empty = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|path| path == Path::new("/dev/null"));
     found.into_values().filter(|path| !empty(path)).collect()
 }
 
-/// The names that a unit's drop-ins go by, the closest first: its own, its template's, those of its prefixes, its kind.
+/// The names under which a unit's drop-ins are looked up, the most specific first: its own, its template's, those of
+/// its prefixes, its kind.
 fn names(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned()];
     let Some((stem, kind)) = name.rsplit_once('.') else { return all };

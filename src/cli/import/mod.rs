@@ -1,8 +1,8 @@
-//! `treevisor import`: a tree's file made of another supervisor's.
+//! `treevisor import`: converts another supervisor's configuration into a tree's file.
 //!
-//! Each format is a function from text to a [`Draft`](draft::Draft), which is TOML and notes; files are read here
-//! alone. What a setting becomes is decided by what it *does* there, not by its name: where that does not exist here,
-//! it is reported.
+//! Each format is a function from text to a [`Draft`](draft::Draft), which holds TOML and notes; only this module reads
+//! files. A setting is converted by its *effect*, not by its name; a setting whose effect does not exist here is
+//! reported.
 
 mod draft;
 mod files;
@@ -109,13 +109,13 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
         Format::Procfile => {
             let text = files::load(first)?;
             let mut tree = procfile::read(&text.name, &text.text, &args.formation);
-            // foreman runs each line where the Procfile lies.
+            // foreman runs each line in the directory of the Procfile.
             if first.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && parent != Path::new(".")) {
                 tree.for_all("cwd", basic(&Value::plain(&here.display().to_string()).in_toml()));
             }
             let env = first.with_file_name(".env");
             if env.exists() {
-                // A relative one begins where the tree's file will lie.
+                // A relative path is resolved from the directory of the tree's file.
                 let lies_beside = args.output.as_ref().is_none_or(|output| files::directory(output) == here);
                 let name = if lies_beside { "-.env".into() } else { format!("-{}", here.join(".env").display()) };
                 tree.for_all("env-file", basic(&Value::plain(&name).in_toml()));
@@ -155,7 +155,7 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
         );
         return Ok(ExitCode::Done);
     }
-    // Each key was read when it was set; what they are together is seen only here.
+    // Each key was checked when it was set; conditions between keys are checked only here.
     let read = read_text("import", &text, &|_| Some(String::new()));
     for error in read.errors() {
         out::say(when, &format!("what came of it is not right yet: {error}"));
@@ -163,7 +163,7 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Names on stderr what could not be carried over.
+/// Prints the notes on stderr.
 fn tell(tree: &Draft, when: When) {
     let notes = tree.all_notes();
     for note in &notes {
@@ -181,7 +181,7 @@ fn tell(tree: &Draft, when: When) {
     }
 }
 
-/// What a file is by its name.
+/// The format of a file, by its name.
 fn format_of(file: &Path) -> Option<Format> {
     let name = file.file_name()?.to_str()?;
     let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Procfiles, as of foreman and its kin: `name: command`, a line for a shell each.
+//! Procfiles of foreman and similar programs: `name: command`, each a command line for a shell.
 
 use super::draft::{Draft, Note, array};
 use super::value::Value;
@@ -7,24 +7,24 @@ use std::rc::Rc;
 
 mod shell;
 
-/// foreman's first port, and how far apart those of two lines stand.
+/// foreman's first port, and the distance between those of two lines.
 const PORT: u32 = 5000;
 const PORT_STEP: u32 = 100;
 
-/// What is run at each release, before the others.
+/// The name of the process that is run once at each release, before the others.
 const RELEASE: &str = "release";
 
-/// More of one process than this are not meant.
+/// Most copies of one process.
 const MANY: u32 = 10_000;
 
-/// A line: its number, the name in front of the colon, and what a shell is given.
+/// A line: its number, the name before the colon, and the command for the shell.
 struct Entry {
     line: usize,
     name: String,
     command: String,
 }
 
-/// Makes a tree of the Procfile called `file`. `formation` says how many of each.
+/// Converts the Procfile called `file`; `formation` has the number of copies of each process.
 pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> Draft {
     let mut tree = Draft::default();
     tree.about.push(
@@ -40,7 +40,7 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
         let count = wanted(&entry.name).or_else(|| wanted("all")).unwrap_or(1).min(MANY);
         let base = PORT + PORT_STEP * u32::try_from(index).unwrap_or(0);
         let once = entry.name == RELEASE;
-        // It is done before the others start, wherever it stands.
+        // It is done before the others start, wherever its line is.
         let place = if once { 0 } else { tree.children.len() };
         tree.children.splice(place..place, workers(file, entry, if once { count.min(1) } else { count }, base));
     }
@@ -50,7 +50,7 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
     tree
 }
 
-/// The workers of a line. Each has a port of its own, so they stand one by one.
+/// The workers of a line. They are written one by one, as each has a port of its own.
 fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
     let Entry { line, name, command } = entry;
     let at = |why: &str| Note::at(file, *line, &format!("{name}: {command}"), why);
@@ -71,7 +71,7 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
             let mut child = Draft::new(&if count > 1 { format!("{name}-{}", number + 1) } else { name.clone() });
             child.set("command", array(&words), None);
             if !alone {
-                // A shell stands around it, and foreman asks all of the group to stop.
+                // The command runs below a shell, and foreman sends the stop signal to the whole process group.
                 child.set("kill-mode", "\"control-group\"", None);
             }
             if once {
@@ -83,14 +83,14 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
             }
             child.set("env", format!("{{ {} }}", pairs.join(", ")), None);
             child.off = count == 0;
-            // Once is enough for what is true of all.
+            // The notes apply to all copies, so only the first one gets them.
             child.notes.append(&mut notes);
             child
         })
         .collect()
 }
 
-/// The lines of processes. foreman passes over all others, without a word.
+/// The lines that define processes. foreman silently ignores all others.
 fn entries(file: &Rc<str>, text: &str, tree: &mut Draft) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
     for (index, line) in text.lines().enumerate() {

@@ -1,13 +1,13 @@
-//! Signals by the names that other supervisors take.
+//! Signals by the names that other supervisors use.
 
 use super::draft::{Draft, Setting};
 use crate::spec::print::basic;
 
-/// The first and the last real-time signal, as the GNU C library has them.
+/// The first and the last real-time signal of the GNU C library.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-/// Sets the signal that asks a worker to stop. KILL asks for nothing, so it is the way to stop by itself.
+/// Sets a worker's stop signal. KILL cannot be handled, so it becomes `shutdown = "brutal-kill"`.
 pub(super) fn stop_signal(text: &str, setting: &Setting, worker: &mut Draft) {
     match signal(text) {
         Some(value) => worker.set("stop-signal", value, Some(setting)),
@@ -15,7 +15,7 @@ pub(super) fn stop_signal(text: &str, setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// Sets the signal that a worker gets which hangs. It is killed after that in any case.
+/// Sets the signal that a hung worker gets before it is killed.
 pub(super) fn hang_signal(text: &str, setting: Option<&Setting>, worker: &mut Draft) {
     if let Some(value) = signal(text) {
         worker.set("hang-signal", value, setting);

@@ -1,14 +1,14 @@
-//! What is imported, and where.
+//! The input of an import, and the facts about the machine that it needs.
 
 use std::rc::Rc;
 
-/// A file that was read: its name as it is shown, and what is in it.
+/// A file that was read: its name as shown, and its content.
 pub(super) struct Text {
     pub(super) name: Rc<str>,
     pub(super) text: String,
 }
 
-/// What is asked of the machine on which a file is imported.
+/// The facts about the machine on which a file is imported.
 pub(super) struct Machine<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     pub(super) host: String,

@@ -1,9 +1,9 @@
-//! supervisord's configuration: an INI file with comments behind values, values that go on in the next line, and
+//! supervisord's configuration: an INI file with comments after values, values that continue on further lines, and
 //! `%(expansions)s`.
 //!
-//! supervisord starts again what has run for `startsecs` as often as it takes, and gives up on one program alone. A
-//! window that all programs share would be something else, so the tree has none: what keeps failing is started again
-//! with growing delays.
+//! supervisord restarts a program that has run for `startsecs` without limit, and gives up each program on its own. A
+//! restart window that all programs share would behave differently, so the tree has none: programs that keep failing
+//! are restarted with growing delays.
 
 use super::draft::{Draft, Note, Setting};
 use super::source::{Machine, Text};
@@ -21,23 +21,23 @@ mod output;
 mod process;
 mod program;
 
-/// What supervisord takes where nothing is written.
+/// supervisord's default priority.
 const PRIORITY: i64 = 999;
 
-/// A file that a pattern means, and what is in it, or why it cannot be read.
+/// A file that matches a pattern, and its content, or why it cannot be read.
 pub(super) type Included = (PathBuf, Result<Text, String>);
 
-/// The files that a pattern means.
+/// Returns the files that match a pattern.
 pub(super) type Include<'a> = &'a dyn Fn(&Path) -> Result<Vec<Included>, String>;
 
-/// A group as it is written.
+/// A group in the configuration.
 struct Group {
     name: String,
     programs: Vec<String>,
     priority: i64,
 }
 
-/// Makes a tree of a supervisord.conf that lies in the directory `here`.
+/// Converts a supervisord.conf in the directory `here`.
 pub(super) fn read(conf: &Text, here: &Path, machine: &Machine<'_>, include: Include<'_>) -> Draft {
     let mut tree = Draft::default();
     tree.about.push(
@@ -100,7 +100,7 @@ pub(super) fn read(conf: &Text, here: &Path, machine: &Machine<'_>, include: Inc
     tree
 }
 
-/// By priority, and then by name, as supervisord starts them.
+/// Sorted by priority and then by name, the order in which supervisord starts them.
 fn in_order(mut placed: Vec<(i64, Draft)>) -> Vec<Draft> {
     placed.sort_by(|(a, first), (b, second)| (a, &first.name).cmp(&(b, &second.name)));
     placed.into_iter().map(|(_, child)| child).collect()
@@ -137,7 +137,7 @@ fn sections(conf: &Text, here: &Path, names: &Names<'_>, include: Include<'_>, t
         Some(Err(note)) => tree.note(note),
         None => {}
     }
-    // What an included file includes is not read there either.
+    // As in supervisord, an included file cannot include others.
     for section in sections.iter().filter(|section| section.title == "include") {
         for setting in section.own() {
             if setting.key != "files" {
@@ -169,7 +169,7 @@ fn group(section: &Section, names: &Names<'_>, tree: &mut Draft) -> Option<Group
     Some(Group { name, programs: programs.collect(), priority })
 }
 
-/// A section whose programs cannot run here: written down as a comment.
+/// A section whose programs cannot run here; it is written as a comment.
 fn left_out(section: &Section, kind: &str, name: &str, names: &Names<'_>) -> Draft {
     let mut child = Draft::new(name);
     child.off = true;
@@ -204,7 +204,7 @@ fn of_others(section: &Section, tree: &mut Draft) {
     }
 }
 
-/// `[supervisord]`: what is inherited by all programs, and what is about supervisord itself.
+/// `[supervisord]`: settings that all programs inherit, and settings of supervisord itself.
 fn of_itself(section: &Section, names: &mut Names<'_>, tree: &mut Draft) {
     for setting in section.settings.values() {
         let note = match setting.key.as_str() {
@@ -216,7 +216,7 @@ fn of_itself(section: &Section, names: &mut Names<'_>, tree: &mut Draft) {
             }
             "umask" => {
                 let Some(umask) = names.fixed(setting, &mut tree.notes) else { continue };
-                // Through a draft of its own, which says whether it is one.
+                // A draft of its own checks whether the value is valid.
                 let mut tried = Draft::default();
                 tried.set("umask", basic(&umask), Some(setting));
                 match tried.notes.pop() {

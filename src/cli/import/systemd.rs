@@ -1,7 +1,7 @@
-//! Units of systemd: services, and of what they say of each other, the order.
+//! Units of systemd: services, and their order relative to each other.
 //!
-//! A unit that fails too often stays failed and leaves the others alone. Of several units each therefore gets a
-//! supervisor of its own that is temporary: when it gives up, it stays down. A single unit is the tree itself.
+//! In systemd a unit that fails too often stays failed and does not affect others. So each of several units gets a
+//! supervisor of its own that is `temporary`: when it gives up, it stays down. A single unit becomes the whole tree.
 
 use super::draft::Draft;
 use super::source::{Machine, Text};
@@ -23,20 +23,20 @@ mod unit;
 mod watchdog;
 mod words;
 
-/// A unit as it lies on disk.
+/// A unit as read from disk.
 pub(super) struct Source {
-    /// As others call it; a template's with the instance that is meant.
+    /// Its name in other units; for a template, with the instance.
     pub(super) name: String,
-    /// Its own file, and then its drop-ins.
+    /// The text of its own file, then those of its drop-ins.
     pub(super) texts: Vec<Text>,
-    /// It is one of a user's own manager.
+    /// Whether it is a unit of a user manager.
     pub(super) of_user: bool,
 }
 
-/// A worker that fails is restarted with the steps before it.
+/// The strategy that restarts a failed worker together with the steps before it.
 const ALL: &str = "\"one-for-all\"";
 
-/// Makes a tree of units.
+/// Converts units into a tree.
 pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let mut tree = Draft::default();
     tree.about
@@ -46,7 +46,7 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     if !drop_ins.is_empty() {
         tree.about.push(format!("With its drop-ins: {}.", drop_ins.join(", ")));
     }
-    // A unit of the system runs in the root directory where it does not say otherwise, one of a user at home.
+    // The default working directory of a system unit is the root directory, that of a user unit is the user's home.
     let of_users = sources.iter().any(|source| source.of_user);
     tree.for_all("cwd", basic(if of_users { "${HOME:-/}" } else { "/" }));
     let all: Vec<Unit<'_>> = sources.iter().map(|source| unit(source, machine)).collect();
@@ -67,7 +67,7 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
         let (mut worker, mut steps) = service::worker(unit, &names);
         worker.notes.extend(unit.notes.iter().cloned());
         started_by(unit, &others, &mut worker);
-        // What comes before its start is off with it.
+        // If the worker is written as a comment, so are its steps.
         steps.iter_mut().for_each(|step| step.off |= worker.off);
         let window = Window::of(unit, &mut worker);
         let is_restarted = window.limited && !worker.is("restart", "\"temporary\"");
@@ -105,7 +105,7 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     tree
 }
 
-/// What starts a service that is not started with the rest, and which service that is.
+/// If a unit starts a service at its own time, such as a timer: the kind of the unit, and the service.
 fn starts<'u>(other: &'u Unit<'_>) -> Option<(&'u str, String)> {
     let (_, kind) = other.named.name.rsplit_once('.')?;
     let (section, key) = match kind {
@@ -118,7 +118,8 @@ fn starts<'u>(other: &'u Unit<'_>) -> Option<(&'u str, String)> {
     Some((kind, meant.unwrap_or_else(|| format!("{}.service", other.stem()))))
 }
 
-/// A service that a timer or a path starts is not started with the rest; one that has a socket is handed it.
+/// A service that is started by a timer or a path unit gets `autostart = false`; a service with a socket unit gets the
+/// socket.
 fn started_by(unit: &Unit<'_>, others: &[Unit<'_>], worker: &mut Draft) {
     for other in others {
         match starts(other) {
@@ -178,7 +179,7 @@ impl Window {
                 None => worker.note(setting.note("is no time")),
             }
         }
-        // Zero switches it off.
+        // Zero switches the limit off.
         let off = burst == "0" || period == "0s";
         if off {
             Window { intensity: "\"unlimited\"".into(), period: "10s".into(), limited: false }
@@ -193,7 +194,7 @@ impl Window {
     }
 }
 
-/// The units so that each stands behind those that it is to be started after; those of a cycle as they were given.
+/// Sorts the units so that each comes after those that it is started after. Units in a cycle keep their order.
 fn in_order(units: &[Unit<'_>], tree: &mut Draft) -> Vec<usize> {
     let index_of: BTreeMap<&str, usize> =
         units.iter().enumerate().map(|(index, unit)| (unit.named.name.as_str(), index)).collect();

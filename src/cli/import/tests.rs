@@ -1,11 +1,11 @@
-//! Whatever a file holds, what is made of it is right.
+//! Whatever a file contains, the converted tree is valid.
 
 use super::source::Text;
 use super::systemd::Source;
 use super::*;
 use proptest::prelude::*;
 
-/// What came of it is right, or there is nothing to start.
+/// Checks that the result is valid, or has nothing to start.
 fn is_right(mut tree: Draft) -> Result<(), TestCaseError> {
     tree.make_names_unique();
     tree.keep_logs_apart();

@@ -1,18 +1,17 @@
-//! A text of the file that is read, with variables in it whose values are known only where the tree is started.
+//! A text of the source file with variables whose values are known only when the tree is started.
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Char(char),
-    /// A variable of the environment, and what stands for it where it is not set, as the reader of the TOML takes it;
-    /// `None` where it has to be set.
+    /// A variable of the environment, and its default in the TOML's syntax; `None` if the variable must be set.
     Variable {
         name: String,
         default: Option<String>,
     },
 }
 
-/// A text as it is to be found by a program.
+/// A text as a program is to get it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Value(Vec<Piece>);
 
@@ -22,17 +21,17 @@ impl Value {
         Value(text.chars().map(Piece::Char).collect())
     }
 
-    /// A variable that is empty where it is not set.
+    /// A variable whose default is empty.
     pub(super) fn variable(name: &str) -> Value {
         Value::variable_or(name, "")
     }
 
-    /// A variable, and what stands for it where it is not set; dollars in that are the TOML's.
+    /// A variable with a default, which is in the TOML's syntax.
     pub(super) fn variable_or(name: &str, default: &str) -> Value {
         Value(vec![Piece::Variable { name: name.to_owned(), default: Some(default.to_owned()) }])
     }
 
-    /// A variable without which nothing is started.
+    /// A variable that must be set.
     pub(super) fn required(name: &str) -> Value {
         Value(vec![Piece::Variable { name: name.to_owned(), default: None }])
     }
@@ -53,12 +52,12 @@ impl Value {
         self.0.is_empty()
     }
 
-    /// The text, where it has no variables.
+    /// The text, if it has no variables.
     pub(super) fn text(&self) -> Option<String> {
         self.resolved(&|_| None).ok()
     }
 
-    /// The text with what its variables are now, or the name of the first that is not set.
+    /// The text with the present values of its variables, or the name of the first that is not set.
     pub(super) fn resolved(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
         let mut out = String::new();
         for piece in &self.0 {
@@ -70,7 +69,7 @@ impl Value {
         Ok(out)
     }
 
-    /// As the reader of the TOML takes it: its own dollars doubled, variables in braces.
+    /// The text in the TOML's syntax: literal dollars doubled, variables in braces.
     pub(super) fn in_toml(&self) -> String {
         let mut out = String::new();
         for piece in &self.0 {
@@ -84,7 +83,7 @@ impl Value {
     }
 }
 
-/// A variable as the reader of the TOML takes it.
+/// A variable in the TOML's syntax.
 pub(super) fn variable(name: &str, default: Option<&str>) -> String {
     match default {
         Some(default) => format!("${{{name}:-{default}}}"),

@@ -1,23 +1,22 @@
-//! How much of a CPU is used: since the start, or since the last look.
+//! CPU usage of children, since their start or since the last look.
 
 use crate::ids::Path;
 use crate::wire::view::{ChildView, UsageView};
 use std::collections::HashMap;
 
-/// A process that runs for a shorter time has no share worth naming.
+/// A shorter time is too short to compute a share.
 const WORTH_NAMING_MS: u64 = 100;
 
-/// The CPU time that each child had used at the last look. Without any look, shares are those since the start, as in
-/// ps(1).
+/// CPU shares of children between two looks. Before the second look, shares are averages since the start, as in ps(1).
 #[derive(Debug, Clone, Default)]
 pub struct Shares {
     seen: HashMap<Path, Sample>,
-    /// In hundredths of a CPU.
+    /// In percent of one CPU.
     shares: HashMap<Path, f64>,
 }
 
-/// One look at a process. Its own uptime is the clock: both numbers are of the same moment, whatever the answer's way
-/// was.
+/// A sample of a process. Its uptime serves as the clock, as both numbers are of the same moment, however long the
+/// answer took.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     pid: u32,
@@ -40,7 +39,7 @@ impl Shares {
             let from = before.map_or((0, 0), |before| (before.uptime_ms, before.cpu_ms));
             let passed = now.uptime_ms.saturating_sub(from.0);
             let kept = self.shares.get(view.path()).copied();
-            // Two looks in one moment show nothing new.
+            // If too little time has passed, the earlier share is kept.
             let share =
                 if passed >= WORTH_NAMING_MS { Some(share(now.cpu_ms.saturating_sub(from.1), passed)) } else { kept };
             if let Some(share) = share {
@@ -52,7 +51,7 @@ impl Shares {
         view.children().iter().for_each(|child| self.look_below(child, seen, shares));
     }
 
-    /// The share of one in hundredths of a CPU; `None` where it is not known.
+    /// The share of a child in percent of one CPU; `None` if unknown.
     pub fn of(&self, view: &ChildView) -> Option<f64> {
         match self.shares.get(view.path()) {
             Some(share) => Some(*share),
@@ -73,7 +72,7 @@ fn share(cpu_ms: u64, passed_ms: u64) -> f64 {
     cpu_ms as f64 * 100.0 / passed_ms.max(1) as f64
 }
 
-/// A share as people read it: `0.3`, `12`, `250`.
+/// A share as text: `0.3`, `12`, `250`.
 pub fn share_words(share: f64) -> String {
     if share < 9.95 { format!("{share:.1}") } else { format!("{share:.0}") }
 }
@@ -94,7 +93,7 @@ pub fn memory_words(bytes: u64) -> String {
     String::new()
 }
 
-/// What all of a subtree use together.
+/// The resources that all processes of a subtree use together.
 pub fn total(view: &ChildView) -> UsageView {
     let own = view.usage().unwrap_or(UsageView { cpu_ms: 0, memory_bytes: 0, processes: 0 });
     view.children().iter().map(total).fold(own, |sum, part| UsageView {
@@ -104,7 +103,7 @@ pub fn total(view: &ChildView) -> UsageView {
     })
 }
 
-/// The shares of all of a subtree together; `None` where none is known.
+/// The sum of all shares in a subtree; `None` if none is known.
 pub fn total_share(view: &ChildView, shares: &Shares) -> Option<f64> {
     let below = view.children().iter().filter_map(|child| total_share(child, shares));
     shares.of(view).into_iter().chain(below).reduce(|sum, part| sum + part)
@@ -133,10 +132,10 @@ mod tests {
         let next = tree(7, 11_000, 1_500);
         shares.look(&next);
         assert_eq!(of(&shares, &next), Some(50.0));
-        // A second look in the same moment keeps what is known.
+        // A second look in the same moment keeps the known share.
         shares.look(&tree(7, 11_010, 1_510));
         assert_eq!(of(&shares, &next), Some(50.0));
-        // Another process begins anew.
+        // For another process the calculation begins anew.
         let other = tree(8, 500, 500);
         shares.look(&other);
         assert_eq!(of(&shares, &other), Some(100.0));

@@ -10,40 +10,40 @@ use crate::text::clean;
 use crate::wire::view::EventView;
 use std::fmt::Write;
 
-/// Paths beyond this do not push the words of all other lines to the right.
+/// Most characters of the column for paths; longer paths move the text of their own line only.
 const PATH_WIDTH_MAX: usize = 32;
 
-/// Words that have less room than this are read more easily below their path.
+/// If there is less room than this, the text goes below the path.
 const ROOM_MIN: usize = 36;
 
-/// Events one below the other. In a pipe each is one line, which holds all of it; on a terminal the date stands where
-/// it changes, and what is wider than the terminal goes on below itself.
+/// Renders a list of events. In a pipe each event is one complete line. On a terminal the date is shown where it
+/// changes, and long texts are wrapped.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// Of the longest path so far, so that the words stand below each other.
+    /// The width of the longest path so far, so that texts are aligned.
     path_width: usize,
     date: String,
-    /// With the id of each.
+    /// Whether the id of each event is shown.
     ids: bool,
 }
 
 impl Events {
-    /// None so far.
+    /// An empty list.
     pub fn new(ids: bool) -> Events {
         Events { ids, ..Events::default() }
     }
 
-    /// Makes room for the paths of these events.
+    /// Widens the column for the paths of these events.
     pub fn expect(&mut self, events: &[EventView]) {
         let widest = events.iter().map(|event| event.path.as_str().len()).max().unwrap_or(0);
         self.path_width = self.path_width.max(widest).min(PATH_WIDTH_MAX);
     }
 
-    /// Writes one.
+    /// Writes one event.
     pub fn write(&mut self, event: &EventView, look: Look, out: &mut String) {
         let event = people::event(event, look);
         let (at, words, style) = (short_time(&event.at), words(&event), style::of_event(&event.body));
-        // As wide as that of the millionth event of a node.
+        // Wide enough for the id of a node's millionth event.
         let id = if self.ids { format!("{:<16}", event.id.to_string()) } else { String::new() };
         let Some(width) = look.width else {
             paint(out, &at, style::QUIET, look);
@@ -82,13 +82,13 @@ impl Events {
     }
 }
 
-/// A time, as events and lines show it.
+/// Writes a time as events and log lines show it.
 pub fn time(at: &str, look: Look, out: &mut String) {
     paint(out, &short_time(&look.zone.rfc3339(at)), style::QUIET, look);
 }
 
-/// `2026-01-02T03:04:05.678901234Z` as `2026-01-02 03:04:05.678Z`, and without the Z where it is local; anything else
-/// as it is.
+/// `2026-01-02T03:04:05.678901234Z` as `2026-01-02 03:04:05.678Z`, without the Z if it is local; any other text is
+/// returned unchanged.
 pub(in crate::cli) fn short_time(at: &str) -> String {
     let at = clean(at);
     match at.split_once('T') {

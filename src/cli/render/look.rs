@@ -1,27 +1,27 @@
-//! How something is to be shown: colours, lines, width.
+//! How output is rendered: colours, line drawing, width.
 
 use crate::cli::options::When;
 use crate::cli::zone::Zone;
 use std::io::IsTerminal;
 
-/// How something is to be shown.
+/// How output is rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// With escapes for colours.
+    /// Whether to use colours.
     pub colour: bool,
-    /// With lines drawn in Unicode, rather than in ASCII.
+    /// Whether to draw lines in Unicode instead of ASCII.
     pub unicode: bool,
-    /// Columns there are; `None` for as many as are needed.
+    /// The width in columns; `None` for no limit.
     pub width: Option<usize>,
-    /// Whose times.
+    /// The zone in which times are shown.
     pub zone: Zone,
 }
 
 impl Look {
-    /// In a pipe or a file: nothing but plain text, and all of it.
+    /// For a pipe or a file: plain text without a limit of width.
     pub const PLAIN: Look = Look { colour: false, unicode: false, width: None, zone: Zone::Utc };
 
-    /// What fits where stdout goes.
+    /// The look for stdout.
     pub fn of_stdout(when: When) -> Look {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
@@ -33,25 +33,25 @@ impl Look {
         Look { colour, unicode: locale_is_unicode(), width, zone: Zone::Local }
     }
 
-    /// The same with the times of this zone.
+    /// The same look with times in this zone.
     #[must_use]
     pub fn times_of(self, zone: Zone) -> Look {
         Look { zone, ..self }
     }
 }
 
-/// Whether colours go to `stream`: what the user says counts first, then what the stream and the environment say.
+/// Whether `stream` gets colours: decided by the option, and else by the stream and the environment.
 pub fn colour_for(stream: &impl anstream::stream::RawStream, when: When) -> bool {
     match when {
         When::Always => true,
         When::Never => false,
-        // Knows NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM and whether it is a terminal.
+        // Considers NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM, and whether the stream is a terminal.
         When::Auto => anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never,
     }
 }
 
-/// Whether the terminal can be expected to show lines in Unicode. Without any word on it, it can: that is how a
-/// container comes up.
+/// Whether the terminal is expected to show Unicode. It is if the environment sets no locale, as is common in
+/// containers.
 pub(in crate::cli) fn locale_is_unicode() -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| std::env::var(name).ok()).find(|v| !v.is_empty());
     set.is_none_or(|locale| {

@@ -1,4 +1,4 @@
-//! What people see: trees drawn with branches, columns that fit the width, colours by state.
+//! Rendering for people: trees drawn with branches, columns that fit the width, colours by state.
 //!
 //! Everything here is text in, text out; whether a terminal is there is decided by [`Look::of_stdout`] alone.
 

@@ -1,11 +1,11 @@
-//! What is in UTC and in numbers where programs read it, as people read it: times of their own zone, users by name.
+//! Converts data for programs into a form for people: times in their own zone, users by name.
 
 use super::look::Look;
 use crate::explain::Explanation;
 use crate::os::users;
 use crate::wire::view::{EventBody, EventView};
 
-/// An event as people read it.
+/// An event in the form for people.
 pub(in crate::cli) fn event(event: &EventView, look: Look) -> EventView {
     let mut event = event.clone();
     for_people(&mut event, look);
@@ -34,7 +34,7 @@ fn for_people(event: &mut EventView, look: Look) {
     }
 }
 
-/// An explanation as people read it.
+/// An explanation in the form for people.
 pub(in crate::cli) fn explanation(explanation: &Explanation, look: Look) -> Explanation {
     let mut explanation = explanation.clone();
     for step in explanation.chain.iter_mut().chain(explanation.first_cause.as_mut()) {
@@ -58,7 +58,7 @@ pub(in crate::cli) fn explanation(explanation: &Explanation, look: Look) -> Expl
     explanation
 }
 
-/// An operator, such as `uid 0 (pid 71)`, with the name that the uid has on this machine.
+/// An operator, such as `uid 0 (pid 71)`, with the name of the uid on this machine.
 pub(in crate::cli) fn by(operator: &str) -> String {
     let Some((before, rest)) = operator.split_once("uid ") else { return operator.into() };
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! The tree at work, one line a child.
+//! The running tree, one line for each child.
 
 use super::cpu::{Shares, memory_words, share_words, total, total_share};
 use super::event::short_time;
@@ -19,7 +19,8 @@ use crate::wire::view::{
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The columns, and which of them go first where it is narrow. What shows whether something is wrong stays longest.
+/// The columns, with their ranks: columns of higher rank are left out first on a narrow terminal. Columns that show
+/// faults are kept longest.
 pub(in crate::cli) const COLUMNS: [Column; 14] = [
     Column::left("TREE", 0).cut_to(40),
     Column::left("STATE", 0),
@@ -37,7 +38,7 @@ pub(in crate::cli) const COLUMNS: [Column; 14] = [
     Column::left("NOTE", 10).cut_to(10),
 ];
 
-/// The whole of `treevisor status`.
+/// The text of `treevisor status`.
 pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
     let mut rows = Vec::new();
     child_rows(&status.root, &Branches::default(), shares, look, &mut rows);
@@ -53,7 +54,7 @@ pub fn status(status: &StatusView, shares: &Shares, look: Look) -> String {
     out
 }
 
-/// The supervisors that an upgrade has not reached, with their versions.
+/// A line about supervisors that run another version than the root.
 fn not_upgraded(status: &StatusView) -> Option<String> {
     let (mut others, mut open) = (Vec::new(), vec![&status.root]);
     while let Some(view) = open.pop() {
@@ -67,7 +68,7 @@ fn not_upgraded(status: &StatusView) -> Option<String> {
     (!others.is_empty()).then(|| format!("not upgraded: {}; `treevisor upgrade` tries them again", others.join(", ")))
 }
 
-/// The limits that the tree does without, and why.
+/// A line about limits that are not in force, and why.
 fn not_in_force(status: &StatusView) -> Option<String> {
     let (mut limits, mut open) = (Vec::new(), vec![&status.root]);
     while let Some(view) = open.pop() {
@@ -122,24 +123,25 @@ fn counted(count: impl Into<u64>, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A step that has exited as it should.
+/// The state of a step that is done.
 const DONE: &str = "done";
 
-/// One that only an operator starts, and none has.
+/// The state of a child whose `autostart` is false and that no operator has started yet.
 const UNSTARTED: &str = "not started";
 
-/// How many are in which state.
+/// How many workers are in each state.
 #[derive(Default)]
 struct Census<'a> {
     workers: Vec<(&'a str, u32)>,
-    /// Supervisors that do not answer.
+    /// How many supervisors do not answer.
     silent: u32,
     restarts: u64,
 }
 
-/// The state as people read it: one that waits for others, before it or on their way down, is not starting yet.
+/// The state as shown: a child in state `starting` without a process waits for other children, to start or to stop, and
+/// is shown as waiting.
 fn state_of(view: &ChildView) -> &str {
-    // Of one on another host the process is not known here.
+    // The process of a child on another host is not known here.
     let elsewhere = matches!(view, ChildView::Supervisor(supervisor) if supervisor.host.is_some());
     match view.state() {
         "starting" if view.pid().is_none() && !elsewhere => "waiting",
@@ -152,7 +154,7 @@ impl<'a> Census<'a> {
         self.restarts += child.restarts();
         match child {
             ChildView::Supervisor(view) => {
-                // What stands below it is unreachable with it.
+                // Children of an unreachable supervisor are unreachable with it and are not counted themselves.
                 let one = view.state == "unreachable" && view.pid.is_some();
                 self.silent += u32::from(one);
                 view.children.iter().for_each(|child| self.count(child));
@@ -173,7 +175,7 @@ impl<'a> Census<'a> {
 }
 
 fn child_rows(view: &ChildView, branches: &Branches, shares: &Shares, look: Look, rows: &mut Vec<Vec<Cell>>) {
-    // The branches share the name's style; they have no strokes that bold type would spoil.
+    // The branches have the style of the name; bold type does not distort their characters.
     rows.push(row(
         view,
         branches.draw(look),
@@ -188,7 +190,8 @@ fn child_rows(view: &ChildView, branches: &Branches, shares: &Shares, look: Look
     }
 }
 
-/// The row of one child, for [`COLUMNS`]. The topmost of a part of the tree has its path for a name.
+/// The row of one child, for [`COLUMNS`]. The top of the shown part of the tree is shown with its path instead of its
+/// name.
 pub(in crate::cli) fn row(
     view: &ChildView,
     before: String,
@@ -221,7 +224,7 @@ pub(in crate::cli) fn row(
     let number = |number: Option<u64>| Cell::new(number.map(|n| n.to_string()).unwrap_or_default(), style::PLAIN);
     let uptime = view.uptime_ms().map(|millis| Span::from_millis(millis).coarse()).unwrap_or_default();
     let restarts_style = if view.restarts() > 0 { style::BUSY } else { style::QUIET };
-    // Workers are where their supervisor is.
+    // Workers run on the host of their supervisor, which is shown there.
     let host = match view {
         ChildView::Supervisor(supervisor) => supervisor.host.as_deref().unwrap_or_default(),
         ChildView::Worker(_) => "",
@@ -253,7 +256,7 @@ pub(in crate::cli) fn row(
     ]
 }
 
-/// The strategy of a supervisor; of one that does not answer, how it stood below it when it last did.
+/// The strategy of a supervisor; for one that does not answer, the last known counts over its subtree.
 fn note_of_supervisor(view: &SupervisorView) -> Cell {
     let strategy = clean(&view.strategy);
     if let Some(roll) = &view.rollout {
@@ -285,7 +288,7 @@ fn known_words(known: &RollupView) -> String {
     if words.is_empty() { "no workers".into() } else { words.join(", ") }
 }
 
-/// What a worker reports of itself, or else the sockets that are held for it. That it is ready is in its state already.
+/// The status text that a worker reports, or else its sockets. Readiness is shown by its state already.
 fn note(worker: &WorkerView) -> Cow<'_, str> {
     if let Some(BesideView { beside, state, pid, incarnation }) = worker.beside.first() {
         let which = match beside {
@@ -307,14 +310,14 @@ fn note(worker: &WorkerView) -> Cow<'_, str> {
     }
 }
 
-/// The last beat by each way, where there is more than one; a single one is all there is with the beat.
+/// The last beat by each source, if there are several; a single source's is in the column for beats.
 fn sources(sources: &[SourceView]) -> String {
     if sources.len() < 2 {
         return String::new();
     }
     let mut text = String::new();
     for source in sources {
-        // Of two of a kind one wants to know which.
+        // Two sources of the same kind are distinguished by their targets.
         let twins = sources.iter().filter(|other| other.source == source.source).count() > 1;
         let target = source.target.as_deref().filter(|_| twins);
         let age = source.age_ms.map_or("-".into(), |age| Span::from_millis(age).coarse());
@@ -347,13 +350,13 @@ fn beat(beats: HeartbeatView) -> Cell {
 }
 
 fn last_exit(exit: &ExitView) -> Cell {
-    // SIGTERM is how most are asked to stop.
+    // SIGTERM is the default stop signal, so an exit by it is usually ordered.
     let as_asked = exit.code == Some(0) || exit.signal == Some(15);
     let style = if as_asked { style::QUIET } else { style::BUSY };
     Cell::new(exit_words(exit), style)
 }
 
-/// How full the window is: `2/5 in 30s`.
+/// The restarts in the window: `2/5 in 30s`.
 fn window(intensity: IntensityView) -> Cell {
     let period = Span::from_millis(intensity.period_ms).coarse();
     let (text, style) = match intensity.max {

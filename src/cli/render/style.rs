@@ -1,4 +1,4 @@
-//! Styles by what they mean. `status`, `events` and `top` have them in common, so that a colour is learnt once.
+//! Styles by meaning, shared by `status`, `events` and `top`.
 
 pub(in crate::cli) use crate::explain::style::{BAD, BUSY, GOOD, HELD, PLAIN, QUIET, of_event};
 use anstyle::Style;

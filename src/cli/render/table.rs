@@ -1,4 +1,4 @@
-//! Tables and lines that fit a width: what is wide is cut, what matters less is left out, and nothing is ever wrapped.
+//! Tables and lines that fit a width: wide cells are cut, less important columns are left out, and nothing is wrapped.
 
 use super::look::Look;
 use super::style;
@@ -28,9 +28,9 @@ impl Cell {
 pub(in crate::cli) struct Column {
     pub head: &'static str,
     pub right: bool,
-    /// When the table is too wide, columns of high rank go first; 0 stays.
+    /// If the table is too wide, columns of the highest rank are left out first; those of rank 0 never.
     pub rank: u8,
-    /// It may be cut to this many characters before any column goes.
+    /// It may be cut to this many characters before other columns are left out.
     pub cut_to: Option<usize>,
 }
 
@@ -57,11 +57,11 @@ pub(in crate::cli) struct Table {
 /// Between columns.
 const GAP: usize = 2;
 
-/// Columns up to this rank go only when the first has been cut, where it may be.
+/// Columns up to this rank are left out only after the first column has been cut, if that may be cut.
 const AFTER_NAMES: u8 = 5;
 
 impl Table {
-    /// Draws the table. Columns in which nothing stands are left out, and what does not fit is cut or left out.
+    /// Draws the table. Empty columns are left out, and columns that do not fit are cut or left out.
     pub(crate) fn draw(&self, look: Look) -> String {
         let widths = self.widths(look.width);
         let mut out = String::new();
@@ -74,12 +74,12 @@ impl Table {
         out
     }
 
-    /// The first row.
+    /// The row of headings.
     pub(crate) fn heads(&self) -> Vec<Cell> {
         self.columns.iter().map(|column| Cell::new(column.head, style::HEAD)).collect()
     }
 
-    /// How wide each column is to be; 0 for those that are left out.
+    /// The width of each column; 0 for those that are left out.
     pub(crate) fn widths(&self, width: Option<usize>) -> Vec<usize> {
         let natural = |column: usize| {
             let widest = self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
@@ -92,8 +92,8 @@ impl Table {
         widths
     }
 
-    /// Cuts columns, then drops them by rank, the first being cut in between where it may be, until all fit into
-    /// `width`; what is left then goes to those that were cut.
+    /// Makes the columns fit into `width`: cuts columns, then leaves them out by rank, cutting the first one in between
+    /// if it may be cut. Remaining room is given back to columns that were cut.
     fn fit(&self, widths: &mut [usize], width: usize) {
         let total = |widths: &[usize]| {
             let shown = widths.iter().filter(|width| **width > 0);
@@ -129,8 +129,7 @@ impl Table {
     }
 }
 
-/// A row as the parts of its line, padded so that they stand below each other. Nothing but text is styled, and nothing
-/// is left standing at the end of a line.
+/// The cells of a row, padded to align them. Padding has no style, and there is none at the end of a line.
 pub(in crate::cli) fn fields(columns: &[Column], row: &[Cell], widths: &[usize], look: Look) -> Vec<Cell> {
     let last = (0..row.len()).rev().find(|at| widths[*at] > 0 && !row[*at].text.is_empty());
     let mut parts = Vec::new();
@@ -154,7 +153,7 @@ pub(in crate::cli) fn fields(columns: &[Column], row: &[Cell], widths: &[usize],
     parts
 }
 
-/// One line of several parts, cut where the width ends.
+/// One line of several parts, cut to the width.
 pub(in crate::cli) fn line(parts: &[Cell], look: Look) -> String {
     let mut out = String::new();
     let mut left = look.width.unwrap_or(usize::MAX);
@@ -178,7 +177,7 @@ pub(in crate::cli) fn paint(out: &mut String, text: &str, style: Style, look: Lo
     }
 }
 
-/// The beginning of a text that fits into `width` columns, marked where it was cut.
+/// A text cut to `width` columns, with a mark if it was cut.
 pub(in crate::cli) fn shorten(text: &str, width: usize, look: Look) -> String {
     crate::text::shorten(text, width, if look.unicode { '…' } else { '~' })
 }

@@ -1,4 +1,4 @@
-//! A tree to be drawn.
+//! A tree for tests of rendering.
 
 use super::Look;
 use crate::cli::zone::Zone;

@@ -4,19 +4,19 @@ use super::look::Look;
 use super::style;
 use super::table::{Cell, Column, Table};
 
-/// The branches in front of a name: for each level above whether more follow there, and whether more follow here.
+/// The branches before a name: for each level, whether more siblings follow.
 #[derive(Debug, Clone, Default)]
 pub struct Branches(Vec<bool>);
 
 impl Branches {
-    /// Those of a child, the last of its siblings or not.
+    /// The branches of a child; `last`: whether it is the last sibling.
     pub fn below(&self, last: bool) -> Branches {
         let mut levels = self.0.clone();
         levels.push(!last);
         Branches(levels)
     }
 
-    /// As text.
+    /// The branches as text.
     pub fn draw(&self, look: Look) -> String {
         let Some((here, above)) = self.0.split_last() else { return String::new() };
         let (through, fork, corner) =
@@ -30,7 +30,7 @@ impl Branches {
     }
 }
 
-/// A drawn tree whose rows are a name, what it is, and a note; for `check`.
+/// Draws a tree whose rows are a name, its rules, and a note; for `check`.
 pub fn plain_tree(rows: Vec<[String; 3]>, look: Look) -> String {
     let styles = [style::NAME, style::PLAIN, style::QUIET];
     let rows =

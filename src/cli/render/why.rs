@@ -1,11 +1,11 @@
-//! The whole of `treevisor why`: labels in a column of their own, and text that is broken at blanks.
+//! The text of `treevisor why`: labels in a column of their own, and wrapped text.
 
 use super::look::Look;
 use super::style;
 use super::table::{Cell, paint, shorten};
 use crate::explain::Told;
 
-/// The whole of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.
+/// The text of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.
 pub fn told(told: &Told, look: Look) -> String {
     let mut out = String::new();
     for line in lines(told, look) {
@@ -15,13 +15,13 @@ pub fn told(told: &Told, look: Look) -> String {
     out
 }
 
-/// The same as lines of several parts.
+/// As [`told`], as lines of several parts.
 pub(in crate::cli) fn lines(told: &Told, look: Look) -> Vec<Vec<Cell>> {
-    /// As wide as the longest label, and a gap.
+    /// The width of the longest label with a gap.
     const INDENT: usize = 13;
     /// Longer lines are hard to read, however wide the terminal is.
     const WIDTH_MAX: usize = 110;
-    /// Narrower than this there is no use in wrapping.
+    /// The least width for wrapping.
     const WIDTH_MIN: usize = 24;
     let width = look.width.map(|width| width.min(WIDTH_MAX).saturating_sub(INDENT).max(WIDTH_MIN));
     let gap = |label: &str| Cell::new(" ".repeat(INDENT - label.len()), style::PLAIN);
@@ -48,13 +48,13 @@ pub(in crate::cli) fn lines(told: &Told, look: Look) -> Vec<Vec<Cell>> {
     lines
 }
 
-/// `text` in lines of at most `width` characters, broken at blanks where there are some.
+/// Wraps `text` to lines of at most `width` characters, at blanks if possible.
 pub(in crate::cli) fn wrap(text: &str, width: Option<usize>) -> Vec<&str> {
     let Some(width) = width else { return vec![text] };
     let mut lines = Vec::new();
     let mut rest = text;
     while let Some((end, _)) = rest.char_indices().nth(width) {
-        // The blank may stand right behind the last character that fits.
+        // The blank may come directly after the last character that fits.
         let at = match rest[end..].starts_with(' ') {
             true => end,
             false => rest[..end].rfind(' ').filter(|at| *at > 0).unwrap_or(end),

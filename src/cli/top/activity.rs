@@ -1,20 +1,20 @@
-//! How beats and restarts have come lately, for each child: one number a look, of a bounded time.
+//! Recent beats and restarts of each child: one number for each look, for a bounded time.
 
 use crate::ids::Path;
 use crate::wire::view::ChildView;
 use std::collections::{HashMap, VecDeque};
 
-/// Looks that are remembered.
+/// How many looks are kept.
 pub(super) const LOOKS: usize = 120;
 
-/// What came between two looks, the latest last.
+/// Counts between two looks, the latest last.
 #[derive(Debug, Clone, Default)]
 struct Track {
     beats: VecDeque<u64>,
     restarts: VecDeque<u64>,
     /// Restarts since the last look.
     pending: u64,
-    /// Beats at the last look, and of which incarnation.
+    /// The number of beats at the last look, and the incarnation.
     seen: (u64, u64),
 }
 
@@ -22,15 +22,15 @@ struct Track {
 pub(super) struct Activity(HashMap<Path, Track>);
 
 impl Activity {
-    /// A restart has been decided.
+    /// Counts a restart.
     pub(super) fn restart(&mut self, path: &Path) {
-        // Only those that a look has shown: a path from outside must not make the table grow.
+        // Only known paths are counted, so that events cannot make the table grow.
         if let Some(track) = self.0.get_mut(path) {
             track.pending += 1;
         }
     }
 
-    /// Takes in a look at the tree. A child that is no longer there is forgotten.
+    /// Takes in a look at the tree. Children that no longer exist are removed.
     pub(super) fn look(&mut self, root: &ChildView) {
         let mut tracks = HashMap::with_capacity(self.0.len());
         self.look_below(root, &mut tracks);
@@ -43,7 +43,7 @@ impl Activity {
         let mut track = known.unwrap_or_default();
         let beats = view.heartbeat().map_or(0, |beats| beats.beats);
         let before = if track.seen.1 == view.incarnation() { track.seen.0 } else { 0 };
-        // What came before the first look is no news.
+        // Beats before the first look do not count.
         push(&mut track.beats, if first { 0 } else { beats.saturating_sub(before) });
         push(&mut track.restarts, std::mem::take(&mut track.pending));
         track.seen = (beats, view.incarnation());
@@ -104,7 +104,7 @@ mod tests {
         }
         assert_eq!(activity.beats(&path("/web")), [0, 3, 3]);
         assert_eq!(activity.beats(&path("/db")), [0, 0, 0]);
-        // The first one was not seen.
+        // The first restart came before the child was known.
         assert_eq!(activity.restarts(&Path::root()), [0, 1, 1]);
         for _ in 0..LOOKS {
             activity.look(&view);

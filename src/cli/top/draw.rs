@@ -1,6 +1,6 @@
-//! The picture: state in, cells out.
+//! Drawing: state in, cells out.
 //!
-//! Everything is laid out for 80 by 24 and grows from there; smaller screens lose the panes first, then the activity.
+//! The layout is made for 80 by 24 cells and larger. Smaller screens lose the panes first, then the activity.
 
 use super::keys::{self, Kind, Subject};
 use super::page::Page;
@@ -23,19 +23,19 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Sparkline};
 use std::borrow::Cow;
 
-/// From here on both panes stand beside each other.
+/// From this width on the two panes are side by side.
 const WIDE: u16 = 120;
 
-/// Below this height there are no panes, and below that no activity.
+/// The least heights for panes, and for the activity.
 const HEIGHT_WITH_PANES: u16 = 16;
 const HEIGHT_WITH_ACTIVITY: u16 = 8;
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
     let area = frame.area();
     let look = Look { width: Some(usize::from(area.width)), ..look };
     let panes = if area.height >= HEIGHT_WITH_PANES {
-        // A quarter, and what a short tree leaves.
+        // A quarter of the height, and the rows that a short tree leaves free.
         let rows = u16::try_from(state.rows().len()).unwrap_or(u16::MAX);
         (area.height / 4).max(area.height.saturating_sub(rows.saturating_add(6)))
     } else {
@@ -79,7 +79,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
         Link::Ended => Some("; the instance has ended; what stands below was its last state".into()),
     };
     if let Some(trouble) = trouble {
-        // In place of what is true of a tree that runs only.
+        // Replaces values that are known only while the tree runs.
         lines[0].truncate(1);
         lines[0].push(Cell::new(trouble, style::BAD));
     }
@@ -100,7 +100,7 @@ fn draw_tree(frame: &mut Frame<'_>, area: Rect, state: &mut State, look: Look) {
     let page = usize::from(area.height.saturating_sub(1));
     let rows = state.rows();
     let at = rows.iter().position(|row| *row.view.path() == state.selected).unwrap_or(0);
-    // As little as possible moves: only so far that the selected one is to be seen.
+    // Scrolls no further than needed to show the selected row.
     let least = (at + 1).saturating_sub(page);
     let most = at.min(rows.len().saturating_sub(page));
     let first = state.first_row.clamp(least.min(most), most.max(least));
@@ -113,7 +113,7 @@ fn draw_tree(frame: &mut Frame<'_>, area: Rect, state: &mut State, look: Look) {
     if let Some((sorted, mark)) = state.order.mark(look.unicode)
         && let Some(column) = columns.iter_mut().find(|column| column.head == sorted)
     {
-        // What it is sorted by is always to be seen.
+        // The column that the tree is sorted by is never left out.
         (column.head, column.rank) = (mark, 0);
     }
     let table = Table { columns, rows: cells };
@@ -140,7 +140,7 @@ fn is_match(row: &Row<'_>, search: &str) -> bool {
     row.view.path().as_str().to_lowercase().contains(&search.to_lowercase())
 }
 
-/// A folded supervisor stands for all below it.
+/// The cells of a row. A folded supervisor shows the sums of its subtree.
 fn row_cells(of: &Row<'_>, state: &State, look: Look) -> Vec<Cell> {
     let topmost = of.view.path() == state.status.root.path();
     let before = of.branches.draw(look);
@@ -187,14 +187,14 @@ fn draw_spark(
     frame.render_widget(Paragraph::new(format!(" {number:<6}")), total);
     let first = values.len().saturating_sub(usize::from(bars.width));
     let values = &values[first..];
-    // The latest stands at the right, next to its number.
+    // The latest value is at the right, next to its number.
     let empty = bars.width.saturating_sub(u16::try_from(values.len()).unwrap_or(u16::MAX));
     let bars = Rect { x: bars.x + empty, width: bars.width - empty, ..bars };
     let set = if look.unicode { symbols::bar::NINE_LEVELS } else { ASCII_BARS };
     frame.render_widget(Sparkline::default().data(values).bar_set(set).style(styled(with, look)), bars);
 }
 
-/// Bars for a terminal without any.
+/// Bars for a terminal without Unicode.
 const ASCII_BARS: symbols::bar::Set<'static> = symbols::bar::Set {
     full: "#",
     seven_eighths: "#",
@@ -246,11 +246,11 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
         .map(|view| {
             let view = &people::event(view, look);
             let at = event::short_time(&view.at);
-            // The day is that of the newest ones; the time is what is looked for.
+            // Only the time is shown, as the events are recent.
             let time = at.get(11..19).unwrap_or(&at).to_owned();
             let parts = vec![
                 Cell::new(time, style::QUIET),
-                // What has happened has to be seen; of a long path its end shows most.
+                // A long path is cut at its beginning, to leave room for the text.
                 Cell::new(format!(" {} ", clean(&shown_path(&view.path, room, look))), style::PLAIN),
                 Cell::new(words(view), style::of_event(&view.body)),
             ];
@@ -277,7 +277,7 @@ fn draw_output(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look, oth
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// One line: what is asked, or what goes on, or the last message, or where one stands.
+/// The bottom line: a question, a request under way, the last message, or the selected path.
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
     let parts = match &state.mode {
         Mode::Confirm(kind, path) => {
@@ -305,7 +305,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State, look: Look) {
                     Err(text) => vec![Cell::new(clean(text), style::BAD)],
                 }
             } else {
-                // With the path of the selected one: a narrow tree may have cut its name.
+                // Shows the path of the selected child, as the table may have cut its name.
                 let width = look.width.unwrap_or(usize::MAX);
                 let path = shown_path(&state.selected, width / 3, look).into_owned();
                 let room = width.saturating_sub(path.chars().count() + 2);
@@ -322,12 +322,12 @@ fn shown_path(path: &Path, columns: usize, look: Look) -> Cow<'_, str> {
     cut_inside(path.as_str(), columns, if look.unicode { '…' } else { '~' })
 }
 
-/// As many keys as there is room for, each with what it does.
+/// As many keys as there is room for, each with its meaning.
 fn keys_of(bar: &[(&str, &str)], room: usize) -> Vec<Cell> {
     let (mut parts, mut left) = (Vec::new(), room);
     for (key, words) in bar {
         let Some(rest) = left.checked_sub(key.len() + 1 + words.len()) else { break };
-        // Two blanks behind each.
+        // Each is followed by two blanks.
         left = rest.saturating_sub(2);
         parts.push(Cell::new(*key, style::NAME));
         parts.push(Cell::new(format!(" {words}  "), style::QUIET));
@@ -335,7 +335,7 @@ fn keys_of(bar: &[(&str, &str)], room: usize) -> Vec<Cell> {
     parts
 }
 
-/// What is read on the whole screen.
+/// Draws a page over the whole screen.
 fn draw_page(frame: &mut Frame<'_>, area: Rect, state: &mut State, mut page: Page, look: Look) {
     let whose = match page.subject {
         Subject::Logs => state.last_output().map_or(&state.selected, |output| &output.path).clone(),
@@ -404,7 +404,7 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect, look: Look) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-/// Parts as a line of the screen, cut at its end.
+/// Parts as a line of the screen, cut to its width.
 fn line<'a>(parts: Vec<Cell>, look: Look) -> Line<'a> {
     let mut left = look.width.unwrap_or(usize::MAX);
     let mut spans = Vec::with_capacity(parts.len());
@@ -421,7 +421,7 @@ fn line<'a>(parts: Vec<Cell>, look: Look) -> Line<'a> {
     Line::from(spans)
 }
 
-/// A style of the command line on the screen. Without colours, what is bold or dim stays so.
+/// Converts a style of the command line for the screen. Bold and dim are kept without colours.
 fn styled(style: anstyle::Style, look: Look) -> Style {
     use anstyle::{AnsiColor, Effects};
     let mut drawn = Style::new();

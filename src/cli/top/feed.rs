@@ -1,6 +1,5 @@
-//! What comes from outside: looks at the tree, its events, keys, signals, and the answers to requests. Each has a
-//! thread of the tool's, and one bounded channel takes them to the picture, so that nothing that waits can stop the
-//! screen.
+//! Input from outside: looks at the tree, its events, keys, signals, and results of requests. Each has a thread of its
+//! own, and one bounded channel carries them to the main loop, so that no wait blocks the screen.
 
 use super::super::change::{Change, carry_out_with, done_line};
 use super::super::status::{ask, pause};
@@ -21,25 +20,25 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What may wait to be drawn. Of events more are dropped and counted; everything else is worth waiting for.
+/// Capacity of the channel. Events that do not fit are dropped and counted; other input waits for room.
 pub(super) const QUEUE: usize = 256;
 
-/// An instance that has ended is looked for this often.
+/// How often to look for an instance that has ended.
 const LOOK_FOR: Span = Span::from_millis(500);
 
-/// The output of what is selected is read this often, and when something else is selected.
+/// How often the output of the selected child is read; it is also read when the selection changes.
 const READ_OUTPUT: Span = Span::from_secs(1);
 
-/// How soon another selection is noticed.
+/// How often a change of the selection is checked for.
 const NOTICE_SELECTION: Span = Span::from_millis(50);
 
-/// A root that sends nothing for so long is shown as silent.
+/// A root that has sent nothing for this long is shown as silent.
 const SILENCE: Span = Span::from_secs(2);
 
-/// A request may take so long; it goes on afterwards.
+/// How long the result of a request is waited for; the request goes on after that.
 const PATIENCE: Span = Span::from_secs(60);
 
-/// Looks at the tree at `path` again and again, from now on and across restarts of the instance.
+/// Reads the status of `path` periodically, also across restarts of the instance.
 pub(super) fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span) {
     thread::spawn(move || {
         while let Ok(session) = connect(&instance) {
@@ -54,12 +53,12 @@ pub(super) fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every
     });
 }
 
-/// There is always a way to a socket's path; whether a process listens there is seen later.
+/// Connecting succeeds even if no process listens; only a request shows that.
 fn connect(instance: &Instance) -> Result<Session, AskError> {
     Session::connect(&instance.runtime)
 }
 
-/// Until the instance has ended; breaks when the receiver is gone.
+/// Runs until the instance has ended; breaks if the receiver is gone.
 fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<()> {
     loop {
         let input = match ask(&mut session, path, SILENCE) {
@@ -74,8 +73,8 @@ fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) 
     }
 }
 
-/// Follows the events until the instance has ended. A picture that is too slow loses events and gets their number: the
-/// root is never kept waiting.
+/// Follows the events until the instance has ended. If the screen is too slow, events are dropped and counted, so that
+/// the root never waits.
 fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
     let Ok(mut session) = connect(instance) else { return };
     let wanted = EventsWanted { path, kinds: Vec::new(), from: None, follow: true };
@@ -89,12 +88,12 @@ fn follow(to: SyncSender<Input>, instance: &Instance, path: Path) {
             }
             ControlFlow::Continue(())
         };
-        // A root that does not answer yet has sent nothing yet. However else it ends, the looks will report why.
+        // Repeated while the root has not answered at all. Other errors are reported by the looks.
         while let Err(AskError::NoAnswer { .. }) = session.events(&wanted, SILENCE, &mut each) {}
     });
 }
 
-/// The child whose output is to be read; changed by the picture, read by a thread.
+/// The child whose output is to be read; set by the main loop, read by a thread.
 #[derive(Clone)]
 pub(super) struct Selected(Arc<Mutex<Path>>);
 
@@ -115,7 +114,7 @@ impl Selected {
     }
 }
 
-/// Reads the last output of what is selected again and again, across restarts of the instance.
+/// Reads the last output of the selected child periodically, also across restarts of the instance.
 pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
     thread::spawn(move || {
         let mut told = Vec::new();
@@ -125,7 +124,7 @@ pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selec
                 let path = selected.get();
                 match last_output(&mut session, &path) {
                     Err(AskError::Gone) => break,
-                    // The looks report a silent root, and the selected child may be gone.
+                    // Errors are ignored: the looks report a silent root, and the selected child may be gone.
                     Err(_) => {}
                     Ok(outputs) if outputs == told => {}
                     Ok(outputs) => {
@@ -148,7 +147,7 @@ pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selec
     });
 }
 
-/// What the workers at and below `path` have printed last, the latest at the end.
+/// The last output of the workers at and below `path`, the latest at the end.
 fn last_output(session: &mut Session, path: &Path) -> Result<Vec<Output>, AskError> {
     let lines = Some(OUTPUT_LINES as u64);
     let asked = LogsAsked { paths: vec![path.clone()], lines, since_ms: None, follow: false };
@@ -172,7 +171,7 @@ fn last_output(session: &mut Session, path: &Path) -> Result<Vec<Output>, AskErr
     Ok(outputs.into_iter().map(|(_, output)| output).collect())
 }
 
-/// Keys and sizes of the terminal. One that is gone is a hang-up.
+/// Reads keys and size changes of the terminal. A terminal that is gone counts as SIGHUP.
 pub(super) fn terminal(to: SyncSender<Input>) {
     thread::spawn(move || {
         loop {
@@ -193,7 +192,7 @@ pub(super) fn terminal(to: SyncSender<Input>) {
     });
 }
 
-/// Signals that ask us to end.
+/// Waits for signals that end the program.
 pub(super) fn signals(to: SyncSender<Input>, mut signals: Signals) {
     thread::spawn(move || {
         let clock = Clock::start();
@@ -220,7 +219,7 @@ pub(super) fn request(to: SyncSender<Input>, instance: Instance, number: u64, ki
         let change = Change { verb, path: &path, asked, timeout: PATIENCE, ends_instance };
         let progress = to.clone();
         let result = carry_out_with(change, &instance, &mut |waiting_for, _| {
-            // The next one shows it better.
+            // If the channel is full, the next progress report replaces this one.
             let _ = progress.try_send(Input::Progress { number, waiting_for: waiting_for.to_owned() });
         });
         let result = match result {

@@ -1,8 +1,8 @@
-//! Keys, and what they mean in each mode. The help is made from the same table, so that it cannot lie.
+//! Keys, and their meaning in each mode. The help is made from the same table.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// A key, as far as any is of use here.
+/// The keys that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Up,
@@ -17,14 +17,14 @@ pub(super) enum Key {
     Escape,
     Backspace,
     Tab,
-    /// Draw all anew: Ctrl-L.
+    /// Redraw: Ctrl-L.
     Redraw,
-    /// Ctrl-C, which in this mode of the terminal is a key.
+    /// Ctrl-C, which is an ordinary key in raw mode.
     Interrupt,
     Char(char),
 }
 
-/// What the terminal sends, as a key of ours.
+/// Converts a key event of the terminal.
 pub(super) fn of_terminal(event: KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;
@@ -53,7 +53,7 @@ pub(super) fn of_terminal(event: KeyEvent) -> Option<Key> {
     })
 }
 
-/// What a key does while nothing is asked.
+/// The command of a key in normal mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
     Move(Step),
@@ -76,7 +76,7 @@ pub(super) enum Command {
     Quit,
 }
 
-/// How far the selection goes.
+/// How far the selection moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Up,
@@ -87,14 +87,14 @@ pub(super) enum Step {
     Last,
 }
 
-/// What a page over the whole tree is about.
+/// The subject of a page over the whole screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     Logs,
     Why,
 }
 
-/// What can be asked of a child.
+/// The requests for a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Stop,
@@ -103,7 +103,7 @@ pub(super) enum Kind {
     Hold,
 }
 
-/// The keys, the command of each, and its help: the first of a command's lines has the words.
+/// The keys, the command of each, and its help; the first line of a command has the text.
 const TABLE: &[(Key, Command, &str, &str)] = &[
     (Key::Up, Command::Move(Step::Up), "up, k", "select the one above"),
     (Key::Char('k'), Command::Move(Step::Up), "", ""),
@@ -140,12 +140,12 @@ const TABLE: &[(Key, Command, &str, &str)] = &[
     (Key::Interrupt, Command::Quit, "", ""),
 ];
 
-/// What a key means.
+/// The command of a key in normal mode.
 pub(super) fn command(key: Key) -> Option<Command> {
     TABLE.iter().find(|(of, ..)| *of == key).map(|(_, command, ..)| *command)
 }
 
-/// What the last line shows: those that are needed most come first, and go last where it is narrow.
+/// The keys in the bottom line, the most important first; the last ones are left out on a narrow screen.
 pub(super) const BAR: &[(&str, &str)] = &[
     ("?", "help"),
     ("q", "quit"),
@@ -161,11 +161,11 @@ pub(super) const BAR: &[(&str, &str)] = &[
     ("a", "fold all"),
 ];
 
-/// The same where a page is read.
+/// The keys in the bottom line of a page.
 pub(super) const BAR_OF_PAGE: &[(&str, &str)] =
     &[("q", "back"), ("l", "logs"), ("w", "why"), ("up, down, PgUp, PgDn", "scroll")];
 
-/// Keys and what they do, for the help.
+/// Keys with their meaning, for the help.
 pub(super) fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
     TABLE.iter().filter(|(_, _, keys, _)| !keys.is_empty()).map(|(_, _, keys, words)| (*keys, *words))
 }

@@ -1,8 +1,8 @@
 //! `treevisor top`: the tree live, with keys to act on it.
 //!
-//! `state` is what is known, changed by `update` alone; `draw` makes the picture of it; `keys` holds what keys mean;
-//! `rows`, `page` and `activity` are parts of the state. All of these are without I/O. `feed` has the threads that
-//! bring something in, and here they are joined: take in what has come, draw at most ten times a second.
+//! `state` has the state, which only `update` changes; `draw` draws it; `keys` has the meaning of keys; `rows`, `page`
+//! and `activity` are parts of the state. All of these are without I/O. `feed` has the threads for input. The main loop
+//! here takes in what has arrived and draws at most ten times a second.
 
 mod activity;
 mod draw;
@@ -72,16 +72,16 @@ pub struct Top {
     pub timeout: Span,
 }
 
-/// Between one picture and the next, however much happens.
+/// The least time between two frames.
 const FRAME: Span = Span::from_millis(100);
 
-/// After a key: its effect should be visible at once.
+/// The same after a key, whose effect should be visible at once.
 const FRAME_AFTER_KEY: Span = Span::from_millis(15);
 
-/// Something in the picture changes by itself: how long a request takes, that a message is old.
+/// How often to redraw for changes by time alone, such as the duration of a request or the end of a message.
 const TICK: Span = Span::from_millis(500);
 
-/// Inputs that are taken in before the next picture.
+/// Most inputs that are taken in before the next frame.
 const INPUTS_MAX: usize = 2 * feed::QUEUE;
 
 pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
@@ -141,7 +141,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// Until the operator quits or a signal arrives, which is returned.
+    /// Runs until the operator quits, or until a signal arrives, which is returned.
     fn run(mut self) -> std::io::Result<Option<i32>> {
         let mut drawn = Time::ZERO;
         let mut due = Some(Time::ZERO);
@@ -157,7 +157,7 @@ impl Shell {
             let first = match self.inputs.recv_timeout(wait.as_duration()) {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
-                // We hold a sender ourselves.
+                // Cannot happen, as this loop holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             };
             let now = self.clock.now();

@@ -1,14 +1,15 @@
-//! A page over the whole tree: the last output of what is selected, or why it is as it is.
+//! A page over the whole screen: the last output of the selected child, or the explanation of its state.
 
 use super::keys::{Command, Key, Step, Subject, command};
 
-/// What is read, and how far from where it begins: the end of logs, the beginning of an explanation.
+/// The subject of a page, and the scroll position relative to its start: the end of logs, or the beginning of an
+/// explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Page {
     pub subject: Subject,
-    /// Lines away from there.
+    /// Lines scrolled away from the start.
     away: usize,
-    /// Lines that fit, as they were drawn last.
+    /// The number of lines that fit, from the last drawing.
     height: usize,
 }
 
@@ -17,7 +18,7 @@ impl Page {
         Page { subject, away: 0, height: 1 }
     }
 
-    /// What becomes of it by a key; `None` when it is closed.
+    /// The page after a key; `None` if it is closed.
     pub(super) fn key(mut self, key: Key) -> Option<Page> {
         match command(key) {
             Some(Command::Read(subject)) if subject != self.subject => return Some(Page::new(subject)),
@@ -38,14 +39,14 @@ impl Page {
             Step::PageDown => (false, screen),
             Step::Last => (false, usize::MAX),
         };
-        // Up is away from the end, and towards the beginning.
+        // Scrolling up moves away from the end of logs, and towards the beginning of an explanation.
         self.away = match back == (self.subject == Subject::Logs) {
             true => self.away.saturating_add(lines),
             false => self.away.saturating_sub(lines),
         };
     }
 
-    /// The first of `count` lines that is to be seen where `height` fit. Keeps it within them.
+    /// The index of the first visible of `count` lines if `height` fit. Limits the scroll position to the text.
     pub(super) fn first(&mut self, count: usize, height: usize) -> usize {
         let most = count.saturating_sub(height);
         self.away = self.away.min(most);
@@ -86,7 +87,7 @@ mod tests {
         for key in [Key::Char('l'), Key::Char('q'), Key::Escape] {
             assert_eq!(page().key(key), None);
         }
-        // Nothing is done to what cannot be seen.
+        // Keys for requests have no effect while the tree is not visible.
         assert_eq!(page().key(Key::Char('p')), Some(page()));
     }
 }

@@ -1,4 +1,4 @@
-//! The tree as rows: sorted within each supervisor, without what is folded away.
+//! The tree as rows: sorted within each supervisor, without the children of folded ones.
 
 use super::super::render::Branches;
 use super::super::render::cpu::{Shares, total, total_share};
@@ -7,7 +7,7 @@ use crate::wire::view::ChildView;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-/// How siblings are sorted. Those that use or fail most stand first.
+/// How siblings are sorted. Those with the highest usage or the most failures come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Order {
     #[default]
@@ -22,18 +22,18 @@ pub(super) enum Order {
 impl Order {
     const ALL: [Order; 6] = [Order::Start, Order::Name, Order::Cpu, Order::Memory, Order::Restarts, Order::Beat];
 
-    /// The one that is `steps` further on.
+    /// The order that is `steps` further in the list.
     pub(super) fn further(self, steps: usize) -> Order {
         let at = Self::ALL.iter().position(|order| *order == self).unwrap_or(0);
         Self::ALL[(at + steps) % Self::ALL.len()]
     }
 
-    /// The one before.
+    /// The previous order.
     pub(super) fn back(self) -> Order {
         self.further(Self::ALL.len() - 1)
     }
 
-    /// The column that it goes by, and what stands above that one then; without lines of Unicode, in ASCII.
+    /// The heading of the column that it sorts by, and that heading with a mark, in Unicode or in ASCII.
     pub(super) fn mark(self, unicode: bool) -> Option<(&'static str, &'static str)> {
         let (column, marked, plain) = match self {
             Order::Start => return None,
@@ -68,7 +68,7 @@ fn oldest_beat(view: &ChildView) -> Option<u64> {
     view.children().iter().map(oldest_beat).fold(own, Option::max)
 }
 
-/// Workers at and below.
+/// The number of workers at and below a child.
 pub(super) fn workers(view: &ChildView) -> usize {
     if view.is_supervisor() { view.children().iter().map(workers).sum() } else { 1 }
 }
@@ -79,7 +79,7 @@ pub(super) struct Row<'a> {
     pub folded: bool,
 }
 
-/// All rows that are to be seen, from the top.
+/// All rows that are not folded away, from the top.
 pub(super) fn rows<'a>(root: &'a ChildView, folded: &HashSet<Path>, order: Order, shares: &Shares) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     add(root, Branches::default(), folded, order, shares, &mut rows);

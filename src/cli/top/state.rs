@@ -1,4 +1,4 @@
-//! The state of `top` and what is selected: events in, wishes out. No terminal, no socket, no clock.
+//! The state of `top` with the selection: inputs in, wishes out. It uses no terminal, socket or clock.
 
 use super::super::render::cpu::Shares;
 use super::activity::Activity;
@@ -11,36 +11,36 @@ use crate::time::{Span, Time};
 use crate::wire::view::{ChildView, EventBody, EventView, StatusView};
 use std::collections::{HashSet, VecDeque};
 
-/// Events that are kept: as many as the root remembers, for causes may lie far back.
+/// How many events are kept; as many as the root keeps, since causes may be old.
 const EVENTS: usize = 10_000;
 
-/// Workers whose last output is kept, and lines of each.
+/// For how many workers the last output is kept, and how many lines of each.
 const OUTPUTS: usize = 500;
 pub(super) const OUTPUT_LINES: usize = 200;
 
-/// A message stands for so long.
+/// How long a message is shown.
 const MESSAGE_STANDS: Span = Span::from_secs(8);
 
-/// What happens to `top`.
+/// An input to the state.
 #[derive(Debug)]
 pub(super) enum Input {
     Key(Key),
-    /// The terminal has another size.
+    /// The size of the terminal has changed.
     Resized,
-    /// A look at the tree.
+    /// The status of the tree.
     Status(Box<StatusView>),
     Events {
         events: Vec<EventView>,
-        /// So many were lost before these, here or at the root.
+        /// How many events were lost before these, here or at the root.
         lost: u64,
     },
-    /// What workers at or below the selected child have printed last, the latest at the end.
+    /// The last output of workers at or below the selected child, the latest at the end.
     Outputs(Vec<Output>),
-    /// The root does not answer; in words.
+    /// The root does not answer; the reason in words.
     Silent(String),
     /// The instance has ended.
     Ended,
-    /// Word of a request.
+    /// Progress of a request.
     Progress {
         number: u64,
         waiting_for: String,
@@ -49,11 +49,11 @@ pub(super) enum Input {
         number: u64,
         result: Result<String, String>,
     },
-    /// A signal asks us to end.
+    /// A signal that ends the program.
     Signal(i32),
 }
 
-/// What `top` wants to be done.
+/// What the main loop is to do for the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Ask { number: u64, kind: Kind, path: Path },
@@ -62,7 +62,7 @@ pub(super) enum Wish {
     Die(i32),
 }
 
-/// What the keys are for at the moment.
+/// The mode, which decides the meaning of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Mode {
     #[default]
@@ -70,11 +70,11 @@ pub(super) enum Mode {
     Search,
     Confirm(Kind, Path),
     Help,
-    /// Something is read on the whole screen.
+    /// A page is shown over the whole screen.
     Page(Page),
 }
 
-/// Whether the picture is of now.
+/// Whether the shown state is current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Link {
     Live,
@@ -82,7 +82,7 @@ pub(super) enum Link {
     Ended,
 }
 
-/// The pane that is shown where there is room for one.
+/// The pane that is shown if there is room for only one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Pane {
     #[default]
@@ -95,7 +95,7 @@ pub(super) enum Pane {
 pub(super) struct Output {
     pub path: Path,
     pub lines: Vec<String>,
-    /// Read from its supervisor's memory; what an event has of it is a part of that.
+    /// It was read from the supervisor's memory; otherwise it is the excerpt in an event.
     pub live: bool,
 }
 
@@ -115,32 +115,32 @@ pub(super) struct State {
     pub mode: Mode,
     pub order: Order,
     pub pane: Pane,
-    /// Only events of what is selected.
+    /// Whether to show only events of the selected child.
     pub events_of_selected: bool,
     pub folded: HashSet<Path>,
     pub selected: Path,
-    /// The first row that is shown; kept by the code that draws, which knows how many fit.
+    /// The first row that is shown; set by the drawing code, which knows how many fit.
     pub first_row: usize,
-    /// So many rows are not to be seen: above, and below.
+    /// How many rows are hidden above and below.
     pub hidden: (usize, usize),
-    /// Rows that fit; set by the code that draws.
+    /// How many rows fit; set by the drawing code.
     pub page: usize,
     pub search: String,
     pub events: VecDeque<EventView>,
-    /// Events that never came here.
+    /// How many events were lost.
     pub lost: u64,
-    /// The latest last, one a worker.
+    /// One for each worker, the latest last.
     pub outputs: VecDeque<Output>,
     pub requests: Vec<Request>,
     pub message: Option<(Result<String, String>, Time)>,
     pub now: Time,
-    /// Events before this moment are history, not activity: RFC 3339, which sorts as text.
+    /// Events before this moment do not count as activity. In RFC 3339, which sorts as text.
     began_at: String,
     last_request: u64,
 }
 
 impl State {
-    /// Begins with a first look.
+    /// A state with a first status.
     pub(super) fn new(status: StatusView, began_at: String) -> State {
         let selected = status.root.path().clone();
         let mut state = State {
@@ -172,7 +172,7 @@ impl State {
         state
     }
 
-    /// The rows that are to be seen.
+    /// The visible rows.
     pub(super) fn rows(&self) -> Vec<Row<'_>> {
         rows(&self.status.root, &self.folded, self.order, &self.shares)
     }
@@ -182,7 +182,7 @@ impl State {
         self.status.root.find(&self.selected)
     }
 
-    /// Takes in what has happened.
+    /// Takes in an input.
     pub(super) fn update(&mut self, now: Time, input: Input) -> Option<Wish> {
         self.now = now;
         match input {
@@ -216,7 +216,7 @@ impl State {
         None
     }
 
-    /// Whether something in the picture changes without anything happening: ages of requests and of messages.
+    /// Whether a redraw is needed by time alone, for the ages of requests and of messages.
     pub(super) fn tick(&mut self, now: Time) -> bool {
         self.now = now;
         let over = self.message.as_ref().is_some_and(|(_, since)| now.since(*since) >= MESSAGE_STANDS);
@@ -254,12 +254,12 @@ impl State {
         }
     }
 
-    /// What was last put out at or below what is selected.
+    /// The latest output at or below the selected child.
     pub(super) fn last_output(&self) -> Option<&Output> {
         self.outputs.iter().rev().find(|output| output.path.is_within(&self.selected))
     }
 
-    /// When the selected child is gone or folded away, selects the one above it.
+    /// If the selected child is gone or folded away, selects the nearest visible one above it.
     fn keep_selection(&mut self) {
         let mut at = self.selected.clone();
         let mut visible = at.clone();
@@ -386,7 +386,7 @@ impl State {
         self.selected = path.unwrap_or_else(|| self.selected.clone());
     }
 
-    /// Folds what is selected; what cannot be folded takes the selection up, to what can.
+    /// Folds the selected supervisor. From a child that cannot be folded, the selection moves up to one that can.
     fn fold(&mut self) {
         if !self.folded.contains(&self.selected) && self.fold_if_supervisor() {
             return;
@@ -418,7 +418,8 @@ impl State {
         self.keep_selection();
     }
 
-    /// Selects the first match, from here on, or the next in a direction; what hides it is opened.
+    /// Selects the first match from the selection on, or the next one in a direction, and unfolds the supervisors above
+    /// it.
     fn find(&mut self, direction: isize) {
         if self.search.is_empty() {
             return;
@@ -446,7 +447,7 @@ impl State {
     }
 }
 
-/// The verb of the command line that does the same.
+/// The verb of the command line with the same effect.
 pub(super) fn verb(kind: Kind) -> &'static str {
     match kind {
         Kind::Stop => "stop",

@@ -1,9 +1,10 @@
-//! Whether a line for a shell is one plain command, so that `exec` can put its program into the shell's place.
+//! Decides whether a command line for a shell is one simple command, so that `exec` can replace the shell by its
+//! program.
 //!
-//! A shell that stays around its program gets the signal that asks to stop, and the program does not. Whatever is more
-//! than a plain command, or might be something else than a program, is left as it is.
+//! A shell that remains the parent of its program gets the stop signal, and the program does not. A line that is more
+//! than a simple command, or may not be a program, is left unchanged.
 
-/// What is no program, or another one than the shell's own: words of the language, builtins.
+/// Words that are not names of programs, or that the shell implements itself: keywords and builtins.
 const OWN: &[&str] = &[
     "!", ".", ":", "[", "[[", "{", "}", "((", "alias", "bg", "bind", "break", "builtin", "caller", "case", "cd",
     "command", "compgen", "complete", "continue", "coproc", "declare", "dirs", "disown", "do", "done", "echo", "elif",
@@ -14,7 +15,7 @@ const OWN: &[&str] = &[
     "while",
 ];
 
-/// The line as it is given to `sh -c`, and whether its program takes the shell's place.
+/// The line for `sh -c`, and whether its program replaces the shell.
 pub(super) fn line(command: &str) -> (String, bool) {
     if plain(command.strip_prefix("exec ").unwrap_or_default()) {
         return (command.to_owned(), true);
@@ -22,7 +23,7 @@ pub(super) fn line(command: &str) -> (String, bool) {
     if plain(command) {
         return (format!("exec {command}"), true);
     }
-    // Variables in front of a program are what env(1) takes too.
+    // Assignments before a program can be passed to env(1).
     if let Some(program) = assignments(command)
         && plain(program)
     {
@@ -31,14 +32,14 @@ pub(super) fn line(command: &str) -> (String, bool) {
     (command.to_owned(), false)
 }
 
-/// Whether a line is one command that begins with the name of a program. Redirections are part of one.
+/// Whether a line is one simple command that begins with the name of a program. Redirections are allowed.
 fn plain(command: &str) -> bool {
     let first: String = command.chars().take_while(|c| !c.is_whitespace()).collect();
     let named = |c: char| c.is_ascii_alphanumeric() || "_-./+@:%,".contains(c);
     !first.is_empty() && first.chars().all(named) && !OWN.contains(&first.as_str()) && one_command(command)
 }
 
-/// Whether a line holds one command alone.
+/// Whether a line is a single command.
 fn one_command(text: &str) -> bool {
     let mut quote = None;
     let mut chars = text.chars().peekable();
@@ -47,7 +48,7 @@ fn one_command(text: &str) -> bool {
         match (quote, c) {
             (Some('\''), '\'') => quote = None,
             (Some('\''), _) => {}
-            // What is run within is run by the shell before it is gone.
+            // The shell runs a command substitution before it is replaced.
             (_, '`') => return false,
             (_, '$') if chars.peek() == Some(&'(') => return false,
             (_, '\\') => {
@@ -69,8 +70,9 @@ fn one_command(text: &str) -> bool {
     quote.is_none()
 }
 
-/// What follows the `NAME=value` words at the beginning. `None` where there are none, or where a value means something
-/// else as an argument: a shell cuts arguments into words and looks for files, and values of variables it does not.
+/// The text after the assignments `NAME=value` at the beginning. `None` if there are none, or if a value would mean
+/// something else as an argument: a shell splits arguments into words and expands patterns, but not values of
+/// assignments.
 fn assignments(command: &str) -> Option<&str> {
     let mut rest = command;
     let mut found = false;
@@ -86,7 +88,7 @@ fn assignments(command: &str) -> Option<&str> {
     }
 }
 
-/// How long a value is that means the same everywhere.
+/// The length of a value that means the same as an assignment and as an argument.
 fn value(text: &str) -> Option<usize> {
     let mut quote = None;
     for (at, c) in text.char_indices() {

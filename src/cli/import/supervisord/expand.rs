@@ -1,4 +1,4 @@
-//! What `%(name)s` stands for, by the rules of Python's `%` for the kinds that make sense here.
+//! Expansion of `%(name)s`, by the rules of Python's `%` for the conversions that make sense here.
 
 use super::super::draft::{Note, Setting};
 use super::super::source::Machine;
@@ -33,12 +33,12 @@ impl<'a> Names<'a> {
         self.known.insert(name.to_owned(), Known::Number(value));
     }
 
-    /// Makes a variable of an environment known.
+    /// Adds a variable of the environment.
     pub(super) fn variable(&mut self, name: &str, value: &Value) {
         self.text(&format!("ENV_{name}"), value.clone());
     }
 
-    /// The text with everything put in.
+    /// The text with all expansions.
     pub(super) fn expand(&self, text: &str) -> Result<Value, String> {
         let mut out = Value::default();
         let mut rest = text;
@@ -59,7 +59,7 @@ impl<'a> Names<'a> {
                 Some(Known::Number(number)) => out.append(&Value::plain(&form.number(*number))),
                 Some(Known::Text(value)) => out.append(&form.text(name, value)?),
                 None => match name.strip_prefix("ENV_") {
-                    // supervisord does not start without it either.
+                    // supervisord does not start without this variable either.
                     Some(variable) if !variable.is_empty() => out.append(&form.text(name, &Value::required(variable))?),
                     _ => return Err(format!("%({name})s is no name that supervisord has there")),
                 },
@@ -69,8 +69,8 @@ impl<'a> Names<'a> {
         Ok(out)
     }
 
-    /// The value of a setting that has to be known now, for it is no text in the TOML: variables have what they have in
-    /// the environment of this program, which is reported.
+    /// The value of a setting that must be known now, because the TOML has no text in its place. Variables are expanded
+    /// from this program's environment, and a note reports that.
     pub(super) fn fixed(&self, setting: &Setting, notes: &mut Vec<Note>) -> Option<String> {
         let value = match self.expand(&setting.value) {
             Ok(value) => value,
@@ -96,7 +96,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// How a value is put in: `02d`, `s`.
+/// The format of an expansion: `02d`, `s`.
 struct Form {
     zeros: bool,
     left: bool,

@@ -1,6 +1,7 @@
-//! supervisord's INI, by the rules of Python's `configparser` as supervisord sets it up: `;` and `#` begin a comment at
-//! the beginning of a line and behind a blank (within quotes too), what is indented deeper than its key goes on with
-//! the value, a section or key that comes again adds to the first one, and `[DEFAULT]` stands behind all sections.
+//! supervisord's INI format, by the rules of Python's `configparser` as supervisord configures it: `;` and `#` begin a
+//! comment at the beginning of a line and after a blank (also within quotes), a line that is indented deeper than its
+//! key continues the value, a repeated section or key adds to the first one, and `[DEFAULT]` has the defaults of all
+//! sections.
 
 use super::super::draft::{Note, Setting};
 use super::super::source::Text;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A section such as `program:web`, and its settings; the later one of two counts.
+/// A section such as `program:web`, and its settings; the later of two counts.
 pub(super) struct Section {
     pub(super) file: Rc<str>,
     pub(super) line: usize,
@@ -17,20 +18,20 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// What stands in the section itself.
+    /// The settings of the section itself, without those of `[DEFAULT]`.
     pub(super) fn own(&self) -> impl Iterator<Item = &Setting> {
         self.settings.values().filter(|setting| setting.section == self.title)
     }
 
-    /// What is to be reported of it as a whole.
+    /// A note about the section as a whole.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         Note::at(&self.file, self.line, &format!("[{}]", self.title), why)
     }
 }
 
-/// Takes a file apart that lies in the directory `here`, and adds to `sections` what is in it.
+/// Parses a file in the directory `here`, and adds its sections to `sections`.
 pub(super) fn parse(conf: &Text, here: &Path, sections: &mut Vec<Section>, notes: &mut Vec<Note>) {
-    // A path is text: what is a per cent sign in it stays one.
+    // A per cent sign in the path must not begin an expansion.
     let here = here.display().to_string().replace('%', "%%");
     let mut section: Option<usize> = None;
     let mut last: Option<String> = None;
@@ -88,7 +89,7 @@ pub(super) fn parse(conf: &Text, here: &Path, sections: &mut Vec<Section>, notes
     }
 }
 
-/// Gives each section what stands in `[DEFAULT]` and not in the section.
+/// Adds the settings of `[DEFAULT]` to each section that does not have them.
 pub(super) fn with_defaults(sections: &mut Vec<Section>) {
     let Some(at) = sections.iter().position(|section| section.title == "DEFAULT") else { return };
     let defaults = sections.remove(at);
@@ -99,13 +100,13 @@ pub(super) fn with_defaults(sections: &mut Vec<Section>) {
     }
 }
 
-/// The title of a section, when the line begins one. What stands behind the last bracket is passed over.
+/// The title of a section, if the line begins one. Text after the last bracket is ignored.
 fn title(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('[')?;
     inner.rfind(']').filter(|end| *end > 0).map(|end| &inner[..end])
 }
 
-/// Without the comment.
+/// The line without its comment.
 fn uncommented(line: &str) -> &str {
     let begins = |at: usize| line[..at].chars().next_back().is_none_or(char::is_whitespace);
     match line.match_indices([';', '#']).find(|(at, _)| begins(*at)) {

@@ -1,11 +1,11 @@
-//! Words as Python's `shlex` cuts them, which supervisord does with commands and environments.
+//! Splitting into words as Python's `shlex` does, which supervisord uses for commands and environments.
 
 use super::super::value::{Piece, Value};
 
-/// What a text is cut into.
+/// The words of a text.
 pub(super) struct Words {
     pub(super) words: Vec<Value>,
-    /// Variables outside quotes: supervisord cuts their values into words too.
+    /// Variables outside quotes, whose values supervisord splits into words too.
     pub(super) loose: Vec<String>,
 }
 
@@ -18,7 +18,7 @@ pub(super) fn split(text: &Value) -> Result<Words, String> {
 pub(super) fn pairs(text: &Value) -> Result<Vec<(String, Value)>, String> {
     let tokens = cut(text, false)?.words;
     let mut found = Vec::new();
-    // What separates two pairs is not looked at, as it is not there.
+    // As in supervisord, the separator between two pairs is not checked.
     for triple in tokens.chunks(4) {
         let is = |at: usize, text: &str| triple.get(at).and_then(Value::text).is_some_and(|token| token == text);
         match (triple.first().and_then(Value::text), triple.get(2)) {
@@ -47,7 +47,7 @@ fn cut(text: &Value, at_blanks: bool) -> Result<Words, String> {
     let mut done = Words { words: Vec::new(), loose: Vec::new() };
     let mut state = State::Between;
     let mut word = Value::default();
-    // A word that is there though it may be empty.
+    // Whether the word had quotes, so that it counts even if it is empty.
     let mut quoted = false;
     let mut pieces = text.pieces().iter().peekable();
     let mut finish = |word: &mut Value, quoted: &mut bool| {
@@ -126,7 +126,7 @@ fn done_loose(loose: &mut Vec<String>, name: &str) {
     }
 }
 
-/// What needs no quotes in an environment.
+/// Whether a character needs no quotes in an environment.
 fn is_of_word(c: char) -> bool {
     c.is_ascii_alphanumeric()
         || "_/.+-():".contains(c)

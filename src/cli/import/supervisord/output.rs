@@ -1,4 +1,4 @@
-//! Where the output of a program goes. Both outputs go the same way here, so `stdout_logfile` says where.
+//! The log of a program. Here stdout and stderr go to the same place, so `stdout_logfile` decides.
 
 use super::super::draft::{Note, Setting};
 use super::super::value::Value;
@@ -8,14 +8,14 @@ const MAXBYTES: u64 = 50 << 20;
 const BACKUPS: u64 = 10;
 
 enum Target {
-    /// What is shown by the supervisor, or passes through it to its own output.
+    /// Shown by the supervisor, or passed through to its own output.
     Shown,
     Nowhere,
     Syslog,
     File,
 }
 
-/// Sets the log of a process, and names what is lost of its outputs.
+/// Sets the log of a process, and notes which of its outputs are lost.
 pub(super) fn log(process: &mut Process<'_>) {
     let redirected = get(process, "redirect_stderr").is_some_and(|setting| truth(&setting.value) == Some(true));
     let target = |process: &Process<'_>, key: &str| target(get(process, key).map(|setting| setting.value.as_str()));
@@ -66,7 +66,7 @@ fn target(value: Option<&str>) -> Target {
 
 fn in_file(process: &mut Process<'_>, file: &Setting) {
     let path = match process.names.expand(&file.value) {
-        // The tilde is the home of the one that supervisord runs as.
+        // `~` is the home directory of supervisord's own user.
         Ok(path) if file.value.starts_with("~/") => {
             let mut at_home = Value::variable_or("HOME", "/root");
             path.pieces().iter().skip(1).for_each(|piece| at_home.push(piece.clone()));
@@ -106,7 +106,7 @@ fn in_file(process: &mut Process<'_>, file: &Setting) {
     process.child.set_log(&path, &format!(", max-size = {size}, keep = {keep}"), file);
 }
 
-/// A size as supervisord has it, whose units count by 1024.
+/// A size in supervisord's form, whose units are powers of 1024.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let (number, factor) = match text.len().checked_sub(2).and_then(|at| text.split_at_checked(at)) {

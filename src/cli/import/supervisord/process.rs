@@ -1,10 +1,10 @@
-//! One process of a program, while it is carried over.
+//! One process of a program, while it is converted.
 
 use super::super::draft::{Draft, Setting};
 use super::expand::Names;
 use std::collections::BTreeMap;
 
-/// One process of a program, while its settings are gone through.
+/// One process of a program, while its settings are converted.
 pub(super) struct Process<'a> {
     pub(super) settings: &'a BTreeMap<String, Setting>,
     pub(super) names: Names<'a>,
@@ -13,7 +13,7 @@ pub(super) struct Process<'a> {
     pub(super) child: Draft,
 }
 
-/// What supervisord takes for true and for false.
+/// Parses a boolean as supervisord does.
 pub(super) fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Some(true),

@@ -1,4 +1,4 @@
-//! One program: its settings, to the keys of the workers that it means.
+//! Converts the settings of a program into the keys of its workers.
 
 use super::super::draft::{Draft, Note, Setting, array};
 use super::super::signals::stop_signal;
@@ -12,10 +12,10 @@ use crate::spec::print::basic;
 use std::collections::BTreeMap;
 
 const STOPWAITSECS: &str = "10";
-/// More processes of one program than the TOML's `count` takes.
+/// Most processes of one program, the limit of `count`.
 const MANY: u32 = 10_000;
 
-/// All that supervisord has of a program.
+/// All keys of a program in supervisord.
 pub(super) const KEYS: &[&str] = &[
     "autorestart",
     "autostart",
@@ -72,7 +72,7 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
         notes.push(setting.note(format!("are more than {MANY}")));
     }
     let first = whole("numprocs_start", 0, &mut notes);
-    // Where only the name tells them apart, one `count` says it.
+    // If the processes differ only by their names, they become one worker with a `count`.
     let differ =
         settings.values().any(|setting| setting.key != "process_name" && setting.value.contains("%(process_num)"));
     let alike = processes > 1 && !differ;
@@ -95,14 +95,14 @@ pub(super) fn program(section: &Section, name: &str, group: &str, names: &Names<
             process.child
         })
         .collect();
-    // Once is enough for what is true of all.
+    // A note that applies to all processes is kept once.
     if let Some((first, others)) = children.split_first_mut() {
         others.iter_mut().for_each(|other| other.notes.retain(|note| !first.notes.contains(note)));
     }
     children
 }
 
-/// What is to be reported of `process_name`.
+/// The note about `process_name`, if one is needed.
 fn naming(settings: &BTreeMap<String, Setting>, name: &str, processes: u32, alike: bool) -> Option<Note> {
     let Some(setting) = settings.get("process_name") else {
         let numprocs = settings.get("numprocs").filter(|_| processes > 1)?;
@@ -127,7 +127,7 @@ impl Process<'_> {
             self.child.note(numprocs.note("none is started"));
             self.child.off = true;
         }
-        // What the environment says is known in all that follows.
+        // Variables of `environment` can be used in all later settings.
         if let Some(setting) = self.settings.get("environment") {
             for (name, value) in environment_of(setting, &self.names, &mut self.child) {
                 self.names.variable(&name, &value);
@@ -140,7 +140,7 @@ impl Process<'_> {
         if !self.child.has("command") {
             self.child.off = true;
         }
-        // As written.
+        // In the order of the file.
         let mut all: Vec<_> = self.settings.values().collect();
         all.sort_by_key(|setting| setting.line);
         for setting in all {
@@ -181,12 +181,12 @@ impl Process<'_> {
         }
     }
 
-    /// The value of a setting that has to be known now.
+    /// The value of a setting that must be known now.
     fn fixed(&mut self, setting: &Setting) -> Option<String> {
         self.names.fixed(setting, &mut self.child.notes)
     }
 
-    /// Whether a setting is true, and `None` where it is neither true nor false.
+    /// The boolean value of a setting; `None` if it is invalid.
     fn truth(&mut self, setting: &Setting) -> Option<bool> {
         let text = self.fixed(setting)?;
         let truth = truth(&text);
@@ -235,7 +235,7 @@ impl Process<'_> {
                     self.child.set("user", basic(&text.replace('$', "$$")), from);
                 }
                 if !self.child.has("user") {
-                    // With other rights than its own it is better not started at all.
+                    // A program must not be started as another user than configured, so it becomes a comment.
                     self.child.off = true;
                 }
             }
@@ -245,7 +245,7 @@ impl Process<'_> {
                 }
             }
             "startsecs" => {
-                // With none, its start is over when it runs, as here.
+                // With 0 the start is over when the program runs, as here.
                 if self.fixed(setting).is_some_and(|text| text != "0") {
                     self.child.note(setting.note(
                         "a start is over when the program runs, or reports it: \
@@ -281,20 +281,20 @@ impl Process<'_> {
             "numprocs_start" if self.alike > 1 && setting.value != "1" => {
                 self.child.note(setting.note("they are numbered from 1"));
             }
-            // Set by others here: by the order, `count` and the name, and by `log`.
+            // These keys are converted elsewhere: into the order, `count`, the name, and `log`.
             key if KEYS.contains(&key) => {}
             _ => self.child.note(setting.note("is no key of a program, and supervisord passes over it")),
         }
     }
 
-    /// Sets a key to a text that may hold variables.
+    /// Sets a key to a text that may contain variables.
     fn text(&mut self, key: &'static str, setting: &Setting) {
         let value = match self.names.expand(&setting.value) {
             Ok(value) => value,
             Err(why) => return self.child.note(setting.note(why)),
         };
         self.named_host(setting);
-        // A text that could come out empty is refused; then it is the one that it is now.
+        // The reader refuses a text that may be empty after expansion; then the present value is used.
         if Draft::takes(key, &basic(&value.in_toml())) {
             self.child.set(key, basic(&value.in_toml()), Some(setting));
         } else if let Some(text) = self.fixed(setting) {
@@ -303,7 +303,7 @@ impl Process<'_> {
     }
 }
 
-/// `KEY="value",OTHER=value`, which is set in `to` and given back.
+/// Parses `KEY="value",OTHER=value`, sets the variables in `to`, and returns them.
 pub(super) fn environment_of(setting: &Setting, names: &Names<'_>, to: &mut Draft) -> Vec<(String, Value)> {
     let pairs = match names.expand(&setting.value).and_then(|text| lex::pairs(&text)) {
         Ok(pairs) => pairs,

@@ -1,4 +1,4 @@
-//! Times, numbers and limits as systemd writes them.
+//! Times, numbers and limits in systemd's forms.
 
 use super::super::draft::{Draft, Note};
 use super::unit::Unit;
@@ -37,7 +37,7 @@ pub(super) fn span(text: &str) -> Option<Span> {
     Some(total)
 }
 
-/// A number with a suffix that counts by 1024.
+/// A number with a suffix that is a power of 1024.
 fn amount(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor: u64 = match &text[digits..] {
@@ -53,7 +53,7 @@ fn amount(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// One half of a limit, in TOML: `LimitCPU` counts seconds, `LimitRTTIME` microseconds.
+/// The soft or the hard limit in TOML. `LimitCPU` is in seconds, `LimitRTTIME` in microseconds.
 fn half(name: &str, text: &str) -> Option<String> {
     let text = text.trim();
     if text == "infinity" {
@@ -65,7 +65,7 @@ fn half(name: &str, text: &str) -> Option<String> {
             Some(micros) => micros,
             None => span(text)?.as_nanos() / 1000,
         },
-        // A nice value is written as such, and counted the other way round.
+        // A signed value is a nice value, which the limit counts in the opposite direction: 20 - nice.
         "nice" if text.starts_with(['+', '-']) => {
             let nice: i64 = text.parse().ok()?;
             u64::try_from(20_i64.checked_sub(nice)?).ok()?
@@ -75,7 +75,7 @@ fn half(name: &str, text: &str) -> Option<String> {
     Some(number.to_string())
 }
 
-/// `LimitNOFILE=soft:hard` and its like. All limits of a unit make one key.
+/// Converts `LimitNOFILE=soft:hard` and similar. All limits of a unit become one key.
 pub(super) fn limits(unit: &Unit<'_>, worker: &mut Draft) {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut notes: Vec<Note> = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn limits(unit: &Unit<'_>, worker: &mut Draft) {
             notes.push(setting.note("write the number into `limits`"));
             continue;
         };
-        // Through a draft of its own, which says whether it is one.
+        // A draft of its own checks whether the value is valid.
         let mut tried = Draft::default();
         tried.set("limits", format!("{{ {name} = {value} }}"), Some(setting));
         match tried.notes.pop() {

@@ -1,4 +1,4 @@
-//! `ExecStart=`: prefixes, quotes, variables and specifiers, to the words of a command.
+//! Converts `ExecStart=` with prefixes, quotes, variables and specifiers into the words of a command.
 
 use super::super::draft::{Draft, Note, Setting, array};
 use super::super::value::{self, Piece, Value};
@@ -13,7 +13,7 @@ pub(super) type Variables = BTreeMap<String, Value>;
 #[derive(Debug, PartialEq, Eq)]
 enum Argument {
     Word(Value),
-    /// A variable whose value is cut into words where it is known.
+    /// A variable whose value is split into words when it is known.
     Split(String),
 }
 
@@ -22,14 +22,14 @@ enum Argument {
 pub(super) struct Command {
     prefixes: String,
     words: Vec<String>,
-    /// Words with a backslash that begins no escape.
+    /// Words with a backslash that is not part of an escape.
     odd: Vec<String>,
 }
 
-/// A command, and the setting that it stands in.
+/// A command, and the setting that contains it.
 pub(super) type Written<'u> = (&'u Setting, Command);
 
-/// Sets the command. Gives those that are to be run before it, one after the other.
+/// Sets the worker's command. Returns the commands to be run before it, one after the other.
 pub(super) fn command<'u>(
     unit: &'u Unit<'_>,
     kind: &str,
@@ -39,7 +39,7 @@ pub(super) fn command<'u>(
     let mut before = written(unit, "ExecStartPre", worker);
     let mut own = written(unit, "ExecStart", worker);
     let first = own.is_empty() && unit.all("Service", "ExecStart").is_empty();
-    // Those of a oneshot are run one after the other; of another kind there is one.
+    // The commands of a oneshot are run one after the other; other types have one command.
     let last = if kind == "oneshot" { own.pop() } else { (!own.is_empty()).then(|| own.remove(0)) };
     if kind == "oneshot" {
         before.append(&mut own);
@@ -61,11 +61,11 @@ pub(super) fn command<'u>(
     before
 }
 
-/// The variable in which systemd passes the worker's process to its other commands, and the one that has it here.
+/// The variable in which systemd passes the main process id to other commands, and its name in treevisor.
 const PROCESS: &str = "MAINPID";
 const PROCESS_HERE: &str = "TREEVISOR_PID";
 
-/// Sets the command that asks it to stop.
+/// Sets the command that asks the worker to stop.
 pub(super) fn stop(unit: &Unit<'_>, kind: &str, variables: &Variables, worker: &mut Draft) {
     let mut commands = written(unit, "ExecStop", worker).into_iter();
     if kind == "oneshot" {
@@ -92,7 +92,7 @@ pub(super) fn stop(unit: &Unit<'_>, kind: &str, variables: &Variables, worker: &
     }));
 }
 
-/// The steps that these commands are, set up as the worker that they come before.
+/// Makes steps of these commands, with the user, directory and environment of the worker that they come before.
 pub(super) fn steps(
     unit: &Unit<'_>,
     commands: Vec<Written<'_>>,
@@ -123,14 +123,14 @@ fn written<'u>(unit: &'u Unit<'_>, key: &str, worker: &mut Draft) -> Vec<Written
     all
 }
 
-/// The commands of a line, which a semicolon of its own separates.
+/// The commands of a line, separated by a semicolon as a word of its own.
 fn commands(text: &str) -> Result<Vec<Command>, String> {
     let mut done = Vec::new();
     let mut rest = text.trim_start();
     loop {
         let mut command = Command::default();
         while let Some(word) = words::first(rest)? {
-            // Escapes and quotes would have made something else of them.
+            // Only the unquoted, unescaped semicolon is a separator.
             let written = rest[..rest.len() - word.rest.len()].trim();
             rest = word.rest;
             match written {
@@ -185,7 +185,7 @@ fn one(
     for (index, word) in command.words.iter().enumerate() {
         let word = unit.named.specified(word)?;
         if index == 0 || bare {
-            // The program itself is never a variable.
+            // systemd does not expand a variable as the name of the program.
             arguments.push(Argument::Word(word));
         } else {
             if let Some(lost) = substitute(&word, variables, &mut arguments) {
@@ -225,7 +225,7 @@ fn plain(arguments: &[Argument]) -> Vec<String> {
     arguments.iter().map(word).collect()
 }
 
-/// A shell that makes words of variables, and no names of files of them.
+/// The command by a shell that splits variables into words but does not expand patterns.
 fn by_shell(arguments: &[Argument]) -> Vec<String> {
     let mut script = "exec".to_owned();
     for argument in arguments {
@@ -238,7 +238,7 @@ fn by_shell(arguments: &[Argument]) -> Vec<String> {
     vec!["/bin/sh".into(), "-fc".into(), Value::plain(&script).in_toml()]
 }
 
-/// A word as a shell has to find it.
+/// A word quoted for the shell.
 fn quoted(word: &Value) -> String {
     let bare =
         |piece: &Piece| matches!(piece, Piece::Char(c) if c.is_ascii_alphanumeric() || "_/.-+:,@%=".contains(*c));
@@ -270,8 +270,8 @@ fn quoted(word: &Value) -> String {
     out
 }
 
-/// Puts variables into a word: those of the unit as they stand, all others from the environment of the tree. `$NAME` as
-/// a word of its own is as many words as its value has. Gives back a word that systemd drops.
+/// Expands variables in a word: those of the unit by their value, all others from the environment of the tree. `$NAME`
+/// as a word of its own becomes as many words as its value has. Returns a word that systemd drops.
 fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>) -> Option<String> {
     let pieces = word.pieces();
     let dollar = Piece::Char('$');
@@ -283,7 +283,7 @@ fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>
             Some((Some(text), _)) => {
                 arguments.extend(words::of_value(&text).iter().map(|word| Argument::Word(Value::plain(word))));
             }
-            // What a specifier stands for has no blanks.
+            // The value of a specifier contains no blanks.
             Some((None, value)) => arguments.push(Argument::Word(value.clone())),
             None => arguments.push(Argument::Split(name)),
         }

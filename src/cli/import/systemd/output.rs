@@ -1,4 +1,4 @@
-//! `StandardOutput=` and `StandardError=`. Both outputs go the same way here, so the first says where.
+//! Converts `StandardOutput=` and `StandardError=`. Here both go to the same place, so the first one decides.
 
 use super::super::draft::{Draft, Setting};
 use super::unit::Unit;
@@ -23,9 +23,9 @@ pub(super) fn output(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
             }
         }
         None if value == "null" && is_stdout => worker.set("log", "false", Some(setting)),
-        // What treevisor shows goes to the journal when it runs as a unit itself.
+        // treevisor's own output goes to the journal if it runs as a unit.
         None if matches!(value, "journal" | "inherit") || value.starts_with("journal+") => {}
-        // One file for both is what is done here.
+        // One file for both is the same here.
         Some(_) if same_file(unit) => {}
         None if value == "null" && unit.last("Service", "StandardOutput").is_some_and(|out| out.value == "null") => {}
         _ if is_stdout => worker.note(setting.note("goes to treevisor's own output")),

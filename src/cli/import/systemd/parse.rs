@@ -1,10 +1,10 @@
-//! A unit file taken apart: sections, `Key=value`, lines that go on behind a backslash.
+//! Parses a unit file: sections, `Key=value`, and lines continued by a backslash.
 
 use super::super::draft::{Note, Setting};
 use super::super::source::Text;
 use std::rc::Rc;
 
-/// Adds to `settings` what is in a file.
+/// Adds the settings of a file to `settings`.
 pub(super) fn parse(text: &Text, settings: &mut Vec<Setting>, notes: &mut Vec<Note>) {
     let mut section = String::new();
     for (number, line) in joined(&text.text) {
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &Text, settings: &mut Vec<Setting>, notes: &mut Vec<No
     }
 }
 
-/// The lines with their numbers; a backslash at the end goes on in the next one. Comments may stand in between, and an
+/// The logical lines with their numbers. A backslash at the end continues a line; comments may come in between, and an
 /// empty line ends it.
 fn joined(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();

@@ -1,6 +1,6 @@
-//! Sandboxing, of which there is none here.
+//! Sandboxing settings, which have no counterpart here.
 
-/// Whether a key keeps a service from something that it could do otherwise.
+/// Whether a key restricts what a service can do.
 pub(super) fn protects(key: &str) -> bool {
     const BEGINNINGS: [&str; 6] = ["Protect", "Private", "Restrict", "SystemCall", "IPAddress", "Device"];
     const KEYS: [&str; 14] = [

@@ -1,4 +1,4 @@
-//! One service: its settings, to a worker's keys.
+//! Converts the settings of a service into a worker's keys.
 
 use super::super::draft::{Draft, Note, Setting, array};
 use super::super::signals::stop_signal;
@@ -13,15 +13,16 @@ use super::{specifier, words};
 use crate::spec::print::basic;
 use crate::time::Span;
 
-/// What systemd takes where nothing is written.
+/// systemd's defaults.
 const TIMEOUT: &str = "90s";
 const RESTART_SEC: &str = "100ms";
-/// Of what sets the signal where a command takes its place.
+/// The note about signal settings if the worker has a `stop-command`.
 const NO_SIGNAL: &str = "no signal is sent where `stop-command` asks it to stop";
-/// Of what makes a service read its file again.
+/// The note about settings for a reload.
 const RELOAD: &str = "a worker has no command for a reload; `treevisor signal PATH HUP` sends it a signal";
 
-/// Directories that systemd makes for a unit, and passes to it: the key's beginning, the variable, where they are.
+/// Directories that systemd creates for a unit: the beginning of the key, the variable that passes the path, and the
+/// base directory.
 const DIRECTORIES: &[(&str, &str, &str)] = &[
     ("RuntimeDirectory", "RUNTIME_DIRECTORY", "%t"),
     ("StateDirectory", "STATE_DIRECTORY", "%S"),
@@ -30,7 +31,7 @@ const DIRECTORIES: &[(&str, &str, &str)] = &[
     ("ConfigurationDirectory", "CONFIGURATION_DIRECTORY", "%E"),
 ];
 
-/// Keys of which several do not add up: the last one counts.
+/// Keys of which only the last one counts.
 const SINGLE: &[&str] = &[
     "Type",
     "Restart",
@@ -63,7 +64,7 @@ const SINGLE: &[&str] = &[
     "TasksMax",
 ];
 
-/// The worker that a unit means, and the steps before it. `units` are the names of all that are carried over with it.
+/// The worker of a unit, and the steps before it. `units` are the names of all units of this import.
 pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> (Draft, Vec<Draft>) {
     let mut worker = Draft::new(unit.named.stem().trim_end_matches('@'));
     if !Draft::is_name(unit.named.stem().trim_end_matches('@')) {
@@ -122,14 +123,14 @@ pub(super) fn worker(unit: &Unit<'_>, units: &[String]) -> (Draft, Vec<Draft>) {
         delay(RESTART_SEC, None, &mut worker);
     }
     let mut steps = command::steps(unit, before, &variables, &mut worker);
-    // What is run to its end has no limit by default.
+    // A oneshot has no start timeout by default.
     for step in steps.iter_mut().filter(|_| !oneshot || start_limit.is_some()) {
         limit("start-timeout", start_limit, step);
     }
     (worker, steps)
 }
 
-/// Its type, by systemd's rules where none is written.
+/// The unit's type, or systemd's default for it.
 fn kind<'u>(unit: &'u Unit<'_>) -> &'u str {
     match unit.last("Service", "Type") {
         Some(setting) => &setting.value,
@@ -139,10 +140,10 @@ fn kind<'u>(unit: &'u Unit<'_>) -> &'u str {
     }
 }
 
-/// A time in which something has to be done.
+/// Converts a timeout.
 fn limit(key: &'static str, setting: Option<&Setting>, worker: &mut Draft) {
     let text = setting.map_or(TIMEOUT, |setting| setting.value.as_str());
-    // For systemd, no time at all is none that ends.
+    // In systemd a timeout of 0 means none.
     let span =
         if matches!(text, "infinity" | "0") { Some("infinity".into()) } else { span(text).map(|s| s.to_string()) };
     match (span, setting) {
@@ -174,7 +175,7 @@ fn of_unit(setting: &Setting, unit: &Unit<'_>, units: &[String], worker: &mut Dr
         "After" | "Before" if others.is_empty() => {}
         "After" | "Before" => worker
             .note(setting.note(format!("the tree has no {}; let the tree's own unit wait for it", others.join(", ")))),
-        // A socket is the worker's own here.
+        // A socket unit is converted with its service, so the dependency is met.
         "Requires" | "BindsTo" | "Wants"
             if others.is_empty() && names.split_whitespace().all(|n| n.ends_with(".socket")) => {}
         "Requires" | "BindsTo" | "PartOf" | "Wants" | "Requisite" | "Upholds" if others.is_empty() => {
@@ -204,7 +205,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         | "StartLimitBurst"
         | "StartLimitInterval"
         | "StartLimitIntervalSec" => {}
-        // They are inherited anyway.
+        // These need no conversion: the environment is inherited anyway.
         "PassEnvironment" | "NotifyAccess" | "Sockets" => {}
         "TimeoutStopSec" | "TimeoutSec" | "ExecStop" | "WatchdogSignal" => {}
         "TimeoutStartSec" if start_is_limited => {}
@@ -256,7 +257,7 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
         "DynamicUser" if matches!(value, "no" | "false" | "off" | "0") => {}
         "DynamicUser" => {
             worker.note(setting.note("no user is made for it: make one, and name it in `user`"));
-            // With more rights than it had it is better not started at all.
+            // A service must not be started with more privileges than configured, so it becomes a comment.
             worker.off |= unit.last("Service", "User").is_none();
         }
         "MemoryMax" | "MemoryHigh" | "TasksMax" | "CPUQuota" | "CPUWeight" | "IOWeight" => by_cgroup(setting, worker),
@@ -274,12 +275,12 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
     }
 }
 
-/// When it is restarted.
+/// Converts `Restart=`.
 fn restart(setting: &Setting, worker: &mut Draft) {
     let from = Some(setting);
     match setting.value.as_str() {
         "no" => {}
-        // systemd refuses it for what is run to its end.
+        // systemd refuses `always` for a oneshot.
         "always" if worker.is("ready", "\"exit\"") => worker.set("restart", "\"transient\"", from),
         "always" => worker.set("restart", "\"permanent\"", from),
         "on-failure" => worker.set("restart", "\"transient\"", from),
@@ -291,7 +292,7 @@ fn restart(setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// What it reads.
+/// Converts `StandardInput=`.
 fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     match setting.value.strip_prefix("file:").map(|file| unit.named.specified(file)) {
         Some(Ok(file)) => worker.set("stdin", basic(&file.in_toml()), Some(setting)),
@@ -301,7 +302,7 @@ fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     }
 }
 
-/// A limit by cgroup, which is written there as here. What is no limit need not be written.
+/// Converts a limit by cgroup, whose form is the same. "infinity" is left out.
 fn by_cgroup(setting: &Setting, worker: &mut Draft) {
     let key = match setting.key.as_str() {
         "MemoryMax" => "memory-max",
@@ -319,22 +320,22 @@ fn by_cgroup(setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// A user or a group.
+/// Converts a user or a group.
 fn account(key: &'static str, setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     match unit.named.specified(&setting.value) {
         Ok(value) => worker.set(key, basic(&value.in_toml()), Some(setting)),
         Err(why) => worker.note(setting.note(why)),
     }
-    // With other rights than its own it is better not started at all.
+    // A service must not be started as another user than configured, so it becomes a comment.
     worker.off |= !worker.has(key);
 }
 
-/// What is asked to stop.
+/// Converts `KillMode=`: which processes get the stop signal.
 fn of_the_group(unit: &Unit<'_>, worker: &mut Draft) {
     const ALL: &str = "\"control-group\"";
     match unit.last("Service", "KillMode") {
         _ if worker.is("shutdown", "\"brutal-kill\"") || worker.has("stop-command") => {}
-        // What systemd does where a unit does not say.
+        // systemd's default.
         None => {
             worker.set("kill-mode", ALL, None);
             worker.note(Note::at(
@@ -376,12 +377,12 @@ fn working_directory(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     }
 }
 
-/// Exit codes that are no failure; those of all lines add up.
+/// Converts the exit codes that count as success; those of all lines are combined.
 fn success(unit: &Unit<'_>, setting: &Setting, worker: &mut Draft) {
     let all = unit.all("Service", "SuccessExitStatus");
     let mut codes = vec!["0".to_owned()];
     for word in all.iter().flat_map(|setting| setting.value.split_whitespace()) {
-        // The only name of sysexits.h that is met here and there.
+        // The only name of sysexits.h that is used in practice.
         let word = if word == "TEMPFAIL" { "75" } else { word };
         if word.parse::<u8>().is_ok() && !codes.iter().any(|known| known == word) {
             codes.push(word.to_owned());
@@ -399,7 +400,7 @@ fn success(unit: &Unit<'_>, setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// Variables that pass the program its directories, as systemd has them.
+/// Sets the variables in which systemd passes the directories to the program.
 fn directories(unit: &Unit<'_>, worker: &mut Draft, variables: &mut Variables) {
     for (key, variable, below) in DIRECTORIES {
         let settings = unit.all("Service", key);
@@ -420,7 +421,7 @@ fn directories(unit: &Unit<'_>, worker: &mut Draft, variables: &mut Variables) {
     }
 }
 
-/// `Environment=`, and the variables by name.
+/// Converts `Environment=`, and returns the variables by name.
 fn environment(unit: &Unit<'_>, worker: &mut Draft) -> Variables {
     let mut variables = Variables::new();
     for setting in unit.all("Service", "Environment") {
@@ -453,7 +454,7 @@ fn environment(unit: &Unit<'_>, worker: &mut Draft) -> Variables {
     variables
 }
 
-/// `EnvironmentFile=`.
+/// Converts `EnvironmentFile=`.
 fn environment_files(unit: &Unit<'_>, worker: &mut Draft) {
     let mut files = Vec::new();
     for setting in unit.all("Service", "EnvironmentFile") {

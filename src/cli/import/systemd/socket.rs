@@ -1,17 +1,17 @@
-//! Socket units: what their service is handed, as `listen` of its worker.
+//! Converts socket units into `listen` of their service's worker.
 
 use super::super::draft::{Draft, Setting};
 use super::unit::Unit;
 use crate::spec::listen::Address;
 use crate::spec::print::basic;
 
-/// What systemd takes where nothing is written.
+/// systemd's default file mode.
 const MODE: &str = "0666";
 
-/// Keys that say what is so here anyway, or how what is said elsewhere is to be understood.
+/// Keys that need no conversion: treevisor behaves so anyway, or they are handled with another key.
 const SO_ANYWAY: &[&str] = &["ListenStream", "Service", "Accept", "RemoveOnStop", "FlushPending"];
 
-/// Hands the sockets of `unit` to the worker of its service.
+/// Adds the sockets of `unit` to the worker of its service.
 pub(super) fn hand_over(unit: &Unit<'_>, worker: &mut Draft) {
     let is = |key: &str, values: &[&str]| unit.last("Socket", key).is_some_and(|s| values.contains(&s.value.as_str()));
     const YES: &[&str] = &["yes", "true", "on", "1"];
@@ -56,11 +56,11 @@ pub(super) fn hand_over(unit: &Unit<'_>, worker: &mut Draft) {
     worker.note(unit.note("the worker is started with the tree, not by the first connection"));
 }
 
-/// What holds for all sockets of the unit.
+/// The keys that all sockets of the unit share.
 fn common(unit: &Unit<'_>, worker: &mut Draft) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let last = |key: &str| unit.last("Socket", key);
-    // By default it is called as its unit, whereas here it is called as the worker.
+    // The default name is the unit's in systemd and the worker's here, so it is always written.
     let name = match last("FileDescriptorName").map(|setting| unit.named.specified(&setting.value)) {
         Some(Ok(name)) => name.in_toml(),
         Some(Err(_)) | None => unit.named.name.clone(),
@@ -86,7 +86,7 @@ fn common(unit: &Unit<'_>, worker: &mut Draft) -> Vec<(&'static str, String)> {
     found
 }
 
-/// An address as `listen` has it. A port alone is one of all addresses, of IPv4 too.
+/// Converts an address. A port alone means all addresses, of IPv6 and IPv4.
 fn address(unit: &Unit<'_>, setting: &Setting) -> Result<String, String> {
     let value = unit.named.specified(&setting.value)?.in_toml();
     let address = if value.starts_with('/') || value.starts_with('@') {
@@ -96,7 +96,7 @@ fn address(unit: &Unit<'_>, setting: &Setting) -> Result<String, String> {
     } else {
         format!("tcp://{value}")
     };
-    // Variables are only known where the tree is started.
+    // An address with variables cannot be checked, as they are known only when the tree is started.
     if address.contains("${") {
         return Ok(address);
     }

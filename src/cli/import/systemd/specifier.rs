@@ -1,22 +1,22 @@
-//! `%` specifiers, put in wherever systemd does.
+//! Expansion of `%` specifiers.
 
 use super::super::source::Machine;
 use super::super::value::{Piece, Value};
 
-/// What a unit's specifiers are made of.
+/// The facts about a unit that its specifiers need.
 #[derive(Clone)]
 pub(super) struct Named<'a> {
     pub(super) machine: &'a Machine<'a>,
-    /// As others call it: `web@blue.service`.
+    /// Its name in other units: `web@blue.service`.
     pub(super) name: String,
-    /// It is one of a user's own manager.
+    /// Whether it is a unit of a user manager.
     pub(super) of_user: bool,
-    /// Where its file lies.
+    /// The path of its file.
     pub(super) fragment: String,
 }
 
 impl Named<'_> {
-    /// The name without its ending.
+    /// The name without its suffix.
     pub(super) fn stem(&self) -> &str {
         self.name.rsplit_once('.').map_or(&self.name, |(stem, _)| stem)
     }
@@ -41,7 +41,7 @@ impl Named<'_> {
         }
     }
 
-    /// The text with its specifiers put in.
+    /// The text with its specifiers expanded.
     pub(super) fn specified(&self, text: &str) -> Result<Value, String> {
         let mut out = Value::default();
         let mut chars = text.chars();
@@ -54,7 +54,7 @@ impl Named<'_> {
                 None => out.push(Piece::Char('%')),
                 Some(letter) => match self.one(letter)? {
                     Some(value) => out.append(&value),
-                    // systemd leaves what is unknown to it.
+                    // As in systemd, an unknown specifier is left unchanged.
                     None => out.append(&Value::plain(&format!("%{letter}"))),
                 },
             }
@@ -110,14 +110,14 @@ impl Named<'_> {
     }
 }
 
-/// What is specified holds the name of this host.
+/// Whether the text has a specifier for the name of this host.
 pub(super) fn names_host(text: &str) -> bool {
     let mut after = text.split("%%").collect::<Vec<_>>().join(" ");
     after.retain(|c| c != '\n');
     ["%H", "%q", "%l"].iter().any(|specifier| after.contains(specifier))
 }
 
-/// A part of a unit's name as it was before it was escaped: `-` is a slash, and `\x2d` a byte.
+/// Unescapes a part of a unit's name: `-` becomes a slash, and `\x2d` a byte.
 fn unescaped(text: &str) -> Result<String, String> {
     let mut out = Vec::new();
     let mut rest = text;

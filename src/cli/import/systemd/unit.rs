@@ -1,4 +1,4 @@
-//! One unit, and what it has of a key.
+//! One unit, and access to its settings.
 
 use super::super::draft::{Note, Setting};
 use super::specifier::Named;
@@ -13,7 +13,7 @@ pub(super) struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    /// What is written for a key, in order; an empty value takes back what stood before.
+    /// The settings of a key, in order; an empty value removes the earlier ones.
     pub(super) fn all(&self, section: &str, key: &str) -> Vec<&Setting> {
         let mut found = Vec::new();
         for setting in self.settings.iter().filter(|setting| setting.section == section && setting.key == key) {
@@ -22,17 +22,17 @@ impl Unit<'_> {
         found
     }
 
-    /// The value that counts.
+    /// The setting of a key that is in force: the last one.
     pub(super) fn last(&self, section: &str, key: &str) -> Option<&Setting> {
         self.all(section, key).pop()
     }
 
-    /// The one of these keys that was written last.
+    /// The last setting of any of these keys.
     pub(super) fn latest(&self, section: &str, keys: &[&str]) -> Option<&Setting> {
         self.effective(section).filter(|setting| keys.contains(&setting.key.as_str())).last()
     }
 
-    /// All settings of a section but those that were taken back.
+    /// The settings of a section, without those that an empty value has removed.
     pub(super) fn effective(&self, section: &str) -> impl Iterator<Item = &Setting> {
         let of_section = |setting: &&Setting| setting.section == section;
         let mut kept: Vec<&Setting> = Vec::new();
@@ -46,7 +46,7 @@ impl Unit<'_> {
         kept.into_iter()
     }
 
-    /// About the unit as such.
+    /// A note about the unit as a whole.
     pub(super) fn note(&self, why: impl Into<String>) -> Note {
         Note::at(&self.file, 1, &self.named.name, why)
     }
@@ -58,7 +58,7 @@ impl Unit<'_> {
         lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect()
     }
 
-    /// The name without its ending.
+    /// The name without its suffix.
     pub(super) fn stem(&self) -> &str {
         self.named.stem()
     }

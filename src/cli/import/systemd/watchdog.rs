@@ -1,4 +1,4 @@
-//! `WatchdogSec=`, and what a service gets that hangs.
+//! Converts `WatchdogSec=`, and the signal that a hung service gets.
 
 use super::super::draft::{Draft, Setting};
 use super::super::signals::hang_signal;
@@ -7,10 +7,10 @@ use super::unit::Unit;
 use crate::spec::print::basic;
 use crate::time::Span;
 
-/// What systemd sends where nothing is written.
+/// systemd's default signal.
 const SIGNAL: &str = "ABRT";
 
-/// How often it has to beat.
+/// Converts `WatchdogSec=` into a heartbeat.
 pub(super) fn watchdog(setting: &Setting, worker: &mut Draft) {
     match span(&setting.value) {
         Some(whole) if whole.as_nanos() >= 2 => {
@@ -24,7 +24,7 @@ pub(super) fn watchdog(setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// What it gets before it is killed as hung.
+/// Converts the signal that the service gets before it is killed as hung.
 pub(super) fn of_a_hang(unit: &Unit<'_>, worker: &mut Draft) {
     match unit.last("Service", "WatchdogSignal") {
         Some(setting) if !worker.has("heartbeat") => worker.note(setting.note("nothing shows that it hangs")),

@@ -1,11 +1,11 @@
-//! Words as systemd cuts them: both quotes anywhere in a word, and the escapes of C.
+//! Splitting into words as systemd does: both kinds of quotes anywhere in a word, and C escapes.
 
 /// A word and what follows it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Word<'t> {
     pub(super) word: String,
     pub(super) rest: &'t str,
-    /// It holds a backslash that begins no escape, which systemd warns of and leaves as it is.
+    /// The word has a backslash that is not part of an escape; systemd warns of it and keeps it.
     pub(super) odd: bool,
 }
 
@@ -35,13 +35,13 @@ pub(super) fn first(text: &str) -> Result<Option<Word<'_>>, String> {
         Fault::NotText => "its escapes make no UTF-8, which the TOML cannot hold".to_owned(),
     };
     match cut(text, false) {
-        // What is no escape stays as it is.
+        // A backslash that is not part of an escape is kept.
         Err(Fault::Escape) => Ok(cut(text, true).map_err(said)?.map(|word| Word { odd: true, ..word })),
         other => other.map_err(said),
     }
 }
 
-/// The words of a variable's value: quotes count, and what is not closed ends with it.
+/// The words of a variable's value. Quotes are interpreted, and an unclosed one ends with the value.
 pub(super) fn of_value(value: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut word: Option<String> = None;
@@ -103,13 +103,13 @@ fn cut(text: &str, relaxed: bool) -> Result<Option<Word<'_>>, Fault> {
         }
     }
     if quote.is_some() {
-        // It may be that an escape was taken for one: then the quote is what is reported.
+        // The unclosed quote is reported in preference to an invalid escape.
         return Err(Fault::Quote);
     }
     Ok(Some(Word { word: String::from_utf8(out).map_err(|_| Fault::NotText)?, rest, odd: false }))
 }
 
-/// What stands for an escape whose backslash is passed, and how long it is.
+/// The bytes of an escape, and its length; `text` begins after the backslash.
 fn escape(text: &str) -> Option<(Vec<u8>, usize)> {
     let number = |from: usize, digits: usize, radix: u32| {
         let digits = text.get(from..from + digits)?;

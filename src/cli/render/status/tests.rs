@@ -68,7 +68,7 @@ fn it_fits_the_width() {
     for width in [200, 100, 80, 60, 40, 25, 10, 1] {
         let text = draw(&shop(), Look { width: Some(width), ..UNICODE });
         for (at, line) in text.lines().enumerate() {
-            // Of the table, name and state always stay.
+            // The columns for name and state are never left out.
             let least = if at < 2 { 0 } else { 18 };
             assert!(line.chars().count() <= width.max(least), "{width}: {line}");
         }

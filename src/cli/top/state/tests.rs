@@ -72,7 +72,7 @@ fn supervisors_are_folded_and_opened() {
     assert_eq!(shown(&state), ["shop", "db", "web", "mail"]);
     assert_eq!(selected(&mut state, &["right"]), "/web");
     assert_eq!(selected(&mut state, &["right"]), "/web/api");
-    // What is folded away cannot stay selected.
+    // A child that is folded away cannot remain selected.
     assert_eq!(selected(&mut state, &["a"]), "/web");
     assert_eq!(shown(&state), ["shop", "db", "web", "mail"]);
     press(&mut state, &["a", " "]);
@@ -121,7 +121,7 @@ fn what_kills_asks_first() {
         let number = number as u64 + 1;
         assert_eq!(press(&mut state, &[key, "y"]), Some(Wish::Ask { number, kind, path: path("/db") }));
     }
-    // All of them are under way, and each ends by itself.
+    // All requests are under way, and each ends independently.
     assert_eq!(state.requests.len(), 4);
     let now = state.now;
     state.update(now, Input::Progress { number: 2, waiting_for: "/db is restarting\u{1b}[2J".into() });
@@ -137,7 +137,7 @@ fn quitting_is_always_possible() {
     for keys in [&["q"][..], &["/", "x", "ctrl-c"], &["?", "ctrl-c"], &["p", "ctrl-c"]] {
         assert_eq!(press(&mut state(), keys), Some(Wish::Quit), "{keys:?}");
     }
-    // What is typed into a search is no command.
+    // Keys typed into a search are not commands.
     assert_eq!(press(&mut state(), &["/", "q"]), None);
     let mut state = state();
     assert_eq!(state.update(Time::ZERO, Input::Signal(15)), Some(Wish::Die(15)));
