@@ -1,4 +1,4 @@
-//! One connection to a node: what is written and not yet taken, and what the node sends.
+//! One connection to a node: the bytes still to be written, and the reader of what the node sends.
 
 use super::stream::{connect_now, send_now};
 use super::zmtp::{self, Incoming};
@@ -8,24 +8,24 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often one turn reads, each time up to a buffer full: a node that sends without end must not hold up a worker.
+/// Most reads of one call, each up to a full buffer, so that a node that sends without end does not hold up a worker.
 const READS_MAX: usize = 4;
 
-/// No PONGs are sent when more bytes than this wait to be written: a node that does not read needs no answers.
+/// No PONGs are sent while more bytes than this wait to be written: a node that does not read needs no answers.
 const ANSWERS_MAX: usize = 256;
 
-/// A stream that does not block, with at most one message on its way into it.
+/// A non-blocking stream, with at most one batch of messages waiting to be written.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: UnixStream,
-    /// Bytes that are to be written; those before `sent` are.
+    /// Bytes to be written; those before `sent` have been written.
     out: Vec<u8>,
     sent: usize,
     incoming: Incoming,
 }
 
 impl Connection {
-    /// Connects at once or not at all; greeting and READY stand at the head of what is written next.
+    /// Connects without waiting, or fails; greeting and READY are queued to be written first.
     pub(super) fn open(path: &Path) -> io::Result<Connection> {
         let stream = connect_now(path)?;
         let mut out = Vec::with_capacity(512);
@@ -34,25 +34,25 @@ impl Connection {
         Ok(Connection { stream, out, sent: 0, incoming: Incoming::default() })
     }
 
-    /// Puts a message behind what is to be written. The caller makes sure that this does not become a queue.
+    /// Queues a message. The caller must not let a long queue build up.
     pub(super) fn push(&mut self, frames: &[impl AsRef<[u8]>]) {
         zmtp::append_message(&mut self.out, frames);
     }
 
-    /// Whether the node's half of the handshake is here, so that messages may be sent.
+    /// Whether the node's half of the handshake has arrived, so that messages may be sent.
     pub(super) fn is_open(&self) -> bool {
         self.incoming.is_ready()
     }
 
-    /// Whether the kernel has taken all that there was to write.
+    /// Whether the kernel has taken all queued bytes.
     pub(super) fn is_flushed(&self) -> bool {
         self.sent == self.out.len()
     }
 
-    /// Reads what has come and writes what can be written.
+    /// Reads and writes what is possible without waiting.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is broken.
     pub(super) fn pump(&mut self) -> io::Result<()> {
         for _ in 0..READS_MAX {
             match self.read() {
@@ -64,7 +64,7 @@ impl Connection {
         self.flush()
     }
 
-    /// Reads once, and takes in what it gets; the end of the stream is an error.
+    /// Reads once and processes the bytes; the end of the stream is an error.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; 1024];
         let count = match self.stream.read(&mut buffer) {
@@ -81,10 +81,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what the kernel takes.
+    /// Writes as much as the kernel takes.
     ///
     /// # Errors
-    /// The connection is of no use any more. That the kernel takes no more now is no error.
+    /// The connection is broken. A full buffer is no error.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.out.len() {
             match send_now(&self.stream, &self.out[self.sent..]) {
@@ -99,11 +99,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes our half of the handshake, and waits for the node's until `deadline` at most. That the deadline has come
-    /// is no error; [`Connection::is_open`] shows it.
+    /// Writes our half of the handshake, and waits for the node's until `deadline` at most. Reaching the deadline is no
+    /// error; [`Connection::is_open`] shows whether the handshake is complete.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is broken.
     pub(super) fn shake_hands(&mut self, deadline: Instant) -> io::Result<()> {
         self.flush()?;
         self.stream.set_nonblocking(false)?;
@@ -117,13 +117,13 @@ impl Connection {
         self.stream.set_nonblocking(true)
     }
 
-    /// Ends a connection of which all is written, and returns when the node has taken it all, or at `deadline`.
+    /// Ends a connection whose bytes are all written, and returns when the node has read them all, or at `deadline`.
     ///
-    /// Our side is shut first; when the node has come to that end, behind all that was written, it closes its own side,
-    /// and that is the receipt.
+    /// Our side is shut down first. When the node reads that end, after all that was written, it closes its own side,
+    /// and that is the acknowledgement.
     ///
     /// # Errors
-    /// `TimedOut` at the deadline; else the node has gone, or refused us.
+    /// `TimedOut` at the deadline; otherwise the node has exited, or refused the connection.
     pub(super) fn finish(mut self, deadline: Instant) -> io::Result<()> {
         self.stream.set_nonblocking(false)?;
         self.stream.shutdown(Shutdown::Write)?;
@@ -146,7 +146,7 @@ impl Connection {
     }
 }
 
-/// The time until `deadline`; `None` when there is none left.
+/// The time until `deadline`; `None` if it has passed.
 #[allow(clippy::disallowed_methods, reason = "a worker has no node's clock to ask")]
 pub(super) fn time_left(deadline: Instant) -> Option<Duration> {
     Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())

@@ -8,7 +8,7 @@ const VERSION: &[u8] = b"TV1";
 /// The longest status text in bytes.
 pub(crate) const STATUS_MAX: usize = 256;
 
-/// What proves that a message comes from this start of the worker: 32 hexadecimal digits.
+/// The token that proves that a message comes from this incarnation of the worker: 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token([u8; 32]);
 
@@ -20,7 +20,7 @@ impl Token {
     }
 }
 
-/// It is a secret, and not printed.
+/// The token is a secret, so it is not printed.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
@@ -73,7 +73,7 @@ impl Beat {
     fn fields(&self) -> [Vec<u8>; 5] {
         let number = |n: Option<u128>| n.map(|n| n.to_string().into_bytes()).unwrap_or_default();
         let busy_ms = self.busy_for.map(|lease| lease.as_nanos().div_ceil(1_000_000));
-        // One line, without anything that a terminal would act upon.
+        // One line without control characters.
         let status = self.status.as_deref().unwrap_or_default().replace(char::is_control, " ");
         [
             number(Some(u128::from(self.seq)).filter(|seq| *seq != 0)),

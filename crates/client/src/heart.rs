@@ -1,4 +1,5 @@
-//! What a worker reports, when it is worth a frame, and that it arrives or does no harm.
+//! The heart of a worker: what it reports, when a report is sent, and how it is delivered without ever blocking the
+//! worker.
 
 use super::connection::{Connection, time_left};
 use super::frames::{Beat, Message};
@@ -9,19 +10,20 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A connection that could not be made, or that is gone, is not tried again for so long. Short beside any sensible
-/// interval, long beside what a try costs.
+/// How long to wait before the next attempt after a connection has failed or was lost. Short compared with any sensible
+/// interval, and long compared with the cost of an attempt.
 const RECONNECT_GAP: Duration = Duration::from_millis(50);
 
-/// How long the first message of a connection may wait for the node's half of the handshake. It comes from libzmq's own
-/// thread within a fraction of a millisecond, unless the node is stopped or the machine is swamped; the message then
-/// stays due, and the next call sends it without waiting. It is waited for once in a connection's life.
+/// How long the first message of a connection may wait for the node's half of the handshake. libzmq's thread sends it
+/// within a fraction of a millisecond, unless the node is suspended or the machine overloaded. The message then remains
+/// due, and a later call sends it without waiting: each connection waits only once.
 const HANDSHAKE_WAIT: Duration = Duration::from_millis(10);
 
-/// Beats are never closer than this, however short the interval: far from what a node takes from one child in a second.
+/// The least time between beats, however short the interval; this stays far below a node's limit for messages of one
+/// child.
 const BEAT_GAP_MIN: Duration = Duration::from_millis(10);
 
-/// The interval that is reckoned with where the node expects no beats.
+/// The interval that is assumed if the node expects no beats.
 const INTERVAL_ASSUMED: Duration = Duration::from_secs(1);
 
 /// The first beat after a lease is sent when this much time has passed since the last one: a lease that is no longer
@@ -31,7 +33,7 @@ const LEASE_END_GAP: Duration = Duration::from_millis(20);
 /// Longer leases are cut to this, so that sums of times stay within their bounds.
 const LEASE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
-/// While a delivery waits for room in the node's backlog or buffer, it looks again this often.
+/// How often a delivery that waits for room in the node's backlog or buffer tries again.
 const DELIVERY_STEP: Duration = Duration::from_millis(5);
 
 /// A worker's heart: reports to the supervisor that the worker is alive.
@@ -44,22 +46,22 @@ pub struct Heart {
     live: Option<Box<Live>>,
 }
 
-/// What became of what was sent, as far as it can be known.
+/// The result of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// The node's process has taken all of it; its loop reads it next.
+    /// The node's process has received everything; its loop reads it next.
     Taken,
     /// There is no supervisor, or this is a forked child that does not send for its parent.
     NotSupervised,
 }
 
-/// Why a delivery came to nothing.
+/// Why a delivery failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DeliverError {
-    /// The node could not be reached in time; the error is that of the last try.
+    /// The node could not be reached in time; the error is that of the last attempt.
     Unreachable(io::Error),
-    /// The node is there, and has not taken it in time.
+    /// The node was reached, and has not received everything in time.
     NotTaken(io::Error),
 }
 
@@ -81,14 +83,14 @@ impl std::error::Error for DeliverError {
 }
 
 impl Heart {
-    /// The heart of this process, from its environment. It begins to connect, so that the connection is ready when the
-    /// first beat comes. It is silent when the process is not supervised, and also when the environment is of no use: a
-    /// worker must not fail for its supervisor's sake. [`Heart::try_from_env`] distinguishes the two.
+    /// The heart of this process, from its environment. It begins to connect, so that the connection is ready for the
+    /// first beat. It is silent if the process is not supervised, and also if the environment is invalid: a worker must
+    /// not fail because of its supervisor. [`Heart::try_from_env`] distinguishes the two.
     pub fn from_env() -> Heart {
         Heart::try_from_env().unwrap_or_default()
     }
 
-    /// As [`Heart::from_env`], but returns an error when the environment is of no use.
+    /// As [`Heart::from_env`], but returns an error if the environment is invalid.
     ///
     /// # Errors
     /// `TREEVISOR_ENDPOINT` is set, so there is a supervisor, but it or the token cannot be used.
@@ -105,7 +107,7 @@ impl Heart {
         if let Some(live) = &mut live
             && live.connection.is_none()
         {
-            // The first beat need not wait until a second try is allowed.
+            // A failed attempt here must not delay the attempt at the first beat.
             live.last_connect = None;
         }
         Ok(Heart { live })
@@ -138,17 +140,17 @@ impl Heart {
         self.live.as_ref()?.at.interval
     }
 
-    /// Where in the tree this worker stands.
+    /// The path of this worker in the tree.
     pub fn path(&self) -> Option<&str> {
         self.live.as_ref()?.at.path.as_deref()
     }
 
-    /// Which start of the worker this is.
+    /// The incarnation of this worker: the number of its start, from 1.
     pub fn incarnation(&self) -> Option<u64> {
         self.live.as_ref()?.at.incarnation
     }
 
-    /// How many beats were not sent because the node was gone, or had left no room.
+    /// How many beats were not sent because the node was gone or its buffer was full.
     pub fn dropped(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| live.dropped)
     }
@@ -247,7 +249,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Messages that have been asked for and are not yet with the kernel.
+/// Messages that are due: requested by a call, and not yet taken by the kernel.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Due {
     ready: bool,
@@ -273,7 +275,7 @@ impl Due {
 #[derive(Debug)]
 struct Live {
     at: Supervised,
-    /// The process that it beats for. A forked child inherits this record, and must not be taken for its parent.
+    /// The id of the process that made this heart. A forked child inherits the record and must not send for its parent.
     owner: u32,
     counts: bool,
     seq: u64,
@@ -281,23 +283,24 @@ struct Live {
     said: Beat,
     /// The lease that the next beat announces.
     lease: Option<Duration>,
-    /// The lease that stands until the next beat is sent ends here.
+    /// When the lease ends that is in force until the next beat.
     leased_until: Option<Instant>,
-    /// When a beat was last sent or tried.
+    /// When a beat was last sent or attempted.
     last_beat: Option<Instant>,
-    /// A beat was asked for, and nothing has been sent since.
+    /// A beat was requested too early and held back, and nothing has been sent since.
     held_back: bool,
     said_ready: bool,
     said_stopping: bool,
     due: Due,
-    /// What is in the connection's buffer, and due again if the connection breaks before the kernel has it.
+    /// Messages in the connection's buffer, which become due again if the connection breaks before the kernel has taken
+    /// them.
     in_flight: Due,
-    /// What this connection has been given.
+    /// Messages that were given to this connection.
     entrusted: Due,
     connection: Option<Connection>,
-    /// [`HANDSHAKE_WAIT`]; a test has more time.
+    /// [`HANDSHAKE_WAIT`]; longer in tests.
     patience: Duration,
-    /// This connection's handshake has been waited for.
+    /// Whether this connection has waited for its handshake.
     waited: bool,
     last_connect: Option<Instant>,
     last_error: Option<io::ErrorKind>,
@@ -348,15 +351,15 @@ impl Live {
         }
     }
 
-    /// Whether a beat at `now` is worth a frame.
+    /// Whether a beat at `now` is to be sent, not held back.
     fn is_time(&self, now: Instant, lease: Option<Duration>) -> bool {
         let Some(last) = self.last_beat else { return true };
         let since = now.saturating_duration_since(last);
         let gap = (self.at.interval.unwrap_or(INTERVAL_ASSUMED) / 4).max(BEAT_GAP_MIN);
-        // After a beat that was dropped the next call may try again, but not each of a thousand calls.
+        // After a dropped beat, another attempt is made after `RECONNECT_GAP`, not at each of a thousand calls.
         let gap = if self.due.beat { gap.min(RECONNECT_GAP) } else { gap };
         match (lease, self.leased_until) {
-            // The lease that stands does nearly as well.
+            // The lease in force is nearly as long as the new one.
             (Some(lease), Some(until)) if until + gap >= now + lease => since >= gap,
             (Some(_), _) => true,
             (None, Some(_)) => since >= LEASE_END_GAP.min(gap),
@@ -364,16 +367,17 @@ impl Live {
         }
     }
 
-    /// Brings all that is due as far as it goes without waiting. True when the kernel has all of it.
+    /// Sends all due messages as far as is possible without waiting. Returns true if the kernel has taken all of them.
     fn transmit(&mut self, now: Instant) -> bool {
-        // Asked of the system each time, which costs less than the send that follows.
+        // A system call each time, which costs less than the send that follows.
         if std::process::id() != self.owner {
             return false;
         }
         if let Some(connection) = &mut self.connection {
             match connection.pump() {
                 Ok(()) if connection.is_flushed() => self.in_flight = Due::default(),
-                // The node has not read what it has. A queue of old beats would be of no use to it.
+                // The node has not read the previous messages. Nothing is queued behind them, as old beats are of no
+                // use.
                 Ok(()) => return false,
                 Err(error) => self.lose(&error),
             }
@@ -399,7 +403,7 @@ impl Live {
                 self.in_flight = Due::default();
                 true
             }
-            // The rest of it goes with the next call.
+            // The next call sends the rest.
             Ok(()) => false,
             Err(error) => {
                 self.lose(&error);
@@ -408,7 +412,8 @@ impl Live {
         }
     }
 
-    /// Whether messages may be sent on this connection; the first time it is asked, it gives the node a moment.
+    /// Whether messages may be sent on this connection. The first call for a connection waits briefly for the
+    /// handshake.
     fn is_open(&mut self) -> bool {
         let Some(connection) = &mut self.connection else { return false };
         if connection.is_open() || std::mem::replace(&mut self.waited, true) {
@@ -433,7 +438,7 @@ impl Live {
                 self.connection = Some(connection);
                 self.waited = false;
                 self.entrusted = Due::default();
-                // This may be another node than the one that has received it.
+                // The connection may lead to another node than the one that has received these messages.
                 self.due.ready |= self.said_ready;
                 self.due.stopping |= self.said_stopping;
                 true
@@ -445,14 +450,14 @@ impl Live {
         }
     }
 
-    /// The connection is of no use; what the kernel did not have of it is due again.
+    /// Drops a broken connection; messages that the kernel has not taken become due again.
     fn lose(&mut self, error: &io::Error) {
         self.last_error = Some(error.kind());
         self.connection = None;
         self.due = self.due.and(std::mem::take(&mut self.in_flight));
     }
 
-    /// The frames of all that is due: ready before the beat, and stopping last.
+    /// The frames of all due messages: READY before the beat, STOPPING last.
     fn compose(&mut self, now: Instant) -> Vec<Vec<Vec<u8>>> {
         let mut messages = Vec::with_capacity(3);
         if self.due.ready {
@@ -498,15 +503,15 @@ impl Live {
             thread::sleep(left.min(DELIVERY_STEP));
         }
         let Some(connection) = self.connection.take() else {
-            // Nothing was ever sent.
+            // Nothing has been sent.
             return Ok(Delivered::Taken);
         };
         connection.finish(deadline).map_err(|error| {
-            // How much of it has arrived is not known. Any of it may come twice.
+            // It is unknown which messages have arrived, so all become due again; some may arrive twice.
             self.due = self.due.and(self.entrusted);
             DeliverError::NotTaken(error)
         })?;
-        // The next connection is made when there is something new to report, and need not wait for that.
+        // The next message may connect at once, without `RECONNECT_GAP`.
         self.last_connect = None;
         Ok(Delivered::Taken)
     }

@@ -1,4 +1,4 @@
-//! What a worker links to report its liveness to its supervisor.
+//! The library by which a worker reports its liveness to its supervisor.
 //!
 //! ```no_run
 //! # fn work() {}
@@ -26,7 +26,7 @@
 //! - **A forked child does not send for its parent**: the heart that it inherits sends nothing in it. One that it makes
 //!   for itself sends, and leaves the sequence number to the parent.
 //!
-//! What goes over the wire is specified in `docs/protocol.md`; this is one client of it among others.
+//! `docs/protocol.md` specifies the protocol; this crate is one client among others.
 
 #![deny(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! systemd's sd_notify(3), for programs that have no library for it: one datagram to the socket that the environment
 //! names.
 //!
-//! It reaches the process that has set `NOTIFY_SOCKET`: a node of treevisor, for workers with `ready` or `source =
+//! The receiver is the process that has set `NOTIFY_SOCKET`: a node of treevisor, for workers with `ready` or `source =
 //! "notify"`, or systemd.
 
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 pub enum NotifyError {
     /// The variable holds no address of a socket: a path from the root, or `@` and a name.
     Address,
-    /// The socket is not there, no process reads it, or the time was over.
+    /// The socket does not exist, no process reads it, or the limit has passed.
     Send(io::Error),
 }
 
@@ -43,11 +43,12 @@ impl std::error::Error for NotifyError {
     }
 }
 
-/// Sends one notification, such as `READY=1` or `STATUS=busy`; several assignments stand on lines of their own. False
-/// when none is wanted: `NOTIFY_SOCKET` is not set. Waits for `limit` at most, and that only for a slow reader.
+/// Sends one notification, such as `READY=1` or `STATUS=busy`; several assignments are separated by line breaks.
+/// Returns false if `NOTIFY_SOCKET` is not set, so that no notification is wanted. Waits for a slow reader, `limit` at
+/// most.
 ///
 /// # Errors
-/// A [`NotifyError`]. A program that is merely watched goes on.
+/// A [`NotifyError`]. Most programs ignore it and go on.
 pub fn notify(assignments: &str, limit: Duration) -> Result<bool, NotifyError> {
     match std::env::var_os(NOTIFY_SOCKET) {
         Some(address) => send(&address, assignments.as_bytes(), limit).map(|()| true),
@@ -63,7 +64,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// To the socket that the environment names; `None` when none are wanted.
+    /// Opens a socket to the receiver that the environment names; `None` if no notifications are wanted.
     ///
     /// # Errors
     /// A [`NotifyError`]: the variable holds no address, or no socket can be made.
@@ -87,7 +88,7 @@ impl Notifier {
     /// Sends one notification, as [`notify`] does. Never waits.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` where the reader has not taken what came before.
+    /// The system's; `WouldBlock` if the queue of the receiver is full.
     pub fn send(&self, assignments: &str) -> io::Result<()> {
         self.socket.send_to_addr(assignments.as_bytes(), &self.address).map(drop)
     }
@@ -95,7 +96,7 @@ impl Notifier {
 
 fn send(address: &OsStr, datagram: &[u8], limit: Duration) -> Result<(), NotifyError> {
     let Notifier { socket, address } = Notifier::to(address)?;
-    // A limit of zero is none, to the standard library.
+    // The standard library refuses a timeout of zero.
     socket.set_write_timeout(Some(limit.max(Duration::from_millis(1)))).map_err(NotifyError::Send)?;
     socket.send_to_addr(datagram, &address).map(drop).map_err(NotifyError::Send)
 }

@@ -47,7 +47,7 @@ unsafe extern "C" {
     fn send(fd: c_int, bytes: *const c_void, len: usize, flags: c_int) -> isize;
 }
 
-/// Connects to the socket at `path` without ever waiting. The stream does not block and is closed on exec.
+/// Connects to the socket at `path` without ever waiting. The stream is non-blocking and closed on exec.
 ///
 /// # Errors
 /// `WouldBlock` when the listener's backlog is full, `NotFound` or `ConnectionRefused` when no process listens,
@@ -75,11 +75,11 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(owned))
 }
 
-/// Writes what the socket takes at once, even if the stream may block, and gives the number of bytes. Raises no
-/// SIGPIPE.
+/// Writes as much as the socket takes at once, even if the stream is blocking, and returns the number of bytes. Raises
+/// no SIGPIPE.
 ///
 /// # Errors
-/// `WouldBlock` when it takes nothing; `BrokenPipe` when the other side is gone.
+/// `WouldBlock` if it takes nothing; `BrokenPipe` if the other side is gone.
 pub(crate) fn send_now(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: pointer and length are those of `bytes`, which the call only reads.
     let sent = unsafe { send(stream.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), MSG_DONTWAIT | MSG_NOSIGNAL) };

@@ -1,4 +1,4 @@
-//! What a node passes to a worker through the environment.
+//! The environment variables that a node sets for a worker.
 
 use super::frames::Token;
 use super::stream::SOCKET_PATH_MAX;
@@ -14,12 +14,12 @@ pub const ENDPOINT: &str = "TREEVISOR_ENDPOINT";
 pub const PATH: &str = "TREEVISOR_PATH";
 /// The number of this start of the worker.
 pub const INCARNATION: &str = "TREEVISOR_INCARNATION";
-/// What proves that a message comes from this incarnation.
+/// The token that proves that a message comes from this incarnation.
 pub const TOKEN: &str = "TREEVISOR_TOKEN";
-/// Milliseconds in which a beat is due; absent when none is expected.
+/// The interval of beats in milliseconds; absent if none are expected.
 pub const HEARTBEAT_MS: &str = "TREEVISOR_HEARTBEAT_MS";
 
-/// The environment of a supervised process, read.
+/// The parsed environment of a supervised process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Supervised {
     pub(super) socket: PathBuf,
@@ -33,11 +33,11 @@ pub(super) struct Supervised {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnvError {
-    /// `TREEVISOR_ENDPOINT` is there, and this variable, which belongs to it, is not.
+    /// `TREEVISOR_ENDPOINT` is set, and this variable, which belongs to it, is not.
     Missing(&'static str),
     /// The endpoint is not `ipc://` and a path that a socket can have.
     Endpoint(OsString),
-    /// This variable does not hold what it should. Its value is not shown: it may be a secret.
+    /// The value of this variable is malformed. It is not shown, as it may be a secret.
     Malformed(&'static str),
 }
 
@@ -66,7 +66,7 @@ impl Supervised {
         let socket = socket_path(&endpoint).ok_or_else(|| EnvError::Endpoint(endpoint.clone()))?;
         let token = var(TOKEN).ok_or(EnvError::Missing(TOKEN))?;
         let token = Token::parse(token.as_bytes()).ok_or(EnvError::Malformed(TOKEN))?;
-        // The rest is good to know and no more: without it a worker can still beat.
+        // The other variables are optional: a worker can beat without them.
         let text = |name| var(name).and_then(|value| value.into_string().ok());
         let number = |name| text(name).and_then(|value| value.parse::<u64>().ok());
         Ok(Some(Supervised {

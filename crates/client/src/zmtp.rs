@@ -1,20 +1,20 @@
 //! As much of ZMTP 3.0 (ZeroMQ RFC 23) as a DEALER needs that is connected to a ROUTER over a UNIX stream with the NULL
 //! mechanism: bytes only, no socket.
 //!
-//! Greeting and READY are written in one go, without waiting for the other side's. A message is not: the RFC lets the
-//! traffic begin when both READYs are exchanged, and libzmq takes a message that comes before it has sent its own READY
-//! for a breach and ends the connection.
+//! Greeting and READY are written in one go, without waiting for the other side's. Messages must wait: by the RFC,
+//! traffic begins when both READYs have been exchanged, and libzmq closes the connection if a message arrives before it
+//! has sent its own READY.
 
 /// Bits of a frame's first byte.
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// The bytes with which each side begins.
+/// The length of the greeting, with which each side begins.
 const GREETING_LEN: usize = 64;
 
-/// The longest command that is looked into. READY of any known peer and PING are shorter; a longer one is no command
-/// that this side supports, and is passed over.
+/// The longest command that is parsed. READY of any known peer and PING are shorter; a longer command is not supported
+/// and is skipped.
 const COMMAND_MAX: usize = 512;
 
 /// Signature, version 3.0, mechanism NULL, not a server.
@@ -56,14 +56,14 @@ fn append_frame(out: &mut Vec<u8>, flags: u8, body: &[u8]) {
     out.extend(body);
 }
 
-/// What the other side has sent that ends the connection.
+/// Why the connection must be closed because of what the other side has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Breach {
-    /// It does not use ZMTP, or one before 3.0.
+    /// The other side does not speak ZMTP, or a version before 3.0.
     Greeting,
-    /// It requires another mechanism than NULL.
+    /// The other side requires another mechanism than NULL.
     Mechanism,
-    /// It has sent an ERROR command, or a frame with flags that do not exist.
+    /// The other side has sent an ERROR command, or a frame with undefined flags.
     Refused,
 }
 
@@ -78,10 +78,11 @@ impl From<Breach> for std::io::Error {
     }
 }
 
-/// Reads what the other side sends, in whatever pieces it comes. Messages are passed over: nodes send workers nothing.
+/// An incremental parser of what the other side sends. Messages are skipped, as nodes send workers none.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
-    /// The greeting, then one frame's head or one command, as far as it is there. Never longer than [`COMMAND_MAX`].
+    /// The received part of the greeting, and then of one frame's head or one command. Never longer than
+    /// [`COMMAND_MAX`].
     held: Vec<u8>,
     stage: Stage,
     ready: bool,
@@ -95,20 +96,20 @@ enum Stage {
     Head,
     /// A command of this many bytes.
     Command(usize),
-    /// So many bytes that are not needed.
+    /// This many bytes that are skipped.
     Skip(u64),
 }
 
 impl Incoming {
-    /// Whether the other side's READY has come: the handshake is over on its side too.
+    /// Whether the other side's READY has arrived, which completes the handshake.
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// Takes the next bytes, and appends to `answers` what they require: a PONG for each PING.
+    /// Parses the next bytes, and appends the required answers to `answers`: a PONG for each PING.
     ///
     /// # Errors
-    /// The error is why the connection is of no use; nothing more may be fed after that.
+    /// Why the connection must be closed; `feed` must not be called again after that.
     pub(super) fn feed(&mut self, mut bytes: &[u8], answers: &mut Vec<u8>) -> Result<(), Breach> {
         loop {
             if let Stage::Skip(left) = self.stage {
@@ -123,7 +124,7 @@ impl Incoming {
             let taken = self.missing().min(bytes.len());
             self.held.extend(&bytes[..taken]);
             bytes = &bytes[taken..];
-            // Asked again, because the first byte of a head gives the length of the head.
+            // Checked again, because the first byte of a head determines the length of the head.
             if self.missing() > 0 {
                 if bytes.is_empty() {
                     return Ok(());
@@ -135,7 +136,7 @@ impl Incoming {
         }
     }
 
-    /// So many bytes are still to come before what is held can be read.
+    /// How many bytes are still missing in `held` before it can be parsed.
     fn missing(&self) -> usize {
         let whole = match self.stage {
             Stage::Greeting => GREETING_LEN,
@@ -149,7 +150,7 @@ impl Incoming {
         whole.saturating_sub(self.held.len())
     }
 
-    /// What follows after what is held, which is complete.
+    /// Parses `held`, which is complete, and returns the next stage.
     fn take_held(&mut self, answers: &mut Vec<u8>) -> Result<Stage, Breach> {
         let held = &self.held;
         match self.stage {
@@ -179,7 +180,7 @@ impl Incoming {
                 match (held.get(1..=name_len), held.get(1 + name_len..)) {
                     (Some(b"READY"), _) => self.ready = true,
                     (Some(b"ERROR"), _) => return Err(Breach::Refused),
-                    // Two bytes of time to live, then up to 16 of context, which go back as they came.
+                    // Two bytes of time to live, then up to 16 of context, which the PONG returns unchanged.
                     (Some(b"PING"), Some([_, _, context @ ..])) => {
                         let mut pong = b"\x04PONG".to_vec();
                         pong.extend(&context[..context.len().min(16)]);

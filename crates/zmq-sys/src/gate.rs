@@ -6,7 +6,7 @@
 //! is. A [`Gate`] is called instead: when a connection is accepted, when a peer has sent its routing id, and when a
 //! connection ends. It is called by libzmq's own thread, so it must neither block nor panic.
 //!
-//! Put the gate in place before the socket is bound, and take it away after the socket is closed.
+//! Install the gate before the socket is bound, and remove it after the socket is closed.
 
 use libc::{c_char, c_int, c_void, size_t};
 use std::collections::HashMap;
@@ -15,20 +15,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A connection that has been accepted, and the process at its other end by the kernel's credentials.
+/// An accepted connection, and the process at its other end by the kernel's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
-    /// Our descriptor of it, which is libzmq's.
+    /// The file descriptor of the connection, which belongs to libzmq.
     pub fd: c_int,
     /// The user that has connected.
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-    /// Its process; 0 for one of another PID namespace.
+    /// Its process id; 0 for a process of another PID namespace.
     pub pid: u32,
 }
 
-/// The most that one message may hold. The connection of a peer that goes beyond it is closed.
+/// The limits of one message. The connection of a peer that exceeds them is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageMax {
     /// Parts.
@@ -37,30 +37,30 @@ pub struct MessageMax {
     pub bytes: usize,
 }
 
-/// What is to be done with a connection that has come.
+/// The decision about a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It stays.
+    /// The connection is kept.
     Stay,
-    /// It is closed, and not mentioned again.
+    /// The connection is closed, without a call of [`Gate::left`].
     Go,
-    /// It stays, and the connection with this descriptor ends in its place.
+    /// The connection is kept, and the one with this descriptor is closed instead.
     Instead(c_int),
 }
 
-/// What stands before one socket.
+/// The program's decisions about the connections of one socket.
 pub trait Gate: Send + Sync {
     /// Decides on a new connection.
     fn admit(&self, peer: Peer) -> Admission;
-    /// A connection that was admitted ends; its descriptor is closed after this.
+    /// Called when an admitted connection ends, before its descriptor is closed.
     fn left(&self, fd: c_int);
-    /// What a peer with this routing id may send; `None` where the socket has no use for routing ids.
+    /// The limits for a peer with this routing id; `None` if the socket does not use routing ids.
     fn limits(&self, id: Option<&[u8]>) -> MessageMax;
-    /// The connection whose end is reported next has gone beyond its limits.
+    /// Called before [`Gate::left`] for a connection that has exceeded its limits.
     fn broken(&self);
 }
 
-/// Whether this libzmq calls gates at all: one that was found on the system does not.
+/// Whether this libzmq calls gates: the system's library does not.
 pub fn is_there() -> bool {
     cfg!(own_libzmq)
 }
@@ -77,7 +77,7 @@ fn gates() -> MutexGuard<'static, Option<Gates>> {
     GATES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts a gate before the socket that will be bound at `path`. False where libzmq does not call gates.
+/// Installs a gate for the socket that will be bound at `path`. Returns false if libzmq does not call gates.
 pub fn put(path: &Path, gate: Arc<dyn Gate>) -> bool {
     if !is_there() {
         return false;
@@ -94,7 +94,7 @@ pub fn put(path: &Path, gate: Arc<dyn Gate>) -> bool {
     true
 }
 
-/// Takes away the gate of the socket at `path`. For connections that are still open it is no longer called.
+/// Removes the gate of the socket at `path`. It is no longer called, not even for connections that are still open.
 pub fn take_away(path: &Path) {
     let mut gates = gates();
     let Some(gates) = gates.as_mut() else { return };

@@ -19,7 +19,7 @@ pub mod gate;
 /// A descriptor as libzmq hands it out (`zmq_fd_t`).
 pub type RawFd = c_int;
 
-/// A message; what is inside is libzmq's affair.
+/// A message; its content is opaque.
 ///
 /// It must be initialised by one of the `zmq_msg_init` functions and must not be copied bytewise afterwards.
 #[repr(C)]
@@ -46,9 +46,9 @@ pub struct zmq_pollitem_t {
     pub socket: *mut c_void,
     /// The descriptor to wait for when there is no socket.
     pub fd: RawFd,
-    /// What to wait for.
+    /// The events to wait for.
     pub events: c_short,
-    /// What has come.
+    /// The events that have occurred.
     pub revents: c_short,
 }
 

@@ -1,4 +1,4 @@
-//! Against peers of plain bytes, with a clock that the test turns; and against a real ROUTER.
+//! Tests with peers of plain bytes and a clock that the test advances, and with a real ROUTER.
 #![allow(clippy::disallowed_methods, reason = "tests have a clock, and look again after a moment")]
 
 use super::*;
@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Long enough to mean "broken".
+/// A limit that is reached only if something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn token() -> Token {
@@ -181,7 +181,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
     assert!(slowest < Duration::from_millis(200), "{slowest:?}");
     assert!(live.connection.as_ref().unwrap().is_flushed() || live.in_flight.beat, "one message is kept at most");
 
-    // The node goes on: what was begun is finished before anything new.
+    // When the node reads again, the message that was begun is finished before a new one.
     let mut bytes = read_all(&mut peer);
     live.beat(start + SECOND * 5_000);
     bytes.extend(read_all(&mut peer));
@@ -190,7 +190,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
     assert!(beats.len() < 5_000);
 }
 
-/// As while the node is stopped: the kernel takes the connection, and no answer comes.
+/// As with a suspended node: the kernel accepts the connection, and no answer comes.
 #[test]
 fn a_node_that_never_answers_is_waited_for_once() {
     let place = Place::new();
@@ -274,7 +274,7 @@ fn who_answers_in_another_protocol_is_left() {
     assert_eq!(live.last_error, Some(io::ErrorKind::InvalidData));
 }
 
-/// What a forked child sees: the record of its parent, and another process id.
+/// The situation of a forked child: the record of its parent, and another process id.
 #[test]
 fn a_forked_child_is_silent() {
     let place = Place::new();
@@ -433,7 +433,7 @@ mod with_a_router {
         });
     }
 
-    /// The receipt means the node's process, not its loop: it comes while the loop does something else.
+    /// The acknowledgement is the node's process's, not its loop's: it comes while the loop is busy.
     #[test]
     fn a_delivery_does_not_wait_for_the_nodes_loop() {
         let place = Place::new();
