@@ -1,4 +1,4 @@
-//! What goes out of the core: orders to the shell, which carries out all of them before it hands in the next event.
+//! The core's output: orders to the shell, which carries out all of them before it hands in the next event.
 
 use super::report::Report;
 use super::rollout::RolloutEnd;
@@ -12,43 +12,44 @@ use serde::{Deserialize, Serialize};
 pub enum Action {
     /// Start a process for this run; answer with `Event::Spawned` or `Event::SpawnFailed`.
     Spawn(Run),
-    /// Ask it to end: its stop signal to a worker, SIGTERM to a node.
+    /// Ask the process to stop: a worker by its stop signal, a node by SIGTERM.
     AskToStop(Run),
-    /// Kill it with everything that it left or that stands below it; `Event::Exited` follows when nothing is left, and
-    /// `Event::KillFailed` before it where that takes longer than the shell's patience.
-    /// May be given more than once for a run.
+    /// Kill the process with everything that it left or that stands below it. `Event::Exited` follows when nothing is
+    /// left; if that takes longer than the shell's limit, `Event::KillFailed` comes before it. May be given more than
+    /// once for a run.
     Kill(Run),
-    /// It hangs, and is killed in a moment: run the command that is to look at it; answer with `Event::Examined`.
-    /// Followed by [`Action::Kill`] or [`Action::Abort`].
+    /// The process hangs and is about to be killed: run its `on-hang` command first; answer with `Event::Examined`.
+    /// [`Action::Kill`] or [`Action::Abort`] follows.
     Examine(Run),
-    /// It hangs: send it the signal by which it is to end of that. Followed by [`Action::Kill`] where it does not.
+    /// The process hangs: send it its `hang-signal`, such as SIGABRT. [`Action::Kill`] follows if that does not end it.
     Abort(Run),
-    /// A placed child stays as it is, for the supervisor that comes after this one: nothing of it is waited for any
-    /// more, and the process is not touched. Where it is about to be made, the `Spawn` needs no answer any more.
+    /// Leave a placed child running for the next supervisor: the process is not touched, and no event about it is
+    /// expected any more. If the process is just being started, the `Spawn` need not be answered.
     Detach(Run),
-    /// Look at a child that is overdue; answer with `Event::Inspected`.
+    /// Inspect an overdue child; answer with `Event::Inspected`.
     Inspect(Run),
     /// Send our own parent something; the root has none and drops it.
     TellParent(ToParent),
     /// Answer an operator's request.
     Answer(RequestId, Answer),
-    /// The specs that came with this request, a [`Command::Start`](super::Command::Start) or a
-    /// [`Reload`](super::Reload), are in force from here on: the shell takes them over. By now
-    /// [`Supervisor::find`](super::Supervisor::find) finds the new children. Those of which an
-    /// [`Action::Adopt`] before it announces that get theirs later.
+    /// From here on the specs that came with this request, a [`Command::Start`](super::Command::Start) or a
+    /// [`Reload`](super::Reload), are in force: the shell takes them over.
+    /// [`Supervisor::find`](super::Supervisor::find) finds the new children by now. Children that an [`Action::Adopt`]
+    /// before this one has named get their new spec later.
     Renew(RequestId),
-    /// A copy of a `count` gets another spec by itself: the roll-out of a reload has come to it, or goes back.
+    /// A copy of a `count` gets another spec outside [`Action::Renew`]: it is its turn in a roll-out, or the roll-out
+    /// takes the new spec back.
     Adopt(ChildId, Adopt),
-    /// The successor of a copy is started beside its process. It has a number of its own and the path of its copy, and
-    /// is none of the children. A `Spawn` of it follows.
+    /// Start a successor beside the process of a copy. The successor has an id of its own and the path of its copy, and
+    /// is not listed among the children. A `Spawn` of it follows.
     Beside {
         child: ChildId,
         successor: ChildId,
-        /// It is what the last reload has for the copy; else what the copy is.
+        /// The successor gets the copy's new spec of the last reload; false: the copy's present spec.
         renewed: bool,
     },
-    /// The successor, which stands second, is the child from here on, with its name and its place in the order. The
-    /// other one is none of the children any more, and forgotten when its process is gone.
+    /// The successor (the second id) replaces the copy (the first): it takes over the name and the place in the order.
+    /// The copy is no longer listed as a child, and is forgotten when its process has ended.
     Succeed(ChildId, ChildId),
     /// A child is gone for good: the shell forgets its handle. (A new one shows with its first `Spawn`.)
     Forget(ChildId),
@@ -61,26 +62,27 @@ pub enum Action {
 /// Which spec a copy gets from its next start on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopt {
-    /// It does not get what the next [`Action::Renew`] has for it, but keeps what it has until its turn comes.
+    /// Keep the present spec: the next [`Action::Renew`] has a new one, but the copy's turn in the roll-out has not
+    /// come.
     Later,
-    /// That of the last reload.
+    /// Take the spec of the last reload.
     New,
-    /// The one that it had before, with which it last was up for long enough.
+    /// Go back to the spec before, with which the copy last was up for long enough.
     Former,
-    /// The one that it has: there is no way back any more.
+    /// Keep the present spec, for good: the spec before it can be dropped.
     Settled,
 }
 
 /// What a node sends its parent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToParent {
-    /// All below is up (R6).
+    /// The whole subtree is up (R6).
     Ready,
-    /// We are alive, and this is how it stands below us.
+    /// This node is alive; with the roll-up of its subtree.
     Beat(Box<Rollup>),
-    /// We have given up; the exit follows.
+    /// This node gives up; its exit follows.
     Escalating {
-        /// The report of that.
+        /// The report of giving up.
         cause: Option<ReportId>,
         /// The same in words, for people.
         explanation: String,
@@ -92,9 +94,9 @@ pub enum ToParent {
 pub enum Answer {
     /// Done: stopped and gone, started and ready, killed and gone.
     Ok,
-    /// Refused: it runs.
+    /// Refused: the child is running.
     Running,
-    /// Refused: it is between two attempts to start it.
+    /// Refused: the child waits for its next start attempt.
     Restarting,
     /// There is no such child.
     NotFound,
@@ -102,13 +104,13 @@ pub enum Answer {
     AlreadyPresent,
     /// A child of that name exists and runs.
     AlreadyStarted,
-    /// What was to be killed cannot be, and why.
+    /// The process that was to be killed cannot be, with the reason.
     KillFailed(String),
-    /// The start that was asked for has failed, and why.
+    /// The start that was asked for has failed, with the reason.
     StartFailed(String),
     /// A copy did not come up, so the others were not replaced.
     RolloutStopped(Box<RolloutEnd>),
-    /// Something stronger came between: the supervisor is ending, or a later request undid this one.
+    /// The request was cut short: the supervisor is ending, or a later request undid this one.
     Overtaken(String),
 }
 
@@ -126,11 +128,12 @@ pub enum End {
     StartFailed,
     /// It was panicked as a whole: exit status 1.
     Panicked,
-    /// A stranger's SIGTERM (D7): ends by that signal, so that the parent reads a crash.
+    /// A SIGTERM that the parent did not send (D7): the node ends itself by that signal, so that the parent sees a
+    /// crash.
     Terminated,
     /// The parent is gone: exit status 1.
     Orphaned,
-    /// The next supervisor, on another host, takes over what is placed: exit status 12, which is no failure.
+    /// The next supervisor, on another host, takes over the placed children: exit status 12, which is no failure.
     HandedOver,
 }
 

@@ -1,13 +1,13 @@
-//! How long a restart waits: not at all in OTP (R34), longer and longer where a child spec asks for it.
+//! The delay before a restart: none in OTP (R34), a growing one where a child spec asks for it.
 
 use crate::spec::policy::Backoff;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
-/// With an unlimited intensity nothing ends a row of failed starts, so a missing program would be tried in a busy
-/// loop: such retries wait at least this long (D4), twice as long each time …
+/// With an unlimited intensity nothing ends a series of failed starts, so a missing program would be tried in a busy
+/// loop. Such retries wait at least this long (D4), twice as long each time, up to [`FLOOR_MAX`].
 const FLOOR_FIRST: Span = Span::from_millis(100);
-/// … up to this.
+/// Upper limit of that minimum delay.
 const FLOOR_MAX: Span = Span::from_secs(5);
 
 /// Pseudo-random numbers for jitter (splitmix64), from the seed of the supervisor's configuration: the same history
@@ -32,11 +32,11 @@ impl Jitter {
     }
 }
 
-/// What one child's delays so far were.
+/// The delays of one child so far.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Delays {
-    /// Delays given since the last one that was the first.
+    /// Delays given since the last one of the initial length.
     given: u32,
     /// Starts that failed in a row.
     failed: u32,
@@ -75,7 +75,7 @@ impl Delays {
         if policy.jitter > 0.0 { grown.scaled(1.0 + policy.jitter * jitter.draw()) } else { grown }
     }
 
-    /// The child is up: the row of failed starts has ended.
+    /// The child is up: the series of failed starts has ended.
     pub(super) fn started(&mut self) {
         self.failed = 0;
     }

@@ -19,11 +19,11 @@ use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::mem;
 
-/// What a node may take to its first beat at least, before its silence counts: its program is executed, reads its part
-/// of the tree and opens its sockets, which takes milliseconds, and on a machine that is busy or swaps, seconds.
+/// Minimum `grace` before a node's first beat. In this time the program is executed, reads its part of the tree and
+/// opens its sockets: milliseconds as a rule, but seconds on a machine that is busy or swaps.
 const NODE_BOOT: Span = Span::from_secs(10);
 
-/// A child: its spec and what has become of it.
+/// A child: its spec and its present state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Child {
@@ -33,33 +33,33 @@ pub(super) struct Child {
     pub(super) phase: Phase,
     /// Of the present or last process; 0 before the first.
     pub(super) incarnation: Incarnation,
-    /// The highest that was given to it or to a successor of it.
+    /// The highest incarnation that this child or a successor of it has got.
     pub(super) given: Incarnation,
-    /// When that one began.
+    /// When the present or last incarnation began.
     pub(super) began: Option<Time>,
-    /// Starts by the strategy.
+    /// Restarts by the strategy.
     pub(super) restarts: u64,
     pub(super) last_exit: Option<(Exit, Time)>,
     pub(super) delays: Delays,
-    /// The report that explains what happens to it next, if something does.
+    /// The report that causes the next report about this child, if any.
     pub(super) cause: Option<ReportId>,
-    /// How it last came to grief.
+    /// How the child last failed.
     pub(super) last_failure: Option<LastFailure>,
     pub(super) waiters: Vec<Waiter>,
-    /// What it will be when its present process is gone.
+    /// The spec that the child gets when its present process is gone.
     pub(super) next: Option<Box<Member>>,
-    /// It was added while the supervisor ran.
+    /// The child was added while the supervisor ran.
     pub(super) added: bool,
-    /// It is forgotten when its process is gone.
+    /// The child is forgotten when its process is gone.
     pub(super) leaving: bool,
-    /// The last reload has another spec for it, which it has not got yet: its turn in the roll-out is to come, or does
-    /// not come.
+    /// The last reload has another spec for this child, which it does not run with yet: its turn in the roll-out has
+    /// not come, or never will.
     pub(super) behind: bool,
-    /// Which of its table is to take its place, until nothing of that is left.
+    /// The successor that is to replace this child in a roll-out, until nothing of it is left.
     pub(super) successor: Option<ChildId>,
-    /// It is no child by itself, but stands beside one.
+    /// This is not a child of its own, but a process beside one: its successor or predecessor.
     pub(super) beside: Option<Beside>,
-    /// A process of it that cannot be killed. There is no other one then.
+    /// A process of this child that cannot be killed. While it is there, the child has no other process.
     pub(super) lost: Option<Box<Lost>>,
     /// How its processes have ended so far.
     pub(super) tally: Tally,
@@ -109,12 +109,12 @@ impl Child {
         self.phase.process_mut()
     }
 
-    /// Its watch, while a missed beat means anything: for a worker until it is asked to stop, for a node until it is
-    /// gone. A worker that winds up its work may well have left the loop that beats; a node beats to its last moment,
-    /// and its stop, which has no limit, must not wait for one that hangs.
+    /// The watch over its beats, as long as a missed beat counts. A worker is watched until it is asked to stop: while
+    /// it shuts down it may have left the loop that beats. A node is watched until it is gone: it beats to the end, and
+    /// its stop, which has no timeout, must not wait for a node that hangs.
     pub(super) fn watch(&self) -> Option<&Watch> {
         match &self.phase {
-            // Liveness begins where readiness has been seen.
+            // With a readiness probe, liveness counts only once the child is ready.
             Phase::Starting { .. } if self.is_up_at(Ready::Probe) => None,
             Phase::Starting { process, .. } | Phase::Running(process) => process.watch.as_deref(),
             Phase::Stopping { process, .. } => match self.member.kind {
@@ -125,7 +125,7 @@ impl Child {
         }
     }
 
-    /// The same, to be changed.
+    /// Like [`Child::watch`], to be changed.
     pub(super) fn watch_mut(&mut self) -> Option<&mut Watch> {
         self.watch()?;
         self.process_mut().and_then(|process| process.watch.as_deref_mut())
@@ -135,42 +135,42 @@ impl Child {
         self.process().and_then(|process| process.pid)
     }
 
-    /// Whether OTP would count it as active: a process is there, or will be again, or its exit is not yet handled.
+    /// Whether OTP would count it as active: a process exists or will exist again, or the exit is not yet handled.
     pub(super) fn is_active(&self) -> bool {
         self.phase.is_active()
     }
 
-    /// Whether a restart of its group starts it (R26, R27, D2, D15). One that was removed and could not be killed is
-    /// not started again by anything.
+    /// Whether a restart of its group starts it (R26, R27, D2, D15). A removed child whose process cannot be killed is
+    /// never started again.
     pub(super) fn comes_with_group(&self) -> bool {
         self.target == Target::Up && !self.leaving && self.member.policy.restart != Restart::Temporary
     }
 
-    /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is listed
-    /// for people (D15), and its name is free. What an operator holds is not forgotten.
+    /// Whether OTP would have forgotten it: a temporary child that has ended (R15) or was stopped (R64). It is still
+    /// listed in `status` (D15), but its name is free. A held child is not forgotten.
     pub(super) fn is_over(&self) -> bool {
         self.member.policy.restart == Restart::Temporary
             && matches!(self.phase, Phase::Ended | Phase::Down(DownReason::Idle))
     }
 
-    /// Whether it is down because only an operator starts it, and none has.
+    /// Whether it is down because it has `autostart = false` and no operator has started it yet.
     pub(super) fn is_manual(&self) -> bool {
         matches!(self.phase, Phase::Down(DownReason::Manual))
     }
 
-    /// Whether its start is over by this sign: for [`Ready::Exec`] as soon as its program has been executed, for
-    /// [`Ready::Heartbeat`] with its first beat, for [`Ready::Probe`] when the shell's probe of it is answered.
+    /// Whether its start ends with this sign: [`Ready::Exec`], its program is executed; [`Ready::Heartbeat`], the first
+    /// beat; [`Ready::Probe`], the readiness probe succeeds.
     pub(super) fn is_up_at(&self, sign: Ready) -> bool {
         self.member.kind == Kind::Worker && self.member.policy.ready == sign
     }
 
-    /// Whether its start is over when it reports so; a node's always is (R6).
+    /// Whether its start ends with its own report of readiness; a node's always does (R6).
     pub(super) fn is_up_at_word(&self) -> bool {
         self.member.kind == Kind::Supervisor || self.member.policy.ready == Ready::Notify
     }
 
-    /// Gets a new spec: now, or, when its process could not live with it, when that is gone. Returns whether the
-    /// process of the old spec and that of the new one are not the same.
+    /// Gives the child a new spec: at once, or, if its present process cannot take that over, when the process is gone.
+    /// Returns whether the new spec needs another process than the old one.
     #[must_use]
     pub(super) fn take_over(&mut self, now: Time, member: Member) -> bool {
         self.next = None;
@@ -183,7 +183,7 @@ impl Child {
         let renewed = promise != self.member.policy.heartbeat;
         self.member = member;
         if other {
-            // How often the old one failed does not count for the new one.
+            // The failures under the old spec do not count for the new one.
             self.delays = Delays::default();
         }
         if let Some(process) = self.process_mut().filter(|process| renewed && process.pid.is_some()) {
@@ -196,7 +196,7 @@ impl Child {
         other
     }
 
-    /// Its process is gone: it is what it was to be then.
+    /// Takes over the spec that waited for the end of the child's process, if that is gone.
     pub(super) fn renew(&mut self) {
         if self.process().is_none()
             && self.lost.is_none()
@@ -207,7 +207,7 @@ impl Child {
         }
     }
 
-    /// Begins its next run. There is no process before; the caller has seen to that.
+    /// Begins the next run. The caller makes sure that the child has no process.
     pub(super) fn start(&mut self, now: Time) -> Run {
         debug_assert!(
             self.process().is_none() && self.lost.is_none(),
@@ -220,15 +220,15 @@ impl Child {
         self.run()
     }
 
-    /// Its process exists since `now`: its beats are watched from here on, or, where it is ready by notify and its
-    /// start has a limit, from its `READY=1`. [`Spawned::Stray`] if it does not wait for one.
+    /// The process exists since `now`. Its beats are watched from now on; with readiness by notify and a start-timeout,
+    /// from `READY=1` on. Returns [`Spawned::Stray`] if the child does not wait for a process.
     pub(super) fn spawned(&mut self, now: Time, pid: u32) -> Spawned {
         let mut promise = self.member.policy.heartbeat;
         if let (Kind::Supervisor, Some(promise)) = (self.member.kind, &mut promise) {
             promise.grace = promise.grace.max(NODE_BOOT);
         }
-        // As in systemd, the watchdog runs from READY=1 on. Before it the start has a limit of its own; where it has
-        // none, silence is all there is to go by.
+        // As in systemd, the watchdog runs from READY=1 on, and the start-timeout applies before it. Without a
+        // start-timeout, silence is the only sign that the start hangs.
         let gated = self.is_up_at(Ready::Notify) && self.member.policy.start_timeout.is_some();
         let Some(process) = self.process_mut().filter(|process| process.pid.is_none()) else { return Spawned::Stray };
         (process.pid, process.since) = (Some(pid), now);
@@ -239,7 +239,7 @@ impl Child {
         let limit = self.member.policy.start_timeout;
         match &mut self.phase {
             Phase::Starting { since, deadline, .. } => {
-                // However long the supervisor took to make the process, or to take notice of it.
+                // The time that the supervisor took to make the process, or to notice it, does not count.
                 (*since, *deadline) = (now, limit.map(|limit| now + limit));
                 Spawned::Starting
             }
@@ -252,7 +252,7 @@ impl Child {
         }
     }
 
-    /// Its start is over. False if it was not starting.
+    /// Ends the start: the child is ready. Returns false if it was not starting.
     #[must_use]
     pub(super) fn up(&mut self, now: Time) -> bool {
         let (at_word, at_probe) = (self.is_up_at(Ready::Notify), self.is_up_at(Ready::Probe));
@@ -280,12 +280,14 @@ impl Child {
         }
     }
 
-    /// Whether it stays where its supervisor goes to another host: it is placed, and nothing has stopped it before.
+    /// Whether it keeps running when its supervisor moves to another host: it is placed, and was not being stopped
+    /// before.
     pub(super) fn is_to_stay(&self) -> bool {
         self.member.policy.placed && matches!(self.phase, Phase::Starting { .. } | Phase::Running(_))
     }
 
-    /// Begins to stop it by its own shutdown value (R54 to R56), or lets a stop that is under way lead to `then`.
+    /// Begins to stop it by its own shutdown value (R54 to R56). A stop that is in progress gets `then` as its new
+    /// outcome.
     pub(super) fn stop(&mut self, now: Time, then: AfterStop) -> StopBegun {
         match &mut self.phase {
             Phase::Starting { .. } | Phase::Running(_) => self.ask(now, then),
@@ -295,7 +297,7 @@ impl Child {
             }
             Phase::Killing { on_exit, .. } => {
                 match (&on_exit, then) {
-                    // What an operator holds stays held, whatever else stops it; only a later request brings it back.
+                    // A held child stays held, whatever else stops it; only a later request starts it again.
                     (OnExit::Held, AfterStop::Rest | AfterStop::Done) => {}
                     (OnExit::Held, AfterStop::Again)
                     | (
@@ -311,7 +313,7 @@ impl Child {
         }
     }
 
-    /// Ends a hold, also where it is still being killed for it. False if it was not held.
+    /// Releases a held child, also while its process is still being killed. Returns false if the child was not held.
     #[must_use]
     pub(super) fn release(&mut self) -> bool {
         match &mut self.phase {
@@ -328,7 +330,8 @@ impl Child {
         true
     }
 
-    /// Asks, or kills where asking is not wanted. Without a process to ask, it is noted and done at `spawned`.
+    /// Asks the process to stop, or kills it, by the shutdown value. Before the process exists this is only recorded;
+    /// `spawned` does it.
     fn ask(&mut self, now: Time, then: AfterStop) -> StopBegun {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();
@@ -350,19 +353,19 @@ impl Child {
         if there { begun } else { StopBegun::Underway }
     }
 
-    /// Begins to kill it; before its process exists that is noted, and done at `spawned`. The first reason why it is
-    /// killed stays the reason.
+    /// Begins to kill the process. Before the process exists this is only recorded; `spawned` does it. The first reason
+    /// for a kill is kept.
     pub(super) fn kill(&mut self, on_exit: OnExit, why: Killed) -> StopBegun {
         let Some(mut process) = self.take_process() else { return StopBegun::NoProcess };
         let there = process.pid.is_some();
         process.killed.get_or_insert(why);
-        // Whatever else was to be done with it first.
+        // This kill is immediate: it replaces an examination or abort of a hung process.
         process.evidence = None;
         self.phase = Phase::Killing { process, on_exit };
         if there { StopBegun::Kill } else { StopBegun::Underway }
     }
 
-    /// It hangs: it is killed when it was looked at.
+    /// The process hangs: it is killed after the examination that its spec asks for.
     pub(super) fn kill_hung(&mut self, now: Time, on_exit: OnExit) -> StopBegun {
         match self.kill(on_exit, Killed::Hung) {
             StopBegun::Kill => self.look(now, None),
@@ -370,7 +373,7 @@ impl Child {
         }
     }
 
-    /// What comes next for a process that hangs: another look at it, or the kill.
+    /// The next step for a process that hangs: its `on-hang` command, its `hang-signal`, or the kill.
     pub(super) fn look(&mut self, now: Time, last: Option<Look>) -> StopBegun {
         let Evidence { command, signal } = self.member.policy.evidence;
         let limit = match self.member.policy.shutdown {
@@ -401,7 +404,7 @@ impl Child {
         }
     }
 
-    /// Its process is gone. The phase is [`DownReason::Idle`] then, until the caller has settled what follows.
+    /// The process is gone. The phase is [`DownReason::Idle`] until the caller has decided what follows.
     pub(super) fn ended(&mut self) -> Ended {
         match mem::replace(&mut self.phase, Phase::Down(DownReason::Idle)) {
             Phase::Starting { .. } => Ended::Unready(None),
@@ -437,7 +440,7 @@ impl Child {
         };
     }
 
-    /// When it must be looked at next.
+    /// The child's next deadline.
     pub(super) fn deadline(&self) -> Option<Time> {
         let own = match &self.phase {
             Phase::Starting { deadline, .. } | Phase::Stopping { deadline, .. } => *deadline,
@@ -456,8 +459,8 @@ impl Child {
         }
     }
 
-    /// Credits time in which this process did not run to every deadline that the child has to meet. The end of a
-    /// back-off is nothing that it has to meet.
+    /// Moves every deadline of the child by the time in which this process did not run. The end of a backoff is not
+    /// moved: it is a delay of the supervisor's, not a limit for the child.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
         match &mut self.phase {
             Phase::Starting { since: begun, deadline, .. } | Phase::Stopping { asked: begun, deadline, .. } => {

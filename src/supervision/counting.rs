@@ -1,28 +1,28 @@
-//! Is a beat a new one? By its number, on the connection that it has come on.
+//! Decides whether a beat is new: by its sequence number, on the connection that it came on.
 //!
-//! A connection keeps the order of what is sent on it, so a number on it that is not above the one before is an old
-//! beat. Between connections there is no order: a script that runs one program after the other, or a program that
-//! executes itself anew, has a count for each, and a client that connects again may go on with its own or begin anew.
+//! A connection keeps the order of its messages, so a number that is not above the last one on the same connection
+//! marks an old beat. Between connections there is no order: a script that runs several programs, or a program that
+//! executes itself again, has one count for each, and a client that reconnects may continue its count or start again.
 
 use super::types::Connection;
 use serde::{Deserialize, Serialize};
 
-/// Connections of one process that are remembered: the last ones that a beat has come on. A client has one, and
-/// programs that run beside one another seldom count all. One that is forgotten and sends again begins anew, so a flood
-/// of connections costs no memory, and no healthy program its life.
+/// How many connections of one process are remembered: those with the latest beats. A client has one connection, and
+/// few children have more than a few programs that beat at the same time. A forgotten connection that sends again is
+/// treated as new. So a flood of connections needs no memory, and makes no healthy program look hung.
 const REMEMBERED: usize = 8;
 
 /// The counts of one process of a child.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Counts {
-    /// The highest number of each connection, the one that was received last at the end.
+    /// Connection number and highest sequence number of each connection; the one with the latest beat is last.
     heard: Vec<(u64, u64)>,
 }
 
 impl Counts {
-    /// Takes in the number of a beat. False if it is an old one. A sender that does not count sends 0 and is always
-    /// accepted.
+    /// Takes in the number of a beat. Returns false for an old beat. A sender that does not count sends 0, which is
+    /// always accepted.
     #[must_use]
     pub(super) fn take(&mut self, connection: Connection, seq: u64) -> bool {
         if seq == 0 {
@@ -63,7 +63,7 @@ mod tests {
     fn old_beats_are_old_on_their_connection() {
         let mut counts = Counts::default();
         assert!(counts.take(on(1), 5) && !counts.take(on(1), 5) && !counts.take(on(1), 4));
-        // The client has connected again, and goes on with its count; what was still under way comes late.
+        // The client has reconnected and continues its count; a beat that it sent on the old connection arrives late.
         assert!(counts.take(on(2), 6) && !counts.take(on(1), 3) && counts.take(on(2), 7));
         assert!(counts.take(on(1), 0), "a sender that does not count is always heard");
         assert!(!counts.take(on(1), 1), "the system has named this connection, and it is one");

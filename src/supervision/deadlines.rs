@@ -1,4 +1,5 @@
-//! What is due: late and missing beats, starts and stops that take too long, back-offs that are over, our own beat.
+//! What is due at a tick: late and missing beats, starts and stops that take too long, backoffs that have ended, this
+//! node's own beat.
 
 use super::action::Action;
 use super::child::Child;
@@ -12,8 +13,9 @@ use crate::ids::ReportId;
 use crate::time::Span;
 
 impl Supervisor {
-    /// Looks at the deadlines, after everything else of this turn has been handed in. First the credit for time in
-    /// which this process did not run, then the verdicts: a supervisor that slept must not blame its children.
+    /// Handles all deadlines that are due, after everything else of this turn has been handed in. The credit for time
+    /// in which this process did not run comes before the verdicts: a supervisor that slept must not blame its
+    /// children.
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>, lost: Span) {
         match self.lifecycle {
             Lifecycle::New | Lifecycle::Halted => return,
@@ -38,8 +40,8 @@ impl Supervisor {
         self.beat_upward(turn);
     }
 
-    /// Another image of the program goes on. What beats has to connect anew, and what was under way is lost: no silence
-    /// counts before there was time for that (D24).
+    /// The node continues in another image of the program. Children that beat have to reconnect, and messages that were
+    /// in transit are lost, so no silence counts before there was time for that (D24).
     pub(super) fn resumed(&mut self, turn: &mut Turn<'_>, lost: Span) {
         self.for_each(|child| {
             child.credit(turn.now, lost);
@@ -57,12 +59,12 @@ impl Supervisor {
         }
     }
 
-    /// The deadlines that belong to a phase.
+    /// Handles the deadline of the child's phase: start-timeout, shutdown timeout, examination of a hang, backoff.
     fn look_at_deadline(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(mut child) = self.table.edit(id) else { return };
         match &child.phase {
             Phase::Starting { since, deadline: Some(deadline), .. } if *deadline <= turn.now => {
-                // As the spec has it, unless the child has asked for more.
+                // The limit of the spec, unless the child has extended it (`EXTEND_TIMEOUT_USEC`).
                 let limit = deadline.since(*since);
                 drop(child);
                 self.start_timed_out(turn, id, limit);
@@ -93,7 +95,7 @@ impl Supervisor {
         }
     }
 
-    /// A child that was asked to stop cannot be asked: there is nothing to wait for, so it is killed.
+    /// The signal that asks the child to stop was refused by the kernel: waiting is pointless, so the child is killed.
     pub(super) fn stop_refused(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         match &child.phase {
@@ -102,7 +104,8 @@ impl Supervisor {
                 turn.stop(run, child.kill(OnExit::Stopped(then), Killed::StopRefused));
                 Ok(())
             }
-            // It was asked only for the form, or is killed already for another reason.
+            // The child is killed in any case: it was asked only as well (a shutdown of 0), or is killed for another
+            // reason.
             Phase::Killing { .. } => Ok(()),
             Phase::Starting { .. }
             | Phase::Waiting { .. }
@@ -113,7 +116,7 @@ impl Supervisor {
         }
     }
 
-    /// The command that looked at a process which hangs has come to its end.
+    /// The `on-hang` command for a process that hangs has ended.
     pub(super) fn examined(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         match &child.phase {
@@ -133,7 +136,7 @@ impl Supervisor {
         }
     }
 
-    /// A start has taken too long: it is killed, and its exit is a failed start.
+    /// A start has exceeded its start-timeout: the process is killed, and its exit counts as a failed start.
     fn start_timed_out(&mut self, turn: &mut Turn<'_>, id: ChildId, limit: Span) {
         let report = self.report(turn, Some(id), None, Fact::Stopping { why: StopCause::StartTimeout });
         let Some(mut child) = self.table.edit(id) else { return };
@@ -155,8 +158,8 @@ impl Supervisor {
         }
     }
 
-    /// Some children have reached their limit. If most have at once, the likelier cause is this process, or the
-    /// machine: the verdict waits, once. Else the shell inspects them, and the answer decides.
+    /// Handles children that have reached their limit. If most are overdue at once, the likelier cause is this process
+    /// or the machine: the verdict is put off once. Otherwise the shell inspects them, and its answer decides.
     fn judge(&mut self, turn: &mut Turn<'_>, overdue: Vec<(ChildId, Overdue)>) {
         let beating = self.table.everything().filter(|child| child.watch().is_some()).count();
         let count = overdue.len();
@@ -183,10 +186,10 @@ impl Supervisor {
     pub(super) fn inspected(&mut self, turn: &mut Turn<'_>, run: Run, what: Inspected) -> Result<(), Stale> {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
-        // Without an overdue watch the look was asked for by a phase, or a silence, that is past.
+        // Without an overdue watch, the inspection belongs to a phase or a silence that has ended.
         let Some(watch) = child.watch_mut() else { return Ok(()) };
         let Some(figures) = watch.looked(turn.now) else { return Ok(()) };
-        // Whether it is spared, and if so, whether that is to be reported.
+        // `None`: hung. `Some`: spared, and whether that is to be reported.
         let (spared, words) = match what {
             Inspected::Unreachable(why) => {
                 let is_news = watch.lose_reach(turn.now);
@@ -221,7 +224,7 @@ impl Supervisor {
         }
     }
 
-    /// A worker reports that it hangs. There is nothing to doubt, and no need to inspect it.
+    /// A worker reports that it hangs (`WATCHDOG=trigger`): it is treated as hung without an inspection.
     pub(super) fn self_reported_hang(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(child) = self.table.get(id) else { return };
         let (age, limit) = match child.watch() {
@@ -231,7 +234,7 @@ impl Supervisor {
         self.hung(turn, id, Overdue { age, limit, no_progress: false, self_reported: true }, None, None);
     }
 
-    /// D11: all of it is killed, and its exit is one abnormal exit, whatever its status.
+    /// D11: the whole child is killed, and its exit counts as one abnormal exit, whatever its status.
     fn hung(
         &mut self,
         turn: &mut Turn<'_>,

@@ -1,4 +1,4 @@
-//! Children whose processes may be on other hosts: the host is lost, or none may have the child now.
+//! Placed children, whose processes may run on other hosts: a host is lost, or no host is available for a child.
 
 use super::phase::{OnExit, Phase, Target, Wait};
 use super::report::{Fact, Killed};
@@ -7,8 +7,8 @@ use super::types::{ChildId, Exit, Run, Stale, StartFailure};
 use crate::ids::ReportId;
 
 impl Supervisor {
-    /// A child is started again because its host is lost: as after any exit, but without a charge and without a
-    /// back-off. It has not failed.
+    /// Restarts a child because its host is lost (a fail-over): as after any exit, but without a charge and without a
+    /// backoff, since the child has not failed.
     pub(super) fn fail_over(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
         self.restarts += 1;
         let (strategy, max, period) = (self.policy.strategy, self.window.max(), self.window.period());
@@ -17,9 +17,9 @@ impl Supervisor {
         self.restart_group(id, turn.now, report);
     }
 
-    /// Whether a child that was lost with its host while it was started has its start once more, in the same sequence:
-    /// it has not failed. One that is to be down has not, and a request that waits for it is answered as of any start
-    /// that came to nothing.
+    /// Starts a child once more whose host was lost while it was being started, in the same sequence, since the child
+    /// has not failed. Returns whether it does. A child that is to be down is not started again; a request that waits
+    /// for it is answered as for any failed start.
     pub(super) fn starts_elsewhere(&mut self, id: ChildId, exit: Option<Exit>, cause: ReportId) -> bool {
         let starting = self.job.as_ref().is_some_and(|job| job.is_starting(id) && !job.is_ahead(id))
             && self
@@ -33,16 +33,16 @@ impl Supervisor {
         again
     }
 
-    /// No host may have a placed child: what was to follow its start goes on without it, and it waits. Nothing is
-    /// charged.
+    /// No host is available for a placed child. The sequence goes on without it, and the child waits for a host.
+    /// Nothing is charged.
     pub(super) fn no_host(&mut self, turn: &mut Turn<'_>, run: Run, why: String) -> Result<(), Stale> {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
         let process = child.process().filter(|process| process.pid.is_none()).ok_or(Stale)?;
         let waits = match &child.phase {
             Phase::Starting { .. } => true,
-            // That it has taken too long to find none is no failure of the child's. One that was held or stopped since
-            // then waits for nothing.
+            // The start-timeout ended while no host was found, which is no failure of the child. A child that was held
+            // or stopped since then does not wait for a host.
             Phase::Killing { on_exit: OnExit::StartFailed(_), .. } => process.killed == Some(Killed::StartTimeout),
             _ => false,
         };
@@ -66,8 +66,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A host may have a child that waits for one: it is started when its turn has come, alone, as its siblings have
-    /// had theirs.
+    /// A host is available for a child that waits for one: the child is started in its turn in the queue, alone, since
+    /// its siblings have been started already.
     pub(super) fn host_there(&mut self, id: ChildId) -> Result<(), Stale> {
         let mut child = self.table.edit(id).ok_or(Stale)?;
         let Phase::Waiting { wait: Wait::Host, cause } = child.phase else { return Err(Stale) };

@@ -1,4 +1,4 @@
-//! What comes into the core: facts about children, and what operators and the parent ask for.
+//! The core's input: facts about children, and requests of operators and the parent.
 
 use super::rollup::Rollup;
 use super::types::{
@@ -11,27 +11,28 @@ use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What the core has of a child: never a command line.
+/// What the core holds of a child's spec; never a command line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Unique among siblings.
     pub name: Name,
     /// Leaf or node.
     pub kind: Kind,
-    /// Stands for all of its spec that cannot be changed while its process runs: of two specs with the same revision
-    /// the second one is taken over in place, with another one the process must be replaced. The shell makes it.
+    /// Stands for all of the spec that cannot change while the process runs. A new spec with the same revision is taken
+    /// over in place; with another revision the process must be replaced. The shell computes it.
     pub revision: u64,
-    /// When to restart it, how to stop it, how to check liveness. Children that differ in name only share one.
+    /// When to restart it, how to stop it, how to check liveness. Shared by children that differ in name only.
     pub policy: Arc<ChildPolicy>,
 }
 
 impl Member {
-    /// Whether a process of `other` cannot be one of this: the child must be restarted to become it.
+    /// Whether a process of one spec cannot take over the other in place: the child must be restarted.
     pub fn is_another(&self, other: &Member) -> bool {
         (self.revision, self.kind) != (other.revision, other.kind)
     }
 
-    /// Whether nothing differs but the number of the `count`, which changes with those written before it.
+    /// Whether the two differ in nothing but the number of the `count`, which depends on the counts before it in the
+    /// file.
     pub fn is_same(&self, other: &Member) -> bool {
         let alike = || ChildPolicy { group: other.policy.group, ..(*self.policy).clone() } == *other.policy;
         self == other || (!self.is_another(other) && self.name == other.name && alike())
@@ -44,7 +45,7 @@ pub struct Beat {
     /// Counts up within one connection; 0 when the sender does not count. A number that is not above the last one
     /// of its connection is an old beat and no sign of life.
     pub seq: u64,
-    /// On which connection it has come.
+    /// The connection on which it came.
     pub connection: Connection,
     /// How much has been done so far, by the child's own reckoning.
     pub progress: Option<u64>,
@@ -56,27 +57,27 @@ pub struct Beat {
     pub status: Option<String>,
     /// From a node: its subtree, folded.
     pub rollup: Option<Rollup>,
-    /// By which way it has come.
+    /// The route by which it came.
     pub source: Source,
 }
 
 /// What a worker reports of itself besides liveness and readiness: sd_notify(3).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// Whether it is ready, reloading or stopping; `None` when it does not say, which changes nothing.
+    /// Whether it is ready, reloading or stopping; `None` if the message has no such state, which leaves the last one.
     pub word: Option<ReportedState>,
-    /// A text for people; an empty one takes the last one back.
+    /// A text for people; an empty text clears the last one.
     pub status: Option<String>,
-    /// Which of its processes is the main one. The shell has seen that it is one of them, and looks after that one from
-    /// now on.
+    /// The pid of its new main process. The shell has checked that the process belongs to the child, and watches it
+    /// from now on.
     pub main_pid: Option<u32>,
     /// Why it fails, in words.
     pub last_failure: Option<String>,
     /// From now on a silence of this length is a hang.
     pub limit: Option<Span>,
-    /// What it does now, its start, its stop or its work, may take this long from now.
+    /// Its start, its stop or its next beat may take this long from now.
     pub extend: Option<Span>,
-    /// It hangs, by its own report: treat it so now.
+    /// The worker reports that it hangs (`WATCHDOG=trigger`): treat it as hung now.
     pub hung: bool,
 }
 
@@ -88,18 +89,18 @@ pub enum Command {
     Terminate(ChildId),
     /// OTP's restart_child (R66): starts one idle child.
     Restart(ChildId),
-    /// `treevisor start` (D20): starts the child if it is down; what waits for its next attempt has it now. One that is
-    /// up, or is a step that is done, is left alone.
+    /// `treevisor start` (D20): starts the child if it is down; a child that waits for its next start attempt is
+    /// started now. A child that is up, or is a step that is done, is left alone.
     Up(ChildId),
-    /// `treevisor restart` (D9): stops the child if it runs, then starts it, alone and uncharged; starts what was
-    /// stopped, held or has ended.
+    /// `treevisor restart` (D9): stops the child if it runs, then starts it, alone and without a charge. Also starts a
+    /// child that was stopped or held, or has ended.
     Cycle(ChildId),
     /// OTP's delete_child (R67): forgets an idle child.
     Delete(ChildId),
     /// OTP's start_child (R62, R63): adds a child at the end of the start order and starts it. The id that it got is
     /// found by [`Supervisor::find`](super::Supervisor::find).
     Start(Box<Member>),
-    /// `treevisor restart --rolling`: restarts the copies of one `count` that run, one after another.
+    /// `treevisor restart --rolling`: restarts the running copies of one `count`, one after another.
     Roll(u32),
     /// Kills the child with all that is below it, now. Its end then counts as an abnormal exit (D10).
     Panic {
@@ -108,13 +109,13 @@ pub enum Command {
         /// Leave it down instead (R64 with brutal_kill).
         hold: bool,
     },
-    /// `treevisor reset`: forgets how often a child has failed, so that its back-off begins anew, and ends the wait
-    /// that it is in. Without a child, does so for all of them, and empties the window.
+    /// `treevisor reset`: forgets how often a child has failed, so that its backoff begins anew, and ends its present
+    /// wait. Without a child, does so for all children, and empties the restart window.
     Reset(Option<ChildId>),
 }
 
-/// A new set of children. It waits for its turn like a request, and is answered like one: `Ok` when all stops and
-/// starts are over, `StartFailed` with the names of those that could not be started, which stay down.
+/// A new set of children. It waits in the queue like a request, and is answered like one: `Ok` when all stops and
+/// starts are over, `StartFailed` with the names of the children that could not be started, which stay down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
@@ -124,11 +125,11 @@ pub struct Reload {
     pub by: String,
     /// The number of the reload in the life of the tree, for reports.
     pub generation: u64,
-    /// The supervisor's own new policy; `None` leaves it.
+    /// The supervisor's own new policy; `None` leaves the present one.
     pub own: Option<OwnPolicy>,
-    /// The children that are to be, in start order. Names are unique.
+    /// The children that there are to be, in start order. Names are unique.
     pub members: Vec<Member>,
-    /// Which children are to go for not being among them.
+    /// Which of the children that are not among `members` are removed.
     pub scope: Scope,
 }
 
@@ -138,7 +139,7 @@ pub struct Reload {
 pub struct OwnPolicy {
     /// How it supervises from now on.
     pub policy: SupervisorPolicy,
-    /// What it promises to its own parent from now on.
+    /// The heartbeat that it promises to its own parent from now on.
     pub uplink: Option<Heartbeat>,
 }
 
@@ -146,14 +147,15 @@ pub struct OwnPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Scope {
-    /// All children: those not listed go, but for those that were added while the tree ran, unless `prune` is set.
+    /// All children: those not listed are removed. Children that were added while the tree ran stay, unless `prune` is
+    /// set.
     All {
         /// Those that were added go as well.
         prune: bool,
     },
-    /// The workers of one `count`: those that are listed and there stay as they are.
+    /// The workers of one `count`: those that are listed and exist already stay as they are.
     Count(u32),
-    /// This child; it goes when none is listed.
+    /// This child; it is removed when `members` is empty.
     Child(ChildId),
 }
 
@@ -176,34 +178,34 @@ pub enum Event {
         /// Why.
         failure: StartFailure,
     },
-    /// Answers an `Action::Spawn` of a placed child: there is no process, since no host may have it now. Nothing is
-    /// charged or counted: the child waits for [`Event::HostThere`], and whatever was to be started next is.
+    /// Answers an `Action::Spawn` of a placed child: there is no process, since no host is available for it. Nothing is
+    /// charged or counted. The child waits for [`Event::HostThere`], and the sequence goes on with the next start.
     NoHost {
         /// Which one.
         run: Run,
         /// Why, host by host.
         why: String,
     },
-    /// A host may have the child that waits for one: it is started in its turn.
+    /// A host is available for the child that waits for one: the child is started in its turn.
     HostThere(ChildId),
     /// The child reports that it is ready; from a node, that all below it is up.
     Ready(Run),
-    /// The probe that decides whether the child is ready was answered; or has failed, and why.
+    /// A result of the child's readiness probe: success, or why it failed.
     Probed(Run, Result<(), String>),
-    /// A beat has come. The shell has checked token and incarnation.
+    /// A beat. The shell has checked its token and incarnation.
     Beat(Run, Box<Beat>),
     /// A worker reports something of itself. The shell has checked that it is the worker that sent it.
     Notice(Run, Box<Notice>),
-    /// The shell has dropped a message; it decides nothing, and is reported.
+    /// The shell has dropped a message. This changes nothing, and is reported.
     Dropped {
-        /// The child whose processes have sent it; `None` where they are no child's.
+        /// The child whose processes have sent it; `None` where the sender belongs to no child.
         by: Option<Run>,
         /// Which process it was, where that is known.
         sender: Option<String>,
         /// How much, by reason.
         dropped: Box<Dropped>,
     },
-    /// A node is about to give up and reports why. The exit decides, this only explains.
+    /// A node is about to give up, and reports why. This is only an explanation; the node's exit decides.
     Escalating {
         /// The node.
         run: Run,
@@ -218,12 +220,12 @@ pub enum Event {
         run: Run,
         /// How.
         exit: Exit,
-        /// The memory of its cgroup had run out.
+        /// The exit followed an out-of-memory kill in its cgroup.
         out_of_memory: bool,
     },
-    /// What was to be killed is still there after the shell's patience: the child's process, or, where `exit` has how
-    /// that has ended, processes that it has left. For all that waits for it the child has ended with this; only a new
-    /// process of it has to wait until [`Event::Exited`] reports that nothing is left. At most once for a run.
+    /// A kill has not succeeded within the shell's limit: the child's process is still there, or, if `exit` is set,
+    /// processes that it has left. For everything that waits for the child's end, it has ended with this event; only a
+    /// new process of it has to wait until [`Event::Exited`] reports that nothing is left. At most once for a run.
     KillFailed {
         /// Which one.
         run: Run,
@@ -232,8 +234,8 @@ pub enum Event {
         /// What is left of it.
         stuck: Stuck,
     },
-    /// The kernel refuses the signal by which [`Action::AskToStop`](super::Action::AskToStop) asks: the child was
-    /// not asked to end, so its time to stop is over.
+    /// The kernel refuses the signal of [`Action::AskToStop`](super::Action::AskToStop). The child has not been asked
+    /// to stop, so it is killed without waiting for its shutdown timeout.
     StopRefused(Run),
     /// Answers [`Action::Examine`](super::Action::Examine): the command has come to its end, or could not be run.
     Examined(Run),
@@ -247,35 +249,34 @@ pub enum Event {
         command: Command,
         /// The caller, for reports, such as "uid 1000".
         by: String,
-        /// The incarnation that the command is for, where the caller has named one: when it is another by the time that
-        /// the command's turn comes, the command is overtaken.
+        /// The incarnation that the caller means, if given: if the child has another incarnation when the command's
+        /// turn comes, the command is overtaken.
         meant: Option<Incarnation>,
     },
-    /// A process other than the parent orders this supervisor to end: reported, and named as the cause of what the
-    /// [`Event::Stop`] or [`Event::StopNow`] that follows leads to. By itself it changes nothing.
+    /// A process other than the parent orders this supervisor to end. It is reported, as the cause of what the
+    /// following [`Event::Stop`] or [`Event::StopNow`] leads to. By itself it changes nothing.
     Ordered {
         /// The sender, and how.
         why: StopCause,
         /// At once, without a graceful shutdown.
         kill: bool,
     },
-    /// There is a new set of children (R72 to R76, D8).
+    /// A reload: a new set of children (R72 to R76, D8).
     Reloaded(Box<Reload>),
     /// End in order (R53). Cuts a running sequence at its next step (D5).
     Stop(StopReason),
-    /// End now: kill all children at once. After [`Event::Stop`] it hurries the stop on; alone it is a panic of the
+    /// End now: kill all children at once. After [`Event::Stop`] it speeds up the stop; alone it is a panic of the
     /// whole subtree.
     StopNow,
     /// Our own parent is gone (R60); all children are killed.
     ParentLost,
-    /// Time has come to look at the deadlines. Without a deadline that is due nothing happens. Handed in last in a
-    /// turn, after all pending input.
+    /// Check the deadlines. Has no effect if none is due. Handed in last in a turn, after all pending input.
     Tick {
         /// Time during which this process did not run although it should have; every deadline of a child moves by it.
         lost: Span,
     },
-    /// Another image of the program goes on with this supervisor, which was made by
-    /// [`Supervisor::restore`](super::Supervisor::restore): its first event.
+    /// The first event of a supervisor that was made by [`Supervisor::restore`](super::Supervisor::restore), when
+    /// another image of the program continues it (hot upgrade).
     Resumed {
         /// Time from the snapshot until now; every deadline of a child moves by it.
         lost: Span,

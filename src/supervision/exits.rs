@@ -1,5 +1,5 @@
-//! What becomes of a child's process: a start that is over or has failed, an exit, a kill that fails. What follows from
-//! it when its turn has come stands in `restarts`.
+//! What becomes of a child's process: a start that succeeds or fails, an exit, a kill that fails. What follows from an
+//! exit in its turn of the queue stands in `restarts`.
 
 use super::action::{Answer, End};
 use super::failure::{self, LastFailure};
@@ -12,16 +12,15 @@ use crate::ids::ReportId;
 use crate::spec::policy::{Ready, Restart};
 use crate::time::Span;
 
-/// How the process of a run is over, besides by its exit.
+/// How a process is over, besides its exit status.
 struct Over {
-    /// It is still there, and was given up on.
+    /// The process is still there, and is no longer waited for.
     stuck: Option<Stuck>,
     out_of_memory: bool,
 }
 
 impl Supervisor {
-    /// The process of a run exists: reports the start and, if the child is up as soon as it executes, goes on as it
-    /// does when one is up.
+    /// The process of a run exists: reports that it started. A child that counts as ready once it executes is then up.
     ///
     /// # Errors
     /// [`Stale`]: the child does not wait for a process of this run.
@@ -44,18 +43,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A child, or the whole subtree of a node, reports that it is up.
+    /// A child reports that it is ready; a node, that its whole subtree is.
     pub(super) fn reported_ready(&mut self, turn: &mut Turn<'_>, run: Run) -> Result<(), Stale> {
         let child = self.table.get_run(run)?;
         child.process().ok_or(Stale)?;
-        // The start of another one does not depend on its report. A first beat and this report mean the same.
+        // With other readiness settings this report changes nothing. With a heartbeat it means the same as the first
+        // beat.
         if child.is_up_at_word() || child.is_up_at(Ready::Heartbeat) {
             self.up(turn, run.child);
         }
         Ok(())
     }
 
-    /// The probe by which a child is seen to be ready has come to something.
+    /// A result of the readiness probe of a child.
     pub(super) fn probed(&mut self, turn: &mut Turn<'_>, run: Run, answer: Result<(), String>) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         if !child.is_up_at(Ready::Probe) {
@@ -73,7 +73,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The start of a child is over, if it was starting.
+    /// Ends the start of a child that is being started: it is up.
     pub(super) fn up(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(mut child) = self.table.edit(id) else { return };
         if !child.up(turn.now) {
@@ -81,7 +81,7 @@ impl Supervisor {
         }
         let down_since = child.tally.up();
         let gated = !child.is_up_at(Ready::Exec);
-        // What happens to it from now on is not the consequence of its start.
+        // Later events of the child are not caused by this start.
         let cause = child.cause.take();
         drop(child);
         if let Some(since) = down_since {
@@ -96,7 +96,7 @@ impl Supervisor {
         self.answer(turn, id, Goal::Up, &Answer::Ok);
     }
 
-    /// A node has reported why it is about to give up. Its exit decides what follows; this explains it (R45).
+    /// A node reports why it is about to give up. This explains its exit, which decides what follows (R45).
     pub(super) fn escalating(
         &mut self,
         turn: &mut Turn<'_>,
@@ -104,7 +104,7 @@ impl Supervisor {
         cause: Option<ReportId>,
         explanation: String,
     ) -> Result<(), Stale> {
-        // What it has reported before is sent again until it is acknowledged.
+        // A node sends this report again until it is acknowledged; only the first one counts.
         self.table.get_run(run)?.process().filter(|process| process.escalation.is_none()).ok_or(Stale)?;
         let fact = Fact::Escalated { explanation: explanation.clone() };
         let report = self.report(turn, Some(run.child), cause, fact);
@@ -117,7 +117,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// There is no process: its program could not be executed.
+    /// A start has failed before there was a process: the program could not be executed, for instance.
     pub(super) fn spawn_failed(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure) -> Result<(), Stale> {
         let mut child = self.table.edit_run(run)?;
         child.process().filter(|process| process.pid.is_none()).ok_or(Stale)?;
@@ -134,7 +134,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A child's process is no more, or not waited for any more, and it is settled what becomes of the child.
+    /// The process of a child has ended, or is no longer waited for, and the child's next phase is decided: answers the
+    /// requests that wait for the end, and forgets the child if it is to be removed.
     pub(super) fn over(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let beside = Some(self.child_of(id)).filter(|child| *child != id);
         if !self.waits_for_beside(id) {
@@ -146,14 +147,13 @@ impl Supervisor {
             child.renew();
         }
         self.forget_if_gone(turn, id);
-        // A child that was to go may have waited for this.
+        // A child that is to be removed may have waited for this process beside it.
         if let Some(child) = beside {
             self.forget_if_gone(turn, child);
         }
     }
 
-    /// What is answered to callers that want the end of a child that has no process: it is there, or what cannot be
-    /// killed.
+    /// The answer to requests that wait for the end of a child without a process: `Ok`, or what cannot be killed.
     pub(super) fn end_of(&self, id: ChildId) -> Answer {
         match self.table.get(id).and_then(|child| child.lost.as_ref()) {
             Some(lost) => Answer::KillFailed(lost.stuck.to_string()),
@@ -161,7 +161,7 @@ impl Supervisor {
         }
     }
 
-    /// A process has ended and nothing of it is left.
+    /// The process of a run has ended, and nothing of it is left.
     pub(super) fn exited(
         &mut self,
         turn: &mut Turn<'_>,
@@ -176,8 +176,8 @@ impl Supervisor {
         self.process_over(turn, run, Some(exit), Over { stuck: None, out_of_memory })
     }
 
-    /// A process, or what it has left, cannot be killed. It is taken to be over, but that it stands in the way of the
-    /// child's next start.
+    /// A process, or what it has left, cannot be killed. The child is treated as if it had ended, except that its next
+    /// start has to wait.
     pub(super) fn kill_failed(
         &mut self,
         turn: &mut Turn<'_>,
@@ -186,14 +186,14 @@ impl Supervisor {
         stuck: Stuck,
     ) -> Result<(), Stale> {
         let child = self.table.get_run(run)?;
-        // The end of a process that is not being killed is reported by its exit.
+        // For a process that is not being killed, only its exit counts as its end.
         if child.pid().is_none() || exit.is_none() && !matches!(child.phase, Phase::Killing { .. }) {
             return Err(Stale);
         }
         self.process_over(turn, run, exit, Over { stuck: Some(stuck), out_of_memory: false })
     }
 
-    /// The process of a run is over: it has ended with this exit, or it is still there and was given up on.
+    /// The process of a run is over: it has ended with this exit, or it is still there and no longer waited for.
     fn process_over(
         &mut self,
         turn: &mut Turn<'_>,
@@ -273,8 +273,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A step has been done, which is the end of its start. It is over like any child that has ended normally, and what
-    /// that means for this supervisor is decided in its turn (R7): a boot, or a restart, is carried out first.
+    /// A step is done, which ends its start. Like any normal exit, it is decided in its turn of the queue what this
+    /// means for the supervisor (R7): a boot or a restart that is in progress goes on first.
     fn done(&mut self, turn: &mut Turn<'_>, run: Run, report: ReportId, ran: Span) {
         let id = run.child;
         if let Some(mut child) = self.table.edit(id) {
@@ -288,8 +288,8 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Recheck(run));
     }
 
-    /// Nothing is left of a process that was given up on. What its end means was settled then; a start that has waited
-    /// for it comes now, alone: its siblings have had theirs.
+    /// A process that could not be killed has ended after all. What its end means was decided before; only a start that
+    /// waited for it takes place now, for this child alone, since its siblings have been started already.
     fn lost_ended(&mut self, turn: &mut Turn<'_>, run: Run, exit: Exit, out_of_memory: bool) {
         let id = run.child;
         let Some(mut child) = self.table.edit(id) else { return };
@@ -311,7 +311,8 @@ impl Supervisor {
         self.over(turn, id);
     }
 
-    /// A member of the group that is being stopped has ended before its turn: that is all there is to it (R29).
+    /// A child that the running sequence was yet to stop has ended: nothing else follows from its exit (R29). Returns
+    /// false for any other child.
     pub(super) fn absorb(&mut self, id: ChildId) -> bool {
         if !self.job.as_ref().is_some_and(|job| job.is_ahead(id)) {
             return false;
@@ -320,7 +321,7 @@ impl Supervisor {
         if let Some(mut child) = self.table.edit(id) {
             child.rest(then);
         }
-        // What stands beside it is stopped in its turn.
+        // A successor beside it is stopped when the turn of the child comes.
         self.mark_successor_leaving(id);
         if !self.has_process(id)
             && let Some(job) = &mut self.job
@@ -330,7 +331,7 @@ impl Supervisor {
         true
     }
 
-    /// A child that was being stopped is gone.
+    /// The process of a child that was being stopped has ended.
     fn stopped(
         &mut self,
         turn: &mut Turn<'_>,
@@ -341,7 +342,7 @@ impl Supervisor {
     ) {
         let lost = self.table.get(id).and_then(|child| child.lost.as_ref()).map(|lost| lost.stuck.to_string());
         let report = match &lost {
-            // It is not gone, which its cause shows.
+            // The process is not gone, as the report in `cause` shows.
             Some(_) => cause,
             None => Some(self.report_of(turn, Some(id), pid, cause, Fact::Stopped)),
         };
@@ -355,7 +356,7 @@ impl Supervisor {
             if matches!(job.purpose, Purpose::Operator { .. }) {
                 job.cause = report;
             }
-            // One that is to be started again is reported when its turn has come.
+            // A child that is to be started again is added to the failures when its start comes.
             if let (Some(lost), Some(reloading), true) =
                 (lost, &mut self.reloading, awaited && then != AfterStop::Again)
             {
@@ -364,7 +365,7 @@ impl Supervisor {
         }
     }
 
-    /// A child that was panicked with hold is gone.
+    /// The process of a child that was panicked with hold has ended.
     fn held(&mut self, turn: &mut Turn<'_>, id: ChildId, pid: Option<u32>, cause: Option<ReportId>) {
         self.report_of(turn, Some(id), pid, cause, Fact::Held);
         if let Some(mut child) = self.table.edit(id) {
@@ -376,7 +377,7 @@ impl Supervisor {
         }
     }
 
-    /// A start has failed. What that means depends on what started it.
+    /// A start has failed. The consequence depends on what started the child.
     fn unready(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
         if self.absorb(id) || self.successor_unready(turn, id, &failure, cause) {
@@ -387,7 +388,7 @@ impl Supervisor {
             return self.unready_alone(turn, run, failure, cause);
         }
         let purpose = self.job.as_ref().map(|job| job.purpose);
-        // One that has waited for the end of its old process may be temporary: it is never tried again by itself (R15).
+        // A temporary child can be here after it has waited for its old process. It is never retried (R15).
         let temporary = self.table.get(id).is_some_and(|child| child.member.policy.restart == Restart::Temporary);
         let rolled = self.off_probation(id);
         let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary && rolled.is_none();
@@ -397,20 +398,20 @@ impl Supervisor {
         }
         self.answer(turn, id, Goal::Up, &Answer::StartFailed(failure.message.clone()));
         if let Some(rolled) = rolled {
-            // What has failed is its new spec, not the restart, the request or the reload that has started it.
+            // The new spec is at fault, not the restart, the request or the reload that started the child.
             self.go_back(turn, id, rolled, failure.message);
             return self.start_as_before(id, report);
         }
         match purpose {
-            // R9: whatever its restart type, the supervisor has not started.
+            // R9: whatever the restart type of the child, the start of the supervisor has failed.
             Some(Purpose::Boot) => {
                 self.rest(id, AfterStop::Rest);
                 self.end(turn, End::StartFailed, false, Some(report));
             }
             Some(Purpose::Restart { .. }) if temporary => self.rest(id, AfterStop::Done),
-            // R33: the child that could not be started is the one to retry, at the end of the queue.
+            // R33: only this child is retried, at the end of the queue.
             Some(Purpose::Restart { .. }) => self.wait_for_retry(turn, run, &failure.message, report),
-            // R62: nothing is kept.
+            // R62: a child that was to be added is forgotten.
             Some(Purpose::Operator { what: Operation::Add, .. }) => {
                 let gone = self.end_of(id);
                 self.answer(turn, id, Goal::Gone, &gone);
@@ -420,7 +421,7 @@ impl Supervisor {
                 }
                 self.forget_if_gone(turn, id);
             }
-            // R66: the child stays as it was, and nothing is retried.
+            // R66: the child goes back to what it was before the request, and nothing is retried.
             Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
                 if let Some(mut child) = self.table.edit(id) {
                     child.tally.rests();
@@ -432,8 +433,7 @@ impl Supervisor {
                     };
                 }
             }
-            // Only what a sequence starts is starting; what it stops meanwhile was absorbed above.
-            // It stays down, and the others go on: what is wrong in a new file is reported, not retried.
+            // The child stays down, and the others go on: a mistake in a new file is reported, not retried.
             Some(Purpose::Reload) => {
                 let name = self.name(id);
                 self.rest(id, AfterStop::Rest);
@@ -441,7 +441,7 @@ impl Supervisor {
                     reloading.failed.push(format!("\"{name}\" could not be started: {}", failure.message));
                 }
             }
-            // It was on its way back to its old spec.
+            // The child was being started with its old spec again.
             Some(Purpose::Roll) => {
                 self.rest(id, AfterStop::Rest);
                 self.not_even_as_before(id, &failure.message);
@@ -455,8 +455,8 @@ impl Supervisor {
         }
     }
 
-    /// The start of a child has failed which no sequence waits for: it has taken the place of a process that had ended.
-    /// What follows is decided in its turn, as after an exit.
+    /// A start has failed that no sequence waits for: a successor that has taken the place of an ended process. It is
+    /// decided in its turn of the queue, like an exit.
     fn unready_alone(&mut self, turn: &mut Turn<'_>, run: Run, failure: StartFailure, cause: Option<ReportId>) {
         let id = run.child;
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry: false });
@@ -469,8 +469,8 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Recheck(run));
     }
 
-    /// A restart has failed, and is to be tried again. Those after it stay down until then, which may never come (R37):
-    /// no caller waits for them.
+    /// The start of a restart has failed and is to be retried. The siblings that were to start after it stay down until
+    /// then. The retry may never succeed (R37), so requests that wait for them are answered now.
     fn wait_for_retry(&mut self, turn: &mut Turn<'_>, run: Run, failure: &str, report: ReportId) {
         let id = run.child;
         let why = format!("\"{}\" could not be started: {failure}", self.name(id));
@@ -486,7 +486,7 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Recheck(run));
     }
 
-    /// Lets a child that has no process rest.
+    /// Puts a child without a process into its resting phase.
     pub(super) fn rest(&mut self, id: ChildId, then: AfterStop) {
         if let Some(mut child) = self.table.edit(id) {
             child.rest(then);

@@ -1,5 +1,5 @@
-//! How a child fails, as types, and the one place where the core puts that into words: they go up in the explanation of
-//! a supervisor that gives up, and in the message of a failed start.
+//! The failures of a child as types, and their wording, which is here only. The texts go into the explanation of a
+//! supervisor that gives up, and into the message of a failed start.
 
 use super::action::End;
 use super::types::{Exit, Kind, StartFailure};
@@ -9,19 +9,19 @@ use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why a process is killed, where that makes its end a failure. Its words can follow the child's name.
+/// Why a process is killed, where the kill makes its end a failure. The text can follow the child's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum KillReason {
-    /// Its start has taken longer than this, and why its readiness probe was not answered.
+    /// It was not ready within this time; with the reason why its readiness probe failed.
     NotReady { limit: Span, unanswered: Option<String> },
     /// It hangs.
     Hung { age: Span, no_progress: bool, self_reported: bool },
-    /// By order.
+    /// By an operator's panic.
     Panicked { by: String },
 }
 
-/// How a child last failed. Its words can follow the child's name.
+/// How a child last failed. The text can follow the child's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum LastFailure {
@@ -29,7 +29,7 @@ pub(super) enum LastFailure {
     GaveUp(String),
     /// It was killed.
     Killed(KillReason),
-    /// It ended by itself, after it had reported this of why it fails.
+    /// It ended by itself; with what it reported of why it fails.
     Ended { exit: Exit, reported: Option<String> },
     /// It could not be killed.
     NotKilled,
@@ -38,7 +38,7 @@ pub(super) enum LastFailure {
 }
 
 impl KillReason {
-    /// The failure of a start that is cut short for this reason.
+    /// The failed start that a kill for this reason is.
     pub(super) fn of_start(&self) -> StartFailure {
         let (stage, message) = match self {
             KillReason::NotReady { .. } => ("start-timeout", self.to_string()),
@@ -55,13 +55,13 @@ impl KillReason {
 }
 
 impl LastFailure {
-    /// It was lost with its host, and has not failed.
+    /// Whether it was lost with its host, which is no failure of the child.
     pub(super) fn is_loss_of_host(&self) -> bool {
         matches!(self, LastFailure::Ended { exit: Exit::HostLost, .. })
     }
 
-    /// How a process has failed that is over: with the explanation of a node, the reason for which it was killed,
-    /// and what a worker reported, as far as there are such.
+    /// The failure of a process that is over, from the explanation of a node, the reason for a kill, the exit and what
+    /// a worker reported, as far as they exist.
     pub(super) fn of(
         escalation: Option<&String>,
         killed: Option<KillReason>,
@@ -69,7 +69,7 @@ impl LastFailure {
         reported: Option<&String>,
     ) -> LastFailure {
         match (escalation, killed, exit) {
-            // Whatever was about to become of it.
+            // The loss of the host overrides whatever else was in progress.
             (_, _, Some(exit @ Exit::HostLost)) => LastFailure::Ended { exit, reported: None },
             (Some(explanation), _, _) => LastFailure::GaveUp(explanation.clone()),
             (None, Some(reason), _) => LastFailure::Killed(reason),
@@ -79,7 +79,7 @@ impl LastFailure {
     }
 }
 
-/// The failure of a start whose process ended before it was over; without an exit, could not be killed.
+/// The failure of a start whose process ended before it was ready; without an exit, the process could not be killed.
 pub(super) fn not_ready(kind: Kind, exit: Option<Exit>) -> StartFailure {
     let message = match (kind, exit) {
         (Kind::Supervisor, Some(Exit::Code(code))) if code == End::StartFailed.code() => {
@@ -91,7 +91,8 @@ pub(super) fn not_ready(kind: Kind, exit: Option<Exit>) -> StartFailure {
     StartFailure { stage: "ready".into(), errno: 0, message }
 }
 
-/// Why a supervisor gives up: the child `name` has failed once more than `max` times within the period.
+/// The explanation of a supervisor that gives up: child `name` was to be restarted for the `used`-th time within
+/// `period`, with `max` allowed.
 pub(super) fn too_many(name: &str, last: Option<&LastFailure>, max: u32, period: Span, used: u32) -> String {
     let failed = last.map(|last| format!("; it {last}")).unwrap_or_default();
     format!("{} restart of {name} within {period}, limit {max}{failed}", ordinal(used))

@@ -1,26 +1,27 @@
-//! The window of restarts: when is one too many (R40 to R44).
+//! The restart window: counts restarts within the period, and decides which one is too many (R40 to R44).
 
 use crate::spec::policy::Intensity;
 use crate::time::{Span, Time};
 use std::collections::VecDeque;
 
-/// The restarts that still count. Empty when a supervisor begins (R44), and nothing but time clears it.
+/// The restarts that still count. Empty when a supervisor begins (R44). Restarts leave it after one period, or by a
+/// reset.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     intensity: Intensity,
     charges: VecDeque<Time>,
 }
 
-/// What became of a charge.
+/// The result of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Charge {
-    /// The restart may be carried out; so many are in the window now, this one included.
+    /// The restart may be carried out.
     Allowed {
-        /// Charges in the window.
+        /// Charges in the window, this one included.
         used: u32,
     },
-    /// One too many: the supervisor gives up.
+    /// One restart too many: the supervisor gives up.
     Refused {
         /// Charges in the window, the refused one included.
         used: u32,
@@ -30,26 +31,26 @@ pub(super) enum Charge {
 }
 
 impl Window {
-    /// With an unlimited intensity the window only informs, so it need not grow with a crash loop: it reports "this
-    /// many, or more" from here on.
+    /// Most restarts that are kept with an unlimited intensity, where the window only informs: so a crash loop cannot
+    /// make it grow. From here on `used` means "this many, or more".
     const UNLIMITED_KEPT: usize = 1_000;
 
     pub(super) fn new(intensity: Intensity) -> Window {
         Window { intensity, charges: VecDeque::new() }
     }
 
-    /// A window in which these restarts count, the oldest first.
+    /// A window with these restarts, the oldest first; for a snapshot.
     pub(super) fn restored(intensity: Intensity, charges: VecDeque<Time>) -> Window {
         Window { intensity, charges }
     }
 
-    /// The restarts that may still count, the oldest first. The limits are the supervisor's own.
+    /// The restarts in the window, the oldest first; for a snapshot. The limits are part of the supervisor's policy.
     pub(super) fn into_charges(self) -> VecDeque<Time> {
         let Window { intensity: _, charges } = self;
         charges
     }
 
-    /// Other limits from now on (R72): the charges stay, and the next one is judged by these.
+    /// Sets new limits (R72): the recorded charges stay, and the new limits apply from the next charge on.
     pub(super) fn set(&mut self, intensity: Intensity) {
         self.intensity = intensity;
     }

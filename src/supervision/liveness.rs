@@ -1,14 +1,14 @@
-//! Is a child alive? Its beats against its promise, as one record a process.
+//! Liveness of a child: its beats against the heartbeat that it promised. One [`Watch`] per process.
 //!
-//! Two clocks run for a child that beats. The first is set back by every beat; when it reaches the limit (`misses`
-//! times `interval`), the child is overdue. The second runs only with `progress = true` and is set back when the
-//! progress counter moves, or when the child reports that nothing is pending: it finds the livelock whose beats come
-//! from a thread that does no work. Both begin one `grace` after the start, and both stand still during a lease
-//! (`busy_for`), which holds until the next beat changes it.
+//! A child that beats has two timers. The first is reset by every beat; at the limit (`misses` times `interval`) the
+//! child is overdue. The second runs only with `progress = true`. It is reset when the progress counter changes, or
+//! when the child reports that nothing is pending: so a livelock is found whose beats come from a thread that does no
+//! work. Both begin one `grace` after the start, and both stand still during a lease (`busy_for`), which holds until
+//! the next beat changes it.
 //!
-//! Overdue is not yet hung. Three things come between, all so that a supervisor never kills a healthy child:
-//! time in which this process did not run is credited ([`Watch::credit`]); when most children are overdue at once, the
-//! supervisor suspects itself first ([`is_suspicious`]); and the shell inspects the child before the kill
+//! An overdue child is not declared hung at once. Three checks come before, so that a supervisor never kills a healthy
+//! child: time in which this process did not run is credited ([`Watch::credit`]); when most children are overdue at
+//! once, the supervisor suspects itself first ([`is_suspicious`]); and the shell inspects the child before the kill
 //! ([`Action::Inspect`](super::Action::Inspect)).
 
 use super::counting::Counts;
@@ -21,18 +21,18 @@ use crate::spec::policy::Heartbeat;
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// What is repeated at an interval is not repeated faster than this, whatever was promised; and no child can promise a
-/// shorter one while it runs.
+/// Lower limit for the delays that are derived from a promised interval, such as those between two inspections, and for
+/// the interval that a child itself sets while it runs.
 const INTERVAL_MIN: Span = Span::from_millis(10);
 
-/// So many times in one silence a child is spared because it gets no CPU time.
+/// How many times in one silence a child is spared because it gets no CPU time.
 const STARVED_MAX: u8 = 10;
 
-/// So long the beats of a thousand children may take to come again on new connections, on a machine that is busy.
+/// Time in which the beats of a thousand children arrive again on new connections, on a busy machine.
 const RECONNECT: Span = Span::from_secs(1);
 
-/// Beats that come within so much of an interval after one that has ended a silence were sent before it, one after the
-/// other, and have come at once: a connection or a thread on the way was late, and not the child.
+/// After a beat that has ended a silence, beats within this part of an interval were sent during that silence and
+/// arrived together. They show that a connection or a thread on the way was late, not the child.
 const CATCHING_UP: f64 = 0.125;
 
 /// The beats of one process.
@@ -40,51 +40,51 @@ const CATCHING_UP: f64 = 0.125;
 #[serde(deny_unknown_fields)]
 pub(super) struct Watch {
     promise: Heartbeat,
-    /// The last beat, or the start.
+    /// When the last beat came, or the start.
     last: Time,
-    /// From here silence is counted: `last`, after grace or lease.
+    /// From when silence counts: `last`, or the end of the grace or lease.
     quiet_from: Time,
-    /// Progress was last made here, or this is the start.
+    /// When progress was last made, or the start.
     moved: Time,
-    /// From here a counter that stands still is counted.
+    /// From when a progress counter that stands still counts.
     still_from: Time,
     counter: Option<u64>,
-    /// What waited to be done, by the last beat that had it.
+    /// How much work was pending, by the last beat that reported it.
     pending: Option<u64>,
-    /// The numbers of the beats so far.
+    /// The sequence numbers of the beats so far.
     counts: Counts,
     beats: u64,
     missed: u64,
-    /// The last silence that a beat has ended: when, and how many of `missed` it was.
+    /// The last silence that a beat has ended: when it ended, and its part of `missed`.
     gap: (Time, u64),
-    /// This silence has been reported as late, by this report.
+    /// The report that this silence is late, if there was one.
     late: Option<ReportId>,
-    /// No verdict before this moment: the child was spared.
+    /// No verdict before this time: the child is spared until then.
     not_before: Time,
     /// This silence was spared once because most children were overdue at once.
     suspected: bool,
-    /// It was reported that the child is held.
+    /// That the child is held has been reported for this silence.
     held: bool,
     /// It was reported that the host of the child cannot be reached, by this report. No beat has come since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     out_of_reach: Option<ReportId>,
     /// How often this silence was spared because the child got no CPU time.
     starved: u8,
-    /// An inspection is under way; its answer decides. A snapshot has none under way: the shell answers in the turn in
-    /// which it was asked, and one without an answer would be waited for for ever.
+    /// An inspection is in progress; its answer decides. Not part of a snapshot: a snapshot is written at the end of a
+    /// turn, and the shell answers within the turn. Restoring it would make the watch wait for an answer for ever.
     #[serde(skip)]
     looking: bool,
-    /// The last beat of each way by which some have come.
+    /// The routes by which beats came, each with the time of its last beat.
     sources: Vec<(Source, Time)>,
 }
 
-/// Where a watched child stands.
+/// The judgement on a watched child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Judgement {
-    /// Nothing is due.
+    /// Nothing to report.
     Fine,
-    /// Later than one interval and a half, and not yet reported.
+    /// The beat is later than one and a half intervals, and this has not been reported yet.
     Late(Overdue),
     /// The limit is reached.
     Overdue(Overdue),
@@ -95,11 +95,11 @@ pub(super) enum Judgement {
 pub(super) struct Overdue {
     /// Time since the last beat (or the start), or since progress was last made.
     pub(super) age: Span,
-    /// The age at which the child is overdue; with grace or lease where they apply.
+    /// The age at which the child is overdue, including grace or lease.
     pub(super) limit: Span,
-    /// Beats came, but their counter stood still.
+    /// Beats came, but the progress counter stood still.
     pub(super) no_progress: bool,
-    /// It is hung by its own report, whatever its age.
+    /// The child itself reported that it hangs, whatever its age.
     pub(super) self_reported: bool,
 }
 
@@ -130,13 +130,12 @@ impl Watch {
         }
     }
 
-    /// The start has a watch of its own: silence counts from the first beat, or from [`Watch::begin`].
+    /// During the start only the start-timeout counts: silence counts from the first beat on, or from [`Watch::begin`].
     pub(super) fn wait_for_begin(&mut self) {
         self.spare(Time::ZERO + Span::MAX);
     }
 
-    /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, so has one
-    /// that has.
+    /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, any child.
     pub(super) fn begin(&mut self, now: Time, anew: bool) {
         if self.beats == 0 || anew {
             let from = now + self.promise.grace;
@@ -145,27 +144,27 @@ impl Watch {
         }
     }
 
-    /// Another silence is a hang from now on, by the child's own report; it beats as many times within it as before,
-    /// though not more often than [`INTERVAL_MIN`] allows.
+    /// Sets the silence that counts as a hang, as the child reported it (`WATCHDOG_USEC`). `misses` stays; the interval
+    /// becomes the limit divided by it, but not less than [`INTERVAL_MIN`].
     pub(super) fn set_limit(&mut self, limit: Span) {
         let misses = u64::from(self.promise.misses.max(1));
         self.promise.interval = Span::from_nanos(limit.as_nanos() / misses).max(INTERVAL_MIN);
     }
 
-    /// Another promise from now on. The child has not yet received it, so the next silence may be as long as
-    /// the longer of both allows.
+    /// Sets a new promise. The child has not received it yet, so the next silence may be as long as the longer one of
+    /// both limits.
     pub(super) fn renew(&mut self, now: Time, promise: Heartbeat) {
         let limit = self.promise.limit().max(promise.limit());
         self.promise = promise;
         self.spare(now + limit);
     }
 
-    /// The child may be silent up to this moment, or until its next beat.
+    /// Allows silence up to this time, or until the child's next beat.
     pub(super) fn spare(&mut self, until: Time) {
         self.not_before = self.not_before.max(until);
     }
 
-    /// The child has to connect anew: it has an interval for that and [`RECONNECT`].
+    /// After a hot upgrade the child has to reconnect: allows one interval and [`RECONNECT`] for that.
     pub(super) fn resume(&mut self, now: Time) {
         self.spare(now + self.promise.interval + RECONNECT);
     }
@@ -175,12 +174,12 @@ impl Watch {
         self.promise.limit()
     }
 
-    /// By which ways beats have come, and how long ago the last one of each.
+    /// The routes by which beats came, and the time since the last beat of each.
     pub(super) fn sources(&self, now: Time) -> Vec<(Source, Span)> {
         self.sources.iter().map(|(source, last)| (*source, now.since(*last))).collect()
     }
 
-    /// Takes in a beat. False means that it is an old one, and no sign of life.
+    /// Takes in a beat. Returns false for an old one, which is no sign of life.
     #[must_use]
     pub(super) fn beat(&mut self, now: Time, beat: &Beat) -> bool {
         if !self.counts.take(beat.connection, beat.seq) {
@@ -192,7 +191,7 @@ impl Watch {
             self.missed += missing;
             self.gap = (now, missing);
         } else if unheard > 0 && now.since(ended) < self.promise.interval.scaled(CATCHING_UP) {
-            // It was sent in that silence, and lay somewhere on its way here.
+            // This beat was sent during that silence and has arrived late.
             self.missed -= 1;
             self.gap.1 -= 1;
         }
@@ -201,7 +200,7 @@ impl Watch {
             Some((_, last)) => *last = now,
             None => {
                 self.sources.push((beat.source, now));
-                // Always in the same order, whichever was first.
+                // Sorted, so that the order does not depend on which route was first.
                 self.sources.sort_unstable_by_key(|(source, _)| *source);
             }
         }
@@ -232,12 +231,12 @@ impl Watch {
         true
     }
 
-    /// Whether its counts can be of one history.
+    /// Whether the counters can belong together; a check of a restored snapshot.
     pub(super) fn is_consistent(&self) -> bool {
         self.gap.1 <= self.missed
     }
 
-    /// When this watch must be looked at next; `None` while an inspection is under way.
+    /// When this watch must be judged next; `None` while an inspection is in progress.
     pub(super) fn deadline(&self) -> Option<Time> {
         if self.looking {
             return None;
@@ -246,7 +245,7 @@ impl Watch {
         Some(if self.late.is_none() { verdict.min(self.late_at().max(self.not_before)) } else { verdict })
     }
 
-    /// How it stands at `now`.
+    /// The judgement at `now`.
     pub(super) fn judge(&self, now: Time) -> Judgement {
         if self.looking || now < self.not_before {
             return Judgement::Fine;
@@ -260,7 +259,7 @@ impl Watch {
         Judgement::Fine
     }
 
-    /// The figures, if the limit is reached at `now`, whatever was granted.
+    /// The figures, if the limit is reached at `now`. Ignores time for which the child is spared.
     pub(super) fn overdue(&self, now: Time) -> Option<Overdue> {
         let limit = self.promise.limit();
         if now >= self.quiet_from + limit {
@@ -283,24 +282,24 @@ impl Watch {
         self.late
     }
 
-    /// Whether this silence was spared before by a supervisor that suspected itself.
+    /// Whether this silence was spared once because most children were overdue at once.
     pub(super) fn was_suspected(&self) -> bool {
         self.suspected
     }
 
-    /// Too many are overdue at once: the verdict waits one interval, once in a silence.
+    /// Most children are overdue at once: delays the verdict by one interval, once in a silence.
     pub(super) fn suspect(&mut self, now: Time) {
         self.suspected = true;
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
     }
 
-    /// An inspection begins. Until it is over no second one is asked for.
+    /// Begins an inspection. Until it ends no second one is asked for.
     pub(super) fn look(&mut self) {
         self.looking = true;
     }
 
-    /// Takes in that an inspection is over. `None` if none was under way, or if the child has shown life since: then
-    /// its answer means nothing any more.
+    /// Ends an inspection. Returns `None` if none was in progress, or if the child has beaten since: then the answer of
+    /// the inspection no longer counts.
     #[must_use]
     pub(super) fn looked(&mut self, now: Time) -> Option<Overdue> {
         if !std::mem::take(&mut self.looking) {
@@ -309,7 +308,8 @@ impl Watch {
         self.overdue(now)
     }
 
-    /// The child is held: look again after one interval. True when that has not been reported yet.
+    /// The child is held on purpose: delays the verdict by one interval. Returns true if this has not been reported
+    /// yet.
     #[must_use]
     pub(super) fn hold(&mut self, now: Time) -> bool {
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
@@ -334,8 +334,8 @@ impl Watch {
         self.out_of_reach.take()
     }
 
-    /// The child gets no CPU time: look again after one interval, but only so many times in one silence. `None` when it
-    /// was spared often enough; else whether that has not been reported yet.
+    /// The child gets no CPU time: delays the verdict by one interval, at most [`STARVED_MAX`] times in one silence.
+    /// Returns `None` when that number is reached; otherwise whether this has not been reported yet.
     #[must_use]
     pub(super) fn starve(&mut self, now: Time) -> Option<bool> {
         if self.starved >= STARVED_MAX {
@@ -345,11 +345,11 @@ impl Watch {
         Some(self.hold(now))
     }
 
-    /// Credits `lost`, a time up to `now` in which this process did not run. A clock that was set within it is moved
-    /// only by the part that it has seen.
+    /// Credits `lost`, a time up to `now` in which this process did not run. A timer that was set within this time
+    /// moves only by the part since then.
     pub(super) fn credit(&mut self, now: Time, lost: Span) {
-        // Beats are taken in before the credit is known: one that has been lying unread ended no silence of the
-        // child's.
+        // Beats are taken in before the credit is known. So a beat that lay unread may seem to have ended a silence
+        // that was none of the child's.
         let (ended, missing) = self.gap;
         if missing > 0 && now.since(ended) <= lost {
             let excused = lost.as_nanos().div_ceil(self.promise.interval.as_nanos().max(1)).min(missing);
@@ -370,7 +370,7 @@ impl Watch {
         }
     }
 
-    /// What people see of it.
+    /// The figures for `status`.
     pub(super) fn status(&self, now: Time) -> BeatStatus {
         BeatStatus {
             promise: self.promise,
@@ -380,7 +380,7 @@ impl Watch {
         }
     }
 
-    /// What a report holds of it.
+    /// The figures for a report.
     pub(super) fn last_beats(&self, now: Time) -> LastBeats {
         let BeatStatus { age, beats, missed, promise: _ } = self.status(now);
         LastBeats { count: beats, age, missed, progress: self.counter, pending: self.pending }
@@ -396,7 +396,7 @@ impl Watch {
         Overdue { age: now.since(self.last), limit, no_progress: false, self_reported: false }
     }
 
-    /// One interval and a half: a beat that was due is missing for certain, and not merely delayed a little.
+    /// One and a half intervals: after this a beat is certainly missing, and not merely a little delayed.
     fn late_at(&self) -> Time {
         self.quiet_from + self.promise.interval.scaled(1.5)
     }
@@ -410,7 +410,7 @@ impl Watch {
         at.max(self.not_before)
     }
 
-    /// Beats that should have come since the last one. Half an interval is allowed for, as for lateness.
+    /// The number of beats that should have come since the last one. Half an interval is tolerated, as for lateness.
     fn missing(&self, now: Time) -> u64 {
         let interval = self.promise.interval.as_nanos().max(1);
         let quiet = now.since(self.quiet_from).as_nanos();
@@ -418,8 +418,9 @@ impl Watch {
     }
 }
 
-/// Whether a supervisor should doubt itself rather than its children: more than half of four or more that beat are
-/// overdue at once. With fewer than four a coincidence is too likely, and waiting would only delay the cure.
+/// Whether a supervisor should suspect itself rather than its children: more than half of at least four beating
+/// children are overdue at once. With fewer than four, coincidence is too likely, and waiting would only delay the
+/// restart.
 pub(super) fn is_suspicious(overdue: usize, beating: usize) -> bool {
     beating >= 4 && overdue * 2 > beating
 }

@@ -9,11 +9,11 @@
 //!   start order), then signals and commands, and [`Event::Tick`] last, with the time in which the shell itself did
 //!   not run.
 //! - **One deadline.** [`Supervisor::next_deadline`] is the earliest of many. A `Tick` before it changes nothing.
-//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, of a placed child also by `NoHost`, every
-//!   [`Action::Inspect`] by `Inspected`, every process that existed by one `Exited` when nothing of it is left; by
-//!   `KillFailed` before, at most once, where it cannot be killed. Before `Spawned` no run is asked to stop, killed or
-//!   inspected.
-//! - **Every [`Command`] is answered exactly once.** [`Action::Halt`] is the last action there ever is.
+//! - **Every [`Action::Spawn`] is answered** by `Spawned` or `SpawnFailed`, for a placed child also by `NoHost`; every
+//!   [`Action::Inspect`] by `Inspected`. Every process that existed is answered by one `Exited`, when nothing of it is
+//!   left; if it cannot be killed, by at most one `KillFailed` before. Before `Spawned` no run is asked to stop, killed
+//!   or inspected.
+//! - **Every [`Command`] is answered exactly once.** [`Action::Halt`] is the last action of a supervisor.
 //! - **Nothing is trusted.** An event of an earlier run, of an unknown child, or one that makes no sense now is
 //!   counted ([`Supervisor::stale`]) and dropped.
 //!
@@ -22,7 +22,8 @@
 //! use treevisor::supervision::*;
 //! use treevisor::time::Time;
 //!
-//! let member = Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, revision: 0, policy: Default::default() };
+//! let member =
+//!     Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, revision: 0, policy: Default::default() };
 //! let config = Config { policy: Default::default(), members: vec![member], uplink: None, node: 1, seed: 1 };
 //! let mut supervisor = Supervisor::new(config);
 //! let mut actions = Vec::new();
@@ -53,11 +54,12 @@
 //!                                                    (hung, panicked: as an exit of Running or Starting)
 //! ```
 //!
-//! A process that cannot be killed is *lost*: the child goes on as if it had ended, but for its next start, which waits
-//! for the end of the old process (`Waiting`), so that no two of one child ever live together.
+//! A process that cannot be killed is *lost*. The child is then treated as if its process had ended, except that its
+//! next start waits for the end of the old process (`Waiting`): two processes of one child never run at the same time.
 //!
-//! What is wanted of a child is a field of its own: with its *target* down, an operator has stopped it and no restart
-//! of a group starts it. `Killing` carries what the end will mean. All of it stands in `child.rs`, as total tables.
+//! Whether a child is to be up or down is a field of its own, its *target*: with the target down, an operator has
+//! stopped the child and no restart of a group starts it. `Killing` carries what the exit will mean. All transitions
+//! stand in `child.rs`, as total tables.
 //!
 //! # The supervisor
 //!
@@ -66,29 +68,30 @@
 //! waited in OTP's mailbox waits in a queue (R30, D5 of `docs/otp.md`). An exit is reported at once but decided in its
 //! turn, so a group restart that comes first absorbs it (R29).
 //!
-//! A *roll-out*, by which the copies of a `count` get what a reload changes of them, is what it does when nothing else
-//! is to be done (see `rolling`): each of its steps is a sequence.
+//! A *roll-out* gives the copies of a `count` the new spec of a reload, one copy after another. It makes progress only
+//! when nothing else is to be done (see `rolling`): each of its steps is a sequence.
 //!
-//! What does not wait, because what it would wait for may never end:
+//! These events do not wait in the queue, because the sequence that they would wait for may never end:
 //!
 //! - [`Event::Stop`], [`Event::StopNow`], [`Event::ParentLost`]: the sequence is cut. A stop that is in progress is
 //!   finished first, a start that is in progress is not, and all that is queued is dropped.
-//! - [`Command::Panic`] kills its child now. What the end of that child means stays as it was: a child that was being
-//!   stopped is stopped, one that was being started could not be started, one whose turn to be stopped was still to
-//!   come is absorbed, any other has crashed. With hold it stays down, and the sequence goes on without it.
-//! - [`Command::Terminate`] of the child that is just being stopped or started, and [`Command::Cycle`] of the one that
-//!   is just being started. Neither is a failed start: the boot or the restart goes on with the next child, or with
-//!   this one anew. Requests about other children wait; to free a start that hangs, stop the child that `status` shows
-//!   as starting, or give it a `start-timeout`.
+//! - [`Command::Panic`] kills its child at once. The meaning of the child's exit depends on what was in progress: a
+//!   child that was being stopped counts as stopped, one that was being started as a failed start, one that the running
+//!   sequence was yet to stop is absorbed, and any other one has crashed. With hold the child stays down, and the
+//!   sequence goes on without it.
+//! - [`Command::Terminate`] of the child that is just being stopped or started, and [`Command::Cycle`] of the child
+//!   that is just being started. Neither counts as a failed start: the boot or the restart goes on with the next child,
+//!   or starts this one again. Requests about other children wait. To free a start that hangs, stop the child that
+//!   `status` shows as starting, or give it a `start-timeout`.
 //!
 //! # Which file holds what
 //!
-//! `supervisor` is the door; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`, `successor`,
-//! `elsewhere` and `deadlines` are its work by theme; `snapshot` writes all of it down and makes it again; `table`
-//! holds the children and their deadlines; `types` is the ground that all stand on; `child` with `phase`, `step`,
-//! `word` and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`,
-//! `tally` and `rollup` know nothing of the others' business and are tested alone. `reload` is a new set of children
-//! while it runs: one more kind of sequence.
+//! `supervisor` is the entry point; `starts_and_stops`, `exits`, `restarts`, `requests`, `reload`, `rolling`,
+//! `successor`, `elsewhere` and `deadlines` are its work by theme; `snapshot` serializes and restores all of it;
+//! `table` holds the children and their deadlines; `types` has the basic types. `child` with `phase`, `step`, `word`
+//! and `shown`, `sequence`, `rollout`, `intensity`, `strategy`, `liveness`, `counting`, `backoff`, `failure`, `tally`
+//! and `rollup` do not depend on one another's rules and are tested alone. `reload` changes the set of children while
+//! the supervisor runs, as one more kind of sequence.
 
 pub mod action;
 mod backoff;

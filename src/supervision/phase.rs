@@ -10,51 +10,51 @@ use crate::ids::ReportId;
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-/// What a child is to be, by its supervisor or an operator.
+/// Whether a child is to be up, as its supervisor or an operator decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Target {
-    /// It is started with its group.
+    /// A restart of its group starts it.
     Up,
     /// An operator has ordered it down: no restart of a group brings it back (D2).
     Down,
 }
 
-/// A process that is there, or is about to be.
+/// A process that exists, or is about to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Process {
-    /// `None` until the shell has reported that it exists.
+    /// `None` until the shell has reported that the process exists.
     pub(super) pid: Option<u32>,
     /// Since when it exists.
     pub(super) since: Time,
-    /// Its beats, if it promised any; from the moment it exists.
+    /// The watch over its beats, if it promised any; set once the process exists.
     pub(super) watch: Option<Box<Watch>>,
     /// What it last reported of itself.
     pub(super) status: Option<String>,
     /// What else it reported of itself, if anything.
     pub(super) said: Option<Box<Reported>>,
-    /// From a node: its subtree, and when it reported it.
+    /// From a node: the roll-up of its subtree, and when it reported that.
     pub(super) rollup: Option<Box<(Rollup, Time)>>,
     /// What a node reported before it gave up.
     pub(super) escalation: Option<String>,
-    /// Why the probe that decides its readiness has not been answered, in words.
+    /// Why its readiness probe failed last, in words.
     pub(super) unanswered: Option<String>,
     /// Why it is being killed, where that is a failure.
     pub(super) kill_reason: Option<KillReason>,
-    /// Why it was killed by us, if it was.
+    /// Why this supervisor killed it, if it did.
     pub(super) killed: Option<Killed>,
-    /// It hangs, and is killed when this is over, or then.
+    /// It hangs and will be killed after this examination, which ends at this time at the latest.
     pub(super) evidence: Option<(Look, Time)>,
 }
 
-/// What is done with a process that hangs before it is killed.
+/// What precedes the kill of a process that hangs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Look {
-    /// A command looks at it.
+    /// The `on-hang` command examines it.
     Command,
-    /// It is to end by a signal of its own.
+    /// It gets its `hang-signal`, to end by that.
     Signal,
 }
 
@@ -69,31 +69,31 @@ pub(super) struct Reported {
     pub(super) last_failure: Option<String>,
 }
 
-/// A process that could not be killed. The child has ended for all that waits for that; a new process of it is not
-/// started before this one is gone.
+/// A process that could not be killed. For everything that waits for the child's end, the child has ended; but its next
+/// process is not started before this one is gone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Lost {
     pub(super) stuck: Stuck,
-    /// The report of it.
+    /// The report that the kill failed.
     pub(super) report: ReportId,
-    /// How its life looked then.
+    /// Its life up to the failed kill, for the report of its exit.
     pub(super) past: Past,
-    /// Its exit is not OTP's `normal`, however it ends.
+    /// Its later exit does not count as OTP's `normal`, whatever its status.
     pub(super) forced: bool,
 }
 
-/// Down, without a decision by an operator or an end of its own.
+/// Why a child is down, where it was not held and has not ended for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum DownReason {
-    /// Its turn to be started will come in the sequence that runs.
+    /// It will be started by the running sequence.
     Queued,
-    /// It stays so until its group is restarted or an operator starts it.
+    /// It is down until its group is restarted or an operator starts it.
     Idle,
     /// It is not started with its supervisor (`autostart = false`), and no operator has started it yet.
     Manual,
-    /// It has exited by itself; what follows waits for its turn in the queue (D5).
+    /// It has exited by itself; the decision on that waits in the queue (D5).
     Undecided {
         /// OTP's `normal`.
         normal: bool,
@@ -108,21 +108,21 @@ pub(super) enum DownReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Wait {
-    /// The retry has its place in the queue; its charge falls when its turn comes (R33, R34).
+    /// The retry waits in the queue; it is charged when its turn comes (R33, R34).
     Charge,
-    /// Charged; the back-off is over then.
+    /// Charged; in backoff until this time.
     Until(Time),
-    /// Charged, the back-off is over, and the attempt has its place in the queue.
+    /// Charged, the backoff has ended, and the start waits in the queue.
     Due,
-    /// Its old process cannot be killed; the start waits for the end of that.
+    /// Its old process cannot be killed; the start waits until that has ended.
     Gone,
-    /// The old process has ended, or a host is there, and the start has its place in the queue.
+    /// The old process has ended, or a host is available, and the start waits in the queue.
     Freed,
-    /// No host may have it; the start waits for one that may.
+    /// No host is available; the start waits for one.
     Host,
 }
 
-/// What a stopped child becomes.
+/// What follows the stop of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum AfterStop {
@@ -130,15 +130,15 @@ pub(super) enum AfterStop {
     Again,
     /// It stays down.
     Rest,
-    /// It has no further part in anything: a temporary child that was stopped with its group (R27).
+    /// A temporary child that was stopped with its group (R27): it has ended for good.
     Done,
 }
 
-/// What the end of a killed child will mean.
+/// What the end of a process that is being killed means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum OnExit {
-    /// It was being stopped; how it ends does not matter (R57).
+    /// The child was being stopped; its exit status does not matter (R57).
     Stopped(AfterStop),
     /// An abnormal exit, whatever its status: it was hung, or panicked (D10, D11).
     Crash,
@@ -155,7 +155,7 @@ pub(super) enum Phase {
     Down(DownReason),
     /// Between two attempts to start it.
     Waiting { wait: Wait, cause: ReportId },
-    /// A process is there or about to be, and its start is not over.
+    /// A process exists or is about to, and is not ready.
     Starting { process: Box<Process>, since: Time, deadline: Option<Time> },
     /// Up.
     Running(Box<Process>),
@@ -170,7 +170,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Its process, while there is one.
+    /// Its process, if it has one.
     pub(super) fn process(&self) -> Option<&Process> {
         match self {
             Phase::Starting { process, .. }
@@ -181,7 +181,7 @@ impl Phase {
         }
     }
 
-    /// The same, to be changed.
+    /// Like [`Phase::process`], to be changed.
     pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
         match self {
             Phase::Starting { process, .. }
@@ -209,7 +209,7 @@ impl Phase {
     }
 }
 
-/// A request that is answered when something has become of the child.
+/// A request that is answered when the child reaches a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiter {
@@ -217,41 +217,41 @@ pub(super) struct Waiter {
     pub(super) goal: Goal,
 }
 
-/// What a request waits for.
+/// The goal that a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Goal {
-    /// Its present process is gone.
+    /// The child's present process has ended.
     Gone,
     Up,
 }
 
-/// What a stop has led to.
+/// What the caller has to do about a process, as the result of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum StopBegun {
-    /// There is no process: nothing to wait for.
+    /// There is no process to wait for.
     NoProcess,
-    /// It is on its way down already, or will be as soon as its process exists.
+    /// It is stopping already, or will be stopped as soon as its process exists.
     Underway,
     Ask,
     /// Ask it, and kill it at once (a shutdown of 0, R55).
     AskAndKill,
     Kill,
-    /// Look at it before it is killed.
+    /// Run the `on-hang` command before the kill.
     Examine,
-    /// Send it the signal of a hang before it is killed.
+    /// Send the `hang-signal` before the kill.
     Abort,
 }
 
-/// What the end of a process means.
+/// What the end of a process means for its child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
     /// There was no process: a stray event.
     Stray,
-    /// It ended while it ran. `forced`: because we killed it for being hung or by a panic.
+    /// It ended while it ran. `forced`: we killed it because it hung or was panicked.
     Alone { forced: bool },
-    /// Its start has failed; with the failure where we made it fail.
+    /// Its start has failed; with the failure if we killed it.
     Unready(Option<StartFailure>),
     /// It was being stopped.
     Stopped(AfterStop),
@@ -259,13 +259,13 @@ pub(super) enum Ended {
     Held,
 }
 
-/// What the news that a process exists means.
+/// What it means that a process exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spawned {
-    /// It was not awaited, or is known already.
+    /// Stale: the process was not awaited, or is known already.
     Stray,
     /// Its start goes on.
     Starting,
-    /// It was to be stopped meanwhile: now it can be.
+    /// The child was to be stopped before its process existed: now it can be.
     Stop(StopBegun),
 }

@@ -1,19 +1,19 @@
 //! A new set of children while the supervisor runs: a reload of all of them, a changed `count`, a child that is
 //! removed.
 //!
-//! OTP's code change takes new specs over, starts nothing and stops nothing (R72 to R76). Here what is gone is stopped
-//! and forgotten, what has another program is stopped and started, and what is new is started (D8); all else is taken
-//! over in place. Nothing is charged, no sibling is touched.
+//! OTP's code change takes new specs over but starts and stops nothing (R72 to R76). Here a removed child is stopped
+//! and forgotten, a child with another program is stopped and started, and a new child is started (D8); every other
+//! change is taken over in place. Nothing is charged, and no sibling is touched.
 //!
-//! A reload waits in the queue like a request, and is compared with the children that are there when its turn has come:
-//! so it is right whatever was done before it. There is no sequence then, so no child is being started, and none is
-//! being stopped. What else can be of a child:
+//! A reload waits in the queue like a request, and is compared with the children that exist when its turn comes, so
+//! earlier requests in the queue cannot invalidate it. No sequence is running then, so no child is being started or
+//! stopped. The remaining cases:
 //!
 //! | its phase | unchanged | changed, in place | changed, with another revision | gone |
 //! | --- | --- | --- | --- | --- |
 //! | running; hung or panicked and being killed | - | taken over | stopped, started | stopped, forgotten |
 //! | being killed by a hold | - | taken over | at its next start; it stays held | forgotten when it is gone |
-//! | given up on, as it cannot be killed | - | taken over | at its next start | forgotten when it is gone; listed again before that, it stays, as a new one would |
+//! | cannot be killed | - | taken over | at its next start | forgotten when it is gone; as new if listed again before |
 //! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
 //! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
@@ -21,11 +21,11 @@
 //! | a step that is done | - | taken over | run again, in its turn | forgotten |
 //! | never started, as `autostart` is false | - | taken over; started if it no longer is | the same | forgotten |
 //!
-//! But of the copies of a `count`, those that run and have another revision are not stopped here: they get their new
-//! spec one after another when all else is done (see `rolling`).
+//! Exception: running copies of a `count` with another revision are not stopped here. They get their new spec one after
+//! another when all else is done (see `rolling`).
 //!
-//! A start that fails here is no failed restart: the child stays down, the others go on, and the answer names it. A
-//! wrong command in a new file must not be what makes a supervisor give up.
+//! A start that fails here is not a failed restart: the child stays down, the others go on, and the answer names it. So
+//! a wrong command in a new file cannot make a supervisor give up.
 
 use super::action::{Action, Adopt, Answer};
 use super::child::Child;
@@ -45,7 +45,7 @@ use std::collections::{BTreeSet, VecDeque};
 pub(super) enum Change {
     Same,
     InPlace,
-    /// The processes of its old spec and of its new one are not the same.
+    /// The old and the new spec need different processes.
     Restart,
 }
 
@@ -56,15 +56,16 @@ struct ReloadPlan {
     listed: Vec<ChildId>,
     new: BTreeSet<ChildId>,
     gone: BTreeSet<ChildId>,
-    /// To be stopped, if they have a process, and started.
+    /// To be stopped, if they have a process, and then started.
     restarted: BTreeSet<ChildId>,
     updated: BTreeSet<ChildId>,
-    /// Copies whose turn comes when all else is done.
+    /// Copies that get their new spec in a roll-out, when all else is done.
     rolled: Vec<Due>,
 }
 
 impl Supervisor {
-    /// A reload has come. Of those that reload everything only the last one counts that still waits.
+    /// A reload request. A reload of all children replaces every earlier one of that kind that still waits in the
+    /// queue.
     pub(super) fn reload_asked(&mut self, turn: &mut Turn<'_>, reload: Box<Reload>) {
         if self.lifecycle == Lifecycle::Ending {
             let answer = Answer::Overtaken("the supervisor is ending".into());
@@ -85,7 +86,7 @@ impl Supervisor {
         self.queue.push_back(QueueItem::Reload(reload));
     }
 
-    /// Its turn has come; no sequence is running.
+    /// Carries out a reload in its turn of the queue; no sequence is running.
     pub(super) fn reload(&mut self, turn: &mut Turn<'_>, reload: Reload) {
         let Reload { request, by, generation, own, members, scope } = reload;
         if let Scope::Child(id) = scope
@@ -105,7 +106,7 @@ impl Supervisor {
         let mut plan = self.match_members(turn, members, &scope, &before, &mut earlier);
         self.put_in_order(&plan, &scope, &before);
         self.update_idle(&scope, &mut plan, &earlier);
-        // From here on the shell has the new specs: the starts below are meant with them.
+        // From here on the shell uses the new specs, also for the starts below.
         turn.out.push(Action::Renew(request));
         let cause = matches!(scope, Scope::All { .. }).then(|| {
             let restarted = plan.restarted.len() + plan.rolled.len();
@@ -139,7 +140,7 @@ impl Supervisor {
             if !(plan.new.contains(&id) || plan.restarted.contains(&id)) {
                 continue;
             }
-            // What is new may be for an operator to start.
+            // A new child may have `autostart = false`.
             if self.table.get(id).is_some_and(Child::is_manual) {
                 continue;
             }
@@ -161,8 +162,8 @@ impl Supervisor {
         self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
     }
 
-    /// The copies that are rolled, in their new order. Of those that were on probation, those that stay as they are
-    /// stay on it.
+    /// Plans the roll-out of the copies, in their new order. Copies that were on probation and do not change stay on
+    /// probation.
     fn plan_the_rest(
         &mut self,
         turn: &mut Turn<'_>,
@@ -182,8 +183,8 @@ impl Supervisor {
         }
     }
 
-    /// R72: they hold at once, recorded charges stay and are judged by the new limits at the next charge. R76: nothing
-    /// is triggered.
+    /// Takes over the supervisor's own policy. R72: it applies at once; recorded charges stay, and count against the
+    /// new limits from the next charge on. R76: it triggers nothing.
     fn take_over_own(&mut self, turn: &mut Turn<'_>, own: OwnPolicy) {
         self.policy = own.policy;
         self.window.set(own.policy.intensity);
@@ -194,7 +195,7 @@ impl Supervisor {
         }
     }
 
-    /// Finds out which children are new, gone or changed, and takes over what can be.
+    /// Determines which children are new, gone or changed, and takes over what can be changed in place.
     fn match_members(
         &mut self,
         turn: &mut Turn<'_>,
@@ -222,7 +223,7 @@ impl Supervisor {
                 plan.new.insert(id);
             }
             if let (Scope::Count(_), false) = (scope, returns) {
-                // What is there of a count stays as it is.
+                // Existing workers of a `count` stay as they are.
                 continue;
             }
             if let (Scope::All { .. }, false, Some(due)) = (scope, returns, self.due(id, &member, earlier)) {
@@ -255,8 +256,9 @@ impl Supervisor {
         plan
     }
 
-    /// Some are down without having been stopped: their start has failed, or they went down with a group and were to
-    /// come up with the next attempt of a sibling. Unless there still is such a sibling, they are started.
+    /// Starts children that are down without having been stopped: their start has failed, or they went down with a
+    /// group and were to start with the next attempt of a sibling. Those that still have such a sibling keep waiting
+    /// for it.
     fn update_idle(&self, scope: &Scope, plan: &mut ReloadPlan, earlier: &[Probation]) {
         let concerned = match scope {
             Scope::All { .. } => true,
@@ -265,13 +267,14 @@ impl Supervisor {
         if !concerned {
             return;
         }
-        // By the strategy and the order that hold from now on: a child that stands elsewhere waits for no sibling any
-        // more.
+        // Judged by the new strategy and the new order: after a change of place a child may no longer belong to a
+        // sibling's group.
         let called = self.called_by_attempts(&plan.gone);
         for child in self.table.iter() {
             let idle = matches!(child.phase, Phase::Down(DownReason::Idle)) && child.target == Target::Up;
             let new_or_gone = plan.gone.contains(&child.id) || plan.new.contains(&child.id);
-            // A temporary one comes with no group; this reload has stopped it, in the midst of a roll-out.
+            // A temporary child is not started with a group, but this one was stopped by this reload itself, in the
+            // middle of a roll-out.
             let comes = match child.comes_with_group() {
                 true => !called.contains(&child.id),
                 false => earlier.iter().any(|rolled| rolled.id == child.id),
@@ -283,29 +286,29 @@ impl Supervisor {
         }
     }
 
-    /// Whether a child waits for an attempt to start it, which comes with its group. Of one whose old process cannot be
-    /// killed, no other waits for the start.
+    /// Whether a child waits for a start attempt that starts its group with it. A child that waits for its old process
+    /// or for a host is started alone.
     fn has_an_attempt(&self, id: ChildId) -> bool {
         let phase = self.table.get(id).map(|child| &child.phase);
         matches!(phase, Some(Phase::Waiting { wait: Wait::Charge | Wait::Until(_) | Wait::Due, .. }))
     }
 
-    /// The groups of all that wait for an attempt, but for those that are `gone`.
+    /// All children that are started with an attempt of a waiting sibling; siblings in `gone` do not count.
     pub(super) fn called_by_attempts(&self, gone: &BTreeSet<ChildId>) -> BTreeSet<ChildId> {
         let order = self.table.order();
         let waiting = order.iter().filter(|id| !gone.contains(id) && self.has_an_attempt(**id));
         waiting.flat_map(|id| group(self.policy.strategy, order, id)).copied().collect()
     }
 
-    /// A child that was there before gets its new spec, now or when it is down.
+    /// Gives an existing child its new spec, now or when it is down.
     pub(super) fn take_over(&mut self, turn: &mut Turn<'_>, id: ChildId, member: Member, scope: &Scope) -> Change {
         let Some(mut child) = self.table.edit(id) else { return Change::Same };
         if matches!(scope, Scope::All { .. }) {
-            // It stands in the file now, wherever it came from.
+            // It stands in the file now, even if it was added while the tree ran.
             child.added = false;
         }
         let same = child.member.is_same(&member) && child.next.is_none();
-        // What only operators started is to be started by itself.
+        // The old spec has `autostart = false` and the new one has not.
         let is_started_now = child.is_manual() && member.policy.autostart;
         if is_started_now {
             child.target = Target::Up;
@@ -321,19 +324,19 @@ impl Supervisor {
         match &child.phase {
             // A step with another program is another step, and has yet to be done.
             _ if child.is_to_be_done_again() => Change::Restart,
-            // Where nothing is to be started, the new spec simply is there at the next start.
+            // A child that is not to be started just has the new spec at its next start.
             Phase::Killing { on_exit: OnExit::Held, .. } | Phase::Held | Phase::Ended | Phase::Down(_) => {
                 Change::InPlace
             }
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 Change::Restart
             }
-            // What it waits for was the old one's trouble. The attempt was charged, or is to be, as it was; it has it
-            // after this, with the group that was taken down for it.
+            // The wait was due to the old spec. The charge stays as it is; the attempt follows this reload, together
+            // with the group that was stopped for it.
             Phase::Waiting { wait, cause } => {
                 let next = match wait {
                     Wait::Until(_) => Some(Wait::Due),
-                    // Other hosts may have the new one.
+                    // The new spec may allow other hosts.
                     Wait::Host => Some(Wait::Freed),
                     Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => None,
                 };
@@ -347,8 +350,8 @@ impl Supervisor {
         }
     }
 
-    /// Puts the children into their new order. Those that go stand last, so that whatever comes between stops them
-    /// first.
+    /// Sets the new start order. Children that are removed stand last, so that they are stopped first if another
+    /// sequence comes first.
     fn put_in_order(&mut self, plan: &ReloadPlan, scope: &Scope, before: &[ChildId]) {
         let mut order = match scope {
             Scope::All { .. } => {
@@ -356,13 +359,13 @@ impl Supervisor {
                 let others = before.iter().copied().filter(|id| !listed.contains(id) && !plan.gone.contains(id));
                 plan.listed.iter().copied().chain(others).collect::<Vec<_>>()
             }
-            // All children stay, and a new one stands after the one that it is listed after.
+            // No child changes its place, and a new one is inserted after the one that precedes it in the list.
             Scope::Count(_) | Scope::Child(_) => {
                 let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !plan.gone.contains(id)).collect();
                 let mut last = None;
                 for &id in &plan.listed {
                     if plan.new.contains(&id) {
-                        // One that was to go stands at the end.
+                        // The child was to be removed, and so stands at the end.
                         order.retain(|other| *other != id);
                         let at = last.and_then(|last| order.iter().position(|other| *other == last));
                         order.insert(at.map_or(order.len(), |at| at + 1), id);
@@ -376,28 +379,28 @@ impl Supervisor {
         self.table.set_order(order);
     }
 
-    /// One that was to go, and has not because its process cannot be killed, is listed again: it stays, as a new one
-    /// would. Whether it is as new.
+    /// Whether a child is treated as new: it was to be removed, could not be, since its process cannot be killed, and
+    /// is listed again.
     fn stays(&mut self, id: ChildId, autostart: bool) -> bool {
         let Some(mut child) = self.table.edit(id).filter(|child| child.leaving) else { return false };
         child.leaving = false;
         if matches!(child.phase, Phase::Held) {
-            // It was held after it had been removed.
+            // It was held after its removal, and stays held.
             return false;
         }
         if autostart {
             child.target = Target::Up;
         } else if child.process().is_none() {
-            // Whatever was to start it before it was removed.
+            // Any start that was due before the removal is void.
             (child.target, child.phase) = (Target::Down, Phase::Down(DownReason::Manual));
         }
         true
     }
 
-    /// A child is to go: at once when it has no process, else when that is gone.
+    /// Marks a child for removal: it is forgotten at once if it has no process, else when that is gone.
     fn mark_leaving(&mut self, turn: &mut Turn<'_>, id: ChildId, by: &str) {
         self.overtake(turn, id, &format!("it was removed by {by}"));
-        // One that goes already, and was held meanwhile, is not removed once more by a reload that leaves it out again.
+        // A child that is being removed already, and was held since, is not released by another reload without it.
         let released = self.table.edit(id).filter(|child| !child.leaving).is_some_and(|mut child| {
             child.leaving = true;
             child.release() && (child.process().is_some() || child.lost.is_some())
@@ -405,29 +408,29 @@ impl Supervisor {
         if let Some(mut child) = self.table.edit(id)
             && matches!(child.phase, Phase::Waiting { .. } | Phase::Down(DownReason::Undecided { .. }))
         {
-            // No attempt to start it is to come, nor is its exit a reason to restart others.
+            // No start attempt is to follow, and its exit is not to restart others.
             child.rest(AfterStop::Rest);
         }
         if released {
-            // A hold is over with its child, also where that cannot be killed and may come back before it is gone. It
-            // is kept above, where nothing else shows its end.
+            // The removal ends a hold, even if the process cannot be killed and the child is listed again. The node
+            // above records holds and has to be notified: no other report shows the end of this one.
             self.report(turn, Some(id), None, Fact::Released { by: by.to_owned() });
         }
         self.forget_if_gone(turn, id);
     }
 
-    /// Forgets a child that was to go, once nothing is left of it.
+    /// Forgets a child that is to be removed, once nothing is left of it.
     pub(super) fn forget_if_gone(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let is_leaving = self.table.get(id).is_some_and(|child| child.leaving && child.lost.is_none());
         if is_leaving && !self.has_process(id) {
-            // Those that have ordered its start meanwhile, where it could not be killed and was listed still.
+            // Answers requests to start it that came while its process could not be killed and it was still listed.
             self.answer(turn, id, Goal::Up, &Answer::Overtaken("it was removed".into()));
             self.table.remove(id);
             turn.out.push(Action::Forget(id));
         }
     }
 
-    /// All stops and starts are over.
+    /// All stops and starts of the reload are over.
     pub(super) fn reloaded(&mut self, turn: &mut Turn<'_>) {
         let Some(Reloading { request, failed }) = self.reloading.take() else { return };
         if self.begin_rollout(turn, request, &failed) {

@@ -1,4 +1,4 @@
-//! What the command line calls an event: one fact of the tree's life, with the fact that led to it.
+//! Reports: facts in the life of the tree, each with the report that caused it. The command line calls them events.
 
 use super::rollout::RolloutEnd;
 use super::types::{Beside, ChildId, Dropped, Exit, StartFailure, StopCause, Stuck};
@@ -14,49 +14,50 @@ pub struct Report {
     pub id: ReportId,
     /// The report that led to this one.
     pub cause: Option<ReportId>,
-    /// Which child it is about; `None` is this supervisor itself.
+    /// The child that it is about; `None` for this supervisor itself.
     pub child: Option<ChildId>,
-    /// Process id of the child at that moment, where there is one.
+    /// Process id of the child at that time, if it has a process.
     pub pid: Option<u32>,
     /// Incarnation of the child, 0 where it never started.
     pub incarnation: Incarnation,
-    /// It is about a process that stands beside the child.
+    /// Set if it is about a process that runs beside the child in a roll-out.
     pub beside: Option<Beside>,
     /// What happened.
     pub fact: Fact,
 }
 
-/// Why we killed a process. Without it the process ended by itself, or by a process outside of the tree.
+/// Why this supervisor killed a process. Where there is no such reason, the process ended by itself or was ended from
+/// outside of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Killed {
     /// No beat, no progress, or its own report that it hangs (D11).
     Hung,
-    /// An order (D10).
+    /// An operator's panic (D10).
     Panic,
-    /// Its start took too long.
+    /// It was not ready within its start-timeout.
     StartTimeout,
-    /// It was asked to stop and was still there when its shutdown time was over (R55).
+    /// It was asked to stop and did not end within its shutdown timeout (R55).
     ShutdownOver,
-    /// The kernel refused the signal that was to ask it to stop.
+    /// The kernel refused the signal that asks it to stop.
     StopRefused,
-    /// It was to be stopped without being asked: brutal_kill (R56), or the end of the whole supervisor at once.
+    /// It was to be stopped without being asked: brutal_kill (R56), or an immediate end of the whole supervisor.
     Brutal,
 }
 
-/// How the life of a process looked when it was over.
+/// The life of a process, recorded when it is over.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
     /// From its start to its end.
     pub ran: Span,
-    /// Whether and why it was killed by us.
+    /// Why this supervisor killed it, if it did.
     pub killed: Option<Killed>,
-    /// Its beats, if it had promised some.
+    /// Its beats, if it promised any.
     pub beats: Option<LastBeats>,
     /// What it last reported of itself.
     pub status: Option<String>,
-    /// The memory of its cgroup had run out.
+    /// An out-of-memory kill took place in its cgroup.
     pub out_of_memory: bool,
 }
 
@@ -66,17 +67,17 @@ pub struct Past {
 pub struct LastBeats {
     /// How many there were.
     pub count: u64,
-    /// Time since the last one; `None` before the first.
+    /// Time since the last one; `None` if there was none.
     pub age: Option<Span>,
     /// Intervals that went by without one.
     pub missed: u64,
     /// The progress counter of the last one that had one.
     pub progress: Option<u64>,
-    /// What was waiting to be done, by the last one that had it.
+    /// How much work was pending, by the last beat that reported it.
     pub pending: Option<u64>,
 }
 
-/// Where a roll-out stands.
+/// The stage of a roll-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutStage {
     /// The first copies are about to be replaced.
@@ -85,7 +86,7 @@ pub enum RolloutStage {
     Done,
     /// A copy did not come up: the others are not replaced.
     Stopped,
-    /// A later reload has taken its place.
+    /// A later reload has replaced this roll-out.
     Overtaken,
 }
 
@@ -94,19 +95,19 @@ pub enum RolloutStage {
 pub enum Fact {
     /// A process is about to be made.
     Starting,
-    /// The process is there (R7).
+    /// The process exists (R7).
     Started,
-    /// The start is over: the child, or the whole subtree, is up. There is none for a worker that is up as soon as its
-    /// program is executed.
+    /// The child, or the whole subtree, is ready. Not reported for a worker that is ready as soon as its program is
+    /// executed.
     Ready,
-    /// A beat is late: later than one interval and a half, though not yet a hang; or the late child is spared, with
-    /// the reason.
+    /// A beat is late (more than one and a half intervals), but this is not yet a hang; or an overdue child is spared.
     BeatLate {
         /// Time since the last beat, or since the start.
         age: Span,
-        /// After which it is hung.
+        /// The age after which it is hung.
         limit: Span,
-        /// Why it is spared for now: it is held, or too many are late at once.
+        /// Why an overdue child is spared for now, such as that it is held, gets no CPU time, or too many are overdue
+        /// at once.
         spared: Option<String>,
     },
     /// The host that it runs on cannot be reached, and its lease may still hold: it is spared (D27).
@@ -127,15 +128,15 @@ pub enum Fact {
         limit: Span,
         /// Beats came, but their counter stood still.
         no_progress: bool,
-        /// It reported so itself; then age and limit decided nothing.
+        /// The worker itself reported that it hangs; age and limit did not count.
         self_reported: bool,
-        /// What it was seen to do just before it was killed, in words that can follow its name.
+        /// What the process was seen to do before it was killed, in words that can follow its name.
         seen: Option<String>,
-        /// Its beats until then, if it had promised some.
+        /// Its beats until then, if it promised any.
         beats: Option<Box<LastBeats>>,
     },
-    /// Messages of it were dropped, or connections closed; without a child, another process's. It is named so that
-    /// something can be done about it: no other child has suffered.
+    /// Messages of the child were dropped, or connections closed; without a child, those of another process. The sender
+    /// is named so that an operator can act on it; other children were not affected.
     Dropped {
         /// Which process has sent them, where that is known.
         sender: Option<String>,
@@ -148,30 +149,30 @@ pub enum Fact {
         exit: Exit,
         /// One of the success codes.
         normal: bool,
-        /// It was being stopped or killed by us.
+        /// This supervisor stopped or killed it.
         expected: bool,
-        /// It was a step, and its start is over with this.
+        /// It was a step, and is done.
         done: bool,
-        /// What a node reported before it gave up, or a worker of why it fails.
+        /// What a node reported before it gave up, or a worker's own report of why it fails.
         explanation: Option<String>,
         /// How its life looked.
         past: Box<Past>,
     },
-    /// It was killed, or what it has left was, and is still there. All that waited for its end goes on without it.
+    /// A kill has not succeeded: the process, or what it has left, is still there. What waited for its end goes on.
     KillFailed {
         /// What is left, and why.
         stuck: Stuck,
     },
-    /// It is to be started, and no host may have it now: it waits until one may.
+    /// It is to be started, and no host is available for it: it waits for one.
     NoHost {
         /// Why, host by host.
         why: String,
     },
-    /// It was lost with its host, and is started elsewhere. Nothing is charged.
+    /// It was lost with its host, and is started on another one (fail-over). Nothing is charged.
     FailedOver {
         /// Which siblings are restarted with it.
         strategy: Strategy,
-        /// Charges in the window, to which this one has added none.
+        /// Charges in the window; this restart adds none.
         used: u32,
         /// Charges allowed; `None` is unlimited.
         max: Option<u32>,
@@ -188,23 +189,23 @@ pub enum Fact {
         max: Option<u32>,
         /// Length of the window.
         period: Span,
-        /// How long it waits first; zero without back-off.
+        /// The backoff before it; zero without one.
         delay: Span,
     },
-    /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: another process than its parent
+    /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: a process other than its parent
     /// has asked it to end.
     Stopping {
         /// Why.
         why: StopCause,
     },
-    /// It was stopped and is gone.
+    /// It was stopped, and its process has ended.
     Stopped,
     /// A child node gave up; the exit that follows is handled like a crash (R45, D1).
     Escalated {
         /// Its explanation.
         explanation: String,
     },
-    /// This supervisor gives up: the restart that was due would be one too many (R43).
+    /// This supervisor gives up: the restart that is due would be one too many (R43).
     GaveUp {
         /// The child that was to be restarted, by name.
         child: String,
@@ -220,35 +221,35 @@ pub enum Fact {
         /// The child whose end decided it, by name.
         child: String,
     },
-    /// The worker has named another process of it as its main one, as sd_notify(3) has it. That one is meant from now
-    /// on; the end of the former one is no exit.
+    /// The worker has named another of its processes as the main one, as in sd_notify(3). The supervisor watches that
+    /// one from now on; the end of the former one is not an exit of the child.
     MainPid {
-        /// The process that was it before.
+        /// The pid of the former main process.
         before: u32,
     },
-    /// The process that was started beside the one before it is the child from here on.
+    /// In a roll-out, the successor that was started beside the old process has replaced it.
     Succeeded {
-        /// The incarnation in whose place it is.
+        /// The incarnation that it has replaced.
         before: Incarnation,
     },
-    /// It is killed by order.
+    /// It is killed by a panic.
     Panic {
-        /// The origin of the order.
+        /// The origin of the panic.
         by: String,
-        /// It is to stay down.
+        /// With hold: it stays down.
         hold: bool,
     },
-    /// It was killed and stays down until an operator starts it.
+    /// It was panicked with hold, and stays down until an operator starts it.
     Held,
-    /// It was held down before this supervisor began, and stays so.
+    /// It was held in an earlier incarnation of this supervisor, and stays down.
     HeldAgain,
-    /// The hold is over, and no start shows it: an operator has asked for a restart while this supervisor ends, or has
-    /// removed the child, whose process is still there.
+    /// Its hold has ended without a start that would show it: an operator asked for a start while this supervisor ends,
+    /// or removed the child while its process could not be killed.
     Released {
         /// The operator that asked, or the origin of the reload.
         by: String,
     },
-    /// This supervisor has a new set of children, and what became of the old one.
+    /// A reload has been compared with the present children; with the number of children for each consequence.
     Reloaded {
         /// The origin of the reload.
         by: String,
@@ -256,35 +257,35 @@ pub enum Fact {
         generation: u64,
         /// Children that are new.
         added: usize,
-        /// Children that are to go.
+        /// Children that are removed.
         removed: usize,
         /// Children that are stopped and started with their new spec.
         restarted: usize,
         /// Children whose new spec was taken over without a restart.
         updated: usize,
-        /// Children that nothing was changed of.
+        /// Children that do not change.
         kept: usize,
     },
     /// The copies of a `count` are replaced one after another.
     Rollout {
-        /// Where that stands.
+        /// The stage of the roll-out.
         stage: RolloutStage,
         /// The operator.
         by: String,
-        /// So many copies have been replaced, and are up.
+        /// How many copies have been replaced, and are up.
         updated: usize,
-        /// So many are to be.
+        /// How many are to be replaced in all.
         total: usize,
-        /// They get the spec of a reload; else they are only started anew.
+        /// The copies get the spec of a reload; false: they are only restarted.
         reload: bool,
-        /// Why it is stopped.
+        /// Why it was stopped, if it was.
         end: Option<Box<RolloutEnd>>,
     },
     /// It could not be started.
     StartFailed {
         /// Why.
         failure: StartFailure,
-        /// Whether it is to be tried again, as long as the intensity allows.
+        /// Whether it is retried, as long as the intensity allows.
         retry: bool,
     },
 }

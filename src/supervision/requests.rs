@@ -1,8 +1,8 @@
-//! What operators ask, served in one queue with exits and retries (R61). None of it charges the window.
+//! Operators' requests, served in one queue with exits and retries (R61). No request is charged to the restart window.
 //!
-//! Three things do not wait for their turn, because what they would wait for may never end (D5): a panic; an order to
-//! stop a child that is just being stopped or started; an order to start anew the one that is just being started. Nor
-//! does a reset, which stops and starts no child.
+//! These requests do not wait in the queue, since what they would wait for may never end (D5): a panic; a stop of the
+//! child that is just being stopped or started; a restart of the child that is just being started. A reset does not
+//! wait either, as it stops and starts no child.
 
 use super::action::{Action, Answer};
 use super::backoff::Delays;
@@ -18,7 +18,7 @@ use crate::spec::policy::{AutoShutdown, Ready, Restart};
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// A request has come: it is carried out now or queued.
+    /// Takes in a request: carries it out now, or puts it into the queue.
     pub(super) fn asked(
         &mut self,
         turn: &mut Turn<'_>,
@@ -64,7 +64,7 @@ impl Supervisor {
         }
     }
 
-    /// A request's turn has come; no sequence is running.
+    /// Carries out a request in its turn of the queue; no sequence is running.
     pub(super) fn serve(
         &mut self,
         turn: &mut Turn<'_>,
@@ -98,8 +98,7 @@ impl Supervisor {
         }
     }
 
-    /// Why a command cannot be carried out on this child: there is none any more, or it is another incarnation than was
-    /// meant.
+    /// Why a command is void: the child no longer exists, or has another incarnation than the caller meant.
     fn void(&self, about: Option<ChildId>, meant: Option<Incarnation>) -> Option<Answer> {
         let Some(child) = self.table.get(about?) else { return Some(Answer::NotFound) };
         let meant = meant.filter(|meant| *meant != child.incarnation)?;
@@ -107,15 +106,15 @@ impl Supervisor {
         Some(Answer::Overtaken(why))
     }
 
-    /// Why a child that is listed still is not started, whatever asks for it: it was removed, and could not be killed.
+    /// Why a child that is still listed can no longer be started: it was removed, and its process cannot be killed.
     fn starts_no_more(&self, id: ChildId) -> Option<String> {
         let child = self.table.get(id).filter(|child| child.leaving)?;
         let lost = child.lost.as_ref()?;
         Some(format!("it was removed and is not started again; its old {}", lost.stuck))
     }
 
-    /// Forgets failures. It stops and starts no child itself, so it does not wait for its turn; what waited for its
-    /// back-off has its next attempt in the queue, as if the time had passed.
+    /// Forgets failures. It stops and starts no child itself, so it does not wait in the queue. A child in backoff gets
+    /// its next start attempt in the queue, as if the backoff had ended.
     fn reset(&mut self, turn: &mut Turn<'_>, request: RequestId, which: Option<ChildId>) {
         if which.is_none() {
             self.window.clear();
@@ -134,8 +133,8 @@ impl Supervisor {
         turn.out.push(Action::Answer(request, Answer::Ok));
     }
 
-    /// Stops the child that the sequence is just starting or stopping. A start goes on with the next one, or with this
-    /// one again; it is no failed start.
+    /// Stops the child that the sequence is just starting or stopping. The sequence goes on with the next start, or
+    /// with this one again. It does not count as a failed start.
     fn interrupt(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, then: AfterStop, by: String) {
         let again = then == AfterStop::Again;
         if !again {
@@ -167,7 +166,7 @@ impl Supervisor {
                 return;
             }
             Phase::Waiting { cause, .. } => {
-                // The retry is void with this (R36).
+                // This cancels the retry (R36).
                 void = child.lost.is_none().then_some(*cause);
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
@@ -176,8 +175,8 @@ impl Supervisor {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
             }
-            // A transient child that has ended would come back with its group, and a step with another program; now it
-            // does not (D2). Another temporary one comes back with nothing anyway.
+            // Otherwise its group would start a transient child again, and a new program a step (D2). Other temporary
+            // children are never started again anyway.
             Phase::Ended if child.member.policy.restart != Restart::Temporary || child.is_up_at_exit() => {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
@@ -192,7 +191,8 @@ impl Supervisor {
         self.answer_when_gone(turn, request, id);
     }
 
-    /// A child that has no process itself is gone once nothing on its way down is left beside it.
+    /// Answers a stop of a child without a process: at once, or when a process beside it that is being stopped has
+    /// ended.
     fn answer_when_gone(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId) {
         if let Some(mut child) = self.table.edit(id) {
             child.waiters.push(Waiter { request, goal: Goal::Gone });
@@ -203,7 +203,7 @@ impl Supervisor {
         }
     }
 
-    /// An order about a child whose process cannot be killed is worth another attempt.
+    /// Repeats the kill for a child whose process could not be killed before: an operator's request is a good occasion.
     fn kill_the_lost(&self, turn: &mut Turn<'_>, id: ChildId) {
         if let Some(child) = self.table.get(id).filter(|child| child.lost.is_some()) {
             turn.out.push(Action::Kill(child.run()));
@@ -217,7 +217,7 @@ impl Supervisor {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 Answer::Running
             }
-            // It has exited after this request came: at the request's place in the queue it runs.
+            // It exited after this request came: at the request's place in the queue it was running.
             Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
             Phase::Down(DownReason::Queued | DownReason::Idle) => {
@@ -230,8 +230,8 @@ impl Supervisor {
         turn.out.push(Action::Answer(request, refused));
     }
 
-    /// `treevisor start`: a child that is down is started (R66), and one that waits for its next attempt has it now.
-    /// One that is there, or a step that is done, is left alone.
+    /// `treevisor start`: starts a child that is down (R66), and one that waits for its next attempt at once. A child
+    /// that has a process, or a step that is done, is left alone.
     fn bring_up(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
         match self.table.get(id) {
             Some(child) if child.is_done() || matches!(child.phase, Phase::Running(_)) => {
@@ -242,8 +242,8 @@ impl Supervisor {
         }
     }
 
-    /// D9: stops one child if it runs, then starts it. What waits for its next attempt has that attempt now, with the
-    /// group that was taken down for it.
+    /// D9: stops one child if it runs, then starts it. A child that waits for its next attempt gets that attempt now,
+    /// together with the group that was stopped for it.
     fn cycle(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
         let Some(mut child) = self.table.edit(id) else { return };
         match &child.phase {
@@ -267,19 +267,19 @@ impl Supervisor {
                         drop(child);
                         self.look(turn, run);
                     }
-                    // It asks for a host once more.
+                    // Searches for a host again.
                     Wait::Host => {
                         child.phase = Phase::Waiting { wait: Wait::Freed, cause };
                         let run = child.run();
                         drop(child);
                         self.look(turn, run);
                     }
-                    // Its turn is in the queue already.
+                    // Its attempt is in the queue already.
                     Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => {}
                 }
             }
-            // Where its exit came after this request, the request is served first, and a process that is gone counts
-            // as stopped (R57).
+            // If it exited after this request came, the request is served first: the ended process counts as stopped
+            // (R57).
             Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Undecided { .. }) => {
                 drop(child);
                 self.start_alone(request, id, Before::Down, by);
@@ -306,7 +306,7 @@ impl Supervisor {
             Phase::Starting { .. } | Phase::Running(_) | Phase::Stopping { .. } | Phase::Killing { .. } => {
                 Answer::Running
             }
-            // It has exited after this request came: at the request's place in the queue it runs.
+            // It exited after this request came: at the request's place in the queue it was running.
             Phase::Down(DownReason::Undecided { .. }) => Answer::Running,
             Phase::Waiting { .. } => Answer::Restarting,
             Phase::Down(_) | Phase::Held | Phase::Ended if child.lost.is_some() || self.has_process(id) => {
@@ -322,7 +322,7 @@ impl Supervisor {
         turn.out.push(Action::Answer(request, answer));
     }
 
-    /// R62, R63: adds a child at the end and starts it.
+    /// R62, R63: adds a child at the end of the start order and starts it.
     fn add(&mut self, turn: &mut Turn<'_>, request: RequestId, member: Member, by: String) {
         let there = self.table.find(member.name.as_str()).and_then(|id| self.table.get(id));
         let over = there.filter(|child| child.is_over()).map(|child| child.id);
@@ -336,7 +336,7 @@ impl Supervisor {
             return;
         }
         if let Some(over) = over {
-            // OTP forgot it when it ended; here it was listed for people to see.
+            // OTP would have forgotten it when it ended; here it was kept for `status` only.
             self.overtake(turn, over, "another child of its name was added");
             self.table.remove(over);
             turn.out.push(Action::Forget(over));
@@ -359,7 +359,7 @@ impl Supervisor {
         self.operate(id, Operation::Add, false, StopCause::Operator(by));
     }
 
-    /// What R4 refuses here. The rest of it cannot be expressed by the types.
+    /// Why R4 refuses a member. The types exclude the other cases of R4.
     fn unfit(&self, member: &Member) -> Option<&'static str> {
         if member.policy.ready == Ready::Exit && member.policy.restart == Restart::Permanent {
             return Some("a permanent child cannot be ready at its exit: it is restarted whenever it ends");
@@ -394,9 +394,9 @@ impl Supervisor {
 
     /// D10: kills a child now, whatever else is going on, and answers when it is gone.
     ///
-    /// What its end means is what it would have meant anyway: a running child has crashed (charged, and its strategy
-    /// acts), one that was starting could not be started, one that was being stopped is stopped. With `hold` it means
-    /// none of these: the child stays down, nothing is charged, no sibling is touched.
+    /// The panic does not change what its end means: a running child has crashed (charged, and its strategy acts), one
+    /// that was starting has failed to start, one that was being stopped is stopped. With `hold` it means none of
+    /// these: the child stays down, nothing is charged, no sibling is touched.
     fn panic(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, hold: bool, by: String) {
         if hold {
             self.overtake(turn, id, &format!("it was panicked with hold by {by}"));
@@ -443,12 +443,12 @@ impl Supervisor {
         }
         self.kill_beside(turn, id, report);
         if hold && let Some(job) = &mut self.job {
-            // A start that waited for it goes on without it.
+            // The sequence goes on without the start of this child.
             job.stop_instead(id, false);
         }
     }
 
-    /// A hold of a child without a process: there is nothing to kill, and it stays down.
+    /// Holds a child without a process: nothing is killed, and it stays down.
     fn hold_idle(&mut self, turn: &mut Turn<'_>, id: ChildId, by: String) -> ReportId {
         let report = self.report(turn, Some(id), None, Fact::Panic { by, hold: true });
         if let Some(mut child) = self.table.edit(id) {
@@ -460,8 +460,8 @@ impl Supervisor {
         report
     }
 
-    /// A start that was asked for and does not come, as this supervisor ends. The operator's word ends a hold all the
-    /// same: the next supervisor starts the child.
+    /// An operator asks for a start while this supervisor ends: the child is not started, but its hold ends, so that
+    /// the next supervisor starts it.
     pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
         let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
         if self.table.edit(*id).is_some_and(|mut child| child.release()) {
@@ -469,8 +469,8 @@ impl Supervisor {
         }
     }
 
-    /// A later request undoes the earlier ones about the same child: those that wait for it to come up, and those that
-    /// wait in the queue.
+    /// Cancels the earlier requests about a child, since a later one undoes them: those that wait for it to come up,
+    /// and those in the queue.
     pub(super) fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
         let answer = Answer::Overtaken(why.into());
         self.answer(turn, id, Goal::Up, &answer);

@@ -1,5 +1,5 @@
-//! What follows from an exit when its turn has come: a restart with its group, one restart too many, the end of
-//! significant children.
+//! What follows from an exit in its turn of the queue: a restart with the child's group, giving up after one restart
+//! too many, or the end of the supervisor after its significant children.
 
 use super::action::{Action, End, ToParent};
 use super::child::Child;
@@ -17,7 +17,7 @@ use crate::time::{Span, Time};
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// A child's turn in the queue has come.
+    /// Handles a child's turn in the queue: an undecided exit, a retry, or a start.
     pub(super) fn look(&mut self, turn: &mut Turn<'_>, run: Run) {
         let Ok(child) = self.table.get_run(run) else { return };
         match &child.phase {
@@ -37,7 +37,8 @@ impl Supervisor {
                 let cause = *cause;
                 self.start_freed(turn, run.child, cause);
             }
-            // Absorbed (R29), stopped, or started with another group (R36): void, and free.
+            // Nothing is due: the exit was absorbed (R29), or the child was stopped or started with another group
+            // (R36).
             Phase::Waiting { wait: Wait::Until(_) | Wait::Gone | Wait::Host, .. }
             | Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual)
             | Phase::Starting { .. }
@@ -49,7 +50,7 @@ impl Supervisor {
         }
     }
 
-    /// A child has exited by itself: is it restarted? (R13, R14, R15)
+    /// Decides whether a child that has exited by itself is restarted (R13, R14, R15).
     fn decide(&mut self, turn: &mut Turn<'_>, id: ChildId, normal: bool, cause: ReportId, ran: Span) {
         let Some(child) = self.table.get(id) else { return };
         let restart = child.member.policy.restart;
@@ -72,7 +73,7 @@ impl Supervisor {
         }
     }
 
-    /// A child has ended for good. Is that the end of this supervisor? (R46 to R52)
+    /// A child has ended for good: ends the supervisor if auto-shutdown says so (R46 to R52).
     fn significant(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
         let Some(child) = self.table.get(id) else { return };
         if !child.member.policy.significant {
@@ -92,7 +93,7 @@ impl Supervisor {
         }
     }
 
-    /// A restart is due: first the charge (R17), then the delay if there is one, then the strategy. `ran` is how long
+    /// Restarts a child: first the charge (R17), then the backoff if there is one, then the strategy. `ran` is how long
     /// the child was up; `None` after a failed start.
     fn restart(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, ran: Option<Span>) {
         let used = match self.window.charge(turn.now) {
@@ -111,13 +112,14 @@ impl Supervisor {
         self.restart_group(id, turn.now + delay, report);
     }
 
-    /// Plans the stops and starts of a group: what runs is stopped in reverse, what belongs to it comes up in start
-    /// order, the child itself at its place (R23, R24). What an operator stopped, and what is temporary, does not come.
+    /// Plans the stops and starts of a group: running members are stopped in reverse order, then started in start
+    /// order, the child itself at its place (R23, R24). Members that an operator stopped and temporary ones are not
+    /// started.
     pub(super) fn restart_group(&mut self, id: ChildId, until: Time, cause: ReportId) {
         let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
         let mut stops = Vec::new();
         let mut starts = VecDeque::new();
-        // What is on its way down beside a member is waited for at the turn of that, before those are stopped that it
+        // A process that is still ending beside a member has its own stop step: so it ends before the siblings that it
         // may use.
         let waits = members.len() > 1;
         for member in members {
@@ -135,7 +137,7 @@ impl Supervisor {
                     stops.push((member, child.member.policy.group));
                 }
                 Phase::Down(_) | Phase::Waiting { .. } | Phase::Ended if comes => child.rest(AfterStop::Again),
-                // A temporary child whose end waited to be handled: absorbed like any other (R29).
+                // A temporary child whose exit is not decided yet: absorbed like any other (R29).
                 Phase::Down(DownReason::Undecided { .. }) => child.rest(AfterStop::Done),
                 Phase::Down(DownReason::Queued | DownReason::Idle | DownReason::Manual)
                 | Phase::Waiting { .. }
@@ -148,7 +150,7 @@ impl Supervisor {
         self.job = Some(Sequence::new(purpose, StopCause::Group(self.name(id)), Some(cause), steps, starts));
     }
 
-    /// One restart too many (R43): the reason goes up at once, the exit follows when all children are gone.
+    /// One restart too many (R43): reports the reason to the parent at once, and exits when all children have ended.
     fn give_up(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId, used: u32, max: u32) {
         self.rest(id, AfterStop::Rest);
         let Some(child) = self.table.get(id) else { return };
@@ -160,7 +162,7 @@ impl Supervisor {
         self.end(turn, End::GaveUp, false, Some(report));
     }
 
-    /// A start that has waited for the end of the old process has its turn: the child alone, without a charge.
+    /// Starts a child that has waited for its old process or for a host: alone, and without a charge.
     fn start_freed(&mut self, turn: &Turn<'_>, id: ChildId, cause: ReportId) {
         self.rest(id, AfterStop::Again);
         let purpose = Purpose::Restart { child: id, until: turn.now };

@@ -1,25 +1,25 @@
-//! Rolling updates: what a reload changes of the copies of a `count` comes to them one after another.
+//! Rolling updates: the copies of a `count` get the changes of a reload one after another.
 //!
-//! A roll-out is no sequence. It lasts for as long as each copy takes to come up and to settle, and meanwhile exits,
-//! retries and requests have their turn: it is what a supervisor does when nothing else is to be done. Each of its
-//! steps is a sequence, of the stops and starts of a few copies.
+//! A roll-out is not a sequence. It takes as long as each copy needs to be ready and to settle, and meanwhile exits,
+//! retries and requests are served: the supervisor goes on with it when nothing else is to be done. Each of its steps
+//! is a sequence with the stops and starts of a few copies.
 //!
-//! Until its turn a copy is what it was, and is restarted as that. From its turn on it is *on probation*, until it was
-//! up for `update.settle`. If it cannot be started, or exits or hangs before that, then the new spec is to blame, not
-//! the copy: nothing is charged, so that a bad deployment never makes a supervisor give up. The copy is started as it
-//! was before, the roll-out stops, and those whose turn was still to come stay as they are. An operator or a group
-//! restart that starts or stops a copy on probation meanwhile changes nothing of that.
+//! Until its turn, a copy keeps its old spec, also in restarts. From its turn on it is *on probation*, until it was up
+//! for `update.settle`. If it cannot be started, or exits or hangs before that, the new spec is to blame and not the
+//! copy: nothing is charged, so a bad deployment never makes a supervisor give up. The copy is started with its old
+//! spec, the roll-out stops, and the copies whose turn has not come keep their old spec. If an operator or a group
+//! restart starts or stops a copy on probation, it stays on probation.
 //!
-//! | a copy, at its turn or on probation | what it means |
+//! | a copy, at its turn or on probation | consequence |
 //! | --- | --- |
-//! | has no process at its turn | it gets its new spec at once, and what waits for a back-off is tried now |
+//! | has no process at its turn | it gets its new spec at once, and a start in backoff is tried now |
 //! | is up for `settle` | it is updated |
-//! | is down since the attempt that was to start it with its group was given up (R37) | it is started, as what it is now |
-//! | was stopped, held or removed by an operator, or has ended as it may | it is updated: its next start is the new one |
-//! | cannot be started; exits or hangs before it has settled | it goes back, and the roll-out stops |
-//! | cannot be killed, for its turn | it stays what it was, and the roll-out stops |
-//! | has an old process that cannot be killed, and waits for its end | its next start is the new one |
-//! | a later reload has it otherwise | it is rolled on, and goes back to what it last was up with |
+//! | is down since its group's start attempt was given up (R37) | it is started, with its present spec |
+//! | was stopped, held or removed by an operator, or has ended | it is updated: its next start has the new spec |
+//! | cannot be started; exits or hangs before it has settled | it gets its old spec back, and the roll-out stops |
+//! | is to be replaced, but cannot be killed | it keeps its old spec, and the roll-out stops |
+//! | has an old process that cannot be killed, and waits for it | its next start has the new spec |
+//! | has another spec in a later reload | it is rolled again; on failure it gets the spec that it last was up with |
 
 use super::action::{Action, Adopt, Answer};
 use super::event::{Member, Scope};
@@ -34,8 +34,8 @@ use crate::time::Time;
 use std::collections::{BTreeSet, VecDeque};
 
 impl Supervisor {
-    /// Which children still have the spec from before the last reload, in this supervisor's earlier process: their turn
-    /// in a roll-out had not come. Before [`Event::Begin`](super::Event::Begin).
+    /// Sets which children still have the spec from before the last reload, since their turn in a roll-out had not come
+    /// in the earlier process of this supervisor. Before [`Event::Begin`](super::Event::Begin).
     #[must_use]
     pub fn behind<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Supervisor {
         for name in names {
@@ -46,12 +46,12 @@ impl Supervisor {
         self
     }
 
-    /// Whether the last reload has another spec for a child, which it has not got.
+    /// Whether the last reload has another spec for a child, which it does not run with yet.
     pub fn is_behind(&self, id: ChildId) -> bool {
         self.table.get(id).is_some_and(|child| child.behind)
     }
 
-    /// The roll-out that is under way.
+    /// The roll-out in progress.
     pub fn rollout(&self) -> Option<RolloutStatus> {
         let roll = self.roll.as_ref()?;
         Some(RolloutStatus {
@@ -62,13 +62,13 @@ impl Supervisor {
         })
     }
 
-    /// How the last roll-out was stopped, until the next reload.
+    /// How the last roll-out was stopped, if it was; until the next reload.
     pub fn stopped_rollout(&self) -> Option<&RolloutEnd> {
         self.stopped_roll.as_deref()
     }
 
-    /// A reload has this spec for a child. Whether it gets it in its turn of a roll-out: as a copy that has a process,
-    /// and cannot become that without another one.
+    /// Whether a child gets its new spec in a roll-out: if it is a copy with a process that cannot take the spec over
+    /// in place. Returns what is to be done in its turn.
     pub(super) fn due(&self, id: ChildId, member: &Member, earlier: &mut Vec<Probation>) -> Option<Due> {
         let child = self.table.get(id).filter(|child| child.process().is_some())?;
         if child.phase.is_killed_to_be_held()
@@ -83,7 +83,7 @@ impl Supervisor {
         Some(Due { id, group, update, wanted: Some(member.clone()), former })
     }
 
-    /// A reload begins: the roll-out before it, if one is under way, is over. Gives back which copies are on probation.
+    /// Ends the present roll-out, as a reload begins. Returns the copies that are on probation.
     pub(super) fn leave_rollout(&mut self, turn: &mut Turn<'_>, by: &str) -> Vec<Probation> {
         self.drop_successors(turn, by);
         self.stopped_roll = None;
@@ -98,14 +98,14 @@ impl Supervisor {
         if let Some(request) = roll.request {
             turn.out.push(Action::Answer(request, Answer::Overtaken("a later reload came".into())));
         }
-        // One whose turn had not come, once more, is on the probation that it was on before that.
+        // A copy that was still due in this roll-out may be on probation from an earlier one.
         let once_more = |mut due: Due| due.take_probation();
-        // A copy whose successor has not settled is as it was before.
+        // A copy whose successor has not settled still has its old process and spec.
         let batch = roll.batch.into_iter().filter(|rolled| rolled.again.is_none() && rolled.leaving.is_none());
         batch.chain(roll.kept).chain(roll.ahead.into_iter().filter_map(once_more)).collect()
     }
 
-    /// Plans the roll-out of a reload; `carried` have their new spec, and are still on probation.
+    /// Plans the roll-out of a reload; the copies in `carried` have their new spec already, and are still on probation.
     pub(super) fn plan_rollout(&mut self, mut roll: Rollout, due: Vec<Due>, carried: Vec<Probation>) {
         for mut probation in carried {
             if let Some(child) = self.table.get(probation.id) {
@@ -122,7 +122,7 @@ impl Supervisor {
         self.roll = (roll.total > 0).then_some(roll);
     }
 
-    /// The stops and starts of a reload are over: what it rolls comes now. False when it rolls nothing.
+    /// Begins the roll-out of a reload whose stops and starts are over. Returns false if it has nothing to roll out.
     pub(super) fn begin_rollout(&mut self, turn: &mut Turn<'_>, request: RequestId, failed: &[String]) -> bool {
         if self.roll.as_ref().is_none_or(|roll| roll.request.is_some()) {
             return false;
@@ -135,7 +135,7 @@ impl Supervisor {
         true
     }
 
-    /// The copies of one `count` that run are started anew, one after another.
+    /// `treevisor restart --rolling`: restarts the running copies of one `count`, one after another.
     pub(super) fn restart_rolling(&mut self, turn: &mut Turn<'_>, request: RequestId, group: u32, by: String) {
         if self.roll.is_some() {
             let answer = Answer::Overtaken("a roll-out is under way".into());
@@ -157,7 +157,7 @@ impl Supervisor {
         self.begin_rollout(turn, request, &[]);
     }
 
-    /// Nothing else is to be done. True if the roll-out has begun a step.
+    /// Goes on with the roll-out, when nothing else is to be done. Returns true if it has begun a step.
     pub(super) fn roll_on(&mut self, turn: &mut Turn<'_>) -> bool {
         if self.lifecycle != Lifecycle::Running {
             return false;
@@ -183,11 +183,11 @@ impl Supervisor {
         } else {
             self.roll = Some(roll);
         }
-        // What waited for its back-off has its attempt in the queue.
+        // Taking over a new spec may have put a child in backoff into the queue.
         !self.queue.is_empty()
     }
 
-    /// Which copies have settled, or have nothing to settle.
+    /// Finishes the copies that have settled.
     fn look_at_batch(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout) {
         self.look_at_successors(turn, roll);
         let Rollout { batch, kept, updated, total, .. } = roll;
@@ -212,14 +212,14 @@ impl Supervisor {
         });
     }
 
-    /// Whether a copy has settled, or has nothing to settle; `None` where there is none any more.
+    /// Whether a copy has settled, or need not; `None` if it no longer exists.
     fn is_settled(&self, now: Time, rolled: &mut Probation) -> Option<bool> {
         if rolled.again.is_some() || rolled.leaving.is_some() {
             return Some(false);
         }
         let child = self.table.get(rolled.id)?;
         Some(match &child.phase {
-            // Its old process cannot be killed: what is new of it waits for the end of that.
+            // Its old process cannot be killed: its new process waits for the end of that.
             _ if child.lost.is_some() => true,
             Phase::Running(_) => rolled.is_up(now, child.incarnation),
             Phase::Held | Phase::Ended => true,
@@ -235,7 +235,7 @@ impl Supervisor {
         })
     }
 
-    /// Copies on probation that are down and that no sibling's attempt brings back: nothing else would ever start them.
+    /// Starts copies on probation that are down and that no sibling's attempt would start.
     fn bring_back(&mut self, roll: &Rollout) -> Option<Sequence> {
         let down = |id: &ChildId| {
             let child = self.table.get(*id).filter(|child| child.target == Target::Up && !child.leaving);
@@ -256,7 +256,7 @@ impl Supervisor {
         (!starts.is_empty()).then(|| step(starts.into()))
     }
 
-    /// Some copies get their new spec, and those that have a process another one. `None` when none of them has.
+    /// Gives some copies their new spec, and replaces the processes of those that have one. Returns `None` if none has.
     fn replace(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout, batch: Vec<Due>) -> Option<Sequence> {
         let mut concerned = VecDeque::new();
         for due in batch {
@@ -296,15 +296,15 @@ impl Supervisor {
         (!concerned.is_empty()).then(step)
     }
 
-    /// A reload has come, which must not wait for copies that may never come up: what is being started of the roll-out
-    /// is stopped. The reload starts it as what it is then.
+    /// A reload must not wait for copies that may never be ready: stops the copy that the roll-out is just starting.
+    /// The reload starts it with the spec that it has then.
     pub(super) fn cut_roll(&mut self, turn: &mut Turn<'_>, by: &str) {
         let Some(job) = self.job.as_mut().filter(|job| job.purpose == Purpose::Roll) else { return };
         let Some(starting) = job.is_starting_now() else { return };
         job.stop_instead(starting, false);
         let dropped = job.drop_starts();
         for id in std::iter::once(starting).chain(dropped.iter().copied()) {
-            // One that had gone back is not on probation, and the reload is to find it all the same.
+            // A copy that went back to its old spec is not on probation, but the reload has to find it as well.
             if let (Some(child), Some(roll)) = (self.table.get(id), &mut self.roll) {
                 roll.is_cut(id, child.member.policy.update.settle);
             }
@@ -315,21 +315,21 @@ impl Supervisor {
         self.begin_stop(turn, starting, AfterStop::Rest, false, StopCause::Reload(by.to_owned()), None);
     }
 
-    /// A copy that is not what it was to become: takes it off probation.
+    /// Takes a copy off probation, because it has failed or cannot be replaced.
     pub(super) fn off_probation(&mut self, id: ChildId) -> Option<Probation> {
         let roll = self.roll.as_mut()?;
         roll.take(id).or_else(|| roll.take_due(id))
     }
 
-    /// A copy has failed on probation: it is what it was before, and the roll-out goes no further. Where it was on
-    /// probation from before, and its turn is yet to come, its failure shows nothing about that.
+    /// A copy has failed on probation: it gets its old spec back, and the roll-out stops. If the probation is from an
+    /// earlier roll-out and its turn in this one has not come, the failure does not stop this one.
     pub(super) fn go_back(&mut self, turn: &mut Turn<'_>, id: ChildId, rolled: Probation, why: String) {
         let (Some(name), Some(roll)) = (self.called(id), &mut self.roll) else { return };
         let is_ahead = roll.is_ahead(id);
         if !is_ahead {
             roll.fail(name, why);
         }
-        // Those that were to be started with it are as unproven as it is.
+        // The copies that were to be started in the same step have not proved the new spec either.
         let down = |id: &ChildId| {
             self.table.get(*id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
         };
@@ -341,13 +341,13 @@ impl Supervisor {
             turn.out.push(Action::Adopt(id, Adopt::Former));
             if let Some(mut child) = self.table.edit(id) {
                 child.behind = true;
-                // There is no process, or one that cannot be killed: then it is what its next one will be.
+                // Without a process the spec is taken over now; with one that cannot be killed, when that has ended.
                 let _ = child.take_over(turn.now, former);
             }
         }
     }
 
-    /// A copy that has gone back is started, within the sequence that runs if one does.
+    /// Starts a copy that has gone back to its old spec; in the running sequence, if there is one.
     pub(super) fn start_as_before(&mut self, id: ChildId, cause: ReportId) {
         if self.table.get(id).is_none_or(|child| child.target == Target::Down || child.leaving) {
             self.rest(id, AfterStop::Rest);
@@ -360,14 +360,14 @@ impl Supervisor {
         match &mut self.job {
             Some(job) => job.start_again(id),
             None => {
-                // It stops nothing, so it does not matter why it would.
+                // The sequence stops nothing, so the cause of its stops does not matter.
                 let (why, starts) = (StopCause::SupervisorEnds, VecDeque::from([id]));
                 self.job = Some(Sequence::new(Purpose::Roll, why, Some(cause), VecDeque::new(), starts));
             }
         }
     }
 
-    /// A copy could not be started as it was before either: it stays down.
+    /// A copy could not be started with its old spec either: it stays down.
     pub(super) fn not_even_as_before(&mut self, id: ChildId, why: &str) {
         if let (Some(name), Some(roll)) = (self.called(id), &mut self.roll) {
             match &roll.failed {
@@ -377,7 +377,7 @@ impl Supervisor {
         }
     }
 
-    /// It is over.
+    /// Ends a roll-out: reports it, and answers its request.
     fn rolled_out(&mut self, turn: &mut Turn<'_>, mut roll: Rollout) {
         let behind: Vec<Name> = match roll.reload {
             true => self.table.iter().filter(|child| child.behind).map(|child| child.member.name.clone()).collect(),

@@ -1,5 +1,5 @@
-//! A roll-out: the copies of a `count` are replaced a few at a time, each up and settled before the next. What is left
-//! to do, and what is on probation; what becomes of the children is decided in `rolling`.
+//! A roll-out: the copies of a `count` are replaced a few at a time, each ready and settled before the next. This file
+//! holds which copies are due and which are on probation; `rolling` decides what happens to the children.
 
 use super::event::Member;
 use super::types::{ChildId, RequestId, StopCause};
@@ -13,65 +13,65 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutEnd {
-    /// So many copies were replaced, and stay so.
+    /// How many copies were replaced, and stay so.
     pub updated: usize,
-    /// So many were to be.
+    /// How many were to be replaced in all.
     pub total: usize,
-    /// They were to get the spec of a reload; else they were only to be started anew.
+    /// The copies were to get the spec of a reload; false: they were only to be restarted.
     pub reload: bool,
-    /// The copy that did not come up, by name.
+    /// The first copy that failed, by name.
     pub failed: Name,
-    /// Why it did not, in words that can follow its name and a colon.
+    /// Why it failed, in words that can follow its name and a colon.
     pub why: String,
-    /// Those that are as they were before, by name; the one that failed is one of them.
+    /// The copies that still have, or again have, their old spec, by name; the failed one is one of them.
     pub behind: Vec<Name>,
-    /// Why the one that failed could not be started as it was before either: it is down.
+    /// Why the failed copy could not be started with its old spec either: it is down.
     pub not_restored: Option<String>,
-    /// What else could not be done of the reload.
+    /// Other failures of the reload.
     pub troubles: Vec<String>,
 }
 
-/// How a roll-out stands that is under way.
+/// The state of a roll-out in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutStatus {
-    /// So many copies have been replaced, and are up.
+    /// How many copies have been replaced, and are up.
     pub updated: usize,
-    /// So many are to be.
+    /// How many are to be replaced in all.
     pub total: usize,
-    /// They get the spec of a reload; else they are only started anew.
+    /// The copies get the spec of a reload; false: they are only restarted.
     pub reload: bool,
-    /// Those that are being replaced now, by name.
+    /// The copies that are being replaced now, by name.
     pub replacing: Vec<Name>,
 }
 
-/// A roll-out that is under way.
+/// A roll-out in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rollout {
-    /// The request that is answered when it is over.
+    /// The request that is answered when the roll-out is over.
     pub(super) request: Option<RequestId>,
     /// The operator.
     pub(super) by: String,
-    /// What the reports of its stops carry.
+    /// The cause in the reports of its stops.
     pub(super) why: StopCause,
     /// The report that led to it.
     pub(super) cause: Option<ReportId>,
-    /// The copies get the spec of a reload; else they are only started anew.
+    /// The copies get the spec of a reload; false: they are only restarted.
     pub(super) reload: bool,
-    /// What else could not be done of the reload.
+    /// Other failures of the reload.
     pub(super) troubles: Vec<String>,
-    /// Those whose turn has not come.
+    /// Copies whose turn has not come.
     pub(super) ahead: VecDeque<Due>,
-    /// Those that are being replaced, or not up for long enough yet.
+    /// Copies that are being replaced, or have not settled yet.
     pub(super) batch: Vec<Probation>,
-    /// Those that stay as they are, since the roll-out goes no further, and are on probation from before.
+    /// Copies that keep their spec, since the roll-out has stopped, but are on probation from an earlier one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) kept: Vec<Probation>,
     pub(super) updated: usize,
     pub(super) total: usize,
-    /// The first that did not come up, and why.
+    /// The first copy that failed, and why.
     pub(super) failed: Option<(Name, String)>,
-    /// Why that could not be started as it was before either.
+    /// Why that copy could not be started with its old spec either.
     pub(super) not_restored: Option<String>,
 }
 
@@ -83,25 +83,27 @@ pub(super) struct Due {
     /// Its `count`.
     pub(super) group: u32,
     pub(super) update: Update,
-    /// What it will be; `None` for what it is.
+    /// The spec that it will get; `None` for its present one.
     pub(super) wanted: Option<Member>,
-    /// What it goes back to, where it is not what it is then: it is itself on probation.
+    /// The spec that it goes back to, if that is not its present one: it is still on probation from an earlier
+    /// roll-out.
     pub(super) former: Option<Member>,
 }
 
-/// A copy that is being replaced, or not up for long enough yet.
+/// A copy that is being replaced, or has not settled yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Probation {
     pub(super) id: ChildId,
-    /// What it goes back to when it fails; `None` for what it is.
+    /// The spec that it goes back to when it fails; `None` for its present one.
     pub(super) former: Option<Member>,
     pub(super) settle: Span,
-    /// Its old process goes on beside the new one until that has settled: what it was due for.
+    /// Set while its successor runs beside its old process and has not settled: the copy's turn, to be repeated if that
+    /// fails.
     pub(super) again: Option<Box<Due>>,
-    /// It is updated, and its old process, which has this number, is on its way down.
+    /// Set when it is updated and its old process, which has this id, is being stopped.
     pub(super) leaving: Option<ChildId>,
-    /// Which process of it is up, and since when that is known.
+    /// Which incarnation of it is up, and since when that is known.
     up: Option<(Incarnation, Time)>,
 }
 
@@ -124,19 +126,19 @@ impl Rollout {
         }
     }
 
-    /// One more is to be replaced.
+    /// Adds a copy that is to be replaced.
     pub(super) fn add(&mut self, due: Due) {
         self.ahead.push_back(due);
         self.total += 1;
     }
 
-    /// One that an earlier roll-out has replaced is what it is to be, and still on probation.
+    /// Takes over a copy that an earlier roll-out has replaced, and that is still on probation.
     pub(super) fn carry(&mut self, probation: Probation) {
         self.batch.push(probation);
         self.total += 1;
     }
 
-    /// Those that are replaced next: of one `count`, and as many as may be replaced at once.
+    /// Takes the copies that are replaced next: of one `count`, and as many as may be replaced at once.
     pub(super) fn next_batch(&mut self) -> Vec<Due> {
         let Some(first) = self.ahead.front() else { return Vec::new() };
         let (group, most) = (first.group, first.update.at_once.max(1) as usize);
@@ -153,12 +155,12 @@ impl Rollout {
         of(&mut self.batch).or_else(|| of(&mut self.kept))
     }
 
-    /// Takes a copy off the probation that it is on from before, while its turn is yet to come.
+    /// Takes a copy off the probation of an earlier roll-out, while its turn in this one has not come.
     pub(super) fn take_due(&mut self, id: ChildId) -> Option<Probation> {
         self.ahead.iter_mut().find(|due| due.id == id)?.take_probation()
     }
 
-    /// The start of a copy is cut off by a reload, which starts it as what it is then.
+    /// A reload cuts the start of a copy short, to start it with the spec that the reload has for it.
     pub(super) fn is_cut(&mut self, id: ChildId, settle: Span) {
         if !self.batch.iter().chain(&self.kept).any(|rolled| rolled.id == id) {
             self.ahead.retain(|due| due.id != id);
@@ -171,26 +173,26 @@ impl Rollout {
         self.ahead.iter().any(|due| due.id == id)
     }
 
-    /// A copy has failed. The first one is the one that is reported. What is on probation from before stays on it,
-    /// though its turn does not come any more.
+    /// Records that a copy has failed. The first one is reported. Copies that are due but on probation from an earlier
+    /// roll-out stay on probation, though their turn does not come any more.
     pub(super) fn fail(&mut self, name: Name, why: String) {
         self.failed.get_or_insert((name, why));
         self.kept.extend(self.ahead.iter_mut().filter_map(Due::take_probation));
     }
 
-    /// Whether nothing is left to do, or nothing more is done.
+    /// Whether nothing is left to do, or the roll-out has stopped and the rest has settled.
     pub(super) fn is_over(&self) -> bool {
         self.batch.is_empty() && self.kept.is_empty() && (self.ahead.is_empty() || self.failed.is_some())
     }
 
-    /// When the next copy will have been up for long enough.
+    /// When the next copy will have settled.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.batch.iter().chain(&self.kept).filter_map(|rolled| rolled.up.map(|(_, since)| since + rolled.settle)).min()
     }
 }
 
 impl Due {
-    /// The probation that it is on from before, which it is not any more.
+    /// Ends the probation of an earlier roll-out, if there is one, and returns it.
     pub(super) fn take_probation(&mut self) -> Option<Probation> {
         Some(Probation::new(self.id, Some(self.former.take()?), self.update.settle))
     }
@@ -201,13 +203,13 @@ impl Probation {
         Probation { id, former, settle, again: None, leaving: None, up: None }
     }
 
-    /// The same with a process that starts beside the old one.
+    /// Probation for a copy whose successor runs beside its old process.
     pub(super) fn beside(due: Due) -> Probation {
         let probation = Probation::new(due.id, None, due.update.settle);
         Probation { again: Some(Box::new(due)), ..probation }
     }
 
-    /// This process of it is up. Whether it has been for long enough.
+    /// The copy is up with this incarnation. Returns whether it has settled.
     pub(super) fn is_up(&mut self, now: Time, incarnation: Incarnation) -> bool {
         let since = match self.up {
             Some((same, since)) if same == incarnation => since,
@@ -217,7 +219,7 @@ impl Probation {
         now >= since + self.settle
     }
 
-    /// It is not up.
+    /// The copy is not up: it has to settle from the start.
     pub(super) fn is_not_up(&mut self) {
         self.up = None;
     }

@@ -1,25 +1,25 @@
-//! A subtree folded into a few numbers: what a node's beat carries upward.
+//! The roll-up: a subtree summed up in a few numbers, which a node's beat carries upward.
 
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
-/// How it stands in a subtree. Adding two of them gives that of both together.
+/// The sums over a subtree. Adding two of them gives the sums over both.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollup {
     /// Workers that run.
     pub running: u32,
-    /// Workers that are starting, or wait for a back-off to end.
+    /// Workers that are starting, or wait for a backoff to end.
     pub starting: u32,
     /// Workers that are being stopped or killed.
     pub stopping: u32,
     /// Workers that are down: stopped, held or ended.
     pub down: u32,
-    /// Workers that are steps and have been done.
+    /// Workers that are steps and are done.
     pub done: u32,
-    /// Workers that only an operator starts, and none has.
+    /// Workers with `autostart = false` that no operator has started.
     pub unstarted: u32,
-    /// Supervisors below, the folding one not counted.
+    /// Supervisors below; the one that reports is not counted.
     pub supervisors: u32,
     /// Restarts carried out so far in the subtree.
     pub restarts: u64,
@@ -28,8 +28,8 @@ pub struct Rollup {
 }
 
 impl Rollup {
-    /// Adds what another part of the subtree reports of itself. Sums stay at the largest number: what a child sends is
-    /// input from outside.
+    /// Adds the roll-up of another part of the subtree. Sums saturate, since the numbers of a child are input from
+    /// outside.
     pub fn add(&mut self, other: &Rollup) {
         self.running = self.running.saturating_add(other.running);
         self.starting = self.starting.saturating_add(other.starting);

@@ -1,4 +1,4 @@
-//! What can be asked of a supervisor. Nothing changes by it.
+//! Queries about a supervisor. None of them changes it.
 
 use super::child::Child;
 use super::event::Member;
@@ -43,7 +43,7 @@ impl Supervisor {
         self.table.get(id).map(|child| &child.member)
     }
 
-    /// The report that explains what is being done to a child just now, if one does.
+    /// The report that explains what is being done to a child now, if something is.
     pub fn cause_of(&self, id: ChildId) -> Option<ReportId> {
         self.table.get(id).and_then(|child| child.cause)
     }
@@ -53,12 +53,12 @@ impl Supervisor {
         self.table.get(id).filter(|child| child.pid().is_some()).map(Child::run)
     }
 
-    /// How it supervises.
+    /// Its policy: strategy, intensity and so on.
     pub fn policy(&self) -> &SupervisorPolicy {
         &self.policy
     }
 
-    /// The children in start order, without those that go as soon as their process is gone.
+    /// The children in start order, without those that are being removed.
     pub fn ids(&self) -> impl Iterator<Item = ChildId> {
         self.table.iter().filter(|child| !child.leaving).map(|child| child.id)
     }
@@ -68,7 +68,7 @@ impl Supervisor {
         self.table.order().iter().copied()
     }
 
-    /// Puts what is about children into their start order: so the exits of one turn are handed in (D17).
+    /// Sorts items that are about children into the start order of these; the exits of one turn are handed in so (D17).
     pub fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
         self.table.put_in_start_order(items, child);
     }
@@ -93,23 +93,24 @@ impl Supervisor {
         self.window.used(now)
     }
 
-    /// Whether another set of children is being brought, or waits to be.
+    /// Whether a reload is in progress, or waits in the queue.
     pub fn is_reloading(&self) -> bool {
         self.reloading.is_some() || self.queue.iter().any(|item| matches!(item, QueueItem::Reload(_)))
     }
 
-    /// The subtree folded into a few numbers: what our own beat carries.
+    /// The roll-up of the subtree, which this node's own beat carries.
     pub fn rollup(&self, now: Time) -> Rollup {
         table::fold(self.table.iter(), self.restarts, now)
     }
 
-    /// Restarts that were charged and allowed since this supervisor began; a group counts once (R22).
+    /// Restarts since this supervisor began that were charged and allowed, and fail-overs; the restart of a group
+    /// counts once (R22).
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// How the processes of all children have ended since this supervisor began, those of gone children included: as
-    /// many as there were reports of an exit or of a failed start.
+    /// How the processes of all children have ended since this supervisor began, including removed children: one for
+    /// each report of an exit or a failed start.
     pub fn exits(&self) -> Exits {
         self.exits
     }
@@ -124,7 +125,7 @@ impl Supervisor {
         self.began
     }
 
-    /// Events that were dropped because they came too late or twice: of earlier runs, of unknown children, old beats.
+    /// Events that were dropped since they were late or duplicates: of earlier runs, of unknown children, old beats.
     pub fn stale(&self) -> u64 {
         self.stale
     }

@@ -1,8 +1,8 @@
-//! An ordered run of stops and starts in progress: OTP's supervisor stands still while it does this; ours writes down
-//! what is left to do and goes on with each exit and each start that is over (D5).
+//! An ordered run of stops and starts in progress. OTP's supervisor blocks while it does this; here what is left to do
+//! is recorded, and each exit and each finished start continues it (D5).
 //!
-//! First the stops, step by step, each step's children gone before the next is begun (R23); then the starts, one after
-//! another, each over before the next is begun (R6, R24). There is one sequence at a time.
+//! First come the stops, step by step: all children of a step are gone before the next step begins (R23). Then come the
+//! starts, one after another, each finished before the next begins (R6, R24). At most one sequence runs at a time.
 
 use super::action::End;
 use super::types::{ChildId, RequestId, StopCause};
@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, VecDeque};
 pub(super) enum Purpose {
     /// The supervisor's own start (R6).
     Boot,
-    /// A restart of `child` with its group; not before `until`, when its back-off is over.
+    /// A restart of `child` with its group; the starts not before `until`, when its backoff ends.
     Restart { child: ChildId, until: Time },
     /// An operator's request about one child.
     Operator { child: ChildId, what: Operation },
@@ -25,7 +25,7 @@ pub(super) enum Purpose {
     Reload,
     /// Some copies of a roll-out are replaced.
     Roll,
-    /// The end of the supervisor; `kill` without asking.
+    /// The end of the supervisor; with `kill`, the children are killed without being asked to stop.
     End { end: End, kill: bool },
 }
 
@@ -33,21 +33,21 @@ pub(super) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Operation {
-    /// Stops it (R64).
+    /// Stops the child (R64).
     Stop,
-    /// Starts it (R66), after a stop if it ran (D9). If that fails it is again what it was.
+    /// Starts the child (R66), after a stop if it ran (D9). If the start fails, the child goes back to what it was.
     Start(Before),
-    /// Starts one that was added just now. If that fails it is forgotten (R62).
+    /// Starts a child that was just added. If the start fails, the child is forgotten (R62).
     Add,
 }
 
-/// What a child was before an operator had it started.
+/// What a child was before an operator's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Before {
     /// Down, or up before it was stopped for this.
     Down,
-    /// Down, as it is not started by itself.
+    /// Down, because it has `autostart = false`.
     Manual,
     Held,
     Ended,
@@ -58,41 +58,41 @@ pub(super) enum Before {
 #[serde(deny_unknown_fields)]
 pub(super) struct Sequence {
     pub(super) purpose: Purpose,
-    /// What the reports of its stops carry.
+    /// The cause in the reports of its stops.
     pub(super) why: StopCause,
-    /// The report that led to it.
+    /// The report that caused this sequence.
     pub(super) cause: Option<ReportId>,
     stops: VecDeque<Vec<ChildId>>,
-    /// All of `stops`, to be found fast: those whose turn to be stopped has not come.
+    /// All ids in `stops`, for fast look-ups: children whose turn to be stopped has not come.
     ahead: BTreeSet<ChildId>,
-    /// Those of the step that is being carried out which are not gone yet.
+    /// Children of the present stop step that are not gone yet.
     awaited: BTreeSet<ChildId>,
     starts: VecDeque<ChildId>,
-    /// Those whose start is not over yet: one, unless they are started together.
+    /// Children whose start has not finished: at most one, unless all are started together.
     starting: BTreeSet<ChildId>,
-    /// A start waits for no other.
+    /// The starts do not wait for one another.
     together: bool,
 }
 
-/// The reload that is being carried out.
+/// The reload in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reloading {
     pub(super) request: RequestId,
-    /// What could not be started, in words.
+    /// The failures so far, in words.
     pub(super) failed: Vec<String>,
 }
 
-/// What is to be done next.
+/// What the supervisor has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing before something happens.
+    /// Nothing, until an event arrives.
     Wait,
-    /// Stop these, all at once; record of each that has a process that it is [awaited](Sequence::await_end).
+    /// Stop these all at once; call [`await_end`](Sequence::await_end) for each that has a process.
     Stop(Vec<ChildId>),
-    /// The stops are over, and the starts must not begin before then.
+    /// Wait: the stops are over, and the starts must not begin before this time.
     Pause(Time),
-    /// Start this one; record that it is [being started](Sequence::await_start) if it is.
+    /// Start this child; call [`await_start`](Sequence::await_start) if it is being started.
     Start(ChildId),
     /// Nothing is left.
     Done,
@@ -120,12 +120,12 @@ impl Sequence {
         }
     }
 
-    /// The same, with starts that wait for no other.
+    /// The same sequence with starts that do not wait for one another.
     pub(super) fn all_at_once(self) -> Sequence {
         Sequence { together: true, ..self }
     }
 
-    /// What to do now; call it again until it returns [`Step::Wait`] or [`Step::Done`].
+    /// The next step. The caller repeats this until it returns [`Step::Wait`] or [`Step::Done`].
     pub(super) fn next(&mut self, now: Time) -> Step {
         if !self.awaited.is_empty() || !(self.starting.is_empty() || self.together) {
             return Step::Wait;
@@ -149,29 +149,29 @@ impl Sequence {
         }
     }
 
-    /// The end of `id` belongs to the present step.
+    /// Records that the present stop step waits for the end of `id`.
     pub(super) fn await_end(&mut self, id: ChildId) {
         self.awaited.insert(id);
     }
 
-    /// The start of `id` is the present step.
+    /// Records that the start of `id` is in progress.
     pub(super) fn await_start(&mut self, id: ChildId) {
         self.starting.insert(id);
     }
 
-    /// `id` is gone, or needs not be waited for any more.
+    /// Records that `id` is gone, or that its end need not be waited for any more.
     pub(super) fn gone(&mut self, id: ChildId) {
         self.awaited.remove(&id);
         self.ahead.remove(&id);
         self.starting.remove(&id);
     }
 
-    /// The start of `id` is over.
+    /// Records that the start of `id` has finished.
     pub(super) fn started(&mut self, id: ChildId) {
         self.starting.remove(&id);
     }
 
-    /// What was being started is being stopped instead; with `again`, it is then started anew.
+    /// Records that `id` is being stopped instead of started; with `again`, it is started once more after that.
     pub(super) fn stop_instead(&mut self, id: ChildId, again: bool) {
         if self.starting.remove(&id) {
             self.awaited.insert(id);
@@ -181,38 +181,38 @@ impl Sequence {
         }
     }
 
-    /// The child whose start is waited for now; the first of them.
+    /// The first child whose start is in progress.
     pub(super) fn is_starting_now(&self) -> Option<ChildId> {
         self.starting.first().copied()
     }
 
-    /// Nothing more is started; gives back what was to be.
+    /// Drops all starts that have not begun, and returns them.
     pub(super) fn drop_starts(&mut self) -> VecDeque<ChildId> {
         std::mem::take(&mut self.starts)
     }
 
-    /// `id` could not be started, and is started once more, as the next one.
+    /// The start of `id` has failed; starts it once more, as the next one.
     pub(super) fn start_again(&mut self, id: ChildId) {
         self.gone(id);
         self.starts.push_front(id);
     }
 
-    /// Whether its turn to be stopped is still to come.
+    /// Whether its turn to be stopped has not come yet.
     pub(super) fn is_ahead(&self, id: ChildId) -> bool {
         self.ahead.contains(&id)
     }
 
-    /// Whether its end is waited for now.
+    /// Whether the present step waits for its end.
     pub(super) fn is_awaited(&self, id: ChildId) -> bool {
         self.awaited.contains(&id)
     }
 
-    /// Whether its start is waited for now.
+    /// Whether its start is in progress.
     pub(super) fn is_starting(&self, id: ChildId) -> bool {
         self.starting.contains(&id)
     }
 
-    /// The same, with nothing to wait for between stops and starts.
+    /// The same sequence without the backoff between stops and starts.
     pub(super) fn without_pause(mut self) -> Sequence {
         if let Purpose::Restart { until, .. } = &mut self.purpose {
             *until = Time::ZERO;
@@ -220,17 +220,17 @@ impl Sequence {
         self
     }
 
-    /// The starts that are left.
+    /// The starts that have not begun.
     pub(super) fn starts(&self) -> impl Iterator<Item = ChildId> {
         self.starts.iter().copied()
     }
 
-    /// Those whose end or start is waited for.
+    /// The children whose end or start the present step waits for.
     pub(super) fn waits_for(&self) -> impl Iterator<Item = ChildId> {
         self.awaited.iter().chain(&self.starting).copied()
     }
 
-    /// Every child that it is about.
+    /// All children that it concerns.
     pub(super) fn concerns(&self) -> impl Iterator<Item = ChildId> {
         let Sequence { purpose, why: _, cause: _, stops, ahead, awaited, starts, starting, together: _ } = self;
         let child = match purpose {
@@ -241,12 +241,12 @@ impl Sequence {
         child.into_iter().chain(stops.iter().flatten().chain(starts).chain(others).copied())
     }
 
-    /// Those whose end is waited for. A sequence that cuts this one short lets them finish first.
+    /// The children whose end is waited for. A sequence that cuts this one short lets their stop finish first.
     pub(super) fn into_awaited(self) -> BTreeSet<ChildId> {
         self.awaited
     }
 
-    /// Takes over what the sequence before was waiting for.
+    /// Waits for these ends first: those that the sequence before was waiting for.
     pub(super) fn inherit(&mut self, awaited: BTreeSet<ChildId>) {
         self.awaited = awaited;
     }

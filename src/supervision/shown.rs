@@ -1,4 +1,4 @@
-//! What is shown of a child: the row of `status`, and the facts of a life that is over.
+//! How a child is shown: its row in `status`, and the facts about a life that is over.
 
 use super::child::Child;
 use super::phase::{DownReason, Phase, Wait};
@@ -8,7 +8,7 @@ use crate::spec::policy::Restart;
 use crate::time::{Span, Time};
 
 impl Child {
-    /// How the life of its process looks at `now`; asked when it is over.
+    /// The life of its process up to `now`; for the report of its end.
     pub(super) fn past(&self, now: Time) -> Past {
         let process = self.process();
         Past {
@@ -20,12 +20,12 @@ impl Child {
         }
     }
 
-    /// Its beats so far, if it has promised some.
+    /// Its beats so far, if it promised any.
     pub(super) fn last_beats(&self, now: Time) -> Option<LastBeats> {
         self.process().and_then(|process| process.watch.as_deref()).map(|watch| watch.last_beats(now))
     }
 
-    /// The state that people see: the one place where fine states become coarse ones.
+    /// The state that users see. All phases are mapped to states here and nowhere else.
     pub(super) fn shown(&self) -> State {
         if self.lost.is_some() {
             return State::Stopping;
@@ -45,12 +45,12 @@ impl Child {
         }
     }
 
-    /// Its process, also one that cannot be killed.
+    /// The pid of its process, including one that cannot be killed.
     pub(super) fn status_pid(&self) -> Option<u32> {
         self.pid().or(self.lost.as_ref().map(|lost| lost.stuck.pid))
     }
 
-    /// The row of `status`.
+    /// Its row in `status`.
     pub(super) fn status(&self, now: Time) -> ChildStatus {
         let process = self.process();
         let beats = self.member.policy.heartbeat.map(|promise| {

@@ -1,16 +1,16 @@
-//! A supervisor written down, and made again from that: what goes over from one image of the program to the next.
+//! Snapshot and restore of a supervisor: what one image of the program passes on to the next in a hot upgrade.
 //!
-//! The types of the core are written as they are, by derived code: a field that is new stands in the snapshot without
-//! any thought, and one that shall not needs a word where it is declared. Only the supervisor and its table, which hold
-//! what can be found again, are taken apart here, without `..`: what they get is a compiler error until it is decided.
-//! Which of the two a field is, and how the format changes, stands in `docs/upgrade-format.md`.
+//! The types of the core are serialized by derived code: a new field becomes part of the snapshot by default, and a
+//! field that must not needs an attribute where it is declared. Only the supervisor and its table, which hold derived
+//! data as well, are taken apart here, without `..`: a new field of theirs is a compiler error until it is decided.
+//! `docs/upgrade-format.md` says how to decide that, and how the format may change.
 //!
-//! What is not written:
+//! These are not part of a snapshot:
 //!
-//! - Of a [`Member`], all but its name. It is made from a spec by the shell, which writes down the specs; [`Place`]
-//!   shows which one is meant.
-//! - Names and alarms of the table, and the limits of the window of restarts: they follow from the rest.
-//! - Whether a child is being inspected: it is not, at the end of a turn.
+//! - All of a [`Member`] but its name. The shell makes it from a spec, and writes down the specs itself; [`Place`] says
+//!   which spec is meant.
+//! - Names and alarms of the table, and the limits of the restart window: they are derived from the rest.
+//! - Whether a child is being inspected: at the end of a turn no inspection is in progress.
 
 use super::backoff::Jitter;
 use super::child::Child;
@@ -32,10 +32,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// More ids than this are refused: each takes a place, and a damaged number must not take all memory.
+/// Snapshots with more ids are refused: each id takes a slot, and a damaged number must not use up all memory.
 const IDS_MAX: u32 = 1 << 24;
 
-/// All of a supervisor that is not found again. Times are nanoseconds on the clock of its node.
+/// All state of a supervisor that cannot be derived. Times are nanoseconds on the clock of its node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
@@ -65,22 +65,22 @@ pub struct Snapshot {
     reports: u32,
 }
 
-/// Of which spec a [`Member`] was made. Of one name there may be two children in a roll-out, so it goes by the id.
+/// Which spec a [`Member`] was made from. Keyed by id, since two children can have one name during a roll-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// What the child is.
+    /// The child's present spec.
     Present(ChildId),
-    /// What it will be when its present process is gone.
+    /// The spec that the child gets when its present process is gone.
     Next(ChildId),
-    /// What it gets in its turn of the roll-out.
+    /// The spec that it gets in its turn of the roll-out.
     Wanted(ChildId),
-    /// What it was before its turn in the roll-out, and goes back to if that fails.
+    /// The spec from before its turn in the roll-out, which it goes back to on failure.
     Former(ChildId),
-    /// What a request that waits for its turn has for it.
+    /// The spec in a request that waits in the queue.
     Asked(RequestId),
 }
 
-/// Why a snapshot cannot be gone on with. Its words can follow "the snapshot cannot be used: ".
+/// Why a snapshot cannot be restored. The text can follow "the snapshot cannot be used: ".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotError(String);
 
@@ -92,7 +92,7 @@ impl fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
-/// By its name. Until [`Supervisor::restore`] has the rest of it, it is any worker.
+/// Serialized as its name. After deserialization the rest is a placeholder until [`Supervisor::restore`] fills it in.
 impl Serialize for Member {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let Member { name, kind: _, revision: _, policy: _ } = self;
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Member {
 }
 
 impl Supervisor {
-    /// Writes it down. At the end of a turn: what is handed in or carried out at that moment is in no snapshot.
+    /// Takes a snapshot. Only valid at the end of a turn: events and actions that are in progress are not part of it.
     pub fn snapshot(&self) -> Snapshot {
         let Supervisor {
             policy,
@@ -163,12 +163,11 @@ impl Supervisor {
         }
     }
 
-    /// Makes the supervisor of a snapshot again. It goes on where the other one was; its first event is
-    /// [`Event::Resumed`](super::Event::Resumed). `member` gives what the shell makes of the spec that it has for a
-    /// child at a place.
+    /// Restores a supervisor from a snapshot. Its first event is [`Event::Resumed`](super::Event::Resumed). `member`
+    /// returns what the shell makes of the spec of a child at a place.
     ///
     /// # Errors
-    /// When a spec is not there, or what the snapshot holds does not fit together: what is wrong, and of which child.
+    /// When a spec is missing, or the snapshot is inconsistent: what is wrong, and with which child.
     pub fn restore(
         mut snapshot: Snapshot,
         mut member: impl FnMut(&Name, Place) -> Option<Member>,
@@ -237,7 +236,7 @@ impl Supervisor {
 }
 
 impl Snapshot {
-    /// Every member that it holds, with its place: the shell must have a spec for each.
+    /// All members in it, with their places: the shell must have a spec for each.
     pub fn members(&self) -> Vec<(Place, Member)> {
         let mut all = Vec::new();
         self.clone().for_each_member(&mut |place, member| all.push((place, member.clone())));
@@ -277,8 +276,8 @@ impl Snapshot {
         }
     }
 
-    /// Whether it fits together: it is damaged, or was written by a program with another idea of it, if not. What is
-    /// odd but can be gone on with is not looked for: a supervisor that is stuck must not be kept from an upgrade.
+    /// Checks that the snapshot is consistent; if not, it is damaged or comes from an incompatible program. Odd states
+    /// that do no harm are accepted, so that a supervisor in such a state can still be upgraded.
     fn check(&self) -> Result<(), String> {
         if self.ids_given > IDS_MAX {
             return Err(format!("{} ids of children were given, more than {IDS_MAX}", self.ids_given));
@@ -325,7 +324,7 @@ impl Snapshot {
             let on_it =
                 roll.ahead.iter().map(|due| due.id).chain(roll.batch.iter().chain(&roll.kept).map(|rolled| rolled.id));
             self.known("the roll-out", on_it)?;
-            // One whose old process is on its way down is updated.
+            // A copy whose old process is being stopped counts as updated.
             let open = roll.batch.iter().filter(|rolled| rolled.leaving.is_none()).count();
             let least = roll.ahead.len().checked_add(open).and_then(|sum| sum.checked_add(roll.updated));
             if least.is_none_or(|least| roll.total < least) {
@@ -335,7 +334,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// A child that is meant may be forgotten by now, but has been there.
+    /// Checks that ids were given out. The child of such an id may have been forgotten since.
     fn known(&self, what: &str, mut ids: impl Iterator<Item = ChildId>) -> Result<(), String> {
         match ids.find(|id| id.0 >= self.ids_given) {
             Some(id) => Err(format!("{what} has child {}, and only {} ids were given", id.0, self.ids_given)),
@@ -357,7 +356,7 @@ fn check_child(child: &Child) -> Result<(), &'static str> {
     }
 }
 
-/// The child that what waits in the queue is about.
+/// The child that an item of the queue is about.
 fn concerned(item: &QueueItem) -> Option<ChildId> {
     match item {
         QueueItem::Recheck(run) => Some(run.child),

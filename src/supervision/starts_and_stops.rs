@@ -1,4 +1,4 @@
-//! Carrying a sequence out, and the supervisor's own beginning and end.
+//! Carries out sequences, and begins and ends the supervisor itself.
 
 use super::action::{Action, Answer, End, ToParent};
 use super::child::Child;
@@ -14,8 +14,8 @@ use crate::time::Time;
 use std::collections::VecDeque;
 
 impl Supervisor {
-    /// The children are started one after another (R6), or together where the spec says so. An empty supervisor is up
-    /// at once (R5).
+    /// Starts the children one after another (R6), or together where the spec says so. A supervisor without children is
+    /// up at once (R5).
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>) -> Result<(), Stale> {
         if self.lifecycle != Lifecycle::New {
             return Err(Stale);
@@ -36,7 +36,7 @@ impl Supervisor {
                 starts.push_back(id);
             }
         }
-        // A boot stops nothing, so it does not matter why it would.
+        // A boot stops nothing, so the cause of its stops does not matter.
         let cause = self.started_by;
         for id in self.table.order().to_vec() {
             if self.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Held)) {
@@ -55,7 +55,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Does what the sequence has next, until it must wait or is over.
+    /// Carries out the sequence until it has to wait or is over.
     pub(super) fn advance(&mut self, turn: &mut Turn<'_>) {
         while let Some(job) = &mut self.job {
             match job.next(turn.now) {
@@ -68,7 +68,7 @@ impl Supervisor {
         }
     }
 
-    /// One child's turn to be stopped has come.
+    /// Stops one child, in its turn of the sequence.
     fn stop_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(job) = &self.job else { return };
         let (why, cause) = (job.why.clone(), job.cause);
@@ -82,11 +82,11 @@ impl Supervisor {
         self.stop_beside(turn, id);
     }
 
-    /// What becomes of a child that the present sequence stops.
+    /// What follows the stop of a child in the present sequence.
     pub(super) fn what_then(&self, id: ChildId) -> AfterStop {
         let Some(child) = self.table.get(id) else { return AfterStop::Rest };
         match self.job.as_ref().map(|job| job.purpose) {
-            // Unless an operator has held or stopped it meanwhile.
+            // Not if an operator has held or stopped it meanwhile.
             Some(Purpose::Reload | Purpose::Roll) if !child.leaving && child.target == Target::Up => AfterStop::Again,
             Some(Purpose::Restart { .. }) if child.comes_with_group() => AfterStop::Again,
             Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => AfterStop::Done,
@@ -103,7 +103,7 @@ impl Supervisor {
         }
     }
 
-    /// Begins to stop a child, or lets a stop under way lead to `then`. False if it has no process.
+    /// Begins to stop a child, or changes what a stop in progress leads to. Returns false if the child has no process.
     pub(super) fn begin_stop(
         &mut self,
         turn: &mut Turn<'_>,
@@ -131,7 +131,7 @@ impl Supervisor {
         begun != StopBegun::NoProcess
     }
 
-    /// One child's turn to be started has come. It is passed over if an operator decided otherwise meanwhile.
+    /// Starts one child, in its turn of the sequence; skips it if an operator has decided otherwise meanwhile.
     fn start_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(job) = &self.job else { return };
         let (purpose, cause) = (job.purpose, job.cause);
@@ -157,8 +157,8 @@ impl Supervisor {
         turn.out.push(Action::Spawn(run));
     }
 
-    /// A child is to be started whose old process cannot be killed and is still there: its start waits for the end of
-    /// that, and nothing else does. Two processes of one child on one set of files would be worse than none.
+    /// A child is to be started whose old process cannot be killed: its start waits until that has ended, and nothing
+    /// else waits for it. Two processes of one child on the same files would be worse than none.
     fn wait_for_the_lost(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: Option<ReportId>) {
         let Some((text, pid)) = self.table.get(id).and_then(|child| {
             child
@@ -174,8 +174,8 @@ impl Supervisor {
         self.waits_to_start(turn, id, Wait::Gone, report, text);
     }
 
-    /// A child is not started now, and will be once what it waits for is there: what has asked for its start has the
-    /// reason, and nothing else waits for it.
+    /// Puts off the start of a child until its old process has ended or a host is available. Requests for the start get
+    /// the reason as their answer, and nothing else waits for it.
     pub(super) fn waits_to_start(
         &mut self,
         turn: &mut Turn<'_>,
@@ -198,8 +198,8 @@ impl Supervisor {
         }
     }
 
-    /// The stops of a restart are over and its back-off is not: the child waits, the others of its group are down
-    /// until then, and the queue is served meanwhile (R37, D4).
+    /// The stops of a restart are over but its backoff is not: the child waits, the others of its group stay down, and
+    /// the queue is served meanwhile (R37, D4).
     fn pause(&mut self, turn: &mut Turn<'_>, until: Time) {
         let Some(job) = self.job.take() else { return };
         let waits = match job.purpose {
@@ -210,8 +210,8 @@ impl Supervisor {
             supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
         };
         let Some(cause) = job.cause.filter(|_| queued(self, waits)) else {
-            // An operator has held it while its siblings were being stopped. Nothing is left to wait for, and the
-            // others come back now.
+            // An operator has held the child while its siblings were being stopped: there is no backoff to wait for,
+            // and the siblings are started now.
             self.job = Some(job.without_pause());
             return;
         };
@@ -225,7 +225,7 @@ impl Supervisor {
         }
     }
 
-    /// Nothing is left to do in the sequence.
+    /// Ends a sequence that has nothing left to do.
     fn finish(&mut self, turn: &mut Turn<'_>) {
         let Some(job) = self.job.take() else { return };
         match job.purpose {
@@ -242,9 +242,9 @@ impl Supervisor {
         }
     }
 
-    /// Nothing is left below.
+    /// All children have ended: halts.
     fn halt(&mut self, turn: &mut Turn<'_>, end: End, cause: Option<ReportId>) {
-        // Callers that still wait are answered before the process is gone.
+        // Requests that still wait are answered before the process exits.
         for id in self.table.order().to_vec() {
             self.answer(turn, id, Goal::Gone, &Answer::Ok);
             self.answer(turn, id, Goal::Up, &Answer::Overtaken("the supervisor has ended".into()));
@@ -256,8 +256,8 @@ impl Supervisor {
         turn.out.push(Action::Halt(end));
     }
 
-    /// Ends the supervisor: all children are stopped in order (R53), or killed at once. What was queued is dropped
-    /// (R29). A stop that is in progress is waited for first; a start that is in progress is not.
+    /// Ends the supervisor: all children are stopped in order (R53), or killed at once. The queue is dropped (R29). A
+    /// stop in progress is waited for first; a start in progress is not.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>, end: End, kill: bool, cause: Option<ReportId>) {
         self.lifecycle = Lifecycle::Ending;
         let overtaken = Answer::Overtaken("the supervisor is ending".into());
@@ -286,7 +286,7 @@ impl Supervisor {
             self.answer(turn, id, Goal::Up, &overtaken);
             let Some(mut child) = self.table.edit(id) else { continue };
             if awaited.contains(&id) {
-                // It is on its way down; only what it was stopped for has changed.
+                // It is being stopped already; only what follows has changed.
                 let _ = child.stop(turn.now, AfterStop::Rest);
             } else if end == End::HandedOver && !kill && child.is_to_stay() {
                 child.rest(AfterStop::Rest);
@@ -300,7 +300,8 @@ impl Supervisor {
                 child.rest(AfterStop::Rest);
             }
         }
-        // A successor is stopped with its copy; others that stand beside one are on their way down, and waited for.
+        // A successor is stopped with its copy; other processes beside a child are stopping already, and are waited
+        // for.
         let goes = |child: &&Child| child.leaving && child.process().is_some() && !awaited.contains(&child.id);
         let beside = self.table.beside().filter(goes);
         members.extend(beside.map(|child| (child.id, child.member.policy.group)));
@@ -312,13 +313,13 @@ impl Supervisor {
         self.job = Some(job);
     }
 
-    /// Whether it ends in order that another one takes over what is placed: supervisors below it that have placed
-    /// children are to end in the same way.
+    /// Whether it ends in order to hand its placed children over to another supervisor: supervisors below it that have
+    /// placed children must end in the same way.
     pub fn is_handing_over(&self) -> bool {
         self.ending() == Some(End::HandedOver)
     }
 
-    /// How this supervisor is going to end, if it is.
+    /// How this supervisor ends, if it is ending.
     fn ending(&self) -> Option<End> {
         match self.job.as_ref().map(|job| job.purpose) {
             Some(Purpose::End { end, .. }) => Some(end),
@@ -329,7 +330,7 @@ impl Supervisor {
         }
     }
 
-    /// Reports what has ordered this supervisor to end.
+    /// Reports which process has ordered this supervisor to end.
     pub(super) fn ordered(&mut self, turn: &mut Turn<'_>, why: StopCause, kill: bool) {
         let fact = match why {
             StopCause::Operator(by) | StopCause::Signal(by) if kill => Fact::Panic { by, hold: false },
@@ -338,7 +339,7 @@ impl Supervisor {
         self.ordered = Some(self.report(turn, None, None, fact));
     }
 
-    /// An order to end. The first reason to end stays the reason.
+    /// Ends the supervisor in order. The first reason to end is kept.
     pub(super) fn stop(&mut self, turn: &mut Turn<'_>, reason: StopReason) {
         let end = match reason {
             StopReason::Asked => End::Stopped,
@@ -351,8 +352,8 @@ impl Supervisor {
         }
     }
 
-    /// An order to end at once: it hurries an end that is under way, whose reason and cause stay what they are, and is
-    /// a panic of all else.
+    /// Ends the supervisor at once. Speeds up an end in progress, whose reason and cause are kept; otherwise it is a
+    /// panic.
     pub(super) fn stop_now(&mut self, turn: &mut Turn<'_>) {
         let ordered = self.ordered.take();
         match self.ending() {
@@ -361,12 +362,12 @@ impl Supervisor {
         }
     }
 
-    /// There is no parent to answer to: everything below ends with us (R60).
+    /// The parent is gone: kills everything below (R60).
     pub(super) fn parent_lost(&mut self, turn: &mut Turn<'_>) {
         self.end(turn, End::Orphaned, true, None);
     }
 
-    /// Answers those of a child's requests that wait for this.
+    /// Answers the requests about a child that wait for this goal.
     pub(super) fn answer(&mut self, turn: &mut Turn<'_>, id: ChildId, goal: Goal, answer: &Answer) {
         if self.table.get(id).is_none_or(|child| child.waiters.is_empty()) {
             return;
@@ -380,7 +381,7 @@ impl Supervisor {
         });
     }
 
-    /// Notes the report that explains what happens to a child next.
+    /// Sets the report that explains what happens to a child next.
     pub(super) fn set_cause(&mut self, id: ChildId, cause: Option<ReportId>) {
         if let Some(mut child) = self.table.edit(id) {
             child.cause = cause;

@@ -10,15 +10,16 @@ use crate::time::{Span, Time};
 /// The state of a child as people see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// A process is there, or about to be, and its start is not over; or it waits for its turn to be started.
+    /// A process exists, or is about to, and is not ready yet; or the child waits for its turn to be started.
     Starting,
     /// Up.
     Running,
-    /// Asked to stop, or being killed; also when that has not come about and was given up on.
+    /// Asked to stop, or being killed; also when the process cannot be killed and the supervisor no longer waits for
+    /// it.
     Stopping,
     /// Down because an operator or its supervisor stopped it.
     Stopped,
-    /// Down until a back-off is over, or until its next attempt to start comes.
+    /// Down until its backoff ends, or until its next start attempt.
     Waiting,
     /// Down because an operator panicked it with hold.
     Held,
@@ -41,10 +42,10 @@ impl State {
     }
 }
 
-/// A process that stands beside a child.
+/// A process that runs beside a child during a roll-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BesideStatus {
-    /// As what.
+    /// Its relation to the child.
     pub beside: Beside,
     /// Its state.
     pub state: State,
@@ -65,11 +66,11 @@ pub struct ChildStatus {
     pub kind: Kind,
     /// Its state.
     pub state: State,
-    /// It is a step that has been done: its start was over when it had exited with a success code.
+    /// It is a step that is done: its process exited with a success code.
     pub done: bool,
-    /// It is down because it is not started with its supervisor, and no operator has started it yet.
+    /// It is down because it has `autostart = false` and no operator has started it yet.
     pub unstarted: bool,
-    /// The processes that stand beside it in a roll-out.
+    /// The processes that run beside it in a roll-out.
     pub beside: Vec<BesideStatus>,
     /// Its process, while there is one.
     pub pid: Option<u32>,
@@ -77,7 +78,7 @@ pub struct ChildStatus {
     pub incarnation: Incarnation,
     /// When that incarnation began.
     pub started: Option<Time>,
-    /// Since when its present process exists, which is the moment of its `started`; `None` while there is none.
+    /// Since when its present process exists, which is the time of its `started` event; `None` without a process.
     pub there_since: Option<Time>,
     /// How often it was started again by the strategy since this supervisor began.
     pub restarts: u64,
@@ -85,27 +86,27 @@ pub struct ChildStatus {
     pub exits: Exits,
     /// Its restart type.
     pub restart: Restart,
-    /// By which sign its start is over; of a worker.
+    /// What ends its start; of a worker.
     pub ready: Ready,
-    /// Its beats, if it was to give any.
+    /// Its beats, if it promised any.
     pub beats: Option<BeatStatus>,
     /// How its last process ended, and when.
     pub last_exit: Option<(Exit, Time)>,
-    /// When a back-off is over.
+    /// When its backoff ends.
     pub waits_until: Option<Time>,
-    /// It waits for a host that may have it.
+    /// It waits for a host that is allowed to run it.
     pub waits_for_host: bool,
     /// A process of it that cannot be killed and is still there.
     pub stuck: Option<Stuck>,
-    /// The last reload has another spec for it, which it has not got.
+    /// The last reload has another spec for it, which it does not run with yet.
     pub behind: bool,
     /// What the child last reported of itself.
     pub status: Option<String>,
-    /// Where it stands by its own report.
+    /// Its state by its own report.
     pub word: Option<ReportedState>,
     /// Which of its processes is the main one, by its own report.
     pub main_pid: Option<u32>,
-    /// By which ways beats have come, and how long ago the last one of each.
+    /// The routes by which beats came, and the time since the last beat of each.
     pub sources: Vec<(Source, Span)>,
     /// From a node: its subtree as of its last beat.
     pub rollup: Option<Rollup>,

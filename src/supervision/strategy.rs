@@ -16,9 +16,9 @@ pub(super) fn group<'a>(strategy: Strategy, order: &'a [ChildId], child: &'a Chi
     }
 }
 
-/// Cuts children, given in start order with their `count` group, into the steps in which they are stopped: in reverse
-/// and one by one (R23, R53), but all at once where the supervisor's stop order says so, and those of one `count` at
-/// once where they stand side by side. The last two go beyond OTP, whose simple_one_for_one does so (R78).
+/// Groups children, given in start order with their `count` group, into stop steps: one child a step, in reverse order
+/// (R23, R53). All are one step where the stop order says so; adjacent children of one `count` share a step. Both go
+/// beyond OTP's rest_for_one and one_for_all, but simple_one_for_one does so (R78).
 pub(super) fn stop_steps(members: &[(ChildId, Option<u32>)], order: StopOrder) -> VecDeque<Vec<ChildId>> {
     let mut steps: VecDeque<Vec<ChildId>> = VecDeque::new();
     let mut last: Option<u32> = None;

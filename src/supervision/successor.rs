@@ -1,20 +1,21 @@
-//! `update = { order = "start-first" }`: the process that is to take the place of a copy is started beside it.
+//! `update = { order = "start-first" }`: a successor is started beside the process that it is to replace.
 //!
-//! The successor has a number and a phase of its own, and the next incarnation of its copy, but it stands in neither
-//! the start order nor among the names: no strategy, request or status takes it for a child. When it has settled, the
-//! two change places, and the copy that was is stopped as one that has been removed. So whatever a child has of
-//! readiness, beats, limits and stops holds for either, and nothing that was keyed by a run has to be keyed anew.
+//! The successor has an id and a phase of its own, and the next incarnation of its copy. It is neither in the start
+//! order nor among the names, so no strategy, request or status treats it as a child. When it has settled, the two
+//! change places, and the old copy is stopped like a removed child. So readiness, beats, limits and stops apply to both
+//! as to any child, and nothing that is keyed by a run has to change its key.
 //!
-//! | meanwhile | what it means |
+//! | meanwhile | consequence |
 //! | --- | --- |
-//! | it is up for `settle` | it is the child; the old process is stopped, and the next copy's turn comes when that is gone |
-//! | it cannot be started; it exits or hangs | the old process goes on as it was, and the roll-out stops |
-//! | the old process exits or hangs | it is the child at once, on probation like any other copy; nothing is charged, no sibling is touched |
-//! | the old process is stopped, held, panicked, or restarted with its group | it is stopped as well, and both are waited for; then the copy's turn comes again |
-//! | a reload comes | it is stopped; the old process is as it was |
+//! | it is up for `settle` | it becomes the child; the old process is stopped, then comes the next copy |
+//! | it cannot be started; it exits or hangs | the old process keeps running, and the roll-out stops |
+//! | the old process exits or hangs | it becomes the child at once, on probation; no charge, no effect on siblings |
+//! | the old process is stopped, held, panicked or restarted with its group | it is stopped too; the turn is repeated |
+//! | a reload comes | it is stopped; the old process stays |
 //! | the supervisor ends | both are stopped |
 //!
-//! A copy that is not up at its turn, or is a step or a supervisor, is stopped first.
+//! A copy that is not up at its turn, or is a step or a supervisor, is replaced without a successor: stopped, then
+//! started.
 
 use super::action::{Action, Adopt, Answer};
 use super::child::Child;
@@ -32,7 +33,7 @@ use crate::spec::policy::{Ready, UpdateOrder};
 use crate::time::Time;
 
 impl Supervisor {
-    /// One child as people see it, with what stands beside it.
+    /// The status of one child, including the processes beside it.
     pub(super) fn status(&self, now: Time, child: &Child) -> ChildStatus {
         let of_it = |other: &&Child| self.child_of(other.id) == child.id;
         let status = |other: &Child| {
@@ -42,7 +43,7 @@ impl Supervisor {
         ChildStatus { beside: self.table.beside().filter(of_it).filter_map(status).collect(), ..child.status(now) }
     }
 
-    /// The child that stands where this one does: itself, or the one that it stands beside.
+    /// The child that this id belongs to: itself, or the child that it runs beside.
     pub fn child_of(&self, mut id: ChildId) -> ChildId {
         while let Some(Beside::Successor(other) | Beside::Predecessor(other)) =
             self.table.get(id).and_then(|child| child.beside)
@@ -52,7 +53,8 @@ impl Supervisor {
         id
     }
 
-    /// A request about what was the child when it was made is one about the child.
+    /// Redirects a request about a process beside a child, which may have been the child when the request was made, to
+    /// the child.
     pub(super) fn of_the_child(&self, command: Command) -> Command {
         match command {
             Command::Terminate(id) => Command::Terminate(self.child_of(id)),
@@ -66,7 +68,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a copy's successor is started before it is stopped.
+    /// Whether a copy's successor is started before the copy is stopped.
     pub(super) fn is_start_first(&self, due: &Due) -> bool {
         due.update.order == UpdateOrder::StartFirst
             && self.table.get(due.id).is_some_and(|child| {
@@ -80,12 +82,12 @@ impl Supervisor {
             })
     }
 
-    /// Whether a process of an earlier step is still beside a child: what comes next waits for its end.
+    /// Whether a process of an earlier step is still running beside a child: the next step waits for its end.
     pub(super) fn is_one_beside(&self) -> bool {
         self.table.beside().any(|child| child.process().is_some())
     }
 
-    /// Whether something that stands beside a child cannot be killed: of a child there are two processes at most.
+    /// Whether a process beside a child cannot be killed. A child must not have more than two processes.
     fn is_one_lost_beside(&self, id: ChildId) -> bool {
         self.table.beside().any(|child| child.lost.is_some() && self.child_of(child.id) == id)
     }
@@ -118,7 +120,7 @@ impl Supervisor {
         turn.out.push(Action::Spawn(run));
     }
 
-    /// Which successors have settled, and which old processes are gone.
+    /// Replaces the copies whose successors have settled, and finishes those whose old process has ended.
     pub(super) fn look_at_successors(&mut self, turn: &mut Turn<'_>, roll: &mut Rollout) {
         let mut settled = Vec::new();
         roll.batch.retain_mut(|rolled| {
@@ -150,18 +152,18 @@ impl Supervisor {
         }
     }
 
-    /// What was started beside a child to take its place, on its way down or not.
+    /// The successor that was started beside a child, even if it is being stopped.
     fn successor_of(&self, id: ChildId) -> Option<ChildId> {
         self.table.get(id)?.successor
     }
 
-    /// The successor of a child, unless it is on its way down.
+    /// The successor of a child, unless it is being stopped.
     fn live_successor(&self, id: ChildId) -> Option<ChildId> {
         let successor = self.successor_of(id)?;
         self.table.get(successor).filter(|child| !child.leaving).map(|child| child.id)
     }
 
-    /// The successor is the child from here on. Gives back which it is.
+    /// Makes the successor of a child the child. Returns its id.
     fn take_its_place(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: Option<ReportId>) -> Option<ChildId> {
         let successor = self.live_successor(id)?;
         let mut old = self.table.edit(id)?;
@@ -179,7 +181,7 @@ impl Supervisor {
             new.beside = None;
         }
         turn.out.push(Action::Succeed(id, successor));
-        // The child that was may be forgotten before these have their turn.
+        // Requests in the queue get the new id: the old child may be forgotten before their turn.
         for item in std::mem::take(&mut self.queue) {
             self.queue.push_back(match item {
                 QueueItem::Asked { request, command, by, meant } => {
@@ -204,7 +206,7 @@ impl Supervisor {
         Some(successor)
     }
 
-    /// A process has ended by itself. True if it was a successor, or has one that takes its place now.
+    /// A process has ended by itself. Returns true if it was a successor, or if a successor takes its place now.
     pub(super) fn succeeded_by_exit(&mut self, turn: &mut Turn<'_>, id: ChildId, exit: ReportId) -> bool {
         let Some(child) = self.table.get(id) else { return false };
         if child.beside.is_some() {
@@ -224,7 +226,7 @@ impl Supervisor {
         true
     }
 
-    /// A start has failed. True if it was that of a successor.
+    /// A start has failed. Returns true if it was the start of a successor.
     pub(super) fn successor_unready(
         &mut self,
         turn: &mut Turn<'_>,
@@ -240,7 +242,7 @@ impl Supervisor {
         true
     }
 
-    /// A successor has come to nothing: its copy stays as it is, and the roll-out goes no further.
+    /// A successor has failed: its copy keeps running, and the roll-out stops.
     fn successor_failed(&mut self, id: ChildId, why: String) {
         let Some(mut child) = self.table.edit(id) else { return };
         let was_leaving = std::mem::replace(&mut child.leaving, true);
@@ -261,20 +263,20 @@ impl Supervisor {
         }
     }
 
-    /// What has a process and stands beside a child, or beside the same child as this one.
+    /// All other processes of the child that this id belongs to, of those that run beside it.
     fn beside_of(&self, id: ChildId) -> Vec<ChildId> {
         let child = self.child_of(id);
         let of_it = |other: &&Child| other.id != id && other.process().is_some() && self.child_of(other.id) == child;
         self.table.beside().filter(of_it).map(|other| other.id).collect()
     }
 
-    /// Whether anything of a child has a process: itself, or what stands beside it.
+    /// Whether a child has a process, its own or one beside it.
     pub(super) fn has_process(&self, id: ChildId) -> bool {
         self.table.get(id).is_some_and(|child| child.process().is_some()) || !self.beside_of(id).is_empty()
     }
 
-    /// A child is on its way down, so what stands beside it is as well; the sequence waits for all of it. The turn of a
-    /// successor comes again.
+    /// Stops the processes beside a child that is being stopped; the sequence waits for all of them. The copy's turn in
+    /// the roll-out is repeated.
     pub(super) fn stop_beside(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         self.mark_successor_leaving(id);
         for other in self.beside_of(id) {
@@ -289,7 +291,7 @@ impl Supervisor {
         }
     }
 
-    /// A child is killed by an operator, and with it what stands beside it.
+    /// Kills the processes beside a child that an operator kills.
     pub(super) fn kill_beside(&mut self, turn: &mut Turn<'_>, id: ChildId, cause: ReportId) {
         self.mark_successor_leaving(id);
         for other in self.beside_of(id) {
@@ -299,7 +301,7 @@ impl Supervisor {
         }
     }
 
-    /// A reload has come: what was to take the place of a copy is not what is wanted any more.
+    /// Stops all successors, as a reload has come that may have other specs for their copies.
     pub(super) fn drop_successors(&mut self, turn: &mut Turn<'_>, by: &str) {
         let beside: Vec<ChildId> = self.table.beside().map(|child| child.id).collect();
         for successor in beside {
@@ -313,7 +315,7 @@ impl Supervisor {
         }
     }
 
-    /// The successor of a child, if it has one, will not take its place: the child's turn in the roll-out comes again.
+    /// Marks the successor of a child, if there is one, as not to be used: the copy's turn in the roll-out is repeated.
     pub(super) fn mark_successor_leaving(&mut self, id: ChildId) {
         let Some(successor) = self.successor_of(id) else { return };
         if let Some(roll) = &mut self.roll
@@ -326,8 +328,8 @@ impl Supervisor {
         }
     }
 
-    /// Callers that want the end of a child wait for what is on its way down beside it: those of this one do from here
-    /// on. False where there is nothing to wait for.
+    /// Makes requests for the end of a child wait for a process beside it that is being stopped. Returns false if there
+    /// is none.
     pub(super) fn waits_for_beside(&mut self, id: ChildId) -> bool {
         let leaving = |other: &ChildId| self.table.get(*other).is_some_and(|child| child.leaving);
         let Some(other) = self.beside_of(id).into_iter().find(leaving) else { return false };
@@ -340,7 +342,7 @@ impl Supervisor {
         true
     }
 
-    /// What stands beside a child has no process any more: it is forgotten when nothing is left of it.
+    /// A process beside a child has ended: marks it to be forgotten when nothing of it is left.
     pub(super) fn beside_over(&mut self, id: ChildId) {
         let Some(mut child) = self.table.edit(id) else { return };
         let Some(beside) = child.beside else { return };

@@ -1,6 +1,6 @@
-//! The supervisor: its door. What it does, and what can be asked of it, stands in the files beside this one: `seen`
-//! answers, `starts_and_stops` carries sequences out, `exits` decides what follows from an exit, `requests` serves
-//! operators, `deadlines` looks at the time.
+//! The supervisor: its state and its entry points. Its work is in other files: `seen` answers queries,
+//! `starts_and_stops` carries out sequences, `exits` handles the ends of processes, `requests` serves operators,
+//! `deadlines` handles time.
 
 use super::action::{Action, ToParent};
 use super::backoff::Jitter;
@@ -31,12 +31,12 @@ pub struct Config {
     /// Its children in start order. They get the ids 0, 1, 2 … in this order. Names are unique; a second child of a
     /// name is left out.
     pub members: Vec<Member>,
-    /// What it promised to its own parent: one beat in every interval, from [`Event::Begin`] to
+    /// The heartbeat that it promised to its own parent: one beat in every interval, from [`Event::Begin`] to
     /// [`Action::Halt`]. `None` for the root, and where the parent does not watch.
     pub uplink: Option<Heartbeat>,
     /// The half of its reports' ids that distinguishes them from those of other node processes.
     pub node: u32,
-    /// Where the jitter of back-offs comes from.
+    /// The seed of the jitter in backoffs.
     pub seed: u64,
 }
 
@@ -51,36 +51,36 @@ pub struct Supervisor {
     pub(super) lifecycle: Lifecycle,
     /// The sequence of stops and starts in progress.
     pub(super) job: Option<Sequence>,
-    /// What belongs to it when it is a reload.
+    /// The reload that the sequence belongs to, if any.
     pub(super) reloading: Option<Reloading>,
-    /// The roll-out that is under way.
+    /// The roll-out in progress.
     pub(super) roll: Option<Rollout>,
-    /// How the last one ended, if it was stopped, until the next reload.
+    /// How the last roll-out was stopped, if it was; until the next reload.
     pub(super) stopped_roll: Option<Box<RolloutEnd>>,
-    /// What waits until there is none (D5).
+    /// What waits until no sequence is running (D5).
     pub(super) queue: VecDeque<QueueItem>,
-    /// The report of what has ordered this supervisor to end, until it begins to.
+    /// The report of the order to end, until the end begins.
     pub(super) ordered: Option<ReportId>,
-    /// The parent's report of our start.
+    /// The parent's report that it started this supervisor.
     pub(super) started_by: Option<ReportId>,
     pub(super) uplink: Option<Heartbeat>,
-    /// When our own next beat is due.
+    /// When this node's own next beat is due.
     pub(super) own_beat: Option<Time>,
     pub(super) restarts: u64,
-    /// How the processes of all children have ended, gone ones included.
+    /// How the processes of all children have ended, including removed children.
     pub(super) exits: Exits,
     pub(super) restart_times: RestartTimes,
-    /// When its life began.
+    /// When it began, with [`Event::Begin`].
     pub(super) began: Option<Time>,
     pub(super) stale: u64,
-    /// No supervisor stands above that reports this one, so it reports itself.
+    /// This is the root: no supervisor above reports its start and end, so it does that itself.
     pub(super) is_root: bool,
     pub(super) node: u32,
     /// How many reports it has written.
     pub(super) reports: u32,
 }
 
-/// The supervisor's own life. It only ever goes forward.
+/// The stages of the supervisor's own life, in order; none is ever repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Lifecycle {
@@ -91,16 +91,16 @@ pub(super) enum Lifecycle {
     Running,
     /// All children are being stopped; then it halts.
     Ending,
-    /// It is over. Nothing that comes now has an effect.
+    /// The end. No event has an effect any more.
     Halted,
 }
 
-/// What waits in the queue.
+/// An item of the queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum QueueItem {
-    /// Something is due for this child: the decision on an exit, a retry, the end of a back-off. Its phase shows which,
-    /// and when neither fits any more it is void (R29, R36).
+    /// A child is to be looked at: for the decision on an exit, a retry, or the end of a backoff. Its phase shows
+    /// which; if none applies any more, the item is void (R29, R36).
     Recheck(Run),
     /// An operator's request, and the incarnation that it is for.
     Asked { request: RequestId, command: Command, by: String, meant: Option<Incarnation> },
@@ -108,14 +108,14 @@ pub(super) enum QueueItem {
     Reload(Box<Reload>),
 }
 
-/// The moment of an event, and where the actions go.
+/// The time of an event, and the list that collects its actions.
 pub(super) struct Turn<'a> {
     pub(super) now: Time,
     pub(super) out: &'a mut Vec<Action>,
 }
 
 impl Turn<'_> {
-    /// Does what the stop of a process has led to.
+    /// Emits the actions for the result of a stop.
     pub(super) fn stop(&mut self, run: Run, begun: StopBegun) {
         match begun {
             StopBegun::NoProcess | StopBegun::Underway => {}
@@ -168,7 +168,7 @@ impl Supervisor {
     pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         let turn = &mut Turn { now, out: actions };
         match self.lifecycle {
-            // The last action was the last there ever is.
+            // [`Action::Halt`] was the last action.
             Lifecycle::Halted => {
                 self.stale += 1;
                 return;
@@ -216,20 +216,21 @@ impl Supervisor {
         match self.lifecycle {
             Lifecycle::New | Lifecycle::Halted => None,
             Lifecycle::Booting | Lifecycle::Running | Lifecycle::Ending => {
-                // While a sequence runs, the roll-out waits for that.
+                // A roll-out waits while a sequence runs.
                 let roll = self.roll.as_ref().filter(|_| self.job.is_none()).and_then(Rollout::deadline);
                 [self.table.next_deadline(), self.own_beat, roll].into_iter().flatten().min()
             }
         }
     }
 
-    /// Whether a tick at `now` would call a child late or hung; see [`Supervisor::suspects`].
+    /// Whether a tick at `now` would report a child as late or hung; see [`Supervisor::suspects`].
     pub fn has_suspects(&self, now: Time, since: Option<Time>) -> bool {
         !self.suspects(now, since).is_empty()
     }
 
-    /// The children that a tick at `now` would call late or hung; with `since`, only those that a tick then would not
-    /// have. The shell makes sure first that it has received all that such a child has sent.
+    /// The children that a tick at `now` would report as late or hung; with `since`, without those that a tick at
+    /// `since` would have reported in the same way. Before such a tick the shell makes sure that it has received
+    /// everything that these children have sent.
     pub fn suspects(&self, now: Time, since: Option<Time>) -> Vec<ChildId> {
         let mut due = self.table.due(now);
         due.retain(|id| {
@@ -241,7 +242,7 @@ impl Supervisor {
         due
     }
 
-    /// Sets which report of the parent led to this supervisor's own start: it is named as the cause of its children's.
+    /// Sets the parent's report that led to this supervisor's start; it becomes the cause of its children's starts.
     /// Before [`Event::Begin`].
     #[must_use]
     pub fn started_by(mut self, report: Option<ReportId>) -> Supervisor {
@@ -249,8 +250,8 @@ impl Supervisor {
         self
     }
 
-    /// Sets which children are held down although this supervisor only begins: an operator has held them in an earlier
-    /// incarnation of it, and has not released them since. Before [`Event::Begin`].
+    /// Sets which children are held: an operator held them in an earlier incarnation of this supervisor, and has not
+    /// released them since. Before [`Event::Begin`].
     #[must_use]
     pub fn holding<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Supervisor {
         for name in names {
@@ -262,15 +263,14 @@ impl Supervisor {
         self
     }
 
-    /// Sets that there is no supervisor above: this one reports its own start and end, as one above would. Before
-    /// [`Event::Begin`].
+    /// Sets that this is the root, with no supervisor above: it reports its own start and end. Before [`Event::Begin`].
     #[must_use]
     pub fn as_root(mut self) -> Supervisor {
         self.is_root = true;
         self
     }
 
-    /// Goes on with the sequence, and with the queue whenever there is none.
+    /// Continues the running sequence, and serves the queue whenever no sequence is running.
     pub(super) fn pump(&mut self, turn: &mut Turn<'_>) {
         match self.lifecycle {
             Lifecycle::New | Lifecycle::Halted => return,
@@ -287,7 +287,7 @@ impl Supervisor {
                     self.serve(turn, request, command, by, meant);
                 }
                 Some(QueueItem::Reload(reload)) => self.reload(turn, *reload),
-                // A roll-out comes after all that waits.
+                // A roll-out goes on only when the queue is empty.
                 None if self.roll_on(turn) => {}
                 None => return,
             }
@@ -311,7 +311,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A message had to be dropped.
+    /// The shell dropped a message.
     fn dropped(
         &mut self,
         turn: &mut Turn<'_>,
@@ -326,7 +326,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A worker has reported something of itself.
+    /// Takes in an sd_notify message of a worker.
     fn notice(&mut self, turn: &mut Turn<'_>, run: Run, notice: Notice) -> Result<(), Stale> {
         let hung = notice.hung;
         let mut child = self.table.edit_run(run)?;
@@ -345,29 +345,29 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Our own beat, when it is due: one frame for the whole subtree.
+    /// Sends this node's own beat if it is due: one frame for the whole subtree.
     pub(super) fn beat_upward(&mut self, turn: &mut Turn<'_>) {
         if let Some(rollup) = self.beat_if_due(turn.now) {
             turn.out.push(Action::TellParent(ToParent::Beat(Box::new(rollup))));
         }
     }
 
-    /// Our own beat, when it is due. The shell asks between the steps of long work, so that a node which has much to do
-    /// is not taken for one that hangs; else it is one of the actions of a tick.
+    /// This node's own beat, if it is due. The shell calls this between the steps of long work, so that a busy node
+    /// does not look hung; otherwise the beat is one of the actions of a tick.
     #[must_use]
     pub fn beat_if_due(&mut self, now: Time) -> Option<Rollup> {
         let (promise, due) = (self.uplink?, self.own_beat?);
         if due > now {
             return None;
         }
-        // In step with the last one where that is possible; after a long delay one beat is enough.
+        // Keeps to the schedule where that is possible; after a long delay one beat is enough.
         let next = due + promise.interval;
         self.own_beat = Some(if next > now { next } else { now + promise.interval });
         Some(self.rollup(now))
     }
 
-    /// When our own beat is due; `None` without a parent that waits for one. A supervisor that has ended beats on: its
-    /// process is there until it exits, and its hooks have their time.
+    /// When this node's own beat is due; `None` if no parent watches. A supervisor that has ended still beats: its
+    /// process exists until it exits, and its hooks may take a while.
     pub fn next_own_beat(&self) -> Option<Time> {
         self.own_beat
     }
@@ -389,13 +389,13 @@ impl Supervisor {
         self.report_of(turn, child, pid, cause, fact)
     }
 
-    /// An id for a report about this supervisor that its shell makes.
+    /// Draws an id for a report about this supervisor that the shell makes.
     pub fn draw_report(&mut self) -> ReportId {
         self.reports = self.reports.wrapping_add(1);
         ReportId { node: self.node, seq: self.reports }
     }
 
-    /// The same about a process that is no more.
+    /// Like [`Supervisor::report`], about a process that may have ended.
     pub(super) fn report_of(
         &mut self,
         turn: &mut Turn<'_>,
@@ -413,13 +413,13 @@ impl Supervisor {
         id
     }
 
-    /// Counts the end that a report is about.
+    /// Counts the end of a process, if the report is about one.
     fn count(&mut self, child: Option<ChildId>, fact: &Fact) {
         let Some(about) = child.and_then(|id| self.table.get(id)) else { return };
         let Some(cause) = Cause::of(about.member.kind, fact) else { return };
         let child = self.child_of(about.id);
         self.exits.add(cause);
-        // One that cannot be killed may outlive the child that it stood beside.
+        // A process beside a child that cannot be killed may outlive that child.
         if let Some(mut child) = self.table.edit(child) {
             child.tally.add(cause);
         }

@@ -1,7 +1,7 @@
-//! All children of a supervisor, their start order, and the one list of all their deadlines.
+//! The table of a supervisor's children: by id, in start order, by name, and with one list of all deadlines.
 //!
-//! A child is changed only through [`Edit`], which puts its deadline right when it is dropped. So this cannot
-//! be forgotten, a beat costs two operations on a tree, and the next deadline is the first entry.
+//! A child is changed only through [`Edit`], which updates its deadline when it is dropped. So no change can forget
+//! that, a beat costs two operations on a tree, and the next deadline is the first entry of the list.
 
 use super::child::Child;
 use super::event::Member;
@@ -15,17 +15,17 @@ use std::ops::{Deref, DerefMut};
 /// The children by id, by name and by deadline.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    /// By id. Ids are never given again, so a deleted child leaves a gap.
+    /// By id. Ids are never used again, so a removed child leaves a gap.
     slots: Vec<Option<Box<Child>>>,
     /// The start order (R1).
     order: Vec<ChildId>,
     names: HashMap<Box<str>, ChildId>,
-    /// Those that stand beside a child, in neither of these.
+    /// Processes beside a child, as successor or predecessor: they are neither in `order` nor in `names`.
     beside: Vec<ChildId>,
     alarms: BTreeSet<(Time, ChildId)>,
 }
 
-/// A child to be changed.
+/// Access to a child for a change.
 pub(super) struct Edit<'a> {
     child: &'a mut Child,
     alarms: &'a mut BTreeSet<(Time, ChildId)>,
@@ -34,8 +34,8 @@ pub(super) struct Edit<'a> {
 }
 
 impl Table {
-    /// All children in start order, and how many ids have been given. What a snapshot needs of them: names and alarms
-    /// are found again.
+    /// All children in start order, then those beside a child, and how many ids have been given out. A snapshot needs
+    /// only these: names and alarms are derived.
     pub(super) fn into_children(self) -> (Vec<Child>, u32) {
         let Table { mut slots, order, beside, names: _, alarms: _ } = self;
         let given = slots.len() as u32;
@@ -43,8 +43,8 @@ impl Table {
         (order.into_iter().chain(beside).filter_map(take).map(|child| *child).collect(), given)
     }
 
-    /// A table of children in start order, of which each has an id of its own below `given`, and a name of its own;
-    /// behind them, those that stand beside one.
+    /// A table of these children, in start order, with those beside a child after them. Each has an id of its own below
+    /// `given`; except beside a child, each has a name of its own.
     pub(super) fn of(children: Vec<Child>, given: u32) -> Table {
         let own = |child: &&Child| child.beside.is_none();
         let names = children.iter().filter(own).map(|child| (child.member.name.as_str().into(), child.id)).collect();
@@ -59,7 +59,7 @@ impl Table {
         Table { slots, order, names, beside, alarms }
     }
 
-    /// Appends a child at the end of the start order. Its name is new; the caller has looked.
+    /// Appends a child to the start order. The caller makes sure that its name is new.
     pub(super) fn add(&mut self, member: Member) -> ChildId {
         let id = ChildId(self.slots.len() as u32);
         self.names.insert(member.name.as_str().into(), id);
@@ -68,7 +68,7 @@ impl Table {
         id
     }
 
-    /// Takes in one that stands beside a child of the same name: it is found by its id alone.
+    /// Adds a process beside a child of the same name: it can only be found by its id.
     pub(super) fn add_beside(&mut self, member: Member) -> ChildId {
         let id = ChildId(self.slots.len() as u32);
         self.slots.push(Some(Box::new(Child::new(id, member))));
@@ -76,8 +76,7 @@ impl Table {
         id
     }
 
-    /// One that stands beside a child gets its name and its place in the order; the child stands beside it from here
-    /// on.
+    /// A successor takes over the child's name and place in the order; the child becomes a process beside it.
     pub(super) fn swap(&mut self, child: ChildId, successor: ChildId) {
         for id in &mut self.order {
             if *id == child {
@@ -92,12 +91,12 @@ impl Table {
         }
     }
 
-    /// Those that stand beside a child.
+    /// The processes beside children.
     pub(super) fn beside(&self) -> impl Iterator<Item = &Child> {
         self.beside.iter().filter_map(|&id| self.get(id))
     }
 
-    /// All that may have a process: the children in start order, and those that stand beside one.
+    /// All that may have a process: the children in start order, then the processes beside them.
     pub(super) fn everything(&self) -> impl Iterator<Item = &Child> {
         self.iter().chain(self.beside())
     }
@@ -120,7 +119,7 @@ impl Table {
         self.slots.get(id.0 as usize)?.as_deref()
     }
 
-    /// The child, if `run` is its present or last one.
+    /// The child, if `run` is its present or last run.
     pub(super) fn get_run(&self, run: Run) -> Result<&Child, Stale> {
         self.get(run.child).filter(|child| child.incarnation == run.incarnation).ok_or(Stale)
     }
@@ -131,7 +130,7 @@ impl Table {
         Some(Edit { child, alarms: &mut self.alarms, before })
     }
 
-    /// The child to be changed, if `run` is its present or last one.
+    /// Access to the child for a change, if `run` is its present or last run.
     pub(super) fn edit_run(&mut self, run: Run) -> Result<Edit<'_>, Stale> {
         self.get_run(run)?;
         self.edit(run.child).ok_or(Stale)
@@ -141,7 +140,7 @@ impl Table {
         self.names.get(name).copied()
     }
 
-    /// Puts the children into another start order; the same children, each once.
+    /// Sets a new start order, which must have each child once.
     pub(super) fn set_order(&mut self, order: Vec<ChildId>) {
         let all = self.slots.iter().flatten().count();
         debug_assert_eq!(order.len() + self.beside.len(), all, "every child has a place in the order");
@@ -158,7 +157,7 @@ impl Table {
         self.order.iter().filter_map(|&id| self.get(id))
     }
 
-    /// The earliest deadline of all.
+    /// The earliest deadline of any child.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.alarms.first().map(|&(at, _)| at)
     }
@@ -170,8 +169,8 @@ impl Table {
         due
     }
 
-    /// Puts what is about children into their start order, which after a reload need not be that of their ids. What is
-    /// about a child that is forgotten comes last.
+    /// Sorts items that are about children into the start order of these, which after a reload may differ from the
+    /// order of ids. Items of forgotten children come last.
     pub(super) fn put_in_start_order<T>(&self, items: &mut [T], child: impl Fn(&T) -> ChildId) {
         if items.len() < 2 {
             return;
@@ -212,7 +211,8 @@ impl Drop for Edit<'_> {
     }
 }
 
-/// Folds a supervisor's children. Of a node counts what its last beat held; of one that is down, nothing is known.
+/// Sums up the children of a supervisor. The last beat of a child node stands for its subtree; nothing is known below a
+/// node that is down.
 pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64, now: Time) -> Rollup {
     let mut sum = Rollup { restarts, ..Rollup::default() };
     for child in children {
@@ -232,7 +232,7 @@ pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64,
         }
         if let Some((below, said)) = child.process().and_then(|process| process.rollup.as_deref()) {
             let mut below = below.clone();
-            // Nothing newer is known of those below, so their beats have grown older with the report.
+            // The ages in the report have grown since it came: nothing newer is known of the children below.
             below.oldest_beat = below.oldest_beat.map(|age| age + now.since(*said));
             sum.add(&below);
         }

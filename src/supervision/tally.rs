@@ -1,8 +1,7 @@
-//! What is counted: how processes have ended, by cause, and how long restarts take. It is shown by `status` and by the
-//! metrics that are made of it.
+//! Counters: how processes have ended, by cause, and how long restarts take. Shown by `status` and in the metrics.
 //!
-//! A supervisor counts for all its children, gone ones included, from its own beginning on; a child's counts go with
-//! the child. A reload changes neither.
+//! A supervisor counts for all its children, including removed ones, from its own beginning on; a child's counters end
+//! with the child. A reload resets neither.
 
 use super::action::End;
 use super::report::{Fact, Killed};
@@ -11,29 +10,30 @@ use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Why a process has ended, or did not come to be.
+/// Why a process has ended, or could not be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// A supervisor: one restart too many.
+    /// A supervisor gave up: one restart too many.
     GaveUp,
-    /// It could not be started; of a supervisor, its children could not.
+    /// It could not be started; for a supervisor, its children could not.
     StartFailed,
-    /// Its start took too long.
+    /// It was not ready within its start-timeout.
     StartTimeout,
     /// It hung.
     Hang,
-    /// By order.
+    /// An operator's panic.
     Panic,
-    /// It was to be stopped: by an operator, with its group, at the end; also where it was killed for being slow at it.
+    /// It was stopped: by an operator, with its group, or with its supervisor; also when it was killed at its shutdown
+    /// timeout.
     Stopped,
-    /// The memory of its cgroup had run out.
+    /// An out-of-memory kill in its cgroup.
     Oom,
-    /// By a signal that this supervisor has not sent.
+    /// A signal that this supervisor has not sent.
     Signal,
-    /// By itself, with a code that is no success.
+    /// It exited by itself, with a code that is no success.
     Exit,
-    /// By itself, with a success code.
+    /// It exited by itself, with a success code.
     Normal,
 }
 
@@ -68,7 +68,7 @@ impl Cause {
         }
     }
 
-    /// The cause that a report is of; `None` where it is about no end.
+    /// The cause of the end that a report is about; `None` if it is about no end.
     pub(super) fn of(kind: Kind, fact: &Fact) -> Option<Cause> {
         let (exit, normal, expected, past) = match fact {
             Fact::StartFailed { .. } => return Some(Cause::StartFailed),
@@ -91,14 +91,14 @@ impl Cause {
             (_, None) => match exit {
                 Exit::Code(_) if normal => Cause::Normal,
                 Exit::Code(_) | Exit::Unknown => Cause::Exit,
-                // What runs by a lease is killed when that ends.
+                // Processes on a host whose lease has ended are killed.
                 Exit::Signal(_) | Exit::HostLost => Cause::Signal,
             },
         })
     }
 }
 
-/// Ends by cause.
+/// The number of ends by cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<Cause, u64>", into = "BTreeMap<Cause, u64>")]
 pub struct Exits([u64; Cause::ALL.len()]);
@@ -108,18 +108,18 @@ impl Exits {
         self.0[cause as usize] += 1;
     }
 
-    /// The causes of which there was an end, each with how many.
+    /// The causes that have occurred, each with its count.
     pub fn iter(&self) -> impl Iterator<Item = (Cause, u64)> {
         Cause::ALL.into_iter().map(|cause| (cause, self.0[cause as usize])).filter(|(_, count)| *count > 0)
     }
 
-    /// How many ends there were in all.
+    /// The number of all ends.
     pub fn sum(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
-/// In a snapshot each cause stands by its word, so that another order of them is no other meaning.
+/// A snapshot has each cause by its name, so that reordering the causes does not change the meaning.
 impl From<Exits> for BTreeMap<Cause, u64> {
     fn from(exits: Exits) -> BTreeMap<Cause, u64> {
         exits.iter().collect()
@@ -134,13 +134,13 @@ impl From<BTreeMap<Cause, u64>> for Exits {
     }
 }
 
-/// How long it takes from the end of a process until the next one is up, as a histogram.
+/// The time from the end of a process until the next one is up, as a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestartTimes {
     count: u64,
     sum: Span,
-    /// Not cumulative; what takes longer than the last bound is in none.
+    /// Not cumulative. A restart that takes longer than the last bound is in no bucket.
     buckets: [u64; RestartTimes::BOUNDS_MS.len()],
 }
 
@@ -157,17 +157,17 @@ impl RestartTimes {
         }
     }
 
-    /// How many restarts were measured.
+    /// The number of restarts measured.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// How long they took together.
+    /// Their total duration.
     pub fn sum(&self) -> Span {
         self.sum
     }
 
-    /// Each upper bound in milliseconds, with how many took no longer than that.
+    /// Each upper bound in milliseconds, with the number of restarts that took no longer.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         RestartTimes::BOUNDS_MS.into_iter().zip(self.buckets).scan(0, |below, (bound, count)| {
             *below += count;
@@ -176,7 +176,7 @@ impl RestartTimes {
     }
 }
 
-/// What is counted of one child. Nothing is kept before its first end.
+/// The counters of one child. Takes no memory before its first end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Tally(Option<Box<Ended>>);
 
@@ -184,7 +184,7 @@ pub(super) struct Tally(Option<Box<Ended>>);
 #[serde(deny_unknown_fields)]
 struct Ended {
     exits: Exits,
-    /// Since when it is down, where its next start is a restart.
+    /// Since when it has been down, if its next start counts as a restart.
     down_since: Option<Time>,
 }
 
@@ -197,17 +197,17 @@ impl Tally {
         self.0.as_ref().map_or_else(Exits::default, |ended| ended.exits)
     }
 
-    /// Its process is gone, and it is down from then on, unless it was down already.
+    /// Its process has ended: it is down since `now`, unless it was down already.
     pub(super) fn down(&mut self, now: Time) {
         self.0.get_or_insert_default().down_since.get_or_insert(now);
     }
 
-    /// It is to be down: its next start is no restart.
+    /// It is to stay down: its next start does not count as a restart.
     pub(super) fn rests(&mut self) {
         self.up();
     }
 
-    /// It is up. Since when it was down, where this was a restart.
+    /// It is up. Returns since when it was down, if this was a restart.
     pub(super) fn up(&mut self) -> Option<Time> {
         self.0.as_mut().and_then(|ended| ended.down_since.take())
     }

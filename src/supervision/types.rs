@@ -4,7 +4,8 @@ use crate::ids::Incarnation;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A child within its supervisor: given once, never given again, so that nothing is keyed by a pid or a position.
+/// A child within its supervisor. An id is assigned once and never used again, so nothing is keyed by a pid or a
+/// position.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u32);
 
@@ -39,36 +40,36 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// Its parent was another process, and the system does not show how. Not OTP's `normal`.
+    /// The exit status is unknown: the process was the child of another process. Does not count as OTP's `normal`.
     Unknown,
-    /// With the host that it was on, which is lost, or has ended it for its own sake. Not OTP's `normal`, and not
-    /// charged.
+    /// The process ended with its host: the host was lost, or ended the process to keep its lease safe. Does not count
+    /// as OTP's `normal`, and is not charged to the restart intensity.
     HostLost,
 }
 
-/// One connection of a sender of beats. The programs that a worker runs one after the other have one each, and each of
-/// them counts its beats from 1.
+/// One connection of a sender of beats. A worker may run several programs one after the other: each has a connection of
+/// its own, and counts its beats from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connection {
-    /// Distinguishes it from the others of its child.
+    /// Distinguishes this connection from the child's others.
     pub number: u64,
-    /// The sender has chosen its name, and may come back under it on another connection: a count that begins again at 1
-    /// is a new one.
+    /// The sender has chosen its ZeroMQ identity, and may use it again on another connection: a count that begins again
+    /// at 1 is accepted as a new count.
     pub named: bool,
 }
 
-/// By which way a beat has come.
+/// The route by which a beat came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
-    /// By the node's own endpoint.
+    /// Through the node's own endpoint.
     #[default]
     Zmq,
-    /// By sd_notify.
+    /// Through sd_notify.
     Notify,
-    /// By the nth of the sockets that are for this child alone, the origin's way.
+    /// Through a socket for this child alone: the nth of its `push` sockets.
     Push(u16),
-    /// As a good answer to the nth of the probes of this child. What was asked is the shell's business.
+    /// As a success of the nth probe of this child. The shell keeps what that probe asks.
     Probe(u16),
 }
 
@@ -90,15 +91,15 @@ pub struct Dropped {
     pub connections: u64,
 }
 
-/// Where a worker stands, by its own report.
+/// The state of a worker by its own report (`READY=1`, `RELOADING=1`, `STOPPING=1` of sd_notify).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ReportedState {
-    /// Its start or its reloading is over.
+    /// Its start or its reloading has finished.
     Ready,
     /// It reads its configuration again.
     Reloading,
-    /// It winds itself up.
+    /// It is shutting down.
     Stopping,
 }
 
@@ -113,7 +114,7 @@ impl ReportedState {
     }
 }
 
-/// Why a start did not come to pass, as plain data.
+/// Why a start failed, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartFailure {
@@ -121,24 +122,24 @@ pub struct StartFailure {
     pub stage: String,
     /// The system's error number; 0 where there is none.
     pub errno: i32,
-    /// The whole of it in words, such as "executing ./api: No such file or directory".
+    /// The whole error in words, such as "executing ./api: No such file or directory".
     pub message: String,
 }
 
-/// What a closer look at a child that is overdue has shown.
+/// What the inspection of an overdue child has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
-    /// Nothing spares it: it is hung. A process that is merely stopped by SIGSTOP is hung as well. What it was seen
-    /// to do, in words that can follow its name, such as "was stopped by a signal".
+    /// The child is hung: nothing excuses its silence. A process that is merely stopped by SIGSTOP is hung as well. The
+    /// text is what the process was seen to do, in words that can follow its name, such as "was stopped by a signal".
     Hung(Option<String>),
-    /// It could run and was given no CPU time for most of its silence. It is reported and spared, though not for ever:
-    /// what keeps it from running may be its own subtree.
+    /// The process was runnable but got no CPU time for most of its silence. It is reported and spared, but only a
+    /// limited number of times: the load that starves it may come from its own subtree.
     Starved(String),
-    /// It is held on purpose, for instance "process 17 traces it" or "its cgroup is frozen". It is
-    /// reported and spared; the look is repeated after another interval.
+    /// The process is held on purpose, for instance "process 17 traces it" or "its cgroup is frozen". It is reported
+    /// and spared, and inspected again after another interval.
     Held(String),
-    /// The host that it is on cannot be reached, and its lease may still hold: nothing is known. It is reported and
-    /// spared, and looked at again, until it beats or its host is lost.
+    /// The child's host cannot be reached, and its lease may still hold: the state of the process is unknown. The child
+    /// is reported, spared, and inspected again, until it beats or its host is lost.
     Unreachable(String),
 }
 
@@ -148,9 +149,9 @@ pub enum Inspected {
 pub struct Stuck {
     /// Its number, for reports only.
     pub pid: u32,
-    /// How many there are besides.
+    /// How many further processes are left.
     pub others: u32,
-    /// Why, by the kernel's word, such as "it is stuck in the kernel (state D)".
+    /// Why, as the kernel shows it, such as "it is stuck in the kernel (state D)".
     pub why: String,
 }
 
@@ -161,7 +162,8 @@ pub enum StopReason {
     Asked,
     /// A SIGTERM that did not come from the parent (D7): stop in order, then end so that the parent sees a crash.
     Stranger,
-    /// The tree's root goes to another host: placed children stay for the next one, all others are stopped in order.
+    /// The tree's root moves to another host: placed children keep running for the next root, all others are stopped in
+    /// order.
     HandOver,
 }
 
@@ -173,7 +175,7 @@ impl Exit {
 }
 
 impl fmt::Display for Stuck {
-    /// A sentence without its end: "process 17 cannot be killed: it is stuck in the kernel (state D)".
+    /// A clause without a full stop: "process 17 cannot be killed: it is stuck in the kernel (state D)".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} cannot be killed: {}", self.pid, self.why)?;
         match self.others {
@@ -184,7 +186,7 @@ impl fmt::Display for Stuck {
     }
 }
 
-/// What was handed in comes too late, or twice, or is about no child that there is: nothing follows from it.
+/// An event that is late, a duplicate, or about an unknown child. It has no effect but to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stale;
 
@@ -202,22 +204,22 @@ pub enum StopCause {
     Group(String),
     /// The supervisor gives up, shuts itself down, or was asked to end (R53).
     SupervisorEnds,
-    /// An operator asked; which one.
+    /// An operator asked for it: the name of the operator.
     Operator(String),
-    /// A new set of children does not have it, or has it otherwise; the origin of that set.
+    /// A reload removes the child or changes its spec: the caller of that reload.
     Reload(String),
-    /// Its start took too long.
+    /// The child was not ready within its start-timeout.
     StartTimeout,
-    /// The supervisor itself got a signal that its parent has not sent; its sender.
+    /// The supervisor itself got a signal that did not come from its parent: the sender.
     Signal(String),
 }
 
-/// Beside which child one stands.
+/// The relation of a process that runs beside a child during a roll-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Beside {
-    /// It is to take the place of this one.
+    /// It is to replace this child when it is ready.
     Successor(ChildId),
-    /// This one has taken its place.
+    /// It was replaced by this child, and is being stopped.
     Predecessor(ChildId),
 }

@@ -1,4 +1,4 @@
-//! What a child reports of itself, and what that changes of its state.
+//! What a child reports of itself (beats, sd_notify), and how each report changes the child's state.
 
 use super::child::Child;
 use super::event::{Beat, Notice};
@@ -8,7 +8,8 @@ use crate::spec::policy::Shutdown;
 use crate::time::{Span, Time};
 
 impl Child {
-    /// Takes in a beat: what it reports of itself, and whether it is a sign of life.
+    /// Takes in a beat: the status and roll-up that it reports, and the sign of life. Fails for an old beat, and for a
+    /// child without a process.
     pub(super) fn beat(&mut self, now: Time, beat: Beat) -> Result<(), Stale> {
         let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
         if process.watch.as_mut().is_some_and(|watch| !watch.beat(now, &beat)) {
@@ -23,7 +24,8 @@ impl Child {
         Ok(())
     }
 
-    /// Takes in what it reports of itself. Gives its main process until now, if it has named another one.
+    /// Takes in an sd_notify message of the child. Returns the former main pid if the child has named another process
+    /// as its main one.
     pub(super) fn notice(&mut self, now: Time, notice: Notice) -> Result<Option<u32>, Stale> {
         let shutdown = self.member.policy.shutdown;
         let process = self.process_mut().filter(|process| process.pid.is_some()).ok_or(Stale)?;
@@ -41,7 +43,8 @@ impl Child {
             if let Some(limit) = limit {
                 watch.set_limit(limit);
             }
-            // A child that winds up has left the loop that beats. It has the time that a stop has.
+            // A child that is stopping has left the loop that beats. Its silence is allowed for as long as its shutdown
+            // timeout.
             if word == Some(ReportedState::Stopping) {
                 match shutdown {
                     Shutdown::BrutalKill => {}
@@ -62,7 +65,8 @@ impl Child {
         Ok(before.filter(|before| Some(*before) != main_pid))
     }
 
-    /// What a new main process of it has missed of what the former one was asked.
+    /// The request to stop, or the kill, that was sent to the former main process: a new main process has to get it as
+    /// well.
     pub(super) fn asked_before(&self) -> Option<StopBegun> {
         match &self.phase {
             Phase::Stopping { .. } => Some(StopBegun::Ask),
