@@ -1,4 +1,5 @@
-//! What all sockets of a process share: the context, the options, the endpoints of files, and what can go wrong.
+//! What the sockets of a process share: the ZeroMQ context, the common options, the endpoints of socket files, the
+//! errors.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,26 +12,26 @@ use crate::os::net::SOCKET_PATH_MAX;
 use crate::os::zeromq;
 use crate::time::Span;
 
-/// How many messages libzmq queues for a peer or from it. Enough for a burst, and small enough that a peer which
-/// does not read, or one that floods while this process is stopped, costs little.
+/// High-water mark in messages, in each direction and for each peer. Enough for a burst, and small enough that a peer
+/// that does not read, or one that floods while this process is stopped, costs little memory.
 pub(super) const QUEUE: i32 = 256;
 
-/// How many messages libzmq keeps from one peer of a socket with a [`Door`] that many may connect to.
+/// Receive high-water mark for each peer of a socket with a [`Door`], which many peers may connect to.
 pub(super) const QUEUE_BEHIND_DOOR: i32 = 64;
 
-/// How many connections may wait to be accepted: a tree of 1,000 children connects in one moment. The kernel cuts
-/// it to `net.core.somaxconn`.
+/// Length of the listen queue: a tree of 1,000 children connects all at once. The kernel limits it to
+/// `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
-/// How long a peer may take to introduce itself before its connection is closed, in milliseconds. Half-open
-/// connections cost descriptors; a local peer that is alive needs less than one millisecond.
+/// How long the ZMTP handshake of a peer may take before its connection is closed, in milliseconds. Half-open
+/// connections cost descriptors; a healthy local peer needs less than one millisecond.
 const HANDSHAKE_MS: i32 = 10_000;
 
-/// The state that the sockets of one process share; one per process.
+/// The ZeroMQ context; one per process, shared by its sockets.
 ///
-/// It owns libzmq's two threads (one for input and output, one that reaps closed sockets), which begin with the first
-/// socket. Sockets keep it alive. Dropping the last holder waits until the closed sockets have had their linger; as
-/// sockets are made without any, that is at once unless a `close` asked for more.
+/// It owns libzmq's two threads (one for input and output, one that closes sockets), which start with the first socket.
+/// Sockets keep the context alive. Dropping the last holder waits for the linger of closed sockets. Sockets have no
+/// linger by default, so that is immediate unless a `close` asked for one.
 pub struct Context {
     pub(super) context: zmq::Context,
 }
@@ -42,14 +43,14 @@ impl Context {
     /// [`LinkError::Context`] when the process has no descriptors or no memory left.
     pub fn new() -> Result<Context, LinkError> {
         let context = zmq::Context::new();
-        // The binding does not check for a null pointer; setting an option is what finds it.
+        // The binding does not check for a null pointer; setting an option shows whether the context exists.
         let cause = io::Error::last_os_error();
         // One thread moves a million messages a second, which is more than one node's loop can take.
         context.set_io_threads(1).map_err(|_| LinkError::Context { cause })?;
         Ok(Context { context })
     }
 
-    /// A socket of the given type with the options that hold for all of ours.
+    /// A socket of the given type with the options that all sockets of this program have.
     pub(super) fn socket(
         &self,
         kind: zmq::SocketType,
@@ -58,9 +59,9 @@ impl Context {
     ) -> Result<zmq::Socket, LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: io_error(cause) };
         let socket = self.context.socket(kind).map_err(failed)?;
-        // The default is to wait for ever when a message cannot be delivered; then a peer that is gone hangs our exit.
+        // By default libzmq waits for ever for undelivered messages, and a peer that is gone would block the exit.
         socket.set_linger(0).map_err(failed)?;
-        // Checked on the head of a frame, before room is made for it. The connection is closed.
+        // Checked on the header of a frame, before memory is allocated for it. A longer frame closes the connection.
         socket.set_maxmsgsize(i64::try_from(frame_bytes_max).unwrap_or(i64::MAX)).map_err(failed)?;
         socket.set_rcvhwm(QUEUE).map_err(failed)?;
         socket.set_sndhwm(QUEUE).map_err(failed)?;
@@ -93,8 +94,8 @@ pub fn control_socket(directory: &Path) -> PathBuf {
 
 /// The socket on which the node with this number receives from its children, in the instance's runtime directory.
 ///
-/// A number, not a path in the tree: names may be 64 bytes each, and the whole must stay within
-/// [`SOCKET_PATH_MAX`].
+/// The name is a number and not the node's path in the tree: names may have 64 bytes each, and the whole path must stay
+/// within [`SOCKET_PATH_MAX`].
 pub fn node_socket(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number}.sock"))
 }
@@ -124,17 +125,18 @@ pub fn endpoint(socket: &Path) -> Result<String, LinkError> {
     }
 }
 
-/// Listeners of a socket that are kept at most although nothing can reach them.
+/// Most listeners of a socket that are kept although their files have been removed.
 pub(super) const LISTENERS_MAX: u32 = 16;
 
-/// Closes the listeners that a socket has, before it is bound for the `nth` time and where that makes too many.
+/// Unbinds all listeners of a socket at every [`LISTENERS_MAX`]th time that it is bound again, so that they stay few.
+/// Called before the `nth` time.
 pub(super) fn let_go(socket: &zmq::Socket, endpoint: &str, nth: u32) {
     if nth.is_multiple_of(LISTENERS_MAX) {
         while socket.unbind(endpoint).is_ok() {}
     }
 }
 
-/// Has a socket accept from one that listens there.
+/// Makes a socket accept connections from an existing listener.
 pub(super) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: &UnixListener) -> Result<(), LinkError> {
     zeromq::bind_to(socket, endpoint, listener)
         .map_err(|cause| LinkError::Bind { endpoint: endpoint.to_owned(), cause })
@@ -150,18 +152,18 @@ pub(super) fn socket_of(endpoint_text: &str) -> Result<PathBuf, LinkError> {
     Ok(path)
 }
 
-/// Gives what `socket` still has to send when it is closed up to `linger`. That is spent by libzmq's own thread, and by
-/// the thread that drops the last holder of the context.
+/// Sets how long libzmq may go on sending the messages of a closed socket. Its own thread does that, and the thread
+/// that drops the last holder of the context waits for it.
 pub(super) fn set_linger(socket: &zmq::Socket, linger: Span) {
-    // Rounded up: a linger of half a millisecond is not none.
+    // Rounded up, since 0 means no linger at all.
     let millis = linger.as_nanos().div_ceil(1_000_000);
-    // It can fail only on a socket that is not one; then there is nothing to wait for.
+    // Fails only on an invalid socket, which has nothing to send.
     let _ = socket.set_linger(i32::try_from(millis).unwrap_or(i32::MAX));
 }
 
-/// libzmq's error as std's, which has the usual words for the system's numbers.
+/// Converts an error of libzmq; system errors keep their errno, so that they have the usual texts.
 pub(super) fn io_error(error: zmq::Error) -> io::Error {
-    /// libzmq's own numbers begin here.
+    /// libzmq's own error numbers begin here (`ZMQ_HAUSNUMERO`).
     const OWN: i32 = 156_384_712;
     match error.to_raw() {
         number if number < OWN => io::Error::from_raw_os_error(number),
@@ -169,7 +171,7 @@ pub(super) fn io_error(error: zmq::Error) -> io::Error {
     }
 }
 
-/// What can fail in making a socket ready. The message is of this level; the cause is in `source`.
+/// What can fail when a socket is set up. The message is about this step; the cause is in `source`.
 #[derive(Debug)]
 pub enum LinkError {
     /// libzmq's context could not be made.
@@ -179,40 +181,40 @@ pub enum LinkError {
     },
     /// A socket could not be opened or set up.
     Socket {
-        /// Where it was to be bound or connected.
+        /// The endpoint that it was for.
         endpoint: String,
         /// libzmq's error.
         cause: io::Error,
     },
     /// A socket could not be bound.
     Bind {
-        /// Where.
+        /// The endpoint.
         endpoint: String,
         /// libzmq's error.
         cause: io::Error,
     },
-    /// A socket could not be connected. A peer that is not there yet is no error: libzmq keeps trying.
+    /// A socket could not be connected. A peer that does not exist yet is no error: libzmq retries.
     Connect {
-        /// Where to.
+        /// The endpoint.
         endpoint: String,
         /// libzmq's error.
         cause: io::Error,
     },
-    /// What stands at the place of the socket could not be looked at.
+    /// The file system did not show what is at the path of the socket.
     Look {
-        /// The place.
+        /// The path.
         path: PathBuf,
         /// The system's error.
         cause: io::Error,
     },
-    /// Something that is no socket stands at its place. libzmq would delete it.
+    /// A file that is no socket is at the path. libzmq would delete it.
     NotASocket {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
-    /// Another process is bound there. libzmq would take the place from it without a word to either.
+    /// Another process is bound at the path. libzmq would take the path over without an error for either process.
     InUse {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
     /// The path is longer than [`SOCKET_PATH_MAX`].
@@ -234,12 +236,12 @@ pub enum LinkError {
         /// The endpoint.
         endpoint: String,
     },
-    /// What leaves the machine is encrypted: `tcp://ADDRESS:PORT`, and a libzmq that was built with CURVE.
+    /// Connections between hosts must be encrypted: this needs `tcp://ADDRESS:PORT`, and a libzmq with CURVE.
     NotEncrypted {
         /// The endpoint.
         endpoint: String,
     },
-    /// A peer's name must have 1 to 255 bytes and must not begin with a zero byte, which is libzmq's.
+    /// A ZeroMQ identity must have 1 to 255 bytes, and must not begin with a zero byte, which is reserved for libzmq.
     Identity {
         /// How many bytes it has.
         bytes: usize,

@@ -1,16 +1,16 @@
-//! Sockets between hosts: TCP, and CURVE always. No socket at a `tcp://` endpoint is made elsewhere in this program.
+//! Sockets between hosts: TCP, always encrypted with CURVE. No other part of this program opens a `tcp://` endpoint.
 //!
 //! | type | is |
 //! | --- | --- |
-//! | [`CurveDealer`] | connected to another host, whose public key is known: messages go out here |
-//! | [`CurveRouter`] | bound; messages come in here, each with the proved name of its sender |
+//! | [`CurveDealer`] | connects to another host, whose public key is known; sends messages |
+//! | [`CurveRouter`] | bound; receives messages, each with the authenticated name of its sender |
 //!
-//! Whether a peer may connect is asked of this program by libzmq with each connection (ZAP, RFC 27), and answered by
-//! the same thread that reads the messages, [`CurveRouter::serve`]: 200 or 400, never 300. A sender is looked up again
-//! with each message, so that a certificate that is revoked ends a connection that stands.
+//! For each connection libzmq asks this program whether the peer may connect (ZAP, RFC 27). The thread that reads the
+//! messages answers, in [`CurveRouter::serve`]: 200 or 400, never 300. The sender is looked up again for each message,
+//! so that a revoked certificate also ends an existing connection.
 //!
-//! A connection has heartbeats of its own (ZMTP's), so that one over which nothing passes ends in a second and a half;
-//! and nothing is queued where there is none: what would be sent then is refused, and not sent later.
+//! Connections have ZMTP heartbeats: one over which nothing arrives is closed after a second and a half. Nothing is
+//! queued without a connection: a send is refused then, and not sent later.
 
 use super::context::{self, Context, LinkError};
 use super::drain;
@@ -25,13 +25,13 @@ use std::os::fd::RawFd;
 /// A public or secret key of CURVE.
 pub type Key = [u8; 32];
 
-/// What is added to a frame where it is encrypted.
+/// Bytes that CURVE adds to a frame.
 const SEALED: usize = 64;
 
-/// Where libzmq asks whether a peer may connect.
+/// The endpoint on which libzmq sends its ZAP requests.
 const ZAP: &str = "inproc://zeromq.zap.01";
 
-/// A message of libzmq's questions has so many frames, one of them the public key.
+/// Most frames that are kept of a ZAP request; one of them is the public key.
 const ASKED: usize = 8;
 
 const HEARTBEAT_MS: i32 = 500;
@@ -41,7 +41,7 @@ const RECONNECT_MS: i32 = 50;
 const RECONNECT_MAX_MS: i32 = 500;
 const HANDSHAKE_MS: i32 = 3_000;
 
-/// What a message between hosts may be.
+/// Limits of a message between hosts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Most bytes in a frame.
@@ -50,12 +50,12 @@ pub struct Limits {
     pub frames_max: usize,
 }
 
-/// The sender of a message, proved by its key.
+/// The sender of a message, authenticated by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sender {
     /// The host with this name.
     Host(String),
-    /// One that has no certificate; only while such may connect.
+    /// A peer without a certificate; only while such peers may connect.
     Stranger(Key),
 }
 
@@ -64,18 +64,18 @@ pub enum Sender {
 pub struct Incoming {
     /// Its sender.
     pub from: Sender,
-    /// The connection it came by, until that ends.
+    /// The connection on which it came; valid until that ends.
     pub connection: Identity,
-    /// What it is.
+    /// Its frames.
     pub frames: Vec<Vec<u8>>,
 }
 
-/// The keys that may connect.
+/// The peers that may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Guests {
     /// Hosts by their public keys.
     pub hosts: BTreeMap<Key, String>,
-    /// Others may as well.
+    /// Whether peers with any other key may connect as well.
     pub strangers: bool,
 }
 
@@ -86,12 +86,12 @@ impl Guests {
     }
 }
 
-/// How often something was not taken.
+/// Counters of refused connections and dropped messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Turned {
-    /// Connections of a key that is not known.
+    /// Connections with an unknown key.
     pub unknown: u64,
-    /// Messages with too many frames, or of a key that is not known any more.
+    /// Messages with too many frames, or from a key that is no longer known.
     pub dropped: u64,
 }
 
@@ -108,15 +108,15 @@ pub struct CurveRouter {
 }
 
 impl CurveRouter {
-    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. There is one in a process: libzmq asks in one
-    /// place whether a peer may connect.
+    /// Binds to an endpoint, `tcp://ADDRESS:PORT`, with this secret key. Only one such socket can exist in a process,
+    /// since libzmq has one endpoint for ZAP requests.
     ///
     /// # Errors
-    /// The endpoint is not one of TCP, or is taken; libzmq was built without CURVE.
+    /// The endpoint is not a TCP one or is in use, or libzmq was built without CURVE.
     pub fn bind(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Result<CurveRouter, LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
         is_tcp(endpoint)?;
-        // Before the socket that it is asked for is there.
+        // Must exist before the socket that it authenticates for.
         let zap = context.socket(zmq::REP, ZAP, SEALED * 16)?;
         zap.bind(ZAP).map_err(|cause| LinkError::Bind { endpoint: ZAP.to_owned(), cause: context::io_error(cause) })?;
         let socket = server(context, endpoint, secret, limits)?;
@@ -137,11 +137,11 @@ impl CurveRouter {
         })
     }
 
-    /// Takes another secret key. All connections end; it listens again once [`CurveRouter::bind_again`] has succeeded,
-    /// and has another first descriptor.
+    /// Changes the secret key. All connections end; the socket listens again once [`CurveRouter::bind_again`] has
+    /// succeeded. The first of its [descriptors](CurveRouter::fds) changes.
     ///
     /// # Errors
-    /// Those of libzmq for a new socket; nothing has changed then.
+    /// Those of libzmq for a new socket; then nothing has changed.
     pub fn rekey(&mut self, context: &Context, secret: &Key) -> Result<(), LinkError> {
         let failed = |cause| LinkError::Socket { endpoint: self.endpoint.clone(), cause: context::io_error(cause) };
         let socket = server(context, &self.endpoint, secret, self.limits)?;
@@ -151,7 +151,8 @@ impl CurveRouter {
         Ok(())
     }
 
-    /// Binds it where it was bound, which takes until libzmq has closed the socket before. Whether it is bound.
+    /// Tries to bind to the same endpoint again, which fails until libzmq has closed the former socket. Returns whether
+    /// it is bound.
     pub fn bind_again(&mut self) -> bool {
         self.is_bound = self.is_bound || self.socket.bind(&self.endpoint).is_ok();
         self.is_bound
@@ -162,29 +163,29 @@ impl CurveRouter {
         self.is_bound
     }
 
-    /// Where it is bound, with the port that was given where none was asked for.
+    /// The endpoint where it is bound, with the actual port if port 0 was requested.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The descriptors to watch. They are libzmq's: never read them, and see [`CurveRouter::has_input`].
+    /// The descriptors to watch. They belong to libzmq: never read them, and see [`CurveRouter::has_input`].
     pub fn fds(&self) -> [RawFd; 2] {
         self.fds
     }
 
-    /// The keys that may connect, and send, from now on.
+    /// Sets the keys that may connect and send from now on.
     pub fn admit(&mut self, guests: Guests) {
         self.guests = guests;
     }
 
-    /// Whether a message waits, or a connection to be let in. The last thing before sleeping.
+    /// Whether a message or a ZAP request waits. Call it as the last thing before sleeping.
     pub fn has_input(&self) -> bool {
-        // Both are asked: it takes note of changes.
+        // Both calls are needed: each one also resets the change notification of its socket.
         let (messages, questions) = (drain::has_input(&self.socket), drain::has_input(&self.zap));
         messages || questions
     }
 
-    /// Answers all that libzmq asks.
+    /// Answers all ZAP requests of libzmq.
     pub fn serve(&mut self) {
         loop {
             let (mut frames, mut bytes) = (Vec::new(), 0);
@@ -199,12 +200,12 @@ impl CurveRouter {
                 return;
             }
             let answer = self.answer(&frames);
-            // libzmq's own end: it is there, and reads.
+            // Cannot fail: the other end is in libzmq, which reads.
             let _ = drain::send(&self.zap, answer.iter().map(Vec::as_slice));
         }
     }
 
-    /// To a question of RFC 27: version, request, domain, address, identity, mechanism, public key.
+    /// Answers a request of RFC 27: version, request, domain, address, identity, mechanism, public key.
     fn answer(&mut self, question: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let request = question.get(1).cloned().unwrap_or_default();
         let key = question.get(6).and_then(|key| Key::try_from(key.as_slice()).ok());
@@ -227,9 +228,9 @@ impl CurveRouter {
         texts.into_iter().chain([more]).collect()
     }
 
-    /// Takes the next message of a sender that may send.
+    /// Returns the next message from a sender that may send.
     pub fn receive(&mut self) -> Option<Incoming> {
-        // As many as one call may drop, so that a peer that sends nothing else does not hold up the loop.
+        // Most messages that one call may drop, so that a peer that sends only such messages does not block the loop.
         for _ in 0..64 {
             let (mut key, mut name, mut connection, mut frames) = (None, None, None, Vec::new());
             let limit = self.limits.frames_max + 1;
@@ -246,7 +247,7 @@ impl CurveRouter {
                 ControlFlow::Continue(())
             })?;
             let from = key.and_then(|key| self.guests.sender(&key));
-            // One that was let in under another name has to connect anew.
+            // A peer whose key had another name when it connected has to reconnect.
             let same = from.as_ref().is_some_and(|from| match from {
                 Sender::Host(now) => name.as_ref() == Some(now),
                 Sender::Stranger(_) => true,
@@ -261,7 +262,8 @@ impl CurveRouter {
         None
     }
 
-    /// Answers by the connection that a message came by: to one that nothing else leads to. Whether it stands still.
+    /// Replies on the connection on which a message came; for peers that have no other address. Returns false if the
+    /// connection has ended.
     pub fn reply(&mut self, to: &Identity, frames: &[Vec<u8>]) -> bool {
         let frames = std::iter::once(to.as_bytes()).chain(frames.iter().map(Vec::as_slice));
         drain::send(&self.socket, frames).is_ok()
@@ -279,14 +281,14 @@ impl fmt::Debug for CurveRouter {
     }
 }
 
-/// How the connection to another host stands.
+/// The state of the connection to another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// There is none; libzmq tries again by itself.
+    /// Not connected; libzmq retries by itself.
     None,
-    /// The other side has not let us in. It is not tried again: drop it, and make another one later.
+    /// The other host has refused the handshake. libzmq does not retry: drop this socket and make another one later.
     Refused,
-    /// It is there. The number is another one for each.
+    /// Connected. Each new connection has another number.
     Up(u64),
 }
 
@@ -301,11 +303,11 @@ pub struct CurveDealer {
 }
 
 impl CurveDealer {
-    /// Begins to connect to the host at `address`, which has to be the one with this public key, with one's own pair of
-    /// keys. `number` is one that no other such socket of the context has had.
+    /// Begins to connect to the host at `endpoint`, which must have the public key `server`, with this host's own key
+    /// pair. `number` must be one that no other such socket of the context has had.
     ///
     /// # Errors
-    /// The address is none, or libzmq was built without CURVE.
+    /// The endpoint is not a TCP one, or libzmq was built without CURVE.
     pub fn connect(
         context: &Context,
         endpoint: &str,
@@ -340,17 +342,17 @@ impl CurveDealer {
         Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: Standing::None, made: 0 })
     }
 
-    /// The descriptor that shows changes of the connection. It is libzmq's, as that of a [`CurveRouter`].
+    /// The descriptor that signals changes of the connection. It belongs to libzmq, as that of a [`CurveRouter`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
 
-    /// Whether a change has come that was not looked at. The last thing before sleeping.
+    /// Whether a change of the connection waits to be read. Call it as the last thing before sleeping.
     pub fn has_news(&self) -> bool {
         drain::has_input(&self.reports)
     }
 
-    /// How the connection stands, by all that was reported.
+    /// The state of the connection, after all changes reported so far.
     pub fn standing(&mut self) -> Standing {
         loop {
             let mut event = 0;
@@ -368,7 +370,7 @@ impl CurveDealer {
                     self.made += 1;
                     self.standing = Standing::Up(self.made);
                 }
-                // What comes after that adds nothing.
+                // The disconnect that follows a refusal does not change the state.
                 zmq::SocketEvent::DISCONNECTED if self.standing != Standing::Refused => self.standing = Standing::None,
                 zmq::SocketEvent::HANDSHAKE_FAILED_AUTH | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL => {
                     self.standing = Standing::Refused;
@@ -378,12 +380,13 @@ impl CurveDealer {
         }
     }
 
-    /// Sends a message into the connection. `false`: there is none, or it is full, and nothing was sent.
+    /// Sends a message on the connection. Returns false if there is no connection or its queue is full; nothing is sent
+    /// then.
     pub fn send(&mut self, frames: &[Vec<u8>]) -> bool {
         drain::send(&self.socket, frames.iter().map(Vec::as_slice)).is_ok()
     }
 
-    /// Takes what the other side has answered by this same connection: what goes to one that has no certificate yet.
+    /// Returns the next reply of the other host on this connection; used for a peer that has no certificate yet.
     pub fn receive(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
             let mut frames = Vec::new();
@@ -400,7 +403,7 @@ impl CurveDealer {
         }
     }
 
-    /// Closes it, and gives libzmq so long to send what was sent.
+    /// Closes it, and gives libzmq up to `linger` to deliver what was sent.
     pub fn close(self, linger: Span) {
         context::set_linger(&self.socket, linger);
     }
@@ -418,7 +421,7 @@ impl fmt::Debug for CurveDealer {
     }
 }
 
-/// One to which others connect, not bound so far.
+/// A ROUTER that accepts CURVE connections; not bound yet.
 fn server(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Result<zmq::Socket, LinkError> {
     let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
     let socket = socket(context, zmq::ROUTER, endpoint, limits)?;
@@ -429,7 +432,7 @@ fn server(context: &Context, endpoint: &str, secret: &Key, limits: Limits) -> Re
     Ok(socket)
 }
 
-/// A socket with the options that both kinds have.
+/// A socket with the options of both kinds.
 fn socket(context: &Context, kind: zmq::SocketType, endpoint: &str, limits: Limits) -> Result<zmq::Socket, LinkError> {
     let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
     let socket = context.socket(kind, endpoint, limits.frame_bytes_max + SEALED)?;
@@ -448,7 +451,7 @@ fn is_tcp(endpoint: &str) -> Result<(), LinkError> {
     Err(LinkError::NotEncrypted { endpoint: endpoint.to_owned() })
 }
 
-/// A property of RFC 23.
+/// A metadata property as in RFC 23: length and name, length and value.
 fn property(name: &str, value: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or_default();
     let name_length = u8::try_from(name.len()).unwrap_or_default();

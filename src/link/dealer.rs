@@ -1,4 +1,4 @@
-//! The socket with one peer.
+//! The DEALER socket: one peer.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -12,24 +12,25 @@ use super::router::RouterLimits;
 use crate::os::zeromq;
 use crate::time::Span;
 
-/// How many messages wait while the peer does not read or is not there.
+/// How many messages are queued while the peer does not read or is not connected.
 ///
-/// Enough for the reports of a bad moment, which must arrive. Small enough that what a peer finds after a pause is
-/// soon read: old beats carry old numbers, so that they do not pass for life.
+/// Enough for the reports of a bad moment, which must arrive. Small enough that a peer soon reads through the queue
+/// after a pause: the old beats in it have old numbers, so that they do not count as signs of life.
 const SEND_QUEUE: i32 = 64;
 
-/// How long libzmq waits before it connects again, in milliseconds; it adds up to as much again, at random. It never
-/// waits longer: a parent that is back after a crash must receive from its children before it declares them hung.
+/// How long libzmq waits before it reconnects, in milliseconds; it adds a random time of up to the same length. The
+/// interval does not grow: a parent that is back after a crash must receive from its children before it declares them
+/// hung.
 const RECONNECT_MS: i32 = 20;
 
-/// What libzmq reports of the connection.
+/// libzmq's events about the connection.
 struct Reports {
     socket: zmq::Socket,
-    /// It stood before.
+    /// Whether there was a connection before.
     connected: bool,
 }
 
-/// A DEALER socket: one peer, in both directions. It connects again by itself, until it is dropped.
+/// A DEALER socket: one peer, in both directions. It reconnects by itself, until it is dropped.
 pub struct Dealer {
     socket: zmq::Socket,
     reports: Option<Reports>,
@@ -38,9 +39,10 @@ pub struct Dealer {
 }
 
 impl Dealer {
-    /// Connects to the socket at the path `socket`, under the name `identity`; an empty one leaves the name to libzmq.
+    /// Connects to the socket at the path `socket`, with the ZeroMQ identity `identity`; if that is empty, libzmq
+    /// chooses one.
     ///
-    /// The peer need not be there yet. Until it is, messages wait in the queue: so the first message of a short-lived
+    /// The peer need not exist yet; until it does, messages wait in the queue. So the first message of a short-lived
     /// tool is not lost, and no caller has to wait for a connection.
     ///
     /// # Errors
@@ -54,7 +56,7 @@ impl Dealer {
         Dealer::open(context, socket, identity, limits, false)
     }
 
-    /// The same, of which [`Dealer::wait`] shows when the connection was made again.
+    /// Like [`Dealer::connect`]; in addition, [`Dealer::wait`] shows when the socket has reconnected.
     ///
     /// # Errors
     /// Those of [`Dealer::connect`].
@@ -85,7 +87,7 @@ impl Dealer {
         }
         socket.set_sndhwm(SEND_QUEUE).map_err(failed)?;
         socket.set_reconnect_ivl(RECONNECT_MS).map_err(failed)?;
-        // Zero is "no back-off": the interval stays as it is.
+        // Zero means that the interval does not grow.
         socket.set_reconnect_ivl_max(0).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
         let reports = if reports { Some(Reports::of(&socket, context, fd).map_err(failed)?) } else { None };
@@ -93,7 +95,7 @@ impl Dealer {
         Ok(Dealer { socket, reports, fd, frames_max: limits.frames_max })
     }
 
-    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Dealer::has_input`].
+    /// The descriptor to watch for readability. It belongs to libzmq: never read it, and see [`Dealer::has_input`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
@@ -104,8 +106,8 @@ impl Dealer {
         drain::has_input(&self.socket)
     }
 
-    /// Takes the next message, if one waits. One with too many frames is skipped: the peer is a supervisor, and what
-    /// it sends that cannot be decoded is no answer.
+    /// Returns the next message, if one waits. A message with too many frames is skipped: the peer is a supervisor, and
+    /// such a message is not a valid answer.
     pub fn receive(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
             let mut frames = Vec::new();
@@ -123,24 +125,24 @@ impl Dealer {
         }
     }
 
-    /// Sends a message. `false` means that the queue is full, and that nothing was sent.
+    /// Sends a message. Returns `false` if the queue is full; nothing is sent then.
     pub fn send(&mut self, frames: &[&[u8]]) -> bool {
         drain::send(&self.socket, frames.iter().copied()).is_ok()
     }
 
-    /// Waits until a message is there, at most `limit`, and returns whether one is.
+    /// Waits up to `limit` for a message, and returns whether one is there.
     ///
-    /// This is for tools of the command line, which have nothing else to do. A node never calls it.
+    /// Only for tools of the command line, which have nothing else to do. A node never calls it.
     pub fn wait_input(&mut self, limit: Duration) -> bool {
         drain::wait_input(&self.socket, None, None, limit) == Waited::Input
     }
 
-    /// As [`Dealer::wait_input`]. Ends also when the connection was made again, and when `output` has no reader any
-    /// more, a pipe of ours whose other end may be closed while we have nothing to write to it.
+    /// Like [`Dealer::wait_input`]. Also ends when the socket has reconnected, and when `output`, a pipe that this
+    /// process writes to, has no reader any more: that may happen while there is nothing to write.
     pub fn wait(&mut self, output: Option<BorrowedFd<'_>>, limit: Duration) -> Waited {
         let reports = self.reports.as_ref().map(|reports| &reports.socket);
         let waited = drain::wait_input(&self.socket, reports, output.map(|output| output.as_raw_fd()), limit);
-        // That it stands for the first time shows nothing.
+        // The first connection is not a reconnection.
         let is_first = waited == Waited::Reconnected && !self.reports.as_mut().is_some_and(Reports::read);
         if is_first { Waited::Nothing } else { waited }
     }
@@ -159,7 +161,7 @@ impl Drop for Dealer {
 }
 
 impl Reports {
-    /// Those of a socket that is not connected yet. `number` is one that no other socket of the context has.
+    /// The events of a socket that is not connected yet. `number` must be one that no other socket of the context has.
     fn of(socket: &zmq::Socket, context: &Context, number: RawFd) -> zmq::Result<Reports> {
         let endpoint = format!("inproc://connection-{number}");
         socket.monitor(&endpoint, zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32)?;
@@ -168,7 +170,7 @@ impl Reports {
         Ok(Reports { socket: reports, connected: false })
     }
 
-    /// Takes all that has come, and returns whether the connection was made again.
+    /// Reads all events, and returns whether the socket has reconnected.
     fn read(&mut self) -> bool {
         let mut again = false;
         while drain::receive(&self.socket, |_, _| ControlFlow::Break(())).is_some() {

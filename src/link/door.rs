@@ -1,22 +1,22 @@
-//! Which processes may connect to a socket, how often, and how much of each is held in memory: decided when a
-//! connection is accepted, by what the kernel reports of its other end, before a byte of it is read.
+//! The door of a socket decides which processes may connect, how often, and how long their messages may be. It decides
+//! when a connection is accepted, by the peer credentials of the kernel, before any byte is read.
 //!
-//! | peer | may connect | connections | of one message |
+//! | peer | may connect | connections | length of a message |
 //! | --- | --- | --- | --- |
 //! | root and the user of this process | yes | [`Rules::own`] for each of the two | see below |
-//! | a user that was let in with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |
+//! | a user admitted with [`Door::allow`] | yes | [`Rules::other`] each, [`Rules::others`] in all | see below |
 //! | any other user | no | | |
 //!
-//! A message of a connection whose name begins with [`Rules::family`] may be as long as [`Rules::large`]; any other is
-//! as short as what workers send ([`Rules::small`]). The family is a secret between this process and those that it
-//! gives names to.
+//! A connection whose ZeroMQ identity begins with [`Rules::family`] may send messages of up to [`Rules::large`]; any
+//! other one of up to [`Rules::small`], which suffices for workers. The family is a secret that this process shares
+//! only with the processes that it gives identities to.
 //!
-//! A user at the limit costs that user's process with most connections its oldest one, if that process has two more
-//! than the one that connects; else the new one is turned away. So one process cannot lock out another one, not even of
-//! its own user.
+//! When a user is at the limit, the process of this user with the most connections loses its oldest one, if it has at
+//! least two more than the process that connects; otherwise the new connection is refused. So one process cannot lock
+//! out another, not even one of the same user.
 //!
-//! libzmq's thread asks, the node's loop sets the rules and collects what was refused; what is between them is one
-//! lock, held for a few microseconds. [`State`] decides and has no descriptors of its own.
+//! libzmq's thread asks for decisions; the node's loop sets the rules and collects the refusals. Both use one lock,
+//! held for a few microseconds. [`State`] decides, and owns no descriptors.
 
 use super::peer::PeerCred;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -24,7 +24,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most parts and bytes of one message.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageMax {
     /// Parts.
@@ -33,82 +33,82 @@ pub struct MessageMax {
     pub bytes: usize,
 }
 
-/// What is kept apart in what was refused; what comes on top is counted with the last of its kind.
+/// Most entries in the list of refusals. Further ones are added to the count of the last entry with the same reason.
 const REFUSED_MAX: usize = 16;
 
-/// The rules of one door.
+/// The rules of a door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// The user of this process.
     pub uid: u32,
     /// How many connections root and the user of this process may have, each.
     pub own: usize,
-    /// How many every other user may have that may connect.
+    /// How many connections each other admitted user may have.
     pub other: usize,
-    /// How many all other users may have together; each gets the same share of it.
+    /// How many connections all other users may have together; each gets an equal share.
     pub others: usize,
-    /// Every process may connect: the rights of the file decide which can.
+    /// Every user may connect: the permissions of the socket file decide.
     pub anyone: bool,
-    /// How the names of those begin that may send long messages; without it all may.
+    /// The prefix of the identities that may send long messages; `None`: all may.
     pub family: Option<Box<[u8]>>,
-    /// The longest message of a peer of the family.
+    /// The longest message of a peer with that prefix.
     pub large: MessageMax,
-    /// The longest message of any other.
+    /// The longest message of any other peer.
     pub small: MessageMax,
 }
 
 impl Rules {
-    /// For root and `uid`, the user of this process, alone: each has so many connections, and no message is longer than
-    /// `most`.
+    /// Rules that admit only root and `uid`, the user of this process, with `own` connections each, and messages of up
+    /// to `most`.
     pub fn of_own(uid: u32, own: usize, most: MessageMax) -> Rules {
         Rules { uid, own, other: 0, others: 0, anyone: false, family: None, large: most, small: most }
     }
 }
 
-/// Why a connection was turned away or closed.
+/// Why a connection was refused or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Why {
-    /// Its user has no access here.
+    /// Its user is not admitted.
     Stranger,
-    /// Its user has too many.
+    /// Its user has too many connections.
     TooMany,
-    /// It brought a message that is longer than any of its kind.
+    /// It sent a message that is longer than allowed.
     TooLong,
 }
 
-/// Connections that were turned away or closed, and whose the last of them was.
+/// Refused or closed connections of one user, with the peer of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// Why.
     pub why: Why,
-    /// Whose.
+    /// The peer of the last of them.
     pub peer: PeerCred,
     /// How many.
     pub count: u64,
 }
 
-/// What is to be done with a new connection.
+/// The decision on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Admission {
     Stay,
     Go,
-    /// It stays, and this one ends in its place.
+    /// It is admitted, and this connection is closed instead.
     Instead(RawFd),
 }
 
-/// What is known of the connections of one socket.
+/// The connections of one socket.
 #[derive(Debug)]
 struct State {
     rules: Rules,
     allowed: BTreeSet<u32>,
-    /// Open connections, and when each came.
+    /// Open connections, each with its peer and its place in the order of arrival.
     open: HashMap<RawFd, (PeerCred, u64)>,
-    /// Of each user, by process: the connections in the order in which they came.
+    /// For each user, for each process: the connections in the order of arrival.
     by_user: HashMap<u32, HashMap<u32, BTreeMap<u64, RawFd>>>,
     came: u64,
-    /// Connections that are being closed and are not counted any more.
+    /// Connections that are being closed, and no longer count.
     ending: HashSet<RawFd>,
-    /// The next one that ends has sent too long a message.
+    /// The next connection that ends has sent a message that was too long.
     broken: bool,
     refused: Vec<Refused>,
 }
@@ -139,7 +139,7 @@ impl State {
         let mut instead = None;
         if processes.values().map(BTreeMap::len).sum::<usize>() >= most {
             let mine = processes.get(&peer.pid).map_or(0, BTreeMap::len);
-            // The lowest pid of those that have as many, so that it does not depend on the order of a map.
+            // With equal numbers the lowest pid is chosen, so that the result does not depend on the order of a map.
             let worst = processes.iter().max_by_key(|(pid, theirs)| (theirs.len(), std::cmp::Reverse(**pid)));
             let oldest =
                 worst.filter(|(_, theirs)| theirs.len() > mine + 1).and_then(|(_, theirs)| theirs.first_key_value());
@@ -160,7 +160,7 @@ impl State {
         instead.map_or(Admission::Stay, Admission::Instead)
     }
 
-    /// A connection has ended.
+    /// Records that a connection has ended.
     fn left(&mut self, fd: RawFd) {
         let broken = std::mem::take(&mut self.broken);
         if self.ending.remove(&fd) {
@@ -209,51 +209,51 @@ impl State {
     }
 }
 
-/// The door of one socket. Cheap to clone: all clones are the same one.
+/// The door of one socket. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone)]
 pub struct Door(Arc<Mutex<State>>);
 
 impl Door {
-    /// A door that lets in root and the user of this process.
+    /// A door that admits root and the user of this process.
     pub fn new(rules: Rules) -> Door {
         Door(Arc::new(Mutex::new(State::new(rules))))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; if it did, what it holds would still be a state.
+        // No code panics while it holds the lock; even then the state would be usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets another user in.
+    /// Admits another user.
     pub fn allow(&self, uid: u32) {
         self.state().allowed.insert(uid);
     }
 
-    /// Changes how many connections there may be. Those that are open stay.
+    /// Changes the limits on connections. Open connections stay.
     pub fn set_connections(&self, own: usize, other: usize, others: usize) {
         let mut state = self.state();
         (state.rules.own, state.rules.other, state.rules.others) = (own, other, others);
     }
 
-    /// What was refused since the last call.
+    /// Returns the refusals since the last call.
     pub fn take_refused(&self) -> Vec<Refused> {
         std::mem::take(&mut self.state().refused)
     }
 
-    /// Stands before the socket that is bound at `path` next, until what is returned is dropped.
+    /// Becomes the door of the next socket that is bound at `path`, until the returned value is dropped.
     pub(super) fn stand_before(&self, path: &Path) -> Standing {
         zmq_sys::gate::put(path, Arc::new(self.clone()));
         Standing(path.to_owned())
     }
 }
 
-/// Whether libzmq asks doors. The system's (`ZMQ_SYS_SYSTEM=1` at build time) does not: then the sender is looked at
-/// with each message, and connections are counted now and then.
+/// Whether this libzmq asks doors. The system's libzmq (`ZMQ_SYS_SYSTEM=1` at build time) does not: then the sender of
+/// each message is checked, and connections are counted from time to time.
 pub fn has_doors() -> bool {
     zmq_sys::gate::is_there()
 }
 
-/// A door in its place. Keep it as long as the socket.
+/// A door that is registered for a path. Keep it as long as the socket.
 #[derive(Debug)]
 pub(super) struct Standing(PathBuf);
 
@@ -338,9 +338,9 @@ mod tests {
         for fd in 10..13 {
             assert_eq!(state.admit(fd, peer(1001, fd as u32)), Admission::Stay);
         }
-        // Each process has one: none has to make room.
+        // Each process has one connection: none has to give one up.
         assert_eq!(state.admit(13, peer(1001, 13)), Admission::Go);
-        // That is nothing to another user.
+        // The limit of one user does not affect another one.
         assert_eq!(state.admit(13, peer(1000, 13)), Admission::Stay);
         state.left(10);
         assert_eq!(state.admit(14, peer(1001, 14)), Admission::Stay);
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(state.admit(16, peer(1000, 7)), Admission::Go, "not for itself");
         assert_eq!(state.admit(16, peer(1000, 8)), Admission::Instead(10));
         assert_eq!(state.admit(17, peer(1000, 9)), Admission::Instead(11));
-        // What is being closed is not counted twice.
+        // A connection that is being closed is not counted twice.
         state.left(10);
         state.left(11);
         assert_eq!(state.open.len(), 6);

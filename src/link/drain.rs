@@ -1,24 +1,24 @@
-//! The one rule about libzmq's descriptor, and the calls that every socket is used through.
+//! The rule about libzmq's file descriptor, and the calls that every socket is used through.
 //!
 //! A libzmq socket has a descriptor that becomes readable when *something* has happened to the socket. It signals
-//! changes, not of states, and any use of the socket (a send too) may swallow the change: then messages wait and the
-//! descriptor stays silent. A loop that trusts the descriptor alone falls asleep on waiting messages sooner or later;
-//! a measured one did so after some 100,000. Whether it is watched level-triggered or edge-triggered makes no
+//! changes, not states, and any use of the socket, even a send, may consume the signal: then messages wait although the
+//! descriptor is not readable. A loop that relies on the descriptor alone will sooner or later sleep while messages
+//! wait; in a measurement this happened after some 100,000 messages. Level-triggered or edge-triggered makes no
 //! difference. Hence the rule:
 //!
-//! > **Ask [`has_input`] as the last thing before every sleep. If it returns true, do not sleep.**
+//! > **Call [`has_input`] as the last thing before every sleep. If it returns true, do not sleep.**
 //!
-//! Between a "no" and the sleep nothing may touch the socket. If a message comes in just then, the descriptor is
-//! readable and the sleep ends at once, since asking has taken note of all changes before.
+//! Between the result "false" and the sleep nothing may use the socket. If a message arrives in between, the descriptor
+//! becomes readable and the sleep ends at once, because the call has consumed all earlier changes.
 //!
-//! A signal handler that runs on the thread interrupts any of these calls; [`retry`] begins them again. Nothing has
-//! been sent or received by a call that was interrupted.
+//! A signal handler on the same thread interrupts these calls; [`retry`] repeats them. A call that was interrupted has
+//! neither sent nor received anything.
 
 use std::ops::ControlFlow;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// Calls until the call was not interrupted by a signal handler.
+/// Repeats a call while a signal handler interrupts it.
 pub(super) fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
     loop {
         match call() {
@@ -30,14 +30,14 @@ pub(super) fn retry<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<
 
 /// Whether a message waits. See the module's rule.
 pub(super) fn has_input(socket: &zmq::Socket) -> bool {
-    // It fails only on a socket that is closed, and a socket that we hold is not.
+    // Fails only on a closed socket, and this one is open.
     retry(|| socket.get_events()).is_ok_and(|events| events.contains(zmq::POLLIN))
 }
 
-/// Receives one message, if one waits, and hands its frames to `each`, together with the frame's place.
+/// Receives one message, if one waits, and passes its frames to `each`, together with their index.
 ///
-/// A message is taken whole, even when `each` returns `Break`: then the rest of it is thrown away. Returns the number
-/// of frames, or `None` when no message waits.
+/// A message is always taken whole: when `each` returns `Break`, the rest of it is discarded. Returns the number of
+/// frames, or `None` if no message waits.
 pub(super) fn receive(
     socket: &zmq::Socket,
     mut each: impl FnMut(usize, &mut zmq::Message) -> ControlFlow<()>,
@@ -46,9 +46,8 @@ pub(super) fn receive(
     let mut wanted = ControlFlow::Continue(());
     let mut frames = 0;
     loop {
-        // libzmq shows a message once all of it is there. An error after the first frame is therefore impossible
-        // as long as the socket exists; were it to come, the message would be worth nothing, and there is none to wait
-        // for.
+        // libzmq delivers a message only once all of it has arrived, so an error after the first frame cannot happen
+        // while the socket exists. If it did, the message would be useless, and there is nothing to wait for.
         retry(|| socket.recv(&mut frame, zmq::DONTWAIT)).ok()?;
         if wanted.is_continue() {
             wanted = each(frames, &mut frame);
@@ -60,10 +59,10 @@ pub(super) fn receive(
     }
 }
 
-/// Sends the frames as one message. All or none of them are queued; nothing waits.
+/// Sends the frames as one message, without waiting. Either all of them are queued or none.
 ///
 /// # Errors
-/// `EAGAIN` when the queue is full, `EHOSTUNREACH` when the peer that the first frame names is not there.
+/// `EAGAIN` if the queue is full, `EHOSTUNREACH` if the peer that the first frame names is not connected.
 pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'a [u8]>) -> zmq::Result<()> {
     let mut frames = frames.into_iter().peekable();
     while let Some(frame) = frames.next() {
@@ -75,45 +74,45 @@ pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'
     Ok(())
 }
 
-/// How a wait has ended.
+/// The result of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
-    /// A message is there.
+    /// A message waits.
     Input,
-    /// The connection was made again: what was under way in the one before may be lost.
+    /// The socket has reconnected: messages in transit on the former connection may be lost.
     Reconnected,
     /// The watched output has no reader any more.
     OutputClosed,
-    /// None of these; the limit is over.
+    /// None of these within the limit.
     Nothing,
 }
 
-/// Waits until a message is there or on `beside`, or the reader of `output` has left, at most `limit`. What has come on
-/// `beside` is shown as [`Waited::Reconnected`].
+/// Waits up to `limit` for a message, for an event on `beside`, or until `output` has no reader. An event on `beside`
+/// is returned as [`Waited::Reconnected`].
 pub(super) fn wait_input(
     socket: &zmq::Socket,
     beside: Option<&zmq::Socket>,
     output: Option<RawFd>,
     limit: Duration,
 ) -> Waited {
-    // Time is counted in slices, so that a signal handler in the middle (for instance when a terminal is resized) does
-    // not end the wait, and no clock has to be read to go on with what is left. A signal costs at most a slice.
+    // The wait is split into slices: a signal handler (for instance when a terminal is resized) costs at most one slice
+    // and does not end the wait, and no clock has to be read to know what is left.
     const SLICE: Duration = Duration::from_millis(250);
     let mut left = limit;
     loop {
         let slice = left.min(SLICE);
-        // Rounded up, or the last fraction of a millisecond would be spent turning.
+        // Rounded up, or the last fraction of a millisecond would be spent in a busy loop.
         let millis = slice.as_nanos().div_ceil(1_000_000) as i64;
         let mut items = vec![socket.as_poll_item(zmq::POLLIN)];
         items.extend(beside.map(|socket| socket.as_poll_item(zmq::POLLIN)));
-        // Of the output only its end is of interest, and that is reported without being asked for.
+        // Only the end of the output matters; poll(2) reports that without being asked.
         items.extend(output.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLERR)));
         match zmq::poll(&mut items, millis) {
             Ok(0) | Err(zmq::Error::EINTR) => left -= slice,
             Ok(_) if items[0].is_readable() => return Waited::Input,
             Ok(_) if beside.is_some() && items[1].is_readable() => return Waited::Reconnected,
             Ok(_) => return Waited::OutputClosed,
-            // As in `has_input`.
+            // As in `has_input`: only on a closed socket.
             Err(_) => return Waited::Nothing,
         }
         if left.is_zero() {

@@ -1,11 +1,11 @@
-//! The key pairs of encrypted sockets (CURVE), each half as the 40 characters of Z85 that libzmq's manual has.
+//! CURVE key pairs of encrypted sockets, each half as 40 characters of Z85, as in libzmq's manual.
 
 use super::context::LinkError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
-/// The public half of a key pair: by it a peer is known.
+/// The public half of a key pair; it identifies a peer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey {
@@ -13,7 +13,7 @@ pub struct PublicKey {
     bytes: [u8; 32],
 }
 
-/// The secret half. It is shown nowhere, and written only to the file of a host's keys.
+/// The secret half. Never displayed, and written only to the file of a host's keys.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretKey(PublicKey);
@@ -21,9 +21,9 @@ pub struct SecretKey(PublicKey);
 /// Both halves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
-    /// No secret: it may be sent and written anywhere.
+    /// Not secret: it may be sent and stored anywhere.
     pub public: PublicKey,
-    /// Known to its host alone.
+    /// Only its own host has it.
     pub secret: SecretKey,
 }
 
@@ -40,15 +40,15 @@ impl KeyPair {
 }
 
 impl PublicKey {
-    /// Of its 32 bytes.
+    /// The key with these 32 bytes.
     pub fn of(bytes: [u8; 32]) -> PublicKey {
         let text = zmq::z85_encode(&bytes).expect("32 is a multiple of 4");
         PublicKey { text, bytes }
     }
 
-    /// Of its 40 characters; `None` where they are none.
+    /// The key with these 40 characters of Z85; `None` if the text is not a key.
     pub fn parse(text: &str) -> Option<PublicKey> {
-        // The crate reads some texts that no key is written as, by dropping what does not fit into the last bytes.
+        // The crate accepts texts that encode no key, and drops what does not fit into the last bytes.
         let bytes = zmq::z85_decode(text).ok()?.try_into().ok()?;
         Some(PublicKey::of(bytes)).filter(|key| key.text == text)
     }

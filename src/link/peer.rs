@@ -1,9 +1,9 @@
 //! The process at the other end of a connection.
 
-/// A peer's process, user and group, as the kernel noted them when the peer connected.
+/// A peer's process, user and group, as the kernel recorded them when the peer connected (`SO_PEERCRED`).
 ///
-/// The ids are those of the process that connected. One that connects and then starts another program, or hands its
-/// socket to another process, still sends under them.
+/// The ids are those of the process that connected. If that process executes another program, or passes the socket to
+/// another process, messages still come with these ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerCred {
     /// The process.

@@ -1,8 +1,8 @@
-//! The plain protocol: a program connects a PUSH socket, and any message, empty or not, is a beat or a press of a
+//! The plain PUSH protocol: a program connects a PUSH socket, and each message, empty or not, is a beat or a press of a
 //! button.
 //!
-//! The socket's file is where its owner wants it, on a file system that may not answer: all that concerns the file is
-//! done by way of [`disk`], and libzmq, which would wait for it in its own thread, never touches it.
+//! The user chooses where the socket's file is, so its file system may not answer. All access to the file goes through
+//! [`disk`]; libzmq never touches it, as that would block its thread.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -16,24 +16,24 @@ use super::place::{self, BoundFile};
 use crate::os::{disk, process};
 use crate::time::Span;
 
-/// The most bytes of a frame. A message's content is not looked at, so there is no need for long ones.
+/// Longest frame in bytes. The content of a message is ignored, so there is no need for long ones.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// How many messages one call of [`Pull::drain`] takes, so that a program which does nothing but beat does not hold up
-/// the loop.
+/// Most messages that one call of [`Pull::drain`] takes, so that a program that sends without pause does not block the
+/// loop.
 const DRAIN_MAX: usize = 512;
 
-/// Messages that libzmq keeps from one peer. Any of them is as good as all.
+/// Most messages that libzmq queues for each peer. One is enough for a beat.
 const QUEUE: i32 = 8;
 
-/// What a peer may send: any message is a beat, as long as it is not longer than this.
+/// The limits of a message. Any message within them is a beat.
 const MESSAGE_MAX: MessageMax = MessageMax { parts: 64, bytes: FRAME_BYTES_MAX };
 
-/// Connections of one user: ours, and any other.
+/// Limits on connections: of root and of this process's user, and of each other user.
 const CONNECTIONS_OF_OURS: usize = 1_024;
 const CONNECTIONS_OF_OTHERS: usize = 64;
 
-/// The file of such a socket, which goes with it unless another has taken its place.
+/// The socket file; removed with the socket, unless it was replaced.
 struct OwnFile(BoundFile);
 
 impl Drop for OwnFile {
@@ -41,7 +41,7 @@ impl Drop for OwnFile {
         let file = self.0.clone();
         let _ = disk::ask(self.0.path(), move || {
             if file.is_in_place() {
-                // It may go at the same moment; that is what is wanted.
+                // The file may be removed by another process at the same time, with the same result.
                 let _ = std::fs::remove_file(file.path());
             }
         });
@@ -53,25 +53,26 @@ pub struct Pull {
     socket: zmq::Socket,
     file: OwnFile,
     fd: RawFd,
-    /// How often it was bound again.
+    /// How often the socket was bound again.
     bound_again: u32,
     door: Door,
-    /// After the socket, so that it goes last.
+    /// After the socket, so that it is dropped last.
     _standing: Standing,
 }
 
 impl Pull {
-    /// Binds a socket at `endpoint`, which is `ipc://` and a path; a relative path counts from the working directory.
+    /// Binds a socket at `endpoint`, which is `ipc://` and a path; a relative path is relative to the working
+    /// directory.
     ///
-    /// The file's mode follows the umask: a process that may write to it can beat, or press the button.
+    /// The file's mode follows the umask: every process with write permission can send beats, or press the button.
     ///
     /// # Errors
-    /// The endpoint is unusable, something else stands there, or libzmq cannot bind.
+    /// The endpoint is unusable, another file or socket is there, or libzmq cannot bind.
     pub fn bind(context: &Context, endpoint: &str) -> Result<Pull, LinkError> {
         let path = context::socket_of(endpoint)?;
         let (listener, file) = place::listen_anywhere(&path, endpoint)?;
         let file = OwnFile(file);
-        // The rights of the file decide which processes may connect.
+        // The permissions of the file decide which processes may connect.
         let door = Door::new(Rules {
             uid: process::own_uid(),
             own: CONNECTIONS_OF_OURS,
@@ -96,8 +97,8 @@ impl Pull {
         self.file.0.path()
     }
 
-    /// Binds it once more where it was, after others have removed its file. Connections that stand are not touched,
-    /// unless that has happened very often.
+    /// Binds the socket again at its path, after another program has removed its file. Existing connections are kept;
+    /// every 16th time they are closed.
     ///
     /// # Errors
     /// As for [`Pull::bind`].
@@ -110,19 +111,19 @@ impl Pull {
         context::bind_to(&mut self.socket, &endpoint, &listener)
     }
 
-    /// Gives the file to another user, whose processes may then connect. Where we may not, it stays ours; and what
-    /// others have put in its place stays as it is.
+    /// Gives the file to another user, whose processes may then connect. If that is not permitted, the owner stays; a
+    /// file that has replaced the socket is not touched.
     pub(crate) fn give_to(&self, uid: u32) {
         let file = self.file.0.clone();
         let _ = disk::ask(self.path(), move || file.hold().and_then(|held| held.give(Some(uid), None)));
     }
 
-    /// What the door has refused since the last call.
+    /// The connections that the door has refused since the last call.
     pub fn take_refused(&self) -> Vec<Refused> {
         self.door.take_refused()
     }
 
-    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Pull::has_input`].
+    /// The descriptor to watch for readability. It belongs to libzmq: never read it, and see [`Pull::has_input`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
@@ -133,13 +134,13 @@ impl Pull {
         drain::has_input(&self.socket)
     }
 
-    /// Takes what waits, up to some hundred messages, and returns their number.
+    /// Takes the messages that wait, up to 512, and returns their number.
     pub fn drain(&mut self) -> usize {
         let ignore = |_: usize, _: &mut zmq::Message| ControlFlow::Break(());
         (0..DRAIN_MAX).take_while(|_| drain::receive(&self.socket, ignore).is_some()).count()
     }
 
-    /// Closes the socket. Nothing was sent by it, so there is nothing to wait for.
+    /// Closes the socket. It has sent nothing, so there is no linger.
     pub fn close(self) {
         context::set_linger(&self.socket, Span::ZERO);
     }

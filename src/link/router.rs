@@ -1,4 +1,4 @@
-//! The socket with many peers.
+//! The ROUTER socket: many peers.
 
 use std::fmt;
 use std::io;
@@ -15,25 +15,25 @@ use super::place::{self, BoundFile};
 use crate::os::random;
 use crate::time::Span;
 
-/// A peer as libzmq has it: the name that it gave itself, or one that libzmq made up for it.
+/// The ZeroMQ identity of a peer: chosen by the peer, or assigned by libzmq.
 ///
-/// It is an address to answer to, and does not identify the peer: any peer can take any name.
+/// It is a return address and no proof: any peer can choose any identity.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(Box<[u8]>);
 
 impl Identity {
-    /// So many bytes has one that was [drawn](Identity::drawn). libzmq's own are shorter, and the same may be given to
-    /// two.
+    /// Length in bytes of a [drawn](Identity::drawn) identity. Those that libzmq assigns are shorter, and two peers may
+    /// get the same one.
     pub const DRAWN_BYTES: usize = 16;
 
-    /// One that no other peer has, and that cannot be guessed.
+    /// Draws an identity that no other peer has, and that cannot be guessed.
     ///
     /// # Errors
     /// The kernel has no random numbers.
     pub fn drawn() -> io::Result<Identity> {
         let mut bytes = [0; Identity::DRAWN_BYTES];
         random::fill(&mut bytes)?;
-        // Those that begin with zero are libzmq's.
+        // Identities that begin with a zero byte are reserved for libzmq.
         bytes[0] |= 1;
         Ok(Identity::new(&bytes))
     }
@@ -49,7 +49,7 @@ impl Identity {
     }
 }
 
-/// Two hexadecimal digits for each byte.
+/// Serialized as two hexadecimal digits for each byte.
 impl serde::Serialize for Identity {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -77,9 +77,10 @@ impl fmt::Debug for Identity {
 }
 
 impl PeerCred {
-    /// Reads the address that libzmq gives each message: `localhost:UID:GID:PID`.
+    /// Parses the address that libzmq attaches to each message: `localhost:UID:GID:PID`.
     ///
-    /// A build of libzmq without credentials gives `localhost` alone, and tcp has only an address: both are `None`.
+    /// Returns `None` for `localhost` alone, which a libzmq without peer credentials gives, and for the address of a
+    /// TCP peer.
     fn parse(address: &str) -> Option<PeerCred> {
         let mut fields = address.strip_prefix("localhost:")?.split(':').map(|field| field.parse().ok());
         let (uid, gid, pid) = (fields.next()??, fields.next()??, fields.next()??);
@@ -90,39 +91,39 @@ impl PeerCred {
 /// A message from a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// The address to answer to.
+    /// The address for replies.
     pub from: Identity,
-    /// The peer's ids; `None` where libzmq was built without credentials.
+    /// The peer's credentials; `None` if libzmq was built without them.
     pub peer: Option<PeerCred>,
-    /// The frames, without the one that holds the identity. There is at least one.
+    /// The frames, without the identity frame. There is at least one.
     pub frames: Vec<Vec<u8>>,
 }
 
-/// What became of a message to a peer.
+/// The result of sending a message to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum SendOutcome {
-    /// It is on its way. It may still be lost if the peer goes away.
+    /// It was queued. It may still be lost if the peer disconnects.
     Sent,
-    /// No peer of that identity is connected.
+    /// No peer with this identity is connected.
     NoSuchPeer,
-    /// The peer does not read, and its queue is full.
+    /// The queue for this peer is full, since it does not read.
     Full,
 }
 
-/// What a peer may send.
+/// Limits of a message from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouterLimits {
-    /// The most bytes of one frame. The connection of a peer that announces more is closed before any of them is read.
+    /// Most bytes of one frame. A peer that announces more is disconnected before any of them is read.
     pub frame_bytes_max: usize,
     /// The most frames of one message; one with more is dropped and counted.
     pub frames_max: usize,
 }
 
-/// Whose messages were dropped, by reason.
+/// Dropped messages, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dropped {
-    /// They had more than [`RouterLimits::frames_max`] frames: the peer of each.
+    /// The peer of each message with more than [`RouterLimits::frames_max`] frames.
     pub too_many_frames: Vec<Option<PeerCred>>,
 }
 
@@ -133,29 +134,29 @@ impl Dropped {
     }
 }
 
-/// How many messages in a row one call of `receive` drops before it returns none: a peer that sends nothing else must
-/// not hold up the loop.
+/// How many messages in a row one call of `receive` may drop before it returns none, so that a peer that sends only
+/// such messages does not block the loop.
 const DROPS_PER_CALL: usize = 64;
 
-/// A ROUTER socket: many peers, each of which can be answered by its identity.
+/// A ROUTER socket: many peers, each of which gets replies by its identity.
 pub struct Router {
     socket: zmq::Socket,
-    /// What peers connect to; libzmq accepts from a duplicate.
+    /// The listening socket; libzmq accepts from a duplicate of it.
     listener: UnixListener,
     fd: RawFd,
     frames_max: usize,
     dropped: Dropped,
     door: Option<(Door, Standing)>,
     file: BoundFile,
-    /// How often it was bound again.
+    /// How often the socket was bound again.
     bound_again: u32,
 }
 
 impl Router {
-    /// Binds a socket at the path `socket`. A file that an earlier process left there is replaced.
+    /// Binds a socket at the path `socket`. The file of an earlier process is replaced.
     ///
-    /// The file's mode follows the umask, which the caller sees to; the directory must be one that only trusted users
-    /// can write to, and that one process at a time holds.
+    /// The file's mode follows the umask, which the caller sets. Only trusted users may be able to write to the
+    /// directory, and only one process at a time may use it.
     ///
     /// # Errors
     /// The path is unusable, another process is bound there, or libzmq cannot bind.
@@ -163,7 +164,7 @@ impl Router {
         Router::bind_with(context, socket, limits, None)
     }
 
-    /// Binds a socket as [`Router::bind`] does, with a door before it.
+    /// Binds a socket like [`Router::bind`], with a door.
     ///
     /// # Errors
     /// Those of [`Router::bind`].
@@ -186,11 +187,11 @@ impl Router {
         Router::with(context, socket, listener, limits, door)
     }
 
-    /// Goes on with the listening socket of a router that another image of this program has bound, behind its door:
-    /// peers that connect meanwhile wait in its backlog.
+    /// Takes over the listening socket of a router from another image of this program (hot upgrade), with its door.
+    /// Peers that connect in between wait in the listen queue.
     ///
     /// # Errors
-    /// libzmq does not take it.
+    /// libzmq refuses the listening socket.
     pub fn go_on(
         context: &Context,
         socket: &Path,
@@ -216,10 +217,10 @@ impl Router {
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let path = socket.to_owned();
         let mut socket = context.socket(zmq::ROUTER, &endpoint, limits.frame_bytes_max)?;
-        // A message to no peer, or to one that does not read, is an error and not dropped silently.
+        // A message to an unknown peer, or to one that does not read, is an error instead of being dropped silently.
         socket.set_router_mandatory(true).map_err(failed)?;
-        // A child that reconnects under its name is received at once. Otherwise it would be ignored silently until
-        // libzmq has noticed the end of its old connection.
+        // A child that reconnects with its identity can send at once. Without this option libzmq would ignore it
+        // silently until it has noticed the end of the old connection.
         socket.set_router_handover(true).map_err(failed)?;
         if door.is_some() {
             socket.set_rcvhwm(context::QUEUE_BEHIND_DOOR).map_err(failed)?;
@@ -230,9 +231,10 @@ impl Router {
         Ok(Router { socket, listener, fd, frames_max, dropped: Dropped::default(), door, file, bound_again: 0 })
     }
 
-    /// Binds the socket once more where it was, as another program has removed its file. Connections that stand are not
-    /// touched; those that come from now on come to the new place. The old listener stays until the socket is closed,
-    /// unless that has happened very often: to close it closes the connections that came by it, and peers connect anew.
+    /// Binds the socket again at its path, after another program has removed its file. Existing connections are kept;
+    /// new ones use the new file. The old listener stays open until the socket is closed, or until there are too many
+    /// of them (16): closing a listener closes its connections, and their peers
+    /// reconnect.
     ///
     /// # Errors
     /// As for [`Router::bind`].
@@ -247,27 +249,27 @@ impl Router {
         Ok(())
     }
 
-    /// The socket that peers connect to, for [`Router::go_on`].
+    /// The listening socket, for [`Router::go_on`].
     pub fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    /// Where it is bound.
+    /// The path where it is bound.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Whether its file lies there still. Without it no peer can connect.
+    /// Whether its file still exists at its path. Without it no peer can connect.
     pub fn is_in_place(&self) -> bool {
         self.file.is_in_place()
     }
 
-    /// Takes messages of so many frames from now on, or of as many as before, whichever is more.
+    /// Raises the limit of frames in a message to `frames_max`; a higher limit is kept.
     pub fn allow_frames(&mut self, frames_max: usize) {
         self.frames_max = self.frames_max.max(frames_max);
     }
 
-    /// The descriptor to watch for readability. It is libzmq's: never read it, and see [`Router::has_input`].
+    /// The descriptor to watch for readability. It belongs to libzmq: never read it, and see [`Router::has_input`].
     pub fn fd(&self) -> RawFd {
         self.fd
     }
@@ -280,13 +282,13 @@ impl Router {
 
     /// Takes the next message, if one waits.
     ///
-    /// `None` may also mean that this call has dropped a good many messages; see [`Router::has_input`].
+    /// `None` may also mean that this call has dropped 64 messages in a row; see [`Router::has_input`].
     pub fn receive(&mut self) -> Option<Inbound> {
         for _ in 0..DROPS_PER_CALL {
             let mut from = None;
             let mut peer = None;
             let mut frames = Vec::new();
-            // One more, for the identity.
+            // One more, for the identity frame.
             let limit = self.frames_max.saturating_add(1);
             let count = drain::receive(&self.socket, |place, frame| {
                 if place == 0 {
@@ -295,7 +297,7 @@ impl Router {
                 } else if place < limit {
                     frames.push(frame.to_vec());
                 } else {
-                    // What was kept is of no use any more; it need not wait for the rest of the message.
+                    // The message is dropped: its frames need not stay in memory until the rest has been read.
                     frames.clear();
                     return ControlFlow::Break(());
                 }
@@ -310,24 +312,25 @@ impl Router {
         None
     }
 
-    /// The door before the socket.
+    /// The door of the socket.
     pub fn door(&self) -> Option<&Door> {
         self.door.as_ref().map(|(door, _)| door)
     }
 
-    /// What the door has refused since the last call.
+    /// The connections that the door has refused since the last call.
     pub fn take_refused(&self) -> Vec<Refused> {
         self.door().map(Door::take_refused).unwrap_or_default()
     }
 
-    /// What was dropped since the last call.
+    /// The messages that were dropped since the last call.
     pub fn take_dropped(&mut self) -> Dropped {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Sends a message to a peer, or returns why not. Nothing is queued for a peer that is not connected.
+    /// Sends a message to a peer, or returns why that is not possible. Nothing is queued for a peer that is not
+    /// connected.
     ///
-    /// A message without frames cannot be distinguished from none: nothing is sent.
+    /// A message without frames cannot be sent: the call does nothing and returns `Sent`.
     pub fn send(&mut self, to: &Identity, frames: &[&[u8]]) -> SendOutcome {
         if frames.is_empty() {
             return SendOutcome::Sent;
@@ -336,7 +339,7 @@ impl Router {
         match drain::send(&self.socket, address.chain(frames.iter().copied())) {
             Ok(()) => SendOutcome::Sent,
             Err(zmq::Error::EAGAIN) => SendOutcome::Full,
-            // EHOSTUNREACH; whatever else libzmq might find, the peer cannot be reached.
+            // EHOSTUNREACH; after any other error the peer cannot be reached either.
             Err(_) => SendOutcome::NoSuchPeer,
         }
     }
