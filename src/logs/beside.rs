@@ -1,8 +1,8 @@
-//! Writes lines beside the loop: a disk that is slow, or does not answer at all, holds up no supervisor.
+//! Writes lines in a thread beside the loop, so that a slow or hanging disk does not block a supervisor.
 //!
-//! A producer puts lines into a bounded queue and never waits. A thread takes them out and writes; it is made when
-//! there is something to write, and ends a moment after there is nothing more. Lines that find no room are lost and
-//! counted, and the file notes it when it can be written again.
+//! A producer puts lines into a bounded queue and never waits. A thread takes them out and writes them; it is started
+//! when there is something to write, and ends a moment after the queue is empty. Lines for which the queue has no room
+//! are lost and counted, and the file gets a notice of that when it can be written again.
 
 use super::queue::Queue;
 use super::writer::{PATIENCE, now};
@@ -16,42 +16,42 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// So much is written at a time.
+/// Most bytes of one write.
 const CHUNK: usize = 64 * 1024;
 
-/// A thread that has nothing to do ends after this.
+/// How long the thread waits for more lines before it ends.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Lines on their way to a file.
+/// A queue of lines, and the thread that writes them to a file.
 pub(super) struct Beside(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     work: Condvar,
-    /// Something was written, or could not be.
+    /// Signals that something was written, or could not be.
     done: Condvar,
 }
 
 struct State {
     queue: Queue,
-    /// Away while the thread has it.
+    /// The file; `None` while the thread uses it.
     sink: Option<Box<dyn Write + Send>>,
-    /// There is a thread.
+    /// Whether the thread exists.
     thread: bool,
-    /// The thread waits for work.
+    /// Whether the thread waits for work.
     idle: bool,
-    /// The last write has failed, and nothing has come since.
+    /// The last write has failed, and no line was pushed since.
     failed: bool,
-    /// It is not open for writing.
+    /// The descriptor is not open for writing: all lines are discarded.
     gone: bool,
-    /// It was waited for in vain: that is done once.
+    /// A wait for the disk has timed out; it is not waited for again.
     given_up: bool,
-    /// Since when the disk has not taken anything of what waits.
+    /// Since when the disk has written nothing of the queue.
     since: Time,
-    /// With more waiting than this, workers are to wait.
+    /// With more bytes in the queue than this, producers should pause.
     soft: usize,
-    /// Some do.
+    /// Whether a producer pauses.
     resting: bool,
     bell: Option<Box<dyn Fn() + Send>>,
 }
@@ -63,7 +63,7 @@ impl fmt::Debug for Beside {
 }
 
 impl Beside {
-    /// Lines go from `queue` to `sink`. Their producer is to pause while more than `soft` bytes wait.
+    /// Writes lines from `queue` to `sink`. Producers should pause while more than `soft` bytes are queued.
     pub(super) fn new(sink: Box<dyn Write + Send>, queue: Queue, soft: usize) -> Beside {
         let state = State {
             queue,
@@ -97,12 +97,12 @@ impl Beside {
         state.queue.push(text);
     }
 
-    /// Has written what waits. Returns whether that has to be asked for again, as no thread can be made.
+    /// Makes a thread write the queue. Returns whether the caller must call again, since no thread could be started.
     pub(super) fn flush(&self) -> bool {
         self.0.relieve(&mut self.0.lock())
     }
 
-    /// Waits until all is written, for no longer than `limit`. Whether it is.
+    /// Waits up to `limit` until the queue is written. Returns whether it is.
     pub(super) fn settle(&self, limit: Span) -> bool {
         let end = now() + limit;
         let mut state = self.0.lock();
@@ -117,7 +117,7 @@ impl Beside {
         }
     }
 
-    /// The same for a process that ends: what is left then is given up.
+    /// Like [`Beside::settle`], for a process that ends: after the limit the rest is given up.
     pub(super) fn finish(&self, limit: Span) {
         let end = now() + limit;
         let mut state = self.0.lock();
@@ -158,7 +158,7 @@ impl Beside {
     }
 }
 
-/// To close a file may wait for its disk as well.
+/// Closing a file may block on its disk as well, so a thread does it.
 impl Drop for Beside {
     fn drop(&mut self) {
         if let Some(sink) = self.0.lock().sink.take() {
@@ -172,7 +172,7 @@ impl State {
         !self.gone && !self.failed && (!self.queue.is_empty() || self.queue.has_unreported())
     }
 
-    /// Producers that pause need not any longer.
+    /// Wakes the producers that pause, if they need not pause any longer.
     fn wake_those_who_rest(&mut self) {
         if self.queue.len() <= self.soft / 2
             && std::mem::take(&mut self.resting)
@@ -184,12 +184,12 @@ impl State {
 }
 
 impl Shared {
-    /// It is held for a few instructions, never across a write.
+    /// The lock is held for a few instructions, never during a write.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that a thread writes what waits. Returns whether there can be none.
+    /// Starts or wakes the thread if there is something to write. Returns true if that is necessary but impossible.
     fn relieve(self: &Arc<Shared>, state: &mut State) -> bool {
         if !state.has_work() {
             return false;
@@ -229,14 +229,14 @@ impl Shared {
             state = self.lock();
             state.since = now();
             match written {
-                // What is in front of the queue is still what was in the chunk: others only add behind it.
+                // The chunk is still at the front of the queue: producers only append.
                 Ok(length) if length > 0 => state.queue.written(length),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                     state.gone = true;
                     state.queue.forget();
                 }
-                // The disk is full, or in trouble: what there is is given up, and the next line tries again.
+                // The disk is full or has failed: the queue is given up, and the next line tries again.
                 Ok(_) | Err(_) => {
                     state.queue.lose_all();
                     state.failed = true;

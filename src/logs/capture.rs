@@ -1,8 +1,8 @@
-//! The read end of a worker's pipe: a fair share in each turn, whole lines out.
+//! The read end of a worker's output pipe: reads a bounded share in each turn, and emits whole lines.
 //!
-//! The pipe is always emptied, however much comes: a worker that floods its output is neither blocked nor lets its node
-//! grow. What comes faster than it can be read is kept and written to the file as ever, but not shown; a notice says
-//! how much that was.
+//! The pipe is always emptied, whatever the rate: a worker that floods its output is neither blocked, nor does the
+//! memory of its node grow. Output above the display rate is still kept and written to the file, but not shown; a
+//! notice says how much that was.
 
 use super::lines::{Audience, Line, Lines, Stream};
 use super::lost::Lost;
@@ -12,30 +12,30 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// One read takes at most this much; a pipe holds four times as much by default.
+/// Most bytes of one read; a pipe holds four times as much by default.
 const CHUNK: usize = 16 * 1024;
 
-/// Lines that are shown per second and child; also how many may come at once.
+/// Most lines shown per second for each child; also the size of a burst.
 pub(crate) const SHOWN_LINES_PER_SECOND: u32 = 10_000;
-/// Bytes that are shown per second and child; also how many may come at once.
+/// Most bytes shown per second for each child; also the size of a burst.
 pub(crate) const SHOWN_BYTES_PER_SECOND: u32 = 1024 * 1024;
 
-/// A line that has begun is shown without its end after so long without a further byte.
+/// After this time without a further byte, the beginning of a line is shown without its end.
 pub(crate) const PAUSE: Span = Span::from_secs(1);
 
-/// What [`Capture::read_some`] has come to.
+/// The result of [`Capture::read_some`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Progress {
-    /// The budget is used up and more may be waiting: come back in the next turn.
+    /// The budget is used up and more may be waiting: call again in the next turn.
     MoreWaiting,
     /// The pipe is empty for now.
     Drained,
-    /// All writers have closed their end, or the pipe cannot be read any more. The last line has been handed on.
+    /// All writers have closed their end, or the pipe can no longer be read. The last line has been emitted.
     Closed,
 }
 
-/// What has begun of a pipe's output and is not over, for another image of the program.
+/// The unfinished part of a pipe's output, which a hot upgrade passes on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Begun {
@@ -44,16 +44,16 @@ pub(crate) struct Begun {
     unfinished: Option<Time>,
 }
 
-/// One pipe that carries a worker's output.
+/// A pipe that carries a worker's output.
 #[derive(Debug)]
 pub(crate) struct Capture {
     pipe: File,
     stream: Stream,
     lines: Lines,
     gate: Gate,
-    /// When the last bytes came of a line that has no end yet.
+    /// When the last bytes of an unfinished line came.
     unfinished: Option<Time>,
-    /// That was reported already.
+    /// Whether [`Capture::begins_to_wait`] has reported the unfinished line.
     reported: bool,
 }
 
@@ -68,22 +68,22 @@ impl Capture {
         Capture { pipe: pipe.into(), stream, lines: Lines::new(), gate: Gate::new(), unfinished: None, reported: false }
     }
 
-    /// What is not over, with the pipe: [`Capture::go_on`] makes the same of it.
+    /// The unfinished part, for a hot upgrade together with the pipe; [`Capture::go_on`] restores it.
     pub(crate) fn begun(&self) -> Begun {
-        // The rates begin anew, and what was reported is reported again.
+        // The rates start afresh, and an unfinished line is reported once more.
         let Capture { pipe: _, stream: _, lines, gate, unfinished, reported: _ } = self;
         Begun { lines: lines.clone(), hidden: gate.hidden, unfinished: *unfinished }
     }
 
-    /// Goes on with a pipe that both streams share, in another image of the program.
+    /// Restores a pipe that both streams share, after a hot upgrade.
     pub(crate) fn go_on(pipe: OwnedFd, begun: Begun) -> Capture {
         let Begun { lines, hidden, unfinished } = begun;
         let gate = Gate { hidden, ..Gate::new() };
         Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }
 
-    /// Reads at most about `budget` bytes, and hands each line that is complete to `sink`. `now` shows how fast the
-    /// lines come; see [`Audience`] for where each of them goes.
+    /// Reads up to about `budget` bytes, and passes each complete line to `sink`. `now` is used to measure the rate of
+    /// lines; each line's [`Audience`] says where it goes.
     pub(crate) fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {
         self.gate.refill(now);
         let mut buffer = [0; CHUNK];
@@ -113,14 +113,14 @@ impl Capture {
         Progress::MoreWaiting
     }
 
-    /// Whether a line has begun that may not go on, so that [`pause`](Self::pause) has to be called after [`PAUSE`];
-    /// reported once until that has come to an end.
+    /// Whether a line has begun but not ended, so that [`pause`](Self::pause) must be called after [`PAUSE`]. Returns
+    /// true only once until `pause` has returned false.
     pub(crate) fn begins_to_wait(&mut self) -> bool {
         self.unfinished.is_some() && !std::mem::replace(&mut self.reported, true)
     }
 
-    /// Hands on what there is of a line that has not gone on for a while: it is shown, though its end is not known.
-    /// Returns whether one is waited for still.
+    /// Emits the beginning of a line that has not continued for [`PAUSE`], although its end is not known. Returns
+    /// whether there is a newer beginning that must wait longer.
     pub(crate) fn pause(&mut self, now: Time, sink: &mut impl FnMut(Line<'_>)) -> bool {
         if self.unfinished.is_some_and(|last| now.since(last) < PAUSE) {
             return true;
@@ -133,8 +133,8 @@ impl Capture {
         false
     }
 
-    /// Hands on what stands there without a newline, and how much was not shown. For a pipe that is given up although
-    /// a process still holds its other end; [`Progress::Closed`] implies it.
+    /// Emits the last line, which has no newline, and the notice of what was not shown. Call it when a pipe is given up
+    /// although a process still has its other end; [`Progress::Closed`] implies it.
     pub(crate) fn finish(&mut self, sink: &mut impl FnMut(Line<'_>)) {
         let (gate, stream) = (&mut self.gate, self.stream);
         self.lines.finish(&mut |line| gate.pass(line.by(stream), sink));
@@ -154,7 +154,7 @@ impl AsFd for Capture {
     }
 }
 
-/// Lets lines through to the display as fast as the two rates above allow: a bucket for each, which time refills.
+/// Limits the lines that are shown to the two rates above: a token bucket for each.
 #[derive(Debug)]
 struct Gate {
     lines: u32,
@@ -175,7 +175,7 @@ impl Gate {
 
     fn refill(&mut self, now: Time) {
         let gone = now.since(self.refilled);
-        // In small steps the rounding would eat everything, so that a flood would never be shown again.
+        // With shorter intervals rounding would add nothing at all, and a flood would never be shown again.
         if gone < Span::from_millis(10) {
             return;
         }
@@ -187,9 +187,10 @@ impl Gate {
     }
 
     fn pass(&mut self, line: Line<'_>, sink: &mut impl FnMut(Line<'_>)) {
-        // The newline counts too: empty lines take room on a terminal.
+        // The newline counts too: empty lines also take space on a terminal.
         let cost = line.bytes().len() as u32 + 1;
-        // Once closed, it opens again for good, not for a line now and then: a tenth of a second's worth must be free.
+        // After a limit was hit, a tenth of a second's worth must be free before lines are shown again, so that the
+        // output does not alternate between shown and dropped lines.
         let (lines_needed, bytes_needed) = if self.hidden.is_none() {
             (1, cost)
         } else {

@@ -1,4 +1,4 @@
-//! The foreground: what workers print, each line behind its worker's path.
+//! The console: shows the output of workers, each line with its worker's path in front.
 
 use super::format::Format;
 use super::journald::{self, Journald, priority};
@@ -13,36 +13,37 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// So much is kept for a terminal or a reader that is slow. Then lines are dropped and counted.
+/// Most bytes that are queued for a slow terminal or reader. Further lines are dropped and counted.
 pub(crate) const CAPACITY: usize = 256 * 1024;
 
-/// Paths are padded to the longest one seen, but not beyond this: one deep path must not push all other text aside.
+/// Paths are padded to the longest one so far, but not beyond this, so that one deep path does not push all other text
+/// to the right.
 pub(crate) const WIDTH_MAX: usize = 24;
 
-/// Colours of paths. Red is left out, it means trouble; so are black and white, which may be the background.
+/// Colours of paths. Red is left out, as it means an error; black and white, as they may be the background.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
-/// A line as a JSON object. The bytes that are no UTF-8 are U+FFFD; all others are the worker's own.
+/// A line as a JSON object. Bytes that are not UTF-8 become U+FFFD.
 #[derive(Serialize)]
 struct Object<'a> {
     at: String,
     path: &'a str,
-    /// Where the two streams are distinguished.
+    /// Only if the two streams are captured separately.
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'static str>,
     text: Cow<'a, str>,
-    /// These are not the worker's words, but treevisor's about them.
+    /// The text is not the worker's, but a notice of treevisor about its output.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     notice: bool,
-    /// More of the same line follows.
+    /// The line continues in the next object.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
-    /// This goes on where the one before was cut.
+    /// Continues the line that the object before has cut.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     continued: bool,
 }
 
-/// Where the output of workers is shown.
+/// Where the output of workers is shown: a terminal, a pipe, a file, or systemd's journal.
 #[derive(Debug)]
 pub(crate) struct Console {
     outlet: Outlet,
@@ -50,13 +51,13 @@ pub(crate) struct Console {
     width: usize,
     scratch: String,
     journald: Option<Journald>,
-    /// Each line begins with its priority, as sd-daemon(3) has it: the journal reads standard output.
+    /// Each line begins with its priority as in sd-daemon(3), since the journal reads standard output.
     prioritized: bool,
 }
 
 impl Console {
-    /// Shows lines on standard output, or hands them to systemd's journal as the instance's. Without a standard output,
-    /// nowhere.
+    /// Shows lines on standard output, or sends them to systemd's journal under the name of the instance. Without a
+    /// standard output, lines are discarded.
     pub(crate) fn stdout(format: Format, instance: &str) -> Console {
         if format == Format::Journald {
             return Console { journald: Some(Journald::open(instance)), ..Console::on(Outlet::nowhere(), format) };
@@ -65,12 +66,12 @@ impl Console {
         Console::open(stdout.as_fd(), format).prioritized(journald::reads(stdout.as_fd()))
     }
 
-    /// Sets whether the journal reads the lines.
+    /// Sets whether lines begin with their priority, since the journal reads them.
     pub(crate) fn prioritized(self, prioritized: bool) -> Console {
         Console { prioritized: prioritized && self.format != Format::Json, ..self }
     }
 
-    /// Shows lines on what `fd` is open for; nowhere if it cannot be used.
+    /// Shows lines on the descriptor `fd`; discards them if it cannot be used.
     pub(crate) fn open(fd: BorrowedFd<'_>, format: impl Into<Format>) -> Console {
         let format = format.into();
         let outlet = Outlet::open(fd, CAPACITY, "the workers' output").unwrap_or_else(|_| Outlet::nowhere());
@@ -81,14 +82,14 @@ impl Console {
         Console { outlet, format, width: 0, scratch: String::new(), journald: None, prioritized: false }
     }
 
-    /// Announces paths of this width, so that the first lines are aligned with later ones already.
+    /// Sets a minimum width for paths, so that the first lines are aligned with later ones.
     #[cfg(test)]
     pub(crate) fn set_width(&mut self, width: usize) {
         self.width = self.width.max(width.min(WIDTH_MAX));
     }
 
-    /// Takes a line of the worker at `path`. Lines that came too fast to be shown are left out, but for the journal,
-    /// where they are searched.
+    /// Takes a line of the worker at `path`. Lines above the display rate are left out, except for the journal, where
+    /// all lines can be searched.
     pub(crate) fn push(&mut self, path: &str, speaker: Speaker, line: &Line<'_>) {
         if let Some(journald) = &mut self.journald {
             return journald.send_line(path, (speaker.pid, speaker.incarnation), line);
@@ -101,13 +102,13 @@ impl Console {
             self.push_json(path, line);
             return;
         }
-        // The end of a line that stood still is nothing to be shown.
+        // The end of a line that was shown before it ended: there is nothing more to show.
         if line.continued && !line.cut && line.bytes().is_empty() {
             return;
         }
         let mut bytes = line.bytes();
         if self.prioritized {
-            // What continues a line has no priority of its own.
+            // The rest of a cut line has no priority prefix of its own.
             let (own, text) = if line.continued { (None, bytes) } else { priority::of_line(bytes) };
             let _ = write!(self.scratch, "<{}>", own.unwrap_or(priority::INFO));
             bytes = text;
@@ -124,27 +125,27 @@ impl Console {
         self.outlet.push(self.scratch.as_bytes());
     }
 
-    /// Writes what can be written without waiting. Returns whether something is left for later.
+    /// Writes what can be written without waiting. Returns whether something is left for a later call.
     pub(crate) fn flush(&mut self) -> bool {
         self.outlet.flush()
     }
 
-    /// Waits until all is written, for no longer than `limit`. Whether it is.
+    /// Waits up to `limit` until all is written. Returns whether it is.
     pub(crate) fn settle(&mut self, limit: Span) -> bool {
         self.outlet.settle(limit)
     }
 
-    /// Waits until all is written, for no longer than `limit`. For processes that end.
+    /// Waits up to `limit` until all is written. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
         self.outlet.finish(limit);
     }
 
-    /// Whether workers are to wait before they are listened to again; see [`Outlet::must_rest`].
+    /// Whether workers should pause before more of their output is read; see [`Outlet::must_rest`].
     pub(crate) fn must_rest(&self) -> bool {
         self.outlet.must_rest()
     }
 
-    /// What is to be rung when they need not any longer.
+    /// Sets what is called when workers need not pause any longer.
     pub(crate) fn rings(&mut self, bell: impl Fn() + Send + 'static) {
         self.outlet.rings(bell);
     }
@@ -155,7 +156,7 @@ impl Console {
         self.outlet.wants_write()
     }
 
-    /// What to watch for becoming writable; `None` where waiting is of no use.
+    /// The descriptor to watch for becoming writable; `None` if waiting is useless.
     #[cfg(test)]
     pub(crate) fn fd(&self) -> Option<std::os::fd::RawFd> {
         self.outlet.fd()
@@ -199,8 +200,8 @@ impl Console {
     }
 }
 
-/// Appends what stands before each line of the worker at `path`. In colour, all lines are aligned with the widest path
-/// so far, whose `width` is kept by the caller.
+/// Appends the prefix of each line of the worker at `path`. In colour, lines are aligned with the widest path so far;
+/// the caller keeps that `width`.
 pub(crate) fn write_prefix(out: &mut String, path: &str, stream: Stream, width: &mut usize, colour: bool) {
     if colour {
         *width = (*width).max(path.len().min(WIDTH_MAX));
@@ -213,7 +214,7 @@ pub(crate) fn write_prefix(out: &mut String, path: &str, stream: Stream, width: 
 fn write_aligned(out: &mut String, path: &str, stream: Stream, width: usize, colour: Option<u8>) {
     let bar = if stream == Stream::Stderr { '┃' } else { '│' };
     let written = if let Some(colour) = colour {
-        // Standard error has a red bar; the dim one is no worker's colour.
+        // Standard error has a red bar; the dim bar has a colour that no worker has.
         let bar_colour = if stream == Stream::Stderr { 31 } else { 2 };
         write!(out, "\x1b[{colour}m{path:width$}\x1b[0m \x1b[{bar_colour}m{bar}\x1b[0m ")
     } else {
@@ -222,7 +223,7 @@ fn write_aligned(out: &mut String, path: &str, stream: Stream, width: usize, col
     written.expect("writing to a String does not fail");
 }
 
-/// The colour of a path: always the same one, in every node (FNV-1a).
+/// The colour of a path, derived from its hash (FNV-1a): the same one in every node.
 pub(super) fn colour_of(path: &str) -> u8 {
     let hash = path.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     COLOURS[hash as usize % COLOURS.len()]

@@ -1,35 +1,35 @@
-//! How a log, or the output of workers, looks.
+//! The format of a log, or of the output of workers.
 
 use serde::{Deserialize, Serialize};
 
-/// How a log, or the output of workers, is written.
+/// The format of a log, or of the output of workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Plain text.
     Plain,
-    /// Text with the escapes of a terminal's colours.
+    /// Text with colour escapes for a terminal.
     Coloured,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Entries of systemd's journal, by its own protocol.
+    /// Entries of systemd's journal, in its native protocol.
     Journald,
-    /// For a terminal before which a person sits: paths in a column, and of the log what happens, in a line each that
-    /// is cut to the terminal's width. Output of workers is not cut.
+    /// For an interactive terminal: paths in a column; log events as one line each, cut to the width of the terminal.
+    /// Output of workers is not cut.
     Live {
         colour: bool,
-        /// How wide the column of paths is.
+        /// The width of the column of paths.
         column: u8,
     },
 }
 
 impl Format {
-    /// Whether escapes for colours are written.
+    /// Whether colour escapes are written.
     pub(super) fn is_coloured(self) -> bool {
         matches!(self, Format::Coloured | Format::Live { colour: true, .. })
     }
 
-    /// The width of the column of paths, where there is one from the first line on.
+    /// The width of the column of paths, if that is fixed from the first line on.
     pub(super) fn column(self) -> Option<usize> {
         match self {
             Format::Live { column, .. } => Some(column.into()),
@@ -38,7 +38,7 @@ impl Format {
     }
 }
 
-/// Whether it is in colours.
+/// True: in colour.
 impl From<bool> for Format {
     fn from(coloured: bool) -> Format {
         if coloured { Format::Coloured } else { Format::Plain }

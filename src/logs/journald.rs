@@ -1,4 +1,4 @@
-//! Entries for systemd's journal: what they look like, and what becomes of those that it does not take.
+//! Entries for systemd's journal: how they are encoded, and what happens to those that the journal does not accept.
 
 use super::lines::{LINE_MAX, Line};
 use crate::os::journald::JournalSocket;
@@ -7,25 +7,25 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Where systemd's journal listens.
+/// The socket of systemd's journal.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Names another socket: of a journal elsewhere, or of a test.
+/// The environment variable that names another socket: of a journal elsewhere, or of a test.
 pub(crate) const SOCKET_VARIABLE: &str = "TREEVISOR_JOURNALD_SOCKET";
 
-/// A line of a worker is put together again from the pieces that it was read in, up to this length.
+/// A long line of a worker is joined again from the pieces that it was read in, up to this length in bytes.
 const JOINED_MAX: usize = 1024 * 1024;
 
-/// All lines that are not finished have this together. Beyond it their pieces are entries of their own.
+/// Most bytes of all unfinished lines together. Beyond it their pieces become entries of their own.
 const UNFINISHED_MAX: usize = 4 * JOINED_MAX;
 
-/// Where the journal listens.
+/// The path of the journal's socket.
 pub(crate) fn socket_path() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| SOCKET.into(), PathBuf::from)
 }
 
-/// Whether the journal reads what is written to `fd`: systemd names its socket in `JOURNAL_STREAM` to what it starts
-/// (systemd.exec(5)).
+/// Whether the journal reads what is written to `fd`: systemd passes the device and inode of its socket in
+/// `JOURNAL_STREAM` to the processes that it starts (systemd.exec(5)).
 pub(crate) fn reads(fd: BorrowedFd<'_>) -> bool {
     let file = std::fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     is_named(std::env::var("JOURNAL_STREAM").ok().as_deref(), file.ok().map(|file| (file.dev(), file.ino())))
@@ -39,10 +39,9 @@ fn is_named(stream: Option<&str>, file: Option<(u64, u64)>) -> bool {
     named.is_some() && named == file
 }
 
-/// Grave enough for syslog(3)'s words.
+/// The priorities of syslog(3) that this program uses.
 pub(crate) mod priority {
-    /// The priority that a program wrote before a line of its own, as sd-daemon(3) has it (`<3>text`), and the text
-    /// behind it.
+    /// Splits the priority that a program has written before a line, as in sd-daemon(3) (`<3>text`), from the text.
     pub(crate) fn of_line(text: &[u8]) -> (Option<u8>, &[u8]) {
         match text {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (Some(digit - b'0'), text),
@@ -62,7 +61,7 @@ pub(crate) mod priority {
 pub(crate) struct Entry(Vec<u8>);
 
 impl Entry {
-    /// One with this message of a program.
+    /// An entry with a message, a priority and the name of its program.
     pub(crate) fn new(message: &[u8], priority: u8, identifier: &str) -> Entry {
         let mut entry = Entry::default();
         entry.add("MESSAGE", message);
@@ -71,7 +70,7 @@ impl Entry {
         entry
     }
 
-    /// Adds a field. A value with a newline has a length before it; all others stand behind a `=`.
+    /// Adds a field. A value with a newline is preceded by its length; other values follow a `=`.
     pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
         self.0.extend_from_slice(name.as_bytes());
         if value.contains(&b'\n') {
@@ -84,27 +83,27 @@ impl Entry {
         self.0.push(b'\n');
     }
 
-    /// As it is sent.
+    /// The encoded entry.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// The way of a process to the journal. It never waits: what the journal does not take is dropped and counted, and
-/// spoken of when it takes something again.
+/// The connection of a process to the journal. It never waits: entries that the journal does not accept are dropped and
+/// counted, and reported when the journal accepts entries again.
 #[derive(Debug)]
 pub(crate) struct Journald {
-    /// None where there is no descriptor for it.
+    /// `None` if no descriptor was available.
     socket: Option<JournalSocket>,
     instance: String,
     lost: u64,
-    /// Lines of workers that are not finished, by path.
+    /// Unfinished lines of workers, by path.
     unfinished: HashMap<String, Vec<u8>>,
     unfinished_bytes: usize,
 }
 
 impl Journald {
-    /// For the entries of an instance.
+    /// Connects for the entries of an instance.
     pub(crate) fn open(instance: &str) -> Journald {
         Journald {
             socket: JournalSocket::open(&socket_path()).ok(),
@@ -115,7 +114,7 @@ impl Journald {
         }
     }
 
-    /// Sends an entry, which gets the instance's name.
+    /// Sends an entry, with the name of the instance added.
     pub(crate) fn send(&mut self, mut entry: Entry) {
         entry.add("TREEVISOR_INSTANCE", self.instance.as_bytes());
         if self.lost > 0 {
@@ -137,8 +136,7 @@ impl Journald {
         self.socket.as_ref().is_some_and(|socket| socket.send(entry.bytes()).is_ok())
     }
 
-    /// Sends a line of the worker at `path`: of this process, in this incarnation. Pieces of a long one are put
-    /// together.
+    /// Sends a line of the worker at `path`, with its pid and incarnation. The pieces of a long line are joined.
     pub(crate) fn send_line(&mut self, path: &str, (pid, incarnation): (u32, u64), line: &Line<'_>) {
         if !line.is_recorded() {
             return;
@@ -147,12 +145,12 @@ impl Journald {
         let is_begun = begun.is_some();
         let mut text = begun.unwrap_or_default();
         self.unfinished_bytes -= text.len();
-        // The end of a line that stood still, whose beginning was sent then.
+        // The end of a line whose beginning was sent because it did not continue.
         if line.continued && !is_begun && line.bytes().is_empty() {
             return;
         }
         text.extend_from_slice(line.bytes());
-        // One that is cut for its length goes on; one that stands still may never.
+        // A line that was cut for its length will continue; one that was cut because it paused may not.
         let goes_on = line.cut && line.bytes().len() + 8 >= LINE_MAX;
         if goes_on && text.len() < JOINED_MAX && self.unfinished_bytes + text.len() <= UNFINISHED_MAX {
             self.unfinished_bytes += text.len();
@@ -243,7 +241,7 @@ mod tests {
         journald.send(entry(1_000_000));
         assert!(received(&socket).starts_with("MESSAGE=3 entries were lost"));
         assert!(received(&socket).contains("MESSAGE=1000000\n"));
-        // A journal that is started anew is found again.
+        // A journal that was restarted is found again.
         drop(socket);
         journald.send(entry(7));
         assert_eq!(journald.lost, 1);
@@ -256,7 +254,7 @@ mod tests {
         let mut take = |line| journald.send_line("/web/api", (77, 3), &line);
         take(piece(&long, false, true));
         take(piece(b"end", true, false));
-        // One that stands still is shown as far as it has come.
+        // A line that pauses is sent as far as it has come.
         take(piece(b"Name: ", false, true));
         take(piece(b"", true, false));
         take(Line::new(b""));

@@ -1,4 +1,4 @@
-//! Bytes to lines. Pure.
+//! Splits bytes into lines. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 /// newline must not make its supervisor hold all that it ever wrote.
 pub(crate) const LINE_MAX: usize = 8 * 1024;
 
-/// Which of a worker's two streams a line came by.
+/// The stream on which a worker wrote a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[allow(dead_code, reason = "readers and files can distinguish the two; workers are given one pipe for both")]
 pub(crate) enum Stream {
-    /// Both share one pipe, which keeps their order and costs one descriptor instead of two.
+    /// Both streams share one pipe, which keeps their order and costs one descriptor instead of two.
     #[default]
     Both,
     /// Standard output.
@@ -19,15 +19,15 @@ pub(crate) enum Stream {
     Stderr,
 }
 
-/// Where a line goes.
+/// Which consumers get a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Audience {
-    /// It is kept, written to the file and shown.
+    /// The last output, the log file and the display.
     #[default]
     Everyone,
-    /// It is kept and written to the file, but not shown: it came too fast to be read.
+    /// The last output and the log file, but not the display: it came above the display rate.
     Record,
-    /// It is shown only: not the worker's own words but ours about them.
+    /// Only the display: a notice of treevisor about the worker's output.
     Display,
 }
 
@@ -35,13 +35,13 @@ pub(crate) enum Audience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
     bytes: &'a [u8],
-    /// More of the same line follows.
+    /// The line continues in the next piece.
     pub cut: bool,
-    /// This goes on where the piece before it was cut.
+    /// Continues the line that the piece before has cut.
     pub continued: bool,
-    /// Where it came from.
+    /// The stream that it was written on.
     pub stream: Stream,
-    /// Where it goes.
+    /// The consumers that get it.
     pub audience: Audience,
 }
 
@@ -51,19 +51,19 @@ impl<'a> Line<'a> {
         Line { bytes, cut: false, continued: false, stream: Stream::default(), audience: Audience::default() }
     }
 
-    /// The same line, by this stream.
+    /// The same line, with this stream.
     #[must_use]
     pub(crate) fn by(self, stream: Stream) -> Line<'a> {
         Line { stream, ..self }
     }
 
-    /// The same line, for some only.
+    /// The same line, with this audience.
     #[must_use]
     pub(crate) fn only_for(self, audience: Audience) -> Line<'a> {
         Line { audience, ..self }
     }
 
-    /// What the worker wrote, without the newline, as it wrote it.
+    /// The bytes that the worker wrote, unchanged, without the newline.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -79,8 +79,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Cuts a stream of bytes into lines. Holds the beginning of the line that is not finished yet, and nothing while there
-/// is none.
+/// Splits a stream of bytes into lines. Holds the beginning of an unfinished line, and no memory otherwise.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lines {
@@ -89,16 +88,17 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// A stream that has not begun.
+    /// For a stream that has not begun.
     pub(crate) const fn new() -> Lines {
         Lines { partial: Vec::new(), continued: false }
     }
 
-    /// Takes the next bytes and hands on each line that they complete.
+    /// Takes the next bytes, and emits each line that they complete.
     pub(crate) fn feed(&mut self, mut rest: &[u8], each: &mut impl FnMut(Line<'_>)) {
         while !rest.is_empty() {
             let room = LINE_MAX - self.partial.len();
-            // One byte more than there is room for: a newline right behind the longest line does not make it longer.
+            // One byte more than there is room for: a newline right after the longest line does not make the line
+            // longer.
             let window = &rest[..rest.len().min(room + 1)];
             if let Some(end) = window.iter().position(|byte| *byte == b'\n') {
                 self.complete(&rest[..end], each);
@@ -114,20 +114,20 @@ impl Lines {
         }
     }
 
-    /// Whether a line has begun of which nothing was handed on yet.
+    /// Whether a line has begun of which nothing has been emitted yet.
     pub(crate) fn is_unfinished(&self) -> bool {
         !self.partial.is_empty() && !self.continued
     }
 
-    /// Hands on what there is of a line that does not go on, such as a prompt. Its rest is one more piece, however it
-    /// comes: so a line that grows slowly is not cut again and again.
+    /// Emits the beginning of a line that does not continue, such as a prompt. Its rest becomes one more piece, however
+    /// slowly it comes, so that the line is not cut again and again.
     pub(crate) fn pause(&mut self, each: &mut impl FnMut(Line<'_>)) {
         if self.is_unfinished() && character_boundary(&self.partial) > 0 {
             self.cut(each);
         }
     }
 
-    /// The stream has ended: what stands there without a newline is a line as well.
+    /// The stream has ended: emits the rest, which has no newline.
     pub(crate) fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
         if !self.partial.is_empty() || self.continued {
             self.complete(b"", each);
@@ -139,7 +139,7 @@ impl Lines {
         if self.partial.is_empty() {
             each(Line { continued, ..Line::new(tail) });
         } else {
-            // Given back, not kept for the next line: most workers are silent most of the time.
+            // The buffer is freed, not kept for the next line: most workers print nothing most of the time.
             let mut whole = std::mem::take(&mut self.partial);
             whole.extend_from_slice(tail);
             each(Line { continued, ..Line::new(&whole) });
@@ -154,7 +154,7 @@ impl Lines {
     }
 }
 
-/// Where to cut so that a UTF-8 character that the end has split goes to the next piece as a whole.
+/// Where to cut so that an incomplete UTF-8 character at the end goes to the next piece as a whole.
 fn character_boundary(bytes: &[u8]) -> usize {
     let len = bytes.len();
     for back in 1..=len.min(3) {
@@ -163,7 +163,7 @@ fn character_boundary(bytes: &[u8]) -> usize {
             0xC2..=0xDF => 2,
             0xE0..=0xEF => 3,
             0xF0..=0xF4 => 4,
-            // A continuation: its lead byte stands further in front.
+            // A continuation byte: the lead byte is further in front.
             0x80..=0xBF => continue,
             _ => return len,
         };
@@ -254,7 +254,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes arrive, the same lines come out, none too long, and nothing is lost or made up.
+        /// However the bytes are split into chunks, the same lines come out, none too long, and nothing is lost or
+        /// added.
         #[test]
         fn nothing_is_lost(
             parts in prop::collection::vec(

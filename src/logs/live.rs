@@ -1,18 +1,17 @@
-//! What happens, for a terminal before which a person sits: one line each, in the column beside the workers' output.
-//! Pure.
+//! Events for an interactive terminal: one line each, with the path in the same column as in the workers' output. Pure.
 
 use super::console::{WIDTH_MAX, colour_of};
 use crate::text::{self, cut_inside};
 use anstyle::Style;
 use std::fmt::Write;
 
-/// On a terminal that is narrower there are no times.
+/// On a terminal with fewer columns than this, times are left out.
 const WITH_TIMES: usize = 60;
 
-/// Paths take no more than this part of a terminal.
+/// Paths take at most one third of the columns.
 const SHARE: usize = 3;
 
-/// How its lines look.
+/// The layout of the lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Live {
     pub colour: bool,
@@ -20,19 +19,19 @@ pub(crate) struct Live {
     pub column: usize,
 }
 
-/// The width of the column of these paths, on a terminal of so many columns.
+/// The width of the column for these paths, on a terminal with `columns` columns.
 pub(crate) fn column<'a>(paths: impl Iterator<Item = &'a str>, columns: usize) -> u8 {
     let widest = paths.map(str::len).max().unwrap_or(0);
     u8::try_from(widest.min(WIDTH_MAX).min(columns / SHARE)).unwrap_or(u8::MAX)
 }
 
 impl Live {
-    /// One line, cut to so many columns where the terminal has shown how many it has. `time` is the local one.
+    /// One line, cut to `columns` if the width of the terminal is known. `time` is the local time.
     pub(crate) fn line(self, path: &str, style: Style, time: &str, words: &str, columns: Option<usize>) -> String {
         let columns = columns.unwrap_or(usize::MAX);
         let mut out = String::with_capacity(160);
         let shown = cut_inside(path, self.column.max(1), '…');
-        // ASCII, so bytes are columns; but for the mark of a cut.
+        // Paths are ASCII, so bytes are columns; except for the mark of a cut.
         let padding = self.column.saturating_sub(shown.chars().count());
         self.paint(&mut out, &format!("\x1b[{}m", colour_of(path)), &shown);
         let _ = write!(out, "{:padding$} ", "");

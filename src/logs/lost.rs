@@ -1,9 +1,9 @@
-//! How much was lost.
+//! Counts of lost lines.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Lines that were lost, and how much text they held.
+/// Lost lines, and their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lost {
@@ -20,7 +20,7 @@ impl Lost {
         self.bytes += bytes as u64;
     }
 
-    /// What a text holds; a piece of a line counts as one.
+    /// Counts the lines in a text; the piece of a line counts as one line.
     pub(crate) fn of(text: &[u8]) -> Lost {
         let lines = text.iter().filter(|byte| **byte == b'\n').count();
         let piece = text.last().is_some_and(|last| *last != b'\n');
@@ -32,7 +32,7 @@ impl Lost {
         self.lines == 0
     }
 
-    /// The count so far; it begins again at zero.
+    /// Returns the count so far, and resets it.
     pub(crate) fn take(&mut self) -> Lost {
         std::mem::take(self)
     }
@@ -45,7 +45,7 @@ impl std::ops::AddAssign for Lost {
     }
 }
 
-/// "12345 lines (3.2 MB)".
+/// For example "12345 lines (3.2 MB)".
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.lines == 1 { "line" } else { "lines" };

@@ -1,18 +1,16 @@
 //! What children print: captured, cut into lines, kept, shown, written to files. Supervision never sees it.
 //!
-//! The way of a byte: a worker writes into a pipe; [`capture`] takes a fair share of it in each turn of the node's loop
-//! and hands on whole lines ([`lines`]); each goes to the child's [`ring`] (its last output), to its file where it has
-//! one ([`rotate`]) and to the operator ([`console`]). What is no longer kept can be read from the files again
-//! ([`past`]).
+//! The path of the output: a worker writes into a pipe; [`capture`] reads a bounded share of it in each turn of the
+//! node's loop and emits whole lines ([`lines`]). Each line goes to the child's [`ring`] (its last output), to its file
+//! if it has one ([`rotate`]), and to the operator ([`console`]). Older lines can be read from the files ([`past`]).
 //!
-//! What this room promises:
-//! - a pipe is always emptied, so a worker is never blocked by its supervisor; where the disk with its log file is
-//!   behind, it waits for the disk, but for no more than a second;
-//! - nothing grows with what workers print: every buffer has a bound, and what does not fit is dropped, counted and
-//!   spoken of once there is room again;
-//! - no write waits for a reader, and none for a disk: the files of `log = { file = … }` are written beside the loop
-//!   ([`writer`]);
-//! - what a worker prints cannot paint the operator's terminal ([`text`](crate::text)).
+//! This room guarantees:
+//! - A pipe is always emptied, so a supervisor never blocks a worker. Only if the disk of its log file is slow, the
+//!   worker waits for the disk, for at most a second.
+//! - Memory does not grow with the output of workers: every buffer is bounded, and what does not fit is dropped,
+//!   counted, and reported once there is room again.
+//! - No write waits for a reader or for a disk: the files of `log = { file = … }` are written by a thread ([`writer`]).
+//! - The output of a worker cannot control the operator's terminal ([`text`](crate::text)).
 //!
 //! [`lines`], [`live`] and [`ring`] are pure. This room may import `spec::exec` and `os`.
 

@@ -1,14 +1,13 @@
-//! A way out that never waits: a bounded buffer of whole lines before a terminal, a pipe or a file.
+//! Output that never waits: a bounded buffer of whole lines in front of a terminal, a pipe or a file.
 //!
-//! Several nodes share one terminal, so a write carries whole lines and, where the kernel allows it, is one piece:
-//! pipes take up to `PIPE_BUF` bytes at once or not at all.
+//! Several nodes share one terminal, so each write has whole lines, and is atomic where the kernel allows that: pipes
+//! take up to `PIPE_BUF` bytes at once or nothing.
 //!
-//! A descriptor that was inherited is shared with every process that inherited it, such as the operator's shell. To
-//! make it non-blocking would make theirs so. Therefore terminals and pipes are opened anew through `/proc/self/fd`,
-//! which gives a description of our own.
+//! An inherited descriptor shares its open file description with every process that inherited it, such as the
+//! operator's shell: `O_NONBLOCK` would apply to those as well. So terminals and pipes are opened again through
+//! `/proc/self/fd`, which makes an open file description for this process alone.
 //!
-//! A write to a regular file cannot be made non-blocking: its disk may be slow or hang. A thread does it
-//! (`beside`).
+//! Writes to a regular file cannot be non-blocking, and its disk may be slow or hang. A thread does them (`beside`).
 
 use super::beside::Beside;
 use super::queue::Queue;
@@ -22,48 +21,48 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// `PIPE_BUF` of Linux: so much is written to a pipe in one piece or not at all.
+/// `PIPE_BUF` of Linux: a write of up to this many bytes to a pipe is atomic.
 const ATOMIC: usize = 4096;
 
-/// For a file, so many times as much is kept as for a reader. A worker waits for its supervisor's output long before it
-/// is lost ([`Outlet::must_rest`]).
+/// The queue for a file is larger than that for a reader by this factor. Workers are made to pause long before it is
+/// full ([`Outlet::must_rest`]).
 const FOR_A_DISK: usize = 16;
 
-/// A way out that is dropped waits so long for a disk.
+/// How long dropping an outlet waits for a disk.
 const LAST: Span = Span::from_secs(1);
 
-/// Where the lines go.
+/// The destination of the lines.
 #[derive(Debug)]
 enum Target {
-    /// A description of our own that does not block.
+    /// A non-blocking open file description of this process alone.
     Own(File),
-    /// A description that others share and that cannot be opened anew: a socket, such as the journal's, or a terminal
-    /// that belongs to another user, as after `su`.
+    /// An open file description shared with other processes, which cannot be opened again: a socket, such as the
+    /// journal's, or a terminal of another user, as after `su`.
     Shared(Shared),
-    /// The reader has gone.
+    /// The reader has closed its end.
     Gone,
 }
 
-/// A shared description, made non-blocking for the length of each write and no longer: processes that share it may not
-/// expect that. Two that do so at the same moment can undo each other's work, and then a write waits for its reader
-/// after all; without a description of our own there is no better way.
+/// A shared open file description. It is non-blocking only during each write, since the other processes may not expect
+/// that. Two processes that write at the same time can undo each other's setting, and then a write blocks after all;
+/// without a description of its own this process cannot avoid that.
 #[derive(Debug)]
 struct Shared {
     file: File,
-    /// The same description. This type is std's only safe access to `FIONBIO`, which does for every descriptor what its
-    /// name says, not only for sockets.
+    /// The same open file description. `UnixStream` is std's only safe access to `FIONBIO`, which works on every
+    /// descriptor, not only on sockets.
     switch: UnixStream,
 }
 
-/// A regular file, of which the thread that writes it finds out whether it is the one that a tree in the background
-/// rotates.
+/// A regular file. The thread that writes it finds out whether it is the [stream file](super::stream_file) of a tree in
+/// the background, which is rotated.
 #[derive(Debug)]
 enum RegularFile {
-    /// Not looked at yet: looking may wait for the disk, too.
+    /// Not checked yet, since that may wait for the disk as well.
     New { file: File, stream: RawFd },
-    /// It is written through the inherited description, whose position all writers share.
+    /// Written through the inherited open file description, whose position all writers share.
     Inherited(File),
-    /// The file of a tree in the background.
+    /// The stream file of a tree in the background.
     Followed(Followed),
 }
 
@@ -78,18 +77,17 @@ enum Way {
 }
 
 impl Outlet {
-    /// The one that several drains of a log write to. A node is one thread, so the lock is never contended; it is there
-    /// because slog asks for it. Half a record is no reason to write no more of them, so a poisoned lock is as good as
-    /// any.
+    /// Locks the outlet that several drains of a log share. A node has one thread, so the lock is never contended; slog
+    /// requires it. A poisoned lock is used as it is: a panic in a drain leaves at worst half a record.
     pub(crate) fn locked(shared: &Mutex<Outlet>) -> MutexGuard<'_, Outlet> {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes to what `fd` is open for. At most `capacity` bytes are kept for a reader of it, and some more for a disk.
-    /// `what` names the lines in the notice of those that were lost, such as "output".
+    /// Writes to the descriptor `fd`. Up to `capacity` bytes are queued for a reader, and [`FOR_A_DISK`] times as many
+    /// for a disk. `what` names the lines in the notice of lost lines, such as "output".
     ///
     /// # Errors
-    /// When the descriptor cannot be duplicated, or is none.
+    /// When the descriptor is invalid or cannot be duplicated.
     pub(crate) fn open(fd: BorrowedFd<'_>, capacity: usize, what: &'static str) -> io::Result<Outlet> {
         let owned = fd::copy_out_of_the_way(fd)?;
         if fd::is_regular(owned.as_fd())? {
@@ -100,7 +98,7 @@ impl Outlet {
         Ok(Outlet::with(Target::open(owned)?, capacity, what))
     }
 
-    /// The same, with notices that are objects of JSON.
+    /// The same outlet, with notices as JSON objects.
     #[must_use]
     pub(crate) fn in_json(mut self, json: bool) -> Outlet {
         match &mut self.0 {
@@ -110,7 +108,7 @@ impl Outlet {
         self
     }
 
-    /// A way out that leads nowhere: everything is forgotten at once.
+    /// An outlet that discards everything.
     pub(crate) fn nowhere() -> Outlet {
         Outlet::with(Target::Gone, 0, "")
     }
@@ -119,8 +117,8 @@ impl Outlet {
         Outlet(Way::Direct { target, queue: Queue::new(capacity, what) })
     }
 
-    /// Takes lines, each with its newline, to be written by the next [`flush`](Outlet::flush). They stay together. What
-    /// does not fit is dropped as a whole and counted.
+    /// Queues lines, each with its newline, for the next [`flush`](Outlet::flush). They stay together: if they do not
+    /// all fit, all of them are dropped and counted.
     pub(crate) fn push(&mut self, text: &[u8]) {
         match &mut self.0 {
             Way::Direct { target: Target::Gone, .. } => {}
@@ -129,8 +127,8 @@ impl Outlet {
         }
     }
 
-    /// Writes what can be written without waiting, or has it written. Returns whether something is left for which this
-    /// is to be called again later.
+    /// Writes what can be written without waiting, or makes a thread write it. Returns whether the caller must call
+    /// again later.
     pub(crate) fn flush(&mut self) -> bool {
         let (target, queue) = match &mut self.0 {
             Way::Direct { target: Target::Gone, .. } => return false,
@@ -148,13 +146,13 @@ impl Outlet {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => return true,
-                    // The device is full: what there is is given up, and the next line tries again.
+                    // The device is full: the queue is given up, and the next line tries again.
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                         queue.lose_all();
                         return false;
                     }
-                    // EPIPE, the terminal was hung up (EIO), the descriptor is not open for writing: there is no
-                    // reader.
+                    // EPIPE; EIO after a hang-up of the terminal; or a descriptor that is not open for writing: there
+                    // is no reader.
                     _ => {
                         *target = Target::Gone;
                         queue.forget();
@@ -165,7 +163,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until all is written, for no longer than `limit`. For processes that end.
+    /// Waits up to `limit` until all is written. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
         match &self.0 {
             Way::Beside(beside) => beside.finish(limit),
@@ -173,7 +171,7 @@ impl Outlet {
         }
     }
 
-    /// The same where it goes on: whether all is written.
+    /// Waits up to `limit` until all is written. For processes that go on. Returns whether all is written.
     pub(crate) fn settle(&mut self, limit: Span) -> bool {
         if let Way::Beside(beside) = &self.0 {
             return beside.settle(limit);
@@ -188,9 +186,9 @@ impl Outlet {
         !self.flush()
     }
 
-    /// Whether the producer of lines is to wait before there are more: the disk is behind, though not stuck. A worker
-    /// can wait, as it would for the disk itself; a supervisor cannot. When that is over the bell rings that was given
-    /// to [`rings`](Outlet::rings).
+    /// Whether the producer of lines should pause: the disk is slow, but not stuck. A worker can wait, as it would for
+    /// the disk itself; a supervisor cannot. When the producer may go on, the function set with
+    /// [`rings`](Outlet::rings) is called.
     pub(crate) fn must_rest(&self) -> bool {
         match &self.0 {
             Way::Direct { .. } => false,
@@ -198,7 +196,7 @@ impl Outlet {
         }
     }
 
-    /// What is to be rung when there is room again for producers that had to pause.
+    /// Sets the function that is called when producers that pause may go on.
     pub(crate) fn rings(&mut self, bell: impl Fn() + Send + 'static) {
         if let Way::Beside(beside) = &self.0 {
             beside.rings(Box::new(bell));
@@ -214,7 +212,7 @@ impl Outlet {
         }
     }
 
-    /// What to watch for becoming writable; `None` where waiting is of no use.
+    /// The descriptor to watch for becoming writable; `None` if waiting is useless.
     #[cfg(test)]
     pub(crate) fn fd(&self) -> Option<RawFd> {
         self.writable().map(|fd| fd.as_raw_fd())
@@ -236,7 +234,7 @@ impl Outlet {
         }
     }
 
-    /// Whether the reader has gone.
+    /// Whether the reader has closed its end.
     pub(crate) fn is_gone(&self) -> bool {
         match &self.0 {
             Way::Direct { target, .. } => matches!(target, Target::Gone),
@@ -245,7 +243,7 @@ impl Outlet {
     }
 }
 
-/// What is left is written as far as it can be without waiting for a reader, or for long for a disk.
+/// Writes what can be written without waiting for a reader, and waits at most [`LAST`] for a disk.
 impl Drop for Outlet {
     fn drop(&mut self) {
         match &self.0 {
@@ -258,7 +256,8 @@ impl Drop for Outlet {
 impl Target {
     fn open(fd: OwnedFd) -> io::Result<Target> {
         let file = File::from(fd);
-        // O_NOCTTY: a node leads a session without a terminal, and must not catch one by opening it.
+        // O_NOCTTY: a node leads a session without a terminal, and opening one must not make it the controlling
+        // terminal.
         let own = OpenOptions::new()
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -280,7 +279,7 @@ impl Target {
             Target::Shared(Shared { file, switch }) => {
                 switch.set_nonblocking(true)?;
                 let written = file.write(bytes);
-                // What was written is written, whatever becomes of the description.
+                // The write has taken place, even if the mode of the description cannot be restored.
                 let _ = switch.set_nonblocking(false);
                 written
             }
@@ -318,8 +317,8 @@ mod tests {
         i32::from_str_radix(line.split_whitespace().nth(1).unwrap(), 8).unwrap()
     }
 
-    /// As with a terminal of another user: what cannot be opened anew does not hold us up either, and is given back as
-    /// it was.
+    /// As with a terminal of another user: a description that cannot be opened again does not block this process, and
+    /// its mode is restored.
     #[test]
     fn a_description_that_stays_shared_does_not_hold_us_up() {
         let pty = nix::pty::openpty(None, None).unwrap();

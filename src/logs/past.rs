@@ -1,4 +1,5 @@
-//! What a worker's file and its rotated forerunners still hold, for a tool: reading may take as long as the disk does.
+//! Reads the lines that a worker's log file and its rotated predecessors still hold. For tools: reading may block on a
+//! disk.
 
 use super::lines::Lines;
 use crate::files::{self, FileId};
@@ -8,33 +9,33 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The files are read in bites of this size.
+/// Bytes of one read.
 const CHUNK: usize = 64 * 1024;
 
-/// The rotated forerunner of `path` with this number; 1 is the youngest.
+/// The rotated predecessor of `path` with this number; 1 is the newest.
 pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
 }
 
-/// The last `count` lines of the file at `path` and its `keep` forerunners, the oldest first, fit to be printed; all of
-/// them without a count. Files that are not there hold nothing.
+/// The last `count` lines of the file at `path` and its `keep` predecessors, the oldest first, made printable; all
+/// lines without a count. Missing files count as empty.
 ///
-/// A file that is rotated meanwhile is read once, under whichever name it was met first.
+/// A file that is rotated meanwhile is read once, under the name under which it was opened first.
 ///
 /// # Errors
-/// The system's, with the file that could not be read.
+/// The system's, with the path of the file that could not be read.
 pub(crate) fn last_lines(path: &Path, keep: u32, count: Option<usize>) -> Result<Vec<String>, (PathBuf, io::Error)> {
-    // All are opened before any is read: what is rotated afterwards stays the same for us.
+    // All files are opened before any is read, so that a later rotation does not matter.
     let mut open: Vec<(PathBuf, File, FileId)> = Vec::new();
-    // Behind a link the forerunners lie beside the file itself.
+    // If the path is a link, the predecessors are next to its target.
     let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
     let beside = real.as_deref().unwrap_or(path);
     for name in std::iter::once(path.to_owned()).chain((1..=keep).map(|number| numbered(beside, number))) {
         let file = match files::open_regular(&name) {
             Ok(file) => file,
-            // A fifo is another program's to read.
+            // A fifo has another program as its reader.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => continue,
             Err(error) => return Err((name, error)),
         };
@@ -67,7 +68,7 @@ fn last_of_file(file: &mut File, count: Option<usize>) -> io::Result<Vec<String>
     let mut cutter = Lines::new();
     let mut found: Vec<String> = Vec::new();
     let mut take = |line: super::lines::Line<'_>| {
-        // What is whole in the file is whole here: pieces are a matter of the pipe.
+        // A long line of the file is one line here as well: only pipes need pieces.
         match found.last_mut().filter(|_| line.continued) {
             Some(begun) => text::write_printable(line.bytes(), begun),
             None => found.push(text::printable(line.bytes())),
@@ -83,14 +84,14 @@ fn last_of_file(file: &mut File, count: Option<usize>) -> io::Result<Vec<String>
         }
     }
     cutter.finish(&mut take);
-    // It has grown since it was measured.
+    // The file has grown since the position was determined.
     if let Some(count) = count {
         found.drain(..found.len().saturating_sub(count));
     }
     Ok(found)
 }
 
-/// Where the last `count` lines of a file begin, sought from its end.
+/// The position where the last `count` lines of a file begin, searched from its end.
 fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
     let mut at = file.seek(SeekFrom::End(0))?;
     let length = at;
@@ -104,7 +105,7 @@ fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
         file.read_exact(part)?;
         for (place, byte) in part.iter().enumerate().rev() {
             let place = at + place as u64;
-            // The newline at the very end begins no line.
+            // The newline at the very end does not begin a line.
             if *byte == b'\n' && place + 1 < length {
                 if left <= 1 {
                     return Ok(place + 1);
@@ -116,17 +117,17 @@ fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
     Ok(0)
 }
 
-/// How many of a file's last lines are what is `kept` in memory as well, given that the file was read after the memory:
-/// they, and what follows them, are taken from memory or received later.
+/// How many of a file's last lines the memory has as well (`kept`), or will get later, given that the file was read
+/// after the memory. The caller takes those from memory.
 ///
-/// Where the two do not meet (the file was moved away, or lines could not be written), nothing is the same.
+/// Returns 0 if the two do not meet, since the file was moved away or lines could not be written.
 pub(crate) fn overlap(file: &[String], kept: &[String]) -> usize {
     if kept.is_empty() {
         return 0;
     }
-    // All of it stands in the file, at its end or a little before: the worker went on.
+    // All of `kept` is in the file, at its end or a little before: the worker has printed more since.
     let whole = file.windows(kept.len()).rposition(|lines| lines == kept);
-    // Or only its beginning does, the rest could not be written.
+    // Or only the beginning of `kept` is, since the rest could not be written.
     let begun = || (1..kept.len().min(file.len() + 1)).rev().find(|n| file[file.len() - n..] == kept[..*n]);
     match whole {
         Some(at) => file.len() - at,
@@ -157,7 +158,7 @@ mod tests {
             let last = last_lines(&path, 5, Some(count)).unwrap();
             assert_eq!(last, all[30 - count.min(30)..], "{count}");
         }
-        // Those beyond what is kept are of an earlier time and no longer treevisor's.
+        // Files beyond `keep` are from an earlier time, and no longer managed.
         assert_eq!(last_lines(&path, 1, None).unwrap().len(), 20);
     }
 
@@ -189,9 +190,9 @@ mod tests {
         let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for (file, kept, same) in [
             ("a b c d", "c d", 2),
-            // The worker went on between the two looks.
+            // The worker has printed more between the two reads.
             ("a b c d e", "c d", 3),
-            // The end was never written.
+            // The end was never written to the file.
             ("a b c", "b c d e", 2),
             ("a a a a", "a a", 2),
             ("a b", "c d", 0),

@@ -1,11 +1,12 @@
-//! Whole lines that wait to be written: bounded, and what found no room is counted and reported once there is some.
+//! A bounded queue of whole lines that wait to be written. Lines without room are counted, and reported once there is
+//! room.
 
 use super::lost::Lost;
 use crate::os::clock;
 use serde_json::json;
 use std::collections::VecDeque;
 
-/// More than a burst's first lines are not kept room for.
+/// Capacity in bytes that an empty buffer keeps; more is freed.
 const SMALL: usize = 4096;
 
 /// A bounded buffer of lines.
@@ -13,21 +14,22 @@ const SMALL: usize = 4096;
 pub(super) struct Queue {
     buffer: VecDeque<u8>,
     capacity: usize,
-    /// Lines that did not fit and that no notice has reported yet.
+    /// Lines that did not fit, and that no notice reports yet.
     unreported: Lost,
-    /// What the notices in the buffer report, and what they take: should the buffer be lost, so are they.
+    /// Lost lines that the notices in the buffer report, and (`notices`) the size of these notices: if the buffer is
+    /// lost, the notices have to be repeated.
     told: Lost,
     notices: Lost,
-    /// All that was ever lost.
+    /// All lines ever lost.
     lost: Lost,
-    /// Its notices are objects of JSON.
+    /// Notices are written as JSON objects.
     pub json: bool,
-    /// What is lost here, as in "treevisor: 3 lines (1 kB) of output were lost".
+    /// What the notice calls the lines, as in "treevisor: 3 lines (1 kB) of output lost".
     what: &'static str,
 }
 
 impl Queue {
-    /// At most `capacity` bytes wait. `what` names the lines in the notice of those that were lost.
+    /// A queue of at most `capacity` bytes. `what` names the lines in the notice of lost lines.
     pub(super) fn new(capacity: usize, what: &'static str) -> Queue {
         Queue {
             buffer: VecDeque::new(),
@@ -41,15 +43,16 @@ impl Queue {
         }
     }
 
-    /// Takes lines, each with its newline. They stay together. What does not fit is dropped as a whole and counted.
+    /// Queues lines, each with its newline. They stay together: if they do not all fit, all of them are dropped and
+    /// counted.
     pub(super) fn push(&mut self, text: &[u8]) {
         if text.is_empty() {
             return;
         }
         debug_assert_eq!(text.last(), Some(&b'\n'), "only whole lines are written");
         let fits = self.buffer.len() + text.len() <= self.capacity;
-        // Once lines were lost, half of the room must be free before there is more: else each line that fits would
-        // bring a notice along.
+        // Once lines were lost, half of the capacity must be free before more are queued: otherwise each line that fits
+        // would need another notice.
         let resumes = self.unreported.is_none() || self.buffer.len() <= self.capacity / 2;
         if fits && resumes {
             self.report();
@@ -60,8 +63,8 @@ impl Queue {
         }
     }
 
-    /// What is to be written next: whole lines within `limit` bytes, or one line where that alone is longer. Nothing
-    /// when all is written and reported.
+    /// What is to be written next: whole lines of up to `limit` bytes, or one line that alone is longer. Empty when all
+    /// is written and reported.
     pub(super) fn next(&mut self, limit: usize) -> &[u8] {
         if self.buffer.is_empty() {
             self.report();
@@ -77,20 +80,20 @@ impl Queue {
         &bytes[..end]
     }
 
-    /// So much of it was written.
+    /// Removes `length` bytes that were written.
     pub(super) fn written(&mut self, length: usize) {
         drop(self.buffer.drain(..length));
         if self.buffer.is_empty() {
             self.told = Lost::default();
             self.notices = Lost::default();
-            // A burst must not be paid for ever after.
+            // Memory for a burst is not kept afterwards.
             if self.buffer.capacity() > SMALL {
                 self.buffer = VecDeque::new();
             }
         }
     }
 
-    /// Gives up what there is; the next line tries again.
+    /// Gives up all queued lines and counts them as lost.
     pub(super) fn lose_all(&mut self) {
         let newlines = self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
         // Saturating: some of the notices may have been written already.
@@ -105,13 +108,13 @@ impl Queue {
         self.buffer = VecDeque::new();
     }
 
-    /// Forgets what there is, without a word: nothing will ever be written.
+    /// Discards all queued lines without a notice, since nothing will ever be written.
     pub(super) fn forget(&mut self) {
         self.unreported = Lost::default();
         self.buffer = VecDeque::new();
     }
 
-    /// Bytes that wait.
+    /// The number of queued bytes.
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }

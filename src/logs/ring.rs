@@ -1,31 +1,31 @@
 //! The last output of a child, kept for queries after its exit. Pure.
 //!
-//! Each line keeps when it was read and which incarnation printed it, so that the lines of several children can be
-//! put in one order and distinguished.
+//! Each line keeps the time when it was read and the incarnation that printed it, so that the lines of several children
+//! can be sorted and distinguished.
 
 use super::lines::Line;
 use crate::text;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// So many lines are kept ...
+/// Most lines that are kept, ...
 pub(crate) const LINES_MAX: usize = 256;
-/// ... as long as together they are not longer than this many bytes.
+/// ... and most bytes of their text.
 pub(crate) const BYTES_MAX: usize = 16 * 1024;
 
-/// The last lines of one child. Costs nothing before the first line, and at most some 21 KiB ever.
+/// The last lines of one child. Takes no memory before the first line, and at most some 21 KiB.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     kept: Option<Box<Kept>>,
 }
 
-/// The process of a child that printed a line.
+/// The process that printed a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Speaker {
     /// The child's incarnation.
     pub incarnation: u64,
-    /// Its process.
+    /// Its pid.
     pub pid: u32,
 }
 
@@ -34,13 +34,13 @@ struct Kept {
     text: VecDeque<u8>,
     /// The lines in `text`, the oldest first.
     marks: VecDeque<Mark>,
-    /// The speakers of the lines from this position on, the oldest first.
+    /// The processes that printed the lines, each from this position on, the oldest first.
     speakers: VecDeque<(u64, Speaker)>,
-    /// Position of the line after the newest: the number of lines that were ever pushed.
+    /// The position after the newest line: the number of lines ever pushed.
     end: u64,
 }
 
-/// A line, but for its text.
+/// A line without its text.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     /// Nanoseconds since 1970.
@@ -50,22 +50,22 @@ struct Mark {
     continued: bool,
 }
 
-/// A line that is kept.
+/// A line of the ring, as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptLine {
-    /// When it was read: nanoseconds since 1970, never less than those of the line before.
+    /// When it was read, in nanoseconds since 1970; never before the line in front of it.
     pub at: u64,
     /// The incarnation that printed it.
     pub speaker: Speaker,
-    /// What was printed, made printable: see [`text::printable`].
+    /// The text, made printable: see [`text::printable`].
     pub text: String,
-    /// More of the same line follows.
+    /// The line continues in the next one.
     pub cut: bool,
-    /// This goes on where the line before it was cut.
+    /// Continues the line that the one before has cut.
     pub continued: bool,
 }
 
-/// What stands in a ring besides its lines, for another image of the program.
+/// The state of a ring apart from its lines, which a hot upgrade passes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Written {
@@ -74,12 +74,11 @@ pub(crate) struct Written {
     end: u64,
 }
 
-/// A mark as it is written: when, how long, and whether it is cut or continued.
+/// Bytes of an encoded mark: time, length, and the flags "cut" and "continued".
 const MARK: usize = 8 + 2 + 1;
 
 impl Ring {
-    /// All of it as bytes, with what is needed to read them; `None` without a line. [`Ring::read_again`] makes the same
-    /// of it.
+    /// The ring as bytes, with what is needed to read them; `None` if it has no line. [`Ring::read_again`] restores it.
     pub(crate) fn written(&self) -> Option<(Vec<u8>, Written)> {
         let Kept { text, marks, speakers, end } = self.kept.as_deref()?;
         let mut bytes = Vec::with_capacity(marks.len() * MARK + text.len());
@@ -92,10 +91,10 @@ impl Ring {
         Some((bytes, Written { lines: marks.len(), speakers: speakers.clone(), end: *end }))
     }
 
-    /// The ring that was written as these bytes.
+    /// Restores a ring from these bytes.
     ///
     /// # Errors
-    /// They do not fit together, in words.
+    /// The bytes are inconsistent; the text says how.
     pub(crate) fn read_again(bytes: &[u8], written: Written) -> Result<Ring, String> {
         let Written { lines, speakers, end } = written;
         let wrong = || format!("{} bytes are no {lines} lines of output, the last of them number {end}", bytes.len());
@@ -119,8 +118,8 @@ impl Ring {
         Ring { kept: None }
     }
 
-    /// Adds a line that was read `at` so many nanoseconds since 1970, and forgets the oldest ones that no longer fit.
-    /// Lines that are only for display are left out.
+    /// Adds a line that was read at `at`, in nanoseconds since 1970, and drops the oldest lines that no longer fit.
+    /// Lines that are only for display are ignored.
     pub(crate) fn push(&mut self, at: u64, speaker: Speaker, line: Line<'_>) {
         if !line.is_recorded() {
             return;
@@ -131,7 +130,7 @@ impl Ring {
             let Some(oldest) = kept.marks.pop_front() else { break };
             kept.text.drain(..usize::from(oldest.length));
         }
-        // A clock that was set back must not turn the order around.
+        // Keeps the order even if the clock was set back.
         let at = kept.marks.back().map_or(at, |last| last.at.max(at));
         kept.text.extend(bytes);
         kept.marks.push_back(Mark { at, length: bytes.len() as u16, cut: line.cut, continued: line.continued });
@@ -145,7 +144,7 @@ impl Ring {
         }
     }
 
-    /// Takes the lines of another one in, at their times.
+    /// Inserts the lines of another ring in the order of their times.
     pub(crate) fn merge(&mut self, other: &Ring) {
         if other.is_empty() {
             return;
@@ -160,7 +159,7 @@ impl Ring {
             (line.cut, line.continued) = (said.cut, said.continued);
             self.push(said.at, said.speaker, line);
         }
-        // Positions go on.
+        // Positions continue as if the lines had been pushed.
         if let Some(kept) = &mut self.kept {
             let gone = end - kept.end;
             kept.end = end;
@@ -168,12 +167,12 @@ impl Ring {
         }
     }
 
-    /// The position of the next line that will be pushed; lines are counted from 0.
+    /// The position of the next line that will be pushed; positions begin at 0.
     pub(crate) fn end(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.end)
     }
 
-    /// The position of the oldest line that is held.
+    /// The position of the oldest line in the ring.
     pub(crate) fn first(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.first())
     }
@@ -188,19 +187,19 @@ impl Ring {
         self.len() == 0
     }
 
-    /// The times of all lines that are held, the oldest first.
+    /// The times of all lines in the ring, the oldest first.
     pub(crate) fn times(&self) -> impl DoubleEndedIterator<Item = u64> {
         self.kept.iter().flat_map(|kept| kept.marks.iter().map(|mark| mark.at))
     }
 
-    /// The texts of the last `count` lines, the oldest first, fit to be printed.
+    /// The texts of the last `count` lines, the oldest first, made printable.
     #[cfg(test)]
     pub(crate) fn last(&self, count: usize) -> Vec<String> {
         let count = count.min(self.len()) as u64;
         self.read(self.end() - count, usize::MAX).into_iter().map(|line| line.text).collect()
     }
 
-    /// The lines from `position` on that are still held, at most about so many `bytes` of them, but one at least.
+    /// The lines from `position` on that are still in the ring, about `bytes` bytes at most, but at least one line.
     pub(crate) fn read(&self, position: u64, bytes: usize) -> Vec<KeptLine> {
         let Some(kept) = &self.kept else { return Vec::new() };
         let from = position.clamp(kept.first(), kept.end);
@@ -310,9 +309,9 @@ mod tests {
         let texts = |lines: Vec<KeptLine>| lines.into_iter().map(|line| line.text).collect::<Vec<_>>();
         assert_eq!(texts(ring.read(0, 8)), ["aaaa", "bbbb"]);
         assert_eq!(texts(ring.read(2, 8)), ["cccc"]);
-        // A single line is given however long it is, or no reader would ever come past it.
+        // A single line is returned whatever its length, or no reader would ever get past it.
         assert_eq!(texts(ring.read(0, 1)), ["aaaa"]);
-        // A position from the future, of another process for instance, shows nothing.
+        // A position in the future, from another process for instance, yields nothing.
         assert!(ring.read(u64::MAX, 8).is_empty());
     }
 
@@ -330,7 +329,7 @@ mod tests {
         for n in 0..2 * LINES_MAX as u64 {
             ring.push(30, Speaker { incarnation: 3 + n / 200, pid: 9 }, Line::new(b"x"));
         }
-        // Speakers without lines are forgotten with their last one.
+        // Processes are dropped with their last line.
         assert_eq!(ring.kept.as_ref().unwrap().speakers.len(), 2);
         assert_eq!(ring.read(0, usize::MAX)[0].speaker.incarnation, 4);
     }
@@ -349,7 +348,7 @@ mod tests {
         let said: Vec<_> = lines.iter().map(|line| (line.at, line.speaker.incarnation)).collect();
         assert_eq!(said, [(1, 1), (2, 2), (3, 1), (4, 1), (4, 2)]);
         assert_eq!((one.first(), one.end()), (0, 5));
-        // Positions go on also where not all fit.
+        // Positions also continue if not all lines fit.
         (0..LINES_MAX).for_each(|_| other.push(9, second, Line::new(b"x")));
         one.merge(&other);
         assert_eq!((one.first(), one.end()), (5, 5 + LINES_MAX as u64));

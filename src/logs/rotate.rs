@@ -1,12 +1,11 @@
 //! A worker's log file: appended to, rotated by size, reopened on request.
 //!
-//! The newest lines are in `FILE`, older ones in `FILE.1`, `FILE.2` and so on, up to as many as are kept. Whatever
-//! happens to the disk, the directory or the permissions, the worker and its node go on: lines that cannot be written
-//! are dropped and counted, every turn with new lines tries again, and once it works a line in the file says what is
-//! missing.
+//! The newest lines are in `FILE`, older ones in `FILE.1`, `FILE.2` and so on, up to a limit. Failures of the disk, the
+//! directory or the permissions affect neither the worker nor its node: lines that cannot be written are dropped and
+//! counted, every turn with new lines tries again, and on success the file gets a notice of what is missing.
 //!
-//! A file that another process writes too, another instance's say, would be rotated from under it: a file is locked
-//! while it is written, and one that stays locked by another is reported.
+//! If another process wrote the same file, such as another instance, each would rotate the file while the other one
+//! writes. So the file is locked while it is open, and a lock that another process holds is reported.
 
 use super::lines::Line;
 use super::lost::Lost;
@@ -21,19 +20,20 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// One write takes at most this much.
+/// Most bytes of one write.
 const CHUNK: usize = 64 * 1024;
 
-/// A file whose name stands for another one for so long is opened anew.
+/// If the path leads to another file for this long, the new file is opened.
 const MOVED_PATIENCE: Span = Span::from_secs(1);
 
-/// A file that is locked by another for so long has two writers. In less a writer of before has come to its end.
+/// If another process holds the lock for this long, the file has two writers. A former writer of the same log ends
+/// sooner.
 const SHARED_PATIENCE: Span = Span::from_secs(1);
 
-/// The smallest size at which a file is rotated: with less, a turn's lines would cost more renaming than writing.
+/// The smallest size for rotation: below it, renaming would cost more than writing the lines of a turn.
 pub(crate) const MAX_SIZE_LEAST: u64 = 4096;
 
-/// More often than this a file is not rotated within one write: another process must be writing to it.
+/// Most rotations within one write. More means that another process fills the file.
 const ROTATIONS_PER_WRITE: u32 = 2 * (CHUNK as u64 / MAX_SIZE_LEAST) as u32;
 
 /// A log file.
@@ -43,20 +43,21 @@ pub(crate) struct RotatingFile {
     max_size: u64,
     keep: u32,
     open: Option<Open>,
-    /// Lines that could not be written and that the file does not mention yet.
+    /// Lines that could not be written and that no notice in the file reports yet.
     unreported: Lost,
     lost: Lost,
     /// The present failure, and whether it has been reported.
     trouble: Option<String>,
     trouble_told: bool,
-    /// Since when another writer has it locked, and whether that has been reported.
+    /// Since when another writer has held the lock, and whether that has been reported.
     shared: Option<Time>,
     shared_told: bool,
     user: Option<Credentials>,
     clock: Clock,
-    /// The last byte that was written is no newline: a piece of a long line, or a write that was cut short.
+    /// The last byte written is not a newline: the line is incomplete, as a long line is written in pieces, or a write
+    /// was short.
     within_line: bool,
-    /// The rest of that line is lost, so the next one begins with a newline.
+    /// The rest of that line is lost, so the next line must begin with a newline.
     torn: bool,
 }
 
@@ -65,17 +66,17 @@ struct Open {
     file: File,
     standing: Standing,
     size: u64,
-    /// Only regular files grow and can be rotated.
+    /// Only regular files have a size limit and are rotated.
     regular: bool,
-    /// Since when its name stands for another file, or none.
+    /// Since when the path has led to another file, or to none.
     moved: Option<Time>,
-    /// It is locked by this writer, as long as it is open.
+    /// This process holds the lock on the file, for as long as it is open.
     locked: bool,
 }
 
 impl RotatingFile {
-    /// A log at `path` that is rotated before it would grow beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more), and
-    /// of whose forerunners `keep` are kept. It is opened with the first line.
+    /// A log at `path` that is rotated before it grows beyond `max_size` bytes ([`MAX_SIZE_LEAST`] or more); `keep`
+    /// predecessors are kept. The file is opened for the first line.
     pub(crate) fn new(path: &Path, max_size: u64, keep: u32) -> RotatingFile {
         RotatingFile {
             path: path.to_path_buf(),
@@ -95,14 +96,14 @@ impl RotatingFile {
         }
     }
 
-    /// Written as this user where its directory is not ours alone; see `os::opening`.
+    /// Writes the file as this user if other users can write to its directory; see `os::opening`.
     #[must_use]
     pub(crate) fn written_as(self, user: Option<Credentials>) -> RotatingFile {
         RotatingFile { user, ..self }
     }
 
-    /// Adds a line to what is to be written, as the worker wrote it. Lines that are only for display are left out. A
-    /// long line that was cut into pieces is whole again in the file.
+    /// Appends a line, as the worker wrote it, to the bytes to be written. Lines that are only for display are left
+    /// out. The pieces of a long line become one line again in the file.
     pub(crate) fn lay_out(line: &Line<'_>, into: &mut Vec<u8>) {
         if line.is_recorded() {
             into.extend_from_slice(line.bytes());
@@ -112,11 +113,11 @@ impl RotatingFile {
         }
     }
 
-    /// Writes lines, or pieces of them.
+    /// Writes lines, or pieces of lines.
     pub(crate) fn write(&mut self, text: &[u8]) {
         let mut rest = text;
         while rest.len() > CHUNK {
-            // Whole lines, where one ends in time.
+            // Cut after a whole line, if one ends in time.
             let end = rest[..CHUNK].iter().rposition(is_newline).map_or(CHUNK, |at| at + 1);
             self.write_chunk(&rest[..end]);
             rest = &rest[end..];
@@ -124,7 +125,7 @@ impl RotatingFile {
         self.write_chunk(rest);
     }
 
-    /// Counts lines that never came here, and which come after all that did.
+    /// Counts lines that were dropped before they reached this file; they came after all lines written so far.
     pub(crate) fn lose_for_want_of_room(&mut self, lost: Lost) {
         if !lost.is_none() {
             self.unreported += lost;
@@ -133,7 +134,7 @@ impl RotatingFile {
         }
     }
 
-    /// Closes the file, so that the next line opens or creates it again: another process has moved it away.
+    /// Closes the file, so that the next line opens or creates it again, after another process has moved it away.
     pub(crate) fn reopen(&mut self) {
         self.open = None;
         (self.within_line, self.torn) = (false, false);
@@ -145,7 +146,7 @@ impl RotatingFile {
         self.lost
     }
 
-    /// Why lines cannot be written at present, or may be lost. Each failure is reported once.
+    /// The present failure, if it has not been reported yet: why lines cannot be written, or may be lost.
     pub(crate) fn take_trouble(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.trouble_told, true) && self.trouble.is_some() {
             return self.trouble.clone();
@@ -174,7 +175,7 @@ impl RotatingFile {
                 Ok(0) => rotations += 1,
                 Ok(length) => rest = &rest[length..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A limit of this process (`ulimit -f`) below the size at which the file is rotated.
+                // A limit of this process (`ulimit -f`) is lower than the size for rotation.
                 Err(error)
                     if error.kind() == ErrorKind::FileTooLarge
                         && rotations < ROTATIONS_PER_WRITE
@@ -190,13 +191,13 @@ impl RotatingFile {
         }
     }
 
-    /// The file may not grow further, although it is not full: whether it was rotated instead.
+    /// Rotates a file that may not grow further although it has not reached its size limit. Returns whether that
+    /// succeeded.
     fn is_rotated_early(&mut self) -> bool {
         self.open.as_ref().is_some_and(|open| open.regular && open.size > 0) && self.rotate().is_ok()
     }
 
-    /// Writes as many whole lines as go into the file before it is full, with one write. Nothing when it was full and
-    /// has been rotated instead.
+    /// Writes as many whole lines as fit into the file, with one write. Returns 0 if the file was full and was rotated.
     fn write_part(&mut self, rest: &[u8]) -> io::Result<usize> {
         self.open_file()?;
         let open = self.open.as_ref().expect("it was opened just now");
@@ -209,7 +210,7 @@ impl RotatingFile {
                 self.rotate()?;
                 return Ok(0);
             }
-            // A single line longer than the file may grow stands alone.
+            // A single line that is longer than the size limit gets a file of its own.
             end = rest.iter().position(is_newline).map_or(rest.len(), |at| at + 1);
         }
         let mut notice = Vec::new();
@@ -256,7 +257,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Whether or not, it is written: to lose lines is worse than to have those of two in one file.
+    /// Tries to lock the file. It is written in any case: two logs in one file are better than lost lines.
     fn look_whether_it_is_ours_alone(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| open.regular && !open.locked) else { return };
         open.locked = lock::try_alone(&open.file);
@@ -268,7 +269,7 @@ impl RotatingFile {
         }
     }
 
-    /// Others may have cut the file, moved it away or removed it: what counts is what is there.
+    /// Reads the actual size and path of the file: another process may have truncated, moved or removed it.
     fn look_whether_it_is_still_there(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| open.regular) else { return };
         let Ok(found) = open.file.metadata() else { return };
@@ -277,7 +278,7 @@ impl RotatingFile {
             open.moved = None;
             return;
         }
-        // The process that moves it away may be about to make the new one, and then to send SIGUSR1.
+        // The process that moves the file away may be about to create the new one, and then to send SIGUSR1.
         let now = self.clock.now();
         let since = *open.moved.get_or_insert(now);
         if found.nlink() == 0 || now.since(since) >= MOVED_PATIENCE {
@@ -302,7 +303,7 @@ impl RotatingFile {
         standing.rename(&name, &numbered(1))
     }
 
-    /// Counts lines as lost, and remembers why.
+    /// Counts lines as lost, and records the reason.
     fn lose(&mut self, text: &[u8], error: &io::Error) {
         let mut lost = Lost::of(text);
         lost.lines = lost.lines.max(1);
@@ -314,8 +315,8 @@ impl RotatingFile {
             self.trouble_told = false;
         }
         self.torn |= self.within_line;
-        // It is opened anew the next time: it may lie on a file system that is gone, or be a fifo whose reader is. A
-        // reader that is merely slow keeps its end open, and so do we.
+        // The file is opened again for the next line: it may be on a file system that is gone, or be a fifo whose
+        // reader is gone. After WouldBlock the reader of a fifo still exists, so the fifo stays open.
         if error.kind() != ErrorKind::WouldBlock {
             self.open = None;
         }

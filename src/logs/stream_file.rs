@@ -1,10 +1,11 @@
-//! A file that is the standard output and error of all processes of a tree in the background: bounded.
+//! The stream file: standard output and error of all processes of a tree in the background, with a size limit.
 //!
-//! Whichever process finds it full rotates it, under a lock; the others notice with their next write that the file has
-//! another place, and follow. So do they when another program has moved or removed it. What is written past us, such as
-//! the message of a panic, follows too, as the streams themselves are put on the new file.
+//! The process that finds the file full rotates it, under a lock. The others notice before their next write that the
+//! path leads to another file, and open that one; also after another program has moved or removed the file. Each
+//! process replaces its standard streams as well, so that direct output, such as the message of a panic, goes to the
+//! new file.
 //!
-//! Where its directory can be written by a worker, no link of that worker's is followed, as with any log.
+//! If a worker can write to the directory, links of that worker are not followed, as for any log.
 
 use super::past::numbered;
 use crate::files::FileId;
@@ -17,42 +18,42 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where the file lies, and what it may take.
+/// The path and the limits of a stream file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamFile {
     /// The file; an absolute path.
     #[serde(with = "crate::files::exact")]
     pub path: PathBuf,
-    /// It is rotated when it has so many bytes.
+    /// The size in bytes at which it is rotated.
     pub max_size: u64,
-    /// How many forerunners are kept: `FILE.1` and so on.
+    /// How many rotated predecessors are kept: `FILE.1` and so on.
     pub keep: u32,
 }
 
-/// What the streams of this process are is a matter of the whole process.
+/// Global, as standard streams belong to the whole process.
 static STREAM_FILE: OnceLock<StreamFile> = OnceLock::new();
 
-/// From here on the standard output and error of this process are this file, where they are it now. To be called before
+/// Declares that standard output and error of this process are this file, as far as they lead to it now. Call it before
 /// anything is written.
 pub(crate) fn set(file: Option<StreamFile>) {
     if let Some(file) = file {
-        // Twice is a mistake that changes nothing.
+        // A second call has no effect.
         let _ = STREAM_FILE.set(file);
     }
 }
 
-/// The file, to be passed on to other processes of the tree.
+/// The stream file, for passing it on to other processes of the tree.
 pub(crate) fn get() -> Option<&'static StreamFile> {
     STREAM_FILE.get()
 }
 
-/// Puts standard error on the file as it is now, for code that writes to it seldom and past an
+/// Lets standard error lead to the present file, for code that rarely writes to it and does not use an
 /// [`Outlet`](super::outlet).
 pub(crate) fn refresh_stderr() {
     drop(Followed::adopt(2));
 }
 
-/// The file as one of our streams.
+/// The stream file, as one of the standard streams.
 #[derive(Debug)]
 pub(super) struct Followed {
     file: File,
@@ -62,13 +63,13 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// Follows the file as `stream`; `None` when that is something else.
+    /// Opens the stream file as `stream`; `None` if that is not possible or there is no stream file.
     pub(super) fn adopt(stream: RawFd) -> Option<Followed> {
         Followed::adopt_of(stream, get()?)
     }
 
     fn adopt_of(stream: RawFd, of: &'static StreamFile) -> Option<Followed> {
-        // A description of our own: a lock on one that others share would be theirs as well.
+        // A new open file description: a lock on a shared one would belong to the other processes as well.
         let (standing, file) = open(&of.path).ok()?;
         file.metadata().ok().filter(fs::Metadata::is_file)?;
         fd::replace_stream(stream, &file).ok()?;
@@ -76,18 +77,18 @@ impl Followed {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // What cannot be looked at is written to as it is.
+        // If the check fails, the bytes go to the file that is open.
         let _ = self.look();
         self.file.write(bytes)
     }
 
-    /// Follows the file, and rotates it when it is full.
+    /// Opens the new file if the path leads to another one, and rotates the file if it is full.
     fn look(&mut self) -> io::Result<()> {
         let held = self.file.metadata()?;
         if !self.is_at_its_place(&held) {
             return self.reopen();
         }
-        // Where another process rotates at this moment, this goes into the old file.
+        // While another process rotates the file, this write goes into the old one.
         if held.len() < self.of.max_size || !lock::try_alone(&self.file) {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Followed {
         }
     }
 
-    /// The lock goes with the old description.
+    /// Opens the file at the path. Closing the old description releases its lock.
     fn reopen(&mut self) -> io::Result<()> {
         let (standing, file) = open(&self.of.path)?;
         fd::replace_stream(self.stream, &file)?;
@@ -113,7 +114,7 @@ impl Followed {
     }
 }
 
-/// Where the file stands, whatever its path leads to by now.
+/// Rotates in the directory where the file was opened, wherever its path leads by now.
 fn rotate(standing: &Standing, keep: u32) -> io::Result<()> {
     let name = standing.name();
     let older = |number| numbered(Path::new(name), number).into_os_string();
@@ -142,7 +143,7 @@ mod tests {
         Followed { file, standing, stream: -1, of }
     }
 
-    /// Two processes with one file, as two descriptors above the streams.
+    /// Two processes with one file, here as two descriptors that are no standard streams.
     #[test]
     fn whoever_finds_it_full_rotates_and_the_others_follow() {
         let dir = tempfile::tempdir().unwrap();
@@ -171,7 +172,7 @@ mod tests {
         assert!(!writers[0].is_at_its_place(&held));
     }
 
-    /// Root alone writes where other users may.
+    /// Only root writes where other users can write; the test needs root.
     #[test]
     fn it_is_not_followed_behind_a_link_of_another_user() {
         use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
@@ -193,11 +194,11 @@ mod tests {
         assert!(open(&path).is_err());
         assert_eq!(fs::read(&secret).unwrap(), b"precious\n");
         assert_eq!(fs::read(theirs.join("moved")).unwrap(), b"line\n");
-        // A second name leads nowhere else either.
+        // A hard link is not followed either.
         fs::remove_file(&path).unwrap();
         fs::hard_link(&secret, &path).unwrap();
         assert!(open(&path).is_err());
-        // What root has put there is root's word.
+        // A link that root has made is followed.
         fs::remove_file(&path).unwrap();
         symlink(dir.path().join("elsewhere.log"), &path).unwrap();
         let (standing, file) = open(&path).unwrap();

@@ -1,12 +1,12 @@
-//! Writes log files beside the loop: a disk that is slow, or does not answer at all, holds up only its own files.
+//! Writes log files in threads beside the loop: a slow or hanging disk affects only the files on it.
 //!
-//! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is made when the
-//! first file is. A file is written by one thread at a time, in order. When a write does not come back, another thread
-//! takes over what the other files have, up to `THREADS_MAX` of them: a node's files may lie on different disks.
+//! The loop hands over what a worker has printed in a turn, and never waits. One thread writes; it is started for the
+//! first file. Each file is written by one thread at a time, in order. When a write hangs, another thread takes over
+//! the other files, up to `THREADS_MAX` threads: the files of a node may be on different disks.
 //!
-//! What waits is bounded, for each file and for the node. A file with much to write is made to rest, so that its worker
-//! waits in its pipe as it would for the disk itself; but not for longer than [`PATIENCE`]: then lines that find no
-//! room are lost and counted, and the file notes it when it can be written again, as for any failure of a disk.
+//! The queues are bounded, for each file and for the node. While a file has much to write, the output of its worker is
+//! not read, so that the worker waits as it would for the disk itself. After [`PATIENCE`] that ends: then lines without
+//! room are lost and counted, and the file gets a notice when it can be written again, as after any disk failure.
 
 use super::lines::Line;
 use super::lost::Lost;
@@ -25,44 +25,45 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// With more waiting than this, a file's worker is to wait.
+/// With more queued bytes than this, the worker of a file has to wait.
 const FILE_SOFT: usize = 256 * 1024;
-/// More than this never waits for one file.
+/// Most bytes that are queued for one file.
 const FILE_HARD: usize = 2 * 1024 * 1024;
-/// Nor more than this for all of a node's.
+/// Most bytes that are queued for all files of a node.
 const NODE_HARD: usize = 16 * 1024 * 1024;
 
-/// A disk that has taken nothing for so long is not waited for by any worker, and its thread not by other files.
+/// If a disk writes nothing for this long, no worker waits for it any longer, and other files no longer wait for its
+/// thread.
 pub(crate) const PATIENCE: Span = Span::from_secs(1);
 
-/// Threads at one time.
+/// Most threads.
 const THREADS_MAX: usize = 4;
 
-/// The writer of a node's log files. Its copies are the same one.
+/// The writer of a node's log files. Clones share one state.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// There is work.
+    /// Signals work for a thread.
     work: Condvar,
-    /// Something was done.
+    /// Signals that a thread has finished a file.
     done: Condvar,
-    /// Rung for the loop: something is to be reported, or a file has room again.
+    /// Wakes the loop: a failure is to be reported, or a file has room again.
     wake: Option<Wake>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     files: HashMap<u64, Entry>,
-    /// Those with work that no thread has yet.
+    /// Files with work that no thread has taken yet.
     ready: VecDeque<u64>,
     threads: usize,
     idle: usize,
-    /// Bytes that wait.
+    /// Queued bytes of all files.
     waiting: usize,
-    /// When a thread has last come back from a disk.
+    /// When a thread last finished a write.
     progress: Time,
     last: u64,
     troubles: Vec<String>,
@@ -71,17 +72,17 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
-    /// Away while a thread writes it.
+    /// `None` while a thread writes it.
     file: Option<RotatingFile>,
     waiting: Vec<u8>,
-    /// Lines that found no room behind what waits; what comes after them is lost too, until a thread has come by.
+    /// Lines dropped for lack of room. Lines that come later are dropped as well, until a thread has taken the queue.
     lost: Lost,
     reopen: bool,
-    /// Nothing will be written to it any more.
+    /// Its worker is gone: remove the entry when all is written.
     closed: bool,
-    /// It is in `ready`, or a thread has it.
+    /// The file is in `ready`, or a thread has it.
     taken: bool,
-    /// Since when what waits has not become less.
+    /// Since when the queue has not become shorter.
     since: Time,
     /// Its worker waits.
     resting: bool,
@@ -94,7 +95,7 @@ pub(crate) struct LogFile {
     id: u64,
 }
 
-/// The lines of one turn. They are handed over when this is dropped.
+/// The lines of one turn. Dropping it hands them over.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     file: &'a LogFile,
@@ -114,12 +115,12 @@ impl Writer {
             state: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
-            // Without it, failures are reported with the next turn.
+            // Without it, failures are reported in the next turn.
             wake: Wake::new().ok(),
         }))
     }
 
-    /// A log at `path`; see [`RotatingFile::new`]. It is written as `user`, where its directory is not ours alone.
+    /// A log at `path`; see [`RotatingFile::new`]. It is written as `user` if other users can write to its directory.
     pub(crate) fn file(&self, path: &Path, max_size: u64, keep: u32, user: Option<Credentials>) -> LogFile {
         let mut state = self.lock();
         state.last += 1;
@@ -142,17 +143,17 @@ impl Writer {
         LogFile { writer: self.clone(), id }
     }
 
-    /// Can be read when [`Writer::heard`] should be called.
+    /// The descriptor that becomes readable when [`Writer::heard`] should be called.
     pub(crate) fn fd(&self) -> Option<RawFd> {
         self.0.wake.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Rings the bell of [`Writer::fd`] for another outlet that has room again.
+    /// Wakes the loop through [`Writer::fd`], for another outlet that has room again.
     pub(crate) fn ring(&self) {
         self.0.ring();
     }
 
-    /// What failures there have been; each is reported once.
+    /// Resets the wake-up, and returns the new failures; each is reported once.
     pub(crate) fn heard(&self) -> Vec<String> {
         if let Some(wake) = &self.0.wake {
             wake.take();
@@ -160,15 +161,15 @@ impl Writer {
         std::mem::take(&mut self.lock().troubles)
     }
 
-    /// Sees to it that a thread comes for what waits, and returns whether something does: then this is to be called
-    /// again a moment later.
+    /// Makes sure that a thread takes the files that are ready. Returns whether some still are: then the caller must
+    /// call again a moment later.
     pub(crate) fn look(&self) -> bool {
         let mut state = self.lock();
         self.0.relieve(&mut state);
         !state.ready.is_empty()
     }
 
-    /// Waits until all is written, at most for so long. What is left then is lost.
+    /// Waits up to `limit` until all is written. Returns what is lost because it is not.
     pub(crate) fn finish(&self, limit: Span) -> Lost {
         let end = now() + limit;
         let mut state = self.lock();
@@ -199,12 +200,12 @@ impl Writer {
 }
 
 impl Shared {
-    /// It is held for a few instructions, never across a write.
+    /// The lock is held for a few instructions, never during a write.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that a thread will come for what is ready.
+    /// Wakes or starts a thread for the files that are ready.
     fn relieve(self: &Arc<Shared>, state: &mut State) {
         if state.ready.is_empty() {
             return;
@@ -222,7 +223,7 @@ impl Shared {
                     state.threads += 1;
                     state.progress = now;
                 }
-                // The next turn tries again; what finds no room meanwhile is lost and counted.
+                // The next turn tries again; lines without room are lost and counted meanwhile.
                 Err(error) => self.report(state, format!("no thread can be made to write log files: {error}")),
             }
         }
@@ -241,7 +242,7 @@ impl Shared {
         }
     }
 
-    /// A thread: takes one file after the other, for ever. It ends when there are other threads that do the same.
+    /// The body of a thread: writes one file after the other. Ends when another thread is idle already.
     fn run(&self) {
         let mut state = self.lock();
         loop {
@@ -293,7 +294,7 @@ impl Shared {
     }
 }
 
-/// A clock that threads share.
+/// The time on a clock that all threads share.
 pub(super) fn now() -> Time {
     Time::ZERO + Span::from_micros(clock::machine_micros())
 }
@@ -305,13 +306,14 @@ impl Entry {
 }
 
 impl LogFile {
-    /// Begins to take the lines of one turn; they are written together.
+    /// Begins to collect the lines of one turn, which are written together.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { file: self, bytes: Vec::new() }
     }
 
-    /// Whether its worker is to wait before it is listened to again: the disk is behind, though not stuck.
-    /// [`Writer::heard`] is due when that is over; a stuck disk has to be looked at by the clock, a moment later.
+    /// Whether its worker should pause before more of its output is read: the disk is slow, but not stuck. The loop is
+    /// woken for [`Writer::heard`] when the worker may go on; if the disk is stuck, the loop has to check again by
+    /// time.
     pub(crate) fn must_rest(&self) -> bool {
         let now = now();
         let mut state = self.writer.lock();
@@ -320,7 +322,7 @@ impl LogFile {
         entry.resting
     }
 
-    /// Closes the file, so that it is opened or created again: another process has moved it away.
+    /// Closes the file and opens or creates it again, after another process has moved it away.
     pub(crate) fn reopen(&self) {
         self.change(|entry| entry.reopen = true);
     }
@@ -371,7 +373,7 @@ impl LogFile {
     }
 }
 
-/// What waits is written all the same.
+/// What is queued is still written.
 impl Drop for LogFile {
     fn drop(&mut self) {
         self.change(|entry| entry.closed = true);
@@ -379,8 +381,8 @@ impl Drop for LogFile {
 }
 
 impl Batch<'_> {
-    /// Adds a line, as the worker wrote it. Lines that are only for display are left out. A long line that was cut into
-    /// pieces is whole again in the file.
+    /// Adds a line, as the worker wrote it. Lines that are only for display are left out. The pieces of a long line
+    /// become one line again in the file.
     pub(crate) fn write_line(&mut self, line: &Line<'_>) {
         RotatingFile::lay_out(line, &mut self.bytes);
     }
