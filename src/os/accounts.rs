@@ -1,4 +1,4 @@
-//! The users and groups that a file names: looked up once, when it is read, and kept in the tree.
+//! Looks up the users and groups that a file names: once, when the file is read. The ids are kept in the tree.
 
 use super::users::{self, UserError};
 use crate::ids::Path;
@@ -7,21 +7,22 @@ use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::collections::HashMap;
 
-/// What it means that a user is not there.
+/// How to treat a user or group that is missing on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// The tree is to run here and now: nothing may be missing.
+    /// The tree is to be started here and now: anything missing is an error.
     Here,
-    /// It is to be right for this machine, which need not be able to confirm that at the moment.
+    /// The file is meant for this machine: a user that certainly does not exist is an error; a failed look-up is a
+    /// warning.
     Right,
-    /// It is for some other machine.
+    /// The file is meant for another machine: a warning.
     Elsewhere,
 }
 
-/// What `users::resolve` returns, by user and group.
+/// The results of `users::resolve`, by user and group.
 type Known = HashMap<(Option<String>, Option<String>), Result<Option<Account>, UserError>>;
 
-/// Looks up all accounts of `tree` and puts them into it. What is missing comes back, with its place in the tree.
+/// Looks up all accounts of `tree` and stores them in it. Returns what is missing, with its place in the tree.
 pub fn look_up(tree: &mut TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
     let mut missing = Vec::new();
     below(&mut tree.root, &Path::root(), wanted, &mut Known::new(), &mut missing);

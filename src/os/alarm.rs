@@ -1,4 +1,5 @@
-//! A timer as a descriptor, on CLOCK_BOOTTIME: it is due during a suspension too, and fires at the resume.
+//! A timer as a file descriptor, on CLOCK_BOOTTIME: a suspension of the machine counts, and a timer that has ended
+//! meanwhile fires at the resume.
 use crate::time::Time;
 use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
@@ -6,12 +7,12 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Can be read once its moment has come.
+/// A timer whose descriptor becomes readable at the time that is set.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
 
 impl Alarm {
-    /// One that is not set.
+    /// A timer without a time.
     ///
     /// # Errors
     /// The kernel's.
@@ -19,8 +20,8 @@ impl Alarm {
         Ok(Alarm(TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?))
     }
 
-    /// Sets it to a moment of CLOCK_BOOTTIME in place of the one before, and makes it unread. One that has passed is
-    /// due at once.
+    /// Sets the timer to a time of CLOCK_BOOTTIME, in place of the former one, and makes the descriptor unreadable. A
+    /// time in the past fires at once.
     ///
     /// # Errors
     /// The kernel's.
@@ -28,7 +29,7 @@ impl Alarm {
         Ok(self.0.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
     }
 
-    /// It is due at no moment, and unread.
+    /// Clears the time, and makes the descriptor unreadable.
     ///
     /// # Errors
     /// The kernel's.
@@ -43,7 +44,7 @@ impl AsFd for Alarm {
     }
 }
 
-/// A moment as timer_settime(2) and timerfd_settime(2) take it, where zero would unset the timer.
+/// A time for timer_settime(2) and timerfd_settime(2), of 1 ns at least: zero would unset the timer.
 pub(super) fn timespec(at: Time) -> TimeSpec {
     TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)))
 }
@@ -72,7 +73,7 @@ mod tests {
         assert!(!is_due(&alarm, Span::ZERO));
         alarm.set(at).unwrap();
         assert!(is_due(&alarm, PATIENCE));
-        // Set anew, it is unread.
+        // Setting the timer again makes it unreadable.
         alarm.set(at + Span::from_secs(1000)).unwrap();
         assert!(!is_due(&alarm, Span::ZERO));
     }

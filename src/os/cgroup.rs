@@ -1,5 +1,5 @@
-//! cgroup v2, cgroups(7): a directory a child, killed by one write to `cgroup.kill`, empty when `cgroup.events` shows
-//! it.
+//! cgroup v2, cgroups(7): one directory for each child, killed by one write to `cgroup.kill`, and empty when
+//! `cgroup.events` shows that.
 use super::pidfd::Reach;
 use super::process;
 use crate::ids;
@@ -22,8 +22,8 @@ pub mod tree;
 use names::PREFIX;
 pub use names::{BELOW, NODE, SECOND, name_of, path_below};
 
-/// What a cgroup belongs to, by the names on the way to it, and whether it is that of the children of a supervisor. A
-/// tree may run in a worker of another one; what stands above the innermost tree is not of this one.
+/// The path of the node or worker that a cgroup belongs to, by the names of its directories, and whether it is the
+/// cgroup for a supervisor's children. A tree may run in a worker of another tree; only the innermost one counts.
 pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
     let parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
     let tree = parts.iter().rposition(|part| part.starts_with(PREFIX))?;
@@ -40,12 +40,13 @@ pub struct Group {
     path: PathBuf,
     /// The directory, for clone3(2); opened once.
     dir: Rc<OwnedFd>,
-    /// Whether a process may be made right in it, or has to enter it by itself, which takes a little longer.
+    /// Whether a process must move into this cgroup itself, which takes a little longer, instead of being created in
+    /// it.
     ///
     /// From Linux 6.14 on, the kernel counts the kills of a cgroup in order to catch processes that are being forked
-    /// meanwhile, and compares the count of the cgroup that a process is made in with that of the cgroup of the
-    /// *maker*. Where they differ the new process is killed at once. So CLONE_INTO_CGROUP is good only as long as
-    /// neither of the two has ever been killed.
+    /// meanwhile. It compares the count of the cgroup that a process is created in with the count of the cgroup of its
+    /// *creator*, and kills the new process at once if they differ. So CLONE_INTO_CGROUP works only as long as neither
+    /// cgroup has ever been killed.
     entered_by_itself: Rc<Cell<bool>>,
 }
 
@@ -61,7 +62,7 @@ impl Group {
         Ok(Group { path: path.to_path_buf(), dir: Rc::new(dir), entered_by_itself: Rc::default() })
     }
 
-    /// Opens a cgroup of which is known whether it has to be entered by each process itself.
+    /// Opens a cgroup for which it is known whether processes must move into it themselves.
     ///
     /// # Errors
     /// The system's.
@@ -71,7 +72,7 @@ impl Group {
         Ok(group)
     }
 
-    /// The cgroup `name` below this one, made if it is not there.
+    /// The cgroup `name` below this one, created if it does not exist.
     ///
     /// # Errors
     /// The system's.
@@ -79,7 +80,7 @@ impl Group {
         let path = self.path.join(name);
         match fs::create_dir(&path) {
             Ok(()) => {}
-            // It may be one of an earlier incarnation of this node, which was killed.
+            // The directory may be from an earlier incarnation of this node, which may have been killed.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let group = Group::open(&path)?;
                 group.entered_by_itself.set(true);
@@ -97,35 +98,35 @@ impl Group {
         &self.path
     }
 
-    /// Kills every process in it and below it, stopped and frozen ones too, at once: by `cgroup.kill`, and by their
-    /// numbers those that this does not reach. It sends its signal to the first thread of each process, and where that
-    /// has ended before the others, it passes nothing on; in a threaded group it cannot be written at all.
+    /// Kills every process in it and below it, including stopped and frozen ones: by `cgroup.kill`, and by their pids
+    /// those that this write does not reach. `cgroup.kill` signals the first thread of each process; if that thread has
+    /// ended before the others, the process survives. In a threaded cgroup the file cannot be written at all.
     ///
-    /// To be called until [`Group::populated`] is false: that the kernel has taken the order is not yet their exit.
+    /// Call it again until [`Group::populated`] is false: the processes may exit later, or not have been reached.
     ///
     /// # Errors
-    /// Of `cgroup.kill`: most often that the group is gone, or the kernel older than 5.14. The processes that are
-    /// listed have been sent the signal in spite of it.
+    /// Of the write to `cgroup.kill`: most often that the cgroup is gone, or that the kernel is older than 5.14. The
+    /// processes in its list have been sent the signal in any case.
     pub fn kill(&self) -> io::Result<()> {
         self.entered_by_itself.set(true);
         let killed = fs::write(self.path.join("cgroup.kill"), "1");
-        // What cannot be listed is listed at the next call.
+        // If the list cannot be read, the next call tries again.
         for pid in self.members().unwrap_or_default() {
             let Ok(Some(stat)) = process::look(pid) else { continue };
             if (killed.is_err() || stat.is_dying())
                 && let Ok(process) = Reach::open(pid, stat.began)
             {
-                // Refused or not: what is left is found by the next look.
+                // Errors are ignored: the next call finds what is left.
                 let _ = process.signal(libc::SIGKILL);
             }
         }
         killed
     }
 
-    /// The processes in it and below it, some of which may be about to end.
+    /// The processes in it and below it, including those that are exiting.
     ///
     /// # Errors
-    /// The system's, for want of descriptors say. It does not mean that there are none.
+    /// The system's, such as a lack of descriptors. An error does not mean that there are no processes.
     pub fn members(&self) -> io::Result<Vec<u32>> {
         let mut found = Vec::new();
         members_below(&self.path, &mut found)?;
@@ -134,34 +135,35 @@ impl Group {
         Ok(found)
     }
 
-    /// Whether a process has to enter it by itself.
+    /// Whether a process must move into this cgroup itself; see the field.
     pub fn is_entered_by_itself(&self) -> bool {
         self.entered_by_itself.get()
     }
 
-    /// Whether this process is seen in it or below it: false where that cannot be read proves nothing.
+    /// Whether the process `pid` is listed in it or below it. False also if the list cannot be read, so false proves
+    /// nothing.
     pub fn contains(&self, pid: u32) -> bool {
         self.members().is_ok_and(|members| members.binary_search(&pid).is_ok())
     }
 
-    /// Whether this process is in it, as far as its own list shows; groups below have lists of their own. False where
-    /// that cannot be read: a right that is not proven is none.
+    /// Whether the process `pid` is directly in it, not in a cgroup below. False also if the list cannot be read, so
+    /// that a permission is not granted without proof.
     pub fn holds(&self, pid: u32) -> bool {
         let number = pid.to_string();
         let listed = fs::read_to_string(self.path().join("cgroup.procs"));
         listed.is_ok_and(|listed| listed.lines().any(|line| line == number))
     }
 
-    /// Whether a running process is in it or below it. A group that is gone has none; one that cannot be looked at, for
-    /// want of descriptors say, may have some.
+    /// Whether a process that has not exited is in it or below it. False if the cgroup is gone; true if it cannot be
+    /// read, such as for lack of descriptors.
     pub fn populated(&self) -> bool {
         has_members(&self.path)
     }
 
-    /// Whether its processes are frozen. Those of a group that is gone are not.
+    /// Whether its processes are frozen. False if the cgroup is gone.
     ///
     /// # Errors
-    /// The system's, for want of descriptors say. It does not mean that they run.
+    /// The system's, such as a lack of descriptors. An error does not mean that the processes are running.
     pub fn frozen(&self) -> io::Result<bool> {
         match fs::read_to_string(self.path.join("cgroup.events")) {
             Ok(text) => Ok(text.contains("frozen 1")),
@@ -170,24 +172,22 @@ impl Group {
         }
     }
 
-    /// The most memory that it had at one time since it was made, in bytes; `None` without the memory controller.
+    /// The highest memory usage since it was created, in bytes; `None` without the memory controller.
     pub fn memory_peak(&self) -> Option<u64> {
         fs::read_to_string(self.path.join("memory.peak")).ok()?.trim().parse().ok()
     }
 
-    /// How many processes in it and below it the kernel has killed because memory ran out; `None` without the memory
-    /// controller.
+    /// How many processes in it and below it were ended by the OOM killer; `None` without the memory controller.
     pub fn oom_kills(&self) -> Option<u64> {
         control::events(&self.path, "memory.events", "oom_kill")
     }
 
-    /// How often a process in it was refused a new one, as a limit of processes was reached; `None` without the pids
-    /// controller.
+    /// How often a fork in it was refused because a limit on processes was reached; `None` without the pids controller.
     pub fn forks_refused(&self) -> Option<u64> {
         control::events(&self.path, "pids.events", "max")
     }
 
-    /// Removes it with all below it, the deepest first, as far as they are empty.
+    /// Removes it and all cgroups below it, the deepest first, as far as they are empty.
     pub fn remove_all(&self) {
         remove_below(&self.path);
     }
@@ -200,7 +200,7 @@ impl AsFd for Group {
 }
 
 fn remove_below(path: &Path) {
-    // Most have nothing below them.
+    // Most cgroups have none below them, so this succeeds.
     if fs::remove_dir(path).is_ok() {
         return;
     }
@@ -209,7 +209,7 @@ fn remove_below(path: &Path) {
             remove_below(&entry.path());
         }
     }
-    // A process that was killed leaves its group a moment after it has gone: rmdir fails with EBUSY until then.
+    // A killed process leaves its cgroup a moment after its end: until then rmdir fails with EBUSY.
     for _ in 0..50 {
         match fs::remove_dir(path) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && !has_members(path) => {
@@ -225,7 +225,7 @@ fn members_below(path: &Path, found: &mut Vec<u32>) -> io::Result<()> {
     match fs::read_to_string(path.join("cgroup.procs")) {
         Ok(text) => found.extend(numbers(text)),
         Err(error) if is_gone(&error) => return Ok(()),
-        // A threaded group lists its threads only.
+        // A threaded cgroup lists only its threads.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             let threads = numbers(fs::read_to_string(path.join("cgroup.threads"))?);
             found.extend(threads.into_iter().filter_map(process::of_thread));
@@ -253,8 +253,8 @@ fn has_members(path: &Path) -> bool {
     }
 }
 
-/// Whether an error of looking means that the group is not there any more.
+/// Whether an error means that the cgroup no longer exists.
 fn is_gone(error: &io::Error) -> bool {
-    // ENODEV is the error of one that was removed between the opening and the reading.
+    // ENODEV: the cgroup was removed between open and read.
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }

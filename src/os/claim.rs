@@ -1,52 +1,52 @@
-//! A name that one process of a user has at a time, and that no cleaner of files can take away: that of an abstract
-//! UNIX socket. The kernel gives it back when the holder ends, however it does.
+//! A name that only one process of a user can hold at a time, and that no cleaner of files can remove: the name of an
+//! abstract UNIX socket. The kernel frees it when the holder ends, in whatever way.
 //!
-//! Such names are of a network namespace. The holder of one may be any process, since every user may take every name;
-//! so a process that finds it taken asks the kernel for the holder.
+//! Such names belong to a network namespace. Any process can hold any name, also one of another user; so a process that
+//! finds the name in use asks the kernel for the holder's credentials.
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, connect, getsockopt, listen, socket, sockopt,
 };
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// A name that is ours.
+/// A name that this process holds.
 #[derive(Debug)]
 pub struct Claim {
     fd: OwnedFd,
 }
 
-/// The holder of a name that was to be ours.
+/// The process that holds the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// A process of our user.
+    /// A process of the same user.
     Own {
-        /// Its number.
+        /// Its pid.
         pid: u32,
     },
-    /// Another user's process, or one in a container of its own that shares our network: none that could have our
-    /// files.
+    /// A process of another user, or one in a container that shares this network namespace: it cannot be using this
+    /// user's files.
     Stranger {
-        /// Its user, where that could be read.
+        /// Its user, if known.
         uid: Option<u32>,
     },
 }
 
-/// What came of it.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// It is ours.
+    /// This process holds the name.
     Ours(Claim),
-    /// It is another's.
+    /// Another process holds the name.
     Held(Holder),
 }
 
 impl Claim {
-    /// Takes the name. Does not wait.
+    /// Tries to take the name, without waiting.
     ///
     /// # Errors
     /// The kernel's.
     pub fn take(name: &[u8]) -> io::Result<Claimed> {
-        // The holder may end between the two calls.
+        // Repeated, since the holder may end between bind and connect.
         for _ in 0..3 {
             let address = UnixAddr::new_abstract(name)?;
             let fd = stream()?;
@@ -62,13 +62,13 @@ impl Claim {
                 Ok(()) => {
                     let peer = getsockopt(&fd, sockopt::PeerCredentials)?;
                     let own = peer.uid() == nix::unistd::geteuid().as_raw();
-                    // No number: it runs in a container whose processes we do not see.
+                    // Without a pid, the holder is in a container whose processes are not visible here.
                     return Ok(Claimed::Held(match u32::try_from(peer.pid()) {
                         Ok(pid @ 1..) if own => Holder::Own { pid },
                         _ => Holder::Stranger { uid: Some(peer.uid()) },
                     }));
                 }
-                // It is gone, or is not listening yet.
+                // The holder has ended, or does not listen yet.
                 Err(nix::errno::Errno::ECONNREFUSED) => {}
                 Err(_) => return Ok(Claimed::Held(Holder::Stranger { uid: None })),
             }
@@ -76,12 +76,12 @@ impl Claim {
         Ok(Claimed::Held(Holder::Stranger { uid: None }))
     }
 
-    /// The name that another image of this program has taken with this descriptor.
+    /// Takes over the name that another image of this program holds with this descriptor (hot upgrade).
     pub fn held_by(fd: OwnedFd) -> Claim {
         Claim { fd }
     }
 
-    /// Closes the connections of those that have checked the holder, so that there is room for the next.
+    /// Closes the connections of processes that have asked for the holder, so that the listen queue has room.
     pub fn answer(&self) {
         while let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
             // SAFETY: the kernel has just made it for us.

@@ -1,4 +1,4 @@
-//! Against the cleaners of temporary files: what they heed, and noticing that they did not.
+//! Protects files from cleaners of temporary files, and notices when files were removed nevertheless.
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -9,8 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A shared lock on a directory, flock(2). systemd-tmpfiles passes over a directory that is locked, with all that is in
-/// it.
+/// A shared lock on a directory, flock(2). systemd-tmpfiles skips a locked directory and everything in it.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _lock: Flock<File>,
@@ -20,7 +19,7 @@ impl DirectoryLock {
     /// Takes the lock. Does not wait.
     ///
     /// # Errors
-    /// The kernel's: another process has a lock of its own alone, or the file system has none.
+    /// The kernel's: another process has an exclusive lock, or the file system has no locks.
     pub fn take(directory: &Path) -> io::Result<DirectoryLock> {
         let flags = libc::O_DIRECTORY | libc::O_CLOEXEC | libc::O_NONBLOCK;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(directory)?;
@@ -29,7 +28,7 @@ impl DirectoryLock {
     }
 }
 
-/// Gives what lies at `path` the present as the time of its last use. A link is not followed.
+/// Sets the access and modification times of the file at `path` to now. Links are not followed.
 ///
 /// # Errors
 /// The kernel's.
@@ -37,19 +36,19 @@ pub fn touch(path: &Path) -> io::Result<()> {
     Ok(utimensat(AT_FDCWD, path, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW, UtimensatFlags::NoFollowSymlink)?)
 }
 
-/// Becomes readable when something was removed from a directory, or the directory itself was. Costs nothing meanwhile.
+/// Becomes readable when something was removed from a watched directory, or the directory itself. No cost meanwhile.
 pub struct Watch(Inotify);
 
 impl Watch {
-    /// Begins to watch, nothing yet.
+    /// Makes a watch without directories.
     ///
     /// # Errors
-    /// The kernel's: a user has a limited number of these (128 by default), of which a tree needs one.
+    /// The kernel's: a user can have a limited number of inotify instances (128 by default), of which a tree needs one.
     pub fn new() -> io::Result<Watch> {
         Ok(Watch(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?))
     }
 
-    /// Watches a directory too. One that is watched already is so once.
+    /// Adds a directory. Adding it twice has no further effect.
     ///
     /// # Errors
     /// The kernel's.
@@ -63,13 +62,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Discards what was noticed. Never waits.
+    /// Discards the events. Never blocks.
     pub fn drain(&self) {
-        // EAGAIN is the end; any other error shows in what is looked at next.
+        // EAGAIN ends the loop; any other error will show in the check that follows.
         while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
     }
 
-    /// The descriptor, to be waited for.
+    /// The descriptor to watch.
     pub fn fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
@@ -87,7 +86,7 @@ mod tests {
     fn a_locked_directory_cannot_be_had_by_a_cleaner() {
         let dir = tempfile::tempdir().unwrap();
         let ours = DirectoryLock::take(dir.path()).unwrap();
-        // Several trees below one directory.
+        // Several trees can be below one directory.
         let others = DirectoryLock::take(dir.path()).unwrap();
         let clean = || Flock::lock(File::open(dir.path()).unwrap(), FlockArg::LockExclusiveNonblock).is_ok();
         assert!(!clean());

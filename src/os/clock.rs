@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[cfg(test)]
 mod tests;
 
-/// A monotonic clock that begins at zero, and how far the wall clock stands from it.
+/// A monotonic clock that begins at zero, and its offset from the wall clock.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// CLOCK_MONOTONIC at the clock's zero, in nanoseconds.
@@ -14,20 +14,20 @@ pub struct Clock {
     wall: Cell<Wall>,
 }
 
-/// Where the wall clock stands, by the monotonic one.
+/// The offset of the wall clock from the monotonic clock.
 ///
-/// Linux lets both run at the same rate, corrections of NTP included, so their distance changes only when the wall
-/// clock is set. It is kept, and read again only then: so one moment has one wall time, and two moments stand in their
-/// order.
+/// Linux runs both at the same rate, including corrections by NTP, so the offset changes only when the wall clock is
+/// set. It is kept, and measured again only then. So one time of the monotonic clock always has the same wall time, and
+/// the order of two times is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wall {
     /// Nanoseconds since 1970 at the clock's zero.
     zero: i128,
-    /// The latest moment that was converted, and its wall time.
+    /// The latest time that was converted, and its wall time.
     told: (Time, i128),
 }
 
-/// Both clocks, read so that the wall clock's moment lies between the two of the monotonic one.
+/// A reading of both clocks: the wall clock between two readings of the monotonic one.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     before: Time,
@@ -35,22 +35,23 @@ struct Reading {
     after: Time,
 }
 
-/// What two readings may differ by although no clock was set: a reading is not exact.
+/// Difference in nanoseconds that two readings may have without the clock having been set, since readings are not
+/// exact.
 const UNSURE: i128 = 20_000;
 
-/// A wall clock that is set back by less than this is waited for: what is converted meanwhile has the time of what was
-/// converted last. By more, it was set, and the times go back with it.
+/// If the wall clock is set back by less than this, times do not go back: until the wall clock has caught up,
+/// conversions return the latest time. If it is set back by more, times go back with it. In nanoseconds.
 const SET_BACK: i128 = 1_000_000_000;
 
 impl Reading {
-    /// Between which distances the true one lies.
+    /// Lower and upper bound of the offset, by this reading.
     fn zeros(self) -> (i128, i128) {
         (self.wall - i128::from(self.after.as_nanos()), self.wall - i128::from(self.before.as_nanos()))
     }
 }
 
 impl Wall {
-    /// From several readings, by the one that took the least time.
+    /// The offset by the fastest of several readings.
     fn by(readings: impl IntoIterator<Item = Reading>) -> Wall {
         let best = readings.into_iter().min_by_key(|reading| reading.after.since(reading.before));
         let zero = best.map_or(0, |reading| {
@@ -60,19 +61,19 @@ impl Wall {
         Wall { zero, told: (Time::ZERO, i128::MIN) }
     }
 
-    /// Whether this reading shows that the clock was set since.
+    /// Whether this reading shows that the wall clock was set since the offset was measured.
     fn was_set(self, reading: Reading) -> bool {
         let (low, high) = reading.zeros();
         self.zero < low - UNSURE || self.zero > high + UNSURE
     }
 
-    /// The wall time of a moment.
+    /// The wall time of a time on this clock.
     fn of(self, time: Time) -> i128 {
         self.zero + i128::from(time.as_nanos())
     }
 
-    /// The wall time of a moment that is converted after earlier ones: it is not before theirs, unless the clock was
-    /// set back.
+    /// The wall time of a time that is converted after earlier ones: never before theirs, unless the clock was set
+    /// back.
     fn tell(&mut self, time: Time) -> i128 {
         let at = self.of(time);
         let (last, last_at) = self.told;
@@ -91,14 +92,14 @@ impl Clock {
         Clock::with_origin(machine_nanos())
     }
 
-    /// The clock that had this [`Clock::origin`]: the same moment is the same [`Time`] on both. Only of the same boot.
+    /// A clock with the [`Clock::origin`] of another one, so that both have the same [`Time`]s. Valid within one boot.
     pub fn with_origin(origin: u64) -> Clock {
         let mut clock = Clock { origin, wall: Cell::new(Wall { zero: 0, told: (Time::ZERO, i128::MIN) }) };
         clock.wall = Cell::new(Wall::by((0..READINGS).map(|_| clock.read())));
         clock
     }
 
-    /// Where its zero is, in nanoseconds of CLOCK_MONOTONIC.
+    /// Its zero, in nanoseconds of CLOCK_MONOTONIC.
     pub fn origin(&self) -> u64 {
         self.origin
     }
@@ -108,13 +109,13 @@ impl Clock {
         Time::from_nanos(machine_nanos().saturating_sub(self.origin))
     }
 
-    /// Wall-clock time of a moment on this clock: the same whenever it is asked for, until the wall clock is set.
+    /// The wall-clock time of a time on this clock: always the same one, until the wall clock is set.
     pub fn wall_of(&self, time: Time) -> SystemTime {
         system_time(self.wall_now().of(time))
     }
 
-    /// The same of a moment that is written down behind others. It is never before theirs, unless the wall clock was
-    /// set back in between.
+    /// The same for times that are recorded in order: never before the wall time of an earlier call, unless the wall
+    /// clock was set back in between.
     pub fn wall_in_order(&self, time: Time) -> SystemTime {
         let mut wall = self.wall_now();
         let at = wall.tell(time);
@@ -122,7 +123,7 @@ impl Clock {
         system_time(at)
     }
 
-    /// Where the wall clock stands now.
+    /// The present offset of the wall clock.
     fn wall_now(&self) -> Wall {
         let kept = self.wall.get();
         if !kept.was_set(self.read()) {
@@ -141,10 +142,10 @@ impl Clock {
     }
 }
 
-/// So many times both clocks are read where their distance matters: an interruption in one is not in all.
+/// How often both clocks are read to measure their offset, so that an interruption in one reading does not matter.
 const READINGS: usize = 5;
 
-/// Nanoseconds since 1970, below zero before.
+/// Nanoseconds since 1970; negative before.
 fn nanos_of(time: SystemTime) -> i128 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_nanos() as i128,
@@ -152,7 +153,7 @@ fn nanos_of(time: SystemTime) -> i128 {
     }
 }
 
-/// The moment so many nanoseconds after 1970; the nearest that can be represented.
+/// The time `nanos` nanoseconds after 1970, or the nearest that can be represented.
 fn system_time(nanos: i128) -> SystemTime {
     let length = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
     let time = if nanos < 0 { UNIX_EPOCH.checked_sub(length) } else { UNIX_EPOCH.checked_add(length) };
@@ -165,12 +166,12 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Milliseconds of CLOCK_MONOTONIC, which counts from a moment that all processes of this machine share.
+/// Milliseconds of CLOCK_MONOTONIC, which all processes of this machine share.
 pub fn machine_millis() -> u64 {
     u64::try_from(machine_time().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The same in microseconds, as sd_notify(3) wants it.
+/// The same in microseconds, as sd_notify(3) needs it.
 pub fn machine_micros() -> u64 {
     u64::try_from(machine_time().as_micros()).unwrap_or(u64::MAX)
 }
@@ -188,16 +189,16 @@ fn machine_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
-/// One moment, or one limit, on the two clocks by which the lease of a host is reckoned.
+/// A point in time, or a limit, on the two clocks by which the lease of a host is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Both {
-    /// CLOCK_BOOTTIME: it counts on while the machine is suspended, and a time daemon may slew it.
+    /// CLOCK_BOOTTIME: it counts during a suspension of the machine, and a time daemon may slew it.
     pub boottime: Time,
-    /// CLOCK_MONOTONIC_RAW: no daemon bends it, and it stands still while the machine is suspended.
+    /// CLOCK_MONOTONIC_RAW: no time daemon changes its rate, and it stands still during a suspension of the machine.
     pub raw: Time,
 }
 
-/// The present moment on both. Both count from a moment that all processes of this machine share.
+/// The present time on both clocks, which all processes of this machine share.
 pub fn both() -> Both {
     use nix::time::ClockId;
     let read = |id| nix::time::clock_gettime(id).map_or(Time::ZERO, |time| Time::from_nanos(nanos(time.into())));
@@ -205,13 +206,14 @@ pub fn both() -> Both {
     Both { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
 }
 
-/// Sleeps. Not for the loop of a node: for command-line clients and the keeper.
+/// Sleeps. Only for command-line clients and the keeper, never for the loop of a node.
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub fn pause(span: Span) {
     std::thread::sleep(span.as_duration());
 }
 
-/// By how many seconds local time, of `TZ` or /etc/localtime, is ahead of UTC at a moment, in seconds since 1970.
+/// The offset of local time (`TZ` or /etc/localtime) from UTC in seconds, east positive, at a time in seconds since
+/// 1970.
 pub(crate) fn local_offset(seconds: i64) -> i32 {
     let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both point to what is there for the whole call, and nothing in this program changes the environment.
@@ -221,7 +223,7 @@ pub(crate) fn local_offset(seconds: i64) -> i32 {
     if known { i32::try_from(local.tm_gmtoff).unwrap_or(0) } else { 0 }
 }
 
-/// The time of day of this machine, or of `TZ`: `03:04:05`.
+/// The local time of day, by `TZ` or /etc/localtime: `03:04:05`.
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub(crate) fn local_time_of_day() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -230,7 +232,7 @@ pub(crate) fn local_time_of_day() -> String {
     format!("{:02}:{:02}:{:02}", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
-/// The present moment as [`rfc3339_nanos`] has it.
+/// The present time in the format of [`rfc3339_nanos`].
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 pub fn rfc3339_now() -> String {
     rfc3339_nanos(SystemTime::now())
@@ -241,7 +243,7 @@ pub fn wall_nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The moment so many nanoseconds after 1970.
+/// The time `nanos` nanoseconds after 1970.
 pub fn wall_at(nanos: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_nanos(nanos)).unwrap_or(UNIX_EPOCH)
 }
@@ -249,7 +251,7 @@ pub fn wall_at(nanos: u64) -> SystemTime {
 /// A time as RFC 3339 with nanoseconds, in UTC.
 pub fn rfc3339_nanos(time: SystemTime) -> String {
     const SECOND: i128 = 1_000_000_000;
-    // A machine whose clock was never set may stand before 1970.
+    // A machine whose clock was never set may have a time before 1970.
     let nanos = nanos_of(time);
     let (seconds, nanos) = (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND));
     let (days, seconds) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -263,8 +265,8 @@ pub fn rfc3339_nanos(time: SystemTime) -> String {
     )
 }
 
-/// Days since 1970-01-01 as a date of the Gregorian calendar, counted in eras of 400 years that begin on the first of
-/// March, so that a leap day is the last day of its year.
+/// Days since 1970-01-01 as year, month and day of the Gregorian calendar. It counts in eras of 400 years that begin on
+/// the first of March, so that a leap day is the last day of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -1,5 +1,5 @@
-//! Which processes are connected to this one, over all its UNIX sockets, whatever code has made them: libzmq keeps its
-//! own to itself.
+//! Which processes are connected to this one, over all its UNIX sockets, including those of libzmq, which does not show
+//! them.
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, UnixAddr, getsockname, getsockopt, shutdown, sockopt};
@@ -23,47 +23,47 @@ pub struct Connected {
     pub gid: u32,
 }
 
-/// All connections with descriptors below this number, lowest first.
+/// All connections with descriptors below `below`, lowest first.
 pub fn all(below: u64) -> Vec<Connected> {
     (0..RawFd::try_from(below).unwrap_or(RawFd::MAX)).filter_map(look).collect()
 }
 
-/// A descriptor as a connection; `None` where it is something else, or nothing.
+/// The connection at a descriptor; `None` if it is no connected UNIX socket.
 fn look(fd: RawFd) -> Option<Connected> {
     // SAFETY: borrowed for the one call below, which fails with EBADF when nothing is there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let peer = getsockopt(&borrowed, sockopt::PeerCredentials).ok()?;
-    // A socket that listens, or has no peer, answers with zero.
+    // A listening socket, or one without a peer, has the pid zero.
     let pid = u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)?;
     Some(Connected { fd, pid, uid: peer.uid(), gid: peer.gid() })
 }
 
 impl Connected {
-    /// Ends the connection for both sides. The descriptor stays its owner's, which finds it at its end, as if the peer
-    /// had gone. False when it is no longer the same peer's.
+    /// Shuts the connection down for both sides. The descriptor stays open; its owner reads an end of file, as if the
+    /// peer had closed. Returns false if the descriptor no longer belongs to this peer.
     ///
-    /// Its owner is another thread, which may close it and be given the number again at any moment. In the worst case a
-    /// connection ends that has come in between, and its peer connects anew.
+    /// The owner is another thread, which may close the descriptor and reuse its number at any time. In the worst case
+    /// a new connection is shut down, and its peer reconnects.
     pub fn end(&self) -> bool {
         look(self.fd) == Some(*self) && shutdown(self.fd.as_raw_fd(), Shutdown::Both).is_ok()
     }
 }
 
-/// The sockets of this process in which something waits that no thread has taken yet: bytes, or at a socket that
-/// listens, a connection. Of each the process at the other end, where that is known.
+/// The sockets of this process with input that no thread has read yet: bytes, or at a listening socket, a connection.
+/// Returns the process at the other end of each, where that is known.
 ///
-/// Only sockets whose own address `wanted` wants: the path of a UNIX socket, or that of the one at which it was
-/// accepted; `None` for the address of another family. UNIX sockets without an address, which is to say those that have
-/// connected themselves, are passed over.
+/// Only sockets whose own address `wanted` accepts: the path of a UNIX socket, or of the listening socket that accepted
+/// it; `None` for an address of another family. UNIX sockets without an address, which are those that connected
+/// themselves, are skipped.
 ///
-/// What was sent to a socket before the call, and is not in the answer, has been taken out of the kernel. A connection
-/// that another thread is accepting at this very moment may be missed, see `node::echo`.
+/// Input that was sent before the call and is not in the answer has left the kernel. A connection that another thread
+/// is accepting during the call may be missed, see `node::echo`.
 ///
 /// # Errors
 /// When the descriptors cannot be listed.
 pub fn unread(wanted: impl Fn(Option<&Path>) -> bool) -> io::Result<Vec<Option<u32>>> {
     let mut found = Vec::new();
-    // Those that listen first: what they have let in before is in the second list then.
+    // Listening sockets first: a connection that one of them has accepted before is then in the second list.
     let mut listening = open_descriptors()?;
     listening.retain(|fd| {
         let listens = is_listening(*fd) && is_wanted(*fd, &wanted);
@@ -85,7 +85,7 @@ fn open_descriptors() -> io::Result<Vec<RawFd>> {
     Ok(listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// Whether a descriptor is a socket with an address that is wanted.
+/// Whether a descriptor is a socket whose address is wanted.
 fn is_wanted(fd: RawFd, wanted: &impl Fn(Option<&Path>) -> bool) -> bool {
     match getsockname::<UnixAddr>(fd) {
         Ok(address) => address.path().is_some_and(|path| wanted(Some(path))),
@@ -109,7 +109,7 @@ fn has_pending(fd: RawFd) -> bool {
     ready == 1 && one.revents & libc::POLLIN != 0
 }
 
-/// Bytes that have come and have not been read, ioctl(2) FIONREAD.
+/// Bytes that have arrived and have not been read, ioctl(2) FIONREAD.
 fn bytes_waiting(fd: RawFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the pointer is to a live number, which is all that this request writes.

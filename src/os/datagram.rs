@@ -1,7 +1,7 @@
 //! Datagrams on a UNIX socket, with the kernel's credentials of each sender; unix(7), SCM_CREDENTIALS.
 //!
-//! Descriptors that come along are not wanted: there is hardly room for them in what recvmsg(2) is given, so the kernel
-//! closes them. What it hands over all the same, in the room that is for the sender's pidfd, is closed at once.
+//! File descriptors in a datagram are not accepted: recvmsg(2) gets hardly any room for them, so the kernel closes
+//! them. One that fits into the room for the sender's pidfd is closed at once.
 use super::pidfd::PidFd;
 use crate::files;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt};
@@ -14,51 +14,51 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// A socket that datagrams come to. Its file is removed with it.
+/// A bound datagram socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct DatagramSocket {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// The sender of a datagram, as the kernel saw it at that moment. By now it may be gone.
+/// The sender of a datagram, by the credentials at the time of sending. It may have ended since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
-    /// Its number; 0 for a process that has none here, as it is of another container.
+    /// Its pid; 0 for a process of another container, which has no pid here.
     pub pid: u32,
     /// Its user.
     pub uid: u32,
 }
 
-/// The process that has sent a datagram, as SCM_PIDFD gives it (Linux 6.5): not to be taken for another, whatever
-/// becomes of its number.
+/// The process that has sent a datagram, by SCM_PIDFD (Linux 6.5): it cannot be confused with another process that gets
+/// the same pid later.
 #[derive(Debug)]
 pub enum Process {
-    /// This one, which may have ended since.
+    /// The process; it may have ended since.
     Held(PidFd),
-    /// It was gone when the datagram was read.
+    /// The process had ended when the datagram was read.
     Gone,
-    /// The kernel does not report it, or had no room to.
+    /// Unknown: the kernel does not support it, or had no room for the pidfd.
     Untold,
 }
 
-/// One datagram that has come.
+/// A datagram that was received.
 #[derive(Debug)]
 pub struct Datagram {
-    /// So many bytes of the buffer.
+    /// Its length in the buffer.
     pub bytes: usize,
-    /// It was longer than the buffer; the rest is lost.
+    /// The datagram was longer than the buffer, and the rest is lost.
     pub cut: bool,
-    /// Its sender; `None` without an answer of the kernel.
+    /// Its sender; `None` if the kernel gave no credentials.
     pub sender: Option<Sender>,
-    /// The same as a process that is held.
+    /// The sender as a pidfd.
     pub process: Process,
-    /// Descriptors came along, and were closed.
+    /// The datagram had file descriptors, which were closed.
     pub had_descriptors: bool,
 }
 
 impl DatagramSocket {
-    /// Makes the socket, in the place of what lies at `path`.
+    /// Binds a socket at `path`, and replaces a file that is there.
     ///
     /// # Errors
     /// The kernel's.
@@ -66,12 +66,13 @@ impl DatagramSocket {
         Ok(DatagramSocket { fd: bound(path)?, path: path.to_owned() })
     }
 
-    /// Goes on with the socket that another image of this program has bound at `path`. What lies unread is still there.
+    /// Takes over the socket that another image of this program has bound at `path` (hot upgrade). Unread datagrams are
+    /// kept.
     pub fn go_on(fd: OwnedFd, path: PathBuf) -> DatagramSocket {
         DatagramSocket { fd, path }
     }
 
-    /// Makes a new socket at the same path, where another program has removed the file. What lies unread is lost.
+    /// Binds a new socket at the same path, after another program has removed the file. Unread datagrams are lost.
     ///
     /// # Errors
     /// The kernel's.
@@ -80,12 +81,12 @@ impl DatagramSocket {
         Ok(())
     }
 
-    /// Where it lies.
+    /// The path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes one datagram; `None` when none waits. Never blocks.
+    /// Receives one datagram; `None` if none waits. Never blocks.
     ///
     /// # Errors
     /// The kernel's.
@@ -114,7 +115,7 @@ impl DatagramSocket {
             cut: header.msg_flags & libc::MSG_TRUNC != 0,
             sender,
             process,
-            // Room is missing for descriptors only.
+            // Only file descriptors can lack room.
             had_descriptors: handed_over || header.msg_flags & libc::MSG_CTRUNC != 0,
         }))
     }
@@ -126,12 +127,12 @@ impl AsRawFd for DatagramSocket {
     }
 }
 
-/// A socket at `path`, in the place of what lies there.
+/// Binds a socket at `path`, and replaces a file that is there.
 fn bound(path: &Path) -> io::Result<OwnedFd> {
     files::remove(path)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-    // Before there is an address to send to, so that no datagram comes without its sender.
+    // Set before the socket has an address, so that every datagram has credentials.
     setsockopt(&fd, sockopt::PassCred, &true)?;
     pass_pidfd(&fd);
     bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
@@ -144,7 +145,7 @@ impl Drop for DatagramSocket {
     }
 }
 
-/// Asks for a pidfd of each sender. A kernel before Linux 6.5 has none to give.
+/// Requests a pidfd of each sender. Kernels before Linux 6.5 do not support that.
 fn pass_pidfd(fd: &OwnedFd) {
     let on: libc::c_int = 1;
     // SAFETY: the pointer is to a live number of the size that is given.
@@ -154,7 +155,7 @@ fn pass_pidfd(fd: &OwnedFd) {
     }
 }
 
-/// Of linux/socket.h, which libc has not for every target.
+/// From linux/socket.h; libc does not have them for every target.
 const SO_PASSPIDFD: libc::c_int = 76;
 const SCM_PIDFD: libc::c_int = 4;
 
@@ -164,11 +165,11 @@ const CONTROL: usize = unsafe {
     libc::CMSG_SPACE(mem::size_of::<libc::ucred>() as u32) + libc::CMSG_SPACE(mem::size_of::<RawFd>() as u32)
 } as usize;
 
-/// Control messages begin where a `cmsghdr` may begin.
+/// Control messages need the alignment of a `cmsghdr`.
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
-/// The sender, by its number and by its process, and whether other descriptors were handed over; such are closed.
+/// The sender by pid and by pidfd, and whether other file descriptors came, which are closed.
 fn read_control(header: &libc::msghdr) -> (Option<Sender>, Process, bool) {
     let (mut sender, mut process, mut handed_over) = (None, Process::Untold, false);
     // SAFETY: the kernel has just filled header and control bytes in; CMSG_FIRSTHDR and CMSG_NXTHDR stay within them,
@@ -188,7 +189,8 @@ fn read_control(header: &libc::msghdr) -> (Option<Sender>, Process, bool) {
                 (libc::SOL_SOCKET, SCM_PIDFD) if length >= mem::size_of::<RawFd>() => {
                     let number = data.cast::<RawFd>().read_unaligned();
                     process = match -number {
-                        // The kernel reports that by an error in its place, and there are others.
+                        // The kernel reports a process that is gone by these errors in place of a descriptor; there are
+                        // other errors.
                         libc::ESRCH | libc::EINVAL => Process::Gone,
                         error if error > 0 => Process::Untold,
                         _ => Process::Held(PidFd::from_owned(OwnedFd::from_raw_fd(number))),

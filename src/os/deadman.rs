@@ -1,8 +1,8 @@
-//! A timer of the kernel that kills this process at its deadline: timer_create(2) on CLOCK_BOOTTIME with SIGKILL. No
-//! process has to be alive for it, and one that is stopped, spins or is frozen dies of it as well.
+//! A kernel timer that kills this process at a deadline: timer_create(2) on CLOCK_BOOTTIME with SIGKILL. It needs no
+//! other process, and also ends a process that is stopped, frozen or in an endless loop.
 //!
-//! The kernel drops it at an exec, and a child of fork(2) has none: each image of a program arms its own. The first
-//! process of a pid namespace is spared by the kernel, so it must not be that.
+//! The timer does not survive exec, and a child of fork(2) does not have it: each image of a program must arm its own.
+//! The kernel spares the first process of a pid namespace, so this process must not be that.
 use super::alarm::timespec;
 use crate::time::Time;
 use nix::sys::signal::{SigEvent, SigevNotify, Signal};
@@ -10,7 +10,7 @@ use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::time::ClockId;
 use std::io;
 
-/// The timer. Dropped, it is disarmed.
+/// The timer. Dropping it disarms it.
 #[derive(Debug)]
 pub struct DeadMan {
     timer: Timer,
@@ -18,10 +18,10 @@ pub struct DeadMan {
 }
 
 impl DeadMan {
-    /// From here on this process is killed at a moment of CLOCK_BOOTTIME; at once if that has passed.
+    /// Arms the timer: this process is killed at `at` on CLOCK_BOOTTIME, or at once if that has passed.
     ///
     /// # Errors
-    /// The kernel's: this process is not killed then.
+    /// The kernel's: then the process is not killed.
     pub fn arm(at: Time) -> io::Result<DeadMan> {
         let notify = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
         let timer = Timer::new(ClockId::CLOCK_BOOTTIME, SigEvent::new(notify))?;
@@ -30,22 +30,22 @@ impl DeadMan {
         Ok(armed)
     }
 
-    /// Sets another moment, with no moment in between at which none is set.
+    /// Changes the deadline; at no time is the timer disarmed.
     ///
     /// # Errors
-    /// The kernel's: the moment before is still set.
+    /// The kernel's: then the former deadline stays.
     pub fn rearm(&mut self, at: Time) -> io::Result<()> {
         self.timer.set(Expiration::OneShot(timespec(at)), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.at = at;
         Ok(())
     }
 
-    /// The moment that is set.
+    /// The deadline.
     pub fn at(&self) -> Time {
         self.at
     }
 
-    /// From here on this process is not killed.
+    /// Disarms the timer: this process is not killed.
     pub fn disarm(self) {}
 }
 

@@ -1,9 +1,9 @@
-//! What a child left behind, found without cgroups: by descent, by its session, by the stamp that every process of a
-//! tree inherits, and by the mark that it carries in its environment.
+//! Finds the processes that a child left behind, without cgroups: by descent, by session, by the stamp that every
+//! process of a tree inherits, and by the mark in its environment.
 //!
-//! A node looks at what descends from it ([`below`]), which is all that can be left of its children. What is no
-//! ancestor, as the keeper, looks at all processes ([`kill_pass`]): a daemon that has left its session and its parents
-//! is found by its stamp or its mark.
+//! A node searches only its own descendants ([`below`]), which is where all leftovers of its children are. A process
+//! that is no ancestor, such as the keeper, searches all processes ([`kill_pass`]): a daemon that has left its session
+//! and its parents is found by its stamp or its mark.
 use super::clock::Clock;
 use super::pidfd::{self, Reach};
 use super::process;
@@ -27,7 +27,7 @@ use left::NAMED;
 use marked::{Carries, carries};
 use stamp::Stamp;
 
-/// Makes this process the one to which orphans below it are handed, prctl(2) PR_SET_CHILD_SUBREAPER.
+/// Makes this process the one that adopts orphans below it, prctl(2) PR_SET_CHILD_SUBREAPER.
 ///
 /// # Errors
 /// The kernel's.
@@ -36,27 +36,27 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
-/// Our running children for which `known` is false: orphans that we have adopted.
+/// The running children of this process for which `known` is false: adopted orphans.
 pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
     let children = below::Lists::take().and_then(|lists| lists.own()).unwrap_or_default();
     children.into_iter().filter(|pid| !known(*pid) && process::is_alive(*pid)).collect()
 }
 
-/// What the reaping of orphans has come to.
+/// The result of reaping orphans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reaped {
-    /// These have been reaped; from now on their numbers may be given to others.
+    /// The pids of the orphans that were reaped; the kernel may reuse them from now on.
     pub orphans: Vec<u32>,
-    /// There may be more, behind a child whose exit status belongs to another waiter and has not been read yet: the
-    /// kernel shows that one first, again and again.
+    /// There may be more orphans, behind an ended child whose exit status another waiter has not read yet: the kernel
+    /// keeps returning that child first.
     pub blocked: bool,
 }
 
 /// Reaps every adopted orphan that has ended. Children for which `known` is true are left to the code that waits for
-/// them by their pidfds.
+/// them through their pidfds.
 pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
     let mut reaped = Reaped::default();
-    // Peeked at first, so that no exit status is taken away from another waiter.
+    // WNOWAIT first, so that no exit status is taken from another waiter.
     while let Some(pid) = ended(libc::P_ALL, 0, libc::WNOWAIT) {
         if known(pid) {
             reaped.blocked = true;
@@ -70,8 +70,8 @@ pub fn reap_orphans(known: impl Fn(u32) -> bool) -> Reaped {
     reaped
 }
 
-/// A child that has ended, waitid(2). It is reaped by this unless `flags` has WNOWAIT. (nix takes no child that was
-/// killed by a real-time signal, and so would never get past it.)
+/// A child that has ended, waitid(2). It is reaped unless `flags` has WNOWAIT. (nix fails on a child that was killed by
+/// a real-time signal, and so could never get past it.)
 fn ended(kind: libc::idtype_t, id: u32, flags: i32) -> Option<u32> {
     // SAFETY: all-zero is a valid value, and the pointer is to a live one. With WNOHANG and no such child the number
     // stays zero.
@@ -83,27 +83,27 @@ fn ended(kind: libc::idtype_t, id: u32, flags: i32) -> Option<u32> {
     u32::try_from(pid).ok().filter(|pid| result == 0 && *pid != 0)
 }
 
-/// Which processes are meant.
+/// The processes to be searched for.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// This process and all below it.
+    /// This process and all its descendants.
     pub root_pid: Option<u32>,
-    /// And all that carry this mark …
+    /// And all processes with this mark …
     pub mark: &'a Mark,
     /// … with a path at or below this one.
     pub within: &'a Path,
-    /// The paths at or below it that are known, for each stamp names one. Of a whole tree they need not be given.
+    /// Known paths at or below `within`, since a stamp stands for one path. Not needed if `within` is the root.
     pub paths: &'a [Path],
-    /// Never these.
+    /// Processes that are never killed.
     pub spare: &'a [u32],
 }
 
-/// Kills what is in scope. Returns what there was: to be repeated until there is nothing, since processes need a moment
-/// to exit, and there may be something that could not be held.
+/// Kills all processes in scope. Returns what it found. Repeat it until it finds nothing: processes need a moment to
+/// exit, and some may not have been stopped.
 ///
-/// A process may fork while it is being looked for, and one that was forked without the mark is known by its parent
-/// only as long as that runs. So everything is stopped first, and looked for again until nothing new shows: what is
-/// stopped forks no more, and does not exit before its children are known. Only then is it killed, all of it.
+/// A process may fork during the search, and a process that was forked without the mark can be traced only as long as
+/// its parent exists. So all processes are stopped first, and the search is repeated until it finds no new ones: a
+/// stopped process cannot fork, and does not exit before its children are known. Then all are killed.
 pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut search = Search {
         scope,
@@ -127,11 +127,11 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     let mut looks = 0;
     loop {
         looks += 1;
-        // A process that has been sent the signal may still be on its way out of a fork, and that look was too early.
+        // A process that was sent SIGSTOP may still be inside fork(2), so that its child was not visible yet.
         on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !process::is_at_rest(*pid, &stat)));
         let mut again = !on_their_way.is_empty();
         let Some(new) = search.look(&mut again) else {
-            // A list that cannot be read, for want of descriptors say, is not an empty one.
+            // A list that cannot be read, such as for lack of descriptors, is not an empty one.
             out_of_reach += 1;
             break;
         };
@@ -149,23 +149,23 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
                 }
             }
         }
-        // Numbers that were given meanwhile, from below again perhaps, have not been looked at.
+        // Pids that were assigned meanwhile, perhaps after a wrap-around, have not been checked.
         again |= search.newest.is_none() || newest() != search.newest;
-        // The first look takes as long as it takes. And time is no measure of how often we have looked: on a busy
-        // machine all of it may be gone between two looks.
+        // The first search is not limited in time. Nor is time alone a limit for the others: on a busy machine all of
+        // it may pass between two searches.
         if !again || looks >= LOOKS && clock.get_or_insert_with(Clock::start).now() > Time::ZERO + LOOKING {
             break;
         }
     }
-    // On a busy machine a process may stand in the middle of execve(2) for as long as all these looks take. And where
-    // others start processes faster than they can be looked at, what was not looked at may be any.
+    // On a busy machine a process may be inside execve(2) during all these searches. And if other programs start
+    // processes faster than they can be checked, the unchecked ones may be in scope.
     out_of_reach += search.undecided.len();
-    // Their groups first: as long as a member is held, alive, the number is no other group's.
+    // Process groups first: as long as a member is stopped and alive, no other group can have the number.
     for group in &search.groups {
         process::signal_group(*group, libc::SIGKILL);
     }
     for process in &held {
-        // One that is gone already is the goal.
+        // ESRCH is success: the process is gone.
         let _ = process.signal(libc::SIGKILL);
     }
     Left {
@@ -175,75 +175,76 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     }
 }
 
-/// How long one pass goes on looking at most. Each look after the first is at what is new only, which is cheap, and the
-/// first one that finds everything at rest is the last. Only a process that forks and ends in a row is seldom met
-/// running.
+/// How long one pass repeats the search at most. Each search after the first checks only new pids, which is cheap, and
+/// the pass ends with the first search that finds all processes at rest. Only processes that fork and exit in a chain
+/// are hard to catch.
 const LOOKING: Span = Span::from_millis(100);
 
-/// Looks that a pass has at least, as long as something new shows.
+/// How many searches a pass makes at least, as long as each finds something new.
 const LOOKS: u32 = 100;
 
-/// Processes looked at in one look after the first; numbers of which there is none any more cost next to nothing. When
-/// there are more, the youngest are new again before all are through; the others have to wait.
+/// Most processes that one search after the first checks; unused pids cost next to nothing. If there are more, the
+/// newest are checked first and the others have to wait.
 const AT_ONCE: usize = 16;
 
-/// For so long the number of a group that has just been seen is not given to another one: the kernel goes through all
-/// others first.
+/// For at least this long the kernel does not reuse the number of a process group that was seen just now, since it goes
+/// through all other numbers first.
 const NUMBERS_KEPT: Span = Span::from_millis(50);
 
-/// After so many looks a number counts as free.
+/// A pid that was absent in this many searches counts as unused.
 const ABSENCES: u32 = 8;
 
-/// What a pass has seen so far.
+/// The state of a pass.
 struct Search<'a> {
     scope: &'a Scope<'a>,
-    /// What is meant, by stamp.
+    /// The stamps that are in scope.
     stamps: HashSet<Stamp>,
-    /// Whether what is started here gets stamps.
+    /// Whether processes started here get stamps.
     is_stamped: bool,
     own: u32,
     own_session: Option<u32>,
-    /// Process groups of what was found, which were stopped as a whole: no fork escapes that.
+    /// Process groups of found processes. Each was stopped as a whole, which no fork escapes.
     groups: HashSet<u32>,
-    /// Every running process that was looked at: its parent then, and when it began.
+    /// Every running process that was checked, with its parent at that time and its start time.
     known: HashMap<u32, (u32, u64)>,
     found: HashSet<u32>,
-    /// What was stopped as soon as it was seen, and what has become of it.
+    /// Processes that were stopped at once when they were found, with the result.
     early: HashMap<u32, Hold>,
-    /// What could not be decided at the last look, and how often it was not even there.
+    /// Pids that the last search could not decide, and in how many searches each was absent.
     unclear: HashMap<u32, u32>,
-    /// Those of them that are there, as far as the last look could tell.
+    /// Those of them that exist, as far as the last search could tell.
     undecided: HashSet<u32>,
-    /// The number that was given last when the last look began; all before it have been looked at.
+    /// The newest pid when the last search began; all older ones have been checked.
     newest: Option<u32>,
 }
 
-/// What has become of a process that was to be stopped.
+/// The result of stopping a process.
 enum Hold {
     Stopped(Reach),
     Gone,
-    /// There, but the kernel does not let us signal it: its error number.
+    /// The process exists, but the kernel does not let us signal it: its error number.
     OutOfReach(i32),
 }
 
 impl Search<'_> {
-    /// Looks at what was not there before. Returns what is found to be in scope now, and by `again` whether another
-    /// look may find more. `None` when there is no looking.
+    /// Checks the pids that are new since the last search. Returns the processes that are now known to be in scope, and
+    /// sets `again` if another search may find more. `None` if no search is possible.
     fn look(&mut self, again: &mut bool) -> Option<Vec<u32>> {
         let before = std::mem::replace(&mut self.newest, newest());
         let mut numbers = match (before, self.newest) {
-            // Numbers are given in order, so only these are new.
+            // Pids are assigned in ascending order, so only these are new.
             (Some(before), Some(newest)) if before <= newest => {
                 self.unclear.keys().copied().chain(before.saturating_add(1)..=newest).collect()
             }
-            // The first look; or they have begun anew from below, and may be of other processes by now.
+            // The first search; or the pids have wrapped around, and older ones may belong to other processes by now.
             _ => {
                 self.known.retain(|pid, _| self.found.contains(pid));
                 below::all().ok()?
             }
         };
         numbers.retain(|pid| !self.known.contains_key(pid));
-        // The youngest first: of one that forks and ends all the time it is the one that runs, and not for long.
+        // The newest first: of a chain of processes that fork and exit, only the newest is still running, and not for
+        // long.
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut fresh = Vec::new();
         let unclear = std::mem::take(&mut self.unclear);
@@ -260,8 +261,8 @@ impl Search<'_> {
             let since = Clock::start();
             let stat = match process::look(pid) {
                 Ok(Some(stat)) => stat,
-                // What has gone since its number was given may have left a child with a later one; or it is not there
-                // yet, since a process has its number some time before it can be seen.
+                // A process that has ended since its pid was assigned may have left a child with a newer pid. Or the
+                // process is not visible yet: a pid is assigned some time before the process is visible.
                 Ok(None) => {
                     *again = true;
                     if absences < ABSENCES {
@@ -269,7 +270,7 @@ impl Search<'_> {
                     }
                     continue;
                 }
-                // Of another user, where `/proc` does not show such.
+                // A process of another user, which this `/proc` mount hides.
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => continue,
                 Err(_) => {
                     *again = true;
@@ -286,7 +287,8 @@ impl Search<'_> {
                     Carries::Yes => {
                         fresh.push(pid);
                         self.known.insert(pid, (stat.parent, stat.began));
-                        // At once: one that forks and ends all the time does not wait until all others were looked at.
+                        // Stopped at once: a chain of processes that fork and exit does not wait until all others have
+                        // been checked.
                         if pid != self.own && !self.scope.spare.contains(&pid) {
                             let hold = match self.hold(pid) {
                                 Hold::Gone => self.stop_group_of_gone(&stat, &since),
@@ -310,7 +312,7 @@ impl Search<'_> {
         Some(self.with_descendants(fresh))
     }
 
-    /// Takes these into what is found, with all that descends from anything found; gives back what is new.
+    /// Adds these processes and all descendants of found ones to the found ones. Returns those that are new.
     fn with_descendants(&mut self, fresh: Vec<u32>) -> Vec<u32> {
         if fresh.is_empty() && self.found.is_empty() {
             return Vec::new();
@@ -331,34 +333,34 @@ impl Search<'_> {
         new
     }
 
-    /// Whether a process is meant, whatever it descends from.
+    /// Whether a process is in scope by its own stamp or mark, regardless of its ancestors.
     fn is_meant(&self, pid: u32) -> Carries {
-        // Its stamp can be read at any time, its environment not in the middle of execve(2), nor when it is another
-        // user's.
+        // The stamp can be read at any time. The environment cannot be read during execve(2), nor that of another user.
         match Stamp::read(pid) {
             Some(stamp) if self.stamps.contains(&stamp) => Carries::Yes,
             Some(stamp) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
             _ => match carries(pid, self.scope.mark, self.scope.within) {
-                // Where ours have stamps, one without is not ours, but for those that have set that limit themselves.
+                // If processes started here have stamps, a process without one is not ours, unless it has set that
+                // limit itself.
                 Carries::Nothing if self.is_stamped => Carries::No,
                 carries => carries,
             },
         }
     }
 
-    /// Stops what a process that is meant and has gone has left in its group: of those that fork and end all the time
-    /// some are over before they can be stopped, and a signal to the group is one that no fork escapes. What it stops
-    /// is found by the next look.
+    /// Stops the process group of a process in scope that has just ended: of a chain of processes that fork and exit,
+    /// some end before they can be stopped, and no fork escapes a signal to the group. The next search finds the
+    /// stopped processes.
     fn stop_group_of_gone(&self, stat: &process::Stat, since: &Clock) -> Hold {
-        // Nothing of it is held, so the number may be given to others: not so soon.
+        // No member is stopped, so the number could be reused; but not within this time.
         if self.may_stop_group(stat) && since.now() < Time::ZERO + NUMBERS_KEPT {
             process::signal_group(stat.group, libc::SIGSTOP);
         }
         Hold::Gone
     }
 
-    /// Its session descends from a process that is meant, as it does, unless that is our own. What is to be spared may
-    /// be in it all the same.
+    /// Whether the process group may be stopped as a whole. All processes of its session descend from a process in
+    /// scope, as this one does, unless the session is our own. Processes to be spared may still be in it.
     fn may_stop_group(&self, stat: &process::Stat) -> bool {
         let spared = |pid: &u32| process::stat(*pid).is_some_and(|spared| spared.group == stat.group);
         stat.group > 1 && Some(stat.session) != self.own_session && !self.scope.spare.iter().any(spared)
@@ -369,7 +371,7 @@ impl Search<'_> {
         let Some(&(_, began)) = self.known.get(&pid) else { return Hold::Gone };
         let process = match Reach::open(pid, began) {
             Ok(process) => process,
-            // Or the number is that of a thread: its process has one of its own.
+            // Gone; or the pid is that of a thread, whose process has another pid.
             Err(error) if pidfd::is_gone(&error) => return Hold::Gone,
             Err(error) => return Hold::OutOfReach(error.raw_os_error().unwrap_or(libc::EIO)),
         };
@@ -389,7 +391,7 @@ impl Search<'_> {
     }
 }
 
-/// The number that was given last to a process or a thread, proc_loadavg(5).
+/// The newest pid of any process or thread, proc_loadavg(5).
 fn newest() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
 }

@@ -1,8 +1,9 @@
-//! Asking a file system that may not answer.
+//! Access to file systems that may not answer.
 //!
-//! What a path leads to may hang for as long as it likes: a network file system without its server, a FUSE without its
-//! program. So it is asked by a thread, waited for a moment, and as long as that thread has not come back nothing more
-//! is asked of the same directory: neither the loop nor the number of threads depends on how often a start is tried.
+//! Any access to a path may hang without limit: a network file system without its server, a FUSE file system without
+//! its program. So a thread does it, and the caller waits for a short time. As long as that thread has not come back,
+//! further requests for the same directory fail at once. So neither the loop nor the number of threads depends on how
+//! often a start is tried.
 
 use super::thread::Question;
 use crate::time::Span;
@@ -10,13 +11,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// So long an answer is waited for.
+/// How long the caller waits for an answer.
 const PATIENCE: Span = Span::from_secs(1);
 
-/// What [`ask`] returns for a file system that does not answer, `TimedOut` as its kind.
+/// The error of [`ask`] for a file system that does not answer, of kind `TimedOut`.
 const NO_ANSWER: &str = "its file system does not answer";
 
-/// A directory that has not answered yet, for as long as the thread is there that asks it.
+/// A directory that has not answered yet, and the thread that waits for it.
 struct Late {
     directory: PathBuf,
     thread: Weak<()>,
@@ -24,19 +25,19 @@ struct Late {
 
 static LATE: Mutex<Vec<Late>> = Mutex::new(Vec::new());
 
-/// The directories that are late by now.
+/// The directories that still have not answered.
 fn late() -> MutexGuard<'static, Vec<Late>> {
     let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
     late.retain(|late| late.thread.strong_count() > 0);
     late
 }
 
-/// Has a thread do `work`, which concerns the file at `path`, and gives what came of it. What comes of it too late is
-/// dropped there.
+/// Lets a thread do `work`, which accesses the file at `path`, and returns its result. A result that comes too late is
+/// dropped in the thread.
 ///
 /// # Errors
-/// `TimedOut` where there is no answer within a second, and at once where an earlier question to this directory has
-/// none yet; the system's, when there can be no more threads.
+/// `TimedOut` if there is no answer within a second, and at once if an earlier request for this directory has no answer
+/// yet; the system's, if no thread can be started.
 pub(crate) fn ask<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     ask_within(PATIENCE, path, work)
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{self, Receiver};
 
-    /// Asks without patience, and reports whether the question was put at all.
+    /// Makes a request without waiting, and returns whether it was begun at all.
     fn in_vain(path: &str, gate: Receiver<()>) -> bool {
         let (began, has_begun) = mpsc::channel();
         let asked = ask_within(Span::ZERO, Path::new(path), move || {
@@ -88,7 +89,7 @@ mod tests {
         for again in ["/dead/one", "/dead/two"] {
             assert!(!in_vain(again, gate().1), "no second thread for {again}");
         }
-        // Others are asked as ever.
+        // Other directories are asked as usual.
         assert_eq!(ask_within(Span::from_secs(600), Path::new("/live/one"), || 7).unwrap(), 7);
         assert_eq!(ask_within(Span::from_secs(600), Path::new("/dead"), || 8).unwrap(), 8);
         drop(open);

@@ -7,27 +7,27 @@ use std::os::fd::{AsRawFd, RawFd};
 #[cfg(test)]
 mod tests;
 
-/// Names a registration. Never given twice, so an event of a descriptor that was closed matches nothing.
+/// Identifies a registration. Never reused, so an event of a descriptor that was closed matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u64);
 
-/// What is waited for at a descriptor.
+/// The readiness that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interest(EpollFlags);
 
 impl Interest {
-    /// There is something to read.
+    /// The descriptor is readable.
     pub const READ: Interest = Interest(EpollFlags::EPOLLIN);
-    /// There is room to write.
+    /// The descriptor is writable.
     pub const WRITE: Interest = Interest(EpollFlags::EPOLLOUT);
     /// Something exceptional, such as a change in `cgroup.events`.
     pub const PRIORITY: Interest = Interest(EpollFlags::EPOLLPRI);
 }
 
-/// A registration at which something has happened.
+/// A registration whose descriptor is ready.
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
-    /// Which.
+    /// Its tag.
     pub tag: Tag,
 }
 
@@ -68,24 +68,24 @@ impl Poller {
         Ok(Poller { epoll, next: 1, buffer: vec![EpollEvent::empty(); 256] })
     }
 
-    /// The instance's own descriptor, for another instance to watch.
+    /// The descriptor of the epoll instance, for another instance to watch.
     pub fn fd(&self) -> RawFd {
         self.epoll.0.as_raw_fd()
     }
 
-    /// Whether the last wait may have left out something, for want of room.
+    /// Whether the last wait may have left out events, because the buffer was full.
     pub fn was_full(&self, ready: &[Ready]) -> bool {
         ready.len() == self.buffer.len()
     }
 
-    /// A tag that was never given before.
+    /// Returns a tag that was never used before.
     pub fn next_tag(&mut self) -> Tag {
         self.next += 1;
         Tag(self.next - 1)
     }
 
-    /// Begins to watch a descriptor. It is to be taken out with [`Poller::remove`] before it is closed: a copy in a
-    /// child that has not executed yet would keep the registration alive.
+    /// Watches a descriptor. Take it out with [`Poller::remove`] before it is closed: a copy in a child that has not
+    /// executed its program yet would keep the registration alive.
     ///
     /// # Errors
     /// The kernel's.
@@ -94,7 +94,7 @@ impl Poller {
         self.control(EpollOp::EpollCtlAdd, fd, &mut event, "watch a descriptor")
     }
 
-    /// Watches a descriptor no longer.
+    /// Stops watching a descriptor.
     ///
     /// # Errors
     /// The kernel's; mostly that it was not watched.
@@ -115,8 +115,8 @@ impl Poller {
         nix::errno::Errno::result(result).map(drop).map_err(|cause| PollError { what, cause })
     }
 
-    /// Waits until something is ready or the time is over, which is rounded up, so that a deadline is due when it is
-    /// woken for. `None` waits without bound. Interrupted by a signal handler it returns with nothing.
+    /// Waits until something is ready, or for `limit`, rounded up, so that a deadline has passed when the wait ends for
+    /// it. `None` waits without limit. A signal handler ends the wait early, with nothing ready.
     ///
     /// # Errors
     /// The kernel's.
@@ -133,7 +133,7 @@ impl Poller {
     }
 }
 
-/// A time for epoll_wait(2), which counts in milliseconds: never shorter than it is, and not a whole one longer.
+/// A time for epoll_wait(2) in milliseconds, rounded up: never shorter, and less than one millisecond longer.
 fn rounded_up(limit: Option<Span>) -> EpollTimeout {
     let Some(span) = limit else { return EpollTimeout::NONE };
     let millis = i32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);

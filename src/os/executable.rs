@@ -1,4 +1,4 @@
-//! Whether a file may take the place of this program: what it is, and in whose hands.
+//! Checks whether a file may replace this program: what it is, and which users can write it.
 use crate::files;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -13,17 +13,17 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// What is read of the beginning of a program: as far as the machine it is for, elf(5).
+/// Bytes that are read of a program's header: up to the field for the machine, elf(5).
 const HEAD: usize = 20;
 
-/// A program that may be executed in the place of this one.
+/// A program that may be executed in place of this one.
 #[derive(Debug)]
 pub struct Executable {
     file: File,
     identity: Identity,
 }
 
-/// What tells a file from all others, and from itself before a change.
+/// Distinguishes a file from all others, and from itself before a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -33,7 +33,7 @@ pub struct Identity {
     pub inode: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was changed last, in nanoseconds since 1970.
+    /// Its last change (ctime), in nanoseconds since 1970.
     pub changed: i64,
 }
 
@@ -49,7 +49,7 @@ impl Identity {
     }
 }
 
-/// Why a file is not taken: a sentence with its path, and what would be right.
+/// Why a file is refused: a sentence with its path, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(String);
 
@@ -66,19 +66,19 @@ fn refuse<T>(why: impl fmt::Display) -> Result<T, Refused> {
 }
 
 impl Executable {
-    /// Opens the file at `path` and looks at it: a regular file that this user may execute, of this machine, without
-    /// set-id bits and without capabilities, since with either the kernel takes the parent-death signal from the
-    /// process. Neither it nor a directory on the way may be written by others than root and the user `owner`; in a
-    /// directory where only owners remove files, such as /tmp, others may make some. Asks the file system, which may
-    /// not answer: for a thread aside.
+    /// Opens and checks the file at `path`: a regular file that this user may execute, for this machine, without set-id
+    /// bits and without file capabilities (with either, the kernel clears the parent-death signal of the process). No
+    /// user but root and `owner` may be able to write the file or a directory of its path; directories with the sticky
+    /// bit, such as /tmp, may be writable by others. Accesses the file system, which may not answer: call it in a
+    /// thread of its own.
     ///
     /// # Errors
-    /// A [`Refused`] with the first thing that is wrong.
+    /// [`Refused`] with the first thing that is wrong.
     pub fn open(path: &Path, owner: u32) -> Result<Executable, Refused> {
         let shown = path.display();
         let cannot = |what: &str, error: io::Error| Refused(format!("{shown} {what}: {}", crate::error::plain(&error)));
         let resolved = path.canonicalize().map_err(|error| cannot("cannot be found", error))?;
-        // A fifo is not waited for.
+        // Opening a fifo must not block.
         let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&resolved);
         let file = file.map_err(|error| cannot("cannot be opened to be read", error))?;
@@ -121,7 +121,7 @@ impl Executable {
         Ok(Executable { identity: Identity::of(&metadata), file })
     }
 
-    /// The program that runs.
+    /// The program that is running.
     ///
     /// # Errors
     /// The system's.
@@ -129,10 +129,10 @@ impl Executable {
         Executable::at(Path::new("/proc/self/exe"))
     }
 
-    /// Opens a file of which another process has found out that it may be executed.
+    /// Opens a file that another process has checked.
     ///
     /// # Errors
-    /// The system's, and `InvalidInput` when another file is there.
+    /// The system's; `InvalidInput` if another file is at the path.
     pub fn known(path: &Path, identity: Identity) -> io::Result<Executable> {
         let found = Executable::at(path)?;
         if found.identity == identity {
@@ -149,12 +149,12 @@ impl Executable {
         Ok(Executable { identity: Identity::of(&file.metadata()?), file })
     }
 
-    /// What it was when it was looked at.
+    /// Its identity when it was opened.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Whether it is what it was.
+    /// Whether the file has not changed since it was opened.
     ///
     /// # Errors
     /// The system's.
@@ -169,38 +169,38 @@ impl AsFd for Executable {
     }
 }
 
-/// Whether executing it would give capabilities, capabilities(7).
+/// Whether the file has capabilities, capabilities(7).
 fn has_capabilities(file: &File) -> io::Result<bool> {
     // SAFETY: both strings are live; without a place for the value the kernel reports its length alone.
     let length = unsafe { libc::fgetxattr(file.as_raw_fd(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) };
     match Errno::result(length) {
         Ok(_) => Ok(true),
-        // It has none, or its file system knows none.
+        // No capabilities, or a file system that does not support them.
         Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Compares the beginning of a program with that of the one that runs, elf(5).
+/// Compares the header of a program with that of the running one, elf(5).
 fn for_this_machine(found: &[u8; HEAD], own: &[u8; HEAD]) -> Result<(), &'static str> {
     if found.starts_with(b"#!") {
         return Err("is a script: a program of this machine is needed");
     }
-    // Class and order of bytes, type, machine: at 4, 16 and 18.
+    // The class and byte order are at 4, the type at 16, the machine at 18.
     if !found.starts_with(b"\x7fELF") {
         return Err("is no program (ELF) of this machine");
     }
     if found[4..6] != own[4..6] || found[18..20] != own[18..20] {
         return Err("is a program for another machine than this one");
     }
-    // ET_EXEC and ET_DYN, in either order of bytes: in the other place is a zero.
+    // ET_EXEC or ET_DYN, in either byte order: the other byte is zero.
     if !matches!(found[16..18], [2 | 3, 0] | [0, 2 | 3]) {
         return Err("is a part of a program, or a core: an executable is needed");
     }
     Ok(())
 }
 
-/// Whether others than root and `owner` may write the file or exchange it. An access list shows in the bits of the
+/// Checks that no user but root and `owner` can write or replace the file. An access list shows in the mode bits of the
 /// group.
 fn in_good_hands(resolved: &Path, file: &Metadata, owner: u32) -> Result<(), Refused> {
     let ours = |metadata: &Metadata| metadata.uid() == 0 || metadata.uid() == owner;

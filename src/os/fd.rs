@@ -1,4 +1,4 @@
-//! Descriptors: pipes, memory files, inheritance, limits.
+//! File descriptors: pipes, memory files, inheritance, limits.
 use super::clock::Clock;
 use super::thread;
 use crate::time::{Span, Time};
@@ -12,17 +12,16 @@ use std::fs;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// A complaint waits so long for the disk with the file that it is written to.
+/// How long writing a message to stderr may wait for the disk of its file.
 const PATIENCE: Span = Span::from_secs(1);
 
-/// Above the numbers that a child's table of descriptors begins with, and below those that a table without much in it
-/// has.
+/// Above the numbers that a child's descriptor table copies at first, and below the size of a table with few entries.
 const OUT_OF_THE_WAY: RawFd = 48;
 
 #[cfg(test)]
 mod tests;
 
-/// A pipe for a worker's output: the reading end does not block, the writing end does, as programs expect.
+/// A pipe for a worker's output: the read end is non-blocking; the write end blocks, as programs expect.
 ///
 /// # Errors
 /// The kernel's.
@@ -32,7 +31,7 @@ pub fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// A pipe, reading end first; both ends are closed by exec.
+/// A pipe, read end first; both ends are close-on-exec.
 ///
 /// # Errors
 /// The kernel's.
@@ -40,19 +39,19 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
-/// A pipe whose writing end does not block and which holds `bytes`, or as much as the kernel allows.
+/// A pipe with a non-blocking write end and a capacity of `bytes`, or as much as the kernel allows.
 ///
 /// # Errors
 /// The kernel's.
 pub fn wide_pipe(bytes: i32) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe()?;
     set_nonblocking(writer.as_fd(), true)?;
-    // What an ordinary user may have is limited; the usual 64 KiB do as well.
+    // The capacity for ordinary users is limited; the default of 64 KiB suffices.
     let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(bytes));
     Ok((reader, writer))
 }
 
-/// A file in memory with this content, to be read from its beginning.
+/// A file in memory with this content, positioned at its beginning.
 ///
 /// # Errors
 /// The kernel's.
@@ -63,10 +62,10 @@ pub fn memfd_with(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Takes over a descriptor that the parent process has placed at a number, and makes sure that it goes no further.
+/// Takes over a descriptor that the parent process has passed at this number, and makes it close-on-exec.
 ///
 /// # Errors
-/// When there is none.
+/// If the number is not an open descriptor.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: borrowed for the one call below, which fails with EBADF when nothing is there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
@@ -75,7 +74,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Puts a standard stream on another file. Everything that writes to the stream goes there from now on.
+/// Replaces a standard stream by a file. Everything that writes to the stream goes to the file from now on.
 ///
 /// # Errors
 /// The kernel's, and `InvalidInput` for a number that is neither 1 nor 2.
@@ -87,16 +86,16 @@ pub fn replace_stream(stream: RawFd, file: &fs::File) -> io::Result<()> {
     }
 }
 
-/// Lets no program that this process executes have any descriptor but the three streams.
+/// Makes all descriptors but the standard streams close-on-exec.
 ///
 /// # Errors
-/// The kernel's, where `/proc` cannot be read either.
+/// The kernel's, if `/proc` cannot be read either.
 pub fn keep_to_ourselves() -> io::Result<()> {
     // SAFETY: plain numbers.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
         return Ok(());
     }
-    // Before Linux 5.11, or where a filter of system calls refuses it.
+    // Before Linux 5.11, or if a seccomp filter refuses the call.
     for entry in fs::read_dir("/proc/self/fd")? {
         let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
         if number > 2 {
@@ -107,7 +106,7 @@ pub fn keep_to_ourselves() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes reads and writes return at once, or not.
+/// Sets or clears O_NONBLOCK.
 ///
 /// # Errors
 /// The kernel's.
@@ -118,15 +117,15 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a line to stderr. It may have no reader, or the disk may be full: that ends nothing, as `eprintln!` would.
+/// Writes a line to stderr. Unlike `eprintln!`, it does not panic if stderr has no reader or the disk is full.
 pub fn complain(line: impl std::fmt::Display) {
     let line = format!("{}\n", crate::text::page(&line.to_string()));
     let write = move || drop(io::stderr().write_all(line.as_bytes()));
-    // A file may lie on a disk that does not answer.
+    // A file may be on a disk that does not answer.
     if is_regular(io::stderr().as_fd()).unwrap_or(false) { thread::briefly(PATIENCE, write) } else { write() }
 }
 
-/// From here on a crash of this process reports its cause as any other error: its exit does not wait for a disk.
+/// Reports a panic of this process like any other error, so that its exit does not wait for a disk.
 pub fn complain_of_crashes() {
     std::panic::set_hook(Box::new(|info| {
         let trace = std::backtrace::Backtrace::capture();
@@ -136,13 +135,14 @@ pub fn complain_of_crashes() {
     }));
 }
 
-/// Waits until one of some descriptors can be read, or has ended; `None` waits without bound.
+/// Waits until one of the descriptors is readable or has ended, for up to `limit`; `None` waits without limit. Returns
+/// whether one is.
 ///
 /// # Errors
 /// The kernel's.
 pub fn wait_readable_any(fds: &[BorrowedFd<'_>], limit: Option<Span>) -> io::Result<bool> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // Signals wake us up in between, and must not begin the time anew.
+    // A signal handler interrupts poll(2), and must not restart the timeout.
     let clock = Clock::start();
     loop {
         let timeout = match limit {
@@ -157,8 +157,8 @@ pub fn wait_readable_any(fds: &[BorrowedFd<'_>], limit: Option<Span>) -> io::Res
     }
 }
 
-/// Copies a descriptor to a number that children do not get to see even for a moment: theirs would have to be closed,
-/// and that may wait for a disk.
+/// Copies a descriptor to a number that is never in a child's descriptor table, even briefly: the child would have to
+/// close it, which may block on a disk.
 ///
 /// # Errors
 /// The kernel's.
@@ -166,14 +166,14 @@ pub fn copy_out_of_the_way(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: plain numbers.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
     if copy < 0 {
-        // The limit may be lower.
+        // The limit on descriptors may be lower.
         return fd.try_clone_to_owned();
     }
     // SAFETY: the kernel has just made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Waits until a descriptor can be written to, or never again, at most for so long.
+/// Waits up to `limit` until a descriptor is writable, or its reader is gone.
 ///
 /// # Errors
 /// The kernel's.
@@ -184,7 +184,7 @@ pub fn wait_writable(fd: BorrowedFd<'_>, limit: Span) -> io::Result<()> {
     }
 }
 
-/// Whether a descriptor is of a regular file, as far as is known without a call to a file system that may not answer.
+/// Whether a descriptor is a regular file; uses only cached attributes, since the file system may not answer.
 ///
 /// # Errors
 /// The kernel's.
@@ -200,42 +200,42 @@ pub fn is_regular(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFREG)
 }
 
-/// A time for poll(2), never shorter than it is.
+/// A timeout for poll(2), rounded up.
 fn rounded_up(span: Span) -> PollTimeout {
     let millis = i32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
     PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }
 
-/// What raising the limit of open files has done.
+/// The result of raising the limit on open files.
 #[derive(Debug, Clone, Copy)]
 pub struct Nofile {
     /// The soft limit before.
     pub soft_before: u64,
-    /// The hard limit, which the soft one is now.
+    /// The hard limit; the soft limit equals it now.
     pub hard: u64,
 }
 
-/// Raises the limit of open files to what is allowed: a supervisor needs several descriptors for each child.
+/// Raises the soft limit on open files to the hard limit: a supervisor needs several descriptors for each child.
 ///
 /// # Errors
 /// The kernel's.
 pub fn raise_nofile() -> io::Result<Nofile> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // A hard limit above the machine's own, which was lowered meanwhile, cannot even be set to what it is, not here and
-    // not by a child to which it is passed on.
+    // If the machine's maximum was lowered below the hard limit, even setting the present value fails, here and in a
+    // child that inherits it.
     let most = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
     let hard = hard.min(most.unwrap_or(u64::MAX));
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(Nofile { soft_before: soft.min(hard), hard })
 }
 
-/// Makes room for so many descriptors in one go. As long as this process has one thread only, that is cheap; later the
-/// kernel waits for a moment in which no other thread can be looking, each time that the table has to grow, and that
-/// takes longer than starting a child.
+/// Grows the descriptor table for `count` descriptors at once. That is cheap while the process has one thread. Later,
+/// each time that the table grows, the kernel waits until no other thread can be using it, which takes longer than
+/// starting a child.
 pub fn make_room(count: usize) {
     let last = nofile_limit().min(count as u64).saturating_sub(1);
     let Ok(last) = RawFd::try_from(last) else { return };
-    // Not a copy of a stream: to close one may wait for the disk with its file.
+    // Not a copy of a standard stream: closing that may block on the disk of its file.
     let Ok(event) = EventFd::from_flags(EfdFlags::EFD_CLOEXEC) else { return };
     // SAFETY: plain numbers.
     let fd = unsafe { libc::fcntl(event.as_raw_fd(), libc::F_DUPFD_CLOEXEC, last) };
@@ -253,15 +253,15 @@ pub fn nofile() -> io::Result<(u64, u64)> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
-/// The limit of open files in force.
+/// The soft limit on open files.
 pub fn nofile_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// The lowest descriptor number that is free: all below it are in use. Two cheap calls, where counting what is open
-/// would read a directory.
+/// The lowest free descriptor number: all below it are in use. Two cheap calls; counting the open ones would read a
+/// directory.
 pub fn lowest_free() -> u64 {
-    // Not a copy of a stream: to close one may wait for the disk with its file.
+    // Not a copy of a standard stream: closing that may block on the disk of its file.
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).ok();
     event.and_then(|event| u64::try_from(event.as_raw_fd()).ok()).unwrap_or_else(nofile_limit)
 }

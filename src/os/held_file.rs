@@ -1,7 +1,7 @@
-//! A file that is held while its owner and mode are changed, where another user may put something else in its place: a
-//! link that leads root to a file of its choice, or a file that was moved there between a look and a change.
+//! Holds a file open while its owner and mode are changed, in a directory where another user may replace it: by a link
+//! that leads root to another file, or by a file that is moved there between check and change.
 //!
-//! What is looked at through the descriptor is what is changed, whatever its path leads to by then.
+//! The file that is checked through the descriptor is the one that is changed, whatever its path leads to by then.
 
 use crate::files::FileId;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -16,7 +16,7 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// A file by a descriptor that can do nothing but be looked at and changed.
+/// A file, by a descriptor that only allows to check and to change attributes (O_PATH).
 #[derive(Debug)]
 pub(crate) struct HeldFile {
     fd: OwnedFd,
@@ -24,10 +24,10 @@ pub(crate) struct HeldFile {
 }
 
 impl HeldFile {
-    /// The socket that lies at a path itself: the one with this id, where it is known which it is to be.
+    /// Opens the socket file at a path, without following a link; with `id`, only that file.
     ///
     /// # Errors
-    /// The system's, and `InvalidInput` where something else lies there, or the file has another name elsewhere.
+    /// The system's; `InvalidInput` if something else is there, or the file has a second hard link.
     pub(crate) fn socket(path: &Path, id: Option<FileId>) -> io::Result<HeldFile> {
         let held = HeldFile::open(path, OFlag::O_NOFOLLOW)?;
         let found = &held.found;
@@ -43,7 +43,7 @@ impl HeldFile {
         Err(io::Error::new(io::ErrorKind::InvalidInput, wrong))
     }
 
-    /// The directory that a path leads to.
+    /// Opens the directory that a path leads to.
     ///
     /// # Errors
     /// The system's.
@@ -57,17 +57,17 @@ impl HeldFile {
         Ok(HeldFile { fd, found })
     }
 
-    /// Its owner when it was looked at.
+    /// Its owner when it was opened.
     pub(crate) fn uid(&self) -> u32 {
         self.found.st_uid
     }
 
-    /// Its mode when it was looked at.
+    /// Its mode when it was opened.
     pub(crate) fn mode(&self) -> u32 {
         self.found.st_mode & 0o7777
     }
 
-    /// Gives it another owner and group; what is not named stays.
+    /// Changes owner and group; `None` leaves one as it is.
     ///
     /// # Errors
     /// The system's.
@@ -75,11 +75,13 @@ impl HeldFile {
         Ok(fchownat(&self.fd, "", uid.map(Into::into), gid.map(Into::into), AtFlags::AT_EMPTY_PATH)?)
     }
 
+    /// Changes the mode.
+    ///
     /// # Errors
     /// The system's.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        // fchmod(2) refuses such a descriptor, and fchmodat2(2) came with Linux 6.6. This link of /proc leads to the
-        // file itself, and nowhere else.
+        // fchmod(2) refuses O_PATH descriptors, and fchmodat2(2) needs Linux 6.6. This link in /proc leads to the open
+        // file itself.
         fs::set_permissions(format!("/proc/self/fd/{}", self.fd.as_raw_fd()), Permissions::from_mode(mode))
     }
 }

@@ -1,5 +1,5 @@
-//! The journal's socket of systemd: one datagram an entry, and what is too long for that in a sealed file in memory
-//! (systemd's native journal protocol). Nothing here waits.
+//! The socket of systemd's journal: one datagram for each entry, or a sealed memory file for an entry that is too long
+//! (systemd's native journal protocol). Nothing here blocks.
 
 use super::memory;
 use nix::errno::Errno;
@@ -10,7 +10,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// A way to the journal. Whether one listens is seen with each entry: journald may be started anew meanwhile.
+/// A socket for sending to the journal. Each entry is sent to the path, so a journald that was restarted is found
+/// again.
 #[derive(Debug)]
 pub struct JournalSocket {
     fd: OwnedFd,
@@ -18,20 +19,20 @@ pub struct JournalSocket {
 }
 
 impl JournalSocket {
-    /// For the journal that listens at `path`.
+    /// Prepares to send to the journal at `path`.
     ///
     /// # Errors
-    /// When there is no descriptor left, or the path is too long for a socket.
+    /// If no descriptor is left, or the path is too long for a socket.
     pub fn open(path: &Path) -> io::Result<JournalSocket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         Ok(JournalSocket { fd, to: UnixAddr::new(path)? })
     }
 
-    /// Hands over one entry, as a whole or not at all.
+    /// Sends one entry, whole or not at all.
     ///
     /// # Errors
-    /// `WouldBlock` where the journal does not keep up; else what keeps it from being reached.
+    /// `WouldBlock` if the journal does not keep up; otherwise why the journal cannot be reached.
     pub fn send(&self, entry: &[u8]) -> io::Result<()> {
         match sendto(self.fd.as_raw_fd(), entry, &self.to, MsgFlags::MSG_NOSIGNAL) {
             Ok(_) => Ok(()),
@@ -40,7 +41,8 @@ impl JournalSocket {
         }
     }
 
-    /// What a datagram has no room for. By the seals it is certain for the journal that it will not change any more.
+    /// Sends an entry that is too long for a datagram. The seals guarantee to the journal that the file does not
+    /// change.
     fn send_file(&self, entry: &[u8]) -> io::Result<()> {
         let file = memory::sealed("treevisor", &[entry])?;
         let descriptors = [file.as_raw_fd()];

@@ -1,4 +1,4 @@
-//! Descriptors that another program has left in this process: whether they are what the snapshot has them as.
+//! Checks whether descriptors that a former program has left open are what the snapshot says.
 use super::pidfd::Info;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::stat::{SFlag, fstat};
@@ -6,18 +6,18 @@ use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// What a descriptor is.
+/// The kind of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A process, by its number; `None` when it has ended and its status was taken.
+    /// A process, with its pid; `None` if it has been reaped.
     Pidfd(Option<u32>),
     /// Either end of a pipe, or a fifo.
     Pipe,
-    /// A socket that connections are taken from.
+    /// A listening socket.
     Listener,
-    /// A socket of datagrams.
+    /// A datagram socket.
     Datagram,
-    /// A connection, or a socket that may become one.
+    /// A connected stream socket, or one that can be connected.
     Connection,
     /// A regular file.
     File,
@@ -25,14 +25,14 @@ pub enum Kind {
     Directory,
     /// A terminal or another character device.
     Device,
-    /// Something else, such as what epoll(7) waits with.
+    /// Something else, such as an epoll instance.
     Other,
 }
 
-/// Looks at the descriptor with this number. Nothing is read from it and no flag of it changes.
+/// Checks the descriptor with this number. Reads nothing from it and changes no flag.
 ///
 /// # Errors
-/// EBADF when there is none, and the system's.
+/// EBADF if it is not open, and the system's.
 pub fn look(number: RawFd) -> io::Result<Kind> {
     if number < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -49,9 +49,10 @@ pub fn look(number: RawFd) -> io::Result<Kind> {
             SockType::Datagram => Kind::Datagram,
             _ => Kind::Connection,
         },
-        // The file of a pidfd is regular to some kernels and none of anything to others.
+        // The mode of a pidfd is that of a regular file on some kernels, and zero on others.
         mode => match Info::of(number, 0) {
-            // One call instead of seven: a supervisor may have thousands of processes to look at while it does not act.
+            // One call instead of seven: a supervisor may have to check thousands of processes while it does nothing
+            // else.
             Ok(info) => Kind::Pidfd(Some(info.pid)),
             Err(_) => match process_of(&fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?) {
                 Some(process) => Kind::Pidfd(process),
@@ -62,11 +63,11 @@ pub fn look(number: RawFd) -> io::Result<Kind> {
     })
 }
 
-/// Takes over the descriptor with this number. None of its flags changes: what is closed by exec would be missed by a
-/// program that is executed because this one could not go on.
+/// Takes over the descriptor with this number, without changing its flags: if it became close-on-exec, the former
+/// program would miss it after a way back.
 ///
 /// # Errors
-/// EBADF when there is none, and for the three streams, which nothing owns.
+/// EBADF if it is not open, and for the standard streams, which have no owner.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: a plain number.
     if number <= 2 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
@@ -76,10 +77,12 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The process that a pidfd stands for, from what `/proc/self/fdinfo` says; `None` when it is no pidfd.
+/// The process of a pidfd by `/proc/self/fdinfo`; outer `None` if it is no pidfd, inner `None` if the process was
+/// reaped.
 fn process_of(info: &str) -> Option<Option<u32>> {
     let line = |key: &str| info.lines().find_map(|line| line.strip_prefix(key));
-    // The last number is that in the process's own pid namespace, which is ours; the first that of the mounted `/proc`.
+    // The last pid is that in the process's own pid namespace, which is ours; the first one belongs to the `/proc`
+    // mount.
     let numbers = line("NSpid:").or_else(|| line("Pid:"))?;
     Some(numbers.split_ascii_whitespace().last()?.parse().ok().filter(|pid| *pid > 0))
 }
@@ -129,7 +132,7 @@ mod tests {
         let spawned = testing::start(testing::script("exit 3")).unwrap();
         let number = spawned.pidfd.as_raw_fd();
         assert!(spawned.pidfd.wait_exit(testing::PATIENCE));
-        // A zombie still is that process.
+        // A zombie is still that process.
         assert_eq!(look(number).unwrap(), Kind::Pidfd(Some(spawned.pid)));
         assert_eq!(testing::end_of(&spawned.pidfd).code, Some(3));
         assert_eq!(look(number).unwrap(), Kind::Pidfd(None));

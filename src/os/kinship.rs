@@ -1,11 +1,11 @@
-//! Which child a process belongs to, by what it cannot choose for itself: session, cgroup, descent. Its environment
-//! proves nothing here, since every program writes its own, and that of what it starts.
+//! Determines which child a process belongs to, by what it cannot choose itself: session, cgroup, ancestors. Its
+//! environment proves nothing, since a program can change its own, and that of the processes that it starts.
 //!
-//! - A **session** cannot be joined: setsid(2) makes a new one, and else it is the parent's.
-//! - A **cgroup** can only be entered by a process that may write to it, and ours belong to the user of the tree.
-//! - **Descent**: a process does not choose its parent. When that exits it is adopted by the nearest subreaper above,
-//!   which among a node's children is the node itself; so of one that was adopted it is known that some child of the
-//!   node has started it, and not which ([`Kinship::Adopted`]).
+//! - A process cannot join a **session**: setsid(2) makes a new one, and otherwise it has that of its parent.
+//! - Only a process with write permission can enter a **cgroup**, and ours belong to the user of the tree.
+//! - **Ancestors**: a process does not choose its parent. When that exits, the nearest subreaper adopts the process,
+//!   which for a node's children is the node itself. So an adopted process was started by some child of the node, but
+//!   it is unknown by which ([`Kinship::Adopted`]).
 
 use super::cgroup::Group;
 use super::process;
@@ -13,32 +13,32 @@ use super::process;
 #[cfg(test)]
 mod tests;
 
-/// A child with everything that belongs to it.
+/// A child, with the processes and the cgroup that identify it.
 #[derive(Debug, Clone, Copy)]
 pub struct Family<'a> {
-    /// The leader of its session: the process that was started. The number is the session's where that one has ended.
+    /// The leader of its session: the process that was started, even if it has ended.
     pub leader: u32,
-    /// Its main process: the same one, or one that has taken its place.
+    /// Its main process: the same one, or one that the child has named instead.
     pub main: u32,
-    /// Where it is kept, if in a cgroup.
+    /// Its cgroup, if it has one.
     pub group: Option<&'a Group>,
 }
 
-/// What a process is to a child.
+/// The relation of a process to a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinship {
-    /// It is the child, or belongs to it.
+    /// It is the child itself, or belongs to it.
     Own,
-    /// One of our children has started it, has ended or left it since, and no cgroup shows which child that was.
+    /// A child of this node has started it and has ended since, or was left by it; no cgroup shows which child.
     Adopted,
     /// It belongs to another child, or to none.
     Stranger,
-    /// It has ended, and nothing is left to show which child it belonged to.
+    /// It has ended, and nothing shows which child it belonged to.
     Gone,
 }
 
-/// Whether a process is of the child's session: the common case, for one system call at most. `None` when it is not,
-/// and a closer look is needed.
+/// Whether a process belongs to the child's session: the common case, which takes one system call at most. `None` if
+/// this does not decide it, so that [`kinship`] has to.
 pub fn is_of_session(pid: u32, family: &Family<'_>) -> Option<Kinship> {
     let Family { leader, main, .. } = *family;
     if pid == leader || pid == main {
@@ -53,13 +53,13 @@ fn by_session(found: nix::Result<u32>, leader: u32) -> Option<Kinship> {
     match found {
         Ok(session) => (session == leader).then_some(Kinship::Own),
         Err(nix::errno::Errno::ESRCH) => Some(Kinship::Gone),
-        // Another error is that of a security module or a filter of system calls: it is there, or may be.
+        // Other errors come from a security module or a seccomp filter: the process may exist.
         Err(_) => None,
     }
 }
 
-/// What a process is to a child. `known` is true for the processes that we have started ourselves, and false for those
-/// that we have adopted.
+/// The relation of a process to a child. `known` is true for processes that this node has started itself, and false for
+/// adopted ones.
 pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Kinship {
     if let Some(kinship) = is_of_session(pid, family) {
         return kinship;
@@ -68,12 +68,12 @@ pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Ki
         return Kinship::Own;
     }
     let own = std::process::id();
-    // Deeper than that no program starts others in earnest; and numbers that are given anew could make a ring.
+    // Real programs do not nest deeper; and reused pids could form a cycle.
     let mut at = pid;
     for _ in 0..GENERATIONS {
         match process::stat(at) {
             Some(stat) if [family.leader, family.main].contains(&stat.parent) => return Kinship::Own,
-            // Where there is a cgroup it would be in it.
+            // A child with a cgroup would have this process in the cgroup.
             Some(stat) if stat.parent == own && family.group.is_none() && !known(at) => return Kinship::Adopted,
             Some(stat) if stat.parent > 1 && stat.parent != own => at = stat.parent,
             _ => break,
@@ -82,10 +82,11 @@ pub fn kinship(pid: u32, family: &Family<'_>, known: impl Fn(u32) -> bool) -> Ki
     match process::look(pid) {
         Ok(Some(stat)) if stat.has_ended() => Kinship::Gone,
         Ok(None) => Kinship::Gone,
-        // That it cannot be looked at, for want of descriptors say, is not its end, and shows no kinship.
+        // If it cannot be checked, such as for lack of descriptors, it has not necessarily ended, and no relation is
+        // proven.
         Ok(Some(_)) | Err(_) => Kinship::Stranger,
     }
 }
 
-/// How far up the descent of a process is followed.
+/// How many ancestors of a process are followed.
 const GENERATIONS: usize = 32;

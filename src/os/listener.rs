@@ -1,7 +1,7 @@
-//! Sockets that listen, and are held for workers which come and go.
+//! Listening sockets that a supervisor holds for its workers, over their restarts.
 //!
-//! No connection is accepted here: they wait in the kernel until a worker does. What concerns a file is done beside the
-//! loop and given up on after a moment, since its file system may not answer.
+//! No connection is accepted here: connections wait in the kernel until a worker accepts them. A thread does all access
+//! to socket files, with a time limit, since the file system may not answer.
 use super::clock::Clock;
 use super::disk;
 use super::held_file::HeldFile;
@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// So long it is looked for the process that has an address.
+/// How long the holder of an address is searched for.
 const LOOKING: Span = Span::from_millis(50);
 
-/// A socket that listens. Its file is removed with it, if it is still its own.
+/// A listening socket. Dropping it removes its file, unless that was replaced.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -46,10 +46,10 @@ pub struct SocketFile {
     id: FileId,
 }
 
-/// Why a socket could not be opened, or not be changed.
+/// Why a socket could not be opened or changed.
 #[derive(Debug, Clone)]
 pub struct ListenError {
-    /// The kernel's error number; 0 where no call was made.
+    /// The errno; 0 if no system call failed.
     pub errno: i32,
     address: String,
     reason: String,
@@ -63,14 +63,14 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// At what an attempt has failed: the kernel's number, and what explains it.
+/// Why an attempt failed: the errno, and an explanation.
 type Refused = (i32, String);
 
 impl Listener {
-    /// Opens it. A file that a socket has left behind to which nothing listens is replaced.
+    /// Opens the socket. A socket file to which no process listens is replaced.
     ///
     /// # Errors
-    /// Why it cannot listen there; where another process does, which.
+    /// Why it cannot listen there; if another process listens there, which one.
     pub fn open(wanted: &Listen) -> Result<Listener, ListenError> {
         let opened = match wanted.address.clone() {
             Address::Tcp(address) => open_tcp(address, wanted),
@@ -83,7 +83,8 @@ impl Listener {
         opened.map_err(|refused| error(wanted, refused))
     }
 
-    /// Goes on with what another image of this program has opened; the file as [`Listener::file`] gave it.
+    /// Takes over a socket that another image of this program has opened (hot upgrade), with the file from
+    /// [`Listener::file`].
     pub fn go_on(socket: OwnedFd, file: Option<SocketFile>) -> Listener {
         Listener { socket, file }
     }
@@ -93,10 +94,10 @@ impl Listener {
         self.file.as_ref()
     }
 
-    /// Brings what can be changed of a socket that is open to what is wanted of it.
+    /// Applies the changeable settings of a spec to an open socket: backlog, `reuse_port`, owner and mode of the file.
     ///
     /// # Errors
-    /// What could not be changed.
+    /// The setting that could not be changed.
     pub fn adjust(&self, wanted: &Listen) -> Result<(), ListenError> {
         let adjusted = listen(self.as_fd(), wanted.backlog).and_then(|()| match (&wanted.address, &self.file) {
             (Address::Tcp(_), _) => setsockopt(&self.socket, sockopt::ReusePort, &wanted.reuse_port).map_err(kernels),
@@ -121,7 +122,7 @@ impl Drop for Listener {
         let Some(SocketFile { path, id }) = self.file.take() else { return };
         let file = path.clone();
         let _ = disk::ask(&path, move || {
-            // Another program may have put its own there.
+            // Another program may have replaced the file.
             if FileId::at(&file) == Some(id) {
                 let _ = fs::remove_file(&file);
             }
@@ -141,7 +142,7 @@ fn systems(error: &io::Error) -> Refused {
     (error.raw_os_error().unwrap_or(0), plain(error))
 }
 
-/// Has the file system of `path` asked for something.
+/// Lets a thread access the file system of `path`.
 fn aside<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
     disk::ask(path, work).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => (libc::ETIMEDOUT, error.to_string()),
@@ -149,9 +150,9 @@ fn aside<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'stat
     })
 }
 
-/// Lets connections wait. Of a socket that listens already, it is how many may.
+/// Makes the socket listen, or changes the backlog of one that listens already.
 fn listen(socket: BorrowedFd<'_>, backlog: u32) -> Result<(), Refused> {
-    // The kernel lowers it to its own limit. SAFETY: plain numbers.
+    // The kernel limits it to `net.core.somaxconn`. SAFETY: plain numbers.
     match unsafe { libc::listen(socket.as_raw_fd(), i32::try_from(backlog).unwrap_or(i32::MAX)) } {
         0 => Ok(()),
         _ => Err(kernels(Errno::last())),
@@ -159,14 +160,14 @@ fn listen(socket: BorrowedFd<'_>, backlog: u32) -> Result<(), Refused> {
 }
 
 fn stream(family: AddressFamily) -> Result<OwnedFd, Refused> {
-    // It blocks, as programs expect of what they are given.
+    // Blocking, as programs expect of inherited sockets.
     socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(kernels)
 }
 
 fn open_tcp(address: SocketAddr, wanted: &Listen) -> Result<Listener, Refused> {
     let socket = stream(if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 })?;
     let opened = (|| {
-        // Connections of an earlier life that wait for their end are no hindrance.
+        // Connections in TIME_WAIT from a former process must not prevent binding.
         setsockopt(&socket, sockopt::ReuseAddr, &true).map_err(kernels)?;
         if wanted.reuse_port {
             setsockopt(&socket, sockopt::ReusePort, &true).map_err(kernels)?;
@@ -200,7 +201,7 @@ fn open_abstract(name: &str, backlog: u32) -> Result<Listener, Refused> {
     Ok(Listener { socket, file: None })
 }
 
-/// A UNIX socket in a file. It can be connected to once all is right with its file.
+/// A UNIX socket with a file. Connections are possible only once owner and mode of the file are set.
 fn open_file(path: &Path, wanted: &Listen) -> Result<Listener, Refused> {
     let socket = stream(AddressFamily::Unix)?;
     let address = UnixAddr::new(path).map_err(kernels)?;
@@ -211,7 +212,7 @@ fn open_file(path: &Path, wanted: &Listen) -> Result<Listener, Refused> {
         })?;
     }
     if let Some(mode) = wanted.mode {
-        // The file is never open to more than it is to be.
+        // Before bind(2), so that the file never has more permissions than it should.
         nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(mode)).map_err(kernels)?;
     }
     if let Err(errno) = bind(socket.as_raw_fd(), &address) {
@@ -228,7 +229,7 @@ fn open_file(path: &Path, wanted: &Listen) -> Result<Listener, Refused> {
     Ok(listener)
 }
 
-/// Owner and mode of a socket's file. Its directory may be the worker's, who may have put something else there.
+/// Sets owner and mode of a socket's file. The worker may own the directory, so another file may be at the path.
 fn give(path: &Path, id: FileId, wanted: &Listen) -> Result<(), Refused> {
     if wanted.account.is_none() && wanted.mode.is_none() {
         return Ok(());
@@ -248,7 +249,7 @@ fn give(path: &Path, id: FileId, wanted: &Listen) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Removes the file of a socket that nothing listens to any more.
+/// Removes the file of a socket to which no process listens any more.
 fn remove_left(path: &Path, address: &UnixAddr) -> Result<(), Refused> {
     let found = path.symlink_metadata().map_err(|error| systems(&error))?;
     if !found.file_type().is_socket() {
@@ -264,7 +265,7 @@ fn remove_left(path: &Path, address: &UnixAddr) -> Result<(), Refused> {
     }
 }
 
-/// The process that listens at a UNIX socket; `None` where none does, 0 for one that cannot be seen from here.
+/// The pid of the process that listens at a UNIX socket; `None` if none does, 0 if the process is not visible.
 fn listener_at(address: &UnixAddr) -> nix::Result<Option<u32>> {
     let probe = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     match connect(probe.as_raw_fd(), address) {
@@ -273,7 +274,7 @@ fn listener_at(address: &UnixAddr) -> nix::Result<Option<u32>> {
             Ok(Some(u32::try_from(peer.pid()).unwrap_or(0)))
         }
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
-        // Its queue is full; or it is for datagrams.
+        // Its listen queue is full, or it is a datagram socket.
         Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Some(0)),
         Err(errno) => Err(errno),
     }
@@ -284,7 +285,7 @@ fn in_use(pid: u32) -> String {
     format!("{}; {holder} listens there", errno_words(libc::EADDRINUSE))
 }
 
-/// A process, for people.
+/// Describes a process in an error message.
 fn named(pid: u32) -> String {
     match command_name(pid) {
         Some(name) => format!("process {pid} ({name})"),
@@ -292,7 +293,7 @@ fn named(pid: u32) -> String {
     }
 }
 
-/// The process that listens at a TCP address, if it can be seen, and soon.
+/// The pid of the process that listens at a TCP address, if it is visible and can be found in time.
 fn holder(address: SocketAddr) -> Option<u32> {
     let clock = Clock::start();
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -320,7 +321,7 @@ fn holder(address: SocketAddr) -> Option<u32> {
     None
 }
 
-/// The inodes of the sockets in a table of proc_net_tcp(5) that listen on a port.
+/// The inodes of the sockets in a table of proc_net_tcp(5) that listen on this port.
 fn listening(table: &str, port: u16) -> impl Iterator<Item = &str> {
     table.lines().filter_map(move |line| {
         let fields: Vec<&str> = line.split_whitespace().collect();

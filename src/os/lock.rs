@@ -1,6 +1,6 @@
-//! A file that is locked as long as its holder runs: an open file description lock, fcntl(2). The kernel releases it
-//! whatever happens to the holder, so there is no stale one. Other than with flock(2) one can see whether it is held
-//! without taking it, so a process that only checks keeps no root from starting.
+//! A lock on a file that is held as long as its holder runs: an open file description lock, fcntl(2). The kernel
+//! releases it in any case when the holder ends, so locks are never stale. Unlike with flock(2), a process can check it
+//! without taking it, so a check never keeps a root from starting.
 use crate::files::FileId;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fmt;
@@ -13,23 +13,23 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 mod tests;
 
-/// A lock that is held.
+/// A lock that this process holds.
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
 }
 
-/// Why a lock was not got.
+/// Why a lock could not be taken.
 #[derive(Debug)]
 pub enum LockError {
     /// Another process holds it.
     Held {
-        /// The process that wrote its number into it.
+        /// The pid that the holder wrote into the file.
         pid: Option<u32>,
     },
     /// The file cannot be used.
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// The system's error.
         cause: io::Error,
@@ -56,10 +56,10 @@ impl std::error::Error for LockError {
 }
 
 impl LockFile {
-    /// Takes the lock and writes our process number into the file. Does not wait.
+    /// Takes the lock and writes the pid of this process into the file. Does not wait.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another process has it.
+    /// [`LockError::Held`] if another process holds it.
     pub fn acquire(path: &Path) -> Result<LockFile, LockError> {
         let failed = |cause| LockError::File { path: path.to_owned(), cause };
         loop {
@@ -68,15 +68,15 @@ impl LockFile {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                // Sticky: in a runtime directory of a user, cleaners leave such files alone.
+                // Sticky: cleaners leave such files in a user's runtime directory alone.
                 .mode(0o1600)
                 .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
                 .open(path)
                 .map_err(failed)?;
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
                 Ok(_) => {
-                    // The holder before us may have removed the file between our opening and our locking it: then we
-                    // have locked what no process will ever look at.
+                    // The former holder may have removed the file between our open and our lock: then we have locked a
+                    // file that no other process will ever open.
                     let held = FileId::of(&file.metadata().map_err(failed)?);
                     if FileId::behind(path) != Some(held) {
                         continue;
@@ -91,7 +91,7 @@ impl LockFile {
                 }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
                     let mut text = String::new();
-                    // What cannot be read names no holder.
+                    // An unreadable file names no holder.
                     let _ = file.read_to_string(&mut text);
                     return Err(LockError::Held { pid: text.trim().parse().ok() });
                 }
@@ -100,23 +100,23 @@ impl LockFile {
         }
     }
 
-    /// The lock that another image of this program has held by this descriptor: it belongs to the open file, and so was
-    /// held all the time.
+    /// Takes over the lock that another image of this program holds by this descriptor (hot upgrade). The lock belongs
+    /// to the open file, so it was held without interruption.
     pub fn held_by(fd: OwnedFd) -> LockFile {
         LockFile { file: fd.into() }
     }
 
-    /// Whether the locked file lies at `path`: it may have been removed, and another put in its place.
+    /// Whether the locked file is still at `path`, and has not been replaced.
     pub fn is_at(&self, path: &Path) -> bool {
         match (self.file.metadata(), fs::symlink_metadata(path)) {
             (Ok(held), Ok(there)) => FileId::of(&held) == FileId::of(&there),
-            // What cannot be looked at is not gone.
+            // A path that cannot be read does not count as removed.
             (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
             (Err(_), _) => true,
         }
     }
 
-    /// Gives the lock back. Dropping does the same; this shows that it is meant.
+    /// Releases the lock. Dropping it does the same; this makes it explicit.
     pub fn release(self) {
         drop(self);
     }
@@ -129,22 +129,23 @@ impl AsRawFd for LockFile {
 }
 
 impl Drop for LockFile {
-    /// Closing alone would not do: a child that has not executed its program yet has a copy of the descriptor.
+    /// Closing the file would not suffice: a child that has not executed its program yet has a copy of the descriptor.
     fn drop(&mut self) {
-        // There is nothing to be done about a failure; the file is closed in any case.
+        // A failure cannot be handled; the file is closed in any case.
         let _ = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
     }
 }
 
-/// Takes a lock on an open file, flock(2), if no other description of it has one. It goes when this description is
-/// closed.
+/// Takes an exclusive lock on an open file, flock(2), if no other open file description has one. Closing the file
+/// releases it. Returns whether the lock was taken.
 pub fn try_alone(file: &File) -> bool {
     // SAFETY: plain numbers; the descriptor is open as long as the reference lives.
     unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
-/// Whether a process holds the lock. Where that cannot be read, for want of descriptors say, it counts as held: to find
-/// a tree gone that runs does harm, and the other error does not. What others keep from us is no tree of ours.
+/// Whether a process holds the lock. If that cannot be read, such as for lack of descriptors, the lock counts as held:
+/// treating a running tree as gone does harm, the opposite does not. A file without permission to read it is not a tree
+/// of this user.
 pub fn is_held(path: &Path) -> bool {
     look(path).unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
 }
@@ -153,13 +154,13 @@ fn look(path: &Path) -> io::Result<bool> {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
-        // A device without a driver, or a link to itself: none that was locked by us.
+        // A device without a driver, or a cycle of links: not a file that was locked by us.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ELOOP)) => return Ok(false),
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => return Ok(false),
         Err(error) => return Err(error),
     };
     let mut lock = whole_file(libc::F_WRLCK);
-    // Reports what is in the way of such a lock, and takes none.
+    // Reports a lock that conflicts with this one, and takes none.
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }

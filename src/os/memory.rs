@@ -1,4 +1,4 @@
-//! A file in memory that has been sealed: from then on its content is the same for all, and may be mapped without fear.
+//! Sealed memory files: their content can no longer change, so they can be mapped safely.
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Writes the parts one after the other into a file in memory, and seals it: that can neither be written, nor become
-/// longer or shorter, nor be unsealed.
+/// Writes the parts one after the other into a memory file, and seals it: it can no longer be written, grown, shrunk or
+/// unsealed.
 ///
 /// # Errors
-/// The kernel's: no descriptor, or no memory.
+/// The kernel's: no descriptor or no memory left.
 pub fn sealed(name: &str, parts: &[impl AsRef<[u8]>]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     for part in parts {
@@ -25,7 +25,7 @@ fn seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL
 }
 
-/// The content of a sealed file, without a copy: what is not looked at takes nothing.
+/// The mapped content of a sealed file. Pages that are not read take no memory.
 #[derive(Debug)]
 pub struct Mapped {
     address: *mut libc::c_void,
@@ -36,7 +36,7 @@ impl Mapped {
     /// Maps a file that [`sealed`] has made. The descriptor may be closed afterwards.
     ///
     /// # Errors
-    /// `InvalidInput` for a file that is not sealed, since it could become shorter below our hands; and the kernel's.
+    /// `InvalidInput` for a file without seals, as it could shrink while it is mapped; and the kernel's.
     pub fn of(file: impl AsFd) -> io::Result<Mapped> {
         let file = file.as_fd();
         let found = SealFlag::from_bits_retain(fcntl(file, FcntlArg::F_GET_SEALS)?);

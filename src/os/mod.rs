@@ -1,36 +1,37 @@
-//! What treevisor uses of Linux. Every `unsafe` block of the crate is here; supervision is unknown here.
+//! What treevisor uses of Linux. Every `unsafe` block of the crate is in this room, which does not depend on
+//! supervision.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`spawn`] | making a process from a prepared plan |
+//! | [`spawn`] | starts a process from a prepared plan |
 //! | [`pidfd`] | a process by a descriptor: signal, wait |
 //! | [`datagram`] | datagrams with their senders, for sd_notify |
-//! | [`descendants`] | what a child left behind, found without cgroups; reaping orphans |
-//! | [`kinship`] | which child a process belongs to, by what it cannot choose for itself |
+//! | [`descendants`] | finds what a child left behind without cgroups; reaps orphans |
+//! | [`kinship`] | which child a process belongs to, by what it cannot choose itself |
 //! | [`cgroup`] | cgroup v2: make, enter, kill, "populated", remove |
-//! | [`signals`] | signals as a descriptor |
+//! | [`signals`] | signals through a descriptor |
 //! | [`epoll`] | waiting for many descriptors |
 //! | [`fd`] | pipes, memory files, inheritance, limits |
 //! | [`process`] | what /proc reports about a process |
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
-//! | [`opening`] | opening a file where another user may have put something in the way |
-//! | `held_file` | owner and mode of a file where another user may put something in its place |
-//! | [`thread`], [`wake`] | a thread beside the loop, and how it wakes the loop |
+//! | [`opening`] | opens a file safely in a directory where other users can write |
+//! | `held_file` | changes owner and mode of a file safely in a directory where other users can write |
+//! | [`thread`], [`wake`] | threads beside the loop, and how they wake it |
 //! | [`lock`] | a file that is locked as long as its holder runs |
-//! | [`claim`] | a name that one process has at a time, and that is no file |
-//! | [`cleaners`] | what cleaners of temporary files heed, and noticing what they take |
+//! | [`claim`] | a name that one process can hold at a time, and that is no file |
+//! | [`cleaners`] | protects files from cleaners of temporary files, and notices removals |
 //! | [`net`] | TCP connections that are opened without waiting |
-//! | [`listener`] | sockets that are held for workers |
-//! | [`exec`], [`executable`] | another program in the place of this one, and which may be |
-//! | [`memory`], [`kept`] | what one program leaves to the next |
+//! | [`listener`] | listening sockets that are held for workers |
+//! | [`exec`], [`executable`] | replaces this program by another one (hot upgrade), and checks which may replace it |
+//! | [`memory`], [`kept`] | memory files and descriptors that a program passes on to the next in a hot upgrade |
 //! | [`page`] | the deadline of a host's lease, in memory that its processes share |
-//! | [`deadman`] | a timer of the kernel that kills this process at its deadline |
-//! | [`alarm`] | a timer on the clock that counts suspension, as a descriptor |
-//! | [`realtime`] | a process that has to run in time: scheduled first, locked in memory, spared when memory runs out |
+//! | [`deadman`] | a kernel timer that kills this process at its deadline |
+//! | [`alarm`] | a timer as a descriptor, on the clock that counts suspension |
+//! | [`realtime`] | a process with real-time priority, locked memory, and protection from the OOM killer |
 //! | [`clock`] | the only file that reads a clock |
 //! | [`random`] | random bytes |
-//! | `zeromq` | a socket that listens already, given to libzmq |
+//! | `zeromq` | passes a listening socket to libzmq |
 #![allow(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]

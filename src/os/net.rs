@@ -1,4 +1,4 @@
-//! TCP connections that are opened without waiting for them, and what a socket file may be called.
+//! TCP connections that are opened without waiting, and the length limit of socket paths.
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getsockopt, setsockopt, socket, sockopt,
@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(test)]
 mod tests;
 
-/// The longest path of a socket in bytes. The kernel takes 107; below 100 there is room for a suffix.
+/// The longest path of a socket, in bytes. The kernel allows 107; staying below 100 leaves room for a suffix.
 pub const SOCKET_PATH_MAX: usize = 99;
 
-/// The address by which this machine reaches others: that of the way to an address that no machine has (RFC 5737). No
-/// packet is sent. `None` where there is no such way.
+/// The address by which this machine reaches others: the source address of the route to an address that no machine has
+/// (RFC 5737). No packet is sent. `None` if there is no such route.
 pub fn outward() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
@@ -24,7 +24,7 @@ pub fn outward() -> Option<Ipv4Addr> {
     }
 }
 
-/// A connection that is being opened, or is open. Closed when dropped; nothing of it blocks.
+/// A TCP connection that is being opened or is open. No call blocks. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -46,7 +46,7 @@ impl Connection {
         };
         let mut connection = match begun {
             Ok(()) => Connection { stream: socket.into(), open: true },
-            // An interrupted attempt goes on by itself.
+            // An interrupted attempt continues in the background.
             Err(Errno::EINPROGRESS | Errno::EINTR) => Connection { stream: socket.into(), open: false },
             Err(error) => return Err(error.into()),
         };
@@ -56,10 +56,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whether the connection is open by now.
+    /// Whether the connection has been opened.
     ///
     /// # Errors
-    /// Why it could not be opened.
+    /// Why opening it failed.
     pub fn check(&mut self) -> io::Result<bool> {
         match getsockopt(&self.stream, sockopt::SocketError)? {
             0 => {}
@@ -70,8 +70,7 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(error),
         };
-        // A socket that connects to a port from which connections are made, and on which no process listens, may be
-        // connected to itself.
+        // A socket that connects to an ephemeral port on which no process listens may be connected to itself.
         if self.stream.local_addr()? == peer {
             return Err(io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32));
         }
@@ -113,7 +112,7 @@ impl AsRawFd for Connection {
     }
 }
 
-/// Bounds what the kernel keeps of what a peer has not received yet, of this socket or of each connection that it
+/// Limits the kernel's buffer for data that a peer has not received yet, for this socket or for each connection that it
 /// accepts.
 ///
 /// # Errors
@@ -122,7 +121,8 @@ pub fn bound_send_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<()>
     Ok(setsockopt(&socket, sockopt::SndBuf, &bytes)?)
 }
 
-/// Whether an error is want of our own, of descriptors, processes, memory or ports, and proves nothing about the peer.
+/// Whether an error is a lack of local resources (descriptors, processes, memory or ports), and so proves nothing about
+/// the peer.
 pub fn is_our_own(errno: i32) -> bool {
     const OURS: [Errno; 7] = [
         Errno::EMFILE,

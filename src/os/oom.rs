@@ -1,4 +1,4 @@
-//! The kernel's choice of what to end when memory runs out, proc(5): oom_score_adj.
+//! The kernel's choice of a process when memory runs out, proc(5): oom_score_adj.
 
 use super::accounts::Wanted;
 use crate::ids::Path;
@@ -6,10 +6,10 @@ use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::fs;
 
-/// Of the process that opens it.
+/// The value of the process that opens the file.
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// What the kernel will not let workers of this tree have, with its place in the tree.
+/// The workers of this tree whose `oom-score-adjust` the kernel refuses, each with its place in the tree.
 pub fn object(tree: &TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
     let mut objections = Vec::new();
     if wanted != Wanted::Elsewhere {
@@ -32,8 +32,8 @@ fn below(supervisor: &SupervisorSpec, at: &Path, into: &mut Vec<(Path, &'static 
     }
 }
 
-/// Whether what is started from here may have it. The limit down to which that is so without privileges cannot be read,
-/// so it is tried with our own: up again is always allowed.
+/// Whether processes started from here may have this value. The lowest value that is allowed without privileges cannot
+/// be read, so this process tries it itself; raising its own value back is always allowed.
 fn is_allowed(wanted: i32) -> bool {
     let Some(own) = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return true };
     if wanted >= own {

@@ -1,16 +1,16 @@
-//! Opening a file to append to where others may have been before us.
+//! Opens a file for appending in directories where other users may have prepared something.
 //!
-//! A root that writes what workers print must not be led elsewhere by a user who may write a directory on the way: by a
-//! symbolic link, a hard link, or a name that is swapped at the right moment. So the way is walked one name at a time,
-//! each directory held by a descriptor:
+//! A root that writes the output of workers must not be misled by a user who can write to a directory of the path: by a
+//! symbolic link, a hard link, or a name that is swapped at the right moment. So the path is walked one name at a time,
+//! with each directory open:
 //!
-//! - where no directory on the way can be written by another user, the file is opened as ever;
-//! - else it is opened as the worker's own user, where that is known: what that user may not write, it is not written
-//!   for it either;
-//! - else, or where that user may not, links are followed only if they are root's or ours, and a regular file must have
-//!   no second name.
+//! - If no directory of the path is writable by another user, the file is opened normally.
+//! - Otherwise it is opened as the worker's own user, if that is known: a file that this user may not write is not
+//!   written.
+//! - If the user is unknown, or may not open the file, links are followed only if they belong to root or to us, and a
+//!   regular file must not have a second hard link.
 //!
-//! Made for a thread of its own: a file system may not answer.
+//! Call it in a thread of its own: a file system may not answer.
 
 use super::users::Credentials;
 use crate::files::FileId;
@@ -29,10 +29,10 @@ use std::path::{Component, Path};
 #[cfg(test)]
 mod tests;
 
-/// As many links as the kernel follows.
+/// Most links that are followed; the kernel's own limit.
 const LINKS_MAX: usize = 40;
 
-/// Where an open file stands: its directory, whatever that is called now, and its name there.
+/// The place of an open file: its directory, by a descriptor, and its name there.
 #[derive(Debug)]
 pub struct Standing {
     dir: OwnedFd,
@@ -40,11 +40,11 @@ pub struct Standing {
     user: Option<Credentials>,
 }
 
-/// Opens the file at `path` to append to it, and makes it and its directories where they are missing. `user` is its
-/// owner, where that is not us. Neither a fifo nor a terminal is waited for.
+/// Opens the file at `path` for appending; creates it and its directories if they are missing. `user` is the owner of
+/// the file, if not this process's user. Does not block on a fifo or a terminal.
 ///
 /// # Errors
-/// The system's, or that another user has put something in the way.
+/// The system's, or that another user has placed something in the path.
 pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, File)> {
     let look = walk(path, Rule::Careful, Missing::Fails);
     let user = user.filter(|user| look.foreign && !user.are_ours());
@@ -60,32 +60,32 @@ pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, 
     open(Rule::Careful)
 }
 
-/// Opens a file of our own to append to it, for no other user to read; its directories too, where they are to be made.
+/// Opens a file of our own for appending, readable by no other user; so are directories that it creates.
 ///
 /// # Errors
-/// As for [`append`].
+/// Those of [`append`].
 pub fn append_own(path: &Path, missing: Missing) -> io::Result<(Standing, File)> {
     walk(path, Rule::Careful, missing).end.and_then(|way| way.open(0o600))
 }
 
-/// What becomes of a directory on the way that is not there.
+/// What to do about a missing directory of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// It is an error.
+    /// Fail.
     Fails,
-    /// It is made, with this mode.
+    /// Create it with this mode.
     IsMade(u32),
 }
 
 impl Standing {
-    /// Whether the file stands there still.
+    /// Whether the file is still at its place.
     pub fn holds(&self, file: &Metadata) -> bool {
         let there = fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-        // A link of /proc stands for a file without a name.
+        // A link in /proc stands for a file without a name.
         there.is_ok_and(|there| FileId::new(there.st_dev, there.st_ino) == FileId::of(file) || is_link(&there))
     }
 
-    /// Gives the file another name, beside its own.
+    /// Renames a file in the directory.
     ///
     /// # Errors
     /// The system's.
@@ -93,7 +93,7 @@ impl Standing {
         self.as_its_user(|| renameat(&self.dir, from, &self.dir, to))
     }
 
-    /// Removes it.
+    /// Removes the file.
     ///
     /// # Errors
     /// The system's.
@@ -117,26 +117,26 @@ impl Standing {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// We are that user, and may go wherever the kernel lets it.
+    /// This thread acts as that user, and may go where the kernel lets that user go.
     AsTheyMay,
-    /// We may go everywhere, and must not be led.
+    /// This thread has more permissions than the user, and must not be misled.
     Careful,
 }
 
-/// What a walk has come to.
+/// The result of a walk.
 struct Walk {
-    /// Some directory on the way can be written by others.
+    /// Some directory of the path is writable by other users.
     foreign: bool,
     end: io::Result<Way>,
 }
 
-/// The last step of a walk.
+/// The last name of a path, in its directory.
 struct Way {
     dir: OwnedFd,
     name: OsString,
-    /// It is one of the links of /proc, which stand for files without a name.
+    /// A link in /proc, which stands for a file without a name.
     magic: bool,
-    /// Others may write its directory, and we are to be careful.
+    /// Others can write to the directory, and the rule is `Careful`.
     watched: bool,
 }
 
@@ -144,7 +144,7 @@ impl Way {
     fn open(self, mode: u32) -> io::Result<(Standing, File)> {
         let Way { dir, name, magic, watched } = self;
         let mut flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        // Opening a fifo without a reader, and writing to one whose reader is slow, must not wait.
+        // Opening a fifo without a reader, or writing to one with a slow reader, must not block.
         flags |= OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         if !magic {
             flags |= OFlag::O_NOFOLLOW;
@@ -185,7 +185,8 @@ fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io:
             Err(Errno::ENOENT) if last => return Ok(way(dir, name, false)),
             Err(error) => {
                 let (Errno::ENOENT, Missing::IsMade(mode)) = (error, missing) else { return Err(error.into()) };
-                // A log in a directory of its own is common, and its absence no reason to lose a worker's output.
+                // A log in a directory of its own is common; a missing directory is no reason to lose a worker's
+                // output.
                 match mkdirat(&dir, name.as_os_str(), Mode::from_bits_truncate(mode)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(error) => return Err(error.into()),
@@ -222,7 +223,7 @@ fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io:
         } else if last {
             return Ok(way(dir, name, false));
         } else {
-            // What is no directory fails at the next name.
+            // If it is no directory, the next name fails.
             dir = entry;
         }
     }
@@ -240,12 +241,12 @@ fn is_link(found: &FileStat) -> bool {
     SFlag::from_bits_truncate(found.st_mode & libc::S_IFMT) == SFlag::S_IFLNK
 }
 
-/// Root's, or our own.
+/// Whether it belongs to root or to us.
 fn is_ours(found: &FileStat) -> bool {
     found.st_uid == 0 || found.st_uid == nix::unistd::geteuid().as_raw()
 }
 
-/// Whether another user than root and us can put something into this directory.
+/// Whether a user other than root and us can create files in this directory.
 fn may_others_write(dir: &FileStat) -> bool {
     !is_ours(dir) || dir.st_mode & libc::S_IWOTH != 0 || dir.st_mode & libc::S_IWGRP != 0 && dir.st_gid != 0
 }
@@ -255,14 +256,14 @@ fn is_proc(dir: &OwnedFd) -> bool {
         .is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
 }
 
-/// Runs `work` with the file system's idea of us changed to another user, in this thread alone: the kernel keeps it for
-/// each thread, which is why libc's wrappers, which change all of them, are not used.
+/// Runs `work` with the file system ids of another user, in this thread alone: the kernel has these ids for each
+/// thread, so libc's wrappers, which change all threads, are not used.
 fn acting_as<T>(user: &Credentials, work: impl FnOnce() -> T) -> io::Result<T> {
     let _back = Acting::begin(user)?;
     Ok(work())
 }
 
-/// Puts everything back when it is dropped.
+/// Restores the ids when it is dropped.
 struct Acting {
     uid: u32,
     gid: u32,
@@ -278,7 +279,7 @@ impl Acting {
         let acting = Acting { uid: fs_uid(None), gid: fs_gid(None), groups, dumpable };
         set_groups(&user.groups)?;
         fs_gid(Some(user.gid));
-        // The user last: with it go the rights to change the others.
+        // The user last: the permission to change the others goes with it.
         fs_uid(Some(user.uid));
         if fs_uid(None) != user.uid || fs_gid(None) != user.gid {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
@@ -291,9 +292,9 @@ impl Drop for Acting {
     fn drop(&mut self) {
         fs_uid(Some(self.uid));
         fs_gid(Some(self.gid));
-        // It has just been what it becomes again.
+        // Cannot fail: this thread had these groups before.
         let _ = set_groups(&self.groups);
-        // The kernel takes this away from the whole process with every such change.
+        // The kernel clears the dumpable flag of the whole process with each such change.
         if self.dumpable == 1 {
             // SAFETY: takes plain numbers.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
@@ -301,7 +302,7 @@ impl Drop for Acting {
     }
 }
 
-/// setfsuid(2) of this thread; the one before. Without a value it only reads.
+/// setfsuid(2) for this thread; returns the former id. `None` only reads.
 fn fs_uid(uid: Option<u32>) -> u32 {
     // SAFETY: takes plain numbers. The highest one is never valid, so nothing is changed by it.
     unsafe { libc::syscall(libc::SYS_setfsuid, uid.unwrap_or(u32::MAX)) as u32 }
@@ -313,7 +314,7 @@ fn fs_gid(gid: Option<u32>) -> u32 {
     unsafe { libc::syscall(libc::SYS_setfsgid, gid.unwrap_or(u32::MAX)) as u32 }
 }
 
-/// setgroups(2) of this thread.
+/// setgroups(2) for this thread.
 fn set_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: a live array and its length.
     match unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } {

@@ -1,14 +1,14 @@
-//! The deadline of a host's lease, in memory that its processes share: a page that one process writes and others can
-//! only read.
+//! The deadline of a host's lease, in memory that processes share: pages that one process writes and others can only
+//! read.
 //!
-//! There are two. On the agent's stand the deadline and the poke, a number; on the fence's its answer to the poke, and
-//! how often and how late it has killed what runs by the lease. Each is a file in memory of a fixed size. Its writer
-//! maps it and then seals it against every later writing (F_SEAL_FUTURE_WRITE, fcntl(2)): a process that is handed the
+//! There are two pages. The agent's has the deadline and the poke, a number. The fence's has its answer to the poke,
+//! and how often and how late it has killed the processes under the lease. Each is a memory file of fixed size. Its
+//! writer maps it and then seals it against later writing (F_SEAL_FUTURE_WRITE, fcntl(2)): a process that gets the
 //! descriptor afterwards, or opens it in /proc, cannot write to it.
 //!
-//! A deadline is two numbers, which are written one after the other, and a reader may find one of them new and the
-//! other old. It takes the deadline as passed if *either* clock has passed. Of an old and a later deadline each mixture
-//! is then over no later than the later one, so whatever a reader finds is early and never late.
+//! A deadline is two numbers, written one after the other, so a reader may see one new and one old number. A deadline
+//! has passed when *either* clock has passed it. So every mixture of an old and a later deadline passes no later than
+//! the later one: a reader may be early, but never late.
 use super::clock::Both;
 use crate::time::{Span, Time};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -30,34 +30,34 @@ impl Deadline {
         self.left(now).is_zero()
     }
 
-    /// How long it still is, on the clock that has less left.
+    /// The time left, on the clock that has less.
     pub fn left(self, now: Both) -> Span {
         self.0.boottime.since(now.boottime).min(self.0.raw.since(now.raw))
     }
 
-    /// The moment of CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which has that clock alone.
+    /// The time on CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which uses that clock alone.
     pub fn on_boottime(self, now: Both) -> Time {
         now.boottime + self.left(now)
     }
 }
 
-/// The agent's page, as its writer has it.
+/// The agent's page, for its writer.
 #[derive(Debug)]
 pub struct LeasePage(Written);
 
-/// The agent's page, as others read it.
+/// The agent's page, for its readers.
 #[derive(Debug)]
 pub struct LeaseView(Words);
 
-/// The fence's page, as its writer has it.
+/// The fence's page, for its writer.
 #[derive(Debug)]
 pub struct AnswerPage(Written);
 
-/// The fence's page, as the agent reads it.
+/// The fence's page, for the agent.
 #[derive(Debug)]
 pub struct AnswerView(Words);
 
-// What stands where. The same in every version, as a node may be of a newer one than its agent.
+// The layout. It must be the same in every version, since a node may be newer than its agent.
 const BOOTTIME: usize = 0;
 const RAW: usize = 1;
 const POKE: usize = 2;
@@ -66,7 +66,7 @@ const CLEARINGS: usize = 1;
 const LATE: usize = 2;
 
 impl LeasePage {
-    /// A page whose deadline has passed.
+    /// A page with a deadline that has passed.
     ///
     /// # Errors
     /// The kernel's.
@@ -74,69 +74,69 @@ impl LeasePage {
         Ok(LeasePage(Written::of(blank("treevisor-lease")?)?))
     }
 
-    /// Sets the deadline. One process and one thread of it does so.
+    /// Sets the deadline. Only one thread of one process may do this.
     pub fn set(&self, deadline: Deadline) {
         let Both { boottime, raw } = deadline.0;
         self.0.words.set(BOOTTIME, boottime.as_nanos());
         self.0.words.set(RAW, raw.as_nanos());
     }
 
-    /// Sets the poke, which the fence answers by the same number.
+    /// Sets the poke; the fence answers with the same number.
     pub fn poke(&self, number: u64) {
         self.0.words.set(POKE, number);
     }
 
-    /// The descriptor for a child: it cannot write by it.
+    /// The descriptor for a child, which cannot write with it.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.file.as_fd()
     }
 }
 
 impl LeaseView {
-    /// Maps the page that stands behind a descriptor, which may be closed afterwards.
+    /// Maps the page of a descriptor, which may be closed afterwards.
     ///
     /// # Errors
-    /// `InvalidInput` when it is no such page; and the kernel's.
+    /// `InvalidInput` if it is no such page; and the kernel's.
     pub fn of(file: impl AsFd) -> io::Result<LeaseView> {
         Ok(LeaseView(Words::read(file.as_fd(), fixed() | SealFlag::F_SEAL_FUTURE_WRITE)?))
     }
 
-    /// The same of a descriptor that another image of this program has left open, which stays as it is.
+    /// The same for a descriptor that another image of this program has left open; the descriptor is not changed.
     ///
     /// # Errors
-    /// As [`LeaseView::of`].
+    /// Those of [`LeaseView::of`].
     pub fn inherited(number: RawFd) -> io::Result<LeaseView> {
         // SAFETY: borrowed for calls that fail with EBADF when nothing is there.
         LeaseView::of(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
-    /// The deadline; one that is just being set is early. To be read *before* the clock that it is held against.
+    /// The deadline; one that is being set may appear earlier. Read it *before* the clock that it is compared with.
     pub fn deadline(&self) -> Deadline {
         let (boottime, raw) = (self.0.get(BOOTTIME), self.0.get(RAW));
         Deadline(Both { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) })
     }
 
-    /// The poke that stands there.
+    /// The present poke.
     pub fn poke(&self) -> u64 {
         self.0.get(POKE)
     }
 }
 
 impl AnswerPage {
-    /// Takes over the page that the agent has made ([`blank_answer`]).
+    /// Takes over the page that the agent has made ([`blank_answer`]), as its writer.
     ///
     /// # Errors
-    /// `InvalidInput` when it is no page, or has a writer already; and the kernel's.
+    /// `InvalidInput` if it is no page, or has a writer already; and the kernel's.
     pub fn of(file: OwnedFd) -> io::Result<AnswerPage> {
         Ok(AnswerPage(Written::of(file)?))
     }
 
-    /// Answers a poke: the number stands on the page from here on, in place of the one before.
+    /// Answers a poke: writes its number to the page.
     pub fn answer(&self, poke: u64) {
         self.0.words.set(ANSWER, poke);
     }
 
-    /// What runs by the lease was killed, this long after the deadline: one more clearing.
+    /// Records that the processes under the lease were killed, `late` after the deadline.
     pub fn cleared(&self, late: Span) {
         self.0.words.set(LATE, late.as_nanos());
         self.0.words.set(CLEARINGS, self.0.words.get(CLEARINGS).wrapping_add(1));
@@ -144,10 +144,10 @@ impl AnswerPage {
 }
 
 impl AnswerView {
-    /// Maps the page, whether its writer has taken it over by then or not.
+    /// Maps the page, whether it has a writer yet or not.
     ///
     /// # Errors
-    /// `InvalidInput` when it is no such page; and the kernel's.
+    /// `InvalidInput` if it is no such page; and the kernel's.
     pub fn of(file: impl AsFd) -> io::Result<AnswerView> {
         Ok(AnswerView(Words::read(file.as_fd(), fixed())?))
     }
@@ -157,18 +157,18 @@ impl AnswerView {
         self.0.get(ANSWER)
     }
 
-    /// How often what ran by the lease was killed after its deadline.
+    /// How often the processes under the lease were killed after the deadline.
     pub fn clearings(&self) -> u64 {
         self.0.get(CLEARINGS)
     }
 
-    /// How long after the deadline the last of them began. To be read after their number.
+    /// How long after the deadline the last of these kills began. Read it after their number.
     pub fn late(&self) -> Span {
         Span::from_nanos(self.0.get(LATE))
     }
 }
 
-/// A page for the fence to answer on, which has no writer yet.
+/// A page for the fence's answers, without a writer yet.
 ///
 /// # Errors
 /// The kernel's.
@@ -179,7 +179,7 @@ pub fn blank_answer() -> io::Result<OwnedFd> {
 const SIZE: usize = 4096;
 const WORDS: usize = SIZE / size_of::<AtomicU64>();
 
-/// A page can become neither shorter, which would be a SIGBUS for its readers, nor longer.
+/// The size of a page is fixed: shrinking it would be a SIGBUS for its readers.
 fn fixed() -> SealFlag {
     SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW
 }
@@ -249,7 +249,7 @@ impl Words {
         self.at(index).load(Ordering::SeqCst)
     }
 
-    /// Only where it was mapped for writing.
+    /// Only for a page that is mapped for writing.
     fn set(&self, index: usize, value: u64) {
         self.at(index).store(value, Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! Whose process is at the other end of a TCP connection on this machine: sock_diag(7). Over TCP the kernel names no
-//! peer by itself, as it does over a UNIX socket.
+//! The user of the process at the other end of a TCP connection on this machine: sock_diag(7). Unlike for UNIX sockets,
+//! the kernel does not report a TCP peer by itself.
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -7,24 +7,24 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-/// `SOCK_DIAG_BY_FAMILY`, and the kind of a reply that is an error.
+/// `SOCK_DIAG_BY_FAMILY`, and the type of an error reply.
 const BY_FAMILY: u16 = 20;
 const ERROR: u16 = 2;
 
-/// The bytes of `nlmsghdr`, and where in a reply the user stands: behind family, state, timer, retransmissions,
-/// `inet_diag_sockid`, and three numbers of 32 bits.
+/// The size of `nlmsghdr`, and the offset of the user in a reply: after family, state, timer, retransmissions,
+/// `inet_diag_sockid`, and three 32-bit numbers.
 const HEADER: usize = 16;
 const USER: usize = HEADER + 4 + 48 + 12;
 
-/// The user who has opened the socket at `peer`, of a connection from there to `here`.
+/// The user that has opened the socket at `peer` of the connection from `peer` to `here`.
 ///
 /// # Errors
-/// The kernel's: `NotFound` where there is no such socket on this machine, or no longer.
+/// The kernel's; `NotFound` if there is no such socket on this machine, or no longer.
 pub fn user_of(peer: SocketAddr, here: SocketAddr) -> io::Result<u32> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let kernel = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)?;
     send(kernel.as_raw_fd(), &question(peer, here), MsgFlags::empty())?;
-    // The answer is there when the question has been sent.
+    // The kernel answers before send(2) returns.
     let mut answer = [0; 1_024];
     let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::empty())?;
     user_in(&answer[..length])
@@ -33,7 +33,7 @@ pub fn user_of(peer: SocketAddr, here: SocketAddr) -> io::Result<u32> {
 fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
     let family: u8 = if peer.ip().to_canonical().is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 };
     let mut asked = vec![family, libc::IPPROTO_TCP as u8, 0, 0];
-    // In every state.
+    // Sockets in every state.
     asked.extend(u32::MAX.to_ne_bytes());
     asked.extend(peer.port().to_be_bytes());
     asked.extend(here.port().to_be_bytes());
@@ -45,14 +45,14 @@ fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
         }
         asked.extend(bytes);
     }
-    // On any interface, and without a cookie.
+    // On any interface, without a cookie.
     asked.extend(0u32.to_ne_bytes());
     asked.extend([0xff; 8]);
     let mut message = Vec::with_capacity(HEADER + asked.len());
     message.extend(((HEADER + asked.len()) as u32).to_ne_bytes());
     message.extend(BY_FAMILY.to_ne_bytes());
     message.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    // Its number and its sender, which the kernel has.
+    // Sequence number and port id, which the kernel fills in.
     message.extend([0; 8]);
     message.extend(asked);
     message

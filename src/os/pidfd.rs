@@ -1,4 +1,5 @@
-//! A process by a descriptor: pidfd_open(2), pidfd_send_signal(2), waitid(2) with P_PIDFD. No pid can be mistaken.
+//! A process by a descriptor: pidfd_open(2), pidfd_send_signal(2), waitid(2) with P_PIDFD. Unlike a pid, it cannot be
+//! reused.
 use crate::time::Span;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -6,11 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(test)]
 mod tests;
 
-/// A process.
+/// A process, by its descriptor.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
-/// What a process has used, as in getrusage(2).
+/// The resources that a process has used, as in getrusage(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
@@ -22,7 +23,7 @@ pub struct Usage {
     pub max_rss_kib: u64,
 }
 
-/// How a process ended. Exactly one of `code` and `signal` is there when the kernel has reported it.
+/// How a process ended. Exactly one of `code` and `signal` is set if the kernel has reported the exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitStatus {
@@ -32,16 +33,16 @@ pub struct ExitStatus {
     pub signal: Option<i32>,
     /// It has left a core file.
     pub core_dumped: bool,
-    /// What it had used.
+    /// The resources that it has used.
     pub usage: Usage,
 }
 
 impl PidFd {
-    /// Opens a process by its number. For one's own children there is no race; for others the number may have been
-    /// given to another process meanwhile.
+    /// Opens a process by its pid. For children of this process there is no race; for others the pid may have been
+    /// reused meanwhile.
     ///
     /// # Errors
-    /// ESRCH when there is none.
+    /// ESRCH if there is no such process.
     pub fn open(pid: u32) -> io::Result<PidFd> {
         // SAFETY: no pointers; the result is checked.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
@@ -52,7 +53,7 @@ impl PidFd {
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 
-    /// Takes over a descriptor that clone(2) has made, or another program of this process has left.
+    /// Takes over a descriptor from clone(2), or one that a former program of this process has left.
     pub fn from_owned(fd: OwnedFd) -> PidFd {
         PidFd(fd)
     }
@@ -60,7 +61,7 @@ impl PidFd {
     /// Sends a signal.
     ///
     /// # Errors
-    /// ESRCH when the process is gone.
+    /// ESRCH if the process is gone.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         // SAFETY: no siginfo is passed; the descriptor is ours.
         let result = unsafe {
@@ -75,11 +76,11 @@ impl PidFd {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends a signal to a child of ours whose exit status has not been taken: so its number is still its own, and will
-    /// do where the call by descriptor is refused.
+    /// Sends a signal to a child that has not been reaped: its pid cannot have been reused, so kill(2) serves if the
+    /// call by descriptor is refused.
     ///
     /// # Errors
-    /// One for which [`is_gone`] is true when it has ended; others when the kernel refuses.
+    /// An error for which [`is_gone`] is true if the child has ended; others if the kernel refuses.
     pub fn signal_child(&self, pid: u32, signal: i32) -> io::Result<()> {
         match self.signal(signal) {
             Err(error) if may_be_the_call(&error) => by_number(pid, signal),
@@ -87,14 +88,14 @@ impl PidFd {
         }
     }
 
-    /// Takes the exit status of a child that has ended; `None` while it runs. Never blocks.
+    /// Reaps a child that has ended, and returns its exit status; `None` while it runs. Never blocks.
     ///
     /// # Errors
-    /// ECHILD when it is no child of ours, or its status was taken already.
+    /// ECHILD if it is no child of this process, or was reaped already.
     pub fn wait(&self) -> io::Result<Option<ExitStatus>> {
         // SAFETY: all-zero is a valid value of both plain structs.
         let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
-        // The call of the kernel has a fifth argument, which glibc's wrapper lacks.
+        // The system call has a fifth argument, which glibc's wrapper lacks.
         // SAFETY: both pointers are to live values of the right type.
         let result = unsafe {
             libc::syscall(
@@ -127,7 +128,7 @@ impl PidFd {
         }))
     }
 
-    /// Whether a child has ended. Its status is left where it is, and so its number is not given to another process.
+    /// Whether a child has ended. Does not reap it, so its pid is not reused.
     pub fn has_ended(&self) -> bool {
         // SAFETY: all-zero is a valid value; the pointer is to a live one. With WNOHANG and no such child the number
         // stays zero.
@@ -139,15 +140,15 @@ impl PidFd {
         }
     }
 
-    /// Waits until the process has ended, or the time is over. For command-line clients and the keeper. The process
-    /// need not be a child. Returns whether it has ended.
+    /// Waits up to `limit` for the end of the process, which need not be a child. Returns whether it has ended. For
+    /// command-line clients and the keeper.
     pub fn wait_exit(&self, limit: Span) -> bool {
         super::fd::wait_readable_any(&[self.0.as_fd()], Some(limit)).unwrap_or(false)
     }
 
-    /// Waits until the process has ended, however long that takes. For the keeper alone, which does nothing else.
+    /// Waits for the end of the process without limit. Only for the keeper, which does nothing else.
     pub fn wait_exit_forever(&self) {
-        // An error of waiting, for want of memory say, is not the end that is waited for.
+        // An error of poll(2), such as a lack of memory, does not mean that the process has ended.
         while super::fd::wait_readable_any(&[self.0.as_fd()], None).is_err() {
             super::clock::pause(Span::from_millis(100));
         }
@@ -155,8 +156,8 @@ impl PidFd {
 }
 
 impl PidFd {
-    /// How a process that is no child of ours has ended: its wait status, once its parent has taken it. `None` before,
-    /// and on kernels before Linux 6.15, which do not report it.
+    /// The exit status of a process that is no child of this one, once its parent has reaped it. `None` before, and on
+    /// kernels before Linux 6.15, which do not report it.
     pub fn told_exit(&self) -> Option<ExitStatus> {
         let info = Info::of(self.0.as_raw_fd(), Info::EXIT).ok().filter(|info| info.mask & Info::EXIT != 0)?;
         let status = info.exit_code;
@@ -170,13 +171,13 @@ impl PidFd {
     }
 }
 
-/// struct pidfd_info of linux/pidfd.h, which libc has not for every target.
+/// struct pidfd_info of linux/pidfd.h, which libc does not have for every target.
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct Info {
     mask: u64,
     cgroup: u64,
-    /// The process, as our pid namespace numbers it.
+    /// The pid in our pid namespace.
     pub(super) pid: u32,
     ids: [u32; 2],
     credentials: [u32; 8],
@@ -186,14 +187,13 @@ pub(super) struct Info {
 impl Info {
     const EXIT: u64 = 1 << 3;
 
-    /// What the kernel reports of a process besides what it always does.
+    /// The information about a process; `mask` asks for optional fields.
     ///
     /// # Errors
-    /// ENOTTY when this is no pidfd, and on kernels before Linux 6.13. ESRCH when the process has ended and its status
-    /// was taken.
+    /// ENOTTY if this is no pidfd, and on kernels before Linux 6.13. ESRCH if the process has been reaped.
     pub(super) fn of(pidfd: RawFd, mask: u64) -> io::Result<Info> {
-        // PIDFD_GET_INFO. The size is part of the request's number: that of the first version, which ends with the exit
-        // status.
+        // PIDFD_GET_INFO. The size of the struct is part of the request number; this one is of the first version, which
+        // ends with the exit status.
         const GET_INFO: u32 = 3 << 30 | (size_of::<Info>() as u32) << 16 | 0xff << 8 | 11;
         let mut info = Info { mask, ..Info::default() };
         // SAFETY: the pointer is to a live value of the size that the request's number encodes.
@@ -202,21 +202,21 @@ impl Info {
     }
 }
 
-/// Whether an error of opening or signalling a process means that there is none. Every other error means no such thing:
-/// the call may be refused by a filter of system calls, or want descriptors or memory.
+/// Whether an error of opening or signalling a process means that it is gone. No other error means that: a seccomp
+/// filter may refuse the call, or descriptors or memory may be lacking.
 pub fn is_gone(error: &io::Error) -> bool {
-    // EINVAL and ENOENT are the errors of pidfd_open(2) for the number of a thread that leads no process.
+    // pidfd_open(2) returns EINVAL or ENOENT for the number of a thread that is not the first of its process.
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
 }
 
-/// Whether the kernel may have refused the *call* rather than the signal: a filter of system calls (EPERM, ENOSYS or
-/// whatever its author chose), an old kernel, no descriptor left.
+/// Whether the kernel may have refused the *system call* and not the signal: by a seccomp filter (EPERM, ENOSYS or any
+/// errno of its author's choice), on an old kernel, or for lack of descriptors.
 fn may_be_the_call(error: &io::Error) -> bool {
     !is_gone(error)
 }
 
-/// A process that is no child of ours and is to be signalled: by a descriptor, or where the kernel gives none, by its
-/// number together with the moment at which it began.
+/// A process that is no child of this one, for sending signals: by a descriptor, or if the kernel gives none, by its
+/// pid and start time.
 #[derive(Debug)]
 pub struct Reach {
     pid: u32,
@@ -225,11 +225,10 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Opens the process `pid` that began at `began`, in ticks as in proc_pid_stat(5).
+    /// Opens the process `pid` that started at `began`, in ticks as in proc_pid_stat(5).
     ///
     /// # Errors
-    /// One for which [`is_gone`] is true when there is no such process any more; others when it cannot even be looked
-    /// at.
+    /// An error for which [`is_gone`] is true if there is no such process any more; others if it cannot be checked.
     pub fn open(pid: u32, began: u64) -> io::Result<Reach> {
         let fd = match PidFd::open(pid) {
             Ok(fd) => Some(fd),
@@ -237,16 +236,16 @@ impl Reach {
             Err(_) => None,
         };
         let reach = Reach { pid, began, fd };
-        // The number may have been given anew between the look and the opening: it is looked at once more through what
-        // is now a fixed process.
+        // The pid may have been reused between the caller's check and the open, so it is checked once more, now that
+        // the descriptor holds the process.
         reach.look()?;
         Ok(reach)
     }
 
-    /// Opens the process that has this number now.
+    /// Opens the process that has this pid now.
     ///
     /// # Errors
-    /// As those of [`Reach::open`].
+    /// Those of [`Reach::open`].
     pub fn of(pid: u32) -> io::Result<Reach> {
         match super::process::look(pid)? {
             Some(stat) if !stat.has_ended() => Reach::open(pid, stat.began),
@@ -254,10 +253,10 @@ impl Reach {
         }
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// If it cannot be checked.
     pub fn has_ended(&self) -> io::Result<bool> {
         match self.look() {
             Ok(()) => Ok(false),
@@ -266,17 +265,17 @@ impl Reach {
         }
     }
 
-    /// Whether it is not known to have ended: that it cannot be looked at is not its end.
+    /// Whether the process may still be running: true as well if it cannot be checked.
     pub fn may_run(&self) -> bool {
         !self.has_ended().unwrap_or(false)
     }
 
-    /// When it began, in ticks as in proc_pid_stat(5).
+    /// Its start time, in ticks as in proc_pid_stat(5).
     pub fn began(&self) -> u64 {
         self.began
     }
 
-    /// Its number.
+    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -284,7 +283,7 @@ impl Reach {
     /// Sends a signal.
     ///
     /// # Errors
-    /// One for which [`is_gone`] is true when the process is gone; others when the kernel refuses.
+    /// An error for which [`is_gone`] is true if the process is gone; others if the kernel refuses.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         match self.fd.as_ref().map(|fd| fd.signal(signal)) {
             Some(Ok(())) => Ok(()),
@@ -296,7 +295,7 @@ impl Reach {
         }
     }
 
-    /// Whether the number is still that of the process that was meant.
+    /// Checks that the pid still belongs to this process.
     fn look(&self) -> io::Result<()> {
         match super::process::look(self.pid)? {
             Some(stat) if stat.began == self.began && !stat.has_ended() => Ok(()),

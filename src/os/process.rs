@@ -1,4 +1,4 @@
-//! What /proc reports about a process, and a few things a process does to itself.
+//! What /proc reports about a process, and some things that a process does to itself.
 use crate::files::FileId;
 use crate::time::Span;
 use std::fs;
@@ -10,11 +10,12 @@ use std::sync::OnceLock;
 #[cfg(test)]
 mod tests;
 
-/// The kernel's link to the file that runs.
+/// The kernel's link to the running executable.
 const LINK: &str = "/proc/self/exe";
 
-/// Our own executable, for starting it again: by its name, which is what people want to see, as long as that leads to
-/// it. Once the file was replaced or removed it is the kernel's link, so that no other version is started half-way.
+/// The executable of this program, for starting it again. It is given by its name, which users recognize, as long as
+/// that leads to the running file. Once the file was replaced or removed, it is the kernel's link, so that no other
+/// version is started.
 pub fn self_exe() -> PathBuf {
     let name = self_exe_name();
     match FileId::behind(&name) {
@@ -23,17 +24,18 @@ pub fn self_exe() -> PathBuf {
     }
 }
 
-/// The name under which we were started, for others to use. By now it may lead to another version, or nowhere.
+/// The path under which this program was started, for other programs to use. By now it may lead to another version, or
+/// nowhere.
 pub fn self_exe_name() -> PathBuf {
     static EXE: OnceLock<PathBuf> = OnceLock::new();
     EXE.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| LINK.into())).clone()
 }
 
-/// The path by which this program was started, with its links, so that later it leads to what stands there by then; to
-/// be asked at the start. Where that is not known, the file that it led to.
+/// The path by which this program was started, with symbolic links unresolved, so that it leads to a newer version
+/// after an upgrade. Call it at the start. If the path is unknown, the file that was executed.
 pub fn start_path() -> PathBuf {
     let executed = executed_name().and_then(|name| std::path::absolute(name).ok());
-    // What is executed by a descriptor has no other name, and neither has what starts itself again.
+    // A program that was executed through a descriptor, or that has started itself again, has only this name.
     let first_argument = std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute());
     let leads_here = |path: &PathBuf| {
         let is_link_of_kernel = path.starts_with("/proc") || path.starts_with("/dev/fd");
@@ -46,7 +48,7 @@ pub fn start_path() -> PathBuf {
     })
 }
 
-/// The name that execve(2) was given, getauxval(3); relative to the directory of that time.
+/// The path that was passed to execve(2), getauxval(3); relative to the working directory at that time.
 fn executed_name() -> Option<PathBuf> {
     // SAFETY: takes a number and gives one.
     let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
@@ -58,17 +60,17 @@ fn executed_name() -> Option<PathBuf> {
     Some(std::ffi::OsStr::from_bytes(name.to_bytes()).into())
 }
 
-/// The kernel's id of the machine's present boot, random(4); empty where `/proc` does not have it.
+/// The kernel's id of the present boot, random(4); empty if `/proc` does not have it.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 
-/// The user whose rights this process has.
+/// The effective user of this process.
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// The process that has started this one, or to which it was handed when that ended.
+/// The parent of this process: the one that started it, or the one that adopted it.
 pub fn parent() -> u32 {
     nix::unistd::getppid().as_raw().unsigned_abs()
 }
@@ -82,21 +84,21 @@ pub(super) struct Stat {
     /// Its process group, and the leader of its session.
     pub group: u32,
     pub session: u32,
-    /// CPU time in ticks, its own.
+    /// Its own CPU time in ticks.
     pub ticks: u64,
-    /// CPU time in ticks of the children that have ended and were waited for, with theirs.
+    /// CPU time in ticks of its reaped children, and of theirs.
     pub ticks_waited_for: u64,
-    /// Whether its main thread is ending, or has ended: PF_EXITING of its flags. It loses its memory soon after.
+    /// Whether its main thread is ending or has ended: PF_EXITING in its flags. It loses its memory soon after.
     pub is_exiting: bool,
-    /// How many threads it has; 1 once it has ended.
+    /// The number of its threads; 1 once it has ended.
     pub threads: u32,
-    /// When it began, in ticks since the machine did: with the number it identifies a process.
+    /// Its start time in ticks since boot; together with the pid it identifies a process.
     pub began: u64,
-    /// Whether it has a program with an environment: no kernel thread has, nor a process in the middle of execve(2).
-    /// Only visible to a caller that may read its environment.
+    /// Whether it has a program with an environment. Kernel threads have none, nor has a process during execve(2). Only
+    /// shown to a caller that may read its environment.
     pub has_environment: bool,
-    /// Of a program with an environment: there is nothing in it, for certain. In the middle of execve(2) its limits are
-    /// alike for a moment too, but the kernel writes those of the code after them.
+    /// Whether the environment is certain to be empty. During execve(2) its bounds are equal for a moment too, but then
+    /// the bounds of the code are not set yet.
     pub environment_is_empty: bool,
 }
 
@@ -106,8 +108,8 @@ impl Stat {
         self.is_zombie() && self.threads <= 1
     }
 
-    /// Whether its main thread has ended and others have not: it still has its children, which are handed on with the
-    /// end of its last thread.
+    /// Whether its main thread has ended and others have not: it still has its children; they are adopted when its last
+    /// thread ends.
     pub(super) fn is_dying(&self) -> bool {
         self.is_zombie() && self.threads > 1
     }
@@ -116,14 +118,14 @@ impl Stat {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 
-    /// Whether its main thread runs no more for the time being: stopped, also by a tracer, or ended.
+    /// Whether its main thread is not running at present: stopped, also by a tracer, or ended.
     fn is_at_rest(&self) -> bool {
         self.is_zombie() || matches!(self.state, 'T' | 't')
     }
 }
 
-/// Whether a process runs no more for the time being, with all its threads: stopped, also by a tracer, or ended. A stop
-/// reaches the threads one by one, and the last one may be in the middle of a fork.
+/// Whether no thread of a process is running at present: stopped, also by a tracer, or ended. SIGSTOP reaches the
+/// threads one after another, and the last one may be inside fork(2).
 pub(super) fn is_at_rest(pid: u32, stat: &Stat) -> bool {
     if stat.threads <= 1 || !stat.is_at_rest() {
         return stat.is_at_rest();
@@ -131,15 +133,15 @@ pub(super) fn is_at_rest(pid: u32, stat: &Stat) -> bool {
     let Ok(threads) = threads(pid) else { return false };
     threads.flatten().all(|thread| match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
         Ok(text) => parse_stat(&text).is_some_and(|stat| stat.is_at_rest()),
-        // It has ended meanwhile.
+        // The thread has ended meanwhile.
         Err(error) => matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)),
     })
 }
 
-/// The numbers of the threads of a process, its main one's among them.
+/// The ids of a process's threads, including the main thread.
 ///
 /// # Errors
-/// The system's: it is gone, or no descriptor is left.
+/// The system's: the process is gone, or no descriptor is left.
 pub(super) fn threads(pid: u32) -> io::Result<impl Iterator<Item = io::Result<u32>>> {
     let number = |name: std::ffi::OsString| name.to_str()?.parse().ok();
     let listed = fs::read_dir(format!("/proc/{pid}/task"))?;
@@ -150,23 +152,24 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
     look(pid).ok().flatten()
 }
 
-/// The same for callers to which it matters whether a process is gone, `None`, or only cannot be looked at.
+/// Like [`stat`], but distinguishes a process that is gone (`None`) from one that cannot be read (an error).
 ///
 /// # Errors
-/// The system's: no descriptor is left, say, or `/proc` is not mounted. It proves nothing about the process.
+/// The system's: for instance that no descriptor is left, or that `/proc` is not mounted. It proves nothing about the
+/// process.
 pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
     let unreadable = |error: io::Error| match error.raw_os_error() {
-        // ESRCH is the error where a process went between the opening and the reading.
+        // ESRCH: the process ended between open and read.
         Some(libc::ESRCH) => Ok(None),
         Some(libc::ENOENT) if std::path::Path::new("/proc/self/stat").exists() => {
             let number = i32::try_from(pid).unwrap_or(0);
             match nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) {
-                // Mounted with hidepid, `/proc` does not show what belongs to others.
+                // Mounted with hidepid, `/proc` hides the processes of other users.
                 Err(nix::errno::Errno::EPERM) if number > 0 => Err(io::Error::from_raw_os_error(libc::EPERM)),
                 _ => Ok(None),
             }
         }
-        // Not as it is: of a process, ENOENT means that it has gone.
+        // Converted, since ENOENT for a process means that it is gone.
         Some(libc::ENOENT) => Err(io::Error::other("/proc is not mounted")),
         _ => Err(error),
     };
@@ -176,10 +179,10 @@ pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
     }
 }
 
-/// Whether there is what a look at a process takes: descriptors, mostly.
+/// Whether the resources for reading a process are available, mostly descriptors.
 ///
 /// # Errors
-/// The system's. What `/proc` never shows is no error.
+/// The system's. A process that `/proc` hides is not an error.
 pub fn can_be_looked_at(pid: u32) -> io::Result<()> {
     match look(pid) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => Err(error),
@@ -191,24 +194,25 @@ pub fn can_be_looked_at(pid: u32) -> io::Result<()> {
 const PF_EXITING: u64 = 0x4;
 
 pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
-    // The name may hold anything, closing brackets too; the last one ends it.
+    // The name may contain any bytes, including closing parentheses; the last one ends it.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
-    // Fields are counted from 1, and the third one is the first here.
+    // Fields are counted from 1; the first one here is number 3.
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // Zero where it is of another pid namespace, and of a process that has ended.
+    // Zero if it is in another pid namespace, and for a process that has ended.
     let mut number = || Some(fields.next()?.parse().unwrap_or(0));
     let (group, session) = (number()?, number()?);
-    // Those of the waited-for are signed in the kernel's format. Whatever stands there, it does not crash the reader.
+    // The times of reaped children are signed in the kernel's format. Unexpected values must not fail the parser.
     let mut ticks = |skip: usize| Some(fields.nth(skip)?.parse::<u64>().unwrap_or(0));
     let is_exiting = ticks(9 - 7)? & PF_EXITING != 0;
     let own = ticks(14 - 10)?.saturating_add(ticks(0)?);
     let waited_for = ticks(0)?.saturating_add(ticks(0)?);
     let threads = fields.nth(20 - 18)?.parse().ok()?;
     let began = fields.nth(22 - 21)?.parse().ok()?;
-    // They are printed in this order, all of the same program: so where the code is known the environment is, too.
+    // The kernel prints these fields in this order, all for the same program: so if the code is known, so is the
+    // environment.
     let has_code = fields.nth(27 - 23).is_some_and(|end| end != "0");
     let (start, end) = (fields.nth(50 - 28), fields.next());
     let has_environment = end.is_some_and(|end| end != "0") && (has_code || start != end);
@@ -227,28 +231,26 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// The process group that a process is in, also of one that has ended and was not reaped. `None` when there is no such
-/// process.
+/// The process group of a process, also of one that has ended and was not reaped. `None` if there is no such process.
 pub fn group_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
     nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|group| group.as_raw().unsigned_abs())
 }
 
-/// The session that a process is in: the number of its leader. `None` when there is no such process, or it is not
-/// shown.
+/// The session of a process, by the pid of its leader. `None` if there is no such process, or it is hidden.
 pub fn session_of(pid: u32) -> Option<u32> {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
     nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(|session| session.as_raw().unsigned_abs())
 }
 
-/// The process that a thread belongs to. `None` when the thread is gone, or cannot be looked at.
+/// The pid of the process that a thread belongs to. `None` if the thread is gone, or cannot be read.
 pub(super) fn of_thread(thread: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// Whether there is such a process that is no zombie. One that cannot be looked at, for want of descriptors say, counts
-/// as running as long as its number is taken: what depends on its end waits, and does no harm.
+/// Whether there is a process with this pid that is no zombie. A process that cannot be read, such as for lack of
+/// descriptors, counts as running while its pid is in use: waiting longer for its end does no harm.
 pub fn is_alive(pid: u32) -> bool {
     match look(pid) {
         Ok(stat) => stat.is_some_and(|stat| !stat.has_ended()),
@@ -256,13 +258,13 @@ pub fn is_alive(pid: u32) -> bool {
     }
 }
 
-/// Whether a process has this number, a zombie too, kill(2) with signal 0. It needs neither `/proc` nor a descriptor.
+/// Whether the pid is in use, also by a zombie: kill(2) with signal 0, which needs neither `/proc` nor a descriptor.
 fn is_taken(pid: u32) -> bool {
     let Some(number) = i32::try_from(pid).ok().filter(|number| *number > 0) else { return false };
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) != Err(nix::errno::Errno::ESRCH)
 }
 
-/// A signal and its sender, as text that can follow "by".
+/// A signal and its sender, as a text that can follow "by".
 pub fn signal_from(signal: &str, sender: Option<u32>) -> String {
     match sender.filter(|pid| *pid != 0) {
         Some(pid) => match command_name(pid) {
@@ -273,36 +275,37 @@ pub fn signal_from(signal: &str, sender: Option<u32>) -> String {
     }
 }
 
-/// The name of the program that a process runs, as in proc_pid_comm(5); at most 15 bytes. `None` when it is gone.
+/// The name of the program that a process runs, as in proc_pid_comm(5), at most 15 bytes. `None` if the process is
+/// gone.
 pub fn command_name(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
-/// The state of a thread, or of a process's main thread, as proc_pid_stat(5) has it: `R`, `S`, `D`, `T` …; `None` when
-/// it is gone.
+/// The state of a thread, or of a process's main thread, as in proc_pid_stat(5): `R`, `S`, `D`, `T` …; `None` if it is
+/// gone.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid).map(|stat| stat.state)
 }
 
-/// How long a process has run, and how long it has waited for a CPU while it could have run.
+/// How long a process has run, and how long it was runnable but had to wait for a CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Time on a CPU.
     pub ran: Span,
-    /// Time in the run queue; of a wait that goes on, nothing yet.
+    /// Time in the run queue; a wait in progress is not included.
     pub waited: Span,
 }
 
 impl Schedule {
-    /// What has been added since `before`.
+    /// The time added since `before`.
     pub fn since(self, before: Schedule) -> Schedule {
         Schedule { ran: self.ran - before.ran, waited: self.waited - before.waited }
     }
 }
 
-/// That of a thread, or of a process's main thread; `None` when it is gone, or the kernel does not count
+/// The schedule of a thread, or of a process's main thread; `None` if it is gone, or the kernel does not count
 /// (CONFIG_SCHED_INFO).
 pub fn schedule(pid: u32) -> Option<Schedule> {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
@@ -310,32 +313,32 @@ pub fn schedule(pid: u32) -> Option<Schedule> {
     Some(Schedule { ran: fields.next()?.ok()?, waited: fields.next()?.ok()? })
 }
 
-/// The effective user of a process now; `None` when it is gone.
+/// The present effective user of a process; `None` if it is gone.
 pub fn effective_uid(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a process is stopped, by a signal or by a tracer: it sends nothing until it is continued.
+/// Whether a process is stopped, by a signal or a tracer, or has ended: it sends nothing until it is continued.
 pub fn is_stopped(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.has_ended() || stat.is_at_rest() && !stat.is_dying())
 }
 
-/// The tracer of a process, if it has one.
+/// The pid of the tracer of a process, if it has one.
 pub fn tracer(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     line.trim().parse().ok().filter(|tracer| *tracer != 0)
 }
 
-/// More than `/proc/vmstat` has of any kernel of today, in bytes.
+/// Larger than `/proc/vmstat` of any present kernel, in bytes.
 const VMSTAT: usize = 16 * 1024;
 
-/// How many processes the kernel has killed on this machine because memory ran out, for want of a cgroup that counts
-/// its own; `None` where it does not count them.
+/// How many processes the OOM killer has ended on this machine, for workers without a cgroup that counts them; `None`
+/// if the kernel does not count.
 pub fn machine_oom_kills() -> Option<u64> {
-    // With room for all of it from the start: such a file does not have its size, and to guess takes a dozen reads.
+    // Enough capacity from the start: such a file reports no size, and growing the buffer would take a dozen reads.
     let mut text = String::with_capacity(VMSTAT);
     fs::File::open("/proc/vmstat").and_then(|mut file| file.read_to_string(&mut text)).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
@@ -350,24 +353,25 @@ pub fn own_peak_kib() -> u64 {
 /// Sends a signal to a process group, if it exists.
 pub fn signal_group(pgid: u32, signal: i32) {
     let Ok(pgid) = i32::try_from(pgid) else { return };
-    // Nothing that is no group: zero would be our own, and one every process.
+    // Never 0, which means our own group, or 1, which means every process.
     if pgid > 1 {
-        // A group that is gone needs no signal. Real-time signals have no names, so nix cannot send them.
+        // Errors are ignored, as the group may be gone. nix cannot send real-time signals, which have no names.
         // SAFETY: plain numbers.
         unsafe { libc::killpg(pgid, signal) };
     }
 }
 
-/// Gives this process a name that `ps` shows, prctl(2) PR_SET_NAME; 15 bytes at most.
+/// Sets the name of this process as shown by `ps`, prctl(2) PR_SET_NAME; at most 15 bytes.
 pub fn set_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
-        // It is for people only.
+        // Errors are ignored: the name is only for display.
         let _ = nix::sys::prctl::set_name(&name);
     }
 }
 
-/// Has all threads allocate in one place, where glibc gives each one its own: the room that reading the file has taken
-/// on one is used by the children on another, mallopt(3). Called before there is a second thread.
+/// Makes all threads use one allocation arena, mallopt(3); glibc's default is one for each thread. So memory that was
+/// used on one thread for reading the file is reused for the children on another. Call it before there is a second
+/// thread.
 pub fn allocate_in_one_place() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes numbers only. A refusal changes nothing.
@@ -376,9 +380,9 @@ pub fn allocate_in_one_place() {
     }
 }
 
-/// Gives memory back that was needed for a while only: what glibc's allocator keeps, and the pages of this program's
-/// code and constants, of which to begin takes many more than to run. Those that are used again are still in the page
-/// cache.
+/// Returns memory that was only needed for a while: free memory of glibc's allocator, and pages of this program's code
+/// and constants, of which the start needs many more than the running program. Pages that are needed again are still in
+/// the page cache.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer and may be called at any time, malloc_trim(3).
@@ -389,7 +393,7 @@ pub fn release_memory() {
     unsafe { libc::dl_iterate_phdr(Some(unmap_constant_pages), std::ptr::null_mut()) };
 }
 
-/// Unmaps the pages of the first object, which is this program itself: dl_iterate_phdr(3).
+/// Unmaps the constant pages of the first object, which is this program: dl_iterate_phdr(3).
 unsafe extern "C" fn unmap_constant_pages(
     object: *mut libc::dl_phdr_info,
     _size: libc::size_t,
@@ -399,8 +403,7 @@ unsafe extern "C" fn unmap_constant_pages(
     let object = unsafe { &*object };
     // SAFETY: as is what it points to, which has this length.
     let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
-    // Nothing has ever written to a segment that may not be written to: what is relocated lies in one that was
-    // writable.
+    // Segments that are not writable have never been written to: relocations are in segments that were writable.
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
         let page = page_size() as usize;
         let begin = (object.dlpi_addr + header.p_vaddr) as usize;
@@ -419,21 +422,21 @@ pub(super) fn page_size() -> u64 {
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
 }
 
-/// Whether this process has a terminal that is still there.
+/// Whether this process has a controlling terminal.
 pub fn has_terminal() -> bool {
     fs::File::open("/dev/tty").is_ok()
 }
 
-/// Leaves the terminal's session, setsid(2).
+/// Starts a new session, without a terminal, setsid(2).
 ///
 /// # Errors
-/// The kernel's, for a process that leads a group already.
+/// The kernel's, if this process leads a process group already.
 pub fn new_session() -> io::Result<()> {
     nix::unistd::setsid()?;
     Ok(())
 }
 
-/// Ends this process by a signal, so that its parent sees that and not an exit status.
+/// Ends this process by a signal, so that its parent sees the signal and not an exit status.
 pub fn die_by(number: i32) {
     use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
     let Ok(number) = Signal::try_from(number) else { return };

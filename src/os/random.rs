@@ -5,7 +5,7 @@ use std::io;
 /// Fills `bytes`.
 ///
 /// # Errors
-/// The kernel's, which happens on kernels without the call only.
+/// The kernel's; only on kernels without the system call.
 pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
@@ -28,7 +28,7 @@ pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
 /// Draws a token.
 ///
 /// # Errors
-/// When the kernel has no random numbers.
+/// If the kernel has no random numbers.
 pub fn token() -> io::Result<Token> {
     let mut bytes = [0; 16];
     fill(&mut bytes)?;
@@ -38,7 +38,7 @@ pub fn token() -> io::Result<Token> {
 /// Draws a mark.
 ///
 /// # Errors
-/// As [`token`].
+/// Those of [`token`].
 pub fn mark() -> io::Result<Mark> {
     token().map(Mark::from)
 }
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn bytes_are_filled_whatever_their_number() {
         super::fill(&mut []).unwrap();
-        // More than one call gives.
+        // More than one system call returns.
         let mut bytes = vec![0; 40 << 20];
         super::fill(&mut bytes).unwrap();
         assert!(bytes.chunks(64).all(|chunk| chunk.iter().any(|byte| *byte != 0)));

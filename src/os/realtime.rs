@@ -1,10 +1,10 @@
-//! A process that has to run in time, whatever else the machine does: SCHED_FIFO, sched(7), its memory locked,
-//! mlockall(2), and the last one that is ended when memory runs out, proc(5).
+//! A process that has to run in time, whatever else the machine does: real-time priority (SCHED_FIFO, sched(7)), locked
+//! memory (mlockall(2)), and the lowest priority for the OOM killer (proc(5)).
 use std::fmt;
 use std::fs;
 use std::io;
 
-/// What could not be had, and why: most often for want of privileges.
+/// A setting that the kernel refused, and why: most often a lack of privileges.
 #[derive(Debug)]
 pub struct Refused {
     what: &'static str,
@@ -23,10 +23,11 @@ impl std::error::Error for Refused {
     }
 }
 
-/// Makes this process one that runs in time, as far as the kernel lets it: what it refuses is given back, the rest is
-/// in force. What this process starts is scheduled as any other; its memory is not locked either.
+/// Applies these settings to this process as far as the kernel allows. Returns the refused ones; the others are in
+/// force. Child processes inherit neither the priority nor the locked memory.
 ///
-/// `priority` is that of SCHED_FIFO, 1 to 99: while this process wants to run, nothing below it does on that processor.
+/// `priority` is that of SCHED_FIFO, 1 to 99: while this process is runnable, no process of lower priority runs on its
+/// processor.
 pub fn take(priority: i32) -> Vec<Refused> {
     let parts = [
         ("be scheduled before other processes (SCHED_FIFO)", schedule(priority)),

@@ -1,5 +1,5 @@
-//! Signals as a descriptor: signal-hook's handlers write into a socket pair, the loop reads it. The sender of a signal
-//! comes along, which distinguishes a parent's order from any other process's.
+//! Signals through a descriptor: signal-hook's handlers write into a socket pair, which the loop reads. Each signal
+//! comes with its sender, which distinguishes an order of the parent from that of another process.
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
@@ -15,21 +15,22 @@ mod tests;
 /// SIGHUP was ignored when this process began, as nohup(1) does.
 static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Puts signals right at the start of a process, whatever it was started from: to be called first, by every verb.
+/// Sets signal mask and dispositions at the start of a process. Every verb calls it first.
 ///
-/// An exec keeps the mask and what is ignored. A parent that has blocked SIGTERM (a threaded launcher, some runners of
-/// tests) or ignores SIGCHLD does not mean us by it, so the mask is emptied and what was ignored gets its default, with
-/// three exceptions. SIGHUP stays ignored: that is what nohup(1) is for. SIGPIPE, which Rust ignores before `main`, and
-/// SIGXFSZ are ignored: a reader that has gone and a file that may not grow are errors of one write, not the end.
+/// An exec keeps the mask and the ignored signals. A parent that blocks SIGTERM (a threaded launcher, some test
+/// runners) or ignores SIGCHLD does not mean this process by it, so the mask is emptied and ignored signals get their
+/// default, with three exceptions. SIGHUP stays ignored, as that is the purpose of nohup(1). SIGPIPE, which Rust
+/// ignores before `main`, and SIGXFSZ are ignored: a reader that is gone, or a file that may not grow, is an error of
+/// one write and not the end of the process.
 ///
-/// Children that are made by [`spawn`](super::spawn) begin with an empty mask and the default of every signal.
+/// Children made by [`spawn`](super::spawn) begin with an empty mask and the default disposition of every signal.
 pub fn begin() {
     set_dispositions();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// The same for a program that has taken another one's place ([`exec`](super::exec)): signals wait until its handlers
-/// stand.
+/// The same for a program that has replaced another one ([`exec`](super::exec)): signals stay blocked until its
+/// handlers are installed.
 pub fn begin_in_place() {
     set_dispositions();
 }
@@ -51,14 +52,15 @@ fn set_dispositions() {
     }
 }
 
-/// A supervisor that runs in the background of a terminal goes on when it writes there although the terminal does not
-/// allow that (`stty tostop`), or reads from it: to be stopped would leave its children without one.
+/// Ignores SIGTTOU and SIGTTIN, so that a supervisor in the background of a terminal continues when it writes there
+/// under `stty tostop`, or reads from it. If it were stopped, its children would be without a supervisor.
 pub fn go_on_in_background() {
     ignore(Signal::SIGTTOU);
     ignore(Signal::SIGTTIN);
 }
 
-/// Before this process executes another program in its place: what we ignore for ourselves is that one's to decide.
+/// Restores the defaults of SIGPIPE and SIGXFSZ before this process executes another program, which decides on these
+/// itself.
 pub fn hand_on() {
     for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
         // SAFETY: the default runs no handler.
@@ -71,14 +73,14 @@ fn ignore(signal: Signal) {
     let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
 }
 
-/// A signal that has come.
+/// A signal that was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caught {
     /// SIGTERM.
     Terminate {
-        /// It was sent by our parent process.
+        /// The sender is our parent process.
         from_parent: bool,
-        /// The sender, where the kernel reports it.
+        /// The pid of the sender, if the kernel reports it.
         sender: Option<u32>,
     },
     /// SIGINT.
@@ -91,11 +93,11 @@ pub enum Caught {
     User1,
     /// SIGUSR2.
     User2,
-    /// SIGCHLD: some child has ended, maybe an adopted one. Several may show as one.
+    /// SIGCHLD: some child has ended, perhaps an adopted one. Several may be merged into one.
     ChildExited,
 }
 
-/// The handlers, and where they write.
+/// The handlers, and the socket that they write to.
 pub struct Signals(SignalDelivery<UnixStream, WithOrigin>);
 
 impl Signals {
@@ -106,13 +108,13 @@ impl Signals {
     pub fn install() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
         let wanted = [SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD];
-        // Under nohup(1) a hangup stays ignored.
+        // Under nohup(1), SIGHUP stays ignored.
         let hangup = (!HANGUP_IGNORED.load(Ordering::Relaxed)).then_some(SIGHUP);
         let signals = wanted.into_iter().chain(hangup);
         Ok(Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?))
     }
 
-    /// As those of a process that catches none, for tests: what is caught is caught for all of their threads.
+    /// Catches no signal, for tests: a handler would catch signals for all threads of the test process.
     #[cfg(test)]
     pub(crate) fn none() -> Signals {
         let (read, write) = UnixStream::pair().expect("a pair of sockets");
@@ -120,7 +122,7 @@ impl Signals {
         Signals(SignalDelivery::with_pipe(read, write, WithOrigin::default(), none).expect("nothing to install"))
     }
 
-    /// Becomes readable when a signal has come.
+    /// The descriptor that becomes readable when a signal was delivered.
     pub fn fd(&self) -> RawFd {
         self.0.get_read().as_raw_fd()
     }
@@ -130,7 +132,7 @@ impl Signals {
         self.0.get_read().as_fd()
     }
 
-    /// What has come since the last call.
+    /// The signals delivered since the last call.
     pub fn drain(&mut self) -> Vec<Caught> {
         let parent = std::os::unix::process::parent_id();
         self.0
@@ -152,7 +154,7 @@ impl Signals {
     }
 }
 
-/// Ignores every signal with which people stop programs. For the keeper.
+/// Ignores every signal by which users stop programs. For the keeper.
 pub fn ignore_all_stopping() {
     for number in [
         Signal::SIGTERM,

@@ -1,18 +1,18 @@
-//! Making a process: clone(2) with CLONE_VM and CLONE_PIDFD from a plan that is prepared beforehand.
+//! Starts a process: clone(2) with CLONE_VM and CLONE_PIDFD, from a plan that is prepared beforehand.
 //!
-//! The child half shares our memory, on a stack of its own, until it executes or ends, which makes a start cheap
-//! whatever the size of this process, and lets it report stage and errno by plain memory. In return it may do next to
-//! nothing: it makes raw system calls on data that was prepared, allocates nothing, takes no lock (libzmq's threads are
-//! there), and calls no function of libc that might (glibc's setuid signals all threads of the *parent*). All signals
-//! are blocked until it has put their dispositions back.
+//! The child half shares the memory of this process, on a stack of its own, until it executes its program or ends. That
+//! makes a start cheap, whatever the size of this process, and lets the child report stage and errno through memory. In
+//! return it may do next to nothing: it makes raw system calls on prepared data, allocates nothing, takes no lock
+//! (libzmq's threads exist), and calls no function of libc that might (glibc's setuid signals all threads of the
+//! *parent*). All signals are blocked until it has reset their dispositions.
 //!
-//! Other than with vfork(2) this thread is not stopped meanwhile: to enter a directory or to execute a program may take
-//! as long as a file system does not answer, and that is waited for only a moment ([`LIMIT`]). A start that takes
-//! longer is a [`Late`] one: all that its child half uses is kept until the kernel reports that the child has left our
-//! memory, and its result can be read. Every look at a file system is the child's: this half makes none.
+//! Unlike with vfork(2), this thread is not stopped meanwhile: changing to a directory or executing a program may take
+//! as long as a file system does not answer, and the parent half waits for it only briefly ([`LIMIT`]). A start that
+//! takes longer is a [`Late`] one: everything that its child half uses is kept until the kernel reports that the child
+//! has left this memory, and then its result can be read. Only the child half accesses file systems.
 //!
-//! Spawn from the main thread or that of the loop only ([`thread::beside_main`]): the parent-death signal is sent when
-//! the *thread* that spawned ends, prctl(2).
+//! Spawn only from the main thread or the loop's thread ([`thread::beside_main`]): the parent-death signal is sent when
+//! the *thread* that spawned the process ends, prctl(2).
 use super::cgroup::Group;
 use super::thread;
 use super::users::Credentials;
@@ -45,56 +45,56 @@ use self::plan::{OwnPid, PlanData, Strings};
 pub(crate) use self::slots::EXTRA_MAX;
 use self::slots::Stream;
 
-/// What a process reads.
+/// The standard input of a process.
 #[derive(Debug, Clone)]
 pub enum Stdin<'a> {
     /// /dev/null.
     Null,
-    /// This.
+    /// An open descriptor.
     Open(BorrowedFd<'a>),
-    /// A file. The process opens it: as the user that it runs as, and where its file system may not answer.
+    /// A file. The new process opens it: as the user that it runs as, and since the file system may not answer.
     File(PathBuf),
 }
 
-/// What a process is to be.
+/// The specification of a process to be started.
 pub struct PlanSpec<'a> {
     /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`.
     pub argv: Vec<OsString>,
-    /// The whole environment: nothing of ours is inherited.
+    /// The whole environment: nothing is inherited from this process.
     pub env: Vec<(OsString, OsString)>,
-    /// Further variables, whose value is the process's own number.
+    /// Further variables, whose value is the pid of the new process.
     pub pid_variables: Vec<&'static str>,
-    /// Working directory; `None` is ours.
+    /// Working directory; `None` is that of this process.
     pub cwd: Option<PathBuf>,
     /// The user and groups to run as.
     pub credentials: Option<Credentials>,
-    /// File mode creation mask; `None` is ours.
+    /// File mode creation mask; `None` is that of this process.
     pub umask: Option<u32>,
-    /// Limits by name.
+    /// Resource limits by name.
     pub limits: BTreeMap<String, Limit>,
-    /// Nice value, from -20 to 19; `None` is ours.
+    /// Nice value, from -20 to 19; `None` is that of this process.
     pub nice: Option<i32>,
-    /// What is added to its score when memory runs out.
+    /// Its oom_score_adj, proc(5); `None` is that of this process.
     pub oom_score_adjust: Option<i32>,
-    /// What it reads.
+    /// Its standard input.
     pub stdin: Stdin<'a>,
-    /// `None` is /dev/null.
+    /// Standard output; `None` is /dev/null.
     pub stdout: Option<BorrowedFd<'a>>,
-    /// `None` is /dev/null.
+    /// Standard error; `None` is /dev/null.
     pub stderr: Option<BorrowedFd<'a>>,
-    /// Further descriptors and the numbers they get, 3 and up without a gap.
+    /// Further descriptors, with the numbers that they get: 3 and up without a gap.
     pub extra: Vec<(BorrowedFd<'a>, RawFd)>,
-    /// Sent to it when the thread that spawned it ends.
+    /// The signal that it gets when the thread that spawned it ends.
     pub parent_death_signal: Option<i32>,
     /// It leads a session and a process group of its own.
     pub new_session: bool,
-    /// The cgroup it begins in.
+    /// The cgroup in which it begins.
     pub cgroup: Option<&'a Group>,
 }
 
 impl PlanSpec<'_> {
-    /// Program and arguments, in a session of their own, and nothing besides: an empty environment, and no more than
-    /// /dev/null to read and to write.
+    /// Program and arguments, in a session of its own, with defaults for all else: an empty environment, and /dev/null
+    /// for the standard streams.
     pub fn new(argv: Vec<OsString>) -> Self {
         PlanSpec {
             argv,
@@ -117,13 +117,13 @@ impl PlanSpec<'_> {
     }
 }
 
-/// A start that is prepared.
+/// A start that is prepared, and can be made any number of times.
 pub struct Plan(Rc<PlanData>);
 
-/// Prepares a start: everything that can fail before there is a process fails here.
+/// Prepares a start. Everything that can fail without a process fails here.
 ///
 /// # Errors
-/// A [`SpawnError`] with what is wrong.
+/// [`SpawnError`] with what is wrong.
 pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     let subject = spec.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
     let wrong = |stage, errno, reason: String| SpawnError { stage, errno, subject: subject.clone(), reason };
@@ -158,7 +158,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     let own_pids: Vec<OwnPid> = spec.pid_variables.into_iter().map(OwnPid::new).collect();
     let mut env = Strings::new(env);
     for own_pid in &own_pids {
-        // Before the null pointer that ends the list.
+        // In front of the null pointer that ends the list.
         env.pointers.insert(env.pointers.len() - 1, own_pid.entry.as_ptr().cast());
     }
     let stdin = match spec.stdin {
@@ -191,14 +191,14 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
     })))
 }
 
-/// The descriptors of the new process by their numbers. One that has its number already is passed on as it is.
+/// The descriptors of the new process, by number. A descriptor that already has its number is passed on as it is.
 fn streams(spec: &PlanSpec<'_>, wrong: &dyn Fn(Stage, i32, String) -> SpawnError) -> Result<Vec<Stream>, SpawnError> {
     if spec.extra.iter().zip(3..).any(|((_, number), expected)| *number != expected) || spec.extra.len() > EXTRA_MAX {
         let reason = format!("descriptors are passed on as 3, 4 and so on, {EXTRA_MAX} at most");
         return Err(wrong(Stage::Prepare, 0, reason));
     }
 
-    // Copies above all target numbers, so that none of them is overwritten before its turn.
+    // Copies get numbers above all targets, so that none is overwritten before it is used.
     let above = 3 + spec.extra.len() as RawFd;
     let copy = |fd: BorrowedFd<'_>| -> Result<OwnedFd, SpawnError> {
         // SAFETY: plain descriptor numbers; the result is checked and then ours alone.
@@ -219,7 +219,7 @@ fn streams(spec: &PlanSpec<'_>, wrong: &dyn Fn(Stage, i32, String) -> SpawnError
     let stream = |(fd, target): (Option<BorrowedFd<'_>>, RawFd)| {
         Ok(match fd {
             None => Stream::Null,
-            // It needs no copy, and to close one may wait for the disk with its file.
+            // No copy is needed, and closing one may block on the disk of its file.
             Some(fd) if fd.as_raw_fd() == target => Stream::AsItIs,
             Some(fd) => Stream::Of(copy(fd)?),
         })
@@ -227,8 +227,8 @@ fn streams(spec: &PlanSpec<'_>, wrong: &dyn Fn(Stage, i32, String) -> SpawnError
     wanted.zip(0..).map(stream).collect()
 }
 
-/// Where a program may be: itself with a slash in it, else in each directory of PATH, of which relative ones begin
-/// where the program will. An error has an errno and the reason.
+/// The paths at which a program may be: itself if it has a slash, else one in each directory of PATH; relative
+/// directories are relative to the program's working directory. An error has an errno and the reason.
 fn candidates(program: &[u8], env: &[(OsString, OsString)]) -> Result<Vec<CString>, (i32, String)> {
     let c_string = |bytes: Vec<u8>| {
         CString::new(bytes).map_err(|_| (libc::EINVAL, "a zero byte in the program's name".to_string()))
@@ -250,7 +250,7 @@ fn candidates(program: &[u8], env: &[(OsString, OsString)]) -> Result<Vec<CStrin
         .collect()
 }
 
-/// The number of a limit, getrlimit(2). The C libraries differ in its type, the kernel takes 32 bits.
+/// The number of a resource limit, getrlimit(2). C libraries differ in its type; the kernel takes 32 bits.
 fn resource(name: &str) -> Option<u32> {
     let resource = match name {
         "as" => Resource::RLIMIT_AS,
@@ -275,10 +275,10 @@ fn resource(name: &str) -> Option<u32> {
 }
 
 impl Plan {
-    /// Makes the process, and waits a moment for it to execute its program. The plan may be used again.
+    /// Starts the process, and waits briefly until it has executed its program. The plan can be used again.
     ///
     /// # Errors
-    /// A [`SpawnError`]; then there is no process.
+    /// [`SpawnError`]; then there is no process.
     pub fn spawn(&self) -> Result<Spawned, SpawnError> {
         debug_assert!(
             self.0.parent_death_signal.is_none() || thread::lives_as_long_as_the_process(),
@@ -287,7 +287,7 @@ impl Plan {
         self.spawn_below(nix::unistd::getpid())
     }
 
-    /// Makes the process, which is to find `parent` as its parent if it asks for a parent-death signal.
+    /// Starts the process. With a parent-death signal, the process checks that `parent` is its parent.
     fn spawn_below(&self, parent: nix::unistd::Pid) -> Result<Spawned, SpawnError> {
         late::spawn(&self.0, parent.as_raw())
     }

@@ -1,4 +1,4 @@
-//! Why SIGKILL has not ended a process: what the kernel shows of it, as text.
+//! Describes why SIGKILL has not ended a process, from what the kernel shows.
 
 use super::process::{self, Stat};
 use std::fs;
@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 #[cfg(test)]
 mod tests;
 
-/// Why a process is still there, as text that can follow "cannot be killed:". `refused` is the error number that the
-/// kernel has given for the signal, where it has refused it.
+/// Why a process still exists, as a text that can follow "cannot be killed:". `refused` is the errno if the kernel has
+/// refused the signal.
 pub fn why_alive(pid: u32, refused: Option<i32>) -> String {
     if let Some(errno) = refused {
         let error = io::Error::from_raw_os_error(errno);
@@ -38,20 +38,20 @@ pub fn why_alive(pid: u32, refused: Option<i32>) -> String {
     }
 }
 
-/// A thread of a process that is in the uninterruptible sleep, if one is.
+/// A thread of a process in uninterruptible sleep (state D), if there is one.
 fn held_thread(pid: u32, stat: &Stat) -> Option<u32> {
     if stat.state == 'D' {
         return Some(pid);
     }
     let threads = process::threads(pid).into_iter().flatten().flatten();
-    // So many threads are looked at; one that hangs is seldom alone.
+    // At most this many threads are checked; a hanging thread is seldom alone.
     threads.take(256).find(|thread| {
         fs::read(format!("/proc/{pid}/task/{thread}/stat"))
             .is_ok_and(|text| process::parse_stat(&text).is_some_and(|stat| stat.state == 'D'))
     })
 }
 
-/// Where in the kernel a thread waits, as far as we may read that: the function, and the number of the system call.
+/// Where in the kernel a thread waits, as far as this process may read that: the function and the system call number.
 fn place(pid: u32, thread: u32) -> String {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{file}")).unwrap_or_default();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Killing all that belongs to a tree, or to a part of one, from outside of it: where its supervisors have gone, or do
-//! not answer. It goes on until nothing is left or the time is over, and then names what is left.
+//! Kills all processes of a tree or of a part of it from outside: when its supervisors are gone or do not answer.
+//! Repeats until nothing is left or the time limit is reached, and then describes what is left.
 
 use super::cgroup::{Group, owner};
 use super::clock::{self, Clock};
@@ -16,32 +16,32 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// As long as the cgroup has members, the look at all processes is taken at each of so many rounds: it is dear, and
-/// most of them are gone a moment after the kill.
+/// While the cgroup has members, all processes are searched only once in this many rounds: that is expensive, and most
+/// members are gone a moment after the kill.
 const ROUNDS: u32 = 50;
 
-/// So many of what is left are named.
+/// Most survivors that are described.
 const NAMED: usize = 8;
 
 /// A process that SIGKILL has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivor {
-    /// Its number.
+    /// Its pid.
     pub pid: u32,
-    /// What it belongs to, where that can be read.
+    /// The path of its child in the tree, if that can be read.
     pub path: Option<Path>,
-    /// Why it is still there.
+    /// Why it still exists.
     pub why: String,
 }
 
-/// What was left when the time was over.
+/// The processes that were left at the time limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survivors {
     /// Some of them.
     pub processes: Vec<Survivor>,
     /// How many more there were.
     pub others: usize,
-    /// Why it is not known whether there is more.
+    /// Why it is unknown whether there are more.
     pub unseen: Option<String>,
 }
 
@@ -73,9 +73,9 @@ impl fmt::Display for Survivors {
     }
 }
 
-/// Kills what is in a cgroup and what is in scope, which may be more: a process that may do so can have left its
-/// cgroup. Blocks until nothing is left, and no longer than `limit` and what one look takes. The cgroup is left where
-/// it is.
+/// Kills all processes in the cgroup and all in scope; the scope may have more, since a process with the permission can
+/// leave its cgroup. Blocks until nothing is left, or for `limit` plus the time of one search. Does not remove the
+/// cgroup.
 pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span) -> Survivors {
     let clock = Clock::start();
     let end = Time::ZERO + limit;
@@ -85,7 +85,7 @@ pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span
         let group = cgroup.map_or(Ok(None), open);
         let populated = match &group {
             Ok(Some(group)) if group.populated() => {
-                // What it did not do is seen by the next round.
+                // Errors are ignored: the next round finds what is left.
                 let _ = group.kill();
                 true
             }
@@ -109,7 +109,7 @@ pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span
     }
 }
 
-/// The cgroup, if it is there.
+/// Opens the cgroup, if it exists.
 fn open(path: &std::path::Path) -> io::Result<Option<Group>> {
     match Group::open(path) {
         Ok(group) => Ok(Some(group)),
@@ -121,7 +121,7 @@ fn open(path: &std::path::Path) -> io::Result<Option<Group>> {
     }
 }
 
-/// Names what is left, as far as it is still there.
+/// Describes the processes that are still left.
 fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, scope: &Scope<'_>) -> Survivors {
     let mut unseen = None;
     let members = group.and_then(|group| group.map_or(Ok(Vec::new()), |group| group.members()));
@@ -147,8 +147,8 @@ fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, scope: &Sc
     Survivors { processes: pids.into_iter().map(survivor).collect(), others, unseen }
 }
 
-/// What a process belongs to, by its environment, by its cgroup where it has none any more, or by its stamp: the
-/// environment of one that runs as another user is not shown.
+/// The path of the child that a process belongs to: by its environment; by its cgroup if it has no environment any
+/// more; or by its stamp, as the environment of another user's process cannot be read.
 fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let told = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"TREEVISOR_PATH="));
@@ -160,7 +160,7 @@ fn path_of(pid: u32, scope: &Scope<'_>) -> Option<Path> {
     })
 }
 
-/// The same by the text of proc_pid_cgroup(5).
+/// The path by the text of proc_pid_cgroup(5).
 fn path_of_group(text: &str) -> Option<Path> {
     let group = PathBuf::from(text.lines().find_map(|line| line.strip_prefix("0::"))?);
     owner(&group).map(|(path, _)| path)

@@ -1,6 +1,6 @@
-//! The thread of the loop, and threads beside it. Those start no process, since a parent-death signal follows the
-//! thread that started one, and no signal is theirs: handlers run where they always ran, and a write beyond a limit is
-//! an error and no SIGXFSZ.
+//! The loop's thread, and threads beside the loop. The latter start no processes, since a parent-death signal follows
+//! the thread that started the process, and they have all signals blocked: handlers run on the same threads as before,
+//! and a write beyond a limit returns an error without SIGXFSZ.
 
 use super::process;
 use crate::time::Span;
@@ -11,25 +11,25 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::Builder;
 
-/// What such a thread needs of a stack: it formats a line or two and makes system calls.
+/// Stack size of a thread beside the loop, which formats a line or two and makes system calls.
 const STACK: usize = 256 * 1024;
 
-/// What a loop needs of a stack: as much as a main thread has by default. Only what is touched takes memory.
+/// Stack size of the loop's thread: the default of a main thread. Only pages that are touched take memory.
 const LOOP_STACK: usize = 8 * 1024 * 1024;
 
-/// Runs what starts processes in a thread beside the main one, which waits for its end and does nothing else.
+/// Runs `work`, which starts processes, in a thread beside the main one; the main thread only waits for its end.
 ///
-/// The kernel keeps the children of each thread apart, and gives what a subreaper adopts to its first thread that is
-/// running (`find_new_reaper` in kernel/exit.c). So the list of the main thread then holds what was adopted and nothing
-/// else, and whether there is any is one read, however many children there are. Signals are the business of the loop's
-/// thread: the main one takes none, which would wake it up at every end of a child.
+/// The kernel keeps a list of children for each thread, and gives processes that a subreaper adopts to its first
+/// running thread (`find_new_reaper` in kernel/exit.c). So the list of the main thread has the adopted processes alone,
+/// and one read shows whether there are any, however many children there are. The loop's thread handles the signals;
+/// they are blocked in the main thread, which every end of a child would wake up otherwise.
 ///
-/// In a program that has taken another one's place it runs on the main thread, and the list there holds all children.
+/// In a program that has replaced another one, `work` runs on the main thread, and the list there has all children.
 ///
-/// Returns what `work` does; a panic of `work` goes on here.
+/// Returns the result of `work`; a panic of `work` is resumed here.
 ///
 /// # Errors
-/// The system's, when there can be no more threads; `work` has not begun then.
+/// The system's, if no thread can be started; then `work` has not begun.
 pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     if STAYS_ON_MAIN.load(Ordering::Relaxed) {
         return Ok(work());
@@ -44,9 +44,9 @@ pub fn beside_main<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
 }
 
-/// The loop is to run on the main thread: this program has taken another one's place, whose children are those of the
-/// main thread, and would end with it. A later program takes its place in the same way, from the thread that has
-/// started all of them.
+/// Makes the loop run on the main thread, since this program has replaced another one: the children are those of the
+/// main thread, and would end with it. So a later program can replace this one in the same way, from the thread that
+/// has started all children.
 pub(super) fn stay_on_main() {
     STAYS_ON_MAIN.store(true, Ordering::Relaxed);
 }
@@ -56,7 +56,7 @@ static STAYS_ON_MAIN: AtomicBool = AtomicBool::new(false);
 /// The parent-death signal of the main thread when [`beside_main`] was called.
 static DEATH_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// The signal that the main thread gets at the end of its parent; 0 for none.
+/// The parent-death signal of the main thread; 0 for none.
 pub(super) fn death_signal_of_main() -> i32 {
     if IS_LOOP.get() && !STAYS_ON_MAIN.load(Ordering::Relaxed) {
         DEATH_SIGNAL.load(Ordering::Relaxed)
@@ -65,7 +65,7 @@ pub(super) fn death_signal_of_main() -> i32 {
     }
 }
 
-/// The same of this thread, prctl(2). Each has its own.
+/// The parent-death signal of this thread, prctl(2). Each thread has its own.
 pub(super) fn death_signal() -> i32 {
     let mut signal: libc::c_int = 0;
     // SAFETY: the kernel writes a number to a live place.
@@ -73,7 +73,7 @@ pub(super) fn death_signal() -> i32 {
     signal
 }
 
-/// Sets it; 0 is none.
+/// Sets the parent-death signal of this thread; 0 for none.
 pub(super) fn set_death_signal(signal: i32) {
     // SAFETY: plain numbers, of the width that the kernel takes. Only one that is no signal is refused.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(signal.unsigned_abs())) };
@@ -81,16 +81,16 @@ pub(super) fn set_death_signal(signal: i32) {
 
 thread_local!(static IS_LOOP: Cell<bool> = const { Cell::new(false) });
 
-/// Whether this is the main thread or that of [`beside_main`]: one of the two that may start processes which are to end
-/// with this one.
+/// Whether this is the main thread or that of [`beside_main`]: only these may start processes that are to end with this
+/// process.
 pub(super) fn lives_as_long_as_the_process() -> bool {
     IS_LOOP.get() || nix::unistd::gettid() == nix::unistd::getpid()
 }
 
-/// The name of that thread, as in proc_pid_comm(5).
+/// The name of the loop's thread, as in proc_pid_comm(5).
 const LOOP: &str = "treevisor-loop";
 
-/// The thread of a process that [`beside_main`] has made; `None` when it has none, or has ended.
+/// The thread that [`beside_main`] has started in a process; `None` if there is none, or it has ended.
 pub fn loop_of(pid: u32) -> Option<u32> {
     process::threads(pid).ok()?.flatten().find(|thread| {
         let name = fs::read(format!("/proc/{pid}/task/{thread}/comm")).unwrap_or_default();
@@ -101,20 +101,20 @@ pub fn loop_of(pid: u32) -> Option<u32> {
 /// Starts a thread with all signals blocked.
 ///
 /// # Errors
-/// The system's, when there can be no more threads.
+/// The system's, if no thread can be started.
 pub fn start_quiet(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // A thread inherits the mask of the one that starts it.
+    // A thread inherits the signal mask of its creator.
     let _blocked = SignalsBlocked::all();
     Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work).map(drop)
 }
 
-/// This thread takes no signal as long as this is there; then the mask is what it was before.
+/// Blocks all signals of this thread; dropping it restores the mask.
 pub(super) struct SignalsBlocked {
     before: libc::sigset_t,
 }
 
 impl SignalsBlocked {
-    /// Blocks all of them.
+    /// Blocks all signals.
     pub(super) fn all() -> SignalsBlocked {
         // SAFETY: both sets are live; all zeros are a value of a set.
         unsafe {
@@ -133,24 +133,25 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// Does something that may wait for a disk, and goes on without it after `limit`.
+/// Lets a thread do something that may block on a disk, and waits for it up to `limit`.
 pub fn briefly(limit: Span, work: impl FnOnce() + Send + 'static) {
     let _ = within(limit, work);
 }
 
-/// Does something that may wait for a disk, and gives what came of it. What is given after `limit` is dropped there.
+/// Lets a thread do something that may block on a disk, and returns its result. A result after `limit` is dropped in
+/// the thread.
 ///
 /// # Errors
-/// `TimedOut`, and the system's, when there can be no more threads.
+/// `TimedOut`; or the system's, if no thread can be started.
 pub fn within<T: Send + 'static>(limit: Span, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     Question::put("treevisor-brief", work)?.answer(limit).map_err(|_| io::ErrorKind::TimedOut.into())
 }
 
-/// Something that a thread beside the loop was asked; the answer may be taken later.
+/// Work that was given to a thread beside the loop; its result may be taken later.
 #[derive(Debug)]
 pub(crate) struct Question<T>(Receiver<T>);
 
-/// There is no answer: not yet, or there will never be one, since `work` has panicked.
+/// Why there is no result: not yet, or never, since `work` has panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unanswered {
     Yet,
@@ -158,20 +159,20 @@ pub(crate) enum Unanswered {
 }
 
 impl<T: Send + 'static> Question<T> {
-    /// Has a thread of this name do `work`.
+    /// Lets a thread of this name do `work`.
     ///
     /// # Errors
-    /// The system's, when there can be no more threads.
+    /// The system's, if no thread can be started.
     pub(crate) fn put(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<Question<T>> {
         let (done, answer) = mpsc::channel();
         start_quiet(name, move || drop(done.send(work())))?;
         Ok(Question(answer))
     }
 
-    /// What came of it, if it comes within `patience`. It is given once.
+    /// The result, if it comes within `patience`. It can be taken once.
     ///
     /// # Errors
-    /// There is no answer, and whether there may be one later.
+    /// There is no result; and whether there may be one later.
     pub(crate) fn answer(&self, patience: Span) -> Result<T, Unanswered> {
         self.0.recv_timeout(patience.as_duration()).map_err(|error| match error {
             RecvTimeoutError::Timeout => Unanswered::Yet,

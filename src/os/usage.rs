@@ -1,8 +1,8 @@
-//! What a child's processes use: CPU time, memory, and how many they are.
+//! The resources that a child's processes use: CPU time, memory, and the number of processes.
 //!
-//! With a cgroup the kernel has counted already, including processes that have ended or left their parents. Without one
-//! it is the child's process and all that descends from it, so a daemon that its node has adopted is not counted.
-//! Nothing here is read but for a `status`.
+//! With a cgroup, the kernel has counted, including processes that have ended or left their parents. Without one, the
+//! child's process and its descendants are counted, so a daemon that its node has adopted is missing. All of this is
+//! read only for a `status`.
 use super::cgroup::Group;
 use super::process;
 use crate::time::Span;
@@ -12,32 +12,32 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// What is in use now, and the CPU time since the beginning.
+/// Present usage, and the CPU time since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InUse {
-    /// CPU time of all of them, also of those that have ended and were waited for.
+    /// CPU time of all processes, including those that have been reaped.
     pub cpu: Span,
-    /// Memory: what the cgroup is charged with, or else the resident sets, in which shared pages count once a process.
+    /// Memory in bytes: the charge of the cgroup; or the resident sets, where shared pages count for each process.
     pub memory_bytes: u64,
-    /// Running processes.
+    /// The number of running processes.
     pub processes: u32,
 }
 
-/// Processes of one child that are looked at. Of a child with more nothing is reported: to look at all of them would
-/// take time that its siblings need.
+/// Most processes of one child that are read. For a child with more nothing is reported: reading them all would take
+/// time that its siblings need.
 const LOOKED_AT: usize = 1_000;
 
-/// How far down the descent of a process is followed.
+/// How many generations of descendants are followed.
 const GENERATIONS: usize = 32;
 
-/// What one process uses, without those that it has started; `None` when it is gone.
+/// The usage of one process, without its children; `None` if it is gone.
 pub fn of_process(pid: u32) -> Option<InUse> {
     let stat = process::stat(pid)?;
-    // Those that it has waited for are its children; a node's are other people's.
+    // Reaped children are not included: those of a node are workers, with a usage of their own.
     Some(InUse { cpu: ticks(stat.ticks), memory_bytes: resident(pid), processes: 1 })
 }
 
-/// What a process and all that descends from it use; `None` when it is gone, or they are too many to look at.
+/// The usage of a process and all its descendants; `None` if it is gone, or they are too many.
 pub fn of_family(leader: u32) -> Option<InUse> {
     let mut found = InUse::default();
     let mut generation = vec![leader];
@@ -70,11 +70,11 @@ pub fn of_family(leader: u32) -> Option<InUse> {
     Some(found)
 }
 
-/// What the processes of a cgroup use. Its CPU time counts from the group's beginning: see [`cpu_of_group`].
+/// The usage of a cgroup's processes. CPU time counts from the creation of the cgroup: see [`cpu_of_group`].
 pub fn of_group(group: &Group) -> Option<InUse> {
     let cpu = cpu_of_group(group)?;
     let number = |file: &str| fs::read_to_string(group.path().join(file)).ok()?.trim().parse::<u64>().ok();
-    // Where the controllers are not there, as in hybrid layouts, their files are not.
+    // Without the controllers, as in hybrid layouts, the files do not exist.
     if let (Some(memory_bytes), Some(processes)) = (number("memory.current"), number("pids.current")) {
         return Some(InUse { cpu, memory_bytes, processes: u32::try_from(processes).unwrap_or(u32::MAX) });
     }
@@ -87,7 +87,7 @@ pub fn of_group(group: &Group) -> Option<InUse> {
     Some(InUse { cpu, memory_bytes, processes: pids.len() as u32 })
 }
 
-/// CPU time that a cgroup has used since it was made, that of earlier incarnations too.
+/// CPU time that a cgroup has used since its creation, including earlier incarnations of the child.
 pub fn cpu_of_group(group: &Group) -> Option<Span> {
     let text = fs::read_to_string(group.path().join("cpu.stat")).ok()?;
     let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
@@ -95,19 +95,19 @@ pub fn cpu_of_group(group: &Group) -> Option<Span> {
 }
 
 fn ticks(count: u64) -> Span {
-    // Always 100 on Linux, whatever the kernel's own clock: USER_HZ is part of the interface.
+    // Always 100 on Linux, whatever the kernel's tick rate: USER_HZ is part of the interface.
     const PER_SECOND: u64 = 100;
     Span::from_millis(count.saturating_mul(1_000 / PER_SECOND))
 }
 
-/// The resident set of a process in bytes, proc_pid_statm(5); nothing when it is gone.
+/// The resident set of a process in bytes, proc_pid_statm(5); 0 if it is gone.
 fn resident(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages.saturating_mul(process::page_size())
 }
 
-/// The children of all threads of a process. A kernel without CONFIG_PROC_CHILDREN shows none.
+/// The children of all threads of a process. Empty on a kernel without CONFIG_PROC_CHILDREN.
 fn children(pid: u32, threads: u32, into: &mut Vec<u32>) {
     let mut read = |file: &Path| {
         let text = fs::read_to_string(file).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Users and groups. They are looked up when a file is read, by the tool or the root before there is a tree: what
-//! answers may be a directory server that is away, and a node waits for nothing.
+//! Users and groups. They are looked up when a file is read, by the tool or by the root before there is a tree: the
+//! source may be a directory server that does not answer, and a node must not wait for one.
 use crate::spec::account::Account;
 use nix::errno::Errno;
 use nix::unistd::{Group, User, getgrouplist};
@@ -28,28 +28,28 @@ impl Credentials {
         Credentials { uid: account.uid, gid: account.gid, groups: account.groups.clone() }
     }
 
-    /// Gives them what is open: a pipe is opened anew by its owner alone. Where we may not, it stays ours, and is
-    /// written to all the same.
+    /// Makes this user the owner of an open file, since only the owner can open a pipe again. If that is not permitted,
+    /// the owner stays, and the file can be written in any case.
     pub(crate) fn own(&self, file: BorrowedFd<'_>) {
         let _ = nix::unistd::fchown(file, Some(self.uid.into()), Some(self.gid.into()));
     }
 
-    /// Whether this process runs as just that: then there is nothing to change. A plain user may not set its groups,
-    /// even to what they are.
+    /// Whether this process already runs with exactly these credentials, so that nothing has to be changed. An ordinary
+    /// user may not even set its groups to what they are.
     pub fn are_ours(&self) -> bool {
         let (Ok(user), Ok(group)) = (nix::unistd::getresuid(), nix::unistd::getresgid()) else { return false };
         let Ok(groups) = nix::unistd::getgroups() else { return false };
         let users = [user.real, user.effective, user.saved].map(nix::unistd::Uid::as_raw);
         let own = [group.real, group.effective, group.saved].map(nix::unistd::Gid::as_raw);
-        // Whether the group itself is listed once more among the supplementary ones makes no difference.
+        // It makes no difference whether the group itself is among the supplementary groups as well.
         let with_own = |groups: &[u32]| groups.iter().copied().chain([self.gid]).collect::<BTreeSet<_>>();
         let groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
         users == [self.uid; 3] && own == [self.gid; 3] && with_own(&groups) == with_own(&self.groups)
     }
 }
 
-/// To setresuid(2) and its kin the highest number means "as it is", so it names no user. Taken for a user, it would
-/// leave a child with all of our rights.
+/// For setresuid(2) and its like the highest number means "unchanged", so it names no user. If it were accepted as one,
+/// a child would keep all permissions of this process.
 const NOBODY_AT_ALL: u32 = u32::MAX;
 
 /// Why a user or group could not be found.
@@ -61,12 +61,12 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// Which of both it is about: "user" or "group".
+    /// "user" or "group".
     pub fn what(&self) -> &'static str {
         self.what
     }
 
-    /// Whether it is certain that there is none, rather than that it could not be found out.
+    /// Whether the user or group certainly does not exist; false if the look-up failed.
     pub fn is_certain(&self) -> bool {
         self.cause.is_none()
     }
@@ -83,10 +83,10 @@ impl fmt::Display for UserError {
 
 impl std::error::Error for UserError {}
 
-/// Finds a user and a group, by name or number. The group is the user's own unless another one is named.
+/// Looks up a user and a group, by name or number. Without `group`, the group is the user's own.
 ///
 /// # Errors
-/// When there is no such user or group.
+/// If there is no such user or group, or the look-up fails.
 pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, UserError> {
     let named_group = group.map(find_group).transpose()?;
     let nameless = |uid, gid| Account { uid, gid, groups: vec![gid], name: None, home: None, shell: None };
@@ -99,14 +99,14 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account
         Some(uid) => User::from_uid(uid.into()),
         None => User::from_name(user),
     };
-    // A name that is not there is reported by some sources as an error.
+    // Some sources report a name that does not exist as an error.
     let entry = match entry {
         Err(Errno::ENOENT | Errno::ESRCH) => None,
         entry => entry.map_err(|cause| wrong(Some(cause)))?,
     };
     let entry = match (entry, number) {
         (Some(entry), _) => entry,
-        // A number needs no entry; it then has its own number as group.
+        // A number needs no entry; its group is then the same number.
         (None, Some(uid)) if uid != NOBODY_AT_ALL => return Ok(Some(nameless(uid, named_group.unwrap_or(uid)))),
         (None, _) => return Err(wrong(None)),
     };
@@ -125,8 +125,8 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Account
     }))
 }
 
-/// The name of a user; `None` where it has none, or where that cannot be found out. May wait for a directory server:
-/// not for a node.
+/// The name of a user; `None` if it has none, or the look-up fails. May wait for a directory server, so a node must not
+/// call it.
 pub(crate) fn name_of(uid: u32) -> Option<String> {
     User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
 }

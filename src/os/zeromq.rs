@@ -1,5 +1,5 @@
-//! What libzmq does and crate `zmq` has no safe call for: to accept from a socket that listens already, and to end
-//! reports.
+//! Functions of libzmq without a safe call in the crate `zmq`: accepting from a socket that is listening already, and
+//! ending socket monitoring.
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
@@ -8,13 +8,13 @@ use std::ptr;
 #[cfg(test)]
 mod tests;
 
-/// Binds a socket of libzmq to the endpoint at which `listener` listens: libzmq accepts from a duplicate of it
-/// (`ZMQ_USE_FD`), which is closed with the socket. It neither binds nor removes a file.
+/// Binds a libzmq socket to the endpoint at which `listener` listens: libzmq accepts from a duplicate (`ZMQ_USE_FD`),
+/// which it closes with the socket. No file is bound or removed.
 ///
 /// # Errors
-/// No descriptor is left, or libzmq's.
+/// If no descriptor is left; and libzmq's.
 pub(crate) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: impl AsFd) -> io::Result<()> {
-    // Close-on-exec, as all of libzmq's.
+    // Close-on-exec, as all descriptors of libzmq.
     let copy: OwnedFd = listener.as_fd().try_clone_to_owned()?;
     let number = copy.as_raw_fd();
     // SAFETY: the socket is open as long as it is borrowed; libzmq reads as many bytes as are named here, and keeps
@@ -31,9 +31,10 @@ pub(crate) fn bind_to(socket: &mut zmq::Socket, endpoint: &str, listener: impl A
     Ok(())
 }
 
-/// Ends what `zmq_socket_monitor(3)` has begun, if anything. To be called while the socket that the reports go to is
-/// open still: libzmq's thread waits for ever where it has to report to one that is closed, with all sockets of the
-/// context, and it has to until the socket that it reports of is gone, which is some time after it was closed.
+/// Ends the monitoring that `zmq_socket_monitor(3)` has begun, if any. Call it while the socket that receives the
+/// events is still open. libzmq's thread blocks for ever when it reports an event to a socket that is closed, and with
+/// it all sockets of the context; and it reports events until the monitored socket is gone, which is some time after
+/// that was closed.
 pub(crate) fn report_no_more(socket: &mut zmq::Socket) {
     // SAFETY: the socket is open as long as it is borrowed; without an endpoint no pointer is read.
     let ended = unsafe { zmq_sys::zmq_socket_monitor(socket.as_mut_ptr(), ptr::null(), 0) };

@@ -1,10 +1,10 @@
-//! Limits by cgroup v2: which controllers can be had where, how they are passed down the tree, and what is written for
-//! a limit.
+//! Resource limits by cgroup v2: which controllers are available where, how they are passed down the tree, and which
+//! files are written for a limit.
 //!
-//! A cgroup passes controllers on to those below it by `cgroup.subtree_control`, and then may have no process in it,
-//! cgroups(7). So where a tree has limits, its root and its keeper move from the cgroup that they were started in to a
-//! leaf beside the tree, `LEAF`; and other processes in that cgroup keep the tree from its limits, since they are not
-//! ours to move.
+//! A cgroup passes controllers on to its children by `cgroup.subtree_control`, and then may contain no processes
+//! itself, cgroups(7). So if a tree has limits, its root and keeper move from the cgroup in which they were started to
+//! a leaf beside the tree, `LEAF`. Other processes in that cgroup make limits impossible, since this program must not
+//! move them.
 
 use super::names::{BELOW, PREFIX};
 use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
@@ -18,28 +18,28 @@ use std::sync::OnceLock;
 #[cfg(test)]
 mod tests;
 
-/// Where root and keeper sit in the cgroup that the tree was started in, once that passes on controllers. It stays
-/// behind, empty, for the next tree that is started there.
+/// The cgroup for root and keeper, below the one in which the tree was started, once that passes on controllers. It is
+/// left behind, empty, for the next tree.
 const LEAF: &str = "treevisor";
 
-/// So many others are named.
+/// How many of the other processes an error names.
 const NAMED: usize = 3;
 
-/// What a cgroup can pass on to the cgroups below it.
+/// The controllers that a cgroup can pass on to the cgroups below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// The cgroup.
     directory: PathBuf,
-    /// What it has, from the cgroup above.
+    /// The controllers that it has from the cgroup above.
     pub(super) available: Vec<Controller>,
-    /// What it passes on.
+    /// The controllers that it passes on.
     passed_on: Vec<Controller>,
-    /// Why it cannot pass on more; `None` where it can.
+    /// Why it cannot pass on more controllers; `None` if it can.
     obstacle: Option<String>,
 }
 
 impl Survey {
-    /// Looks at a cgroup.
+    /// Reads the files of a cgroup.
     ///
     /// # Errors
     /// It cannot be read.
@@ -49,7 +49,7 @@ impl Survey {
         Ok(Survey { directory: directory.to_path_buf(), available, passed_on, obstacle: obstacle(directory) })
     }
 
-    /// Why it cannot have this controller below it; `None` where it can.
+    /// Why the cgroups below it cannot have this controller; `None` if they can.
     pub fn why_without(&self, controller: Controller) -> Option<String> {
         let Survey { directory, available, passed_on, obstacle } = self;
         let name = controller.name();
@@ -65,14 +65,14 @@ impl Survey {
     }
 }
 
-/// The controllers that such a file lists, as far as they are of use here.
+/// The controllers in such a file that this program uses.
 fn listed(directory: &Path, file: &str) -> io::Result<Vec<Controller>> {
     let text = fs::read_to_string(directory.join(file))?;
     let words: Vec<&str> = text.split_whitespace().collect();
     Ok(Controller::ALL.into_iter().filter(|controller| words.contains(&controller.name())).collect())
 }
 
-/// Why nothing can be added to what a cgroup passes on.
+/// Why no controller can be added to those that a cgroup passes on.
 fn obstacle(directory: &Path) -> Option<String> {
     for file in ["cgroup.subtree_control", "cgroup.procs"] {
         if !may_write(&directory.join(file)) {
@@ -96,7 +96,7 @@ fn obstacle(directory: &Path) -> Option<String> {
     Some(format!("other processes run in it: {named}{more}"))
 }
 
-/// Whether it is the root of the hierarchy, which may have processes and pass on controllers.
+/// Whether it is the root of the hierarchy, which may contain processes and pass on controllers at the same time.
 fn is_top(directory: &Path) -> bool {
     !directory.join("cgroup.type").exists()
 }
@@ -105,7 +105,7 @@ fn may_write(file: &Path) -> bool {
     nix::unistd::access(file, nix::unistd::AccessFlags::W_OK).is_ok()
 }
 
-/// The processes right in a cgroup.
+/// The processes directly in a cgroup.
 fn processes(directory: &Path) -> Vec<u32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -120,11 +120,11 @@ fn is_ours(pid: u32) -> bool {
     pid == std::process::id() || program("self").is_some_and(|own| program(&pid.to_string()) == Some(own))
 }
 
-/// Has every cgroup from the one that the tree was started in down to `directory` pass on these controllers, so that it
-/// has them. What cannot be had is left out; [`apply`] finds its files missing.
+/// Makes every cgroup from the one in which the tree was started down to `directory` pass on these controllers, so that
+/// `directory` has them. Controllers that are not available are skipped; [`apply`] will miss their files.
 ///
 /// # Errors
-/// The first thing that failed.
+/// The first failure.
 fn provide(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     let mut way: Vec<&Path> = Vec::new();
     for at in directory.ancestors() {
@@ -140,9 +140,9 @@ fn provide(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     done
 }
 
-/// Adds to what a cgroup passes on, one by one: the kernel takes all of a line or nothing. The cgroup that the tree was
-/// started in is left first: with processes in it, the kernel refuses some controllers, and takes others but makes of
-/// what is below it what can have no processes.
+/// Adds controllers to those that a cgroup passes on, one by one, since the kernel takes all of a write or nothing. The
+/// processes of this program first leave the cgroup in which the tree was started: for a cgroup with processes the
+/// kernel refuses some controllers, and with others makes cgroups below it that cannot hold processes.
 fn pass_on(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     let passed_on = listed(directory, "cgroup.subtree_control")?;
     let missing: Vec<_> = wanted.iter().filter(|controller| !passed_on.contains(controller)).collect();
@@ -164,7 +164,7 @@ fn pass_on(directory: &Path, wanted: &[Controller]) -> io::Result<()> {
     done
 }
 
-/// Moves the processes of this program out of a cgroup, which is to have none.
+/// Moves the processes of this program into the leaf, so that the cgroup is empty.
 fn move_aside(directory: &Path) -> io::Result<()> {
     let leaf = directory.join(LEAF);
     match fs::create_dir(&leaf) {
@@ -173,7 +173,7 @@ fn move_aside(directory: &Path) -> io::Result<()> {
     }
     for pid in processes(directory).into_iter().filter(|pid| is_ours(*pid)) {
         match write(&leaf.join("cgroup.procs"), &pid.to_string()) {
-            // One that has ended is out of it.
+            // The process has ended.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             moved => moved?,
         }
@@ -181,28 +181,28 @@ fn move_aside(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes to a file that is there: in a cgroup none can be made, and in a directory that is none, none must be.
+/// Writes to an existing file: none can be created in a cgroup, and in another directory none may be.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(file)?.write_all(text.as_bytes())
 }
 
-/// What percentages are of.
+/// What percentages in a limit refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory: u64,
-    /// Processes and threads that it allows.
+    /// The maximum number of processes and threads.
     pub pids: u64,
 }
 
-/// This machine, as it was when it was first looked at.
+/// This machine, as it was at the first call.
 pub fn machine() -> Machine {
     static MACHINE: OnceLock<Machine> = OnceLock::new();
     *MACHINE.get_or_init(Machine::read)
 }
 
 impl Machine {
-    /// This one. What cannot be read is without bound.
+    /// Reads the values; unreadable ones are unlimited.
     fn read() -> Machine {
         let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -219,26 +219,26 @@ impl Machine {
 pub struct Unset {
     /// Its key.
     pub key: Cow<'static, str>,
-    /// Why, by the system's word.
+    /// Why, as the system reports it.
     pub why: String,
-    /// The tree may do without.
+    /// The limit is `best-effort`: the tree may run without it.
     pub best_effort: bool,
 }
 
-/// What is written where for one key.
+/// The files and the value for one key.
 #[derive(Debug, PartialEq, Eq)]
 struct Setting {
     key: &'static str,
-    /// The first of these that is there.
+    /// The candidate files; the first that exists is used.
     files: &'static [&'static str],
-    /// What is written; `None` where the key is not.
+    /// The value; `None` if the key is not set.
     text: Option<String>,
-    /// What it is in a new cgroup.
+    /// The default in a new cgroup.
     neutral: &'static str,
     best_effort: bool,
 }
 
-/// Every limit, as the kernel takes it, cgroups(7).
+/// All limits in the format of the kernel, cgroups(7).
 fn settings(resources: &Resources, machine: &Machine) -> [Setting; 6] {
     fn one<T: Copy>(
         key: &'static str,
@@ -258,45 +258,45 @@ fn settings(resources: &Resources, machine: &Machine) -> [Setting; 6] {
     let bytes = |amount: Amount| amount.of(machine.memory).to_string();
     let Resources { memory_max, memory_high, cpu_max, cpu_weight, pids_max, io_weight } = *resources;
     [
-        // Raised before, and lowered after, `high` it makes no difference: each holds by itself.
+        // The order of `high` and `max` does not matter, as they are independent.
         one("memory-high", &["memory.high"], "max", memory_high, bytes),
         one("memory-max", &["memory.max"], "max", memory_max, bytes),
         one("cpu-max", &["cpu.max"], "max 100000", cpu_max, quota),
         one("cpu-weight", &["cpu.weight"], "100", cpu_weight, |weight| weight.to_string()),
         one("pids-max", &["pids.max"], "max", pids_max, |amount| amount.of(machine.pids).to_string()),
-        // The second is that of the scheduler BFQ, on kernels without the first.
+        // The second file belongs to the BFQ scheduler, on kernels without the first.
         one("io-weight", &["io.weight", "io.bfq.weight"], "100", io_weight, |weight| weight.to_string()),
     ]
 }
 
-/// Thousandths of a core as `QUOTA PERIOD` in microseconds. The kernel takes no quota below 1 ms; a longer period, of 1
-/// s at most, makes one of what would be.
+/// Thousandths of a core as `QUOTA PERIOD` in microseconds. The kernel accepts no quota below 1 ms, so small values use
+/// the longest period, 1 s.
 fn quota(thousandths: u32) -> String {
     let period = if thousandths < 10 { 1_000_000 } else { 100_000 };
     format!("{} {period}", u64::from(thousandths) * period / 1000)
 }
 
-/// Sets the limits of a cgroup of a tree that had those of `before`, and sees to it that it has the controllers. Gives
-/// those that are not in force.
+/// Sets the limits of a cgroup that had those of `before`, and provides the controllers for them. Returns the limits
+/// that are not in force.
 pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<Unset> {
     let mut wanted: Vec<Controller> = resources.uses().map(|used| used.controller).collect();
     wanted.dedup();
     let provided = if wanted.is_empty() { Ok(()) } else { provide(directory, &wanted) };
     let mut unset = apply(directory, before, resources, &machine());
     if let Err(why) = provided {
-        // That its file is not there says less.
+        // This reason is more useful than the missing file.
         unset.iter_mut().for_each(|unset| unset.why = why.to_string());
     }
     unset
 }
 
-/// All of these limits, where none can be set.
+/// All of these limits as not in force, for the reason `why`.
 pub fn without(resources: &Resources, why: &str) -> Vec<Unset> {
     let unset = |used: Use| Unset { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
     resources.uses().map(unset).collect()
 }
 
-/// Writes limits to the files of a cgroup.
+/// Writes limits to the files of a cgroup. Returns those that are not in force.
 fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &Machine) -> Vec<Unset> {
     let mut unset = Vec::new();
     let before = settings(before, machine);
@@ -319,51 +319,50 @@ fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &
     unset
 }
 
-/// Passes the memory controller on to the cgroups of the children in `base`, if it has come as far as this: below a
-/// limit of memory it has to be known whose process is ended, and that is to be ended as a whole. Gives whether it has.
+/// Passes the memory controller on to the cgroups of the children in `base`, if `base` has it: with a memory limit
+/// somewhere above, each worker's usage must be known, and the OOM killer must end a worker as a whole. Returns whether
+/// `base` has it.
 ///
-/// A cgroup to which the controller has come has its files. To look for one is a quarter of the calls that reading the
-/// list of controllers takes, and most trees have no limit: this is done in each restart for which a cgroup is made
-/// anew.
+/// A cgroup that has the controller has its files. Checking for a file takes a quarter of the system calls of reading
+/// the list of controllers, and most trees have no limit; this happens at each restart that creates a cgroup.
 pub fn share_memory(base: &Path) -> bool {
     let above = base.parent().filter(|_| base.ends_with(BELOW));
     let mut comes = false;
     for at in above.into_iter().chain([base]) {
         comes = at.join("memory.max").exists();
         if comes {
-            // Without it, less is known.
+            // If this fails, less is known about the use of memory.
             let _ = pass_on(at, &[Controller::Memory]);
         }
     }
     comes
 }
 
-/// Has the kernel end a cgroup as a whole where it ends one of its processes because memory has run out. Without the
-/// memory controller there is nothing to be set.
+/// Makes the OOM killer end all processes of a cgroup together. Has no effect without the memory controller.
 pub fn end_as_a_whole(directory: &Path) {
     let _ = write(&directory.join("memory.oom.group"), "1");
 }
 
-/// A limit of memory that was reached.
+/// A memory limit that was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
-    /// The cgroup whose limit it is.
+    /// The cgroup that has the limit.
     pub directory: PathBuf,
-    /// The limit.
+    /// The limit in bytes.
     pub bytes: u64,
 }
 
-/// How often memory has run out in cgroups, as far as that was looked at.
+/// How often cgroups have reached their memory limits, as of the last check.
 #[derive(Debug, Default)]
 pub struct OutOfMemory(std::collections::BTreeMap<PathBuf, u64>);
 
 impl OutOfMemory {
-    /// The cgroup whose limit has just been reached: `directory`, or the nearest one above it that counts one more than
-    /// when it was last looked at.
+    /// The cgroup whose limit was just reached: `directory`, or the nearest one above it whose counter has grown since
+    /// it was last checked.
     pub fn reached(&mut self, directory: &Path) -> Option<Reached> {
         let mut found = None;
         for at in directory.ancestors() {
-            // The root of the hierarchy has no limit, and what is above it is no cgroup.
+            // The root of the hierarchy has no limit, and the directories above it are no cgroups.
             let Ok(limit) = fs::read_to_string(at.join("memory.max")) else { break };
             let Some(count) = events(at, "memory.events.local", "oom") else { continue };
             let before = self.0.insert(at.to_path_buf(), count).unwrap_or(0);
@@ -374,13 +373,13 @@ impl OutOfMemory {
         found
     }
 
-    /// A cgroup was removed: one of its name begins anew.
+    /// Forgets a removed cgroup: a new one with the same name starts counting at zero.
     pub fn forget(&mut self, directory: &Path) {
         self.0.remove(directory);
     }
 }
 
-/// One line of a file of `NAME COUNT`.
+/// The count in the line `NAME COUNT` of a file.
 pub(super) fn events(directory: &Path, file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(directory.join(file)).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()

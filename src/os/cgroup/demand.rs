@@ -1,5 +1,4 @@
-//! What a tree's limits need of its cgroup, held against what is there: before anything is started, and before a
-//! reload.
+//! Checks before a start or a reload whether the limits of a tree are possible in its cgroup.
 
 use super::control::Survey;
 use super::tree::Own;
@@ -10,19 +9,19 @@ use crate::spec::tree::{ChildKind, Containment, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::path::Path;
 
-/// Which cgroup the tree is below.
+/// The cgroup that the tree is or will be below.
 #[derive(Debug, Clone, Copy)]
 pub enum Below<'a> {
-    /// Our own: it is to be started from here.
+    /// The cgroup of this process: the tree is to be started from here.
     Own,
-    /// The one in which a tree that runs has this cgroup; `None` where it has none.
+    /// The cgroup above that of a running tree, which is given; `None` if that tree has no cgroup.
     Running(Option<&'a Path>),
 }
 
-/// What there is to have.
+/// The controllers that are available.
 struct Supply {
     survey: Result<Survey, String>,
-    /// The controllers of the machine, or of the container; `None` where it does not matter.
+    /// The controllers of the machine or the container; `None` if they do not matter.
     machine: Option<Vec<Controller>>,
 }
 
@@ -44,7 +43,7 @@ impl Supply {
         }
     }
 
-    /// Why there is no such controller for the tree, and whether there is none on the whole machine.
+    /// Why this controller is not available for the tree, and whether the whole machine lacks it.
     fn why_without(&self, controller: Controller) -> Option<(String, bool)> {
         let on_machine = self.machine.as_ref().is_none_or(|machine| machine.contains(&controller));
         let why = match &self.survey {
@@ -62,15 +61,16 @@ fn survey(directory: &Path) -> Result<Survey, String> {
     Survey::of(directory).map_err(|error| format!("the cgroup {} cannot be used: {error}", directory.display()))
 }
 
-/// The controllers that cannot be had below `below`, with the reason.
+/// The controllers that are not available for `below`, each with the reason.
 pub fn missing(below: Below<'_>) -> Vec<(Controller, String)> {
     let supply = Supply::look(below);
     Controller::ALL.into_iter().filter_map(|one| Some((one, supply.why_without(one)?.0))).collect()
 }
 
-/// The limits of `tree` that cannot be had below `below`, each with its place.
+/// The limits of `tree` that are not possible for `below`, each with its place.
 pub fn object(tree: &TreeSpec, wanted: Wanted, below: Below<'_>) -> Vec<(ids::Path, &'static str, Objection)> {
-    // For process groups alone the file is wrong by itself; what another machine has is not known.
+    // With `containment = "group"` limits are an error of the file itself; the controllers of another machine are
+    // unknown.
     if tree.containment == Containment::Group || wanted == Wanted::Elsewhere {
         return Vec::new();
     }
@@ -103,7 +103,7 @@ fn objection(used: Use, why: String, whole_machine: bool, wanted: Wanted) -> Obj
     let severity = match wanted {
         _ if used.best_effort => Severity::Warning,
         Wanted::Here => Severity::Error,
-        // In a unit that delegates its cgroup the same file is right.
+        // The same file works in a unit that delegates its cgroup.
         Wanted::Right if !whole_machine => Severity::Warning,
         Wanted::Right | Wanted::Elsewhere => Severity::Error,
     };
@@ -165,7 +165,7 @@ mod tests {
         put("memory");
         assert_eq!(found(Wanted::Here, Below::Running(Some(&tree))), (true, vec![cpu]));
         put("");
-        // In a shell it is a warning, since in a unit it may be right.
+        // Only a warning, since the file may be right in a unit.
         let here = found(Wanted::Right, Below::Running(Some(&tree)));
         assert_eq!(here, (true, vec![("no-controller", 1, false), cpu]));
         assert_eq!(missing(Below::Running(Some(&tree))).len(), 4);

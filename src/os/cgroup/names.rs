@@ -1,26 +1,26 @@
-//! How the cgroups of a tree are called.
+//! The names of a tree's cgroups.
 
 use std::path::{Path, PathBuf};
 
-/// How the name of a tree's cgroup begins.
+/// The prefix of the name of a tree's cgroup.
 pub(super) const PREFIX: &str = "treevisor-";
 
-/// The name of a child's cgroup directory: set apart from the kernel's own files and from a node's leaf.
+/// The name of a child's cgroup directory: distinct from the kernel's files and from a node's leaf.
 pub fn name_of(child: &str) -> String {
     format!("c.{child}")
 }
 
-/// In the cgroup of a child supervisor: that of its own process, beside its children, so that their limits are not its
-/// own.
+/// In the cgroup of a child supervisor: the cgroup of its own process, beside that of its children, so that their
+/// limits do not apply to it.
 pub const NODE: &str = "node";
 
-/// In the cgroup of a child supervisor: that of its children, which has their limits.
+/// In the cgroup of a child supervisor: the cgroup of its children, which has their limits.
 pub const BELOW: &str = "below";
 
-/// The end of the name of the cgroup of a child that was started beside another one of its path.
+/// Suffix of the cgroup of a second process of a child, which was started beside the first one.
 pub const SECOND: &str = "+";
 
-/// The directory of what stands `names` below the supervisor whose children's cgroup is `base`.
+/// The directory of the descendant at `names` below the supervisor whose children's cgroup is `base`.
 pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
     let mut at = base.to_path_buf();
     for (depth, name) in names.enumerate() {

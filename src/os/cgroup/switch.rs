@@ -1,5 +1,5 @@
-//! Killing all of a cgroup at a moment that must not be missed: what that takes is opened beforehand, and no memory is
-//! asked for.
+//! Kills all processes of a cgroup at a time that must not be missed: the files are opened beforehand, and no memory is
+//! allocated.
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -17,10 +17,10 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Opens both.
+    /// Opens both files.
     ///
     /// # Errors
-    /// The system's: there is no cgroup there, its kernel is older than Linux 5.14, or it is not ours to kill.
+    /// The system's: there is no cgroup, the kernel is older than Linux 5.14, or this process may not kill it.
     pub fn open(path: &Path) -> io::Result<Switch> {
         Ok(Switch {
             kill: File::options().write(true).open(path.join("cgroup.kill"))?,
@@ -29,16 +29,16 @@ impl Switch {
         })
     }
 
-    /// The same by a descriptor of the directory, which has to stay open.
+    /// Like [`Switch::open`], with a descriptor of the directory, which has to stay open.
     ///
     /// # Errors
-    /// As [`Switch::open`].
+    /// Those of [`Switch::open`].
     pub fn at(directory: impl AsFd) -> io::Result<Switch> {
         Switch::open(Path::new(&format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())))
     }
 
-    /// Kills every process in it and below it with one write, stopped and frozen ones too. That they have ended is seen
-    /// by [`Switch::populated`].
+    /// Kills every process in it and below it with one write, including stopped and frozen ones. [`Switch::populated`]
+    /// shows when they have ended.
     ///
     /// # Errors
     /// The system's: most often that the cgroup is gone.
@@ -46,18 +46,19 @@ impl Switch {
         self.kill.write_all_at(b"1", 0)
     }
 
-    /// Kills one by one what [`Switch::kill`] has not reached, as [`Group::kill`] does; this asks for memory.
+    /// Kills one by one the processes that [`Switch::kill`] has not reached, like [`Group::kill`]; this allocates
+    /// memory.
     pub fn kill_each(&self) {
-        // What is left is found by the next look.
+        // Errors are ignored: the next call finds what is left.
         if let Ok(group) = Group::open(&self.path) {
             let _ = group.kill();
         }
     }
 
-    /// Whether a process is in it or below it that has not ended.
+    /// Whether a process that has not exited is in it or below it.
     ///
     /// # Errors
-    /// The system's: mostly that the cgroup is gone. Another one of its name is none of this switch.
+    /// The system's: mostly that the cgroup is gone. A new cgroup with the same name does not count.
     pub fn populated(&self) -> io::Result<bool> {
         let mut text = [0; 256];
         let count = self.events.read_at(&mut text, 0)?;
@@ -66,8 +67,8 @@ impl Switch {
 }
 
 impl AsRawFd for Switch {
-    /// That of `cgroup.events`: it shows an exceptional condition
-    /// ([`Interest::PRIORITY`](super::super::epoll::Interest::PRIORITY)) when that has changed since
+    /// The descriptor of `cgroup.events`. epoll reports an exceptional condition
+    /// ([`Interest::PRIORITY`](super::super::epoll::Interest::PRIORITY)) on it when its content has changed since
     /// [`Switch::populated`] read it.
     fn as_raw_fd(&self) -> RawFd {
         self.events.as_raw_fd()

@@ -1,6 +1,6 @@
-//! The cgroup of one running tree, below our own: found through /proc, so hybrid layouts work too, in which the v2
-//! hierarchy has no controllers: killing needs none. It is tried out before it is used, with a process that is made in
-//! it, which is why this stands above both the cgroups and the spawning.
+//! The cgroup of one running tree, below the cgroup of this process. It is found through /proc, so hybrid layouts work
+//! as well, whose v2 hierarchy has no controllers: killing needs none. It is tested before use with a process that is
+//! created in it, which is why this module depends on both cgroups and spawning.
 use super::Group;
 use super::names::PREFIX;
 use crate::ids::Mark;
@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Why there are no cgroups to be had.
+/// Why cgroups cannot be used.
 #[derive(Debug)]
 pub struct Unavailable {
     reason: String,
@@ -31,10 +31,10 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Makes the cgroup of a tree below our own, and tries whether killing works there.
+    /// Creates the cgroup of a tree below the cgroup of this process, and tests whether killing works there.
     ///
     /// # Errors
-    /// The error is why no cgroup can be used.
+    /// Why no cgroup can be used.
     pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
         let own = Own::find()?.directory;
         let short: String = mark.as_str().chars().take(8).collect();
@@ -55,11 +55,11 @@ impl Tree {
         Ok(tree)
     }
 
-    /// A trial in a group of its own: a tree that finds out later that it cannot start or kill there is worse than one
-    /// without cgroups.
+    /// Tests starting and killing in a cgroup of its own: a tree that finds out later that it cannot start or kill its
+    /// children is worse than one without cgroups.
     fn try_out(&self) -> io::Result<()> {
         let trial = self.root.child("trial")?;
-        // Our own cgroup may have been killed once, and we not in it.
+        // This process's own cgroup may have been killed before this process came into it.
         if !spawn::try_in_group(&trial)? {
             self.root.entered_by_itself.set(true);
             let trial = self.root.child("trial")?;
@@ -74,7 +74,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The tree that another image of this program has made.
+    /// Restores the cgroup of a tree that another image of this program has created (hot upgrade).
     pub fn again(root: Group) -> Tree {
         Tree { root }
     }
@@ -89,13 +89,13 @@ impl Tree {
         &self.root
     }
 
-    /// Removes it with all that is below, as far as it is empty.
+    /// Removes it and all cgroups below it, as far as they are empty.
     pub fn remove(self) {
         self.root.remove_all();
     }
 }
 
-/// Where this process stands in the v2 hierarchy.
+/// The place of this process in the cgroup v2 hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// The directory of its cgroup.
@@ -105,20 +105,20 @@ pub struct Own {
 }
 
 impl Own {
-    /// Looks for it.
+    /// Finds the cgroup of this process.
     ///
     /// # Errors
-    /// The error is why it is in none that can be used.
+    /// Why this process is in no cgroup that can be used.
     pub fn find() -> Result<Own, Unavailable> {
         let read = |path: &str| {
-            // A mount may have a name that is no UTF-8.
+            // Mount points may have names that are not UTF-8.
             let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         Own::from(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
     }
 
-    /// The same from the two texts of /proc. Of several mounts it is the first one under which the group can be seen.
+    /// Parses the two texts of /proc. Of several mounts, the first one that shows the cgroup is used.
     fn from(mounts: &str, groups: &str) -> Result<Own, Unavailable> {
         let none = |reason: &str| Unavailable { reason: reason.to_string() };
         // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
@@ -140,7 +140,7 @@ impl Own {
         mounts
             .find_map(|(root, mount)| {
                 let below = Path::new(own).strip_prefix(unescape(root)).ok()?;
-                // A group outside of our cgroup namespace is written "/../…".
+                // A cgroup outside of this process's cgroup namespace is shown as "/../…".
                 let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
                 let top = PathBuf::from(unescape(mount));
                 inside.then(|| Own { directory: top.join(below), top })
@@ -149,7 +149,7 @@ impl Own {
     }
 }
 
-/// mountinfo writes blanks as octal numbers.
+/// mountinfo has blanks as octal numbers.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
@@ -176,7 +176,7 @@ mod tests {
         let part = "42 29 0:37 /docker/1 /mnt/with\\040blank\\134 rw - cgroup2 cgroup2 rw";
         assert_eq!(found(part, "0::/docker/1/x").unwrap(), "/mnt/with blank\\/x");
         assert_eq!(found(part, "0::/docker/11/x").unwrap_err(), "our cgroup lies outside of the mount");
-        // Where the first mount does not show our group, another one may.
+        // If the first mount does not show this process's cgroup, another one may.
         assert_eq!(found(&format!("{part}\n{pure}\n"), "0::/user").unwrap(), "/sys/fs/cgroup/user");
         assert_eq!(found(pure, "0::/../other").unwrap_err(), "our cgroup lies outside of the mount");
     }

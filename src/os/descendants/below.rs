@@ -1,10 +1,10 @@
-//! What descends from this process, found by walking down: what it costs depends on the descendants alone, never on how
+//! Finds the descendants of this process by walking down: the cost depends on the number of descendants, not on how
 //! many processes the machine has.
 //!
-//! A node is a subreaper: what outlives a child of it has become its own child, or descends from one. So everything
-//! that can be left of a child is reached from the list of the node's children, which the kernel keeps
-//! (`/proc/PID/task/TID/children`). A kernel without these lists (CONFIG_PROC_CHILDREN) is asked for all processes once
-//! a look, whatever waits for it.
+//! A node is a subreaper: a process that outlives a child of the node becomes a child of the node itself, or descends
+//! from one. So every leftover of a child can be reached from the list of the node's children, which the kernel keeps
+//! (`/proc/PID/task/TID/children`). On kernels without these lists (CONFIG_PROC_CHILDREN) each search scans all
+//! processes once.
 use super::left::Left;
 use super::stamp::Stamp;
 use crate::os::clock::Clock;
@@ -17,11 +17,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The numbers of all processes.
+/// The pids of all processes.
 pub(super) fn all() -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        // A part of the list is not all of it.
+        // Part of the list must not pass for all of it.
         numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
     }
     Ok(numbers)
@@ -30,32 +30,32 @@ pub(super) fn all() -> io::Result<Vec<u32>> {
 #[cfg(test)]
 mod tests;
 
-/// Whether this process has children, or that cannot be read.
+/// Whether this process has children. True if that cannot be read.
 pub fn has_children() -> bool {
     Lists::take().and_then(|lists| lists.own()).map_or(true, |own| !own.is_empty())
 }
 
-/// What identifies the child that a process belongs to. Taken once, when it is first seen: of what it may change, the
-/// earlier value proves more.
+/// What shows which child a process belongs to. Read once, when the process is first seen: it may change these later,
+/// and the earlier value is the better proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// When it began, in ticks since the machine did; 0 where that is not shown.
+    /// Its start time, in ticks since boot; 0 if `/proc` hides it.
     pub began: u64,
-    /// The leader of its session.
+    /// Its session, by the pid of the session leader.
     pub session: u32,
     /// Its process group.
     pub group: u32,
-    /// What it was started with, it or what it descends from.
+    /// The stamp that it has inherited, or that it was started with.
     pub stamp: Option<Stamp>,
 }
 
 impl Facts {
-    /// Those of a process; `None` when it has ended.
+    /// The facts of a process; `None` if it has ended.
     ///
     /// # Errors
-    /// The system's, when it cannot be looked at now.
+    /// The system's, if it cannot be read now.
     pub fn of(pid: u32) -> io::Result<Option<Facts>> {
-        // Before it is known to run: of one that has ended the stamp cannot be read.
+        // Read before the check that it is running: the stamp of an ended process cannot be read.
         let stamp = Stamp::look(pid)?;
         match process::look(pid) {
             Ok(Some(stat)) if !stat.has_ended() => {
@@ -63,8 +63,8 @@ impl Facts {
                 Ok(Some(Facts { began, session, group, stamp }))
             }
             Ok(_) => Ok(None),
-            // `/proc` is mounted so that it hides the processes of other users. The session comes from the kernel
-            // itself.
+            // `/proc` is mounted so that it hides processes of other users (hidepid). The session can still be had by
+            // getsid(2).
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let session = process::session_of(pid).ok_or(error)?;
                 Ok(Some(Facts { began: 0, session, group: 0, stamp: None }))
@@ -74,15 +74,15 @@ impl Facts {
     }
 }
 
-/// Ticks since the machine began, as in [`Facts::began`].
+/// Ticks since boot, as in [`Facts::began`].
 pub fn ticks_now() -> u64 {
-    // Always 100 a second: USER_HZ is part of the interface.
+    // Always 100 per second: USER_HZ is part of the kernel's interface.
     const TICK: u128 = 1_000_000_000 / 100;
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
     now.map_or(0, |now| u64::try_from(std::time::Duration::from(now).as_nanos() / TICK).unwrap_or(0))
 }
 
-/// The lists of children, from wherever this kernel gives them.
+/// The lists of children, in the form that this kernel offers.
 pub(super) enum Lists {
     Kernel,
     Scan(HashMap<u32, Vec<u32>>),
@@ -90,7 +90,7 @@ pub(super) enum Lists {
 
 impl Lists {
     /// # Errors
-    /// When there is no looking, for want of descriptors, say. That does not mean that there are none.
+    /// If no list can be read, such as for lack of descriptors. An error does not mean that there are no children.
     pub(super) fn take() -> io::Result<Lists> {
         match fs::metadata("/proc/thread-self/children") {
             Ok(_) => Ok(Lists::Kernel),
@@ -109,12 +109,12 @@ impl Lists {
         Ok(Lists::Scan(lists))
     }
 
-    /// The children of our main thread, running ones and zombies: what we have adopted, and what it has started itself
-    /// ([`thread::beside_main`](crate::os::thread::beside_main)); of a kernel without lists all of our children. The
-    /// list is whole, as no child leaves it but by our own reaping.
+    /// The children of the main thread, including zombies: the adopted ones, and those that the main thread itself has
+    /// started ([`thread::beside_main`](crate::os::thread::beside_main)). On a kernel without lists, all children of
+    /// this process. The list is complete, as a child leaves it only when this process reaps it.
     ///
     /// # Errors
-    /// As for [`Lists::take`].
+    /// Those of [`Lists::take`].
     pub(super) fn own(&self) -> io::Result<Vec<u32>> {
         match self {
             Lists::Kernel => fs::read(of_main_thread()?).map(|text| numbers(&text).collect()),
@@ -122,11 +122,11 @@ impl Lists {
         }
     }
 
-    /// The children of a process, of all its threads; none when it is gone, or not shown. Only of one that is stopped
-    /// the list is sure to be whole.
+    /// The children of a process, of all its threads; empty if the process is gone or hidden. The list is certain to be
+    /// complete only for a stopped process.
     ///
     /// # Errors
-    /// As for [`Lists::take`].
+    /// Those of [`Lists::take`].
     fn of(&self, pid: u32, threads: u32) -> io::Result<Vec<u32>> {
         if let Lists::Scan(lists) = self {
             return Ok(lists.get(&pid).cloned().unwrap_or_default());
@@ -153,7 +153,8 @@ impl Lists {
     }
 }
 
-/// A list that is gone with its process, or never shown, has nothing for us; any other error tells nothing of it.
+/// Treats the list of a process that is gone or hidden as empty; passes on any other error, which shows nothing about
+/// it.
 fn unshown(error: io::Error) -> io::Result<Vec<u32>> {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH | libc::EACCES | libc::EPERM) => Ok(Vec::new()),
@@ -161,17 +162,17 @@ fn unshown(error: io::Error) -> io::Result<Vec<u32>> {
     }
 }
 
-/// Where the list of the main thread's children is, whichever thread calls.
+/// The path of the list of the main thread's children, for any calling thread.
 fn of_main_thread() -> io::Result<PathBuf> {
-    // Its number as this `/proc` has it, which may be that of another pid namespace.
+    // The pid as this `/proc` mount has it, which may belong to another pid namespace.
     let main = fs::read_link("/proc/self")?;
     Ok(Path::new("/proc/self/task").join(main).join("children"))
 }
 
-/// Whether this process has adopted anything, in a time that does not depend on how many children it has.
+/// Checks whether this process has adopted any process, in a time that does not depend on how many children it has.
 #[derive(Debug)]
 pub struct Adopted {
-    /// The list of the main thread's children; `None` where this kernel has none.
+    /// The list of the main thread's children; `None` on a kernel without such lists.
     list: Option<fs::File>,
 }
 
@@ -181,11 +182,11 @@ impl Adopted {
         Adopted { list: of_main_thread().and_then(fs::File::open).ok() }
     }
 
-    /// Whether there may be processes that we have adopted, running or exited. Where the main thread has started some
-    /// itself, these count too.
+    /// Whether there may be adopted processes, running or exited. Children that the main thread itself has started
+    /// count as well.
     pub fn any(&self) -> bool {
         let mut first = [0; 16];
-        // Each read from the beginning makes the list anew.
+        // Each read at offset 0 generates the list anew.
         self.list.as_ref().is_none_or(|list| !matches!(list.read_at(&mut first, 0), Ok(0)))
     }
 }
@@ -194,51 +195,52 @@ fn numbers(text: &[u8]) -> impl Iterator<Item = u32> {
     text.split(u8::is_ascii_whitespace).filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok())
 }
 
-/// What a pass has come to.
+/// The result of a pass.
 #[derive(Debug, Default)]
 pub struct Cleared {
-    /// What was killed, or could not be, by the number that was given with those above it.
+    /// The processes that were killed, or could not be, by the number that `claim` gave for them.
     pub left: HashMap<usize, Left>,
-    /// The pass went on until nothing new showed. If not, there may be more.
+    /// The pass went on until it found no new process. If false, there may be more.
     pub complete: bool,
 }
 
 impl Cleared {
-    /// How many processes there were, with one for what could not be looked at.
+    /// The number of processes, at least one if not everything could be checked.
     pub fn count(&self) -> usize {
         self.left.values().map(|left| left.count).sum::<usize>().max(usize::from(!self.complete))
     }
 }
 
-/// Processes that are held at once: each takes a descriptor.
+/// Most processes that are stopped at once: each takes a descriptor.
 const AT_ONCE: usize = 256;
 
-/// What is to become of one of our children.
+/// The decision on a child of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// It is to go, and is counted under this number.
+    /// Kill it, and count it under this number.
     Kill(usize),
-    /// It is none of those that are to go.
+    /// Leave it alone.
     Leave,
-    /// It has ended meanwhile. What it had started is ours only now, so one more look is needed.
+    /// It has ended meanwhile. Its children are adopted only now, so another search is needed.
     Ended,
 }
 
-/// Kills processes with all that descends from them, for so long at most. `claim` is called once for each of our
-/// children.
+/// Kills processes and all their descendants, repeating the search for up to `limit`. `claim` is called once for each
+/// child of this process.
 ///
-/// A process may fork while it is being looked for. So everything is stopped first, its whole process group at once,
-/// which no fork escapes, and looked for again until nothing new shows. Only then it is killed, all of it.
+/// A process may fork during the search. So all processes are stopped first, each with its whole process group, which
+/// no fork escapes, and the search is repeated until it finds no new ones. Then all are killed.
 pub fn clear(limit: Span, mut claim: impl FnMut(u32) -> Claim) -> Cleared {
     run(limit, |pass, lists| pass.look_at_children(lists, &mut claim))
 }
 
-/// `begin` holds what is to be begun with; it is called before each look and returns whether it has found nothing new.
+/// `begin` stops the processes to begin with. It is called before each search, and returns whether it has found none
+/// that is new.
 fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Cleared {
     let mut pass = Pass::default();
     let clock = Clock::start();
     let complete = loop {
-        // The first look takes as long as it takes, so that each pass gets on.
+        // The first search is not limited in time, so that each pass makes progress.
         let Some(settled) = pass.look(&mut begin) else { break false };
         if settled {
             break true;
@@ -248,7 +250,7 @@ fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) ->
         }
     };
     let mut cleared = Cleared { left: HashMap::new(), complete };
-    // The groups first: as long as a member is held, alive, the number is no other group's.
+    // Process groups first: as long as a member is stopped and alive, no other group can have the number.
     for group in &pass.groups {
         process::signal_group(*group, libc::SIGKILL);
     }
@@ -257,7 +259,7 @@ fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) ->
         left.count += 1;
         match held.process.signal(libc::SIGKILL) {
             Err(error) if !pidfd::is_gone(&error) => left.refuse(pid, &error),
-            // One that is gone already is the goal.
+            // ESRCH is success: the process is gone.
             _ => left.name(pid),
         }
     }
@@ -273,7 +275,7 @@ struct Held {
     process: Reach,
     began: u64,
     owner: usize,
-    /// It is at rest, and its children were listed since.
+    /// The process was at rest when its children were last listed.
     listed: bool,
 }
 
@@ -281,17 +283,18 @@ struct Held {
 struct Pass {
     held: HashMap<u32, Held>,
     groups: HashSet<u32>,
-    /// What the kernel lets us not signal.
+    /// Processes that the kernel does not let us signal.
     refused: HashMap<u32, (usize, io::Error)>,
-    /// What had ended when it was to be stopped; it may have left children to us, so this needs one more look.
+    /// Processes that had ended before they could be stopped. Their children may be adopted now, so another search is
+    /// needed.
     gone: HashSet<u32>,
-    /// Our children for which `claim` was called.
+    /// Children for which `claim` was called.
     judged: HashSet<u32>,
 }
 
 impl Pass {
-    /// One look at everything. True when it has shown nothing new, and all was at rest before it began; `None` when
-    /// there is no looking.
+    /// One search of everything. Returns true if it found nothing new and all was at rest before it began; `None` if no
+    /// search is possible.
     fn look(&mut self, begin: &mut impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Option<bool> {
         let lists = Lists::take().ok()?;
         let gone = self.gone.len();
@@ -303,7 +306,7 @@ impl Pass {
             let (began, owner) = (held.began, held.owner);
             let stat = match process::look(pid) {
                 Ok(Some(stat)) if stat.began == began && !stat.has_ended() => stat,
-                // What it had started is ours now.
+                // It has ended: its children are adopted by this process now.
                 Ok(_) => {
                     held.listed = true;
                     continue;
@@ -323,12 +326,13 @@ impl Pass {
         Some(settled && self.gone.len() == gone)
     }
 
-    /// Holds those of our children that are to go; true when none of that is new.
+    /// Stops the children that `claim` wants killed. Returns true if none of them is new.
     fn look_at_children(&mut self, lists: &Lists, claim: &mut impl FnMut(u32) -> Claim) -> Option<bool> {
         let mut settled = true;
-        // The youngest first: of one that forks and ends all the time it is the one that runs, and not for long.
+        // The newest first: of a chain of processes that fork and exit, only the newest is still running, and not for
+        // long.
         for pid in lists.own().ok()?.into_iter().rev() {
-            // It is our child, so the number is no other process's before it was reaped.
+            // It is a child of this process, so its pid cannot be reused before it is reaped.
             if !self.judged.insert(pid) {
                 continue;
             }
@@ -341,7 +345,7 @@ impl Pass {
         Some(settled)
     }
 
-    /// Stops a process that is to be killed. Returns whether that was new.
+    /// Stops a process that is to be killed. Returns whether it is new.
     fn hold(&mut self, pid: u32, owner: usize) -> bool {
         let known = self.held.contains_key(&pid) || self.refused.contains_key(&pid) || self.gone.contains(&pid);
         if known || self.held.len() >= AT_ONCE {
@@ -360,9 +364,9 @@ impl Pass {
         let stat = process::look(pid)?.filter(|stat| !stat.has_ended()).ok_or_else(gone)?;
         let process = Reach::open(pid, stat.began)?;
         process.signal(libc::SIGSTOP)?;
-        // All of its session descend from one process that is to go, as it does: a session is left, but never joined.
-        // Where that is our own session it proves nothing. And from here on it is held, so its group's number is its
-        // own.
+        // All processes of its session descend from one process to be killed, as it does: a process can leave a
+        // session, but not join one. This does not hold for our own session. And as the process is stopped now, the
+        // number of its group cannot be reused.
         let stat = process::look(pid)?.ok_or_else(gone)?;
         if stat.group > 1 && Some(stat.session) != own_session() && self.groups.insert(stat.group) {
             process::signal_group(stat.group, libc::SIGSTOP);
@@ -371,22 +375,22 @@ impl Pass {
     }
 }
 
-/// The session of this process, which is never stopped or killed as a whole.
+/// The session of this process, which is never signalled as a whole.
 pub(super) fn own_session() -> Option<u32> {
     process::session_of(std::process::id())
 }
 
-/// Processes that are a worker's.
+/// Processes of a worker.
 #[derive(Debug, Default)]
 pub struct Others {
-    /// They were running when they were looked at.
+    /// Processes that were running when they were checked.
     pub found: Vec<Reach>,
-    /// All could be looked at. If not, there may be more.
+    /// Whether all could be checked. If false, there may be more.
     pub whole: bool,
 }
 
 impl Others {
-    /// Those with these numbers, or what could not be listed.
+    /// The processes with these pids; incomplete if the list could not be read.
     pub fn of(numbers: io::Result<Vec<u32>>) -> Others {
         let mut others = Others { found: Vec::new(), whole: numbers.is_ok() };
         for pid in numbers.unwrap_or_default() {
@@ -403,16 +407,16 @@ impl Others {
     }
 }
 
-/// A worker's processes where it has no cgroup: what descends from its `roots`, these included, and what of its session
-/// or with its stamp has been left to us, with all below that; 256 of them at most.
+/// The processes of a worker without a cgroup: `roots` with their descendants, and the adopted processes of its session
+/// or with its stamp, with their descendants; at most 256.
 ///
-/// The roots are the leader of its session and its main process; there are none once that has ended, since their
-/// numbers may be those of others by then.
+/// `roots` are the leader of its session and its main process. It must be empty once the worker has ended, as the pids
+/// may have been reused by then.
 pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> Others {
     let mut others = Others { found: Vec::new(), whole: true };
     let listed = Lists::take().and_then(|lists| lists.own().map(|own| (lists, own)));
     let Ok((lists, own)) = listed else { return Others::default() };
-    // A leader that runs, though the worker's own has ended, leads another session.
+    // If the worker has ended and a process with the leader's pid is running, that one leads another session.
     let has_session = !roots.is_empty() || !process::is_alive(leader);
     let mut waiting: Vec<u32> = Vec::new();
     for pid in own {
@@ -447,14 +451,14 @@ pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> Others {
     others
 }
 
-/// All that descends from a process, itself included, for which `wanted` is true, with everything below that: killed as
-/// by [`clear`]. For a subtree of a child that does not answer.
+/// Kills all descendants of `pid`, itself included, for which `wanted` is true, each with everything below it;
+/// otherwise like [`clear`]. For the subtree of a child node that does not answer.
 pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {
     run(limit, |pass, lists| {
         let (mut waiting, mut seen, mut settled) = (vec![pid], HashSet::new(), true);
         while let Some(pid) = waiting.pop() {
             let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else {
-                // What it had started is now elsewhere below; it is seen by one more look.
+                // Its children are elsewhere below now; another search finds them.
                 settled &= !pass.judged.insert(pid);
                 continue;
             };

@@ -2,18 +2,18 @@
 
 use std::io;
 
-/// What a pass over processes has found.
+/// The result of a pass over processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Left {
-    /// How many there were, and those that could not be looked at for certain. Zero means that nothing is left.
+    /// How many there were, including those that could not be checked for certain. Zero means that nothing is left.
     pub count: usize,
-    /// Some that are left and that the kernel lets us kill, if there are any.
+    /// The pids of some that are left and that the kernel lets us kill.
     pub some: Vec<u32>,
-    /// One that the kernel refuses to kill, and the error number that it gives.
+    /// The pid of one that the kernel refuses to let us kill, and the error number.
     pub refused: Option<(u32, i32)>,
 }
 
-/// So many of those that are left are named.
+/// Most pids in `some`.
 pub(super) const NAMED: usize = 8;
 
 impl Left {

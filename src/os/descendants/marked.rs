@@ -1,4 +1,4 @@
-//! The mark that a process carries in its environment, with the path that it belongs to.
+//! Reads the mark in the environment of a process, and the path with it.
 
 use crate::ids::{Mark, Path};
 use crate::os::{pidfd, process};
@@ -7,26 +7,26 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// Bytes of an environment that are looked at: a process can make its own look as large as its memory.
+/// Most bytes of an environment that are read: a process can make its own as large as its memory.
 const ENVIRONMENT_MAX: u64 = 256 << 10;
 
-/// More than most have, so that one read takes them.
+/// Enough for most environments, so that one read suffices.
 const ENVIRONMENT_USUAL: usize = 8 << 10;
 
-/// Whether a process carries a mark and a path within another in its environment.
+/// Whether a process has this mark in its environment, with a path at or below `within`.
 pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
     carries(pid, mark, within) == Carries::Yes
 }
 
-/// Whether a process carries a mark and a path within another.
+/// Whether a process has the mark, and a path in scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Carries {
     Yes,
     No,
-    /// No thread of it has memory any more. It executes nothing of its own, and starts nothing; but until its exit is
-    /// over it has its files and sockets, and it may hang there, closing a file on a dead disk.
+    /// None of its threads has memory any more. It executes nothing and starts nothing, but until its exit is complete
+    /// it has its files and sockets, and it may hang there, closing a file on a dead disk.
     Nothing,
-    /// It cannot be read now: the process is in the middle of execve(2), say.
+    /// The environment cannot be read now, such as during execve(2).
     Undecided,
 }
 
@@ -57,22 +57,22 @@ pub(super) fn carries(pid: u32, mark: &Mark, within: &Path) -> Carries {
     }
 }
 
-/// What is to be seen of the environment of a process, or of one thread.
+/// The environment of a process, or of one of its threads, as far as it can be read.
 enum Environment {
-    /// Its bytes, and whether they are all.
+    /// Its bytes, and whether they are complete.
     Is(Vec<u8>, bool),
-    /// It has none.
+    /// It has no environment.
     None,
-    /// Another user's, whose mark we may not read.
+    /// The process belongs to another user, and may not be read.
     Hidden,
-    /// The thread is ending, or has, and has no memory any more.
+    /// The thread is ending or has ended, and has no memory any more.
     Gone,
     Undecided,
 }
 
-/// Where its main thread has ended and others have not, these have it still.
+/// If the main thread has ended and others have not, these still have the environment.
 fn of_other_threads(pid: u32) -> Environment {
-    // Gone meanwhile, or there is no descriptor left.
+    // The process is gone, or no descriptor is left.
     let threads = || process::threads(pid)?.collect::<io::Result<BTreeSet<u32>>>();
     let Ok(before) = threads() else { return Environment::Undecided };
     let mut all_gone = true;
@@ -83,8 +83,8 @@ fn of_other_threads(pid: u32) -> Environment {
             found => return found,
         }
     }
-    // One that has ended may have started another before; and one that executes another program takes the number of the
-    // main thread for it.
+    // A thread that has ended may have started another one before; and a thread that executes another program takes
+    // over the pid of the main thread.
     let is_exiting = || process::stat(pid).is_some_and(|stat| stat.is_exiting);
     if all_gone && threads().is_ok_and(|now| now == before) && is_exiting() {
         Environment::Gone
@@ -93,16 +93,16 @@ fn of_other_threads(pid: u32) -> Environment {
     }
 }
 
-/// `at`: the directory of the process, or of one thread of it.
+/// `at` is the directory in /proc of the process, or of one of its threads.
 fn environment(at: &str, number: u32) -> Environment {
     let is_hidden = match seen(at) {
         Environment::Gone => false,
-        // What has no memory is shown as root's (proc_pid(5)), whosever it is.
+        // The files of a process or thread without memory belong to root, whichever user it runs as (proc_pid(5)).
         Environment::Hidden if is_own(at) => true,
         found => return found,
     };
-    // Most likely it has none. But in the middle of execve(2) there is none to be seen either, and for a moment it
-    // would not be known as ours. Kernel threads, the second process and its children, never have one.
+    // Most likely the process has no environment. But during execve(2) none is visible either, and taking it for empty
+    // would miss the mark. Kernel threads (pid 2 and its children) never have one.
     let stat = match fs::read(format!("{at}/stat")) {
         Ok(text) => process::parse_stat(&text),
         Err(error) if pidfd::is_gone(&error) => return Environment::Gone,
@@ -114,7 +114,7 @@ fn environment(at: &str, number: u32) -> Environment {
         Some(stat) if stat.environment_is_empty => Environment::None,
         Some(stat) if stat.parent == 2 || number == 2 => Environment::None,
         Some(stat) if stat.is_exiting => Environment::Gone,
-        // By now it may execute the next program.
+        // By now it may have executed the next program.
         Some(stat) if stat.has_environment => match seen(at) {
             Environment::Gone => Environment::Undecided,
             found => found,
@@ -123,25 +123,25 @@ fn environment(at: &str, number: u32) -> Environment {
     }
 }
 
-/// Whether it runs as the user of this process: that is what the directory shows, whatever memory it has.
+/// Whether the process runs as the user of this one: its directory in /proc belongs to that user, with memory or without.
 fn is_own(at: &str) -> bool {
     fs::metadata(at).is_ok_and(|found| found.uid() == process::own_uid())
 }
 
-/// What one look shows: nothing, `Gone`, has several reasons.
+/// The result of one read; `Gone` has several possible reasons.
 fn seen(at: &str) -> Environment {
     match read(at) {
         Ok((text, whole)) if !text.is_empty() => Environment::Is(text, whole),
         Ok(_) => Environment::Gone,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Environment::Hidden,
-        // What has no program has no environment: newer kernels give an error there.
+        // A process without a program has no environment; newer kernels report an error for it.
         Err(error) if pidfd::is_gone(&error) => Environment::Gone,
         Err(_) => Environment::Undecided,
     }
 }
 
-/// The bytes, and whether they are all: when it executes another program between two reads, the next one reports the
-/// end.
+/// The bytes, and whether they are complete: if the process executes another program between two reads, the second one
+/// returns an end of file.
 fn read(at: &str) -> io::Result<(Vec<u8>, bool)> {
     let file = fs::File::open(format!("{at}/environ"))?;
     let mut text = Vec::with_capacity(ENVIRONMENT_USUAL);
@@ -157,7 +157,7 @@ mod tests {
     use crate::os::random;
     use crate::os::testing::{read_line, script, start, start_piped};
 
-    /// A program whose main thread ends, and which runs on.
+    /// A program whose main thread ends while another thread continues.
     const HEADLESS: &str = "exec python3 -c 'import ctypes, os, threading, time
 threading.Thread(target=time.sleep, args=(1000,)).start()
 print(os.getpid(), flush=True)

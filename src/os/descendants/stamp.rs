@@ -1,12 +1,12 @@
-//! A number that identifies what a process belongs to, and that every process passes to those that it starts.
+//! A number that shows which child a process belongs to; every process passes it on to those that it starts.
 //!
-//! It is the soft limit RLIMIT_LOCKS. The kernel has not enforced that limit since Linux 2.4.25, but it still inherits
-//! it over fork(2), keeps it over execve(2), setsid(2) and setuid(2), and shows it to every user in `/proc/PID/limits`.
-//! So a daemon that was forked twice, leads a session of its own and has an empty environment still shows which child
-//! of which tree has started it. To read it takes neither the memory nor the locks of that process.
+//! It is the soft limit RLIMIT_LOCKS. The kernel has not enforced that limit since Linux 2.4.25, but children inherit
+//! it over fork(2), it is kept over execve(2), setsid(2) and setuid(2), and every user can read it in
+//! `/proc/PID/limits`. So a daemon that was forked twice, leads a session of its own and has an empty environment still
+//! shows which child of which tree has started it. Reading it needs neither the memory nor the locks of that process.
 //!
-//! A program that sets this limit itself escapes, and so does a worker whose spec sets it: then session, process group
-//! and descent are what is left to identify it.
+//! A program that sets this limit itself escapes, and so does a worker whose spec sets it: such processes can only be
+//! found by session, process group and descent.
 use crate::ids::{Mark, Path};
 use crate::spec::exec::Limit;
 use nix::sys::resource::Resource;
@@ -14,37 +14,37 @@ use std::fs;
 use std::io;
 use std::sync::OnceLock;
 
-/// Such a number: 30 bits of the tree, 32 of what was started in it.
+/// The stamp: 30 bits for the tree, 32 bits for what was started in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Stamp(u64);
 
-/// No limit that a person sets is as large; and the highest bit is clear, as some programs read limits with a sign.
+/// Larger than any limit that a person sets; the highest bit is clear, as some programs read limits as signed numbers.
 const KIND: u64 = 1 << 62;
 const TREE: u64 = ((1 << 30) - 1) << 32;
 
 impl Stamp {
-    /// That of a child, by its path.
+    /// The stamp of a child, by its path.
     pub fn of_child(mark: &Mark, path: &Path) -> Stamp {
         Stamp::of(mark, path, "")
     }
 
-    /// That of the probes of a worker, of which one runs at a time.
+    /// The stamp of a worker's probes, of which one runs at a time.
     pub fn of_probe(mark: &Mark, path: &Path) -> Stamp {
         Stamp::of(mark, path, "probe")
     }
 
-    /// That of the second of two processes of one path, where this is the first one's.
+    /// The stamp of the second of two processes of one path; `self` is that of the first.
     pub fn second(self) -> Stamp {
         Stamp(self.0 ^ 1)
     }
 
-    /// That of one hook of a supervisor.
+    /// The stamp of one hook of a supervisor.
     pub fn of_hook(mark: &Mark, path: &Path, number: u64) -> Stamp {
         Stamp::of(mark, path, &format!("hook {number}"))
     }
 
     fn of(mark: &Mark, path: &Path, what: &str) -> Stamp {
-        // No path has a zero byte. FNV-1a: it only has to spread, the mark before it is random.
+        // No path has a zero byte. FNV-1a suffices: the hash only has to spread, as the mark in front is random.
         let text = mark.as_str().bytes().chain(path.as_str().bytes()).chain([0]).chain(what.bytes());
         let hash =
             text.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -56,12 +56,12 @@ impl Stamp {
         (u64::from_str_radix(digits, 16).unwrap_or(0) << 32) & TREE
     }
 
-    /// Whether something of the tree with this mark was started with it.
+    /// Whether this stamp belongs to the tree with this mark.
     pub fn is_of(self, mark: &Mark) -> bool {
         self.0 & !u64::from(u32::MAX) == KIND | Stamp::tree_bits(mark)
     }
 
-    /// As a limit: `locks`. `None` where limits do not allow it.
+    /// The stamp as the limit `locks`; `None` if the hard limit of this process does not allow it.
     pub fn limit(self) -> Option<Limit> {
         static ALLOWED: OnceLock<bool> = OnceLock::new();
         let allowed = *ALLOWED.get_or_init(|| {
@@ -71,19 +71,19 @@ impl Stamp {
         allowed.then_some(Limit { soft: Some(self.0), hard: None })
     }
 
-    /// The one that a process has; `None` when it has none, or is not shown.
+    /// The stamp of a process; `None` if it has none, or cannot be read.
     pub fn read(pid: u32) -> Option<Stamp> {
         Stamp::look(pid).ok().flatten()
     }
 
-    /// The same for callers to which it matters whether it could be read.
+    /// Like [`Stamp::read`], with the error if it cannot be read.
     ///
     /// # Errors
-    /// The system's: for instance that no descriptor is left. It proves nothing about the process.
+    /// The system's, such as a lack of descriptors. An error shows nothing about the process.
     pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
         match fs::read(format!("/proc/{pid}/limits")) {
             Ok(text) => Ok(parse(&text)),
-            // It is gone.
+            // The process is gone.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -96,7 +96,7 @@ pub const LIMIT: &str = "locks";
 fn parse(text: &[u8]) -> Option<Stamp> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
     let soft: u64 = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
-    // The largest number with a sign is what some write for none.
+    // Some programs write the largest signed number for "unlimited".
     (soft & !(TREE | u64::from(u32::MAX)) == KIND && soft != i64::MAX.unsigned_abs()).then_some(Stamp(soft))
 }
 
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(end_of(&spawned.pidfd).code, Some(0));
         assert_eq!(Stamp::read(daemon), Some(stamp));
         crate::os::pidfd::PidFd::open(daemon).unwrap().signal(libc::SIGKILL).unwrap();
-        // Without one, and for a number of no process.
+        // A process without a stamp, and a pid that does not exist.
         assert_eq!(output_of(script("echo up")), "up\n");
         assert_eq!(Stamp::read(u32::MAX), None);
     }

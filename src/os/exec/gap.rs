@@ -1,37 +1,37 @@
-//! From the last look at signals to the other program's first instruction.
+//! The last step of a hot upgrade: from blocking signals to the first instruction of the other program.
 use super::variables::{OLD_FILE, Strings};
 use crate::os::thread::{self, SignalsBlocked};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// What is executed, and what it finds.
+/// The program to execute, and what is passed to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// The other program.
+    /// The executable of the other program.
     pub file: BorrowedFd<'a>,
-    /// This program, for the way back.
+    /// The executable of this program, for the way back.
     pub old: BorrowedFd<'a>,
     /// The state that the other program takes over.
     pub snapshot: BorrowedFd<'a>,
-    /// All other descriptors that it takes over. In this program they are closed by exec.
+    /// All other descriptors that the other program takes over. They are close-on-exec in this program.
     pub kept: &'a [RawFd],
-    /// After so many seconds SIGALRM ends what is not done, alarm(2).
+    /// SIGALRM ends the process after this many seconds if the upgrade is not complete, alarm(2).
     pub limit: u32,
 }
 
-/// Signals to this thread wait from here on. What had come before has to be looked at once more: handlers may have run,
-/// and what they wrote down is lost with this program.
+/// All signals to this thread are blocked. Signals that were delivered before must be checked once more: handlers may
+/// have run, and what they recorded is lost with this program.
 pub struct Gap(SignalsBlocked);
 
 impl Gap {
-    /// Blocks all signals. They are as they were when this is dropped.
+    /// Blocks all signals. Dropping the value restores the mask.
     pub fn begin() -> Gap {
         Gap(SignalsBlocked::all())
     }
 
-    /// Executes the other program with the arguments and the environment of this one, and a variable with the number of
-    /// the snapshot. To be called on the thread that has started all children. Returns only when that fails: then the
-    /// descriptors, the alarm and the mask of signals are as they were.
+    /// Executes the other program with the arguments and the environment of this one, plus variables for the
+    /// descriptors of the snapshot and of this program. Call it on the thread that has started all children. Returns
+    /// only on failure; then descriptors, alarm and signal mask are restored.
     pub fn execute(self, order: &Order<'_>) -> io::Error {
         if !thread::lives_as_long_as_the_process() {
             return io::Error::other("a program is replaced by its main thread, or that of its loop");
@@ -43,7 +43,8 @@ impl Gap {
         if let Err(error) = order.kept.iter().chain([&snapshot, &old]).try_for_each(|fd| opened.open(*fd)) {
             return error;
         }
-        // That of the main thread ends with it, and is to hold on.
+        // A parent-death signal that follows the main thread would be lost with that thread, so it is set for this
+        // thread.
         let death_signal = thread::death_signal();
         thread::set_death_signal(thread::death_signal_of_main());
         // SAFETY: takes a number.
@@ -69,8 +70,8 @@ impl Gap {
     }
 }
 
-/// Descriptors that an exec leaves open; it closes them again when this is dropped. What flag they had is not asked, of
-/// which there is one: all that this program opens is closed by exec, and there may be thousands.
+/// Descriptors that stay open over exec; dropping the value makes them close-on-exec again. Their former flags are not
+/// read: all descriptors of this program are close-on-exec, and there may be thousands.
 struct Opened(Vec<RawFd>);
 
 impl Opened {

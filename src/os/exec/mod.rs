@@ -1,11 +1,10 @@
-//! Another program in the place of this one, in the same process: execveat(2), and the way back.
+//! Replaces this program by another one in the same process (hot upgrade): execveat(2), and the way back.
 //!
-//! What the process has stays: its number, its children, the descriptors that are kept, what was set with umask, limits
-//! and the like. What goes are memory, handlers and all threads but the one that executes, which becomes the main
-//! thread. The kernel takes the end of a thread for the end of a parent: children that one of the others had started
-//! would get their parent-death signals. So the thread that executes is the one that has started them all, and from
-//! then on that is the main one: its loop does not run beside it any more
-//! ([`thread::beside_main`](super::thread::beside_main)).
+//! The process keeps its pid, its children, the descriptors that are kept, and settings such as umask and limits. It
+//! loses memory, signal handlers, and all threads but the one that executes, which becomes the main thread. The kernel
+//! treats the end of a thread as the end of a parent: children that another thread had started would get their
+//! parent-death signals. So the thread that executes must be the one that has started all children. From then on it is
+//! the main thread, and the loop runs on it, no longer beside it ([`thread::beside_main`](super::thread::beside_main)).
 //!
 //! ```text
 //! old program                      new program                        old program again

@@ -1,11 +1,11 @@
-//! A program that was executed in the place of another one.
+//! The start of a program that was executed in place of another one.
 use super::variables::{OLD_FILE, RESUME, WAY_BACK};
 use super::way_back::WayBack;
 use crate::os::{kept, thread};
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// What the program before has left.
+/// What the former program has passed on.
 #[derive(Debug)]
 pub struct Resumed {
     snapshot: OwnedFd,
@@ -14,14 +14,13 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// Whether this program was executed in the place of another one, and what that left. To be called first of all and
-    /// once, while there is one thread: the variables that say so are removed. From here on the loop runs on this
-    /// thread.
+    /// Whether this program was executed in place of another one, and what that has passed on. Call it once, first of
+    /// all, while there is one thread: it removes the environment variables. From here on the loop runs on this thread.
     ///
-    /// Signals are blocked as they were in the program before.
+    /// Signals are still blocked, as they were in the former program.
     ///
     /// # Errors
-    /// A variable does not name a descriptor.
+    /// A variable names no valid descriptor.
     pub fn take() -> io::Result<Option<Resumed>> {
         let [snapshot, old, came_back] = [RESUME, OLD_FILE, WAY_BACK].map(|name| {
             let value = std::env::var_os(name);
@@ -41,26 +40,27 @@ impl Resumed {
         Ok(Some(resumed))
     }
 
-    /// Why this program is here again, when the one that was to take its place could not.
+    /// Why this program was executed again, if the program that was to replace it has failed.
     pub fn came_back(&self) -> Option<&str> {
         self.came_back.as_deref()
     }
 
-    /// Makes sure that whatever goes wrong from here on leads back to the program before: see [`WayBack`]. The snapshot
-    /// is given besides. For this program itself when it is here again there is no other: what goes wrong ends it.
+    /// Makes sure that any failure from here on leads back to the former program: see [`WayBack`]. Also returns the
+    /// snapshot. A program that was itself executed again after a failure has no way back: a failure ends it.
     ///
-    /// `limit` are the seconds that the program before has for its part. Before this, dispositions of signals are set
-    /// ([`signals::begin_in_place`](crate::os::signals::begin_in_place)), and afterwards no more until the commit.
+    /// `limit` is the time in seconds that the former program gets if it has to resume. Signal dispositions must be set
+    /// before this call ([`signals::begin_in_place`](crate::os::signals::begin_in_place)), and not changed again until
+    /// the commit.
     ///
     /// # Errors
-    /// This is not the main thread, or the kernel's. The way back is taken at once then, where there is one.
+    /// This is not the main thread, or the kernel's error. Then the way back is taken at once, if there is one.
     pub fn arm(self, limit: u32) -> io::Result<(OwnedFd, WayBack)> {
         let way_back = WayBack::arm(&self.snapshot, self.old, self.came_back.is_none(), limit)?;
         Ok((self.snapshot, way_back))
     }
 }
 
-/// A descriptor that the program before has left.
+/// A descriptor that the former program has passed on.
 fn left((name, value): &(&str, String)) -> io::Result<OwnedFd> {
     value
         .parse()

@@ -1,25 +1,25 @@
-//! The variables by which one program passes the next what it finds, and the strings that execveat(2) takes.
+//! The environment variables that pass data from one program to the next, and string arrays for execveat(2).
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 
-/// The number of the descriptor of the snapshot.
+/// The number of the snapshot's descriptor.
 pub(super) const RESUME: &str = "TREEVISOR_RESUME";
 
-/// The number of the descriptor of the program that was here before.
+/// The number of the descriptor of the former program's executable.
 pub(super) const OLD_FILE: &str = "TREEVISOR_OLD_FILE";
 
-/// Why the program that was here before is here again.
+/// Why the former program was executed again.
 pub(super) const WAY_BACK: &str = "TREEVISOR_WAY_BACK";
 
-/// Strings, and the array of pointers to them that a C function takes.
+/// Strings, and the array of pointers to them that a C function expects.
 pub(super) struct Strings {
     _owned: Vec<CString>,
     pointers: Vec<*const libc::c_char>,
 }
 
 impl Strings {
-    /// Strings with a zero byte cannot be passed on, nor can they have come from the kernel: they are left out.
+    /// Strings with a zero byte are left out: they cannot be passed on, and cannot have come from the kernel.
     fn new(strings: impl Iterator<Item = OsString>) -> Strings {
         let owned: Vec<CString> = strings.filter_map(|string| CString::new(string.into_vec()).ok()).collect();
         let pointers = owned.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
@@ -31,7 +31,7 @@ impl Strings {
         Strings::new(std::env::args_os())
     }
 
-    /// The environment of this process, with these variables in place of those that it had by these names.
+    /// The environment of this process, with these variables added or replaced.
     pub(super) fn environment(snapshot: RawFd, more: &[(&str, &str)]) -> Strings {
         let own = std::env::vars_os().filter(|(key, _)| [RESUME, OLD_FILE, WAY_BACK].iter().all(|name| key != name));
         let snapshot = snapshot.to_string();
@@ -44,7 +44,7 @@ impl Strings {
         }))
     }
 
-    /// The array, with a null pointer at its end; valid as long as this is there.
+    /// The array, terminated by a null pointer; valid as long as this value.
     pub(super) fn as_ptr(&self) -> *const *const libc::c_char {
         self.pointers.as_ptr()
     }

@@ -1,12 +1,11 @@
-//! The way back: until a program that took another one's place is sure of itself, whatever goes wrong executes that
-//! other one again.
+//! The way back of a hot upgrade: until the new program commits, any failure of it executes the former program again.
 //!
-//! What is executed is prepared beforehand, so that a handler makes system calls only. It runs on a stack of its own,
-//! since what is wrong may be the stack. No signal is blocked in it: the mask goes over an exec, and the old program
-//! has handlers to come to.
+//! Everything for that is prepared beforehand, so that the signal handler makes system calls only. It runs on a stack
+//! of its own, since the fault may be a stack overflow. It blocks no signal: the mask is kept over exec, and the former
+//! program needs its signals.
 //!
-//! Only the main thread executes. Another one that did would end it, and with it, by their parent-death signals, all
-//! children. So a thread in trouble leaves it to the main one, by a signal, and waits.
+//! Only the main thread may execute. An exec by another thread would end the main thread, and thereby all children, by
+//! their parent-death signals. So another thread in trouble sends a signal to the main thread, and waits.
 use super::variables::{OLD_FILE, Strings, WAY_BACK};
 use crate::os::fd;
 use crate::text;
@@ -18,7 +17,7 @@ use std::panic::{self, PanicHookInfo};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// By which a program ends that is wrong or too late, and what is reported of it.
+/// The signals that show that the new program is faulty or too slow, each with the reason for the report.
 const SIGNALS: [(libc::c_int, &str); 6] = [
     (libc::SIGSEGV, "it was ended by SIGSEGV"),
     (libc::SIGBUS, "it was ended by SIGBUS"),
@@ -28,16 +27,17 @@ const SIGNALS: [(libc::c_int, &str); 6] = [
     (libc::SIGALRM, "it was not done in time"),
 ];
 
-/// Bytes of the stack of handlers. The registers that the kernel puts there take more than a tenth on some machines.
+/// Bytes of the handlers' stack. The registers that the kernel saves there take more than a tenth of it on some
+/// machines.
 const STACK: usize = 64 * 1024;
 
-/// A reason is cut here, in bytes.
+/// Most bytes of a reason; longer ones are cut.
 const REASON_MAX: usize = 2048;
 
-/// What the way back needs; null where there is none.
+/// The data for the way back; null if there is none.
 static ARMED: AtomicPtr<Prepared> = AtomicPtr::new(ptr::null_mut());
 
-/// The environment with the first reason; null until there is one.
+/// The environment with the first reason; null before there is one.
 static CHOSEN: AtomicPtr<*const libc::c_char> = AtomicPtr::new(ptr::null_mut());
 
 struct Prepared {
@@ -45,17 +45,17 @@ struct Prepared {
     snapshot: RawFd,
     limit: u32,
     arguments: Strings,
-    /// Of each of [`SIGNALS`].
+    /// One for each of [`SIGNALS`].
     environments: [Strings; SIGNALS.len()],
 }
 
 impl Prepared {
-    /// What the old program finds, which closes its own file then.
+    /// The environment for the former program, with the reason and the descriptor of its executable, which it closes.
     fn environment(snapshot: RawFd, old: RawFd, why: &str) -> Strings {
         Strings::environment(snapshot, &[(OLD_FILE, &old.to_string()), (WAY_BACK, why)])
     }
 
-    /// Executes the old program. Returns when that fails.
+    /// Executes the former program. Returns only on failure.
     fn execute(&self) {
         // SAFETY: system calls with numbers, and with strings that live as long as this program.
         unsafe {
@@ -74,23 +74,23 @@ impl Prepared {
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Sync + Send + 'static>;
 
-/// The way back is open as long as this is there. Dropped without a [`WayBack::commit`] it is taken; better is
-/// [`go_back`], where the error is.
+/// The way back, which is open as long as this value exists. Dropping it without [`WayBack::commit`] takes the way
+/// back; calling [`go_back`] where the error occurs is better.
 #[must_use]
 pub struct WayBack {
     prepared: Option<Box<Prepared>>,
-    /// The file of a program that is back, and no way: it is closed with the commit.
+    /// The executable of a program that has come back, which has no further way back: closed by the commit.
     spent: Option<OwnedFd>,
-    /// What was in force before.
+    /// The former signal actions.
     actions: Vec<(libc::c_int, libc::sigaction)>,
     hook: Option<Hook>,
     stack: Option<(Box<[u8]>, libc::stack_t)>,
-    /// It belongs to the main thread.
+    /// Bound to the main thread.
     _here: PhantomData<*const ()>,
 }
 
 impl WayBack {
-    /// Prepares it, if there is one. All signals are blocked on this thread but those by which it is taken.
+    /// Prepares the way back, if there is one. Blocks all signals on this thread but those that take the way back.
     pub(super) fn arm(snapshot: &OwnedFd, old: Option<OwnedFd>, leads_back: bool, limit: u32) -> io::Result<WayBack> {
         if !is_main() {
             return Err(io::Error::other("only the main thread can go back"));
@@ -112,7 +112,7 @@ impl WayBack {
         Ok(way)
     }
 
-    /// Installs the handlers, their stack and the hook.
+    /// Installs the signal handlers, their stack and the panic hook.
     fn watch(&mut self) -> io::Result<()> {
         let mut stack = vec![0; STACK].into_boxed_slice();
         // SAFETY: the stack lives until another one has taken its place; all zeros are values of both plain structs.
@@ -142,11 +142,11 @@ impl WayBack {
         Ok(())
     }
 
-    /// It is done: there is no way back from here. The alarm is off, what the old program handled is handled as before,
-    /// no descriptor but the three streams goes further, and signals are no longer blocked.
+    /// Completes the upgrade: there is no way back any more. The alarm is off, the former signal actions are restored,
+    /// all descriptors but the standard streams are close-on-exec, and signals are unblocked.
     ///
     /// # Errors
-    /// Descriptors could not be kept from other programs. All else is done.
+    /// The descriptors could not be made close-on-exec. Everything else is done.
     pub fn commit(mut self) -> io::Result<()> {
         // SAFETY: takes a number.
         unsafe { libc::alarm(0) };
@@ -195,11 +195,11 @@ fn words<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
-/// Executes the program before once more, which is given this reason. Returns when there is no way back: the commit is
-/// done, this is no such program, or the other one cannot be executed.
+/// Executes the former program again, and passes it this reason. Returns if there is no way back: after the commit, in
+/// a program that has not replaced another one, or if the former program cannot be executed.
 ///
-/// To be called where an error arises, and not where it is reported: on the way there descriptors would be closed that
-/// the program before needs.
+/// Call it where an error occurs, not where it is reported: on the way there descriptors would be closed that the
+/// former program needs.
 pub fn go_back(why: &str) {
     // SAFETY: what is there stays until the main thread disarms it; other threads do not return from below.
     let Some(prepared) = (unsafe { ARMED.load(Ordering::Acquire).as_ref() }) else { return };
@@ -207,17 +207,17 @@ pub fn go_back(why: &str) {
     let why = text::cut(&why, REASON_MAX);
     let environment = Prepared::environment(prepared.snapshot, prepared.old.as_raw_fd(), why);
     choose(environment.as_ptr());
-    // Another thread may have to read it.
+    // Leaked, since another thread may have to read it.
     std::mem::forget(environment);
     take(prepared);
 }
 
-/// The first reason counts: later ones come of it.
+/// Only the first reason counts; later ones are its consequences.
 fn choose(environment: *const *const libc::c_char) {
     let _ = CHOSEN.compare_exchange(ptr::null_mut(), environment.cast_mut(), Ordering::AcqRel, Ordering::Acquire);
 }
 
-/// Goes back here, or has the main thread do it.
+/// Executes the former program, or makes the main thread do so.
 fn take(prepared: &Prepared) {
     if is_main() {
         return prepared.execute();
@@ -232,7 +232,7 @@ fn take(prepared: &Prepared) {
     }
 }
 
-/// Runs at any moment, on any thread: only system calls, and what was prepared.
+/// Runs at any time, on any thread: makes system calls only, and uses only prepared data.
 extern "C" fn on_signal(signal: libc::c_int) {
     // SAFETY: as in `go_back`.
     if let Some(prepared) = unsafe { ARMED.load(Ordering::Acquire).as_ref() } {
@@ -241,7 +241,7 @@ extern "C" fn on_signal(signal: libc::c_int) {
         }
         take(prepared);
     }
-    // It cannot be executed: this ends as it would without us.
+    // The former program cannot be executed: the process ends by the signal, as without a handler.
     // SAFETY: the default runs no handler, and a thread may always send itself a signal.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);

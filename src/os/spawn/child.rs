@@ -1,4 +1,4 @@
-//! The child half: from the clone to execve(2), under the rules that the head of [`super`] gives.
+//! The child half of a start: from clone(2) to execve(2), under the rules at the head of [`super`].
 
 use super::plan::{Failed, PlanData, Stage};
 use super::raw::{Word, raw};
@@ -8,29 +8,29 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// What the two halves share: orders for the child, and its report of what went wrong. It stays where it is, and the
-/// plan with it, until the child has left our memory.
+/// The data that both halves share: orders for the child, and its report of a failure. It must not move or be freed,
+/// nor may the plan, until the child has left this memory.
 pub(super) struct Shared {
     pub plan: Rc<PlanData>,
-    /// Our own number, which the child's getppid(2) must give.
+    /// The pid of the parent, which the child's getppid(2) must return.
     pub parent: libc::pid_t,
-    /// Where the streams stand: low numbers, so that little of our table has to be copied.
+    /// The slots of the streams: low descriptor numbers, so that little of the descriptor table has to be copied.
     pub slots: Vec<RawFd>,
-    /// The number above all slots.
+    /// One above the highest slot.
     pub above_slots: RawFd,
-    /// 1 until the child has left our memory by execve(2) or by its end: the kernel then writes a 0 and wakes the
+    /// 1 until the child has left this memory by execve(2) or by its end: then the kernel writes 0 and wakes the
     /// waiting thread.
     pub here: AtomicI32,
-    /// The child's table of descriptors is its own: the slots can be used again.
+    /// The child has a descriptor table of its own: the slots can be reused.
     pub apart: AtomicBool,
-    /// Read when `here` is 0.
+    /// Valid to read once `here` is 0.
     pub failed: UnsafeCell<Option<Failed>>,
     #[cfg(test)]
     pub stops: bool,
 }
 
-/// The child half. Raw system calls on prepared data, and nothing else. They leave no errno: the parent may be going on
-/// in the same memory, with the same thread-local storage.
+/// The child half. Makes raw system calls on prepared data, and nothing else. They do not set errno, as the parent may
+/// be running in the same memory, with the same thread-local storage.
 pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
     // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of
     // it.
@@ -41,7 +41,7 @@ pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
     end(127)
 }
 
-/// Ends this process; nothing of Rust's may run on the way.
+/// Ends this process, without running any Rust code.
 pub(super) fn end(code: i32) -> ! {
     loop {
         // SAFETY: takes a number.
@@ -49,7 +49,7 @@ pub(super) fn end(code: i32) -> ! {
     }
 }
 
-/// One system call: its result, or its errno as an error.
+/// Makes one system call: returns its result, or its errno as an error.
 macro_rules! ask {
     ($number:expr $(, $argument:expr)*) => {{
         let mut words = [0usize; 6];
@@ -63,7 +63,7 @@ macro_rules! ask {
     }};
 }
 
-/// One system call without which there is no start.
+/// Makes one system call that must succeed for the start to go on.
 macro_rules! call {
     ($stage:expr, $number:expr $(, $argument:expr)*) => {
         match ask!($number $(, $argument)*) {
@@ -73,7 +73,7 @@ macro_rules! call {
     };
 }
 
-/// Everything up to execve(2); returns only what failed.
+/// Everything up to execve(2). Returns only on failure.
 fn prepare_child(shared: &Shared) -> Failed {
     let plan = &*shared.plan;
     #[cfg(test)]
@@ -82,8 +82,8 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Signals, libc::SYS_kill, own, libc::SIGSTOP);
     }
 
-    // Dispositions first: the signals are unblocked last, and a handler of ours must not run in the new program's name.
-    // A handler, flags, restorer and mask of zero are SIG_DFL, as the kernel lays them out.
+    // Dispositions first: signals are unblocked last, and a handler of the parent must not run in the child. A handler,
+    // flags, restorer and mask of zero mean SIG_DFL in the kernel's layout.
     let default = [0u64; 4];
     for signal in 1..=64i32 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
@@ -91,27 +91,27 @@ fn prepare_child(shared: &Shared) -> Failed {
         }
     }
 
-    // The descriptor table is shared with the parent until here. Everything above the slots is dropped while it is
-    // being copied, so that thousands of open descriptors cost nothing.
+    // Until here the descriptor table is shared with the parent. All descriptors above the slots are dropped when it is
+    // copied, so that thousands of open descriptors cost nothing.
     if ask!(libc::SYS_close_range, shared.above_slots, u32::MAX, libc::CLOSE_RANGE_UNSHARE).is_err() {
-        // Before Linux 5.9. Our own descriptors are closed by exec.
+        // Before Linux 5.9. The parent's own descriptors are close-on-exec.
         call!(Stage::Descriptors, libc::SYS_unshare, libc::CLONE_FILES);
     }
-    // From here on nothing of ours is the parent's but the memory.
+    // From here on only the memory is shared with the parent.
     shared.apart.store(true, Ordering::Release);
     for (target, slot) in shared.slots.iter().enumerate() {
         if matches!(plan.streams.get(target), Some(Stream::AsItIs)) {
-            // Our own with this number, which would go with the execution as all of ours do.
+            // A descriptor of the parent with this number already; it must lose close-on-exec.
             call!(Stage::Streams, libc::SYS_fcntl, target, libc::F_SETFD, 0i32);
             continue;
         }
         call!(Stage::Streams, libc::SYS_dup3, *slot, target, 0i32);
     }
-    // What was inherited without being meant for the child. Fails before Linux 5.9 only.
+    // Inherited descriptors that are not meant for the child. This fails only before Linux 5.9.
     let _ = ask!(libc::SYS_close_range, shared.slots.len(), shared.above_slots, 0i32);
 
     if let Some(procs) = &plan.cgroup_procs {
-        // Before anything can be left behind outside of it. "0" is the writing process.
+        // Early, so that no resource is used outside of the cgroup. "0" means the writing process.
         let file = call!(Stage::Cgroup, libc::SYS_openat, libc::AT_FDCWD, procs.as_ptr(), libc::O_WRONLY, 0i32) as i32;
         call!(Stage::Cgroup, libc::SYS_write, file, c"0".as_ptr(), 1usize);
         call!(Stage::Cgroup, libc::SYS_close, file);
@@ -134,13 +134,13 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Groups, libc::SYS_setresgid, gid, gid, gid);
         call!(Stage::User, libc::SYS_setresuid, uid, uid, uid);
     }
-    // As the user that it runs as, which may not be let everywhere.
+    // As the user that the process runs as, which may not have access.
     if let Some(cwd) = &plan.cwd {
         call!(Stage::WorkingDirectory, libc::SYS_chdir, cwd.as_ptr());
     }
     if let Some(signal) = plan.parent_death_signal {
-        // After the change of user, which clears it; and then a look whether the parent is still there, since its exit
-        // before this line sends nothing.
+        // After the change of user, which clears it. The check that the parent still exists follows, since a parent
+        // that has ended before this line sends no signal.
         call!(Stage::ParentDeath, libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal);
         if call!(Stage::ParentDeath, libc::SYS_getppid) != shared.parent as isize {
             return Failed::at(Stage::ParentDeath, libc::ESRCH);
@@ -154,11 +154,11 @@ fn prepare_child(shared: &Shared) -> Failed {
     execute(plan)
 }
 
-/// Opens what it reads, and executes the first of the programs that can be; returns only why there is none. As the user
-/// that it runs as, and in the child: their file systems may not answer.
+/// Opens standard input, and executes the first program that can be executed. Returns only on failure. It runs in the
+/// child, as the user of the process, since file systems may not answer.
 fn execute(plan: &PlanData) -> Failed {
     if let Some(file) = &plan.stdin {
-        // With signals on: a fifo waits here for what writes to it, as it does in a shell.
+        // With signals unblocked: opening a fifo blocks here until it has a writer, as in a shell.
         let how = libc::O_RDONLY | libc::O_NOCTTY;
         let opened = call!(Stage::Input, libc::SYS_openat, libc::AT_FDCWD, file.as_ptr(), how, 0i32) as i32;
         call!(Stage::Input, libc::SYS_dup3, opened, 0i32, 0i32);
@@ -187,7 +187,7 @@ fn execute(plan: &PlanData) -> Failed {
     }
 }
 
-/// The mode of a file, if it is there.
+/// The mode of a file, if it exists.
 fn mode_of(file: &std::ffi::CStr) -> Option<u32> {
     // SAFETY: zeroes are a valid one.
     let mut found: libc::stat = unsafe { std::mem::zeroed() };

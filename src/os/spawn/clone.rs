@@ -1,4 +1,4 @@
-//! The system call itself: clone3(2) where there is one, with the cgroup; else clone(2).
+//! The system call that makes the process: clone3(2) where it exists, with the cgroup; otherwise clone(2).
 
 use crate::os::cgroup::Group;
 use crate::os::pidfd::PidFd;
@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
-/// Whether a process can be made right in its cgroup here: that takes clone3(2), for which libc has no wrapper.
+/// Whether a process can be created in its cgroup: that needs clone3(2), for which libc has no wrapper.
 pub(super) const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
 
-/// A stack for the child half. One is enough: we are stopped while it is in use.
+/// A stack for the child half.
 const STACK: usize = 64 * 1024;
 
 #[repr(C, align(16))]
@@ -27,7 +27,7 @@ impl Stack {
 
 pub(super) type ChildHalf = extern "C" fn(*mut libc::c_void) -> !;
 
-/// Makes a process that runs `half(argument)` on our memory, while this thread stands still.
+/// Makes a process that runs `half(argument)` in this memory, while this thread is suspended (CLONE_VFORK).
 pub(super) fn clone_vfork(
     group: Option<&Group>,
     half: ChildHalf,
@@ -44,12 +44,12 @@ pub(super) fn clone_vfork(
     })
 }
 
-/// Makes a process that runs `half(argument)` on our memory and on `stack`, while this thread goes on. When the process
-/// has left our memory, by execve(2) or by its end, the kernel writes a 0 to `here` and wakes the thread that waits
-/// there, as for a thread's exit.
+/// Makes a process that runs `half(argument)` in this memory and on `stack`, while this thread goes on. When the
+/// process has left this memory, by execve(2) or by its end, the kernel writes 0 to `here` and wakes the thread that
+/// waits on it (CLONE_CHILD_CLEARTID).
 ///
 /// # Safety
-/// Stack, argument and `here` stay as they are until then, and the half leaves no trace in this thread's storage.
+/// Stack, argument and `here` must not move or be freed until then, and the half must not change this thread's storage.
 pub(super) unsafe fn clone_apart(
     group: Option<&Group>,
     stack: &mut Stack,
@@ -70,7 +70,7 @@ unsafe fn clone_masked(
     argument: *mut libc::c_void,
     here: *mut i32,
 ) -> Result<(u32, PidFd), i32> {
-    // No signal may find the child with our handlers.
+    // No signal may reach the child while it has the parent's handlers.
     let blocked = SignalsBlocked::all();
     // SAFETY: as for this function.
     let made = unsafe { clone_into(flags as u64, group, stack, half, argument, here) };
@@ -81,7 +81,7 @@ unsafe fn clone_masked(
     Ok((pid.unsigned_abs(), PidFd::from_owned(pidfd)))
 }
 
-/// The arguments of clone3(2), up to and with the cgroup.
+/// The arguments of clone3(2), up to the cgroup.
 #[cfg(target_arch = "x86_64")]
 #[repr(C)]
 #[derive(Default)]
@@ -121,8 +121,8 @@ unsafe fn clone_into(
         ..CloneArguments::default()
     };
     let result: i64;
-    // libc has no wrapper for clone3. The child comes back from the system call on the new stack with all registers as
-    // they were but rax, rcx and r11, and must never come out of this block: it calls its half, which does not return.
+    // libc has no wrapper for clone3. In the child the system call returns on the new stack, with all registers
+    // unchanged but rax, rcx and r11. The child must never leave this block: it calls its half, which does not return.
     // SAFETY: the arguments are laid out as the kernel wants them and live across the call; the stack is 16-aligned at
     // both ends, as the call needs it; the parent goes on as after any system call.
     unsafe {
@@ -145,7 +145,7 @@ unsafe fn clone_into(
         );
     }
     match i32::try_from(-result) {
-        // Containers with an older list of allowed system calls have no clone3, and return one or the other.
+        // Containers with an older system call filter have no clone3, and return one of these errors.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
             // SAFETY: as for this function.
             unsafe { clone_by_libc(flags, stack, half, argument, here) }
@@ -155,7 +155,7 @@ unsafe fn clone_into(
     }
 }
 
-/// Elsewhere than on x86-64 the child enters its cgroup by itself.
+/// On other machines than x86-64 the child moves into its cgroup itself.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn clone_into(
     flags: u64,
@@ -169,8 +169,8 @@ unsafe fn clone_into(
     unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
-/// clone(2) by libc's wrapper, which takes no cgroup. This thread stands still until the child has left our memory:
-/// musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show it.
+/// clone(2) through libc's wrapper, which supports no cgroup. This thread is suspended until the child has left this
+/// memory: musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show that.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,
@@ -198,7 +198,7 @@ unsafe fn clone_by_libc(
     Ok((pid, pidfd))
 }
 
-/// Whether a process that is started in a cgroup is in there, tried with one that ends at once.
+/// Whether a process that is started in a cgroup gets there; tested with one that ends at once.
 pub(crate) fn try_in_group(group: &Group) -> io::Result<bool> {
     extern "C" fn end_at_once(procs: *mut libc::c_void) -> ! {
         let mut code = 0;
@@ -210,7 +210,7 @@ pub(crate) fn try_in_group(group: &Group) -> io::Result<bool> {
                 if file < 0 || libc::syscall(libc::SYS_write, file, c"0".as_ptr(), 1) < 0 {
                     code = 1;
                 }
-                // Our table of descriptors is the parent's, which would keep it.
+                // The descriptor table is shared with the parent, where the file would stay open.
                 libc::syscall(libc::SYS_close, file);
             }
         }
@@ -224,7 +224,7 @@ pub(crate) fn try_in_group(group: &Group) -> io::Result<bool> {
     let argument = if by_itself { procs.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
     let made = clone_vfork(if by_itself { None } else { Some(group) }, end_at_once, argument);
     let (_, process) = match made {
-        // There is no clone3 here, or it may not be used: then only those that enter by themselves are in there.
+        // clone3 does not exist here, or may not be used: then a process must move into the cgroup itself.
         Err(libc::ENOSYS | libc::EPERM) if !by_itself => return Ok(false),
         made => made.map_err(io::Error::from_raw_os_error)?,
     };

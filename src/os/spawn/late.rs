@@ -1,4 +1,4 @@
-//! The parent half: from the clone to the moment when the child has left our memory, which may be late.
+//! The parent half of a start: from clone(2) until the child has left this memory, which may take long.
 
 use super::child::{Shared, child_half};
 use super::clone::{Stack, clone_apart};
@@ -13,30 +13,31 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// So long a start is waited for. It takes a few milliseconds where the machine is not busy and the disk answers.
+/// How long the parent half waits for the child to execute. If the machine is not busy and the disk answers, this takes
+/// a few milliseconds.
 pub const LIMIT: Span = Span::from_millis(50);
 
-/// So long while another one is late already: what does not answer may be used by many.
+/// The limit while another start is late: both may use the file system that does not answer.
 const LIMIT_THEN: Span = Span::from_millis(10);
 
-/// All that the child half uses. It stays where it is until the child has left our memory.
+/// Everything that the child half uses. It must not move or be freed until the child has left this memory.
 struct Held {
     shared: Shared,
     stack: Box<Stack>,
 }
 
-/// A process that has just been made.
+/// A process that was just started.
 #[derive(Debug)]
 pub struct Spawned {
-    /// It has not executed its program yet.
+    /// Set if it has not executed its program yet.
     pub late: Option<Late>,
-    /// Its number.
+    /// Its pid.
     pub pid: u32,
-    /// The process itself.
+    /// Its descriptor.
     pub pidfd: PidFd,
 }
 
-/// A process that has not executed its program yet: its directory or its program lies where nothing answers, or the
+/// A process that has not executed its program yet: the file system of its directory or program does not answer, or the
 /// machine is very busy.
 pub struct Late {
     held: Option<Box<Held>>,
@@ -44,7 +45,7 @@ pub struct Late {
 }
 
 thread_local! {
-    /// What has no owner any more and is still in use. It is never dropped with the thread.
+    /// Data without an owner that a child half still uses. Never dropped with the thread.
     static LEFT: RefCell<Vec<ManuallyDrop<Box<Held>>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -53,7 +54,7 @@ impl Held {
         self.shared.here.load(Ordering::Acquire) == 0
     }
 
-    /// Waits until the child has left our memory, for so long at most.
+    /// Waits up to `limit` until the child has left this memory.
     fn wait(&self, limit: Span) {
         let end = clock::machine_micros() + limit.as_nanos() / 1_000;
         while !self.is_over() {
@@ -64,8 +65,8 @@ impl Held {
             let timeout =
                 libc::timespec { tv_sec: (left / 1_000_000) as i64, tv_nsec: (left % 1_000_000 * 1_000) as i64 };
             let (nothing, none) = (std::ptr::null::<u32>(), 0u32);
-            // Not the private kind: the kernel wakes the other one. A change, a signal and the timeout are all handled
-            // above. SAFETY: both pointers live across the call.
+            // Not FUTEX_PRIVATE: the kernel wakes waiters of the shared kind. A changed value, a signal and the timeout
+            // are all handled by the loop. SAFETY: both pointers live across the call.
             unsafe {
                 let here = self.shared.here.as_ptr();
                 libc::syscall(libc::SYS_futex, here, libc::FUTEX_WAIT, 1, &raw const timeout, nothing, none)
@@ -73,7 +74,7 @@ impl Held {
         }
     }
 
-    /// What came of it, once it is over.
+    /// The result of the start, once the child has left this memory.
     fn outcome(&self) -> Result<(), SpawnError> {
         // SAFETY: the child has left our memory and writes to it no more.
         match unsafe { *self.shared.failed.get() } {
@@ -84,25 +85,25 @@ impl Held {
 }
 
 impl Late {
-    /// Waits until it is known what came of the start, for so long at most.
+    /// Waits up to `limit` for the result of the start.
     pub fn wait(&self, limit: Span) {
         if let Some(held) = &self.held {
             held.wait(limit);
         }
     }
 
-    /// Whether it is known that the program was executed.
+    /// Whether the program is known to have been executed.
     pub fn has_executed(&self) -> bool {
         self.held.as_ref().is_none_or(|held| held.is_over() && held.outcome().is_ok())
     }
 
-    /// What came of the start: the program is executed, or why not; then the process has ended, and is to be reaped
-    /// like any other. `None` as long as it is not known.
+    /// The result of the start: success, or why the program was not executed; then the process has ended, and must be
+    /// reaped as usual. `None` if the result is not known yet.
     pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
         let held = self.held.take_if(|held| held.is_over())?;
         let outcome = held.outcome();
         if outcome.is_ok() {
-            // It runs already: that it has another score is no reason to end it.
+            // The program is running: a failure to set the score is no reason to end it.
             let _ = held.shared.plan.set_oom_score(self.pid);
         }
         Some(outcome)
@@ -123,7 +124,7 @@ impl fmt::Debug for Late {
     }
 }
 
-/// Drops what is no longer in use. Whether something is left.
+/// Frees the data that is no longer in use. Returns whether some is left.
 fn sweep() -> bool {
     LEFT.with_borrow_mut(|left| {
         let mut at = 0;
@@ -139,22 +140,22 @@ fn sweep() -> bool {
 }
 
 thread_local! {
-    /// The stack of the last start that was not late: mostly there is one at a time.
+    /// The stack of the last start that was not late, for reuse: mostly one start runs at a time.
     static STACK: RefCell<Option<Box<Stack>>> = const { RefCell::new(None) };
-    /// Until when, by the machine's clock, a start is waited for only shortly.
+    /// Until when starts are waited for only briefly, in milliseconds of the machine's clock.
     static SHORTLY: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]
 thread_local! {
-    /// What is started stops first, as if another process had sent it that signal.
+    /// The next child stops first, as if another process had sent it SIGSTOP.
     pub(super) static STOPS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// After a late start others are waited for only shortly for so long.
+/// For how long after a late start others are waited for only briefly.
 const SHORTLY_FOR: Span = Span::from_secs(1);
 
-/// Makes the process of a plan, which is to find `parent` as its parent.
+/// Starts the process of a plan, which checks that `parent` is its parent.
 pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned, SpawnError> {
     let shortly = sweep() || clock::machine_millis() < SHORTLY.get();
     let slots = Slots::take(&plan.streams).map_err(|errno| plan.error(Stage::Streams, errno))?;
@@ -179,8 +180,8 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
     let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
     held.wait(if shortly { LIMIT_THEN } else { LIMIT });
     while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) {
-        // It uses our descriptors still: nothing on that way waits for anything but its turn to run. Where another
-        // process has stopped it, that would be for as long as that likes.
+        // The child still uses this process's descriptor table. It blocks on nothing before it has its own; but another
+        // process may have stopped it, so it is continued.
         let _ = pidfd.signal_child(pid, libc::SIGCONT);
         held.wait(LIMIT);
         if pidfd.has_ended() {
@@ -209,13 +210,13 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
 }
 
 impl PlanData {
-    /// Sets the score of its process, which has to have left our memory: what is written before that counts for all
-    /// that share it, us among them.
+    /// Sets the score of the process, which must have left this memory: before that, the value applies to all processes
+    /// that share the memory, including this one.
     fn set_oom_score(&self, pid: u32) -> Result<(), SpawnError> {
         let Some(score) = self.oom_score_adjust else { return Ok(()) };
         match std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()) {
             Err(error) => match error.raw_os_error() {
-                // It has ended.
+                // The process has ended.
                 Some(libc::ESRCH | libc::ENOENT) => Ok(()),
                 errno => Err(self.error(Stage::OomScore, errno.unwrap_or(0))),
             },
@@ -224,7 +225,7 @@ impl PlanData {
     }
 }
 
-/// It has ended, or does so now; its number is given back here.
+/// Reaps a process that has ended or is about to.
 fn reap(pidfd: &PidFd) {
     while matches!(pidfd.wait(), Ok(None)) {
         pidfd.wait_exit(Span::from_secs(1));
@@ -233,7 +234,7 @@ fn reap(pidfd: &PidFd) {
 
 #[cfg(test)]
 impl Spawned {
-    /// Waits until it is known what came of it.
+    /// Waits for the result of the start.
     pub fn settled(mut self) -> Result<Spawned, SpawnError> {
         while let Some(late) = &mut self.late {
             match late.outcome() {

@@ -1,4 +1,4 @@
-//! A plan in the kernel's form, and at which step a start has failed.
+//! A prepared plan in the kernel's form, and the stages at which a start can fail.
 
 use super::slots::Stream;
 use crate::error::errno_words;
@@ -10,15 +10,15 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// At which step a start failed.
+/// The stage at which a start failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Stage {
-    /// Reading the plan: a string with a zero byte, an unknown limit.
+    /// Preparing the plan: a string with a zero byte, or an unknown limit.
     Prepare,
     /// Looking the program up in PATH.
     LookUp,
-    /// Making the process, clone(2).
+    /// Creating the process, clone(2).
     Clone,
     /// Resetting signals.
     Signals,
@@ -36,7 +36,7 @@ pub enum Stage {
     WorkingDirectory,
     /// dup3(2).
     Streams,
-    /// open(2) of what it reads.
+    /// open(2) of standard input.
     Input,
     /// close_range(2).
     Descriptors,
@@ -74,16 +74,16 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why there is no process.
+/// Why a process could not be started.
 #[derive(Debug, Clone)]
 pub struct SpawnError {
-    /// At which step.
+    /// The stage that failed.
     pub stage: Stage,
-    /// The kernel's error number; 0 where no call was made.
+    /// The errno; 0 if no system call failed.
     pub errno: i32,
-    /// On what: the program, or the directory.
+    /// The program or directory that it concerns.
     pub subject: String,
-    /// What is wrong, as text.
+    /// The reason, as text.
     pub reason: String,
 }
 
@@ -95,14 +95,14 @@ impl fmt::Display for SpawnError {
 
 impl std::error::Error for SpawnError {}
 
-/// What failed, and what the child has seen of it: the parent reads no file system.
+/// What failed, and what the child has found out about it: the parent accesses no file system.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
     pub stage: Stage,
     pub errno: i32,
-    /// Which of the plan's programs it was.
+    /// The index of the program in the plan.
     pub program: usize,
-    /// The mode of that file, if there is one.
+    /// The mode of that file, if it exists.
     pub mode: Option<u32>,
 }
 
@@ -114,14 +114,14 @@ impl Failed {
 
 /// Everything that the child half needs, in the kernel's form.
 pub(super) struct PlanData {
-    /// The program, or where it may be: the first of them that can be executed is it.
+    /// The paths at which the program may be: the first that can be executed is used.
     pub programs: Vec<CString>,
-    /// Its name has no slash, so it is looked for in PATH.
+    /// The name has no slash, so the program is looked up in PATH.
     pub looked_up: bool,
     pub argv: Strings,
     pub env: Strings,
     pub own_pids: Vec<OwnPid>,
-    /// What it opens as its standard input.
+    /// The file that the child opens as its standard input.
     pub stdin: Option<CString>,
     pub cwd: Option<CString>,
     pub credentials: Option<Credentials>,
@@ -129,19 +129,19 @@ pub(super) struct PlanData {
     pub limits: Vec<(u32, libc::rlimit64)>,
     pub nice: Option<i32>,
     pub oom_score_adjust: Option<i32>,
-    /// By target number: 0, 1, 2, and the extra ones.
+    /// By target number: 0, 1, 2, then the extra ones.
     pub streams: Vec<Stream>,
     pub parent_death_signal: Option<i32>,
     pub new_session: bool,
     pub cgroup: Option<Group>,
-    /// `cgroup.procs` of the cgroup that the child enters by itself.
+    /// `cgroup.procs` of the cgroup, if the child must move into it itself.
     pub cgroup_procs: Option<CString>,
     pub subject: String,
 }
 
-/// Strings with the array of pointers to them that execve(2) takes.
+/// Strings, with the array of pointers that execve(2) expects.
 pub(super) struct Strings {
-    /// Never touched again; the pointers point into it.
+    /// Never changed: the pointers point into it.
     pub _strings: Vec<CString>,
     pub pointers: Vec<*const libc::c_char>,
 }
@@ -153,14 +153,14 @@ impl Strings {
     }
 }
 
-/// `NAME=` and room for a number: the child half writes its own into it, which cannot be known beforehand.
+/// `NAME=` with room for a pid: the child half writes its own pid there, which is not known beforehand.
 pub(super) struct OwnPid {
-    /// On the heap, where the environment's pointer to it stays right.
+    /// On the heap, so that the environment's pointer to it stays valid.
     pub entry: Box<[Cell<u8>]>,
     pub digits_at: usize,
 }
 
-/// Digits of the highest process number, and the zero byte.
+/// Digits of the highest pid, and the terminating zero byte.
 pub(super) const PID_ROOM: usize = 11;
 
 impl OwnPid {
@@ -169,7 +169,7 @@ impl OwnPid {
         OwnPid { entry: bytes.map(Cell::new).collect(), digits_at: name.len() + 1 }
     }
 
-    /// Writes the number. Nothing here allocates or panics: it runs in the child half.
+    /// Writes the pid. Must not allocate or panic, since it runs in the child half.
     pub(super) fn write(&self, pid: u32) {
         let mut digits = [0u8; PID_ROOM];
         let (mut rest, mut count) = (pid, 0);
@@ -193,7 +193,7 @@ impl PlanData {
         self.failure(Failed { stage, errno, program: 0, mode: None })
     }
 
-    /// What failed, as text. The child has made the checks; here no file system is read.
+    /// The failure as text. The child has made the checks; no file system is accessed here.
     pub(super) fn failure(&self, failed: Failed) -> SpawnError {
         let Failed { stage, errno, program, mode } = failed;
         let mut subject = self.subject.clone();

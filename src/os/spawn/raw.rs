@@ -1,12 +1,11 @@
-//! System calls that leave nothing behind in this thread: no errno, no cancellation, no lock.
+//! System calls that change nothing in this thread: no errno, no cancellation, no lock.
 //!
-//! The child half may still be in our memory while we go on, and what libc's wrappers write there, errno, is the
-//! parent's too.
+//! While the child half runs in this memory, the parent goes on. libc's wrappers would write errno, which both share.
 
 /// One system call; a negative result is the errno.
 ///
 /// # Safety
-/// That of the call.
+/// Those of the system call.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
@@ -30,10 +29,11 @@ pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// The same by libc, which writes errno: the parent stands still until the child has left its memory.
+/// The same through libc, which writes errno: on these machines the parent is suspended until the child has left its
+/// memory.
 ///
 /// # Safety
-/// That of the call.
+/// Those of the system call.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
@@ -46,7 +46,7 @@ pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     }
 }
 
-/// An argument of a system call as the kernel takes it: as wide as a register.
+/// An argument of a system call, as wide as a register.
 pub(super) trait Word {
     fn word(self) -> usize;
 }

@@ -1,4 +1,4 @@
-//! Where the streams of a new process stand before they get their numbers.
+//! Slots: the descriptor numbers of a new process's streams before they get their final numbers.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -8,14 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) enum Stream {
     /// /dev/null.
     Null,
-    /// The one that has this number here.
+    /// The descriptor that has this number already.
     AsItIs,
-    /// This one.
+    /// A copy of a descriptor.
     Of(OwnedFd),
 }
 
-/// Low descriptor numbers that are kept free for passing streams on. There is one set of them, so one thread spawns at
-/// a time: it holds the lock until the child has its streams.
+/// Low descriptor numbers that are reserved for passing streams on. There is one set, so only one thread can spawn at a
+/// time: it holds the lock until the child has its streams.
 pub(super) struct Slots {
     _kept: MutexGuard<'static, Vec<OwnedFd>>,
     pub numbers: Vec<RawFd>,
@@ -24,27 +24,27 @@ pub(super) struct Slots {
     used: Vec<RawFd>,
 }
 
-/// Descriptors that a plan may pass on besides the three streams.
+/// Most descriptors that a plan may pass on besides the three streams.
 pub(crate) const EXTRA_MAX: usize = 13;
 
-/// So many slots there are from the beginning; more come with the first plan that needs them.
+/// The initial number of slots; the first plan that needs more adds them.
 const SLOTS: usize = 6;
 
-/// Slots begin above every target number.
+/// Above every target number.
 const FIRST_SLOT: RawFd = 3 + EXTRA_MAX as RawFd;
 
-/// /dev/null, and the slots, which hold it while they are not in use. Taken at the first spawn, when few descriptors
-/// are open, and kept: so they stay low.
+/// /dev/null, and the slots, which lead to /dev/null while they are not in use. Opened at the first spawn, when few
+/// descriptors are open, and kept, so that the numbers stay low.
 static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 impl Slots {
-    /// Places copies of the streams into the slots. One that is /dev/null needs none, as it is there already.
+    /// Puts copies of the streams into the slots. A stream that is /dev/null needs no copy.
     pub(super) fn take(streams: &[Stream]) -> Result<Slots, i32> {
         let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EMFILE);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = (streams.len().max(SLOTS) + 1).saturating_sub(kept.len());
         if missing > 0 {
-            // All of them or none: when descriptors have run out, the next spawn tries again.
+            // All or none: if descriptors have run out, the next spawn tries again.
             let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
             let null = null.map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
             let more = (0..missing)
@@ -73,7 +73,7 @@ impl Slots {
 }
 
 impl Drop for Slots {
-    /// Puts /dev/null back, so that no pipe is held open here.
+    /// Puts /dev/null back into the slots, so that no pipe stays open here.
     fn drop(&mut self) {
         for slot in &self.used {
             // SAFETY: both are descriptors of ours; the slot is kept for this.
