@@ -46,8 +46,7 @@ impl Room {
     }
 }
 
-/// Sleeps until the descriptor is readable, as a loop would: it is a plain poll(2), without libzmq's look at the
-/// socket.
+/// Sleeps until the descriptor is readable, as a loop would: a plain poll(2), which does not use the socket.
 fn sleep_on(fd: RawFd) {
     assert!(sleeps_well(fd), "nothing came");
 }
@@ -120,7 +119,7 @@ fn the_kernel_says_who_a_peer_is_and_the_peer_cannot() {
 fn the_kernel_says_who_a_peer_of_an_old_version_is() {
     let mut room = Room::new();
     let mut peer = UnixStream::connect(room.socket()).expect("a connection");
-    // ZMTP 1.0 has no handshake: a name that is empty, and a message of one byte. Whatever is no ZMTP is taken for it.
+    // ZMTP 1.0 has no handshake: an empty identity, then a message of one byte. libzmq takes any other protocol for it.
     peer.write_all(b"\x01\x00\x02\x00x").expect("room");
     let heard = next_message(&mut room.router);
     assert_eq!((heard.frames, heard.peer.map(|peer| peer.pid)), (vec![b"x".to_vec()], Some(std::process::id())));
@@ -132,7 +131,7 @@ fn a_message_to_no_peer_is_an_error() {
     let absent = Identity::new(b"absent");
     assert_eq!(room.router.send(&absent, &[b"x"]), SendOutcome::NoSuchPeer);
     assert_eq!(room.router.send(&absent, &[b"x", b"y"]), SendOutcome::NoSuchPeer);
-    // A failed send must leave nothing behind that a later message would be glued to.
+    // A failed send must not leave frames behind that would become part of a later message.
     let mut dealer = room.dealer(b"a peer");
     assert!(dealer.send(&[b"hello"]));
     let heard = next_message(&mut room.router);
@@ -183,13 +182,13 @@ fn as_many_messages_as_there_are_peers_have_one_of_each_among_them() {
     for dealer in &mut dealers {
         (0..20).for_each(|_| assert!(dealer.send(&[b"x"])));
     }
-    // The same thread of libzmq's carries this behind all of those, so that all are there before one is taken.
+    // The same thread of libzmq carries this message after all of those, so all of them have arrived when it has.
     let other = room.directory.path().join("other.sock");
     let mut behind = Router::bind(&room.context, &other, LIMITS).expect("a router");
     let mut last = Dealer::connect(&room.context, &other, b"last", LIMITS).expect("a dealer");
     assert!(last.send(&[b"x"]));
     next_message(&mut behind);
-    // A socket that has become ready since it was last asked is not among those whose turn it is.
+    // A socket that has become ready since the last call is not yet among those that are read in turn.
     assert!(room.router.has_input());
     let heard: BTreeSet<Identity> = dealers.iter().map(|_| next_message(&mut room.router).from).collect();
     assert_eq!(heard.len(), dealers.len());
@@ -206,7 +205,7 @@ fn a_message_with_too_many_frames_is_dropped_and_counted() {
     let dropped = room.router.take_dropped().too_many_frames;
     assert_eq!(dropped.iter().map(|peer| peer.map(|peer| peer.pid)).collect::<Vec<_>>(), [Some(std::process::id())]);
     assert!(room.router.take_dropped().is_empty());
-    // The same the other way round.
+    // The same in the other direction.
     assert_eq!(room.router.send(&Identity::new(b"wordy"), &frames), SendOutcome::Sent);
     assert_eq!(room.router.send(&Identity::new(b"wordy"), &[b"short"]), SendOutcome::Sent);
     assert!(dealer.wait_input(BROKEN));
@@ -225,12 +224,12 @@ fn an_oversized_frame_costs_its_sender_the_connection_and_no_other_peer_anything
     let mut dealer = room.dealer(b"small");
     assert!(dealer.send(&[b"before"]));
     assert_eq!(next_message(&mut room.router).frames, [b"before"]);
-    // The head of a long frame of 100 MB, and then as much of it as is taken.
+    // The header of a frame of 100 MB, and then as much of the frame as the socket accepts.
     let mut head = vec![0x02];
     head.extend((100_000_000u64).to_be_bytes());
     giant.write(&head);
     let taken = giant.write_until_closed(&[0; 8192], 100_000_000);
-    // What the kernel's buffer holds, no more.
+    // The size of the kernel's buffers, not more.
     assert!(taken < 4_000_000, "{taken} bytes were taken");
     assert!(dealer.send(&[b"after"]));
     assert_eq!(next_message(&mut room.router).frames, [b"after"]);
@@ -271,10 +270,10 @@ fn a_dealer_finds_a_router_that_was_replaced() {
     assert!(dealer.send(&[b"1"]));
     assert_eq!(next_message(&mut router).frames, [b"1"]);
     router.close(Span::ZERO);
-    // Closing is the reaper thread's work, so for a moment the place may be taken still.
+    // libzmq's reaper thread closes the socket, so for a moment the path may still be in use.
     let mut router = until(|| Router::bind(&context, &socket, LIMITS).ok());
     assert!(dealer.send(&[b"2"]));
-    // What was on its way to the old one may be lost; the dealer sends it again.
+    // Messages in transit to the old router may be lost; the dealer sends again.
     let heard = until(|| {
         let heard = router.receive();
         if heard.is_none() {
@@ -330,8 +329,8 @@ fn waiting_ends_with_the_limit() {
     assert!(!dealer.wait_input(Duration::from_millis(20)));
 }
 
-/// Several senders, answers in between (which is what swallows the descriptor's changes), and the rule: the loop must
-/// never sleep while a message waits. A loop without the rule stops within this many messages.
+/// Several senders, with answers in between (which consume the descriptor's signals), and the rule: the loop must never
+/// sleep while a message waits. A loop without the rule hangs within this many messages.
 #[test]
 fn the_rule_loses_no_wake_up() {
     const SENDERS: u32 = 2;
@@ -379,24 +378,24 @@ fn the_rule_loses_no_wake_up() {
     }
 }
 
-/// Asks again until there is an answer. What is asked for comes about in threads of libzmq that report nothing.
+/// Repeats until there is a result. libzmq's threads bring it about, and report nothing.
 fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let steps = BROKEN.as_millis() / 2;
     for _ in 0..steps {
         if let Some(answer) = ask() {
             return answer;
         }
-        // A poll of nothing is a pause.
+        // A poll of no descriptors is a pause.
         zmq::poll(&mut [], 2).expect("no signal is expected");
     }
     panic!("it never came about");
 }
 
-/// A peer that implements ZMTP 3.0 by hand, so that it can break its rules.
+/// A peer that implements ZMTP 3.0 itself, so that it can break the rules.
 struct Raw(UnixStream);
 
 impl Raw {
-    /// Connects as a DEALER with these properties and shakes hands.
+    /// Connects as a DEALER with these properties, and performs the handshake.
     fn connect(socket: &Path, properties: &[(&str, &[u8])]) -> Raw {
         let mut stream = UnixStream::connect(socket).expect("connected");
         stream.set_read_timeout(Some(BROKEN)).expect("set");
@@ -426,8 +425,7 @@ impl Raw {
         self.0.write_all(bytes).expect("written");
     }
 
-    /// Writes `piece` again and again until the connection is closed, at most `limit` bytes; returns how many were
-    /// taken.
+    /// Writes `piece` repeatedly until the connection is closed, at most `limit` bytes. Returns how many were accepted.
     fn write_until_closed(&mut self, piece: &[u8], limit: usize) -> usize {
         self.0.set_write_timeout(Some(BROKEN)).expect("set");
         let mut taken = 0;

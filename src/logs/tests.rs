@@ -1,5 +1,5 @@
-//! This room with real pipes, terminals, files and a full disk. No test waits for anything: whatever could make the
-//! code under test wait would hang the test, and that is what it is for.
+//! Tests of this room with real pipes, terminals, files and a full disk. No test waits: if the code under test blocked,
+//! the test would hang, and so would show it.
 
 mod files;
 
@@ -18,7 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// A pipe whose reading end does not block, as `os::fd::output_pipe` makes them.
+/// A pipe with a non-blocking read end, like those of `os::fd::output_pipe`.
 fn output_pipe() -> (OwnedFd, PipeWriter) {
     let (reader, writer) = std::io::pipe().unwrap();
     (nonblocking(reader).into(), writer)
@@ -29,7 +29,7 @@ fn nonblocking(reader: PipeReader) -> File {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
 }
 
-/// All that is in a pipe now.
+/// Reads everything that is in the pipe now.
 fn drain(reader: &mut impl Read) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = [0; 8192];
@@ -98,7 +98,7 @@ fn a_pipe_that_is_given_up_loses_nothing() {
     let mut seen = Seen::default();
     writer.write_all(b"last output").unwrap();
     assert_eq!(capture.read_some(seconds(1), 4096, &mut |line| seen.take(line)), Progress::Drained);
-    // A process still holds the other end, and yet we close ours.
+    // A process still has the other end open, and this end is closed nevertheless.
     capture.finish(&mut |line| seen.take(line));
     assert_eq!(seen.shown, ["last output"]);
 }
@@ -284,7 +284,7 @@ fn a_terminal_that_is_held_up_does_not_hold_us_up() {
         console.flush();
     }
     assert!(console.wants_write() && console.lost().lines > 0);
-    // Ours does not block, theirs still does.
+    // The console's description does not block; the original one still does.
     let flags = |fd: i32| {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
         let line = info.lines().find(|line| line.starts_with("flags:")).unwrap();
@@ -327,7 +327,7 @@ fn without_a_reader_there_is_silence() {
     }
     assert!(!console.wants_write() && console.fd().is_none());
 
-    // As when started with `>&-`, or with something that is not open for writing.
+    // As when started with `>&-`, or with a descriptor that is not open for writing.
     let mut deaf = Console::open(File::open("/dev/null").unwrap().as_fd(), false);
     deaf.push("/a", Speaker::default(), &Line::new(b"x"));
     assert!(!deaf.flush() && !deaf.wants_write());
@@ -354,7 +354,7 @@ fn a_full_disk_behind_the_console_costs_lines_only() {
     for _ in 0..10 {
         outlet.push(b"some line\n");
         assert!(!outlet.flush());
-        // Again with nothing new: the notice fails too and must not count as a line.
+        // Again without new lines: the notice fails too, and must not count as a line.
         assert!(!outlet.flush());
     }
     assert_eq!(outlet.lost(), Lost { lines: 10, bytes: 100 });

@@ -1,5 +1,5 @@
-//! What the tests of this room share: a process of one's own for whatever is a process's and not a thread's, and
-//! waiting for events with a limit that means "broken".
+//! What the tests of this room share: a process of its own for tests that change the state of a process, and waiting
+//! for events with a limit after which the test fails.
 use super::fd;
 use super::pidfd::{ExitStatus, PidFd};
 use super::spawn::{self, PlanSpec, SpawnError, Spawned};
@@ -9,11 +9,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
-/// What has not happened after this long is broken.
+/// An event that has not happened after this time has failed.
 pub(super) const PATIENCE: Span = Span::from_secs(60);
 
-/// Tests that run as the main and only thread of a process: they change what all threads share, such as descriptors,
-/// dispositions and credentials, or look at all children.
+/// Tests that run as the main and only thread of a process: they change state that all threads share, such as
+/// descriptors, dispositions and credentials, or they examine all children.
 macro_rules! alone {
     ($($(#[$attribute:meta])* fn $name:ident() $body:block)+) => {$(
         #[test]
@@ -24,7 +24,7 @@ macro_rules! alone {
     )+};
 }
 
-/// Runs the named test once more by itself, and its body in a fork of that.
+/// Runs the named test again by itself, and its body in a fork of that process.
 pub(super) fn run_alone(name: &str, body: fn()) {
     const KEY: &str = "OS_TEST_ALONE";
     let name = name.split_once("::").expect("the crate comes first").1;
@@ -42,12 +42,12 @@ pub(super) fn run_alone(name: &str, body: fn()) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{name} alone:\n{text}\n{errors}");
-    // A reason for skipping, mostly.
+    // Mostly the reason for skipping.
     eprint!("{errors}");
 }
 
-/// Runs `body` in a fork of this process, whose only thread it is, and waits for its end. Only for processes that do
-/// nothing else meanwhile.
+/// Runs `body` in a fork of this process, as its only thread, and waits for its end. Only for processes that do nothing
+/// else meanwhile.
 pub(super) fn in_fork(body: impl FnOnce()) -> ExitStatus {
     let process = fork(body);
     let ended = process.wait_exit(PATIENCE.times(2));
@@ -60,7 +60,7 @@ pub(super) fn in_fork(body: impl FnOnce()) -> ExitStatus {
     status
 }
 
-/// Begins `body` in a fork of this process, whose only thread it is. It ends with 0, or with 101 after a panic.
+/// Starts `body` in a fork of this process, as its only thread. The fork exits with 0, or with 101 after a panic.
 pub(super) fn fork(body: impl FnOnce()) -> PidFd {
     // SAFETY: no other thread of this process spawns, allocates or prints, so no lock is held in the fork.
     match unsafe { libc::fork() } {
@@ -76,7 +76,7 @@ pub(super) fn fork(body: impl FnOnce()) -> PidFd {
     }
 }
 
-/// Everything that can be read until the end.
+/// Reads everything until the end of file.
 pub(super) fn read_all(reader: OwnedFd) -> String {
     let (mut bytes, mut file) = (Vec::new(), std::fs::File::from(reader));
     loop {
@@ -89,7 +89,7 @@ pub(super) fn read_all(reader: OwnedFd) -> String {
     }
 }
 
-/// One line, without its end.
+/// Reads one line, without its newline.
 pub(super) fn read_line(reader: &OwnedFd) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -107,13 +107,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The end of a process of ours.
+/// Waits for the end of a child, and reaps it.
 pub(super) fn end_of(process: &PidFd) -> ExitStatus {
     assert!(process.wait_exit(PATIENCE), "it does not end");
     process.wait().unwrap().unwrap()
 }
 
-/// A plan for a program with nothing special.
+/// A plan for a program, with defaults for all else.
 pub(super) fn program(argv: &[&str]) -> PlanSpec<'static> {
     PlanSpec {
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
@@ -121,30 +121,30 @@ pub(super) fn program(argv: &[&str]) -> PlanSpec<'static> {
     }
 }
 
-/// A plan for a script of the shell.
+/// A plan for a shell script.
 pub(super) fn script(text: &str) -> PlanSpec<'static> {
     program(&["/bin/sh", "-c", text])
 }
 
-/// Starts what is planned.
+/// Starts a process.
 pub(super) fn start(spec: PlanSpec<'_>) -> Result<Spawned, SpawnError> {
     start_now(spec)?.settled()
 }
 
-/// The same, without waiting for one that is late.
+/// Starts a process, without waiting for a late one.
 pub(super) fn start_now(spec: PlanSpec<'_>) -> Result<Spawned, SpawnError> {
     spawn::prepare(spec)?.spawn()
 }
 
-/// Starts what is planned with its output on a pipe.
+/// Starts a process with its output on a pipe.
 pub(super) fn start_piped(spec: PlanSpec<'_>) -> Result<(Spawned, OwnedFd), SpawnError> {
     let (reader, writer) = fd::pipe().unwrap();
-    // A copy of the pipe is in the plan, which has to go too before there is an end to be read.
+    // The plan has a copy of the pipe, which must be closed too before the reader gets an end of file.
     let plan = spawn::prepare(PlanSpec { stdout: Some(writer.as_fd()), stderr: Some(writer.as_fd()), ..spec })?;
     Ok((plan.spawn()?.settled()?, reader))
 }
 
-/// Runs what is planned, and gives back what it has printed; it has to succeed.
+/// Runs a process, and returns its output; it must succeed.
 pub(super) fn output_of(spec: PlanSpec<'_>) -> String {
     let (spawned, reader) = start_piped(spec).unwrap();
     let printed = read_all(reader);
@@ -152,9 +152,9 @@ pub(super) fn output_of(spec: PlanSpec<'_>) -> String {
     printed
 }
 
-/// How many descriptors are open here.
+/// How many descriptors this process has open.
 pub(super) fn open_descriptors() -> usize {
-    // Its own is one of them.
+    // One of them is that of the directory.
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
@@ -168,7 +168,7 @@ pub(super) fn has_children() -> bool {
     result == 0
 }
 
-/// Whether this is root, which may do what the test needs; prints it when it is not.
+/// Whether this process is root, as the test needs; prints a message if not.
 pub(super) fn is_root() -> bool {
     let root = super::process::own_uid() == 0;
     if !root {
@@ -177,7 +177,7 @@ pub(super) fn is_root() -> bool {
     root
 }
 
-/// Gives up being root, for ever. Without it we are a plain user already.
+/// Gives up root permanently. Has no effect for an ordinary user.
 pub(super) fn become_nobody() {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     if super::process::own_uid() == 0 {

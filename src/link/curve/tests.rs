@@ -29,7 +29,7 @@ impl Both {
             .unwrap()
     }
 
-    /// Sends this over a connection that is up. libzmq takes nothing for some moments after it has reported that.
+    /// Sends frames over a connection that is up. For a moment after the event, libzmq does not accept messages yet.
     fn sends(&mut self, dealer: &mut CurveDealer, frames: &[Vec<u8>]) {
         while !dealer.send(frames) {
             self.router.serve();
@@ -37,7 +37,7 @@ impl Both {
         }
     }
 
-    /// Serves until this is so.
+    /// Serves until `so` returns a value.
     fn until<T>(
         &mut self,
         dealer: &mut CurveDealer,
@@ -144,7 +144,7 @@ fn a_peer_without_encryption_is_refused() {
     reports.connect("inproc://plain").unwrap();
     plain.connect(both.router.endpoint()).unwrap();
     plain.send("x", 0).unwrap();
-    // Whatever it is called: the handshake does not succeed.
+    // Whichever event libzmq reports, the handshake does not succeed.
     loop {
         let mut items = [reports.as_poll_item(zmq::POLLIN)];
         assert!(zmq::poll(&mut items, BROKEN).unwrap() > 0, "nothing came");
@@ -168,7 +168,7 @@ fn one_that_is_dropped_before_it_is_up_holds_up_no_other() {
             let mut items = [zmq::PollItem::from_fd(both.router.fds[1], zmq::POLLIN)];
             assert!(zmq::poll(&mut items, BROKEN).unwrap() > 0, "nothing was asked");
         }
-        // It is let in while it is closed.
+        // The connection is admitted while the dealer is being closed.
         both.router.serve();
         drop(dealer);
     }

@@ -1,4 +1,4 @@
-//! Where sockets are bound, what stands there before and after, and the sockets that only take messages in.
+//! Binding sockets: what is at their paths before and after, and PULL sockets.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn a_link_in_the_place_of_a_pull_socket_gives_nothing_away() {
     let ours = owner(&secret);
     let pull = Pull::bind(&context, &format!("ipc://{}", path.display())).expect("a pull socket");
     pull.give_to(WORKER);
-    // Root alone may give files away.
+    // Only root may change the owner of a file.
     assert_eq!(owner(&path), if ours == 0 { WORKER } else { ours });
     std::fs::remove_file(&path).expect("removed");
     std::os::unix::fs::symlink(&secret, &path).expect("linked");
@@ -57,12 +57,12 @@ fn nothing_is_bound_over_a_file_or_a_living_socket() {
         assert!(matches!(over, Err(LinkError::NotASocket { .. })), "{over:?}");
     }
     assert_eq!(std::fs::read(&file).expect("it is there"), b"precious");
-    // A leftover is no hindrance.
+    // The leftover of an ended process does not prevent binding.
     let stale = room.directory.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).expect("bound"));
     assert!(stale.exists());
     Router::bind(&room.context, &stale, LIMITS).expect("a leftover is replaced");
-    // Nor does the look disturb the socket that is bound there.
+    // The check does not disturb the socket that is bound there.
     let mut router = room.router;
     let mut dealer =
         Dealer::connect(&room.context, &room.directory.path().join("r.sock"), b"", LIMITS).expect("a dealer");

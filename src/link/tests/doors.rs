@@ -1,4 +1,4 @@
-//! What a door does to real connections; that it decides right is shown without any in `door.rs`.
+//! The effect of a door on real connections; the tests in `door.rs` show that its decisions are right.
 
 use super::super::{Door, MessageMax, Refused, Rules, Why};
 use super::*;
@@ -41,7 +41,7 @@ fn long_messages_come_from_the_family_only() {
         assert!(worker.send(message));
         assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
     }
-    // It may connect again, with what it may send.
+    // The peer may connect again, and send messages within its limits.
     assert!(worker.send(&[&long, b"x"]));
     assert_eq!(next_message(&mut room.router).frames, [long.to_vec(), b"x".to_vec()]);
 }
@@ -51,12 +51,12 @@ fn so_many_connections_and_no_more() {
     let door = door(3);
     let room = behind(&door);
     let mut open: Vec<UnixStream> = (0..5).map(|_| UnixStream::connect(room.socket()).expect("a stream")).collect();
-    // libzmq greets those that stay; the others are at their end.
+    // libzmq sends its greeting to connections that were admitted; the others read an end of file.
     let mut stayed = open.iter_mut().map(|stream| stream.read(&mut [0; 1]).unwrap_or(0));
     assert_eq!(stayed.by_ref().sum::<usize>(), 3);
     assert_eq!(refused(&door, Why::TooMany).peer.pid, std::process::id());
     drop(open);
-    // Ends are taken note of, and make room.
+    // Ended connections are noticed, and make room for others.
     until(|| UnixStream::connect(room.socket()).ok()?.read(&mut [0; 1]).ok().filter(|read| *read == 1));
 }
 

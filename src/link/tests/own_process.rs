@@ -1,9 +1,9 @@
-//! Tests of what belongs to a process as a whole, its limits and its descriptors: each runs in one of its own.
+//! Tests that concern a whole process, its limits and its descriptors: each runs in a process of its own.
 
 use super::*;
 
-/// Runs one test of this file in a process of its own, where `CHILD` is set: limits and the table of descriptors
-/// belong to a process, and other tests run beside this one.
+/// Runs one test of this file in a process of its own, where `CHILD` is set: limits and the descriptor table belong to
+/// a process, and other tests run in this one.
 fn in_own_process(name: &str, place: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test knows its path"));
     command.args(["--exact", &format!("link::tests::own_process::{name}"), "--nocapture"]).env(CHILD, place);
@@ -66,7 +66,7 @@ fn however_often_a_socket_is_bound_again_there_are_few_listeners() {
     assert_eq!(next_message(&mut router).frames, [b"x"]);
 }
 
-/// The open descriptors of this process, but for the one that reading them needs.
+/// The open descriptors of this process, without the one that is needed to list them.
 fn descriptors() -> BTreeSet<RawFd> {
     let names: Vec<String> = std::fs::read_dir("/proc/self/fd")
         .expect("proc is mounted")
@@ -94,12 +94,12 @@ fn running_out_of_descriptors_kills_no_worker() {
     assert!(friend.send(&[b"room?"]));
     assert_eq!(answer(&mut friend), [b"yes"]);
     let crowd: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(&socket).expect("connected")).collect();
-    // The last descriptors are not given to connections, so there is room for what the process itself has to do.
+    // Connections do not get the last descriptors, so that the process itself can still open some.
     for _ in 0..50 {
         assert!(friend.send(&[b"room?"]));
         assert_eq!(answer(&mut friend), [b"yes"], "there is a reserve");
     }
-    // With the reserve used up too, accept() fails in the child again and again.
+    // With the reserve used up as well, accept(2) fails in the child again and again.
     assert!(friend.send(&[b"fill"]));
     assert_eq!(answer(&mut friend), [b"no"]);
     let more: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(&socket).expect("connected")).collect();
@@ -118,7 +118,7 @@ fn running_out_of_descriptors_kills_no_worker() {
     assert!(child.0.wait().expect("it is ours").success());
 }
 
-/// Answers whether there is a descriptor left, until it is asked to end.
+/// Answers whether a descriptor is free, until it is asked to exit.
 fn serve_with_few_descriptors(directory: &Path) {
     let context = Context::new().expect("a context");
     let mut router = Router::bind(&context, &directory.join("r.sock"), LIMITS).expect("a router");
@@ -135,7 +135,7 @@ fn serve_with_few_descriptors(directory: &Path) {
         let room = loop {
             match nix::unistd::dup(std::io::stdin()) {
                 Ok(copy) if message.frames == [b"fill"] => filling.push(copy),
-                // It is closed again at once.
+                // The file is closed again at once.
                 Ok(_) => break true,
                 Err(error) => {
                     assert_eq!(error, nix::Error::EMFILE);

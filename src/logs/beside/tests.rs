@@ -2,10 +2,10 @@ use super::*;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// Nothing takes so long on a sound machine.
+/// Longer than anything takes on a healthy machine.
 const LIMIT: Span = Span::from_secs(60);
 
-/// A disk that takes a chunk each time that it is allowed to, and answers as configured.
+/// A disk that accepts one chunk each time that the test allows it, with the result that the test sets.
 struct Disk {
     asked: Sender<()>,
     allowed: Receiver<io::Result<()>>,
@@ -15,7 +15,7 @@ struct Disk {
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.asked.send(()).unwrap();
-        // When the test has ended, it is a good disk.
+        // After the end of the test all writes succeed.
         self.allowed.recv().unwrap_or(Ok(()))?;
         self.taken.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -28,7 +28,7 @@ impl Write for Disk {
 
 struct Test {
     beside: Beside,
-    /// A write has begun.
+    /// Receives when a write has begun.
     asked: Receiver<()>,
     allow: Sender<io::Result<()>>,
     taken: Arc<Mutex<Vec<u8>>>,
@@ -54,7 +54,7 @@ fn a_disk_that_does_not_answer_holds_up_no_process_and_what_was_lost_is_told() {
     test.beside.push(b"first\n");
     assert!(!test.beside.flush());
     test.asked.recv().unwrap();
-    // The disk has the first one and does not come back.
+    // The disk has the first line, and its write does not return.
     for number in 0..10 {
         test.beside.push(format!("line {number}\n").as_bytes());
         test.beside.flush();
@@ -62,7 +62,7 @@ fn a_disk_that_does_not_answer_holds_up_no_process_and_what_was_lost_is_told() {
     assert_eq!(test.beside.lost(), crate::logs::Lost { lines: 6, bytes: 42 });
     test.beside.finish(Span::from_millis(1));
     assert_eq!(test.taken(), "");
-    // A second farewell does not wait at all.
+    // A second `finish` does not wait at all.
     test.beside.finish(LIMIT);
     for _ in 0..3 {
         test.allow.send(Ok(())).unwrap();
@@ -79,7 +79,7 @@ fn an_error_costs_lines_and_the_next_line_tries_again() {
     test.beside.push(b"lost\n");
     test.allow.send(Err(ErrorKind::StorageFull.into())).unwrap();
     test.beside.finish(LIMIT);
-    // Nothing has come since: the disk is left in peace.
+    // No new line since then: the disk is not tried again.
     test.beside.flush();
     test.asked.recv().unwrap();
     assert!(test.asked.try_recv().is_err());
@@ -105,7 +105,7 @@ fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
     test.beside.flush();
     test.asked.recv().unwrap();
     assert!(test.beside.must_rest());
-    // A disk that is stuck is not waited for by any worker.
+    // No worker waits for a disk that is stuck.
     test.beside.0.lock().since = Time::ZERO;
     assert!(!test.beside.must_rest());
     test.beside.0.lock().since = now();

@@ -18,7 +18,7 @@ fn a_file_is_rotated_by_size_and_the_oldest_go() {
     let path = dir.path().join("api.log");
     let mut file = RotatingFile::new(&path, 5_000, 2);
     let line = "x".repeat(99);
-    // 20,000 bytes in turns of 100 and of 10,000.
+    // 20,000 bytes, in turns of 100 and of 10,000.
     for _ in 0..100 {
         write_lines(&mut file, &[&line]);
     }
@@ -37,7 +37,7 @@ fn a_file_is_rotated_by_size_and_the_oldest_go() {
     }
     assert!(file.lost().is_none());
 
-    // A new process finds the file as it is, and one line may be longer than the file.
+    // A new process continues the existing file, and one line may be longer than the size limit.
     let mut file = RotatingFile::new(&path, 5_000, 2);
     let long = "y".repeat(6_000);
     write_lines(&mut file, &["first", &long, "last"]);
@@ -68,7 +68,7 @@ fn a_long_line_is_whole_again_in_the_file() {
     let mut capture = Capture::new(reader);
     let long = "ü".repeat(10_000);
     write!(writer, "{long}\nshort\n").unwrap();
-    // In turns that cut it anywhere.
+    // In turns that cut the output at any position.
     let mut write = |line: Line<'_>| {
         let mut text = Vec::new();
         RotatingFile::lay_out(&line, &mut text);
@@ -146,7 +146,7 @@ fn a_full_disk_is_survived() {
 fn a_rotation_that_is_impossible_costs_lines_and_leaves_the_file_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    // A directory that is not empty stands where the forerunner should go.
+    // A directory that is not empty has the name of the rotated file.
     fs::create_dir_all(dir.path().join("log.1/x")).unwrap();
     let mut file = RotatingFile::new(&path, 4_096, 1);
     let line = "x".repeat(3_000);
@@ -165,10 +165,10 @@ fn a_fifo_is_never_waited_for() {
     let path = dir.path().join("fifo");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut file = RotatingFile::new(&path, 4_096, 1);
-    // There is no reader.
+    // The fifo has no reader.
     write_lines(&mut file, &["lost"]);
     assert_eq!(file.lost().lines, 1);
-    // There is a slow reader: what the pipe holds comes through, the rest is lost; it is not rotated.
+    // The fifo has a slow reader: what fits into the pipe is read, the rest is lost; it is not rotated.
     let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     let line = "x".repeat(999);
     for _ in 0..20 {
@@ -181,7 +181,7 @@ fn a_fifo_is_never_waited_for() {
     assert!(first.starts_with("treevisor: … 1 line (5 B) could not be written here\nxxx"));
     assert!(second.trim_start().starts_with("treevisor: … ") && second.ends_with("\nagain\n"), "{second:?}");
     assert_eq!(first.ends_with('\n'), !second.starts_with('\n'), "a torn line is ended");
-    // The reader has gone.
+    // The reader has closed the fifo.
     drop(reader);
     write_lines(&mut file, &["x"]);
     assert!(fs::metadata(dir.path().join("fifo.1")).is_err());
@@ -226,7 +226,7 @@ fn a_file_that_others_remove_is_there_again() {
     fs::remove_dir_all(dir.path().join("logs")).unwrap();
     write_lines(&mut file, &["three"]);
     assert_eq!(read(&path), "three\n");
-    // One that was moved is gone on with for a moment only.
+    // A file that was moved is written for a moment only.
     fs::rename(&path, dir.path().join("logs/moved")).unwrap();
     let mut turns = 0;
     while !path.exists() {

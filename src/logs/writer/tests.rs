@@ -2,7 +2,7 @@ use super::*;
 use std::fs;
 use std::io::Read;
 
-/// Whatever takes longer than this hangs.
+/// Longer than anything takes that does not hang.
 const PATIENT: Span = Span::from_secs(30);
 
 fn print(file: &LogFile, line: &str) {
@@ -17,7 +17,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Stands for a disk that does not answer: the thread that writes this file holds still until the lock is given back.
+/// Stands for a disk that does not answer: the thread that writes this file waits until the file is put back.
 fn stuck(writer: &Writer, file: &LogFile) -> RotatingFile {
     let mut state = writer.lock();
     let entry = state.files.get_mut(&file.id).unwrap();
@@ -42,7 +42,7 @@ fn lines_of_many_turns_and_files_arrive_in_order() {
     for line in 0..200 {
         files.iter().for_each(|file| print(file, &format!("line {line}")));
     }
-    // Nothing more is written to it, and what it was given is written all the same.
+    // No more lines follow, and the lines handed over before are still written.
     drop(files);
     assert!(writer.finish(PATIENT).is_none());
     let expected: String = (0..200).map(|line| format!("line {line}\n")).collect();
@@ -70,7 +70,7 @@ fn a_disk_that_does_not_answer_costs_lines_and_no_time() {
     let lost = writer.finish(Span::from_millis(50));
     assert!(lost.bytes as usize >= 2 * FILE_HARD, "{lost}");
 
-    // It answers again: what waited is written, and then how much is missing.
+    // The disk answers again: the queued lines are written, and then the notice of what is missing.
     unstick(&writer, &hung, away);
     assert!(writer.finish(PATIENT).is_none());
     print(&hung, "again");
@@ -92,7 +92,7 @@ fn a_worker_waits_for_its_disk_but_not_for_long() {
     print(&file, &"x".repeat(FILE_SOFT));
     assert!(file.must_rest());
     until("it is waited for no longer", || !file.must_rest());
-    // With room again the loop is notified.
+    // When there is room again, the loop is woken.
     writer.lock().files.get_mut(&file.id).unwrap().since = now();
     assert!(file.must_rest());
     unstick(&writer, &file, away);
@@ -106,7 +106,7 @@ fn while_one_thread_is_stuck_another_one_writes() {
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let writer = Writer::new();
-    // As a thread that has a file and does not come back.
+    // As if a thread had taken a file and did not return.
     {
         let mut state = writer.lock();
         state.threads = 1;
@@ -119,7 +119,7 @@ fn while_one_thread_is_stuck_another_one_writes() {
         fs::read_to_string(dir.path().join("well")).is_ok_and(|text| text == "one\n")
     });
     assert_eq!(writer.lock().threads, 2);
-    // A fifo whose reader has stopped is written as far as it goes.
+    // A fifo whose reader has stopped is written until it is full.
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let file = writer.file(&fifo, 1 << 20, 1, None);
     let line = "y".repeat(1_023);

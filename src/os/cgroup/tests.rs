@@ -11,7 +11,7 @@ use crate::os::{fd, random};
 use crate::time::Time;
 use std::os::fd::AsRawFd;
 
-/// A tree of groups to try things in, if such a thing is to be had here. It is removed with all that is in it.
+/// A tree of cgroups for tests, if cgroups are available. Dropping it removes it with all its processes.
 struct Trial(Option<Tree>);
 
 impl Trial {
@@ -43,7 +43,7 @@ impl Drop for Trial {
     }
 }
 
-/// Waits for something that no descriptor shows.
+/// Waits for a condition that no descriptor shows.
 #[track_caller]
 fn until(what: impl Fn() -> bool) {
     let clock = Clock::start();
@@ -53,14 +53,14 @@ fn until(what: impl Fn() -> bool) {
     }
 }
 
-/// The group of a process, as far as the tree's own directory.
+/// The cgroup of a process, relative to the tree's directory.
 fn group_of(pid: u32) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
     line.rsplit_once("/treevisor-test-").unwrap().1.split_once('/').unwrap_or_default().1.to_string()
 }
 
-/// Starts a script that prints "up" and stays.
+/// Starts a script that prints "up" and keeps running.
 fn start_in(group: &Group) -> (PidFd, u32) {
     let spec = PlanSpec { cgroup: Some(group), ..script("echo up; exec sleep 1000") };
     let (spawned, reader) = start_piped(spec).unwrap();
@@ -77,7 +77,7 @@ alone! {
         assert_eq!(group_of(pid), "a");
         assert!(group.populated() && trial.root().populated());
         assert!(group.holds(pid) && !group.holds(std::process::id()) && !trial.root().holds(pid));
-        // What it starts is in there too, in whatever session.
+        // Processes that it starts are in the cgroup too, whatever their session.
         group.kill().unwrap();
         assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         until(|| !group.populated());
@@ -92,10 +92,10 @@ alone! {
             group.kill().unwrap();
             assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         }
-        // Found again by a later owner, which cannot know whether it was killed.
+        // Opened again by a later owner, which does not know whether the cgroup was killed.
         let again = trial.root().child("a").unwrap();
         let (process, _) = start_in(&again);
-        // Killed from outside; `other` is then marked as entered by itself.
+        // Killed from outside; `other` is then marked as to be entered by the process itself.
         fs::write(group.path().join("cgroup.kill"), "1").unwrap();
         assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
         let other = trial.root().child("b").unwrap();
@@ -127,7 +127,7 @@ alone! {
         assert_eq!(status.code, Some(0));
     }
 
-    /// As in a container whose list of allowed system calls is older than clone3(2).
+    /// As in a container whose system call filter is older than clone3(2).
     #[cfg(target_arch = "x86_64")]
     fn processes_are_made_without_clone3_too() {
         for errno in [libc::ENOSYS, libc::EPERM] {
@@ -157,7 +157,7 @@ alone! {
         let (process, pid) = start_in(&inner);
         assert_eq!(group_of(pid), "outer/inner/leaf");
         assert!(outer.populated());
-        // As long as a process is in there, nothing is removed but what is empty.
+        // While it has a process, only empty cgroups are removed.
         outer.child("empty").unwrap();
         outer.remove_all();
         assert!(inner.path().exists() && !outer.path().join("empty").exists());
@@ -214,7 +214,7 @@ alone! {
             let spec = PlanSpec { cgroup: Some(&group), ..super::super::testing::program(&["/no/such/program"]) };
             start(spec).unwrap_err();
             until(|| !group.populated());
-            // And once more in the way that a killed group is entered.
+            // And once more with a process that moves into the cgroup itself.
             group.entered_by_itself.set(true);
         }
         group.remove_all();
@@ -270,7 +270,7 @@ alone! {
     }
 }
 
-/// Makes clone3 fail in this process and all that it starts, seccomp(2).
+/// Makes clone3 fail in this process and its children, seccomp(2).
 #[cfg(target_arch = "x86_64")]
 fn forbid_clone3(errno: i32) {
     let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -318,7 +318,7 @@ fn members_are_listed_with_those_below() {
     assert!(above.members().unwrap().is_empty(), "what is not there has no members");
 }
 
-/// The kernel's own kill sends the signal to the first thread, and that has ended here.
+/// The kernel's `cgroup.kill` signals the first thread, which has ended here.
 #[test]
 fn a_process_whose_first_thread_has_ended_is_killed() {
     let Some(trial) = Trial::make() else { return };

@@ -20,7 +20,7 @@ fn times_are_written_as_rfc_3339() {
     check(1_735_689_599, 0, "2024-12-31T23:59:59.000000000Z");
     check(4_107_542_399, 0, "2100-02-28T23:59:59.000000000Z");
     check(4_107_542_400, 0, "2100-03-01T00:00:00.000000000Z");
-    // Where 32 bits end, and where four digits do.
+    // The limits of 32 bits, and of four-digit years.
     check(2_147_483_648, 0, "2038-01-19T03:14:08.000000000Z");
     check(253_402_300_799, 0, "9999-12-31T23:59:59.000000000Z");
 }
@@ -72,10 +72,10 @@ fn a_clock_begins_at_zero_and_does_not_go_back() {
     let clock = Clock::start();
     let (first, second) = (clock.now(), clock.now());
     assert!(Time::ZERO <= first && first <= second);
-    // Two moments stand as far apart on the wall as here, but for what the wall clock is set meanwhile.
+    // Two times have the same distance on both clocks, unless the wall clock is set in between.
     let later = second + Span::from_secs(3_600);
     assert!(clock.wall_of(later) > clock.wall_of(second));
-    // What no wall clock can show does no harm.
+    // Times beyond the range of the wall clock do not panic.
     let _ = clock.wall_of(Time::from_nanos(u64::MAX));
     let before = machine_millis();
     assert!(machine_millis() >= before);
@@ -88,7 +88,7 @@ fn reading(before: u64, wall: i128, after: u64) -> Reading {
 #[test]
 fn one_moment_has_one_wall_time_and_moments_stand_in_their_order() {
     const START: i128 = 1_700_000_000_000_000_000;
-    // The first was interrupted in the middle of it.
+    // The first reading was interrupted in the middle.
     let wall = Wall::by([reading(0, START + 900_000, 1_000_000), reading(1_000_100, START + 1_000_150, 1_000_200)]);
     assert_eq!(wall.zero, START);
     // Readings are not exact, and one that was interrupted proves little.
@@ -106,13 +106,13 @@ fn what_is_told_never_goes_back_but_with_the_clock() {
     let mut wall = Wall { zero: 1_000_000_000_000, told: (Time::ZERO, i128::MIN) };
     let at = |nanos| Time::from_nanos(nanos);
     assert_eq!([wall.tell(at(5)), wall.tell(at(5)), wall.tell(at(7))].map(|at| at - 1_000_000_000_000), [5, 5, 7]);
-    // A little: it is waited for.
+    // Set back a little: times do not go back until the clock has caught up.
     wall.zero -= 10;
     assert_eq!([wall.tell(at(8)), wall.tell(at(17)), wall.tell(at(18))].map(|at| at - 1_000_000_000_000), [7, 7, 8]);
-    // By a day: it was set.
+    // Set back by a day: times go back as well.
     wall.zero -= 86_400_000_000_000;
     assert!(wall.tell(at(20)) < 0 && wall.tell(at(21)) < 0);
-    // And forward again.
+    // And set forward again.
     wall.zero += 86_400_000_000_010;
     assert_eq!(wall.tell(at(22)) - 1_000_000_000_000, 22);
 }

@@ -19,7 +19,7 @@ fn what_is_no_connection_is_none() {
     let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).expect("a listener");
     let file = std::fs::File::open("/dev/null").expect("a file");
     assert_eq!(look(file.as_raw_fd()), None);
-    // The kernel records the listener; no peer is connected, and none can be ended.
+    // For a listening socket the kernel records this process itself; there is no peer, and no connection to shut down.
     let noted = look(listener.as_raw_fd());
     assert!(noted.is_none_or(|one| one.pid == std::process::id()), "{noted:?}");
 }
@@ -45,7 +45,7 @@ fn what_waits_unread_is_found_with_its_sender() {
     assert_eq!(find(), [Some(std::process::id())], "a byte is left");
     ours.read_exact(&mut [0; 1]).expect("the last byte");
     assert_eq!(find(), []);
-    // What comes to the other end, which has no address, is not meant.
+    // Input at the other end, whose socket has no address, is not wanted.
     ours.write_all(b"answer").expect("room");
     assert_eq!(find(), []);
     drop(other);

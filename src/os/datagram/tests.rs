@@ -68,7 +68,7 @@ fn descriptors_that_come_along_are_closed() {
     drop(writer);
     let got = ours.receive(&mut [0; 64]).unwrap().unwrap();
     assert!(got.had_descriptors && got.sender.is_some(), "{got:?}");
-    // No process has the writing end any more: this does not wait.
+    // No process has the write end any more, so this read does not block.
     assert_eq!(fs::File::from(reader).read(&mut [0; 1]).unwrap(), 0);
 }
 

@@ -8,7 +8,7 @@ use crate::os::{fd, random};
 use crate::time::Span;
 use std::fs;
 
-/// Long enough to see that something is alive before, short enough to wait for.
+/// Long enough to see the process alive before, short enough to wait for.
 const SOON: Span = Span::from_millis(150);
 
 fn soon() -> Time {
@@ -30,7 +30,7 @@ fn until(what: impl Fn() -> bool) {
     }
 }
 
-/// Waits for ever without using the processor.
+/// Waits for ever without using CPU time.
 fn wait_for_ever() {
     loop {
         clock::pause(Span::from_secs(1000));
@@ -103,7 +103,7 @@ alone! {
             wait_for_ever();
         });
         dies_at(&process, second);
-        // And drawn near.
+        // And a deadline that is moved forward.
         let near = soon();
         let process = fork(move || {
             let mut armed = DeadMan::arm(near + Span::from_secs(1000)).unwrap();

@@ -11,7 +11,7 @@ fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
 }
 
-/// A script that carries a mark and a path, as a worker does.
+/// A script with a mark and a path in its environment, like a worker.
 fn marked(text: &str, mark: &str, path: &str) -> PlanSpec<'static> {
     let mut spec = script(text);
     spec.env.push(("TREEVISOR_MARK".into(), mark.into()));
@@ -19,7 +19,7 @@ fn marked(text: &str, mark: &str, path: &str) -> PlanSpec<'static> {
     spec
 }
 
-/// A daemon as such programs become one: forked twice, in a session of its own. It holds the pipe as long as it runs.
+/// Starts a typical daemon: forked twice, in a session of its own. It has the pipe open as long as it runs.
 fn start_daemon(mark: &str, path: &str) -> (PidFd, OwnedFd) {
     let text = "(setsid sh -c 'echo $$; exec sleep 1000' &)";
     let (spawned, reader) = start_piped(marked(text, mark, path)).unwrap();
@@ -28,7 +28,7 @@ fn start_daemon(mark: &str, path: &str) -> (PidFd, OwnedFd) {
     (daemon, reader)
 }
 
-/// Passes until one finds nothing.
+/// Repeats passes until one finds nothing.
 fn clear(scope: &Scope<'_>) {
     let clock = Clock::start();
     while kill_pass(scope).count > 0 {
@@ -46,7 +46,7 @@ fn the_newest_number_is_known() {
     let before = newest().unwrap();
     let spawned = start(program(&["/bin/true"])).unwrap();
     let after = newest().unwrap();
-    // Numbers begin anew some time.
+    // Pids wrap around at some time.
     assert!(before < spawned.pid && spawned.pid <= after || after < before, "{before} {} {after}", spawned.pid);
     end_of(&spawned.pidfd);
 }
@@ -68,7 +68,7 @@ fn a_daemon_in_its_own_session_is_found_by_its_mark() {
     let root = Path::root();
     let other_mark = random::mark().unwrap();
     let own = [std::process::id()];
-    // Not with another mark, not at another path, not when it is to be spared.
+    // Not found: with another mark, at another path, or if it is to be spared.
     for (mark, within) in [(&other_mark, root.clone()), (&mark, path("/we")), (&mark, path("/web/api/x"))] {
         assert_eq!(
             kill_pass(&Scope { root_pid: None, mark, within: &within, paths: &[], spare: &own }).count,
@@ -131,7 +131,7 @@ fn a_process_is_cleared_with_all_below_it_by_its_number() {
     assert_eq!(kill_pass(&scope).count, 0);
 }
 
-/// The number of a process, read from its descriptor.
+/// The pid of a process, read from its descriptor.
 fn pid_of(process: &PidFd) -> u32 {
     use std::os::fd::AsRawFd;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).unwrap();
@@ -141,14 +141,15 @@ fn pid_of(process: &PidFd) -> u32 {
 alone! {
     fn a_process_that_forks_itself_all_the_time_is_cleared() {
         become_subreaper().unwrap();
-        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves nothing.
+        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves no process
+        // behind.
         let dir = tempfile::tempdir().unwrap();
         let go_on = dir.path().join("go-on");
         fs::write(&go_on, "").unwrap();
         let forks = "[ \"$1\" ] || echo up; f() { n=$((n+1)); [ $n -gt 500 ] && exec /bin/sh -c \"$TEXT\" sh again; \
                      [ -e \"$GO_ON\" ] && f & exit 0; }; f";
         let executes = "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && /bin/sh -c \"$TEXT\" sh again & exit 0";
-        // Always the same process, always another program.
+        // Always the same process, with another program each time.
         let replaces = "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && exec /bin/sh -c \"$TEXT\" sh again";
         let root = Path::root();
         for round in 0..12 {
@@ -160,11 +161,11 @@ alone! {
             let (_spawned, reader) = start_piped(spec).unwrap();
             assert_eq!(read_line(&reader), "up");
             clear(&Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[std::process::id()] });
-            // All of them have had the pipe, so it ends with the last one.
+            // All of them have inherited the pipe, so it ends with the last one.
             let clock = Clock::start();
             while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
                 assert!(clock.now() < Time::ZERO + PATIENCE, "a process is left: {text}");
-                // One that goes on must not fill the machine with zombies.
+                // A chain of processes must not fill the machine with zombies.
                 reap_orphans(|_| false);
             }
             assert_eq!(read_all(reader), "", "{text}");
@@ -184,7 +185,7 @@ alone! {
     fn orphans_are_reaped_and_nobodys_status_is_stolen() {
         become_subreaper().unwrap();
         let first = start(script("exit 7")).unwrap();
-        // Two orphans, one of which is killed by a signal that has no name.
+        // Two orphans, one of which is killed by a signal without a name.
         let text = "(sh -c 'echo $$; exec sleep 1000' &); (sh -c 'echo $$; exec sleep 1000' &); sleep 1000";
         let (second, reader) = start_piped(script(text)).unwrap();
         let orphans: Vec<PidFd> =
@@ -192,7 +193,7 @@ alone! {
         let last = start(script("kill -s KILL $$")).unwrap();
         let known = |pid: u32| [first.pid, second.pid, last.pid].contains(&pid);
 
-        // They have printed their numbers, but those between us and them may not have gone yet.
+        // They have printed their pids, but the processes between them and this one may not have exited yet.
         let clock = Clock::start();
         while unknown_children(known).len() < 2 {
             assert!(clock.now() < Time::ZERO + PATIENCE, "they are not handed on");
@@ -217,7 +218,7 @@ alone! {
         assert_eq!(reap_orphans(known), Reaped::default());
         second.pidfd.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&second.pidfd).signal, Some(libc::SIGKILL));
-        // Its `sleep` has become ours.
+        // Its `sleep` has been adopted by this process.
         for pid in unknown_children(known) {
             PidFd::open(pid).unwrap().signal(libc::SIGKILL).unwrap();
         }

@@ -15,7 +15,7 @@ fn mask() -> String {
     status.lines().find(|line| line.starts_with("SigBlk:")).unwrap().to_owned()
 }
 
-/// Tries to execute a file, and sees to it that all is as before.
+/// Tries to execute a file, and checks that everything is as before.
 #[track_caller]
 fn fails_with(file: &File, kept: &[BorrowedFd<'_>]) -> Option<i32> {
     let (old, snapshot) = (File::open("/proc/self/exe").unwrap(), memory::sealed("test", &[b"x"]).unwrap());
@@ -40,7 +40,7 @@ alone! {
     fn what_cannot_be_executed_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (reader, writer) = fd::pipe().unwrap();
-        // One is named twice.
+        // One descriptor is listed twice.
         let kept = [reader.as_fd(), writer.as_fd(), reader.as_fd()];
         let path = dir.path().join("file");
         fs::write(&path, "no program").unwrap();

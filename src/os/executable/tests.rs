@@ -8,7 +8,7 @@ fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// A copy of a small program of this machine in a directory of ours.
+/// A copy of a small program of this machine, in a directory of this user.
 fn program(dir: &tempfile::TempDir) -> PathBuf {
     let path = dir.path().canonicalize().unwrap().join("program");
     fs::copy("/bin/true", &path).unwrap();
@@ -32,7 +32,7 @@ fn a_program_in_good_hands_is_taken() {
     let taken = Executable::open(&path, own_uid()).unwrap();
     assert!(taken.is_unchanged().unwrap());
     assert_eq!(taken.identity(), Executable::open(&path, own_uid()).unwrap().identity());
-    // By a link too, and what lies behind it counts.
+    // Through a link as well, where its target counts.
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     assert_eq!(taken.identity(), Executable::open(&link, own_uid()).unwrap().identity());
@@ -97,7 +97,7 @@ fn modes_that_are_wrong_are_refused() {
         assert_eq!(with(mode), others);
     }
     set_mode(&path, 0o755);
-    // Its directory: a file there can be exchanged, but for one where only owners remove files.
+    // The directory: its files can be replaced, unless the sticky bit lets only owners remove them.
     let dir_shown = path.parent().unwrap().display();
     set_mode(dir.path(), 0o777);
     let others = format!(
@@ -138,7 +138,7 @@ fn capabilities_and_owners_that_are_wrong_are_refused() {
     let foreign =
         format!("{shown} belongs to user 4711, and what an upgrade runs may be written by root alone: chown 0 {shown}");
     assert_eq!(refused(&path), foreign);
-    // For a tree of that user it is right, as far as all its directories are root's or that user's.
+    // For a tree of that user the file is accepted, if all its directories belong to root or that user.
     assert!(Executable::open(&path, 4711).is_ok());
     std::os::unix::fs::chown(dir.path(), Some(4712), None).unwrap();
     let why = Executable::open(&path, 4711).unwrap_err().to_string();

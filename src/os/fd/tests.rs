@@ -77,7 +77,7 @@ alone! {
         let (silent, _writer) = pipe().unwrap();
         let clock = Clock::start();
         let limit = Span::from_millis(50);
-        // Begun anew every 5 ms, it would never end.
+        // If each signal, every 5 ms, restarted the timeout, this would never return.
         assert!(!wait_readable_any(&[silent.as_fd()], Some(limit)).unwrap());
         assert!(clock.now().since(Time::ZERO) >= limit, "it has ended too early");
     }
@@ -89,7 +89,7 @@ alone! {
         assert_eq!((raised.soft_before, raised.hard), (200, 300));
         assert_eq!(nofile_limit(), 300);
         assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (300, 300));
-        // And once more, as a node below does.
+        // And once more, as a child node does.
         assert_eq!(raise_nofile().unwrap().soft_before, 300);
     }
 
@@ -102,7 +102,7 @@ alone! {
         drop(null);
         assert_eq!(lowest_free(), lowest);
         assert_eq!(open_descriptors(), before);
-        // With none left it is the limit.
+        // If no descriptor is free, the result is the limit.
         setrlimit(Resource::RLIMIT_NOFILE, lowest, 300).unwrap();
         assert_eq!(lowest_free(), lowest);
     }

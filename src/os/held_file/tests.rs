@@ -3,14 +3,14 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-/// A user without an entry.
+/// A user without an entry in the user database.
 const STRANGER: u32 = 65_533;
 
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// A socket in a directory, and beside it a file that is not to be touched.
+/// A socket in a directory, and next to it a file that must not be changed.
 fn places() -> (tempfile::TempDir, UnixListener, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let (socket, secret) = (dir.path().join("s.sock"), dir.path().join("secret"));

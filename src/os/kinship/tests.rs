@@ -20,7 +20,7 @@ alone! {
 
     fn kinship_is_by_session_and_descent_and_never_by_the_environment() {
         super::super::descendants::become_subreaper().unwrap();
-        // Of the session; out of it, but below; and out of both, which we adopt.
+        // A process in the session; one outside of it but below; and one outside of both, which this process adopts.
         let text = "echo $$; sh -c 'echo $$; exec sleep 1000' & setsid env -i sh -c 'echo $$; exec sleep 1000' & \
                     (setsid sh -c 'echo $$; exec sleep 1000' &) ; exec sleep 1000";
         let (leader, reader) = start_piped(script(text)).unwrap();

@@ -33,7 +33,7 @@ fn a_port_in_use_is_told_with_the_process_that_has_it() {
     assert_eq!(error.errno, libc::EADDRINUSE);
     let text = error.to_string();
     assert!(text.starts_with(&format!("opening {address}: Address already in use; ")), "{text}");
-    // A machine with many processes takes longer to look through than we look.
+    // On a machine with many processes the search for the holder may reach its time limit.
     let us = format!("process {} (", std::process::id());
     assert!(text.contains(&us) && text.ends_with("listens there") || text.contains("ss -tlnp"), "{text}");
 }
@@ -86,7 +86,7 @@ fn what_a_link_in_its_place_leads_to_keeps_its_owner_and_mode() {
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(&secret, &path).unwrap();
     held.adjust(&wanted).unwrap();
-    // One that comes behind the look, too.
+    // A link that is placed there after the check is refused as well.
     let (_, reason) = give(&path, FileId::at(&path).unwrap(), &wanted).unwrap_err();
     assert_eq!(reason, "looking at its file: a symbolic link lies in its place");
     let found = secret.metadata().unwrap();
@@ -108,7 +108,7 @@ fn what_was_left_behind_is_replaced_and_what_is_in_use_is_not() {
     assert!(error.contains(&format!("process {} (", std::process::id())), "{error}");
     UnixStream::connect(&path).expect("the first one still listens");
 
-    // A file that took its place is not its own.
+    // A file that has replaced it is not removed.
     fs::remove_file(&path).unwrap();
     fs::write(&path, "").unwrap();
     drop(held);

@@ -18,12 +18,12 @@ fn one_holds_it_and_the_others_are_told_who() {
     assert!(!is_held(&path), "without a file no process does");
     let lock = LockFile::acquire(&path).unwrap();
     assert!(is_held(&path));
-    // In this process too: it is the open file that counts.
+    // In the same process too, since the lock belongs to the open file.
     assert_eq!(held_by(LockFile::acquire(&path)), Some(std::process::id()));
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     lock.release();
     assert!(!is_held(&path));
-    // The number of the last holder is still there, and is written over, however long it was.
+    // The pid of the former holder is still in the file, and is overwritten, whatever its length.
     fs::write(&path, "123456789012 ").unwrap();
     let lock = LockFile::acquire(&path).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), std::process::id().to_string());
@@ -100,7 +100,7 @@ alone! {
                         let taken = LockFile::acquire(&path);
                         let won = if taken.is_ok() { std::process::id() } else { 0 };
                         nix::unistd::write(&tell, format!("{won}\n").as_bytes()).unwrap();
-                        // Until it is killed, with the lock in its hands.
+                        // Blocks until it is killed while it holds the lock.
                         nix::unistd::read(&never, &mut [0]).unwrap();
                         drop(taken);
                     })

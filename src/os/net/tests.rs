@@ -3,7 +3,7 @@ use crate::os::epoll::{Interest, Poller};
 use crate::os::free_port::free_port;
 use std::net::TcpListener;
 
-/// Waits for what has come of an attempt.
+/// Waits for the result of an attempt to connect.
 fn settled(connection: &mut Connection) -> io::Result<()> {
     let mut poller = Poller::new().unwrap();
     let tag = poller.next_tag();

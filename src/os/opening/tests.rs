@@ -18,7 +18,7 @@ fn append_line(path: &Path, user: Option<&Credentials>) -> io::Result<Standing> 
     Ok(standing)
 }
 
-/// A directory that every user can enter, and one in it that is owned by the user `nobody`.
+/// A directory that every user can enter, with one in it that belongs to the user `nobody`.
 fn directories() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -75,7 +75,7 @@ fn nobody_is_led_by_a_link_of_another_user() {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{name}: {error}");
         }
     }
-    // Nor by a directory that is one.
+    // Nor through a link to a directory.
     let link = theirs.join("elsewhere");
     symlink(dir.path(), &link).unwrap();
     std::os::unix::fs::lchown(&link, Some(nobody.uid), Some(nobody.gid)).unwrap();
@@ -83,7 +83,7 @@ fn nobody_is_led_by_a_link_of_another_user() {
     append_line(&link.join("new.log"), Some(&nobody)).unwrap_err();
     assert_eq!(fs::read(&target).unwrap(), b"");
     assert!(!dir.path().join("new.log").exists());
-    // A link of root's in the same place is an administrator's.
+    // A link of root in the same place was made by the administrator, and is followed.
     symlink(&target, theirs.join("ours.log")).unwrap();
     append_line(&theirs.join("ours.log"), None).unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"line\n");
@@ -100,14 +100,14 @@ fn in_a_directory_of_its_user_a_file_is_its_users() {
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!((owner(&theirs.join("sub")), owner(&theirs.join("sub/w.log"))), (nobody.uid, nobody.uid));
     standing.rename(standing.name(), OsStr::new("w.log.1")).unwrap();
-    // What an earlier version has left there as root is gone on with.
+    // A file that an earlier version has left there as root is continued.
     fs::write(theirs.join("old.log"), "old\n").unwrap();
     append_line(&theirs.join("old.log"), Some(&nobody)).unwrap();
     assert_eq!(fs::read(theirs.join("old.log")).unwrap(), b"old\nline\n");
-    // In a directory of root's it is root's, whatever the worker's user.
+    // In a directory of root the file belongs to root, whatever the worker's user.
     append_line(&dir.path().join("w.log"), Some(&nobody)).unwrap();
     assert_eq!(owner(&dir.path().join("w.log")), 0);
-    // And nothing of it stays with us.
+    // And this thread's ids are restored.
     assert_eq!((fs_uid(None), fs_gid(None)), (0, nix::unistd::getegid().as_raw()));
     // SAFETY: takes plain numbers.
     assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1);

@@ -29,7 +29,7 @@ fn a_torn_deadline_is_early() {
         for now in [at(0, 0), at(100, 190), at(120, 200), at(149, 259)] {
             assert!(torn.left(now) <= new.left(now), "{torn:?} at {now:?}");
         }
-        // One that is withdrawn is over with the first number.
+        // When a deadline is withdrawn, it has passed as soon as one number is written.
         for torn in [Deadline(at(0, 200)), Deadline(at(100, 0))] {
             assert!(torn.passed(at(1, 1)), "{torn:?} of {old:?}");
         }
@@ -65,16 +65,16 @@ fn no_reader_can_write() {
     assert_eq!(refused(maps(page.fd(), libc::PROT_READ | libc::PROT_WRITE)), Some(libc::EPERM));
     assert_eq!(nix::unistd::write(page.fd(), b"later").unwrap_err(), nix::errno::Errno::EPERM);
     assert!(ftruncate(page.fd(), 0).is_err() && ftruncate(page.fd(), 1 << 20).is_err());
-    // Opened anew by another way it is the same file.
+    // Opened again through /proc it is the same file.
     let path = format!("/proc/self/fd/{}", page.fd().as_raw_fd());
     let anew = std::fs::File::options().read(true).write(true).open(path).unwrap();
     assert_eq!(refused(maps(anew.as_fd(), libc::PROT_READ | libc::PROT_WRITE)), Some(libc::EPERM));
-    // A mapping for reading does not become one for writing.
+    // A read-only mapping cannot be made writable.
     let view = LeaseView::of(page.fd()).unwrap();
     // SAFETY: our own mapping; nothing is written there.
     let changed = unsafe { libc::mprotect(view.0.0.as_ptr().cast(), SIZE, libc::PROT_READ | libc::PROT_WRITE) };
     assert_eq!((changed, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EACCES)));
-    // The writer still can.
+    // The writer can still write.
     page.poke(5);
     assert_eq!(view.poke(), 5);
 }

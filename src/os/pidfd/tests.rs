@@ -14,7 +14,7 @@ fn an_exit_status_is_taken_once() {
         assert_eq!((status.code, status.signal, status.core_dumped), (Some(code), None, false));
         assert_eq!(errno(process.wait()), Some(libc::ECHILD));
         assert!(!process.has_ended(), "it is no child any more");
-        // Gone for good: a signal finds no process, and one that has the number by now is safe.
+        // Reaped: a signal finds no process, and a process that has the pid by now is not affected.
         assert_eq!(errno(process.signal(libc::SIGKILL)), Some(libc::ESRCH));
         assert!(process.wait_exit(Span::ZERO));
         process.wait_exit_forever();
@@ -23,7 +23,7 @@ fn an_exit_status_is_taken_once() {
 
 #[test]
 fn a_signal_is_told_from_an_exit_status() {
-    // 40 is one without a name.
+    // Signal 40 has no name.
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGUSR1, 40] {
         let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
         assert_eq!(read_line(&reader), "up");
@@ -33,7 +33,7 @@ fn a_signal_is_told_from_an_exit_status() {
         spawned.pidfd.signal(signal).unwrap();
         assert!(spawned.pidfd.wait_exit(PATIENCE));
         assert!(spawned.pidfd.has_ended(), "and its status is still there");
-        // A zombie may be sent what one likes.
+        // Signals to a zombie have no effect.
         spawned.pidfd.signal(libc::SIGKILL).unwrap();
         let status = spawned.pidfd.wait().unwrap().unwrap();
         assert_eq!((status.code, status.signal, status.core_dumped), (None, Some(signal), false));
@@ -45,7 +45,7 @@ fn stopped_is_not_ended() {
     let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
     assert_eq!(read_line(&reader), "up");
     spawned.pidfd.signal(libc::SIGSTOP).unwrap();
-    // /proc shows it; a wait does not.
+    // /proc shows the stop; a wait does not.
     while process::stat(spawned.pid).unwrap().state != 'T' {
         std::thread::yield_now();
     }
@@ -57,7 +57,8 @@ fn stopped_is_not_ended() {
 
 #[test]
 fn a_core_file_is_noted() {
-    // Where cores go to a program by a pipe the kernel reports a core whatever the limit is; in a file only with one.
+    // If cores go to a program through a pipe, the kernel reports a core whatever the limit is; to a file only with a
+    // limit.
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
     if pattern.starts_with('|') || pattern.starts_with('@') {
         eprintln!("skipped: cores are handed to a program here");
@@ -90,7 +91,7 @@ fn what_was_used_is_told() {
 fn a_process_that_is_not_there_cannot_be_opened() {
     assert_eq!(errno(PidFd::open(0)), Some(libc::EINVAL));
     assert_eq!(errno(PidFd::open(u32::MAX)), Some(libc::EINVAL));
-    // Above every limit of process numbers that there is.
+    // Above every limit on pids.
     assert_eq!(errno(PidFd::open(i32::MAX as u32)), Some(libc::ESRCH));
 }
 
@@ -116,7 +117,7 @@ fn a_process_is_reached_by_its_number_where_there_is_no_descriptor() {
     let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
     assert_eq!(read_line(&reader), "up");
     let began = process::look(spawned.pid).unwrap().unwrap().began;
-    // The number of another process by now, as far as can be seen.
+    // As if the pid belonged to another process by now.
     assert!(is_gone(&Reach::open(spawned.pid, began + 1).unwrap_err()));
     let other = Reach { pid: spawned.pid, began: began + 1, fd: None };
     assert!(is_gone(&other.signal(libc::SIGKILL).unwrap_err()));

@@ -35,7 +35,7 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
     assert_eq!(read(b"\xff\n)) ", "T 3 "), found('T', 3));
     let thread = format!("2 (kthreadd) S 0 {}", rest.replace("140000", "0"));
     assert_eq!(parse_stat(thread.as_bytes()).map(|stat| stat.has_environment), Some(false));
-    // Limits that are alike: of no environment, or of one that is being set up.
+    // Equal bounds: of no environment, or of one that is being set up.
     let empty = |code: &str| {
         let fields = format!("{} {code} {} 6 6 0\n", ["9"; 4].join(" "), ["9"; 22].join(" "));
         parse_stat(format!("12 (sh) S 7 {} 3 6 4711 {fields}", ["5"; 15].join(" ")).as_bytes())
@@ -84,7 +84,7 @@ alone! {
     fn a_process_can_end_by_a_signal() {
         use nix::sys::signal::{SigSet, Signal};
         let child = fork(|| {
-            // Blocked and ignored, as a parent may have left it.
+            // Blocked and ignored signals, as a parent may have left them.
             crate::os::signals::ignore_all_stopping();
             SigSet::from(Signal::SIGTERM).thread_block().unwrap();
             die_by(libc::SIGTERM);
@@ -94,8 +94,8 @@ alone! {
 
     fn our_executable_is_found_after_it_was_removed() {
         assert_eq!(self_exe(), std::env::current_exe().unwrap());
-        // A copy that is removed while it runs: the test program itself, which prints what it finds. Beside it a link
-        // will do; where another user has built it, it is copied.
+        // A copy that is removed while it runs: the test program itself, which prints its result. A hard link beside it
+        // suffices; if another user has built it, it is copied.
         let program_of_test = std::env::current_exe().unwrap();
         let beside = tempfile::tempdir_in(program_of_test.parent().unwrap());
         let dir = beside.or_else(|_| tempfile::tempdir()).unwrap();
@@ -113,7 +113,7 @@ alone! {
     }
 }
 
-/// The other half of the test above.
+/// The part of the test above that runs in the copy.
 #[test]
 #[ignore = "only for the test that removes the program of this one"]
 fn tells_its_executable() {
@@ -137,7 +137,7 @@ fn the_path_of_the_start_keeps_its_links() {
         (format!("exec '{}' {test}", at("current/program").display()), &at("current/program")),
         (format!("exec ./current/program {test}"), &link),
         (format!("PATH=current:$PATH; exec program {test}"), &link),
-        // By another name than its own: by the first argument, where that is one.
+        // Under another name: found by the first argument, if that is a path.
         (format!("exec -a '{}' /proc/self/fd/3 {test} 3<current/program", link.display()), &link),
         (format!("exec -a /bin/true /proc/self/fd/3 {test} 3<current/program"), &here.join("v1/program")),
     ] {
@@ -147,7 +147,7 @@ fn the_path_of_the_start_keeps_its_links() {
     }
 }
 
-/// The other half of the test above.
+/// The part of the test above that runs in the other program.
 #[test]
 #[ignore = "only for the test that starts the program of this one"]
 fn tells_the_path_of_its_start() {
@@ -162,7 +162,7 @@ fn a_group_is_signalled_as_a_whole() {
         signal_group(spawned.pid, signal);
         assert_eq!(end_of(&spawned.pidfd).signal, Some(signal));
         assert!(second.wait_exit(PATIENCE));
-        // Gone, and no group at all: nothing happens.
+        // For a group that is gone, and for numbers that are no group, nothing happens.
         signal_group(spawned.pid, signal);
         for group in [0, 1, u32::MAX] {
             signal_group(group, libc::SIGKILL);

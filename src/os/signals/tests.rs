@@ -4,7 +4,7 @@ use crate::os::fd;
 use crate::time::Span;
 use std::os::fd::BorrowedFd;
 
-/// What has come by now, at least one; in the order of their numbers.
+/// The signals that were delivered, at least one, in the order of their numbers.
 fn caught(signals: &mut Signals) -> Vec<Caught> {
     // SAFETY: it is open as long as the handlers are.
     let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
@@ -27,7 +27,7 @@ alone! {
             raise(signal).unwrap();
             assert_eq!(caught(&mut signals), [expected]);
         }
-        // Read empty: the loop would spin otherwise.
+        // Empty after reading: otherwise the loop would spin.
         // SAFETY: it is open as long as the handlers are.
         let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
         assert!(!fd::wait_readable_any(&[fd], Some(Span::ZERO)).unwrap());
@@ -48,7 +48,7 @@ alone! {
 
         let (ready, say_ready) = fd::pipe().unwrap();
         let child = fork(|| {
-            // Handlers are inherited, and the pipe with them; it gets its own.
+            // A child inherits handlers and pipe; it installs its own.
             let mut signals = Signals::install().unwrap();
             nix::unistd::write(&say_ready, b"x").unwrap();
             let parent = std::os::unix::process::parent_id();
@@ -112,7 +112,7 @@ alone! {
         for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, libc::SIGUSR2, libc::SIGTSTP] {
             keeper.signal(signal).unwrap();
         }
-        // They are in order: an ignored signal is gone at once, and this one is the first to count.
+        // Signals are handled in order: an ignored one has no effect, and this one is the first that counts.
         keeper.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&keeper).signal, Some(libc::SIGKILL));
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 
 mod slow;
 
-/// Spawns what has to fail: where, with which errno, and with which text.
+/// Spawns a plan that must fail: returns the stage, the errno and the text.
 #[track_caller]
 fn failure_of(spec: PlanSpec<'_>) -> (Stage, i32, String) {
     let error = start(spec).map(|spawned| spawned.pid).expect_err("it has to fail");
@@ -54,7 +54,7 @@ fn directory_mask_limits_and_nice_value_are_set() {
     spec.umask = Some(0o027);
     spec.limits.insert("nofile".into(), Limit { soft: Some(77), hard: Some(99) });
     spec.limits.insert("core".into(), Limit { soft: Some(0), hard: Some(0) });
-    // What we run at ourselves, below nice(1) say, is not left upwards without a right to do so.
+    // Without privileges the nice value cannot go below that of this process, which nice(1) may have raised.
     let own: i32 = output_of(script("nice")).trim().parse().unwrap();
     let nice = own.max(7);
     spec.nice = Some(nice);
@@ -66,7 +66,7 @@ fn directory_mask_limits_and_nice_value_are_set() {
 fn it_has_an_oom_score_of_its_own_and_we_keep_ours() {
     let own = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
     let before = own();
-    // It is set as soon as the program is executed.
+    // The score is set as soon as the program is executed.
     let mut spec = script("until [ $(cat /proc/self/oom_score_adj) = 777 ]; do :; done; echo 777");
     spec.oom_score_adjust = Some(777);
     assert_eq!((output_of(spec).as_str(), own()), ("777\n", before));
@@ -171,7 +171,7 @@ fn a_program_is_looked_up_in_the_path_of_its_environment() {
     assert_eq!((stage, errno), (Stage::LookUp, libc::ENOENT));
     assert_eq!(words, "looking for echo: No such file or directory in any directory of PATH");
 
-    // Without a PATH there is the usual one.
+    // Without a PATH the default one is used.
     let mut spec = program(&["echo", "usual"]);
     spec.env = Vec::new();
     assert_eq!(output_of(spec), "usual\n");
@@ -219,7 +219,7 @@ fn what_cannot_be_said_to_the_kernel_is_refused_beforehand() {
 
 #[test]
 fn a_process_without_its_parent_does_not_begin() {
-    // As if the parent had exited between the clone and the setting of the signal.
+    // As if the parent had exited before the signal was set.
     let mut spec = script("echo it runs");
     let (reader, writer) = fd::pipe().unwrap();
     spec.stdout = Some(writer.as_fd());
@@ -265,7 +265,7 @@ alone! {
         let null = std::fs::File::open("/dev/null").unwrap();
         let inherited: Vec<RawFd> = (0..600)
             .map(|index| {
-                // Every other one is not closed by exec.
+                // Every other one is not close-on-exec.
                 let how = if index % 2 == 0 { libc::F_DUPFD } else { libc::F_DUPFD_CLOEXEC };
                 // SAFETY: plain numbers. They stay open as long as this process runs.
                 unsafe { libc::fcntl(null.as_raw_fd(), how, 3) }
@@ -273,7 +273,7 @@ alone! {
             .collect();
         assert!(inherited.iter().all(|fd| *fd > 2));
         let look = "i=0; while [ $i -lt 1000 ]; do [ -e /proc/self/fd/$i ] && echo $i; i=$((i+1)); done; true";
-        // The first one takes the slots above all of these, the second finds them there.
+        // The first start places its slots above all of these; the second one reuses them.
         for _ in 0..2 {
             assert_eq!(output_of(script(look)), "0\n1\n2\n");
         }
@@ -284,7 +284,7 @@ alone! {
     }
 
     fn inherited_descriptors_below_the_slots_do_not_come_through_either() {
-        // The slots first, so that they are low.
+        // The slots are made first, so that they are low.
         assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
         let null = std::fs::File::open("/dev/null").unwrap();
         for _ in 0..40 {
@@ -319,7 +319,7 @@ alone! {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             path.to_str().unwrap().to_string()
         };
-        // Takes the slots.
+        // Makes the slots.
         end_of(&start(program(&["/bin/true"])).unwrap().pidfd);
         let before = open_descriptors();
 
@@ -341,7 +341,7 @@ alone! {
         assert_eq!((stage, errno), (Stage::Exec, libc::ENOENT));
         assert!(words.contains("the interpreter that it names"), "{words}");
 
-        // Executable, but not its interpreter.
+        // The script is executable, but its interpreter is not.
         let odd = file("odd", &format!("#!{plain}\n"), 0o755);
         let (stage, errno, words) = failure_of(program(&[&odd]));
         assert_eq!((stage, errno), (Stage::Exec, libc::EACCES));
@@ -391,7 +391,7 @@ alone! {
         assert!(printed.contains(&format!("\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n")), "{printed}");
         assert!(printed.contains("\nCapEff:\t0000000000000000\n"), "{printed}");
 
-        // Its working directory is entered with its rights.
+        // The working directory is entered with the permissions of that user.
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let mut spec = program(&["/bin/true"]);
@@ -426,7 +426,7 @@ alone! {
             spec.stdout = Some(writer.as_fd());
             spec.parent_death_signal = Some(libc::SIGKILL);
             let spawned = start(spec).unwrap();
-            // Until it is killed.
+            // Waits until it is killed.
             fd::wait_readable_any(&[silence.as_fd()], Some(PATIENCE)).unwrap();
             panic!("{spawned:?}");
         });
@@ -434,7 +434,7 @@ alone! {
         assert!(!child.wait_exit(Span::ZERO), "it is alive as long as its parent");
         parent.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&parent).signal, Some(libc::SIGKILL));
-        // We have adopted it, as its reaper.
+        // This process has adopted it as its subreaper.
         assert_eq!(end_of(&child).signal, Some(libc::SIGKILL));
     }
 }

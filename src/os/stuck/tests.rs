@@ -20,7 +20,7 @@ fn what_is_there_and_what_is_gone_are_told_apart() {
     assert_eq!(why_alive(spawned.pid, None), "it has just gone");
 }
 
-/// The parent of a vfork waits in the uninterruptible sleep until the child executes something.
+/// The parent of a vfork(2) is in uninterruptible sleep until the child executes a program.
 #[test]
 fn a_process_in_the_kernel_is_said_to_be_there() {
     let text = "import ctypes, os, sys\n\
@@ -37,7 +37,7 @@ fn a_process_in_the_kernel_is_said_to_be_there() {
             crate::os::clock::pause(crate::time::Span::from_millis(1));
         }
         let text = why_alive(spawned.pid, None);
-        // Newer kernels let it sleep so that it can be killed, which is state D as well.
+        // On newer kernels this sleep can be killed; it is shown as state D as well.
         assert!(text.starts_with("it is stuck in the kernel (state D"), "{text}");
     }
     process::signal_group(spawned.pid, libc::SIGKILL);

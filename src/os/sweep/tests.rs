@@ -46,7 +46,7 @@ fn a_cgroup_that_cannot_be_looked_at_is_not_empty() {
 #[test]
 fn what_carries_the_mark_is_killed_and_what_is_there_is_named() {
     let (mark, root) = (random::mark().unwrap(), Path::root());
-    // It executes nothing after that: while it does, its environment is not shown.
+    // It executes no other program later: during an exec its environment cannot be read.
     let text = format!("export TREEVISOR_MARK={mark} TREEVISOR_PATH=/web/api; exec sh -c 'echo up; sleep 1000; :'");
     let (spawned, reader) = start_piped(script(&text)).unwrap();
     assert_eq!(read_line(&reader), "up");

@@ -3,7 +3,7 @@ use super::*;
 use crate::os::cgroup::tree::Tree;
 use crate::os::random;
 
-/// Prints "ready" when its own child is there, and has used some CPU time.
+/// Prints "ready" when its own child exists, and it has used some CPU time.
 const BUSY: &str = "sleep 1000 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; wait";
 
 #[test]
@@ -24,7 +24,7 @@ fn a_family_is_counted_with_its_children() {
 
 #[test]
 fn what_has_ended_uses_nothing() {
-    // The kernel gives no such number to a process.
+    // The kernel never assigns such a pid.
     assert_eq!(of_process(u32::MAX / 2), None);
     assert_eq!(of_family(u32::MAX / 2), None);
 }

@@ -11,11 +11,11 @@ fn users_and_groups_are_found_by_name_and_number() {
     assert_eq!((root.uid, root.gid), (0, 0));
     assert!(root.groups.contains(&0));
     assert_eq!(resolve(Some("0"), None).unwrap().unwrap(), root);
-    // Another group takes the place of the user's own.
+    // A named group replaces the user's own.
     let mixed = resolve(Some("root"), Some("4242")).unwrap().unwrap();
     assert_eq!((mixed.uid, mixed.gid), (0, 4242));
     assert!(mixed.groups.contains(&4242));
-    // A group alone leaves the user as it is, and takes all other groups away.
+    // A group alone leaves the user, and removes all other groups.
     let group = resolve(None, Some("root")).unwrap().unwrap();
     assert_eq!(Credentials::of(&group), Credentials { uid: nix::unistd::geteuid().as_raw(), gid: 0, groups: vec![0] });
     // A number needs no entry.

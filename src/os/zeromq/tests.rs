@@ -3,7 +3,7 @@ use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// A ROUTER that accepts from `listener`, with what it stands on.
+/// A ROUTER that accepts from `listener`, and its context.
 fn accepting(listener: &UnixListener, path: &Path) -> (zmq::Socket, zmq::Context) {
     let context = zmq::Context::new();
     let mut socket = context.socket(zmq::ROUTER).unwrap();
@@ -11,7 +11,7 @@ fn accepting(listener: &UnixListener, path: &Path) -> (zmq::Socket, zmq::Context
     (socket, context)
 }
 
-/// libzmq greets whatever it has accepted.
+/// libzmq sends its greeting to every connection that it has accepted.
 fn is_greeted(mut stream: &UnixStream) -> bool {
     stream.read(&mut [0; 1]).unwrap() == 1
 }

@@ -97,19 +97,19 @@ fn what_lay_unread_was_not_missed() {
     for second in 1..=10 {
         assert!(watch.beat(at(second * 1_000), &Beat::default()));
     }
-    // It beat every second; none was read for five, and then all at once.
+    // The child beat every second; five beats lay unread, and are read all at once.
     (0..5).for_each(|_| assert!(watch.beat(at(15_010), &Beat::default())));
     assert_eq!(watch.status(at(15_010)).missed, 0);
-    // One of them is still to be read, and this process knows that it was late.
+    // One more of these beats is still unread, and this process has been credited for its lateness.
     assert!(watch.beat(at(18_000), &Beat::default()));
     assert_eq!(watch.status(at(18_000)).missed, 2);
     watch.credit(at(18_010), Span::from_millis(2_000));
     assert_eq!(watch.status(at(18_010)).missed, 0);
-    // The next one in its time ends no silence before it.
+    // The next beat is on time: no silence precedes it.
     assert!(watch.beat(at(19_000), &Beat::default()) && watch.beat(at(22_000), &Beat::default()));
     assert!(watch.beat(at(22_200), &Beat::default()));
     assert_eq!(watch.status(at(22_200)).missed, 2);
-    // A silence of its own stays one.
+    // A real silence of the child is not excused by a credit.
     assert!(watch.beat(at(25_100), &Beat::default()));
     watch.credit(at(26_000), Span::from_millis(200));
     assert_eq!(watch.status(at(26_000)).missed, 4);

@@ -37,14 +37,14 @@ fn each_limit_is_written_as_the_kernel_takes_it() {
     let at = directory.path();
     assert_eq!(apply(at, &Resources::default(), &all, &MACHINE), []);
     assert_eq!(names.map(|name| read(at, name)), ["536870912", "2147483648", "150000 100000", "50", "100", "200"]);
-    // What is set no more is as in a new cgroup; "max" says the same.
+    // A limit that is removed is written as in a new cgroup; a value of "max" does the same.
     for name in names {
         fs::write(at.join(name), "").unwrap();
     }
     let max = Resources { memory_max: Some(Cap { value: None, best_effort: false }), ..Resources::default() };
     assert_eq!(apply(at, &all, &max, &MACHINE), []);
     assert_eq!(names.map(|name| read(at, name)), ["max", "max", "max 100000", "100", "max", "100"]);
-    // What never was set is left alone.
+    // A limit that was never set is left alone.
     fs::write(at.join("cpu.weight"), "7").unwrap();
     assert_eq!(apply(at, &Resources::default(), &Resources::default(), &MACHINE), []);
     assert_eq!(read(at, "cpu.weight"), "7");
@@ -89,7 +89,7 @@ fn controllers_are_passed_on_all_the_way_down() {
     fs::write(tree.join("cgroup.subtree_control"), "cpu memory").unwrap();
     provide(&worker, &[Controller::Memory]).unwrap();
     let passed: Vec<_> = way.iter().map(|at| read(at, "cgroup.subtree_control")).collect();
-    // A plain file is written over from its beginning.
+    // A plain file is overwritten from its beginning, unlike those of the kernel.
     assert_eq!(passed, ["+memory", "cpu memory", "+memory", "+memory"]);
     assert_eq!(read(top.path(), "cgroup.subtree_control"), "untouched", "it is not ours");
     fs::remove_file(way[2].join("cgroup.subtree_control")).unwrap();
@@ -117,7 +117,7 @@ fn memory_is_shared_as_far_as_it_has_come() {
     put(&base, "memory");
     share_memory(&base);
     assert_eq!(passed(&base), "+memory");
-    // What is above the tree is not touched.
+    // The cgroups above the tree are not changed.
     let inside = root.join("treevisor-t-1");
     fs::create_dir(&inside).unwrap();
     put(root, "memory");
@@ -131,12 +131,12 @@ fn our_own_processes_leave_a_cgroup_before_it_passes_on_anything() {
     let own = cgroup(&[("cgroup.subtree_control", ""), ("cgroup.type", "domain\n")]);
     fs::create_dir(own.path().join(LEAF)).unwrap();
     fs::write(own.path().join(LEAF).join("cgroup.procs"), "").unwrap();
-    // A plain file keeps listing us, as the kernel's would not.
+    // A plain file still lists this process after the move, unlike those of the kernel.
     fs::write(own.path().join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
     pass_on(own.path(), &[Controller::Cpu]).unwrap();
     assert_eq!(read(&own.path().join(LEAF), "cgroup.procs"), std::process::id().to_string());
     assert_eq!(read(own.path(), "cgroup.subtree_control"), "+cpu");
-    // Another program's process is not moved, and nothing is passed on.
+    // The process of another program is not moved, and no controller is passed on.
     fs::write(own.path().join("cgroup.subtree_control"), "").unwrap();
     fs::write(own.path().join("cgroup.procs"), "1\n").unwrap();
     assert!(pass_on(own.path(), &[Controller::Cpu]).unwrap_err().to_string().contains("other processes"));
@@ -155,7 +155,7 @@ fn what_is_missing_is_told_with_the_reason() {
     assert_eq!([Controller::Cpu, Controller::Memory].map(|one| survey.why_without(one)), [None, None]);
     let why = survey.why_without(Controller::Io).unwrap();
     assert!(why.contains("no `io` controller, only cpu, memory"), "{why}");
-    // Our own process is no hindrance, another program's is.
+    // Our own process does not prevent limits; that of another program does.
     fs::write(plain.path().join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
     assert_eq!(Survey::of(plain.path()).unwrap().why_without(Controller::Cpu), None);
     fs::write(plain.path().join("cgroup.procs"), "1\n").unwrap();

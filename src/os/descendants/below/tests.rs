@@ -14,7 +14,7 @@ fn stamped(text: &str, stamp: Stamp) -> PlanSpec<'static> {
     spec
 }
 
-/// What the kernel allows here; prints it when it does not.
+/// Two stamps; `None`, with a message, if the limits here do not allow stamps.
 fn stamps() -> Option<(Stamp, Stamp)> {
     let mark = random::mark().unwrap();
     let stamp = |path: &str| Stamp::of_child(&mark, &Path::parse(path).unwrap());
@@ -26,7 +26,7 @@ fn stamps() -> Option<(Stamp, Stamp)> {
     Some(both)
 }
 
-/// Whether one of our children has this stamp.
+/// Claims the children of this process that have this stamp.
 fn with(stamp: Stamp) -> impl Fn(u32) -> Claim {
     move |pid| match Facts::of(pid).unwrap() {
         Some(facts) if facts.stamp == Some(stamp) => Claim::Kill(7),
@@ -35,7 +35,7 @@ fn with(stamp: Stamp) -> impl Fn(u32) -> Claim {
     }
 }
 
-/// Passes until one that is complete finds nothing. The first one found so many.
+/// Repeats passes until a complete one finds nothing. Returns how many processes the first one found.
 fn clear_all(claim: impl Fn(u32) -> Claim, what: &str) -> usize {
     let clock = Clock::start();
     let (mut first, mut passes) = (None, 0);
@@ -52,18 +52,18 @@ fn clear_all(claim: impl Fn(u32) -> Claim, what: &str) -> usize {
     }
 }
 
-/// Waits until nothing holds the pipe: all of them have had it.
+/// Waits until no process has the pipe open: all the processes had inherited it.
 fn wait_for_end(reader: OwnedFd, what: &str) {
     let clock = Clock::start();
     while !fd::wait_readable_any(&[reader.as_fd()], Some(Span::from_millis(10))).unwrap() {
         assert!(clock.now() < Time::ZERO + PATIENCE, "something is left: {what}");
-        // One that goes on must not fill the machine with zombies.
+        // A chain of processes must not fill the machine with zombies.
         reap_orphans(|_| false);
     }
     assert_eq!(read_all(reader), "", "{what}");
 }
 
-/// A script that makes a daemon without an environment, with a child that leads a session of its own.
+/// A script that starts a daemon without an environment, which has a child in a session of its own.
 const DAEMON: &str = "(setsid env -i /bin/sh -c 'setsid sleep 1000 & echo up; exec sleep 1000' &)";
 
 alone! {
@@ -111,12 +111,14 @@ alone! {
         if stamps().is_none() {
             return;
         }
-        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves nothing.
+        // Each generation ends when there is a next one, or the file is gone: so a failing test leaves no process
+        // behind.
         let dir = tempfile::tempdir().unwrap();
         let go_on = dir.path().join("go-on");
         fs::write(&go_on, "").unwrap();
         let kinds = [
-            // Forks alone; with another program each; that leads a session of its own; always the same process.
+            // Variants: forks only; executes another program each time; leads a session of its own; replaces itself by
+            // exec.
             "[ \"$1\" ] || echo up; f() { n=$((n+1)); [ $n -gt 500 ] && exec /bin/sh -c \"$TEXT\" sh again; \
              [ -e \"$GO_ON\" ] && f & exit 0; }; f",
             "[ \"$1\" ] || echo up; [ -e \"$GO_ON\" ] && /bin/sh -c \"$TEXT\" sh again & exit 0",
@@ -140,7 +142,7 @@ alone! {
         become_subreaper().unwrap();
         let Some((ours, others)) = stamps() else { return };
         let soft = |stamp: Stamp| stamp.limit().unwrap().soft.unwrap();
-        // As a node with a worker that has a child, and something else.
+        // Like a node with a worker that has a child, and another child.
         let text = "prlimit --pid $$ --locks=$A:unlimited; setsid sh -c 'sleep 1000 & echo up; wait' & \
                     prlimit --pid $$ --locks=$B:unlimited; sleep 1000 & echo up; wait";
         if !std::path::Path::new("/usr/bin/prlimit").exists() {
@@ -155,7 +157,7 @@ alone! {
         node.pidfd.signal(libc::SIGSTOP).unwrap();
         let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
         assert_eq!(cleared.count(), 2);
-        // They need a moment to exit.
+        // The processes need a moment to exit.
         let clock = Clock::start();
         loop {
             let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
@@ -195,7 +197,7 @@ alone! {
         assert!(!look().whole);
         assert!(!Others::of(Err(io::ErrorKind::OutOfMemory.into())).whole);
         assert!(seen.found.iter().all(Reach::may_run));
-        // Nor what has ended for running, once it can be looked at.
+        // And an ended process does not count as running, once it can be checked.
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         seen.found.iter().for_each(|process| process.signal(libc::SIGKILL).unwrap());
         end_of(&spawned.pidfd);

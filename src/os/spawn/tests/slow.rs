@@ -1,4 +1,4 @@
-//! Programs that cannot be executed at once: nothing else waits for them.
+//! Programs that cannot be executed at once: no other start waits for them.
 
 use super::*;
 
@@ -14,8 +14,8 @@ alone! {
 
 alone! {
     fn a_program_whose_file_system_does_not_answer_waits_alone() {
-        // A lease that its holder does not give back stands for the failed disk: an open of the file waits for the
-        // holder.
+        // A file lease stands for a file system that does not answer: opening the file blocks until the holder gives it
+        // up.
         let dir = tempfile::tempdir().unwrap();
         let program_at = dir.path().join("slow");
         std::fs::write(&program_at, "#!/bin/sh\nexit 7\n").unwrap();
@@ -36,12 +36,12 @@ alone! {
         let second = start_now(program(&[path])).unwrap();
         let killed = start_now(program(&[path])).unwrap();
         assert!(first.late.is_some() && second.late.is_some() && killed.late.is_some());
-        // Others are not held up, not even for the text of a failure.
+        // Other starts are not delayed, nor are their errors.
         assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
         assert_eq!(failure_of(program(&["/no/such/program"])).0, Stage::Exec);
         assert!(first.late.as_mut().unwrap().outcome().is_none());
         assert!(clock.now().since(crate::time::Time::ZERO) < PATIENCE);
-        // One is given up, another one is dropped.
+        // One late start is killed, another one is dropped.
         killed.pidfd.signal(libc::SIGKILL).unwrap();
         assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
         assert!(killed.settled().is_ok(), "it has left without a word");
@@ -50,7 +50,7 @@ alone! {
         assert!(first.settled().is_ok_and(|first| end_of(&first.pidfd).code == Some(7)));
         assert_eq!(end_of(&second.pidfd).code, Some(7));
 
-        // A late failure is reported as any other.
+        // A late failure is reported like any other.
         let plain = dir.path().join("plain");
         std::fs::write(&plain, "neither\n").unwrap();
         std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o755)).unwrap();
