@@ -38,7 +38,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of what was looked at.
+    /// The identity of the file with this metadata.
     fn of(metadata: &Metadata) -> Identity {
         Identity {
             device: metadata.dev(),

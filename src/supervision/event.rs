@@ -150,7 +150,7 @@ pub enum Scope {
     /// All children: those not listed are removed. Children that were added while the tree ran stay, unless `prune` is
     /// set.
     All {
-        /// Those that were added go as well.
+        /// Children that were added while the tree ran are removed as well.
         prune: bool,
     },
     /// The workers of one `count`: those that are listed and exist already stay as they are.

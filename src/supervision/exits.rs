@@ -446,6 +446,7 @@ impl Supervisor {
                 self.rest(id, AfterStop::Rest);
                 self.not_even_as_before(id, &failure.message);
             }
+            // These start no child, and the failed start of a child that they stop was absorbed above.
             Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
                 self.rest(id, AfterStop::Rest);
             }

@@ -264,7 +264,7 @@ pub(super) enum Ended {
 pub(super) enum Spawned {
     /// Stale: the process was not awaited, or is known already.
     Stray,
-    /// Its start goes on.
+    /// The child is starting.
     Starting,
     /// The child was to be stopped before its process existed: now it can be.
     Stop(StopBegun),

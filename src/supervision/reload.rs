@@ -256,9 +256,9 @@ impl Supervisor {
         plan
     }
 
-    /// Starts children that are down without having been stopped: their start has failed, or they went down with a
-    /// group and were to start with the next attempt of a sibling. Those that still have such a sibling keep waiting
-    /// for it.
+    /// Plans the start of children that are down without having been stopped: their start has failed, or they went down
+    /// with a group and were to start with the next attempt of a sibling. Those that still have such a sibling keep
+    /// waiting for it.
     fn update_idle(&self, scope: &Scope, plan: &mut ReloadPlan, earlier: &[Probation]) {
         let concerned = match scope {
             Scope::All { .. } => true,
@@ -359,7 +359,7 @@ impl Supervisor {
                 let others = before.iter().copied().filter(|id| !listed.contains(id) && !plan.gone.contains(id));
                 plan.listed.iter().copied().chain(others).collect::<Vec<_>>()
             }
-            // No child changes its place, and a new one is inserted after the one that precedes it in the list.
+            // No child that stays changes its place. A new one is inserted after the one that precedes it in the list.
             Scope::Count(_) | Scope::Child(_) => {
                 let mut order: Vec<ChildId> = before.iter().copied().filter(|id| !plan.gone.contains(id)).collect();
                 let mut last = None;
@@ -379,8 +379,8 @@ impl Supervisor {
         self.table.set_order(order);
     }
 
-    /// Whether a child is treated as new: it was to be removed, could not be, since its process cannot be killed, and
-    /// is listed again.
+    /// Takes back the removal of a child that is listed again while its process, which cannot be killed, still exists.
+    /// Returns whether the child is treated as new.
     fn stays(&mut self, id: ChildId, autostart: bool) -> bool {
         let Some(mut child) = self.table.edit(id).filter(|child| child.leaving) else { return false };
         child.leaving = false;

@@ -175,8 +175,8 @@ impl Supervisor {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);
             }
-            // Otherwise its group would start a transient child again, and a new program a step (D2). Other temporary
-            // children are never started again anyway.
+            // Without this, its group would start a transient child again, and a spec with another program would start
+            // a step again (D2). Other temporary children are never started again anyway.
             Phase::Ended if child.member.policy.restart != Restart::Temporary || child.is_up_at_exit() => {
                 child.target = Target::Down;
                 child.rest(AfterStop::Rest);

@@ -119,8 +119,8 @@ impl Supervisor {
         let members = group(self.policy.strategy, self.table.order(), &id).to_vec();
         let mut stops = Vec::new();
         let mut starts = VecDeque::new();
-        // A process that is still ending beside a member has its own stop step: so it ends before the siblings that it
-        // may use.
+        // A process that is still ending beside a member is waited for in that member's stop step: before the siblings
+        // that it may use are stopped.
         let waits = members.len() > 1;
         for member in members {
             let is_down = self.table.get(member).is_some_and(|child| child.process().is_none());
