@@ -243,8 +243,7 @@ impl Search<'_> {
             }
         };
         numbers.retain(|pid| !self.known.contains_key(pid));
-        // The newest first: of a chain of processes that fork and exit, only the newest is still running, and not for
-        // long.
+        // The newest first: of a chain of processes that fork and exit, only the newest runs, and only briefly.
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut fresh = Vec::new();
         let unclear = std::mem::take(&mut self.unclear);
@@ -287,8 +286,7 @@ impl Search<'_> {
                     Carries::Yes => {
                         fresh.push(pid);
                         self.known.insert(pid, (stat.parent, stat.began));
-                        // Stopped at once: a chain of processes that fork and exit does not wait until all others have
-                        // been checked.
+                        // Stopped at once, as a chain of processes that fork and exit goes on during other checks.
                         if pid != self.own && !self.scope.spare.contains(&pid) {
                             let hold = match self.hold(pid) {
                                 Hold::Gone => self.stop_group_of_gone(&stat, &since),
