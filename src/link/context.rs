@@ -16,7 +16,7 @@ use crate::time::Span;
 /// that does not read, or one that floods while this process is stopped, costs little memory.
 pub(super) const QUEUE: i32 = 256;
 
-/// Receive high-water mark for each peer of a socket with a [`Door`], which many peers may connect to.
+/// Receive high-water mark for each peer of a socket with a [`Door`](super::Door), which many peers may connect to.
 pub(super) const QUEUE_BEHIND_DOOR: i32 = 64;
 
 /// Length of the listen queue: a tree of 1,000 children connects all at once. The kernel limits it to
