@@ -123,7 +123,8 @@ fn environment(at: &str, number: u32) -> Environment {
     }
 }
 
-/// Whether the process runs as the user of this one: its directory in /proc belongs to that user, with memory or without.
+/// Whether the process runs as the user of this one: its directory in /proc belongs to that user, even if it has no
+/// memory any more.
 fn is_own(at: &str) -> bool {
     fs::metadata(at).is_ok_and(|found| found.uid() == process::own_uid())
 }
