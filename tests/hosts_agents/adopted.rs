@@ -1,6 +1,6 @@
 //! Subtrees that go on while there is another root.
 
-use super::links::linked;
+use super::links::{linked, linked_for_long};
 use super::{Cluster, signal};
 use serde_json::Value;
 use treevisor::os::pidfd::PidFd;
@@ -101,6 +101,38 @@ fn a_subtree_goes_on_under_the_next_root() {
     cluster.until("the claim is free", |cluster| {
         cluster.store.record("/treevisor/test/own/shop//db").filter(|own| own["state"] == "free")
     });
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_reported_and_so_is_its_return() {
+    let Some(cluster) = linked_for_long(&["a", "b"]) else { return };
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        cluster.link(from, to, "up");
+    }
+    cluster.deploy(TREE, &["a"]);
+    assert_eq!(cluster.nth(1), ["b", "1", "normal", "-"]);
+    let (_, worker) = cluster.roots_and_workers("a", |_| true);
+    let of_db = |kind: &str| {
+        let events = cluster.done("a", &["events", "-i", "shop", "--json", "/db"]);
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["kind"] == kind && event["path"] == "/db").collect::<Vec<Value>>()
+    };
+    // The root of the host would take an agent that is stopped for hung.
+    let stopped = [cluster.host("b").root.id(), cluster.agent("b")];
+    for pid in stopped {
+        signal(pid, libc::SIGSTOP);
+    }
+    let gone = cluster.until("that b cannot be reached", |_| of_db("unreachable").pop());
+    assert_eq!(gone["host"], "b");
+    assert!(gone["why"].as_str().unwrap().contains("lease"), "{gone}");
+    assert_eq!(cluster.tree("a").unwrap()["root"]["children"][0]["state"], "unreachable");
+    for pid in stopped {
+        signal(pid, libc::SIGCONT);
+    }
+    let back = cluster.until("that b is back", |_| of_db("reachable").pop());
+    assert_eq!((&back["host"], &back["cause"]), (&"b".into(), &gone["id"]));
+    let (_, same) = cluster.roots_and_workers("a", |_| true);
+    assert_eq!((same, of_db("unreachable").len()), (worker, 1));
 }
 
 #[test]

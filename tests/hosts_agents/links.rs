@@ -26,6 +26,12 @@ pub(super) fn linked(names: &[&'static str]) -> Option<Cluster> {
     Cluster::start_with(names, |directory, name| listens(directory, name, &by))
 }
 
+/// The same, with leases that outlast what a test does to a host.
+pub(super) fn linked_for_long(names: &[&'static str]) -> Option<Cluster> {
+    let by = SigningKey::draw().unwrap();
+    Cluster::start_with(names, |directory, name| format!("lease = \"30s\"\n{}", listens(directory, name, &by)))
+}
+
 impl Cluster {
     /// Waits until a host shows another one's link so, and gives what it shows.
     #[track_caller]

@@ -81,9 +81,10 @@ impl Cluster {
         let start = |name: &&'static str| {
             let below = directory.path().join(name);
             fs::create_dir(&below).unwrap();
+            let lines = lines(&below, name);
+            let lease = if lines.contains("lease = ") { "" } else { "lease = \"5s\"\n" };
             let file = format!(
-                "cluster = \"test\"\nname = \"{name}\"\nlease = \"5s\"\n{}[store]\nendpoints = [\"{}\"]\n",
-                lines(&below, name),
+                "cluster = \"test\"\nname = \"{name}\"\n{lease}{lines}[store]\nendpoints = [\"{}\"]\n",
                 store.url
             );
             fs::write(below.join("host.toml"), file).unwrap();
