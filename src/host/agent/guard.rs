@@ -138,7 +138,10 @@ impl Guard {
             ..PlanSpec::new(vec![process::self_exe().into(), "fence".into()])
         })?;
         let spawned = plan.spawn()?;
-        let tag = reactor.watch(spawned.pidfd.as_raw_fd(), Source::Fence)?;
+        let tag = reactor.watch(spawned.pidfd.as_raw_fd(), Source::Fence).inspect_err(|_| {
+            // A fence whose exit cannot be watched must not run. An error means that it has ended already.
+            let _ = spawned.pidfd.signal_child(spawned.pid, libc::SIGKILL);
+        })?;
         Ok(Running { pidfd: spawned.pidfd, pid: spawned.pid, tag, answer: view })
     }
 

@@ -4,13 +4,13 @@
 use super::place::Exclusive;
 use super::reactor::Reactor;
 use super::runs::Means;
-use super::top::{PARENT_DEATH_SIGNAL, Top};
-use crate::hosts::message::{Ended, Failure};
+use super::top::{NoTop, PARENT_DEATH_SIGNAL, Top};
+use crate::hosts::message::{Ended, Failure, Place};
 use crate::hosts::{ClaimKey, Event, Run, RunId};
 use crate::instance::runtime::RuntimeDir;
 use crate::node::look_at_placed;
 use crate::node::record::{BOOT_FD, Here, boot_of_placed};
-use crate::os::cgroup;
+use crate::os::cgroup::{self, Group};
 use crate::os::page::LeasePage;
 use crate::os::pidfd::ExitStatus;
 use crate::os::spawn::{PlanSpec, SpawnError};
@@ -216,14 +216,34 @@ impl Subtrees {
 
 fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure> {
     let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
-    let Means { program, runtime, .. } = with.means;
-    let (claim, by_lease) = (&run.claim, place.placement.by_lease());
+    let (claim, by_lease) = (run.claim.clone(), place.placement.by_lease());
     let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
-    let of = |stage: &'static str| move |error: std::io::Error| failure(stage, error.to_string());
+    let runtime = RuntimeDir::at(with.means.runtime.join(&name));
     let group = with.place.group_of_run(by_lease, &name).map_err(of("cgroup"))?;
+    // The names are of this run alone: no later start would remove what is left of one that has failed.
+    let top = spawn_in(run, place, cwd, &group, &runtime, with).inspect_err(|_| {
+        group.remove_all();
+        runtime.remove();
+    })?;
+    Ok(Placed { claim, by_lease, runtime, top, is_asked: false, end: None })
+}
+
+fn of(stage: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| failure(stage, error.to_string())
+}
+
+/// Starts the top node in this cgroup, with this runtime directory, which is created.
+fn spawn_in(
+    run: &Run,
+    place: &Place,
+    cwd: PathBuf,
+    group: &Group,
+    directory: &RuntimeDir,
+    with: &mut With<'_>,
+) -> Result<Top, Failure> {
+    let (claim, program) = (&run.claim, &with.means.program);
     let leaf = group.child(cgroup::NODE).map_err(of("cgroup"))?;
     let below = group.child(cgroup::BELOW).map_err(of("cgroup"))?;
-    let directory = RuntimeDir::at(runtime.join(&name));
     directory.create().map_err(|error| failure("runtime directory", error.to_string()))?;
     let mark = random::mark().map_err(of("random numbers"))?.to_string();
     let (soft, hard) = fd::nofile().map_err(of("limit of open files"))?;
@@ -248,7 +268,7 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
     let mut env = with.means.environment(run);
     env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
     let mut extra = vec![(boot.as_fd(), BOOT_FD)];
-    if by_lease {
+    if place.placement.by_lease() {
         env.insert("TREEVISOR_LEASE".into(), LEASE_FD.to_string().into());
         extra.push((with.lease.fd(), LEASE_FD));
     }
@@ -265,11 +285,7 @@ fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure
         cgroup: Some(&leaf),
         ..PlanSpec::new(vec![program.into(), "node".into(), (&claim.path).into()])
     };
-    let top = Top::spawn(plan, group, run.run, with.reactor).map_err(|error| {
-        directory.remove();
-        error.into_failure()
-    })?;
-    Ok(Placed { claim: claim.clone(), by_lease, runtime: directory, top, is_asked: false, end: None })
+    Top::spawn(plan, group.clone(), run.run, with.reactor).map_err(NoTop::into_failure)
 }
 
 fn is_by_lease(run: &Run) -> bool {
