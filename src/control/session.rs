@@ -88,6 +88,8 @@ pub struct Session {
     incarnation: Option<u64>,
     /// Requests without a last reply, by number.
     unanswered: HashMap<u64, Unanswered>,
+    /// How often the socket has reconnected.
+    reconnections: u64,
     /// The output whose reader is watched, see [`Session::ends_with_reader_of`].
     output: Option<OwnedFd>,
 }
@@ -126,6 +128,7 @@ impl Session {
             via: None,
             incarnation: None,
             unanswered: HashMap::new(),
+            reconnections: 0,
             output: None,
         })
     }
@@ -217,6 +220,7 @@ impl Session {
         let begun = self.clock.now();
         let mut silent_at = begun + first;
         let mut told = begun;
+        let mut reconnections = self.reconnections;
         loop {
             let now = self.clock.now();
             if follow && now.since(told) >= STILL_THERE_EVERY {
@@ -224,8 +228,17 @@ impl Session {
                 let _ = self.send(Verb::StillFollowing { request }, first);
                 told = now;
             }
-            let until = if follow { now + STILL_THERE_EVERY } else { silent_at };
-            match self.next_reply(request, until) {
+            let reply = self.next_reply(request, now + LOOK_EVERY);
+            if self.reconnections != reconnections && !matches!(reply, Err(AskError::Gone | AskError::ReaderLeft)) {
+                // Replies to this request may have been lost with the old connection, and a reply that came over the
+                // new one may follow them. So the events are requested again, from the end of the last reply.
+                reconnections = self.reconnections;
+                self.unanswered.remove(&request);
+                let _ = self.send(Verb::Unfollow { request }, first);
+                request = self.send(ask(next_number), first)?;
+                continue;
+            }
+            match reply {
                 Ok(Some(Reply::Events { events, lost, end, forgotten, caught_up, next })) => {
                     silent_at = self.clock.now() + first;
                     next_number = Some(next);
@@ -244,7 +257,7 @@ impl Session {
                 }
                 Ok(Some(Reply::Refused { why, message })) => return Err(AskError::Refused { why, message }),
                 Ok(Some(_)) => return Err(AskError::something_else()),
-                Ok(None) if follow => {}
+                Ok(None) if follow || self.clock.now() < silent_at => {}
                 Ok(None) => return Err(AskError::NoAnswer { limit: self.clock.now().since(begun) }),
                 Err(AskError::Gone) if follow => return Ok(()),
                 Err(error) => return Err(error),
@@ -336,6 +349,11 @@ impl Session {
         }
     }
 
+    fn reconnected(&mut self) {
+        self.reconnections += 1;
+        self.ask_again(true);
+    }
+
     /// The next reply to `request`; `None` when none has come by `until`.
     pub(super) fn next_reply(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
         Ok(self.next_reply_among(|number| number == request, until)?.map(|(_, reply)| reply))
@@ -351,6 +369,9 @@ impl Session {
             // Checked before the queue is read, so that a root's last message is not missed.
             let there = is_running(&self.runtime) || self.is_swept();
             while let Some(frames) = self.dealer.receive() {
+                if self.dealer.has_reconnected() {
+                    self.reconnected();
+                }
                 let told = codec::decode_told(&frames).map_err(|error| AskError::NotUnderstood(error.to_string()))?;
                 if !self.sent_again(&told) && wanted(told.request) {
                     return Ok(Some((told.request, told.reply)));
@@ -371,7 +392,7 @@ impl Session {
             self.ask_again(false);
             let limit = until.since(now).min(LOOK_EVERY).as_duration();
             match self.dealer.wait(self.output.as_ref().map(AsFd::as_fd), limit) {
-                Waited::Reconnected => self.ask_again(true),
+                Waited::Reconnected => self.reconnected(),
                 Waited::OutputClosed => return Err(AskError::ReaderLeft),
                 Waited::Input | Waited::Nothing => {}
             }

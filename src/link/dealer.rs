@@ -137,6 +137,12 @@ impl Dealer {
         drain::wait_input(&self.socket, None, None, limit) == Waited::Input
     }
 
+    /// Whether the socket has reconnected since the last call. What was sent over the connection before may be lost. A
+    /// message of the new connection is never received before this shows it.
+    pub fn has_reconnected(&mut self) -> bool {
+        self.reports.as_mut().is_some_and(Reports::read)
+    }
+
     /// Like [`Dealer::wait_input`]. Also ends when the socket has reconnected, and when `output`, a pipe that this
     /// process writes to, has no reader any more: that may happen while there is nothing to write.
     pub fn wait(&mut self, output: Option<BorrowedFd<'_>>, limit: Duration) -> Waited {

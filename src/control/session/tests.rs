@@ -294,6 +294,45 @@ fn a_follower_that_was_forgotten_goes_on_where_it_was() {
 }
 
 #[test]
+fn events_that_were_lost_with_a_connection_are_requested_before_those_after_it() {
+    let (mut root, runtime) = Root::new();
+    let (has_read, first_read) = std::sync::mpsc::channel();
+    let played = thread::spawn(move || {
+        let (to, ping) = root.next();
+        root.tell(&to, ping.request, done());
+        let (to, ask) = root.next();
+        root.tell(&to, ask.request, told(&[7], 0, false));
+        first_read.recv().unwrap();
+        // Event 8 was sent and is lost; the upgraded root continues with 9 as soon as the tool has connected.
+        root.is_replaced();
+        let frames = codec::encode_told(&Told { request: ask.request, reply: told(&[9], 0, false) });
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        while root.router.send(&to, &frames) != SendOutcome::Sent {
+            clock::pause(Span::from_millis(1));
+        }
+        let again = loop {
+            let (_, again) = root.next();
+            match again.verb {
+                Verb::Events { from: Some(7), follow: true, .. } => break again.request,
+                verb => assert_eq!(verb, Verb::Unfollow { request: ask.request }),
+            }
+        };
+        root.tell(&to, again, told(&[8, 9], 0, false));
+        root.end()
+    });
+    let mut session = Session::connect(&runtime).unwrap();
+    let mut read = Vec::new();
+    let ended = session.events(&wanted(true), LONG, &mut |events| {
+        read.extend(events.events.iter().map(|event| event.id.seq));
+        let _ = has_read.send(());
+        ControlFlow::Continue(())
+    });
+    ended.unwrap();
+    assert_eq!(read, [7, 8, 9]);
+    drop(played.join().unwrap());
+}
+
+#[test]
 fn events_are_read_to_their_end() {
     let (mut root, runtime) = Root::new();
     let played = thread::spawn(move || {
