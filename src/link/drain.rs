@@ -65,11 +65,19 @@ pub(super) fn receive(
 /// `EAGAIN` if the queue is full, `EHOSTUNREACH` if the peer that the first frame names is not connected.
 pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'a [u8]>) -> zmq::Result<()> {
     let mut frames = frames.into_iter().peekable();
+    let mut is_first = true;
     while let Some(frame) = frames.next() {
         let more = if frames.peek().is_some() { zmq::SNDMORE } else { 0 };
-        // libzmq looks at the queue at a message's first frame only. The later ones cannot fail: when the peer goes
-        // away in between, libzmq drops them silently.
-        retry(|| socket.send(frame, zmq::DONTWAIT | more))?;
+        // libzmq looks at the queue at a message's first frame only. A later frame fails only if the connection ends in
+        // between, and only on a socket with ZMQ_IMMEDIATE.
+        if let Err(error) = retry(|| socket.send(frame, zmq::DONTWAIT | more)) {
+            if !is_first && more != 0 {
+                // libzmq drops all frames up to a last one now (lb.cpp): without this one, the next message.
+                let _ = retry(|| socket.send("", zmq::DONTWAIT));
+            }
+            return Err(error);
+        }
+        is_first = false;
     }
     Ok(())
 }
