@@ -98,6 +98,11 @@ pub fn loop_of(pid: u32) -> Option<u32> {
     })
 }
 
+/// Whether a process has this thread.
+pub fn is_of(thread: u32, pid: u32) -> bool {
+    fs::exists(format!("/proc/{pid}/task/{thread}")).unwrap_or(false)
+}
+
 /// Starts a thread with all signals blocked.
 ///
 /// # Errors

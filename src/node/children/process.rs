@@ -85,7 +85,23 @@ impl LastContact {
 
     /// For a process of which a message was read at `at`.
     pub(crate) fn now(self, pid: u32, at: Time) -> LastContact {
-        let thread = self.thread.or_else(|| thread::loop_of(pid));
+        // An upgraded node has executed another image in its main thread: its other threads are gone.
+        let thread = self.thread.filter(|thread| thread::is_of(*thread, pid)).or_else(|| thread::loop_of(pid));
         LastContact { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_the_process_does_not_have_any_more_is_not_asked_about() {
+        let (own, at) = (std::process::id(), Time::ZERO);
+        let here = LastContact { thread: Some(own), ..LastContact::begun(at) };
+        assert_eq!(here.now(own, at).thread, Some(own));
+        // The number of a thread that ended in an upgrade may be another process's by now.
+        let gone = LastContact { thread: Some(1), ..LastContact::begun(at) };
+        assert_eq!(gone.now(own, at).thread, None);
     }
 }
