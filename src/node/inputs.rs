@@ -130,7 +130,7 @@ impl Node {
         }
     }
 
-    fn receive_from_children(&mut self) {
+    pub(super) fn receive_from_children(&mut self) {
         let mut intake = self.endpoint.intake();
         while let Some(received) =
             self.endpoint.receive(&mut intake, &self.context, &self.reactor.processes, &self.children)

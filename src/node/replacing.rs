@@ -379,6 +379,11 @@ impl Node {
             self.settle();
             return Err(("a signal has come".into(), false));
         }
+        // What has arrived meanwhile would be lost with this image: a worker reports only once that it is ready.
+        self.receive_from_children();
+        self.read_panic_socket();
+        self.settle();
+        self.why_not_now().map_or(Ok(()), |why| Err((why, false)))?;
         let old = File::open("/proc/self/exe").map_err(|error| (format!("opening this program: {error}"), true))?;
         let (snapshot, kept) = self.kept_snapshot("treevisor-snapshot", "the snapshot").map_err(|why| (why, true))?;
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
