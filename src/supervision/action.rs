@@ -37,8 +37,8 @@ pub enum Action {
     /// [`Supervisor::find`](super::Supervisor::find) finds the new children by now. Children that an [`Action::Adopt`]
     /// before this one has named get their new spec later.
     Renew(RequestId),
-    /// A copy of a `count` gets another spec outside [`Action::Renew`]: it is its turn in a roll-out, or the roll-out
-    /// takes the new spec back.
+    /// A copy of a `count` gets another spec outside [`Action::Renew`] (it is its turn in a roll-out, or the roll-out
+    /// takes the new spec back), or otherwise than all others with it.
     Adopt(ChildId, Adopt),
     /// Start a successor beside the process of a copy. The successor has an id of its own and the path of its copy, and
     /// is not listed among the children. A `Spawn` of it follows.
@@ -65,6 +65,9 @@ pub enum Adopt {
     /// Keep the present spec: the next [`Action::Renew`] has a new one, but the copy's turn in the roll-out has not
     /// come.
     Later,
+    /// Take the spec of the next [`Action::Renew`], even if that changes only some children: the child was to be
+    /// removed, and is listed again while its old process still exists.
+    Returned,
     /// Take the spec of the last reload.
     New,
     /// Go back to the spec before, with which the copy last was up for long enough.

@@ -38,6 +38,7 @@ use super::strategy::{group, stop_steps};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, StopCause};
 use crate::ids::ReportId;
+use crate::spec::policy::Heartbeat;
 use std::collections::{BTreeSet, VecDeque};
 
 /// What a reload makes of a child that was there before.
@@ -82,6 +83,9 @@ impl Supervisor {
                 QueueItem::Reload(_) | QueueItem::Asked { .. } | QueueItem::Recheck(_) => true,
             });
             self.cut_roll(turn, &reload.by);
+        }
+        if let Some(own) = &reload.own {
+            self.beat_sooner(turn, own.uplink);
         }
         self.queue.push_back(QueueItem::Reload(reload));
     }
@@ -183,6 +187,17 @@ impl Supervisor {
         }
     }
 
+    /// Begins at once with heartbeats that a reload promises for the first time, or more often. The parent judges by
+    /// the new promise as soon as it has sent it, but the reload may wait for its turn, for instance for a long start.
+    fn beat_sooner(&mut self, turn: &mut Turn<'_>, promise: Option<Heartbeat>) {
+        let Some(promise) = promise else { return };
+        if self.uplink.is_none_or(|now| promise.interval < now.interval) {
+            self.uplink = Some(promise);
+            self.own_beat = Some(turn.now);
+            self.beat_upward(turn);
+        }
+    }
+
     /// Takes over the supervisor's own policy. R72: it applies at once; recorded charges stay, and count against the
     /// new limits from the next charge on. R76: it triggers nothing.
     fn take_over_own(&mut self, turn: &mut Turn<'_>, own: OwnPolicy) {
@@ -221,6 +236,9 @@ impl Supervisor {
             let returns = self.stays(id, member.policy.autostart);
             if returns {
                 plan.new.insert(id);
+                if let Scope::Count(_) = scope {
+                    turn.out.push(Action::Adopt(id, Adopt::Returned));
+                }
             }
             if let (Scope::Count(_), false) = (scope, returns) {
                 // Existing workers of a `count` stay as they are.

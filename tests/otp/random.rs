@@ -136,13 +136,15 @@ struct Spec {
     /// What it is when its process is gone.
     next: Option<(Kind, u64)>,
     later: bool,
+    /// The next change of some children is for it as well.
+    returned: bool,
     wanted: Option<(Kind, u64)>,
     former: Option<(Kind, u64)>,
 }
 
 impl Default for Spec {
     fn default() -> Spec {
-        Spec { now: (Kind::Worker, 0), next: None, later: false, wanted: None, former: None }
+        Spec { now: (Kind::Worker, 0), next: None, later: false, returned: false, wanted: None, former: None }
     }
 }
 
@@ -335,6 +337,7 @@ impl Shell {
                 let spec = self.specs.entry(child).or_default();
                 match which {
                     Adopt::Later => spec.later = true,
+                    Adopt::Returned => spec.returned = true,
                     Adopt::New => {
                         let wanted = spec.wanted.take().expect("a roll-out has nothing for it");
                         spec.former.get_or_insert(spec.next.unwrap_or(spec.now));
@@ -364,7 +367,8 @@ impl Shell {
         let (whole, specs) = self.incoming.remove(&request).unwrap_or_default();
         for (name, what) in specs {
             let Some(child) = self.core.find(name.as_str()) else { continue };
-            if !whole && self.specs.contains_key(&child) {
+            let returned = self.specs.get_mut(&child).is_some_and(|spec| std::mem::take(&mut spec.returned));
+            if !whole && !returned && self.specs.contains_key(&child) {
                 // What is there of a count stays as it is.
                 continue;
             }

@@ -452,6 +452,20 @@ pub(crate) const ROWS: &[Row] = &[
         exit z 0 : ask j-3; ask j-2; ask j-1",
     ),
     (
+        "D8 D18",
+        "a copy that goes and is listed again, while its old process cannot be killed, has the spec that comes with that",
+        "one-for-one 9/30s: a j-1(count=1) j-2(count=1)",
+        "
+        boot
+        count 1 j-1(count=1) : ask j-2
+        wait 5s : kill j-2
+        stuck j-2 : start_failed:1
+        count 1 j-1(count=1) j-2(count=1,v=1) : return j-2; start_failed:2
+        exit j-2 sig9 : spawn j-2#2
+        spawned j-2
+        is a=running j-1=running j-2=running",
+    ),
+    (
         "R1 R53",
         "a count that shrinks stops the highest number first",
         "one-for-one 9/30s: a j-1(count=1) j-2(count=1) j-3(count=1)",
@@ -638,5 +652,16 @@ pub(crate) const ROWS: &[Row] = &[
         boot
         count 1 b-1(manual,count=1) b-2(manual,count=1) : ok:1
         is b-1=stopped b-2=stopped",
+    ),
+    (
+        "D8 D11",
+        "a heartbeat that is promised for the first time begins at once: the parent judges by it before the reload's turn",
+        "one-for-one 9/30s: a(at-word) b",
+        "
+        begin : spawn a#1
+        spawned a
+        reload uplink a(at-word) b : beat
+        ready a : spawn b#1
+        spawned b : ready; ok:1",
     ),
 ];

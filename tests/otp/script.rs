@@ -138,10 +138,12 @@ impl World {
     fn reload(&mut self, words: &[&str], scope: Option<Scope>) -> Event {
         let mut policy = *self.core.policy();
         let mut prune = false;
+        let mut uplink = None;
         let mut members = Vec::new();
         for word in words {
             match *word {
                 ":prune" => prune = true,
+                "uplink" => uplink = Some(Heartbeat::default()),
                 "one-for-one" => policy.strategy = Strategy::OneForOne,
                 "one-for-all" => policy.strategy = Strategy::OneForAll,
                 "rest-for-one" => policy.strategy = Strategy::RestForOne,
@@ -156,7 +158,7 @@ impl World {
             }
         }
         self.requests += 1;
-        let own = scope.is_none().then_some(OwnPolicy { policy, uplink: None });
+        let own = scope.is_none().then_some(OwnPolicy { policy, uplink });
         Event::Reloaded(Box::new(Reload {
             request: RequestId(self.requests),
             by: "uid 1".into(),
@@ -213,6 +215,7 @@ impl World {
                 Action::Halt(end) => format!("halt {end:?}"),
                 // The shell's affair.
                 Action::Renew(_) | Action::Adopt(_, Adopt::Later | Adopt::Settled) => continue,
+                Action::Adopt(child, Adopt::Returned) => format!("return {}", self.name(child)),
                 Action::Adopt(child, Adopt::New) => format!("roll {}", self.name(child)),
                 Action::Adopt(child, Adopt::Former) => format!("back {}", self.name(child)),
                 Action::Report(report) => {

@@ -588,6 +588,7 @@ impl Witness {
             Adopt::Former => {
                 self.rolled.remove(&id);
             }
+            Adopt::Returned => {}
             Adopt::Settled => {
                 let was = self.rolled.remove(&id);
                 // One that goes has nothing to prove any more.

@@ -696,6 +696,7 @@ impl World {
                 self.behind.insert(spec, revision);
             }
             Adopt::Settled => self.saw("a copy has settled"),
+            Adopt::Returned => {}
         }
     }
 

@@ -78,6 +78,9 @@ pub(super) struct Rolling {
     /// The next whole reload does not apply its spec at once, but keeps it in `wanted` for the copy's turn in the
     /// roll-out.
     later: bool,
+    /// The next change of some children applies its spec as well: the child was to be removed, and is listed again.
+    #[serde(skip)]
+    returned: bool,
     wanted: Option<Box<ChildSpec>>,
     former: Option<Box<ChildSpec>>,
 }
@@ -188,6 +191,11 @@ impl Child {
         self.rollout.wanted.as_deref().cloned().unwrap_or_else(|| self.spec(false, false))
     }
 
+    /// Whether the child was to be removed, and is listed again; once.
+    pub(crate) fn take_returned(&mut self) -> bool {
+        std::mem::take(&mut self.rollout.returned)
+    }
+
     /// Applies the child's part of a whole reload: at once, or, in a roll-out, keeps it until the child's turn.
     pub(crate) fn reloaded(&mut self, child: ChildSpec, files: &Writer) {
         self.rollout.wanted = None;
@@ -248,6 +256,7 @@ impl Child {
     pub(crate) fn adopt(&mut self, which: Adopt, files: &Writer) {
         match which {
             Adopt::Later => self.rollout.later = true,
+            Adopt::Returned => self.rollout.returned = true,
             Adopt::New => {
                 let Some(wanted) = self.rollout.wanted.take() else { return };
                 if self.rollout.former.is_none() {

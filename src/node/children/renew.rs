@@ -44,7 +44,7 @@ impl Children {
                         told.push((run, verb));
                     }
                     // Without `news` this is a change of some children only: those that exist keep their spec.
-                    if news.is_some() {
+                    if child.take_returned() || news.is_some() {
                         child.reloaded(spec, &context.place.files);
                         limits::complain(&child.path, &child.unset, context);
                     }
@@ -85,4 +85,30 @@ fn news_for(child: &Child, spec: &ChildSpec, news: News) -> Option<Verb> {
         generation: news.generation,
         prune: news.prune,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::supervision::{Adopt, ChildId, Config};
+
+    #[test]
+    fn a_change_of_some_children_is_for_new_ones_and_for_one_that_is_listed_again() {
+        let context = testing::context();
+        let text = |program: &str| format!("name = \"test\"\nchild = [{{ name = \"a\", command = [\"{program}\"] }}]");
+        let mut children = testing::children(&text("old"), &context);
+        let members = children.with_ids().map(|(_, child)| child.member()).collect();
+        let policy = Default::default();
+        let core = Supervisor::new(Config { policy, members, uplink: None, node: 1, seed: 1 });
+        let program = |children: &Children| children.get(ChildId(0)).unwrap().exec().unwrap().command[0].clone();
+        let specs = || testing::tree(&text("new")).root.children;
+        children.take_over(&core, &context, specs(), None);
+        assert_eq!(program(&children), "old");
+        children.get_mut(ChildId(0)).unwrap().adopt(Adopt::Returned, &context.place.files);
+        children.take_over(&core, &context, specs(), None);
+        assert_eq!(program(&children), "new");
+        children.take_over(&core, &context, testing::tree(&text("newest")).root.children, None);
+        assert_eq!(program(&children), "new", "it holds for one change");
+    }
 }
