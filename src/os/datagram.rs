@@ -18,8 +18,13 @@ mod tests;
 #[derive(Debug)]
 pub struct DatagramSocket {
     fd: OwnedFd,
+    /// The sockets before it at this path, whose files are gone: senders that have connected to them send there still.
+    before: Vec<OwnedFd>,
     path: PathBuf,
 }
+
+/// Sockets that are kept at most of those whose file is gone.
+const BEFORE_MAX: usize = 4;
 
 /// The sender of a datagram, by the credentials at the time of sending. It may have ended since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +68,36 @@ impl DatagramSocket {
     /// # Errors
     /// The kernel's.
     pub fn bind(path: &Path) -> io::Result<DatagramSocket> {
-        Ok(DatagramSocket { fd: bound(path)?, path: path.to_owned() })
+        Ok(DatagramSocket { fd: bound(path)?, before: Vec::new(), path: path.to_owned() })
     }
 
     /// Takes over the socket that another image of this program has bound at `path` (hot upgrade). Unread datagrams are
     /// kept.
     pub fn go_on(fd: OwnedFd, path: PathBuf) -> DatagramSocket {
-        DatagramSocket { fd, path }
+        DatagramSocket { fd, before: Vec::new(), path }
     }
 
-    /// Binds a new socket at the same path, after another program has removed the file. Unread datagrams are lost.
+    /// Binds a new socket at the same path, after another program has removed the file. The old one is received from as
+    /// before. `prepare` is given the new socket's descriptor before the socket is in use.
     ///
     /// # Errors
-    /// The kernel's.
-    pub fn bind_again(&mut self) -> io::Result<()> {
-        self.fd = bound(&self.path)?;
+    /// The kernel's, or that of `prepare`. Nothing has changed then, and the file is missing still.
+    pub fn bind_again(&mut self, prepare: impl FnOnce(RawFd) -> io::Result<()>) -> io::Result<()> {
+        let new = bound(&self.path)?;
+        if let Err(error) = prepare(new.as_raw_fd()) {
+            fs::remove_file(&self.path)?;
+            return Err(error);
+        }
+        if self.before.len() == BEFORE_MAX {
+            self.before.remove(0);
+        }
+        self.before.push(mem::replace(&mut self.fd, new));
         Ok(())
+    }
+
+    /// The descriptors to watch for input.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        std::iter::once(&self.fd).chain(&self.before).map(AsRawFd::as_raw_fd)
     }
 
     /// The path of its file.
@@ -91,6 +110,15 @@ impl DatagramSocket {
     /// # Errors
     /// The kernel's.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
+        for fd in self.fds() {
+            if let Some(datagram) = DatagramSocket::receive_from(fd, buffer)? {
+                return Ok(Some(datagram));
+            }
+        }
+        Ok(None)
+    }
+
+    fn receive_from(fd: RawFd, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
         let mut control = Control([0; CONTROL]);
         let mut parts = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: an all-zero header is a valid one that points to nothing.
@@ -101,7 +129,7 @@ impl DatagramSocket {
         header.msg_controllen = CONTROL as _;
         let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
         // SAFETY: the header points to the buffer and to the control bytes, both alive and of the lengths it names.
-        let bytes = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut header, flags) };
+        let bytes = unsafe { libc::recvmsg(fd, &raw mut header, flags) };
         let Ok(bytes) = usize::try_from(bytes) else {
             let error = io::Error::last_os_error();
             return match error.kind() {

@@ -25,7 +25,6 @@ use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
 use slog::{Logger, debug, info, warn};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::fd::AsRawFd;
 
 /// How many datagrams of one worker one look takes, so that a worker that floods does not delay the others.
 const DATAGRAMS_PER_LOOK: usize = 16;
@@ -76,7 +75,9 @@ impl Watched {
 
     fn watch(&mut self, run: Run, socket: &mut NotifySocket) -> Result<(), PollError> {
         let tag = self.poller.next_tag();
-        self.poller.add(socket.socket.as_raw_fd(), tag, Interest::READ)?;
+        for fd in socket.socket.fds() {
+            self.poller.add(fd, tag, Interest::READ)?;
+        }
         self.runs.insert(tag, run);
         socket.tag = Some(tag);
         Ok(())
@@ -85,19 +86,25 @@ impl Watched {
     /// Must be called before the socket is closed.
     fn unwatch(&mut self, socket: &mut NotifySocket) {
         if let Some(tag) = socket.tag.take() {
-            let _ = self.poller.remove(socket.socket.as_raw_fd());
+            for fd in socket.socket.fds() {
+                let _ = self.poller.remove(fd);
+            }
             self.runs.remove(&tag);
         }
     }
 
-    /// Binds a socket anew in its place, since its file is gone. Unread datagrams in the old one are lost.
-    fn bind_again(&mut self, run: Run, socket: &mut NotifySocket, runtime: &RuntimeDir) -> std::io::Result<()> {
-        self.unwatch(socket);
-        socket.socket.bind_again()?;
-        if let Some(uid) = socket.uid {
-            runtime.open_to(socket.socket.path(), uid)?;
-        }
-        self.watch(run, socket).map_err(std::io::Error::other)
+    /// Binds a socket anew in its place, since its file is gone. The old one is read as before: a worker may have
+    /// connected to it, and send there until it ends.
+    fn bind_again(&mut self, socket: &mut NotifySocket, runtime: &RuntimeDir) -> std::io::Result<()> {
+        let NotifySocket { socket, tag, uid, .. } = socket;
+        let path = socket.path().to_owned();
+        socket.bind_again(|fd| {
+            if let Some(uid) = uid {
+                runtime.open_to(&path, *uid)?;
+            }
+            // A socket that could not be read is not watched any more.
+            tag.map_or(Ok(()), |tag| self.poller.add(fd, tag, Interest::READ)).map_err(std::io::Error::other)
+        })
     }
 }
 
@@ -197,8 +204,8 @@ impl NotifySockets {
     /// Binds the sockets anew whose file is gone. Adds their names to `missing`. Datagrams must have been read before.
     pub(super) fn put_back(&mut self, runtime: &RuntimeDir, logger: &Logger, missing: &mut Vec<String>) {
         let NotifySockets { sockets, watched: Some(watched) } = self else { return };
-        for (run, socket) in sockets.iter_mut().filter(|(_, socket)| FileId::at(socket.socket.path()).is_none()) {
-            match watched.bind_again(*run, socket, runtime) {
+        for socket in sockets.values_mut().filter(|socket| FileId::at(socket.socket.path()).is_none()) {
+            match watched.bind_again(socket, runtime) {
                 Ok(()) => missing.extend(socket.socket.path().file_name().map(|name| name.to_string_lossy().into())),
                 Err(error) => {
                     warn!(logger, "worker socket removed; cannot be restored"; "error" => %error);

@@ -83,3 +83,24 @@ fn the_file_goes_with_the_socket_and_a_stale_one_is_replaced() {
     assert!(!path.exists());
     assert!(DatagramSocket::bind(&directory.path().join("x".repeat(200))).is_err());
 }
+
+#[test]
+fn a_socket_that_is_bound_again_is_found_by_new_senders_and_kept_for_connected_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ours, connected) = pair(&directory);
+    fs::remove_file(ours.path()).unwrap();
+    let refused = ours.bind_again(|_| Err(io::Error::other("not now")));
+    assert!(refused.is_err() && !ours.path().exists(), "it counts as missing still");
+    connected.send(b"1").unwrap();
+    ours.bind_again(|_| Ok(())).unwrap();
+    assert_eq!(ours.fds().count(), 2);
+    connected.send(b"2").unwrap();
+    UnixDatagram::unbound().unwrap().send_to(b"3", ours.path()).unwrap();
+    let mut buffer = [0; 8];
+    let mut received = Vec::new();
+    while ours.receive(&mut buffer).unwrap().is_some() {
+        received.push(buffer[0]);
+    }
+    received.sort_unstable();
+    assert_eq!(received, *b"123");
+}
