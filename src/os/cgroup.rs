@@ -47,6 +47,8 @@ pub struct Group {
     /// meanwhile. It compares the count of the cgroup that a process is created in with the count of the cgroup of its
     /// *creator*, and kills the new process at once if they differ. So CLONE_INTO_CGROUP works only as long as neither
     /// cgroup has ever been killed.
+    ///
+    /// Also set once a process that was created in this cgroup did not run, since the cgroup was frozen or throttled.
     entered_by_itself: Rc<Cell<bool>>,
 }
 
@@ -138,6 +140,11 @@ impl Group {
     /// Whether a process must move into this cgroup itself; see the field.
     pub fn is_entered_by_itself(&self) -> bool {
         self.entered_by_itself.get()
+    }
+
+    /// From now on processes must move into this cgroup themselves.
+    pub(super) fn enter_by_itself(&self) {
+        self.entered_by_itself.set(true);
     }
 
     /// Whether the process `pid` is listed in it or below it. False also if the list cannot be read, so false proves

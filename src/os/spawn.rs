@@ -40,7 +40,6 @@ pub(super) use self::clone::try_in_group;
 pub use self::late::{LIMIT, Late, Spawned};
 pub use self::plan::{SpawnError, Stage};
 
-use self::clone::CLONES_INTO_CGROUP;
 use self::plan::{OwnPid, PlanData, Strings};
 pub(crate) use self::slots::EXTRA_MAX;
 use self::slots::Stream;
@@ -166,9 +165,8 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         Stdin::Null | Stdin::Open(_) => None,
     };
     let cwd = spec.cwd.map(|cwd| c_string(cwd.into_os_string())).transpose()?;
-    let by_itself = spec.cgroup.filter(|group| !CLONES_INTO_CGROUP || group.is_entered_by_itself());
     let cgroup_procs =
-        by_itself.map(|group| c_string(group.path().join("cgroup.procs").into_os_string())).transpose()?;
+        spec.cgroup.map(|group| c_string(group.path().join("cgroup.procs").into_os_string())).transpose()?;
     Ok(Plan(Rc::new(PlanData {
         programs,
         looked_up,
@@ -185,7 +183,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         streams,
         parent_death_signal: spec.parent_death_signal,
         new_session: spec.new_session,
-        cgroup: if by_itself.is_some() { None } else { spec.cgroup.cloned() },
+        cgroup: spec.cgroup.cloned(),
         cgroup_procs,
         subject,
     })))

@@ -211,12 +211,15 @@ impl Child {
         copy
     }
 
+    /// Whether its cgroup is frozen. False where that cannot be read.
+    pub(super) fn is_frozen(&self) -> bool {
+        [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen))
+    }
+
     /// Whether its process cannot answer now, since it was stopped or its cgroup is frozen. False where that cannot be
     /// read, so that its answer is waited for.
     pub(crate) fn is_stopped(&self) -> bool {
-        let frozen =
-            [&self.group, &self.own_leaf].into_iter().flatten().any(|group| group.frozen().is_ok_and(|frozen| frozen));
-        frozen || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
+        self.is_frozen() || self.process.as_ref().is_some_and(|process| process::is_stopped(process.pid))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Starts of children: the new process, what is kept of it, and starts that take long.
 
+use super::child::Child;
 use super::late::{LateStart, sender};
 use super::process::{LastContact, Process};
 use super::table::Children;
@@ -43,6 +44,7 @@ const LOOK_LATER: Span = Span::from_secs(1);
 
 /// Shown to people in place of the status that the child would report itself.
 const WAITS: &str = "not executed yet: its file system does not answer";
+const WAITS_FROZEN: &str = "not executed yet: its cgroup is frozen";
 
 impl Children {
     /// Starts a process for an incarnation of a child, and begins to watch it. `endpoint` is where children send their
@@ -180,11 +182,13 @@ impl Children {
                 false
             }
             None if !start.told && took >= SHOWN_AFTER => {
-                warn!(context.logger, "program not executed yet: its file system may not respond"; "path" => path,
-                    "pid" => pid, "after_ms" => took.as_millis());
+                let is_frozen = self.get(run.child).is_some_and(Child::is_frozen);
+                let why = if is_frozen { WAITS_FROZEN } else { WAITS };
+                warn!(context.logger, "program of a child is {why}"; "path" => path, "pid" => pid,
+                    "after_ms" => took.as_millis());
                 start.told = true;
                 events.push(Event::Spawned { run, pid });
-                events.push(status(run, WAITS.into()));
+                events.push(status(run, why.into()));
                 false
             }
             None => false,

@@ -1,5 +1,6 @@
 use super::super::testing::{
-    PATIENCE, end_of, fork, in_fork, is_root, open_descriptors, program, read_line, script, start, start_piped,
+    PATIENCE, end_of, fork, has_children, in_fork, is_root, open_descriptors, program, read_line, script, start,
+    start_now, start_piped,
 };
 use super::tree::Tree;
 use super::*;
@@ -143,6 +144,12 @@ alone! {
                 assert!(group.is_entered_by_itself());
                 let (process, pid) = start_in(&group);
                 assert_eq!(group_of(pid), "a");
+                // The thread is suspended while such a start runs.
+                fs::write(group.path().join("cgroup.freeze"), "1").unwrap();
+                until(|| group.frozen().unwrap());
+                let refused = start(PlanSpec { cgroup: Some(&group), ..script("true") }).unwrap_err().to_string();
+                let group_at = group.path().display();
+                assert_eq!(refused, format!("entering the cgroup of /bin/sh: the cgroup {group_at} is frozen"));
                 group.kill().unwrap();
                 assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
             });
@@ -189,6 +196,36 @@ alone! {
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
         assert!(group.frozen().is_err() && group.populated(), "an error of looking is not absence");
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    }
+
+    fn a_start_in_a_frozen_group_waits_alone() {
+        let Some(trial) = Trial::make() else { return };
+        let above = trial.root().child("above").unwrap();
+        let group = above.child("a").unwrap();
+        let freeze = |what| {
+            fs::write(above.path().join("cgroup.freeze"), what).unwrap();
+            until(|| group.frozen().unwrap() == (what == "1"));
+        };
+        start(script("true")).map(|spawned| end_of(&spawned.pidfd)).unwrap();
+        let before = open_descriptors();
+        // The first one is created in the cgroup, the second one moves there itself.
+        for _ in 0..2 {
+            freeze("1");
+            let clock = Clock::start();
+            let spec = || PlanSpec { cgroup: Some(&group), ..script("exit 7") };
+            let (late, killed) = (start_now(spec()).unwrap(), start_now(spec()).unwrap());
+            assert!(clock.now() < Time::ZERO + Span::from_secs(5));
+            assert!(late.late.is_some() && killed.late.is_some());
+            assert!(group.is_entered_by_itself() || !cfg!(target_arch = "x86_64"));
+            until(|| group.members().unwrap().len() == 2);
+            killed.pidfd.signal(libc::SIGKILL).unwrap();
+            assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
+            freeze("0");
+            assert_eq!(end_of(&late.settled().unwrap().pidfd).code, Some(7));
+            assert!(!has_children(), "what was given up is reaped");
+        }
+        start(script("true")).map(|spawned| end_of(&spawned.pidfd)).unwrap();
+        assert_eq!(open_descriptors(), before);
     }
 
     fn the_last_end_in_a_group_can_be_waited_for() {

@@ -21,12 +21,16 @@ pub(super) struct Shared {
     /// 1 until the child has left this memory by execve(2) or by its end: then the kernel writes 0 and wakes the
     /// waiting thread.
     pub here: AtomicI32,
-    /// The child has a descriptor table of its own: the slots can be reused.
+    /// The child moves into its cgroup itself.
+    pub enters: bool,
+    /// The child has a descriptor table of its own: the slots can be reused. The parent sets it when it gives up a
+    /// child that has none yet; the half that is second ends the child.
     pub apart: AtomicBool,
     /// Valid to read once `here` is 0.
     pub failed: UnsafeCell<Option<Failed>>,
+    /// How often the child stops first.
     #[cfg(test)]
-    pub stops: bool,
+    pub stops: u32,
 }
 
 /// The child half. Makes raw system calls on prepared data, and nothing else. They do not set errno, as the parent may
@@ -77,7 +81,7 @@ macro_rules! call {
 fn prepare_child(shared: &Shared) -> Failed {
     let plan = &*shared.plan;
     #[cfg(test)]
-    if shared.stops {
+    for _ in 0..shared.stops {
         let own = call!(Stage::Signals, libc::SYS_getpid) as i32;
         call!(Stage::Signals, libc::SYS_kill, own, libc::SIGSTOP);
     }
@@ -98,7 +102,10 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Descriptors, libc::SYS_unshare, libc::CLONE_FILES);
     }
     // From here on only the memory is shared with the parent.
-    shared.apart.store(true, Ordering::Release);
+    if shared.apart.swap(true, Ordering::AcqRel) {
+        // The parent has given up this child, and the slots may belong to another start.
+        end(127);
+    }
     for (target, slot) in shared.slots.iter().enumerate() {
         if matches!(plan.streams.get(target), Some(Stream::AsItIs)) {
             // A descriptor of the parent with this number already; it must lose close-on-exec.
@@ -110,7 +117,7 @@ fn prepare_child(shared: &Shared) -> Failed {
     // Inherited descriptors that are not meant for the child. This fails only before Linux 5.9.
     let _ = ask!(libc::SYS_close_range, shared.slots.len(), shared.above_slots, 0i32);
 
-    if let Some(procs) = &plan.cgroup_procs {
+    if let (Some(procs), true) = (&plan.cgroup_procs, shared.enters) {
         // Early, so that no resource is used outside of the cgroup. "0" means the writing process.
         let file = call!(Stage::Cgroup, libc::SYS_openat, libc::AT_FDCWD, procs.as_ptr(), libc::O_WRONLY, 0i32) as i32;
         call!(Stage::Cgroup, libc::SYS_write, file, c"0".as_ptr(), 1usize);

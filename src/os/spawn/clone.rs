@@ -9,9 +9,18 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a process can be created in its cgroup: that needs clone3(2), for which libc has no wrapper.
 pub(super) const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
+
+/// Set where a start suspends this thread until the child has left this memory: [`clone_by_libc`] is in use.
+static SUSPENDS: AtomicBool = AtomicBool::new(!CLONES_INTO_CGROUP);
+
+/// Whether a start suspends this thread until the child has left this memory.
+pub(super) fn suspends() -> bool {
+    SUSPENDS.load(Ordering::Relaxed)
+}
 
 /// A stack for the child half.
 const STACK: usize = 64 * 1024;
@@ -147,6 +156,7 @@ unsafe fn clone_into(
     match i32::try_from(-result) {
         // Containers with an older system call filter have no clone3, and return one of these errors.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
+            SUSPENDS.store(true, Ordering::Relaxed);
             // SAFETY: as for this function.
             unsafe { clone_by_libc(flags, stack, half, argument, here) }
         }

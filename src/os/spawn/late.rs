@@ -1,9 +1,10 @@
 //! The parent half of a start: from clone(2) until the child has left this memory, which may take long.
 
 use super::child::{Shared, child_half};
-use super::clone::{Stack, clone_apart};
+use super::clone::{self, CLONES_INTO_CGROUP, Stack, clone_apart};
 use super::plan::{PlanData, SpawnError, Stage};
 use super::slots::Slots;
+use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::pidfd::PidFd;
 use crate::time::Span;
@@ -19,6 +20,12 @@ pub const LIMIT: Span = Span::from_millis(50);
 
 /// The limit while another start is late: both may use the file system that does not answer.
 const LIMIT_THEN: Span = Span::from_millis(10);
+
+/// How often the parent half waits for another [`LIMIT`] until the child has a descriptor table of its own.
+const ROUNDS: u32 = 10;
+
+/// The same for a child that is created in its cgroup.
+const ROUNDS_IN_GROUP: u32 = 3;
 
 /// Everything that the child half uses. It must not move or be freed until the child has left this memory.
 struct Held {
@@ -37,8 +44,8 @@ pub struct Spawned {
     pub pidfd: PidFd,
 }
 
-/// A process that has not executed its program yet: the file system of its directory or program does not answer, or the
-/// machine is very busy.
+/// A process that has not executed its program yet: the file system of its directory or program does not answer, its
+/// cgroup is frozen or has used up its CPU time, or the machine is very busy.
 pub struct Late {
     held: Option<Box<Held>>,
     pid: u32,
@@ -46,7 +53,25 @@ pub struct Late {
 
 thread_local! {
     /// Data without an owner that a child half still uses. Never dropped with the thread.
-    static LEFT: RefCell<Vec<ManuallyDrop<Box<Held>>>> = const { RefCell::new(Vec::new()) };
+    static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Left {
+    held: ManuallyDrop<Box<Held>>,
+    /// The process, if it was given up and must be reaped.
+    pidfd: Option<PidFd>,
+}
+
+impl Left {
+    fn is_over(&self) -> bool {
+        let reaped = self.pidfd.as_ref().is_none_or(|pidfd| !matches!(pidfd.wait(), Ok(None)));
+        reaped && self.held.is_over()
+    }
+}
+
+/// Keeps the data until [`sweep`] finds that it is no longer in use.
+fn leave(held: Box<Held>, pidfd: Option<PidFd>) {
+    LEFT.with_borrow_mut(|left| left.push(Left { held: ManuallyDrop::new(held), pidfd }));
 }
 
 impl Held {
@@ -113,7 +138,7 @@ impl Late {
 impl Drop for Late {
     fn drop(&mut self) {
         if let Some(held) = self.held.take().filter(|held| !held.is_over()) {
-            LEFT.with_borrow_mut(|left| left.push(ManuallyDrop::new(held)));
+            leave(held, None);
         }
     }
 }
@@ -130,7 +155,7 @@ fn sweep() -> bool {
         let mut at = 0;
         while at < left.len() {
             if left[at].is_over() {
-                drop(ManuallyDrop::into_inner(left.swap_remove(at)));
+                drop(ManuallyDrop::into_inner(left.swap_remove(at).held));
             } else {
                 at += 1;
             }
@@ -148,15 +173,39 @@ thread_local! {
 
 #[cfg(test)]
 thread_local! {
-    /// The next child stops first, as if another process had sent it SIGSTOP.
-    pub(super) static STOPS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// So often the next child stops first, as if another process had sent it SIGSTOP.
+    pub(super) static STOPS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 /// For how long after a late start others are waited for only briefly.
 const SHORTLY_FOR: Span = Span::from_secs(1);
 
 /// Starts the process of a plan, which checks that `parent` is its parent.
+///
+/// A child that is created in a frozen cgroup does not run before the cgroup is thawed, not even until it has its own
+/// descriptor table; in a throttled one that may take long. So it is killed, and another one enters the cgroup itself,
+/// when only a [`Late`] start is held up.
 pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned, SpawnError> {
+    if let Some(group) = plan.cgroup.as_ref().filter(|group| CLONES_INTO_CGROUP && !group.is_entered_by_itself()) {
+        if let Some(spawned) = attempt(plan, parent, Some(group))? {
+            return Ok(spawned);
+        }
+        group.enter_by_itself();
+    }
+    if let Some(group) = plan.cgroup.as_ref().filter(|group| clone::suspends() && group.frozen().unwrap_or(false)) {
+        // This thread would be suspended until the cgroup is thawed.
+        let reason = format!("the cgroup {} is frozen", group.path().display());
+        return Err(SpawnError { reason, ..plan.error(Stage::Cgroup, libc::EAGAIN) });
+    }
+    attempt(plan, parent, None)?.ok_or_else(|| {
+        let reason = format!("it did not run for {} ms, so it was killed", LIMIT.as_millis() * u64::from(ROUNDS));
+        SpawnError { reason, ..plan.error(Stage::Clone, libc::EAGAIN) }
+    })
+}
+
+/// Starts the process, created in the cgroup `into`, or one that moves into its cgroup itself. `None` if it has not got
+/// a descriptor table of its own in time: it was killed then.
+fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Result<Option<Spawned>, SpawnError> {
     let shortly = sweep() || clock::machine_millis() < SHORTLY.get();
     let slots = Slots::take(&plan.streams).map_err(|errno| plan.error(Stage::Streams, errno))?;
     let mut held = Box::new(Held {
@@ -165,6 +214,7 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
             parent,
             slots: slots.numbers[..plan.streams.len()].to_vec(),
             above_slots: slots.above,
+            enters: into.is_none(),
             here: AtomicI32::new(1),
             apart: AtomicBool::new(false),
             failed: UnsafeCell::new(None),
@@ -176,22 +226,31 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
     let argument = (&raw mut held.shared).cast();
     let here = held.shared.here.as_ptr();
     // SAFETY: what is passed on is kept until `here` is 0; the child half makes raw system calls alone.
-    let made = unsafe { clone_apart(plan.cgroup.as_ref(), &mut held.stack, child_half, argument, here) };
+    let made = unsafe { clone_apart(into, &mut held.stack, child_half, argument, here) };
     let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
     held.wait(if shortly { LIMIT_THEN } else { LIMIT });
-    while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) {
+    let mut rounds = if into.is_some() { ROUNDS_IN_GROUP } else { ROUNDS };
+    while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) && !pidfd.has_ended() {
+        if rounds == 0 || into.is_some_and(|group| group.frozen().unwrap_or(false)) {
+            if held.shared.apart.swap(true, Ordering::AcqRel) {
+                break;
+            }
+            let _ = pidfd.signal_child(pid, libc::SIGKILL);
+            pidfd.wait_exit(LIMIT);
+            leave(held, Some(pidfd));
+            sweep();
+            return Ok(None);
+        }
         // The child still uses this process's descriptor table. It blocks on nothing before it has its own; but another
         // process may have stopped it, so it is continued.
         let _ = pidfd.signal_child(pid, libc::SIGCONT);
         held.wait(LIMIT);
-        if pidfd.has_ended() {
-            break;
-        }
+        rounds -= 1;
     }
     drop(slots);
     if !held.is_over() {
         SHORTLY.set(clock::machine_millis() + SHORTLY_FOR.as_millis());
-        return Ok(Spawned { pid, pidfd, late: Some(Late { held: Some(held), pid }) });
+        return Ok(Some(Spawned { pid, pidfd, late: Some(Late { held: Some(held), pid }) }));
     }
     let outcome = held.outcome();
     STACK.set(Some(held.stack));
@@ -201,7 +260,7 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
         })
     });
     match outcome {
-        Ok(()) => Ok(Spawned { pid, pidfd, late: None }),
+        Ok(()) => Ok(Some(Spawned { pid, pidfd, late: None })),
         Err(error) => {
             reap(&pidfd);
             Err(error)

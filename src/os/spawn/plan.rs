@@ -134,7 +134,7 @@ pub(super) struct PlanData {
     pub parent_death_signal: Option<i32>,
     pub new_session: bool,
     pub cgroup: Option<Group>,
-    /// `cgroup.procs` of the cgroup, if the child must move into it itself.
+    /// `cgroup.procs` of the cgroup, for a child that moves into it itself.
     pub cgroup_procs: Option<CString>,
     pub subject: String,
 }
