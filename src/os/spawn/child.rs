@@ -33,6 +33,9 @@ pub(super) struct Shared {
     pub stops: u32,
 }
 
+/// The handler has a restorer, linux/signal.h.
+const SA_RESTORER: u64 = 0x0400_0000;
+
 /// The child half. Makes raw system calls on prepared data, and nothing else. They do not set errno, as the parent may
 /// be running in the same memory, with the same thread-local storage.
 pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
@@ -50,6 +53,32 @@ pub(super) fn end(code: i32) -> ! {
     loop {
         // SAFETY: takes a number.
         unsafe { raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// The signals whose default action dumps core, signal(7).
+const DUMP_CORE: [i32; 10] = [
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGSYS,
+];
+
+/// The handler of these signals as long as the child half shares the memory of its parent: a core dump would kill all
+/// processes that share it (before Linux 5.16), or write the parent's memory to a file. execve(2) resets it.
+extern "C" fn killed(_: i32) {
+    loop {
+        // SAFETY: plain numbers.
+        unsafe {
+            let own = raw(libc::SYS_getpid, [0; 6]);
+            raw(libc::SYS_kill, [own as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
+        }
     }
 }
 
@@ -87,11 +116,15 @@ fn prepare_child(shared: &Shared) -> Failed {
     }
 
     // Dispositions first: signals are unblocked last, and a handler of the parent must not run in the child. A handler,
-    // flags, restorer and mask of zero mean SIG_DFL in the kernel's layout.
+    // flags, restorer and mask of zero mean SIG_DFL in the kernel's layout. The restorer, which x86-64 requires, is where
+    // a handler would return to.
     let default = [0u64; 4];
+    let handler = killed as extern "C" fn(i32) as usize as u64;
+    let killed = [handler, SA_RESTORER, handler, 0];
     for signal in 1..=64i32 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            call!(Stage::Signals, libc::SYS_rt_sigaction, signal, default.as_ptr(), 0usize, 8usize);
+            let action = if DUMP_CORE.contains(&signal) { &killed } else { &default };
+            call!(Stage::Signals, libc::SYS_rt_sigaction, signal, action.as_ptr(), 0usize, 8usize);
         }
     }
 

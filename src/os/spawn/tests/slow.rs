@@ -11,6 +11,25 @@ alone! {
         assert!(!has_children());
     }
 
+    fn no_signal_dumps_the_memory_that_it_shares() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for signal in [3, 4, 5, 6, 7, 8, 11, 24, 25, 31] {
+            // Opening a fifo without a writer blocks.
+            let waiting = start_now(PlanSpec { stdin: Stdin::File(fifo.clone()), ..program(&["/bin/true"]) }).unwrap();
+            assert!(waiting.late.is_some());
+            waiting.pidfd.signal(signal).unwrap();
+            let end = end_of(&waiting.pidfd);
+            assert_eq!((end.signal, end.core_dumped), (Some(libc::SIGKILL), false), "signal {signal}");
+
+            let executed = start(program(&["/bin/sleep", "1000"])).unwrap();
+            executed.pidfd.signal(signal).unwrap();
+            assert_eq!(end_of(&executed.pidfd).signal, Some(signal), "the program has the default action");
+        }
+        assert!(!has_children());
+    }
+
     fn one_that_never_runs_is_given_up_and_leaves_nothing() {
         end_of(&start(program(&["/bin/true"])).unwrap().pidfd);
         let before = open_descriptors();
