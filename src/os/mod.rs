@@ -17,6 +17,7 @@
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
 //! | [`opening`] | opens a file safely in a directory where other users can write |
 //! | `held_file` | changes owner and mode of a file safely in a directory where other users can write |
+//! | `dumpable` | sets the dumpable flag again after a change of user |
 //! | [`thread`], [`wake`] | threads beside the loop, and how they wake it |
 //! | [`lock`] | a file that is locked as long as its holder runs |
 //! | [`claim`] | a name that one process can hold at a time, and that is no file |
@@ -54,6 +55,7 @@ pub mod datagram;
 pub mod deadman;
 pub mod descendants;
 pub(crate) mod disk;
+mod dumpable;
 pub mod epoll;
 pub mod exec;
 pub mod executable;

@@ -12,6 +12,7 @@
 //!
 //! Call it in a thread of its own: a file system may not answer.
 
+use super::dumpable::Change;
 use super::users::Credentials;
 use crate::files::FileId;
 use nix::errno::Errno;
@@ -268,15 +269,13 @@ struct Acting {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
-    dumpable: i32,
+    _change: Change,
 }
 
 impl Acting {
     fn begin(user: &Credentials) -> io::Result<Acting> {
         let groups = nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect();
-        // SAFETY: takes plain numbers.
-        let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
-        let acting = Acting { uid: fs_uid(None), gid: fs_gid(None), groups, dumpable };
+        let acting = Acting { uid: fs_uid(None), gid: fs_gid(None), groups, _change: Change::begin() };
         set_groups(&user.groups)?;
         fs_gid(Some(user.gid));
         // The user last: the permission to change the others goes with it.
@@ -294,11 +293,6 @@ impl Drop for Acting {
         fs_gid(Some(self.gid));
         // Cannot fail: this thread had these groups before.
         let _ = set_groups(&self.groups);
-        // The kernel clears the dumpable flag of the whole process with each such change.
-        if self.dumpable == 1 {
-            // SAFETY: takes plain numbers.
-            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-        }
     }
 }
 

@@ -6,9 +6,10 @@ use super::plan::{PlanData, SpawnError, Stage};
 use super::slots::Slots;
 use crate::os::cgroup::Group;
 use crate::os::clock;
+use crate::os::dumpable::Change;
 use crate::os::pidfd::PidFd;
 use crate::time::Span;
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -31,6 +32,8 @@ const ROUNDS_IN_GROUP: u32 = 3;
 struct Held {
     shared: Shared,
     stack: Box<Stack>,
+    /// Set while the child may change its user in this memory.
+    change: Cell<Option<Change>>,
 }
 
 /// A process that was just started.
@@ -76,7 +79,11 @@ fn leave(held: Box<Held>, pidfd: Option<PidFd>) {
 
 impl Held {
     fn is_over(&self) -> bool {
-        self.shared.here.load(Ordering::Acquire) == 0
+        let over = self.shared.here.load(Ordering::Acquire) == 0;
+        if over {
+            drop(self.change.take());
+        }
+        over
     }
 
     /// Waits up to `limit` until the child has left this memory.
@@ -168,13 +175,13 @@ thread_local! {
     /// The stack of the last start that was not late, for reuse: mostly one start runs at a time.
     static STACK: RefCell<Option<Box<Stack>>> = const { RefCell::new(None) };
     /// Until when starts are waited for only briefly, in milliseconds of the machine's clock.
-    static SHORTLY: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    static SHORTLY: Cell<u64> = const { Cell::new(0) };
 }
 
 #[cfg(test)]
 thread_local! {
     /// So often the next child stops first, as if another process had sent it SIGSTOP.
-    pub(super) static STOPS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    pub(super) static STOPS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// For how long after a late start others are waited for only briefly.
@@ -222,6 +229,7 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
             stops: STOPS.get(),
         },
         stack: STACK.take().unwrap_or_else(Stack::new),
+        change: Cell::new(plan.credentials.as_ref().map(|_| Change::begin())),
     });
     let argument = (&raw mut held.shared).cast();
     let here = held.shared.here.as_ptr();

@@ -4,7 +4,7 @@ use super::super::testing::{
 };
 use super::*;
 use crate::os::pidfd::PidFd;
-use crate::os::{descendants, fd, users};
+use crate::os::{descendants, dumpable, fd, users};
 use crate::time::Span;
 use std::cell::Cell;
 use std::os::fd::AsFd;

@@ -30,6 +30,44 @@ alone! {
         assert!(!has_children());
     }
 
+    fn we_are_dumpable_again_when_the_last_one_that_changes_its_user_has_left() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let with_user = |stdin| {
+            let credentials = users::resolve(Some("nobody"), None).unwrap().as_ref().map(users::Credentials::of);
+            start_now(PlanSpec { stdin, credentials, ..program(&["/bin/true"]) }).unwrap()
+        };
+        let fifo = |name| {
+            let fifo = dir.path().join(name);
+            nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            nix::unistd::chown(&fifo, Some(65_534.into()), None).unwrap();
+            fifo
+        };
+        // Opening a fifo without a writer blocks, and its writer waits for the reader.
+        let release = |fifo| std::fs::OpenOptions::new().write(true).open(fifo).map(drop).unwrap();
+        assert_eq!(dumpable::get(), 1);
+        let prompt = with_user(Stdin::Null);
+        assert_eq!(end_of(&prompt.settled().unwrap().pidfd).code, Some(0));
+        assert_eq!(dumpable::get(), 1, "after one that is not late");
+
+        let (one, two) = (fifo("one"), fifo("two"));
+        let (first, second) = (with_user(Stdin::File(one.clone())), with_user(Stdin::File(two.clone())));
+        assert!(first.late.is_some() && second.late.is_some());
+        release(one);
+        assert_eq!(end_of(&first.settled().unwrap().pidfd).code, Some(0));
+        assert_ne!(dumpable::get(), 1, "the second one runs as another user in our memory");
+        release(two);
+        let late = second.late.as_ref().unwrap();
+        while !late.has_executed() {
+            late.wait(PATIENCE);
+        }
+        assert_eq!(dumpable::get(), 1, "after a look at the second one");
+        assert_eq!(end_of(&second.settled().unwrap().pidfd).code, Some(0));
+    }
+
     fn one_that_never_runs_is_given_up_and_leaves_nothing() {
         end_of(&start(program(&["/bin/true"])).unwrap().pidfd);
         let before = open_descriptors();
