@@ -34,15 +34,23 @@ struct Following {
 }
 
 impl Following {
-    /// Starts the thread, which runs `follow` until that returns.
-    fn start(known: &Known, follow: impl FnOnce(Session) + Send + 'static) -> Result<Following, AskError> {
-        let mut session = Session::connect(&known.runtime)?;
-        let (reader, writer) = io::pipe().map_err(|error| AskError::NotUnderstood(error.to_string()))?;
-        session.ends_with_reader_of(writer.into());
+    /// Starts the thread, which runs `follow` until that returns. After a failure the thread ends only when another
+    /// attempt may be made: it is started again as long as pages need it.
+    fn start(
+        known: &Known,
+        follow: impl FnOnce(Session) -> Result<(), AskError> + Send + 'static,
+    ) -> io::Result<Following> {
+        let (reader, writer) = io::pipe()?;
         let ended = Arc::new(AtomicBool::new(false));
-        let ends = Arc::clone(&ended);
+        let (ends, runtime) = (Arc::clone(&ended), known.runtime.clone());
         thread::spawn(move || {
-            follow(session);
+            let followed = Session::connect(&runtime).and_then(|mut session| {
+                session.ends_with_reader_of(writer.into());
+                follow(session)
+            });
+            if followed.is_err() {
+                clock::pause(AGAIN);
+            }
             ends.store(true, Ordering::Release);
         });
         Ok(Following { _reader: reader, ended })
@@ -137,7 +145,12 @@ impl Feed {
     }
 }
 
-fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut from: Option<u64>) {
+fn follow_events(
+    mut session: Session,
+    shared: &Shared,
+    generation: u64,
+    mut from: Option<u64>,
+) -> Result<(), AskError> {
     loop {
         let wanted = EventsWanted { path: Path::root(), kinds: Vec::new(), from, follow: true };
         let ended = session.events(&wanted, SILENCE, &mut |read: EventsRead| {
@@ -151,17 +164,16 @@ fn follow_events(mut session: Session, shared: &Shared, generation: u64, mut fro
                 shared.lock().is_not(Root::Silent, now_ms());
                 clock::pause(AGAIN);
             }
-            // The instance has ended, or nothing needs to be followed any more.
-            _ => return,
+            // The instance has ended, nothing needs to be followed any more, or the root has refused.
+            ended => return ended,
         }
     }
 }
 
-fn follow_logs(mut session: Session, shared: &Shared, number: u64, paths: &BTreeSet<Path>) {
+fn follow_logs(mut session: Session, shared: &Shared, number: u64, paths: &BTreeSet<Path>) -> Result<(), AskError> {
     // Earlier lines are fetched by the page itself.
     let asked = LogsAsked { paths: paths.iter().cloned().collect(), lines: Some(0), since_ms: None, follow: true };
-    // However this ends, it is started again as long as pages need it.
-    let _ = session.logs(&asked, SILENCE, &mut |told| {
+    session.logs(&asked, SILENCE, &mut |told| {
         let mut hub = shared.lock();
         // The following has begun, or has begun anew with a gap.
         if told.caught_up || told.gap {
@@ -169,5 +181,8 @@ fn follow_logs(mut session: Session, shared: &Shared, number: u64, paths: &BTree
         }
         hub.logs(number, &told, now_ms());
         ControlFlow::Continue(())
-    });
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -277,7 +277,7 @@ impl Hub {
     }
 
     fn tell_reading(&mut self, at: usize, now: u64) {
-        if self.reading.covers(&self.pages[at].view) {
+        if self.reading.covers(self.pages[at].view.reads_in(&self.table)) {
             self.push(at, Kind::Needed, frame("reading", None, b"{}"), now);
         }
     }
@@ -430,7 +430,7 @@ impl Hub {
         if self.root == Root::Gone || !self.is_used(now) {
             return Needs { follow: None, logs: BTreeSet::new() };
         }
-        let logs = self.pages.iter().flat_map(|page| page.view.reads()).take(READ).cloned().collect();
+        let logs = self.pages.iter().flat_map(|page| page.view.reads_in(&self.table)).take(READ).cloned().collect();
         Needs { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
     }
 

@@ -3,6 +3,7 @@
 use super::keys::Proof;
 use super::outbox::{Kind, Outbox, STUCK_MS, frame};
 use super::ring::Ring;
+use super::table::Table;
 use crate::control::logs::LogsRead;
 use crate::ids::Path;
 use axum::body::Bytes;
@@ -35,6 +36,12 @@ impl View {
 
     pub(super) fn reads(&self) -> impl Iterator<Item = &Path> {
         self.logs.iter().chain(&self.select)
+    }
+
+    /// The paths whose output it needs and that are in the tree. The root refuses a request that names any other path,
+    /// and one request is made for all pages.
+    pub(super) fn reads_in<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Path> {
+        self.reads().filter(|path| table.is_supervisor(path).is_some())
     }
 }
 

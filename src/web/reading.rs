@@ -4,7 +4,6 @@
 //! lines, but before the root begins to send new ones, would be missing. So a page is sent `reading` when the root has
 //! begun, and fetches the earlier lines only then.
 
-use super::page::View;
 use crate::ids::Path;
 use std::collections::BTreeSet;
 
@@ -35,9 +34,9 @@ impl Reading {
         self.paths = Some(paths.clone());
     }
 
-    /// Whether all output that a page with this view needs is read.
-    pub(super) fn covers(&self, view: &View) -> bool {
-        let is_read = |path| self.paths.as_ref().is_some_and(|paths| paths.contains(path));
-        view.reads().next().is_some() && view.reads().all(is_read)
+    /// Whether there are paths, and the output of all of them is read.
+    pub(super) fn covers<'a>(&self, paths: impl Iterator<Item = &'a Path>) -> bool {
+        let mut paths = paths.peekable();
+        paths.peek().is_some() && paths.all(|path| self.paths.as_ref().is_some_and(|read| read.contains(path)))
     }
 }

@@ -254,6 +254,26 @@ fn a_page_is_told_from_when_on_it_gets_what_is_printed() {
 }
 
 #[test]
+fn a_page_at_a_path_that_is_gone_stops_no_output() {
+    let mut hub = known();
+    for (id, logs) in [("p", ["/a", "/gone"]), ("q", ["/b", "/gone"]), ("r", ["/gone", "/gone"])] {
+        open(&mut hub, id, Some(3), None, 1_000);
+        assert!(hub.show(id, View { logs: logs.map(path).into(), ..View::default() }, 1_000));
+        taken(&mut hub, id, 1_000);
+    }
+    let needed = hub.needs(1_000).logs;
+    assert_eq!(needed, BTreeSet::from([path("/a"), path("/b")]));
+    let reader = hub.reads_anew();
+    hub.reads(reader, &needed, 1_000);
+    assert_eq!(["p", "q", "r"].map(|id| taken(&mut hub, id, 1_000).len()), [1, 1, 0], "`reading`");
+    // A path that comes back is followed again.
+    let mut question = hub.question(9_000).unwrap();
+    question.whole = true;
+    hub.answer(&question, &status(&["/a", "/b", "/gone"]), 9_000);
+    assert_eq!(hub.needs(9_000).logs.len(), 3);
+}
+
+#[test]
 fn the_stream_of_a_session_that_has_ended_ends_without_a_further_word() {
     let mut hub = known();
     for (id, proof) in [("p", Proof::Session(Secret::of([1; 32]))), ("q", Proof::Kernel)] {
