@@ -69,6 +69,20 @@ impl Context {
         socket.set_handshake_ivl(HANDSHAKE_MS).map_err(failed)?;
         Ok(socket)
     }
+
+    /// A socket that receives these events of `socket`, which has none yet. `endpoint` must be one that no other socket
+    /// of the context has.
+    ///
+    /// It takes any number of events, read or not. At a socket that is full, libzmq's thread would wait with the lock
+    /// that the end of the monitoring takes, and a thread that drops the sockets would wait for ever.
+    pub(super) fn reports(&self, socket: &zmq::Socket, endpoint: &str, events: i32) -> zmq::Result<zmq::Socket> {
+        socket.monitor(endpoint, events)?;
+        let reports = self.context.socket(zmq::PAIR)?;
+        // An inproc connection has no limit if either side has none when it is made.
+        reports.set_rcvhwm(0)?;
+        reports.connect(endpoint)?;
+        Ok(reports)
+    }
 }
 
 impl fmt::Debug for Context {

@@ -332,9 +332,7 @@ impl CurveDealer {
             | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL as i32
             | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as i32
             | zmq::SocketEvent::DISCONNECTED as i32;
-        socket.monitor(&own, events).map_err(failed)?;
-        let reports = context.context.socket(zmq::PAIR).map_err(failed)?;
-        reports.connect(&own).map_err(failed)?;
+        let reports = context.reports(&socket, &own, events).map_err(failed)?;
         let fd = reports.get_fd().map_err(failed)?;
         socket
             .connect(endpoint)

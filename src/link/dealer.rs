@@ -170,10 +170,8 @@ impl Reports {
     /// The events of a socket that is not connected yet. `number` must be one that no other socket of the context has.
     fn of(socket: &zmq::Socket, context: &Context, number: RawFd) -> zmq::Result<Reports> {
         let endpoint = format!("inproc://connection-{number}");
-        socket.monitor(&endpoint, zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32)?;
-        let reports = context.context.socket(zmq::PAIR)?;
-        reports.connect(&endpoint)?;
-        Ok(Reports { socket: reports, connected: false })
+        let socket = context.reports(socket, &endpoint, zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32)?;
+        Ok(Reports { socket, connected: false })
     }
 
     /// Reads all events, and returns whether the socket has reconnected.

@@ -4,6 +4,7 @@ mod binding;
 mod doors;
 mod own_process;
 
+use crate::os::zeromq;
 use crate::time::Span;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -11,6 +12,7 @@ use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -448,4 +450,24 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![flags, u8::try_from(body.len()).expect("a short frame")];
     frame.extend(body);
     frame
+}
+
+#[test]
+fn events_that_nothing_reads_hold_up_neither_the_socket_nor_its_end() {
+    let room = Room::new();
+    let endpoint = context::endpoint(&room.directory.path().join("d.sock")).unwrap();
+    let mut socket = room.context.socket(zmq::DEALER, &endpoint, LIMITS.frame_bytes_max).unwrap();
+    let _reports = room.context.reports(&socket, "inproc://events", zmq::SocketEvent::LISTENING as i32).unwrap();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        // One event each; two sockets with libzmq's own limits keep 2,000 of them.
+        for _ in 0..2_500 {
+            socket.bind(&endpoint).unwrap();
+            socket.unbind(&endpoint).unwrap();
+        }
+        zeromq::report_no_more(&mut socket);
+        drop(socket);
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(BROKEN).expect("libzmq waits for the events to be read");
 }
