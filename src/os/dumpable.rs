@@ -1,16 +1,16 @@
 //! The dumpable flag of this process, prctl(2).
 //!
 //! The kernel clears it when a thread of this process, or another process that shares its memory, changes its user or
-//! groups. Without the flag `/proc/PID` belongs to root: where this process has no CAP_SYS_PTRACE over itself, such as in
-//! a container, its child nodes cannot open its descriptors and its program there, as they do in an upgrade.
+//! groups. Without the flag only a process with CAP_SYS_PTRACE, which containers lack, may open the descriptors and the
+//! program of this process in `/proc/PID`, as child nodes do in an upgrade.
 
 use std::sync::{Mutex, PoisonError};
 
 /// How many changes are under way, and whether the flag was set before the first of them.
 static CHANGES: Mutex<(usize, bool)> = Mutex::new((0, false));
 
-/// A change of user or groups that is under way. When the last one is dropped, the flag is set again if it was set before
-/// the first. Not earlier, since another user may trace a process that runs as that user and shares this memory.
+/// A change of user or groups that is under way. When the last one is dropped, the flag is set again if it was set
+/// before the first. Not earlier, since another user may trace a process that runs as that user and shares this memory.
 #[derive(Debug)]
 pub(super) struct Change(());
 

@@ -100,3 +100,26 @@ fn a_command_that_fails_or_hangs_is_followed_by_the_kill() {
     assert_eq!(tree.kind("/w", "exited")["killed"], "stop_refused");
     tree.stop();
 }
+
+/// The command starts in the worker's cgroup, so it is frozen as well before it has left its node's memory.
+#[test]
+fn the_command_of_a_frozen_worker_holds_up_no_other() {
+    let more = "stop-command = \"true\"\nshutdown = \"5s\"\n[[child]]\nname = \"healthy\"\ncommand = \"sleep 1000\"";
+    let mut tree = Tree::start(&with("auto", "echo in; while :; do sleep 0.02; done", more));
+    tree.line("in");
+    let Some(group) = cgroups(&tree.mark()[..8]).into_iter().map(|group| group.join("c.w")).find(|at| at.exists())
+    else {
+        eprintln!("skipped: no cgroups here");
+        return tree.stop();
+    };
+    std::fs::write(group.join("cgroup.freeze"), "1").unwrap();
+    until("it is frozen", || std::fs::read_to_string(group.join("cgroup.events")).unwrap().contains("frozen 1"));
+    let mut stop = command_in(tree.dir()).args(["stop", "/w"]).spawn().unwrap();
+    until("the command is there", || {
+        std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines().count() > 1
+    });
+    assert_eq!(tree.status("/healthy")["state"], "running", "the node answers");
+    assert!(stop.wait().unwrap().success());
+    assert_eq!(tree.kind("/w", "exited")["killed"], "shutdown_over");
+    tree.stop();
+}

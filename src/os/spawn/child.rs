@@ -73,13 +73,12 @@ const DUMP_CORE: [i32; 10] = [
 /// The handler of these signals as long as the child half shares the memory of its parent: a core dump would kill all
 /// processes that share it (before Linux 5.16), or write the parent's memory to a file. execve(2) resets it.
 extern "C" fn killed(_: i32) {
-    loop {
-        // SAFETY: plain numbers.
-        unsafe {
-            let own = raw(libc::SYS_getpid, [0; 6]);
-            raw(libc::SYS_kill, [own as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
-        }
+    // SAFETY: plain numbers.
+    unsafe {
+        let own = raw(libc::SYS_getpid, [0; 6]);
+        raw(libc::SYS_kill, [own as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
     }
+    end(127);
 }
 
 /// Makes one system call: returns its result, or its errno as an error.
@@ -106,6 +105,23 @@ macro_rules! call {
     };
 }
 
+/// Resets the dispositions of all signals. This comes first: they are unblocked last, and a handler of the parent must
+/// not run in the child.
+fn reset_signals() -> Result<(), i32> {
+    // A handler, flags, restorer and mask of zero mean SIG_DFL in the kernel's layout. The restorer, which x86-64
+    // requires, is where a handler would return to.
+    let default = [0u64; 4];
+    let handler = killed as extern "C" fn(i32) as usize as u64;
+    let killed = [handler, SA_RESTORER, handler, 0];
+    for signal in 1..=64i32 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            let action = if DUMP_CORE.contains(&signal) { &killed } else { &default };
+            ask!(libc::SYS_rt_sigaction, signal, action.as_ptr(), 0usize, 8usize)?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything up to execve(2). Returns only on failure.
 fn prepare_child(shared: &Shared) -> Failed {
     let plan = &*shared.plan;
@@ -115,19 +131,9 @@ fn prepare_child(shared: &Shared) -> Failed {
         call!(Stage::Signals, libc::SYS_kill, own, libc::SIGSTOP);
     }
 
-    // Dispositions first: signals are unblocked last, and a handler of the parent must not run in the child. A handler,
-    // flags, restorer and mask of zero mean SIG_DFL in the kernel's layout. The restorer, which x86-64 requires, is where
-    // a handler would return to.
-    let default = [0u64; 4];
-    let handler = killed as extern "C" fn(i32) as usize as u64;
-    let killed = [handler, SA_RESTORER, handler, 0];
-    for signal in 1..=64i32 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            let action = if DUMP_CORE.contains(&signal) { &killed } else { &default };
-            call!(Stage::Signals, libc::SYS_rt_sigaction, signal, action.as_ptr(), 0usize, 8usize);
-        }
+    if let Err(errno) = reset_signals() {
+        return Failed::at(Stage::Signals, errno);
     }
-
     // Until here the descriptor table is shared with the parent. All descriptors above the slots are dropped when it is
     // copied, so that thousands of open descriptors cost nothing.
     if ask!(libc::SYS_close_range, shared.above_slots, u32::MAX, libc::CLOSE_RANGE_UNSHARE).is_err() {
