@@ -239,8 +239,8 @@ impl Watch {
                 Caught::User2 => libc::SIGUSR2,
                 Caught::Interrupt if !from_keys => libc::SIGINT,
                 Caught::Quit if !from_keys => libc::SIGQUIT,
-                Caught::Hangup if !from_keys => libc::SIGHUP,
-                Caught::Interrupt | Caught::Quit | Caught::Hangup | Caught::ChildExited => continue,
+                Caught::Hangup { .. } if !from_keys => libc::SIGHUP,
+                Caught::Interrupt | Caught::Quit | Caught::Hangup { .. } | Caught::ChildExited => continue,
             };
             // The error is ignored: the program may have ended already.
             let _ = self.process.1.signal(number);

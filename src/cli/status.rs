@@ -245,7 +245,7 @@ pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<
                 Caught::Terminate { .. } => return Some(15),
                 Caught::Interrupt => return Some(2),
                 Caught::Quit => return Some(3),
-                Caught::Hangup => return Some(1),
+                Caught::Hangup { .. } => return Some(1),
                 Caught::User1 | Caught::User2 | Caught::ChildExited => {}
             }
         }

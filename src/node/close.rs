@@ -102,7 +102,7 @@ impl Closing {
         match caught {
             Caught::ChildExited | Caught::User1 => return false,
             Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => self.hurried = true,
-            Caught::Hangup => warn!(logger, "SIGHUP ignored: this supervisor has ended"),
+            Caught::Hangup { .. } => warn!(logger, "SIGHUP ignored: this supervisor has ended"),
             Caught::User2 => warn!(logger, "SIGUSR2 ignored: this supervisor has ended"),
         }
         true
@@ -221,7 +221,7 @@ mod tests {
         for caught in [Caught::ChildExited, Caught::User1] {
             assert_eq!(takes(caught), (false, false), "it means what it always does");
         }
-        assert_eq!(takes(Caught::Hangup), (true, false));
+        assert_eq!(takes(Caught::Hangup { sender: None }), (true, false));
         assert_eq!(takes(Caught::Interrupt), (true, true));
     }
 

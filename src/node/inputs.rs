@@ -349,15 +349,17 @@ impl Node {
                 self.inbox.push_back(Event::Stop(StopReason::HandOver))
             }
             Caught::User2 => {}
-            Caught::Hangup if is_root && self.had_terminal && !process::has_terminal() => {
+            Caught::Hangup { sender }
+                if is_root && self.starter.is_some_and(|parent| process::is_hangup(sender, parent)) =>
+            {
                 warn!(self.context.logger, "terminal closed: graceful shutdown");
                 self.stopping_signals += 1;
                 self.ordered(StopCause::Signal("SIGHUP, terminal closed".into()), false);
                 self.inbox.push_back(Event::Stop(StopReason::Asked));
             }
-            Caught::Hangup if is_root => self.reload_by_signal(),
+            Caught::Hangup { .. } if is_root => self.reload_by_signal(),
             // Other nodes ignore signals of the terminal; the root handles them.
-            Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup => {}
+            Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit | Caught::Hangup { .. } => {}
         }
     }
 

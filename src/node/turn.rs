@@ -62,8 +62,8 @@ pub(super) struct Node {
     pub spin: Spin,
     pub upgrade: Upgrading,
     pub stopping_signals: u32,
-    /// Whether there was a terminal when the tree began. A SIGHUP may mean then that the terminal was closed.
-    pub had_terminal: bool,
+    /// The parent when the tree began, if there was a terminal. Its SIGHUP may mean that the terminal was closed.
+    pub starter: Option<u32>,
 }
 
 /// A turn of the loop. [`order::turn`] calls its steps.

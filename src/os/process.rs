@@ -424,7 +424,29 @@ pub(super) fn page_size() -> u64 {
 
 /// Whether this process has a controlling terminal.
 pub fn has_terminal() -> bool {
-    fs::File::open("/dev/tty").is_ok()
+    open_terminal().is_ok()
+}
+
+/// Whether a SIGHUP from `sender` (`None`: the kernel) reports that the controlling terminal is gone. A shell passes
+/// the kernel's signal on to its jobs. `parent` is that of the start, since it may have ended by now.
+pub fn is_hangup(sender: Option<u32>, parent: u32) -> bool {
+    // The number of a session's leader is not given to another process as long as the session exists.
+    let leader = nix::unistd::getsid(None).map_or(0, |leader| leader.as_raw().unsigned_abs());
+    may_report_hangup(sender, parent, leader) && is_gone(&open_terminal())
+}
+
+/// Whether a SIGHUP from this sender can report a hangup. Process 0 is any process of another pid namespace.
+fn may_report_hangup(sender: Option<u32>, parent: u32, leader: u32) -> bool {
+    sender.is_none_or(|sender| sender != 0 && (sender == parent || sender == leader))
+}
+
+fn open_terminal() -> io::Result<fs::File> {
+    fs::File::open("/dev/tty")
+}
+
+/// Whether there is no controlling terminal, tty(4). Other errors, such as too many open files, do not show that.
+fn is_gone(terminal: &io::Result<fs::File>) -> bool {
+    terminal.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
 }
 
 /// Starts a new session, without a terminal, setsid(2).

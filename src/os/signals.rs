@@ -4,6 +4,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -88,7 +89,10 @@ pub enum Caught {
     /// SIGQUIT.
     Quit,
     /// SIGHUP.
-    Hangup,
+    Hangup {
+        /// The pid of the sender; 0 if it is not known, `None` for the kernel.
+        sender: Option<u32>,
+    },
     /// SIGUSR1.
     User1,
     /// SIGUSR2.
@@ -143,7 +147,10 @@ impl Signals {
                     SIGTERM => Some(Caught::Terminate { from_parent: sender == Some(parent), sender }),
                     SIGINT => Some(Caught::Interrupt),
                     SIGQUIT => Some(Caught::Quit),
-                    SIGHUP => Some(Caught::Hangup),
+                    SIGHUP => {
+                        let from_kernel = origin.cause == Cause::Kernel;
+                        Some(Caught::Hangup { sender: (!from_kernel).then(|| sender.unwrap_or(0)) })
+                    }
                     SIGUSR1 => Some(Caught::User1),
                     SIGUSR2 => Some(Caught::User2),
                     SIGCHLD => Some(Caught::ChildExited),

@@ -38,6 +38,49 @@ fn below_nohup_a_hangup_is_ignored_and_a_reload_is_not() {
     tree.stop();
 }
 
+/// The tree, started by a shell that leads the session of a terminal; and the terminal's other end.
+fn begun_on_a_terminal(script: &str) -> (Tree, std::os::fd::OwnedFd) {
+    let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
+    std::fs::write(dir.path().join("tree.toml"), SLEEPER).unwrap();
+    let nix::pty::OpenptyResult { master, slave } = nix::pty::openpty(None, None).unwrap();
+    nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "sh", "-c", script]).envs([("TREEVISOR", TREEVISOR)]);
+    let pattern = command_in(dir.path());
+    command.current_dir(dir.path()).envs(pattern.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let shell = command.stdin(slave).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut tree = Tree::adopt(dir, shell);
+    tree.line("the tree is up");
+    (tree, master)
+}
+
+#[test]
+fn a_tree_in_the_foreground_of_a_terminal_ends_with_it() {
+    let (mut tree, master) = begun_on_a_terminal("exec \"$TREEVISOR\" start tree.toml");
+    drop(master);
+    tree.line("terminal closed: graceful shutdown");
+    tree.ended_well();
+}
+
+#[test]
+fn a_tree_that_has_outlived_its_terminal_is_reloaded_by_a_hangup() {
+    // Job control puts the tree into the background, where the kernel hangs nothing up.
+    let script = "set -m; \"$TREEVISOR\" start tree.toml & set +m; trap : HUP; wait $!; wait $!";
+    let (mut tree, master) = begun_on_a_terminal(script);
+    let root = tree.pid("/");
+    tree.run(&["upgrade", "--exe", TREEVISOR]).expect(0);
+    drop(master);
+    until("the terminal is gone", || {
+        let stat = std::fs::read_to_string(format!("/proc/{root}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(4) == Some("0")
+    });
+    tree.follow();
+    tree.write(SLEEPER.replace("1000", "1001"));
+    signal(root, 1);
+    assert_eq!(tree.kind("/", "reloaded")["by"], "SIGHUP");
+    tree.stop();
+}
+
 #[test]
 fn what_is_ignored_or_blocked_by_the_parent_does_not_matter() {
     let block = Command::new("env").args(["--block-signal=TERM", "true"]).stderr(Stdio::null()).status();

@@ -104,7 +104,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         spin: Spin::default(),
         upgrade: Upgrading::default(),
         stopping_signals: 0,
-        had_terminal: process::has_terminal(),
+        starter: process::has_terminal().then(process::parent),
     };
     // If a socket cannot be opened, the root does not start; in another node the start of the worker with that socket
     // fails.
@@ -245,6 +245,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         stalled,
         stopping_signals,
         had_terminal,
+        starter,
         upgrade,
     } = state.node;
     stream_file::set(output);
@@ -253,8 +254,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
     let context = context_of(clock, place, event_logger, log_handle);
     let mut reactor = reactor_of(unknown);
-    let output = output_of(&context.place);
-    let children = Children::unpack(children, &context.place, output, &mut unpacking, &mut reactor);
+    let children = Children::unpack(children, &context.place, output_of(&context.place), &mut unpacking, &mut reactor);
     fd::make_room(doors::descriptors(count));
     let sockets = Sockets::new().or_back("making a ZeroMQ context");
     let is_root = matches!(above, CarriedAbove::Operators(_));
@@ -295,7 +295,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         diary: Diary::after(stalled),
         spin: Spin::default(),
         stopping_signals,
-        had_terminal,
+        starter: starter.or(had_terminal.then_some(0)),
     }
 }
 
@@ -331,7 +331,7 @@ impl Node {
             spin: _,
             upgrade,
             stopping_signals,
-            had_terminal,
+            starter,
         } = self;
         CarriedNode {
             place: context.place.pack(),
@@ -351,7 +351,8 @@ impl Node {
             release_memory_at: *release_memory_at,
             stalled: diary.stalled(),
             stopping_signals: *stopping_signals,
-            had_terminal: *had_terminal,
+            had_terminal: starter.is_some(),
+            starter: *starter,
             upgrade: upgrade.pack(),
         }
     }

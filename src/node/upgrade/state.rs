@@ -48,6 +48,9 @@ pub(in crate::node) struct CarriedNode {
     pub stalled: Span,
     pub stopping_signals: u32,
     pub had_terminal: bool,
+    /// Missing where there was no terminal, and in the snapshot of an earlier version: then 0, which is no process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starter: Option<u32>,
     pub upgrade: CarriedUpgrading,
 }
 

@@ -20,7 +20,7 @@ alone! {
         let pairs = [
             (Signal::SIGINT, Caught::Interrupt),
             (Signal::SIGQUIT, Caught::Quit),
-            (Signal::SIGHUP, Caught::Hangup),
+            (Signal::SIGHUP, Caught::Hangup { sender: Some(std::process::id()) }),
             (Signal::SIGUSR1, Caught::User1),
         ];
         for (signal, expected) in pairs {
@@ -31,6 +31,31 @@ alone! {
         // SAFETY: it is open as long as the handlers are.
         let fd = unsafe { BorrowedFd::borrow_raw(signals.fd()) };
         assert!(!fd::wait_readable_any(&[fd], Some(Span::ZERO)).unwrap());
+    }
+
+    fn a_terminal_that_is_gone_is_told_from_an_order() {
+        use crate::os::process::{has_terminal, is_hangup, new_session, parent};
+        let (own, stranger) = (std::process::id(), u32::MAX);
+        new_session().unwrap();
+        let mut signals = Signals::install().unwrap();
+        let pair = nix::pty::openpty(None, None).unwrap();
+        // The leader of a session without a terminal gets the first one that it opens.
+        let slave = std::fs::File::open(format!("/proc/self/fd/{}", pair.slave.as_raw_fd())).unwrap();
+        assert!(has_terminal() && !is_hangup(None, parent()) && !is_hangup(Some(parent()), parent()));
+        drop((pair.master, slave));
+        assert_eq!(caught(&mut signals), [Caught::Hangup { sender: None }], "the kernel's");
+        assert!(!has_terminal() && is_hangup(None, 0));
+        nix::sys::signal::raise(Signal::SIGHUP).unwrap();
+        assert_eq!(caught(&mut signals), [Caught::Hangup { sender: Some(own) }]);
+        // The leader of the session, and the parent of the start, which has ended.
+        assert!(is_hangup(Some(own), 0) && is_hangup(Some(stranger), stranger));
+        // The operator's, and that of any process outside of the container.
+        assert!(!is_hangup(Some(stranger), parent()) && !is_hangup(Some(0), 0));
+        // A terminal that cannot be looked at is not gone.
+        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: it is read, and limits this process alone.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        assert!(!is_hangup(None, parent()));
     }
 
     fn the_end_of_a_child_comes_by_the_descriptor() {
@@ -93,7 +118,7 @@ alone! {
                 raise(Signal::SIGTERM).unwrap();
                 let own = Some(std::process::id());
                 let mut expected = vec![Caught::Terminate { from_parent: false, sender: own }];
-                expected.splice(0..0, (!nohup).then_some(Caught::Hangup));
+                expected.splice(0..0, (!nohup).then_some(Caught::Hangup { sender: own }));
                 assert_eq!(caught(&mut signals), expected);
             });
             assert_eq!(end_of(&child).code, Some(0), "nohup: {nohup}");
