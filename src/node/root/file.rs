@@ -68,6 +68,8 @@ struct Reading {
     wake: Arc<Wake>,
     tag: Tag,
     file: PathBuf,
+    /// Another SIGHUP has come meanwhile: the file may have changed since it was read.
+    again: bool,
 }
 
 impl TreeFile {
@@ -202,8 +204,9 @@ impl TreeFile {
             warn!(context.logger, "SIGHUP: nothing to reload, the tree was started without a file");
             return;
         }
-        if self.reading.is_some() {
-            warn!(context.logger, "SIGHUP: the file is still being read; its disk does not respond";
+        if let Some(reading) = &mut self.reading {
+            reading.again = true;
+            warn!(context.logger, "SIGHUP: the file is still being read; it is read once more after that";
                 "file" => %file.display());
             return;
         }
@@ -216,9 +219,13 @@ impl TreeFile {
     }
 
     /// The file was read. Returns its tree, if the tree is valid, and the file's name; logs the errors otherwise.
+    /// Begins to read it once more, if that was asked for meanwhile.
     pub(crate) fn take_read(&mut self, context: &Context, reactor: &mut Reactor) -> Option<(TreeSpec, String)> {
-        let Reading { result, wake, tag, file } = self.reading.take()?;
+        let Reading { result, wake, tag, file, again } = self.reading.take()?;
         reactor.unwatch(wake.as_raw_fd(), tag);
+        if again {
+            self.read_again(context, reactor);
+        }
         let file = file.display().to_string();
         let Ok(read) = result.try_recv() else {
             error!(context.logger, "SIGHUP: the file cannot be read; nothing changed"; "file" => file);
@@ -264,7 +271,7 @@ impl Reading {
             reactor.unwatch(wake.as_raw_fd(), tag);
             return Err(error.into());
         }
-        Ok(Reading { result, wake, tag, file })
+        Ok(Reading { result, wake, tag, file, again: false })
     }
 }
 
@@ -295,14 +302,12 @@ fn log_file(log: &LogSpec) -> Option<LogFile> {
 mod tests {
     use super::*;
     use crate::node::testing;
+    use crate::os::fd;
+    use std::os::fd::AsFd;
 
-    #[test]
-    fn only_a_tree_of_the_same_name_and_containment_takes_the_place_of_another() {
-        let tree =
-            |name: &str| testing::tree(&format!("name = \"{name}\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]"));
-        let first = tree("shop");
-        let instance = InstanceFile {
-            name: first.name.clone(),
+    fn instance(name: Name, config: PathBuf) -> InstanceFile {
+        InstanceFile {
+            name,
             pid: 1,
             started_at: String::new(),
             version: String::new(),
@@ -310,9 +315,45 @@ mod tests {
             containment: "group".into(),
             cgroup: None,
             keeper_pid: None,
-            config: "shop.toml".into(),
+            config,
             tree_paths: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_asked_for_while_it_is_read_is_read_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.toml");
+        let write = |child: &str| {
+            std::fs::write(&path, format!("name = \"shop\"\n[[child]]\nname = \"{child}\"\ncommand = [\"true\"]"))
+                .unwrap();
         };
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        let instance = instance(Name::parse("shop").unwrap(), path.clone());
+        let mut file = TreeFile::new(instance, None, Containment::Auto, None);
+        let read = |file: &TreeFile| {
+            let wake = &file.reading.as_ref().unwrap().wake;
+            assert!(fd::wait_readable_any(&[wake.as_fd()], Some(Span::from_secs(60))).unwrap());
+        };
+        let name = |(tree, _): (TreeSpec, String)| tree.root.children[0].name.to_string();
+        write("old");
+        for _ in 0..3 {
+            file.read_again(&context, &mut reactor);
+        }
+        read(&file);
+        write("new");
+        assert_eq!(file.take_read(&context, &mut reactor).map(name).as_deref(), Some("old"));
+        read(&file);
+        assert_eq!(file.take_read(&context, &mut reactor).map(name).as_deref(), Some("new"));
+        assert!(!file.is_being_read(), "once more, however often it was asked for");
+    }
+
+    #[test]
+    fn only_a_tree_of_the_same_name_and_containment_takes_the_place_of_another() {
+        let tree =
+            |name: &str| testing::tree(&format!("name = \"{name}\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]"));
+        let first = tree("shop");
+        let instance = instance(first.name.clone(), "shop.toml".into());
         let mut file = TreeFile::new(instance, None, first.containment, first.journal);
         let before = || first.root.clone();
         assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into()), before()).ok(), Some(1));
