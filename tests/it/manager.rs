@@ -153,6 +153,27 @@ fn a_reloading_begins_and_ends() {
 }
 
 #[test]
+fn a_reloading_ends_when_the_file_was_read_or_could_not_be() {
+    let manager = Manager::abstract_one("read");
+    let mut tree = manager.start(SLEEPERS, None);
+    manager.hears("READY=1");
+    tree.line("the tree is up");
+    // It is not read within the turn of the loop that has begun it.
+    let many = "# a line\n".repeat(200_000);
+    tree.write(format!("{SLEEPERS}\n[[child]]\nname = \"late\"\ncommand = \"sleep 1000\"\n{many}"));
+    signal(tree.root_pid(), 1);
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
+    assert_eq!(tree.status("/late")["state"], "running");
+    tree.write("no tree");
+    signal(tree.root_pid(), 1);
+    manager.hears("RELOADING=1");
+    manager.hears("READY=1");
+    tree.line("the file has errors; nothing changed");
+    tree.stop();
+}
+
+#[test]
 fn an_upgrade_is_a_reloading_and_the_watchdog_is_fed_right_before_and_after() {
     let manager = Manager::abstract_one("upgraded");
     let mut tree = manager.start(SLEEPERS, Some(1_000));

@@ -175,7 +175,7 @@ impl Root {
     /// To be called once in every turn.
     pub(super) fn due(&mut self, now: Time, core: &Supervisor, context: &Context, reactor: &mut Reactor) {
         if let Some(manager) = &mut self.service_manager {
-            manager.due(now, core);
+            manager.due(now, core, self.file.is_being_read());
         }
         if self.keeper.as_mut().is_some_and(|keeper| keeper.is_due(now)) {
             self.start_keeper_again(context, reactor);

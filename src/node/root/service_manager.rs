@@ -222,8 +222,8 @@ impl ServiceManager {
         self.stale = true;
     }
 
-    /// Reports that a reload begins. It ends when the core has no reload left, whatever its result: a manager of
-    /// `Type=notify-reload` waits for that.
+    /// Reports that a reload begins. It ends when the file has been read and the core has no reload left, whatever the
+    /// result: a manager of `Type=notify-reload` waits for that.
     pub(crate) fn reloading(&mut self, now: Time) {
         if !std::mem::replace(&mut self.reloading, true) {
             self.say(now, format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_micros()), true);
@@ -243,14 +243,14 @@ impl ServiceManager {
         self.beat(now);
     }
 
-    /// To be called once in every turn.
-    pub(crate) fn due(&mut self, now: Time, core: &Supervisor) {
+    /// To be called once in every turn. `reads`: the tree's file is being read.
+    pub(crate) fn due(&mut self, now: Time, core: &Supervisor, reads: bool) {
         self.pay(now);
         self.beat(now);
         if self.over {
             return;
         }
-        if self.reloading && !core.is_reloading() {
+        if self.reloading && !reads && !core.is_reloading() {
             self.reloading = false;
             // While the tree is not up, READY=1, which ends a reload, would report it as up.
             let words = if self.up { "READY=1" } else { "STATUS=starting" };
