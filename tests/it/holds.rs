@@ -120,6 +120,29 @@ fn a_hold_outlives_the_root_until_an_operator_stops_the_tree() {
     tree.nothing_is_left(&mark);
 }
 
+#[test]
+fn a_hold_of_a_child_that_a_start_has_not_is_over() {
+    let mut tree = Tree::start(TREE);
+    tree.kind("/n", "ready");
+    hold(&tree);
+    let killed = |tree: &Tree| {
+        let instance = tree.instance();
+        signal(instance["pid"].as_u64().unwrap() as u32, 9);
+        gone(tree_keeper(&instance));
+    };
+    killed(&tree);
+    assert_eq!(tree.wait(), 128 + 9);
+    tree.write("[[child]]\nname = \"o\"\ncommand = \"sleep 1000\"\n");
+    again(&tree);
+    killed(&tree);
+    tree.write(TREE);
+    again(&tree);
+    assert_eq!(HELD.map(|path| tree.status(path)["state"].clone()), ["running", "running"]);
+    let mark = tree.mark();
+    tree.run(&["stop"]).expect(0);
+    tree.nothing_is_left(&mark);
+}
+
 fn tree_keeper(instance: &Value) -> u32 {
     instance["keeper_pid"].as_u64().unwrap() as u32
 }

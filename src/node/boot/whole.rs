@@ -134,6 +134,7 @@ pub(super) fn open(
     laid_out: &mut LaidOut,
     held: &mut Option<Held>,
 ) -> Result<Node, BootError> {
+    let were_held = !parts.holds.is_empty();
     let mut node = wire_up(parts)?;
     let holds = node.view().holds();
     let Node { above, context, reactor, endpoint, directory, .. } = &mut node;
@@ -152,7 +153,7 @@ pub(super) fn open(
             root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
         }
         root.file().write_outputs(&context.logger);
-        root.keep_holds(holds);
+        root.begin_holds(were_held, holds);
         root.begin(shown.ready, &context.logger);
     }
     if let Some(mut held) = held.take() {

@@ -285,6 +285,15 @@ impl Root {
         self.write_holds();
     }
 
+    /// Writes the holds with which the tree begins, if it was `handed` any: the keeper does not know them yet, and a
+    /// child that is gone is not to be held when it is back.
+    pub(super) fn begin_holds(&mut self, handed: bool, holds: Vec<HoldView>) {
+        self.holds = holds;
+        if handed {
+            self.write_holds();
+        }
+    }
+
     /// Writes the holds to the journal, if they have changed.
     pub(super) fn keep_holds(&mut self, holds: Vec<HoldView>) {
         if self.holds != holds {
