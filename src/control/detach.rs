@@ -129,14 +129,25 @@ fn tail(output: &Path, begun_at: u64) -> Vec<String> {
     lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// In the root that was started in the background: leaves the terminal's session, and opens the pipe at `path`.
+/// In the root that was started in the background: leaves the terminal's session, and opens the pipe at `path`. If the
+/// tool has ended, since its limit was over, the report goes into a pipe without a reader.
 ///
 /// # Errors
 /// The system's.
 pub fn settle(path: &Path) -> io::Result<OwnedFd> {
     // In a session of its own, the root gets no SIGHUP when the terminal closes.
     process::new_session()?;
-    Ok(fs::OpenOptions::new().write(true).open(path)?.into())
+    report_to(path)
+}
+
+fn report_to(path: &Path) -> io::Result<OwnedFd> {
+    let pipe = fs::OpenOptions::new().write(true).open(path);
+    // The tool is the parent of this process as long as it runs. After its end, another process may have its number.
+    if path.starts_with(format!("/proc/{}", process::parent())) {
+        return Ok(pipe?.into());
+    }
+    let (_, writer) = io::pipe()?;
+    Ok(writer.into())
 }
 
 /// Why no root was started.
@@ -180,6 +191,18 @@ mod tests {
         assert_eq!(lines.len(), LAST_LINES);
         assert_eq!(lines.last().unwrap(), "line 99");
         assert!(tail(&dir.path().join("missing"), 0).is_empty());
+    }
+
+    #[test]
+    fn a_tool_that_is_gone_is_reported_to_in_vain() {
+        let mut tool = Command::new("true").spawn().unwrap();
+        let gone = format!("/proc/{}/fd/1", tool.id());
+        assert!(tool.wait().unwrap().success());
+        let error = File::from(report_to(Path::new(&gone)).unwrap()).write_all(b"up\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        // One that runs is reported to, or it is an error.
+        let there = format!("/proc/{}/fd/1000000", process::parent());
+        assert!(report_to(Path::new(&there)).is_err());
     }
 
     /// Needs root, as it creates files of another user.
