@@ -86,7 +86,9 @@ impl Node {
         };
         if !self.requests.waits_for(request) {
             // A node that refuses to send its lines is treated as one that does not answer.
-            return self.streams.refused(request);
+            let why = if let Reply::Refused { why, .. } = reply { Some(why) } else { None };
+            let (now, (_, mut ways)) = (self.context.now(), outward!(self));
+            return self.streams.refused(now, request, why, &mut ways);
         }
         let now = self.context.now();
         let orders = self.requests.answered_below(now, &view!(self), run, request, reply);

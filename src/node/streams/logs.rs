@@ -11,7 +11,7 @@ use crate::node::requests::route::Query;
 use crate::os::clock;
 use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
-use crate::wire::message::Verb;
+use crate::wire::message::{Refusal, Verb};
 use crate::wire::view::LogView;
 
 /// A child node that sends nothing for so long is not waited for: the reader gets the lines of the others.
@@ -64,10 +64,20 @@ impl Streams {
         }
     }
 
-    /// A child node has refused to send its lines.
-    pub(crate) fn refused(&mut self, request: u64) {
-        for source in self.sources().filter(|source| source.request == request && !source.heard) {
-            (source.caught_up, source.due) = (true, None);
+    /// A child node has refused to send its lines. If it has dropped the reader because this node was stopped, a
+    /// follower asks again, for the lines to come.
+    pub(crate) fn refused(&mut self, now: Time, request: u64, why: Option<Refusal>, ways: &mut impl Ways) {
+        for reader in &mut self.readers {
+            let Some(source) = reader.sources.iter_mut().find(|source| source.request == request) else { continue };
+            if why == Some(Refusal::Forgotten) && reader.query.follow {
+                let lines = if source.heard { Some(0) } else { source.lines };
+                let (run, caught_up, due) = (source.run, source.caught_up, Some(now));
+                *source = Source { run, caught_up, due, ..Source::new(source.child, ways.number(), lines) };
+                // Lines between may be missing, unless all are asked for again.
+                reader.lose(u64::from(lines.is_some()));
+            } else if !source.heard {
+                (source.caught_up, source.due) = (true, None);
+            }
         }
     }
 

@@ -9,7 +9,8 @@
 //! Invariants:
 //!
 //! - A reader that has sent nothing for ten seconds is dropped, here and below, whatever it reads (`reader`).
-//! - A reader that was dropped and sends something again is refused, so that it does not wait for ever.
+//! - A reader that was dropped and sends something again is refused, so that it does not wait for ever. A node asks
+//!   again then for its own readers, and counts a line as lost, since their number is not known.
 //! - A child node is asked once for each reader and process. If it sends lines under a number that no reader has, it
 //!   is sent `Unfollow`.
 
@@ -117,15 +118,15 @@ impl Streams {
                 None
             }
             StreamVerb::StillFollowing { request } => {
-                let Asker::Operator { to, .. } = &asker else {
-                    self.seen(now, &asker, request, Acknowledged::default());
+                if self.seen(now, &asker, request, Acknowledged::default()) {
                     return None;
-                };
-                if self.seen(now, &asker, request, Acknowledged::default()) || self.events.still_there(now, to, request)
+                }
+                if let Asker::Operator { to, .. } = &asker
+                    && self.events.still_there(now, to, request)
                 {
                     return None;
                 }
-                // The reader was stopped, or its machine slept. Without a reply it would wait for events for ever.
+                // The reader was stopped, or its machine slept. Without a reply it would wait for ever.
                 let message = "follower silent for ten seconds; stream closed";
                 Some((asker.numbered(request)?, forgotten(message)))
             }
