@@ -255,10 +255,9 @@ impl Node {
     /// or ends it.
     fn report_course(&mut self) {
         let Some(course) = &self.upgrade.course else { return };
-        let (asker, upgrade, known) = (course.wanted.asker.clone(), course.upgrade(), course.known());
+        let (asker, upgrade) = (course.wanted.asker.clone(), course.upgrade());
         if !upgrade.done {
-            let is_operator = matches!(asker, Asker::Operator { .. });
-            if is_operator && known > std::mem::replace(&mut self.upgrade.told, known) && !self.upgrade.then {
+            if self.upgrade.reports_now(self.context.now()) {
                 self.reply(&asker, Reply::Upgraded { upgrade: Box::new(upgrade) });
             }
             return;

@@ -227,6 +227,11 @@ impl Course {
         self.own == Own::Over && self.children.are_over() && self.asked.is_empty()
     }
 
+    /// Whether child nodes were asked and have not done their parts.
+    pub(in crate::node) fn waits_below(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// For how many supervisors the result is known.
     pub(in crate::node) fn known(&self) -> usize {
         self.known.len()

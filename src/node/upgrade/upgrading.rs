@@ -30,6 +30,9 @@ pub(in crate::node) const SPARED: Span = Span::from_secs(15);
 /// How soon this node tries again to be replaced, or to reach a child node.
 pub(in crate::node) const AGAIN: Span = Span::from_millis(20);
 
+/// How often a node that waits for child nodes reports that to its parent, which gives up on a silent one.
+const REPORT_EVERY: Span = Span::from_secs(5);
+
 /// The state of an upgrade in a node.
 #[derive(Default)]
 pub(in crate::node) struct Upgrading {
@@ -49,6 +52,8 @@ pub(in crate::node) struct Upgrading {
     pub(in crate::node) spared: HashMap<Run, Spared>,
     /// How many results were reported to the asker.
     pub(in crate::node) told: usize,
+    /// When the parent was last sent a report.
+    pub(in crate::node) told_at: Option<Time>,
 }
 
 /// A child node that cannot be asked now.
@@ -96,7 +101,18 @@ pub(in crate::node) struct CarriedUpgrading {
 
 impl Upgrading {
     pub(in crate::node) fn pack(&self) -> CarriedUpgrading {
-        let Upgrading { course, file: _, rehearsal: _, then: _, behind, again: _, away: _, spared: _, told: _ } = self;
+        let Upgrading {
+            course,
+            file: _,
+            rehearsal: _,
+            then: _,
+            behind,
+            again: _,
+            away: _,
+            spared: _,
+            told: _,
+            told_at: _,
+        } = self;
         CarriedUpgrading { course: course.clone(), behind: behind.clone() }
     }
 
@@ -115,7 +131,36 @@ impl Upgrading {
     pub(in crate::node) fn next_deadline(&self) -> Option<Time> {
         let away = self.away.values().filter(|away| !away.held.is_empty()).map(|away| away.until);
         let rehearsal = self.rehearsal.as_ref().and_then(Rehearsal::deadline);
-        away.chain(rehearsal).chain(self.again).chain(self.course.as_ref().and_then(Course::next_deadline)).min()
+        let course = self.course.as_ref().and_then(Course::next_deadline);
+        away.chain(rehearsal).chain(self.again).chain(course).chain(self.report_due()).min()
+    }
+
+    /// When to report to the parent next. While this node waits for its own replacement it reports nothing: to the
+    /// parent, a message is the sign that it was replaced.
+    fn report_due(&self) -> Option<Time> {
+        let course = self.course.as_ref().filter(|course| course.waits_below())?;
+        let to_parent = matches!(course.wanted.asker, Asker::Parent { .. });
+        to_parent.then(|| self.told_at.map_or(Time::ZERO, |at| at + REPORT_EVERY))
+    }
+
+    /// Whether to send the asker now what is known so far: an operator when more is known, and the parent every few
+    /// seconds.
+    pub(in crate::node) fn reports_now(&mut self, now: Time) -> bool {
+        let Some(course) = &self.course else { return false };
+        match course.wanted.asker {
+            Asker::Operator { .. } => {
+                let known = course.known();
+                known > std::mem::replace(&mut self.told, known) && !self.then
+            }
+            Asker::Parent { .. } => {
+                let due = self.report_due().is_some_and(|at| at <= now);
+                if due {
+                    self.told_at = Some(now);
+                }
+                due
+            }
+            Asker::None => false,
+        }
     }
 
     /// Why a request is refused: an upgrade is under way, or an earlier one has not reached the part of the tree that
@@ -257,7 +302,9 @@ impl Upgrading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::upgrade::course::Wanted;
     use crate::supervision::ChildId;
+    use crate::wire::message::Reply;
 
     fn question(node: Run, request: u64) -> Question {
         let verb = Verb::Restart { path: Path::root() };
@@ -287,6 +334,44 @@ mod tests {
         let taken = upgrading.take_due(at(5), |_| true, |_| panic!("nothing is held for it"));
         assert_eq!((taken.sent, taken.ask), (vec![], vec![question(replaced, 2)]));
         assert_eq!(upgrading.hold(at(5), question(replaced, 7)), Hold::Not(question(replaced, 7)));
+    }
+
+    #[test]
+    fn a_parent_does_not_give_up_on_a_node_that_waits_for_those_below_it() {
+        let run = Run { child: ChildId(1), incarnation: crate::ids::Incarnation::FIRST };
+        let at = |secs| Time::ZERO + Span::from_secs(secs);
+        let wanted = |asker| Wanted { asker, by: String::new(), check: false, rest: false };
+        let course = |asker| {
+            let mut course = Course::new(at(0), wanted(asker), "1".into(), None, vec![(run, Path::root())]);
+            course.own_is_over(Supervisor {
+                path: "/".into(),
+                state: State::Upgraded,
+                version: "2".into(),
+                gap_ms: None,
+                message: None,
+            });
+            course
+        };
+        let mut parent = course(Asker::None);
+        for child in parent.next() {
+            parent.asked(at(0), 7, child);
+        }
+        let mut node = Upgrading { course: Some(course(Asker::Parent { request: 7 })), ..Upgrading::default() };
+        assert!(!node.reports_now(at(0)), "it waits for none");
+        let mut passed = 0;
+        for secs in 0..60 {
+            let below = node.course.as_mut().unwrap();
+            below.next().into_iter().for_each(|child| below.asked(at(secs), secs, child));
+            if node.reports_now(at(secs)) {
+                let upgrade = Box::new(node.course.as_ref().unwrap().upgrade());
+                parent.answered(at(secs), 7, Reply::Upgraded { upgrade });
+                passed += 1;
+            }
+            parent.due(at(secs));
+            assert!(parent.has_asked(7), "given up after {secs} s");
+            assert!(node.next_deadline().is_some_and(|due| due <= at(secs + 5)));
+        }
+        assert_eq!(passed, 12);
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub enum Verb {
         prune: bool,
     },
     /// From a node to its child node: the child node's part of a hot upgrade. Answered by `Upgraded` with `done`, for
-    /// the child node and all nodes below it.
+    /// the child node and all nodes below it; before that, every few seconds while it waits for those, by one without.
     UpgradeBelow {
         /// The child node.
         path: Path,
@@ -341,7 +341,7 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "is_zero")]
         nth: u64,
     },
-    /// The result of an upgrade so far. Sent each time more is known, and once more at the end.
+    /// The result of an upgrade so far. An operator is sent it each time more is known, and once more at the end.
     Upgraded {
         /// The result.
         upgrade: Box<Upgrade>,
