@@ -118,9 +118,9 @@ impl Connections {
         Ok(self.next.insert(keys).cert.clone())
     }
 
-    pub(super) fn fds(&self) -> [RawFd; 3] {
-        let [messages, questions] = self.mesh.fds();
-        [messages, questions, self.joins.fd()]
+    pub(super) fn fds(&self) -> [RawFd; 4] {
+        let [messages, questions, names] = self.mesh.fds();
+        [messages, questions, names, self.joins.fd()]
     }
 
     pub(super) fn has_input(&self) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! A message is sent on a connection that is up, or dropped: [`Mesh::send`] returns which, and nothing is queued. Loss
 //! is normal: each part retransmits what it needs delivered. `links` judges the messages that arrive, `way` how old
-//! they are.
+//! they are; `names` resolves the names in addresses.
 
 mod links;
+mod names;
 pub(super) mod roster;
 mod way;
 
@@ -14,15 +15,17 @@ use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
 use crate::wire::tvh1::{self, FRAME_MAX, FRAMES_MAX, Kind, Message};
 use links::Links;
+use names::Names;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::os::fd::RawFd;
 
 /// How often each host is sent a PULSE.
 const PULSE: Span = Span::from_millis(500);
 
-/// A socket that has had no connection for this long is replaced: libzmq does not try again after a refusal, and
-/// resolves a name only once.
+/// A socket that has had no connection for this long is replaced: libzmq does not try again after a refusal, and keeps
+/// the address that it was given, while the name of the host may have another one by now.
 const ANEW: Span = Span::from_secs(3);
 
 /// After this a new connection is checked, to send HELLO, and then after twice as long each time until it is up: for
@@ -49,7 +52,7 @@ pub(super) struct Own {
 /// Another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// `HOST:PORT`; empty where it is not known.
+    /// `HOST:PORT`, with a number or a name; empty where it is not known.
     pub(super) address: String,
     /// As its certificate proves.
     pub(super) key: Key,
@@ -103,6 +106,7 @@ pub(super) struct Mesh {
     /// When connections without HELLO are checked next, and the wait before that check.
     greet: Option<(Time, Span)>,
     peers: BTreeMap<String, Result<Peer, String>>,
+    names: Names,
     router: CurveRouter,
     dealers: BTreeMap<String, Outgoing>,
     made: u64,
@@ -120,8 +124,8 @@ impl Mesh {
     /// Binds to `listen`, a TCP endpoint.
     ///
     /// # Errors
-    /// The address is in use, or libzmq was built without CURVE.
-    pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, LinkError> {
+    /// The address is in use, libzmq was built without CURVE, or no descriptor is left.
+    pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, Box<dyn Error>> {
         let context = Context::new()?;
         let router = CurveRouter::bind(&context, listen, &own.secret, LIMITS)?;
         Ok(Mesh {
@@ -132,6 +136,7 @@ impl Mesh {
             pulse_at: Time::ZERO,
             greet: None,
             peers: BTreeMap::new(),
+            names: Names::new(names::look_up)?,
             router,
             dealers: BTreeMap::new(),
             made: 0,
@@ -143,8 +148,9 @@ impl Mesh {
     }
 
     /// The descriptors to watch.
-    pub(super) fn fds(&self) -> [RawFd; 2] {
-        self.router.fds()
+    pub(super) fn fds(&self) -> [RawFd; 3] {
+        let [messages, questions] = self.router.fds();
+        [messages, questions, self.names.fd()]
     }
 
     /// Whether messages wait to be read: to be checked last before sleeping.
@@ -191,6 +197,8 @@ impl Mesh {
         let good = |host: &str| peers.get(host).and_then(|peer| peer.as_ref().ok());
         self.dealers.retain(|host, outgoing| good(host) == Some(&outgoing.peer));
         let gone = self.links.retain(|host| good(host).is_some());
+        let used: BTreeSet<&str> = peers.values().flatten().map(|peer| peer.address.as_str()).collect();
+        self.names.retain(|address| used.contains(address));
         self.admit();
         self.connect(now);
         gone.into_iter().map(|host| Fact::Link { host, up: false }).collect()
@@ -216,23 +224,40 @@ impl Mesh {
         self.router.admit(guests);
     }
 
-    /// Makes the sockets that are missing.
+    /// Makes the sockets that are missing, to hosts whose addresses are known as numbers.
     fn connect(&mut self, now: Time) {
-        let peers = self.peers.iter().filter_map(|(host, peer)| Some((host, peer.as_ref().ok()?)));
+        let Mesh { own, peers, names, dealers, context, .. } = self;
+        let peers = peers.iter().filter_map(|(host, peer)| Some((host, peer.as_ref().ok()?)));
         for (host, peer) in peers.filter(|(_, peer)| !peer.address.is_empty()) {
-            if self.dealers.contains_key(host) {
+            if dealers.contains_key(host) {
                 continue;
             }
+            let Some(at) = names.resolved(&peer.address, now) else { continue };
             self.made += 1;
-            let (endpoint, keys) = (format!("tcp://{}", peer.address), (&self.own.public, &self.own.secret));
+            let keys = (&own.public, &own.secret);
             // An invalid address is tried again later, like one that does not answer.
-            if let Ok(dealer) = CurveDealer::connect(&self.context, &endpoint, &peer.key, keys, LIMITS, self.made) {
+            if let Ok(dealer) =
+                CurveDealer::connect(context, &format!("tcp://{at}"), &peer.key, keys, LIMITS, self.made)
+            {
                 let outgoing =
                     Outgoing { dealer, peer: peer.clone(), greeted: 0, begun: false, alone: Some(now), refused: false };
-                self.dealers.insert(host.clone(), outgoing);
+                dealers.insert(host.clone(), outgoing);
                 self.greet = Some((now + GREET, GREET));
             }
         }
+    }
+
+    /// Connects to the hosts whose names have been resolved, to another address than before. A connection stays.
+    fn connect_resolved(&mut self, now: Time) {
+        let changed = self.names.changed(now);
+        if changed.is_empty() {
+            return;
+        }
+        self.dealers.retain(|_, outgoing| {
+            outgoing.look(now);
+            outgoing.alone.is_none() || !changed.contains(&outgoing.peer.address)
+        });
+        self.connect(now);
     }
 
     /// A host has connected: so its agent runs, and knows the key of this host. Where there is no connection to it, one
@@ -304,6 +329,7 @@ impl Mesh {
     /// Reads the messages that have arrived. Called every turn, whatever has woken the loop.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Fact> {
         self.router.serve();
+        self.connect_resolved(now);
         let mut facts = Vec::new();
         for _ in 0..PER_TURN {
             let Some(Incoming { from, connection, frames }) = self.router.receive() else { break };
@@ -348,7 +374,10 @@ impl Mesh {
             let refused = self.dealers.get(host).is_some_and(|outgoing| outgoing.refused);
             refused.then(|| "it refuses the key of this host".to_owned())
         };
-        let nowhere = |peer: &Peer| peer.address.is_empty().then(|| "its record has no address".to_owned());
+        let nowhere = |peer: &Peer| match peer.address.as_str() {
+            "" => Some("its record has no address".to_owned()),
+            address => self.names.why(address),
+        };
         let why = match peer {
             Err(why) => Some(why.clone()),
             Ok(peer) => self.links.why(host).map(str::to_owned).or_else(refuses).or_else(|| nowhere(peer)),
@@ -408,3 +437,6 @@ fn made(kind: Kind, header: &impl Serialize) -> Option<Message> {
 fn millis(now: Time) -> u64 {
     now.since(Time::ZERO).as_millis()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! The names in the addresses of other hosts. libzmq gets numeric addresses only: it would look up a name in its I/O
+//! thread, before each attempt to connect, and serve no connection of this process meanwhile.
+//!
+//! A thread beside the loop looks up each name, as a name server may not answer. A host whose name was never resolved
+//! has no connection; a name that cannot be resolved any more keeps its last address.
+
+use crate::os::thread;
+use crate::os::wake::Wake;
+use crate::time::{Span, Time};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// The time from an answer to the next lookup of the same name, at least.
+const AGAIN: Span = Span::from_secs(2);
+
+type Answer = Result<SocketAddr, String>;
+
+/// The state of one name.
+#[derive(Debug, Default)]
+struct Name {
+    /// Its last address.
+    found: Option<SocketAddr>,
+    /// Why the last lookup has failed, if it has.
+    why: Option<String>,
+    /// When it may be looked up next; `None`: a lookup is in progress.
+    next: Option<Time>,
+}
+
+/// The names, by addresses with a port. Pure: no thread, no clock.
+#[derive(Debug, Default)]
+struct Known(BTreeMap<String, Name>);
+
+impl Known {
+    /// The address to connect to, and whether a lookup is to begin.
+    fn wanted(&mut self, address: &str, now: Time) -> (Option<SocketAddr>, bool) {
+        if let Ok(number) = address.parse() {
+            return (Some(number), false);
+        }
+        let is_new = !self.0.contains_key(address);
+        let name = self.0.entry(address.to_owned()).or_default();
+        let begins = is_new || name.next.take_if(|next| *next <= now).is_some();
+        (name.found, begins)
+    }
+
+    /// Takes in the answer to a lookup. Returns whether the name has another address now.
+    fn answered(&mut self, address: &str, answer: Answer, now: Time) -> bool {
+        let Some(name) = self.0.get_mut(address) else { return false };
+        name.next = Some(now + AGAIN);
+        name.why = answer.as_ref().err().cloned();
+        answer.is_ok_and(|found| name.found.replace(found) != Some(found))
+    }
+
+    /// Forgets the names that are not in use. One that is being looked up stays, so that no second lookup begins.
+    fn retain(&mut self, is_used: impl Fn(&str) -> bool) {
+        self.0.retain(|address, name| name.next.is_none() || is_used(address));
+    }
+
+    fn why(&self, address: &str) -> Option<String> {
+        let known = self.0.get(address)?;
+        let (name, _) = address.rsplit_once(':').unwrap_or((address, ""));
+        match &known.why {
+            Some(why) => Some(format!("{name} cannot be resolved: {why}")),
+            None => known.found.is_none().then(|| format!("{name} has not been resolved yet")),
+        }
+    }
+}
+
+/// The names, and the threads that look them up.
+pub(super) struct Names {
+    known: Known,
+    look_up: Arc<dyn Fn(&str) -> Answer + Send + Sync>,
+    tell: Sender<(String, Answer)>,
+    told: Receiver<(String, Answer)>,
+    wake: Arc<Wake>,
+}
+
+impl Names {
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn new(look_up: impl Fn(&str) -> Answer + Send + Sync + 'static) -> io::Result<Names> {
+        let (tell, told) = mpsc::channel();
+        Ok(Names { known: Known::default(), look_up: Arc::new(look_up), tell, told, wake: Arc::new(Wake::new()?) })
+    }
+
+    /// A descriptor that becomes readable when a lookup has ended.
+    pub(super) fn fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// The numeric form of an address, if it is known. A name is looked up anew at each call, but not more often than
+    /// [`AGAIN`] permits.
+    pub(super) fn resolved(&mut self, address: &str, now: Time) -> Option<SocketAddr> {
+        let (found, begins) = self.known.wanted(address, now);
+        if begins && let Err(error) = self.begin(address.to_owned()) {
+            self.known.answered(address, Err(error.to_string()), now);
+        }
+        found
+    }
+
+    fn begin(&self, address: String) -> io::Result<()> {
+        let (look_up, tell, wake) = (Arc::clone(&self.look_up), self.tell.clone(), Arc::clone(&self.wake));
+        thread::start_quiet("treevisor-names", move || {
+            let answer = look_up(&address);
+            // An error means that the agent has ended.
+            let _ = tell.send((address, answer));
+            wake.ring();
+        })
+    }
+
+    /// Takes in the answers since the last call. Returns the addresses whose numeric form has changed.
+    pub(super) fn changed(&mut self, now: Time) -> Vec<String> {
+        self.wake.take();
+        let Names { known, told, .. } = self;
+        told.try_iter()
+            .filter_map(|(address, answer)| known.answered(&address, answer, now).then_some(address))
+            .collect()
+    }
+
+    /// Forgets the names that are not in use.
+    pub(super) fn retain(&mut self, is_used: impl Fn(&str) -> bool) {
+        self.known.retain(is_used);
+    }
+
+    /// Why a name has no address, or not its present one, if it is so.
+    pub(super) fn why(&self, address: &str) -> Option<String> {
+        self.known.why(address)
+    }
+}
+
+/// Looks up `NAME:PORT`. May block for as long as the name servers do not answer.
+///
+/// # Errors
+/// The resolver's, as text.
+pub(super) fn look_up(address: &str) -> Answer {
+    let (name, port) = address.rsplit_once(':').ok_or("there is no port after it")?;
+    let port: u16 = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let mut found = (name, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "it has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "b.example:7411";
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Span::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_name_is_looked_up_once_at_a_time_and_again_after_a_while() {
+        let (mut known, first) = (Known::default(), "10.0.0.1:7411".parse().unwrap());
+        assert_eq!(known.wanted(NAME, at(0)), (None, true));
+        assert_eq!(known.why(NAME).unwrap(), "b.example has not been resolved yet");
+        assert_eq!(known.wanted(NAME, at(60)), (None, false), "no answer has come yet");
+        assert!(known.answered(NAME, Ok(first), at(60)));
+        assert_eq!(known.why(NAME), None);
+        assert_eq!(known.wanted(NAME, at(61)), (Some(first), false));
+        assert_eq!(known.wanted(NAME, at(62)), (Some(first), true), "it may have another address by now");
+        assert!(!known.answered(NAME, Ok(first), at(62)));
+        assert_eq!(known.wanted(NAME, at(64)), (Some(first), true));
+        assert!(!known.answered(NAME, Err("no answer".into()), at(80)));
+        assert_eq!(known.why(NAME).unwrap(), "b.example cannot be resolved: no answer");
+        assert_eq!(known.wanted(NAME, at(81)), (Some(first), false), "the last address stays");
+        assert_eq!(known.wanted(NAME, at(82)), (Some(first), true));
+        let second = "10.0.0.2:7411".parse().unwrap();
+        assert!(known.answered(NAME, Ok(second), at(82)));
+        assert_eq!((known.wanted(NAME, at(83)), known.why(NAME)), ((Some(second), false), None));
+    }
+
+    #[test]
+    fn a_number_is_not_looked_up_and_a_name_that_is_not_in_use_is_forgotten() {
+        let mut known = Known::default();
+        for number in ["10.0.0.1:7411", "[fd00::1]:7411", "[fe80::1%2]:7411"] {
+            assert_eq!(known.wanted(number, at(0)), (Some(number.parse().unwrap()), false));
+        }
+        assert!(known.0.is_empty());
+        known.wanted(NAME, at(0));
+        known.retain(|_| false);
+        assert_eq!(known.wanted(NAME, at(0)), (None, false), "the lookup is still in progress");
+        known.answered(NAME, Err("no answer".into()), at(1));
+        known.retain(|address| address == NAME);
+        assert!(known.why(NAME).is_some());
+        known.retain(|_| false);
+        assert_eq!(known.why(NAME), None);
+        assert!(!known.answered(NAME, Err("no answer".into()), at(1)));
+    }
+
+    #[test]
+    fn what_is_looked_up_has_a_name_and_a_port() {
+        assert_eq!(look_up("[fd00::1]:7411"), Ok("[fd00::1]:7411".parse().unwrap()));
+        assert_eq!(look_up("10.0.0.1:7411"), Ok("10.0.0.1:7411".parse().unwrap()));
+        assert!(look_up("b.example").is_err() && look_up("b.example:x").unwrap_err().contains("no port"));
+        assert!(look_up("\0:7411").is_err());
+    }
+}
