@@ -19,7 +19,7 @@ use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
 use crate::wire::member::{MemberAsk, MemberTold, NewHost};
-use cell::{Cell, certificate, changes, is_name, is_settled, issue};
+use cell::{Cell, certificate, changes, is_name, is_settled, issue, may_issue};
 use failed::{Failed, Lines};
 use files::{Aside, absent, member, read_host, text_of};
 use std::collections::BTreeSet;
@@ -124,7 +124,7 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
     absent(to, "nothing is written over it")?;
     let signers = own.signers();
     let mut store = Cell::open(&host, &signers, way)?;
-    let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;
+    let serial = store.change(&signers, |cluster| may_issue(cluster).map(|()| issue(name, cluster)))??;
     Aside::write(to, &keys(&host.cluster, name, serial, own.signing)?.text(), 0o600)?.put()?;
     Ok(vec![
         format!("wrote {}: the keys of the host {name}, by certificate {serial}", to.display()),
@@ -143,7 +143,7 @@ fn rotate(file: &Path, way: Way<'_>) -> Lines {
     if own.also.as_ref().map(shows).transpose()?.unwrap_or_default() {
         return Err(changes());
     }
-    let serial = store.change(&signers, |cluster| is_settled(cluster).map(|()| issue(name, cluster)))??;
+    let serial = store.change(&signers, |cluster| may_issue(cluster).map(|()| issue(name, cluster)))??;
     let place = key_file(file);
     Aside::write(&place, &keys(&host.cluster, &host.name, serial, own.signing)?.text(), 0o600)?.replace()?;
     Ok(vec![format!("wrote {}: new keys of {}, by certificate {serial}", place.display(), host.name)])

@@ -294,6 +294,10 @@ pub struct Cluster {
     pub exposed: BTreeSet<String>,
     /// The highest serial of a certificate so far.
     pub serial: u64,
+    /// The value of `serial` when `issuer` began to sign: certificates up to it are signed by former keys. `None`: not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// Serials of the revoked certificates.
     pub revoked: Vec<u64>,
     /// Serials of the certificates issued to each host that are not revoked.
@@ -322,6 +326,21 @@ impl Cluster {
             self.exposed.extend([&self.issuer, &self.next].into_iter().filter(|key| !key.is_empty()).cloned());
         }
         serials
+    }
+
+    /// The serial that was drawn for the first certificate of this host by the present signing key. To be asked before
+    /// the host has that certificate: no other serial is drawn for it while the key is being replaced.
+    pub fn drawn(&self, host: &str) -> Option<u64> {
+        let since = self.since?;
+        self.issued.get(host)?.last().copied().filter(|serial| *serial > since)
+    }
+
+    /// Forgets the revoked certificates by former keys. To be called when all hosts accept the present key alone.
+    /// Returns whether there were any.
+    pub fn forgets(&mut self) -> bool {
+        let (before, since) = (self.revoked.len(), self.since.unwrap_or_default());
+        self.revoked.retain(|serial| *serial > since);
+        self.revoked.len() < before
     }
 }
 

@@ -19,6 +19,9 @@
 //! A host that is removed has had the keys of that time: a next key is drawn anew, and a key that signs already is
 //! replaced once more.
 //!
+//! When all hosts accept L alone, certificates by K need not be revoked any more, and the record forgets those that
+//! were.
+//!
 //! The keys themselves are never in the store.
 
 use super::record::{Cluster, Host};
@@ -117,6 +120,9 @@ pub fn advance<'a>(cluster: &Cluster, name: &str, has: &[String], shown: impl Fn
     let write = |issuer: &str, former: &str| {
         let mut on = Cluster { issuer: issuer.to_owned(), former: former.to_owned(), ..cluster.clone() };
         (on.next, on.drawn_by) = (String::new(), String::new());
+        if on.issuer != cluster.issuer {
+            on.since = Some(on.serial);
+        }
         on.exposed.retain(|key| *key == on.issuer || *key == on.former);
         Advance::Write(Box::new(on))
     };
@@ -141,6 +147,8 @@ mod tests {
         member: Option<Vec<String>>,
         down: bool,
         record: Host,
+        /// The serial of its certificate.
+        serial: u64,
         /// The key that a command has drawn here, and the agent has not read yet.
         file: Option<String>,
     }
@@ -156,6 +164,8 @@ mod tests {
         hosts: BTreeMap<String, Machine>,
         /// The keys that removed hosts have.
         known: BTreeSet<String>,
+        /// The certificates that removed hosts have: by which key, and their serials.
+        revoked: BTreeSet<(String, u64)>,
         drawn: usize,
     }
 
@@ -168,17 +178,19 @@ mod tests {
                 also: None,
                 member: (at < members).then(|| keys.clone()),
                 down: false,
+                serial: at as u64 + 1,
                 record: Host { issuers: keys.clone(), cert: "K".into(), ..Host::default() },
                 file: None,
             };
             let cluster = Cluster {
                 issuer: "K".into(),
-                issued: names.iter().map(|name| (name.clone(), [1].into())).collect(),
+                serial: hosts as u64,
+                issued: names.iter().zip(1..).map(|(name, serial)| (name.clone(), [serial].into())).collect(),
                 members: names.iter().take(members).cloned().collect(),
                 ..Cluster::default()
             };
             let hosts = names.iter().enumerate().map(|(at, name)| (name.clone(), machine(at))).collect();
-            World { cluster, hosts, known: BTreeSet::new(), drawn: 0 }
+            World { cluster, hosts, known: BTreeSet::new(), revoked: BTreeSet::new(), drawn: 0 }
         }
 
         /// Draws a key on this host.
@@ -194,9 +206,10 @@ mod tests {
             if self.hosts.len() > 1
                 && let Some(machine) = self.hosts.remove(name)
             {
-                self.known.extend(machine.keys().into_iter().chain(machine.file));
+                self.known.extend(machine.keys().into_iter().chain(machine.file.clone()));
                 // The key that another host was about to send it.
                 self.known.insert(self.cluster.next.clone());
+                self.revoked.insert((machine.by, machine.serial));
                 self.cluster.removes(name);
             }
         }
@@ -233,10 +246,23 @@ mod tests {
                 Step::Fetch if given || machine.file.as_ref() == Some(&next) => machine.also = Some(next),
                 Step::Fetch => return false,
                 Step::Certify => {
+                    let cluster = &mut self.cluster;
+                    // It is tried twice, as the first certificate could not be written.
+                    for _ in 0..2 {
+                        machine.serial = cluster.drawn(name).unwrap_or_else(|| {
+                            cluster.serial += 1;
+                            cluster.issued.entry(name.to_owned()).or_default().insert(cluster.serial);
+                            cluster.serial
+                        });
+                    }
                     let also = machine.also.take().unwrap();
                     machine.also = Some(std::mem::replace(&mut machine.by, also));
                 }
-                Step::Drop => machine.also = None,
+                Step::Drop => {
+                    let issued = self.cluster.issued.get_mut(name).unwrap();
+                    issued.retain(|serial| *serial >= machine.serial);
+                    machine.also = None;
+                }
                 Step::Restart if waits => return false,
                 Step::Restart => {
                     machine.member = Some(machine.keys());
@@ -260,12 +286,14 @@ mod tests {
                 Advance::Write(cluster) => self.cluster = *cluster,
                 Advance::Draw => self.draws(name),
                 Advance::Settled if self.cluster.exposed.contains(&self.cluster.issuer) => self.draws(name),
-                Advance::Wait(_) | Advance::Settled => return false,
+                Advance::Settled => return self.cluster.forgets(),
+                Advance::Wait(_) => return false,
             }
             true
         }
 
-        /// Checks that each key shown is accepted everywhere, and that no two members are down.
+        /// Checks that each key shown is accepted everywhere, that certificates of removed hosts are accepted nowhere,
+        /// and that no two members are down.
         fn holds(&self) -> Result<(), String> {
             for (name, host) in &self.hosts {
                 for (of, other) in &self.hosts {
@@ -276,6 +304,12 @@ mod tests {
                     if host.member.as_ref().is_some_and(|keys| !takes(keys, &other.by)) {
                         return Err(format!("the member of {name} refuses {of}"));
                     }
+                }
+            }
+            for (by, serial) in &self.revoked {
+                let accepts = self.hosts.values().any(|host| host.keys().contains(by));
+                if accepts && !self.cluster.revoked.contains(serial) {
+                    return Err(format!("certificate {serial} by {by} is accepted again"));
                 }
             }
             match self.hosts.values().filter(|host| host.down).count() {
@@ -312,6 +346,8 @@ mod tests {
             let issuer = world.cluster.issuer.clone();
             prop_assert!(issuer != "K" && !world.known.contains(&issuer), "a host that was removed has {issuer}");
             prop_assert!(world.cluster.exposed.is_empty(), "{:?}", world.cluster.exposed);
+            prop_assert!(world.cluster.revoked.is_empty(), "{:?}", world.cluster.revoked);
+            prop_assert!(world.cluster.issued.values().all(|serials| serials.len() == 1), "{:?}", world.cluster.issued);
             for machine in world.hosts.values() {
                 prop_assert_eq!(&machine.keys(), std::slice::from_ref(&issuer));
                 prop_assert_eq!(&machine.record.issuers, &machine.keys());

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// Limit for an answer of the store.
 pub(super) const ANSWER: Span = Span::from_secs(5);
 
+/// Bytes of the cluster's record that are kept free for the replacement of the signing key, which makes room.
+const ROOM: usize = 1024;
+
 /// How often another writer may change the record first before the command fails.
 const TRIES: u32 = 10;
 
@@ -123,8 +126,9 @@ impl Cell {
     ) -> Result<T, Failed> {
         for _ in 0..TRIES {
             let (version, mut cluster) = self.read_own(signers)?;
+            let before = cluster.clone();
             let done = change(&mut cluster);
-            if self.swap(Some(version), &cluster)? {
+            if cluster == before || self.swap(Some(version), &cluster)? {
                 return Ok(done);
             }
         }
@@ -150,6 +154,16 @@ pub(super) fn is_name(name: &str) -> Result<(), Failed> {
 pub(super) fn is_settled(cluster: &Cluster) -> Result<(), Failed> {
     let settled = cluster.next.is_empty() && cluster.former.is_empty();
     settled.then_some(()).ok_or_else(changes)
+}
+
+/// Checks that a certificate may be issued: the signing key is not being replaced, and the record has room.
+pub(super) fn may_issue(cluster: &Cluster) -> Result<(), Failed> {
+    is_settled(cluster)?;
+    let has_room = record::write(cluster).is_ok_and(|value| value.len() + ROOM <= record::RECORD_MAX);
+    has_room.then_some(()).ok_or_else(|| {
+        Failed::new("the record of the cluster is full of hosts and revoked certificates")
+            .hint("`treevisor host rotate --cluster` makes room: it forgets what was revoked")
+    })
 }
 
 /// The error while the signing key of the cluster is being replaced.

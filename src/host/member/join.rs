@@ -1,6 +1,6 @@
 //! A machine becomes a host of a cluster by an invitation: what the machine sends, and how the inviting host answers.
 
-use super::cell::{Cell, certificate, is_name, is_settled, issue};
+use super::cell::{Cell, certificate, is_name, issue, may_issue};
 use super::failed::{Failed, Lines};
 use super::files::{Aside, absent, read_host, text_of};
 use crate::error::Chain;
@@ -97,7 +97,7 @@ fn admitted(
     let mut store = Cell::open(host, signers, way)?;
     let has_record = store.host(name)?.is_some();
     let issued = store.change(signers, |cluster| {
-        is_settled(cluster)?;
+        may_issue(cluster)?;
         if !is_free(name, cluster, has_record) {
             return Err(Failed::new(format!("the cluster {} has a host {name} already", host.cluster))
                 .hint("give another name by --name, or have `treevisor host remove` take that one away first"));

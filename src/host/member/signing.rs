@@ -36,7 +36,10 @@ pub(in crate::host) fn with(place: &Path, keys: &Keys, also: Option<SigningKey>)
 pub(in crate::host) fn certified(host: &HostFile, place: &Path, keys: &Keys, way: Way<'_>) -> Result<Keys, String> {
     let also = keys.also.clone().ok_or("it has no other key to sign by")?;
     let mut store = Cell::open(host, &keys.signers(), way).map_err(|failed| failed.message)?;
-    let serial = store.change(&keys.signers(), |cluster| issue(&host.name, cluster));
+    // A serial whose certificate could not be written is used again, since this is tried until it succeeds. The
+    // certificate has the same text each time.
+    let drawn = |cluster: &mut Cluster| cluster.drawn(&host.name).unwrap_or_else(|| issue(&host.name, cluster));
+    let serial = store.change(&keys.signers(), drawn);
     let cert = serial.and_then(|serial| certificate(&host.cluster, &host.name, serial, &also, &keys.curve.public));
     let cert = cert.map_err(|failed| failed.message)?;
     let others = Keys { signing: also, also: Some(keys.signing.clone()), cert, ..keys.clone() };
@@ -118,7 +121,13 @@ pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold
                 },
             )
         }
-        Advance::Settled => Ok(MemberTold::Done { lines: vec![DONE.to_owned()] }),
+        Advance::Settled => {
+            let mut next = cluster.clone();
+            if next.forgets() && !store.swap(Some(version), &next)? {
+                return waiting(None, Vec::new());
+            }
+            Ok(MemberTold::Done { lines: vec![DONE.to_owned()] })
+        }
     }
 }
 

@@ -293,6 +293,50 @@ fn a_host_that_is_removed_amid_it_has_the_key_in_vain() {
 }
 
 #[test]
+fn a_certificate_by_another_key_that_cannot_be_written_takes_one_serial_however_often_it_is_tried() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let (file, also) = (key_file(&place.file("a")), SigningKey::draw().unwrap());
+    let (issuer, former) = (also.issuer(), place.cluster().issuer);
+    place.put(&Cluster { issuer, former, since: Some(1), ..place.cluster() });
+    let agents = Keys { also: Some(also), ..place.keys("a") };
+    let other = Keys { curve: draw_curve().unwrap(), ..agents.clone() };
+    fs::write(&file, other.text()).unwrap();
+    let host = read_host(&place.file("a"), &place.file("a")).unwrap();
+    let way =
+        |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
+    let certify = || signing::certified(&host, &file, &agents, &way);
+    for _ in 0..3 {
+        let refused = certify().err().unwrap();
+        assert!(refused.contains("another key pair"), "{refused}");
+    }
+    assert_eq!(place.cluster().issued["a"], [1, 2].into());
+    fs::write(&file, agents.text()).unwrap();
+    certify().unwrap();
+    assert_eq!((place.judged("a", "a"), place.cluster().serial), (Ok(2), 2));
+}
+
+#[test]
+fn a_full_record_is_emptied_of_what_the_former_key_has_signed_when_no_host_takes_that() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let revoked = (1000..2500).chain([2700]).collect();
+    place.put(&Cluster { serial: 3000, since: Some(2600), revoked, ..place.cluster() });
+    let refused = place.add("b").unwrap_err();
+    assert!(refused.contains("is full"), "{refused}");
+    let issuer = place.cluster().issuer;
+    let show = |issuers: Vec<String>| place.show("a", &Host { state: HostState::Live, issuers, ..Host::default() });
+    let renew = || place.told(&MemberAsk::Renew { file: place.file("a"), begin: false });
+    show(vec![issuer.clone(), "the former".into()]);
+    assert!(matches!(renew(), Ok(MemberTold::Waiting { .. })));
+    assert_eq!(place.cluster().revoked.len(), 1501);
+    show(vec![issuer]);
+    assert!(matches!(renew(), Ok(MemberTold::Done { .. })));
+    assert_eq!(place.cluster().revoked, [2700], "the present key has signed that");
+    place.add("b").unwrap();
+}
+
+#[test]
 fn a_second_key_that_a_command_has_left_keeps_no_host_from_other_keys_and_an_agent_writes_over_none() {
     let place = Place::new();
     place.init("a").unwrap();
