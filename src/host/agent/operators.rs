@@ -18,6 +18,7 @@ use crate::os::process;
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::Operator;
 use crate::wire::tvh1::{FRAME_MAX, Kind, Message, PAYLOAD_FRAMES_MAX};
+use slog::{Logger, warn};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -155,7 +156,8 @@ impl Operators {
     }
 
     /// Takes in a message of another host. `runs`: whether the root of an instance runs here. Returns an immediate
-    /// answer, if there is one.
+    /// answer, if there is one. A session that cannot be opened is not answered: its end would close the endpoint of
+    /// the instance, and with it every other session on that host. The tool repeats its message.
     pub(super) fn came(
         &mut self,
         host: &str,
@@ -163,9 +165,10 @@ impl Operators {
         runs: impl Fn(&str) -> bool,
         reactor: &mut Reactor,
         now: Time,
+        logger: &Logger,
     ) -> Option<Post> {
         let Ok(Operator { instance, conversation, end }) = message.header() else { return None };
-        // An answer for a tool here, or the end of its session.
+        // An answer for a tool here, or the end of all sessions with this root.
         if let Some(via) = self.vias.get_mut(&instance).filter(|via| via.host == host) {
             if end.is_some() {
                 self.close(&instance, reactor);
@@ -187,13 +190,16 @@ impl Operators {
         let key = (host.to_owned(), conversation);
         if !runs(&instance) {
             self.hang_up(&key, reactor);
-            return over(host, &instance, conversation, "it does not run on this host");
+            return over(host, &instance, conversation);
         }
         if self.talks.get(&key).is_none_or(|talk| talk.instance != instance) {
             self.hang_up(&key, reactor);
             match self.answer(&instance, reactor, now) {
                 Ok(talk) => drop(self.talks.insert(key.clone(), talk)),
-                Err(why) => return over(host, &instance, conversation, &why.to_string()),
+                Err(why) => {
+                    warn!(logger, "an operator on {} cannot be connected with {}", host, instance; "why" => %why);
+                    return None;
+                }
             }
         }
         if let Some(talk) = self.talks.get_mut(&key) {
@@ -216,7 +222,9 @@ impl Operators {
         Ok(Talk { instance: instance.to_owned(), dealer, tag, used: now })
     }
 
-    /// Closes endpoints and sessions that are unused, or whose root or host is gone.
+    /// Closes endpoints and sessions that are unused, or whose root or host is gone. Returns messages to the hosts with
+    /// sessions whose root is gone. Of one session that is closed here the other host gets no message: if its tool
+    /// speaks again, another session is opened.
     pub(super) fn due(
         &mut self,
         now: Time,
@@ -225,7 +233,9 @@ impl Operators {
         reactor: &mut Reactor,
     ) -> Vec<Post> {
         let is_idle = |used: Time| now.since(used) >= IDLE;
-        let vias = self.vias.iter().filter(|(_, via)| is_idle(via.used) || !is_up(&via.host));
+        // While an endpoint is open for a root that runs here now, messages for that root would count as answers of it.
+        let is_over = |instance: &str, via: &Via| is_idle(via.used) || !is_up(&via.host) || runs(instance);
+        let vias = self.vias.iter().filter(|(instance, via)| is_over(instance, via));
         for instance in vias.map(|(instance, _)| instance.clone()).collect::<Vec<_>>() {
             self.close(&instance, reactor);
         }
@@ -233,7 +243,7 @@ impl Operators {
         let talks =
             self.talks.iter().filter(|((host, _), talk)| is_idle(talk.used) || !is_up(host) || !runs(&talk.instance));
         for (key, instance) in talks.map(|(key, talk)| (key.clone(), talk.instance.clone())).collect::<Vec<_>>() {
-            posts.extend(over(&key.0, &instance, key.1, "the conversation is over here"));
+            posts.extend((!runs(&instance)).then(|| over(&key.0, &instance, key.1)).flatten());
             self.hang_up(&key, reactor);
         }
         posts
@@ -259,7 +269,140 @@ fn post(host: &str, instance: &str, conversation: u64, frames: Vec<Vec<u8>>) -> 
     Some((host.to_owned(), Message::new(Kind::Operator, &header, frames).ok()?))
 }
 
-fn over(host: &str, instance: &str, conversation: u64, why: &str) -> Option<Post> {
-    let header = Operator { instance: instance.to_owned(), conversation, end: Some(why.to_owned()) };
+/// The end of all sessions with this root: the receiver closes the endpoint of the instance.
+fn over(host: &str, instance: &str, conversation: u64) -> Option<Post> {
+    let end = Some("it does not run on this host".to_owned());
+    let header = Operator { instance: instance.to_owned(), conversation, end };
     Some((host.to_owned(), Message::new(Kind::Operator, &header, Vec::new()).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::fd;
+    use tempfile::TempDir;
+
+    /// What a host has for sessions, in a directory of its own.
+    struct Host {
+        operators: Operators,
+        reactor: Reactor,
+        directory: TempDir,
+    }
+
+    impl Host {
+        fn new() -> Host {
+            let directory = tempfile::tempdir().unwrap();
+            let operators = Operators::new(directory.path(), &directory.path().join("host")).unwrap();
+            Host { operators, reactor: Reactor::new().unwrap(), directory }
+        }
+
+        fn came(&mut self, from: &str, message: Message, runs: bool, now: Time) -> Option<Post> {
+            let Host { operators, reactor, .. } = self;
+            operators.came(from, message, |_| runs, reactor, now, &Logger::root(slog::Discard, slog::o!()))
+        }
+
+        fn due(&mut self, runs: bool, now: Time) -> Vec<Post> {
+            self.operators.due(now, |_| true, |_| runs, &mut self.reactor)
+        }
+    }
+
+    /// The host `a` with tools, and the host `b` with a root that answers with what it receives.
+    struct Pair {
+        a: Host,
+        b: Host,
+        root: Router,
+        context: Context,
+    }
+
+    const NAME: &str = "shop";
+
+    fn at(secs: u64) -> Time {
+        Time::ZERO + Span::from_secs(secs)
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let (a, b, context) = (Host::new(), Host::new(), Context::new().unwrap());
+            let runtime = RuntimeDir::of(b.directory.path(), &Name::parse(NAME).unwrap()).unwrap();
+            runtime.create().unwrap();
+            let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
+            let door = Door::new(Rules::of_own(process::own_uid(), 2 * TALKS_MAX, most));
+            let root = Router::bind_behind(&context, &runtime.control_socket(), LIMITS, door).unwrap();
+            Pair { a, b, root, context }
+        }
+
+        fn tool(&mut self, now: Time) -> Dealer {
+            let Host { operators, reactor, .. } = &mut self.a;
+            let vias = operators.way_to(NAME, "b", reactor, now).unwrap();
+            let socket = RuntimeDir::of(vias, &Name::parse(NAME).unwrap()).unwrap().control_socket();
+            Dealer::connect(&self.context, &socket, Identity::drawn().unwrap().as_bytes(), LIMITS).unwrap()
+        }
+
+        /// Passes messages on until the tool has the answer to its message.
+        fn asks(&mut self, tool: &mut Dealer, text: &[u8], now: Time) {
+            assert!(tool.send(&[text]));
+            loop {
+                self.pass_on(now);
+                match tool.receive() {
+                    Some(frames) => return assert_eq!(frames, [text]),
+                    None => drop(fd::wait_readable_any(&[], Some(Span::from_millis(1)))),
+                }
+            }
+        }
+
+        fn pass_on(&mut self, now: Time) {
+            for (_, message) in self.a.operators.said(now) {
+                assert_eq!(self.b.came("a", message, true, now), None);
+            }
+            while let Some(message) = self.root.receive() {
+                let frames: Vec<&[u8]> = message.frames.iter().map(Vec::as_slice).collect();
+                assert_eq!(self.root.send(&message.from, &frames), SendOutcome::Sent);
+            }
+            let said = self.b.operators.said(now);
+            for (_, message) in said.into_iter().filter(|(to, _)| to == "a") {
+                assert_eq!(self.a.came("b", message, false, now), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_session_ends_no_other() {
+        let mut pair = Pair::new();
+        let (mut follower, mut once) = (pair.tool(at(0)), pair.tool(at(0)));
+        pair.asks(&mut follower, b"logs", at(0));
+        pair.asks(&mut once, b"status", at(0));
+        assert_eq!(pair.b.operators.talks.len(), 2);
+        pair.asks(&mut follower, b"still", at(20));
+        assert_eq!(pair.b.due(true, at(40)), []);
+        assert_eq!(pair.b.operators.talks.len(), 1, "the other one is idle");
+        pair.asks(&mut follower, b"still", at(41));
+
+        // Sessions of another host, until one is refused. It is opened once others are closed.
+        let status = |conversation| {
+            let header = Operator { instance: NAME.to_owned(), conversation, end: None };
+            Message::new(Kind::Operator, &header, vec![b"status".to_vec()]).unwrap()
+        };
+        for number in 1..=TALKS_MAX as u64 {
+            assert_eq!(pair.b.came("c", status(number), true, at(41)), None);
+        }
+        assert_eq!(pair.b.operators.talks.len(), TALKS_MAX);
+        pair.asks(&mut follower, b"still", at(60));
+        assert_eq!(pair.b.due(true, at(80)), []);
+        assert_eq!(pair.b.came("c", status(TALKS_MAX as u64), true, at(80)), None);
+        assert_eq!(pair.b.operators.talks.len(), 2);
+
+        // The root is gone: its endpoint is closed.
+        pair.asks(&mut follower, b"still", at(81));
+        let posts = pair.b.due(false, at(82));
+        assert!(pair.a.operators.vias.contains_key(NAME));
+        for (_, message) in posts.into_iter().filter(|(to, _)| to == "a") {
+            assert_eq!(pair.a.came("b", message, false, at(82)), None);
+        }
+        assert!(pair.a.operators.vias.is_empty());
+
+        // The root is started on this host.
+        let _tool = pair.tool(at(83));
+        assert_eq!((pair.a.due(false, at(83)), pair.a.operators.vias.len()), (vec![], 1));
+        assert_eq!((pair.a.due(true, at(83)), pair.a.operators.vias.len()), (vec![], 0));
+    }
 }

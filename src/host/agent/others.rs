@@ -110,7 +110,8 @@ impl Shell {
             Kind::Look => self.take_look(host, &message),
             Kind::Operator => {
                 let (Some(operators), runs) = (&mut self.operators, &self.runs) else { return };
-                let post = operators.came(host, message, |name| runs.has_root(name), &mut self.reactor, now);
+                let runs = |name: &str| runs.has_root(name);
+                let post = operators.came(host, message, runs, &mut self.reactor, now, &self.logger);
                 self.post(post.into_iter().collect());
             }
         }

@@ -79,7 +79,7 @@ pub struct Operator {
     pub instance: String,
     /// The number of the conversation between the two agents.
     pub conversation: u64,
-    /// Why the conversation ends; no message follows then.
+    /// Why all conversations with this instance end; no message follows then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
 }
