@@ -113,7 +113,8 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     runs::sweep_sockets(directory.path());
     placed::sweep(&runtime);
     let places = disk::Places { state, base: base.clone(), runtime: runtime.clone() };
-    let operators = connections.as_ref().map(|_| operators::Operators::new(&runtime, directory.path())).transpose()?;
+    let operators = |_| Ok::<_, Box<dyn Error>>(operators::Operators::new(&runtime, directory.path(), drawn()?)?);
+    let operators = connections.as_ref().map(operators).transpose()?;
     let mut reactor = reactor::Reactor::new()?;
     let keys = file.store.run.and_then(|_| Keys::read(&key_file(path)).transpose()).transpose()?;
     let etcd = etcd_of(&file, keys.map(|keys| keys.signers()).as_ref())?;
@@ -127,8 +128,6 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         members::follow(etcd.clone(), &file, logger.clone())?;
     }
     let heart = Heart::from_env();
-    let mut first = [0; 4];
-    random::fill(&mut first)?;
     let mut shell = Shell {
         attempt,
         own_key: turn::own_key(&file),
@@ -148,7 +147,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         signing,
         deploys: deploys::Deploys::new(&file.cluster, &file.name),
         fetches: fetches::Fetches::default(),
-        looks: looks::Looks::numbered(u32::from_ne_bytes(first)),
+        looks: looks::Looks::numbered(drawn()?),
         awaited: Vec::new(),
         rekeying: None,
         bundles: Vec::new(),
@@ -171,6 +170,13 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
     };
     turn::watch(&mut shell)?;
     Ok(shell)
+}
+
+/// A random number from which an agent process counts.
+fn drawn() -> std::io::Result<u32> {
+    let mut bytes = [0; 4];
+    random::fill(&mut bytes)?;
+    Ok(u32::from_ne_bytes(bytes))
 }
 
 /// The settings of the core.

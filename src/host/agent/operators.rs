@@ -71,16 +71,18 @@ pub(super) struct Operators {
 pub(super) type Post = (String, Message);
 
 impl Operators {
-    /// `base`: the directory of instances; `own`: the runtime directory of the host's own tree.
+    /// `base`: the directory of instances; `own`: the runtime directory of the host's own tree. The first session gets
+    /// the number after `last`. With a random `last`, no session has the number of one of an earlier agent process,
+    /// which the other host may still have: the root would repeat replies to the requests of that one.
     ///
     /// # Errors
     /// libzmq's.
-    pub(super) fn new(base: &Path, own: &Path) -> Result<Operators, LinkError> {
+    pub(super) fn new(base: &Path, own: &Path, last: u32) -> Result<Operators, LinkError> {
         let vias_at = own.join("via");
         // Endpoints that an agent has left which was killed.
         let _ = fs::remove_dir_all(&vias_at);
         let (runtime, vias, talks) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
-        Ok(Operators { runtime, vias_at, vias, talks, last: 0, context: Context::new()? })
+        Ok(Operators { runtime, vias_at, vias, talks, last: last.into(), context: Context::new()? })
     }
 
     /// Whether messages wait to be read: to be checked last before sleeping.
@@ -290,9 +292,9 @@ mod tests {
     }
 
     impl Host {
-        fn new() -> Host {
+        fn new(last: u32) -> Host {
             let directory = tempfile::tempdir().unwrap();
-            let operators = Operators::new(directory.path(), &directory.path().join("host")).unwrap();
+            let operators = Operators::new(directory.path(), &directory.path().join("host"), last).unwrap();
             Host { operators, reactor: Reactor::new().unwrap(), directory }
         }
 
@@ -322,7 +324,7 @@ mod tests {
 
     impl Pair {
         fn new() -> Pair {
-            let (a, b, context) = (Host::new(), Host::new(), Context::new().unwrap());
+            let (a, b, context) = (Host::new(7), Host::new(0), Context::new().unwrap());
             let runtime = RuntimeDir::of(b.directory.path(), &Name::parse(NAME).unwrap()).unwrap();
             runtime.create().unwrap();
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
@@ -363,6 +365,17 @@ mod tests {
                 assert_eq!(self.a.came("b", message, false, now), None);
             }
         }
+    }
+
+    #[test]
+    fn the_sessions_of_another_agent_process_have_other_numbers() {
+        let mut pair = Pair::new();
+        let mut tool = pair.tool(at(0));
+        pair.asks(&mut tool, b"status", at(0));
+        let mut again = pair.tool(at(0));
+        pair.asks(&mut again, b"status", at(0));
+        let numbers = pair.b.operators.talks.keys().map(|(_, number)| *number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [8, 9]);
     }
 
     #[test]
