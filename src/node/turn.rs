@@ -176,6 +176,8 @@ impl Node {
     /// Closes and removes everything, after [`Node::run`]. Returns the exit status.
     pub(super) fn leave(mut self, end: End) -> i32 {
         self.above.feed(self.context.now());
+        // Each open socket keeps the ZeroMQ context. Last messages are delivered only while its end is waited for.
+        drop(self.placed);
         close::shut(self.above, self.endpoint, self.children);
         if end == End::Terminated {
             process::die_by(15);

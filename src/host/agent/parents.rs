@@ -1,5 +1,5 @@
-//! The nodes on this host that have placed children. A node is identified by its process, whatever connections it
-//! makes.
+//! The nodes on this host that have placed children, and the roots. A node is identified by its process, whatever
+//! connections it makes.
 
 use super::reactor::{Reactor, Source};
 use crate::hosts::ParentId;
@@ -18,7 +18,7 @@ struct Parent {
     to: Identity,
 }
 
-/// The nodes with placed children on this host.
+/// The nodes with placed children on this host, and the roots.
 #[derive(Default)]
 pub(super) struct Parents {
     all: BTreeMap<ParentId, Parent>,

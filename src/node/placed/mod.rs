@@ -1,8 +1,8 @@
 //! Placed children: their processes may run on other hosts. The agent of this host starts and stops them.
 //!
 //! `errands` is the exchange of messages with the agent, without a descriptor. `placing`, `showing` and `found` are
-//! contents of these messages. `line` is the connection, which is opened when the first message has to be sent. A node
-//! without placed children has none.
+//! contents of these messages. `line` is the connection, which is opened when the first message has to be sent: by a
+//! root at its start, by other nodes if they have placed children. Without an agent there is none.
 
 mod errands;
 mod found;
@@ -302,13 +302,12 @@ impl Placed {
         asked.is_ok()
     }
 
-    /// Reports to the agent which paths of the tree have a placement, if this is the root.
+    /// Reports to the agent which paths of the tree have a placement, if this is the root. Also that there are none: an
+    /// earlier root may have placed what is not placed any more, and the agent ends it.
     pub(super) fn report_paths(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
         if around.is_root && around.context.place.hosting.is_some() {
             let paths: Vec<String> = around.children.placed_paths().map(|path| path.to_string()).collect();
-            if (!paths.is_empty() || self.open.is_some())
-                && let Err(error) = self.ask(around, |errands, now| errands.paths(now, paths))
-            {
+            if let Err(error) = self.ask(around, |errands, now| errands.paths(now, paths)) {
                 error!(around.context.logger, "cannot reach the host's agent"; "error" => error);
             }
         }
@@ -379,4 +378,53 @@ fn digest(spec: &[u8], placement: &PlacementSpec) -> String {
     spec.hash(&mut hasher);
     placement.exclusive.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::message::{Do, Message, Order};
+    use crate::link::Context as Sockets;
+    use crate::node::record::Hosting;
+    use crate::node::testing;
+    use crate::supervision::Config;
+
+    /// What a root of this tree orders at its start, if an agent has started it.
+    fn orders_at_start(tree: &str, hosting: Option<Hosting>) -> Option<Vec<Message>> {
+        let (mut context, directory) = (testing::context(), tempfile::tempdir().unwrap());
+        context.place.hosting = hosting;
+        let (mut children, mut reactor) = (testing::children(tree, &context), testing::reactor());
+        let members = children.iter().map(super::super::children::Child::member).collect();
+        let policy = testing::tree(tree).root.policy;
+        let core = Supervisor::new(Config { policy, members, uplink: None, node: 1, seed: 1 });
+        let (socket, door) = (directory.path().join("s"), context.place.door.clone());
+        let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
+        let (mut placed, mut inbox) = (Placed::default(), VecDeque::new());
+        placed.report_paths(&mut Around {
+            context: &context,
+            core: &core,
+            children: &mut children,
+            endpoint: &mut endpoint,
+            reactor: &mut reactor,
+            inbox: &mut inbox,
+            is_root: true,
+        });
+        // What is not answered is sent again.
+        let mut open = placed.open?;
+        open.errands.due(Time::ZERO + Span::from_secs(3_600));
+        Some(open.errands.take_out())
+    }
+
+    #[test]
+    fn a_root_reports_what_is_placed_also_if_it_is_nothing() {
+        let local = "name = \"test\"\n[[child]]\nname = \"a\"\n[[child.child]]\nname = \"b\"\ncommand = [\"c\"]\n";
+        let placed = local.replace("name = \"a\"\n", "name = \"a\"\nplacement = [\"x\", \"y\"]\n");
+        let hosting = Some(Hosting { agent: 1, root_token: 7 });
+        for (tree, paths) in [(local, vec![]), (placed.as_str(), vec!["/a".to_owned()])] {
+            let orders = orders_at_start(tree, hosting).expect("a connection");
+            let [Message::Order(Order { what, subject, .. })] = orders.as_slice() else { panic!("{orders:?}") };
+            assert_eq!((what, subject.root_token), (&Do::Paths { paths }, 7));
+            assert_eq!(orders_at_start(tree, None), None, "no agent has started it");
+        }
+    }
 }
