@@ -137,6 +137,11 @@ impl Lease {
         self.known.as_ref()?.stored.as_ref().map(|(_, record)| record)
     }
 
+    /// The own record in the store; `None`: there is none, or a write of it may still arrive.
+    pub(super) fn stored(&self) -> Option<&Host> {
+        self.known().filter(|_| self.attempts.is_empty())
+    }
+
     /// `x/` was seen empty, and nothing is started before the next epoch.
     pub(super) fn clear(&mut self) {
         if self.state == State::Unclear {

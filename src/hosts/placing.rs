@@ -394,6 +394,15 @@ impl Agent {
         all
     }
 
+    /// The record of a host that is known to be in the store. That of this host is unknown without a lease, and while a
+    /// write of it may still arrive; [`Agent::hosts`] has what it would write.
+    pub fn stored(&self, host: &str, now: Moment) -> Option<&Host> {
+        match host == self.settings.name {
+            true => self.lease.stored().filter(|_| self.lease_left(now).is_some()),
+            false => self.judge.get(host).map(|seen| &seen.record),
+        }
+    }
+
     /// The number of known hosts, and the epoch of this one; 0 while it has none.
     pub fn known(&self) -> (usize, u64) {
         (self.judge.all().count(), self.lease.held().map_or(0, |(epoch, _)| epoch))

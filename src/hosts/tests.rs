@@ -353,6 +353,26 @@ fn a_drained_host_is_left_and_stays_so_over_a_restart_of_its_agent() {
 }
 
 #[test]
+fn an_order_is_stored_once_the_write_of_it_is_known_to_have_arrived() {
+    let mut bench = Bench::new();
+    let stored = |bench: &Bench| bench.agent.stored("a", bench.now).map(|record| record.draining);
+    assert_eq!(stored(&bench), Some(false));
+    bench.deaf = true;
+    bench.hand_in(Event::Asked(Wish::Drain));
+    assert_eq!(stored(&bench), None, "the write may still arrive");
+    bench.hand_in(Event::Asked(Wish::Undrain));
+    assert_eq!(stored(&bench), None, "it may arrive after this order");
+    bench.hand_in(Event::Asked(Wish::Drain));
+    (bench.deaf, bench.mute) = (false, true);
+    bench.pass(seconds(1));
+    assert!(bench.host("a").draining);
+    assert_eq!(stored(&bench), None, "its answer is lost");
+    bench.mute = false;
+    bench.pass(seconds(2));
+    assert_eq!(stored(&bench), Some(true));
+}
+
+#[test]
 fn an_agent_that_ends_leaves_nothing_behind() {
     let mut bench = Bench::new();
     bench.want(1, WantState::Up);

@@ -9,7 +9,7 @@ use crate::time::Span;
 pub struct HostView {
     /// Its name.
     pub name: String,
-    /// Its record, as last read.
+    /// Its record, as last read; that of this host itself as it would be written now.
     pub record: Host,
     /// How long the record is known to be unchanged; zero for this host itself.
     pub unchanged: Span,

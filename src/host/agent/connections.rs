@@ -224,13 +224,12 @@ impl Connections {
     /// Does what is due: reads the records for other hosts, takes over new keys, and lets the mesh send.
     pub(super) fn due(&mut self, file: &HostFile, core: &Agent, now: Moment) -> Vec<Fact> {
         let mut facts = Vec::new();
-        let hosts = || core.hosts(now).into_iter();
         let known = core.known();
         if self.look_at <= now.boottime || self.known != known {
             self.known = known;
             self.look_at = now.boottime + LOOK;
-            let others: Vec<(String, Host)> =
-                hosts().filter(|host| host.name != file.name).map(|host| (host.name, host.record)).collect();
+            let hosts = core.hosts(now).into_iter().filter(|host| host.name != file.name);
+            let others: Vec<(String, Host)> = hosts.map(|host| (host.name, host.record)).collect();
             let revoked = core.cluster().map(|cluster| cluster.revoked.clone()).unwrap_or_default();
             let issuers = self.keys.signers().publics();
             let judge = |name: &str, cert: &str| {
@@ -242,7 +241,7 @@ impl Connections {
             facts.extend(self.mesh.follow(peers, now.boottime));
         }
         let is_due = self.rekey_at <= now.boottime;
-        let shows = |cert: &str| hosts().any(|host| host.name == file.name && host.record.cert == cert);
+        let shows = |cert: &str| core.stored(&file.name, now).is_some_and(|record| record.cert == cert);
         if let Some(keys) = self.next.take_if(|keys| is_due && shows(&keys.cert)) {
             let rekeyed = self.mesh.rekey(*keys.curve.public.bytes(), *keys.curve.secret.bytes(), now.boottime);
             if rekeyed.is_ok() {

@@ -94,16 +94,13 @@ impl Shell {
         if self.awaited.is_empty() {
             return;
         }
-        let (hosts, me) = (self.core.hosts(now), self.file.name.as_str());
-        // Without a lease, the core's view of this host's own record is what it would write, and not what is stored.
-        let is_there = self.core.lease_left(now).is_some();
-        let record = |name: &str| {
-            hosts.iter().find(|seen| seen.name == name && (name != me || is_there)).map(|seen| &seen.record)
-        };
+        let record = |name: &str| self.core.stored(name, now);
         let by = self.connections.as_ref().map(Connections::cert);
         let is_noted = |what: &Noted| match what {
             Noted::Draining { host, draining } => record(host).is_some_and(|record| shows(record, *draining)),
-            Noted::Certificate(cert) => record(me).is_some_and(|own| own.cert == *cert) && by == Some(cert),
+            Noted::Certificate(cert) => {
+                record(&self.file.name).is_some_and(|own| own.cert == *cert) && by == Some(cert)
+            }
         };
         let (noted, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.awaited).into_iter().partition(|one| is_noted(&one.what));
