@@ -34,6 +34,12 @@ const JOURNAL_MAX: u64 = 2 << 20;
 /// How many jobs may wait for a disk that does not respond; further ones are refused.
 const WAITING_MAX: usize = 10_000;
 
+/// How long a run waits for its job before it counts as one that cannot be started: another host is tried then.
+pub(super) const START: Span = Span::from_secs(30);
+
+/// Why such a run cannot be started.
+pub(super) const HANGS: &str = "the disk does not respond";
+
 /// What is added to the environment of everything that is started here.
 pub(super) type Env = BTreeMap<String, String>;
 

@@ -1,6 +1,7 @@
 //! The placed subtrees that run here. The top node of each is a child process of the agent, in a cgroup of its own
 //! below `x/` or `o/`; a subtree has ended when nothing is left in that cgroup.
 
+use super::disk;
 use super::place::Exclusive;
 use super::reactor::Reactor;
 use super::runs::Means;
@@ -58,8 +59,8 @@ pub(super) struct With<'a> {
 #[derive(Default)]
 pub(super) struct Subtrees {
     all: BTreeMap<RunId, Placed>,
-    /// Runs that wait until the disk thread has created their directories.
-    waiting: BTreeMap<RunId, Run>,
+    /// Runs that wait until the disk thread has created their directories, and until when.
+    waiting: BTreeMap<RunId, (Run, Time)>,
 }
 
 /// Removes the runtime directories that an agent has left which was killed.
@@ -73,8 +74,8 @@ pub(super) fn sweep(base: &Path) {
 
 impl Subtrees {
     /// Registers a run that starts once its directory is there.
-    pub(super) fn expect(&mut self, run: Run) {
-        self.waiting.insert(run.run, run);
+    pub(super) fn expect(&mut self, run: Run, now: Time) {
+        self.waiting.insert(run.run, (run, now + disk::START));
     }
 
     /// Whether a run is one of these.
@@ -84,10 +85,11 @@ impl Subtrees {
 
     /// Whether a run that waits for its start is to run by the lease.
     pub(super) fn is_by_lease(&self, run: RunId) -> bool {
-        self.waiting.get(&run).is_some_and(is_by_lease)
+        self.waiting.get(&run).is_some_and(|(run, _)| is_by_lease(run))
     }
 
-    /// Starts a run, now that its directory is there. Returns the outcome; `None`: the run was called off meanwhile.
+    /// Starts a run, now that its directory is there. Returns the outcome; `None`: the run was called off meanwhile,
+    /// or has waited for too long.
     pub(super) fn start(
         &mut self,
         run: RunId,
@@ -95,7 +97,7 @@ impl Subtrees {
         with: &mut With<'_>,
         logger: &Logger,
     ) -> Option<Event> {
-        let run = self.waiting.remove(&run)?;
+        let (run, _) = self.waiting.remove(&run)?;
         let called = called(&run.claim);
         match directory.map_err(|why| failure("state directory", why)).and_then(|cwd| spawn(&run, cwd, with)) {
             Ok(placed) => {
@@ -143,7 +145,7 @@ impl Subtrees {
     /// Kills everything that runs by the lease. Runs by the lease that have not started are called off, and no end of
     /// them is reported.
     pub(super) fn clear(&mut self, now: Time) {
-        self.waiting.retain(|_, run| !is_by_lease(run));
+        self.waiting.retain(|_, (run, _)| !is_by_lease(run));
         self.all.values_mut().filter(|placed| placed.by_lease).for_each(|placed| placed.top.kill(now));
     }
 
@@ -174,7 +176,7 @@ impl Subtrees {
     }
 
     pub(super) fn called(&self, run: RunId) -> Option<String> {
-        let waiting = || self.waiting.get(&run).map(|run| &run.claim);
+        let waiting = || self.waiting.get(&run).map(|(run, _)| &run.claim);
         self.all.get(&run).map(|placed| &placed.claim).or_else(waiting).map(called)
     }
 
@@ -195,15 +197,32 @@ impl Subtrees {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.all.values().filter_map(|placed| placed.top.next_deadline()).min()
+    /// Credits time in which the disk thread did not run either.
+    pub(super) fn credit(&mut self, lost: Span) {
+        self.waiting.values_mut().for_each(|(_, until)| *until += lost);
     }
 
-    /// Ends the subtrees of which nothing is left. Returns the ends.
-    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> Vec<Event> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        let waits = self.waiting.values().map(|(_, until)| *until);
+        self.all.values().filter_map(|placed| placed.top.next_deadline()).chain(waits).min()
+    }
+
+    /// Ends the subtrees of which nothing is left, and the waiting of runs that have waited for too long. Returns the
+    /// ends.
+    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor, logger: &Logger) -> Vec<Event> {
         let over = self.all.iter_mut().filter_map(|(run, placed)| placed.top.is_over(now).then_some(*run));
+        let over = over.collect::<Vec<_>>();
         let mut events = Vec::new();
-        for run in over.collect::<Vec<_>>() {
+        self.waiting.retain(|number, (run, until)| {
+            let waits = *until > now;
+            if !waits {
+                warn!(logger, "{} cannot be started", called(&run.claim); "error" => disk::HANGS);
+                let failure = failure("state directory", disk::HANGS.to_owned());
+                events.push(Event::NotStarted { run: *number, failure });
+            }
+            waits
+        });
+        for run in over {
             let Some(placed) = self.all.remove(&run) else { continue };
             placed.top.let_go(reactor);
             placed.runtime.remove();
@@ -325,6 +344,23 @@ fn end_of(ended: Result<ExitStatus, SpawnError>, is_asked: bool) -> (Ended, Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_waits_for_a_disk_that_hangs_is_not_started() {
+        let (mut subtrees, mut reactor) = (Subtrees::default(), Reactor::new().unwrap());
+        let logger = Logger::root(slog::Discard, slog::o!());
+        let start = crate::hosts::message::Start::Normal;
+        let claim = ClaimKey { instance: "shop".into(), path: "/db".into() };
+        let run = Run { run: 3, claim, token: 1, bundle: String::new(), start, from: None, place: None };
+        subtrees.expect(run, Time::ZERO);
+        subtrees.credit(Span::from_secs(5));
+        let end = Time::ZERO + disk::START + Span::from_secs(5);
+        assert_eq!(subtrees.next_deadline(), Some(end));
+        assert_eq!(subtrees.due(Time::ZERO + disk::START, &mut reactor, &logger), []);
+        let failure = failure("state directory", disk::HANGS.to_owned());
+        assert_eq!(subtrees.due(end, &mut reactor, &logger), [Event::NotStarted { run: 3, failure }]);
+        assert!(!subtrees.has(3) && subtrees.next_deadline().is_none());
+    }
 
     #[test]
     fn an_end_is_what_the_kernel_reports_of_it() {

@@ -1,6 +1,7 @@
 //! The roots that run here, as child processes of the agent. Each has a cgroup of its own below `x/`, is killed with
 //! the agent, and has ended when nothing is left in its cgroup.
 
+use super::disk;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
 use super::top::{PARENT_DEATH_SIGNAL, Top};
@@ -92,8 +93,8 @@ struct Root {
 pub(super) struct Runs {
     means: Means,
     all: BTreeMap<RunId, Root>,
-    /// Runs that wait until the disk thread has pointed the link at their file.
-    pointed: BTreeMap<RunId, Run>,
+    /// Runs that wait until the disk thread has pointed the link at their file, and until when.
+    pointed: BTreeMap<RunId, (Run, Time)>,
     buffer: Box<[u8; DATAGRAM_MAX]>,
 }
 
@@ -125,11 +126,12 @@ impl Runs {
     }
 
     /// Registers a run that starts once its file is known.
-    pub(super) fn expect(&mut self, run: Run) {
-        self.pointed.insert(run.run, run);
+    pub(super) fn expect(&mut self, run: Run, now: Time) {
+        self.pointed.insert(run.run, (run, now + disk::START));
     }
 
-    /// Starts a run, now that its file is known. Returns the outcome; `None`: the run was called off meanwhile.
+    /// Starts a run, now that its file is known. Returns the outcome; `None`: the run was called off meanwhile, or
+    /// has waited for too long.
     pub(super) fn start(
         &mut self,
         run: RunId,
@@ -137,7 +139,7 @@ impl Runs {
         with: &mut With<'_>,
         logger: &Logger,
     ) -> Option<Event> {
-        let run = self.pointed.remove(&run)?;
+        let (run, _) = self.pointed.remove(&run)?;
         let number = run.run;
         let begun = file.map_err(Into::into).and_then(|file| self.spawn(&run, &file, with));
         Some(match begun {
@@ -267,7 +269,7 @@ impl Runs {
 
     /// The claim of a run that is running, or waits for its start.
     pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
-        let waiting = || self.pointed.get(&run).map(|run| &run.claim);
+        let waiting = || self.pointed.get(&run).map(|(run, _)| &run.claim);
         self.all.get(&run).map(|root| &root.claim).or_else(waiting)
     }
 
@@ -313,20 +315,30 @@ impl Runs {
         }
     }
 
-    /// Credits time in which the agent did not run: no notification was read in it.
+    /// Credits time in which the agent did not run: no notification was read in it, and the disk thread did not run.
     pub(super) fn credit(&mut self, lost: Span) {
+        self.pointed.values_mut().for_each(|(_, until)| *until += lost);
         for root in self.all.values_mut() {
             root.silent_at = root.silent_at.map(|at| at + lost);
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.all.values().flat_map(|root| [root.silent_at, root.top.next_deadline()]).flatten().min()
+        let waits = self.pointed.values().map(|(_, until)| *until);
+        self.all.values().flat_map(|root| [root.silent_at, root.top.next_deadline()]).flatten().chain(waits).min()
     }
 
     /// Does what is due. Returns events, and the instances whose roots have ended with nothing left.
-    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor) -> (Vec<Event>, Vec<String>) {
+    pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor, logger: &Logger) -> (Vec<Event>, Vec<String>) {
         let (mut events, mut instances) = (Vec::new(), Vec::new());
+        self.pointed.retain(|number, (run, until)| {
+            let waits = *until > now;
+            if !waits {
+                warn!(logger, "{} cannot be started", run.claim.instance; "error" => disk::HANGS);
+                events.push(Event::Exited { run: *number, end: RunEnd::CannotStart(disk::HANGS.to_owned()) });
+            }
+            waits
+        });
         let mut gone = Vec::new();
         for (run, root) in &mut self.all {
             if root.silent_at.take_if(|at| *at <= now).is_some() {
@@ -377,6 +389,23 @@ fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_waits_for_a_disk_that_hangs_cannot_be_started() {
+        let (program, env, host) = (PathBuf::new(), Vec::new(), "a".to_owned());
+        let mut runs = Runs::new(Means { program, env, runtime: PathBuf::new(), state: PathBuf::new(), host });
+        let (mut reactor, logger) = (Reactor::new().unwrap(), Logger::root(slog::Discard, slog::o!()));
+        let start = crate::hosts::message::Start::Normal;
+        let (claim, bundle) = (ClaimKey::root("shop"), String::new());
+        runs.expect(Run { run: 3, claim, token: 1, bundle, start, from: None, place: None }, Time::ZERO);
+        runs.credit(Span::from_secs(5));
+        let end = Time::ZERO + disk::START + Span::from_secs(5);
+        assert_eq!(runs.next_deadline(), Some(end));
+        assert_eq!(runs.due(Time::ZERO + disk::START, &mut reactor, &logger), (vec![], vec![]));
+        let over = Event::Exited { run: 3, end: RunEnd::CannotStart(disk::HANGS.to_owned()) };
+        assert_eq!(runs.due(end, &mut reactor, &logger), (vec![over], vec![]));
+        assert_eq!((runs.claim(3), runs.next_deadline()), (None, None));
+    }
 
     #[test]
     fn the_end_of_a_root_is_what_its_status_says_and_its_words() {

@@ -24,7 +24,7 @@ impl Shell {
             return;
         }
         let job = Job::Lay(run.run, run.claim.instance.clone());
-        self.subtrees.expect(run);
+        self.subtrees.expect(run, clock::both().boottime);
         self.ask_disk(job);
     }
 

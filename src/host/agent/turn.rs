@@ -198,7 +198,7 @@ impl Shell {
             Action::Run(run) => match self.kept(&run.claim.instance, &run.bundle) {
                 Some(kept) if self.place.is_some() => {
                     let job = Job::Point(run.run, kept.clone(), What::Start);
-                    self.runs.expect(run);
+                    self.runs.expect(run, now);
                     self.ask_disk(job);
                 }
                 _ => {
@@ -286,6 +286,7 @@ impl Shell {
         if late > LATE {
             warn!(self.logger, "the agent did not run for {}", late.coarse());
             self.runs.credit(late);
+            self.subtrees.credit(late);
             self.guard.credit(late);
             if let Some(connections) = &mut self.connections {
                 connections.credit(late);
@@ -342,11 +343,11 @@ impl Shell {
     fn due(&mut self) {
         let both = clock::both();
         let now = both.boottime;
-        let (events, gone) = self.runs.due(now, &mut self.reactor);
+        let (events, gone) = self.runs.due(now, &mut self.reactor, &self.logger);
         // Queued before the core gets the event, so that the disk thread sweeps before it prepares the next start.
         gone.into_iter().for_each(|instance| self.ask_disk(Job::Sweep(Some(instance))));
         self.inbox.extend(events);
-        self.inbox.extend(self.subtrees.due(now, &mut self.reactor));
+        self.inbox.extend(self.subtrees.due(now, &mut self.reactor, &self.logger));
         if let Some(place) = &mut self.place {
             let cleared = place.look(self.runs.is_born() || self.subtrees.is_born(), now);
             self.guard.due(&self.lease, place, now, &mut self.reactor, &self.logger);
