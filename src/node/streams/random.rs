@@ -1,6 +1,6 @@
-//! Random histories of one reader of lines and of the two nodes between it and a worker: slow or full connections, and
-//! messages that are lost with a replaced process, and nodes that do not run for a while. In each of them, every line is
-//! received once and in order, or is counted as lost.
+//! Random histories of one reader of lines and of the two nodes between it and a worker: slow or full connections,
+//! messages that are lost with a replaced process, and nodes that do not run for a while. In each of them, every line
+//! is received once and in order, or is counted as lost.
 
 use super::lines::Source;
 use super::*;
