@@ -374,7 +374,7 @@ impl Node {
                 Err(error) => error!(self.context.logger, "cannot list the children"; "error" => %error),
             },
             Above::Operators(root) => {
-                root.keep_holds(holds);
+                root.keep_holds(self.context.now(), holds);
                 root.file_mut().write(&spec, &self.context);
             }
         }

@@ -153,7 +153,7 @@ pub(super) fn open(
             root.take_keeper_on(keeper, reactor).map_err(while_trying("watch the keeper"))?;
         }
         root.file().write_outputs(&context.logger);
-        root.begin_holds(were_held, holds);
+        root.begin_holds(context.now(), were_held, holds);
         root.begin(shown.ready, &context.logger);
     }
     if let Some(mut held) = held.take() {

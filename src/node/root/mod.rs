@@ -282,29 +282,31 @@ impl Root {
             error!(context.logger, "cannot watch the keeper"; "error" => %error);
         }
         // The new keeper has not received the holds that its predecessor has.
-        self.write_holds();
+        self.write_holds(context.now());
     }
 
     /// Writes the holds with which the tree begins, if it was `handed` any: the keeper does not know them yet, and a
     /// child that is gone is not to be held when it is back.
-    pub(super) fn begin_holds(&mut self, handed: bool, holds: Vec<HoldView>) {
+    pub(super) fn begin_holds(&mut self, now: Time, handed: bool, holds: Vec<HoldView>) {
         self.holds = holds;
         if handed {
-            self.write_holds();
+            self.write_holds(now);
         }
     }
 
     /// Writes the holds to the journal, if they have changed.
-    pub(super) fn keep_holds(&mut self, holds: Vec<HoldView>) {
+    pub(super) fn keep_holds(&mut self, now: Time, holds: Vec<HoldView>) {
         if self.holds != holds {
             self.holds = holds;
-            self.write_holds();
+            self.write_holds(now);
         }
     }
 
-    fn write_holds(&mut self) {
+    fn write_holds(&mut self, now: Time) {
         if let Some(journal) = &mut self.journal {
             journal.note(&Note::Holds { at: clock::rfc3339_nanos(clock::wall()), holds: self.holds.clone() });
+            // At once: what is reported as held, or as up, is so even if this process is killed right after.
+            journal.feed(now, &self.history);
         }
     }
 
