@@ -5,17 +5,14 @@
 //! a token only the hash is kept. An admission uses the invitation up, and a failed one restores it. Certifying needs
 //! the store, which may block: a thread does it, one machine at a time.
 
+use super::beside::Beside;
 use crate::ids::Token;
 use crate::link::Identity;
-use crate::os::thread;
-use crate::os::wake::Wake;
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::Join;
 use ring::digest::{SHA256, digest};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::os::fd::RawFd;
 
 /// How many invitations may be open at once.
 const OPEN_MAX: usize = 16;
@@ -79,9 +76,7 @@ pub(super) struct Joins {
     invitations: Invitations,
     /// The machine that is being admitted.
     under_way: Option<UnderWay>,
-    tell: Sender<Join>,
-    told: Receiver<Join>,
-    wake: Arc<Wake>,
+    beside: Beside<Join>,
 }
 
 struct UnderWay {
@@ -100,13 +95,12 @@ pub(super) struct Ended {
 
 impl Joins {
     pub(super) fn new() -> io::Result<Joins> {
-        let (tell, told) = mpsc::channel();
-        Ok(Joins { invitations: Invitations::default(), under_way: None, tell, told, wake: Arc::new(Wake::new()?) })
+        Ok(Joins { invitations: Invitations::default(), under_way: None, beside: Beside::new()? })
     }
 
     /// A descriptor that becomes readable when an admission has ended.
     pub(super) fn fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
+        self.beside.fd()
     }
 
     /// Opens an invitation for the time `wanted`.
@@ -157,14 +151,9 @@ impl Joins {
         }
         let open = self.invitations.take(token, now);
         let open = open.ok_or("the invitation is over, or was used: have `treevisor host invite` make another one")?;
-        let (tell, wake, called) = (self.tell.clone(), Arc::clone(&self.wake), name.clone());
+        let called = name.clone();
         self.under_way = Some(UnderWay { open, to, name });
-        thread::start_quiet("treevisor-join", move || {
-            // An error means that the agent has ended.
-            let _ = tell.send(admit(&called));
-            wake.ring();
-        })
-        .map_err(|error| {
+        self.beside.begin("treevisor-join", move || admit(&called)).map_err(|error| {
             self.invitations.0.extend(self.under_way.take().map(|under_way| under_way.open));
             format!("this host cannot begin it: {error}")
         })
@@ -172,8 +161,7 @@ impl Joins {
 
     /// The admission that has ended since the last call.
     pub(super) fn ended(&mut self) -> Option<Ended> {
-        self.wake.take();
-        let answer = self.told.try_recv().ok()?;
+        let answer = self.beside.take()?;
         let UnderWay { open, to, name } = self.under_way.take()?;
         if matches!(answer, Join::Refused { .. }) {
             self.invitations.0.push(open);

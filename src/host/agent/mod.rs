@@ -11,6 +11,7 @@
 //! kill all of that, and the fence cleans up.
 
 mod asked;
+mod beside;
 mod bundles;
 mod connections;
 mod deliver;

@@ -1,6 +1,7 @@
 //! The steps of this host in replacing the cluster's signing key, one at a time. A thread carries them out, as files,
 //! the store and the host's own member of the store may block.
 
+use super::beside::Beside;
 use super::connections::Connections;
 use crate::error::Chain;
 use crate::host::etcd::{self, again::start_again};
@@ -8,17 +9,13 @@ use crate::host::identity::{Keys, SigningKey};
 use crate::host::member::signing::{alone, certified, with};
 use crate::host::way::{tls, way_to};
 use crate::hosts::renewal::are_same;
-use crate::os::thread;
-use crate::os::wake::Wake;
 use crate::spec::host::HostFile;
 use crate::store::etcd::Endpoints;
 use crate::time::{Span, Time};
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
 
 /// How often the next step is looked for, and a failed one tried again.
 const LOOK: Span = Span::from_secs(1);
@@ -58,16 +55,13 @@ pub(super) struct Signing {
     look_at: Time,
     /// The error that was reported last, so that each is reported once.
     complaint: String,
-    tell: Sender<Result<Did, String>>,
-    told: Receiver<Result<Did, String>>,
-    wake: Arc<Wake>,
+    beside: Beside<Result<Did, String>>,
 }
 
 impl Signing {
     /// # Errors
     /// The system's, and those of reading which certificates the host's member accepts.
     pub(super) fn new(file: &HostFile, endpoints: Endpoints, on: &Connections) -> Result<Signing, Box<dyn Error>> {
-        let (tell, told) = mpsc::channel();
         let means = Means { file: file.clone(), place: on.place().to_owned(), endpoints };
         Ok(Signing {
             member: means.member(on.keys())?,
@@ -75,15 +69,13 @@ impl Signing {
             under_way: false,
             look_at: Time::ZERO,
             complaint: String::new(),
-            tell,
-            told,
-            wake: Arc::new(Wake::new()?),
+            beside: Beside::new()?,
         })
     }
 
     /// A descriptor that becomes readable when the thread is done.
     pub(super) fn fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
+        self.beside.fd()
     }
 
     /// The issuers that this host's record is to show for these keys: none as long as its member of the store accepts
@@ -97,8 +89,7 @@ impl Signing {
     /// The outcome of the step that has ended since the last call: changed keys, or an error that was not reported
     /// before.
     pub(super) fn ended(&mut self, now: Time) -> Option<Result<Keys, String>> {
-        self.wake.take();
-        let ended = self.told.try_recv().ok()?;
+        let ended = self.beside.take()?;
         self.under_way = false;
         self.look_at = now + LOOK;
         match ended {
@@ -146,14 +137,10 @@ impl Signing {
     /// # Errors
     /// The thread cannot be started.
     pub(super) fn begin(&mut self, job: Job, keys: &Keys) -> io::Result<()> {
-        let (tell, wake, means, keys) = (self.tell.clone(), Arc::clone(&self.wake), self.means.clone(), keys.clone());
+        let (means, keys) = (self.means.clone(), keys.clone());
         self.under_way = true;
-        thread::start_quiet("treevisor-signing", move || {
-            // An error means that the agent has ended.
-            let _ = tell.send(means.carry_out(job, &keys).map_err(|error| Chain(&*error).to_string()));
-            wake.ring();
-        })
-        .inspect_err(|_| self.under_way = false)
+        let work = move || means.carry_out(job, &keys).map_err(|error| Chain(&*error).to_string());
+        self.beside.begin("treevisor-signing", work).inspect_err(|_| self.under_way = false)
     }
 }
 

@@ -4,15 +4,13 @@
 //! A thread beside the loop looks up each name, as a name server may not answer. A host whose name was never resolved
 //! has no connection; a name that cannot be resolved any more keeps its last address.
 
-use crate::os::thread;
-use crate::os::wake::Wake;
+use super::super::beside::Beside;
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
 
 /// The time from an answer to the next lookup of the same name, at least.
 const AGAIN: Span = Span::from_secs(2);
@@ -73,22 +71,19 @@ impl Known {
 pub(super) struct Names {
     known: Known,
     look_up: Arc<dyn Fn(&str) -> Answer + Send + Sync>,
-    tell: Sender<(String, Answer)>,
-    told: Receiver<(String, Answer)>,
-    wake: Arc<Wake>,
+    beside: Beside<(String, Answer)>,
 }
 
 impl Names {
     /// # Errors
     /// No descriptor is left.
     pub(super) fn new(look_up: impl Fn(&str) -> Answer + Send + Sync + 'static) -> io::Result<Names> {
-        let (tell, told) = mpsc::channel();
-        Ok(Names { known: Known::default(), look_up: Arc::new(look_up), tell, told, wake: Arc::new(Wake::new()?) })
+        Ok(Names { known: Known::default(), look_up: Arc::new(look_up), beside: Beside::new()? })
     }
 
     /// A descriptor that becomes readable when a lookup has ended.
     pub(super) fn fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
+        self.beside.fd()
     }
 
     /// The numeric form of an address, if it is known. A name is looked up anew at each call, but not more often than
@@ -102,20 +97,17 @@ impl Names {
     }
 
     fn begin(&self, address: String) -> io::Result<()> {
-        let (look_up, tell, wake) = (Arc::clone(&self.look_up), self.tell.clone(), Arc::clone(&self.wake));
-        thread::start_quiet("treevisor-names", move || {
+        let look_up = Arc::clone(&self.look_up);
+        self.beside.begin("treevisor-names", move || {
             let answer = look_up(&address);
-            // An error means that the agent has ended.
-            let _ = tell.send((address, answer));
-            wake.ring();
+            (address, answer)
         })
     }
 
     /// Takes in the answers since the last call. Returns the addresses whose numeric form has changed.
     pub(super) fn changed(&mut self, now: Time) -> Vec<String> {
-        self.wake.take();
-        let Names { known, told, .. } = self;
-        told.try_iter()
+        let Names { known, beside, .. } = self;
+        std::iter::from_fn(|| beside.take())
             .filter_map(|(address, answer)| known.answered(&address, answer, now).then_some(address))
             .collect()
     }
