@@ -102,12 +102,12 @@ fn phrase(event: &EventView, tense: Tense) -> String {
             last_probe(late.probe.as_ref()),
         ),
         EventBody::Unreachable(body) => {
-            let on = some(body.host.as_ref(), |host| format!(" on {host}"));
-            format!("{} be reached{on}: {}", if now { "cannot" } else { "could not" }, clean(&body.why))
+            let can = if now { "cannot" } else { "could not" };
+            format!("{can} be reached{}: {}", on(body.host.as_deref()), clean(&body.why))
         }
         EventBody::Reachable(body) => format!(
             "is reachable again{}, after {} without a heartbeat",
-            some(body.host.as_ref(), |host| format!(" on {host}")),
+            on(body.host.as_deref()),
             coarse(body.silent_ms)
         ),
         EventBody::Hung(body) => format!("{}: {}", if now { "hangs" } else { "was killed as hung" }, hung(body)),
@@ -324,10 +324,15 @@ fn kill_failed(body: &KillFailed, now: bool) -> String {
     format!("{is} be killed: process {}{others}, {}{end}", body.survivor, clean(&body.reason))
 }
 
+/// The host of a placed child, to follow a verb.
+fn on(host: Option<&str>) -> String {
+    some(host, |host| format!(" on {}", clean(host)))
+}
+
 /// The start or the adoption of a child, and the host.
 fn started(body: &Started, pid: Option<u32>) -> String {
     let how = if body.adopted { "was taken over" } else { "was started" };
-    let host = some(body.host.as_ref(), |host| format!(" on {}", clean(host)));
+    let host = on(body.host.as_deref());
     let from = some(body.from.as_ref(), |from| format!(", previously on {}", clean(from)));
     format!("{how}{host}{from}{}", some(pid, |pid| format!(" (pid {pid})")))
 }

@@ -192,10 +192,10 @@ impl Supervisor {
         // `None`: hung. `Some`: spared, and whether that is to be reported.
         let (spared, words) = match what {
             Inspected::Unreachable(why) => {
-                let is_news = watch.lose_reach(turn.now);
+                let (is_news, late) = (watch.lose_reach(turn.now), watch.late());
                 drop(child);
                 if is_news {
-                    self.report_out_of_reach(turn, id, why);
+                    self.report_out_of_reach(turn, id, late, why);
                 }
                 return Ok(());
             }
@@ -214,8 +214,7 @@ impl Supervisor {
     }
 
     /// D27: what becomes of the child is a consequence of that, until it beats again.
-    fn report_out_of_reach(&mut self, turn: &mut Turn<'_>, id: ChildId, why: String) {
-        let late = self.table.get(id).and_then(|child| child.watch()?.late());
+    fn report_out_of_reach(&mut self, turn: &mut Turn<'_>, id: ChildId, late: Option<ReportId>, why: String) {
         let report = self.report(turn, Some(id), late, Fact::Unreachable { why });
         let Some(mut child) = self.table.edit(id) else { return };
         child.cause = child.cause.or(Some(report));

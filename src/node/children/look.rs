@@ -77,10 +77,7 @@ impl Child {
         let pid = process.pid;
         // A supervisor that has not sent anything yet may not have started the thread of its loop.
         let thread = match self.what {
-            Program::Node(_) => {
-                let known = process.heard.thread.filter(|thread| thread::is_of(*thread, pid));
-                known.or_else(|| thread::loop_of(pid)).unwrap_or(pid)
-            }
+            Program::Node(_) => process.heard.thread_of(pid).unwrap_or(pid),
             Program::Worker(_) => pid,
         };
         let since_beat = match (&self.what, process::schedule(thread)) {

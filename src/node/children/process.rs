@@ -83,10 +83,15 @@ impl LastContact {
         LastContact { thread: None, schedule: Schedule::default(), at }
     }
 
+    /// The thread of the node's loop, if there is one beside the main thread. An upgraded node has executed another
+    /// image in its main thread: its other threads are gone.
+    pub(crate) fn thread_of(&self, pid: u32) -> Option<u32> {
+        self.thread.filter(|thread| thread::is_of(*thread, pid)).or_else(|| thread::loop_of(pid))
+    }
+
     /// For a process of which a message was read at `at`.
     pub(crate) fn now(self, pid: u32, at: Time) -> LastContact {
-        // An upgraded node has executed another image in its main thread: its other threads are gone.
-        let thread = self.thread.filter(|thread| thread::is_of(*thread, pid)).or_else(|| thread::loop_of(pid));
+        let thread = self.thread_of(pid);
         LastContact { thread, schedule: process::schedule(thread.unwrap_or(pid)).unwrap_or_default(), at }
     }
 }

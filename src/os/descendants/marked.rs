@@ -109,8 +109,13 @@ fn environment(at: &str, number: u32) -> Environment {
         Err(_) => return Environment::Undecided,
     };
     match stat {
-        Some(stat) if is_hidden && !stat.is_exiting => Environment::Hidden,
-        Some(_) if is_hidden => Environment::Gone,
+        Some(stat) if is_hidden => {
+            if stat.is_exiting {
+                Environment::Gone
+            } else {
+                Environment::Hidden
+            }
+        }
         Some(stat) if stat.environment_is_empty => Environment::None,
         Some(stat) if stat.parent == 2 || number == 2 => Environment::None,
         Some(stat) if stat.is_exiting => Environment::Gone,
