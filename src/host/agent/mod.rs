@@ -42,6 +42,7 @@ mod tools;
 mod top;
 mod turn;
 mod view;
+mod waiting;
 mod wishes;
 
 use super::identity::{Keys, key_file};

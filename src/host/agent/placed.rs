@@ -6,6 +6,7 @@ use super::place::Exclusive;
 use super::reactor::Reactor;
 use super::runs::Means;
 use super::top::{NoTop, PARENT_DEATH_SIGNAL, Top};
+use super::waiting::Waiting;
 use crate::hosts::message::{Ended, Failure, Place};
 use crate::hosts::{ClaimKey, Event, Run, RunId};
 use crate::instance::runtime::RuntimeDir;
@@ -60,7 +61,7 @@ pub(super) struct With<'a> {
 pub(super) struct Subtrees {
     all: BTreeMap<RunId, Placed>,
     /// Runs that wait until the disk thread has created their directories, and until when.
-    waiting: BTreeMap<RunId, (Run, Time)>,
+    waiting: Waiting,
 }
 
 /// Removes the runtime directories that an agent has left which was killed.
@@ -75,17 +76,17 @@ pub(super) fn sweep(base: &Path) {
 impl Subtrees {
     /// Registers a run that starts once its directory is there.
     pub(super) fn expect(&mut self, run: Run, now: Time) {
-        self.waiting.insert(run.run, (run, now + disk::START));
+        self.waiting.add(run, now);
     }
 
     /// Whether a run is one of these.
     pub(super) fn has(&self, run: RunId) -> bool {
-        self.all.contains_key(&run) || self.waiting.contains_key(&run)
+        self.all.contains_key(&run) || self.waiting.get(run).is_some()
     }
 
     /// Whether a run that waits for its start is to run by the lease.
     pub(super) fn is_by_lease(&self, run: RunId) -> bool {
-        self.waiting.get(&run).is_some_and(|(run, _)| is_by_lease(run))
+        self.waiting.get(run).is_some_and(is_by_lease)
     }
 
     /// Starts a run, now that its directory is there. Returns the outcome; `None`: the run was called off meanwhile,
@@ -97,7 +98,7 @@ impl Subtrees {
         with: &mut With<'_>,
         logger: &Logger,
     ) -> Option<Event> {
-        let (run, _) = self.waiting.remove(&run)?;
+        let run = self.waiting.take(run)?;
         let called = called(&run.claim);
         match directory.map_err(|why| failure("state directory", why)).and_then(|cwd| spawn(&run, cwd, with)) {
             Ok(placed) => {
@@ -132,20 +133,20 @@ impl Subtrees {
     }
 
     fn not_begun(&mut self, run: RunId) -> Option<Event> {
-        self.waiting.remove(&run)?;
+        self.waiting.take(run)?;
         let failure = failure("start", "it was ordered to end before it had begun".to_owned());
         Some(Event::NotStarted { run, failure })
     }
 
     /// Calls off a run that has not started, without reporting an end: the lease has ended.
     pub(super) fn forget(&mut self, run: RunId) {
-        self.waiting.remove(&run);
+        self.waiting.take(run);
     }
 
     /// Kills everything that runs by the lease. Runs by the lease that have not started are called off, and no end of
     /// them is reported.
     pub(super) fn clear(&mut self, now: Time) {
-        self.waiting.retain(|_, (run, _)| !is_by_lease(run));
+        self.waiting.retain(|run| !is_by_lease(run));
         self.all.values_mut().filter(|placed| placed.by_lease).for_each(|placed| placed.top.kill(now));
     }
 
@@ -176,7 +177,7 @@ impl Subtrees {
     }
 
     pub(super) fn called(&self, run: RunId) -> Option<String> {
-        let waiting = || self.waiting.get(&run).map(|(run, _)| &run.claim);
+        let waiting = || self.waiting.get(run).map(|run| &run.claim);
         self.all.get(&run).map(|placed| &placed.claim).or_else(waiting).map(called)
     }
 
@@ -199,11 +200,11 @@ impl Subtrees {
 
     /// Credits time in which the disk thread did not run either.
     pub(super) fn credit(&mut self, lost: Span) {
-        self.waiting.values_mut().for_each(|(_, until)| *until += lost);
+        self.waiting.credit(lost);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let waits = self.waiting.values().map(|(_, until)| *until);
+        let waits = self.waiting.next_deadline();
         self.all.values().filter_map(|placed| placed.top.next_deadline()).chain(waits).min()
     }
 
@@ -213,15 +214,11 @@ impl Subtrees {
         let over = self.all.iter_mut().filter_map(|(run, placed)| placed.top.is_over(now).then_some(*run));
         let over = over.collect::<Vec<_>>();
         let mut events = Vec::new();
-        self.waiting.retain(|number, (run, until)| {
-            let waits = *until > now;
-            if !waits {
-                warn!(logger, "{} cannot be started", called(&run.claim); "error" => disk::HANGS);
-                let failure = failure("state directory", disk::HANGS.to_owned());
-                events.push(Event::NotStarted { run: *number, failure });
-            }
-            waits
-        });
+        for run in self.waiting.take_overdue(now) {
+            warn!(logger, "{} cannot be started", called(&run.claim); "error" => disk::HANGS);
+            let failure = failure("state directory", disk::HANGS.to_owned());
+            events.push(Event::NotStarted { run: run.run, failure });
+        }
         for run in over {
             let Some(placed) = self.all.remove(&run) else { continue };
             placed.top.let_go(reactor);

@@ -5,6 +5,7 @@ use super::disk;
 use super::place::Exclusive;
 use super::reactor::{Reactor, Source};
 use super::top::{PARENT_DEATH_SIGNAL, Top};
+use super::waiting::Waiting;
 use crate::hosts::{ClaimKey, Event, Run, RunEnd, RunId};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::instance::state::STATE_VARIABLE;
@@ -94,7 +95,7 @@ pub(super) struct Runs {
     means: Means,
     all: BTreeMap<RunId, Root>,
     /// Runs that wait until the disk thread has pointed the link at their file, and until when.
-    pointed: BTreeMap<RunId, (Run, Time)>,
+    pointed: Waiting,
     buffer: Box<[u8; DATAGRAM_MAX]>,
 }
 
@@ -112,7 +113,7 @@ pub(super) fn sweep_sockets(directory: &Path) {
 
 impl Runs {
     pub(super) fn new(means: Means) -> Runs {
-        Runs { means, all: BTreeMap::new(), pointed: BTreeMap::new(), buffer: Box::new([0; DATAGRAM_MAX]) }
+        Runs { means, all: BTreeMap::new(), pointed: Waiting::default(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
     /// What everything on this host is started with.
@@ -127,7 +128,7 @@ impl Runs {
 
     /// Registers a run that starts once its file is known.
     pub(super) fn expect(&mut self, run: Run, now: Time) {
-        self.pointed.insert(run.run, (run, now + disk::START));
+        self.pointed.add(run, now);
     }
 
     /// Starts a run, now that its file is known. Returns the outcome; `None`: the run was called off meanwhile, or
@@ -139,7 +140,7 @@ impl Runs {
         with: &mut With<'_>,
         logger: &Logger,
     ) -> Option<Event> {
-        let (run, _) = self.pointed.remove(&run)?;
+        let run = self.pointed.take(run)?;
         let number = run.run;
         let begun = file.map_err(Into::into).and_then(|file| self.spawn(&run, &file, with));
         Some(match begun {
@@ -205,7 +206,7 @@ impl Runs {
 
     /// Asks a root to stop. A run that has not started is called off, and its end returned.
     pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
-        if self.pointed.remove(&run).is_some() {
+        if self.pointed.take(run).is_some() {
             return Some(Event::Exited { run, end: RunEnd::Stopped });
         }
         if let Some(root) = self.all.get_mut(&run) {
@@ -217,7 +218,7 @@ impl Runs {
 
     /// Calls off a run that has not started, without reporting an end: the lease has ended.
     pub(super) fn forget(&mut self, run: RunId) {
-        self.pointed.remove(&run);
+        self.pointed.take(run);
     }
 
     /// Asks a root to read its file again.
@@ -233,7 +234,7 @@ impl Runs {
 
     /// Kills a root with everything below it. A run that has not started is called off, and its end returned.
     pub(super) fn kill(&mut self, run: RunId, now: Time) -> Option<Event> {
-        if self.pointed.remove(&run).is_some() {
+        if self.pointed.take(run).is_some() {
             let end = RunEnd::Crashed("it was killed before it had begun".into());
             return Some(Event::Exited { run, end });
         }
@@ -245,7 +246,7 @@ impl Runs {
 
     /// Kills all roots. Runs that have not started are called off, and no end of them is reported.
     pub(super) fn clear(&mut self, now: Time) {
-        self.pointed.clear();
+        self.pointed.retain(|_| false);
         for root in self.all.values_mut() {
             root.silent_at = None;
             root.top.kill(now);
@@ -269,7 +270,7 @@ impl Runs {
 
     /// The claim of a run that is running, or waits for its start.
     pub(super) fn claim(&self, run: RunId) -> Option<&ClaimKey> {
-        let waiting = || self.pointed.get(&run).map(|(run, _)| &run.claim);
+        let waiting = || self.pointed.get(run).map(|run| &run.claim);
         self.all.get(&run).map(|root| &root.claim).or_else(waiting)
     }
 
@@ -317,28 +318,24 @@ impl Runs {
 
     /// Credits time in which the agent did not run: no notification was read in it, and the disk thread did not run.
     pub(super) fn credit(&mut self, lost: Span) {
-        self.pointed.values_mut().for_each(|(_, until)| *until += lost);
+        self.pointed.credit(lost);
         for root in self.all.values_mut() {
             root.silent_at = root.silent_at.map(|at| at + lost);
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let waits = self.pointed.values().map(|(_, until)| *until);
+        let waits = self.pointed.next_deadline();
         self.all.values().flat_map(|root| [root.silent_at, root.top.next_deadline()]).flatten().chain(waits).min()
     }
 
     /// Does what is due. Returns events, and the instances whose roots have ended with nothing left.
     pub(super) fn due(&mut self, now: Time, reactor: &mut Reactor, logger: &Logger) -> (Vec<Event>, Vec<String>) {
         let (mut events, mut instances) = (Vec::new(), Vec::new());
-        self.pointed.retain(|number, (run, until)| {
-            let waits = *until > now;
-            if !waits {
-                warn!(logger, "{} cannot be started", run.claim.instance; "error" => disk::HANGS);
-                events.push(Event::Exited { run: *number, end: RunEnd::CannotStart(disk::HANGS.to_owned()) });
-            }
-            waits
-        });
+        for run in self.pointed.take_overdue(now) {
+            warn!(logger, "{} cannot be started", run.claim.instance; "error" => disk::HANGS);
+            events.push(Event::Exited { run: run.run, end: RunEnd::CannotStart(disk::HANGS.to_owned()) });
+        }
         let mut gone = Vec::new();
         for (run, root) in &mut self.all {
             if root.silent_at.take_if(|at| *at <= now).is_some() {
