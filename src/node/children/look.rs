@@ -3,7 +3,6 @@
 use super::child::{Child, Program};
 use crate::os::cgroup::Group;
 use crate::os::process::{self, Schedule};
-use crate::os::thread;
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
 
@@ -111,7 +110,7 @@ impl Seen {
 #[cfg(feature = "hosts")]
 pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
     use serde_json::json;
-    let thread = thread::loop_of(pid).unwrap_or(pid);
+    let thread = crate::os::thread::loop_of(pid).unwrap_or(pid);
     match judge(&Seen::of(pid, thread, Some(group))) {
         Inspected::Held(why) => json!({ "held": why }),
         Inspected::Starved(why) => json!({ "starved": why }),
