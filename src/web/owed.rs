@@ -1,7 +1,6 @@
 //! Limits how long a client may take to read a whole answer. Each byte resets the timeout of a write, so a client that
 //! reads one byte now and then could otherwise keep its connection for days.
 
-use super::shared::now_ms;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,18 +8,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Whether data waits to be read by a connection's client.
-#[derive(Default)]
 pub(super) struct Owed {
-    /// Since when data waits to be written, in milliseconds; 0 while none does.
+    begin: Instant,
+    /// Since when data waits to be written, as [`Owed::now`] returns it; 0 while none does.
     since: AtomicU64,
     /// The answer is a stream, to which the limit does not apply.
     is_stream: AtomicBool,
 }
 
 impl Owed {
+    pub(super) fn new() -> Owed {
+        Owed { begin: Instant::now(), since: AtomicU64::new(0), is_stream: AtomicBool::new(false) }
+    }
+
+    /// The time since this value was made, in milliseconds, plus one: never 0.
+    fn now(&self) -> u64 {
+        self.begin.elapsed().as_millis() as u64 + 1
+    }
+
     /// Marks the answer as a stream. The outbox of the page limits that.
     pub(super) fn stream(&self) {
         self.is_stream.store(true, Ordering::Relaxed);
@@ -31,7 +39,7 @@ impl Owed {
         loop {
             let since = self.since.load(Ordering::Relaxed);
             let waits =
-                if since == 0 || self.is_stream.load(Ordering::Relaxed) { 0 } else { now_ms().saturating_sub(since) };
+                if since == 0 || self.is_stream.load(Ordering::Relaxed) { 0 } else { self.now().saturating_sub(since) };
             match limit.checked_sub(Duration::from_millis(waits)).filter(|left| !left.is_zero()) {
                 Some(left) => sleep(left).await,
                 None => return,
@@ -52,7 +60,7 @@ impl<S> Accounted<S> {
     }
 
     fn owes(&self) {
-        let _ = self.owed.since.compare_exchange(0, now_ms().max(1), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.owed.since.compare_exchange(0, self.owed.now(), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -103,12 +111,12 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(200);
 
     /// Whether a client that reads an answer of ten thousand bytes one by one, with pauses, is cut off within this
-    /// time.
+    /// time, which passes only while all wait.
     fn is_cut_off(prepare: impl FnOnce(&Owed), pause: Duration, within: Duration) -> bool {
-        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (here, mut there) = duplex(16);
-            let owed = Arc::new(Owed::default());
+            let owed = Arc::new(Owed::new());
             prepare(&owed);
             let mut here = Accounted::new(here, Arc::clone(&owed));
             tokio::spawn(async move {

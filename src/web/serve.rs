@@ -147,7 +147,7 @@ impl Server {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, _place: Place) {
-        let (close, owed) = (Arc::clone(&peer.close), Arc::new(Owed::default()));
+        let (close, owed) = (Arc::clone(&peer.close), Arc::new(Owed::new()));
         let account = Arc::clone(&owed);
         let (app, routes) = (self.app, TowerToHyperService::new(self.routes));
         let service = service_fn(move |request: Request<Incoming>| {

@@ -358,7 +358,7 @@ mod tests {
             }
             while let Some(message) = self.root.receive() {
                 let frames: Vec<&[u8]> = message.frames.iter().map(Vec::as_slice).collect();
-                // What a session that has ended had sent can be read after its end. No answer to a tool is lost by that.
+                // What a session that has ended had sent can be read after its end. No reply to a tool is lost by that.
                 assert!(matches!(self.root.send(&message.from, &frames), SendOutcome::Sent | SendOutcome::NoSuchPeer));
             }
             let said = self.b.operators.said(now);
