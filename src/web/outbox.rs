@@ -42,11 +42,24 @@ pub(super) struct Outbox {
     lines_lost: u64,
     /// Since when frames have waited without one being taken.
     since_ms: Option<u64>,
+    is_closed: bool,
 }
 
 impl Outbox {
-    /// Queues a frame.
+    /// Takes no further frame. What waits can still be taken.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Queues a frame, unless the queue is closed.
     pub(super) fn push(&mut self, kind: Kind, frame: Bytes, now_ms: u64) -> Pushed {
+        if self.is_closed {
+            return Pushed::Fits;
+        }
         if kind == Kind::Numbers {
             // The new numbers replace those that wait.
             self.drop_frames(|other| other == Kind::Numbers);

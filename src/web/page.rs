@@ -48,6 +48,7 @@ impl View {
 /// A page whose stream is open.
 pub(super) struct Page {
     pub(super) id: String,
+    /// Closed once the stream is to end: the page is sent the frames that wait, and then it ends.
     pub(super) outbox: Outbox,
     /// Number of the next event that it is to be sent.
     pub(super) next: u64,
@@ -57,8 +58,6 @@ pub(super) struct Page {
     waker: Option<Waker>,
     /// Notified to close its connection.
     close: Arc<Notify>,
-    /// It is sent the frames that wait, and then its stream ends.
-    ended: bool,
 }
 
 /// What a page presents when it opens its stream.
@@ -76,7 +75,7 @@ impl Page {
     /// A page that is to be sent the events from this number on.
     pub(super) fn new(id: String, next: u64, proof: Proof, close: Arc<Notify>) -> Page {
         let (outbox, view) = (Outbox::default(), View::default());
-        Page { id, outbox, next, view, proof, waker: None, close, ended: false }
+        Page { id, outbox, next, view, proof, waker: None, close }
     }
 
     /// Wakes its connection: there is something to take.
@@ -104,7 +103,7 @@ impl Page {
 
     /// Ends the stream after the frames that wait.
     pub(super) fn end(&mut self) {
-        self.ended = true;
+        self.outbox.close();
         self.wake();
     }
 
@@ -124,7 +123,7 @@ impl Page {
     /// The next frame: one that waits, or else events. `None` at the end of the stream. While there is none, `waker` is
     /// kept to be woken for the next.
     pub(super) fn take(&mut self, ring: Option<&Ring>, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
-        let ring = ring.filter(|_| !self.ended);
+        let ring = ring.filter(|_| !self.outbox.is_closed());
         let frame = self.outbox.take().or_else(|| {
             let (list, next) = ring?.list_from(self.next, EVENTS_MAX)?;
             self.next = next;
@@ -134,7 +133,7 @@ impl Page {
         if ring.is_some_and(|ring| self.next < ring.end()) {
             self.outbox.waits(now);
         }
-        if frame.is_none() && !self.ended {
+        if frame.is_none() && !self.outbox.is_closed() {
             self.waker = Some(waker.clone());
             return Poll::Pending;
         }

@@ -282,8 +282,9 @@ fn the_stream_of_a_session_that_has_ended_ends_without_a_further_word() {
     }
     hub.end_unless(|proof| matches!(proof, Proof::Kernel));
     hub.events(1, &events(3..4, 0, false), 1_000);
-    assert!(matches!(hub.next_frame("p", Waker::noop(), 1_000), Poll::Ready(None)));
-    assert_eq!(names(&taken(&mut hub, "q", 1_000)), ["hello", "root", "events"]);
+    hub.tick(20_000);
+    assert!(matches!(hub.next_frame("p", Waker::noop(), 20_000), Poll::Ready(None)));
+    assert_eq!(names(&taken(&mut hub, "q", 20_000)), ["hello", "root", "tick", "events"]);
 }
 
 #[test]
@@ -294,7 +295,8 @@ fn there_are_so_many_pages_and_each_hears_of_the_end() {
     }
     assert!(hub.open("more".into(), May::View, &Has::default(), Arc::new(Notify::new()), 1_000).is_none());
     hub.end(1_000);
-    let frames = taken(&mut hub, "7", 1_000);
+    hub.tick(20_000);
+    let frames = taken(&mut hub, "7", 20_000);
     assert_eq!(frames.last().unwrap().2["is"], json!("gone"));
     assert!(matches!(hub.next_frame("7", Waker::noop(), 1_000), Poll::Ready(None)));
 }
