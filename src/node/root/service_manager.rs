@@ -178,9 +178,7 @@ impl ServiceManager {
     }
 
     fn owe(&mut self, now: Time, words: String) {
-        if self.owed.len() < OWED_MAX {
-            self.owed.push(words);
-        }
+        keep(&mut self.owed, words);
         self.again_at = Some(now + AGAIN);
     }
 
@@ -354,6 +352,15 @@ fn health(rollup: &Rollup) -> String {
     text
 }
 
+/// Keeps a message that must arrive. The oldest ones give way: without the last `READY=1` the manager would wait for
+/// the end of a reload.
+fn keep(owed: &mut Vec<String>, words: String) {
+    if owed.len() >= OWED_MAX {
+        owed.remove(0);
+    }
+    owed.push(words);
+}
+
 /// The first line of a text, cut to `TEXT_MAX`.
 fn shortened(text: &str) -> &str {
     cut(text.lines().next().unwrap_or_default(), TEXT_MAX)
@@ -374,6 +381,20 @@ mod tests {
         for none in ["0", "", "-1", "soon"] {
             assert_eq!(watchdog(Some(none.into()), None, 7), None, "{none}");
         }
+    }
+
+    #[test]
+    fn the_newest_messages_are_kept_for_a_manager_that_does_not_read() {
+        let mut owed = Vec::new();
+        for _ in 0..OWED_MAX {
+            keep(&mut owed, "RELOADING=1".into());
+            keep(&mut owed, "READY=1".into());
+        }
+        keep(&mut owed, "STOPPING=1".into());
+        assert_eq!(
+            (owed.len(), &owed[OWED_MAX - 2..]),
+            (OWED_MAX, &["READY=1".to_owned(), "STOPPING=1".to_owned()][..])
+        );
     }
 
     #[test]
