@@ -82,7 +82,7 @@ impl Controller {
 
 /// A key that sets a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Use {
+pub struct LimitKey {
     /// The key of the file.
     pub key: &'static str,
     /// The controller that it needs.
@@ -103,10 +103,10 @@ impl Resources {
     };
 
     /// The keys that are written, "max" among them.
-    fn written(&self) -> impl Iterator<Item = (Use, bool)> {
-        fn one<T>(key: &'static str, controller: Controller, cap: Option<Cap<T>>) -> Option<(Use, bool)> {
+    fn written(&self) -> impl Iterator<Item = (LimitKey, bool)> {
+        fn one<T>(key: &'static str, controller: Controller, cap: Option<Cap<T>>) -> Option<(LimitKey, bool)> {
             let cap = cap?;
-            Some((Use { key, controller, best_effort: cap.best_effort }, cap.value.is_some()))
+            Some((LimitKey { key, controller, best_effort: cap.best_effort }, cap.value.is_some()))
         }
         [
             one("memory-max", Controller::Memory, self.memory_max),
@@ -121,7 +121,7 @@ impl Resources {
     }
 
     /// The keys that limit something: "max" does not.
-    pub fn uses(&self) -> impl Iterator<Item = Use> {
+    pub fn uses(&self) -> impl Iterator<Item = LimitKey> {
         self.written().filter(|(_, limits)| *limits).map(|(used, _)| used)
     }
 }
@@ -148,6 +148,6 @@ mod tests {
         let soft = Cap { value: Some(50), best_effort: true };
         let resources = Resources { memory_max: Some(max), cpu_weight: Some(soft), ..Resources::default() };
         let used: Vec<_> = resources.uses().collect();
-        assert_eq!(used, [Use { key: "cpu-weight", controller: Controller::Cpu, best_effort: true }]);
+        assert_eq!(used, [LimitKey { key: "cpu-weight", controller: Controller::Cpu, best_effort: true }]);
     }
 }

@@ -17,16 +17,16 @@ use std::path::PathBuf;
 /// The type of a key's value.
 pub(super) trait Shape: Sync {
     /// The Rust type that it is read as.
-    type Of;
+    type Parsed;
 
     /// Reads one value and reports its errors. Either this or `merge` must be implemented.
-    fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Self::Of> {
+    fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Self::Parsed> {
         self.merge(scope, &[value], &mut Places::new()).map(|at| at.value)
     }
 
     /// Reads the values of one key in several layers, the uppermost first; the uppermost valid one is in force. All are
     /// read, so that their errors are reported.
-    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Of>> {
+    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Parsed>> {
         let mut meant = None;
         for value in values {
             let read = self.read(scope, *value).map(|read| At { value: read, place: value.place });
@@ -36,7 +36,7 @@ pub(super) trait Shape: Sync {
     }
 
     /// Writes a value as TOML.
-    fn show(&self, value: &Self::Of) -> String;
+    fn show(&self, value: &Self::Parsed) -> String;
 
     /// The JSON schema of a value.
     fn schema(&self) -> Json;
@@ -55,9 +55,13 @@ pub(super) trait Field<W>: Sync {
 }
 
 /// A field of this shape, with its getter (`None` if the value need not be written) and its setter.
-pub(super) struct Of<S: Shape, W>(pub(super) S, pub(super) fn(&W) -> Option<&S::Of>, pub(super) fn(&mut W, S::Of));
+pub(super) struct ShapedField<S: Shape, W>(
+    pub(super) S,
+    pub(super) fn(&W) -> Option<&S::Parsed>,
+    pub(super) fn(&mut W, S::Parsed),
+);
 
-impl<S: Shape, W> Field<W> for Of<S, W> {
+impl<S: Shape, W> Field<W> for ShapedField<S, W> {
     fn read(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places, into: &mut W) -> Option<Place> {
         let At { value, place } = self.0.merge(scope, values, places)?;
         self.2(into, value);
@@ -74,10 +78,10 @@ impl<S: Shape, W> Field<W> for Of<S, W> {
 }
 
 /// A key that is not read by its row but by `reader`, such as `child`; with the function that makes its JSON schema.
-pub(super) struct ByHand(pub(super) fn() -> Json);
+pub(super) struct CustomKey(pub(super) fn() -> Json);
 
-impl Shape for ByHand {
-    type Of = ();
+impl Shape for CustomKey {
+    type Parsed = ();
 
     fn read(&self, _: &mut Scope<'_>, _: Value<'_>) -> Option<()> {
         None
@@ -182,9 +186,9 @@ macro_rules! field {
             |of: &$of| (of.$($field).+ != $default).then_some(&of.$($field).+), |of, value| of.$($field).+ = value
         ))
     };
-    ($of:ty, $shape:expr, by($get:expr, $set:expr)) => { &$crate::spec::shape::Of($shape, $get, $set) };
+    ($of:ty, $shape:expr, by($get:expr, $set:expr)) => { &$crate::spec::shape::ShapedField($shape, $get, $set) };
     ($of:ty, $shape:expr, by_hand()) => {
-        &$crate::spec::shape::Of($crate::spec::shape::ByHand(|| $shape), |_: &$of| None, |_, ()| {})
+        &$crate::spec::shape::ShapedField($crate::spec::shape::CustomKey(|| $shape), |_: &$of| None, |_, ()| {})
     };
 }
 pub(super) use field;
@@ -319,7 +323,7 @@ pub(super) const fn a_word<T>(foreign: &'static [(&'static str, &'static str)]) 
 }
 
 impl<T: Words> Shape for Word<T> {
-    type Of = T;
+    type Parsed = T;
 
     fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<T> {
         scope.choice(value, T::WORDS, self.0)
@@ -343,7 +347,7 @@ pub(super) const fn a_whole<T>(low: i64, high: i64) -> Whole<T> {
 }
 
 impl<T: TryFrom<i64> + Display> Shape for Whole<T> {
-    type Of = T;
+    type Parsed = T;
 
     fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<T> {
         scope.integer(value, self.0..=self.1).and_then(|number| T::try_from(number).ok())
@@ -365,7 +369,7 @@ impl<T: TryFrom<i64> + Display> Shape for Whole<T> {
 pub(super) struct Number(pub(super) u32, pub(super) u32);
 
 impl Shape for Number {
-    type Of = f64;
+    type Parsed = f64;
 
     fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<f64> {
         scope.number(value, f64::from(self.0)..=f64::from(self.1))
@@ -388,7 +392,7 @@ macro_rules! shapes {
             pub(in crate::spec) struct $name;
 
             impl $crate::spec::shape::Shape for $name {
-                type Of = $of;
+                type Parsed = $of;
 
                 fn read(&self, scope: &mut $crate::spec::value::Scope<'_>, value: $crate::spec::value::Value<'_>) -> Option<$of> {
                     $read(scope, value)

@@ -197,7 +197,7 @@ impl Finding {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) sources: Sources,
-    found: Vec<(Place, Of, Diagnostic)>,
+    found: Vec<(Place, FindingScope, Diagnostic)>,
     /// Findings that were reported, so that each is reported once for a place: one table may make 10,000 children, and
     /// one file may be included twice.
     said: HashSet<(&'static str, Place, String)>,
@@ -207,7 +207,7 @@ pub(super) struct Findings {
 
 /// Whether a finding is about a value or about the tree. At the same place, those about values come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Of {
+enum FindingScope {
     Value,
     Tree,
 }
@@ -230,7 +230,7 @@ impl Broken {
 
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
-        self.add_of(Of::Tree, finding);
+        self.add_of(FindingScope::Tree, finding);
     }
 
     /// Adds a finding about a single value or key.
@@ -238,11 +238,11 @@ impl Findings {
         let Finding { code, place, .. } = finding;
         let broken = self.broken.get(&place.file);
         if !broken.is_some_and(|broken| broken.spoils(self.sources.line(place), code)) {
-            self.add_of(Of::Value, finding);
+            self.add_of(FindingScope::Value, finding);
         }
     }
 
-    fn add_of(&mut self, of: Of, finding: Finding) {
+    fn add_of(&mut self, of: FindingScope, finding: Finding) {
         let Finding { severity, is_advice, code, place, message, label, hint } = finding;
         if !self.said.insert((code, place, message.clone())) {
             return;

@@ -7,7 +7,7 @@
 //! move them.
 
 use super::names::{BELOW, PREFIX};
-use crate::spec::resources::{Amount, Cap, Controller, Resources, Use};
+use crate::spec::resources::{Amount, Cap, Controller, LimitKey, Resources};
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -292,7 +292,7 @@ pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<U
 
 /// All of these limits as not in force, for the reason `why`.
 pub fn without(resources: &Resources, why: &str) -> Vec<Unset> {
-    let unset = |used: Use| Unset { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
+    let unset = |used: LimitKey| Unset { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
     resources.uses().map(unset).collect()
 }
 

@@ -4,7 +4,7 @@ use super::control::Survey;
 use super::tree::Own;
 use crate::ids;
 use crate::os::accounts::Wanted;
-use crate::spec::resources::{Controller, Use};
+use crate::spec::resources::{Controller, LimitKey};
 use crate::spec::tree::{ChildKind, Containment, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::path::Path;
@@ -87,7 +87,7 @@ pub fn object(tree: &TreeSpec, wanted: Wanted, below: Below<'_>) -> Vec<(ids::Pa
     objections.collect()
 }
 
-fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Path, Use)>) {
+fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Path, LimitKey)>) {
     into.extend(supervisor.resources.uses().map(|used| (at.clone(), used)));
     for child in &supervisor.children {
         let path = at.child(&child.name);
@@ -98,7 +98,7 @@ fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Pat
     }
 }
 
-fn objection(used: Use, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
+fn objection(used: LimitKey, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
     let key = used.key;
     let severity = match wanted {
         _ if used.best_effort => Severity::Warning,

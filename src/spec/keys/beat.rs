@@ -10,7 +10,7 @@ use super::super::shape::{
 };
 use super::super::source::{At, Finding, Places};
 use super::super::value::{Scope, Value};
-use super::switch::{Is, Table};
+use super::switch::{SwitchValue, Table};
 use crate::time::Span;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
@@ -121,13 +121,13 @@ pub(in crate::spec) fn heartbeat(
     places: &mut Places,
 ) -> Option<At<Option<Beat>>> {
     let (switched, beat) = WORKERS.read(scope, values, places, Beat::default)?;
-    Some(At { value: (switched.is != Is::Off).then_some(beat), place: switched.place })
+    Some(At { value: (switched.is != SwitchValue::Off).then_some(beat), place: switched.place })
 }
 
 /// As [`heartbeat`], for a supervisor.
 pub(in crate::spec) fn node_heartbeat(scope: &mut Scope<'_>, values: &[Value<'_>]) -> Option<At<Option<Heartbeat>>> {
     let (switched, beat) = NODES.read(scope, values, &mut Places::new(), Beat::default)?;
-    Some(At { value: (switched.is != Is::Off).then_some(beat.heartbeat), place: switched.place })
+    Some(At { value: (switched.is != SwitchValue::Off).then_some(beat.heartbeat), place: switched.place })
 }
 
 /// A heartbeat as TOML; a supervisor's has no sources.

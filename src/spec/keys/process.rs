@@ -246,9 +246,9 @@ type Finder<'f> = &'f dyn Fn(&'static str, String) -> Finding;
 pub(in crate::spec) struct Environment;
 
 impl Shape for Environment {
-    type Of = BTreeMap<String, String>;
+    type Parsed = BTreeMap<String, String>;
 
-    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Of>> {
+    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Parsed>> {
         entries(scope, values, "env = { NAME = \"value\" }", |scope, item, finding| {
             let name = item.key;
             if name.is_empty() || name.contains(['=', '\0']) {
@@ -276,7 +276,7 @@ impl Shape for Environment {
         })
     }
 
-    fn show(&self, env: &Self::Of) -> String {
+    fn show(&self, env: &Self::Parsed) -> String {
         inline(env.iter().map(|(name, value)| (key(name), string(value))))
     }
 
@@ -293,9 +293,9 @@ impl Shape for Environment {
 pub(in crate::spec) struct Limits;
 
 impl Shape for Limits {
-    type Of = BTreeMap<String, Limit>;
+    type Parsed = BTreeMap<String, Limit>;
 
-    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Of>> {
+    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], _: &mut Places) -> Option<At<Self::Parsed>> {
         entries(scope, values, "limits = { nofile = 1024 }", |scope, item, finding| {
             let name = item.key;
             let Some((known, bytes)) = LIMITS.iter().find(|(known, _)| *known == name) else {
@@ -315,7 +315,7 @@ impl Shape for Limits {
         })
     }
 
-    fn show(&self, limits: &Self::Of) -> String {
+    fn show(&self, limits: &Self::Parsed) -> String {
         inline(limits.iter().map(|(name, limit)| (name.clone(), show_limit(limit))))
     }
 

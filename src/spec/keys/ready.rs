@@ -94,7 +94,7 @@ fn words() -> Vec<(&'static str, Ready)> {
 struct IsReady;
 
 impl Shape for IsReady {
-    type Of = Readiness;
+    type Parsed = Readiness;
 
     fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Readiness> {
         if matches!(value.value, DeValue::String(_)) {

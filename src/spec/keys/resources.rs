@@ -65,9 +65,9 @@ const BEST_EFFORT: &str = "best-effort";
 struct Capped<S>(S);
 
 impl<S: Shape> Shape for Capped<S> {
-    type Of = Cap<S::Of>;
+    type Parsed = Cap<S::Parsed>;
 
-    fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Self::Of> {
+    fn read(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Self::Parsed> {
         let Some(layer) = Layer::of(value, None) else {
             return Some(Cap { value: self.value(scope, value)?, best_effort: false });
         };
@@ -86,7 +86,7 @@ impl<S: Shape> Shape for Capped<S> {
         Some(Cap { value, best_effort })
     }
 
-    fn show(&self, cap: &Self::Of) -> String {
+    fn show(&self, cap: &Self::Parsed) -> String {
         let value = cap.value.as_ref().map_or_else(|| "\"max\"".to_owned(), |value| self.0.show(value));
         if cap.best_effort {
             return inline([(VALUE.to_owned(), value), (BEST_EFFORT.to_owned(), "true".to_owned())]);
@@ -117,7 +117,7 @@ impl<S: Shape> Shape for Capped<S> {
 
 impl<S: Shape> Capped<S> {
     /// The limit; the inner `None` is "max".
-    fn value(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Option<S::Of>> {
+    fn value(&self, scope: &mut Scope<'_>, value: Value<'_>) -> Option<Option<S::Parsed>> {
         if let DeValue::String(text) = value.value {
             if text == "max" {
                 return Some(None);

@@ -8,7 +8,7 @@ use super::super::shape::{
 use super::super::source::{At, Finding, Places};
 use super::super::tree::JournalSpec;
 use super::super::value::{Scope, Value};
-use super::switch::{Is, Table};
+use super::switch::{SwitchValue, Table};
 use crate::time::Span;
 use serde_json::Value as Json;
 use std::path::PathBuf;
@@ -79,12 +79,12 @@ pub(super) static BACKOFF_TABLE: Table<Backoff> = Table::new(
 pub(in crate::spec) struct Delays;
 
 impl Shape for Delays {
-    type Of = Option<Backoff>;
+    type Parsed = Option<Backoff>;
 
-    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places) -> Option<At<Self::Of>> {
+    fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places) -> Option<At<Self::Parsed>> {
         let (switched, mut delays) = BACKOFF_TABLE.read(scope, values, places, || BACKOFF)?;
         let place = switched.place;
-        if switched.is == Is::Off {
+        if switched.is == SwitchValue::Off {
             return Some(At { value: None, place });
         }
         // If only one of the two is written, the default of the other is adapted to it.
@@ -105,7 +105,7 @@ impl Shape for Delays {
         Some(At { value: Some(delays), place })
     }
 
-    fn show(&self, delays: &Self::Of) -> String {
+    fn show(&self, delays: &Self::Parsed) -> String {
         match delays {
             None => "false".into(),
             Some(delays) if *delays == BACKOFF => "true".into(),
@@ -139,16 +139,16 @@ pub(super) static LOG: Table<LogFile> = Table {
 pub(in crate::spec) struct Log;
 
 impl Shape for Log {
-    type Of = LogSpec;
+    type Parsed = LogSpec;
 
     fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places) -> Option<At<LogSpec>> {
         let fresh = || LogFile { file: PathBuf::new(), max_size: LOG_MAX_SIZE, keep: LOG_KEEP };
         let (switched, log) = LOG.read(scope, values, places, fresh)?;
         let place = switched.place;
         let value = match switched.is {
-            Is::Off => LogSpec::Discard,
-            Is::On => LogSpec::Capture,
-            Is::Table => {
+            SwitchValue::Off => LogSpec::Discard,
+            SwitchValue::On => LogSpec::Capture,
+            SwitchValue::Table => {
                 if log.file.as_os_str().is_empty() {
                     scope.judge(
                         Finding::error("bad-value", place, "`log` has no `file`")
@@ -183,7 +183,7 @@ pub(super) static UPDATE: Table<Update> =
 pub(in crate::spec) struct Updates;
 
 impl Shape for Updates {
-    type Of = Update;
+    type Parsed = Update;
 
     fn merge(&self, scope: &mut Scope<'_>, values: &[Value<'_>], places: &mut Places) -> Option<At<Update>> {
         if let Some(switch) = values.iter().find(|value| matches!(value.value, DeValue::Boolean(_))) {
@@ -232,5 +232,5 @@ fn journal_size(scope: &mut Scope<'_>, value: Value<'_>) -> Option<u64> {
 
 fn journal(scope: &mut Scope<'_>, value: Value<'_>) -> Option<Option<JournalSpec>> {
     let (switched, journal) = JOURNAL.read(scope, &[value], &mut Places::new(), JournalSpec::default)?;
-    Some((switched.is != Is::Off).then_some(journal))
+    Some((switched.is != SwitchValue::Off).then_some(journal))
 }

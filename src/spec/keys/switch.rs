@@ -28,7 +28,7 @@ pub(in crate::spec) struct Table<W: 'static> {
 
 /// Whether such a value is `false`, `true`, or a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Is {
+pub(super) enum SwitchValue {
     Off,
     On,
     Table,
@@ -36,7 +36,7 @@ pub(super) enum Is {
 
 /// The meaning of such values together.
 pub(super) struct Switched<'v> {
-    pub(super) is: Is,
+    pub(super) is: SwitchValue,
     pub(super) place: Place,
     /// The layers of the tables.
     pub(super) fields: Fields<'v>,
@@ -72,8 +72,8 @@ impl<W> Table<W> {
         let mut ended = false;
         for value in values {
             let is = match value.value {
-                DeValue::Boolean(false) => Is::Off,
-                DeValue::Boolean(true) => Is::On,
+                DeValue::Boolean(false) => SwitchValue::Off,
+                DeValue::Boolean(true) => SwitchValue::On,
                 _ => match Layer::of(*value, None) {
                     Some(layer) => {
                         self.open(scope, layer);
@@ -82,7 +82,7 @@ impl<W> Table<W> {
                         } else {
                             seen.push(layer)
                         }
-                        Is::Table
+                        SwitchValue::Table
                     }
                     None => {
                         scope.wrong_type(*value, self.expected, self.right);
@@ -91,7 +91,7 @@ impl<W> Table<W> {
                 },
             };
             meant = meant.or(Some((is, value.place)));
-            ended |= is == Is::Off || is == Is::On && !self.true_is_a_table;
+            ended |= is == SwitchValue::Off || is == SwitchValue::On && !self.true_is_a_table;
         }
         let (is, place) = meant?;
         let mut set = fresh();
