@@ -4,8 +4,8 @@
 use super::action::{Answer, End};
 use super::failure::{self, LastFailure};
 use super::phase::{AfterStop, DownReason, Ended, Goal, Lost, Phase, Spawned, Wait};
-use super::report::{Fact, Past};
-use super::sequence::{Before, Operation, Purpose, Sequence};
+use super::report::{Fact, ProcessHistory};
+use super::sequence::{Before, Operation, Sequence, SequencePurpose};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Exit, Run, Stale, StartFailure, Stuck};
 use crate::ids::ReportId;
@@ -13,7 +13,7 @@ use crate::spec::policy::{Ready, Restart};
 use crate::time::Span;
 
 /// How a process is over, besides its exit status.
-struct Over {
+struct ExitCircumstances {
     /// The process is still there, and is no longer waited for.
     stuck: Option<Stuck>,
     out_of_memory: bool,
@@ -173,7 +173,7 @@ impl Supervisor {
             self.lost_ended(turn, run, exit, out_of_memory);
             return Ok(());
         }
-        self.process_over(turn, run, Some(exit), Over { stuck: None, out_of_memory })
+        self.process_over(turn, run, Some(exit), ExitCircumstances { stuck: None, out_of_memory })
     }
 
     /// A process, or what it has left, cannot be killed. The child is treated as if it had ended, except that its next
@@ -190,7 +190,7 @@ impl Supervisor {
         if child.pid().is_none() || exit.is_none() && !matches!(child.phase, Phase::Killing { .. }) {
             return Err(Stale);
         }
-        self.process_over(turn, run, exit, Over { stuck: Some(stuck), out_of_memory: false })
+        self.process_over(turn, run, exit, ExitCircumstances { stuck: Some(stuck), out_of_memory: false })
     }
 
     /// The process of a run is over: it has ended with this exit, or it is still there and no longer waited for.
@@ -199,12 +199,12 @@ impl Supervisor {
         turn: &mut Turn<'_>,
         run: Run,
         exit: Option<Exit>,
-        Over { stuck, out_of_memory }: Over,
+        ExitCircumstances { stuck, out_of_memory }: ExitCircumstances,
     ) -> Result<(), Stale> {
         let id = run.child;
         let mut child = self.table.edit_run(run)?;
         let pid = child.pid();
-        let past = Box::new(Past { out_of_memory, ..child.past(turn.now) });
+        let past = Box::new(ProcessHistory { out_of_memory, ..child.past(turn.now) });
         let (kill_reason, escalation, said) = match child.process_mut() {
             Some(process) => {
                 let said = process.said.take().and_then(|said| said.last_failure);
@@ -299,7 +299,7 @@ impl Supervisor {
         let ran = child.began.map_or(Span::ZERO, |began| turn.now.since(began));
         child.last_exit = Some((exit, turn.now));
         drop(child);
-        let past = Box::new(Past { ran, out_of_memory, ..past });
+        let past = Box::new(ProcessHistory { ran, out_of_memory, ..past });
         let fact = Fact::Exited { exit, normal, expected: true, done: false, explanation: None, past };
         let report = self.report_of(turn, Some(id), Some(stuck.pid), Some(report), fact);
         if let Some(mut child) = self.table.edit(id)
@@ -353,7 +353,7 @@ impl Supervisor {
         if let Some(job) = &mut self.job {
             let awaited = job.is_awaited(id);
             job.gone(id);
-            if matches!(job.purpose, Purpose::Operator { .. }) {
+            if matches!(job.purpose, SequencePurpose::Operator { .. }) {
                 job.cause = report;
             }
             // A child that is to be started again is added to the failures when its start comes.
@@ -391,7 +391,7 @@ impl Supervisor {
         // A temporary child can be here after it has waited for its old process. It is never retried (R15).
         let temporary = self.table.get(id).is_some_and(|child| child.member.policy.restart == Restart::Temporary);
         let rolled = self.off_probation(id);
-        let retry = matches!(purpose, Some(Purpose::Restart { .. })) && !temporary && rolled.is_none();
+        let retry = matches!(purpose, Some(SequencePurpose::Restart { .. })) && !temporary && rolled.is_none();
         let report = self.report(turn, Some(id), cause, Fact::StartFailed { failure: failure.clone(), retry });
         if let Some(mut child) = self.table.edit(id) {
             child.last_failure = Some(LastFailure::NotStarted(failure.message.clone()));
@@ -404,15 +404,15 @@ impl Supervisor {
         }
         match purpose {
             // R9: whatever the restart type of the child, the start of the supervisor has failed.
-            Some(Purpose::Boot) => {
+            Some(SequencePurpose::Boot) => {
                 self.rest(id, AfterStop::Rest);
                 self.end(turn, End::StartFailed, false, Some(report));
             }
-            Some(Purpose::Restart { .. }) if temporary => self.rest(id, AfterStop::Done),
+            Some(SequencePurpose::Restart { .. }) if temporary => self.rest(id, AfterStop::Done),
             // R33: only this child is retried, at the end of the queue.
-            Some(Purpose::Restart { .. }) => self.wait_for_retry(turn, run, &failure.message, report),
+            Some(SequencePurpose::Restart { .. }) => self.wait_for_retry(turn, run, &failure.message, report),
             // R62: a child that was to be added is forgotten.
-            Some(Purpose::Operator { what: Operation::Add, .. }) => {
+            Some(SequencePurpose::Operator { what: Operation::Add, .. }) => {
                 let gone = self.end_of(id);
                 self.answer(turn, id, Goal::Gone, &gone);
                 if let Some(mut child) = self.table.edit(id) {
@@ -422,7 +422,7 @@ impl Supervisor {
                 self.forget_if_gone(turn, id);
             }
             // R66: the child goes back to what it was before the request, and nothing is retried.
-            Some(Purpose::Operator { what: Operation::Start(before), .. }) => {
+            Some(SequencePurpose::Operator { what: Operation::Start(before), .. }) => {
                 if let Some(mut child) = self.table.edit(id) {
                     child.tally.rests();
                     child.phase = match before {
@@ -434,7 +434,7 @@ impl Supervisor {
                 }
             }
             // The child stays down, and the others go on: a mistake in a new file is reported, not retried.
-            Some(Purpose::Reload) => {
+            Some(SequencePurpose::Reload) => {
                 let name = self.name(id);
                 self.rest(id, AfterStop::Rest);
                 if let Some(reloading) = &mut self.reloading {
@@ -442,12 +442,12 @@ impl Supervisor {
                 }
             }
             // The child was being started with its old spec again.
-            Some(Purpose::Roll) => {
+            Some(SequencePurpose::Roll) => {
                 self.rest(id, AfterStop::Rest);
                 self.not_even_as_before(id, &failure.message);
             }
             // These start no child, and the failed start of a child that they stop was absorbed above.
-            Some(Purpose::Operator { what: Operation::Stop, .. } | Purpose::End { .. }) | None => {
+            Some(SequencePurpose::Operator { what: Operation::Stop, .. } | SequencePurpose::End { .. }) | None => {
                 self.rest(id, AfterStop::Rest);
             }
         }

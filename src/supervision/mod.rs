@@ -129,7 +129,7 @@ mod word;
 
 pub use action::{Action, Adopt, Answer, End, ToParent};
 pub use event::{Beat, Command, Event, Member, Notice, OwnPolicy, Reload, Scope};
-pub use report::{Fact, Killed, LastBeats, Past, Report, RolloutStage};
+pub use report::{Fact, Killed, LastBeats, ProcessHistory, Report, RolloutStage};
 pub use rollout::{RolloutEnd, RolloutStatus};
 pub use rollup::Rollup;
 pub use snapshot::{Place, Snapshot, SnapshotError};

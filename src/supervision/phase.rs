@@ -3,7 +3,7 @@
 
 use super::failure::KillReason;
 use super::liveness::Watch;
-use super::report::{Killed, Past};
+use super::report::{Killed, ProcessHistory};
 use super::rollup::Rollup;
 use super::types::{ReportedState, RequestId, StartFailure, Stuck};
 use crate::ids::ReportId;
@@ -78,7 +78,7 @@ pub(super) struct Lost {
     /// The report that the kill failed.
     pub(super) report: ReportId,
     /// Its life up to the failed kill, for the report of its exit.
-    pub(super) past: Past,
+    pub(super) past: ProcessHistory,
     /// Its later exit does not count as OTP's `normal`, whatever its status.
     pub(super) forced: bool,
 }

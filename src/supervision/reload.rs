@@ -33,7 +33,7 @@ use super::event::{Member, OwnPolicy, Reload, Scope};
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, Target, Wait};
 use super::report::Fact;
 use super::rollout::{Due, Probation, Rollout};
-use super::sequence::{Purpose, Reloading, Sequence};
+use super::sequence::{Reloading, Sequence, SequencePurpose};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, StopCause};
@@ -163,7 +163,7 @@ impl Supervisor {
         });
         let failed = failed.collect();
         self.reloading = Some(Reloading { request, failed });
-        self.job = Some(Sequence::new(Purpose::Reload, why, cause, steps, starts));
+        self.job = Some(Sequence::new(SequencePurpose::Reload, why, cause, steps, starts));
     }
 
     /// Plans the roll-out of the copies, in their new order. Copies that were on probation and do not change stay on

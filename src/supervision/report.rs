@@ -48,7 +48,7 @@ pub enum Killed {
 /// The life of a process, recorded when it is over.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Past {
+pub struct ProcessHistory {
     /// From its start to its end.
     pub ran: Span,
     /// Why this supervisor killed it, if it did.
@@ -156,7 +156,7 @@ pub enum Fact {
         /// What a node reported before it gave up, or a worker's own report of why it fails.
         explanation: Option<String>,
         /// How its life looked.
-        past: Box<Past>,
+        past: Box<ProcessHistory>,
     },
     /// A kill has not succeeded: the process, or what it has left, is still there. What waited for its end goes on.
     KillFailed {

@@ -10,7 +10,7 @@ use super::event::{Command, Member};
 use super::failure::KillReason;
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, Target, Wait, Waiter};
 use super::report::{Fact, Killed};
-use super::sequence::{Before, Operation, Purpose, Sequence};
+use super::sequence::{Before, Operation, Sequence, SequencePurpose};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::{Incarnation, ReportId};
@@ -389,7 +389,7 @@ impl Supervisor {
             Operation::Stop => VecDeque::new(),
             Operation::Start(_) | Operation::Add => VecDeque::from([child]),
         };
-        self.job = Some(Sequence::new(Purpose::Operator { child, what }, why, None, stops, starts));
+        self.job = Some(Sequence::new(SequencePurpose::Operator { child, what }, why, None, stops, starts));
     }
 
     /// D10: kills a child now, whatever else is going on, and answers when it is gone.

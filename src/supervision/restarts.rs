@@ -7,7 +7,7 @@ use super::failure::{self, LastFailure};
 use super::intensity::Charge;
 use super::phase::{AfterStop, DownReason, Phase, Wait};
 use super::report::Fact;
-use super::sequence::{Purpose, Sequence};
+use super::sequence::{Sequence, SequencePurpose};
 use super::strategy::{group, stop_steps};
 use super::supervisor::{Supervisor, Turn};
 use super::types::{ChildId, Run, StopCause};
@@ -146,7 +146,7 @@ impl Supervisor {
             }
         }
         let steps = stop_steps(&stops, self.policy.stop_order);
-        let purpose = Purpose::Restart { child: id, until };
+        let purpose = SequencePurpose::Restart { child: id, until };
         self.job = Some(Sequence::new(purpose, StopCause::Group(self.name(id)), Some(cause), steps, starts));
     }
 
@@ -165,7 +165,7 @@ impl Supervisor {
     /// Starts a child that has waited for its old process or for a host: alone, and without a charge.
     fn start_freed(&mut self, turn: &Turn<'_>, id: ChildId, cause: ReportId) {
         self.rest(id, AfterStop::Again);
-        let purpose = Purpose::Restart { child: id, until: turn.now };
+        let purpose = SequencePurpose::Restart { child: id, until: turn.now };
         let starts = VecDeque::from([id]);
         self.job = Some(Sequence::new(purpose, StopCause::Group(self.name(id)), Some(cause), VecDeque::new(), starts));
     }

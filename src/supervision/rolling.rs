@@ -26,7 +26,7 @@ use super::event::{Member, Scope};
 use super::phase::{AfterStop, DownReason, Phase, Target};
 use super::report::{Fact, RolloutStage};
 use super::rollout::{Due, Probation, Rollout, RolloutEnd, RolloutStatus};
-use super::sequence::{Purpose, Sequence};
+use super::sequence::{Sequence, SequencePurpose};
 use super::supervisor::{Lifecycle, Supervisor, Turn};
 use super::types::{ChildId, RequestId, StopCause};
 use crate::ids::{Name, ReportId};
@@ -252,7 +252,7 @@ impl Supervisor {
         for id in &starts {
             self.rest(*id, AfterStop::Again);
         }
-        let step = |starts| Sequence::new(Purpose::Roll, roll.why.clone(), roll.cause, VecDeque::new(), starts);
+        let step = |starts| Sequence::new(SequencePurpose::Roll, roll.why.clone(), roll.cause, VecDeque::new(), starts);
         (!starts.is_empty()).then(|| step(starts.into()))
     }
 
@@ -292,14 +292,15 @@ impl Supervisor {
             }
         }
         let stops: Vec<ChildId> = concerned.iter().rev().copied().collect();
-        let step = || Sequence::new(Purpose::Roll, roll.why.clone(), roll.cause, [stops].into(), concerned.clone());
+        let step =
+            || Sequence::new(SequencePurpose::Roll, roll.why.clone(), roll.cause, [stops].into(), concerned.clone());
         (!concerned.is_empty()).then(step)
     }
 
     /// A reload must not wait for copies that may never be ready: stops the copy that the roll-out is just starting.
     /// The reload starts it with the spec that it has then.
     pub(super) fn cut_roll(&mut self, turn: &mut Turn<'_>, by: &str) {
-        let Some(job) = self.job.as_mut().filter(|job| job.purpose == Purpose::Roll) else { return };
+        let Some(job) = self.job.as_mut().filter(|job| job.purpose == SequencePurpose::Roll) else { return };
         let Some(starting) = job.is_starting_now() else { return };
         job.stop_instead(starting, false);
         let dropped = job.drop_starts();
@@ -362,7 +363,7 @@ impl Supervisor {
             None => {
                 // The sequence stops nothing, so the cause of its stops does not matter.
                 let (why, starts) = (StopCause::SupervisorEnds, VecDeque::from([id]));
-                self.job = Some(Sequence::new(Purpose::Roll, why, Some(cause), VecDeque::new(), starts));
+                self.job = Some(Sequence::new(SequencePurpose::Roll, why, Some(cause), VecDeque::new(), starts));
             }
         }
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 /// What a sequence is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Purpose {
+pub(super) enum SequencePurpose {
     /// The supervisor's own start (R6).
     Boot,
     /// A restart of `child` with its group; the starts not before `until`, when its backoff ends.
@@ -57,7 +57,7 @@ pub(super) enum Before {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sequence {
-    pub(super) purpose: Purpose,
+    pub(super) purpose: SequencePurpose,
     /// The cause in the reports of its stops.
     pub(super) why: StopCause,
     /// The report that caused this sequence.
@@ -100,7 +100,7 @@ pub(super) enum Step {
 
 impl Sequence {
     pub(super) fn new(
-        purpose: Purpose,
+        purpose: SequencePurpose,
         why: StopCause,
         cause: Option<ReportId>,
         stops: VecDeque<Vec<ChildId>>,
@@ -136,7 +136,7 @@ impl Sequence {
             }
             return Step::Stop(step);
         }
-        if let Purpose::Restart { until, .. } = self.purpose
+        if let SequencePurpose::Restart { until, .. } = self.purpose
             && until > now
             && !self.starts.is_empty()
         {
@@ -214,7 +214,7 @@ impl Sequence {
 
     /// The same sequence without the backoff between stops and starts.
     pub(super) fn without_pause(mut self) -> Sequence {
-        if let Purpose::Restart { until, .. } = &mut self.purpose {
+        if let SequencePurpose::Restart { until, .. } = &mut self.purpose {
             *until = Time::ZERO;
         }
         self
@@ -234,8 +234,10 @@ impl Sequence {
     pub(super) fn concerns(&self) -> impl Iterator<Item = ChildId> {
         let Sequence { purpose, why: _, cause: _, stops, ahead, awaited, starts, starting, together: _ } = self;
         let child = match purpose {
-            Purpose::Restart { child, .. } | Purpose::Operator { child, .. } => Some(*child),
-            Purpose::Boot | Purpose::Reload | Purpose::Roll | Purpose::End { .. } => None,
+            SequencePurpose::Restart { child, .. } | SequencePurpose::Operator { child, .. } => Some(*child),
+            SequencePurpose::Boot | SequencePurpose::Reload | SequencePurpose::Roll | SequencePurpose::End { .. } => {
+                None
+            }
         };
         let others = [ahead, awaited, starting].into_iter().flatten();
         child.into_iter().chain(stops.iter().flatten().chain(starts).chain(others).copied())
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn stops_come_first_and_each_is_waited_for() {
         let stops = [vec![B], vec![A]].into();
-        let mut sequence = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, stops, [A, B].into());
+        let mut sequence = Sequence::new(SequencePurpose::Boot, StopCause::SupervisorEnds, None, stops, [A, B].into());
         assert!(sequence.is_ahead(A) && sequence.is_ahead(B));
         assert_eq!(sequence.next(Time::ZERO), Step::Stop(vec![B]));
         sequence.await_end(B);
@@ -281,7 +283,8 @@ mod tests {
 
     #[test]
     fn starts_together_wait_for_no_other_and_all_are_waited_for() {
-        let sequence = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, None, VecDeque::new(), [A, B].into());
+        let sequence =
+            Sequence::new(SequencePurpose::Boot, StopCause::SupervisorEnds, None, VecDeque::new(), [A, B].into());
         let mut sequence = sequence.all_at_once();
         for id in [A, B] {
             assert_eq!(sequence.next(Time::ZERO), Step::Start(id));
@@ -298,7 +301,7 @@ mod tests {
     fn a_back_off_stands_between_stops_and_starts() {
         let until = Time::ZERO + Span::from_secs(1);
         let mut sequence = Sequence::new(
-            Purpose::Restart { child: A, until },
+            SequencePurpose::Restart { child: A, until },
             StopCause::Group("a".into()),
             None,
             [vec![B]].into(),

@@ -2,16 +2,16 @@
 
 use super::child::Child;
 use super::phase::{DownReason, Phase, Wait};
-use super::report::{LastBeats, Past};
+use super::report::{LastBeats, ProcessHistory};
 use super::state::{BeatStatus, ChildStatus, State};
 use crate::spec::policy::Restart;
 use crate::time::{Span, Time};
 
 impl Child {
     /// The life of its process up to `now`; for the report of its end.
-    pub(super) fn past(&self, now: Time) -> Past {
+    pub(super) fn past(&self, now: Time) -> ProcessHistory {
         let process = self.process();
-        Past {
+        ProcessHistory {
             ran: self.began.map_or(Span::ZERO, |began| now.since(began)),
             killed: process.and_then(|process| process.killed),
             beats: self.last_beats(now),

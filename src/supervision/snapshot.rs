@@ -19,7 +19,7 @@ use super::intensity::Window;
 use super::phase::Phase;
 use super::requests::subject;
 use super::rollout::{Due, Rollout, RolloutEnd};
-use super::sequence::{Purpose, Reloading, Sequence};
+use super::sequence::{Reloading, Sequence, SequencePurpose};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor};
 use super::table::Table;
 use super::tally::{Exits, RestartTimes};
@@ -298,7 +298,8 @@ impl Snapshot {
         }
         let sequence = self.job.as_ref().map(|job| &job.purpose);
         match (self.lifecycle, sequence) {
-            (Lifecycle::Booting, Some(Purpose::Boot)) | (Lifecycle::Ending, Some(Purpose::End { .. })) => {}
+            (Lifecycle::Booting, Some(SequencePurpose::Boot))
+            | (Lifecycle::Ending, Some(SequencePurpose::End { .. })) => {}
             (Lifecycle::Booting | Lifecycle::Ending, _) => {
                 return Err("the supervisor begins or ends, and no sequence of that is under way".into());
             }

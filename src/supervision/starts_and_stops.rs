@@ -4,7 +4,7 @@ use super::action::{Action, Answer, End, ToParent};
 use super::child::Child;
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, StopBegun, Target, Wait};
 use super::report::{Fact, Killed};
-use super::sequence::{Operation, Purpose, Reloading, Sequence, Step};
+use super::sequence::{Operation, Reloading, Sequence, SequencePurpose, Step};
 use super::strategy::stop_steps;
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Stale, StartFailure, StopCause, StopReason};
@@ -43,7 +43,7 @@ impl Supervisor {
                 self.report(turn, Some(id), cause, Fact::HeldAgain);
             }
         }
-        let job = Sequence::new(Purpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts);
+        let job = Sequence::new(SequencePurpose::Boot, StopCause::SupervisorEnds, cause, VecDeque::new(), starts);
         self.job = Some(match self.policy.start_order {
             StartOrder::InOrder => job,
             StartOrder::Together => job.all_at_once(),
@@ -72,7 +72,7 @@ impl Supervisor {
     fn stop_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(job) = &self.job else { return };
         let (why, cause) = (job.why.clone(), job.cause);
-        let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
+        let kill = matches!(job.purpose, SequencePurpose::End { kill: true, .. });
         let then = self.what_then(id);
         if self.begin_stop(turn, id, then, kill, why, cause)
             && let Some(job) = &mut self.job
@@ -87,17 +87,21 @@ impl Supervisor {
         let Some(child) = self.table.get(id) else { return AfterStop::Rest };
         match self.job.as_ref().map(|job| job.purpose) {
             // Not if an operator has held or stopped it meanwhile.
-            Some(Purpose::Reload | Purpose::Roll) if !child.leaving && child.target == Target::Up => AfterStop::Again,
-            Some(Purpose::Restart { .. }) if child.comes_with_group() => AfterStop::Again,
-            Some(Purpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => AfterStop::Done,
-            Some(Purpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => AfterStop::Again,
+            Some(SequencePurpose::Reload | SequencePurpose::Roll) if !child.leaving && child.target == Target::Up => {
+                AfterStop::Again
+            }
+            Some(SequencePurpose::Restart { .. }) if child.comes_with_group() => AfterStop::Again,
+            Some(SequencePurpose::Restart { .. }) if child.member.policy.restart == Restart::Temporary => {
+                AfterStop::Done
+            }
+            Some(SequencePurpose::Operator { what: Operation::Start(_) | Operation::Add, .. }) => AfterStop::Again,
             Some(
-                Purpose::Restart { .. }
-                | Purpose::Reload
-                | Purpose::Roll
-                | Purpose::Operator { what: Operation::Stop, .. }
-                | Purpose::Boot
-                | Purpose::End { .. },
+                SequencePurpose::Restart { .. }
+                | SequencePurpose::Reload
+                | SequencePurpose::Roll
+                | SequencePurpose::Operator { what: Operation::Stop, .. }
+                | SequencePurpose::Boot
+                | SequencePurpose::End { .. },
             )
             | None => AfterStop::Rest,
         }
@@ -135,7 +139,7 @@ impl Supervisor {
     fn start_member(&mut self, turn: &mut Turn<'_>, id: ChildId) {
         let Some(job) = &self.job else { return };
         let (purpose, cause) = (job.purpose, job.cause);
-        let by_operator = matches!(purpose, Purpose::Operator { .. });
+        let by_operator = matches!(purpose, SequencePurpose::Operator { .. });
         let Some(mut child) = self.table.edit(id) else { return };
         if !matches!(child.phase, Phase::Down(DownReason::Queued)) || !(by_operator || child.target == Target::Up) {
             return;
@@ -144,7 +148,7 @@ impl Supervisor {
             drop(child);
             return self.wait_for_the_lost(turn, id, cause);
         }
-        if matches!(purpose, Purpose::Restart { .. }) {
+        if matches!(purpose, SequencePurpose::Restart { .. }) {
             child.restarts += 1;
         }
         let run = child.start(turn.now);
@@ -203,8 +207,12 @@ impl Supervisor {
     fn pause(&mut self, turn: &mut Turn<'_>, until: Time) {
         let Some(job) = self.job.take() else { return };
         let waits = match job.purpose {
-            Purpose::Restart { child, .. } => child,
-            Purpose::Boot | Purpose::Operator { .. } | Purpose::Reload | Purpose::Roll | Purpose::End { .. } => return,
+            SequencePurpose::Restart { child, .. } => child,
+            SequencePurpose::Boot
+            | SequencePurpose::Operator { .. }
+            | SequencePurpose::Reload
+            | SequencePurpose::Roll
+            | SequencePurpose::End { .. } => return,
         };
         let queued = |supervisor: &Supervisor, id| {
             supervisor.table.get(id).is_some_and(|child| matches!(child.phase, Phase::Down(DownReason::Queued)))
@@ -229,16 +237,16 @@ impl Supervisor {
     fn finish(&mut self, turn: &mut Turn<'_>) {
         let Some(job) = self.job.take() else { return };
         match job.purpose {
-            Purpose::Boot => {
+            SequencePurpose::Boot => {
                 self.lifecycle = Lifecycle::Running;
                 if self.is_root {
                     self.report(turn, None, job.cause, Fact::Ready);
                 }
                 turn.out.push(Action::TellParent(ToParent::Ready));
             }
-            Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Roll => {}
-            Purpose::Reload => self.reloaded(turn),
-            Purpose::End { end, .. } => self.halt(turn, end, job.cause),
+            SequencePurpose::Restart { .. } | SequencePurpose::Operator { .. } | SequencePurpose::Roll => {}
+            SequencePurpose::Reload => self.reloaded(turn),
+            SequencePurpose::End { end, .. } => self.halt(turn, end, job.cause),
         }
     }
 
@@ -307,7 +315,7 @@ impl Supervisor {
         members.extend(beside.map(|child| (child.id, child.member.policy.group)));
         let order = if kill { StopOrder::Together } else { self.policy.stop_order };
         let steps = stop_steps(&members, order);
-        let purpose = Purpose::End { end, kill };
+        let purpose = SequencePurpose::End { end, kill };
         let mut job = Sequence::new(purpose, StopCause::SupervisorEnds, cause, steps, VecDeque::new());
         job.inherit(awaited);
         self.job = Some(job);
@@ -322,9 +330,13 @@ impl Supervisor {
     /// How this supervisor ends, if it is ending.
     fn ending(&self) -> Option<End> {
         match self.job.as_ref().map(|job| job.purpose) {
-            Some(Purpose::End { end, .. }) => Some(end),
+            Some(SequencePurpose::End { end, .. }) => Some(end),
             Some(
-                Purpose::Boot | Purpose::Restart { .. } | Purpose::Operator { .. } | Purpose::Reload | Purpose::Roll,
+                SequencePurpose::Boot
+                | SequencePurpose::Restart { .. }
+                | SequencePurpose::Operator { .. }
+                | SequencePurpose::Reload
+                | SequencePurpose::Roll,
             )
             | None => None,
         }

@@ -24,7 +24,7 @@ use super::failure::LastFailure;
 use super::phase::{AfterStop, Goal, OnExit, Phase};
 use super::report::{Fact, Killed};
 use super::rollout::{Due, Probation, Rollout};
-use super::sequence::Purpose;
+use super::sequence::SequencePurpose;
 use super::state::{BesideStatus, ChildStatus};
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{Beside, ChildId, Kind, StartFailure, StopCause};
@@ -282,7 +282,7 @@ impl Supervisor {
         for other in self.beside_of(id) {
             let Some(job) = &self.job else { return };
             let (why, cause) = (job.why.clone(), job.cause);
-            let kill = matches!(job.purpose, Purpose::End { kill: true, .. });
+            let kill = matches!(job.purpose, SequencePurpose::End { kill: true, .. });
             if self.begin_stop(turn, other, AfterStop::Rest, kill, why, cause)
                 && let Some(job) = &mut self.job
             {

@@ -4,7 +4,9 @@ use super::rollout;
 use crate::ids::{Name, Path};
 use crate::signal::full_name;
 use crate::spec::policy::Words;
-use crate::supervision::{Beside, Exit, Fact, Killed, LastBeats, Past, Report, StartFailure, StopCause, Stuck};
+use crate::supervision::{
+    Beside, Exit, Fact, Killed, LastBeats, ProcessHistory, Report, StartFailure, StopCause, Stuck,
+};
 use crate::time::Span;
 use crate::wire::view::event::{self, StopWhy};
 use crate::wire::view::{EventBody, EventView};
@@ -66,7 +68,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
             unknown_token: dropped.unknown_token,
         }),
         Fact::Exited { exit, normal, expected, done, explanation, past } => {
-            let Past { ran, killed, beats, status, out_of_memory: _ } = *past;
+            let ProcessHistory { ran, killed, beats, status, out_of_memory: _ } = *past;
             let (code, signal) = code_or_signal(exit);
             EventBody::Exited(Box::new(event::Exited {
                 beats: beats.map(last_beats),
