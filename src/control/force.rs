@@ -10,7 +10,7 @@ use crate::ids::{Mark, Path};
 use crate::os::cgroup::{self, Group};
 use crate::os::clock::{self, Clock};
 use crate::os::descendants::Scope;
-use crate::os::pidfd::{self, Reach};
+use crate::os::pidfd::{self, ProcessHandle};
 use crate::os::sweep::{self, Survivor, Survivors};
 use crate::os::{process, stuck};
 use crate::time::{Span, Time};
@@ -77,7 +77,7 @@ fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
 fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
     let failed = |cause| ForceError::Kill { path: Path::root(), cause };
     // The pidfd is opened before the process is examined, so that both concern the same process.
-    let process = match Reach::of(pid) {
+    let process = match ProcessHandle::of(pid) {
         Ok(process) => process,
         Err(error) if pidfd::is_gone(&error) => return Ok(()),
         Err(error) => return Err(failed(format!("cannot look at process {pid}: {error}").into())),
@@ -105,7 +105,7 @@ fn kill_if_ours(runtime: &RuntimeDir, pid: u32) -> Result<(), ForceError> {
 }
 
 /// Waits up to `limit` for the end of a process, and returns whether it has ended.
-fn ends_within(process: &Reach, limit: Span) -> bool {
+fn ends_within(process: &ProcessHandle, limit: Span) -> bool {
     let clock = Clock::start();
     while !matches!(process.has_ended(), Ok(true)) {
         if clock.now() >= Time::ZERO + limit {

@@ -12,7 +12,7 @@ use super::lost::Lost;
 use super::past::numbered;
 use crate::os::clock::Clock;
 use crate::os::lock;
-use crate::os::opening::{self, Standing};
+use crate::os::opening::{self, FileLocation};
 use crate::os::users::Credentials;
 use crate::time::{Span, Time};
 use std::fs::File;
@@ -64,7 +64,7 @@ pub(crate) struct RotatingFile {
 #[derive(Debug)]
 struct Open {
     file: File,
-    standing: Standing,
+    standing: FileLocation,
     size: u64,
     /// Only regular files have a size limit and are rotated.
     regular: bool,

@@ -9,7 +9,7 @@
 
 use super::past::numbered;
 use crate::files::FileId;
-use crate::os::opening::{self, Missing, Standing};
+use crate::os::opening::{self, FileLocation, Missing};
 use crate::os::{fd, lock};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -57,7 +57,7 @@ pub(crate) fn refresh_stderr() {
 #[derive(Debug)]
 pub(super) struct Followed {
     file: File,
-    standing: Standing,
+    standing: FileLocation,
     stream: RawFd,
     of: &'static StreamFile,
 }
@@ -115,7 +115,7 @@ impl Followed {
 }
 
 /// Rotates in the directory where the file was opened, wherever its path leads by now.
-fn rotate(standing: &Standing, keep: u32) -> io::Result<()> {
+fn rotate(standing: &FileLocation, keep: u32) -> io::Result<()> {
     let name = standing.name();
     let older = |number| numbered(Path::new(name), number).into_os_string();
     if keep == 0 {
@@ -130,7 +130,7 @@ fn rotate(standing: &Standing, keep: u32) -> io::Result<()> {
     standing.rename(name, &older(1))
 }
 
-fn open(path: &Path) -> io::Result<(Standing, File)> {
+fn open(path: &Path) -> io::Result<(FileLocation, File)> {
     opening::append_own(path, Missing::IsMade(0o700))
 }
 

@@ -4,7 +4,7 @@
 //! the limits neither throttle nor kill it. The limits of a worker are set when the worker's cgroup is made.
 
 use super::context::{Context, Place};
-use crate::os::cgroup::control::{self, Unset};
+use crate::os::cgroup::control::{self, UnappliedLimit};
 use crate::spec::resources::{Amount, Cap, Resources};
 use crate::wire::view::LimitsView;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use slog::{error, warn};
 pub(super) struct Limits {
     own: Resources,
     /// The limits that could not be set.
-    unset: Vec<Unset>,
+    unset: Vec<UnappliedLimit>,
 }
 
 impl Limits {
@@ -24,7 +24,7 @@ impl Limits {
     ///
     /// # Errors
     /// The first limit that could not be set and is not marked as best effort.
-    pub(super) fn begin(own: Resources, place: &Place) -> Result<Limits, Unset> {
+    pub(super) fn begin(own: Resources, place: &Place) -> Result<Limits, UnappliedLimit> {
         let unset = set(place, &Resources::default(), &own);
         match unset.iter().find(|unset| !unset.best_effort) {
             Some(first) => Err(first.clone()),
@@ -47,7 +47,7 @@ impl Limits {
     }
 
     /// The limits that could not be set.
-    pub(super) fn unset(&self) -> &[Unset] {
+    pub(super) fn unset(&self) -> &[UnappliedLimit] {
         &self.unset
     }
 
@@ -57,7 +57,7 @@ impl Limits {
     }
 }
 
-fn set(place: &Place, before: &Resources, own: &Resources) -> Vec<Unset> {
+fn set(place: &Place, before: &Resources, own: &Resources) -> Vec<UnappliedLimit> {
     match &place.base_group {
         Some(group) => control::set(group.path(), before, own),
         None => control::without(own, "this tree runs without cgroups"),
@@ -65,8 +65,8 @@ fn set(place: &Place, before: &Resources, own: &Resources) -> Vec<Unset> {
 }
 
 /// Logs limits that are not in force.
-pub(super) fn complain(path: &crate::ids::Path, unset: &[Unset], context: &Context) {
-    for Unset { key, why, best_effort } in unset {
+pub(super) fn complain(path: &crate::ids::Path, unset: &[UnappliedLimit], context: &Context) {
+    for UnappliedLimit { key, why, best_effort } in unset {
         if *best_effort {
             warn!(context.logger, "a limit is not in force"; "path" => %path, "key" => key, "why" => why);
         } else {
@@ -76,7 +76,7 @@ pub(super) fn complain(path: &crate::ids::Path, unset: &[Unset], context: &Conte
 }
 
 /// Limits as `status` shows them. `None` if there are no limits.
-pub(super) fn view(resources: &Resources, unset: &[Unset]) -> Option<Box<LimitsView>> {
+pub(super) fn view(resources: &Resources, unset: &[UnappliedLimit]) -> Option<Box<LimitsView>> {
     fn of<T>(cap: Option<Cap<T>>) -> Option<T> {
         cap.and_then(|cap| cap.value)
     }

@@ -1,6 +1,6 @@
 //! cgroup v2, cgroups(7): one directory for each child, killed by one write to `cgroup.kill`, and empty when
 //! `cgroup.events` shows that.
-use super::pidfd::Reach;
+use super::pidfd::ProcessHandle;
 use super::process;
 use crate::ids;
 use crate::time::Span;
@@ -116,7 +116,7 @@ impl Group {
         for pid in self.members().unwrap_or_default() {
             let Ok(Some(stat)) = process::look(pid) else { continue };
             if (killed.is_err() || stat.is_dying())
-                && let Ok(process) = Reach::open(pid, stat.began)
+                && let Ok(process) = ProcessHandle::open(pid, stat.began)
             {
                 // Errors are ignored: the next call finds what is left.
                 let _ = process.signal(libc::SIGKILL);

@@ -11,7 +11,7 @@ mod tests;
 pub struct Clock {
     /// CLOCK_MONOTONIC at the clock's zero, in nanoseconds.
     origin: u64,
-    wall: Cell<Wall>,
+    wall: Cell<WallClockOffset>,
 }
 
 /// The offset of the wall clock from the monotonic clock.
@@ -20,7 +20,7 @@ pub struct Clock {
 /// set. It is kept, and measured again only then. So one time of the monotonic clock always has the same wall time, and
 /// the order of two times is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wall {
+struct WallClockOffset {
     /// Nanoseconds since 1970 at the clock's zero.
     zero: i128,
     /// The latest time that was converted, and its wall time.
@@ -50,15 +50,15 @@ impl Reading {
     }
 }
 
-impl Wall {
+impl WallClockOffset {
     /// The offset by the fastest of several readings.
-    fn by(readings: impl IntoIterator<Item = Reading>) -> Wall {
+    fn by(readings: impl IntoIterator<Item = Reading>) -> WallClockOffset {
         let best = readings.into_iter().min_by_key(|reading| reading.after.since(reading.before));
         let zero = best.map_or(0, |reading| {
             let (low, high) = reading.zeros();
             low + (high - low) / 2
         });
-        Wall { zero, told: (Time::ZERO, i128::MIN) }
+        WallClockOffset { zero, told: (Time::ZERO, i128::MIN) }
     }
 
     /// Whether this reading shows that the wall clock was set since the offset was measured.
@@ -94,8 +94,8 @@ impl Clock {
 
     /// A clock with the [`Clock::origin`] of another one, so that both have the same [`Time`]s. Valid within one boot.
     pub fn with_origin(origin: u64) -> Clock {
-        let mut clock = Clock { origin, wall: Cell::new(Wall { zero: 0, told: (Time::ZERO, i128::MIN) }) };
-        clock.wall = Cell::new(Wall::by((0..READINGS).map(|_| clock.read())));
+        let mut clock = Clock { origin, wall: Cell::new(WallClockOffset { zero: 0, told: (Time::ZERO, i128::MIN) }) };
+        clock.wall = Cell::new(WallClockOffset::by((0..READINGS).map(|_| clock.read())));
         clock
     }
 
@@ -124,12 +124,12 @@ impl Clock {
     }
 
     /// The present offset of the wall clock.
-    fn wall_now(&self) -> Wall {
+    fn wall_now(&self) -> WallClockOffset {
         let kept = self.wall.get();
         if !kept.was_set(self.read()) {
             return kept;
         }
-        let wall = Wall { told: kept.told, ..Wall::by((0..READINGS).map(|_| self.read())) };
+        let wall = WallClockOffset { told: kept.told, ..WallClockOffset::by((0..READINGS).map(|_| self.read())) };
         self.wall.set(wall);
         wall
     }
@@ -191,7 +191,7 @@ fn machine_time() -> Duration {
 
 /// A point in time, or a limit, on the two clocks by which the lease of a host is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Both {
+pub struct LeaseClocks {
     /// CLOCK_BOOTTIME: it counts during a suspension of the machine, and a time daemon may slew it.
     pub boottime: Time,
     /// CLOCK_MONOTONIC_RAW: no time daemon changes its rate, and it stands still during a suspension of the machine.
@@ -199,11 +199,11 @@ pub struct Both {
 }
 
 /// The present time on both clocks, which all processes of this machine share.
-pub fn both() -> Both {
+pub fn both() -> LeaseClocks {
     use nix::time::ClockId;
     let read = |id| nix::time::clock_gettime(id).map_or(Time::ZERO, |time| Time::from_nanos(nanos(time.into())));
     // Both clocks exist on every kernel that treevisor runs on.
-    Both { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
+    LeaseClocks { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
 }
 
 /// Sleeps. Only for command-line clients and the keeper, never for the loop of a node.

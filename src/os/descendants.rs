@@ -5,7 +5,7 @@
 //! that is no ancestor, such as the keeper, searches all processes ([`kill_pass`]): a daemon that has left its session
 //! and its parents is found by its stamp or its mark.
 use super::clock::Clock;
-use super::pidfd::{self, Reach};
+use super::pidfd::{self, ProcessHandle};
 use super::process;
 use crate::ids::{Mark, Path};
 use crate::time::{Span, Time};
@@ -119,7 +119,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
         undecided: HashSet::new(),
         newest: None,
     };
-    let mut held: Vec<Reach> = Vec::new();
+    let mut held: Vec<ProcessHandle> = Vec::new();
     let mut refused = None;
     let mut on_their_way: Vec<u32> = Vec::new();
     let (mut out_of_reach, mut escaped) = (0, false);
@@ -170,7 +170,7 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     }
     Left {
         count: (held.len() + out_of_reach).max(usize::from(escaped)),
-        some: held.iter().take(NAMED).map(Reach::pid).collect(),
+        some: held.iter().take(NAMED).map(ProcessHandle::pid).collect(),
         refused,
     }
 }
@@ -220,7 +220,7 @@ struct Search<'a> {
 
 /// The result of stopping a process.
 enum Hold {
-    Stopped(Reach),
+    Stopped(ProcessHandle),
     Gone,
     /// The process exists, but the kernel does not let us signal it: its error number.
     OutOfReach(i32),
@@ -367,7 +367,7 @@ impl Search<'_> {
     /// Stops a process that was found.
     fn hold(&mut self, pid: u32) -> Hold {
         let Some(&(_, began)) = self.known.get(&pid) else { return Hold::Gone };
-        let process = match Reach::open(pid, began) {
+        let process = match ProcessHandle::open(pid, began) {
             Ok(process) => process,
             // Gone; or the pid is that of a thread, whose process has another pid.
             Err(error) if pidfd::is_gone(&error) => return Hold::Gone,

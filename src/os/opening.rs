@@ -35,7 +35,7 @@ const LINKS_MAX: usize = 40;
 
 /// The place of an open file: its directory, by a descriptor, and its name there.
 #[derive(Debug)]
-pub struct Standing {
+pub struct FileLocation {
     dir: OwnedFd,
     name: OsString,
     user: Option<Credentials>,
@@ -46,7 +46,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// The system's, or that another user has placed something in the path.
-pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, File)> {
+pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(FileLocation, File)> {
     let look = walk(path, Rule::Careful, Missing::Fails);
     let user = user.filter(|user| look.foreign && !user.are_ours());
     drop(look.end);
@@ -55,7 +55,9 @@ pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, 
         let opened = acting_as(user, || open(Rule::AsTheyMay))?;
         match opened {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {}
-            opened => return opened.map(|(standing, file)| (Standing { user: Some(user.clone()), ..standing }, file)),
+            opened => {
+                return opened.map(|(standing, file)| (FileLocation { user: Some(user.clone()), ..standing }, file));
+            }
         }
     }
     open(Rule::Careful)
@@ -65,7 +67,7 @@ pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(Standing, 
 ///
 /// # Errors
 /// Those of [`append`].
-pub fn append_own(path: &Path, missing: Missing) -> io::Result<(Standing, File)> {
+pub fn append_own(path: &Path, missing: Missing) -> io::Result<(FileLocation, File)> {
     walk(path, Rule::Careful, missing).end.and_then(|way| way.open(0o600))
 }
 
@@ -78,7 +80,7 @@ pub enum Missing {
     IsMade(u32),
 }
 
-impl Standing {
+impl FileLocation {
     /// Whether the file is still at its place.
     pub fn holds(&self, file: &Metadata) -> bool {
         let there = fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
@@ -125,14 +127,14 @@ enum Rule {
 }
 
 /// The result of a walk.
-struct Walk {
+struct PathWalk {
     /// Some directory of the path is writable by other users.
     foreign: bool,
-    end: io::Result<Way>,
+    end: io::Result<ResolvedPath>,
 }
 
 /// The last name of a path, in its directory.
-struct Way {
+struct ResolvedPath {
     dir: OwnedFd,
     name: OsString,
     /// A link in /proc, which stands for a file without a name.
@@ -141,9 +143,9 @@ struct Way {
     watched: bool,
 }
 
-impl Way {
-    fn open(self, mode: u32) -> io::Result<(Standing, File)> {
-        let Way { dir, name, magic, watched } = self;
+impl ResolvedPath {
+    fn open(self, mode: u32) -> io::Result<(FileLocation, File)> {
+        let ResolvedPath { dir, name, magic, watched } = self;
         let mut flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
         // Opening a fifo without a reader, or writing to one with a slow reader, must not block.
         flags |= OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -157,17 +159,17 @@ impl Way {
             let why = "it has another name elsewhere, and another user may write its directory";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        Ok((Standing { dir, name, user: None }, file))
+        Ok((FileLocation { dir, name, user: None }, file))
     }
 }
 
-fn walk(path: &Path, rule: Rule, missing: Missing) -> Walk {
+fn walk(path: &Path, rule: Rule, missing: Missing) -> PathWalk {
     let mut foreign = false;
     let end = walk_on(path, rule, missing, &mut foreign);
-    Walk { foreign, end }
+    PathWalk { foreign, end }
 }
 
-fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io::Result<Way> {
+fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io::Result<ResolvedPath> {
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let start = |path: &Path| openat(AT_FDCWD, if path.is_absolute() { "/" } else { "." }, directory, Mode::empty());
     let mut dir = start(path)?;
@@ -179,7 +181,7 @@ fn walk_on(path: &Path, rule: Rule, missing: Missing, foreign: &mut bool) -> io:
         *foreign |= others;
         let Some(name) = left.pop_front() else { return Err(io::Error::from_raw_os_error(libc::EISDIR)) };
         let last = left.is_empty();
-        let way = |dir, name, magic| Way { dir, name, magic, watched: others && rule == Rule::Careful };
+        let way = |dir, name, magic| ResolvedPath { dir, name, magic, watched: others && rule == Rule::Careful };
         let entry = openat(&dir, name.as_os_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
         let entry = match entry {
             Ok(entry) => entry,

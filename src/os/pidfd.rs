@@ -218,24 +218,24 @@ fn may_be_the_call(error: &io::Error) -> bool {
 /// A process that is no child of this one, for sending signals: by a descriptor, or if the kernel gives none, by its
 /// pid and start time.
 #[derive(Debug)]
-pub struct Reach {
+pub struct ProcessHandle {
     pid: u32,
     began: u64,
     fd: Option<PidFd>,
 }
 
-impl Reach {
+impl ProcessHandle {
     /// Opens the process `pid` that started at `began`, in ticks as in proc_pid_stat(5).
     ///
     /// # Errors
     /// An error for which [`is_gone`] is true if there is no such process any more; others if it cannot be checked.
-    pub fn open(pid: u32, began: u64) -> io::Result<Reach> {
+    pub fn open(pid: u32, began: u64) -> io::Result<ProcessHandle> {
         let fd = match PidFd::open(pid) {
             Ok(fd) => Some(fd),
             Err(error) if is_gone(&error) => return Err(error),
             Err(_) => None,
         };
-        let reach = Reach { pid, began, fd };
+        let reach = ProcessHandle { pid, began, fd };
         // The pid may have been reused between the caller's check and the open, so it is checked once more, now that
         // the descriptor holds the process.
         reach.look()?;
@@ -245,10 +245,10 @@ impl Reach {
     /// Opens the process that has this pid now.
     ///
     /// # Errors
-    /// Those of [`Reach::open`].
-    pub fn of(pid: u32) -> io::Result<Reach> {
+    /// Those of [`ProcessHandle::open`].
+    pub fn of(pid: u32) -> io::Result<ProcessHandle> {
         match super::process::look(pid)? {
-            Some(stat) if !stat.has_ended() => Reach::open(pid, stat.began),
+            Some(stat) if !stat.has_ended() => ProcessHandle::open(pid, stat.began),
             Some(_) | None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use treevisor::host::fence::handed;
 use treevisor::os::cgroup::Group;
 use treevisor::os::cgroup::tree::Tree;
-use treevisor::os::clock::{self, Both};
+use treevisor::os::clock::{self, LeaseClocks};
 use treevisor::os::page::{AnswerView, Deadline, LeasePage, blank_answer};
 use treevisor::os::pidfd::PidFd;
 use treevisor::os::spawn::{PlanSpec, prepare};
@@ -75,9 +75,9 @@ impl Trial {
     }
 
     /// Sets a deadline from now on.
-    fn lease(&self, span: Span) -> Both {
+    fn lease(&self, span: Span) -> LeaseClocks {
         let now = clock::both();
-        let deadline = Both { boottime: now.boottime + span, raw: now.raw + span };
+        let deadline = LeaseClocks { boottime: now.boottime + span, raw: now.raw + span };
         self.page.set(Deadline(deadline));
         deadline
     }
@@ -91,7 +91,7 @@ impl Trial {
     }
 
     #[track_caller]
-    fn until_empty(&self) -> Both {
+    fn until_empty(&self) -> LeaseClocks {
         until(|| !self.group.populated());
         clock::both()
     }
@@ -178,7 +178,7 @@ fn a_lease_that_is_renewed_goes_on() {
     assert!(!process.has_ended());
     assert_eq!(trial.answer.clearings(), 0);
     // And is withdrawn.
-    trial.page.set(Deadline(Both::default()));
+    trial.page.set(Deadline(LeaseClocks::default()));
     trial.poke.ring();
     assert!(process.wait_exit(PATIENCE));
 }

@@ -12,7 +12,7 @@ use treevisor::host::identity::keys::draw_curve;
 use treevisor::host::identity::{Certificate, Keys, SigningKey};
 use treevisor::os::cgroup::Group;
 use treevisor::os::cgroup::tree::Tree;
-use treevisor::os::pidfd::Reach;
+use treevisor::os::pidfd::ProcessHandle;
 use treevisor::os::random;
 
 const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
@@ -288,7 +288,7 @@ impl Cluster {
                 }
                 Part::AllButWorkers => program.starts_with("treevisor"),
             };
-            if is && let Ok(process) = Reach::of(pid) {
+            if is && let Ok(process) = ProcessHandle::of(pid) {
                 reached += usize::from(process.signal(signal).is_ok());
             }
         }
@@ -298,7 +298,7 @@ impl Cluster {
     /// Sends a signal to a member of the store; SIGKILL is waited for.
     pub(crate) fn signal_member(&mut self, host: &str, signal: i32) {
         let child = self.members.get_mut(host).expect("a member");
-        Reach::of(child.id()).unwrap().signal(signal).unwrap();
+        ProcessHandle::of(child.id()).unwrap().signal(signal).unwrap();
         if signal == libc::SIGKILL {
             child.wait().unwrap();
         }

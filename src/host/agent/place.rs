@@ -9,7 +9,7 @@
 
 use crate::os::cgroup::Group;
 use crate::os::cgroup::switch::Switch;
-use crate::os::cgroup::tree::Own;
+use crate::os::cgroup::tree::OwnCgroup;
 use crate::time::{Span, Time};
 use std::fs;
 use std::io;
@@ -40,7 +40,7 @@ impl Exclusive {
     /// # Errors
     /// What is missing; nothing may run here by a lease then.
     pub(super) fn lay_out() -> Result<Exclusive, String> {
-        let own = Own::find().map_err(|error| error.to_string())?.directory;
+        let own = OwnCgroup::find().map_err(|error| error.to_string())?.directory;
         let wrong = |what: &str, path: &PathBuf, error: io::Error| format!("cannot {what} {}: {error}", path.display());
         let make = |path: PathBuf| match fs::create_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(wrong("make", &path, error)),

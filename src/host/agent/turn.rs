@@ -23,7 +23,7 @@ use super::tools::{Asker, Awaited, Came, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
-use crate::os::clock::{self, Both};
+use crate::os::clock::{self, LeaseClocks};
 use crate::os::epoll::Ready;
 use crate::os::page::{Deadline, LeasePage};
 use crate::os::random;
@@ -183,7 +183,7 @@ impl Shell {
                 None => self.inbox.push_back(Event::Poked(number)),
             },
             Action::SetDeadline(Moment { boottime, raw }) => {
-                self.lease.set(Deadline(Both { boottime, raw }));
+                self.lease.set(Deadline(LeaseClocks { boottime, raw }));
                 self.guard.wake();
             }
             Action::Clear(number) => {
@@ -453,7 +453,7 @@ pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-pub(super) fn moment(both: Both) -> Moment {
+pub(super) fn moment(both: LeaseClocks) -> Moment {
     Moment { boottime: both.boottime, raw: both.raw }
 }
 

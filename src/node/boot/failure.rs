@@ -4,7 +4,7 @@ use crate::ids::{Name, Path};
 use crate::instance::runtime::BASE_VARIABLE;
 use crate::link::LinkError;
 use crate::node::reach::Closed;
-use crate::os::cgroup::control::Unset;
+use crate::os::cgroup::control::UnappliedLimit;
 use crate::os::listener::ListenError;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub(super) enum BootError {
     Runtime { path: PathBuf, cause: Box<dyn std::error::Error> },
     Containment { reason: String },
     Closed(Closed),
-    Limit { limit: Unset },
+    Limit { limit: UnappliedLimit },
     Link(LinkError),
     Listen { path: Path, error: ListenError },
     Prepare { what: &'static str, cause: Box<dyn std::error::Error> },
@@ -51,7 +51,7 @@ impl fmt::Display for BootError {
                  give the tree a writable cgroup, or choose \"auto\""
             ),
             BootError::Listen { path, .. } => write!(f, "cannot open the sockets of {path}"),
-            BootError::Limit { limit: Unset { key, why, .. } } => {
+            BootError::Limit { limit: UnappliedLimit { key, why, .. } } => {
                 write!(f, "cannot set `{key}`: {why}; with best-effort the tree starts without it")
             }
             BootError::Link(_) => f.write_str("cannot open the tree's sockets"),

@@ -21,7 +21,7 @@ use crate::node::context::Place;
 use crate::node::luggage::{Number, Packing, Unpacking, fail};
 use crate::node::naps::Naps;
 use crate::node::reactor::Reactor;
-use crate::os::cgroup::control::Unset;
+use crate::os::cgroup::control::UnappliedLimit;
 use crate::os::cgroup::{self, Group};
 use crate::os::listener::{Listener, SocketFile};
 use crate::spec::exec::ExecSpec;
@@ -69,7 +69,7 @@ struct CarriedChild {
     process: Option<CarriedProcess>,
     ring: Option<(Blob, Written)>,
     memory_marks: MemoryMarks,
-    unset: Vec<Unset>,
+    unset: Vec<UnappliedLimit>,
     out_of_memory: bool,
     hold: Option<Hold>,
     left_behind: bool,

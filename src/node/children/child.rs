@@ -13,7 +13,7 @@ use crate::logs::ring::Ring;
 use crate::logs::{LogFile, Writer};
 use crate::node::context::Place;
 
-use crate::os::cgroup::control::Unset;
+use crate::os::cgroup::control::UnappliedLimit;
 use crate::os::cgroup::{Group, SECOND};
 use crate::os::descendants::stamp::Stamp;
 use crate::os::users;
@@ -53,7 +53,7 @@ pub(in crate::node) struct Child {
     pub file: Option<Rc<LogFile>>,
     pub memory_marks: MemoryMarks,
     /// Its limits that are not in force.
-    pub unset: Vec<Unset>,
+    pub unset: Vec<UnappliedLimit>,
     /// Its last process was killed because memory ran out.
     pub out_of_memory: bool,
     /// Set while an operator holds the child down.

@@ -5,7 +5,7 @@ use super::launch::failure;
 use super::postmortem::MemoryMarks;
 use crate::ids::Path;
 use crate::node::context::Place;
-use crate::os::cgroup::control::{self, Unset};
+use crate::os::cgroup::control::{self, UnappliedLimit};
 use crate::os::cgroup::{self, Group};
 use crate::os::pidfd::ExitStatus;
 use crate::os::usage::{self};
@@ -53,9 +53,9 @@ impl Child {
     ///
     /// # Errors
     /// The first of them that is not best-effort.
-    fn limited(&mut self, unset: Vec<Unset>) -> Result<(), StartFailure> {
+    fn limited(&mut self, unset: Vec<UnappliedLimit>) -> Result<(), StartFailure> {
         let hard = unset.iter().find(|unset| !unset.best_effort);
-        let refused = hard.map(|Unset { key, why, .. }| StartFailure {
+        let refused = hard.map(|UnappliedLimit { key, why, .. }| StartFailure {
             stage: format!("setting `{key}`"),
             errno: 0,
             message: format!("setting `{key}`: {why}; with best-effort it starts without it"),

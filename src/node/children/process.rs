@@ -5,7 +5,7 @@ use crate::ids::Token;
 use crate::logs::capture::Capture;
 use crate::node::unknown_children::Kin;
 use crate::os::epoll::Tag;
-use crate::os::pidfd::{ExitStatus, PidFd, Reach};
+use crate::os::pidfd::{ExitStatus, PidFd, ProcessHandle};
 use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::os::usage::InUse;
@@ -31,7 +31,7 @@ pub(in crate::node) struct Process {
     pub token: Token,
     /// Other processes of the worker that were sent the stop signal with it. The leftovers are not killed as long as
     /// one of these is there.
-    pub asked: Vec<Reach>,
+    pub asked: Vec<ProcessHandle>,
     /// The stop signal, where it may still have to be sent to other processes, since not all could be inspected.
     pub unasked: Option<i32>,
     /// Set once the main process has ended; what it left is being cleaned up.
@@ -63,7 +63,7 @@ pub(super) struct First {
 impl Process {
     /// Whether processes that it leaves behind were asked to stop and may still do so.
     pub(crate) fn leaves_time(&self) -> bool {
-        self.unasked.is_some() || self.asked.iter().any(Reach::may_run)
+        self.unasked.is_some() || self.asked.iter().any(ProcessHandle::may_run)
     }
 }
 

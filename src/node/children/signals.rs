@@ -4,8 +4,8 @@ use super::child::{Child, Program};
 use super::process::{Measured, Process};
 use super::table::Children;
 use crate::os::cgroup::Group;
-use crate::os::descendants::below::{self, Others};
-use crate::os::pidfd::{self, Reach};
+use crate::os::descendants::below::{self, RunningProcesses};
+use crate::os::pidfd::{self, ProcessHandle};
 use crate::os::usage::{self, InUse};
 use crate::os::{process, stuck};
 use crate::spec::exec::KillMode;
@@ -68,10 +68,10 @@ impl Children {
 impl Process {
     /// Sends the stop signal to the worker's other processes, and remembers them; those that have got it before are
     /// left out.
-    fn ask(&mut self, others: Others, signal: i32) {
+    fn ask(&mut self, others: RunningProcesses, signal: i32) {
         self.unasked = (!others.whole).then_some(signal);
         for other in others.found {
-            let is_same = |before: &Reach| (before.pid(), before.began()) == (other.pid(), other.began());
+            let is_same = |before: &ProcessHandle| (before.pid(), before.began()) == (other.pid(), other.began());
             // A process that has ended meanwhile needs no signal; one that may not be signalled is killed later.
             if !self.asked.iter().any(is_same) && other.signal(signal).is_ok() {
                 let _ = other.signal(18);
@@ -91,7 +91,7 @@ impl Child {
             Program::Node(below) if hands_over && !below.placed(&self.path).is_empty() => (HAND_OVER, false),
             Program::Node(_) => (15, false),
         };
-        let others = if all { self.others() } else { Others { found: Vec::new(), whole: true } };
+        let others = if all { self.others() } else { RunningProcesses { found: Vec::new(), whole: true } };
         let process = self.process.as_mut().filter(|p| p.run == run && p.status.is_none())?;
         let asked = process.signal(signal);
         process.ask(others, signal);
@@ -133,18 +133,18 @@ impl Child {
 
     /// The processes of a worker besides its main one: those in its cgroup; without a cgroup, its descendants and the
     /// orphans of its session.
-    fn others(&self) -> Others {
-        let Some(process) = &self.process else { return Others { found: Vec::new(), whole: true } };
+    fn others(&self) -> RunningProcesses {
+        let Some(process) = &self.process else { return RunningProcesses { found: Vec::new(), whole: true } };
         let all = match &self.group {
-            Some(group) => Others::of(group.members()),
+            Some(group) => RunningProcesses::of(group.members()),
             None => {
                 let roots = [process.kin.leader, process.pid];
                 let roots = if process.status.is_none() { &roots[..] } else { &[] };
                 below::family(process.kin.leader, roots, process.kin.stamp)
             }
         };
-        let is_other = |other: &Reach| process.status.is_some() || other.pid() != process.pid;
-        Others { found: all.found.into_iter().filter(is_other).collect(), ..all }
+        let is_other = |other: &ProcessHandle| process.status.is_some() || other.pid() != process.pid;
+        RunningProcesses { found: all.found.into_iter().filter(is_other).collect(), ..all }
     }
 
     /// Kills all processes of the child that can be reached at once: its cgroup, its main process, and the process
@@ -241,12 +241,12 @@ mod tests {
         let process = children.get_mut(run.child).unwrap().process.as_mut().unwrap();
         assert!(!process.leaves_time());
         // Signal 0 is no signal, kill(2).
-        process.ask(Others::default(), 0);
+        process.ask(RunningProcesses::default(), 0);
         assert!(process.leaves_time());
         assert_eq!((process.unasked, process.asked.len()), (Some(0), 0));
         let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
         for _ in 0..2 {
-            process.ask(Others::of(Ok(vec![other.id()])), 0);
+            process.ask(RunningProcesses::of(Ok(vec![other.id()])), 0);
             assert_eq!((process.unasked, process.asked.len()), (None, 1));
         }
         assert!(process.leaves_time());

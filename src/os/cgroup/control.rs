@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 
 /// The controllers that a cgroup can pass on to the cgroups below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
+pub struct CgroupControllers {
     /// The cgroup.
     directory: PathBuf,
     /// The controllers that it has from the cgroup above.
@@ -38,20 +38,25 @@ pub struct Survey {
     obstacle: Option<String>,
 }
 
-impl Survey {
+impl CgroupControllers {
     /// Reads the files of a cgroup.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn of(directory: &Path) -> io::Result<Survey> {
+    pub fn of(directory: &Path) -> io::Result<CgroupControllers> {
         let available = listed(directory, "cgroup.controllers")?;
         let passed_on = listed(directory, "cgroup.subtree_control")?;
-        Ok(Survey { directory: directory.to_path_buf(), available, passed_on, obstacle: obstacle(directory) })
+        Ok(CgroupControllers {
+            directory: directory.to_path_buf(),
+            available,
+            passed_on,
+            obstacle: obstacle(directory),
+        })
     }
 
     /// Why the cgroups below it cannot have this controller; `None` if they can.
     pub fn why_without(&self, controller: Controller) -> Option<String> {
-        let Survey { directory, available, passed_on, obstacle } = self;
+        let CgroupControllers { directory, available, passed_on, obstacle } = self;
         let name = controller.name();
         if passed_on.contains(&controller) {
             return None;
@@ -216,7 +221,7 @@ impl Machine {
 /// A limit that is not in force.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unset {
+pub struct UnappliedLimit {
     /// Its key.
     pub key: Cow<'static, str>,
     /// Why, as the system reports it.
@@ -278,7 +283,7 @@ fn quota(thousandths: u32) -> String {
 
 /// Sets the limits of a cgroup that had those of `before`, and provides the controllers for them. Returns the limits
 /// that are not in force.
-pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<Unset> {
+pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<UnappliedLimit> {
     let mut wanted: Vec<Controller> = resources.uses().map(|used| used.controller).collect();
     wanted.dedup();
     let provided = if wanted.is_empty() { Ok(()) } else { provide(directory, &wanted) };
@@ -291,13 +296,14 @@ pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<U
 }
 
 /// All of these limits as not in force, for the reason `why`.
-pub fn without(resources: &Resources, why: &str) -> Vec<Unset> {
-    let unset = |used: LimitKey| Unset { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
+pub fn without(resources: &Resources, why: &str) -> Vec<UnappliedLimit> {
+    let unset =
+        |used: LimitKey| UnappliedLimit { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
     resources.uses().map(unset).collect()
 }
 
 /// Writes limits to the files of a cgroup. Returns those that are not in force.
-fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &Machine) -> Vec<Unset> {
+fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &Machine) -> Vec<UnappliedLimit> {
     let mut unset = Vec::new();
     let before = settings(before, machine);
     for (was, setting) in before.into_iter().zip(settings(resources, machine)) {
@@ -313,7 +319,7 @@ fn apply(directory: &Path, before: &Resources, resources: &Resources, machine: &
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", files[0]))),
         };
         if let (true, Err(error)) = (set, written) {
-            unset.push(Unset { key: key.into(), why: error.to_string(), best_effort });
+            unset.push(UnappliedLimit { key: key.into(), why: error.to_string(), best_effort });
         }
     }
     unset

@@ -1,7 +1,7 @@
 //! Checks before a start or a reload whether the limits of a tree are possible in its cgroup.
 
-use super::control::Survey;
-use super::tree::Own;
+use super::control::CgroupControllers;
+use super::tree::OwnCgroup;
 use crate::ids;
 use crate::os::accounts::Wanted;
 use crate::spec::resources::{Controller, LimitKey};
@@ -19,26 +19,28 @@ pub enum Below<'a> {
 }
 
 /// The controllers that are available.
-struct Supply {
-    survey: Result<Survey, String>,
+struct AvailableControllers {
+    survey: Result<CgroupControllers, String>,
     /// The controllers of the machine or the container; `None` if they do not matter.
     machine: Option<Vec<Controller>>,
 }
 
-impl Supply {
-    fn look(below: Below<'_>) -> Supply {
+impl AvailableControllers {
+    fn look(below: Below<'_>) -> AvailableControllers {
         match below {
-            Below::Running(None) => Supply { survey: Err("this tree runs without cgroups".into()), machine: None },
+            Below::Running(None) => {
+                AvailableControllers { survey: Err("this tree runs without cgroups".into()), machine: None }
+            }
             Below::Running(Some(tree)) => {
                 let survey = tree.parent().ok_or_else(|| "its cgroup is not known".to_owned()).and_then(survey);
-                Supply { survey, machine: None }
+                AvailableControllers { survey, machine: None }
             }
-            Below::Own => match Own::find() {
-                Ok(own) => Supply {
+            Below::Own => match OwnCgroup::find() {
+                Ok(own) => AvailableControllers {
                     survey: survey(&own.directory),
-                    machine: Survey::of(&own.top).ok().map(|top| top.available),
+                    machine: CgroupControllers::of(&own.top).ok().map(|top| top.available),
                 },
-                Err(none) => Supply { survey: Err(none.to_string()), machine: Some(Vec::new()) },
+                Err(none) => AvailableControllers { survey: Err(none.to_string()), machine: Some(Vec::new()) },
             },
         }
     }
@@ -57,13 +59,14 @@ impl Supply {
     }
 }
 
-fn survey(directory: &Path) -> Result<Survey, String> {
-    Survey::of(directory).map_err(|error| format!("the cgroup {} cannot be used: {error}", directory.display()))
+fn survey(directory: &Path) -> Result<CgroupControllers, String> {
+    CgroupControllers::of(directory)
+        .map_err(|error| format!("the cgroup {} cannot be used: {error}", directory.display()))
 }
 
 /// The controllers that are not available for `below`, each with the reason.
 pub fn missing(below: Below<'_>) -> Vec<(Controller, String)> {
-    let supply = Supply::look(below);
+    let supply = AvailableControllers::look(below);
     Controller::ALL.into_iter().filter_map(|one| Some((one, supply.why_without(one)?.0))).collect()
 }
 
@@ -79,7 +82,7 @@ pub fn object(tree: &TreeSpec, wanted: Wanted, below: Below<'_>) -> Vec<(ids::Pa
     if uses.is_empty() {
         return Vec::new();
     }
-    let supply = Supply::look(below);
+    let supply = AvailableControllers::look(below);
     let objections = uses.into_iter().filter_map(|(path, used)| {
         let (why, whole_machine) = supply.why_without(used.controller)?;
         Some((path, used.key, objection(used, why, whole_machine, wanted)))

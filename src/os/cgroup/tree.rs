@@ -36,7 +36,7 @@ impl Tree {
     /// # Errors
     /// Why no cgroup can be used.
     pub fn create(instance: &str, mark: &Mark) -> Result<Tree, Unavailable> {
-        let own = Own::find()?.directory;
+        let own = OwnCgroup::find()?.directory;
         let short: String = mark.as_str().chars().take(8).collect();
         let path = own.join(format!("{PREFIX}{instance}-{short}"));
         let wrong =
@@ -97,29 +97,29 @@ impl Tree {
 
 /// The place of this process in the cgroup v2 hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct OwnCgroup {
     /// The directory of its cgroup.
     pub directory: PathBuf,
     /// The topmost cgroup that can be seen from here: in a container, the container's.
     pub top: PathBuf,
 }
 
-impl Own {
+impl OwnCgroup {
     /// Finds the cgroup of this process.
     ///
     /// # Errors
     /// Why this process is in no cgroup that can be used.
-    pub fn find() -> Result<Own, Unavailable> {
+    pub fn find() -> Result<OwnCgroup, Unavailable> {
         let read = |path: &str| {
             // Mount points may have names that are not UTF-8.
             let bytes = fs::read(path).map_err(|_| Unavailable { reason: format!("{path} cannot be read") })?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        Own::from(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+        OwnCgroup::from(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
     }
 
     /// Parses the two texts of /proc. Of several mounts, the first one that shows the cgroup is used.
-    fn from(mounts: &str, groups: &str) -> Result<Own, Unavailable> {
+    fn from(mounts: &str, groups: &str) -> Result<OwnCgroup, Unavailable> {
         let none = |reason: &str| Unavailable { reason: reason.to_string() };
         // "36 35 98:0 /root /mount/point options … - fstype source options", proc_pid_mountinfo(5).
         let mut mounts = mounts
@@ -143,7 +143,7 @@ impl Own {
                 // A cgroup outside of this process's cgroup namespace is shown as "/../…".
                 let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
                 let top = PathBuf::from(unescape(mount));
-                inside.then(|| Own { directory: top.join(below), top })
+                inside.then(|| OwnCgroup { directory: top.join(below), top })
             })
             .ok_or_else(|| none("our cgroup lies outside of the mount"))
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn our_group_is_found_in_what_proc_says() {
         let found = |mounts: &str, groups: &str| {
-            let own = Own::from(mounts, groups).map_err(|none| none.to_string())?;
+            let own = OwnCgroup::from(mounts, groups).map_err(|none| none.to_string())?;
             Ok::<_, String>(own.directory.to_str().unwrap().to_string())
         };
         let v1 = "30 29 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:4 - cgroup cgroup rw,cpu";

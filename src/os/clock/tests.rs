@@ -89,7 +89,8 @@ fn reading(before: u64, wall: i128, after: u64) -> Reading {
 fn one_moment_has_one_wall_time_and_moments_stand_in_their_order() {
     const START: i128 = 1_700_000_000_000_000_000;
     // The first reading was interrupted in the middle.
-    let wall = Wall::by([reading(0, START + 900_000, 1_000_000), reading(1_000_100, START + 1_000_150, 1_000_200)]);
+    let wall =
+        WallClockOffset::by([reading(0, START + 900_000, 1_000_000), reading(1_000_100, START + 1_000_150, 1_000_200)]);
     assert_eq!(wall.zero, START);
     // Readings are not exact, and one that was interrupted proves little.
     for (before, late) in [(5_000_000, 0), (6_000_000, 15_000), (7_000_000, -15_000)] {
@@ -103,7 +104,7 @@ fn one_moment_has_one_wall_time_and_moments_stand_in_their_order() {
 
 #[test]
 fn what_is_told_never_goes_back_but_with_the_clock() {
-    let mut wall = Wall { zero: 1_000_000_000_000, told: (Time::ZERO, i128::MIN) };
+    let mut wall = WallClockOffset { zero: 1_000_000_000_000, told: (Time::ZERO, i128::MIN) };
     let at = |nanos| Time::from_nanos(nanos);
     assert_eq!([wall.tell(at(5)), wall.tell(at(5)), wall.tell(at(7))].map(|at| at - 1_000_000_000_000), [5, 5, 7]);
     // Set back a little: times do not go back until the clock has caught up.

@@ -8,7 +8,7 @@
 use super::left::Left;
 use super::stamp::Stamp;
 use crate::os::clock::Clock;
-use crate::os::pidfd::{self, Reach};
+use crate::os::pidfd::{self, ProcessHandle};
 use crate::os::process::{self, Stat};
 use crate::time::{Span, Time};
 use std::collections::{HashMap, HashSet};
@@ -236,8 +236,8 @@ pub fn clear(limit: Span, mut claim: impl FnMut(u32) -> Claim) -> Cleared {
 
 /// `begin` stops the processes to begin with. It is called before each search, and returns whether it has found none
 /// that is new.
-fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Cleared {
-    let mut pass = Pass::default();
+fn run(limit: Span, mut begin: impl FnMut(&mut SearchPass, &Lists) -> Option<bool>) -> Cleared {
+    let mut pass = SearchPass::default();
     let clock = Clock::start();
     let complete = loop {
         // The first search is not limited in time, so that each pass makes progress.
@@ -272,7 +272,7 @@ fn run(limit: Span, mut begin: impl FnMut(&mut Pass, &Lists) -> Option<bool>) ->
 }
 
 struct Held {
-    process: Reach,
+    process: ProcessHandle,
     began: u64,
     owner: usize,
     /// The process was at rest when its children were last listed.
@@ -280,7 +280,7 @@ struct Held {
 }
 
 #[derive(Default)]
-struct Pass {
+struct SearchPass {
     held: HashMap<u32, Held>,
     groups: HashSet<u32>,
     /// Processes that the kernel does not let us signal.
@@ -292,10 +292,10 @@ struct Pass {
     judged: HashSet<u32>,
 }
 
-impl Pass {
+impl SearchPass {
     /// One search of everything. Returns true if it found nothing new and all was at rest before it began; `None` if no
     /// search is possible.
-    fn look(&mut self, begin: &mut impl FnMut(&mut Pass, &Lists) -> Option<bool>) -> Option<bool> {
+    fn look(&mut self, begin: &mut impl FnMut(&mut SearchPass, &Lists) -> Option<bool>) -> Option<bool> {
         let lists = Lists::take().ok()?;
         let gone = self.gone.len();
         let mut settled = begin(self, &lists)?;
@@ -362,7 +362,7 @@ impl Pass {
     fn stop(&mut self, pid: u32, owner: usize) -> io::Result<Held> {
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
         let stat = process::look(pid)?.filter(|stat| !stat.has_ended()).ok_or_else(gone)?;
-        let process = Reach::open(pid, stat.began)?;
+        let process = ProcessHandle::open(pid, stat.began)?;
         process.signal(libc::SIGSTOP)?;
         // All processes of its session descend from one process to be killed, as it does: a process can leave a
         // session, but not join one. This does not hold for our own session. And as the process is stopped now, the
@@ -382,24 +382,24 @@ pub(super) fn own_session() -> Option<u32> {
 
 /// Processes of a worker.
 #[derive(Debug, Default)]
-pub struct Others {
+pub struct RunningProcesses {
     /// Processes that were running when they were checked.
-    pub found: Vec<Reach>,
+    pub found: Vec<ProcessHandle>,
     /// Whether all could be checked. If false, there may be more.
     pub whole: bool,
 }
 
-impl Others {
+impl RunningProcesses {
     /// The processes with these pids; incomplete if the list could not be read.
-    pub fn of(numbers: io::Result<Vec<u32>>) -> Others {
-        let mut others = Others { found: Vec::new(), whole: numbers.is_ok() };
+    pub fn of(numbers: io::Result<Vec<u32>>) -> RunningProcesses {
+        let mut others = RunningProcesses { found: Vec::new(), whole: numbers.is_ok() };
         for pid in numbers.unwrap_or_default() {
-            others.take(Reach::of(pid));
+            others.take(ProcessHandle::of(pid));
         }
         others
     }
 
-    fn take(&mut self, process: io::Result<Reach>) {
+    fn take(&mut self, process: io::Result<ProcessHandle>) {
         match process {
             Ok(process) => self.found.push(process),
             Err(error) => self.whole &= pidfd::is_gone(&error),
@@ -412,10 +412,10 @@ impl Others {
 ///
 /// `roots` are the leader of its session and its main process. It must be empty once the worker has ended, as the pids
 /// may have been reused by then.
-pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> Others {
-    let mut others = Others { found: Vec::new(), whole: true };
+pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> RunningProcesses {
+    let mut others = RunningProcesses { found: Vec::new(), whole: true };
     let listed = Lists::take().and_then(|lists| lists.own().map(|own| (lists, own)));
-    let Ok((lists, own)) = listed else { return Others::default() };
+    let Ok((lists, own)) = listed else { return RunningProcesses::default() };
     // If the worker has ended and a process with the leader's pid is running, that one leads another session.
     let has_session = !roots.is_empty() || !process::is_alive(leader);
     let mut waiting: Vec<u32> = Vec::new();
@@ -446,7 +446,7 @@ pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> Others {
             Ok(children) => waiting.extend(children),
             Err(_) => others.whole = false,
         }
-        others.take(Reach::open(pid, stat.began));
+        others.take(ProcessHandle::open(pid, stat.began));
     }
     others
 }

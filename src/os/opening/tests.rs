@@ -12,7 +12,7 @@ fn nobody() -> Credentials {
     Credentials::of(&users::resolve(Some("nobody"), None).unwrap().unwrap())
 }
 
-fn append_line(path: &Path, user: Option<&Credentials>) -> io::Result<Standing> {
+fn append_line(path: &Path, user: Option<&Credentials>) -> io::Result<FileLocation> {
     let (standing, mut file) = append(path, user)?;
     file.write_all(b"line\n")?;
     Ok(standing)

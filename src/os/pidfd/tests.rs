@@ -118,16 +118,16 @@ fn a_process_is_reached_by_its_number_where_there_is_no_descriptor() {
     assert_eq!(read_line(&reader), "up");
     let began = process::look(spawned.pid).unwrap().unwrap().began;
     // As if the pid belonged to another process by now.
-    assert!(is_gone(&Reach::open(spawned.pid, began + 1).unwrap_err()));
-    let other = Reach { pid: spawned.pid, began: began + 1, fd: None };
+    assert!(is_gone(&ProcessHandle::open(spawned.pid, began + 1).unwrap_err()));
+    let other = ProcessHandle { pid: spawned.pid, began: began + 1, fd: None };
     assert!(is_gone(&other.signal(libc::SIGKILL).unwrap_err()));
     assert_eq!(spawned.pidfd.wait().unwrap(), None);
-    let reach = Reach { pid: spawned.pid, began, fd: None };
+    let reach = ProcessHandle { pid: spawned.pid, began, fd: None };
     reach.signal(libc::SIGTERM).unwrap();
     assert!(spawned.pidfd.wait_exit(PATIENCE));
     assert!(is_gone(&reach.signal(libc::SIGKILL).unwrap_err()), "a zombie is gone");
     assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGTERM));
-    assert!(is_gone(&Reach::open(spawned.pid, began).unwrap_err()));
+    assert!(is_gone(&ProcessHandle::open(spawned.pid, began).unwrap_err()));
 }
 
 #[test]
@@ -141,13 +141,13 @@ fn a_refused_call_is_not_the_absence_of_the_process() {
 fn a_process_is_followed_to_its_end_by_its_number() {
     let (spawned, reader) = start_piped(script("echo up; exec sleep 1000")).unwrap();
     assert_eq!(read_line(&reader), "up");
-    let reach = Reach::of(spawned.pid).unwrap();
+    let reach = ProcessHandle::of(spawned.pid).unwrap();
     assert!(!reach.has_ended().unwrap());
     reach.signal(libc::SIGKILL).unwrap();
     assert!(spawned.pidfd.wait_exit(PATIENCE));
     assert!(reach.has_ended().unwrap(), "a zombie has ended");
-    assert!(is_gone(&Reach::of(spawned.pid).unwrap_err()));
+    assert!(is_gone(&ProcessHandle::of(spawned.pid).unwrap_err()));
     end_of(&spawned.pidfd);
     assert!(reach.has_ended().unwrap());
-    assert!(is_gone(&Reach::of(spawned.pid).unwrap_err()));
+    assert!(is_gone(&ProcessHandle::of(spawned.pid).unwrap_err()));
 }

@@ -7,7 +7,7 @@ use crate::node::children::process::{First, LastContact, Process};
 use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
 use crate::node::unknown_children::Kin;
-use crate::os::pidfd::{ExitStatus, Reach};
+use crate::os::pidfd::{ExitStatus, ProcessHandle};
 use crate::supervision::Run;
 use crate::wire::snapshot::Kind;
 use serde::{Deserialize, Serialize};
@@ -122,7 +122,7 @@ impl Process {
             output,
             token,
             // A process that has ended meanwhile is waited for no longer.
-            asked: asked.into_iter().filter_map(|(pid, began)| Reach::open(pid, began).ok()).collect(),
+            asked: asked.into_iter().filter_map(|(pid, began)| ProcessHandle::open(pid, began).ok()).collect(),
             unasked: None,
             status,
             promised,

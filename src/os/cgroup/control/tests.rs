@@ -151,22 +151,22 @@ fn what_is_missing_is_told_with_the_reason() {
         ("cgroup.procs", ""),
         ("cgroup.type", "domain\n"),
     ]);
-    let survey = Survey::of(plain.path()).unwrap();
+    let survey = CgroupControllers::of(plain.path()).unwrap();
     assert_eq!([Controller::Cpu, Controller::Memory].map(|one| survey.why_without(one)), [None, None]);
     let why = survey.why_without(Controller::Io).unwrap();
     assert!(why.contains("no `io` controller, only cpu, memory"), "{why}");
     // Our own process does not prevent limits; that of another program does.
     fs::write(plain.path().join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
-    assert_eq!(Survey::of(plain.path()).unwrap().why_without(Controller::Cpu), None);
+    assert_eq!(CgroupControllers::of(plain.path()).unwrap().why_without(Controller::Cpu), None);
     fs::write(plain.path().join("cgroup.procs"), "1\n").unwrap();
-    let survey = Survey::of(plain.path()).unwrap();
+    let survey = CgroupControllers::of(plain.path()).unwrap();
     let why = survey.why_without(Controller::Cpu).unwrap();
     assert!(why.contains("other processes run in it") && why.contains("(1)"), "{why}");
     assert_eq!(survey.why_without(Controller::Memory), None, "it is passed on already");
     // The root of the hierarchy may have processes.
     fs::remove_file(plain.path().join("cgroup.type")).unwrap();
-    assert_eq!(Survey::of(plain.path()).unwrap().why_without(Controller::Cpu), None);
-    assert!(Survey::of(&plain.path().join("gone")).is_err());
+    assert_eq!(CgroupControllers::of(plain.path()).unwrap().why_without(Controller::Cpu), None);
+    assert!(CgroupControllers::of(&plain.path().join("gone")).is_err());
 }
 
 #[test]

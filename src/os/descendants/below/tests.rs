@@ -195,14 +195,14 @@ alone! {
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
         assert!(super::has_children());
         assert!(!look().whole);
-        assert!(!Others::of(Err(io::ErrorKind::OutOfMemory.into())).whole);
-        assert!(seen.found.iter().all(Reach::may_run));
+        assert!(!RunningProcesses::of(Err(io::ErrorKind::OutOfMemory.into())).whole);
+        assert!(seen.found.iter().all(ProcessHandle::may_run));
         // And an ended process does not count as running, once it can be checked.
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         seen.found.iter().for_each(|process| process.signal(libc::SIGKILL).unwrap());
         end_of(&spawned.pidfd);
         clear_all(|_| Claim::Kill(0), "all");
-        assert!(!seen.found.iter().any(Reach::may_run));
+        assert!(!seen.found.iter().any(ProcessHandle::may_run));
         let none = family(spawned.pid, &[], stamp);
         assert!(none.whole && none.found.is_empty(), "{none:?}");
     }
