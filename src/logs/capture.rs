@@ -38,7 +38,7 @@ pub(crate) enum Progress {
 /// The unfinished part of a pipe's output, which a hot upgrade passes on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Begun {
+pub(crate) struct UnfinishedOutput {
     lines: Lines,
     hidden: Lost,
     unfinished: Option<Time>,
@@ -69,15 +69,15 @@ impl Capture {
     }
 
     /// The unfinished part, for a hot upgrade together with the pipe; [`Capture::go_on`] restores it.
-    pub(crate) fn begun(&self) -> Begun {
+    pub(crate) fn begun(&self) -> UnfinishedOutput {
         // The rates start afresh, and an unfinished line is reported once more.
         let Capture { pipe: _, stream: _, lines, gate, unfinished, reported: _ } = self;
-        Begun { lines: lines.clone(), hidden: gate.hidden, unfinished: *unfinished }
+        UnfinishedOutput { lines: lines.clone(), hidden: gate.hidden, unfinished: *unfinished }
     }
 
     /// Restores a pipe that both streams share, after a hot upgrade.
-    pub(crate) fn go_on(pipe: OwnedFd, begun: Begun) -> Capture {
-        let Begun { lines, hidden, unfinished } = begun;
+    pub(crate) fn go_on(pipe: OwnedFd, begun: UnfinishedOutput) -> Capture {
+        let UnfinishedOutput { lines, hidden, unfinished } = begun;
         let gate = Gate { hidden, ..Gate::new() };
         Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }

@@ -68,10 +68,10 @@ enum RegularFile {
 
 /// A bounded buffer of lines, and where they go.
 #[derive(Debug)]
-pub(crate) struct Outlet(Way);
+pub(crate) struct Outlet(OutletMode);
 
 #[derive(Debug)]
-enum Way {
+enum OutletMode {
     Direct { target: Target, queue: Queue },
     Beside(Beside),
 }
@@ -93,7 +93,7 @@ impl Outlet {
         if fd::is_regular(owned.as_fd())? {
             let file = RegularFile::New { file: owned.into(), stream: fd.as_raw_fd() };
             let queue = Queue::new(capacity.saturating_mul(FOR_A_DISK), what);
-            return Ok(Outlet(Way::Beside(Beside::new(Box::new(file), queue, capacity))));
+            return Ok(Outlet(OutletMode::Beside(Beside::new(Box::new(file), queue, capacity))));
         }
         Ok(Outlet::with(Target::open(owned)?, capacity, what))
     }
@@ -102,8 +102,8 @@ impl Outlet {
     #[must_use]
     pub(crate) fn in_json(mut self, json: bool) -> Outlet {
         match &mut self.0 {
-            Way::Direct { queue, .. } => queue.json = json,
-            Way::Beside(beside) => beside.set_json(json),
+            OutletMode::Direct { queue, .. } => queue.json = json,
+            OutletMode::Beside(beside) => beside.set_json(json),
         }
         self
     }
@@ -114,16 +114,16 @@ impl Outlet {
     }
 
     fn with(target: Target, capacity: usize, what: &'static str) -> Outlet {
-        Outlet(Way::Direct { target, queue: Queue::new(capacity, what) })
+        Outlet(OutletMode::Direct { target, queue: Queue::new(capacity, what) })
     }
 
     /// Queues lines, each with its newline, for the next [`flush`](Outlet::flush). They stay together: if they do not
     /// all fit, all of them are dropped and counted.
     pub(crate) fn push(&mut self, text: &[u8]) {
         match &mut self.0 {
-            Way::Direct { target: Target::Gone, .. } => {}
-            Way::Direct { queue, .. } => queue.push(text),
-            Way::Beside(beside) => beside.push(text),
+            OutletMode::Direct { target: Target::Gone, .. } => {}
+            OutletMode::Direct { queue, .. } => queue.push(text),
+            OutletMode::Beside(beside) => beside.push(text),
         }
     }
 
@@ -131,9 +131,9 @@ impl Outlet {
     /// again later.
     pub(crate) fn flush(&mut self) -> bool {
         let (target, queue) = match &mut self.0 {
-            Way::Direct { target: Target::Gone, .. } => return false,
-            Way::Direct { target, queue } => (target, queue),
-            Way::Beside(beside) => return beside.flush(),
+            OutletMode::Direct { target: Target::Gone, .. } => return false,
+            OutletMode::Direct { target, queue } => (target, queue),
+            OutletMode::Beside(beside) => return beside.flush(),
         };
         loop {
             let chunk = queue.next(ATOMIC);
@@ -166,14 +166,14 @@ impl Outlet {
     /// Waits up to `limit` until all is written. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
         match &self.0 {
-            Way::Beside(beside) => beside.finish(limit),
-            Way::Direct { .. } => _ = self.settle(limit),
+            OutletMode::Beside(beside) => beside.finish(limit),
+            OutletMode::Direct { .. } => _ = self.settle(limit),
         }
     }
 
     /// Waits up to `limit` until all is written. For processes that go on. Returns whether all is written.
     pub(crate) fn settle(&mut self, limit: Span) -> bool {
-        if let Way::Beside(beside) = &self.0 {
+        if let OutletMode::Beside(beside) = &self.0 {
             return beside.settle(limit);
         }
         let (clock, end) = (Clock::start(), Time::ZERO + limit);
@@ -191,14 +191,14 @@ impl Outlet {
     /// [`rings`](Outlet::rings) is called.
     pub(crate) fn must_rest(&self) -> bool {
         match &self.0 {
-            Way::Direct { .. } => false,
-            Way::Beside(beside) => beside.must_rest(),
+            OutletMode::Direct { .. } => false,
+            OutletMode::Beside(beside) => beside.must_rest(),
         }
     }
 
     /// Sets the function that is called when producers that pause may go on.
     pub(crate) fn rings(&mut self, bell: impl Fn() + Send + 'static) {
-        if let Way::Beside(beside) = &self.0 {
+        if let OutletMode::Beside(beside) = &self.0 {
             beside.rings(Box::new(bell));
         }
     }
@@ -207,8 +207,8 @@ impl Outlet {
     #[cfg(test)]
     pub(crate) fn wants_write(&self) -> bool {
         match &self.0 {
-            Way::Direct { queue, .. } => !queue.is_empty(),
-            Way::Beside(beside) => beside.wants_write(),
+            OutletMode::Direct { queue, .. } => !queue.is_empty(),
+            OutletMode::Beside(beside) => beside.wants_write(),
         }
     }
 
@@ -220,8 +220,10 @@ impl Outlet {
 
     fn writable(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Way::Direct { target: Target::Own(file) | Target::Shared(Shared { file, .. }), .. } => Some(file.as_fd()),
-            Way::Direct { target: Target::Gone, .. } | Way::Beside(_) => None,
+            OutletMode::Direct { target: Target::Own(file) | Target::Shared(Shared { file, .. }), .. } => {
+                Some(file.as_fd())
+            }
+            OutletMode::Direct { target: Target::Gone, .. } | OutletMode::Beside(_) => None,
         }
     }
 
@@ -229,16 +231,16 @@ impl Outlet {
     #[cfg(test)]
     pub(crate) fn lost(&self) -> super::lost::Lost {
         match &self.0 {
-            Way::Direct { queue, .. } => queue.lost(),
-            Way::Beside(beside) => beside.lost(),
+            OutletMode::Direct { queue, .. } => queue.lost(),
+            OutletMode::Beside(beside) => beside.lost(),
         }
     }
 
     /// Whether the reader has closed its end.
     pub(crate) fn is_gone(&self) -> bool {
         match &self.0 {
-            Way::Direct { target, .. } => matches!(target, Target::Gone),
-            Way::Beside(beside) => beside.is_gone(),
+            OutletMode::Direct { target, .. } => matches!(target, Target::Gone),
+            OutletMode::Beside(beside) => beside.is_gone(),
         }
     }
 }
@@ -247,8 +249,8 @@ impl Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         match &self.0 {
-            Way::Direct { .. } => drop(self.flush()),
-            Way::Beside(beside) => beside.finish(LAST),
+            OutletMode::Direct { .. } => drop(self.flush()),
+            OutletMode::Beside(beside) => beside.finish(LAST),
         }
     }
 }

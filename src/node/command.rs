@@ -7,7 +7,7 @@ use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use super::unknown_children::Kin;
 use crate::error::Chain;
-use crate::logs::capture::{Begun, Capture, Progress};
+use crate::logs::capture::{Capture, Progress, UnfinishedOutput};
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::spawn::{Late, Spawned};
@@ -50,7 +50,7 @@ pub(super) struct HelperProcess {
 pub(super) struct CarriedHelper {
     pid: u32,
     process: Number,
-    output: Option<(Number, Begun)>,
+    output: Option<(Number, UnfinishedOutput)>,
     last_line: String,
     lines: Option<Vec<Vec<u8>>>,
     killed: Option<String>,

@@ -1,7 +1,7 @@
 //! The process of a child in the snapshot of a hot upgrade.
 
 use crate::ids::Token;
-use crate::logs::capture::{Begun, Capture};
+use crate::logs::capture::{Capture, UnfinishedOutput};
 use crate::node::children::node_link::NodeLink;
 use crate::node::children::process::{First, LastContact, Process};
 use crate::node::luggage::{Number, Packing, Unpacking};
@@ -22,7 +22,7 @@ pub(super) struct CarriedProcess {
     kin: Kin,
     first: Option<(u32, Number)>,
     session: Option<u32>,
-    output: Option<(Number, Begun)>,
+    output: Option<(Number, UnfinishedOutput)>,
     token: Token,
     /// Pid and start time of each.
     asked: Vec<(u32, u64)>,
