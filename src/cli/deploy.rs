@@ -13,7 +13,7 @@ use crate::spec::tree::TreeSpec;
 use crate::spec::{self, diff};
 use crate::text;
 use crate::time::Span;
-use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostAsk, HostTold, HostsView};
+use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile, HostReply, HostRequest, HostsView};
 use clap::Args;
 use serde_json::json;
 use std::path::{Component, Path, PathBuf};
@@ -76,8 +76,8 @@ pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
     let doing = format!("deploy {}", tree.name);
     let view = agent::hosts(&doing)?;
     can_be_taken_over(&doing, &tree, &view)?;
-    let told = agent::ask(&doing, &HostAsk::Deploy(bundle), &contents, WITHIN)?;
-    let HostTold::Deployed { digest, again, without, brought } = told else {
+    let told = agent::ask(&doing, &HostRequest::Deploy(bundle), &contents, WITHIN)?;
+    let HostReply::Deployed { digest, again, without, brought } = told else {
         return Err(agent::not_understood(&doing));
     };
     for unknown in unknown_hosts(&tree, &view) {
@@ -162,8 +162,8 @@ fn can_be_taken_over(doing: &str, new: &TreeSpec, view: &HostsView) -> Result<()
 
 /// The deployed bundle of this instance on this host: its file, and the tree if it can be read here.
 fn deployed(doing: &str, new: &TreeSpec) -> Result<Option<(String, Option<TreeSpec>)>, Failure> {
-    let told = agent::ask(doing, &HostAsk::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
-    let HostTold::Bundle { file } = told else { return Err(agent::not_understood(doing)) };
+    let told = agent::ask(doing, &HostRequest::Bundle { instance: new.name.to_string() }, &[], agent::AT_ONCE)?;
+    let HostReply::Bundle { file } = told else { return Err(agent::not_understood(doing)) };
     Ok(file.map(|file| {
         let tree = spec::read(Path::new(&file), &|name| std::env::var(name).ok()).tree;
         (file, tree)

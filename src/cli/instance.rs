@@ -8,7 +8,7 @@ use crate::ids::{Name, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::spec::host::INSTANCE as HOST;
 use crate::time::Span;
-use crate::wire::hosts::{HostAsk, HostTold};
+use crate::wire::hosts::{HostReply, HostRequest};
 
 /// Finds the instance of a command. `verb` and `path` are for the message if there is none.
 pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
@@ -42,7 +42,7 @@ pub(super) fn anywhere(wanted: Option<&str>) -> Result<Instance, FindError> {
 
 /// On a host, if no instance is named and only the host's own tree runs: the cluster's instance, if it has exactly one.
 fn of_cluster(base: &std::path::Path, own: Instance) -> Result<Instance, FindError> {
-    let Ok(HostTold::Hosts(view)) = control::ask_agent(base, &HostAsk::Hosts, &[], Span::from_secs(1)) else {
+    let Ok(HostReply::Hosts(view)) = control::ask_agent(base, &HostRequest::Hosts, &[], Span::from_secs(1)) else {
         return Ok(own);
     };
     let mut names = view.instances.iter().filter_map(|one| Name::parse(&one.instance).ok()).collect::<Vec<_>>();
@@ -70,9 +70,9 @@ fn located(base: &std::path::Path, instance: &str) -> Option<Located> {
     if instance == HOST {
         return None;
     }
-    let ask = HostAsk::Locate { instance: instance.to_owned() };
+    let ask = HostRequest::Locate { instance: instance.to_owned() };
     let told = control::ask_agent(base, &ask, &[], Span::from_secs(1)).ok()?;
-    let HostTold::Located { host, here, known: true, via } = told else { return None };
+    let HostReply::Located { host, here, known: true, via } = told else { return None };
     Some(Located { host, here, via })
 }
 

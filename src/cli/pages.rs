@@ -4,8 +4,8 @@ use super::failure::{ExitCode, Failure};
 use super::host::agent;
 use crate::ids::ReportId;
 use crate::time::Span;
-use crate::wire::hosts::{HostAsk, HostTold};
-use crate::wire::look::{Kept, Page, Spot};
+use crate::wire::hosts::{HostReply, HostRequest};
+use crate::wire::look::{Kept, Page, RecordCursor};
 use crate::wire::view::EventView;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(super) struct Pages<F> {
     fetch: F,
     /// Where the next page begins.
-    next: Option<Spot>,
+    next: Option<RecordCursor>,
     /// Received lines that have not been returned yet, the next one last.
     lines: Vec<String>,
     /// The beginning of a line that continues on the next page.
@@ -26,23 +26,23 @@ pub(super) fn of_host<'a>(
     host: &'a str,
     kept: Kept,
     limit: Span,
-) -> Pages<impl FnMut(Spot) -> Result<Page, Failure> + 'a> {
+) -> Pages<impl FnMut(RecordCursor) -> Result<Page, Failure> + 'a> {
     Pages::by(move |from| {
-        let ask = HostAsk::Look { host: host.to_owned(), kept: kept.clone(), from };
+        let ask = HostRequest::Look { host: host.to_owned(), kept: kept.clone(), from };
         match agent::ask(doing, &ask, &[], limit)? {
-            HostTold::Page(page) if page.next.is_none_or(|next| next > from) => Ok(page),
+            HostReply::Page(page) if page.next.is_none_or(|next| next > from) => Ok(page),
             _ => Err(agent::not_understood(doing)),
         }
     })
 }
 
-impl<F: FnMut(Spot) -> Result<Page, Failure>> Pages<F> {
+impl<F: FnMut(RecordCursor) -> Result<Page, Failure>> Pages<F> {
     fn by(fetch: F) -> Pages<F> {
-        Pages { fetch, next: Some(Spot::default()), lines: Vec::new(), begun: String::new() }
+        Pages { fetch, next: Some(RecordCursor::default()), lines: Vec::new(), begun: String::new() }
     }
 }
 
-impl<F: FnMut(Spot) -> Result<Page, Failure>> Iterator for Pages<F> {
+impl<F: FnMut(RecordCursor) -> Result<Page, Failure>> Iterator for Pages<F> {
     type Item = Result<Vec<u8>, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -114,7 +114,7 @@ mod tests {
         let mut pages = pages.iter();
         let fetch = move |_| {
             let (text, next) = pages.next().unwrap();
-            let next = next.map(|(file, offset)| Spot { file, offset });
+            let next = next.map(|(file, offset)| RecordCursor { file, offset });
             Ok(Page { text: (*text).to_owned(), next })
         };
         Pages::by(fetch).map(|line| String::from_utf8(line.map_err(|_| "it fails").unwrap()).unwrap()).collect()

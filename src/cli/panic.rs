@@ -11,7 +11,7 @@ use crate::control::{self, Instance};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::time::Span;
-use crate::wire::hosts::{HostAsk, HostTold};
+use crate::wire::hosts::{HostReply, HostRequest};
 use crate::wire::message::Verb;
 use clap::Args;
 
@@ -67,9 +67,9 @@ pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
 /// Refuses to hold down a root that a host's agent has started: the agent would start it again.
 fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
     let instance = find(&args.target, "panic", path)?;
-    let ask = HostAsk::Locate { instance: instance.name.to_string() };
+    let ask = HostRequest::Locate { instance: instance.name.to_string() };
     let located = control::ask_agent(&control::own_base(), &ask, &[], Span::from_secs(1));
-    let Ok(HostTold::Located { host: Some(_), .. }) = located else { return Ok(()) };
+    let Ok(HostReply::Located { host: Some(_), .. }) = located else { return Ok(()) };
     let message = format!("cannot panic {path} and hold it: the agent of its host starts \"{}\" again", instance.name);
     Err(Failure::new(ExitCode::Failed, message)
         .hint(format!("`treevisor stop -i {}` keeps it down until it is deployed again", instance.name)))

@@ -5,7 +5,7 @@ use crate::instance::runtime::RuntimeDir;
 use crate::link::{Context, Dealer, Identity, LinkError, RouterLimits};
 use crate::os::clock::Clock;
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostTold, SOCKET, decode_told, encode};
+use crate::wire::hosts::{HostReply, HostRequest, SOCKET, decode_told, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::fmt;
 use std::io::ErrorKind;
@@ -79,7 +79,7 @@ fn agent_socket(base: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Every [`AgentError`].
-pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) -> Result<HostTold, AgentError> {
+pub fn ask_agent(base: &Path, ask: &HostRequest, contents: &[Vec<u8>], limit: Span) -> Result<HostReply, AgentError> {
     let Some(socket) = agent_socket(base) else {
         return Err(AgentError::NoAgent { socket: base.to_owned() });
     };
@@ -106,7 +106,7 @@ pub fn ask_agent(base: &Path, ask: &HostAsk, contents: &[Vec<u8>], limit: Span) 
         dealer.wait_input(end.since(clock.now()).as_duration());
         if let Some(frames) = dealer.receive() {
             return match decode_told(&frames).map_err(AgentError::NotUnderstood)? {
-                (_, HostTold::Refused { message }) => Err(AgentError::Refused(message)),
+                (_, HostReply::Refused { message }) => Err(AgentError::Refused(message)),
                 (_, told) => Ok(told),
             };
         }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn who_may_not_ask_is_told_so_and_not_that_there_is_no_agent() {
         let base = tempfile::tempdir().unwrap();
-        let asked = || ask_agent(base.path(), &HostAsk::Hosts, &[], Span::from_secs(1));
+        let asked = || ask_agent(base.path(), &HostRequest::Hosts, &[], Span::from_secs(1));
         assert!(matches!(asked(), Err(AgentError::NoAgent { .. })));
         let socket = agent_socket(base.path()).unwrap();
         let directory = socket.parent().unwrap();

@@ -8,7 +8,7 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
+use crate::wire::message::{Ask, Outcome, Refusal, Reply, RootReply, Verb};
 use crate::wire::view::EventView;
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::HashMap;
@@ -315,7 +315,7 @@ impl Session {
 
     /// Has a request sent again if `told` refuses it because the root has too many. Returns whether that is so and time
     /// is left for it.
-    fn sent_again(&mut self, told: &Told) -> bool {
+    fn sent_again(&mut self, told: &RootReply) -> bool {
         let Some(mut waits) = self.unanswered.remove(&told.request) else { return false };
         let now = self.clock.now();
         let full = match told.reply {

@@ -18,7 +18,7 @@ use super::way::{Way, way_to};
 use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
-use crate::wire::member::{MemberAsk, MemberTold, NewHost};
+use crate::wire::member::{MemberReply, MemberRequest, NewHost};
 use cell::{Cell, certificate, changes, is_name, is_settled, issue, may_issue};
 use failed::{Failed, Lines};
 use files::{Aside, absent, member, read_host, text_of};
@@ -35,25 +35,25 @@ pub fn run() -> i32 {
     let ask = io::stdin().take(ASK_MAX).read_to_string(&mut text).map_err(|error| error.to_string());
     let told = match ask.and_then(|_| serde_json::from_str(&text).map_err(|error| error.to_string())) {
         Ok(ask) => answer(&ask, &way_to)
-            .unwrap_or_else(|Failed { message, hint }| MemberTold::Failed { message, hint: hint.map(str::to_owned) }),
-        Err(error) => MemberTold::Failed { message: format!("the question cannot be read: {error}"), hint: None },
+            .unwrap_or_else(|Failed { message, hint }| MemberReply::Failed { message, hint: hint.map(str::to_owned) }),
+        Err(error) => MemberReply::Failed { message: format!("the question cannot be read: {error}"), hint: None },
     };
-    let failed = matches!(told, MemberTold::Failed { .. });
+    let failed = matches!(told, MemberReply::Failed { .. });
     let text = serde_json::to_vec(&told).expect("it is text throughout");
     i32::from(io::stdout().write_all(&text).is_err() || failed)
 }
 
-fn answer(ask: &MemberAsk, way: Way<'_>) -> Result<MemberTold, Failed> {
+fn answer(ask: &MemberRequest, way: Way<'_>) -> Result<MemberReply, Failed> {
     let lines = match ask {
-        MemberAsk::Init { file, new, members } => init(file, new.as_ref(), *members, way),
-        MemberAsk::Add { file, name, to } => add(file, name, to, way),
-        MemberAsk::Join { file, new } => join::join(file, new, way),
-        MemberAsk::Rotate { file } => rotate(file, way),
-        MemberAsk::Retire { file } => retire(file, way),
-        MemberAsk::Remove { file, name } => remove(file, name, way),
-        MemberAsk::Renew { file, begin } => return signing::renew(file, *begin, way),
+        MemberRequest::Init { file, new, members } => init(file, new.as_ref(), *members, way),
+        MemberRequest::Add { file, name, to } => add(file, name, to, way),
+        MemberRequest::Join { file, new } => join::join(file, new, way),
+        MemberRequest::Rotate { file } => rotate(file, way),
+        MemberRequest::Retire { file } => retire(file, way),
+        MemberRequest::Remove { file, name } => remove(file, name, way),
+        MemberRequest::Renew { file, begin } => return signing::renew(file, *begin, way),
     };
-    lines.map(|lines| MemberTold::Done { lines })
+    lines.map(|lines| MemberReply::Done { lines })
 }
 
 fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>) -> Lines {

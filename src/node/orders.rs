@@ -19,7 +19,7 @@ use crate::spec::tree::TreeSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, Run};
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Outcome, Refusal, Reply, Told, Verb};
+use crate::wire::message::{Outcome, Refusal, Reply, RootReply, Verb};
 use slog::{error, info};
 use std::path::PathBuf;
 
@@ -353,7 +353,7 @@ impl Node {
         match (asker, &mut self.above) {
             (Asker::Operator { to, request }, Above::Operators(root)) => {
                 // A caller that is gone or does not read loses its reply.
-                let _ = send(root.control(), to, &codec::encode_told(&Told { request: *request, reply }));
+                let _ = send(root.control(), to, &codec::encode_told(&RootReply { request: *request, reply }));
             }
             (Asker::Parent { request }, Above::Parent(uplink)) => uplink.reply(*request, reply),
             (Asker::Operator { .. } | Asker::Parent { .. } | Asker::None, _) => {}

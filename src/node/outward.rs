@@ -11,7 +11,7 @@ use crate::os::clock;
 use crate::supervision::Run;
 use crate::time::Span;
 use crate::wire::codec;
-use crate::wire::message::{Reply, Told, Verb};
+use crate::wire::message::{Reply, RootReply, Verb};
 
 /// The parts of a node that send.
 pub(super) struct Outward<'a> {
@@ -26,7 +26,7 @@ impl Ways for Outward<'_> {
     fn reply(&mut self, to: &Asker, reply: &Reply) -> SendOutcome {
         match (to, &mut self.control, &mut self.uplink) {
             (Asker::Operator { to, request }, Some(control), _) => {
-                send(control, to, &codec::encode_told(&Told { request: *request, reply: reply.clone() }))
+                send(control, to, &codec::encode_told(&RootReply { request: *request, reply: reply.clone() }))
             }
             (Asker::Parent { request }, _, Some(uplink)) => match uplink.try_reply(*request, reply.clone()) {
                 true => SendOutcome::Sent,

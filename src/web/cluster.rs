@@ -5,7 +5,7 @@ use super::shared::now_ms;
 use crate::control::{AgentError, ask_agent, own_base};
 use crate::error::Chain;
 use crate::time::Span;
-use crate::wire::hosts::{HostAsk, HostTold, HostsView};
+use crate::wire::hosts::{HostReply, HostRequest, HostsView};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -40,8 +40,8 @@ impl Cluster {
         {
             return seen.clone();
         }
-        let seen = match spawn_blocking(|| ask_agent(&own_base(), &HostAsk::Hosts, &[], WITHIN)).await {
-            Ok(Ok(HostTold::Hosts(view))) => Seen::View(Arc::new(*view)),
+        let seen = match spawn_blocking(|| ask_agent(&own_base(), &HostRequest::Hosts, &[], WITHIN)).await {
+            Ok(Ok(HostReply::Hosts(view))) => Seen::View(Arc::new(*view)),
             Ok(Err(AgentError::NoAgent { .. } | AgentError::Denied { .. })) => Seen::NoHost,
             Ok(Ok(_)) => Seen::Silent("the agent of this host has answered something else".into()),
             Ok(Err(error)) => Seen::Silent(Chain(&error).to_string()),

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt;
 
-use super::message::{Ask, FromNode, Reply, ToNode, Told};
+use super::message::{Ask, FromNode, Reply, RootReply, ToNode};
 
 #[cfg(test)]
 mod tests;
@@ -378,7 +378,7 @@ pub fn decode_ask(frames: &[impl AsRef<[u8]>]) -> Result<Ask, Malformed> {
 }
 
 /// The frames of a reply to an operator.
-pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
+pub fn encode_told(message: &RootReply) -> Vec<Vec<u8>> {
     headed(kind::TOLD, message)
 }
 
@@ -386,7 +386,7 @@ pub fn encode_told(message: &Told) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// What is wrong with the frames.
-pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<Told, Malformed> {
+pub fn decode_told(frames: &[impl AsRef<[u8]>]) -> Result<RootReply, Malformed> {
     decode_headed(kind::TOLD, frames)
 }
 
@@ -396,7 +396,7 @@ pub fn encode_events<'a>(request: u64, events: impl IntoIterator<Item = &'a [u8]
     let Place { lost, end, forgotten, caught_up, next } = place;
     // The JSON around the events is made from the type itself, so that it cannot differ from [`encode_told`].
     let around = Reply::Events { events: Vec::new(), lost, end, forgotten, caught_up, next };
-    let json = serde_json::to_vec(&Told { request, reply: around }).expect("there are only numbers in it");
+    let json = serde_json::to_vec(&RootReply { request, reply: around }).expect("there are only numbers in it");
     const EMPTY: &[u8] = b"\"events\":[";
     let at = json.windows(EMPTY.len()).position(|part| part == EMPTY).map_or(0, |at| at + EMPTY.len());
     let mut body = json[..at].to_vec();

@@ -4,7 +4,7 @@
 //! bundle the contents of its files. JSON and files are split over as many frames as they need. An answer has the same
 //! form, without files.
 
-use super::look::{Kept, Page, Spot};
+use super::look::{Kept, Page, RecordCursor};
 pub use super::view::CandidateView;
 use super::{NODE_FRAME_MAX, json};
 use serde::de::DeserializeOwned;
@@ -24,7 +24,7 @@ pub const BUNDLE_FILES_MAX: usize = 200;
 /// A request of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
-pub enum HostAsk {
+pub enum HostRequest {
     /// The state of the cluster, as this host sees it.
     Hosts,
     /// Deploy this tree: write its files, which follow in further frames, to this host's disk, and have it run.
@@ -73,7 +73,7 @@ pub enum HostAsk {
         /// Which records.
         kept: Kept,
         /// Where the page begins.
-        from: Spot,
+        from: RecordCursor,
     },
 }
 
@@ -101,7 +101,7 @@ pub struct BundleFile {
 /// An answer of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "told")]
-pub enum HostTold {
+pub enum HostReply {
     /// To `Hosts`.
     Hosts(Box<HostsView>),
     /// To `Deploy`: the bundle lies on this host's disk, and the cluster's record asks for the tree to run.
@@ -261,10 +261,10 @@ pub fn encode(number: u64, json: &impl Serialize, contents: &[Vec<u8>]) -> Vec<V
 ///
 /// # Errors
 /// What is wrong with the frames, in words.
-pub fn decode_ask(frames: &[Vec<u8>]) -> Result<(u64, HostAsk, Vec<Vec<u8>>), String> {
-    let (number, ask, mut rest) = decode::<HostAsk>(frames)?;
+pub fn decode_ask(frames: &[Vec<u8>]) -> Result<(u64, HostRequest, Vec<Vec<u8>>), String> {
+    let (number, ask, mut rest) = decode::<HostRequest>(frames)?;
     let mut contents = Vec::new();
-    if let HostAsk::Deploy(bundle) = &ask {
+    if let HostRequest::Deploy(bundle) = &ask {
         for file in &bundle.files {
             let mut content = Vec::new();
             while content.len() < file.bytes {
@@ -285,7 +285,7 @@ pub fn decode_ask(frames: &[Vec<u8>]) -> Result<(u64, HostAsk, Vec<Vec<u8>>), St
 ///
 /// # Errors
 /// What is wrong with the frames, in words.
-pub fn decode_told(frames: &[Vec<u8>]) -> Result<(u64, HostTold), String> {
+pub fn decode_told(frames: &[Vec<u8>]) -> Result<(u64, HostReply), String> {
     decode(frames).map(|(number, told, _)| (number, told))
 }
 
@@ -314,13 +314,13 @@ mod tests {
         let contents = vec![vec![7; NODE_FRAME_MAX + 1], Vec::new(), b"x".to_vec()];
         let files = contents.iter().zip(["a.toml", "b/c.toml", "d"]);
         let files = files.map(|(content, path)| BundleFile { path: path.into(), bytes: content.len() }).collect();
-        let ask = HostAsk::Deploy(Bundle { instance: "shop".into(), file: "a.toml".into(), files });
+        let ask = HostRequest::Deploy(Bundle { instance: "shop".into(), file: "a.toml".into(), files });
         let frames = encode(3, &ask, &contents);
         assert!(frames.iter().all(|frame| frame.len() <= NODE_FRAME_MAX));
         assert_eq!(decode_ask(&frames), Ok((3, ask, contents)));
         assert!(decode_ask(&frames[..frames.len() - 1]).is_err());
         assert!(decode_ask(&[frames.clone(), vec![b"y".to_vec()]].concat()).is_err());
-        assert_eq!(decode_ask(&encode(1, &HostAsk::Hosts, &[])).unwrap().1, HostAsk::Hosts);
+        assert_eq!(decode_ask(&encode(1, &HostRequest::Hosts, &[])).unwrap().1, HostRequest::Hosts);
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             assert!(decode_ask(&frames).is_err(), "{frames:?}");
         }
         assert!(decode_ask(&[b"1".to_vec(), b"2".to_vec(), b"{}".to_vec()]).is_err());
-        let told = HostTold::Refused { message: "no".into() };
+        let told = HostReply::Refused { message: "no".into() };
         assert_eq!(decode_told(&encode(9, &told, &[])), Ok((9, told)));
     }
 }

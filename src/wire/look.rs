@@ -22,7 +22,7 @@ pub enum Kept {
 
 /// Where a page begins. The first page begins at file 0, offset 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub struct Spot {
+pub struct RecordCursor {
     /// The number of the file. If that file is gone, the page begins in the next one that exists.
     pub file: u64,
     /// The offset in that file, in bytes.
@@ -36,5 +36,5 @@ pub struct Page {
     /// be being written.
     pub text: String,
     /// Where the next page begins; `None` after the last one.
-    pub next: Option<Spot>,
+    pub next: Option<RecordCursor>,
 }

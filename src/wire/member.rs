@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// A request. `treevisor-host` reads the host's file, and the keys beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
-pub enum MemberAsk {
+pub enum MemberRequest {
     /// Make the first host of a cluster.
     Init {
         /// The host's file.
@@ -108,7 +108,7 @@ pub struct Newcomer {
 /// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "told")]
-pub enum MemberTold {
+pub enum MemberReply {
     /// The request has succeeded.
     Done {
         /// What was done, in lines for people.

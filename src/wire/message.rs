@@ -3,7 +3,7 @@
 
 mod operators;
 
-pub use operators::{Ask, Outcome, Refusal, Reply, Told, Verb};
+pub use operators::{Ask, Outcome, Refusal, Reply, RootReply, Verb};
 
 use crate::ids::{ReportId, Token};
 use crate::time::Span;

@@ -18,7 +18,7 @@ use treevisor::os::clock;
 use treevisor::os::lock::LockFile;
 use treevisor::time::Span;
 use treevisor::wire::codec;
-use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, Told, Verb};
+use treevisor::wire::message::{Ask, Outcome, Refusal, Reply, RootReply, Verb};
 use treevisor::wire::view::{ChildView, EventView, IntensityView, LogView, StatusView, SupervisorView};
 use treevisor::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
@@ -85,7 +85,7 @@ impl Played {
                     Act::End => (Vec::new(), true),
                 };
                 for reply in replies {
-                    let frames = codec::encode_told(&Told { request, reply });
+                    let frames = codec::encode_told(&RootReply { request, reply });
                     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
                     let _ = router.send(&inbound.from, &frames);
                 }

@@ -6,7 +6,7 @@ use crate::cli::options::{When, positive_span};
 use crate::cli::out;
 use crate::os::clock::{self, Clock};
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostsView};
+use crate::wire::hosts::{HostRequest, HostsView};
 use clap::Args;
 
 /// Move everything off a host, and start nothing there any more
@@ -69,9 +69,9 @@ fn named(host: Option<&str>) -> &str {
 
 fn wish(doing: &str, host: Option<&str>, draining: bool) -> Result<(), Failure> {
     let wish = match (host, draining) {
-        (Some(host), draining) => HostAsk::DrainHost { host: host.to_owned(), draining },
-        (None, true) => HostAsk::Drain,
-        (None, false) => HostAsk::Undrain,
+        (Some(host), draining) => HostRequest::DrainHost { host: host.to_owned(), draining },
+        (None, true) => HostRequest::Drain,
+        (None, false) => HostRequest::Undrain,
     };
     ask(doing, &wish, &[], AT_ONCE).map(drop)
 }
@@ -126,7 +126,7 @@ pub(super) fn undrain(args: Undrain, when: When) -> Result<ExitCode, Failure> {
 
 pub(super) fn forget(args: Forget, when: When) -> Result<ExitCode, Failure> {
     let doing = format!("forget {}", args.host);
-    ask(&doing, &HostAsk::Forget { host: args.host.clone() }, &[], AT_ONCE)?;
+    ask(&doing, &HostRequest::Forget { host: args.host.clone() }, &[], AT_ONCE)?;
     out::say(when, &format!("{} counts as lost: what ran there starts elsewhere", args.host));
     Ok(ExitCode::Done)
 }

@@ -9,8 +9,8 @@ use crate::cli::out::{self, Out};
 use crate::error::plain;
 use crate::os::clock::{self, Clock};
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostTold, HostView, HostsView};
-use crate::wire::member::{MemberAsk, Newcomer};
+use crate::wire::hosts::{HostReply, HostRequest, HostView, HostsView};
+use crate::wire::member::{MemberRequest, Newcomer};
 use clap::Args;
 use std::net::{ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -93,8 +93,8 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
     const DOING: &str = "invite a host";
-    let told = ask(DOING, &HostAsk::Invite { for_ms: args.within.as_millis() }, &[], AT_ONCE)?;
-    let HostTold::Invited { line } = told else { return Err(not_understood(DOING)) };
+    let told = ask(DOING, &HostRequest::Invite { for_ms: args.within.as_millis() }, &[], AT_ONCE)?;
+    let HostReply::Invited { line } = told else { return Err(not_understood(DOING)) };
     out::say(when, &format!("on the other machine, once and within {}:", args.within));
     // A shell takes the brackets of an IPv6 address for a pattern.
     let line = if line.contains('[') { format!("'{line}'") } else { line };
@@ -111,7 +111,7 @@ pub(super) fn join(args: Join, when: When) -> Result<ExitCode, Failure> {
     let (cert, key) = (cert.as_deref().map(whole), key.as_deref().map(whole));
     tell(
         DOING,
-        &MemberAsk::Join { file: file.clone(), new: Newcomer { line, name, address, cert, key, witness } },
+        &MemberRequest::Join { file: file.clone(), new: Newcomer { line, name, address, cert, key, witness } },
         when,
     )?;
     let by_systemd = is_usual(&file) && Path::new(UNIT).exists() && Path::new(SYSTEMD).exists();

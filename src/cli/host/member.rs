@@ -12,8 +12,8 @@ use crate::os::clock::{self, Clock};
 use crate::os::net;
 use crate::spec::host::member::client_url;
 use crate::time::Span;
-use crate::wire::hosts::HostAsk;
-use crate::wire::member::{MemberAsk, MemberTold, NewHost};
+use crate::wire::hosts::HostRequest;
+use crate::wire::member::{MemberReply, MemberRequest, NewHost};
 use clap::Args;
 use std::fs;
 use std::io::Write;
@@ -201,7 +201,7 @@ pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
         };
         Some(NewHost { cluster, name, address, endpoints, ca, cert, key, run, witness: false })
     };
-    tell(DOING, &MemberAsk::Init { file: file.clone(), new, members }, when)?;
+    tell(DOING, &MemberRequest::Init { file: file.clone(), new, members }, when)?;
     out::say(when, &starts_by(&file));
     Ok(ExitCode::Done)
 }
@@ -247,14 +247,14 @@ pub(super) fn add(args: Add, when: When) -> Result<ExitCode, Failure> {
     let Add { name, to, file } = args;
     let to = whole(&to.unwrap_or_else(|| format!("{name}.key").into()));
     let doing = format!("make the keys of {name}");
-    tell(&doing, &MemberAsk::Add { file: whole(&file.file), name, to }, when)?;
+    tell(&doing, &MemberRequest::Add { file: whole(&file.file), name, to }, when)?;
     Ok(ExitCode::Done)
 }
 
 pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
     let Remove { name, file } = args;
     let doing = format!("remove {name}");
-    tell(&doing, &MemberAsk::Remove { file: whole(&file.file), name }, when)?;
+    tell(&doing, &MemberRequest::Remove { file: whole(&file.file), name }, when)?;
     Ok(ExitCode::Done)
 }
 
@@ -264,8 +264,8 @@ pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
     if args.cluster {
         return renew(file, when);
     }
-    tell(DOING, &MemberAsk::Rotate { file: file.clone() }, when)?;
-    match ask("have the agent take them over", &HostAsk::Rekey { file: file.clone() }, &[], TAKEN_OVER) {
+    tell(DOING, &MemberRequest::Rotate { file: file.clone() }, when)?;
+    match ask("have the agent take them over", &HostRequest::Rekey { file: file.clone() }, &[], TAKEN_OVER) {
         Ok(_) => out::say(when, "the agent has taken them over"),
         Err(failure) if failure.code == ExitCode::NoCluster.number() => {
             out::say(when, "no agent runs here: it has them when it starts");
@@ -274,7 +274,7 @@ pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
             return Err(failure.hint("the keys before stay good; the agent has the new ones when it starts: try again"));
         }
     }
-    tell(DOING, &MemberAsk::Retire { file }, when)?;
+    tell(DOING, &MemberRequest::Retire { file }, when)?;
     Ok(ExitCode::Done)
 }
 
@@ -285,7 +285,7 @@ fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
     let (mut begin, mut since, mut waited): (_, _, Vec<String>) = (true, clock.now(), Vec::new());
     let mut answered = clock.now();
     loop {
-        let hosts = match told(DOING, &MemberAsk::Renew { file: file.clone(), begin }, when) {
+        let hosts = match told(DOING, &MemberRequest::Renew { file: file.clone(), begin }, when) {
             Ok(None) => return Ok(ExitCode::Done),
             Ok(Some(hosts)) => hosts,
             // A store with one member is unavailable while that member is restarted.
@@ -327,15 +327,15 @@ pub(super) fn machine(doing: &str) -> Result<String, Failure> {
 }
 
 /// Has `treevisor-host` carry out a request, and prints the result.
-pub(super) fn tell(doing: &str, question: &MemberAsk, when: When) -> Result<(), Failure> {
+pub(super) fn tell(doing: &str, question: &MemberRequest, when: When) -> Result<(), Failure> {
     told(doing, question, when).map(drop)
 }
 
 /// As [`tell`]. Returns the hosts that the request waits for, if it is not complete.
-fn told(doing: &str, ask: &MemberAsk, when: When) -> Result<Option<Vec<String>>, Failure> {
+fn told(doing: &str, ask: &MemberRequest, when: When) -> Result<Option<Vec<String>>, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
     let program = program(doing)?;
-    let answer = || -> Result<MemberTold, String> {
+    let answer = || -> Result<MemberReply, String> {
         let mut child = Command::new(&program)
             .arg("member")
             .stdin(Stdio::piped())
@@ -350,15 +350,15 @@ fn told(doing: &str, ask: &MemberAsk, when: When) -> Result<Option<Vec<String>>,
             .map_err(|_| format!("{} has ended without an answer: {}", program.display(), output.status))
     };
     match answer().map_err(failed)? {
-        MemberTold::Done { lines } => {
+        MemberReply::Done { lines } => {
             lines.iter().for_each(|line| out::say(when, line));
             Ok(None)
         }
-        MemberTold::Waiting { lines, hosts } => {
+        MemberReply::Waiting { lines, hosts } => {
             lines.iter().for_each(|line| out::say(when, line));
             Ok(Some(hosts))
         }
-        MemberTold::Failed { message, hint } => {
+        MemberReply::Failed { message, hint } => {
             let failure = failed(message);
             Err(match hint {
                 Some(hint) => failure.hint(hint),

@@ -61,7 +61,7 @@ impl Root {
     }
 
     fn tell(&mut self, to: &Identity, request: u64, reply: Reply) {
-        let frames = codec::encode_told(&Told { request, reply });
+        let frames = codec::encode_told(&RootReply { request, reply });
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         assert_eq!(self.router.send(to, &frames), SendOutcome::Sent);
     }
@@ -305,7 +305,7 @@ fn events_that_were_lost_with_a_connection_are_requested_before_those_after_it()
         first_read.recv().unwrap();
         // Event 8 was sent and is lost; the upgraded root continues with 9 as soon as the tool has connected.
         root.is_replaced();
-        let frames = codec::encode_told(&Told { request: ask.request, reply: told(&[9], 0, false) });
+        let frames = codec::encode_told(&RootReply { request: ask.request, reply: told(&[9], 0, false) });
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
         while root.router.send(&to, &frames) != SendOutcome::Sent {
             clock::pause(Span::from_millis(1));

@@ -14,7 +14,7 @@ use crate::hosts::{Event, Moment, Wish};
 use crate::os::clock;
 use crate::os::signals::Caught;
 use crate::time::Span;
-use crate::wire::hosts::{HostAsk, HostTold, HostsView, StoreView};
+use crate::wire::hosts::{HostReply, HostRequest, HostsView, StoreView};
 use slog::{info, warn};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl Shell {
                 self.offer(&digest, &hosts);
                 return;
             }
-            Some(Next::Over(Err(message))) => HostTold::Refused { message },
+            Some(Next::Over(Err(message))) => HostReply::Refused { message },
             Some(Next::Over(Ok(Deployed { digest, again, without }))) => {
                 let hosts = self.core.hosts(moment(clock::both()));
                 let lacks = |host: &HostView| {
@@ -63,7 +63,7 @@ impl Shell {
                 let unseen = || hosts.iter().filter(|host| lacks(host)).map(|host| host.name.clone()).collect();
                 let brought = without.is_some();
                 let without = without.map_or_else(unseen, |without| without.into_keys().collect());
-                HostTold::Deployed { digest, again, without, brought }
+                HostReply::Deployed { digest, again, without, brought }
             }
         };
         if let Some(asker) = self.deploys.end(number) {
@@ -71,11 +71,11 @@ impl Shell {
         }
     }
 
-    pub(super) fn asked(&mut self, asker: Asker, ask: HostAsk, contents: Vec<Vec<u8>>) {
+    pub(super) fn asked(&mut self, asker: Asker, ask: HostRequest, contents: Vec<Vec<u8>>) {
         let now = moment(clock::both());
         let told = match ask {
-            HostAsk::Hosts => HostTold::Hosts(Box::new(self.view(now))),
-            HostAsk::Deploy(bundle) => {
+            HostRequest::Hosts => HostReply::Hosts(Box::new(self.view(now))),
+            HostRequest::Deploy(bundle) => {
                 let number = self.deploys.begin(asker);
                 if !self.disk.ask(Job::Keep(Whose::Deploy(number), bundle, contents)) {
                     let full = "the disk of this host does not respond".to_owned();
@@ -83,33 +83,33 @@ impl Shell {
                 }
                 return;
             }
-            HostAsk::Locate { instance } => {
+            HostRequest::Locate { instance } => {
                 let found = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
                 let found = found.map(|one| view::instance(one, &BTreeSet::new()));
                 let host = found.as_ref().and_then(|one| one.host.clone());
                 let here = host.as_ref() == Some(&self.file.name);
                 let via = host.as_ref().filter(|_| !here).and_then(|host| self.way_to(&instance, host));
-                HostTold::Located { known: found.is_some(), here, host, via }
+                HostReply::Located { known: found.is_some(), here, host, via }
             }
-            HostAsk::Bundle { instance } => {
+            HostRequest::Bundle { instance } => {
                 let wanted = self.core.instances(now).into_iter().find(|one| one.claim.instance == instance);
                 let digest = wanted.and_then(|one| one.want).map(|want| want.bundle);
                 let kept = digest.and_then(|digest| self.kept(&instance, &digest));
-                HostTold::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
+                HostReply::Bundle { file: kept.map(|kept| self.disk.file(kept).to_string_lossy().into_owned()) }
             }
-            HostAsk::Look { host, kept, from } => return self.look(asker, &host, kept, from),
-            HostAsk::Drain => return self.drain(asker, true, now),
-            HostAsk::Undrain => return self.drain(asker, false, now),
-            HostAsk::DrainHost { host, draining } => return self.drain_host(asker, host, draining, now),
-            HostAsk::Rekey { file } => return self.rekey(asker, &file),
-            HostAsk::Invite { for_ms } => self.invite(Span::from_millis(for_ms), now),
-            HostAsk::Forget { host } if host == self.file.name => {
-                HostTold::Refused { message: format!("{host} is this host, and it is there") }
+            HostRequest::Look { host, kept, from } => return self.look(asker, &host, kept, from),
+            HostRequest::Drain => return self.drain(asker, true, now),
+            HostRequest::Undrain => return self.drain(asker, false, now),
+            HostRequest::DrainHost { host, draining } => return self.drain_host(asker, host, draining, now),
+            HostRequest::Rekey { file } => return self.rekey(asker, &file),
+            HostRequest::Invite { for_ms } => self.invite(Span::from_millis(for_ms), now),
+            HostRequest::Forget { host } if host == self.file.name => {
+                HostReply::Refused { message: format!("{host} is this host, and it is there") }
             }
-            HostAsk::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
-                HostTold::Refused { message: format!("the cluster has no host {host}") }
+            HostRequest::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
+                HostReply::Refused { message: format!("the cluster has no host {host}") }
             }
-            HostAsk::Forget { host } => {
+            HostRequest::Forget { host } => {
                 warn!(self.logger, "an operator swears that {} is off", host);
                 self.wish(Wish::Forget(host))
             }
@@ -119,10 +119,10 @@ impl Shell {
 
     /// New keys of this host were written beside this file: the disk thread reads them.
     fn rekey(&mut self, asker: Asker, file: &Path) {
-        let refused = |message: String| HostTold::Refused { message };
+        let refused = |message: String| HostReply::Refused { message };
         let told = match &self.connections {
             // A host without connections to others needs no keys.
-            None => HostTold::Done,
+            None => HostReply::Done,
             Some(connections) if connections.place() != key_file(file) => {
                 refused(format!("the agent has its keys in {}", connections.place().display()))
             }
@@ -149,24 +149,24 @@ impl Shell {
                     self.signing.as_ref().map(|signing| signing.shown(connections.keys())).unwrap_or_default();
                 self.wish_noted(asker, Wish::Keys { cert: cert.clone(), issuers }, Noted::Certificate(cert), now);
             }
-            Err(message) => self.tools.tell(&asker, &HostTold::Refused { message }),
+            Err(message) => self.tools.tell(&asker, &HostReply::Refused { message }),
         }
     }
 
-    fn invite(&mut self, wanted: Span, now: Moment) -> HostTold {
+    fn invite(&mut self, wanted: Span, now: Moment) -> HostReply {
         let Some(connections) = &mut self.connections else {
             let message = "this host connects to no other: give it `listen` and `address` in its file, and keys by `treevisor host init`";
-            return HostTold::Refused { message: message.to_owned() };
+            return HostReply::Refused { message: message.to_owned() };
         };
         match connections.invite(&self.file, wanted, now.boottime) {
-            Ok(invitation) => HostTold::Invited { line: invitation.to_string() },
-            Err(message) => HostTold::Refused { message },
+            Ok(invitation) => HostReply::Invited { line: invitation.to_string() },
+            Err(message) => HostReply::Refused { message },
         }
     }
 
-    fn wish(&mut self, wish: Wish) -> HostTold {
+    fn wish(&mut self, wish: Wish) -> HostReply {
         self.inbox.push_back(Event::Asked(wish));
-        HostTold::Done
+        HostReply::Done
     }
 
     fn view(&self, now: Moment) -> HostsView {

@@ -17,7 +17,7 @@ use crate::spec;
 use crate::spec::tree::{ChildKind, PlacementSpec};
 use crate::time::Span;
 use crate::wire::hosts::Bundle;
-use crate::wire::look::{Kept as OnDisk, Page, Spot};
+use crate::wire::look::{Kept as OnDisk, Page, RecordCursor};
 use crate::wire::tvh1::header::BundleWhat;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -69,7 +69,7 @@ pub(super) enum Job {
     /// Append a line to the journal of the agent.
     Line(String),
     /// Read a page of a journal.
-    Page(Reader, OnDisk, Spot),
+    Page(Reader, OnDisk, RecordCursor),
     /// Answered once all earlier jobs are done.
     Last,
 }

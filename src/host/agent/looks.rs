@@ -83,7 +83,7 @@ impl<A> Looks<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::look::{Kept, Spot};
+    use crate::wire::look::{Kept, RecordCursor};
 
     fn at(secs: u64) -> Time {
         Time::ZERO + Span::from_secs(secs)
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_page_is_asked_for_until_it_has_come_or_is_given_up() {
         let mut looks = Looks::<u32>::numbered(7);
-        let what = LookWhat::Ask { kept: Kept::Agent, from: Spot::default() };
+        let what = LookWhat::Ask { kept: Kept::Agent, from: RecordCursor::default() };
         let first = looks.begin(at(0), 7, "b", what.clone()).unwrap();
         let second = looks.begin(at(0), 8, "c", what.clone()).unwrap();
         assert_ne!(first.number, second.number);

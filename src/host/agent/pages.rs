@@ -5,7 +5,7 @@ use super::tools::Asker;
 use crate::files;
 use crate::ids::Name;
 use crate::instance::state::StateDir;
-use crate::wire::look::{Kept, PAGE_MAX, Page, Spot};
+use crate::wire::look::{Kept, PAGE_MAX, Page, RecordCursor};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub(super) fn before(journal: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Why the page cannot be read, as text.
-pub(super) fn page(state: &Path, base: &Path, kept: &Kept, from: Spot) -> Result<Page, String> {
+pub(super) fn page(state: &Path, base: &Path, kept: &Kept, from: RecordCursor) -> Result<Page, String> {
     let files = files_of(state, base, kept)?;
     let mut rest = files.iter().filter(|(number, _)| *number >= from.file);
     let Some((number, path)) = rest.next() else { return Ok(Page::default()) };
@@ -40,8 +40,8 @@ pub(super) fn page(state: &Path, base: &Path, kept: &Kept, from: Spot) -> Result
     let offset = if *number == from.file { from.offset } else { 0 };
     let (text, end) = read(path, offset).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let next = match end {
-        Some(offset) => Some(Spot { file: *number, offset }),
-        None => rest.next().map(|(file, _)| Spot { file: *file, offset: 0 }),
+        Some(offset) => Some(RecordCursor { file: *number, offset }),
+        None => rest.next().map(|(file, _)| RecordCursor { file: *file, offset: 0 }),
     };
     Ok(Page { text, next })
 }
@@ -88,7 +88,7 @@ mod tests {
 
     /// The text of all pages, and their number.
     fn all(base: &Path, kept: &Kept) -> (String, usize) {
-        let (mut text, mut spot, mut pages) = (String::new(), Some(Spot::default()), 0);
+        let (mut text, mut spot, mut pages) = (String::new(), Some(RecordCursor::default()), 0);
         while let Some(from) = spot {
             let page = page(&base.join("host"), base, kept, from).unwrap();
             assert!(page.text.len() <= PAGE_MAX && page.next.is_none_or(|next| next > from), "{:?}", page.next);
@@ -118,12 +118,15 @@ mod tests {
         fs::write(state.segment(9).path, &long).unwrap();
         assert!(all(base.path(), &kept).0.ends_with(&long));
         // The oldest file is removed while it is read.
-        let first = page(base.path(), base.path(), &kept, Spot::default()).unwrap();
+        let first = page(base.path(), base.path(), &kept, RecordCursor::default()).unwrap();
         fs::remove_file(state.segment(3).path).unwrap();
         let next = page(base.path(), base.path(), &kept, first.next.unwrap()).unwrap();
         assert!(next.text.starts_with("{\"line\":00040000}"));
         for name in ["../shop", "", "a/b"] {
-            assert!(page(base.path(), base.path(), &Kept::Instance(name.into()), Spot::default()).is_err(), "{name}");
+            assert!(
+                page(base.path(), base.path(), &Kept::Instance(name.into()), RecordCursor::default()).is_err(),
+                "{name}"
+            );
         }
     }
 

@@ -7,15 +7,15 @@ use super::tools::Asker;
 use super::turn::{Shell, moment};
 use crate::os::clock;
 use crate::time::Time;
-use crate::wire::hosts::HostTold;
-use crate::wire::look::{Kept, Page, Spot};
+use crate::wire::hosts::HostReply;
+use crate::wire::look::{Kept, Page, RecordCursor};
 use crate::wire::tvh1::header::{Look, LookWhat};
 use crate::wire::tvh1::{Kind, Message};
 use slog::debug;
 
 impl Shell {
     /// A tool of this machine requests a page.
-    pub(super) fn look(&mut self, asker: Asker, host: &str, kept: Kept, from: Spot) {
+    pub(super) fn look(&mut self, asker: Asker, host: &str, kept: Kept, from: RecordCursor) {
         let now = clock::both();
         if host == self.file.name {
             return self.read_page(Reader::Tool(asker), kept, from);
@@ -31,13 +31,13 @@ impl Shell {
             }
         };
         if let Some(message) = refusal {
-            return self.tools.tell(&asker, &HostTold::Refused { message });
+            return self.tools.tell(&asker, &HostReply::Refused { message });
         }
         match self.looks.begin(now.boottime, asker, host, LookWhat::Ask { kept, from }) {
             Ok(look) => self.send_look(host, &look, Vec::new()),
             Err(asker) => {
                 let message = "too many are read at this moment: try again".to_owned();
-                self.tools.tell(&asker, &HostTold::Refused { message });
+                self.tools.tell(&asker, &HostReply::Refused { message });
             }
         }
     }
@@ -62,16 +62,16 @@ impl Shell {
             LookWhat::Ask { kept, from } => return self.read_page(Reader::Host(host.to_owned(), number), kept, from),
             LookWhat::Page { next } => {
                 let text = message.payload.first().map(|text| String::from_utf8_lossy(text).into_owned());
-                HostTold::Page(Page { text: text.unwrap_or_default(), next })
+                HostReply::Page(Page { text: text.unwrap_or_default(), next })
             }
-            LookWhat::Refused { why } => HostTold::Refused { message: format!("{host}: {why}") },
+            LookWhat::Refused { why } => HostReply::Refused { message: format!("{host}: {why}") },
         };
         if let Some(asker) = self.looks.answered(host, number) {
             self.tools.tell(&asker, &told);
         }
     }
 
-    fn read_page(&mut self, reader: Reader, kept: Kept, from: Spot) {
+    fn read_page(&mut self, reader: Reader, kept: Kept, from: RecordCursor) {
         if !self.disk.ask(Job::Page(reader.clone(), kept, from)) {
             self.has_read_page(reader, Err("the disk of this host does not respond".to_owned()));
         }
@@ -80,8 +80,8 @@ impl Shell {
     /// The disk has read a page.
     pub(super) fn has_read_page(&mut self, reader: Reader, page: Result<Page, String>) {
         match (reader, page) {
-            (Reader::Tool(asker), Ok(page)) => self.tools.tell(&asker, &HostTold::Page(page)),
-            (Reader::Tool(asker), Err(message)) => self.tools.tell(&asker, &HostTold::Refused { message }),
+            (Reader::Tool(asker), Ok(page)) => self.tools.tell(&asker, &HostReply::Page(page)),
+            (Reader::Tool(asker), Err(message)) => self.tools.tell(&asker, &HostReply::Refused { message }),
             (Reader::Host(host, number), Ok(Page { text, next })) => {
                 let look = Look { number, what: LookWhat::Page { next } };
                 self.send_look(&host, &look, vec![text.into_bytes()]);
@@ -99,7 +99,7 @@ impl Shell {
         }
         for (asker, host) in over {
             let message = format!("{host} has not answered for {LIMIT}; an agent of an earlier version does not");
-            self.tools.tell(&asker, &HostTold::Refused { message });
+            self.tools.tell(&asker, &HostReply::Refused { message });
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::link::{
 };
 use crate::os::{fd, process};
 use crate::time::{Span, Time};
-use crate::wire::hosts::{HostAsk, HostTold, decode_ask, encode};
+use crate::wire::hosts::{HostReply, HostRequest, decode_ask, encode};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX, tvh1};
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) struct Asker {
 /// A message that has arrived.
 pub(super) enum Came {
     /// A tool has sent a request, with the contents of a bundle's files.
-    Asked(Asker, HostAsk, Vec<Vec<u8>>),
+    Asked(Asker, HostRequest, Vec<Vec<u8>>),
     /// A node has sent a message: with the connection by which it is answered, and its process.
     Node(Identity, PeerCred, tvh1::Message),
 }
@@ -110,7 +110,10 @@ impl Tools {
                 Err(why) => {
                     let number = frames.first().and_then(|frame| std::str::from_utf8(frame).ok()?.parse().ok());
                     let asker = Asker { from, number: number.unwrap_or(0) };
-                    self.tell(&asker, &HostTold::Refused { message: format!("the question is not understood: {why}") });
+                    self.tell(
+                        &asker,
+                        &HostReply::Refused { message: format!("the question is not understood: {why}") },
+                    );
                 }
             }
         }
@@ -123,7 +126,7 @@ impl Tools {
     }
 
     /// Answers a request. The answer is dropped if the tool has exited.
-    pub(super) fn tell(&mut self, asker: &Asker, told: &HostTold) {
+    pub(super) fn tell(&mut self, asker: &Asker, told: &HostReply) {
         self.send(&asker.from, &encode(asker.number, told, &[]));
     }
 
@@ -159,13 +162,13 @@ mod tests {
         let order = Message::new(Kind::Order, &json!({ "what": "stop" }), Vec::new()).unwrap();
         send(&[tvh1::VERSION.to_vec(), b"NONSENSE".to_vec()]);
         send(&tvh1::encode(&order, 7));
-        send(&encode(3, &HostAsk::Hosts, &[]));
+        send(&encode(3, &HostRequest::Hosts, &[]));
         let mut came = Vec::new();
         while came.len() < 2 {
             assert!(fd::wait_readable_any(&[], Some(Span::from_millis(1))).is_ok());
             came.extend(tools.receive());
         }
-        let [Came::Node(to, peer_cred, message), Came::Asked(asker, HostAsk::Hosts, _)] = came.as_slice() else {
+        let [Came::Node(to, peer_cred, message), Came::Asked(asker, HostRequest::Hosts, _)] = came.as_slice() else {
             panic!("what cannot be read is dropped, and the rest comes in its order");
         };
         assert_eq!((peer_cred.pid, message.kind), (std::process::id(), Kind::Order));

@@ -7,8 +7,8 @@ use crate::hosts::wish::{Way, obstacle, shows};
 use crate::hosts::{Event, Moment, Wish};
 use crate::os::clock;
 use crate::time::Span;
-use crate::wire::hosts::HostTold;
-use crate::wire::tvh1::header::{Wish as Sent, Wished};
+use crate::wire::hosts::HostReply;
+use crate::wire::tvh1::header::{OperatorRequest as Sent, RequestedChange};
 use crate::wire::tvh1::{Kind, Message};
 use slog::{debug, info};
 
@@ -45,7 +45,7 @@ impl Shell {
             Some(link) => Way::Down(link.as_ref().and_then(|link| link.why.as_deref())),
         };
         match obstacle(&host, seen.as_ref().map(|seen| &seen.record), way, verb(draining)) {
-            Some(message) => self.tools.tell(&asker, &HostTold::Refused { message }),
+            Some(message) => self.tools.tell(&asker, &HostReply::Refused { message }),
             None => {
                 info!(self.logger, "an operator wants {} to {}", host, verb(draining));
                 self.send_wish(&host, draining);
@@ -57,7 +57,7 @@ impl Shell {
 
     /// Sends an order to another host. It is sent again until the record shows it.
     fn send_wish(&mut self, host: &str, draining: bool) {
-        let what = if draining { Wished::Drain } else { Wished::Undrain };
+        let what = if draining { RequestedChange::Drain } else { RequestedChange::Undrain };
         let header = Sent { what, void_after_ms: VOID.as_millis() };
         if let (Some(connections), Ok(message)) = (&mut self.connections, Message::new(Kind::Wish, &header, Vec::new()))
         {
@@ -68,7 +68,7 @@ impl Shell {
     /// Another host has sent an operator's order, perhaps more than once.
     pub(super) fn take_wish(&mut self, host: &str, message: &Message) {
         let draining = match message.header::<Sent>() {
-            Ok(Sent { what, .. }) => what == Wished::Drain,
+            Ok(Sent { what, .. }) => what == RequestedChange::Drain,
             Err(why) => {
                 debug!(self.logger, "a message is dropped"; "host" => host, "why" => %why);
                 return;
@@ -105,7 +105,7 @@ impl Shell {
         let (noted, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.awaited).into_iter().partition(|one| is_noted(&one.what));
         for one in noted {
-            self.tools.tell(&one.asker, &HostTold::Done);
+            self.tools.tell(&one.asker, &HostReply::Done);
         }
         for one in others {
             self.wait_on(one, now);
@@ -122,7 +122,7 @@ impl Shell {
                 ),
                 _ => "the store has not taken note of it; it is forgotten when the agent ends before that".to_owned(),
             };
-            self.tools.tell(&one.asker, &HostTold::Refused { message });
+            self.tools.tell(&one.asker, &HostReply::Refused { message });
             return;
         }
         if let (Some(again), Noted::Draining { host, draining }) = (&mut one.again, &one.what)

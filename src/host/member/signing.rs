@@ -12,7 +12,7 @@ use crate::hosts::record::{Cluster, Host, HostState};
 use crate::hosts::renewal::{Advance, advance};
 use crate::spec::host::HostFile;
 use crate::store::Version;
-use crate::wire::member::MemberTold;
+use crate::wire::member::MemberReply;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -81,14 +81,14 @@ fn written(place: &Path, keys: &Keys) -> Result<(), Failed> {
 
 /// One step of the operator's command: moves the record of the cluster on where all hosts have completed the last step.
 /// With `begin`, a change of keys is begun where none is in progress.
-pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold, Failed> {
+pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberReply, Failed> {
     let (host, own) = member(file)?;
     let signers = own.signers();
     let mut store = Cell::open(&host, &signers, way)?;
     let (version, cluster) = store.read_own(&signers)?;
     let hosts = store.hosts()?;
     let is_exposed = |key: &String| cluster.exposed.contains(key);
-    let waiting = |line: Option<String>, hosts| Ok(MemberTold::Waiting { lines: line.into_iter().collect(), hosts });
+    let waiting = |line: Option<String>, hosts| Ok(MemberReply::Waiting { lines: line.into_iter().collect(), hosts });
     let draw = |store: &mut Cell, why: &str| {
         let others: Vec<String> = cluster.issued.keys().map(|name| called(name, &hosts)).collect();
         let line = format!("{why}; it goes to {}", others.join(", "));
@@ -126,7 +126,7 @@ pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberTold
             if next.forgets() && !store.swap(Some(version), &next)? {
                 return waiting(None, Vec::new());
             }
-            Ok(MemberTold::Done { lines: vec![DONE.to_owned()] })
+            Ok(MemberReply::Done { lines: vec![DONE.to_owned()] })
         }
     }
 }

@@ -25,13 +25,13 @@ impl Place {
         self.directory.path().join(name).join("host.toml")
     }
 
-    fn told(&self, ask: &MemberAsk) -> Result<MemberTold, String> {
+    fn told(&self, ask: &MemberRequest) -> Result<MemberReply, String> {
         answer(ask, &|_, _| Ok(Box::new(self.store.clone()))).map_err(|failed| failed.message)
     }
 
-    fn answer(&self, ask: &MemberAsk) -> Result<Vec<String>, String> {
+    fn answer(&self, ask: &MemberRequest) -> Result<Vec<String>, String> {
         self.told(ask).map(|told| match told {
-            MemberTold::Done { lines } => lines,
+            MemberReply::Done { lines } => lines,
             other => panic!("{other:?}"),
         })
     }
@@ -43,16 +43,16 @@ impl Place {
             endpoints: vec!["http://127.0.0.1:2379".into()],
             ..NewHost::default()
         };
-        self.answer(&MemberAsk::Init { file: self.file(name), new: Some(new), members: None })
+        self.answer(&MemberRequest::Init { file: self.file(name), new: Some(new), members: None })
     }
 
     fn add(&self, name: &str) -> Result<Vec<String>, String> {
         let to = key_file(&self.file(name));
-        self.answer(&MemberAsk::Add { file: self.file("a"), name: name.into(), to })
+        self.answer(&MemberRequest::Add { file: self.file("a"), name: name.into(), to })
     }
 
     fn remove(&self, name: &str) -> Result<Vec<String>, String> {
-        self.answer(&MemberAsk::Remove { file: self.file("a"), name: name.into() })
+        self.answer(&MemberRequest::Remove { file: self.file("a"), name: name.into() })
     }
 
     fn keys(&self, name: &str) -> Keys {
@@ -132,8 +132,8 @@ fn a_host_has_new_keys_and_those_before_are_taken_until_they_are_retired() {
     place.init("a").unwrap();
     place.add("b").unwrap();
     let before = place.keys("a");
-    let rotate = || place.answer(&MemberAsk::Rotate { file: place.file("a") });
-    let retire = || place.answer(&MemberAsk::Retire { file: place.file("a") });
+    let rotate = || place.answer(&MemberRequest::Rotate { file: place.file("a") });
+    let retire = || place.answer(&MemberRequest::Retire { file: place.file("a") });
     assert_eq!(retire(), Ok(Vec::new()), "there are none before them");
     assert!(rotate().unwrap()[0].contains("by certificate 3"));
     assert!(place.keys("a").curve != before.curve && place.keys("a").signing.issuer() == before.signing.issuer());
@@ -155,10 +155,10 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     let place = Place::new();
     place.init("a").unwrap();
     place.add("b").unwrap();
-    let renew = |begin: bool| place.told(&MemberAsk::Renew { file: place.file("a"), begin });
+    let renew = |begin: bool| place.told(&MemberRequest::Renew { file: place.file("a"), begin });
     let waits = |hosts: &[&str]| {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        Ok(MemberTold::Waiting { lines: Vec::new(), hosts })
+        Ok(MemberReply::Waiting { lines: Vec::new(), hosts })
     };
     // The steps of this host's agent, once a second.
     let show = |name: &str| {
@@ -187,19 +187,19 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     assert!(refused.contains("these do not show which keys they take: b"), "{refused}");
     show("b");
     let former = place.keys("a").signing;
-    let Ok(MemberTold::Waiting { lines, .. }) = renew(true) else { panic!() };
+    let Ok(MemberReply::Waiting { lines, .. }) = renew(true) else { panic!() };
     assert!(lines[0].contains("it goes to a (a:1), b (b:1)"), "{lines:?}");
     let next = place.keys("a").also.unwrap();
     assert_eq!((place.cluster().issuer, place.cluster().next), (former.issuer(), next.issuer()));
     // No certificate is signed meanwhile by a key that is being replaced.
     assert!(place.add("c").unwrap_err().contains("is being replaced"));
-    assert!(place.answer(&MemberAsk::Rotate { file: file("a") }).unwrap_err().contains("is being replaced"));
+    assert!(place.answer(&MemberRequest::Rotate { file: file("a") }).unwrap_err().contains("is being replaced"));
     assert_eq!(renew(true), waits(&["a", "b"]), "typed again it goes on");
     show("a");
     assert_eq!(renew(false), waits(&["b"]));
     signing::with(&key_file(&file("b")), &place.keys("b"), Some(next.clone())).unwrap();
     show("b");
-    assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
+    assert!(matches!(renew(false), Ok(MemberReply::Waiting { .. })));
     assert_eq!((place.cluster().issuer, place.cluster().former), (next.issuer(), former.issuer()));
     // One host has a certificate by the new key, the other by the former one: each accepts the other's.
     certify("a");
@@ -208,15 +208,15 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
     assert_eq!(renew(false), waits(&["b"]));
     certify("b");
     show("b");
-    assert!(matches!(renew(false), Ok(MemberTold::Waiting { .. })));
+    assert!(matches!(renew(false), Ok(MemberReply::Waiting { .. })));
     assert_eq!(place.cluster().former, "");
-    let refused = place.answer(&MemberAsk::Rotate { file: file("a") }).unwrap_err();
+    let refused = place.answer(&MemberRequest::Rotate { file: file("a") }).unwrap_err();
     assert!(refused.contains("is being replaced"), "its agent has yet to drop the former: {refused}");
     for name in ["a", "b"] {
         drop(name);
         show(name);
     }
-    let Ok(MemberTold::Done { .. }) = renew(false) else { panic!() };
+    let Ok(MemberReply::Done { .. }) = renew(false) else { panic!() };
     assert_eq!((place.judged("a", "b"), place.judged("b", "a")), (Ok(4), Ok(3)));
     let issued: Vec<_> = place.cluster().issued.into_values().flatten().collect();
     assert_eq!(issued, [3, 4], "those by the former key are forgotten");
@@ -236,7 +236,8 @@ fn a_key_that_was_to_come_and_is_lost_with_its_host_is_drawn_anew() {
     place.put(&cluster);
     // The host that had drawn it was removed, and its record still exists.
     place.show("gone", &Host { issuers: vec![cluster.issuer, lost.clone()], ..Host::default() });
-    let Ok(MemberTold::Waiting { lines, .. }) = place.told(&MemberAsk::Renew { file: place.file("a"), begin: false })
+    let Ok(MemberReply::Waiting { lines, .. }) =
+        place.told(&MemberRequest::Renew { file: place.file("a"), begin: false })
     else {
         panic!()
     };
@@ -256,8 +257,8 @@ fn a_host_that_is_removed_amid_it_has_the_key_in_vain() {
         let issuers = issuers.iter().map(|key| (*key).clone()).collect();
         place.show(name, &Host { state: HostState::Live, issuers, ..Host::default() });
     };
-    let renew = |begin: bool| match place.told(&MemberAsk::Renew { file: place.file("a"), begin }) {
-        Ok(MemberTold::Waiting { lines, hosts }) => (lines.concat(), hosts),
+    let renew = |begin: bool| match place.told(&MemberRequest::Renew { file: place.file("a"), begin }) {
+        Ok(MemberReply::Waiting { lines, hosts }) => (lines.concat(), hosts),
         other => panic!("{other:?}"),
     };
     let former = place.cluster().issuer;
@@ -326,12 +327,12 @@ fn a_full_record_is_emptied_of_what_the_former_key_has_signed_when_no_host_takes
     assert!(refused.contains("is full"), "{refused}");
     let issuer = place.cluster().issuer;
     let show = |issuers: Vec<String>| place.show("a", &Host { state: HostState::Live, issuers, ..Host::default() });
-    let renew = || place.told(&MemberAsk::Renew { file: place.file("a"), begin: false });
+    let renew = || place.told(&MemberRequest::Renew { file: place.file("a"), begin: false });
     show(vec![issuer.clone(), "the former".into()]);
-    assert!(matches!(renew(), Ok(MemberTold::Waiting { .. })));
+    assert!(matches!(renew(), Ok(MemberReply::Waiting { .. })));
     assert_eq!(place.cluster().revoked.len(), 1501);
     show(vec![issuer]);
-    assert!(matches!(renew(), Ok(MemberTold::Done { .. })));
+    assert!(matches!(renew(), Ok(MemberReply::Done { .. })));
     assert_eq!(place.cluster().revoked, [2700], "the present key has signed that");
     place.add("b").unwrap();
 }
@@ -344,7 +345,7 @@ fn a_second_key_that_a_command_has_left_keeps_no_host_from_other_keys_and_an_age
     let left = Keys { also: Some(SigningKey::draw().unwrap()), ..agents.clone() };
     fs::write(key_file(&place.file("a")), left.text()).unwrap();
     place.show("a", &Host { issuers: agents.signers().issuers(), ..Host::default() });
-    place.answer(&MemberAsk::Rotate { file: place.file("a") }).unwrap();
+    place.answer(&MemberRequest::Rotate { file: place.file("a") }).unwrap();
     let new = place.keys("a");
     assert!(new.also.is_none());
     let refused = signing::with(&key_file(&place.file("a")), &agents, left.also).err().unwrap();
@@ -402,7 +403,7 @@ fn nothing_is_written_over_and_nothing_half() {
         endpoints: vec!["http://127.0.0.1:2379".into()],
         ..NewHost::default()
     };
-    let five = MemberAsk::Init { file: place.file("a"), new: Some(new), members: Some(5) };
+    let five = MemberRequest::Init { file: place.file("a"), new: Some(new), members: Some(5) };
     assert!(place.answer(&five).unwrap_err().contains("is run by other means"));
     assert!(place.left_in("a").is_empty(), "{:?}", place.left_in("a"));
     place.store.set_silent(true);
@@ -433,7 +434,7 @@ fn a_host_that_was_made_by_hand_gets_keys_and_its_file_stays() {
     assert!(place.init("a").unwrap_err().contains("host.toml is there"));
     // Its agent has run already, so it has a record.
     place.write("a", HostState::Live);
-    place.answer(&MemberAsk::Init { file: file.clone(), new: None, members: None }).unwrap();
+    place.answer(&MemberRequest::Init { file: file.clone(), new: None, members: None }).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
     assert_eq!(place.judged("a", "a"), Ok(1));
 }

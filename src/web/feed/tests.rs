@@ -6,7 +6,7 @@ use crate::link::{Context, Inbound, Router, RouterLimits, SendOutcome};
 use crate::os::clock::Clock;
 use crate::os::lock::LockFile;
 use crate::wire::codec;
-use crate::wire::message::{Refusal, Reply, Told};
+use crate::wire::message::{Refusal, Reply, RootReply};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 
 #[test]
@@ -31,7 +31,7 @@ fn a_follower_that_is_refused_is_not_started_again_at_once() {
         while let Some(Inbound { from, frames, .. }) = root.receive() {
             let request = codec::decode_ask(&frames).unwrap().request;
             let reply = Reply::Refused { why: Refusal::Busy, message: "too many".into() };
-            let frames = codec::encode_told(&Told { request, reply });
+            let frames = codec::encode_told(&RootReply { request, reply });
             let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
             assert_eq!(root.send(&from, &frames), SendOutcome::Sent);
             refused.push(clock.now());

@@ -43,7 +43,7 @@ impl Ask {
 
 /// A reply of the root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct RootReply {
     /// The number of the request.
     pub request: u64,
     /// The reply.

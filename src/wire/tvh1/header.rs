@@ -2,7 +2,7 @@
 
 use crate::ids::Token;
 use crate::wire::hosts::Bundle as Files;
-use crate::wire::look::{Kept, Spot};
+use crate::wire::look::{Kept, RecordCursor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -168,9 +168,9 @@ impl fmt::Debug for Signing {
 /// `WISH`: a request of an operator on another host. It is sent again until the record of the receiving host shows its
 /// effect, so it needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct OperatorRequest {
     /// The request.
-    pub what: Wished,
+    pub what: RequestedChange,
     /// Milliseconds after which the request expires; the receiver drops it then.
     pub void_after_ms: u64,
 }
@@ -178,7 +178,7 @@ pub struct Wish {
 /// What an operator requests of another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Wished {
+pub enum RequestedChange {
     /// Drain the host.
     Drain,
     /// End the drain.
@@ -204,12 +204,12 @@ pub enum LookWhat {
         /// Which records.
         kept: Kept,
         /// Where the page begins.
-        from: Spot,
+        from: RecordCursor,
     },
     /// The page, in one frame of payload.
     Page {
         /// Where the next page begins, if there is one.
-        next: Option<Spot>,
+        next: Option<RecordCursor>,
     },
     /// The page cannot be read.
     Refused {

@@ -1,9 +1,9 @@
 //! Frames as bytes, limits, and arbitrary bytes.
 
-use super::header::{Bundle, BundleWhat, Hello, Look, LookWhat, Operator, Pulse, Wish, Wished};
+use super::header::{Bundle, BundleWhat, Hello, Look, LookWhat, Operator, OperatorRequest, Pulse, RequestedChange};
 use super::*;
 use crate::wire::hosts::{Bundle as Files, BundleFile};
-use crate::wire::look::{Kept, PAGE_MAX, Spot};
+use crate::wire::look::{Kept, PAGE_MAX, RecordCursor};
 use proptest::prelude::*;
 
 fn frames_of(kind: Kind, header: &impl Serialize, payload: &[&[u8]]) -> Vec<String> {
@@ -52,7 +52,7 @@ fn the_frames_are_these() {
         let read = decode(frames.into_iter().map(String::into_bytes).collect()).unwrap();
         assert_eq!(read.header::<Bundle>(), Ok(bundle));
     }
-    let from = Spot { file: 3, offset: 70 };
+    let from = RecordCursor { file: 3, offset: 70 };
     for (what, payload, header) in [
         (
             LookWhat::Ask { kept: Kept::Instance("shop".into()), from },
@@ -82,7 +82,7 @@ fn the_frames_are_these() {
     );
     assert_eq!(frames_of(Kind::Join, &serde_json::json!({}), &[])[2], r#"{"sent_ms":7000}"#);
     assert_eq!(
-        frames_of(Kind::Wish, &Wish { what: Wished::Undrain, void_after_ms: 1_000 }, &[]),
+        frames_of(Kind::Wish, &OperatorRequest { what: RequestedChange::Undrain, void_after_ms: 1_000 }, &[]),
         ["TVH1", "WISH", r#"{"sent_ms":7000,"what":"undrain","void_after_ms":1000}"#]
     );
 }

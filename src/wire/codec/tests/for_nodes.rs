@@ -35,7 +35,7 @@ fn events_that_are_json_already_make_the_same_frames() {
         let views: Vec<EventView> = (1..=number).map(|seq| event(seq, 1)).collect();
         let json: Vec<Vec<u8>> = views.iter().map(|view| serde_json::to_vec(view).unwrap()).collect();
         let reply = Reply::Events { events: views, lost: 3, end: false, forgotten: 7, caught_up: true, next: 12 };
-        let whole = encode_told(&Told { request: 9, reply });
+        let whole = encode_told(&RootReply { request: 9, reply });
         assert_eq!(encode_events(9, json.iter().map(Vec::as_slice), place), whole);
         assert!(whole.iter().all(|frame| frame.len() <= NODE_FRAME_MAX));
     }
@@ -128,7 +128,7 @@ enum Golden {
     FromChild(FromChild),
     ToNode(ToNode),
     Ask(Ask),
-    Told(Told),
+    Told(RootReply),
 }
 
 /// One message of each sort, by the name of the file that keeps its frames.
@@ -136,7 +136,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
     let beat = |beat| Golden::FromChild(from_child(ChildBody::Beat(beat)));
     let said = |said| Golden::FromChild(node(said));
     let ask = |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb, via: None, incarnation: None });
-    let told = |reply| Golden::Told(Told { request: 7, reply });
+    let told = |reply| Golden::Told(RootReply { request: 7, reply });
     let at = || path("/web/api");
     BTreeMap::from([
         ("v1-beat-plain", beat(BeatFrame::default())),
@@ -354,7 +354,7 @@ fn unknown_fields_are_passed_over() {
 #[test]
 fn a_long_body_is_split_and_joined() {
     let children = (0..2_000).map(|n| worker(&format!("api-{n}"))).collect();
-    let message = Told { request: 1, reply: status(children) };
+    let message = RootReply { request: 1, reply: status(children) };
     let frames = encode_told(&message);
     assert!(frames.len() > 3 && frames.len() <= NODE_FRAMES_MAX);
     assert!(frames.iter().all(|frame| frame.len() <= NODE_FRAME_MAX));
