@@ -72,14 +72,14 @@ pub struct Incoming {
 
 /// The peers that may connect.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Guests {
+pub struct AllowedPeers {
     /// Hosts by their public keys.
     pub hosts: BTreeMap<Key, String>,
     /// Whether peers with any other key may connect as well.
     pub strangers: bool,
 }
 
-impl Guests {
+impl AllowedPeers {
     fn sender(&self, key: &Key) -> Option<Sender> {
         let host = self.hosts.get(key).cloned().map(Sender::Host);
         host.or(self.strangers.then_some(Sender::Stranger(*key)))
@@ -88,7 +88,7 @@ impl Guests {
 
 /// Counters of refused connections and dropped messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Turned {
+pub struct RejectionCounters {
     /// Connections with an unknown key.
     pub unknown: u64,
     /// Messages with too many frames, or from a key that is no longer known.
@@ -101,8 +101,8 @@ pub struct CurveRouter {
     zap: zmq::Socket,
     fds: [RawFd; 2],
     limits: Limits,
-    guests: Guests,
-    turned: Turned,
+    allowed: AllowedPeers,
+    turned: RejectionCounters,
     endpoint: String,
     is_bound: bool,
 }
@@ -130,8 +130,8 @@ impl CurveRouter {
             zap,
             fds,
             limits,
-            guests: Guests::default(),
-            turned: Turned::default(),
+            allowed: AllowedPeers::default(),
+            turned: RejectionCounters::default(),
             endpoint: bound,
             is_bound: true,
         })
@@ -174,8 +174,8 @@ impl CurveRouter {
     }
 
     /// Sets the keys that may connect and send from now on.
-    pub fn admit(&mut self, guests: Guests) {
-        self.guests = guests;
+    pub fn admit(&mut self, allowed: AllowedPeers) {
+        self.allowed = allowed;
     }
 
     /// Whether a message or a ZAP request waits. Call it as the last thing before sleeping.
@@ -210,7 +210,7 @@ impl CurveRouter {
         let request = question.get(1).cloned().unwrap_or_default();
         let key = question.get(6).and_then(|key| Key::try_from(key.as_slice()).ok());
         let by_curve = question.get(5).is_some_and(|mechanism| mechanism == b"CURVE");
-        let known = key.filter(|_| by_curve).and_then(|key| Some((key, self.guests.sender(&key)?)));
+        let known = key.filter(|_| by_curve).and_then(|key| Some((key, self.allowed.sender(&key)?)));
         let (status, words, user, more) = match known {
             Some((key, from)) => {
                 let name = match from {
@@ -246,7 +246,7 @@ impl CurveRouter {
                 }
                 ControlFlow::Continue(())
             })?;
-            let from = key.and_then(|key| self.guests.sender(&key));
+            let from = key.and_then(|key| self.allowed.sender(&key));
             // A peer whose key had another name when it connected has to reconnect.
             let same = from.as_ref().is_some_and(|from| match from {
                 Sender::Host(now) => name.as_ref() == Some(now),
@@ -270,7 +270,7 @@ impl CurveRouter {
     }
 
     /// How often something was not taken, since the beginning.
-    pub fn turned(&self) -> Turned {
+    pub fn turned(&self) -> RejectionCounters {
         self.turned
     }
 }
@@ -283,7 +283,7 @@ impl fmt::Debug for CurveRouter {
 
 /// The state of the connection to another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ConnectionState {
     /// Not connected; libzmq retries by itself.
     None,
     /// The other host has refused the handshake. libzmq does not retry: drop this socket and make another one later.
@@ -298,7 +298,7 @@ pub struct CurveDealer {
     reports: zmq::Socket,
     fd: RawFd,
     frames_max: usize,
-    standing: Standing,
+    standing: ConnectionState,
     made: u64,
 }
 
@@ -337,7 +337,7 @@ impl CurveDealer {
         socket
             .connect(endpoint)
             .map_err(|cause| LinkError::Connect { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
-        Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: Standing::None, made: 0 })
+        Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: ConnectionState::None, made: 0 })
     }
 
     /// The descriptor that signals changes of the connection. It belongs to libzmq, as that of a [`CurveRouter`].
@@ -351,7 +351,7 @@ impl CurveDealer {
     }
 
     /// The state of the connection, after all changes reported so far.
-    pub fn standing(&mut self) -> Standing {
+    pub fn standing(&mut self) -> ConnectionState {
         loop {
             let mut event = 0;
             let read = drain::receive(&self.reports, |place, frame| {
@@ -366,12 +366,14 @@ impl CurveDealer {
             match zmq::SocketEvent::from_raw(event) {
                 zmq::SocketEvent::HANDSHAKE_SUCCEEDED => {
                     self.made += 1;
-                    self.standing = Standing::Up(self.made);
+                    self.standing = ConnectionState::Up(self.made);
                 }
                 // The disconnect that follows a refusal does not change the state.
-                zmq::SocketEvent::DISCONNECTED if self.standing != Standing::Refused => self.standing = Standing::None,
+                zmq::SocketEvent::DISCONNECTED if self.standing != ConnectionState::Refused => {
+                    self.standing = ConnectionState::None
+                }
                 zmq::SocketEvent::HANDSHAKE_FAILED_AUTH | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL => {
-                    self.standing = Standing::Refused;
+                    self.standing = ConnectionState::Refused;
                 }
                 _ => {}
             }

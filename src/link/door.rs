@@ -241,9 +241,9 @@ impl Door {
     }
 
     /// Becomes the door of the next socket that is bound at `path`, until the returned value is dropped.
-    pub(super) fn stand_before(&self, path: &Path) -> Standing {
+    pub(super) fn stand_before(&self, path: &Path) -> RegisteredDoor {
         zmq_sys::gate::put(path, Arc::new(self.clone()));
-        Standing(path.to_owned())
+        RegisteredDoor(path.to_owned())
     }
 }
 
@@ -255,9 +255,9 @@ pub fn has_doors() -> bool {
 
 /// A door that is registered for a path. Keep it as long as the socket.
 #[derive(Debug)]
-pub(super) struct Standing(PathBuf);
+pub(super) struct RegisteredDoor(PathBuf);
 
-impl Drop for Standing {
+impl Drop for RegisteredDoor {
     fn drop(&mut self) {
         zmq_sys::gate::take_away(&self.0);
     }

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 
 use super::context::{self, Context, LinkError};
-use super::door::{Door, MessageMax, Refused, Rules, Standing};
+use super::door::{Door, MessageMax, Refused, RegisteredDoor, Rules};
 use super::drain;
 use super::place::{self, BoundFile};
 use crate::os::{disk, process};
@@ -57,7 +57,7 @@ pub struct Pull {
     bound_again: u32,
     door: Door,
     /// After the socket, so that it is dropped last.
-    _standing: Standing,
+    _standing: RegisteredDoor,
 }
 
 impl Pull {

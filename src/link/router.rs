@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::context::{self, Context, LinkError};
-use super::door::{Door, Refused, Standing};
+use super::door::{Door, Refused, RegisteredDoor};
 use super::drain;
 use super::peer::PeerCred;
 use super::place::{self, BoundFile};
@@ -146,7 +146,7 @@ pub struct Router {
     fd: RawFd,
     frames_max: usize,
     dropped: Dropped,
-    door: Option<(Door, Standing)>,
+    door: Option<(Door, RegisteredDoor)>,
     file: BoundFile,
     /// How often the socket was bound again.
     bound_again: u32,

@@ -11,7 +11,7 @@ use crate::host::known;
 use crate::host::way::Way;
 use crate::hosts::record::Cluster;
 use crate::ids::Token;
-use crate::link::curve::{CurveDealer, Limits, Standing};
+use crate::link::curve::{ConnectionState, CurveDealer, Limits};
 use crate::link::{Context, KeyPair, PublicKey};
 use crate::os::clock::{self, Clock};
 use crate::spec::host::HostFile;
@@ -254,14 +254,14 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> R
             clock::pause(LOOK);
         }
     };
-    wait(&mut dealer, REACH, &mut |dealer| dealer.standing() != Standing::None);
+    wait(&mut dealer, REACH, &mut |dealer| dealer.standing() != ConnectionState::None);
     match dealer.standing() {
-        Standing::Up(_) => {}
-        Standing::Refused => {
+        ConnectionState::Up(_) => {}
+        ConnectionState::Refused => {
             return Err(Failed::new(format!("the host at {address} does not let this machine in"))
                 .hint("the invitation is over or was used, or its line is not whole: have `treevisor host invite` make another one"));
         }
-        Standing::None => {
+        ConnectionState::None => {
             return Err(Failed::new(format!("the host at {address} is not reached within {}", REACH.coarse()))
                 .hint("see that its agent runs, that the address is right as seen from here, and that no firewall closes the port"));
         }
@@ -276,7 +276,7 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> R
     if dealer.send(&tvh1::encode(&message, clock::both().boottime.since(Time::ZERO).as_millis())) {
         wait(&mut dealer, ANSWER, &mut |dealer| {
             answer = dealer.receive();
-            answer.is_some() || !matches!(dealer.standing(), Standing::Up(_))
+            answer.is_some() || !matches!(dealer.standing(), ConnectionState::Up(_))
         });
     }
     let none = || {

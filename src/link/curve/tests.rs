@@ -59,18 +59,18 @@ impl Both {
 }
 
 fn is_up(_: &mut CurveRouter, dealer: &mut CurveDealer) -> Option<()> {
-    matches!(dealer.standing(), Standing::Up(_)).then_some(())
+    matches!(dealer.standing(), ConnectionState::Up(_)).then_some(())
 }
 
-fn guests(pairs: &[(&Pair, &str)], strangers: bool) -> Guests {
+fn allowed(pairs: &[(&Pair, &str)], strangers: bool) -> AllowedPeers {
     let hosts = pairs.iter().map(|(pair, name)| (pair.public_key, (*name).to_owned())).collect();
-    Guests { hosts, strangers }
+    AllowedPeers { hosts, strangers }
 }
 
 #[test]
 fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.router.admit(guests(&[(&pair, "b")], false));
+    both.router.admit(allowed(&[(&pair, "b")], false));
     let mut dealer = both.connect(&pair);
     assert!(!dealer.send(&[b"lost".to_vec()]), "nothing is queued for a connection that is not there");
     both.until(&mut dealer, is_up);
@@ -79,7 +79,7 @@ fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
     let first = both.until(&mut dealer, |router, _| router.receive());
     assert_eq!((first.from, first.frames.len()), (Sender::Host("b".into()), 2));
     assert_eq!(first.frames[1], largest);
-    both.router.admit(Guests::default());
+    both.router.admit(AllowedPeers::default());
     assert!(dealer.send(&[b"y".to_vec()]));
     both.until(&mut dealer, |router, _| {
         assert!(router.receive().is_none());
@@ -90,7 +90,7 @@ fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
 #[test]
 fn with_another_key_it_listens_at_the_same_place_and_is_found_by_that_key_alone() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.router.admit(guests(&[(&pair, "b")], false));
+    both.router.admit(allowed(&[(&pair, "b")], false));
     let mut before = both.connect(&pair);
     both.until(&mut before, is_up);
     let (place, next) = (both.router.endpoint().to_owned(), Pair::new().unwrap());
@@ -99,7 +99,7 @@ fn with_another_key_it_listens_at_the_same_place_and_is_found_by_that_key_alone(
         std::thread::yield_now();
     }
     assert_eq!(both.router.endpoint(), place);
-    both.until(&mut before, |_, dealer| matches!(dealer.standing(), Standing::None).then_some(()));
+    both.until(&mut before, |_, dealer| matches!(dealer.standing(), ConnectionState::None).then_some(()));
     both.server = next;
     let mut dealer = both.connect(&pair);
     both.until(&mut dealer, is_up);
@@ -111,9 +111,9 @@ fn with_another_key_it_listens_at_the_same_place_and_is_found_by_that_key_alone(
 #[test]
 fn an_unknown_key_is_refused() {
     let mut both = Both::new();
-    both.router.admit(guests(&[(&Pair::new().unwrap(), "b")], false));
+    both.router.admit(allowed(&[(&Pair::new().unwrap(), "b")], false));
     let mut dealer = both.connect(&Pair::new().unwrap());
-    both.until(&mut dealer, |_, dealer| (dealer.standing() == Standing::Refused).then_some(()));
+    both.until(&mut dealer, |_, dealer| (dealer.standing() == ConnectionState::Refused).then_some(()));
     assert_eq!(both.router.turned().unknown, 1);
     assert!(!dealer.send(&[b"x".to_vec()]));
 }
@@ -121,7 +121,7 @@ fn an_unknown_key_is_refused() {
 #[test]
 fn one_without_a_certificate_is_answered_by_its_connection_while_such_may_connect() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.router.admit(guests(&[], true));
+    both.router.admit(allowed(&[], true));
     let mut dealer = both.connect(&pair);
     both.until(&mut dealer, is_up);
     both.sends(&mut dealer, &[b"join".to_vec()]);
@@ -136,7 +136,7 @@ fn one_without_a_certificate_is_answered_by_its_connection_while_such_may_connec
 #[test]
 fn a_peer_without_encryption_is_refused() {
     let mut both = Both::new();
-    both.router.admit(guests(&[], true));
+    both.router.admit(allowed(&[], true));
     let plain = both.context.context.socket(zmq::DEALER).unwrap();
     plain.set_linger(0).unwrap();
     plain.monitor("inproc://plain", zmq::SocketEvent::ALL as i32).unwrap();
@@ -161,7 +161,7 @@ fn a_peer_without_encryption_is_refused() {
 #[test]
 fn one_that_is_dropped_before_it_is_up_holds_up_no_other() {
     let (mut both, pair) = (Both::new(), Pair::new().unwrap());
-    both.router.admit(guests(&[(&pair, "b")], false));
+    both.router.admit(allowed(&[(&pair, "b")], false));
     for _ in 0..200 {
         let dealer = both.connect(&pair);
         while !drain::has_input(&both.router.zap) {

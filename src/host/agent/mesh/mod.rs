@@ -9,7 +9,7 @@ mod names;
 pub(super) mod roster;
 mod way;
 
-use crate::link::curve::{CurveDealer, CurveRouter, Guests, Incoming, Key, Limits, Sender, Standing};
+use crate::link::curve::{AllowedPeers, ConnectionState, CurveDealer, CurveRouter, Incoming, Key, Limits, Sender};
 use crate::link::{Context, Identity, LinkError};
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
@@ -220,7 +220,7 @@ impl Mesh {
 
     fn admit(&mut self) {
         let hosts = self.peers.iter().filter_map(|(host, peer)| Some((peer.as_ref().ok()?.key, host.clone())));
-        let guests = Guests { hosts: hosts.collect(), strangers: self.strangers };
+        let guests = AllowedPeers { hosts: hosts.collect(), strangers: self.strangers };
         self.router.admit(guests);
     }
 
@@ -396,9 +396,9 @@ impl Outgoing {
     /// Reads the state of the connection.
     fn look(&mut self, now: Time) {
         match self.dealer.standing() {
-            Standing::Up(_) => (self.alone, self.refused) = (None, false),
+            ConnectionState::Up(_) => (self.alone, self.refused) = (None, false),
             standing => {
-                self.refused |= standing == Standing::Refused;
+                self.refused |= standing == ConnectionState::Refused;
                 self.alone = self.alone.or(Some(now));
             }
         }
@@ -408,7 +408,7 @@ impl Outgoing {
     /// and HELLO was sent.
     fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
         self.look(now);
-        let Standing::Up(number) = self.dealer.standing() else { return false };
+        let ConnectionState::Up(number) = self.dealer.standing() else { return false };
         if self.greeted != number {
             let sent = first().iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
             self.greeted = if sent { number } else { 0 };
