@@ -4,13 +4,13 @@
 //! copy, or was followed by one with the old spec.
 
 use super::chain::{EventLog, is_failure};
-use super::types::{Behind, Step};
+use super::types::{Step, StoppedRollout};
 use crate::ids::Path;
 use crate::wire::view::event::{Rollout, RolloutStage};
 use crate::wire::view::{EventBody, EventView};
 
 /// The roll-out that has left a copy with its old spec, unless its supervisor has had a later roll-out or reload.
-pub(super) fn behind(log: &EventLog<'_>, events: &[EventView], path: &Path) -> Option<Behind> {
+pub(super) fn behind(log: &EventLog<'_>, events: &[EventView], path: &Path) -> Option<StoppedRollout> {
     let above = path.parent()?;
     let changes =
         |event: &EventView| event.path == above && matches!(event.body, EventBody::Rollout(_) | EventBody::Reloaded(_));
@@ -22,7 +22,7 @@ pub(super) fn behind(log: &EventLog<'_>, events: &[EventView], path: &Path) -> O
     }
     let begun = events[..at].iter().rposition(|event| event.path == above && rollout_of(event).is_some());
     let failed = end_of_the_new(log, events, begun.map_or(0, |begun| begun + 1)..at, rollout);
-    Some(Behind { stopped: events[at].clone(), failed })
+    Some(StoppedRollout { stopped: events[at].clone(), failed })
 }
 
 fn rollout_of(event: &EventView) -> Option<&Rollout> {

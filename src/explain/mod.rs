@@ -22,8 +22,8 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use tell::{Paragraph, Told, tell, tell_short};
-pub use types::{Behind, Below, Category, Explanation, Present, Step};
+pub use tell::{ExplanationText, Paragraph, tell, tell_short};
+pub use types::{Below, Category, Explanation, Present, Step, StoppedRollout};
 
 use crate::ids::{Path, ReportId};
 use crate::wire::journal::EndNote;
@@ -64,7 +64,7 @@ struct Known<'a> {
     ended: Option<EndNote>,
     at: Option<String>,
     last: Option<EventView>,
-    behind: Option<Behind>,
+    behind: Option<StoppedRollout>,
 }
 
 fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
@@ -101,7 +101,8 @@ fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>)
         let hint = format!("its `pids-max` was reached: the kernel refused it {what}, {refused} so far");
         explanation.hints.insert(0, hint);
     }
-    let is_behind = |behind: &Behind| matches!(&behind.stopped.body, EventBody::Rollout(rollout) if rollout.reload);
+    let is_behind =
+        |behind: &StoppedRollout| matches!(&behind.stopped.body, EventBody::Rollout(rollout) if rollout.reload);
     if runs && explanation.at.is_none() && explanation.rollout.as_ref().is_some_and(is_behind) {
         let hint = "mend the file, and `treevisor reload` goes on; `treevisor reload --abort` goes back to the specs from before";
         explanation.hints.insert(0, hint.into());

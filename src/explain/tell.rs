@@ -2,7 +2,7 @@
 
 use super::meaning::bytes;
 use super::output::telling;
-use super::types::{Behind, Below, Category, Explanation, Step};
+use super::types::{Below, Category, Explanation, Step, StoppedRollout};
 use crate::explain::sentence::{self, happened, over_limit, words};
 use crate::ids::Path;
 use crate::text::clean;
@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 /// An explanation, ready to be laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct ExplanationText {
     /// The state in a sentence.
     pub headline: String,
     /// The causes, oldest first, and what to do.
@@ -37,7 +37,7 @@ pub struct Paragraph {
 const QUOTE_MAX: usize = 200;
 
 /// The whole explanation.
-pub fn tell(explanation: &Explanation) -> Told {
+pub fn tell(explanation: &Explanation) -> ExplanationText {
     let mut paragraphs = self::paragraphs(explanation);
     paragraphs.extend(explanation.rollout.as_ref().map(|behind| rolled(behind, explanation)));
     if !explanation.listen.is_empty() {
@@ -49,7 +49,7 @@ pub fn tell(explanation: &Explanation) -> Told {
     for hint in &explanation.hints {
         paragraphs.push(paragraph("Next", hint.clone()));
     }
-    Told { headline: headline(explanation), paragraphs }
+    ExplanationText { headline: headline(explanation), paragraphs }
 }
 
 /// The paragraph about failures below a supervisor.
@@ -151,8 +151,8 @@ fn end(exited: &Exited, told: &mut Paragraph) {
 }
 
 /// The roll-out that has left a copy with its old spec, and the end of the process that failed.
-fn rolled(behind: &Behind, explanation: &Explanation) -> Paragraph {
-    let Behind { stopped, failed } = behind;
+fn rolled(behind: &StoppedRollout, explanation: &Explanation) -> Paragraph {
+    let StoppedRollout { stopped, failed } = behind;
     let (at, above) = (date_and_time(&stopped.at), &stopped.path);
     let mut told = paragraph("Roll-out", format!("{above} {}, at {at}", words(stopped)));
     // The first cause is shown above already.

@@ -50,7 +50,7 @@ impl Tree {
     }
 }
 
-fn text(told: &Told) -> String {
+fn text(told: &ExplanationText) -> String {
     let mut text = format!("{}\n", told.headline);
     for Paragraph { label, text: line, notes, quotes } in &told.paragraphs {
         text.push_str(&format!("[{label}] {line}\n"));

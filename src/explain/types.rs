@@ -43,7 +43,7 @@ pub struct Explanation {
     pub below: Option<Below>,
     /// For a copy of a `count`: the stopped roll-out that has left it with its old spec; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<Behind>,
+    pub rollout: Option<StoppedRollout>,
     /// The first cause in one line.
     pub verdict: String,
     /// The first step of the chain; null if there was neither a failure nor an operator's order.
@@ -74,7 +74,7 @@ pub struct Below {
 
 /// A roll-out that was stopped, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Behind {
+pub struct StoppedRollout {
     /// Its last event, which names the copy that failed.
     pub stopped: EventView,
     /// How the new process of that copy ended, oldest first.

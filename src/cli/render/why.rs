@@ -3,10 +3,10 @@
 use super::look::Look;
 use super::style;
 use super::table::{Cell, paint, shorten};
-use crate::explain::Told;
+use crate::explain::ExplanationText;
 
 /// The text of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.
-pub fn told(told: &Told, look: Look) -> String {
+pub fn told(told: &ExplanationText, look: Look) -> String {
     let mut out = String::new();
     for line in lines(told, look) {
         line.iter().for_each(|part| paint(&mut out, &part.text, part.style, look));
@@ -16,7 +16,7 @@ pub fn told(told: &Told, look: Look) -> String {
 }
 
 /// As [`told`], as lines of several parts.
-pub(in crate::cli) fn lines(told: &Told, look: Look) -> Vec<Vec<Cell>> {
+pub(in crate::cli) fn lines(told: &ExplanationText, look: Look) -> Vec<Vec<Cell>> {
     /// The width of the longest label with a gap.
     const INDENT: usize = 13;
     /// Longer lines are hard to read, however wide the terminal is.
