@@ -4,16 +4,16 @@
 use super::action::{Action, End};
 use super::awaited::Awaited;
 use super::claim::Claim;
-use super::event::{Bundle, Event, RequestId, RunId, Turn, Wish};
-use super::guest::Guest;
-use super::judge::Judge;
+use super::event::{Bundle, Event, OperatorOrder, RequestId, RunId, Turn};
+use super::failure_detector::FailureDetector;
+use super::hosted_subtree::HostedSubtree;
 use super::lease::{Lease, Step};
 use super::message::Message;
 use super::moment::Moment;
-use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, Own, Tried, Version, Want};
+use super::placed_children::PlacedChildren;
+use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, Ownership, Tried, Version, Want};
 use super::report::Report;
 use super::settings::Settings;
-use super::wards::Wards;
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -32,7 +32,7 @@ const LOOPBACK_MAX: usize = 256;
 
 /// Why a request was sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Purpose {
+pub(super) enum RequestPurpose {
     /// Write this host's own record: to begin an epoch, or to renew the lease.
     Renew,
     /// Write this host's own record: the host has left.
@@ -42,9 +42,9 @@ pub(super) enum Purpose {
     /// Write another host's record: it is dead.
     Declare(String, Host),
     /// Claim a subtree, in this epoch.
-    Claim(ClaimKey, u64, Own),
+    Claim(ClaimKey, u64, Ownership),
     /// Set a claim free.
-    Free(ClaimKey, Own),
+    Free(ClaimKey, Ownership),
     /// Write that an instance is to be down.
     WantDown(ClaimKey, Want),
 }
@@ -67,8 +67,8 @@ pub(super) enum Ending {
 pub struct Agent {
     pub(super) settings: Settings,
     pub(super) lease: Lease,
-    pub(super) judge: Judge,
-    pub(super) owns: BTreeMap<ClaimKey, (Version, Own)>,
+    pub(super) detector: FailureDetector,
+    pub(super) owns: BTreeMap<ClaimKey, (Version, Ownership)>,
     pub(super) wants: BTreeMap<String, (Version, Want)>,
     /// The record of the cluster, if there is one.
     pub(super) cluster: Option<Cluster>,
@@ -76,16 +76,16 @@ pub struct Agent {
     pub(super) ordered: BTreeMap<String, (u64, Time)>,
     pub(super) claims: BTreeMap<ClaimKey, Claim>,
     /// Placed subtrees which the agents of their parents have ordered from this host.
-    pub(super) guests: BTreeMap<ClaimKey, Guest>,
+    pub(super) hosted: BTreeMap<ClaimKey, HostedSubtree>,
     /// What other hosts and nodes have asked for, and are answered about once it has happened.
     pub(super) awaited: Awaited,
     /// Placed subtrees whose parents are nodes on this host.
-    pub(super) wards: Wards,
+    pub(super) placed_children: PlacedChildren,
     /// Messages of this agent to itself, handled like those of other agents.
     pub(super) loopback: VecDeque<Message>,
     /// When something is to be sent again next.
     again_due: Option<Time>,
-    pub(super) requests: BTreeMap<RequestId, Purpose>,
+    pub(super) requests: BTreeMap<RequestId, RequestPurpose>,
     pub(super) requested: RequestId,
     pub(super) runs: RunId,
     /// The clearing that has not ended yet, and the number of clearings so far.
@@ -125,15 +125,15 @@ impl Agent {
         Agent {
             lease: Lease::new(settings.timing, &settings.about.boot),
             settings,
-            judge: Judge::default(),
+            detector: FailureDetector::default(),
             owns: BTreeMap::new(),
             wants: BTreeMap::new(),
             cluster: None,
             ordered: BTreeMap::new(),
             claims: BTreeMap::new(),
-            guests: BTreeMap::new(),
+            hosted: BTreeMap::new(),
             awaited: Awaited::default(),
-            wards: Wards::default(),
+            placed_children: PlacedChildren::default(),
             loopback: VecDeque::new(),
             again_due: None,
             requests: BTreeMap::new(),
@@ -181,15 +181,15 @@ impl Agent {
             Event::Poked(number) => poked = self.lease.poked(turn.now, number),
             Event::Cleared(number) if self.clearing == Some(number) => self.is_clear(turn, out),
             Event::Cleared(_) => {}
-            Event::Started { run, pid } => self.guest_started(run, pid, out),
-            Event::NotStarted { run, failure } => self.guest_over(run, Err(failure), out),
-            Event::Ended { run, end, detail } => self.guest_over(run, Ok((end, detail)), out),
-            Event::Inspected { run, found } => self.guest_inspected(run, found, out),
+            Event::Started { run, pid } => self.subtree_started(run, pid, out),
+            Event::NotStarted { run, failure } => self.subtree_over(run, Err(failure), out),
+            Event::Ended { run, end, detail } => self.subtree_over(run, Ok((end, detail)), out),
+            Event::Inspected { run, found } => self.subtree_inspected(run, found, out),
             Event::Link { host, up } => self.link(host, up),
             Event::Connected { host } => self.connected(&host),
             // What the host ran in an earlier epoch is gone, and has to be started again.
             Event::Epoch { host, epoch } => {
-                if self.judge.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {
+                if self.detector.get(&host).is_some_and(|seen| seen.record.epoch < epoch) {
                     self.look_now(turn);
                 }
             }
@@ -200,7 +200,7 @@ impl Agent {
             Event::FromHost { .. } => {}
             Event::FromParent { parent, message } => self.take_from_parent(turn, parent, message, out),
             Event::ParentGone(parent) => {
-                self.wards.parent_gone(parent);
+                self.placed_children.parent_gone(parent);
                 self.forget_waiting(parent);
             }
             Event::Exited { run, end } => self.exited(turn, run, end),
@@ -250,20 +250,22 @@ impl Agent {
         self.lease.held().map(|(_, deadline)| deadline.left(now)).filter(|left| !left.is_zero())
     }
 
-    fn asked(&mut self, turn: Turn, wish: Wish) {
+    fn asked(&mut self, turn: Turn, wish: OperatorOrder) {
         match wish {
-            Wish::Drain => self.draining = Some(true),
-            Wish::Undrain => (self.draining, self.drained) = (Some(false), false),
-            Wish::Stop { kill_after } if self.ending.is_none() => {
+            OperatorOrder::Drain => self.draining = Some(true),
+            OperatorOrder::Undrain => (self.draining, self.drained) = (Some(false), false),
+            OperatorOrder::Stop { kill_after } if self.ending.is_none() => {
                 self.ending = Some(Ending::Stopping(turn.now.boottime + kill_after));
             }
-            Wish::Stop { .. } => {}
-            Wish::Forget(host) => {
-                if let Some(seen) = self.judge.get(&host).filter(|_| host != self.settings.name) {
+            OperatorOrder::Stop { .. } => {}
+            OperatorOrder::Forget(host) => {
+                if let Some(seen) = self.detector.get(&host).filter(|_| host != self.settings.name) {
                     self.forgotten.insert(host, seen.record.epoch);
                 }
             }
-            Wish::Keys { cert, issuers } => (self.settings.about.cert, self.settings.about.issuers) = (cert, issuers),
+            OperatorOrder::Keys { cert, issuers } => {
+                (self.settings.about.cert, self.settings.about.issuers) = (cert, issuers)
+            }
         }
         self.lease.hurry();
     }
@@ -272,11 +274,11 @@ impl Agent {
     pub(super) fn epoch_ends(&mut self, late: Span, out: &mut Vec<Action>) {
         self.lease.end();
         self.clear(out);
-        self.guests_gone();
-        self.wards.all_gone();
+        self.hosted_gone();
+        self.placed_children.all_gone();
         for (key, claim) in &mut self.claims {
-            // Remaining guests need no lease, and go on running.
-            if let Some(here) = claim.end_of_epoch().filter(|_| !self.guests.contains_key(key)) {
+            // Remaining hosted subtrees need no lease, and go on running.
+            if let Some(here) = claim.end_of_epoch().filter(|_| !self.hosted.contains_key(key)) {
                 out.push(Action::Report(Report::Fenced { claim: key.clone(), token: here.token, late }));
             }
         }
@@ -300,9 +302,9 @@ impl Agent {
     fn is_clear(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.clearing = None;
         self.lease.clear();
-        self.guests_gone();
-        // Remaining guests go on running.
-        self.claims.iter_mut().filter(|(key, _)| !self.guests.contains_key(key)).for_each(|(_, claim)| claim.emptied());
+        self.hosted_gone();
+        // Remaining hosted subtrees go on running.
+        self.claims.iter_mut().filter(|(key, _)| !self.hosted.contains_key(key)).for_each(|(_, claim)| claim.emptied());
         match self.ending.take() {
             Some(Ending::Clearing(End::Stopped { .. })) if self.lease.held().is_some() => {
                 self.ending = Some(Ending::Leaving(turn.now.boottime + self.settings.timing.renew));
@@ -332,7 +334,7 @@ impl Agent {
         if !self.is_looking() && turn.now.boottime >= self.next_look {
             self.next_look = turn.now.boottime + self.settings.timing.look;
             let prefix = record::prefix(&self.settings.cluster);
-            let request = self.request(Purpose::Read);
+            let request = self.request(RequestPurpose::Read);
             out.push(Action::Read { request, prefix });
         }
         // The lease comes before everything that may take long.
@@ -366,7 +368,7 @@ impl Agent {
                     self.inherit(turn);
                 }
                 let record = Host { epoch, seq: turn.random, ..self.own_record(turn.now.boottime) };
-                self.write_own(turn, Purpose::Renew, expected, record, out);
+                self.write_own(turn, RequestPurpose::Renew, expected, record, out);
             }
         }
     }
@@ -392,8 +394,7 @@ impl Agent {
     /// This host's record as of now, without the fields that change with each write.
     pub(super) fn own_record(&self, now: Time) -> Host {
         let about = self.settings.about.clone();
-        // All bundles on the disk, as far as there is room: the other hosts have to see a bundle before it is ordered
-        // to run.
+        // All bundles on the disk, as far as there is room: other hosts have to see one before it is ordered to run.
         let named = |has: &&Bundle| self.wants.get(&has.instance).is_some_and(|(_, want)| want.bundle == has.digest);
         let (wanted, others): (Vec<&Bundle>, Vec<&Bundle>) = self.bundles.iter().partition(named);
         let listed = wanted.into_iter().chain(others).take(BUNDLES_MAX);
@@ -426,7 +427,7 @@ impl Agent {
     pub(super) fn write_own(
         &mut self,
         turn: Turn,
-        purpose: Purpose,
+        purpose: RequestPurpose,
         expected: Option<Version>,
         record: Host,
         out: &mut Vec<Action>,
@@ -449,14 +450,14 @@ impl Agent {
         out.push(Action::Swap { request, key, expected, new });
     }
 
-    pub(super) fn request(&mut self, purpose: Purpose) -> RequestId {
+    pub(super) fn request(&mut self, purpose: RequestPurpose) -> RequestId {
         self.requested += 1;
         self.requests.insert(self.requested, purpose);
         self.requested
     }
 
     fn is_looking(&self) -> bool {
-        self.requests.values().any(|purpose| *purpose == Purpose::Read)
+        self.requests.values().any(|purpose| *purpose == RequestPurpose::Read)
     }
 
     pub(super) fn is_clearing(&self) -> bool {
@@ -479,7 +480,7 @@ impl Agent {
         match self.ending {
             Some(Ending::Stopping(kill_at)) if empty || now >= kill_at => {
                 self.ending = Some(Ending::Clearing(End::Stopped { left: false }));
-                self.kill_guests(out);
+                self.kill_hosted(out);
                 if self.clearing.is_none() {
                     self.clear(out);
                 }
@@ -490,7 +491,7 @@ impl Agent {
                     let by = Some(self.settings.name.clone());
                     let present = self.own_record(now);
                     let record = Host { epoch, seq: turn.random, state: HostState::Dead, by, ..present };
-                    self.write_own(turn, Purpose::Leave, Some(expected), record, out);
+                    self.write_own(turn, RequestPurpose::Leave, Some(expected), record, out);
                 }
             }
             Some(_) | None => {}

@@ -1,12 +1,12 @@
 //! Handles the answers of the store.
 
 use super::action::{Action, End};
-use super::agent::{Agent, Ending, Purpose, RECORDS_MAX};
+use super::agent::{Agent, Ending, RECORDS_MAX, RequestPurpose};
 use super::choose::WITNESS;
 use super::event::{Answer, RequestId, Stored, Turn};
-use super::judge::Turned;
+use super::failure_detector::LivenessChange;
 use super::lease::Change;
-use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, Version, Want};
+use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership, Version, Want};
 use super::report::Report;
 use crate::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,45 +19,45 @@ impl Agent {
             Answer::Records(_) | Answer::Done(_) | Answer::Lost(_) => self.store_answers(turn, out),
         }
         match purpose {
-            Purpose::Read => {
+            RequestPurpose::Read => {
                 if let Answer::Records(records) = answer {
                     self.take_records(turn, records, out);
                     self.has_looked(turn, request, out);
                 }
             }
-            Purpose::Renew => {
+            RequestPurpose::Renew => {
                 let change = self.lease.answered(turn.now, request, answer);
                 self.lease_changed(change, out);
             }
-            Purpose::Leave => {
+            RequestPurpose::Leave => {
                 let done = matches!(answer, Answer::Done(_));
                 let change = self.lease.answered(turn.now, request, answer);
                 self.lease_changed(if done { Change::Over } else { change }, out);
             }
-            Purpose::Declare(host, dead) => {
+            RequestPurpose::Declare(host, dead) => {
                 self.declared.insert(host.clone(), turn.now.boottime + self.settings.timing.attempt);
                 match answer {
                     Answer::Done(version) => self.saw_host(turn, &host, version, dead, out),
                     Answer::Lost(Some(stored)) => {
                         self.saw_host(turn, &host, stored.version, Host::of(&stored.value), out);
                     }
-                    Answer::Lost(None) => self.judge.forget(&host),
+                    Answer::Lost(None) => self.detector.forget(&host),
                     Answer::Unknown(_) | Answer::Records(_) => {}
                 }
             }
-            Purpose::Claim(..) | Purpose::Free(..) | Purpose::WantDown(..) => {
+            RequestPurpose::Claim(..) | RequestPurpose::Free(..) | RequestPurpose::WantDown(..) => {
                 self.take_placed(turn, request, purpose, answer);
             }
         }
     }
 
     /// Handles the end of a swap of a claim, or of a want.
-    fn take_placed(&mut self, turn: Turn, request: RequestId, purpose: Purpose, answer: Answer) {
+    fn take_placed(&mut self, turn: Turn, request: RequestId, purpose: RequestPurpose, answer: Answer) {
         let unknown = matches!(answer, Answer::Unknown(_) | Answer::Records(_));
         let again = unknown.then(|| turn.now.boottime + self.settings.timing.attempt);
         let epoch = self.lease.held().map(|(epoch, _)| epoch);
         match purpose {
-            Purpose::Claim(key, in_epoch, own) => {
+            RequestPurpose::Claim(key, in_epoch, own) => {
                 let claim = self.claims.entry(key.clone()).or_default();
                 claim.answered(request, again);
                 match answer {
@@ -73,7 +73,7 @@ impl Agent {
                     Answer::Unknown(_) | Answer::Records(_) => {}
                 }
             }
-            Purpose::Free(key, own) => {
+            RequestPurpose::Free(key, own) => {
                 let claim = self.claims.entry(key.clone()).or_default();
                 claim.answered(request, again);
                 match answer {
@@ -83,7 +83,7 @@ impl Agent {
                     }
                     Answer::Lost(stored) => {
                         let now = self.saw_own(&key, stored);
-                        let mine = |own: &Own| {
+                        let mine = |own: &Ownership| {
                             own.state == OwnState::Held
                                 && own.host == self.settings.name
                                 && Some(own.epoch) == self.lease.held().map(|(epoch, _)| epoch)
@@ -94,7 +94,7 @@ impl Agent {
                     Answer::Unknown(_) | Answer::Records(_) => {}
                 }
             }
-            Purpose::WantDown(key, want) => {
+            RequestPurpose::WantDown(key, want) => {
                 self.claims.entry(key.clone()).or_default().answered(request, again);
                 match answer {
                     Answer::Done(version) => {
@@ -111,13 +111,13 @@ impl Agent {
                     Answer::Unknown(_) | Answer::Records(_) => {}
                 }
             }
-            Purpose::Renew | Purpose::Leave | Purpose::Read | Purpose::Declare(..) => {}
+            RequestPurpose::Renew | RequestPurpose::Leave | RequestPurpose::Read | RequestPurpose::Declare(..) => {}
         }
     }
 
     /// Takes in the present record of a claim, and returns it.
-    fn saw_own(&mut self, key: &ClaimKey, stored: Option<Stored>) -> Option<(Version, Own)> {
-        let found = stored.map(|stored| (stored.version, Own::of(&stored.value)));
+    fn saw_own(&mut self, key: &ClaimKey, stored: Option<Stored>) -> Option<(Version, Ownership)> {
+        let found = stored.map(|stored| (stored.version, Ownership::of(&stored.value)));
         match &found {
             Some(found) => self.owns.insert(key.clone(), found.clone()),
             None => self.owns.remove(key),
@@ -163,7 +163,7 @@ impl Agent {
                         self.overflows = true;
                         continue;
                     }
-                    let own = Own::of(&value);
+                    let own = Ownership::of(&value);
                     if own.host == self.settings.name {
                         had = had.max(own.epoch);
                     }
@@ -199,7 +199,7 @@ impl Agent {
                 self.ordered.insert(instance.clone(), (want.serial, turn.now.boottime));
             }
         }
-        self.judge.retain(|name| hosts.contains_key(name));
+        self.detector.retain(|name| hosts.contains_key(name));
         let own = hosts.remove(&self.settings.name);
         if own.is_none() {
             // The record was deleted: only the claims still show which epochs this host has had.
@@ -221,11 +221,11 @@ impl Agent {
     fn saw_host(&mut self, turn: Turn, name: &str, version: Version, record: Host, out: &mut Vec<Action>) {
         let by = record.by.clone().unwrap_or_default();
         let host = name.to_owned();
-        match self.judge.observe(turn.now, name, version, record) {
+        match self.detector.observe(turn.now, name, version, record) {
             // The host has left by itself.
-            Some(Turned::Lost(_)) if by == host => {}
-            Some(Turned::Lost(lease_age)) => out.push(Action::Report(Report::HostLost { host, by, lease_age })),
-            Some(Turned::Back) => out.push(Action::Report(Report::HostBack { host })),
+            Some(LivenessChange::Lost(_)) if by == host => {}
+            Some(LivenessChange::Lost(lease_age)) => out.push(Action::Report(Report::HostLost { host, by, lease_age })),
+            Some(LivenessChange::Back) => out.push(Action::Report(Report::HostBack { host })),
             None => {}
         }
     }
@@ -234,11 +234,13 @@ impl Agent {
     pub(super) fn declare(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         let mut due = Vec::new();
-        for (name, seen) in self.judge.all() {
+        for (name, seen) in self.detector.all() {
             let sworn = self.forgotten.get(name) == Some(&seen.record.epoch);
             let forgotten = sworn && !(seen.record.state == HostState::Dead && seen.record.is_empty(name));
-            let asked =
-                self.requests.values().any(|purpose| matches!(purpose, Purpose::Declare(host, _) if host == name));
+            let asked = self
+                .requests
+                .values()
+                .any(|purpose| matches!(purpose, RequestPurpose::Declare(host, _) if host == name));
             let waits = self.declared.get(name).is_some_and(|at| *at > now);
             if (forgotten || seen.is_due(turn.now)) && !asked && !waits {
                 let by = Some(self.settings.name.clone());
@@ -249,7 +251,7 @@ impl Agent {
         for (name, version, dead) in due {
             let Ok(new) = record::write(&dead) else { continue };
             let key = Key::Host(name.clone()).in_store(&self.settings.cluster);
-            let request = self.request(Purpose::Declare(name, dead));
+            let request = self.request(RequestPurpose::Declare(name, dead));
             out.push(Action::Swap { request, key, expected: Some(version), new });
         }
     }

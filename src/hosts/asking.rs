@@ -5,21 +5,21 @@ use super::action::{Action, Start};
 use super::agent::Agent;
 use super::choose::{Candidate, Seeker, rank};
 use super::event::Turn;
-use super::message::{AGAIN, Do, Message, Place, Subject, What};
+use super::message::{AGAIN, Message, OrderAction, Place, Subject, What};
+use super::placed_children::{Left, PlacedChild, PlacedSubtree, Release, State};
 use super::record::{ClaimKey, Host};
 use super::seeking::{ANSWER, VOID};
-use super::wards::{Left, Release, State, There, Ward};
 use crate::time::{Span, Time};
 use std::collections::BTreeMap;
 
 impl Agent {
     /// Whether the parent is to move this subtree now. Each parent moves one at a time.
-    pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &There) -> Option<What> {
-        let ward = self.wards.all.get(key)?;
-        let busy = |(other, ward_of): (&ClaimKey, &Ward)| {
+    pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &PlacedSubtree) -> Option<What> {
+        let placed_child = self.placed_children.all.get(key)?;
+        let busy = |(other, placed_child_of): (&ClaimKey, &PlacedChild)| {
             other != key
-                && ward_of.parent == ward.parent
-                && match &ward_of.state {
+                && placed_child_of.parent == placed_child.parent
+                && match &placed_child_of.state {
                     State::There(there) => there.moving.is_some() || there.moved.is_some(),
                     State::Choosing(_) | State::Asking { .. } => true,
                     State::Homeless { .. } | State::Failed { .. } => false,
@@ -29,16 +29,16 @@ impl Agent {
         let draining = if on_me {
             self.is_draining()
         } else {
-            self.judge.get(&there.host).is_some_and(|seen| seen.record.draining)
+            self.detector.get(&there.host).is_some_and(|seen| seen.record.draining)
         };
-        let takeover = ward.place.placement.takeover;
-        if !(draining || takeover) || self.wards.all.iter().any(busy) {
+        let takeover = placed_child.place.placement.takeover;
+        if !(draining || takeover) || self.placed_children.all.iter().any(busy) {
             return None;
         }
-        let ranked = self.ranked_for(turn, key, ward);
+        let ranked = self.ranked_for(turn, key, placed_child);
         let (to, candidate) = ranked.into_iter().next()?;
-        let before = ward.place.placement.on.rank(&there.host);
-        let better = candidate.settled && ward.place.placement.on.rank(&to) < before;
+        let before = placed_child.place.placement.on.rank(&there.host);
+        let better = candidate.settled && placed_child.place.placement.on.rank(&to) < before;
         match candidate.fit() && to != there.host {
             true if draining => Some(What::Move { to, start: Start::Move }),
             true if takeover && better => Some(What::Move { to, start: Start::Takeover }),
@@ -51,31 +51,31 @@ impl Agent {
     /// is not waited for.
     pub(super) fn is_leaving(&self, turn: Turn, instance: &str) -> bool {
         let (now, me) = (turn.now.boottime, &self.settings.name);
-        let leaves = |(key, ward): (&ClaimKey, &Ward)| match &ward.state {
+        let leaves = |(key, placed_child): (&ClaimKey, &PlacedChild)| match &placed_child.state {
             State::There(there) if there.host != *me => false,
             // Between the end of a run and the next request, the parent has the time after which a report is sent
             // again.
             State::There(there) if there.end.is_some() => !there.noted || there.moved.is_some() && now < there.again,
             State::There(there) => {
                 let is_ending = there.order.is_some() || there.moving.is_some() || there.moved.is_some();
-                let mut hosts = self.ranked_for(turn, key, ward).into_iter();
+                let mut hosts = self.ranked_for(turn, key, placed_child).into_iter();
                 is_ending || hosts.any(|(host, candidate)| candidate.fit() && host != *me)
             }
             State::Choosing(_) | State::Asking { .. } => {
-                let last = self.wards.past.get(key).and_then(|past| past.last.as_ref());
-                matches!(last, Some((host, Left::Moved(_))) if host == me) && now < ward.since + ANSWER
+                let last = self.placed_children.past.get(key).and_then(|past| past.last.as_ref());
+                matches!(last, Some((host, Left::Moved(_))) if host == me) && now < placed_child.since + ANSWER
             }
             State::Homeless { .. } | State::Failed { .. } => false,
         };
-        self.wards.all.iter().filter(|(key, _)| key.instance == instance).any(leaves)
+        self.placed_children.all.iter().filter(|(key, _)| key.instance == instance).any(leaves)
     }
 
     pub(super) fn where_to(&self, turn: Turn, key: &ClaimKey, to: Option<String>) -> What {
-        let Some(ward) = self.wards.all.get(key) else {
+        let Some(placed_child) = self.placed_children.all.get(key) else {
             return What::NotMoved { why: "it was not placed".into() };
         };
-        let here = ward.host().map(str::to_owned);
-        let ranked = self.ranked_for(turn, key, ward);
+        let here = placed_child.host().map(str::to_owned);
+        let ranked = self.ranked_for(turn, key, placed_child);
         let chosen = match &to {
             Some(to) => ranked.iter().find(|(host, _)| host == to),
             None => ranked.iter().find(|(host, candidate)| candidate.fit() && Some(host) != here.as_ref()),
@@ -94,23 +94,23 @@ impl Agent {
     /// The host to ask now; an error says why there is none.
     pub(super) fn target(&self, turn: Turn, key: &ClaimKey) -> Result<Target, String> {
         let now = turn.now.boottime;
-        let Some(ward) = self.wards.all.get(key) else { return Err(String::new()) };
-        let past = self.wards.past.get(key);
+        let Some(placed_child) = self.placed_children.all.get(key) else { return Err(String::new()) };
+        let past = self.placed_children.past.get(key);
         let ended = past.and_then(|past| past.ended_on.as_ref());
         let holder = self.holder_still(key);
-        let ranked = self.ranked_for(turn, key, ward);
+        let ranked = self.ranked_for(turn, key, placed_child);
         // A restart is not a move: a subtree that has ended is started where it was, even if another host ranks higher
         // now.
         let stays = |(host, candidate): &&(String, Candidate)| {
             ended.is_some_and(|(last, _)| last == host) && candidate.may_stay()
         };
         let wished = past.is_some_and(|past| past.wish.is_some());
-        let here = ranked.iter().find(stays).filter(|_| !wished && !ward.place.placement.takeover);
+        let here = ranked.iter().find(stays).filter(|_| !wished && !placed_child.place.placement.takeover);
         let best = here.or_else(|| ranked.iter().find(|(_, candidate)| candidate.fit())).map(|(host, _)| host.clone());
         if let Some(by) = &holder
             && ended.is_none_or(|(host, _)| host != by)
         {
-            let refused = ward.refused.get(by).filter(|(_, until)| *until > now).map(|(why, _)| why.as_str());
+            let refused = placed_child.refused.get(by).filter(|(_, until)| *until > now).map(|(why, _)| why.as_str());
             return match (refused, self.is_linked(by)) {
                 (None, true) => Ok(Target::Ask(by.clone())),
                 (Some(why), _) => Err(format!("{by} has it: {why}")),
@@ -118,7 +118,7 @@ impl Agent {
             };
         }
         if let Some((_, Left::Lost(at))) = past.and_then(|past| past.last.as_ref()) {
-            let until = *at + Span::from_millis(ward.place.placement.delay_ms);
+            let until = *at + Span::from_millis(placed_child.place.placement.delay_ms);
             if now < until {
                 return Err(format!("its host was lost, and it waits for {} more", until.since(now)));
             }
@@ -143,13 +143,13 @@ impl Agent {
     pub(super) fn choose_host(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         let target = self.target(turn, key);
-        let Some(ward) = self.wards.all.get_mut(key) else { return };
-        let late = now >= ward.since + ANSWER;
+        let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
+        let late = now >= placed_child.since + ANSWER;
         match target {
             Ok(Target::Ask(host)) if !late => self.ask(turn, key, &host, out),
             Ok(Target::Release(host, wire)) if !late => {
-                ward.state = State::Choosing(now + AGAIN);
-                self.wards.release(&host, &wire);
+                placed_child.state = State::Choosing(now + AGAIN);
+                self.placed_children.release(&host, &wire);
                 self.say_releases(now, out);
                 self.wake(now + AGAIN);
             }
@@ -159,25 +159,26 @@ impl Agent {
     }
 
     fn has_none(&mut self, key: &ClaimKey, why: &str, now: Time, out: &mut Vec<Action>) {
-        let Some(ward) = self.wards.all.get_mut(key) else { return };
-        ward.state = State::Homeless { why: why.to_owned(), noted: false, again: now + AGAIN };
-        Self::answer_parent(ward, out);
+        let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
+        placed_child.state = State::Homeless { why: why.to_owned(), noted: false, again: now + AGAIN };
+        Self::answer_parent(placed_child, out);
         self.wake(now + AGAIN);
     }
 
     pub(super) fn ask(&mut self, turn: Turn, key: &ClaimKey, host: &str, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
-        let run = self.wards.draw();
-        let Some(ward) = self.wards.all.get_mut(key) else { return };
-        let wire = Subject { run, ..ward.node.clone() };
-        ward.state = State::Asking { host: host.to_owned(), wire: wire.clone(), since: now, again: Time::ZERO };
+        let run = self.placed_children.draw();
+        let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
+        let wire = Subject { run, ..placed_child.node.clone() };
+        placed_child.state = State::Asking { host: host.to_owned(), wire: wire.clone(), since: now, again: Time::ZERO };
         self.say_place(key, host, &wire, now, out);
         self.wake(now + AGAIN);
     }
 
     /// How a start on this host counts, and the host that had the subtree before.
     pub(super) fn start_on(&self, key: &ClaimKey, host: &str) -> (Start, Option<String>) {
-        let last = self.wards.past.get(key).and_then(|past| past.last.clone()).filter(|(last, _)| last != host);
+        let last =
+            self.placed_children.past.get(key).and_then(|past| past.last.clone()).filter(|(last, _)| last != host);
         match last {
             Some((last, Left::Lost(_))) => (Start::Failover, Some(last)),
             Some((last, Left::Moved(start))) => (start, Some(last)),
@@ -187,71 +188,77 @@ impl Agent {
 
     pub(super) fn say_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
         let (start, from) = self.start_on(key, host);
-        let Some(ward) = self.wards.all.get_mut(key) else { return };
-        if let State::Asking { again, .. } = &mut ward.state {
+        let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
+        if let State::Asking { again, .. } = &mut placed_child.state {
             *again = now + AGAIN;
         }
-        let place = Place { subject: wire.clone(), void_after_ms: VOID, start, from, ..(*ward.place).clone() };
+        let place = Place { subject: wire.clone(), void_after_ms: VOID, start, from, ..(*placed_child.place).clone() };
         self.post(host, Message::Place(Box::new(place)), out);
     }
 
     pub(super) fn say_releases(&mut self, now: Time, out: &mut Vec<Action>) {
-        let mut releases = std::mem::take(&mut self.wards.releases);
+        let mut releases = std::mem::take(&mut self.placed_children.releases);
         // A dead host holds no claims.
         releases.retain(|release| !self.is_dead(&release.host));
         for Release { host, wire, again } in &mut releases {
             if *again <= now {
                 *again = now + AGAIN;
-                self.order(host, wire, Do::Done, out);
+                self.order(host, wire, OrderAction::Done, out);
             }
             self.wake(*again);
         }
-        self.wards.releases = releases;
+        self.placed_children.releases = releases;
     }
 
     /// Orders that claims be set free whose paths the tree does not have any more.
     pub(super) fn release_strangers(&mut self) {
         let mut strangers = Vec::new();
-        for (instance, (root_token, paths)) in &self.wards.paths {
+        for (instance, (root_token, paths)) in &self.placed_children.paths {
             let of_root = Subject { instance: instance.clone(), root_token: *root_token, ..Subject::default() };
             if !self.has_root(&of_root) {
                 continue;
             }
             for key in self.owns.keys().filter(|key| key.instance == *instance && key.path != "/") {
-                let known = paths.contains(&key.path) || self.wards.all.contains_key(key);
-                let by = self.holder_still(key).filter(|_| !known && !self.wards.is_releasing(key));
+                let known = paths.contains(&key.path) || self.placed_children.all.contains_key(key);
+                let by = self.holder_still(key).filter(|_| !known && !self.placed_children.is_releasing(key));
                 if let Some(by) = by {
                     strangers.push((by, Subject { path: key.path.clone(), ..of_root.clone() }));
                 }
             }
         }
         for (by, subject) in strangers {
-            let run = self.wards.draw();
-            self.wards.release(&by, &Subject { run, ..subject });
+            let run = self.placed_children.draw();
+            self.placed_children.release(&by, &Subject { run, ..subject });
         }
     }
 
     /// All hosts for a placed subtree, the best first.
-    pub(super) fn ranked_for(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> Vec<(String, Candidate)> {
+    pub(super) fn ranked_for(
+        &self,
+        turn: Turn,
+        key: &ClaimKey,
+        placed_child: &PlacedChild,
+    ) -> Vec<(String, Candidate)> {
         let now = turn.now.boottime;
         let me = self.own_record(now);
-        let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();
+        let mut hosts: BTreeMap<&str, &Host> = self.detector.all().map(|(name, seen)| (name, &seen.record)).collect();
         hosts.insert(&self.settings.name, &me);
-        let placement = &ward.place.placement;
+        let placement = &placed_child.place.placement;
         let at = |path: &String| {
             let key = ClaimKey { instance: key.instance.clone(), path: path.clone() };
-            let asked = self.wards.all.get(&key).and_then(|ward| ward.host().map(str::to_owned));
+            let asked =
+                self.placed_children.all.get(&key).and_then(|placed_child| placed_child.host().map(str::to_owned));
             asked.or_else(|| self.holder_still(&key))
         };
         let others = |paths: &[String]| -> Vec<String> {
             paths.iter().filter(|path| **path != key.path).filter_map(at).collect()
         };
-        let past = self.wards.past.get(key);
+        let past = self.placed_children.past.get(key);
         let mut bars: BTreeMap<String, String> = BTreeMap::new();
         for host in hosts.keys().filter(|host| !self.is_linked(host)) {
             bars.insert((*host).to_owned(), "there is no link to it".to_owned());
         }
-        for (host, (why, _)) in ward.refused.iter().filter(|(_, (_, until))| *until > now) {
+        for (host, (why, _)) in placed_child.refused.iter().filter(|(_, (_, until))| *until > now) {
             bars.insert(host.clone(), why.clone());
         }
         let gave_up = past.map(|past| &past.gave_up).into_iter().flatten();
@@ -270,7 +277,7 @@ impl Agent {
             bars,
             shunned,
             wished,
-            placed: self.judge.placed(self.owns.values().map(|(_, own)| own)),
+            placed: self.detector.placed(self.owns.values().map(|(_, own)| own)),
         };
         rank(&seeker, hosts.into_iter())
     }

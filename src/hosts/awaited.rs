@@ -16,7 +16,7 @@ pub(super) struct Asker {
 /// A request for a subtree whose claim appears to be held by another host. Answered by the first read of the store that
 /// begins after `since`.
 #[derive(Debug)]
-pub(super) struct Doubt {
+pub(super) struct ContestedRequest {
     pub(super) since: RequestId,
     /// When the order expires.
     pub(super) until: Time,
@@ -31,7 +31,7 @@ pub(super) struct Awaited {
     pub(super) free: BTreeMap<ClaimKey, Asker>,
     /// Hosts that wait until nothing is left below a path.
     pub(super) clear: BTreeMap<ClaimKey, Asker>,
-    pub(super) doubts: BTreeMap<ClaimKey, Doubt>,
+    pub(super) contested_requests: BTreeMap<ClaimKey, ContestedRequest>,
     /// Nodes that wait for a claim to be set free.
     pub(super) done: Vec<(ParentId, Subject)>,
     /// Nodes that wait until nothing is left below a path.

@@ -1,6 +1,6 @@
 //! Which hosts may have a subtree, their order, and why the others may not.
 
-use super::message::{Placing, Spread};
+use super::message::{Placing, SpreadPolicy};
 use super::record::{Host, HostState, Placement};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Question<'a> {
 
 /// Whether a host may have a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fit {
+pub enum Eligibility {
     /// The host may have it.
     Yes,
     /// The host may have it, but was lost a short time ago: settled hosts are preferred.
@@ -34,23 +34,23 @@ pub enum Fit {
     No(String),
 }
 
-impl fmt::Display for Fit {
+impl fmt::Display for Eligibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fit::Yes => f.write_str("fit"),
-            Fit::Unsettled => f.write_str("fit, but it was lost a short time ago"),
-            Fit::Tried(why) => write!(f, "the root has given up there: {why}"),
-            Fit::No(why) => f.write_str(why),
+            Eligibility::Yes => f.write_str("fit"),
+            Eligibility::Unsettled => f.write_str("fit, but it was lost a short time ago"),
+            Eligibility::Tried(why) => write!(f, "the root has given up there: {why}"),
+            Eligibility::No(why) => f.write_str(why),
         }
     }
 }
 
 /// Judges one host by its record.
-pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
+pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Eligibility {
     let Question { instance, placement, bundle, serial } = *question;
-    let no = |why: &str| Fit::No(why.to_owned());
+    let no = |why: &str| Eligibility::No(why.to_owned());
     if let Some(why) = unfit(placement, name, host) {
-        return Fit::No(why);
+        return Eligibility::No(why);
     }
     if !host.cgroup {
         return no("it has no cgroups that can be killed with one write");
@@ -59,9 +59,9 @@ pub fn fit(question: &Question<'_>, name: &str, host: &Host) -> Fit {
         return no("what is deployed is not on its disk: deploy it there");
     }
     match host.tried.get(instance) {
-        Some(tried) if tried.serial == serial => Fit::Tried(tried.note.clone()),
-        Some(_) | None if host.settled => Fit::Yes,
-        Some(_) | None => Fit::Unsettled,
+        Some(tried) if tried.serial == serial => Eligibility::Tried(tried.note.clone()),
+        Some(_) | None if host.settled => Eligibility::Yes,
+        Some(_) | None => Eligibility::Unsettled,
     }
 }
 
@@ -71,14 +71,14 @@ pub fn choose<'a>(
     question: &Question<'_>,
     hosts: impl Iterator<Item = (&'a str, &'a Host)>,
     placed: &BTreeMap<String, usize>,
-) -> Vec<(&'a str, Fit)> {
+) -> Vec<(&'a str, Eligibility)> {
     let mut ranked: Vec<_> = hosts.map(|(name, host)| (name, fit(question, name, host))).collect();
     ranked.sort_by_cached_key(|(name, fit)| {
         let class = match fit {
-            Fit::Yes => 0,
-            Fit::Unsettled => 1,
-            Fit::Tried(_) => 2,
-            Fit::No(_) => 3,
+            Eligibility::Yes => 0,
+            Eligibility::Unsettled => 1,
+            Eligibility::Tried(_) => 2,
+            Eligibility::No(_) => 3,
         };
         (class, question.placement.rank(name), placed.get(*name).copied().unwrap_or_default(), *name)
     });
@@ -145,9 +145,9 @@ pub(super) fn rank<'a>(
 ) -> Vec<(String, Candidate)> {
     let hosts: BTreeMap<&str, &Host> = hosts.collect();
     let crowd = |name: &str, host: &Host| match &seeker.placement.spread {
-        Spread::No => 0,
-        Spread::Hosts => seeker.group.iter().filter(|other| *other == name).count(),
-        Spread::Label(label) => {
+        SpreadPolicy::No => 0,
+        SpreadPolicy::Hosts => seeker.group.iter().filter(|other| *other == name).count(),
+        SpreadPolicy::Label(label) => {
             let value = host.labels.get(label);
             let same = |other: &&String| hosts.get(other.as_str()).is_some_and(|host| host.labels.get(label) == value);
             seeker.group.iter().filter(same).count()
@@ -231,7 +231,7 @@ mod tests {
         let placed = placed.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         choose(&question, hosts.iter().map(|(name, host)| (*name, host)), &placed)
             .into_iter()
-            .filter(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled))
+            .filter(|(_, fit)| matches!(fit, Eligibility::Yes | Eligibility::Unsettled))
             .map(|(name, _)| name.to_owned())
             .collect()
     }

@@ -7,7 +7,7 @@
 use super::action::{Start, StopWhy};
 use super::event::{RequestId, RunEnd, RunId};
 use super::moment::Moment;
-use super::record::{Freed, Own, OwnState, Version, Want, WantState};
+use super::record::{OwnState, Ownership, ReleaseReason, Version, Want, WantState};
 use crate::time::{Span, Time};
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ const WITHIN: Span = Span::from_secs(30);
 
 /// The facts by which the next step of a claim is decided.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight<'a> {
+pub(super) struct ClaimFacts<'a> {
     pub(super) now: Moment,
     /// This host.
     pub(super) me: &'a str,
@@ -32,7 +32,7 @@ pub(super) struct Sight<'a> {
     /// How long before the deadline runs are asked to stop.
     pub(super) stop_before: Span,
     /// The claim's record, which may be stale.
-    pub(super) own: Option<&'a (Version, Own)>,
+    pub(super) own: Option<&'a (Version, Ownership)>,
     /// Whether the epoch in that record has ended.
     pub(super) over: bool,
     /// The order to run, which may be stale. `None`: nothing was ever deployed.
@@ -53,7 +53,7 @@ pub(super) struct Sight<'a> {
     pub(super) exhausted: Option<&'a str>,
 }
 
-impl Sight<'_> {
+impl ClaimFacts<'_> {
     fn wanted(&self) -> bool {
         self.want.is_some_and(|want| want.state == WantState::Up)
     }
@@ -63,7 +63,7 @@ impl Sight<'_> {
         self.deadline.minus(self.stop_before).is_over(self.now)
     }
 
-    fn names_me(&self, own: &Own) -> bool {
+    fn names_me(&self, own: &Ownership) -> bool {
         own.state == OwnState::Held && own.host == self.me && own.epoch == self.epoch
     }
 
@@ -90,12 +90,12 @@ pub(super) enum Move {
     /// Write that the instance is to be down.
     WantDown(String),
     /// Swap the record to free, expecting this version.
-    Free { expected: Version, token: u64, freed: Freed, note: Option<String> },
+    Free { expected: Version, token: u64, freed: ReleaseReason, note: Option<String> },
 }
 
 /// A claim that this host holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Here {
+pub(super) struct HeldClaim {
     pub(super) token: u64,
     version: Version,
     /// The bundle to start from where the wanted one is not on this host.
@@ -121,7 +121,7 @@ pub(super) enum What {
     /// before the claim is set free, so that no other host starts it.
     Finished(u64, String),
     /// Nothing is left of it, and the claim is to be set free.
-    Leaving(Freed, Option<String>),
+    Leaving(ReleaseReason, Option<String>),
 }
 
 /// A claiming swap without an answer, or with an uncertain one.
@@ -136,7 +136,7 @@ struct Attempt {
 /// A claim, seen from this host.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
-    here: Option<Here>,
+    here: Option<HeldClaim>,
     /// The claiming swaps of this epoch that may have succeeded, or still may.
     attempts: Vec<Attempt>,
     /// The swap without an answer so far.
@@ -153,7 +153,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The claim, if this host holds it.
-    pub(super) fn here(&self) -> Option<&Here> {
+    pub(super) fn here(&self) -> Option<&HeldClaim> {
         self.here.as_ref()
     }
 
@@ -172,7 +172,7 @@ impl Claim {
 
     /// The epoch has ended: nothing of it counts any more, whatever still arrives. Returns the claim if something ran
     /// by it.
-    pub(super) fn end_of_epoch(&mut self) -> Option<Here> {
+    pub(super) fn end_of_epoch(&mut self) -> Option<HeldClaim> {
         self.attempts.clear();
         self.claimable_since = None;
         self.here.take().filter(|here| matches!(here.what, What::Running { .. }))
@@ -188,49 +188,49 @@ impl Claim {
     }
 
     /// Decides the next step.
-    pub(super) fn next(&mut self, sight: &Sight<'_>) -> Move {
-        self.take(sight);
+    pub(super) fn next(&mut self, facts: &ClaimFacts<'_>) -> Move {
+        self.take(facts);
         let held = match &self.here {
-            None => return self.next_elsewhere(sight),
+            None => return self.next_elsewhere(facts),
             Some(here) => here,
         };
-        let wait = self.not_before.since(sight.now.boottime) > Span::ZERO;
+        let wait = self.not_before.since(facts.now.boottime) > Span::ZERO;
         let waits = self.under_way.is_some() || wait;
         let later = || Move::Wait(wait.then_some(self.not_before));
         match &held.what {
             // Tokens only grow: with a larger one in the record, this host has lost the claim for certain.
             What::Running { run, .. }
-                if !held.superseded && sight.own.is_some_and(|(_, own)| own.token > held.token) =>
+                if !held.superseded && facts.own.is_some_and(|(_, own)| own.token > held.token) =>
             {
-                let (by, token) = sight.own.map(|(_, own)| (own.host.clone(), own.token)).unwrap_or_default();
+                let (by, token) = facts.own.map(|(_, own)| (own.host.clone(), own.token)).unwrap_or_default();
                 Move::Superseded { run: *run, by, token }
             }
-            What::Running { run, bundle, asked: None, .. } => match Self::stop_why(sight) {
+            What::Running { run, bundle, asked: None, .. } => match Self::stop_why(facts) {
                 Some(why) => Move::Stop(*run, why),
-                None if sight.has_bundle && sight.want.is_some_and(|want| want.bundle != *bundle) => Move::Reload(*run),
+                None if facts.has_bundle && facts.want.is_some_and(|want| want.bundle != *bundle) => Move::Reload(*run),
                 None => Move::Wait(None),
             },
             What::Running { .. } => Move::Wait(None),
-            What::Down if !sight.wanted() || sight.leave.is_some() => {
-                let freed = if sight.leave.is_some() { Freed::Drained } else { Freed::Stopped };
+            What::Down if !facts.wanted() || facts.leave.is_some() => {
+                let freed = if facts.leave.is_some() { ReleaseReason::Drained } else { ReleaseReason::Stopped };
                 self.leave(freed, None);
-                self.next(sight)
+                self.next(facts)
             }
-            What::Down if sight.hold || sight.lease_ends() => Move::Wait(None),
+            What::Down if facts.hold || facts.lease_ends() => Move::Wait(None),
             What::Down => Move::Run,
             What::Finished(..) if waits => later(),
-            What::Finished(serial, note) if sight.wanted() => {
-                if sight.want.is_some_and(|want| want.serial == *serial) {
+            What::Finished(serial, note) if facts.wanted() => {
+                if facts.want.is_some_and(|want| want.serial == *serial) {
                     return Move::WantDown(note.clone());
                 }
                 // An operator has ordered it again meanwhile.
                 self.restart();
-                self.next(sight)
+                self.next(facts)
             }
             What::Finished(_, note) => {
                 let note = Some(note.clone());
-                self.leave(Freed::Stopped, note);
-                self.next(sight)
+                self.leave(ReleaseReason::Stopped, note);
+                self.next(facts)
             }
             What::Leaving(..) if waits => later(),
             What::Leaving(freed, note) => {
@@ -239,12 +239,12 @@ impl Claim {
         }
     }
 
-    fn stop_why(sight: &Sight<'_>) -> Option<StopWhy> {
-        let down = sight.want.is_some_and(|want| want.state == WantState::Down);
-        sight
+    fn stop_why(facts: &ClaimFacts<'_>) -> Option<StopWhy> {
+        let down = facts.want.is_some_and(|want| want.state == WantState::Down);
+        facts
             .leave
             .or_else(|| down.then_some(StopWhy::NotWanted))
-            .or_else(|| (sight.by_lease && sight.lease_ends()).then_some(StopWhy::LeaseEnds))
+            .or_else(|| (facts.by_lease && facts.lease_ends()).then_some(StopWhy::LeaseEnds))
     }
 
     fn restart(&mut self) {
@@ -253,15 +253,15 @@ impl Claim {
         }
     }
 
-    fn leave(&mut self, freed: Freed, note: Option<String>) {
+    fn leave(&mut self, freed: ReleaseReason, note: Option<String>) {
         if let Some(here) = &mut self.here {
             here.what = What::Leaving(freed, note);
         }
     }
 
     /// Derives from the record which open claiming swaps have succeeded, and whether the claim was set free.
-    fn take(&mut self, sight: &Sight<'_>) {
-        let Some((version, own)) = sight.own else { return };
+    fn take(&mut self, facts: &ClaimFacts<'_>) {
+        let Some((version, own)) = facts.own else { return };
         self.highest = self.highest.max(own.token);
         if let Some(here) = &self.here {
             let free = own.token == here.token && own.state == OwnState::Free;
@@ -271,7 +271,7 @@ impl Claim {
             }
             return;
         }
-        if sight.names_me(own)
+        if facts.names_me(own)
             && let Some(at) = self.attempts.iter().position(|attempt| attempt.token == own.token)
         {
             self.hold(at, *version);
@@ -286,7 +286,7 @@ impl Claim {
         self.attempts.clear();
         self.claimable_since = None;
         self.highest = self.highest.max(token);
-        self.here = Some(Here {
+        self.here = Some(HeldClaim {
             token,
             version,
             bundle,
@@ -298,9 +298,9 @@ impl Claim {
         });
     }
 
-    fn next_elsewhere(&mut self, sight: &Sight<'_>) -> Move {
-        let now = sight.now.boottime;
-        let since = if sight.claimable() && sight.wanted() && sight.leave.is_none() && !sight.hold {
+    fn next_elsewhere(&mut self, facts: &ClaimFacts<'_>) -> Move {
+        let now = facts.now.boottime;
+        let since = if facts.claimable() && facts.wanted() && facts.leave.is_none() && !facts.hold {
             *self.claimable_since.get_or_insert(now)
         } else {
             self.claimable_since = None;
@@ -312,27 +312,27 @@ impl Claim {
         if now < self.not_before {
             return Move::Wait(Some(self.not_before));
         }
-        if let Some((version, own)) = sight.own.filter(|(_, own)| sight.names_me(own) || sight.left_over) {
+        if let Some((version, own)) = facts.own.filter(|(_, own)| facts.names_me(own) || facts.left_over) {
             // Left by a swap that was forgotten, or a stale record. Nothing of it runs here; if it is stale, the swap
             // fails.
-            return Move::Free { expected: *version, token: own.token, freed: Freed::Unused, note: None };
+            return Move::Free { expected: *version, token: own.token, freed: ReleaseReason::Unused, note: None };
         }
         if self.claimable_since.is_none() {
             return Move::Wait(None);
         }
-        if let Some(note) = sight.exhausted {
+        if let Some(note) = facts.exhausted {
             return Move::WantDown(note.to_owned());
         }
-        let Some(delay) = sight.delay else { return Move::Wait(None) };
+        let Some(delay) = facts.delay else { return Move::Wait(None) };
         if now < since + delay {
             return Move::Wait(Some(since + delay));
         }
-        if sight.lease_ends() || sight.deadline.left(sight.now) < MARGIN {
+        if facts.lease_ends() || facts.deadline.left(facts.now) < MARGIN {
             return Move::Wait(None);
         }
         // A token that cannot grow cannot be claimed: an operator has to resolve that.
         match self.highest.checked_add(1) {
-            Some(token) => Move::Claim { expected: sight.own.map(|(version, _)| *version), token },
+            Some(token) => Move::Claim { expected: facts.own.map(|(version, _)| *version), token },
             None => Move::Wait(None),
         }
     }
@@ -343,11 +343,11 @@ impl Claim {
     }
 
     /// A claiming swap with this token is being sent. `before`: the record that it replaces.
-    pub(super) fn attempted(&mut self, token: u64, bundle: String, me: &str, before: Option<&Own>) {
+    pub(super) fn attempted(&mut self, token: u64, bundle: String, me: &str, before: Option<&Ownership>) {
         let from = before.map(|own| own.host.clone()).filter(|host| host != me && !host.is_empty());
         let start = match before {
             Some(own) if from.is_some() && own.state == OwnState::Held => Start::Failover,
-            Some(own) if from.is_some() && own.freed == Some(Freed::Drained) => Start::Move,
+            Some(own) if from.is_some() && own.freed == Some(ReleaseReason::Drained) => Start::Move,
             Some(_) | None => Start::Normal,
         };
         self.attempts.retain(|attempt| attempt.token != token);
@@ -410,20 +410,20 @@ impl Claim {
 
     /// The run was asked to stop.
     pub(super) fn asked(&mut self, why: StopWhy) {
-        if let Some(Here { what: What::Running { asked, .. }, .. }) = &mut self.here {
+        if let Some(HeldClaim { what: What::Running { asked, .. }, .. }) = &mut self.here {
             *asked = Some(why);
         }
     }
 
     /// The run is reloaded with another bundle.
     pub(super) fn reloaded(&mut self, with: String) {
-        if let Some(Here { bundle: kept, what: What::Running { bundle, .. }, .. }) = &mut self.here {
+        if let Some(HeldClaim { bundle: kept, what: What::Running { bundle, .. }, .. }) = &mut self.here {
             kept.clone_from(&with);
             *bundle = with;
         }
     }
 
-    /// A run of a placed subtree has ended, and nothing of it is left. `guest` decides what follows.
+    /// A run of a placed subtree has ended, and nothing of it is left. `hosted_subtree` decides what follows.
     pub(super) fn ended(&mut self, run: RunId) {
         if self.run() == Some(run) {
             self.restart();
@@ -459,7 +459,7 @@ impl Claim {
                 format!("it has crashed {} times within {WITHIN}, last: {why}", here.crashes.len())
             }
         };
-        here.what = What::Leaving(Freed::GaveUp, Some(why.clone()));
+        here.what = What::Leaving(ReleaseReason::GaveUp, Some(why.clone()));
         Some((serial, why))
     }
 }

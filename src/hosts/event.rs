@@ -168,7 +168,7 @@ pub enum Event {
     /// The bundles on this host's disk. Handed in after [`Event::Begin`], and whenever they change.
     Bundles(Vec<Bundle>),
     /// An operator has given an order.
-    Asked(Wish),
+    Asked(OperatorOrder),
 }
 
 /// A bundle: a deployed file with everything that it includes.
@@ -182,7 +182,7 @@ pub struct Bundle {
 
 /// An order of an operator to this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum OperatorOrder {
     /// Drain this host: nothing is placed here any more, and what runs here leaves in order. This persists over
     /// restarts of the agent.
     Drain,

@@ -60,7 +60,7 @@ pub enum Message {
     /// Do something with a run.
     Order(Order),
     /// The outcome of an `Order`, or what has happened to a run.
-    Told(Told),
+    Told(RunReport),
 }
 
 /// How a start counts: `TREEVISOR_START`.
@@ -126,7 +126,7 @@ pub struct Placing {
     #[serde(flatten)]
     pub on: Placement,
     /// How copies of the group are spread.
-    pub spread: Spread,
+    pub spread: SpreadPolicy,
     /// The paths of all copies of its `count`, with or without itself. Empty: it is not a copy.
     pub group: Vec<String>,
     /// The paths of the siblings on whose hosts it must not run.
@@ -165,7 +165,7 @@ impl Default for Placing {
     fn default() -> Placing {
         Placing {
             on: Placement::default(),
-            spread: Spread::No,
+            spread: SpreadPolicy::No,
             group: Vec::new(),
             apart: Vec::new(),
             exclusive: true,
@@ -180,7 +180,7 @@ impl Default for Placing {
 /// How the copies of a `count` are spread.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Spread {
+pub enum SpreadPolicy {
     /// They are not spread.
     #[default]
     No,
@@ -282,24 +282,25 @@ pub enum Refusal {
     Other,
 }
 
-/// Do something with a run. Retransmitted every [`AGAIN`] until a [`Told`] answers it.
+/// Do something with a run. Retransmitted every [`AGAIN`] until a [`RunReport`] answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Order {
-    /// The run. For [`Do::Clear`] and [`Do::Paths`] only the path counts: everything below it is meant.
+    /// The run. For [`OrderAction::Clear`] and [`OrderAction::Paths`] only the path counts: everything below it is
+    /// meant.
     #[serde(flatten)]
     pub subject: Subject,
     /// As in [`Place`].
     pub void_after_ms: u64,
     /// The action.
     #[serde(flatten)]
-    pub what: Do,
+    pub what: OrderAction,
 }
 
 /// The action of an [`Order`], and the [`What`] that answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum Do {
+pub enum OrderAction {
     /// Ask the run to stop: [`What::Exited`].
     Stop,
     /// Kill the run: [`What::Exited`].
@@ -335,7 +336,7 @@ pub enum Do {
 /// Reports the outcome of an order, or what has happened to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct RunReport {
     /// The run.
     #[serde(flatten)]
     pub subject: Subject,
@@ -361,19 +362,20 @@ pub enum What {
     /// † The host is lost, or has ended the run for its own reasons. Nothing exclusive of it runs. Not counted as a
     /// failure.
     Lost(Loss),
-    /// Answers [`Do::Inspect`].
+    /// Answers [`OrderAction::Inspect`].
     Inspected {
         /// What the shell of the host has found, for the shell of the parent's host.
         found: Value,
     },
-    /// Answers [`Do::Inspect`] where the host cannot be reached, while its lease may still hold. To a node only.
+    /// Answers [`OrderAction::Inspect`] where the host cannot be reached, while its lease may still hold. To a node
+    /// only.
     Unreachable {
         /// The reason, for people.
         why: String,
     },
-    /// Answers [`Do::Clear`]: nothing placed below the path is left.
+    /// Answers [`OrderAction::Clear`]: nothing placed below the path is left.
     Cleared,
-    /// Answers [`Do::Done`]: the claim is free, or nothing is known of it.
+    /// Answers [`OrderAction::Done`]: the claim is free, or nothing is known of it.
     Done,
     /// † To a node: a host is available for a child whose [`Place`] was answered by [`Outcome::NoHost`].
     HostThere,
@@ -384,17 +386,17 @@ pub enum What {
         /// [`Start::Takeover`], or [`Start::Move`] where its host is drained.
         start: Start,
     },
-    /// Answers [`Do::Move`]: the child would go to this host, and will with its next [`Place`].
+    /// Answers [`OrderAction::Move`]: the child would go to this host, and will with its next [`Place`].
     Moving {
         /// That host.
         to: String,
     },
-    /// Answers [`Do::Move`]: the child stays.
+    /// Answers [`OrderAction::Move`]: the child stays.
     NotMoved {
         /// The reason, for people.
         why: String,
     },
-    /// Answers [`Do::Show`].
+    /// Answers [`OrderAction::Show`].
     Shown(Box<Shown>),
     /// A report of a later version, which is ignored.
     #[serde(other)]

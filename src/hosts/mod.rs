@@ -26,8 +26,8 @@
 //!   turn in which it was ordered.
 //! - **W2** (`lease`): An epoch begins only when `x/` was seen empty; on a record of another boot only after it has
 //!   stood for two renewals.
-//! - **W3** (`judge`): Another host's record is swapped to `dead`, expecting the version that was received D ago or
-//!   longer.
+//! - **W3** (`failure_detector`): Another host's record is swapped to `dead`, expecting the version that was received D
+//!   ago or longer.
 //! - **W4** (`claim`): A claim is swapped, expecting the version read, when it is free or its epoch has ended; not
 //!   within a second of the own deadline.
 //! - **W5** (`agent`): Something runs only while its claim is this host's in its present epoch, and the deadline is
@@ -80,13 +80,13 @@
 //! # Which file holds what
 //!
 //! `agent` has the state and handles events, `answers` handles the answers of the store, `placing` moves claims. Of
-//! placed subtrees, `serving` is the side of the host that runs one, with each in a `guest`; `seeking` and `asking` are
-//! the side of its parent's host, with each in `wards`; `message` is what they send each other. `awaited` and
-//! `releasing` are the reports that are sent as soon as a claim is free. `lease`, `judge`, `claim` and `choose` do not
-//! depend on each other and are tested alone. `renewal` is how a cluster gets another signing key, `wish` how an
-//! operator's order reaches another host. `shown` is what `status` gets of placed subtrees, and `showing` collects it.
-//! `moment` is time, `record` the records in the store, `settings` the bounds; `event`, `action`, `report` and `view`
-//! are the types of the interface.
+//! placed subtrees, `serving` is the side of the host that runs one, with each in a `hosted_subtree`; `seeking` and
+//! `asking` are the side of its parent's host, with each in `placed_children`; `message` is what they send each other.
+//! `awaited` and `releasing` are the reports that are sent as soon as a claim is free. `lease`, `failure_detector`,
+//! `claim` and `choose` do not depend on each other and are tested alone. `renewal` is how a cluster gets another
+//! signing key, `wish` how an operator's order reaches another host. `shown` is what `status` gets of placed subtrees,
+//! and `showing` collects it. `moment` is time, `record` the records in the store, `settings` the bounds; `event`,
+//! `action`, `report` and `view` are the types of the interface.
 
 pub mod action;
 mod agent;
@@ -96,12 +96,13 @@ mod awaited;
 pub mod choose;
 mod claim;
 pub mod event;
-mod guest;
-mod judge;
+mod failure_detector;
+mod hosted_subtree;
 mod lease;
 pub mod loss;
 pub mod message;
 pub mod moment;
+mod placed_children;
 mod placing;
 pub mod record;
 mod releasing;
@@ -113,7 +114,6 @@ pub mod settings;
 mod showing;
 pub mod shown;
 pub mod view;
-mod wards;
 pub mod wish;
 
 #[cfg(test)]
@@ -121,11 +121,11 @@ mod tests;
 
 pub use action::{Action, End, Run, Start, StopWhy};
 pub use agent::Agent;
-pub use choose::Fit;
-pub use event::{Answer, Bundle, Event, ParentId, RequestId, RunEnd, RunId, Stored, Turn, Wish};
+pub use choose::Eligibility;
+pub use event::{Answer, Bundle, Event, OperatorOrder, ParentId, RequestId, RunEnd, RunId, Stored, Turn};
 pub use message::Message;
 pub use moment::Moment;
 pub use record::{ClaimKey, Key};
 pub use report::Report;
-pub use settings::{About, Settings, SettingsError, Timing};
+pub use settings::{HostInfo, Settings, SettingsError, Timing};
 pub use view::{HostView, InstanceView};

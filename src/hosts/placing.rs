@@ -1,17 +1,18 @@
 //! What this host claims and runs: carries out the next step of each claim.
 
 use super::action::{Action, Run, Start, StopWhy};
-use super::agent::{Agent, Purpose, TRIED};
-use super::choose::{Fit, Question, choose};
-use super::claim::{Move, Sight};
+use super::agent::{Agent, RequestPurpose, TRIED};
+use super::choose::{Eligibility, Question, choose};
+use super::claim::{ClaimFacts, Move};
 use super::event::{Bundle, RunEnd, RunId, Turn};
-use super::guest::Guest;
-use super::judge::Seen;
+use super::failure_detector::Seen;
+use super::hosted_subtree::HostedSubtree;
 use super::loss::Loss;
 use super::message::Subject;
 use super::moment::Moment;
 use super::record::{
-    self, ClaimKey, Cluster, Host, HostState, Key, Own, OwnState, RecordError, Tried, Version, Want, WantState, note,
+    self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership, RecordError, Tried, Version, Want, WantState,
+    note,
 };
 use super::report::Report;
 use super::view::{HostView, InstanceView};
@@ -28,14 +29,14 @@ const UNSETTLED: Span = Span::from_secs(1);
 const NO_HOST: Span = Span::from_secs(60);
 
 /// What is the same for all claims in a turn: this host's record, and the number of claims of each host.
-struct Ground {
+struct PlacementContext {
     me: Host,
     placed: BTreeMap<String, usize>,
 }
 
 /// The position of this host among the candidates for a root.
 #[derive(Debug, Default)]
-struct Standing {
+struct Candidacy {
     /// How long to wait so that preferred hosts can claim first; `None`: this host is no candidate.
     delay: Option<Span>,
     /// Set when the root has given up on each possible host: their reasons.
@@ -53,16 +54,16 @@ impl Agent {
         let keys = self.keys();
         self.claims.retain(|key, claim| keys.contains(key) || claim.is_busy());
         self.no_host.retain(|key, _| keys.contains(key));
-        let ground = self.ground(turn.now.boottime);
+        let context = self.context(turn.now.boottime);
         for key in keys {
             while self.lease.held().is_some() {
-                let (step, standing) = self.next_move(turn, &ground, &key);
-                self.report_no_host(turn.now.boottime, &key, standing.none, out);
+                let (step, candidacy) = self.next_move(turn, &context, &key);
+                self.report_no_host(turn.now.boottime, &key, candidacy.none, out);
                 if let Move::Wait(at) = step {
                     self.claims_due = self.claims_due.into_iter().chain(at).min();
                     break;
                 }
-                self.carry_out(turn, &key, step, standing.unsettled, out);
+                self.carry_out(turn, &key, step, candidacy.unsettled, out);
             }
         }
         if self.is_draining() && self.is_empty() && !self.drained && self.lease.held().is_some() {
@@ -86,19 +87,19 @@ impl Agent {
         let named = self.owns.iter().filter(|(_, (_, own))| own.host == self.settings.name).map(|(key, _)| key.clone());
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
         let busy = self.claims.iter().filter(|(_, claim)| claim.is_busy()).map(|(key, _)| key.clone());
-        named.chain(roots).chain(busy).chain(self.guests.keys().cloned()).collect()
+        named.chain(roots).chain(busy).chain(self.hosted.keys().cloned()).collect()
     }
 
-    pub(super) fn is_over(&self, own: &Own) -> bool {
+    pub(super) fn is_over(&self, own: &Ownership) -> bool {
         match self.lease.held() {
             Some((epoch, _)) if own.host == self.settings.name => own.epoch < epoch,
-            Some(_) | None if own.pinned => self.judge.is_empty(&own.host, own.epoch),
-            Some(_) | None => self.judge.is_over(&own.host, own.epoch),
+            Some(_) | None if own.pinned => self.detector.is_empty(&own.host, own.epoch),
+            Some(_) | None => self.detector.is_over(&own.host, own.epoch),
         }
     }
 
     /// Whether a claim is a pinned one of this host, which no other host claims at the end of an epoch.
-    fn is_left_over(&self, own: Option<&(Version, Own)>) -> bool {
+    fn is_left_over(&self, own: Option<&(Version, Ownership)>) -> bool {
         own.is_some_and(|(_, own)| own.pinned && own.state == OwnState::Held && own.host == self.settings.name)
     }
 
@@ -111,11 +112,11 @@ impl Agent {
     }
 
     /// This host's record as of now, and the number of claims of each host.
-    fn ground(&self, now: Time) -> Ground {
+    fn context(&self, now: Time) -> PlacementContext {
         let mut me = self.own_record(now);
         // The record lists bundles only as far as there is room; this host knows all of its own.
         me.bundles = self.bundles.iter().map(|Bundle { instance, digest }| record::listed(instance, digest)).collect();
-        Ground { me, placed: self.judge.placed(self.owns.values().map(|(_, own)| own)) }
+        PlacementContext { me, placed: self.detector.placed(self.owns.values().map(|(_, own)| own)) }
     }
 
     /// Whether this host holds a claim.
@@ -127,16 +128,16 @@ impl Agent {
         self.bundles.contains(&Bundle { instance: instance.to_owned(), digest: digest.to_owned() })
     }
 
-    fn next_move(&mut self, turn: Turn, ground: &Ground, key: &ClaimKey) -> (Move, Standing) {
+    fn next_move(&mut self, turn: Turn, context: &PlacementContext, key: &ClaimKey) -> (Move, Candidacy) {
         let now = turn.now;
-        let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Standing::default()) };
+        let Some((epoch, deadline)) = self.lease.held() else { return (Move::Wait(None), Candidacy::default()) };
         let own = self.owns.get(key);
         let is_root = key.path == "/";
-        let guest = self.guests.get(key);
-        let guests_want = guest.map(Guest::want);
+        let subtree = self.hosted.get(key);
+        let hosted_want = subtree.map(HostedSubtree::want);
         let want = match is_root {
             true => self.wants.get(&key.instance).map(|(_, want)| want),
-            false => guests_want.as_ref(),
+            false => hosted_want.as_ref(),
         };
         let over = own.is_some_and(|(_, own)| self.is_over(own));
         let free = own.is_none_or(|(_, own)| own.state == OwnState::Free || over);
@@ -144,15 +145,15 @@ impl Agent {
         // On a drained host the root leaves after its subtrees. A root that is not held here is not claimed meanwhile.
         let last =
             is_root && held && self.ending.is_none() && self.is_draining() && self.is_leaving(turn, &key.instance);
-        let standing = match want {
+        let candidacy = match want {
             Some(want) if is_root && want.state == WantState::Up && free && !held => {
-                self.standing(now, ground, key, want)
+                self.candidacy(now, context, key, want)
             }
             // The parent has chosen this host.
-            Some(_) if !is_root => Standing { delay: Some(Span::ZERO), ..Standing::default() },
-            Some(_) | None => Standing::default(),
+            Some(_) if !is_root => Candidacy { delay: Some(Span::ZERO), ..Candidacy::default() },
+            Some(_) | None => Candidacy::default(),
         };
-        let sight = Sight {
+        let facts = ClaimFacts {
             now,
             me: &self.settings.name,
             epoch,
@@ -170,21 +171,21 @@ impl Agent {
             } else {
                 self.ending.as_ref().map(|_| StopWhy::Stopping)
             },
-            delay: standing.delay,
-            by_lease: guest.is_none_or(Guest::runs_by_lease),
-            left_over: over && guest.is_none() && self.is_left_over(own),
-            hold: guest.is_some_and(Guest::rests),
-            exhausted: standing.exhausted.as_deref(),
+            delay: candidacy.delay,
+            by_lease: subtree.is_none_or(HostedSubtree::runs_by_lease),
+            left_over: over && subtree.is_none() && self.is_left_over(own),
+            hold: subtree.is_some_and(HostedSubtree::rests),
+            exhausted: candidacy.exhausted.as_deref(),
         };
-        (self.claims.entry(key.clone()).or_default().next(&sight), standing)
+        (self.claims.entry(key.clone()).or_default().next(&facts), candidacy)
     }
 
     /// The position of this host among those that may have a root.
-    fn standing(&self, now: Moment, ground: &Ground, key: &ClaimKey, want: &Want) -> Standing {
-        let ranked = self.ranked(ground, key, want);
+    fn candidacy(&self, now: Moment, context: &PlacementContext, key: &ClaimKey, want: &Want) -> Candidacy {
+        let ranked = self.ranked(context, key, want);
         let me = ranked.iter().position(|(name, _)| *name == self.settings.name);
-        let settled = ranked.iter().any(|(_, fit)| *fit == Fit::Yes);
-        let says = |(name, fit): &(String, Fit)| format!("{name}: {fit}");
+        let settled = ranked.iter().any(|(_, fit)| *fit == Eligibility::Yes);
+        let says = |(name, fit): &(String, Eligibility)| format!("{name}: {fit}");
         let all = || note(&ranked.iter().map(says).collect::<Vec<_>>().join("; "));
         let claimed = self.claims.get(key).map_or(0, |claim| claim.unsettled);
         let doubled = 1_u64.checked_shl(claimed).unwrap_or(u64::MAX);
@@ -194,24 +195,26 @@ impl Agent {
         let had =
             self.owns.get(key).is_some_and(|(_, own)| own.state == OwnState::Held && own.host == self.settings.name);
         match me.map(|at| (at, &ranked[at].1)) {
-            Some((_, Fit::Yes)) if had => Standing { delay: Some(Span::ZERO), ..Standing::default() },
-            Some((at, Fit::Yes)) => Standing { delay: Some(RANK.times(at as u64)), ..Standing::default() },
-            Some((_, Fit::Unsettled)) if settled => {
-                Standing { delay: Some(settle), unsettled: true, ..Standing::default() }
+            Some((_, Eligibility::Yes)) if had => Candidacy { delay: Some(Span::ZERO), ..Candidacy::default() },
+            Some((at, Eligibility::Yes)) => Candidacy { delay: Some(RANK.times(at as u64)), ..Candidacy::default() },
+            Some((_, Eligibility::Unsettled)) if settled => {
+                Candidacy { delay: Some(settle), unsettled: true, ..Candidacy::default() }
             }
-            Some((at, Fit::Unsettled)) => {
+            Some((at, Eligibility::Unsettled)) => {
                 let delay = UNSETTLED.times(doubled).min(settle) + RANK.times(at as u64);
-                Standing { delay: Some(delay), unsettled: true, ..Standing::default() }
+                Candidacy { delay: Some(delay), unsettled: true, ..Candidacy::default() }
             }
-            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Yes | Fit::Unsettled)) => Standing::default(),
-            _ if ranked.iter().any(|(_, fit)| matches!(fit, Fit::Tried(_))) && !self.is_expected(now, want) => {
+            _ if ranked.iter().any(|(_, fit)| matches!(fit, Eligibility::Yes | Eligibility::Unsettled)) => {
+                Candidacy::default()
+            }
+            _ if ranked.iter().any(|(_, fit)| matches!(fit, Eligibility::Tried(_))) && !self.is_expected(now, want) => {
                 // Each host needs the time to read the order, and to show in its record that it can carry it out.
                 let timing = &self.settings.timing;
                 let told = timing.renew.times(2) + timing.look.times(2);
                 let since = self.ordered.get(&key.instance).map_or(now.boottime, |(_, since)| *since);
-                Standing { exhausted: (now.boottime >= since + told).then(all), ..Standing::default() }
+                Candidacy { exhausted: (now.boottime >= since + told).then(all), ..Candidacy::default() }
             }
-            _ => Standing { none: Some(all()), ..Standing::default() },
+            _ => Candidacy { none: Some(all()), ..Candidacy::default() },
         }
     }
 
@@ -225,16 +228,16 @@ impl Agent {
         };
         let allowed = |name: &str| want.placement.rank(name).is_some();
         self.is_draining() && !self.settings.about.witness && allowed(&self.settings.name)
-            || self.judge.all().any(|(name, seen)| allowed(name) && soon(seen))
+            || self.detector.all().any(|(name, seen)| allowed(name) && soon(seen))
     }
 
     /// All hosts for the root of an instance, the best first: this one as of now, the others by their records.
-    fn ranked(&self, ground: &Ground, key: &ClaimKey, want: &Want) -> Vec<(String, Fit)> {
+    fn ranked(&self, context: &PlacementContext, key: &ClaimKey, want: &Want) -> Vec<(String, Eligibility)> {
         let question =
             Question { instance: &key.instance, placement: &want.placement, bundle: &want.bundle, serial: want.serial };
-        let mut hosts: BTreeMap<&str, &Host> = self.judge.all().map(|(name, seen)| (name, &seen.record)).collect();
-        hosts.insert(&self.settings.name, &ground.me);
-        let ranked = choose(&question, hosts.into_iter(), &ground.placed).into_iter();
+        let mut hosts: BTreeMap<&str, &Host> = self.detector.all().map(|(name, seen)| (name, &seen.record)).collect();
+        hosts.insert(&self.settings.name, &context.me);
+        let ranked = choose(&question, hosts.into_iter(), &context.placed).into_iter();
         ranked.map(|(name, fit)| (name.to_owned(), fit)).collect()
     }
 
@@ -270,7 +273,7 @@ impl Agent {
                     StopWhy::LeaseEnds => Loss::of(format!("{me} could not renew its lease")),
                     _ => Loss::in_order(format!("the agent of {me} ends")),
                 };
-                self.guest_ends(key, loss);
+                self.subtree_ends(key, loss);
                 out.push(Action::Stop { run, why });
             }
             Move::Stop(run, why) => {
@@ -279,7 +282,7 @@ impl Agent {
             }
             Move::Superseded { run, by, token } => {
                 claim.is_superseded();
-                self.guest_ends(key, Loss::of("another host has its claim"));
+                self.subtree_ends(key, Loss::of("another host has its claim"));
                 out.push(Action::Report(Report::Superseded { claim: key.clone(), by, token }));
                 out.push(Action::Kill(run));
             }
@@ -288,11 +291,11 @@ impl Agent {
                 out.push(Action::Reload { run, bundle: want.bundle });
             }
             Move::Run if key.path == "/" => self.run(key, want, out),
-            Move::Run => self.run_guest(key, out),
+            Move::Run => self.run_subtree(key, out),
             Move::Claim { expected, token } => {
                 claim.unsettled = if unsettled { claim.unsettled.saturating_add(1) } else { 0 };
-                let (digest, root_token, run, pinned) = match self.guests.get(key) {
-                    Some(Guest { place, .. }) => {
+                let (digest, root_token, run, pinned) = match self.hosted.get(key) {
+                    Some(HostedSubtree { place, .. }) => {
                         let Subject { root_token, run, .. } = place.subject;
                         (place.digest.clone(), root_token, run, place.placement.is_pinned())
                     }
@@ -300,23 +303,38 @@ impl Agent {
                 };
                 claim.attempted(token, digest.clone(), &me, own.as_ref());
                 let (state, freed, note) = (OwnState::Held, None, None);
-                let own = Own { host: me, epoch, token, state, since, root_token, run, digest, pinned, freed, note };
+                let own =
+                    Ownership { host: me, epoch, token, state, since, root_token, run, digest, pinned, freed, note };
                 let new = record::write(&own);
-                self.swap(turn, Key::Own(key.clone()), expected, new, Purpose::Claim(key.clone(), epoch, own), out);
+                self.swap(
+                    turn,
+                    Key::Own(key.clone()),
+                    expected,
+                    new,
+                    RequestPurpose::Claim(key.clone(), epoch, own),
+                    out,
+                );
             }
             Move::Free { expected, token, freed, note: why } => {
                 let own = own.filter(|own| own.token == token).unwrap_or_default();
                 let (state, freed, note) = (OwnState::Free, Some(freed), why.as_deref().map(note));
-                let last = self.guests.get(key).map(|guest| (guest.subject().root_token, guest.subject().run));
+                let last = self.hosted.get(key).map(|subtree| (subtree.subject().root_token, subtree.subject().run));
                 let (root_token, run) = last.unwrap_or((own.root_token, own.run));
-                let own = Own { host: me, epoch, token, state, since, root_token, run, freed, note, ..own };
+                let own = Ownership { host: me, epoch, token, state, since, root_token, run, freed, note, ..own };
                 let new = record::write(&own);
-                self.swap(turn, Key::Own(key.clone()), Some(expected), new, Purpose::Free(key.clone(), own), out);
+                self.swap(
+                    turn,
+                    Key::Own(key.clone()),
+                    Some(expected),
+                    new,
+                    RequestPurpose::Free(key.clone(), own),
+                    out,
+                );
             }
             Move::WantDown(why) => {
                 let want = Want { state: WantState::Down, by: me, at: since, note: Some(note(&why)), ..want };
                 let new = record::write(&want);
-                let purpose = Purpose::WantDown(key.clone(), want);
+                let purpose = RequestPurpose::WantDown(key.clone(), want);
                 self.swap(turn, Key::Want(key.instance.clone()), Some(version), new, purpose, out);
             }
         }
@@ -329,10 +347,14 @@ impl Agent {
         record: Key,
         expected: Option<Version>,
         new: Result<Vec<u8>, RecordError>,
-        purpose: Purpose,
+        purpose: RequestPurpose,
         out: &mut Vec<Action>,
     ) {
-        let (Purpose::Claim(key, ..) | Purpose::Free(key, _) | Purpose::WantDown(key, _)) = &purpose else { return };
+        let (RequestPurpose::Claim(key, ..) | RequestPurpose::Free(key, _) | RequestPurpose::WantDown(key, _)) =
+            &purpose
+        else {
+            return;
+        };
         let key = key.clone();
         match new {
             Ok(new) => {
@@ -374,7 +396,7 @@ impl Agent {
 
     /// All hosts with a record, and this one.
     pub fn hosts(&self, now: Moment) -> Vec<HostView> {
-        let others = self.judge.all().map(|(name, seen)| HostView {
+        let others = self.detector.all().map(|(name, seen)| HostView {
             name: name.to_owned(),
             record: seen.record.clone(),
             unchanged: seen.stood(now),
@@ -399,13 +421,13 @@ impl Agent {
     pub fn stored(&self, host: &str, now: Moment) -> Option<&Host> {
         match host == self.settings.name {
             true => self.lease.stored().filter(|_| self.lease_left(now).is_some()),
-            false => self.judge.get(host).map(|seen| &seen.record),
+            false => self.detector.get(host).map(|seen| &seen.record),
         }
     }
 
     /// The number of known hosts, and the epoch of this one; 0 while it has none.
     pub fn known(&self) -> (usize, u64) {
-        (self.judge.all().count(), self.lease.held().map_or(0, |(epoch, _)| epoch))
+        (self.detector.all().count(), self.lease.held().map_or(0, |(epoch, _)| epoch))
     }
 
     /// All instances that are deployed or were claimed.
@@ -413,12 +435,12 @@ impl Agent {
         let roots = self.wants.keys().map(|instance| ClaimKey::root(instance));
         let claimed = self.owns.keys().filter(|key| key.path == "/").cloned();
         let keys: BTreeSet<ClaimKey> = roots.chain(claimed).collect();
-        let ground = self.ground(now.boottime);
+        let context = self.context(now.boottime);
         keys.into_iter()
             .map(|key| {
                 let own = self.owns.get(&key).map(|(_, own)| own.clone());
                 let want = self.wants.get(&key.instance).map(|(_, want)| want.clone());
-                let candidates = want.as_ref().map(|want| self.ranked(&ground, &key, want)).unwrap_or_default();
+                let candidates = want.as_ref().map(|want| self.ranked(&context, &key, want)).unwrap_or_default();
                 let over = own.as_ref().is_some_and(|own| self.is_over(own));
                 InstanceView { claim: key, want, own, over, candidates }
             })

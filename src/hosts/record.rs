@@ -142,7 +142,7 @@ pub struct Tried {
 /// `own/INSTANCE/PATH`: which host may run a subtree. Never deleted, so that its token only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Own {
+pub struct Ownership {
     /// The host that holds the claim, or held it last.
     pub host: String,
     /// The epoch of that host.
@@ -165,15 +165,15 @@ pub struct Own {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
     /// Why it was set free, if it was.
-    pub freed: Option<Freed>,
+    pub freed: Option<ReleaseReason>,
     /// The reason as text, for people.
     pub note: Option<String>,
 }
 
-impl Own {
+impl Ownership {
     /// Reads the record. An unreadable one counts as held, by no host, with no token, and so for ever: an operator has
     /// to resolve that.
-    pub(super) fn of(value: &[u8]) -> Own {
+    pub(super) fn of(value: &[u8]) -> Ownership {
         read(value).unwrap_or_default()
     }
 }
@@ -192,7 +192,7 @@ pub enum OwnState {
 /// Why a claim was set free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Freed {
+pub enum ReleaseReason {
     /// The subtree was not wanted any more, or had ended by itself.
     Stopped,
     /// Its host was drained, or its agent was stopping.

@@ -3,14 +3,14 @@
 //! appears to be held, whether it still is.
 
 use super::action::Action;
-use super::agent::{Agent, Purpose};
-use super::awaited::{Asker, Doubt};
+use super::agent::{Agent, RequestPurpose};
+use super::awaited::{Asker, ContestedRequest};
 use super::event::{ParentId, RequestId, Turn};
-use super::guest::Next;
-use super::message::{Do, Place, Subject, What};
+use super::hosted_subtree::Next;
+use super::message::{OrderAction, Place, Subject, What};
+use super::placed_children::{PlacedChild, State};
 use super::record::ClaimKey;
 use super::serving::is_below;
-use super::wards::{State, Ward};
 use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,67 +18,72 @@ impl Agent {
     /// A subtree is not started again: kills what is left of it, has its claim set free, and reports that then.
     pub(super) fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
         let key = subject.key();
-        if let Some(guest) = self.guests.get_mut(&key).filter(|guest| !guest.is_later(subject))
-            && let Next::Kill(run) = guest.end(true, true)
+        if let Some(subtree) = self.hosted.get_mut(&key).filter(|subtree| !subtree.is_later(subject))
+            && let Next::Kill(run) = subtree.end(true, true)
         {
             out.push(Action::Kill(run));
         }
         let is_meant = |place: &Place| !place.subject.is_after(subject.root_token, subject.run);
-        self.awaited.doubts.retain(|of, doubt| *of != key || !is_meant(&doubt.place));
+        self.awaited.contested_requests.retain(|of, contested| *of != key || !is_meant(&contested.place));
         self.awaited.free.insert(key, Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
     /// Nothing may be left below a path: kills what runs there, and reports when it is gone.
     pub(super) fn clear_below(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
-        for (key, guest) in &mut self.guests {
+        for (key, subtree) in &mut self.hosted {
             if is_meant(subject, key)
-                && guest.subject().root_token <= subject.root_token
-                && let Next::Kill(run) = guest.end(true, true)
+                && subtree.subject().root_token <= subject.root_token
+                && let Next::Kill(run) = subtree.end(true, true)
             {
                 out.push(Action::Kill(run));
             }
         }
         let root_token = subject.root_token;
-        self.awaited.doubts.retain(|key, doubt| !is_meant(subject, key) || doubt.place.subject.root_token > root_token);
+        self.awaited
+            .contested_requests
+            .retain(|key, contested| !is_meant(subject, key) || contested.place.subject.root_token > root_token);
         self.awaited.clear.insert(subject.key(), Asker { host: host.to_owned(), subject: subject.clone() });
     }
 
     /// Another host appears to hold the claim of a subtree, but the asking host may have seen it set free since: the
     /// order is decided again after the next read of the store.
-    pub(super) fn doubt(&mut self, turn: Turn, host: &str, place: &Place) {
+    pub(super) fn contested(&mut self, turn: Turn, host: &str, place: &Place) {
         let key = place.subject.key();
-        let before = self.awaited.doubts.get(&key);
-        if before.is_some_and(|doubt| place.subject.is_before(doubt.place.subject.root_token, doubt.place.subject.run))
-        {
+        let before = self.awaited.contested_requests.get(&key);
+        if before.is_some_and(|contested| {
+            place.subject.is_before(contested.place.subject.root_token, contested.place.subject.run)
+        }) {
             return;
         }
         // A repeated order keeps its place: it does not wait for a further read.
-        let same = before.filter(|doubt| doubt.place.subject == place.subject);
-        let since = same.map_or(self.requested, |doubt| doubt.since);
+        let same = before.filter(|contested| contested.place.subject == place.subject);
+        let since = same.map_or(self.requested, |contested| contested.since);
         let until = turn.now.boottime + Span::from_millis(place.void_after_ms);
-        let doubt = Doubt { since, until, host: host.to_owned(), place: Box::new(place.clone()) };
-        self.awaited.doubts.insert(key, doubt);
+        let contested = ContestedRequest { since, until, host: host.to_owned(), place: Box::new(place.clone()) };
+        self.awaited.contested_requests.insert(key, contested);
         self.look_now(turn);
     }
 
     /// All records were read.
     pub(super) fn has_looked(&mut self, turn: Turn, look: RequestId, out: &mut Vec<Action>) {
-        for past in self.wards.past.values_mut() {
+        for past in self.placed_children.past.values_mut() {
             past.freed.take_if(|(_, since)| *since < look);
         }
-        let doubts = std::mem::take(&mut self.awaited.doubts).into_iter();
-        let (known, waits) = doubts.partition(|(_, doubt)| doubt.since < look);
-        self.awaited.doubts = waits;
-        let known: BTreeMap<ClaimKey, Doubt> = known;
-        for Doubt { host, place, .. } in known.into_values().filter(|doubt| turn.now.boottime < doubt.until) {
+        let contested_requests = std::mem::take(&mut self.awaited.contested_requests).into_iter();
+        let (known, waits) = contested_requests.partition(|(_, contested)| contested.since < look);
+        self.awaited.contested_requests = waits;
+        let known: BTreeMap<ClaimKey, ContestedRequest> = known;
+        for ContestedRequest { host, place, .. } in
+            known.into_values().filter(|contested| turn.now.boottime < contested.until)
+        {
             self.take_place(turn, &host, &place, true, out);
         }
     }
 
     /// Whether a swap of this claim is open.
     fn is_swapping(&self, key: &ClaimKey) -> bool {
-        let of = |purpose: &Purpose| match purpose {
-            Purpose::Claim(of, ..) | Purpose::Free(of, _) => of == key,
+        let of = |purpose: &RequestPurpose| match purpose {
+            RequestPurpose::Claim(of, ..) | RequestPurpose::Free(of, _) => of == key,
             _ => false,
         };
         self.requests.values().any(of)
@@ -92,9 +97,9 @@ impl Agent {
         }
         let mut awaited = std::mem::take(&mut self.awaited);
         awaited.free.retain(|key, Asker { host, subject }| {
-            let waits = match self.guests.get(key) {
+            let waits = match self.hosted.get(key) {
                 // A later order is not meant.
-                Some(guest) => !guest.is_later(subject),
+                Some(subtree) => !subtree.is_later(subject),
                 None => self.holds(key) || self.is_swapping(key),
             };
             if !waits {
@@ -104,9 +109,9 @@ impl Agent {
         });
         awaited.clear.retain(|_, Asker { host, subject }| {
             let mut claims = self.claims.iter().filter(|(key, _)| is_meant(subject, key));
-            let mut guests = self.guests.iter().filter(|(key, _)| is_meant(subject, key));
+            let mut hosted = self.hosted.iter().filter(|(key, _)| is_meant(subject, key));
             let waits = claims.any(|(key, claim)| claim.here().is_some() || self.is_swapping(key))
-                || guests.any(|(_, guest)| guest.subject().root_token <= subject.root_token);
+                || hosted.any(|(_, subtree)| subtree.subject().root_token <= subject.root_token);
             if !waits {
                 self.send_to_host(host, subject, What::Cleared, out);
             }
@@ -118,15 +123,15 @@ impl Agent {
     // For nodes on this host.
 
     pub(super) fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject) {
-        let theirs = |ward: &Ward| ward.parent == parent && ward.node == *node;
-        if self.wards.all.get(key).is_some_and(theirs)
-            && let Some(ward) = self.wards.all.remove(key)
+        let theirs = |placed_child: &PlacedChild| placed_child.parent == parent && placed_child.node == *node;
+        if self.placed_children.all.get(key).is_some_and(theirs)
+            && let Some(placed_child) = self.placed_children.all.remove(key)
         {
             // The claim may be held where the subtree has ended last.
-            let ended = self.wards.past.remove(key).and_then(|past| past.ended_on);
-            let asked = ward.asked().map(|(host, wire)| (host.to_owned(), wire.clone()));
+            let ended = self.placed_children.past.remove(key).and_then(|past| past.ended_on);
+            let asked = placed_child.asked().map(|(host, wire)| (host.to_owned(), wire.clone()));
             if let Some((host, wire)) = asked.or(ended) {
-                self.wards.release(&host, &wire);
+                self.placed_children.release(&host, &wire);
             }
         }
         note_once(&mut self.awaited.done, parent, node);
@@ -136,7 +141,7 @@ impl Agent {
     pub(super) fn clear_asked(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
         let hosts = self.hosts_below(node);
         let mut asked = Vec::new();
-        self.wards.all.retain(|key, ward| match &ward.state {
+        self.placed_children.all.retain(|key, placed_child| match &placed_child.state {
             _ if !is_meant(node, key) => true,
             State::There(there) => there.end.is_none(),
             State::Asking { host, wire, .. } | State::Failed { host, wire, .. } => {
@@ -147,10 +152,10 @@ impl Agent {
         });
         // A host that was asked may be about to start it.
         for (host, wire) in asked {
-            self.wards.release(&host, &wire);
+            self.placed_children.release(&host, &wire);
         }
         for host in hosts {
-            self.order(&host, node, Do::Clear, out);
+            self.order(&host, node, OrderAction::Clear, out);
         }
         note_once(&mut self.awaited.cleared, parent, node);
     }
@@ -164,23 +169,26 @@ impl Agent {
     /// The hosts that run something below a path, or may.
     fn hosts_below(&self, node: &Subject) -> BTreeSet<String> {
         let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder(key));
-        let wards = self.wards.all.iter().filter(|(key, _)| is_meant(node, key));
-        let asked = wards.filter_map(|(_, ward)| ward.host()).filter(|host| !self.is_dead(host)).map(str::to_owned);
+        let placed_children = self.placed_children.all.iter().filter(|(key, _)| is_meant(node, key));
+        let asked = placed_children
+            .filter_map(|(_, placed_child)| placed_child.host())
+            .filter(|host| !self.is_dead(host))
+            .map(str::to_owned);
         held.chain(asked).collect()
     }
 
     /// A host reports that it has set a claim free.
     pub(super) fn is_released(&mut self, turn: Turn, key: ClaimKey, from: &str, subject: Subject) {
-        let before = self.wards.releases.len();
-        self.wards.releases.retain(|release| release.host != from || release.wire != subject);
-        if self.wards.releases.len() == before || self.wards.has_later(&key, from, &subject) {
+        let before = self.placed_children.releases.len();
+        self.placed_children.releases.retain(|release| release.host != from || release.wire != subject);
+        if self.placed_children.releases.len() == before || self.placed_children.has_later(&key, from, &subject) {
             return;
         }
         // The choice of a host was waiting for this.
-        if let Some(Ward { state: State::Choosing(at), .. }) = self.wards.all.get_mut(&key) {
+        if let Some(PlacedChild { state: State::Choosing(at), .. }) = self.placed_children.all.get_mut(&key) {
             *at = Time::ZERO;
         }
-        let past = self.wards.past.entry(key).or_default();
+        let past = self.placed_children.past.entry(key).or_default();
         past.ended_on = None;
         if past.freed.as_ref().is_none_or(|(freed, _)| subject.is_after(freed.root_token, freed.run)) {
             past.freed = Some((subject, self.requested));
@@ -191,8 +199,8 @@ impl Agent {
     /// A host reports that nothing is left below a path. The next read of the store will show it.
     pub(super) fn is_cleared(&mut self, turn: Turn, from: &str, subject: &Subject) {
         if self.awaited.cleared.iter().any(|(_, node)| node == subject) {
-            let there = |ward: &Ward| ward.host() == Some(from);
-            self.wards.all.retain(|key, ward| !is_meant(subject, key) || !there(ward));
+            let there = |placed_child: &PlacedChild| placed_child.host() == Some(from);
+            self.placed_children.all.retain(|key, placed_child| !is_meant(subject, key) || !there(placed_child));
             self.look_now(turn);
         }
     }
@@ -201,7 +209,7 @@ impl Agent {
     pub(super) fn report_to_nodes(&mut self, out: &mut Vec<Action>) {
         let mut done = std::mem::take(&mut self.awaited.done);
         done.retain(|(parent, node)| {
-            let waits = self.wards.is_releasing(&node.key());
+            let waits = self.placed_children.is_releasing(&node.key());
             if !waits {
                 Self::report_to_parent(*parent, node, What::Done, out);
             }
@@ -209,7 +217,7 @@ impl Agent {
         });
         let mut cleared = std::mem::take(&mut self.awaited.cleared);
         cleared.retain(|(parent, node)| {
-            let mut releases = self.wards.releases.iter();
+            let mut releases = self.placed_children.releases.iter();
             let waits = !self.hosts_below(node).is_empty() || releases.any(|it| is_meant(node, &it.wire.key()));
             if !waits {
                 Self::report_to_parent(*parent, node, What::Cleared, out);

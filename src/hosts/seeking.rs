@@ -5,9 +5,9 @@ use super::action::{Action, Start};
 use super::agent::Agent;
 use super::event::{ParentId, Turn};
 use super::loss::Loss;
-use super::message::{AGAIN, Do, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use super::message::{AGAIN, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What};
+use super::placed_children::{Left, PlacedChild, PlacedSubtree, State};
 use super::record::ClaimKey;
-use super::wards::{Left, State, There, Ward};
 use crate::time::{Span, Time};
 use serde_json::Value;
 
@@ -22,18 +22,18 @@ pub(super) const VOID: u64 = 5_000;
 
 impl Agent {
     pub(super) fn report_to_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
-        let message = Message::Told(Told { subject: node.clone(), what });
+        let message = Message::Told(RunReport { subject: node.clone(), what });
         out.push(Action::Tell { parent, message });
     }
 
-    pub(super) fn answer_parent(ward: &Ward, out: &mut Vec<Action>) {
-        if let Some((host, epoch, outcome)) = ward.answer() {
-            let message = Message::Placed(Placed { subject: ward.node.clone(), host, epoch, outcome });
-            out.push(Action::Tell { parent: ward.parent, message });
+    pub(super) fn answer_parent(placed_child: &PlacedChild, out: &mut Vec<Action>) {
+        if let Some((host, epoch, outcome)) = placed_child.answer() {
+            let message = Message::Placed(Placed { subject: placed_child.node.clone(), host, epoch, outcome });
+            out.push(Action::Tell { parent: placed_child.parent, message });
         }
     }
 
-    pub(super) fn order(&mut self, host: &str, subject: &Subject, what: Do, out: &mut Vec<Action>) {
+    pub(super) fn order(&mut self, host: &str, subject: &Subject, what: OrderAction, out: &mut Vec<Action>) {
         let order = Order { subject: subject.clone(), void_after_ms: VOID, what };
         self.post(host, Message::Order(order), out);
     }
@@ -41,15 +41,15 @@ impl Agent {
     /// The link to another host has come up or gone down.
     pub(super) fn link(&mut self, host: String, up: bool) {
         match up {
-            true => self.wards.links.insert(host),
-            false => self.wards.links.remove(&host),
+            true => self.placed_children.links.insert(host),
+            false => self.placed_children.links.remove(&host),
         };
     }
 
     /// A new connection with a host has begun: everything without an answer from that host is sent again at once.
     pub(super) fn connected(&mut self, host: &str) {
-        for ward in self.wards.all.values_mut() {
-            match &mut ward.state {
+        for placed_child in self.placed_children.all.values_mut() {
+            match &mut placed_child.state {
                 State::Asking { host: asked, again, .. } if asked == host => *again = Time::ZERO,
                 State::There(there) if there.host == host => {
                     if let Some((_, again)) = &mut there.order {
@@ -63,16 +63,16 @@ impl Agent {
                 | State::Failed { .. } => {}
             }
         }
-        for release in self.wards.releases.iter_mut().filter(|release| release.host == host) {
+        for release in self.placed_children.releases.iter_mut().filter(|release| release.host == host) {
             release.again = Time::ZERO;
         }
-        for guest in self.guests.values_mut().filter(|guest| guest.parent == host) {
-            guest.again = Time::ZERO;
+        for subtree in self.hosted.values_mut().filter(|subtree| subtree.parent == host) {
+            subtree.again = Time::ZERO;
         }
     }
 
     pub(super) fn is_linked(&self, host: &str) -> bool {
-        host == self.settings.name || self.wards.links.contains(host)
+        host == self.settings.name || self.placed_children.links.contains(host)
     }
 
     /// Whether the root of the instance runs here with this token.
@@ -95,65 +95,71 @@ impl Agent {
                 out.push(Action::Tell { parent, message: Message::Placed(placed) });
             }
             Message::Order(order) if current => self.ordered(turn, parent, &order, out),
-            Message::Told(Told { subject, what: What::Noted }) => self.parent_noted(parent, &subject, out),
+            Message::Told(RunReport { subject, what: What::Noted }) => self.parent_noted(parent, &subject, out),
             Message::Order(_) | Message::Told(_) | Message::Placed(_) => {}
         }
     }
 
     fn place_asked(&mut self, turn: Turn, parent: ParentId, place: Box<Place>, out: &mut Vec<Action>) {
         let key = place.subject.key();
-        match self.wards.all.get(&key) {
-            Some(ward) if ward.parent == parent && ward.node == place.subject => {
-                return Self::answer_parent(ward, out);
+        match self.placed_children.all.get(&key) {
+            Some(placed_child) if placed_child.parent == parent && placed_child.node == place.subject => {
+                return Self::answer_parent(placed_child, out);
             }
-            Some(Ward { state: State::Asking { host, wire, .. }, .. }) => {
+            Some(PlacedChild { state: State::Asking { host, wire, .. }, .. }) => {
                 let (host, wire) = (host.clone(), wire.clone());
-                self.wards.release(&host, &wire);
+                self.placed_children.release(&host, &wire);
             }
             Some(_) | None => {}
         }
-        self.wards.all.insert(key, Ward::new(parent, place, turn.now.boottime));
+        self.placed_children.all.insert(key, PlacedChild::new(parent, place, turn.now.boottime));
     }
 
     fn ordered(&mut self, turn: Turn, parent: ParentId, order: &Order, out: &mut Vec<Action>) {
         let (key, node) = (order.subject.key(), &order.subject);
         match &order.what {
-            Do::Paths { paths } => {
+            OrderAction::Paths { paths } => {
                 let paths = (node.root_token, paths.iter().cloned().collect());
-                self.wards.paths.insert(node.instance.clone(), paths);
+                self.placed_children.paths.insert(node.instance.clone(), paths);
                 Self::report_to_parent(parent, node, What::Noted, out);
             }
-            Do::Clear => self.clear_asked(parent, node, out),
-            Do::Move { to } => {
+            OrderAction::Clear => self.clear_asked(parent, node, out),
+            OrderAction::Move { to } => {
                 let what = self.where_to(turn, &key, to.clone());
                 if matches!(what, What::Moving { .. }) {
-                    self.wards.past.entry(key).or_default().wish = Some(to.clone());
+                    self.placed_children.past.entry(key).or_default().wish = Some(to.clone());
                 }
                 Self::report_to_parent(parent, node, what, out);
             }
-            Do::Done => self.done_asked(parent, &key, node),
-            Do::Show(show) => {
+            OrderAction::Done => self.done_asked(parent, &key, node),
+            OrderAction::Show(show) => {
                 for shown in self.shown(turn, parent, node, *show) {
                     Self::report_to_parent(parent, node, What::Shown(Box::new(shown)), out);
                 }
             }
-            Do::Stop | Do::Kill | Do::Inspect => self.passed_on(turn, parent, &key, order, out),
-            Do::Unknown => {}
+            OrderAction::Stop | OrderAction::Kill | OrderAction::Inspect => {
+                self.passed_on(turn, parent, &key, order, out)
+            }
+            OrderAction::Unknown => {}
         }
     }
 
     /// Passes on an order about a placed run.
     fn passed_on(&mut self, turn: Turn, parent: ParentId, key: &ClaimKey, order: &Order, out: &mut Vec<Action>) {
         let node = &order.subject;
-        let ward = self.wards.all.get_mut(key).filter(|ward| ward.parent == parent && ward.node == *node);
-        let Some(there) = ward.and_then(Ward::there) else {
+        let placed_child = self
+            .placed_children
+            .all
+            .get_mut(key)
+            .filter(|placed_child| placed_child.parent == parent && placed_child.node == *node);
+        let Some(there) = placed_child.and_then(PlacedChild::there) else {
             let loss = Loss::of("it was not placed, or is none of this parent's");
             return Self::report_to_parent(parent, node, What::Lost(loss), out);
         };
         if there.end.is_some() {
             return;
         }
-        if order.what != Do::Inspect {
+        if order.what != OrderAction::Inspect {
             if there.order.as_ref().is_none_or(|(what, _)| *what != order.what) {
                 there.order = Some((order.what.clone(), turn.now.boottime));
             }
@@ -161,7 +167,7 @@ impl Agent {
         }
         let (host, wire) = (there.host.clone(), there.wire.clone());
         if self.is_linked(&host) {
-            return self.order(&host, &wire, Do::Inspect, out);
+            return self.order(&host, &wire, OrderAction::Inspect, out);
         }
         let why = format!("there is no link to {host}, and its lease may still hold");
         Self::report_to_parent(parent, node, What::Unreachable { why }, out);
@@ -169,15 +175,15 @@ impl Agent {
 
     pub(super) fn is_dead(&self, host: &str) -> bool {
         host != self.settings.name
-            && self.judge.get(host).is_none_or(|seen| seen.record.state == super::record::HostState::Dead)
+            && self.detector.get(host).is_none_or(|seen| seen.record.state == super::record::HostState::Dead)
     }
 
     fn parent_noted(&mut self, parent: ParentId, node: &Subject, out: &mut Vec<Action>) {
-        let Some(ward) = self.wards.all.get_mut(&node.key()) else { return };
-        if ward.parent != parent || ward.node != *node {
+        let Some(placed_child) = self.placed_children.all.get_mut(&node.key()) else { return };
+        if placed_child.parent != parent || placed_child.node != *node {
             return;
         }
-        match &mut ward.state {
+        match &mut placed_child.state {
             State::Homeless { noted, .. } => *noted = true,
             State::There(there) if there.end.is_some() => {
                 there.noted = true;
@@ -198,17 +204,17 @@ impl Agent {
         let key = placed.subject.key();
         let now = turn.now.boottime;
         let (start, _) = self.start_on(&key, from);
-        let Some(ward) = self.wards.all.get_mut(&key) else { return };
-        let State::Asking { host, wire, .. } = &ward.state else { return };
+        let Some(placed_child) = self.placed_children.all.get_mut(&key) else { return };
+        let State::Asking { host, wire, .. } = &placed_child.state else { return };
         if *wire != placed.subject || host != from {
             return;
         }
         let (host, wire) = (host.clone(), wire.clone());
-        let past = self.wards.past.entry(key).or_default();
+        let past = self.placed_children.past.entry(key).or_default();
         match placed.outcome {
             answer @ (Outcome::Started { .. } | Outcome::Adopted { .. }) => {
                 (past.last, past.ended_on, past.wish) = (None, None, None);
-                ward.state = State::There(Box::new(There {
+                placed_child.state = State::There(Box::new(PlacedSubtree {
                     host,
                     epoch: placed.epoch,
                     wire,
@@ -221,18 +227,18 @@ impl Agent {
                     moved: None,
                     again: Time::ZERO,
                 }));
-                Self::answer_parent(ward, out);
+                Self::answer_parent(placed_child, out);
             }
             Outcome::Failed(failure) => {
                 past.ended_on = Some((host.clone(), wire.clone()));
-                ward.state = State::Failed { host, wire, epoch: placed.epoch, failure };
-                Self::answer_parent(ward, out);
+                placed_child.state = State::Failed { host, wire, epoch: placed.epoch, failure };
+                Self::answer_parent(placed_child, out);
             }
             // After that time this host has read the record too.
-            Outcome::Held { .. } => ward.state = State::Choosing(now + AGAIN),
+            Outcome::Held { .. } => placed_child.state = State::Choosing(now + AGAIN),
             Outcome::Refused { detail, .. } => {
-                ward.refused.insert(host, (detail, now + REFUSED));
-                ward.state = State::Choosing(Time::ZERO);
+                placed_child.refused.insert(host, (detail, now + REFUSED));
+                placed_child.state = State::Choosing(Time::ZERO);
             }
             // Hosts do not send this.
             Outcome::NoHost { .. } => {}
@@ -240,7 +246,7 @@ impl Agent {
     }
 
     /// A host has sent a report.
-    pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: Told, out: &mut Vec<Action>) {
+    pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: RunReport, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
         match told.what {
             What::Done => return self.is_released(turn, key, from, subject),
@@ -248,10 +254,13 @@ impl Agent {
             _ => {}
         }
         let settle = self.settings.timing.settle;
-        let epoch = self.judge.get(from).map(|seen| seen.record.epoch);
-        let Some(ward) = self.wards.all.get_mut(&key) else { return };
-        let (parent, node, moves) = (ward.parent, ward.node.clone(), ward.place.placement.move_on_give_up);
-        let Some(there) = ward.there().filter(|there| there.host == from && there.wire == subject) else { return };
+        let epoch = self.detector.get(from).map(|seen| seen.record.epoch);
+        let Some(placed_child) = self.placed_children.all.get_mut(&key) else { return };
+        let (parent, node, moves) =
+            (placed_child.parent, placed_child.node.clone(), placed_child.place.placement.move_on_give_up);
+        let Some(there) = placed_child.there().filter(|there| there.host == from && there.wire == subject) else {
+            return;
+        };
         match told.what {
             What::Inspected { found } => {
                 // The run is there in the present epoch of its host.
@@ -266,7 +275,7 @@ impl Agent {
                     }
                     return;
                 }
-                let past = self.wards.past.entry(key).or_default();
+                let past = self.placed_children.past.entry(key).or_default();
                 past.ended_on = Some((from.to_owned(), subject));
                 let left = match &what {
                     What::Exited { end, .. } => {
@@ -304,7 +313,7 @@ impl Agent {
     pub(super) fn seek(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.release_strangers();
         self.say_releases(turn.now.boottime, out);
-        for key in self.wards.all.keys().cloned().collect::<Vec<_>>() {
+        for key in self.placed_children.all.keys().cloned().collect::<Vec<_>>() {
             self.seek_one(turn, &key, out);
         }
         self.report_to_nodes(out);
@@ -312,18 +321,18 @@ impl Agent {
 
     fn seek_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
-        let Some(ward) = self.wards.all.get(key) else { return };
-        match ward.state.clone() {
+        let Some(placed_child) = self.placed_children.all.get(key) else { return };
+        match placed_child.state.clone() {
             State::Choosing(at) if now < at => self.wake(at),
             State::Choosing(_) => self.choose_host(turn, key, out),
             State::Asking { host, wire, since, again } => {
                 // A pinned subtree may still run on a dead host, where it needs no lease.
                 let dead = self.is_dead(&host) && self.holder(key).as_ref() != Some(&host);
                 if dead || !self.is_linked(&host) || now >= since + ANSWER {
-                    self.wards.release(&host, &wire);
-                    let Some(ward) = self.wards.all.get_mut(key) else { return };
-                    ward.refused.insert(host, ("it has not answered".into(), now + ANSWER));
-                    ward.state = State::Choosing(Time::ZERO);
+                    self.placed_children.release(&host, &wire);
+                    let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
+                    placed_child.refused.insert(host, ("it has not answered".into(), now + ANSWER));
+                    placed_child.state = State::Choosing(Time::ZERO);
                     return self.choose_host(turn, key, out);
                 }
                 if again <= now {
@@ -334,10 +343,10 @@ impl Agent {
             State::There(there) => self.see_to(turn, key, *there, out),
             State::Homeless { noted: false, again, .. } => {
                 let there = self.target(turn, key).is_ok();
-                let Some(ward) = self.wards.all.get_mut(key) else { return };
+                let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
                 if there && again <= now {
-                    ward.state = State::Homeless { why: String::new(), noted: false, again: now + AGAIN };
-                    Self::report_to_parent(ward.parent, &ward.node, What::HostThere, out);
+                    placed_child.state = State::Homeless { why: String::new(), noted: false, again: now + AGAIN };
+                    Self::report_to_parent(placed_child.parent, &placed_child.node, What::HostThere, out);
                 }
                 self.wake(now + AGAIN);
             }
@@ -346,14 +355,14 @@ impl Agent {
     }
 
     /// Advances a placed subtree: notices the loss of its host, and retransmits orders and reports.
-    fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: There, out: &mut Vec<Action>) {
+    fn see_to(&mut self, turn: Turn, key: &ClaimKey, mut there: PlacedSubtree, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
         if self.is_lost(turn, key, &mut there, out) {
             let loss = self.loss_of(&there.host, there.epoch);
             let left = if loss.in_order { Left::Moved(Start::Move) } else { Left::Lost(now) };
             there.end = Some(What::Lost(loss));
             there.again = Time::ZERO;
-            let past = self.wards.past.entry(key.clone()).or_default();
+            let past = self.placed_children.past.entry(key.clone()).or_default();
             past.last = Some((there.host.clone(), left));
             past.ended_on = None;
         }
@@ -370,44 +379,44 @@ impl Agent {
             }
         }
         let tell = if there.noted { None } else { there.end.clone().or(there.moving.clone()) };
-        let Some(ward) = self.wards.all.get_mut(key) else { return };
+        let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
         if let Some(what) = tell {
             if there.again <= now {
                 there.again = now + AGAIN;
-                Self::report_to_parent(ward.parent, &ward.node, what, out);
+                Self::report_to_parent(placed_child.parent, &placed_child.node, what, out);
             }
             let again = there.again;
-            ward.state = State::There(Box::new(there));
+            placed_child.state = State::There(Box::new(there));
             return self.wake(again);
         }
-        ward.state = State::There(Box::new(there));
+        placed_child.state = State::There(Box::new(there));
     }
 
     /// Whether a placed subtree is lost, since the epoch of its host has ended. A pinned one may have gone on: where
     /// its host has a later epoch, that host is asked first.
-    fn is_lost(&mut self, turn: Turn, key: &ClaimKey, there: &mut There, out: &mut Vec<Action>) -> bool {
-        let over = there.host != self.settings.name && self.judge.is_over(&there.host, there.epoch);
+    fn is_lost(&mut self, turn: Turn, key: &ClaimKey, there: &mut PlacedSubtree, out: &mut Vec<Action>) -> bool {
+        let over = there.host != self.settings.name && self.detector.is_over(&there.host, there.epoch);
         if !over || there.end.is_some() {
             return false;
         }
-        if !self.wards.all.get(key).is_some_and(|ward| ward.place.placement.is_pinned()) {
+        if !self.placed_children.all.get(key).is_some_and(|placed_child| placed_child.place.placement.is_pinned()) {
             return true;
         }
         let now = turn.now.boottime;
-        let later = self.judge.get(&there.host).is_some_and(|seen| seen.record.epoch > there.epoch);
+        let later = self.detector.get(&there.host).is_some_and(|seen| seen.record.epoch > there.epoch);
         if later && self.is_linked(&there.host) {
             if there.again <= now {
                 there.again = now + AGAIN;
-                self.order(&there.host, &there.wire, Do::Inspect, out);
+                self.order(&there.host, &there.wire, OrderAction::Inspect, out);
             }
             self.wake(there.again);
         }
-        self.judge.is_empty(&there.host, there.epoch)
+        self.detector.is_empty(&there.host, there.epoch)
     }
 
     /// Why a run is lost that was on this host, in this epoch, which has ended.
     fn loss_of(&self, host: &str, epoch: u64) -> Loss {
-        let Some(seen) = self.judge.get(host) else { return Loss::of(format!("{host} is lost")) };
+        let Some(seen) = self.detector.get(host) else { return Loss::of(format!("{host} is lost")) };
         if seen.record.epoch > epoch {
             return Loss::of(format!("{host} was lost, and has begun anew"));
         }
@@ -421,8 +430,12 @@ impl Agent {
 
     /// For the relay: the host on which a child of this node runs, and the subject of the run there.
     pub fn relays(&self, parent: ParentId, node: &Subject) -> Option<(&str, &Subject)> {
-        let ward = self.wards.all.get(&node.key()).filter(|ward| ward.parent == parent && ward.node == *node)?;
-        match &ward.state {
+        let placed_child = self
+            .placed_children
+            .all
+            .get(&node.key())
+            .filter(|placed_child| placed_child.parent == parent && placed_child.node == *node)?;
+        match &placed_child.state {
             State::There(there) => Some((&there.host, &there.wire)),
             State::Asking { host, wire, .. } => Some((host, wire)),
             State::Choosing(_) | State::Homeless { .. } | State::Failed { .. } => None,
@@ -432,9 +445,9 @@ impl Agent {
     /// For the relay, in the other direction: the node whose child this run on another host, or on this one, is; its
     /// subject for that node; and what the node has sent for the shell.
     pub fn relayed(&self, host: &str, wire: &Subject) -> Option<(ParentId, &Subject, &Value)> {
-        let ward = self.wards.all.get(&wire.key())?;
-        let its = self.relays(ward.parent, &ward.node)?;
-        (its == (host, wire)).then_some((ward.parent, &ward.node, &ward.place.boot))
+        let placed_child = self.placed_children.all.get(&wire.key())?;
+        let its = self.relays(placed_child.parent, &placed_child.node)?;
+        (its == (host, wire)).then_some((placed_child.parent, &placed_child.node, &placed_child.place.boot))
     }
 }
 

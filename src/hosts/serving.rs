@@ -6,9 +6,11 @@ use super::agent::Agent;
 use super::choose::WITNESS;
 use super::claim::MARGIN;
 use super::event::{RunId, Turn};
-use super::guest::{Guest, Next, Over, State};
+use super::hosted_subtree::{HostedRunEnd, HostedSubtree, Next, State};
 use super::loss::Loss;
-use super::message::{AGAIN, Do, Ended, Failure, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use super::message::{
+    AGAIN, Ended, Failure, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What,
+};
 use super::record::{ClaimKey, OwnState, WantState};
 use serde_json::Value;
 
@@ -26,7 +28,7 @@ impl Agent {
     }
 
     pub(super) fn send_to_host(&mut self, host: &str, subject: &Subject, what: What, out: &mut Vec<Action>) {
-        self.post(host, Message::Told(Told { subject: subject.clone(), what }), out);
+        self.post(host, Message::Told(RunReport { subject: subject.clone(), what }), out);
     }
 
     fn answer_place(&mut self, host: &str, subject: &Subject, outcome: Outcome, out: &mut Vec<Action>) {
@@ -41,9 +43,11 @@ impl Agent {
             Message::Place(place) => self.take_place(turn, host, &place, false, out),
             Message::Order(order) => self.take_order(host, &order, out),
             Message::Placed(placed) => self.take_placed_by(turn, host, placed, out),
-            Message::Told(Told { subject, what: What::Noted }) => {
-                if let Some(guest) = self.guests.get_mut(&subject.key()).filter(|guest| guest.subject() == &subject) {
-                    guest.noted();
+            Message::Told(RunReport { subject, what: What::Noted }) => {
+                if let Some(subtree) =
+                    self.hosted.get_mut(&subject.key()).filter(|subtree| subtree.subject() == &subject)
+                {
+                    subtree.noted();
                 }
             }
             Message::Told(told) => self.take_told(turn, host, told, out),
@@ -60,7 +64,7 @@ impl Agent {
         if let Some(refusal) = self.is_superseded(subject) {
             return self.answer_place(host, subject, refusal, out);
         }
-        let next = self.guests.get_mut(&key).map_or(Next::Begin, |guest| guest.asked(host, place, token));
+        let next = self.hosted.get_mut(&key).map_or(Next::Begin, |subtree| subtree.asked(host, place, token));
         match next {
             Next::Wait | Next::Kill(_) => {}
             Next::Answer(outcome) => self.answer_place(host, subject, outcome, out),
@@ -70,11 +74,11 @@ impl Agent {
             }
             Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
             Next::Begin => match self.refusal(turn, &key, place) {
-                Some(Outcome::Held { .. }) if !looked => self.doubt(turn, host, place),
+                Some(Outcome::Held { .. }) if !looked => self.contested(turn, host, place),
                 Some(outcome) => self.answer_place(host, subject, outcome, out),
                 None => {
-                    let guest = Guest::new(host, Box::new(place.clone()));
-                    self.guests.entry(key).or_insert_with(|| guest.clone()).begin(host, guest.place);
+                    let subtree = HostedSubtree::new(host, Box::new(place.clone()));
+                    self.hosted.entry(key).or_insert_with(|| subtree.clone()).begin(host, subtree.place);
                 }
             },
         }
@@ -84,11 +88,11 @@ impl Agent {
     fn is_superseded(&self, subject: &Subject) -> Option<Outcome> {
         let key = subject.key();
         let root = self.owns.get(&ClaimKey::root(&subject.instance)).map_or(0, |(_, own)| own.token);
-        let later_here = self.guests.get(&key).is_some_and(|guest| {
-            let has = guest.subject();
+        let later_here = self.hosted.get(&key).is_some_and(|subtree| {
+            let has = subtree.subject();
             has != subject && !subject.is_after(has.root_token, has.run)
         });
-        let there = self.owns.get(&key).filter(|_| !self.guests.contains_key(&key));
+        let there = self.owns.get(&key).filter(|_| !self.hosted.contains_key(&key));
         let later_there = there.is_some_and(|(_, own)| own.token > 0 && !subject.is_after(own.root_token, own.run));
         let detail = if root > subject.root_token {
             "a later root of the instance is there"
@@ -133,7 +137,7 @@ impl Agent {
     pub(super) fn holder_still(&self, key: &ClaimKey) -> Option<String> {
         let by = self.holder(key)?;
         let (_, own) = self.owns.get(key)?;
-        let freed = self.wards.past.get(key).and_then(|past| past.freed.as_ref());
+        let freed = self.placed_children.past.get(key).and_then(|past| past.freed.as_ref());
         let is_freed = freed.is_some_and(|(wire, _)| !wire.is_before(own.root_token, own.run));
         (!is_freed).then_some(by)
     }
@@ -155,26 +159,28 @@ impl Agent {
     fn take_order(&mut self, host: &str, order: &Order, out: &mut Vec<Action>) {
         let (key, subject) = (order.subject.key(), &order.subject);
         match &order.what {
-            Do::Clear => return self.clear_below(host, subject, out),
-            Do::Done => return self.is_done(host, subject, out),
-            Do::Stop | Do::Kill | Do::Inspect => {}
+            OrderAction::Clear => return self.clear_below(host, subject, out),
+            OrderAction::Done => return self.is_done(host, subject, out),
+            OrderAction::Stop | OrderAction::Kill | OrderAction::Inspect => {}
             // These are for the agent of the parent, or unknown.
-            Do::Move { .. } | Do::Paths { .. } | Do::Show(_) | Do::Unknown => return,
+            OrderAction::Move { .. } | OrderAction::Paths { .. } | OrderAction::Show(_) | OrderAction::Unknown => {
+                return;
+            }
         }
-        let kill = order.what == Do::Kill;
-        let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.subject() == subject) else {
+        let kill = order.what == OrderAction::Kill;
+        let Some(subtree) = self.hosted.get_mut(&key).filter(|subtree| subtree.subject() == subject) else {
             let loss = Loss::of(format!("{} has nothing of it", self.settings.name));
             return self.send_to_host(host, subject, What::Lost(loss), out);
         };
-        if order.what == Do::Inspect {
-            if let State::Running(running) = &guest.state
+        if order.what == OrderAction::Inspect {
+            if let State::Running(running) = &subtree.state
                 && running.pid.is_some()
             {
                 out.push(Action::Inspect(running.run));
             }
             return;
         }
-        match guest.end(kill, false) {
+        match subtree.end(kill, false) {
             Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
             Next::Kill(run) => out.push(Action::Kill(run)),
             Next::Wait | Next::Answer(_) | Next::Adopt { .. } | Next::Begin => {}
@@ -182,47 +188,50 @@ impl Agent {
     }
 
     /// Starts the run of a subtree whose claim is held.
-    pub(super) fn run_guest(&mut self, key: &ClaimKey, out: &mut Vec<Action>) {
+    pub(super) fn run_subtree(&mut self, key: &ClaimKey, out: &mut Vec<Action>) {
         let token = self.token_of(key);
-        let Some(guest) = self.guests.get_mut(key) else { return };
+        let Some(subtree) = self.hosted.get_mut(key) else { return };
         let Some(claim) = self.claims.get_mut(key) else { return };
-        let (bundle, serial) = (guest.place.digest.clone(), guest.subject().run);
+        let (bundle, serial) = (subtree.place.digest.clone(), subtree.subject().run);
         // A pinned subtree has gone on over the end of an epoch.
-        if let Some(run) = guest.run() {
+        if let Some(run) = subtree.run() {
             return claim.started(run, bundle, serial);
         }
         self.runs += 1;
-        let (start, from) = (guest.place.start, guest.place.from.clone());
+        let (start, from) = (subtree.place.start, subtree.place.from.clone());
         claim.started(self.runs, bundle.clone(), serial);
-        guest.started(self.runs);
-        let place = Some(guest.place.clone());
+        subtree.started(self.runs);
+        let place = Some(subtree.place.clone());
         out.push(Action::Run(Run { run: self.runs, claim: key.clone(), token, bundle, start, from, place }));
     }
 
-    fn guest_of(&mut self, run: RunId) -> Option<(ClaimKey, &mut Guest)> {
-        self.guests.iter_mut().find(|(_, guest)| guest.run() == Some(run)).map(|(key, guest)| (key.clone(), guest))
+    fn subtree_of(&mut self, run: RunId) -> Option<(ClaimKey, &mut HostedSubtree)> {
+        self.hosted
+            .iter_mut()
+            .find(|(_, subtree)| subtree.run() == Some(run))
+            .map(|(key, subtree)| (key.clone(), subtree))
     }
 
     /// For the relay: the parent's host of a run that is here, and the subject of the run there.
     pub fn serves(&self, run: RunId) -> Option<(&str, &Subject)> {
-        let guest = self.guests.values().find(|guest| guest.run() == Some(run))?;
-        Some((&guest.parent, guest.subject()))
+        let subtree = self.hosted.values().find(|subtree| subtree.run() == Some(run))?;
+        Some((&subtree.parent, subtree.subject()))
     }
 
     /// For the relay, in the other direction: the run to which a host may send messages.
     pub fn served(&self, host: &str, wire: &Subject) -> Option<RunId> {
-        let guest = self.guests.get(&wire.key())?;
-        (guest.parent == host && guest.subject() == wire).then(|| guest.run()).flatten()
+        let subtree = self.hosted.get(&wire.key())?;
+        (subtree.parent == host && subtree.subject() == wire).then(|| subtree.run()).flatten()
     }
 
     /// A run has a process.
-    pub(super) fn guest_started(&mut self, run: RunId, pid: u32, out: &mut Vec<Action>) {
-        let Some((key, _)) = self.guest_of(run) else { return };
+    pub(super) fn subtree_started(&mut self, run: RunId, pid: u32, out: &mut Vec<Action>) {
+        let Some((key, _)) = self.subtree_of(run) else { return };
         let token = self.token_of(&key);
-        let Some(guest) = self.guests.get_mut(&key) else { return };
-        let answer = guest.is_there(pid, token);
-        let (parent, subject, place) = (guest.parent.clone(), guest.subject().clone(), guest.place.clone());
-        let State::Running(running) = &guest.state else { return };
+        let Some(subtree) = self.hosted.get_mut(&key) else { return };
+        let answer = subtree.is_there(pid, token);
+        let (parent, subject, place) = (subtree.parent.clone(), subtree.subject().clone(), subtree.place.clone());
+        let State::Running(running) = &subtree.state else { return };
         // Orders that have arrived before the process existed.
         let (ends, kills) = (running.ends, running.by_host.is_some());
         if let Some((outcome, reload)) = answer {
@@ -237,15 +246,15 @@ impl Agent {
     }
 
     /// A run has ended with nothing left, or could not be started.
-    pub(super) fn guest_over(&mut self, run: RunId, how: Result<(Ended, Value), Failure>, out: &mut Vec<Action>) {
-        let Some((key, guest)) = self.guest_of(run) else { return };
+    pub(super) fn subtree_over(&mut self, run: RunId, how: Result<(Ended, Value), Failure>, out: &mut Vec<Action>) {
+        let Some((key, subtree)) = self.subtree_of(run) else { return };
         let failed = how.clone().err();
-        guest.over(match how {
-            Ok((end, detail)) => Over::Ended(end, detail),
-            Err(failure) => Over::Failed(failure),
+        subtree.over(match how {
+            Ok((end, detail)) => HostedRunEnd::Ended(end, detail),
+            Err(failure) => HostedRunEnd::Failed(failure),
         });
-        let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
-        let failed = failed.filter(|_| matches!(guest.state, State::Over { how: Over::Failed(_), .. }));
+        let (parent, subject) = (subtree.parent.clone(), subtree.subject().clone());
+        let failed = failed.filter(|_| matches!(subtree.state, State::Over { how: HostedRunEnd::Failed(_), .. }));
         if let Some(claim) = self.claims.get_mut(&key) {
             claim.ended(run);
         }
@@ -255,32 +264,32 @@ impl Agent {
     }
 
     /// Sends what the shell has found out about a run to the parent's host.
-    pub(super) fn guest_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
-        let Some((_, guest)) = self.guest_of(run) else { return };
-        let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
+    pub(super) fn subtree_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
+        let Some((_, subtree)) = self.subtree_of(run) else { return };
+        let (parent, subject) = (subtree.parent.clone(), subtree.subject().clone());
         self.send_to_host(&parent, &subject, What::Inspected { found }, out);
     }
 
     /// Everything that runs by the lease is gone, or being killed. Parents notice by the epoch.
-    pub(super) fn guests_gone(&mut self) {
-        self.guests.retain(|_, guest| !guest.runs_by_lease() && guest.run().is_some());
+    pub(super) fn hosted_gone(&mut self) {
+        self.hosted.retain(|_, subtree| !subtree.runs_by_lease() && subtree.run().is_some());
     }
 
     /// Advances the placed subtrees on this host.
     pub(super) fn serve(&mut self, turn: Turn, out: &mut Vec<Action>) {
         let now = turn.now.boottime;
-        for key in self.guests.keys().cloned().collect::<Vec<_>>() {
+        for key in self.hosted.keys().cloned().collect::<Vec<_>>() {
             self.serve_one(turn, &key, out);
             let held = self.holds(&key);
-            let Some(guest) = self.guests.get_mut(&key) else { continue };
-            if guest.state == State::Done && !held {
-                self.guests.remove(&key);
+            let Some(subtree) = self.hosted.get_mut(&key) else { continue };
+            if subtree.state == State::Done && !held {
+                self.hosted.remove(&key);
                 continue;
             }
-            if let Some(what) = guest.unreported() {
-                if guest.again <= now {
-                    guest.again = now + AGAIN;
-                    let (parent, subject) = (guest.parent.clone(), guest.subject().clone());
+            if let Some(what) = subtree.unreported() {
+                if subtree.again <= now {
+                    subtree.again = now + AGAIN;
+                    let (parent, subject) = (subtree.parent.clone(), subtree.subject().clone());
                     self.send_to_host(&parent, &subject, what, out);
                 }
                 self.wake(now + AGAIN);
@@ -294,9 +303,9 @@ impl Agent {
             && self.owns.get(&ClaimKey::root(&key.instance)).is_some_and(|(_, own)| own.state == OwnState::Free);
         let holder = self.holder(key).filter(|by| *by != self.settings.name);
         let held = self.holds(key);
-        let Some(guest) = self.guests.get(key) else { return };
-        let (parent, place) = (guest.parent.clone(), guest.place.clone());
-        match &guest.state {
+        let Some(subtree) = self.hosted.get(key) else { return };
+        let (parent, place) = (subtree.parent.clone(), subtree.place.clone());
+        match &subtree.state {
             State::Wanted if !held => match (holder, self.refusal(turn, key, &place)) {
                 (Some(by), _) => self.turn_away(key, &parent, &place.subject, Outcome::Held { by }, out),
                 (None, Some(outcome)) => self.turn_away(key, &parent, &place.subject, outcome, out),
@@ -315,14 +324,14 @@ impl Agent {
     }
 
     fn turn_away(&mut self, key: &ClaimKey, parent: &str, subject: &Subject, answer: Outcome, out: &mut Vec<Action>) {
-        self.guests.remove(key);
+        self.hosted.remove(key);
         self.answer_place(parent, subject, answer, out);
     }
 
     /// Notes that the host itself ends a run, for the report of its end.
-    pub(super) fn guest_ends(&mut self, key: &ClaimKey, loss: Loss) {
-        if let Some(guest) = self.guests.get_mut(key)
-            && let State::Running(running) = &mut guest.state
+    pub(super) fn subtree_ends(&mut self, key: &ClaimKey, loss: Loss) {
+        if let Some(subtree) = self.hosted.get_mut(key)
+            && let State::Running(running) = &mut subtree.state
         {
             running.by_host.get_or_insert(loss);
         }
@@ -331,9 +340,9 @@ impl Agent {
     /// Ends a subtree for this host's own reasons; with `kill` by SIGKILL, with `done` for good. The parent gets a
     /// report of the loss.
     fn end_by_host(&mut self, key: &ClaimKey, why: &str, (kill, done): (bool, bool), out: &mut Vec<Action>) {
-        let Some(guest) = self.guests.get_mut(key) else { return };
-        let next = guest.end(kill, done);
-        if let State::Running(running) = &mut guest.state {
+        let Some(subtree) = self.hosted.get_mut(key) else { return };
+        let next = subtree.end(kill, done);
+        if let State::Running(running) = &mut subtree.state {
             running.by_host.get_or_insert_with(|| Loss::of(why));
         }
         match next {
@@ -344,9 +353,9 @@ impl Agent {
     }
 
     /// Kills what no deadline kills, where it has not stopped in time.
-    pub(super) fn kill_guests(&mut self, out: &mut Vec<Action>) {
-        for guest in self.guests.values_mut().filter(|guest| !guest.runs_by_lease()) {
-            if let Next::Kill(run) = guest.end(true, false) {
+    pub(super) fn kill_hosted(&mut self, out: &mut Vec<Action>) {
+        for subtree in self.hosted.values_mut().filter(|subtree| !subtree.runs_by_lease()) {
+            if let Next::Kill(run) = subtree.end(true, false) {
                 out.push(Action::Kill(run));
             }
         }

@@ -85,12 +85,12 @@ pub struct Settings {
     /// The times of its lease.
     pub timing: Timing,
     /// What its record shows about it.
-    pub about: About,
+    pub about: HostInfo,
 }
 
 /// What a host's record shows about it besides its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct About {
+pub struct HostInfo {
     /// A value that differs between machines and between boots.
     pub boot: String,
     /// The address at which its agent listens; may be empty.
@@ -131,7 +131,7 @@ impl Settings {
     ///
     /// # Errors
     /// Names the setting that is out of its bounds, the bound, and its reason.
-    pub fn new(name: &str, cluster: &str, timing: Timing, about: About) -> Result<Settings, SettingsError> {
+    pub fn new(name: &str, cluster: &str, timing: Timing, about: HostInfo) -> Result<Settings, SettingsError> {
         for (what, text) in [("host", name), ("cluster", cluster)] {
             let fits = (1..=NAME_MAX).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -155,8 +155,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn about() -> About {
-        About { boot: "b".into(), ..About::default() }
+    fn about() -> HostInfo {
+        HostInfo { boot: "b".into(), ..HostInfo::default() }
     }
 
     fn refused(change: impl FnOnce(&mut Timing)) -> String {

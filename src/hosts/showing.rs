@@ -4,9 +4,9 @@ use super::agent::Agent;
 use super::choose::Candidate;
 use super::event::{ParentId, Turn};
 use super::message::{Outcome, Subject};
+use super::placed_children::{PlacedChild, State};
 use super::record::{ClaimKey, HostState, note};
 use super::shown::{CandidateShown, ChildShown, Show, Shown, StoreShown};
-use super::wards::{State, Ward};
 use crate::time::Span;
 
 /// The size in bytes at which an answer is split into parts. Each part is one frame, and a child has as many candidates
@@ -25,17 +25,18 @@ impl Agent {
             children,
             more: true,
         };
-        let wards = self.wards.all.iter();
-        let its = wards.filter(|(key, ward)| ward.parent == parent && key.instance == node.instance);
-        let mut parts = in_parts(its.map(|(key, ward)| self.child_shown(turn, key, ward)), part);
+        let placed_children = self.placed_children.all.iter();
+        let its = placed_children
+            .filter(|(key, placed_child)| placed_child.parent == parent && key.instance == node.instance);
+        let mut parts = in_parts(its.map(|(key, placed_child)| self.child_shown(turn, key, placed_child)), part);
         if let Some(last) = parts.last_mut() {
             last.more = false;
         }
         parts
     }
 
-    fn child_shown(&self, turn: Turn, key: &ClaimKey, ward: &Ward) -> ChildShown {
-        let there = match &ward.state {
+    fn child_shown(&self, turn: Turn, key: &ClaimKey, placed_child: &PlacedChild) -> ChildShown {
+        let there = match &placed_child.state {
             State::There(there) if there.end.is_none() => Some(there),
             State::There(_)
             | State::Choosing(_)
@@ -51,7 +52,7 @@ impl Agent {
         // A claim that was just made may not have been read from the store yet.
         let own = self.owns.get(key).map(|(_, own)| own).filter(|own| Some(&own.host) == host.as_ref());
         let own = own.filter(|own| token_there.is_none_or(|token| own.token == token));
-        let ranked = self.ranked_for(turn, key, ward);
+        let ranked = self.ranked_for(turn, key, placed_child);
         ChildShown {
             path: key.path.clone(),
             token: token_there.or(own.map(|own| own.token)),
@@ -67,7 +68,7 @@ impl Agent {
         if host == self.settings.name {
             return self.lease_left(turn.now);
         }
-        let seen = self.judge.get(host).filter(|seen| seen.record.state == HostState::Live)?;
+        let seen = self.detector.get(host).filter(|seen| seen.record.state == HostState::Live)?;
         Some(seen.left(turn.now))
     }
 }

@@ -3,7 +3,7 @@
 
 mod lease;
 
-use super::record::{Freed, Host, HostState, Own, OwnState, Want, WantState, read, write};
+use super::record::{Host, HostState, OwnState, Ownership, ReleaseReason, Want, WantState, read, write};
 use super::*;
 use crate::time::Span;
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ impl Bench {
     }
 
     fn with(change: impl FnOnce(&mut Bench)) -> Bench {
-        let about = About { boot: "boot-1".into(), cgroup: true, ..About::default() };
+        let about = HostInfo { boot: "boot-1".into(), cgroup: true, ..HostInfo::default() };
         let settings = Settings::new("a", CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
         let mut bench = Bench {
             agent: Agent::new(settings),
@@ -78,7 +78,7 @@ impl Bench {
         read(&self.store[&key(Key::Host(name.into()))].1).unwrap()
     }
 
-    fn own(&self) -> Own {
+    fn own(&self) -> Ownership {
         read(&self.store[&key(Key::Own(ClaimKey::root("web")))].1).unwrap()
     }
 
@@ -199,7 +199,10 @@ fn what_is_unwanted_is_stopped_and_set_free_when_it_is_gone() {
     bench.pass(seconds(20));
     assert_eq!(bench.own().state, OwnState::Held);
     bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
-    assert_eq!((bench.own().state, bench.own().freed, bench.own().token), (OwnState::Free, Some(Freed::Stopped), 1));
+    assert_eq!(
+        (bench.own().state, bench.own().freed, bench.own().token),
+        (OwnState::Free, Some(ReleaseReason::Stopped), 1)
+    );
     bench.want(2, WantState::Up);
     bench.pass(seconds(2));
     assert_eq!(bench.own().token, 2);
@@ -210,7 +213,7 @@ fn a_host_that_is_silent_is_declared_and_its_root_taken_over() {
     let mut bench = Bench::with(|bench| {
         let host = Host { epoch: 4, state: HostState::Live, ttl_ms: 15_000, ..Host::default() };
         bench.put(Key::Host("b".into()), &host);
-        let own = Own { host: "b".into(), epoch: 4, token: 8, state: OwnState::Held, ..Own::default() };
+        let own = Ownership { host: "b".into(), epoch: 4, token: 8, state: OwnState::Held, ..Ownership::default() };
         bench.put(Key::Own(ClaimKey::root("web")), &own);
         bench.want(1, WantState::Up);
     });
@@ -240,7 +243,7 @@ fn an_agent_takes_up_at_once_what_its_earlier_life_ran_although_another_host_com
         };
         bench.put(Key::Host("a".into()), &host("boot-1", 1));
         bench.put(Key::Host("b".into()), &host("boot-b", 4));
-        let own = Own { host: "a".into(), epoch: 1, token: 8, state: OwnState::Held, ..Own::default() };
+        let own = Ownership { host: "a".into(), epoch: 1, token: 8, state: OwnState::Held, ..Ownership::default() };
         bench.put(Key::Own(ClaimKey::root("web")), &own);
         let hosts = vec![record::Choice::One("b".into()), record::Choice::One("a".into())];
         let placement = record::Placement { hosts, ..record::Placement::default() };
@@ -258,7 +261,7 @@ fn an_operator_may_swear_that_a_host_is_dead() {
         bench.put(Key::Host("b".into()), &host);
     });
     bench.pass(seconds(2));
-    bench.hand_in(Event::Asked(Wish::Forget("b".into())));
+    bench.hand_in(Event::Asked(OperatorOrder::Forget("b".into())));
     assert_eq!(bench.host("b").state, HostState::Dead);
 }
 
@@ -269,7 +272,7 @@ fn a_root_that_gives_up_is_tried_once_and_then_the_instance_is_down() {
     bench.pass(seconds(2));
     bench.hand_in(Event::Exited { run: 1, end: RunEnd::GaveUp("api failed too often".into()) });
     bench.pass(seconds(5));
-    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::GaveUp)));
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(ReleaseReason::GaveUp)));
     let want = |bench: &Bench| read::<Want>(&bench.store[&key(Key::Want("web".into()))].1).unwrap();
     assert_eq!(want(&bench).state, WantState::Up, "another host may not have seen the order so far");
     bench.pass(seconds(5));
@@ -303,7 +306,7 @@ fn a_root_that_crashes_is_started_where_it_was_three_times() {
         bench.hand_in(Event::Exited { run: run as u64, end: RunEnd::Crashed("signal 9".into()) });
     }
     bench.pass(seconds(2));
-    assert_eq!((bench.runs.len(), bench.own().freed), (4, Some(Freed::GaveUp)));
+    assert_eq!((bench.runs.len(), bench.own().freed), (4, Some(ReleaseReason::GaveUp)));
     assert!(bench.runs.iter().all(|run| run.token == 1));
 }
 
@@ -337,17 +340,17 @@ fn a_drained_host_is_left_and_stays_so_over_a_restart_of_its_agent() {
     bench.want(1, WantState::Up);
     bench.pass(seconds(2));
     bench.take();
-    bench.hand_in(Event::Asked(Wish::Drain));
+    bench.hand_in(Event::Asked(OperatorOrder::Drain));
     assert!(bench.take().contains(&Action::Stop { run: 1, why: StopWhy::Draining }));
     bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
-    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::Drained)));
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(ReleaseReason::Drained)));
     assert!(bench.take().contains(&Action::Report(Report::Drained)));
     bench.pass(seconds(5));
     assert!(bench.host("a").draining);
     let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
     again.pass(seconds(5));
     assert!(again.host("a").draining && again.host("a").epoch == 2 && again.runs.is_empty());
-    again.hand_in(Event::Asked(Wish::Undrain));
+    again.hand_in(Event::Asked(OperatorOrder::Undrain));
     again.pass(seconds(2));
     assert!(!again.host("a").draining && again.runs.len() == 1);
 }
@@ -358,11 +361,11 @@ fn an_order_is_stored_once_the_write_of_it_is_known_to_have_arrived() {
     let stored = |bench: &Bench| bench.agent.stored("a", bench.now).map(|record| record.draining);
     assert_eq!(stored(&bench), Some(false));
     bench.deaf = true;
-    bench.hand_in(Event::Asked(Wish::Drain));
+    bench.hand_in(Event::Asked(OperatorOrder::Drain));
     assert_eq!(stored(&bench), None, "the write may still arrive");
-    bench.hand_in(Event::Asked(Wish::Undrain));
+    bench.hand_in(Event::Asked(OperatorOrder::Undrain));
     assert_eq!(stored(&bench), None, "it may arrive after this order");
-    bench.hand_in(Event::Asked(Wish::Drain));
+    bench.hand_in(Event::Asked(OperatorOrder::Drain));
     (bench.deaf, bench.mute) = (false, true);
     bench.pass(seconds(1));
     assert!(bench.host("a").draining);
@@ -378,13 +381,13 @@ fn an_agent_that_ends_leaves_nothing_behind() {
     bench.want(1, WantState::Up);
     bench.pass(seconds(2));
     bench.take();
-    bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
+    bench.hand_in(Event::Asked(OperatorOrder::Stop { kill_after: seconds(20) }));
     bench.pass(seconds(19));
     assert_eq!(bench.take(), [Action::Stop { run: 1, why: StopWhy::Stopping }]);
     // The run does not stop, and is killed with everything else; its exit is not waited for.
     bench.pass(seconds(2));
     assert_eq!(bench.take(), [Action::Clear(2), Action::Halt(End::Stopped { left: true })]);
-    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(Freed::Drained)));
+    assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(ReleaseReason::Drained)));
     assert_eq!((bench.host("a").state, bench.host("a").by.as_deref()), (HostState::Dead, Some("a")));
     assert_eq!(bench.agent.next_deadline(bench.now), None);
     // The next agent takes the host for one that was not lost.
@@ -397,10 +400,13 @@ fn an_agent_that_ends_leaves_nothing_behind() {
 fn a_claim_that_names_us_and_that_we_do_not_know_of_is_not_run_but_set_free() {
     let mut bench = Bench::new();
     bench.pass(seconds(5));
-    let own = Own { host: "a".into(), epoch: 1, token: 4, state: OwnState::Held, ..Own::default() };
+    let own = Ownership { host: "a".into(), epoch: 1, token: 4, state: OwnState::Held, ..Ownership::default() };
     bench.put(Key::Own(ClaimKey::root("web")), &own);
     bench.pass(seconds(2));
-    assert_eq!((bench.own().state, bench.own().freed, bench.own().token), (OwnState::Free, Some(Freed::Unused), 4));
+    assert_eq!(
+        (bench.own().state, bench.own().freed, bench.own().token),
+        (OwnState::Free, Some(ReleaseReason::Unused), 4)
+    );
     assert!(bench.runs.is_empty());
 }
 
@@ -409,7 +415,7 @@ fn a_claim_that_is_anothers_by_its_record_is_killed_here() {
     let mut bench = Bench::new();
     bench.want(1, WantState::Up);
     bench.pass(seconds(2));
-    let own = Own { host: "b".into(), epoch: 9, token: 5, state: OwnState::Held, ..Own::default() };
+    let own = Ownership { host: "b".into(), epoch: 9, token: 5, state: OwnState::Held, ..Ownership::default() };
     bench.put(Key::Own(ClaimKey::root("web")), &own);
     bench.take();
     bench.pass(seconds(2));

@@ -1,7 +1,7 @@
 //! What an agent shows of the cluster: for `hosts`, `status` and the service manager.
 
-use super::choose::Fit;
-use super::record::{ClaimKey, Host, Own, Want};
+use super::choose::Eligibility;
+use super::record::{ClaimKey, Host, Ownership, Want};
 use crate::time::Span;
 
 /// A host, as seen from this one.
@@ -37,9 +37,9 @@ pub struct InstanceView {
     /// The order; `None`: nothing is deployed, and only a claim is left.
     pub want: Option<Want>,
     /// The claim of its root, if there is one.
-    pub own: Option<Own>,
+    pub own: Option<Ownership>,
     /// Whether the epoch in the claim has ended.
     pub over: bool,
     /// All hosts as candidates, the best first.
-    pub candidates: Vec<(String, Fit)>,
+    pub candidates: Vec<(String, Eligibility)>,
 }

@@ -4,7 +4,7 @@ use super::record::{Host, HostState};
 
 /// The state of the connection between this host and the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way<'a> {
+pub enum LinkState<'a> {
     /// This host is connected to no other.
     NoLinks,
     /// The link is down, for this reason if it is known.
@@ -15,7 +15,7 @@ pub enum Way<'a> {
 
 /// Why an order to drain or undrain a host cannot be sent to it, with advice; `None`: it can. `record`: that of the
 /// host; `None`: the cluster has no such host. `verb`: the command.
-pub fn obstacle(name: &str, record: Option<&Host>, way: Way<'_>, verb: &str) -> Option<String> {
+pub fn obstacle(name: &str, record: Option<&Host>, way: LinkState<'_>, verb: &str) -> Option<String> {
     let Some(record) = record.filter(|record| record.is_shown()) else {
         return Some(format!("the cluster has no host {name}"));
     };
@@ -25,15 +25,15 @@ pub fn obstacle(name: &str, record: Option<&Host>, way: Way<'_>, verb: &str) -> 
         address => format!("its agent was tried at {address}"),
     };
     match (way, record.state) {
-        (Way::Up, _) => None,
+        (LinkState::Up, _) => None,
         (_, HostState::Dead) if record.by.as_deref() == Some(name) => {
             Some(format!("{name} has left: nothing runs there until its agent is started"))
         }
         (_, HostState::Dead) => Some(format!(
             "{name} is lost, and {address}: nothing is placed there until it is back, and this can be typed again then"
         )),
-        (Way::NoLinks, HostState::Live) => Some(format!("this host connects to no other: {there}")),
-        (Way::Down(why), HostState::Live) => {
+        (LinkState::NoLinks, HostState::Live) => Some(format!("this host connects to no other: {there}")),
+        (LinkState::Down(why), HostState::Live) => {
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             Some(format!(
                 "there is no link to {name}, {address}{why}: {there}; if it is off, `treevisor host forget {name} --it-is-dead`"
@@ -55,21 +55,24 @@ mod tests {
         Host { state, by: by.map(str::to_owned), address: "10.0.0.2:7411".to_owned(), ..Host::default() }
     }
 
-    fn told(record: &Host, way: Way<'_>) -> String {
+    fn told(record: &Host, way: LinkState<'_>) -> String {
         obstacle("b", Some(record), way, "drain").unwrap_or_default()
     }
 
     #[test]
     fn what_has_a_link_is_asked_whatever_its_record_shows() {
         let lost = host(HostState::Dead, Some("a"));
-        assert_eq!((told(&host(HostState::Live, None), Way::Up), told(&lost, Way::Up)), (String::new(), String::new()));
+        assert_eq!(
+            (told(&host(HostState::Live, None), LinkState::Up), told(&lost, LinkState::Up)),
+            (String::new(), String::new())
+        );
     }
 
     #[test]
     fn a_host_that_the_cluster_has_not_or_not_any_more_is_unknown() {
         let removed = Host { removed: true, ..host(HostState::Dead, Some("a")) };
         for record in [None, Some(&removed)] {
-            let told = obstacle("b", record, Way::Up, "drain").unwrap_or_default();
+            let told = obstacle("b", record, LinkState::Up, "drain").unwrap_or_default();
             assert_eq!(told, "the cluster has no host b");
         }
     }
@@ -78,18 +81,18 @@ mod tests {
     fn what_cannot_be_reached_is_named_with_what_was_tried_and_what_would_be_right() {
         let (live, lost) = (host(HostState::Live, None), host(HostState::Dead, Some("a")));
         assert_eq!(
-            told(&live, Way::Down(Some("it refuses this host's key"))),
+            told(&live, LinkState::Down(Some("it refuses this host's key"))),
             "there is no link to b, its agent was tried at 10.0.0.2:7411 (it refuses this host's key): \
              type `treevisor host drain` on b itself; if it is off, `treevisor host forget b --it-is-dead`"
         );
         let hidden = Host { address: String::new(), ..live.clone() };
-        assert!(told(&hidden, Way::Down(None)).contains("no address"));
+        assert!(told(&hidden, LinkState::Down(None)).contains("no address"));
         assert_eq!(
-            told(&live, Way::NoLinks),
+            told(&live, LinkState::NoLinks),
             "this host connects to no other: type `treevisor host drain` on b itself"
         );
-        assert!(told(&lost, Way::Down(None)).contains("is lost, and its agent was tried at 10.0.0.2:7411"));
-        assert!(told(&host(HostState::Dead, Some("b")), Way::Down(None)).contains("has left"));
+        assert!(told(&lost, LinkState::Down(None)).contains("is lost, and its agent was tried at 10.0.0.2:7411"));
+        assert!(told(&host(HostState::Dead, Some("b")), LinkState::Down(None)).contains("has left"));
     }
 
     #[test]

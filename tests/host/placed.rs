@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use treevisor::hosts::loss::Loss;
-use treevisor::hosts::message::{Do, Ended, Message, Outcome, Place, Placed, Subject, Told, What};
+use treevisor::hosts::message::{Ended, Message, OrderAction, Outcome, Place, Placed, RunReport, Subject, What};
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules};
 use treevisor::os::clock::{self, LeaseClocks};
@@ -125,7 +125,7 @@ impl Agent {
     }
 
     #[track_caller]
-    fn ordered(&mut self, what: &Do) -> Subject {
+    fn ordered(&mut self, what: &OrderAction) -> Subject {
         self.until(&format!("{what:?}"), |message| match message {
             Message::Order(order) if order.what == *what => Some(order.subject.clone()),
             _ => None,
@@ -149,7 +149,7 @@ impl Agent {
     }
 
     fn tell(&mut self, subject: &Subject, what: What) {
-        self.send(&Message::Told(Told { subject: subject.clone(), what }));
+        self.send(&Message::Told(RunReport { subject: subject.clone(), what }));
     }
 
     /// The run has a process, and connects.
@@ -238,7 +238,7 @@ fn environment(directory: &Path, runtime: &str) -> Vec<(std::ffi::OsString, std:
 #[test]
 fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_root() {
     let mut agent = Agent::begin();
-    let paths = agent.ordered(&Do::Paths { paths: vec!["/db".into()] });
+    let paths = agent.ordered(&OrderAction::Paths { paths: vec!["/db".into()] });
     agent.tell(&paths, What::Noted);
 
     let first = agent.placed_again(1);
@@ -263,11 +263,11 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     agent.starts(&third);
     agent.until_state("unreachable");
     let stop = agent.begin_tool(&["stop", "/db"]);
-    assert_eq!(agent.ordered(&Do::Stop), third.subject);
+    assert_eq!(agent.ordered(&OrderAction::Stop), third.subject);
     agent.tell(&third.subject, What::Exited { end: Ended::Code(0), detail: Value::Null });
     agent.relay = None;
     agent.noted(&third.subject);
-    assert_eq!(agent.ordered(&Do::Done), third.subject);
+    assert_eq!(agent.ordered(&OrderAction::Done), third.subject);
     agent.until_done(stop);
     agent.tell(&third.subject, What::Done);
     agent.until_state("stopped");
@@ -278,11 +278,11 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     agent.starts(&fourth);
     agent.until_done(restart);
     agent.relay = None;
-    assert_eq!(agent.ordered(&Do::Inspect), fourth.subject);
+    assert_eq!(agent.ordered(&OrderAction::Inspect), fourth.subject);
     agent.tell(&fourth.subject, What::Unreachable { why: "there is no link to b".into() });
-    assert_eq!(agent.ordered(&Do::Inspect), fourth.subject, "it is spared, and looked at again");
+    assert_eq!(agent.ordered(&OrderAction::Inspect), fourth.subject, "it is spared, and looked at again");
     agent.tell(&fourth.subject, What::Inspected { found: serde_json::json!({"hung": "was asleep"}) });
-    assert_eq!(agent.ordered(&Do::Kill), fourth.subject);
+    assert_eq!(agent.ordered(&OrderAction::Kill), fourth.subject);
     agent.tell(&fourth.subject, What::Exited { end: Ended::Signal(9), detail: Value::Null });
     agent.noted(&fourth.subject);
 
@@ -306,7 +306,7 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     // That its beats are late is looked at, on a busy machine; and what the agent shows each status would have, which
     // this one does not know, as an earlier version does not.
     let is_asked = |message: &Message| match message {
-        Message::Order(order) => !matches!(order.what, Do::Inspect | Do::Show(_)),
+        Message::Order(order) => !matches!(order.what, OrderAction::Inspect | OrderAction::Show(_)),
         _ => true,
     };
     orders.retain(is_asked);

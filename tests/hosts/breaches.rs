@@ -5,7 +5,7 @@
 
 use crate::machine::{Instant, Machine};
 use crate::store::Store;
-use treevisor::hosts::record::{self, Host, HostState, Own};
+use treevisor::hosts::record::{self, Host, HostState, Ownership};
 use treevisor::hosts::{Action, Answer, Event, Key, Stored, Timing};
 use treevisor::time::Span;
 
@@ -68,7 +68,7 @@ impl Breach {
         for at in 0..records.len() {
             match (self, Key::parse(cluster, &records[at].key)) {
                 (Breach::EpochIgnored, Some(Key::Own(_))) => {
-                    let Ok(mut own) = record::read::<Own>(&records[at].value) else { continue };
+                    let Ok(mut own) = record::read::<Ownership>(&records[at].value) else { continue };
                     if let Some(holder) = host(records, &own.host) {
                         own.epoch = own.epoch.min(holder.epoch);
                         records[at].value = record::write(&own).expect("it was as long before");

@@ -7,7 +7,7 @@ use crate::world::CLUSTER;
 use std::collections::BTreeMap;
 use std::fmt;
 use treevisor::hosts::ClaimKey;
-use treevisor::hosts::record::{self, Host, HostState, Key, Own, OwnState};
+use treevisor::hosts::record::{self, Host, HostState, Key, OwnState, Ownership};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -118,8 +118,8 @@ impl Checkers {
             Some(Key::Host(name)) => self.host_written(at, host, &name, before, new, machines),
             Some(Key::Own(claim)) => {
                 let before =
-                    before.map(|(_, value)| record::read::<Own>(value).expect("agents write what can be read"));
-                let new: Own = record::read(new).expect("agents write what can be read");
+                    before.map(|(_, value)| record::read::<Ownership>(value).expect("agents write what can be read"));
+                let new: Ownership = record::read(new).expect("agents write what can be read");
                 self.own_written(host, &claim, before, &new, machines, store);
             }
             Some(Key::Want(_) | Key::Cluster) | None => {}
@@ -167,8 +167,8 @@ impl Checkers {
         &mut self,
         host: usize,
         claim: &ClaimKey,
-        before: Option<Own>,
-        new: &Own,
+        before: Option<Ownership>,
+        new: &Ownership,
         machines: &[Machine],
         store: &Store,
     ) {
@@ -194,7 +194,7 @@ impl Checkers {
         if new.token <= token {
             self.broken(Rule::Token, broken("the token does not grow"));
         }
-        let over = |before: &Own| {
+        let over = |before: &Ownership| {
             let key = Key::Host(before.host.clone()).in_store(CLUSTER);
             let holder = store.get(&key).map(|(_, _, value)| record::read::<Host>(value).expect("it was written"));
             holder.is_some_and(|holder| {

@@ -9,8 +9,8 @@ use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use treevisor::hosts::record::{self, Key, Want, WantState};
 use treevisor::hosts::{
-    About, Action, Agent, Answer, Bundle, ClaimKey, End, Event, Moment, Report, RequestId, RunEnd, RunId, Settings,
-    StopWhy, Turn, Wish,
+    Action, Agent, Answer, Bundle, ClaimKey, End, Event, HostInfo, Moment, OperatorOrder, Report, RequestId, RunEnd,
+    RunId, Settings, StopWhy, Turn,
 };
 
 pub(crate) const CLUSTER: &str = "c";
@@ -302,7 +302,7 @@ impl World {
         }
         let machine = &mut self.machines[host];
         let boot = format!("{}-{}", machine.name, machine.boots);
-        let about = About { boot, cgroup: true, version: "1".into(), ..About::default() };
+        let about = HostInfo { boot, cgroup: true, version: "1".into(), ..HostInfo::default() };
         let settings =
             Settings { name: machine.name.clone(), cluster: CLUSTER.into(), timing: self.scenario.timing, about };
         let number = self.number();
@@ -328,7 +328,7 @@ impl World {
         self.hand_in(host, number, Event::Begin);
         self.hand_in(host, number, Event::Bundles(bundles));
         if self.quiet.is_some() {
-            self.hand_in(host, number, Event::Asked(Wish::Undrain));
+            self.hand_in(host, number, Event::Asked(OperatorOrder::Undrain));
         }
     }
 
@@ -911,11 +911,13 @@ impl World {
                 self.store_down = self.store_down.max(until);
             }
             9 => self.process_ends(host),
-            10 => self.ask(host, Wish::Drain, "a drain"),
-            11 => self.ask(host, Wish::Undrain, "the end of a drain"),
-            12 => {
-                self.ask(host, Wish::Stop { kill_after: treevisor::time::Span::from_nanos(length) }, "an orderly end")
-            }
+            10 => self.ask(host, OperatorOrder::Drain, "a drain"),
+            11 => self.ask(host, OperatorOrder::Undrain, "the end of a drain"),
+            12 => self.ask(
+                host,
+                OperatorOrder::Stop { kill_after: treevisor::time::Span::from_nanos(length) },
+                "an orderly end",
+            ),
             13 => {
                 let instance = self.faults.below(self.scenario.instances.len() as u64) as usize;
                 let state = if self.faults.chance(500) { WantState::Down } else { WantState::Up };
@@ -977,7 +979,7 @@ impl World {
         self.end_process(host, number, 0, end);
     }
 
-    fn ask(&mut self, host: usize, wish: Wish, what: &'static str) {
+    fn ask(&mut self, host: usize, wish: OperatorOrder, what: &'static str) {
         if let Some(life) = self.machines[host].life.as_ref().map(|life| life.number) {
             self.saw(what);
             self.push(0, Next::HandIn { host, life, event: Event::Asked(wish) });
@@ -989,7 +991,7 @@ impl World {
         let name = self.machines[off].name.clone();
         self.checkers.sworn(off);
         for host in (0..self.machines.len()).filter(|host| *host != off) {
-            self.ask(host, Wish::Forget(name.clone()), "a host is forgotten");
+            self.ask(host, OperatorOrder::Forget(name.clone()), "a host is forgotten");
         }
     }
 
@@ -1012,7 +1014,7 @@ impl World {
                 self.push(0, Next::StartAgent { host });
             }
             self.resume(host);
-            self.ask(host, Wish::Undrain, "the end of a drain");
+            self.ask(host, OperatorOrder::Undrain, "the end of a drain");
         }
         for instance in 0..self.scenario.instances.len() {
             self.order(instance, WantState::Up, true);

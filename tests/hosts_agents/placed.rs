@@ -5,7 +5,9 @@ use super::{Cluster, WORKER, signal};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
-use treevisor::hosts::message::{Do, Message as Placing, Order, Outcome, Place, Placed, Subject, Told, What};
+use treevisor::hosts::message::{
+    Message as Placing, Order, OrderAction, Outcome, Place, Placed, RunReport, Subject, What,
+};
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Router, RouterLimits};
 use treevisor::spec;
@@ -78,7 +80,7 @@ fn subject(run: u64) -> Subject {
     Subject { instance: "shop".into(), path: "/sub".into(), run, root_token: 1 }
 }
 
-fn order(run: u64, what: Do) -> Placing {
+fn order(run: u64, what: OrderAction) -> Placing {
     Placing::Order(Order { subject: subject(run), void_after_ms: 0, what })
 }
 
@@ -104,11 +106,11 @@ fn a_subtree_runs_where_its_parent_places_it() {
 
     signal(pid, libc::SIGKILL);
     let exited = |message| match message {
-        Placing::Told(Told { what: What::Exited { end, .. }, .. }) => Some(format!("{end:?}")),
+        Placing::Told(RunReport { what: What::Exited { end, .. }, .. }) => Some(format!("{end:?}")),
         _ => None,
     };
-    let noted = |run| Placing::Told(Told { subject: subject(run), what: What::Noted });
-    let inspect = order(1, Do::Inspect);
+    let noted = |run| Placing::Told(RunReport { subject: subject(run), what: What::Noted });
+    let inspect = order(1, OrderAction::Inspect);
     assert_eq!(parent.until(&cluster, &inspect, exited), "Signal(9)");
     parent.send(&noted(1));
     let (host, token, pid) = parent.until(&cluster, &place(&cluster, 2, "b", ""), |message| match message {
@@ -131,10 +133,10 @@ fn a_subtree_runs_where_its_parent_places_it() {
     cluster.until("that the new parent has the events", |_| {
         parent.socket.receive().filter(|inbound| inbound.from.as_bytes() == b"name3")
     });
-    assert_eq!(parent.until(&cluster, &order(3, Do::Stop), exited), "Code(0)");
+    assert_eq!(parent.until(&cluster, &order(3, OrderAction::Stop), exited), "Code(0)");
     parent.send(&noted(3));
-    parent.until(&cluster, &order(3, Do::Done), |message| match message {
-        Placing::Told(Told { what: What::Done, .. }) => Some(()),
+    parent.until(&cluster, &order(3, OrderAction::Done), |message| match message {
+        Placing::Told(RunReport { what: What::Done, .. }) => Some(()),
         _ => None,
     });
     let run = cluster.host("b").directory.join("run");

@@ -10,7 +10,7 @@ use super::view;
 use crate::host::identity::{Keys, key_file};
 use crate::hosts::record::HostState;
 use crate::hosts::view::HostView;
-use crate::hosts::{Event, Moment, Wish};
+use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::os::clock;
 use crate::os::signals::Caught;
 use crate::time::Span;
@@ -29,7 +29,7 @@ impl Shell {
             match caught {
                 Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => {
                     info!(self.logger, "this host is to end: what runs here stops in order");
-                    self.inbox.push_back(Event::Asked(Wish::Stop { kill_after: STOP_WITHIN }));
+                    self.inbox.push_back(Event::Asked(OperatorOrder::Stop { kill_after: STOP_WITHIN }));
                 }
                 // Each root and top node reopens the log files of its own subtree.
                 Caught::User1 => {
@@ -111,7 +111,7 @@ impl Shell {
             }
             HostRequest::Forget { host } => {
                 warn!(self.logger, "an operator swears that {} is off", host);
-                self.wish(Wish::Forget(host))
+                self.wish(OperatorOrder::Forget(host))
             }
         };
         self.tools.tell(&asker, &told);
@@ -147,7 +147,12 @@ impl Shell {
             Ok(cert) => {
                 let issuers =
                     self.signing.as_ref().map(|signing| signing.shown(connections.keys())).unwrap_or_default();
-                self.wish_noted(asker, Wish::Keys { cert: cert.clone(), issuers }, Noted::Certificate(cert), now);
+                self.wish_noted(
+                    asker,
+                    OperatorOrder::Keys { cert: cert.clone(), issuers },
+                    Noted::Certificate(cert),
+                    now,
+                );
             }
             Err(message) => self.tools.tell(&asker, &HostReply::Refused { message }),
         }
@@ -164,7 +169,7 @@ impl Shell {
         }
     }
 
-    fn wish(&mut self, wish: Wish) -> HostReply {
+    fn wish(&mut self, wish: OperatorOrder) -> HostReply {
         self.inbox.push_back(Event::Asked(wish));
         HostReply::Done
     }

@@ -48,7 +48,7 @@ mod wishes;
 use super::identity::{Keys, key_file};
 use super::way::etcd_of;
 use crate::error::Chain;
-use crate::hosts::{About, Agent, Settings, Timing};
+use crate::hosts::{Agent, HostInfo, Settings, Timing};
 use crate::ids::Name;
 use crate::instance::runtime::{self, RuntimeDir};
 use crate::instance::state::{self, StateDir};
@@ -182,7 +182,7 @@ fn drawn() -> std::io::Result<u32> {
 }
 
 /// The settings of the core.
-fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
+fn settings(file: &HostFile, about: HostInfo) -> Result<Settings, Box<dyn Error>> {
     let HostFile { lease, renew, guard, stop_before, settle, .. } = *file;
     let usual = Timing::of(lease);
     let attempt = usual.attempt.min(Span::from_nanos(renew.as_nanos() / 3));
@@ -192,8 +192,8 @@ fn settings(file: &HostFile, about: About) -> Result<Settings, Box<dyn Error>> {
 }
 
 /// What the record of this host shows about it.
-fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
-    About {
+fn about(file: &HostFile, cgroup: bool, state_id: &str) -> HostInfo {
+    HostInfo {
         // Another state directory counts as another machine: so of two agents with the same name, neither takes the
         // record of the other for that of its own earlier process.
         boot: format!("{}/{}", process::boot_id(), state_id),
@@ -204,7 +204,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> About {
         cgroup: cgroup && !file.store.witness,
         witness: file.store.witness,
         labels: file.labels.clone(),
-        ..About::default()
+        ..HostInfo::default()
     }
 }
 

@@ -5,7 +5,7 @@ use super::turn::Shell;
 use crate::host::identity::SigningKey;
 use crate::hosts::record::Host;
 use crate::hosts::renewal::{Held, Step, step};
-use crate::hosts::{Event, Moment, Wish};
+use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::wire::tvh1::header::Signing;
 use crate::wire::tvh1::{Kind, Message};
 use slog::{error, info, warn};
@@ -49,7 +49,7 @@ impl Shell {
             Step::Drop => Job::Drop,
             Step::Restart => Job::Restart,
             Step::Show => {
-                let wish = Wish::Keys { cert: keys.cert.clone(), issuers: signing.shown(keys) };
+                let wish = OperatorOrder::Keys { cert: keys.cert.clone(), issuers: signing.shown(keys) };
                 self.inbox.push_back(Event::Asked(wish));
                 return;
             }

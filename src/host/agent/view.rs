@@ -1,7 +1,7 @@
 //! The state of the cluster as it is shown to tools.
 
 use super::mesh::Shown;
-use crate::hosts::choose::Fit;
+use crate::hosts::choose::Eligibility;
 use crate::hosts::record::{HostState, OwnState, WantState};
 use crate::hosts::view::{HostView as Seen, InstanceView, NoLease};
 use crate::wire::hosts::{CandidateView, HostView, PlacedView};
@@ -45,7 +45,7 @@ pub(super) fn instance(seen: InstanceView, removed: &BTreeSet<String>) -> Placed
     let candidates = candidates.into_iter().filter(|(host, _)| !removed.contains(host));
     let candidates = candidates.map(|(host, fit)| CandidateView {
         host,
-        fit: matches!(fit, Fit::Yes | Fit::Unsettled),
+        fit: matches!(fit, Eligibility::Yes | Eligibility::Unsettled),
         why: fit.to_string(),
     });
     PlacedView {

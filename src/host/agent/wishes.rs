@@ -3,8 +3,8 @@
 use super::connections::Connections;
 use super::tools::{Asker, Awaited, Noted};
 use super::turn::{Shell, moment};
-use crate::hosts::wish::{Way, obstacle, shows};
-use crate::hosts::{Event, Moment, Wish};
+use crate::hosts::wish::{LinkState, obstacle, shows};
+use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::os::clock;
 use crate::time::Span;
 use crate::wire::hosts::HostReply;
@@ -28,7 +28,7 @@ const fn verb(draining: bool) -> &'static str {
 impl Shell {
     pub(super) fn drain(&mut self, asker: Asker, draining: bool, now: Moment) {
         let what = Noted::Draining { host: self.file.name.clone(), draining };
-        let wish = if draining { Wish::Drain } else { Wish::Undrain };
+        let wish = if draining { OperatorOrder::Drain } else { OperatorOrder::Undrain };
         self.wish_noted(asker, wish, what, now);
     }
 
@@ -40,9 +40,9 @@ impl Shell {
         let seen = self.core.hosts(now).into_iter().find(|seen| seen.name == host);
         let link = self.connections.as_ref().map(|connections| connections.shown(&host));
         let way = match &link {
-            None => Way::NoLinks,
-            Some(Some(link)) if link.up => Way::Up,
-            Some(link) => Way::Down(link.as_ref().and_then(|link| link.why.as_deref())),
+            None => LinkState::NoLinks,
+            Some(Some(link)) if link.up => LinkState::Up,
+            Some(link) => LinkState::Down(link.as_ref().and_then(|link| link.why.as_deref())),
         };
         match obstacle(&host, seen.as_ref().map(|seen| &seen.record), way, verb(draining)) {
             Some(message) => self.tools.tell(&asker, &HostReply::Refused { message }),
@@ -79,12 +79,12 @@ impl Shell {
             return;
         }
         info!(self.logger, "an operator on {} wants this host to {}", host, verb(draining));
-        self.inbox.push_back(Event::Asked(if draining { Wish::Drain } else { Wish::Undrain }));
+        self.inbox.push_back(Event::Asked(if draining { OperatorOrder::Drain } else { OperatorOrder::Undrain }));
     }
 
     /// Hands an order to the core, and has it answered only when the record shows it: an order that is not in the
     /// record would be lost with this process.
-    pub(super) fn wish_noted(&mut self, asker: Asker, wish: Wish, what: Noted, now: Moment) {
+    pub(super) fn wish_noted(&mut self, asker: Asker, wish: OperatorOrder, what: Noted, now: Moment) {
         self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED, again: None });
         self.inbox.push_back(Event::Asked(wish));
     }

@@ -1,16 +1,16 @@
 use super::*;
 
-fn own(host: &str, epoch: u64, token: u64, state: OwnState) -> (Version, Own) {
-    (token * 10, Own { host: host.into(), epoch, token, state, ..Own::default() })
+fn own(host: &str, epoch: u64, token: u64, state: OwnState) -> (Version, Ownership) {
+    (token * 10, Ownership { host: host.into(), epoch, token, state, ..Ownership::default() })
 }
 
 fn want(state: WantState) -> Want {
     Want { bundle: "sum".into(), serial: 1, state, ..Want::default() }
 }
 
-fn sight<'a>(own: Option<&'a (Version, Own)>, want: &'a Want) -> Sight<'a> {
+fn facts<'a>(own: Option<&'a (Version, Ownership)>, want: &'a Want) -> ClaimFacts<'a> {
     let now = Moment::ZERO.plus(Span::from_secs(100));
-    Sight {
+    ClaimFacts {
         now,
         me: "a",
         epoch: 4,
@@ -30,11 +30,11 @@ fn sight<'a>(own: Option<&'a (Version, Own)>, want: &'a Want) -> Sight<'a> {
 }
 
 /// A claim whose swap with token 3 was sent, and has no answer yet.
-fn attempted(sight: &Sight<'_>) -> Claim {
+fn attempted(facts: &ClaimFacts<'_>) -> Claim {
     let mut claim = Claim::default();
-    assert_eq!(claim.next(sight), Move::Claim { expected: Some(20), token: 3 });
+    assert_eq!(claim.next(facts), Move::Claim { expected: Some(20), token: 3 });
     claim.sent(1);
-    claim.attempted(3, "sum".into(), "a", sight.own.map(|(_, own)| own));
+    claim.attempted(3, "sum".into(), "a", facts.own.map(|(_, own)| own));
     claim.answered(1, None);
     claim
 }
@@ -43,23 +43,26 @@ fn attempted(sight: &Sight<'_>) -> Claim {
 fn what_is_free_or_over_is_claimed_with_the_version_that_was_read() {
     let up = want(WantState::Up);
     let (free, held) = (own("b", 7, 2, OwnState::Free), own("b", 7, 2, OwnState::Held));
-    let next = |sight: Sight<'_>| Claim::default().next(&sight);
-    assert_eq!(next(sight(None, &up)), Move::Claim { expected: None, token: 1 });
-    assert_eq!(next(sight(Some(&free), &up)), Move::Claim { expected: Some(20), token: 3 });
-    assert_eq!(next(sight(Some(&held), &up)), Move::Wait(None));
-    assert_eq!(next(Sight { over: true, ..sight(Some(&held), &up) }), Move::Claim { expected: Some(20), token: 3 });
-    assert_eq!(next(sight(Some(&free), &want(WantState::Down))), Move::Wait(None));
-    assert_eq!(next(Sight { delay: None, ..sight(Some(&free), &up) }), Move::Wait(None));
-    assert_eq!(next(Sight { leave: Some(StopWhy::Draining), ..sight(Some(&free), &up) }), Move::Wait(None));
+    let next = |facts: ClaimFacts<'_>| Claim::default().next(&facts);
+    assert_eq!(next(facts(None, &up)), Move::Claim { expected: None, token: 1 });
+    assert_eq!(next(facts(Some(&free), &up)), Move::Claim { expected: Some(20), token: 3 });
+    assert_eq!(next(facts(Some(&held), &up)), Move::Wait(None));
+    assert_eq!(
+        next(ClaimFacts { over: true, ..facts(Some(&held), &up) }),
+        Move::Claim { expected: Some(20), token: 3 }
+    );
+    assert_eq!(next(facts(Some(&free), &want(WantState::Down))), Move::Wait(None));
+    assert_eq!(next(ClaimFacts { delay: None, ..facts(Some(&free), &up) }), Move::Wait(None));
+    assert_eq!(next(ClaimFacts { leave: Some(StopWhy::Draining), ..facts(Some(&free), &up) }), Move::Wait(None));
 }
 
 #[test]
 fn nothing_is_claimed_near_the_own_deadline() {
     let up = want(WantState::Up);
     let near = |millis| {
-        let sight = sight(None, &up);
-        let deadline = sight.now.plus(Span::from_millis(millis));
-        Claim::default().next(&Sight { deadline, stop_before: Span::ZERO, ..sight })
+        let facts = facts(None, &up);
+        let deadline = facts.now.plus(Span::from_millis(millis));
+        Claim::default().next(&ClaimFacts { deadline, stop_before: Span::ZERO, ..facts })
     };
     assert_eq!(near(999), Move::Wait(None));
     assert_eq!(near(1_000), Move::Claim { expected: None, token: 1 });
@@ -68,11 +71,11 @@ fn nothing_is_claimed_near_the_own_deadline() {
 #[test]
 fn others_that_are_preferred_go_first() {
     let up = want(WantState::Up);
-    let first = Sight { delay: Some(Span::from_millis(400)), ..sight(None, &up) };
+    let first = ClaimFacts { delay: Some(Span::from_millis(400)), ..facts(None, &up) };
     let mut claim = Claim::default();
     let due = first.now.boottime + Span::from_millis(400);
     assert_eq!(claim.next(&first), Move::Wait(Some(due)));
-    let then = Sight { now: first.now.plus(Span::from_millis(400)), ..first };
+    let then = ClaimFacts { now: first.now.plus(Span::from_millis(400)), ..first };
     assert_eq!(claim.next(&then), Move::Claim { expected: None, token: 1 });
 }
 
@@ -80,8 +83,8 @@ fn others_that_are_preferred_go_first() {
 fn an_attempt_that_has_come_about_is_found_in_the_record() {
     let up = want(WantState::Up);
     let (free, mine) = (own("b", 7, 2, OwnState::Free), own("a", 4, 3, OwnState::Held));
-    let mut claim = attempted(&sight(Some(&free), &up));
-    assert_eq!(claim.next(&sight(Some(&mine), &up)), Move::Run);
+    let mut claim = attempted(&facts(Some(&free), &up));
+    assert_eq!(claim.next(&facts(Some(&mine), &up)), Move::Run);
     assert_eq!(claim.here().map(|here| here.token), Some(3));
 }
 
@@ -89,34 +92,34 @@ fn an_attempt_that_has_come_about_is_found_in_the_record() {
 fn an_attempt_that_was_overtaken_is_not_run_by_an_old_record() {
     let up = want(WantState::Up);
     let (free, theirs) = (own("b", 7, 2, OwnState::Free), own("b", 7, 3, OwnState::Held));
-    let mut claim = attempted(&sight(Some(&free), &up));
-    assert_eq!(claim.next(&sight(Some(&theirs), &up)), Move::Wait(None));
+    let mut claim = attempted(&facts(Some(&free), &up));
+    assert_eq!(claim.next(&facts(Some(&theirs), &up)), Move::Wait(None));
     let mine = own("a", 4, 3, OwnState::Held);
-    assert!(matches!(claim.next(&sight(Some(&mine), &up)), Move::Free { token: 3, freed: Freed::Unused, .. }));
+    assert!(matches!(claim.next(&facts(Some(&mine), &up)), Move::Free { token: 3, freed: ReleaseReason::Unused, .. }));
 }
 
 #[test]
 fn what_was_set_free_is_not_run_by_an_old_record() {
     let up = want(WantState::Up);
     let mine = own("a", 4, 3, OwnState::Held);
-    let mut claim = attempted(&sight(Some(&own("b", 7, 2, OwnState::Free)), &up));
+    let mut claim = attempted(&facts(Some(&own("b", 7, 2, OwnState::Free)), &up));
     claim.claimed(3, 30);
     assert_eq!(
-        claim.next(&sight(Some(&mine), &want(WantState::Down))),
-        Move::Free { expected: 30, token: 3, freed: Freed::Stopped, note: None }
+        claim.next(&facts(Some(&mine), &want(WantState::Down))),
+        Move::Free { expected: 30, token: 3, freed: ReleaseReason::Stopped, note: None }
     );
     claim.freed(3);
-    assert!(matches!(claim.next(&sight(Some(&mine), &up)), Move::Free { expected: 30, .. }));
+    assert!(matches!(claim.next(&facts(Some(&mine), &up)), Move::Free { expected: 30, .. }));
 }
 
 #[test]
 fn an_attempt_of_an_earlier_epoch_counts_no_more() {
     let up = want(WantState::Up);
     let free = own("b", 7, 2, OwnState::Free);
-    let mut claim = attempted(&sight(Some(&free), &up));
+    let mut claim = attempted(&facts(Some(&free), &up));
     assert_eq!(claim.end_of_epoch(), None);
     let old = own("a", 4, 3, OwnState::Held);
-    let next = Sight { epoch: 5, over: true, ..sight(Some(&old), &up) };
+    let next = ClaimFacts { epoch: 5, over: true, ..facts(Some(&old), &up) };
     assert_eq!(claim.next(&next), Move::Claim { expected: Some(30), token: 4 });
 }
 
@@ -124,19 +127,19 @@ fn an_attempt_of_an_earlier_epoch_counts_no_more() {
 fn a_token_does_not_go_back_where_the_record_was_deleted() {
     let up = want(WantState::Up);
     let mut claim = Claim::default();
-    claim.next(&sight(Some(&own("b", 7, 8, OwnState::Held)), &up));
-    assert_eq!(claim.next(&sight(None, &up)), Move::Claim { expected: None, token: 9 });
+    claim.next(&facts(Some(&own("b", 7, 8, OwnState::Held)), &up));
+    assert_eq!(claim.next(&facts(None, &up)), Move::Claim { expected: None, token: 9 });
 }
 
 #[test]
 fn what_is_asked_to_stop_for_want_of_a_lease_is_started_again_when_there_is_one() {
     let up = want(WantState::Up);
     let free = own("b", 7, 2, OwnState::Free);
-    let good = sight(Some(&free), &up);
+    let good = facts(Some(&free), &up);
     let mut claim = attempted(&good);
     claim.claimed(3, 30);
     claim.started(1, "sum".into(), 1);
-    let short = Sight { deadline: good.now.plus(Span::from_secs(3)), ..good };
+    let short = ClaimFacts { deadline: good.now.plus(Span::from_secs(3)), ..good };
     assert_eq!(claim.next(&short), Move::Stop(1, StopWhy::LeaseEnds));
     claim.asked(StopWhy::LeaseEnds);
     assert_eq!(claim.next(&good), Move::Wait(None));
@@ -149,7 +152,7 @@ fn what_is_asked_to_stop_for_want_of_a_lease_is_started_again_when_there_is_one(
 fn crashes_count_within_half_a_minute() {
     let up = want(WantState::Up);
     let free = own("b", 7, 2, OwnState::Free);
-    let mut claim = attempted(&sight(Some(&free), &up));
+    let mut claim = attempted(&facts(Some(&free), &up));
     claim.claimed(3, 30);
     let mut crash = |second: u64| {
         claim.started(second, "sum".into(), 1);

@@ -29,7 +29,7 @@ fn back(message: &Message) -> Message {
 
 #[test]
 fn each_message_comes_back_as_it_was() {
-    let placement = Placing { spread: Spread::Label("zone".into()), exclusive: false, ..Placing::default() };
+    let placement = Placing { spread: SpreadPolicy::Label("zone".into()), exclusive: false, ..Placing::default() };
     let place = Place {
         subject: subject(),
         start: Start::Failover,
@@ -50,14 +50,14 @@ fn each_message_comes_back_as_it_was() {
         all.push(Message::Placed(Placed { subject: subject(), outcome, ..Placed::default() }));
     }
     for what in [
-        Do::Stop,
-        Do::Kill,
-        Do::Done,
-        Do::Inspect,
-        Do::Clear,
-        Do::Move { to: Some("c".into()) },
-        Do::Paths { paths: vec!["/db".into()] },
-        Do::Show(Show { question: 7 }),
+        OrderAction::Stop,
+        OrderAction::Kill,
+        OrderAction::Done,
+        OrderAction::Inspect,
+        OrderAction::Clear,
+        OrderAction::Move { to: Some("c".into()) },
+        OrderAction::Paths { paths: vec!["/db".into()] },
+        OrderAction::Show(Show { question: 7 }),
     ] {
         all.push(Message::Order(Order { subject: subject(), what, ..Order::default() }));
     }
@@ -75,7 +75,7 @@ fn each_message_comes_back_as_it_was() {
         What::NotMoved { why: "no other host is fit".into() },
         What::Shown(Box::new(shown())),
     ] {
-        all.push(Message::Told(Told { subject: subject(), what }));
+        all.push(Message::Told(RunReport { subject: subject(), what }));
     }
     for message in all {
         assert_eq!(back(&message), message);
@@ -85,7 +85,7 @@ fn each_message_comes_back_as_it_was() {
 
 #[test]
 fn a_header_is_one_flat_object() {
-    let told = Told { subject: subject(), what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
+    let told = RunReport { subject: subject(), what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
     let (header, frames) = Message::Told(told).frames();
     assert!(frames.is_empty());
     let wanted =
@@ -99,7 +99,7 @@ fn what_a_later_version_sends_is_passed_over_or_refused_in_words() {
     let Message::Told(told) = Message::read("TOLD", header, Vec::new()).unwrap() else { panic!("a TOLD") };
     assert_eq!(told.what, What::Unknown);
     let Message::Order(order) = Message::read("ORDER", header, Vec::new()).unwrap() else { panic!("an ORDER") };
-    assert_eq!(order.what, Do::Unknown);
+    assert_eq!(order.what, OrderAction::Unknown);
     let words = |kind, header: &[u8], frames| Message::read(kind, header, frames).unwrap_err().to_string();
     assert_eq!(words("PULSE", b"{}", vec![]), "\"PULSE\" is no kind of message about placed subtrees");
     assert!(words("TOLD", b"[", vec![]).starts_with("the header of a TOLD cannot be read: "));

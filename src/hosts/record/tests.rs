@@ -36,8 +36,8 @@ fn keys_are_read_as_they_are_written() {
 fn members_that_are_not_known_are_passed_over_and_missing_ones_are_defaults() {
     let host: Host = read(br#"{"epoch":3,"state":"live","later":[1],"labels":{"disk":"ssd"}}"#).unwrap();
     assert_eq!((host.epoch, host.state, host.labels["disk"].as_str()), (3, HostState::Live, "ssd"));
-    let own: Own = read(br#"{"token":7,"freed":"by-a-later-version"}"#).unwrap();
-    assert_eq!((own.token, own.state, own.freed), (7, OwnState::Held, Some(Freed::Other)));
+    let own: Ownership = read(br#"{"token":7,"freed":"by-a-later-version"}"#).unwrap();
+    assert_eq!((own.token, own.state, own.freed), (7, OwnState::Held, Some(ReleaseReason::Other)));
     assert_eq!(read::<Want>(b"{}").unwrap().state, WantState::Down);
 }
 
@@ -49,11 +49,11 @@ fn all_bits_of_a_number_come_back() {
 
 #[test]
 fn a_record_has_its_limit() {
-    let note = |length| Own { note: Some("x".repeat(length)), ..Own::default() };
+    let note = |length| Ownership { note: Some("x".repeat(length)), ..Ownership::default() };
     assert!(write(&note(RECORD_MAX - 500)).is_ok());
     let error = write(&note(RECORD_MAX)).unwrap_err().to_string();
     assert!(error.ends_with("a record has 8192 at most"), "{error}");
-    assert!(read::<Own>(&[b' '; RECORD_MAX + 1]).is_err());
+    assert!(read::<Ownership>(&[b' '; RECORD_MAX + 1]).is_err());
 }
 
 #[test]

@@ -10,8 +10,8 @@ mod waits;
 use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};
 use super::*;
 use crate::hosts::Event;
-use crate::hosts::event::Wish;
-use crate::hosts::message::{Ended, Placing, Spread};
+use crate::hosts::event::OperatorOrder;
+use crate::hosts::message::{Ended, Placing, SpreadPolicy};
 use crate::hosts::record::{Host, Key, OwnState, read};
 
 #[test]
@@ -23,13 +23,13 @@ fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
     assert_eq!((own.host.as_str(), own.token, own.root_token, own.state), ("b", 1, 1, OwnState::Held));
     let shown = cluster.agents[0].as_ref().unwrap().instances(cluster.now);
     assert_eq!(shown.iter().map(|one| one.claim.path.as_str()).collect::<Vec<_>>(), ["/"], "it is no tree of its own");
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
     // The claim is kept for the next run, which keeps the token.
     cluster.place(NODE, "/db", 2, on(&["b", "c"]));
     assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![1], 1));
-    cluster.order("/db", 2, Do::Kill);
-    cluster.order("/db", 2, Do::Done);
+    cluster.order("/db", 2, OrderAction::Kill);
+    cluster.order("/db", 2, OrderAction::Done);
     assert_eq!(cluster.take(), ["Started", "Exited", "Done"]);
     cluster.pass(seconds(5));
     assert_eq!((cluster.own("/db").state, cluster.own("/db").token), (OwnState::Free, 1));
@@ -40,8 +40,8 @@ fn what_is_placed_on_the_host_of_its_parent_goes_through_the_same() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["a"]));
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![0], vec!["Started".to_owned()]));
-    cluster.order("/db", 1, Do::Inspect);
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Inspect);
+    cluster.order("/db", 1, OrderAction::Stop);
     assert_eq!(cluster.take(), ["Inspected", "Exited"]);
 }
 
@@ -51,7 +51,7 @@ fn the_loss_of_a_host_is_told_and_the_next_one_has_it_with_a_larger_token() {
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));
     cluster.take();
     cluster.kill(1);
-    cluster.order("/db", 1, Do::Inspect);
+    cluster.order("/db", 1, OrderAction::Inspect);
     assert_eq!(cluster.take(), ["Unreachable"]);
     cluster.pass(seconds(20));
     assert_eq!(cluster.take(), ["Lost"]);
@@ -68,7 +68,7 @@ fn a_host_without_a_link_that_renews_keeps_what_it_has() {
     cluster.take();
     cluster.link(0, 1, false);
     cluster.pass(seconds(120));
-    cluster.order("/db", 1, Do::Inspect);
+    cluster.order("/db", 1, OrderAction::Inspect);
     assert_eq!((cluster.at("/db"), cluster.take(), cluster.starts.len()), (vec![1], vec!["Unreachable".to_owned()], 1));
     // The run ends while there is no link, and the end is reported when there is one again.
     let run = cluster.starts[0].1.run;
@@ -107,7 +107,7 @@ fn the_next_root_takes_it_over_too_or_has_it_stopped_first() {
         assert_eq!((cluster.take(), cluster.starts.len()), (vec![wanted.0.to_owned()], wanted.1));
         // An order of the first root arrives late.
         let subject = Subject { root_token: 1, run: 99, ..cluster.subject("/db", 1) };
-        let order = Order { subject, void_after_ms: 0, what: Do::Kill };
+        let order = Order { subject, void_after_ms: 0, what: OrderAction::Kill };
         cluster.hand_in(2, Event::FromHost { host: "b".into(), message: Message::Order(order) });
         cluster.run();
         assert_eq!(cluster.at("/db"), [2]);
@@ -183,11 +183,11 @@ fn a_host_that_is_drained_is_left_one_at_a_time() {
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));
     cluster.place(NODE, "/mq", 1, on(&["b", "c"]));
     cluster.take();
-    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    cluster.hand_in(1, Event::Asked(OperatorOrder::Drain));
     cluster.pass(seconds(10));
     assert_eq!(cluster.take(), ["Move"]);
     for (path, first) in [("/db", true), ("/mq", false)] {
-        cluster.order(path, 1, Do::Stop);
+        cluster.order(path, 1, OrderAction::Stop);
         cluster.place(NODE, path, 2, on(&["b", "c"]));
         let told = if first { vec!["Exited", "Started", "Move"] } else { vec!["Exited", "Started"] };
         assert_eq!((cluster.take(), cluster.at(path)), (told.into_iter().map(str::to_owned).collect(), vec![2]));
@@ -200,12 +200,12 @@ fn an_end_is_reported_at_once_whatever_was_reported_before() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));
     cluster.take();
-    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    cluster.hand_in(1, Event::Asked(OperatorOrder::Drain));
     let step = Span::from_millis(100);
     while cluster.take() != ["Move"] {
         cluster.pass(step);
     }
-    cluster.ask_order(NODE, "/db", 1, Do::Stop);
+    cluster.ask_order(NODE, "/db", 1, OrderAction::Stop);
     cluster.pass(step);
     assert_eq!(cluster.take(), ["Exited"]);
 }
@@ -214,13 +214,13 @@ fn an_end_is_reported_at_once_whatever_was_reported_before() {
 fn a_late_word_about_an_earlier_run_does_not_free_the_claim_of_this_one() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "c"]));
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Stop);
     assert_eq!(cluster.take(), ["Started", "Exited"]);
     // A run that the agent had given up for lack of an answer, before the run that has just ended.
     let earlier = Subject { run: 0, ..cluster.subject("/db", 0) };
-    cluster.agents[0].as_mut().unwrap().wards.release("b", &earlier);
+    cluster.agents[0].as_mut().unwrap().placed_children.release("b", &earlier);
     cluster.pass(seconds(1));
-    cluster.hand_in(1, Event::Asked(Wish::Drain));
+    cluster.hand_in(1, Event::Asked(OperatorOrder::Drain));
     cluster.pass(seconds(2));
     cluster.place(NODE, "/db", 2, on(&["b", "c"]));
     assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Started".to_owned()], vec![2]));
@@ -231,18 +231,18 @@ fn an_operator_moves_it_to_a_host_or_to_the_next_best() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b", "a", "c"]));
     cluster.take();
-    cluster.order("/db", 1, Do::Move { to: Some("z".into()) });
-    cluster.order("/db", 1, Do::Move { to: Some("b".into()) });
+    cluster.order("/db", 1, OrderAction::Move { to: Some("z".into()) });
+    cluster.order("/db", 1, OrderAction::Move { to: Some("b".into()) });
     assert_eq!(cluster.take(), ["NotMoved", "NotMoved"]);
-    cluster.order("/db", 1, Do::Move { to: Some("c".into()) });
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Move { to: Some("c".into()) });
+    cluster.order("/db", 1, OrderAction::Stop);
     cluster.place(NODE, "/db", 2, on(&["b", "a", "c"]));
     assert_eq!(
         (cluster.take(), cluster.at("/db")),
         (["Moving", "Exited", "Started"].map(String::from).to_vec(), vec![2])
     );
-    cluster.order("/db", 2, Do::Move { to: None });
-    cluster.order("/db", 2, Do::Stop);
+    cluster.order("/db", 2, OrderAction::Move { to: None });
+    cluster.order("/db", 2, OrderAction::Stop);
     cluster.place(NODE, "/db", 3, on(&["c", "a", "b"]));
     assert_eq!(cluster.at("/db"), [0]);
 }
@@ -261,7 +261,7 @@ fn it_is_taken_over_by_the_host_that_is_preferred_once_that_has_settled() {
     assert_eq!(cluster.take(), Vec::<String>::new(), "it was lost a short time ago");
     cluster.pass(seconds(60));
     assert_eq!(cluster.take(), ["Move"]);
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Stop);
     cluster.place(NODE, "/db", 2, placing());
     assert_eq!(cluster.at("/db"), [1]);
     assert_eq!(cluster.starts.last().unwrap().1.start, Start::Takeover);
@@ -273,7 +273,7 @@ fn what_a_host_has_that_ends_in_order_moves_at_once_and_what_is_lost_with_one_wa
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, late());
     cluster.take();
-    cluster.hand_in(1, Event::Asked(Wish::Stop { kill_after: seconds(5) }));
+    cluster.hand_in(1, Event::Asked(OperatorOrder::Stop { kill_after: seconds(5) }));
     cluster.pass(seconds(3));
     assert_eq!(cluster.take(), ["Lost"]);
     cluster.kill(1);
@@ -301,8 +301,8 @@ fn what_ends_is_started_again_where_it_was_although_another_host_comes_first_by_
     cluster.place(NODE, "/db", 2, on(&["b", "c"]));
     assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![2], 1), "a restart is no move");
     // A subtree that was ended for good is placed anew, by rank.
-    cluster.order("/db", 2, Do::Stop);
-    cluster.order("/db", 2, Do::Done);
+    cluster.order("/db", 2, OrderAction::Stop);
+    cluster.order("/db", 2, OrderAction::Done);
     cluster.pass(seconds(5));
     cluster.place(NODE, "/db", 3, on(&["b", "c"]));
     assert_eq!(cluster.at("/db"), [1]);
@@ -312,7 +312,7 @@ fn what_ends_is_started_again_where_it_was_although_another_host_comes_first_by_
 fn copies_are_spread_and_others_kept_apart() {
     let mut cluster = Cluster::new();
     let group: Vec<String> = ["/db-1", "/db-2"].map(String::from).to_vec();
-    let spread = || Placing { spread: Spread::Hosts, group: group.clone(), ..on(&[]) };
+    let spread = || Placing { spread: SpreadPolicy::Hosts, group: group.clone(), ..on(&[]) };
     cluster.place(NODE, "/db-1", 1, spread());
     cluster.place(NODE, "/db-2", 1, spread());
     assert_ne!(cluster.at("/db-1"), cluster.at("/db-2"));
@@ -386,11 +386,11 @@ fn claims_of_paths_that_the_tree_has_not_are_set_free_and_a_subtree_is_cleared()
     cluster.place(NODE, "/db", 1, on(&["b"]));
     cluster.place(NODE, "/mq", 1, on(&["c"]));
     cluster.hand_in(0, Event::ParentGone(NODE));
-    cluster.order("/", 0, Do::Paths { paths: vec!["/db".into()] });
+    cluster.order("/", 0, OrderAction::Paths { paths: vec!["/db".into()] });
     cluster.pass(seconds(5));
     assert_eq!((cluster.at("/db"), cluster.at("/mq"), cluster.own("/mq").state), (vec![1], vec![], OwnState::Free));
     cluster.take();
-    cluster.order("/", 0, Do::Clear);
+    cluster.order("/", 0, OrderAction::Clear);
     assert_eq!((cluster.take().last().unwrap().as_str(), cluster.at("/db")), ("Cleared", vec![]));
 }
 
@@ -407,7 +407,7 @@ fn whatever_is_lost_or_doubled_it_runs_once_and_all_is_told() {
             if cluster.at("/db").is_empty() {
                 continue;
             }
-            cluster.order("/db", run, Do::Stop);
+            cluster.order("/db", run, OrderAction::Stop);
             cluster.pass(seconds(15));
             assert!(cluster.at("/db").is_empty() || !told.contains(&"Started".to_owned()), "seed {seed}, run {run}");
         }

@@ -123,7 +123,7 @@ fn a_host_that_was_lost_waits_before_it_claims_and_longer_each_time() {
 fn a_claim_that_names_a_wild_epoch_does_not_lead_there_and_from_the_last_one_none_begins() {
     let mut bench = Bench::new();
     bench.pass(seconds(2));
-    let own = Own { host: "a".into(), epoch: u64::MAX, token: 1, state: OwnState::Held, ..Own::default() };
+    let own = Ownership { host: "a".into(), epoch: u64::MAX, token: 1, state: OwnState::Held, ..Ownership::default() };
     bench.put(Key::Own(ClaimKey::root("other")), &own);
     bench.pass(seconds(2));
     let mut again = Bench::with(|again| (again.store, again.version) = (bench.store, bench.version));
@@ -142,7 +142,7 @@ fn a_store_that_is_filled_up_does_not_cost_the_lease() {
     let want = Want { bundle: "other".into(), serial: 1, state: WantState::Up, ..Want::default() };
     for number in 0..1_000 {
         bench.put(Key::Want(format!("flood-{number:05}")), &want);
-        let own = Own { host: "a".into(), epoch: 1, token: 1, state: OwnState::Held, ..Own::default() };
+        let own = Ownership { host: "a".into(), epoch: 1, token: 1, state: OwnState::Held, ..Ownership::default() };
         bench.put(Key::Own(ClaimKey::root(&format!("flood-{number:05}"))), &own);
     }
     bench.take();
@@ -179,7 +179,7 @@ fn an_agent_ends_without_its_store_too() {
     let mut bench = Bench::new();
     bench.pass(seconds(5));
     bench.deaf = true;
-    bench.hand_in(Event::Asked(Wish::Stop { kill_after: seconds(20) }));
+    bench.hand_in(Event::Asked(OperatorOrder::Stop { kill_after: seconds(20) }));
     bench.pass(seconds(5));
     assert_eq!(bench.take().last(), Some(&Action::Halt(End::Stopped { left: false })));
 }

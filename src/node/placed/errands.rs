@@ -6,7 +6,9 @@
 use super::found;
 use super::showing::Showing;
 use crate::hosts::loss::Loss;
-use crate::hosts::message::{AGAIN, Do, Ended, Message, Order, Outcome, Place, Placed, Refusal, Subject, Told, What};
+use crate::hosts::message::{
+    AGAIN, Ended, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What,
+};
 use crate::hosts::shown::{Show, Shown};
 use crate::ids::Path;
 use crate::node::record::Hosting;
@@ -57,7 +59,7 @@ struct Ward {
     subject: Subject,
     state: State,
     /// The order to stop or kill the child, if there is one.
-    order: Option<Do>,
+    order: Option<OrderAction>,
     /// The child's host has to inspect it.
     inspect: bool,
 }
@@ -140,14 +142,14 @@ impl Errands {
     }
 
     pub(super) fn ask_to_stop(&mut self, now: Time, run: Run) {
-        self.end(now, run, Do::Stop);
+        self.end(now, run, OrderAction::Stop);
     }
 
     pub(super) fn kill(&mut self, now: Time, run: Run) {
-        self.end(now, run, Do::Kill);
+        self.end(now, run, OrderAction::Kill);
     }
 
-    fn end(&mut self, now: Time, run: Run, order: Do) {
+    fn end(&mut self, now: Time, run: Run, order: OrderAction) {
         if let Some(ward) = self.ward(run) {
             ward.order = Some(order);
             self.say(now, run);
@@ -172,7 +174,7 @@ impl Errands {
     pub(super) fn done(&mut self, now: Time, run: Run, path: &Path) {
         self.wards.remove(&run.child);
         let subject = self.subject(path, run.incarnation.0);
-        self.order(now, subject, Do::Done, Why::Done);
+        self.order(now, subject, OrderAction::Done, Why::Done);
     }
 
     /// Whether no order is unanswered for which this node waits at its end.
@@ -184,7 +186,7 @@ impl Errands {
     pub(super) fn clear(&mut self, now: Time, run: Run, path: &Path) {
         if !self.is_clearing(run) {
             let subject = self.subject(path, run.incarnation.0);
-            self.order(now, subject, Do::Clear, Why::Clear(run));
+            self.order(now, subject, OrderAction::Clear, Why::Clear(run));
         }
     }
 
@@ -196,22 +198,22 @@ impl Errands {
     pub(super) fn paths(&mut self, now: Time, paths: Vec<String>) {
         self.errands.retain(|errand| errand.why != Why::Paths);
         let subject = self.subject(&Path::root(), 0);
-        self.order(now, subject, Do::Paths { paths }, Why::Paths);
+        self.order(now, subject, OrderAction::Paths { paths }, Why::Paths);
     }
 
     /// Asks the agent to find another host for a child, for an operator.
     pub(super) fn move_to(&mut self, now: Time, request: u64, path: &Path, run: Run, to: Option<String>) {
         let subject = self.subject(path, run.incarnation.0);
-        self.order(now, subject, Do::Move { to }, Why::Move(request));
+        self.order(now, subject, OrderAction::Move { to }, Why::Move(request));
     }
 
     /// Asks the agent for its report for a status. Sent once: the status does not wait for long.
     pub(super) fn show(&mut self, question: u64, path: &Path) {
-        let (subject, what) = (self.subject(path, 0), Do::Show(Show { question }));
+        let (subject, what) = (self.subject(path, 0), OrderAction::Show(Show { question }));
         self.out.push(Message::Order(Order { subject, void_after_ms: 0, what }));
     }
 
-    fn order(&mut self, now: Time, subject: Subject, what: Do, why: Why) {
+    fn order(&mut self, now: Time, subject: Subject, what: OrderAction, why: Why) {
         let order = Order { subject, void_after_ms: 0, what };
         self.out.push(Message::Order(order.clone()));
         self.errands.push(Errand { order, why, again: now + AGAIN });
@@ -297,8 +299,8 @@ impl Errands {
         }
     }
 
-    fn told(&mut self, told: Told) -> Vec<Heard> {
-        let Told { subject, what } = told;
+    fn told(&mut self, told: RunReport) -> Vec<Heard> {
+        let RunReport { subject, what } = told;
         let what = match what {
             What::Shown(part) => return self.showing.take(*part).map(Heard::Shown).into_iter().collect(),
             what => what,
@@ -306,7 +308,7 @@ impl Errands {
         let reported = matches!(what, What::Exited { .. } | What::Lost(_) | What::HostThere | What::Move { .. });
         if reported {
             // Acknowledged even if it is known or about an earlier run: the agent has not received the acknowledgement.
-            self.out.push(Message::Told(Told { subject: subject.clone(), what: What::Noted }));
+            self.out.push(Message::Told(RunReport { subject: subject.clone(), what: What::Noted }));
         }
         let answers = |why: &Why| match why {
             Why::Done => what == What::Done,
@@ -359,7 +361,7 @@ impl Ward {
         match &self.state {
             State::Placing(place) => out.push(Message::Place(place.clone())),
             State::There => {
-                let look = self.inspect.then_some(Do::Inspect);
+                let look = self.inspect.then_some(OrderAction::Inspect);
                 let orders = self.order.clone().into_iter().chain(look);
                 let order = |what| Order { subject: self.subject.clone(), void_after_ms: 0, what };
                 out.extend(orders.map(order).map(Message::Order));

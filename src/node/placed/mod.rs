@@ -383,7 +383,7 @@ fn digest(spec: &[u8], placement: &PlacementSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::message::{Do, Message, Order};
+    use crate::hosts::message::{Message, Order, OrderAction};
     use crate::link::Context as Sockets;
     use crate::node::record::Hosting;
     use crate::node::testing;
@@ -423,7 +423,7 @@ mod tests {
         for (tree, paths) in [(local, vec![]), (placed.as_str(), vec!["/a".to_owned()])] {
             let orders = orders_at_start(tree, hosting).expect("a connection");
             let [Message::Order(Order { what, subject, .. })] = orders.as_slice() else { panic!("{orders:?}") };
-            assert_eq!((what, subject.root_token), (&Do::Paths { paths }, 7));
+            assert_eq!((what, subject.root_token), (&OrderAction::Paths { paths }, 7));
             assert_eq!(orders_at_start(tree, None), None, "no agent has started it");
         }
     }

@@ -1,6 +1,6 @@
 //! Where a child may run, in the form that hosts use: its `placement`, with the names of siblings turned into paths.
 
-use crate::hosts::message::{Placing, Spread as HostSpread};
+use crate::hosts::message::{Placing, SpreadPolicy as HostSpread};
 use crate::hosts::record::{Choice, Placement};
 use crate::ids::{Name, Path};
 use crate::spec::policy::Strategy;

@@ -3,9 +3,9 @@
 
 use crate::hosts::event::{Bundle, Event, RunEnd, RunId, Stored};
 use crate::hosts::message::{Ended, Placing};
-use crate::hosts::record::{Choice, Key, Own, Placement, Want, WantState, read, write};
+use crate::hosts::record::{Choice, Key, Ownership, Placement, Want, WantState, read, write};
 use crate::hosts::seeking::*;
-use crate::hosts::settings::{About, Settings, Timing};
+use crate::hosts::settings::{HostInfo, Settings, Timing};
 use crate::hosts::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -106,7 +106,7 @@ impl Cluster {
 
     pub(super) fn begin(&mut self, host: usize) {
         let witness = self.witness == Some(host);
-        let about = About { boot: format!("boot-{host}"), cgroup: true, witness, ..About::default() };
+        let about = HostInfo { boot: format!("boot-{host}"), cgroup: true, witness, ..HostInfo::default() };
         let settings = Settings::new(&name(host), CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
         self.agents[host] = Some(Agent::new(settings));
         self.queue.push_back((host, Event::Begin));
@@ -149,7 +149,7 @@ impl Cluster {
         self.store.insert(at.in_store(CLUSTER), (self.version, write(value).unwrap()));
     }
 
-    pub(super) fn own(&self, path: &str) -> Own {
+    pub(super) fn own(&self, path: &str) -> Ownership {
         let key = Key::Own(ClaimKey { instance: "web".into(), path: path.into() });
         read(&self.store[&key.in_store(CLUSTER)].1).unwrap()
     }
@@ -292,10 +292,10 @@ impl Cluster {
             _ => false,
         };
         self.asks.retain(|(of, ask, _)| *of != parent || *ask.subject() != subject || !answers(ask));
-        if let Message::Told(Told { what, .. }) = &message
+        if let Message::Told(RunReport { what, .. }) = &message
             && matches!(what, What::Exited { .. } | What::Lost { .. } | What::HostThere | What::Move { .. })
         {
-            let noted = Message::Told(Told { subject, what: What::Noted });
+            let noted = Message::Told(RunReport { subject, what: What::Noted });
             self.hand_in(host, Event::FromParent { parent, message: noted });
         }
         self.told.push(message);
@@ -320,12 +320,12 @@ impl Cluster {
         self.pass(seconds(6));
     }
 
-    pub(super) fn ask_order(&mut self, parent: ParentId, path: &str, run: u64, what: Do) {
+    pub(super) fn ask_order(&mut self, parent: ParentId, path: &str, run: u64, what: OrderAction) {
         let order = Order { subject: self.subject(path, run), void_after_ms: 0, what };
         self.ask(parent, Message::Order(order));
     }
 
-    pub(super) fn order(&mut self, path: &str, run: u64, what: Do) {
+    pub(super) fn order(&mut self, path: &str, run: u64, what: OrderAction) {
         self.ask_order(NODE, path, run, what);
         self.pass(seconds(6));
     }

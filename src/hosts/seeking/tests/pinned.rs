@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, NODE, on, seconds};
 use super::*;
-use crate::hosts::event::Wish;
+use crate::hosts::event::OperatorOrder;
 
 fn pinned() -> Cluster {
     let mut cluster = Cluster::new();
@@ -24,7 +24,7 @@ fn it_goes_on_without_a_lease_and_over_the_next_epoch_and_is_not_reported_as_los
     let told = cluster.take();
     assert!(told.iter().all(|told| told == "Inspected"), "{told:?}");
     // The parent can still give orders.
-    cluster.order("/db", 1, Do::Stop);
+    cluster.order("/db", 1, OrderAction::Stop);
     assert_eq!((cluster.at("/db"), cluster.take()), (vec![], vec!["Exited".to_owned()]));
 }
 
@@ -43,7 +43,7 @@ fn no_other_host_has_it_until_its_own_sets_it_free_or_is_sworn_to_be_off() {
         cluster.place(2, "/db", 2, on(&["c"]));
         assert_eq!((cluster.take(), cluster.at("/db").contains(&2)), (vec!["NoHost".to_owned()], false));
         if power {
-            cluster.hand_in(0, Event::Asked(Wish::Forget("b".into())));
+            cluster.hand_in(0, Event::Asked(OperatorOrder::Forget("b".into())));
             cluster.pass(seconds(5));
             assert_eq!(cluster.take(), ["HostThere"]);
             cluster.place(2, "/db", 3, on(&["c"]));
@@ -67,7 +67,7 @@ fn an_agent_that_begins_anew_has_nothing_of_it_and_sets_it_free() {
 #[test]
 fn an_agent_that_ends_in_order_leaves_nothing_of_it() {
     let mut cluster = pinned();
-    cluster.hand_in(1, Event::Asked(Wish::Stop { kill_after: seconds(5) }));
+    cluster.hand_in(1, Event::Asked(OperatorOrder::Stop { kill_after: seconds(5) }));
     cluster.pass(seconds(8));
     assert_eq!((cluster.take(), cluster.own("/db").state), (vec!["Lost".to_owned()], OwnState::Free));
     assert_eq!(cluster.at("/db"), Vec::<usize>::new());

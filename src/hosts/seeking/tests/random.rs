@@ -37,7 +37,7 @@ fn placing(path: &str) -> Placing {
     match path {
         "/mq" => Placing { takeover: true, ..on(&["c", "b"]) },
         "/pin" => on(&["b"]),
-        _ => Placing { spread: Spread::Hosts, group, ..on(&[]) },
+        _ => Placing { spread: SpreadPolicy::Hosts, group, ..on(&[]) },
     }
 }
 
@@ -80,20 +80,20 @@ impl Tree {
                     let there = matches!(placed.outcome, Outcome::Started { .. } | Outcome::Adopted { .. });
                     *child = if there { Child::Up } else { Child::Waiting };
                 }
-                (Message::Told(Told { what: What::Exited { .. }, .. }), Child::Up) => {
+                (Message::Told(RunReport { what: What::Exited { .. }, .. }), Child::Up) => {
                     self.charged += 1;
                     self.place(cluster, path);
                 }
                 (
-                    Message::Told(Told { what: What::Exited { .. } | What::Lost { .. }, .. }),
+                    Message::Told(RunReport { what: What::Exited { .. } | What::Lost { .. }, .. }),
                     Child::Up | Child::Moving,
                 ) => {
                     self.place(cluster, path);
                 }
-                (Message::Told(Told { what: What::HostThere, .. }), Child::Waiting) => self.place(cluster, path),
-                (Message::Told(Told { what: What::Move { .. }, .. }), Child::Up) => {
+                (Message::Told(RunReport { what: What::HostThere, .. }), Child::Waiting) => self.place(cluster, path),
+                (Message::Told(RunReport { what: What::Move { .. }, .. }), Child::Up) => {
                     *child = Child::Moving;
-                    let order = Order { subject: subject.clone(), void_after_ms: 0, what: Do::Stop };
+                    let order = Order { subject: subject.clone(), void_after_ms: 0, what: OrderAction::Stop };
                     cluster.ask(self.parent, Message::Order(order));
                 }
                 _ => {}
@@ -132,7 +132,7 @@ fn fault(cluster: &mut Cluster, tree: &mut Tree, dice: &mut Dice) {
         5 => cluster.frozen.push(host),
         6 => cluster.frozen.clear(),
         7 => {
-            let wish = if dice.throw(2) == 0 { Wish::Drain } else { Wish::Undrain };
+            let wish = if dice.throw(2) == 0 { OperatorOrder::Drain } else { OperatorOrder::Undrain };
             cluster.hand_in(host, Event::Asked(wish));
         }
         _ => {
@@ -154,7 +154,7 @@ fn heal(cluster: &mut Cluster) {
         if cluster.agents[host].is_none() {
             cluster.begin(host);
         }
-        cluster.hand_in(host, Event::Asked(Wish::Undrain));
+        cluster.hand_in(host, Event::Asked(OperatorOrder::Undrain));
     }
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         cluster.link(one, other, true);

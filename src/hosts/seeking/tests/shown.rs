@@ -6,11 +6,12 @@ use crate::hosts::shown::{ChildShown, Show, Shown};
 /// The answer of the first host's agent to this node.
 fn asked(cluster: &mut Cluster, parent: ParentId, question: u64) -> Vec<Shown> {
     cluster.told.clear();
-    let order = Order { subject: cluster.subject("/", 0), void_after_ms: 0, what: Do::Show(Show { question }) };
+    let order =
+        Order { subject: cluster.subject("/", 0), void_after_ms: 0, what: OrderAction::Show(Show { question }) };
     cluster.hand_in(0, Event::FromParent { parent, message: Message::Order(order) });
     cluster.run();
     let shown = |message: &Message| match message {
-        Message::Told(Told { what: What::Shown(shown), .. }) => Some((**shown).clone()),
+        Message::Told(RunReport { what: What::Shown(shown), .. }) => Some((**shown).clone()),
         _ => None,
     };
     cluster.told.iter().filter_map(shown).collect()
@@ -91,7 +92,7 @@ fn a_node_of_another_root_is_shown_nothing() {
     cluster.place(NODE, "/db", 1, on(&["b"]));
     cluster.told.clear();
     let subject = Subject { root_token: 9, ..cluster.subject("/", 0) };
-    let order = Order { subject, void_after_ms: 0, what: Do::Show(Show { question: 1 }) };
+    let order = Order { subject, void_after_ms: 0, what: OrderAction::Show(Show { question: 1 }) };
     cluster.hand_in(0, Event::FromParent { parent: NODE, message: Message::Order(order) });
     cluster.run();
     assert!(cluster.told.is_empty(), "{:?}", cluster.told);

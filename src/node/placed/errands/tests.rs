@@ -38,7 +38,7 @@ fn answer(errands: &mut Errands, outcome: Outcome) -> Vec<Heard> {
 
 fn told(errands: &mut Errands, what: What) -> Vec<Heard> {
     let subject = errands.subject(&db(), 3);
-    errands.take(at(10), Message::Told(Told { subject, what }))
+    errands.take(at(10), Message::Told(RunReport { subject, what }))
 }
 
 /// The kinds of the messages to send; for orders and reports, their contents.
@@ -171,7 +171,7 @@ fn the_claim_is_set_free_unless_it_is_placed_again() {
     assert!(errands.is_done());
     errands.done(at(1_700), next, &db());
     let subject = errands.subject(&db(), 4);
-    errands.take(at(1_710), Message::Told(Told { subject, what: What::Done }));
+    errands.take(at(1_710), Message::Told(RunReport { subject, what: What::Done }));
     assert!(errands.is_done());
 }
 
@@ -195,7 +195,7 @@ fn the_paths_are_sent_until_they_are_noted_and_only_the_last_ones() {
     assert_eq!(kinds(&mut errands), ["paths", "paths"]);
     assert_eq!(again(&mut errands, at(600)), ["paths"]);
     let subject = errands.subject(&Path::root(), 0);
-    errands.take(at(610), Message::Told(Told { subject, what: What::Noted }));
+    errands.take(at(610), Message::Told(RunReport { subject, what: What::Noted }));
     assert_eq!(errands.next_deadline(), None);
 }
 
@@ -240,6 +240,6 @@ fn what_is_about_an_earlier_root_changes_nothing() {
     let mut errands = there();
     let subject = Subject { root_token: 8, ..errands.subject(&db(), 3) };
     let what = || What::Exited { end: Ended::Code(0), detail: json!(null) };
-    assert_eq!(errands.take(at(10), Message::Told(Told { subject, what: what() })), []);
+    assert_eq!(errands.take(at(10), Message::Told(RunReport { subject, what: what() })), []);
     assert_eq!(told(&mut errands, what()).len(), 1);
 }

@@ -16,7 +16,7 @@ pub(super) enum State {
     /// The subtree runs, or is being started.
     Running(Running),
     /// Nothing of the subtree is left. The claim is kept until the parent has decided what follows.
-    Over { how: Over, noted: bool },
+    Over { how: HostedRunEnd, noted: bool },
     /// The subtree is not started again, and its claim is set free.
     Done,
 }
@@ -43,7 +43,7 @@ pub(super) struct Running {
 
 /// How a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Over {
+pub(super) enum HostedRunEnd {
     /// By itself, or because its parent has ordered it.
     Ended(Ended, Value),
     /// Because this host has ended it.
@@ -71,7 +71,7 @@ pub(super) enum Next {
 
 /// A subtree that a parent has ordered from this host.
 #[derive(Debug, Clone)]
-pub(super) struct Guest {
+pub(super) struct HostedSubtree {
     /// The last order.
     pub(super) place: Box<Place>,
     /// The host of the parent's agent.
@@ -81,9 +81,9 @@ pub(super) struct Guest {
     pub(super) again: Time,
 }
 
-impl Guest {
-    pub(super) fn new(parent: &str, place: Box<Place>) -> Guest {
-        Guest { place, parent: parent.to_owned(), state: State::Wanted, again: Time::ZERO }
+impl HostedSubtree {
+    pub(super) fn new(parent: &str, place: Box<Place>) -> HostedSubtree {
+        HostedSubtree { place, parent: parent.to_owned(), state: State::Wanted, again: Time::ZERO }
     }
 
     pub(super) fn subject(&self) -> &Subject {
@@ -128,7 +128,9 @@ impl Guest {
                 Some(pid) => Next::Answer(running.answer(token, pid)),
                 None => Next::Wait,
             },
-            State::Over { how: Over::Failed(failure), .. } if same => Next::Answer(Outcome::Failed(failure.clone())),
+            State::Over { how: HostedRunEnd::Failed(failure), .. } if same => {
+                Next::Answer(Outcome::Failed(failure.clone()))
+            }
             // The answer to a start; the end is reported separately.
             State::Over { .. } if same => Next::Answer(Outcome::Started { token, pid: 0 }),
             State::Running(running) => {
@@ -152,7 +154,7 @@ impl Guest {
 
     /// Replaces the order; nothing runs.
     pub(super) fn begin(&mut self, parent: &str, place: Box<Place>) {
-        *self = Guest::new(parent, place);
+        *self = HostedSubtree::new(parent, place);
     }
 
     /// The start of a run was ordered.
@@ -196,7 +198,8 @@ impl Guest {
                 Next::Wait
             }
             State::Wanted => {
-                self.state = State::Over { how: Over::ByHost(Loss::of("it was not started yet")), noted: false };
+                self.state =
+                    State::Over { how: HostedRunEnd::ByHost(Loss::of("it was not started yet")), noted: false };
                 Next::Wait
             }
             State::Over { .. } | State::Done => Next::Wait,
@@ -204,10 +207,10 @@ impl Guest {
     }
 
     /// The run has ended, and nothing of it is left.
-    pub(super) fn over(&mut self, how: Over) {
+    pub(super) fn over(&mut self, how: HostedRunEnd) {
         let State::Running(running) = &mut self.state else { return };
         let how = match running.by_host.take() {
-            Some(loss) => Over::ByHost(loss),
+            Some(loss) => HostedRunEnd::ByHost(loss),
             None => how,
         };
         let (done, next) = (running.done, running.next.take());
@@ -232,9 +235,9 @@ impl Guest {
     pub(super) fn unreported(&self) -> Option<What> {
         match &self.state {
             State::Over { how, noted: false } => match how {
-                Over::Ended(end, detail) => Some(What::Exited { end: *end, detail: detail.clone() }),
-                Over::ByHost(loss) => Some(What::Lost(loss.clone())),
-                Over::Failed(_) => None,
+                HostedRunEnd::Ended(end, detail) => Some(What::Exited { end: *end, detail: detail.clone() }),
+                HostedRunEnd::ByHost(loss) => Some(What::Lost(loss.clone())),
+                HostedRunEnd::Failed(_) => None,
             },
             State::Over { .. } | State::Wanted | State::Running(_) | State::Done => None,
         }
@@ -267,11 +270,11 @@ mod tests {
 
     #[test]
     fn another_spec_that_comes_before_the_process_is_there_is_a_reload_once_it_is() {
-        let mut guest = Guest::new("a", place(1, "old"));
-        guest.started(5);
-        assert!(matches!(guest.asked("a", &place(2, "new"), 1), Next::Wait));
-        assert_eq!(guest.is_there(77, 1), Some((Outcome::Adopted { token: 1, pid: 77 }, true)));
-        assert!(matches!(guest.asked("a", &place(3, "new"), 1), Next::Adopt { run: 5, reload: false, .. }));
-        assert!(matches!(guest.asked("a", &place(4, "newer"), 1), Next::Adopt { run: 5, reload: true, .. }));
+        let mut subtree = HostedSubtree::new("a", place(1, "old"));
+        subtree.started(5);
+        assert!(matches!(subtree.asked("a", &place(2, "new"), 1), Next::Wait));
+        assert_eq!(subtree.is_there(77, 1), Some((Outcome::Adopted { token: 1, pid: 77 }, true)));
+        assert!(matches!(subtree.asked("a", &place(3, "new"), 1), Next::Adopt { run: 5, reload: false, .. }));
+        assert!(matches!(subtree.asked("a", &place(4, "newer"), 1), Next::Adopt { run: 5, reload: true, .. }));
     }
 }

@@ -2,7 +2,7 @@
 //! epochs have ended (W4).
 
 use super::moment::Moment;
-use super::record::{Host, HostState, Own, OwnState, Version};
+use super::record::{Host, HostState, OwnState, Ownership, Version};
 use crate::time::Span;
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Seen {
 
 /// What has changed for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Turned {
+pub(super) enum LivenessChange {
     /// The host was live, and is dead now; with the time for which its record had been unchanged.
     Lost(Span),
     /// The host was dead, and is live now.
@@ -53,25 +53,31 @@ pub(super) enum Turned {
 
 /// The records of all other hosts.
 #[derive(Debug, Default)]
-pub(super) struct Judge {
+pub(super) struct FailureDetector {
     seen: BTreeMap<String, Seen>,
 }
 
-impl Judge {
+impl FailureDetector {
     /// Takes in a record. One that is older than the last changes nothing: an epoch that has ended stays ended.
-    pub(super) fn observe(&mut self, now: Moment, name: &str, version: Version, record: Host) -> Option<Turned> {
+    pub(super) fn observe(
+        &mut self,
+        now: Moment,
+        name: &str,
+        version: Version,
+        record: Host,
+    ) -> Option<LivenessChange> {
         let age = |record: &Host| (record.epoch, record.state == HostState::Dead);
         let turned = match self.seen.get(name) {
             Some(seen) if seen.version == version || age(&record) < age(&seen.record) => return None,
             Some(seen) => match (seen.record.state, record.state) {
-                (HostState::Live, HostState::Dead) => Some(Turned::Lost(seen.stood(now))),
-                (HostState::Dead, HostState::Live) => Some(Turned::Back),
+                (HostState::Live, HostState::Dead) => Some(LivenessChange::Lost(seen.stood(now))),
+                (HostState::Dead, HostState::Live) => Some(LivenessChange::Back),
                 (HostState::Live, HostState::Live) | (HostState::Dead, HostState::Dead) => None,
             },
             None => None,
         };
         let silent = match (&turned, record.state) {
-            (Some(Turned::Lost(stood)), _) => Some(*stood),
+            (Some(LivenessChange::Lost(stood)), _) => Some(*stood),
             (_, HostState::Dead) => self.seen.get(name).and_then(|seen| seen.silent),
             (_, HostState::Live) => None,
         };
@@ -113,7 +119,7 @@ impl Judge {
     }
 
     /// The number of claims that each host holds.
-    pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Own>) -> BTreeMap<String, usize> {
+    pub(super) fn placed<'a>(&self, claims: impl Iterator<Item = &'a Ownership>) -> BTreeMap<String, usize> {
         let mut placed = BTreeMap::new();
         for own in claims.filter(|own| own.state == OwnState::Held && !self.is_over(&own.host, own.epoch)) {
             *placed.entry(own.host.clone()).or_default() += 1;
@@ -139,76 +145,77 @@ mod tests {
         Host { state: HostState::Dead, ..live(epoch) }
     }
 
-    fn due(judge: &Judge, now: Moment) -> bool {
-        judge.get("b").unwrap().is_due(now)
+    fn due(detector: &FailureDetector, now: Moment) -> bool {
+        detector.get("b").unwrap().is_due(now)
     }
 
     #[test]
     fn the_wait_begins_when_a_version_is_received() {
-        let mut judge = Judge::default();
-        judge.observe(at(100), "b", 1, live(1));
-        judge.observe(at(110), "b", 1, live(1));
-        assert!(!due(&judge, at(114)));
-        assert!(due(&judge, at(115)));
-        judge.observe(at(114), "b", 2, live(1));
-        assert!(!due(&judge, at(128)));
-        judge.observe(at(128), "b", 3, dead(1));
-        assert!(!due(&judge, at(999)), "what is dead is not declared again");
+        let mut detector = FailureDetector::default();
+        detector.observe(at(100), "b", 1, live(1));
+        detector.observe(at(110), "b", 1, live(1));
+        assert!(!due(&detector, at(114)));
+        assert!(due(&detector, at(115)));
+        detector.observe(at(114), "b", 2, live(1));
+        assert!(!due(&detector, at(128)));
+        detector.observe(at(128), "b", 3, dead(1));
+        assert!(!due(&detector, at(999)), "what is dead is not declared again");
     }
 
     #[test]
     fn who_waits_takes_the_clock_that_has_advanced_less() {
-        let mut judge = Judge::default();
-        judge.observe(at(100), "b", 1, live(1));
+        let mut detector = FailureDetector::default();
+        detector.observe(at(100), "b", 1, live(1));
         let suspended = Moment { boottime: Time::ZERO + Span::from_secs(900), raw: Time::ZERO + Span::from_secs(101) };
-        assert!(!due(&judge, suspended));
+        assert!(!due(&detector, suspended));
     }
 
     #[test]
     fn a_record_without_its_lease_is_not_declared_at_once() {
-        let mut judge = Judge::default();
-        judge.observe(at(100), "b", 1, Host { ttl_ms: 0, ..live(1) });
-        assert!(!due(&judge, at(104)));
-        assert!(due(&judge, at(105)));
+        let mut detector = FailureDetector::default();
+        detector.observe(at(100), "b", 1, Host { ttl_ms: 0, ..live(1) });
+        assert!(!due(&detector, at(104)));
+        assert!(due(&detector, at(105)));
     }
 
     #[test]
     fn an_epoch_is_over_by_its_death_or_by_a_later_one() {
-        let mut judge = Judge::default();
-        assert!(!judge.is_over("b", 3), "an absent record tells nothing");
-        judge.observe(at(1), "b", 1, live(3));
-        assert!(judge.is_over("b", 2) && !judge.is_over("b", 3));
-        judge.observe(at(2), "b", 2, dead(3));
-        assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
-        judge.observe(at(3), "b", 3, live(4));
-        assert!(judge.is_over("b", 3) && !judge.is_over("b", 4));
+        let mut detector = FailureDetector::default();
+        assert!(!detector.is_over("b", 3), "an absent record tells nothing");
+        detector.observe(at(1), "b", 1, live(3));
+        assert!(detector.is_over("b", 2) && !detector.is_over("b", 3));
+        detector.observe(at(2), "b", 2, dead(3));
+        assert!(detector.is_over("b", 3) && !detector.is_over("b", 4));
+        detector.observe(at(3), "b", 3, live(4));
+        assert!(detector.is_over("b", 3) && !detector.is_over("b", 4));
     }
 
     #[test]
     fn what_needs_no_lease_is_gone_where_its_host_has_left_or_is_sworn_to_be_off() {
-        let mut judge = Judge::default();
-        let empty = |judge: &mut Judge, record: Host| {
-            judge.observe(at(1), "b", record.seq + 100 * record.epoch, record.clone());
-            judge.is_empty("b", 3)
+        let mut detector = FailureDetector::default();
+        let empty = |detector: &mut FailureDetector, record: Host| {
+            detector.observe(at(1), "b", record.seq + 100 * record.epoch, record.clone());
+            detector.is_empty("b", 3)
         };
-        assert!(!judge.is_empty("b", 3) && !empty(&mut judge, live(3)));
-        assert!(!empty(&mut judge, Host { by: Some("a".into()), seq: 1, ..dead(3) }), "it may go on");
-        assert!(!empty(&mut judge, live(4)), "over the begin of an epoch, too");
-        assert!(empty(&mut judge, Host { by: Some("b".into()), ..dead(5) }));
-        assert!(!judge.is_empty("b", 6), "a later claim");
+        assert!(!detector.is_empty("b", 3) && !empty(&mut detector, live(3)));
+        assert!(!empty(&mut detector, Host { by: Some("a".into()), seq: 1, ..dead(3) }), "it may go on");
+        assert!(!empty(&mut detector, live(4)), "over the begin of an epoch, too");
+        assert!(empty(&mut detector, Host { by: Some("b".into()), ..dead(5) }));
+        assert!(!detector.is_empty("b", 6), "a later claim");
         assert!(
-            empty(&mut judge, Host { sworn: true, ..dead(7) }) && empty(&mut judge, Host { removed: true, ..dead(8) })
+            empty(&mut detector, Host { sworn: true, ..dead(7) })
+                && empty(&mut detector, Host { removed: true, ..dead(8) })
         );
     }
 
     #[test]
     fn a_stale_look_takes_nothing_back() {
-        let mut judge = Judge::default();
-        judge.observe(at(1), "b", 5, dead(3));
-        assert_eq!(judge.observe(at(2), "b", 4, live(3)), None);
-        assert_eq!(judge.observe(at(2), "b", 3, dead(2)), None);
-        assert!(judge.is_over("b", 3));
-        assert_eq!(judge.observe(at(3), "b", 6, live(4)), Some(Turned::Back));
-        assert_eq!(judge.observe(at(9), "b", 7, dead(4)), Some(Turned::Lost(Span::from_secs(6))));
+        let mut detector = FailureDetector::default();
+        detector.observe(at(1), "b", 5, dead(3));
+        assert_eq!(detector.observe(at(2), "b", 4, live(3)), None);
+        assert_eq!(detector.observe(at(2), "b", 3, dead(2)), None);
+        assert!(detector.is_over("b", 3));
+        assert_eq!(detector.observe(at(3), "b", 6, live(4)), Some(LivenessChange::Back));
+        assert_eq!(detector.observe(at(9), "b", 7, dead(4)), Some(LivenessChange::Lost(Span::from_secs(6))));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::action::Start;
 use super::event::{ParentId, RequestId};
-use super::message::{Do, Failure, Outcome, Place, Subject, What};
+use super::message::{Failure, OrderAction, Outcome, Place, Subject, What};
 use super::record::ClaimKey;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ pub(super) enum State {
     /// A host is asked to run it.
     Asking { host: String, wire: Subject, since: Time, again: Time },
     /// The subtree runs on a host, or has run there.
-    There(Box<There>),
+    There(Box<PlacedSubtree>),
     /// No host may have it. When one may, this is reported to the parent until it acknowledges.
     Homeless { why: String, noted: bool, again: Time },
     /// The subtree could not be started.
@@ -25,7 +25,7 @@ pub(super) enum State {
 
 /// A subtree that was placed on a host.
 #[derive(Debug, Clone)]
-pub(super) struct There {
+pub(super) struct PlacedSubtree {
     pub(super) host: String,
     pub(super) epoch: u64,
     /// The subject of the run on that host.
@@ -34,7 +34,7 @@ pub(super) struct There {
     /// How its start there has counted; `None`: it was taken over, without a start.
     pub(super) start: Option<Start>,
     /// The order for the run until it has ended, and when it is sent again.
-    pub(super) order: Option<(Do, Time)>,
+    pub(super) order: Option<(OrderAction, Time)>,
     /// How the run has ended.
     pub(super) end: Option<What>,
     /// Whether the parent has acknowledged the end.
@@ -49,7 +49,7 @@ pub(super) struct There {
 
 /// A child that a node on this host has placed.
 #[derive(Debug, Clone)]
-pub(super) struct Ward {
+pub(super) struct PlacedChild {
     pub(super) parent: ParentId,
     /// The subject of the child for its parent.
     pub(super) node: Subject,
@@ -71,7 +71,7 @@ pub(super) enum Left {
 
 /// What is kept about a subtree between two runs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Past {
+pub(super) struct PlacementHistory {
     /// The last host, and why the subtree is not there any more.
     pub(super) last: Option<(String, Left)>,
     /// The host on which the last run has ended, which still holds the claim, and the subject of that run.
@@ -94,9 +94,9 @@ pub(super) struct Release {
 
 /// All placed children of nodes on this host.
 #[derive(Debug, Default)]
-pub(super) struct Wards {
-    pub(super) all: BTreeMap<ClaimKey, Ward>,
-    pub(super) past: BTreeMap<ClaimKey, Past>,
+pub(super) struct PlacedChildren {
+    pub(super) all: BTreeMap<ClaimKey, PlacedChild>,
+    pub(super) past: BTreeMap<ClaimKey, PlacementHistory>,
     pub(super) releases: Vec<Release>,
     /// For each instance whose root runs here, its token and the paths with a placement.
     pub(super) paths: BTreeMap<String, (u64, BTreeSet<String>)>,
@@ -106,7 +106,7 @@ pub(super) struct Wards {
     asked: u64,
 }
 
-impl Wards {
+impl PlacedChildren {
     /// Draws the number of the next run.
     pub(super) fn draw(&mut self) -> u64 {
         self.asked += 1;
@@ -115,7 +115,7 @@ impl Wards {
 
     /// Forgets what an exited node has placed; it goes on running, for the next node to take over.
     pub(super) fn parent_gone(&mut self, parent: ParentId) {
-        self.all.retain(|_, ward| ward.parent != parent);
+        self.all.retain(|_, placed_child| placed_child.parent != parent);
     }
 
     /// Forgets everything: no node with placed children is left on this host.
@@ -136,7 +136,7 @@ impl Wards {
     /// Whether this host was asked for a later run than `wire`: it may hold the claim for that one, although it reports
     /// that nothing of `wire` is left.
     pub(super) fn has_later(&self, key: &ClaimKey, host: &str, wire: &Subject) -> bool {
-        let asked = self.all.get(key).and_then(Ward::asked);
+        let asked = self.all.get(key).and_then(PlacedChild::asked);
         let ended =
             self.past.get(key).and_then(|past| past.ended_on.as_ref()).map(|(host, wire)| (host.as_str(), wire));
         let is_later = |(on, run): (&str, &Subject)| on == host && run.is_after(wire.root_token, wire.run);
@@ -148,10 +148,10 @@ impl Wards {
     }
 }
 
-impl Ward {
-    pub(super) fn new(parent: ParentId, place: Box<Place>, now: Time) -> Ward {
+impl PlacedChild {
+    pub(super) fn new(parent: ParentId, place: Box<Place>, now: Time) -> PlacedChild {
         let node = place.subject.clone();
-        Ward { parent, node, place, since: now, refused: BTreeMap::new(), state: State::Choosing(Time::ZERO) }
+        PlacedChild { parent, node, place, since: now, refused: BTreeMap::new(), state: State::Choosing(Time::ZERO) }
     }
 
     /// The host on which it runs, or which is asked for it.
@@ -172,7 +172,7 @@ impl Ward {
         }
     }
 
-    pub(super) fn there(&mut self) -> Option<&mut There> {
+    pub(super) fn there(&mut self) -> Option<&mut PlacedSubtree> {
         match &mut self.state {
             State::There(there) => Some(there),
             State::Choosing(_) | State::Asking { .. } | State::Homeless { .. } | State::Failed { .. } => None,
