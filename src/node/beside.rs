@@ -5,8 +5,8 @@
 //! killed with the worker.
 
 use super::command::{CarriedHelper, CommandFailure, HelperProcess};
+use super::launch_context::{self, LaunchContext, NotStarted};
 use super::luggage::{Packing, Unpacking};
-use super::means::{self, Means, NotStarted};
 use super::reactor::{Reactor, Source};
 use crate::spec::exec::ExecSpec;
 use crate::supervision::{Event, Run};
@@ -21,7 +21,7 @@ pub(super) struct Beside {
 }
 
 struct Running {
-    purpose: Purpose,
+    purpose: CommandPurpose,
     process: HelperProcess,
     path: String,
     /// The worker has exited or was killed, so how the command ends does not matter any more.
@@ -31,23 +31,23 @@ struct Running {
 /// What a command is for. Each purpose is a key of the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Purpose {
+enum CommandPurpose {
     Stop,
     Hang,
 }
 
-impl Purpose {
+impl CommandPurpose {
     fn key(self) -> &'static str {
         match self {
-            Purpose::Stop => "stop-command",
-            Purpose::Hang => "on-hang",
+            CommandPurpose::Stop => "stop-command",
+            CommandPurpose::Hang => "on-hang",
         }
     }
 
     fn command(self, exec: &ExecSpec) -> Option<&[String]> {
         match self {
-            Purpose::Stop => exec.stop_command.as_deref(),
-            Purpose::Hang => exec.on_hang.as_deref(),
+            CommandPurpose::Stop => exec.stop_command.as_deref(),
+            CommandPurpose::Hang => exec.on_hang.as_deref(),
         }
     }
 
@@ -55,8 +55,8 @@ impl Purpose {
     fn event(self, run: Run, failed: bool) -> Option<Event> {
         match self {
             // The command has failed, so the worker does not know that it is to stop.
-            Purpose::Stop => failed.then_some(Event::StopRefused(run)),
-            Purpose::Hang => Some(Event::Examined(run)),
+            CommandPurpose::Stop => failed.then_some(Event::StopRefused(run)),
+            CommandPurpose::Hang => Some(Event::Examined(run)),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) struct CarriedBeside(Vec<(Run, CarriedCommand)>);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CarriedCommand {
-    purpose: Purpose,
+    purpose: CommandPurpose,
     process: CarriedHelper,
     path: String,
     over: bool,
@@ -115,33 +115,38 @@ impl Beside {
 
     /// Asks a worker to stop by its `stop-command`. Returns false if the worker has none; the caller sends a signal
     /// then.
-    pub(super) fn ask_to_stop(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
+    pub(super) fn ask_to_stop(
+        &mut self,
+        run: Run,
+        means: &mut LaunchContext<'_>,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
         let worker = means.children.get(run.child).filter(|child| child.is_of(run));
         let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
         if has_one && !self.of.contains_key(&run) {
             if let Some(worker) = worker {
                 worker.resume(run);
             }
-            events.extend(self.begin(run, Purpose::Stop, means));
+            events.extend(self.begin(run, CommandPurpose::Stop, means));
         }
         has_one
     }
 
     /// Runs the `on-hang` command of a hung worker. Returns the event to hand in if the command cannot be run.
-    pub(super) fn examine(&mut self, run: Run, means: &mut Means<'_>) -> Option<Event> {
-        self.begin(run, Purpose::Hang, means)
+    pub(super) fn examine(&mut self, run: Run, means: &mut LaunchContext<'_>) -> Option<Event> {
+        self.begin(run, CommandPurpose::Hang, means)
     }
 
-    fn begin(&mut self, run: Run, purpose: Purpose, means: &mut Means<'_>) -> Option<Event> {
+    fn begin(&mut self, run: Run, purpose: CommandPurpose, means: &mut LaunchContext<'_>) -> Option<Event> {
         let worker = means.children.get(run.child).filter(|child| child.is_of(run));
         let Some((worker, exec)) = worker.and_then(|child| Some((child, child.exec()?))) else {
             return purpose.event(run, true);
         };
         let Some(command) = purpose.command(exec) else { return purpose.event(run, true) };
         let path = worker.path.to_string();
-        match means::start(run, exec, command, Source::Beside(run), means) {
+        match launch_context::start(run, exec, command, Source::Beside(run), means) {
             Ok(mut process) => {
-                if purpose == Purpose::Hang {
+                if purpose == CommandPurpose::Hang {
                     process.keep_lines();
                 }
                 self.of.insert(run, Running { purpose, process, path, over: false });
@@ -156,7 +161,7 @@ impl Beside {
     }
 
     /// The process or the output of a command is ready to be read.
-    pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>) -> Read {
+    pub(super) fn read(&mut self, run: Run, means: &mut LaunchContext<'_>) -> Read {
         let Some(running) = self.of.get_mut(&run) else { return Read::default() };
         let Some(result) = running.process.look(means.context, means.reactor) else { return Read::default() };
         let lines = running.process.take_lines();
@@ -171,10 +176,10 @@ impl Beside {
     }
 
     /// The worker has exited or was killed: kills the command that runs beside it.
-    pub(super) fn end(&mut self, run: Run, means: &mut Means<'_>) {
+    pub(super) fn end(&mut self, run: Run, means: &mut LaunchContext<'_>) {
         let Some(running) = self.of.get_mut(&run).filter(|running| !running.over) else { return };
         running.over = true;
-        if running.purpose == Purpose::Hang {
+        if running.purpose == CommandPurpose::Hang {
             warn!(means.context.logger, "the {} of a worker is ended with it", running.purpose.key();
                 "path" => &running.path);
         }
@@ -202,10 +207,10 @@ mod tests {
     #[test]
     fn a_stop_that_fails_is_refused_and_a_look_is_over_however_it_ends() {
         for (purpose, failed, event) in [
-            (Purpose::Stop, false, None),
-            (Purpose::Stop, true, Some(Event::StopRefused(RUN))),
-            (Purpose::Hang, false, Some(Event::Examined(RUN))),
-            (Purpose::Hang, true, Some(Event::Examined(RUN))),
+            (CommandPurpose::Stop, false, None),
+            (CommandPurpose::Stop, true, Some(Event::StopRefused(RUN))),
+            (CommandPurpose::Hang, false, Some(Event::Examined(RUN))),
+            (CommandPurpose::Hang, true, Some(Event::Examined(RUN))),
         ] {
             assert_eq!(purpose.event(RUN, failed), event, "{purpose:?}, failed: {failed}");
         }
@@ -218,7 +223,7 @@ mod tests {
                     stop-command = [\"ask\", \"it\"]\non-hang = [\"look\"]\n";
         let children = testing::children(text, &testing::context());
         let exec = children.get(RUN.child).and_then(|child| child.exec()).unwrap();
-        for purpose in [Purpose::Stop, Purpose::Hang] {
+        for purpose in [CommandPurpose::Stop, CommandPurpose::Hang] {
             let line = text.lines().find(|line| line.starts_with(purpose.key())).unwrap();
             assert!(line.contains(&format!("{:?}", purpose.command(exec).unwrap()[0])), "{line}");
         }

@@ -5,7 +5,7 @@
 use super::context::Context;
 use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
-use super::unknown_children::Kin;
+use super::unknown_children::ProcessFamily;
 use crate::error::Chain;
 use crate::logs::capture::{Capture, Progress, UnfinishedOutput};
 use crate::os::epoll::Tag;
@@ -73,7 +73,7 @@ impl HelperProcess {
         spawned: Spawned,
         output: OwnedFd,
         source: Source,
-        kin: Kin,
+        kin: ProcessFamily,
         reactor: &mut Reactor,
     ) -> Result<HelperProcess, String> {
         let tag = match reactor.watch(spawned.pidfd.as_raw_fd(), source) {

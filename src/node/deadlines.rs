@@ -19,13 +19,13 @@ pub(super) fn soonest(all: impl IntoIterator<Item = (Option<Time>, &'static str)
 
 /// Counts turns in a row that began with the same deadline overdue.
 #[derive(Debug, Default)]
-pub(super) struct Spin {
+pub(super) struct SpinDetector {
     why: &'static str,
     turns: u32,
     told: Option<Time>,
 }
 
-impl Spin {
+impl SpinDetector {
     /// Called before each sleep. Returns the overdue deadline that keeps the loop from sleeping, if that is to be
     /// reported now.
     pub(super) fn sleeps(&mut self, now: Time, planned: Option<Deadline>) -> Option<&'static str> {
@@ -56,24 +56,24 @@ mod tests {
 
     #[test]
     fn a_loop_that_never_sleeps_for_one_thing_is_told_of_once_a_minute() {
-        let mut spin = Spin::default();
+        let mut spin_detector = SpinDetector::default();
         let mut told = Vec::new();
         for turn in 0..200_000_u64 {
             let now = Time::ZERO + Span::from_millis(turn);
-            told.extend(spin.sleeps(now, Some((Time::ZERO, "a probe"))).map(|why| (turn, why)));
+            told.extend(spin_detector.sleeps(now, Some((Time::ZERO, "a probe"))).map(|why| (turn, why)));
         }
         assert_eq!(told, [(2_000, "a probe"), (62_000, "a probe"), (122_000, "a probe"), (182_000, "a probe")]);
     }
 
     #[test]
     fn a_busy_loop_is_none_that_spins() {
-        let mut spin = Spin::default();
+        let mut spin_detector = SpinDetector::default();
         for turn in 0..100_000_u64 {
             let now = Time::ZERO + Span::from_millis(turn);
             let why = if turn % 100 == 0 { "a request" } else { "a probe" };
             // A deadline in the future, two that are overdue for different reasons, and none.
             let planned = [Some((now + Span::from_millis(1), "a beat")), Some((now, why)), None];
-            assert_eq!(spin.sleeps(now, planned[turn as usize % 3]), None);
+            assert_eq!(spin_detector.sleeps(now, planned[turn as usize % 3]), None);
         }
     }
 }

@@ -4,12 +4,12 @@ use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
 use super::close::{Closing, Phase};
-use super::fold::OnItsWay;
+use super::fold::InFlightEvent;
 use super::history::EventBatch;
 use super::journald;
+use super::launch_context::LaunchContext;
 use super::levels::level_of;
-use super::means::Means;
-use super::placed::{Around, Elsewhere, Follow, Placed};
+use super::placed::{Elsewhere, Follow, NodeContext, Placed};
 use super::probes::Probes;
 use super::translate;
 use super::turn::Node;
@@ -141,13 +141,13 @@ impl Node {
     }
 
     /// The part that asks the host's agent for placed children, and what it needs of the other parts.
-    pub(super) fn placed(&mut self) -> (&mut Placed, Around<'_>) {
+    pub(super) fn placed(&mut self) -> (&mut Placed, NodeContext<'_>) {
         let Node { placed, context, core, children, endpoint, reactor, inbox, above, .. } = self;
-        (placed, Around { context, core, children, endpoint, reactor, inbox, is_root: above.is_root() })
+        (placed, NodeContext { context, core, children, endpoint, reactor, inbox, is_root: above.is_root() })
     }
 
     /// Calls `step` on that part, and carries out what follows from it.
-    pub(super) fn agent(&mut self, step: impl FnOnce(&mut Placed, &mut Around<'_>) -> Vec<Follow>) {
+    pub(super) fn agent(&mut self, step: impl FnOnce(&mut Placed, &mut NodeContext<'_>) -> Vec<Follow>) {
         let (placed, mut around) = self.placed();
         let follows = step(placed, &mut around);
         self.follow(follows);
@@ -161,15 +161,15 @@ impl Node {
     }
 
     /// The probes, what starting one takes, and the queue for the events of their good answers.
-    pub(super) fn probes(&mut self) -> (&mut Probes, Means<'_>, &mut VecDeque<Event>) {
+    pub(super) fn probes(&mut self) -> (&mut Probes, LaunchContext<'_>, &mut VecDeque<Event>) {
         let Node { probes, context, reactor, children, endpoint, inbox, .. } = self;
-        (probes, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
+        (probes, LaunchContext { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
     /// The commands beside workers, what starting one takes, and the queue for their events.
-    pub(super) fn beside(&mut self) -> (&mut Beside, Means<'_>, &mut VecDeque<Event>) {
+    pub(super) fn beside(&mut self) -> (&mut Beside, LaunchContext<'_>, &mut VecDeque<Event>) {
         let Node { beside, context, reactor, children, endpoint, inbox, .. } = self;
-        (beside, Means { context, reactor, children, endpoint: endpoint.path() }, inbox)
+        (beside, LaunchContext { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
     /// Begins to probe a worker whose process has been started.
@@ -293,11 +293,11 @@ impl Node {
         }
         let about = (&report.fact, report.child, &view);
         self.hooks.happened(about, &self.children, &self.context, &mut self.reactor);
-        self.happened(now, report.child, OnItsWay { event: view, own: true });
+        self.happened(now, report.child, InFlightEvent { event: view, own: true });
     }
 
     /// Publishes an event, unless it repeats earlier ones (`fold`): then it is published later with its count.
-    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: OnItsWay) {
+    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: InFlightEvent) {
         let path = child.and_then(|child| self.children.get(child)).map(|child| child.path.clone());
         let mut out = Vec::new();
         match (child, path) {
@@ -332,7 +332,7 @@ impl Node {
         self.publish_all(out);
     }
 
-    fn publish_all(&mut self, out: Vec<OnItsWay>) {
+    fn publish_all(&mut self, out: Vec<InFlightEvent>) {
         if out.is_empty() {
             return;
         }

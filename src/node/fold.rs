@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Span = Span::from_secs(300);
 /// An event on its way, and whether it is this supervisor's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OnItsWay {
+pub(super) struct InFlightEvent {
     pub event: EventView,
     pub own: bool,
 }
@@ -65,7 +65,7 @@ struct Fold {
     present: Seen,
     began: Time,
     /// Its events, where it is withheld.
-    withheld: Option<Vec<OnItsWay>>,
+    withheld: Option<Vec<InFlightEvent>>,
     /// The round before it.
     before: Seen,
     /// The last round that was published, and its time.
@@ -94,7 +94,7 @@ struct Seen {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    events: Vec<OnItsWay>,
+    events: Vec<InFlightEvent>,
     /// What this round is remembered by, and what the round before it was.
     seen: Seen,
     before: Seen,
@@ -105,7 +105,14 @@ struct Kept {
 
 impl Folds {
     /// Takes an event about the child at `path`, or about what is below it; what is to be published now goes to `out`.
-    pub(super) fn take(&mut self, now: Time, child: ChildId, path: &Path, told: OnItsWay, out: &mut Vec<OnItsWay>) {
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        child: ChildId,
+        path: &Path,
+        told: InFlightEvent,
+        out: &mut Vec<InFlightEvent>,
+    ) {
         let event = &told.event;
         if matches!(event.body, EventBody::Dropped(_)) {
             // A `dropped` event is no cause of another event, and has a count of its own.
@@ -136,7 +143,7 @@ impl Folds {
     }
 
     /// The present round of a child is over, and the next one begins.
-    fn next_round(&mut self, now: Time, child: ChildId, out: &mut Vec<OnItsWay>) {
+    fn next_round(&mut self, now: Time, child: ChildId, out: &mut Vec<InFlightEvent>) {
         let fold = self.by_child.entry(child).or_default();
         let lasted = now.since(fold.began);
         fold.present.events.iter().for_each(|(id, _)| {
@@ -175,7 +182,7 @@ impl Folds {
     }
 
     /// Publishes the withheld events of a child, and counts its rounds from the beginning.
-    pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<OnItsWay>) {
+    pub(super) fn end(&mut self, child: ChildId, out: &mut Vec<InFlightEvent>) {
         let Some(mut fold) = self.by_child.remove(&child) else { return };
         self.withholding.remove(&child);
         fold.present.events.iter().for_each(|(id, _)| {
@@ -185,7 +192,7 @@ impl Folds {
     }
 
     /// Publishes all withheld events.
-    pub(super) fn end_all(&mut self, out: &mut Vec<OnItsWay>) {
+    pub(super) fn end_all(&mut self, out: &mut Vec<InFlightEvent>) {
         let children: Vec<ChildId> = self.by_child.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         children.into_iter().for_each(|child| self.end(child, out));
     }
@@ -196,7 +203,7 @@ impl Folds {
     }
 
     /// Publishes what has been withheld for long enough.
-    pub(super) fn due(&mut self, now: Time, out: &mut Vec<OnItsWay>) {
+    pub(super) fn due(&mut self, now: Time, out: &mut Vec<InFlightEvent>) {
         for child in self.withholding.clone() {
             let Some(fold) = self.by_child.get_mut(&child) else { continue };
             if fold.lasts_until() <= now {
@@ -222,7 +229,7 @@ impl Fold {
     }
 
     /// Keeps a whole withheld round in place of the one kept so far, and counts it.
-    fn keep(&mut self, events: Vec<OnItsWay>, seen: Seen, before: Seen) {
+    fn keep(&mut self, events: Vec<InFlightEvent>, seen: Seen, before: Seen) {
         let (count, first) = match self.kept.take() {
             Some(kept) => (kept.count + 1, kept.first),
             None => {
@@ -234,9 +241,9 @@ impl Fold {
 
     /// Publishes the last withheld round, with the count of those it stands for. Causes in it that point into a round
     /// that was not published are replaced by their counterparts in the last published round.
-    fn release_kept(&mut self, now: Time, out: &mut Vec<OnItsWay>) {
+    fn release_kept(&mut self, now: Time, out: &mut Vec<InFlightEvent>) {
         let Some(Kept { mut events, seen, before, count, mut first }) = self.kept.take() else { return };
-        for OnItsWay { event, .. } in &mut events {
+        for InFlightEvent { event, .. } in &mut events {
             let counterpart = event.cause.and_then(|cause| self.told.which(before.what(cause)?));
             event.cause = counterpart.or(event.cause);
             if count > 1 {
@@ -251,7 +258,7 @@ impl Fold {
     }
 
     /// Publishes the kept round and the present one, and withholds nothing more of the present one.
-    fn release_all(&mut self, out: &mut Vec<OnItsWay>) {
+    fn release_all(&mut self, out: &mut Vec<InFlightEvent>) {
         self.release_kept(self.began, out);
         out.extend(self.withheld.take().into_iter().flatten());
     }

@@ -9,7 +9,7 @@
 //!
 //! A node that was not started by an agent has no lease.
 
-use super::luggage::{Number, OrBack, Packing, Unpacking};
+use super::luggage::{Number, OrRollBack, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use crate::hosts::Start;
 use crate::os::alarm::Alarm;
@@ -103,8 +103,8 @@ impl Hosted {
 
     /// Takes the lease over from the snapshot, and sets both timers again.
     pub(super) fn unpack(carried: CarriedHosted, unpacking: &mut Unpacking<'_>, reactor: &mut Reactor) -> Hosted {
-        let hosted = Hosted::by(unpacking.take(carried.page)).or_back("arming the timer of the host's lease");
-        hosted.watch(reactor).or_back("watching the alarm of the host's lease");
+        let hosted = Hosted::by(unpacking.take(carried.page)).or_roll_back("arming the timer of the host's lease");
+        hosted.watch(reactor).or_roll_back("watching the alarm of the host's lease");
         hosted
     }
 }

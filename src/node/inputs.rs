@@ -5,7 +5,7 @@ use super::beside;
 use super::children::Looked;
 use super::diary::Work;
 use super::endpoint::messages::Received;
-use super::fold::OnItsWay;
+use super::fold::InFlightEvent;
 use super::order::Turn;
 use super::placed::Placed;
 use super::requests::{Request, refused};
@@ -177,7 +177,7 @@ impl Node {
                 let Some(skip) = link.take_events(first, events.len()) else { return };
                 let through = link.events_through();
                 for event in events.into_iter().skip(skip) {
-                    self.happened(now, Some(run.child), OnItsWay { event, own: false });
+                    self.happened(now, Some(run.child), InFlightEvent { event, own: false });
                 }
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });
             }

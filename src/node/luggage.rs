@@ -3,7 +3,7 @@
 //!
 //! Until the commit of the upgrade, everything must stay as the former image left it: an error may not close a
 //! descriptor, unlock a file or remove a socket that the former image needs when it goes on. So errors are not returned
-//! from here. They lead back to the former image at once ([`OrBack`]).
+//! from here. They lead back to the former image at once ([`OrRollBack`]).
 
 use crate::error::Chain;
 use crate::os::exec;
@@ -85,7 +85,7 @@ impl<'a> Unpacking<'a> {
         if !self.left.remove(&number) {
             fail(&format!("descriptor {number} is not listed, or is taken twice"));
         }
-        kept::take(number).or_back(&format!("taking descriptor {number} over"))
+        kept::take(number).or_roll_back(&format!("taking descriptor {number} over"))
     }
 
     /// Takes a process over by its pidfd.
@@ -95,7 +95,7 @@ impl<'a> Unpacking<'a> {
 
     /// The bytes that a blob refers to, in place in the snapshot.
     pub(super) fn bytes(&self, blob: Blob) -> &'a [u8] {
-        self.blobs.get(blob).or_back("reading the snapshot")
+        self.blobs.get(blob).or_roll_back("reading the snapshot")
     }
 }
 
@@ -127,14 +127,14 @@ pub(super) fn fail(why: &str) -> ! {
 }
 
 /// For operations that must succeed before the commit of a hot upgrade.
-pub(super) trait OrBack<T> {
+pub(super) trait OrRollBack<T> {
     /// Returns the value; an error leads back to the former image. `doing`: what was tried, as words that can follow
     /// "while ".
-    fn or_back(self, doing: &str) -> T;
+    fn or_roll_back(self, doing: &str) -> T;
 }
 
-impl<T, E: std::error::Error + 'static> OrBack<T> for Result<T, E> {
-    fn or_back(self, doing: &str) -> T {
+impl<T, E: std::error::Error + 'static> OrRollBack<T> for Result<T, E> {
+    fn or_roll_back(self, doing: &str) -> T {
         self.unwrap_or_else(|error| fail(&format!("while {doing}: {}", Chain(&error))))
     }
 }

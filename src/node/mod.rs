@@ -70,10 +70,10 @@ mod inputs;
 mod journald;
 #[doc(hidden)]
 pub mod lateness;
+mod launch_context;
 mod levels;
 mod limits;
 mod luggage;
-mod means;
 #[doc(hidden)]
 pub mod naps;
 #[doc(hidden)]

@@ -170,7 +170,7 @@ impl Node {
         let Some(requests::Incoming { children, whole }) = self.requests.take_incoming(request) else { return };
         let news = whole.as_ref().map(|whole| News { generation: whole.generation, prune: whole.prune });
         let told = self.children.take_over(&self.core, &self.context, children, news);
-        if let Some(requests::Whole { hooks, resources, by, .. }) = whole {
+        if let Some(requests::WholeReload { hooks, resources, by, .. }) = whole {
             self.hooks.set_own(hooks);
             self.limits.set(resources, &self.context);
             let orders = self.requests.spread(self.context.now(), request, &by, told);

@@ -1,6 +1,6 @@
 //! What the loop waits for: descriptors, signals, and the ends of processes.
 
-use super::luggage::OrBack;
+use super::luggage::OrRollBack;
 use super::processes::Processes;
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
 use crate::os::signals::Signals;
@@ -130,7 +130,7 @@ impl Reactor {
 
     /// Watches a descriptor that was taken over in a hot upgrade. A failure leads back to the former image.
     pub(super) fn watch_again(&mut self, fd: &impl AsRawFd, source: Source) -> Tag {
-        self.watch(fd.as_raw_fd(), source).or_back("watching a descriptor")
+        self.watch(fd.as_raw_fd(), source).or_roll_back("watching a descriptor")
     }
 
     /// Removes a descriptor from epoll. Must be called before the descriptor is closed: a copy of it in a child that

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub(crate) struct NodeBoot {
     pub instance: Name,
     pub handed: Handed,
-    pub here: Here,
+    pub here: HostContext,
     pub spec: SupervisorSpec,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Handed {
 
 /// The part that depends on the host on which the child node runs.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Here {
+pub(crate) struct HostContext {
     /// The endpoint to connect to: that of the parent, or that of the host's agent, which relays.
     pub parent: PathBuf,
     pub runtime: PathBuf,
@@ -102,7 +102,7 @@ impl PlacedBoot {
 /// # Errors
 /// What the parent has sent cannot be read, since it is of another version.
 #[allow(dead_code, reason = "the agent of the host calls it")]
-pub(crate) fn boot_of_placed(place: &Place, here: Here) -> Result<Vec<u8>, String> {
+pub(crate) fn boot_of_placed(place: &Place, here: HostContext) -> Result<Vec<u8>, String> {
     let PlacedBoot { parent: _, handed } =
         PlacedBoot::read(&place.boot).map_err(|error| format!("its boot record cannot be read: {error}"))?;
     let spec = json::from_slice(&place.spec).map_err(|error| format!("its spec cannot be read: {error}"))?;
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_placed_node_gets_what_a_local_one_gets() {
         let handed = Handed::of_test(Token([7; 16]), "secret");
-        let here = || Here {
+        let here = || HostContext {
             parent: "/run/relay".into(),
             runtime: "/run/shop".into(),
             mark: "mark".into(),

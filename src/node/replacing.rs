@@ -1,7 +1,7 @@
 //! Carries out a hot upgrade in a node, at the end of a turn and when a message about it arrives.
 
 use super::asker::Asker;
-use super::fold::OnItsWay;
+use super::fold::InFlightEvent;
 use super::luggage::Packing;
 use super::outward;
 use super::requests::route::UpgradeBelow;
@@ -312,7 +312,7 @@ impl Node {
             repeats: None,
             more: Map::new(),
         };
-        self.happened(now, None, OnItsWay { event, own: true });
+        self.happened(now, None, InFlightEvent { event, own: true });
     }
 
     /// This image has replaced another one, or is the former image that goes on after a failed upgrade (`came_back`:

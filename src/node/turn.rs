@@ -5,7 +5,7 @@ use super::beside::Beside;
 use super::children::Children;
 use super::close::{self, Phase, Stage};
 use super::context::Context;
-use super::deadlines::{Deadline, Spin, soonest};
+use super::deadlines::{Deadline, SpinDetector, soonest};
 use super::diary::{Diary, Lateness, Work};
 use super::directory::{Directory, Kept};
 use super::endpoint::Endpoint;
@@ -17,7 +17,7 @@ use super::order;
 use super::placed::Placed;
 use super::probes::Probes;
 use super::reactor::{Reactor, Woken};
-use super::requests::{Requests, Sight};
+use super::requests::{NodeReader, Requests};
 use super::root::Root;
 use super::streams::Streams;
 use super::upgrade::upgrading::Upgrading;
@@ -59,7 +59,7 @@ pub(super) struct Node {
     pub phase: Phase,
     /// What this process spends its time on.
     pub diary: Diary,
-    pub spin: Spin,
+    pub spin_detector: SpinDetector,
     pub upgrade: Upgrading,
     pub stopping_signals: u32,
     /// The parent when the tree began, if there was a terminal. Its SIGHUP may mean that the terminal was closed.
@@ -205,7 +205,7 @@ impl Node {
         let busy = self.diary.unaccounted(before);
         let with = (!busy.is_zero()).then(|| self.diary.mostly());
         let planned = self.next_wake(before);
-        if let Some(why) = self.spin.sleeps(before, planned) {
+        if let Some(why) = self.spin_detector.sleeps(before, planned) {
             warn!(self.context.logger, "event loop does not rest: a deadline stays overdue"; "what" => why);
         }
         // Read last, after every use of the sockets: their descriptors can swallow a wake-up.

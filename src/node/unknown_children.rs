@@ -32,7 +32,7 @@ const PATIENCE: Span = Span::from_secs(10);
 /// What identifies the processes of one child, probe or hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kin {
+pub(super) struct ProcessFamily {
     /// Its first process, which leads a session of its own.
     pub leader: u32,
     /// The stamp that all its processes inherit.
@@ -44,14 +44,14 @@ pub(super) struct Kin {
 /// A child, probe or hook that has ended, and whose leftover processes are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended {
-    pub kin: Kin,
+    pub kin: ProcessFamily,
     /// Whether it was a child node: processes of its whole subtree may be left then.
     pub node: bool,
 }
 
 /// What an adopted process belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum AdoptedOwner {
     /// To one that has ended: its index in the list.
     Ended(usize),
     /// To something that still runs, or to nothing of this tree. It is left alone.
@@ -79,27 +79,27 @@ pub(super) struct Living<'a> {
 }
 
 /// Decides what an adopted process belongs to.
-pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> Whose {
-    let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(Whose::Ended);
+pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> AdoptedOwner {
+    let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(AdoptedOwner::Ended);
     if let Some(stamp) = facts.stamp.filter(|stamp| stamp.is_of(living.mark) && *stamp != living.own) {
         // An older process with this stamp is left over from an earlier incarnation, or from an earlier probe.
         if living.stamps.get(&stamp).is_some_and(|since| *since <= facts.began) {
-            return Whose::Another;
+            return AdoptedOwner::Another;
         }
         let found = find(&|ended| ended.kin.stamp == stamp).or_else(|| find(&|ended| ended.node));
-        return found.unwrap_or(Whose::Nothing);
+        return found.unwrap_or(AdoptedOwner::Nothing);
     }
     let led_by = |leader: u32| facts.session == leader || facts.group == leader;
     if let Some(found) = find(&|ended| led_by(ended.kin.leader) && ended.kin.since <= facts.began) {
         return found;
     }
     if living.leaders.contains(&facts.session) || living.leaders.contains(&facts.group) || living.outsiders {
-        return Whose::Another;
+        return AdoptedOwner::Another;
     }
     if living.children.iter().any(|since| *since <= facts.began) {
-        return Whose::Unclear;
+        return AdoptedOwner::Unclear;
     }
-    find(&|ended| ended.kin.since <= facts.began).unwrap_or(Whose::Unclear)
+    find(&|ended| ended.kin.since <= facts.began).unwrap_or(AdoptedOwner::Unclear)
 }
 
 /// The processes that this node has adopted, and those that have ended and may have left some.
@@ -109,9 +109,9 @@ pub(super) struct UnknownChildren {
     /// What is known of adopted processes, by pid. A pid stays theirs until they are reaped here.
     seen: HashMap<u32, Facts>,
     /// Running hooks and probes, by the pid of their first process.
-    helpers: HashMap<u32, Kin>,
+    helpers: HashMap<u32, ProcessFamily>,
     /// Hooks and probes that have ended and may have left processes, with the time of their end.
-    left: Vec<(Kin, Time)>,
+    left: Vec<(ProcessFamily, Time)>,
     /// When to look for their leftover processes next.
     due: Option<Time>,
     /// Whether there may be processes from outside the tree.
@@ -122,8 +122,8 @@ pub(super) struct UnknownChildren {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CarriedUnknownChildren {
-    helpers: Vec<Kin>,
-    left: Vec<(Kin, Time)>,
+    helpers: Vec<ProcessFamily>,
+    left: Vec<(ProcessFamily, Time)>,
     due: Option<Time>,
     outsiders: bool,
 }
@@ -132,7 +132,7 @@ impl UnknownChildren {
     /// Writes it into the snapshot. What is known of adopted processes is left out; they are examined again.
     pub(super) fn pack(&self) -> CarriedUnknownChildren {
         let UnknownChildren { adopted: _, seen: _, helpers, left, due, outsiders } = self;
-        let mut helpers: Vec<Kin> = helpers.values().copied().collect();
+        let mut helpers: Vec<ProcessFamily> = helpers.values().copied().collect();
         helpers.sort_by_key(|kin| kin.leader);
         CarriedUnknownChildren { helpers, left: left.clone(), due: *due, outsiders: *outsiders }
     }
@@ -171,7 +171,7 @@ impl UnknownChildren {
     }
 
     /// A hook or a probe was started.
-    pub(super) fn begin_helper(&mut self, kin: Kin) {
+    pub(super) fn begin_helper(&mut self, kin: ProcessFamily) {
         self.helpers.insert(kin.leader, kin);
     }
 
@@ -200,7 +200,7 @@ impl UnknownChildren {
     }
 
     /// A look has been done. `clean` returns whether nothing is left of a hook or probe.
-    pub(super) fn looked(&mut self, now: Time, clean: impl Fn(&Kin) -> bool) {
+    pub(super) fn looked(&mut self, now: Time, clean: impl Fn(&ProcessFamily) -> bool) {
         self.left.retain(|(kin, ended)| !clean(kin) && now.since(*ended) < PATIENCE);
         self.due = (!self.left.is_empty()).then(|| now + REST);
     }
@@ -222,7 +222,12 @@ impl UnknownChildren {
     }
 
     /// What runs here: the children `running`, and the helpers.
-    pub(super) fn living<'a>(&self, mark: &'a Mark, path: &Path, running: impl Iterator<Item = Kin>) -> Living<'a> {
+    pub(super) fn living<'a>(
+        &self,
+        mark: &'a Mark,
+        path: &Path,
+        running: impl Iterator<Item = ProcessFamily>,
+    ) -> Living<'a> {
         let mut stamps = HashMap::new();
         let (mut leaders, mut children) = (HashSet::new(), Vec::new());
         for kin in running.chain(self.helpers.values().copied()) {
@@ -254,8 +259,8 @@ mod tests {
             Stamp::of_child(&self.mark, &Path::parse(path).unwrap())
         }
 
-        fn kin(&self, path: &str, leader: u32, since: u64) -> Kin {
-            Kin { leader, stamp: self.stamp(path), since }
+        fn kin(&self, path: &str, leader: u32, since: u64) -> ProcessFamily {
+            ProcessFamily { leader, stamp: self.stamp(path), since }
         }
 
         /// A scene in which `/n/w`, started at 10, has ended; `/n/k` runs since `other`.
@@ -266,7 +271,7 @@ mod tests {
             (scene, stamps, other.into_iter().collect())
         }
 
-        fn ask(&self, facts: Facts, stamps: &HashMap<Stamp, u64>, children: &[u64], outsiders: bool) -> Whose {
+        fn ask(&self, facts: Facts, stamps: &HashMap<Stamp, u64>, children: &[u64], outsiders: bool) -> AdoptedOwner {
             let leaders = children.iter().map(|_| OTHER).collect();
             let (stamps, children) = (stamps.clone(), children.to_vec());
             let living = Living { mark: &self.mark, own: self.stamp("/n"), stamps, leaders, children, outsiders };
@@ -282,21 +287,24 @@ mod tests {
     fn the_stamp_decides_first() {
         let (scene, stamps, children) = Scene::new(Some(5));
         let ask = |facts| scene.ask(facts, &stamps, &children, false);
-        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/w")))), Whose::Ended(0));
-        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/k")))), Whose::Another);
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/w")))), AdoptedOwner::Ended(0));
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/k")))), AdoptedOwner::Another);
         // The stamp counts even if the session differs.
         let facts = Facts { session: WORKER, ..daemon(20, Some(scene.stamp("/n/k"))) };
-        assert_eq!(ask(facts), Whose::Another);
+        assert_eq!(ask(facts), AdoptedOwner::Another);
         // From an earlier incarnation of a running child; from a child that is gone.
-        assert_eq!(ask(daemon(4, Some(scene.stamp("/n/k")))), Whose::Nothing);
-        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/removed")))), Whose::Nothing);
+        assert_eq!(ask(daemon(4, Some(scene.stamp("/n/k")))), AdoptedOwner::Nothing);
+        assert_eq!(ask(daemon(20, Some(scene.stamp("/n/removed")))), AdoptedOwner::Nothing);
     }
 
     #[test]
     fn what_was_below_a_node_that_ended_is_that_nodes() {
         let (mut scene, stamps, children) = Scene::new(Some(5));
         scene.ended.push(Ended { kin: scene.kin("/n/sub", 300, 10), node: true });
-        assert_eq!(scene.ask(daemon(20, Some(scene.stamp("/n/sub/a/b"))), &stamps, &children, false), Whose::Ended(1));
+        assert_eq!(
+            scene.ask(daemon(20, Some(scene.stamp("/n/sub/a/b"))), &stamps, &children, false),
+            AdoptedOwner::Ended(1)
+        );
     }
 
     #[test]
@@ -304,14 +312,14 @@ mod tests {
         let (scene, stamps, children) = Scene::new(Some(5));
         let ask =
             |session, group, began| scene.ask(Facts { began, session, group, stamp: None }, &stamps, &children, false);
-        assert_eq!(ask(WORKER, DAEMON, 20), Whose::Ended(0));
-        assert_eq!(ask(DAEMON, WORKER, 20), Whose::Ended(0));
-        assert_eq!(ask(OTHER, DAEMON, 20), Whose::Another);
+        assert_eq!(ask(WORKER, DAEMON, 20), AdoptedOwner::Ended(0));
+        assert_eq!(ask(DAEMON, WORKER, 20), AdoptedOwner::Ended(0));
+        assert_eq!(ask(OTHER, DAEMON, 20), AdoptedOwner::Another);
         // The stamp of a tree within the worker, or of this node itself, identifies nothing.
         let foreign = Stamp::of_child(&random::mark().unwrap(), &Path::root());
         for stamp in [foreign, scene.stamp("/n")] {
             let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };
-            assert_eq!(scene.ask(facts, &stamps, &children, false), Whose::Ended(0));
+            assert_eq!(scene.ask(facts, &stamps, &children, false), AdoptedOwner::Ended(0));
         }
     }
 
@@ -321,12 +329,12 @@ mod tests {
             let (scene, stamps, children) = Scene::new(other);
             scene.ask(daemon(began, None), &stamps, &children, outsiders)
         };
-        assert_eq!(ask(None, 20, false), Whose::Ended(0), "nothing else runs");
-        assert_eq!(ask(Some(30), 20, false), Whose::Ended(0), "the other one was started later");
-        assert_eq!(ask(Some(5), 20, false), Whose::Unclear, "it can be the other one's");
-        assert_eq!(ask(Some(20), 20, false), Whose::Unclear, "in the same tick");
-        assert_eq!(ask(None, 9, false), Whose::Unclear, "it was there before");
-        assert_eq!(ask(None, 20, true), Whose::Another, "it may have come from elsewhere");
+        assert_eq!(ask(None, 20, false), AdoptedOwner::Ended(0), "nothing else runs");
+        assert_eq!(ask(Some(30), 20, false), AdoptedOwner::Ended(0), "the other one was started later");
+        assert_eq!(ask(Some(5), 20, false), AdoptedOwner::Unclear, "it can be the other one's");
+        assert_eq!(ask(Some(20), 20, false), AdoptedOwner::Unclear, "in the same tick");
+        assert_eq!(ask(None, 9, false), AdoptedOwner::Unclear, "it was there before");
+        assert_eq!(ask(None, 20, true), AdoptedOwner::Another, "it may have come from elsewhere");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::children::{Child, Children, Program};
 use super::context::Context;
 use super::limits::{self, Limits};
-use super::requests::{Answers, Counted, Places, Seen, Sight};
+use super::requests::{Answers, Counted, NodeReader, Places, Seen};
 use super::root::TreeFile;
 use super::translate;
 use crate::ids::{Name, Path};
@@ -162,7 +162,7 @@ impl View<'_> {
     }
 }
 
-impl Sight for View<'_> {
+impl NodeReader for View<'_> {
     fn find(&self, name: &str) -> Option<ChildId> {
         self.core.find(name)
     }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use treevisor::ids::{Name, Path};
 use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
-use treevisor::node::requests::{Answers, Counted, Look, Order, Places, Question, Request, Seen, Sight};
+use treevisor::node::requests::{Answers, Counted, Look, NodeReader, Order, Places, Question, Request, Seen};
 use treevisor::spec::tree::{ChildSpec, TreeSpec};
 use treevisor::supervision::{ChildId, Event, Kind, RolloutStatus, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
@@ -97,7 +97,7 @@ impl Eyes<'_> {
     }
 }
 
-impl Sight for Eyes<'_> {
+impl NodeReader for Eyes<'_> {
     fn find(&self, name: &str) -> Option<ChildId> {
         self.core.find(name).filter(|child| self.spec_of_child(*child).is_some())
     }

@@ -11,7 +11,7 @@ use crate::hosts::message::{Ended, Failure, Place};
 use crate::hosts::{ClaimKey, Event, Run, RunId};
 use crate::instance::runtime::RuntimeDir;
 use crate::node::look_at_placed;
-use crate::node::record::{BOOT_FD, Here, boot_of_placed};
+use crate::node::record::{BOOT_FD, HostContext, boot_of_placed};
 use crate::os::cgroup::{self, Group};
 use crate::os::page::LeasePage;
 use crate::os::pidfd::ExitStatus;
@@ -263,7 +263,7 @@ fn spawn_in(
     directory.create().map_err(|error| failure("runtime directory", error.to_string()))?;
     let mark = random::mark().map_err(of("random numbers"))?.to_string();
     let (soft, hard) = fd::nofile().map_err(of("limit of open files"))?;
-    let here = Here {
+    let here = HostContext {
         parent: with.relay.to_owned(),
         runtime: directory.path().to_owned(),
         mark: mark.clone(),

@@ -8,7 +8,7 @@ use crate::logs::Writer;
 use crate::node::above::Above;
 use crate::node::context::{Context, Place};
 use crate::node::endpoint::doors;
-use crate::node::luggage::{OrBack, Packing, Unpacking};
+use crate::node::luggage::{OrRollBack, Packing, Unpacking};
 use crate::node::processes::Processes;
 use crate::node::reactor::Reactor;
 use crate::node::root::Root;
@@ -79,9 +79,9 @@ impl Place {
             path,
             incarnation,
             runtime: RuntimeDir::at(runtime),
-            mark: Mark::parse(&mark).or_back("reading the tree's mark"),
+            mark: Mark::parse(&mark).or_roll_back("reading the tree's mark"),
             base_group: base_group.map(|path| {
-                Group::open_entered_by_itself(&path, base_group_by_itself).or_back("opening the subtree's cgroup")
+                Group::open_entered_by_itself(&path, base_group_by_itself).or_roll_back("opening the subtree's cgroup")
             }),
             log_level: slog::Level::from_usize(log_level).unwrap_or(slog::Level::Info),
             log_format,
@@ -125,10 +125,10 @@ impl Above {
 
 /// A reactor with what the snapshot has of adopted processes, probes and hooks.
 pub(super) fn reactor_of(unknown: CarriedUnknownChildren) -> Reactor {
-    let signals = Signals::install().or_back("installing signal handlers");
+    let signals = Signals::install().or_roll_back("installing signal handlers");
     let mut processes = Processes::new(false);
     processes.unknown = UnknownChildren::unpack(unknown);
     // Processes that were adopted or have exited during the upgrade are found in the first turn.
     processes.orphans_wait = true;
-    Reactor::new(Poller::new().or_back("opening an epoll"), signals, processes)
+    Reactor::new(Poller::new().or_roll_back("opening an epoll"), signals, processes)
 }

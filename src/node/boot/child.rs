@@ -2,7 +2,7 @@
 
 use super::failure::{BootError, while_trying};
 use super::whole::wire_up;
-use super::wiring::{Parts, draw_family};
+use super::wiring::{NodeParts, draw_family};
 use crate::error::Chain;
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
@@ -39,7 +39,7 @@ pub(super) fn run() -> i32 {
 }
 
 /// Reads the boot record, and makes the parts of the node.
-fn parts() -> Result<Parts, BootError> {
+fn parts() -> Result<NodeParts, BootError> {
     // Before anything else, as in a root: from here on the kernel kills this process when the lease of its host has
     // expired.
     let lease = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
@@ -85,7 +85,7 @@ fn parts() -> Result<Parts, BootError> {
         family,
         door: doors::for_children(process::own_uid(), family, spec.children.len(), fd::nofile_limit()),
     };
-    Ok(Parts {
+    Ok(NodeParts {
         clock,
         place,
         spec,

@@ -6,7 +6,7 @@
 use super::whole::{WholeTree, restore};
 use crate::ids::Path;
 use crate::node::hosted;
-use crate::node::luggage::{OrBack, Unpacking, fail};
+use crate::node::luggage::{OrRollBack, Unpacking, fail};
 use crate::node::upgrade::rehearsal::LIMIT;
 use crate::node::upgrade::state::CarriedNode;
 use crate::os::exec::Resumed;
@@ -28,9 +28,10 @@ pub(super) fn run(resumed: Resumed) -> i32 {
         Err(error) => fail(&format!("the way back cannot be prepared: {error}")),
     };
     // The lease's timer has ended with the former image. This one is in force until the node has set its own.
-    let lease = hosted::arm_again().or_back("arming the timer of the host's lease");
-    let mapped = Mapped::of(&snapshot).or_back("mapping the snapshot");
-    let (state, blobs) = snapshot::read_rehearsed::<CarriedNode, Snapshot>(&mapped).or_back("reading the snapshot");
+    let lease = hosted::arm_again().or_roll_back("arming the timer of the host's lease");
+    let mapped = Mapped::of(&snapshot).or_roll_back("mapping the snapshot");
+    let (state, blobs) =
+        snapshot::read_rehearsed::<CarriedNode, Snapshot>(&mapped).or_roll_back("reading the snapshot");
     fault(&state.node.place.path, "read", came_back.is_some());
     let unpacking = Unpacking::begin(&state.descriptors, blobs);
     let taken = Time::from_nanos(state.taken);

@@ -3,7 +3,7 @@
 use super::failure::{BootError, while_trying};
 use super::instance::{sweep_stale, take_instance};
 use super::whole::{LaidOut, Shown, WholeTree, open};
-use super::wiring::{Parts, draw_family, node_logger};
+use super::wiring::{NodeParts, draw_family, node_logger};
 use crate::error::Chain;
 use crate::ids::{Incarnation, Mark, Path};
 use crate::instance::runtime::{InstanceFile, RuntimeDir};
@@ -115,7 +115,7 @@ fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
 }
 
 /// Creates the parts of the root, and what it needs outside of its process: cgroups, journal, keeper, control endpoint.
-fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut) -> Result<Parts, BootError> {
+fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut) -> Result<NodeParts, BootError> {
     let RootOptions { tree, config, runtime, state, log_level, log_format, output_format, show_output, .. } = options;
     let clock = Clock::start();
     let (event_logger, log_handle) = logging::root(log_level, log_format, tree.name.as_str());
@@ -166,7 +166,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     let sockets = Sockets::new().map_err(BootError::Link)?;
     let control = bind_control(&sockets, &runtime, &logger)?;
     let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal, hosted);
-    Ok(Parts {
+    Ok(NodeParts {
         clock,
         place,
         spec: tree.root,

@@ -5,7 +5,7 @@
 use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
 use super::instance::link_to_output;
-use super::wiring::{Parts, awaited, bind_endpoint, children_of, context_of, core, output_of};
+use super::wiring::{NodeParts, awaited, bind_endpoint, children_of, context_of, core, output_of};
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Context as Sockets;
@@ -16,7 +16,7 @@ use crate::node::beside::Beside;
 use crate::node::children::{Child, Children};
 use crate::node::close::{DISMISSAL, Phase};
 use crate::node::context::Place;
-use crate::node::deadlines::Spin;
+use crate::node::deadlines::SpinDetector;
 use crate::node::diary::Diary;
 use crate::node::directory::{Directory, Held};
 use crate::node::endpoint::{Endpoint, PullError, doors};
@@ -24,7 +24,7 @@ use crate::node::fold::Folds;
 use crate::node::hooks::Hooks;
 use crate::node::hosted;
 use crate::node::limits::{self, Limits};
-use crate::node::luggage::{OrBack, Packing, Unpacking, fail};
+use crate::node::luggage::{OrRollBack, Packing, Unpacking, fail};
 use crate::node::placed::Placed;
 use crate::node::probes::Probes;
 use crate::node::processes::Processes;
@@ -49,8 +49,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// Makes a node of its parts, at its start.
-pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
-    let Parts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
+pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
+    let NodeParts { clock, place, spec, holds, above, sockets, heartbeat, cause, event_logger, log_handle, outsiders } =
         parts;
     let limits = Limits::begin(spec.resources, &place).map_err(|limit| BootError::Limit { limit })?;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
@@ -101,7 +101,7 @@ pub(super) fn wire_up(parts: Parts) -> Result<Node, BootError> {
         release_memory_at: None,
         phase: Phase::Running,
         diary: Diary::default(),
-        spin: Spin::default(),
+        spin_detector: SpinDetector::default(),
         upgrade: Upgrading::default(),
         stopping_signals: 0,
         starter: process::has_terminal().then(process::parent),
@@ -129,7 +129,7 @@ pub(super) struct Shown {
 /// Makes the root of its parts, writes the files by which tools find the instance, and gives the root its keeper.
 /// Sockets are bound before any file is written.
 pub(super) fn open(
-    parts: Parts,
+    parts: NodeParts,
     shown: Shown,
     laid_out: &mut LaidOut,
     held: &mut Option<Held>,
@@ -226,7 +226,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let clock = Clock::with_origin(state.clock);
     let now = clock.now();
     let core = Supervisor::restore(state.core, |name, place| state.node.member(name, place))
-        .or_back("making the supervisor again");
+        .or_roll_back("making the supervisor again");
     let CarriedNode {
         place,
         output,
@@ -257,12 +257,12 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let mut reactor = reactor_of(unknown);
     let children = Children::unpack(children, &context.place, output_of(&context.place), &mut unpacking, &mut reactor);
     fd::make_room(doors::descriptors(count));
-    let sockets = Sockets::new().or_back("making a ZeroMQ context");
+    let sockets = Sockets::new().or_roll_back("making a ZeroMQ context");
     let is_root = matches!(above, CarriedAbove::Operators(_));
     let above = Above::unpack(above, &sockets, &context, &mut unpacking, &mut reactor);
     let endpoint = Endpoint::unpack(endpoint, sockets, &children, &context, &mut unpacking, &mut reactor);
     for (fd, source) in awaited(&reactor.signals, &endpoint, &context.place, &above) {
-        reactor.watch(fd, source).or_back("watching a descriptor");
+        reactor.watch(fd, source).or_roll_back("watching a descriptor");
     }
     let probes = Probes::unpack(probes, &children, &mut unpacking, &mut reactor);
     let beside = Beside::unpack(beside, &mut unpacking, &mut reactor);
@@ -294,7 +294,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         release_memory_at,
         phase: Phase::Running,
         diary: Diary::after(stalled),
-        spin: Spin::default(),
+        spin_detector: SpinDetector::default(),
         stopping_signals,
         starter: starter.or(had_terminal.then_some(0)),
     }
@@ -329,7 +329,7 @@ impl Node {
             // A node that is ending is not upgraded.
             phase: _,
             diary,
-            spin: _,
+            spin_detector: _,
             upgrade,
             stopping_signals,
             starter,

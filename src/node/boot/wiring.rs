@@ -37,7 +37,7 @@ pub(super) fn draw_family() -> Result<Token, BootError> {
 }
 
 /// The parts of a new node. They differ between the root and other nodes.
-pub(super) struct Parts {
+pub(super) struct NodeParts {
     pub clock: Clock,
     pub place: Place,
     pub spec: SupervisorSpec,

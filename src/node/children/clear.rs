@@ -16,7 +16,7 @@ use super::table::Children;
 use crate::node::cleanup::{Cleanup, Left, Next};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
-use crate::node::unknown_children::{self, Kin, NEW_AT_ONCE, Whose, whose};
+use crate::node::unknown_children::{self, AdoptedOwner, NEW_AT_ONCE, ProcessFamily, whose};
 use crate::os::cgroup::SECOND;
 use crate::os::descendants::{
     self,
@@ -34,20 +34,20 @@ use slog::{error, info, warn};
 const PASS: Span = Span::from_millis(10);
 
 /// The result of a pass over the processes that this node has adopted.
-struct Passed {
+struct CleanupPass {
     /// What was found of each child that has ended.
-    found: Vec<(Kin, descendants::Left)>,
+    found: Vec<(ProcessFamily, descendants::Left)>,
     /// The pass has seen all processes: there are no others left.
     complete: bool,
 }
 
-impl Passed {
-    fn nothing() -> Passed {
-        Passed { found: Vec::new(), complete: true }
+impl CleanupPass {
+    fn nothing() -> CleanupPass {
+        CleanupPass { found: Vec::new(), complete: true }
     }
 
     /// What was found of the child that is recognized by `kin`.
-    fn of(&self, kin: &Kin) -> descendants::Left {
+    fn of(&self, kin: &ProcessFamily) -> descendants::Left {
         self.found.iter().find(|(other, _)| other == kin).map(|(_, left)| left.clone()).unwrap_or_default()
     }
 }
@@ -75,7 +75,7 @@ impl Leftovers {
 /// One round of cleanup over all children that are due, one after the other.
 pub(in crate::node) struct CleanupRound {
     due: std::vec::IntoIter<Cleanup>,
-    passed: Passed,
+    passed: CleanupPass,
     /// The pass has also looked for what probes and hooks have left.
     helpers: bool,
     now: Time,
@@ -156,7 +156,7 @@ impl Children {
         let clears = |cleanup: &&Cleanup| !cleanup.is_killing() && !self.leaves_time(cleanup.run);
         ended.extend(due.iter().filter(clears).filter_map(|cleanup| self.ended(cleanup.run)));
         ended.extend(&helpers);
-        let passed = if ended.is_empty() { Passed::nothing() } else { self.pass(&ended, context, processes) };
+        let passed = if ended.is_empty() { CleanupPass::nothing() } else { self.pass(&ended, context, processes) };
         Some(CleanupRound { due: due.into_iter(), passed, helpers: !helpers.is_empty(), now })
     }
 
@@ -245,9 +245,9 @@ impl Children {
 
     /// One pass over the processes that this node has adopted and their descendants. Kills what the `ended` have left
     /// behind, and what belongs to the tree but to nothing that runs.
-    fn pass(&self, ended: &[unknown_children::Ended], context: &Context, processes: &mut Processes) -> Passed {
+    fn pass(&self, ended: &[unknown_children::Ended], context: &Context, processes: &mut Processes) -> CleanupPass {
         if !processes.unknown.any() {
-            return Passed::nothing();
+            return CleanupPass::nothing();
         }
         processes.reap_orphans();
         let Processes { known, unknown, .. } = processes;
@@ -262,14 +262,14 @@ impl Children {
             let Some(facts) = unknown.facts(pid, &mut budget) else { return Claim::Ended };
             let living = living.get_or_insert_with(|| unknown.living(&place.mark, &place.path, self.running()));
             match whose(&facts, ended, living) {
-                Whose::Ended(index) => Claim::Kill(index),
-                Whose::Nothing => Claim::Kill(ended.len()),
-                Whose::Another | Whose::Unclear => Claim::Leave,
+                AdoptedOwner::Ended(index) => Claim::Kill(index),
+                AdoptedOwner::Nothing => Claim::Kill(ended.len()),
+                AdoptedOwner::Another | AdoptedOwner::Unclear => Claim::Leave,
             }
         });
         processes.reap_orphans();
         let left = |index: usize| cleared.left.get(&index).cloned().unwrap_or_default();
-        Passed {
+        CleanupPass {
             found: ended.iter().enumerate().map(|(index, ended)| (ended.kin, left(index))).collect(),
             complete: cleared.complete && budget > 0,
         }
@@ -304,7 +304,7 @@ impl Children {
     }
 
     /// What is left of a child whose process has ended. Kills what is in its cgroup; the pass has killed the rest.
-    fn leftovers(&self, run: Run, passed: &Passed) -> Leftovers {
+    fn leftovers(&self, run: Run, passed: &CleanupPass) -> Leftovers {
         let Some(child) = self.get(run.child) else { return Leftovers::NONE };
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return Leftovers::NONE };
         if let Some(first) = &process.first {

@@ -9,7 +9,7 @@ use crate::instance::state::STATE_VARIABLE;
 use crate::link::Identity;
 use crate::logs::stream_file;
 use crate::node::context::Place;
-use crate::node::record::{BOOT_FD, Here, NodeBoot};
+use crate::node::record::{BOOT_FD, HostContext, NodeBoot};
 use crate::os::cgroup::{self, Group};
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::stamp::{self, Stamp};
@@ -33,7 +33,7 @@ const WATCHDOG_PID: &str = "WATCHDOG_PID";
 const LISTEN_PID: &str = "LISTEN_PID";
 
 /// What differs between a worker's own process and a command that is started beside it.
-struct Own<'a> {
+struct LaunchDetails<'a> {
     identity: Vec<(OsString, OsString)>,
     /// Variables that are set to the process's own pid.
     own_pids: Vec<&'static str>,
@@ -80,7 +80,7 @@ impl Child {
                 self.start_worker(exec, place, base, environment, sockets, token)
             }
             Program::Node(below) => {
-                let here = Here {
+                let here = HostContext {
                     parent: endpoint.to_path_buf(),
                     runtime: place.runtime.path().to_path_buf(),
                     mark: place.mark.to_string(),
@@ -147,7 +147,7 @@ impl Child {
             StdinSpec::File { file } => Stdin::File(file.clone()),
             StdinSpec::Inherit => Stdin::Open(ours.as_fd()),
         };
-        let own = Own { identity, own_pids, credentials, stdin, output, sockets, stamp };
+        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp };
         let plan = self.plan_beside(exec, &exec.command, place, base, own)?;
         let spawned = run_plan(&plan)?;
         Ok(Started {
@@ -170,9 +170,9 @@ impl Child {
         command: &[String],
         place: &Place,
         base: &[(OsString, OsString)],
-        own: Own<'_>,
+        own: LaunchDetails<'_>,
     ) -> Result<Plan, StartFailure> {
-        let Own { identity, own_pids, credentials, stdin, output, sockets, stamp } = own;
+        let LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp } = own;
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         if !exec.clear_env {
             environment.extend(base.iter().cloned());
@@ -249,7 +249,7 @@ impl Child {
         let stamp = self.stamp_of_probe(&place.mark);
         let output = Some(writer.as_fd());
         let (own_pids, sockets) = (Vec::new(), Vec::new());
-        let own = Own { identity, own_pids, credentials, stdin: Stdin::Null, output, sockets, stamp };
+        let own = LaunchDetails { identity, own_pids, credentials, stdin: Stdin::Null, output, sockets, stamp };
         let plan = self.plan_beside(exec, command, place, base, own)?;
         Ok((run_plan(&plan)?, reader))
     }

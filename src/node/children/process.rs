@@ -3,7 +3,7 @@
 use super::node_link::NodeLink;
 use crate::ids::Token;
 use crate::logs::capture::Capture;
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::epoll::Tag;
 use crate::os::pidfd::{ExitStatus, PidFd, ProcessHandle};
 use crate::os::process::{self, Schedule};
@@ -21,7 +21,7 @@ pub(in crate::node) struct Process {
     pub pid: u32,
     pub pidfd: PidFd,
     /// How all processes that it starts are recognized.
-    pub kin: Kin,
+    pub kin: ProcessFamily,
     pub exit_tag: Tag,
     /// The process that was started, as long as it is there and another one is the main process.
     pub(super) first: Option<Box<First>>,

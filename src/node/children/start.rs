@@ -10,7 +10,7 @@ use crate::logs::capture::Capture;
 use crate::logs::ring::Speaker;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::clock::wall_nanos;
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::below::ticks_now;
@@ -23,7 +23,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// A process that was just started.
-pub(in crate::node) struct Begun {
+pub(in crate::node) struct StartedProcess {
     pub pid: u32,
     /// Set if its program is not executed yet.
     pub late: Option<Late>,
@@ -58,7 +58,7 @@ impl Children {
         reactor: &mut Reactor,
         endpoint: &Path,
         cause: Option<ReportId>,
-    ) -> Result<Begun, StartFailure> {
+    ) -> Result<StartedProcess, StartFailure> {
         let Children { slots, beating, sockets, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
@@ -98,7 +98,7 @@ impl Children {
             run,
             pid: started.pid,
             pidfd: started.pidfd,
-            kin: Kin { leader: started.pid, stamp: child.stamp(&context.place.mark), since },
+            kin: ProcessFamily { leader: started.pid, stamp: child.stamp(&context.place.mark), since },
             exit_tag,
             first: None,
             session: None,
@@ -112,7 +112,7 @@ impl Children {
             heard: LastContact::begun(now),
             used: Cell::default(),
         });
-        Ok(Begun {
+        Ok(StartedProcess {
             pid: started.pid,
             late: started.late,
             token: started.token,
@@ -245,7 +245,7 @@ impl Children {
             run,
             pid,
             pidfd: crate::os::pidfd::PidFd::open(pid).expect("it runs"),
-            kin: Kin { leader: pid, stamp, since: 0 },
+            kin: ProcessFamily { leader: pid, stamp, since: 0 },
             exit_tag: crate::os::epoll::Poller::new().expect("an epoll").next_tag(),
             first: None,
             session: None,

@@ -8,7 +8,7 @@ use super::sockets::Sockets;
 use crate::ids::Path;
 use crate::node::cleanup::Cleanups;
 use crate::node::naps::Naps;
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::listener::ListenError;
 use crate::os::process;
 use crate::spec::listen::Listen;
@@ -81,7 +81,7 @@ impl Children {
     }
 
     /// How the processes of running children are recognized, including those with leftovers that have time to stop.
-    pub(crate) fn running(&self) -> impl Iterator<Item = Kin> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = ProcessFamily> {
         let processes = self.iter().filter_map(|child| child.process.as_ref());
         processes.filter(|process| process.status.is_none() || process.leaves_time()).map(|process| process.kin)
     }

@@ -45,7 +45,7 @@ const LOOK_AGAIN: Span = Span::from_millis(1);
 const ROUNDS: u8 = 2;
 
 /// What the barrier checks, and what it sends.
-trait Sight {
+trait BarrierIo {
     /// Whether the kernel holds unread bytes of children that are to be judged.
     fn unread(&mut self) -> bool;
     /// Sends the message with this number to the node itself. Returns false if it cannot be sent.
@@ -59,12 +59,12 @@ trait Sight {
 struct Steps {
     /// The number of the last message to the node itself.
     number: u64,
-    pass: Option<Pass>,
+    pass: Option<BarrierRun>,
 }
 
 /// A run of the barrier that is under way.
 #[derive(Debug, Clone, Copy)]
-struct Pass {
+struct BarrierRun {
     /// When the first verdict began to wait.
     first: Time,
     /// When this run ends, everything that was sent before this time has been read.
@@ -95,8 +95,8 @@ pub(super) enum Progress {
 
 impl Steps {
     /// Goes on as far as possible. Called once a turn, after all that was received has been read.
-    fn step(&mut self, now: Time, sight: &mut impl Sight) -> Progress {
-        let begun = Pass { first: now, until: now, rounds: ROUNDS, stage: Stage::Kernel { look_at: now } };
+    fn step(&mut self, now: Time, reader: &mut impl BarrierIo) -> Progress {
+        let begun = BarrierRun { first: now, until: now, rounds: ROUNDS, stage: Stage::Kernel { look_at: now } };
         let pass = self.pass.get_or_insert(begun);
         if now.since(pass.first) >= WAITED {
             return Progress::Unknown;
@@ -104,7 +104,7 @@ impl Steps {
         match pass.stage {
             Stage::Kernel { look_at } if now < look_at => Progress::Wait,
             Stage::Kernel { .. } => {
-                if sight.unread() {
+                if reader.unread() {
                     // A round goes on only when the kernel's buffers are empty.
                     pass.stage = Stage::Kernel { look_at: now + LOOK_AGAIN };
                     return Progress::Wait;
@@ -114,10 +114,10 @@ impl Steps {
                 }
                 self.number += 1;
                 pass.stage = Stage::Thread;
-                if sight.send(self.number) { Progress::Wait } else { Progress::Unknown }
+                if reader.send(self.number) { Progress::Wait } else { Progress::Unknown }
             }
             Stage::Thread => Progress::Wait,
-            Stage::Queues { turned } if turned || !sight.queued() => Progress::Until(pass.until),
+            Stage::Queues { turned } if turned || !reader.queued() => Progress::Until(pass.until),
             Stage::Queues { .. } => {
                 pass.stage = Stage::Queues { turned: true };
                 Progress::Wait
@@ -140,7 +140,7 @@ impl Steps {
     /// Starts again for what was sent since, within the time limit of the first start.
     fn again(&mut self, now: Time) {
         if let Some(pass) = &mut self.pass {
-            *pass = Pass { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*pass };
+            *pass = BarrierRun { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*pass };
         }
     }
 
@@ -215,7 +215,7 @@ struct Before<'a, U, Q> {
     queued: Q,
 }
 
-impl<U: FnMut() -> bool, Q: FnMut() -> bool> Sight for Before<'_, U, Q> {
+impl<U: FnMut() -> bool, Q: FnMut() -> bool> BarrierIo for Before<'_, U, Q> {
     fn unread(&mut self) -> bool {
         (self.unread)()
     }

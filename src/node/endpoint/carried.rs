@@ -8,7 +8,7 @@ use crate::ids::Token;
 use crate::link::{Context as Sockets, Router};
 use crate::node::children::{Child, Children};
 use crate::node::context::Context;
-use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
+use crate::node::luggage::{Number, OrRollBack, Packing, Unpacking};
 use crate::node::reactor::Reactor;
 use crate::os::datagram::DatagramSocket;
 use crate::supervision::{Dropped, Run};
@@ -71,7 +71,7 @@ impl Endpoint {
         let (listener, door) = (unpacking.take(listener), context.place.door.clone());
         let nodes = children.iter().any(Child::is_node);
         let router =
-            Router::go_on(&sockets, &path, listener, limits(nodes), door).or_back("opening the children's socket");
+            Router::go_on(&sockets, &path, listener, limits(nodes), door).or_roll_back("opening the children's socket");
         let mut endpoint = Endpoint { drops: Drops::after(dropped), ..Endpoint::of(router, sockets) };
         for (run, token, uid) in speakers {
             uid.into_iter().for_each(|uid| context.place.door.allow(uid));
@@ -79,7 +79,7 @@ impl Endpoint {
         }
         for CarriedNotify { run, socket, path, uid } in notify {
             let socket = DatagramSocket::go_on(unpacking.take(socket), path);
-            endpoint.notify.listen(run, socket, uid, reactor).or_back("watching a worker's notifications");
+            endpoint.notify.listen(run, socket, uid, reactor).or_roll_back("watching a worker's notifications");
         }
         for (id, child) in children.with_ids() {
             // Binding is tried again before the child's next start.

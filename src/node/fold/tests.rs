@@ -8,7 +8,7 @@ struct World {
     folds: Folds,
     now: Time,
     ids: u32,
-    out: Vec<OnItsWay>,
+    out: Vec<InFlightEvent>,
     happened: usize,
 }
 
@@ -24,7 +24,7 @@ impl World {
         let at = format!("{:015}", self.now.as_nanos());
         let event = EventView { at, cause, ..testing::event(self.ids, path, kind, detail) };
         let own = Path::parse(&format!("/c{child}")).unwrap();
-        self.folds.take(self.now, ChildId(child), &own, OnItsWay { event, own: true }, &mut self.out);
+        self.folds.take(self.now, ChildId(child), &own, InFlightEvent { event, own: true }, &mut self.out);
         id
     }
 
@@ -64,7 +64,7 @@ impl World {
     /// Checks that each id is there once, and each cause before its effect, except causes from before the first round.
     fn is_whole(&self) {
         let mut told = HashSet::new();
-        for OnItsWay { event, .. } in &self.out {
+        for InFlightEvent { event, .. } in &self.out {
             assert!(event.cause.is_none_or(|cause| cause.seq == 0 || told.contains(&cause)), "{event:?}");
             assert!(told.insert(event.id), "told twice: {event:?}");
         }

@@ -8,7 +8,7 @@ use crate::node::children;
 use crate::node::command::HelperProcess;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::spawn::{self, PlanSpec, SpawnError};
@@ -167,7 +167,7 @@ impl Order {
         .map_err(words)?;
         let since = ticks_now();
         let spawned = plan.spawn().map_err(words)?;
-        let kin = Kin { leader: spawned.pid, stamp, since };
+        let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let process = HelperProcess::watch(spawned, reader, Source::Hook(number), kin, reactor)?;
         let (key, about) = (self.key, self.about.clone());
         Ok(Running { number, key, about, process, until: context.now() + LIMIT, killed: false })

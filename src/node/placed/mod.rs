@@ -1,16 +1,16 @@
 //! Placed children: their processes may run on other hosts. The agent of this host starts and stops them.
 //!
-//! `errands` is the exchange of messages with the agent, without a descriptor. `placing`, `showing` and `found` are
-//! contents of these messages. `line` is the connection, which is opened when the first message has to be sent: by a
-//! root at its start, by other nodes if they have placed children. Without an agent there is none.
+//! `agent_outbox` is the exchange of messages with the agent, without a descriptor. `placing`, `showing` and `found`
+//! are contents of these messages. `line` is the connection, which is opened when the first message has to be sent: by
+//! a root at its start, by other nodes if they have placed children. Without an agent there is none.
 
-mod errands;
+mod agent_outbox;
 mod found;
 pub(crate) mod line;
 mod placing;
 mod showing;
 
-use self::errands::{Errands, Heard};
+use self::agent_outbox::{AgentOutbox, Heard};
 use self::line::Line;
 use super::asker::Asker;
 use super::children::{Away, Children, Program};
@@ -37,7 +37,7 @@ pub(super) const LAST: Span = Span::from_millis(500);
 
 /// The connection to the agent, of a node that has needed it.
 struct Open {
-    errands: Errands,
+    outbox: AgentOutbox,
     line: Line,
 }
 
@@ -59,14 +59,14 @@ impl Placed {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.open.as_ref().and_then(|open| open.errands.next_deadline())
+        self.open.as_ref().and_then(|open| open.outbox.next_deadline())
     }
 }
 
 impl Open {
     /// Sends all messages that are to be sent.
     fn flush(&mut self, logger: &slog::Logger) {
-        for message in self.errands.take_out() {
+        for message in self.outbox.take_out() {
             if !self.line.send(&message) {
                 error!(logger, "what is to be placed is too long to be sent"; "path" => &message.subject().path);
             }
@@ -75,7 +75,7 @@ impl Open {
 }
 
 /// The parts of a node that are used here.
-pub(super) struct Around<'a> {
+pub(super) struct NodeContext<'a> {
     pub context: &'a Context,
     pub core: &'a Supervisor,
     pub children: &'a mut Children,
@@ -104,8 +104,8 @@ pub(super) enum Follow {
 
 impl Placed {
     /// Sends the agent a message; connects first, if there is no connection yet.
-    fn ask(&mut self, around: &mut Around<'_>, ask: impl FnOnce(&mut Errands, Time)) -> Result<(), String> {
-        let Around { context, endpoint, reactor, .. } = around;
+    fn ask(&mut self, around: &mut NodeContext<'_>, ask: impl FnOnce(&mut AgentOutbox, Time)) -> Result<(), String> {
+        let NodeContext { context, endpoint, reactor, .. } = around;
         let Some(hosting) = context.place.hosting else { return Err("no agent has started this tree".into()) };
         let open = match &mut self.open {
             Some(open) => open,
@@ -113,22 +113,22 @@ impl Placed {
                 let line = Line::connect(endpoint.sockets(), &context.place.runtime);
                 let line = line.map_err(|error| crate::error::Chain(&error).to_string())?;
                 reactor.watch(line.fd(), Source::Agent).map_err(|error| error.to_string())?;
-                let errands = Errands::new(context.place.instance.as_str(), hosting);
-                none.insert(Box::new(Open { errands, line }))
+                let outbox = AgentOutbox::new(context.place.instance.as_str(), hosting);
+                none.insert(Box::new(Open { outbox, line }))
             }
         };
-        ask(&mut open.errands, context.now());
+        ask(&mut open.outbox, context.now());
         open.flush(&context.logger);
         Ok(())
     }
 
     /// Has a placed child started on a host that the agent chooses. Returns `None` if the child is not placed, or no
     /// agent has started this tree: then the child is started here.
-    pub(super) fn place(&mut self, run: Run, around: &mut Around<'_>) -> Option<Vec<Follow>> {
+    pub(super) fn place(&mut self, run: Run, around: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
         around.context.place.hosting?;
         around.children.get(run.child)?.placement()?;
-        let begun = order_to_place(run, around)
-            .and_then(|place| self.ask(around, |errands, now| errands.place(now, run, place)));
+        let begun =
+            order_to_place(run, around).and_then(|place| self.ask(around, |outbox, now| outbox.place(now, run, place)));
         Some(match begun {
             Ok(()) => Vec::new(),
             Err(message) => {
@@ -140,14 +140,14 @@ impl Placed {
     }
 
     /// Passes an order of the core on to the agent. Returns `None` if this run is not on a host of the agent's.
-    pub(super) fn order(&mut self, run: Run, order: Elsewhere, around: &mut Around<'_>) -> Option<Vec<Follow>> {
+    pub(super) fn order(&mut self, run: Run, order: Elsewhere, around: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
         around.children.get(run.child)?.away().filter(|away| away.run == run)?;
         // There is a connection since the child was placed.
-        let _ = self.ask(around, |errands, now| match order {
-            Elsewhere::Stop => errands.ask_to_stop(now, run),
-            Elsewhere::Kill => errands.kill(now, run),
-            Elsewhere::Inspect => errands.inspect(now, run),
-            Elsewhere::Detach => errands.detach(run),
+        let _ = self.ask(around, |outbox, now| match order {
+            Elsewhere::Stop => outbox.ask_to_stop(now, run),
+            Elsewhere::Kill => outbox.kill(now, run),
+            Elsewhere::Inspect => outbox.inspect(now, run),
+            Elsewhere::Detach => outbox.detach(run),
         });
         Some(if order == Elsewhere::Detach { gone(run, around) } else { Vec::new() })
     }
@@ -158,7 +158,7 @@ impl Placed {
         request: Request,
         run: Run,
         to: Option<String>,
-        around: &mut Around<'_>,
+        around: &mut NodeContext<'_>,
     ) -> Vec<Follow> {
         let handle = around.children.get(run.child);
         let Some(path) = handle.filter(|handle| handle.away().is_some()).map(|handle| handle.path.clone()) else {
@@ -169,27 +169,27 @@ impl Placed {
         let number = self.number;
         self.moves.push((number, request, run));
         // There is a connection since the child was placed.
-        let _ = self.ask(around, |errands, now| errands.move_to(now, number, &path, run, to));
+        let _ = self.ask(around, |outbox, now| outbox.move_to(now, number, &path, run, to));
         Vec::new()
     }
 
     /// Asks the agent for its report on placed children, for a status.
-    pub(super) fn show(&mut self, number: u64, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn show(&mut self, number: u64, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let path = around.context.place.path.clone();
-        match self.ask(around, |errands, _| errands.show(number, &path)) {
+        match self.ask(around, |outbox, _| outbox.show(number, &path)) {
             Ok(()) => Vec::new(),
             Err(_) => vec![Follow::Shown(number, None)],
         }
     }
 
     /// Handles the messages of the agent.
-    pub(super) fn receive(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn receive(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
         let now = around.context.now();
         let mut heard = Vec::new();
         for message in open.line.receive() {
             match message {
-                Ok(message) => heard.extend(open.errands.take(now, message)),
+                Ok(message) => heard.extend(open.outbox.take(now, message)),
                 Err(why) => debug!(around.context.logger, "a message of the host's agent is dropped"; "why" => why),
             }
         }
@@ -198,15 +198,15 @@ impl Placed {
     }
 
     /// Sends again what was not answered.
-    pub(super) fn due(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn due(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
-        let heard = open.errands.due(around.context.now());
+        let heard = open.outbox.due(around.context.now());
         open.flush(&around.context.logger);
         self.heard(heard, around)
     }
 
     /// A run on another host has ended: hands its exit to the core.
-    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, around: &mut Around<'_>) -> Vec<Follow> {
+    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let path = around.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
         if let Some(why) = why {
             info!(around.context.logger, "{} has ended on its host", path; "why" => why);
@@ -217,7 +217,7 @@ impl Placed {
         follows
     }
 
-    fn heard(&mut self, heard: Vec<Heard>, around: &mut Around<'_>) -> Vec<Follow> {
+    fn heard(&mut self, heard: Vec<Heard>, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let mut follows = Vec::new();
         for heard in heard {
             match heard {
@@ -259,7 +259,7 @@ impl Placed {
     }
 
     /// The node has ended: requests to move a child are refused.
-    pub(super) fn end(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn end(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
         let stays =
             |(_, request, _): (u64, Request, Run)| Follow::Stays(request.asker, "its supervisor has ended".into());
         let follows = self.moves.drain(..).map(stays).collect();
@@ -269,7 +269,7 @@ impl Placed {
 
     /// All events were handed to the core: for children that are not started again, asks the agent to release the
     /// claim.
-    pub(super) fn settle(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn settle(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
         for (run, path) in std::mem::take(&mut self.ended) {
             let is_over = match around.core.state_of(run.child) {
                 Some(State::Stopped | State::Held | State::Exited) | None => true,
@@ -277,7 +277,7 @@ impl Placed {
             };
             if is_over {
                 // There is a connection since the child was placed.
-                let _ = self.ask(around, |errands, now| errands.done(now, run, &path));
+                let _ = self.ask(around, |outbox, now| outbox.done(now, run, &path));
             }
         }
         Vec::new()
@@ -286,7 +286,7 @@ impl Placed {
     /// The process of a child node that is not placed has ended, and nothing of it is left on this host. If it did not
     /// end in order, has what is placed below it killed before the exit is handed to the core. Returns whether that is
     /// to be waited for.
-    pub(super) fn clears_below(&mut self, run: Run, around: &mut Around<'_>) -> bool {
+    pub(super) fn clears_below(&mut self, run: Run, around: &mut NodeContext<'_>) -> bool {
         let Some(handle) = around.children.get(run.child) else { return false };
         let ended = handle.process.as_ref().filter(|process| process.run == run).and_then(|process| process.status);
         let Program::Node(below) = &handle.what else { return false };
@@ -295,7 +295,7 @@ impl Placed {
         }
         let path = handle.path.clone();
         warn!(around.context.logger, "killing what is placed below a supervisor that was killed"; "path" => %path);
-        let asked = self.ask(around, |errands, now| errands.clear(now, run, &path));
+        let asked = self.ask(around, |outbox, now| outbox.clear(now, run, &path));
         if let Err(error) = &asked {
             error!(around.context.logger, "cannot kill what is placed below"; "path" => %path, "error" => error);
         }
@@ -304,10 +304,10 @@ impl Placed {
 
     /// Reports to the agent which paths of the tree have a placement, if this is the root. Also that there are none: an
     /// earlier root may have placed what is not placed any more, and the agent ends it.
-    pub(super) fn report_paths(&mut self, around: &mut Around<'_>) -> Vec<Follow> {
+    pub(super) fn report_paths(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
         if around.is_root && around.context.place.hosting.is_some() {
             let paths: Vec<String> = around.children.placed_paths().map(|path| path.to_string()).collect();
-            if let Err(error) = self.ask(around, |errands, now| errands.paths(now, paths)) {
+            if let Err(error) = self.ask(around, |outbox, now| outbox.paths(now, paths)) {
                 error!(around.context.logger, "cannot reach the host's agent"; "error" => error);
             }
         }
@@ -316,13 +316,13 @@ impl Placed {
 
     /// Whether the agent has acknowledged everything that a node which ends waits for.
     pub(super) fn is_done(&self) -> bool {
-        self.open.as_ref().is_none_or(|open| open.errands.is_done())
+        self.open.as_ref().is_none_or(|open| open.outbox.is_done())
     }
 }
 
 /// The order to place a child. Also prepares this node for it: messages of the child are accepted from here on.
-fn order_to_place(run: Run, around: &mut Around<'_>) -> Result<Place, String> {
-    let Around { context, core, children, endpoint, reactor, .. } = around;
+fn order_to_place(run: Run, around: &mut NodeContext<'_>) -> Result<Place, String> {
+    let NodeContext { context, core, children, endpoint, reactor, .. } = around;
     let place = &context.place;
     let siblings: Vec<_> = children.iter().filter_map(|child| Some((&child.name, child.placement()?))).collect();
     let child = children.get(run.child).ok_or("there is no such child any more")?;
@@ -335,7 +335,7 @@ fn order_to_place(run: Run, around: &mut Around<'_>) -> Result<Place, String> {
     let away = Away::new(run, handed.name.as_bytes(), child.policy.heartbeat.is_some());
     let boot = PlacedBoot { parent: endpoint.path().to_path_buf(), handed };
     let order = Place {
-        subject: Errands::new(place.instance.as_str(), hosting).subject(&child.path, run.incarnation.0),
+        subject: AgentOutbox::new(place.instance.as_str(), hosting).subject(&child.path, run.incarnation.0),
         placement: placing::placing(&place.path, &child.name, placement, &siblings, core.policy().strategy),
         digest: digest(&spec, placement),
         spec: Arc::new(spec),
@@ -348,7 +348,7 @@ fn order_to_place(run: Run, around: &mut Around<'_>) -> Result<Place, String> {
 }
 
 /// A run has ended or is no longer ours: removes what is kept of it.
-fn gone(run: Run, around: &mut Around<'_>) -> Vec<Follow> {
+fn gone(run: Run, around: &mut NodeContext<'_>) -> Vec<Follow> {
     if !around.children.end_away(run) {
         return Vec::new();
     }
@@ -400,7 +400,7 @@ mod tests {
         let (socket, door) = (directory.path().join("s"), context.place.door.clone());
         let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
         let (mut placed, mut inbox) = (Placed::default(), VecDeque::new());
-        placed.report_paths(&mut Around {
+        placed.report_paths(&mut NodeContext {
             context: &context,
             core: &core,
             children: &mut children,
@@ -411,8 +411,8 @@ mod tests {
         });
         // What is not answered is sent again.
         let mut open = placed.open?;
-        open.errands.due(Time::ZERO + Span::from_secs(3_600));
-        Some(open.errands.take_out())
+        open.outbox.due(Time::ZERO + Span::from_secs(3_600));
+        Some(open.outbox.take_out())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::error::plain;
 use crate::node::command::HelperProcess;
-use crate::node::means::{self, Means, NotStarted};
+use crate::node::launch_context::{self, LaunchContext, NotStarted};
 use crate::node::reactor::{Reactor, Source};
 use crate::os::epoll::{Interest, PollError, Tag};
 use crate::os::net::{self, Connection};
@@ -19,11 +19,11 @@ use std::os::fd::AsRawFd;
 /// A running probe.
 pub(super) enum Attempt {
     Command(HelperProcess),
-    Connection(Box<Visit>),
+    Connection(Box<ProbeConnection>),
 }
 
 /// A connection that is being opened or used.
-pub(super) struct Visit {
+pub(super) struct ProbeConnection {
     connection: Connection,
     tag: Tag,
     waits_to_write: bool,
@@ -55,7 +55,7 @@ pub(super) enum Step {
 
 impl Attempt {
     /// Begins an attempt.
-    pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut Means<'_>) -> Step {
+    pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut LaunchContext<'_>) -> Step {
         match ask {
             Ask::Exec(command) => start_command(run, exec, command, means),
             Ask::Tcp(server) => visit(run, server, None, means.reactor),
@@ -64,7 +64,7 @@ impl Attempt {
     }
 
     /// Continues the attempt, since its process or connection is ready.
-    pub(super) fn go_on(self, run: Run, means: &mut Means<'_>) -> Step {
+    pub(super) fn go_on(self, run: Run, means: &mut LaunchContext<'_>) -> Step {
         match self {
             Attempt::Command(mut command) => match command.look(means.context, means.reactor) {
                 Some(verdict) => Step::Over(Outcome::of(verdict.map_err(|failure| failure.why))),
@@ -75,7 +75,7 @@ impl Attempt {
     }
 
     /// Ends the attempt. Returns it if its process has still to exit.
-    pub(super) fn end(self, why: String, means: &mut Means<'_>) -> Option<Attempt> {
+    pub(super) fn end(self, why: String, means: &mut LaunchContext<'_>) -> Option<Attempt> {
         match self {
             Attempt::Command(mut command) => {
                 if let Some(why) = command.kill(why) {
@@ -112,8 +112,8 @@ impl Outcome {
     }
 }
 
-fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Means<'_>) -> Step {
-    match means::start(run, exec, command, Source::Probe(run), means) {
+fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut LaunchContext<'_>) -> Step {
+    match launch_context::start(run, exec, command, Source::Probe(run), means) {
         Ok(command) => Step::Waiting(Attempt::Command(command)),
         Err(NotStarted { is_ours: true, why }) => Step::Over(Outcome::Unable(why)),
         Err(NotStarted { is_ours: false, why }) => Step::Over(Outcome::Failed(why)),
@@ -146,7 +146,8 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
             Err(error) => return Outcome::unwatched(&error),
         };
         // A connection on this machine is usually open at once.
-        return Box::new(Visit { connection, tag, waits_to_write: true, further, exchange }).go_on(run, reactor);
+        return Box::new(ProbeConnection { connection, tag, waits_to_write: true, further, exchange })
+            .go_on(run, reactor);
     }
     Step::Over(failed.unwrap_or_else(|| Outcome::Failed("there is no address to connect to".into())))
 }
@@ -154,7 +155,7 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
 /// The connection could not be opened.
 struct NotOpen(io::Error);
 
-impl Visit {
+impl ProbeConnection {
     /// Continues, and watches the connection for what has to happen next.
     fn go_on(mut self: Box<Self>, run: Run, reactor: &mut Reactor) -> Step {
         let advanced = self.advance();
@@ -179,7 +180,7 @@ impl Visit {
             }
             Err(NotOpen(error)) => {
                 reactor.unwatch(fd, self.tag);
-                let Visit { connection, further, exchange, .. } = *self;
+                let ProbeConnection { connection, further, exchange, .. } = *self;
                 drop(connection);
                 if further.is_empty() {
                     return Step::Over(not_connected(&error));

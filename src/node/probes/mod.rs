@@ -18,7 +18,7 @@ use self::attempt::{Attempt, Outcome, Step};
 use self::schedule::{Due, Schedule};
 use super::children::{Child, Program};
 use super::context::Context;
-use super::means::Means;
+use super::launch_context::LaunchContext;
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::spec::probe::{Ask, Probe};
 use crate::supervision::{Beat, Event, Run, Source as CameBy};
@@ -113,7 +113,7 @@ impl Probes {
     }
 
     /// The worker is being stopped or has exited: ends its probes.
-    pub(super) fn stop(&mut self, run: Run, means: &mut Means<'_>) {
+    pub(super) fn stop(&mut self, run: Run, means: &mut LaunchContext<'_>) {
         let Some(mut probing) = self.take(run) else { return };
         probing.over = true;
         probing.end_attempt("its worker has ended".into(), means);
@@ -137,7 +137,7 @@ impl Probes {
     }
 
     /// Starts probes that are due, and ends those that have taken too long. Pushes beats for good answers to `events`.
-    pub(super) fn due(&mut self, now: Time, lost: Span, means: &mut Means<'_>, events: &mut VecDeque<Event>) {
+    pub(super) fn due(&mut self, now: Time, lost: Span, means: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) {
         if !lost.is_zero() {
             let running: Vec<Run> = self.of.keys().copied().collect();
             for run in running {
@@ -169,7 +169,7 @@ impl Probes {
 
     /// The process or connection of a probe is ready. Pushes a beat for a good answer to `events`. Returns whether this
     /// was the last probe of a worker that is ending.
-    pub(super) fn read(&mut self, run: Run, means: &mut Means<'_>, events: &mut VecDeque<Event>) -> bool {
+    pub(super) fn read(&mut self, run: Run, means: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {
             let step = attempt.go_on(run, means);
@@ -222,7 +222,7 @@ impl Probing {
     }
 
     /// Ends the running probe. Returns its outcome, unless its process has still to exit.
-    fn took_too_long(&mut self, means: &mut Means<'_>) -> Option<Outcome> {
+    fn took_too_long(&mut self, means: &mut LaunchContext<'_>) -> Option<Outcome> {
         let running = self.schedule.running().and_then(|(index, _)| self.probe(index));
         let patience = running.map_or(self.interval, |probe| probe.patience(self.interval));
         // The answer counts if the part that was read shows that it is good or bad; it need not be complete.
@@ -233,7 +233,7 @@ impl Probing {
     }
 
     /// Ends the running probe. Returns true if it is over at once; otherwise its process has still to exit.
-    fn end_attempt(&mut self, why: String, means: &mut Means<'_>) -> bool {
+    fn end_attempt(&mut self, why: String, means: &mut LaunchContext<'_>) -> bool {
         self.attempt = self.attempt.take().and_then(|attempt| attempt.end(why, means));
         self.attempt.is_none()
     }

@@ -1,10 +1,10 @@
 //! Requests about what stands below a child node: the node is asked, and if it does not answer, this node acts instead.
 
 use super::emptying::{Emptying, Next};
-use super::pending::{Held, Waiting, Waits};
+use super::node_reader::{NodeReader, Order, Question, Request};
+use super::pending::{Held, WaitReason, Waiting};
 use super::replies::{CHANGE_BELOW, PANIC_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
 use super::route::Change;
-use super::sight::{Order, Question, Request, Sight};
 use super::state::{Orders, Requests};
 use super::status::{self, cluster_of, down_state, view_for};
 use crate::ids::Path;
@@ -20,7 +20,7 @@ impl Requests {
     pub(super) fn below(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         request: Request,
         node: ChildId,
         path: Path,
@@ -29,26 +29,26 @@ impl Requests {
     ) {
         let Request { asker, within_ms, by, incarnation, shown } = request;
         let cluster = shown.as_deref().map(cluster_of);
-        let Some(seen) = sight.child(node) else { return };
+        let Some(seen) = reader.child(node) else { return };
         let path = change.group().cloned().unwrap_or(path);
         let Some(run) = seen.run else {
             if let Change::Status { children } = &change {
                 // Nothing runs below a supervisor that is down: the spec's view is the answer.
-                if let Some(mut view) = sight.spec_view(&path, down_state(sight.state(now, node))) {
+                if let Some(mut view) = reader.spec_view(&path, down_state(reader.state(now, node))) {
                     view.keep_children(children.as_deref());
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view, cluster)));
+                    out.push(Order::Reply(asker.clone(), view_for(now, reader, &asker, view, cluster)));
                 }
                 return;
             }
             let at = seen.path;
-            let released = release(&self.logger, sight, node, &path, &change, out);
+            let released = release(&self.logger, reader, node, &path, &change, out);
             let message = format!("{at} is down, so there is nothing below it to ask; restart {at} first{released}");
             out.push(Order::Reply(asker, refused(Refusal::Down, message)));
             return;
         };
         // A node that cannot answer is sent nothing: the request times out at once.
         let (limit, within_ms) = match change {
-            Change::Status { .. } => status::limit_of_one(now, sight, run, within_ms),
+            Change::Status { .. } => status::limit_of_one(now, reader, run, within_ms),
             _ => {
                 let limit = if matches!(change, Change::Panic { .. }) { PANIC_BELOW } else { CHANGE_BELOW };
                 let limit = limit.min(Span::from_millis(within_ms));
@@ -56,7 +56,7 @@ impl Requests {
             }
         };
         let (at, what) = (path.clone(), change.clone());
-        let waits = Waits::Below {
+        let waits = WaitReason::Below {
             run,
             path: at,
             change: what,
@@ -79,7 +79,7 @@ impl Requests {
         let mut out = Vec::new();
         for request in self.pending.all() {
             let Some(waiting) = self.pending.get_mut(request) else { continue };
-            let Waits::Below { run, path, change, by, incarnation, .. } = &waiting.waits else { continue };
+            let WaitReason::Below { run, path, change, by, incarnation, .. } = &waiting.waits else { continue };
             let (node, by, incarnation) = (*run, by.clone(), *incarnation);
             let (verb, within_ms) = (change.clone().at(path.clone()), left_below(CHANGE_BELOW));
             waiting.due = now + SILENCE_BELOW;
@@ -92,7 +92,7 @@ impl Requests {
     /// when it is sent; until then the asker is sent progress. A status is not held: it has its own limit.
     pub fn held(&mut self, now: Time, request: u64, until: Time) -> Vec<Order> {
         let Some(waiting) = self.pending.get_mut(request) else { return Vec::new() };
-        let Waits::Below { change, held, .. } = &mut waiting.waits else { return Vec::new() };
+        let WaitReason::Below { change, held, .. } = &mut waiting.waits else { return Vec::new() };
         if matches!(change, Change::Status { .. }) {
             return Vec::new();
         }
@@ -105,7 +105,7 @@ impl Requests {
     /// long, and the request was refused meanwhile or carried out in another way.
     pub fn sends(&mut self, now: Time, request: u64) -> bool {
         let Some(waiting) = self.pending.get_mut(request) else { return false };
-        if let Waits::Below { held, .. } = &mut waiting.waits
+        if let WaitReason::Below { held, .. } = &mut waiting.waits
             && let Some(held) = held.take()
         {
             waiting.due = now + held.answer;
@@ -114,26 +114,28 @@ impl Requests {
     }
 
     /// The deadline of a question to a child node has passed: it is still held, or was not answered.
-    pub(super) fn below_is_due(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+    pub(super) fn below_is_due(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
         match self.pending.get_mut(number).and_then(|waiting| still_held(waiting, now)) {
             Some(progress) => out.push(progress),
-            None => self.below_is_silent(now, sight, number, out),
+            None => self.below_is_silent(now, reader, number, out),
         }
     }
 
     /// A node below did not answer in time.
-    fn below_is_silent(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+    fn below_is_silent(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
         let Some(Waiting {
-            asker, waits: Waits::Below { run, path, change, accepted: was_accepted, cluster, .. }, ..
+            asker,
+            waits: WaitReason::Below { run, path, change, accepted: was_accepted, cluster, .. },
+            ..
         }) = self.pending.take(number)
         else {
             return;
         };
         match change {
             Change::Status { children } => {
-                if let Some(mut view) = sight.spec_view(&path, "unreachable") {
+                if let Some(mut view) = reader.spec_view(&path, "unreachable") {
                     view.keep_children(children.as_deref());
-                    out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, view, cluster)));
+                    out.push(Order::Reply(asker.clone(), view_for(now, reader, &asker, view, cluster)));
                 }
             }
             Change::Panic { hold } => {
@@ -142,11 +144,11 @@ impl Requests {
                 let reply = accepted(format!("{path} is being killed past its supervisor"));
                 out.push(Order::Reply(asker.clone(), reply));
                 let emptying = Emptying { path: path.clone(), hold, since: now };
-                let request = self.pending.add(asker, Waits::Emptying(emptying), now);
+                let request = self.pending.add(asker, WaitReason::Emptying(emptying), now);
                 out.push(Order::KillPast { request, path });
             }
             change => {
-                let released = release(&self.logger, sight, run.child, &path, &change, out);
+                let released = release(&self.logger, reader, run.child, &path, &change, out);
                 let word = if was_accepted { "no longer answers" } else { "does not answer" };
                 let message = format!(
                     "the supervisor above {path} {word}; it is replaced when its beats are missed, or at once by \
@@ -162,7 +164,7 @@ impl Requests {
     pub fn looked(&mut self, now: Time, request: u64, look: Look) -> Vec<Order> {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
-        let Waits::Emptying(emptying) = &waiting.waits else { return out };
+        let WaitReason::Emptying(emptying) = &waiting.waits else { return out };
         match emptying.looked(now, look) {
             Next::Again(at) => waiting.due = at,
             Next::Over { emptied, reply } => {
@@ -181,13 +183,13 @@ impl Requests {
 /// child node's next process starts it. Returns the addition to the operator's reply.
 pub(super) fn release(
     logger: &Logger,
-    sight: &impl Sight,
+    reader: &impl NodeReader,
     node: ChildId,
     path: &Path,
     change: &Change,
     out: &mut Orders,
 ) -> &'static str {
-    if *change != Change::Restart || !sight.is_held(node, path) {
+    if *change != Change::Restart || !reader.is_held(node, path) {
         return "";
     }
     info!(logger, "released: a restart was requested"; "path" => %path);
@@ -197,7 +199,7 @@ pub(super) fn release(
 
 /// The progress report for a held question, which sets the next deadline; `None` if the question's time is over.
 fn still_held(waiting: &mut Waiting, now: Time) -> Option<Order> {
-    let Waits::Below { path, held: Some(Held { until, answer }), .. } = &waiting.waits else { return None };
+    let WaitReason::Below { path, held: Some(Held { until, answer }), .. } = &waiting.waits else { return None };
     let end = *until + *answer;
     let message = format!("the supervisor above {path} is being replaced");
     (now < end).then(|| {

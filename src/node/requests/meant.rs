@@ -1,11 +1,11 @@
 //! Checks that a change is meant for the present incarnation: an operator may name the incarnation that was inspected,
 //! and a later one must not be affected instead. Pure.
 
-use super::pending::{Does, Pending};
+use super::node_reader::{NodeReader, Seen};
+use super::pending::{Pending, PendingOperation};
 use super::place::Place;
 use super::replies::refused;
 use super::route::Change;
-use super::sight::{Seen, Sight};
 use crate::supervision::{ChildId, State};
 use crate::time::Time;
 use crate::wire::message::{Refusal, Reply};
@@ -14,7 +14,7 @@ use crate::wire::message::{Refusal, Reply};
 /// node are checked by that node.
 pub(super) fn refusal(
     now: Time,
-    sight: &impl Sight,
+    reader: &impl NodeReader,
     pending: &Pending,
     place: Place,
     change: &Change,
@@ -28,13 +28,13 @@ pub(super) fn refusal(
     match place {
         Place::Below(_) | Place::Nowhere => None,
         Place::Own => {
-            let own = sight.own_view(now, Some(&[]));
+            let own = reader.own_view(now, Some(&[]));
             let text = || format!("{} is incarnation {} by now; {meant} was meant", own.path, own.incarnation);
             if own.incarnation == meant { None } else { changed(text()) }
         }
         Place::Child(child) => {
-            let Seen { path, incarnation, .. } = sight.child(child)?;
-            let state = sight.state(now, child);
+            let Seen { path, incarnation, .. } = reader.child(child)?;
+            let state = reader.state(now, child);
             if incarnation.0 != meant {
                 let state = state.as_str();
                 return changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0));
@@ -52,5 +52,6 @@ pub(super) fn refusal(
 /// Whether the process of a child is being stopped anyway, with another one to follow: a second restart would hit that
 /// one. A child that an operator has stopped would stay down, and may be restarted.
 fn is_going(pending: &Pending, child: ChildId, state: State) -> bool {
-    pending.does(child, Does::Restart) || (state == State::Stopping && !pending.does(child, Does::Stop))
+    pending.does(child, PendingOperation::Restart)
+        || (state == State::Stopping && !pending.does(child, PendingOperation::Stop))
 }

@@ -8,20 +8,20 @@
 //! - A request stands in the table (`pending`) until its last reply, and leaves it with that reply.
 //! - A question to a child node ends with the node's answer, at its deadline, or with the node's process, whichever
 //!   comes first. Whatever comes later finds nothing in the table.
-//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`Sight`], and the results are
-//!   returned as [`Order`]s. So the simulator in `tests/sim` runs all of this.
+//! - Nothing here has a descriptor, reads a clock or sends: the node is seen through [`NodeReader`], and the results
+//!   are returned as [`Order`]s. So the simulator in `tests/sim` runs all of this.
 
 mod again;
 mod below;
+mod change_progress;
 mod emptying;
 mod meant;
+mod node_reader;
 mod pending;
 mod place;
 mod reload;
 mod replies;
 pub mod route;
-mod sight;
-mod spread;
 mod state;
 mod status;
 #[cfg(test)]
@@ -31,14 +31,14 @@ mod tests;
 mod waiting;
 
 use self::again::Before;
-use self::pending::{Does, PENDING_MAX, Waits};
+pub use self::node_reader::{Answers, Counted, NodeReader, Order, Places, Question, Request, RootChange, Seen};
+use self::pending::{PENDING_MAX, PendingOperation, WaitReason};
 use self::place::Place;
 use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
 use self::route::{Asked, Change, StreamVerb, Tool};
-pub use self::sight::{Answers, Counted, Order, Places, Question, Request, RootChange, Seen, Sight};
 use self::state::Orders;
-pub use self::state::{Carried, Incoming, Requests, Whole};
+pub use self::state::{Carried, Incoming, Requests, WholeReload};
 pub(super) use self::status::down_state;
 use super::asker::Asker;
 pub use super::children::Look;
@@ -51,14 +51,14 @@ use slog::{info, warn};
 
 impl Requests {
     /// Handles a request.
-    pub fn ask(&mut self, now: Time, sight: &impl Sight, request: Request, verb: Verb) -> Vec<Order> {
+    pub fn ask(&mut self, now: Time, reader: &impl NodeReader, request: Request, verb: Verb) -> Vec<Order> {
         match self.again.asked(&request.asker, &verb) {
             Before::Nothing => {}
             Before::UnderWay => return Vec::new(),
             Before::Answered(reply) => return vec![Order::Reply(request.asker, reply)],
         }
         if self.ended
-            && let Some(orders) = self.after_the_end(now, sight, &request.asker, &verb)
+            && let Some(orders) = self.after_the_end(now, reader, &request.asker, &verb)
         {
             return orders;
         }
@@ -74,20 +74,20 @@ impl Requests {
             return vec![Order::Reply(request.asker, refused(Refusal::NotUnderstood, message))];
         }
         match Asked::from(verb) {
-            Asked::Tool(tool) => self.tool(now, sight, request, tool, &mut out),
-            Asked::Stream(verb) => self.stream(sight, request.asker, verb, &mut out),
+            Asked::Tool(tool) => self.tool(now, reader, request, tool, &mut out),
+            Asked::Stream(verb) => self.stream(reader, request.asker, verb, &mut out),
             Asked::At(path, change) => {
-                let place = Place::of(&path, &self.own, sight);
-                let other = |meant| meant::refusal(now, sight, &self.pending, place, &change, meant);
+                let place = Place::of(&path, &self.own, reader);
+                let other = |meant| meant::refusal(now, reader, &self.pending, place, &change, meant);
                 if let Some(refusal) = request.incarnation.and_then(other) {
                     return vec![Order::Reply(request.asker, refusal)];
                 }
                 if let Change::Status { children } = &change
-                    && self.agent_is_asked(now, sight, &request, place, (&path, children.as_deref()), &mut out)
+                    && self.agent_is_asked(now, reader, &request, place, (&path, children.as_deref()), &mut out)
                 {
                     return out;
                 }
-                self.at(now, sight, request, place, (path, change), &mut out);
+                self.at(now, reader, request, place, (path, change), &mut out);
             }
         }
         out
@@ -97,16 +97,16 @@ impl Requests {
     fn at(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         request: Request,
         place: Place,
         (path, change): (Path, Change),
         out: &mut Orders,
     ) {
         match place {
-            Place::Own => self.own(now, sight, request, change, out),
-            Place::Child(child) => self.child(now, sight, request, child, change, out),
-            Place::Below(node) => self.below(now, sight, request, node, path, change, out),
+            Place::Own => self.own(now, reader, request, change, out),
+            Place::Child(child) => self.child(now, reader, request, child, change, out),
+            Place::Below(node) => self.below(now, reader, request, node, path, change, out),
             Place::Nowhere => {
                 let path = change.group().cloned().unwrap_or(path);
                 out.push(Order::Reply(request.asker, no_such_path(&path)));
@@ -115,9 +115,9 @@ impl Requests {
     }
 
     /// The agent has found another host for a placed child: restarts the child, which moves there with its next start.
-    pub fn moves(&mut self, now: Time, sight: &impl Sight, request: Request, child: ChildId) -> Vec<Order> {
+    pub fn moves(&mut self, now: Time, reader: &impl NodeReader, request: Request, child: ChildId) -> Vec<Order> {
         let mut out = Vec::new();
-        self.child(now, sight, request, child, Change::Restart, &mut out);
+        self.child(now, reader, request, child, Change::Restart, &mut out);
         out
     }
 
@@ -131,12 +131,12 @@ impl Requests {
         self.again.replied(now, asker, reply);
     }
 
-    fn tool(&mut self, now: Time, sight: &impl Sight, request: Request, tool: Tool, out: &mut Orders) {
+    fn tool(&mut self, now: Time, reader: &impl NodeReader, request: Request, tool: Tool, out: &mut Orders) {
         let Request { asker, by, .. } = request;
         match tool {
             Tool::Ping => out.push(Order::Reply(asker, done(Outcome::Ok, String::new()))),
             Tool::Spec => {
-                let reply = match sight.tree().map(|(tree, config)| (serde_json::to_value(tree), config)) {
+                let reply = match reader.tree().map(|(tree, config)| (serde_json::to_value(tree), config)) {
                     Some((Ok(tree), config)) => Reply::Spec { tree, config },
                     Some((Err(error), _)) => {
                         refused(Refusal::NotUnderstood, format!("the tree cannot be sent: {error}"))
@@ -163,13 +163,13 @@ impl Requests {
         }
     }
 
-    fn stream(&mut self, sight: &impl Sight, asker: Asker, verb: StreamVerb, out: &mut Orders) {
+    fn stream(&mut self, reader: &impl NodeReader, asker: Asker, verb: StreamVerb, out: &mut Orders) {
         let paths = match &verb {
             StreamVerb::Events { path, .. } => std::slice::from_ref(path),
             StreamVerb::Logs(query) => &query.paths,
             StreamVerb::Seen { .. } | StreamVerb::Unfollow { .. } | StreamVerb::StillFollowing { .. } => &[],
         };
-        let unknown = paths.iter().find(|path| Place::of(path, &self.own, sight) == Place::Nowhere);
+        let unknown = paths.iter().find(|path| Place::of(path, &self.own, reader) == Place::Nowhere);
         out.push(match unknown {
             Some(path) => Order::Reply(asker, no_such_path(path)),
             None => Order::Stream(asker, verb),
@@ -177,11 +177,11 @@ impl Requests {
     }
 
     /// Handles a request about this supervisor itself.
-    fn own(&mut self, now: Time, sight: &impl Sight, request: Request, change: Change, out: &mut Orders) {
+    fn own(&mut self, now: Time, reader: &impl NodeReader, request: Request, change: Change, out: &mut Orders) {
         let Request { asker, within_ms, by, shown, .. } = request;
         match change {
             Change::Status { children } => {
-                self.own_status(now, sight, (asker, within_ms), children.as_deref(), shown, out);
+                self.own_status(now, reader, (asker, within_ms), children.as_deref(), shown, out);
             }
             Change::Stop => {
                 out.push(Order::Core(Event::Ordered { why: StopCause::Operator(by), kill: false }));
@@ -207,9 +207,9 @@ impl Requests {
                 self.ask_core(now, asker, (by, None), Command::Reset(None), what, out);
             }
             Change::Scale { group, count, copies } => {
-                self.scale(now, sight, asker, by, (&group, count, copies), out);
+                self.scale(now, reader, asker, by, (&group, count, copies), out);
             }
-            Change::RestartRolling { group } => self.restart_rolling(now, sight, asker, by, &group, out),
+            Change::RestartRolling { group } => self.restart_rolling(now, reader, asker, by, &group, out),
             Change::Signal { .. } => {
                 let message = format!("{} is a supervisor; signals go to workers", self.own);
                 out.push(Order::Reply(asker, refused(Refusal::NotAllowed, message)));
@@ -230,7 +230,7 @@ impl Requests {
 
     fn begin_own_end(&mut self, now: Time, asker: Asker, out: &mut Orders) {
         out.push(Order::Reply(asker.clone(), self.is_ending()));
-        self.pending.add(asker, Waits::OwnEnd, now + PROGRESS_EVERY);
+        self.pending.add(asker, WaitReason::OwnEnd, now + PROGRESS_EVERY);
     }
 
     fn is_ending(&self) -> Reply {
@@ -241,16 +241,16 @@ impl Requests {
     fn child(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         request: Request,
         child: ChildId,
         change: Change,
         out: &mut Orders,
     ) {
-        let Some(Seen { path, node, run, .. }) = sight.child(child) else { return };
+        let Some(Seen { path, node, run, .. }) = reader.child(child) else { return };
         let (command, what) = match change {
             Change::Status { children } => {
-                return self.child_status(now, sight, request, child, children, out);
+                return self.child_status(now, reader, request, child, children, out);
             }
             Change::Stop => (Command::Terminate(child), format!("{path} is stopping")),
             Change::Restart => (Command::Cycle(child), format!("{path} is restarting")),
@@ -290,7 +290,7 @@ impl Requests {
                 let number = RequestId(self.pending.numbers.draw());
                 let (command, by) = (Command::Reset(Some(child)), request.by.clone());
                 out.push(Order::Core(Event::Asked { request: number, command, by, meant: None }));
-                return self.below(now, sight, request, child, path.clone(), Change::Reset, out);
+                return self.below(now, reader, request, child, path.clone(), Change::Reset, out);
             }
             Change::Reset => {
                 info!(self.logger, "failures reset"; "path" => %path, "by" => &request.by);
@@ -298,7 +298,7 @@ impl Requests {
             }
             // Only the child node itself can add children, or change the number of copies.
             change @ (Change::StartChild { .. } | Change::Scale { .. } | Change::RestartRolling { .. }) if node => {
-                return self.below(now, sight, request, child, path.clone(), change, out);
+                return self.below(now, reader, request, child, path.clone(), change, out);
             }
             Change::StartChild { .. } => {
                 let message = format!("{path} is a worker; children are added to a supervisor");
@@ -324,7 +324,7 @@ impl Requests {
         out: &mut Orders,
     ) -> RequestId {
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-        let waits = Waits::Core { what, does: Does::of(&command) };
+        let waits = WaitReason::Core { what, does: PendingOperation::of(&command) };
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         out.push(Order::Core(Event::Asked { request, command, by, meant }));
         request

@@ -2,9 +2,9 @@
 //!
 //! A request leaves the table with its last reply; so no asker gets two.
 
+use super::change_progress::ChangeProgress;
 use super::emptying::Emptying;
 use super::route::Change;
-use super::spread::Spread;
 use crate::ids::{Name, Path};
 use crate::node::asker::{Asker, Numbers};
 use crate::supervision::{ChildId, Command, Run};
@@ -20,9 +20,9 @@ pub(super) const PENDING_MAX: usize = 1_024;
 /// What a request waits for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Waits {
+pub(super) enum WaitReason {
     /// For the core's answer.
-    Core { what: String, does: Option<(ChildId, Does)> },
+    Core { what: String, does: Option<(ChildId, PendingOperation)> },
     /// For the core's answer about a rolling restart, whose progress is reported.
     Rolling { what: String },
     /// For a child node's answer about a path below it.
@@ -55,7 +55,7 @@ pub(super) enum Waits {
     /// Until a subtree is empty that is killed past a node that does not answer.
     Emptying(Emptying),
     /// For the core and for child nodes, each of which has a part in a change.
-    Spread(Box<Spread>),
+    Spread(Box<ChangeProgress>),
     /// For a child node to carry out its part of the change of request `of`.
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For the end of this node.
@@ -81,16 +81,16 @@ pub(super) struct Held {
 /// What the core has been ordered to do to a child, as far as later requests depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Does {
+pub(super) enum PendingOperation {
     Restart,
     Stop,
 }
 
-impl Does {
-    pub(super) fn of(command: &Command) -> Option<(ChildId, Does)> {
+impl PendingOperation {
+    pub(super) fn of(command: &Command) -> Option<(ChildId, PendingOperation)> {
         match command {
-            Command::Cycle(child) => Some((*child, Does::Restart)),
-            Command::Terminate(child) => Some((*child, Does::Stop)),
+            Command::Cycle(child) => Some((*child, PendingOperation::Restart)),
+            Command::Terminate(child) => Some((*child, PendingOperation::Stop)),
             _ => None,
         }
     }
@@ -101,7 +101,7 @@ impl Does {
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
     pub asker: Asker,
-    pub waits: Waits,
+    pub waits: WaitReason,
     /// When to act on it.
     pub due: Time,
 }
@@ -116,7 +116,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Adds a waiting request, and returns its number.
-    pub(super) fn add(&mut self, asker: Asker, waits: Waits, due: Time) -> u64 {
+    pub(super) fn add(&mut self, asker: Asker, waits: WaitReason, due: Time) -> u64 {
         let number = self.numbers.draw();
         self.waiting.insert(number, Waiting { asker, waits, due });
         number
@@ -139,9 +139,9 @@ impl Pending {
     }
 
     /// The change of this number in which the core and child nodes have parts.
-    pub(super) fn spread(&mut self, number: u64) -> Option<&mut Spread> {
+    pub(super) fn spread(&mut self, number: u64) -> Option<&mut ChangeProgress> {
         match self.waiting.get_mut(&number).map(|waiting| &mut waiting.waits) {
-            Some(Waits::Spread(spread)) => Some(spread),
+            Some(WaitReason::Spread(spread)) => Some(spread),
             Some(_) | None => None,
         }
     }
@@ -153,12 +153,14 @@ impl Pending {
 
     /// Whether a change is under way in which child nodes may have parts.
     pub(super) fn spreads(&self) -> bool {
-        self.waiting.values().any(|waiting| matches!(waiting.waits, Waits::Spread(_)))
+        self.waiting.values().any(|waiting| matches!(waiting.waits, WaitReason::Spread(_)))
     }
 
     /// Whether the parts of a status are being collected.
     pub(super) fn gathers(&self) -> bool {
-        let gathers = |waits: &Waits| matches!(waits, Waits::Gather { .. } | Waits::Part { .. } | Waits::Agent { .. });
+        let gathers = |waits: &WaitReason| {
+            matches!(waits, WaitReason::Gather { .. } | WaitReason::Part { .. } | WaitReason::Agent { .. })
+        };
         self.waiting.values().any(|waiting| gathers(&waiting.waits))
     }
 
@@ -174,26 +176,28 @@ impl Pending {
     /// The numbers of all questions to this process of a child node.
     pub(super) fn of(&self, gone: Run) -> Vec<u64> {
         self.numbers(|waiting| match &waiting.waits {
-            Waits::Below { run, .. } | Waits::Part { run, .. } | Waits::PartOfSpread { run, .. } => *run == gone,
-            Waits::Core { .. }
-            | Waits::Rolling { .. }
-            | Waits::Gather { .. }
-            | Waits::Agent { .. }
-            | Waits::Emptying(_)
-            | Waits::Spread(_)
-            | Waits::OwnEnd => false,
+            WaitReason::Below { run, .. } | WaitReason::Part { run, .. } | WaitReason::PartOfSpread { run, .. } => {
+                *run == gone
+            }
+            WaitReason::Core { .. }
+            | WaitReason::Rolling { .. }
+            | WaitReason::Gather { .. }
+            | WaitReason::Agent { .. }
+            | WaitReason::Emptying(_)
+            | WaitReason::Spread(_)
+            | WaitReason::OwnEnd => false,
         })
     }
 
     /// The parts of earlier changes that this process of a child node has not finished.
     pub(super) fn parts_of(&self, child: Run) -> Vec<u64> {
-        self.numbers(|waiting| matches!(&waiting.waits, Waits::PartOfSpread { run, .. } if *run == child))
+        self.numbers(|waiting| matches!(&waiting.waits, WaitReason::PartOfSpread { run, .. } if *run == child))
     }
 
     /// Whether a request for this change of a child waits for the core.
-    pub(super) fn does(&self, child: ChildId, wanted: Does) -> bool {
+    pub(super) fn does(&self, child: ChildId, wanted: PendingOperation) -> bool {
         let wanted = Some((child, wanted));
-        self.waiting.values().any(|waiting| matches!(&waiting.waits, Waits::Core { does, .. } if *does == wanted))
+        self.waiting.values().any(|waiting| matches!(&waiting.waits, WaitReason::Core { does, .. } if *does == wanted))
     }
 
     fn numbers(&self, which: impl Fn(&Waiting) -> bool) -> Vec<u64> {

@@ -1,6 +1,6 @@
 //! What a path means to one node. Pure.
 
-use super::sight::Sight;
+use super::node_reader::NodeReader;
 use crate::ids::Path;
 use crate::supervision::ChildId;
 
@@ -19,14 +19,14 @@ pub(super) enum Place {
 
 impl Place {
     /// What `path` means to the node at `own`.
-    pub(super) fn of(path: &Path, own: &Path, sight: &impl Sight) -> Place {
+    pub(super) fn of(path: &Path, own: &Path, reader: &impl NodeReader) -> Place {
         if path == own {
             return Place::Own;
         }
-        let Some(child) = path.step_below(own).and_then(|step| sight.find(step)) else { return Place::Nowhere };
-        match sight.child(child) {
+        let Some(child) = path.step_below(own).and_then(|step| reader.find(step)) else { return Place::Nowhere };
+        match reader.child(child) {
             Some(seen) if seen.path == path => Place::Child(child),
-            Some(seen) if seen.node && sight.has_below(child, path) => Place::Below(child),
+            Some(seen) if seen.node && reader.has_below(child, path) => Place::Below(child),
             Some(_) | None => Place::Nowhere,
         }
     }

@@ -7,12 +7,12 @@
 //! a node is sent its part until it has answered or has exited, and a node that is started again is started with the
 //! new spec. So whichever process exits in between, all nodes end up with the same tree.
 
-use super::pending::{Waiting, Waits};
+use super::change_progress::{Arrival, ChangeProgress, PartReply};
+use super::node_reader::{Counted, NodeReader, Order, Question};
+use super::pending::{WaitReason, Waiting};
 use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, no_such_path, refused};
 use super::route;
-use super::sight::{Counted, Order, Question, Sight};
-use super::spread::{Arrival, PartReply, Spread};
-use super::state::{Incoming, Orders, Requests, Whole};
+use super::state::{Incoming, Orders, Requests, WholeReload};
 use crate::ids::{Name, Path};
 use crate::node::asker::Asker;
 use crate::node::children;
@@ -45,7 +45,7 @@ impl Requests {
         let mut out = Vec::new();
         let SupervisorSpec { policy, hooks, resources, placement: _, children } = spec;
         let members = children.iter().map(children::member).collect();
-        let whole = Some(Whole { hooks, resources, generation, prune, by: by.clone() });
+        let whole = Some(WholeReload { hooks, resources, generation, prune, by: by.clone() });
         let own = Some(OwnPolicy { policy, uplink });
         let reload = Reload { request: RequestId(0), by, generation, own, members, scope: Scope::All { prune } };
         self.bring(now, asker, Incoming { children, whole }, reload, &mut out);
@@ -56,7 +56,7 @@ impl Requests {
     fn bring(&mut self, now: Time, asker: Asker, incoming: Incoming, reload: Reload, out: &mut Orders) {
         let what = format!("{} is reloading", self.own);
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-        let waits = Waits::Spread(Box::new(Spread::new(what, incoming.whole.is_some())));
+        let waits = WaitReason::Spread(Box::new(ChangeProgress::new(what, incoming.whole.is_some())));
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         self.incoming.insert(request, incoming);
         out.push(Order::Core(Event::Reloaded(Box::new(Reload { request, ..reload }))));
@@ -114,13 +114,13 @@ impl Requests {
     pub(super) fn scale(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         asker: Asker,
         by: String,
         (path, count, copies): (&Path, u32, Vec<Value>),
         out: &mut Orders,
     ) {
-        match self.scaled(sight, path, count, copies) {
+        match self.scaled(reader, path, count, copies) {
             Ok((group, children)) => {
                 let members = children.iter().map(children::member).collect();
                 let incoming = Incoming { children, whole: None };
@@ -134,22 +134,22 @@ impl Requests {
     pub(super) fn restart_rolling(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         asker: Asker,
         by: String,
         path: &Path,
         out: &mut Orders,
     ) {
-        let refusal = match path.name().and_then(|name| sight.counted(name)) {
+        let refusal = match path.name().and_then(|name| reader.counted(name)) {
             None => refused(Refusal::NoSuchPath, no_workers(path)),
-            Some(_) if sight.rollout().is_some() || self.reloads() => {
+            Some(_) if reader.rollout().is_some() || self.reloads() => {
                 let message = "a reload or a roll-out is under way; try again when it is done".into();
                 refused(Refusal::Busy, message)
             }
             Some(counted) => {
                 let what = format!("{path} is restarting, one after another");
                 out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-                let request = RequestId(self.pending.add(asker, Waits::Rolling { what }, now + PROGRESS_EVERY));
+                let request = RequestId(self.pending.add(asker, WaitReason::Rolling { what }, now + PROGRESS_EVERY));
                 return out.push(Order::Core(Event::Asked {
                     request,
                     command: Command::Roll(counted.group),
@@ -169,7 +169,7 @@ impl Requests {
     /// The specs of the first `count` workers of one group, or the refusal.
     fn scaled(
         &self,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         path: &Path,
         count: u32,
         copies: Vec<Value>,
@@ -178,7 +178,7 @@ impl Requests {
         if self.reloads() {
             return Err(refused(Refusal::Busy, "a reload is under way; try again when it is done".into()));
         }
-        let Some(like) = sight.counted(name) else {
+        let Some(like) = reader.counted(name) else {
             return Err(refused(Refusal::NoSuchPath, no_workers(path)));
         };
         if !(1..=spec::COUNT_MAX).contains(&count) {
@@ -188,7 +188,7 @@ impl Requests {
         let copies: Vec<ChildSpec> = copies.into_iter().filter_map(|copy| serde_json::from_value(copy).ok()).collect();
         let one = |number| {
             let called = format!("{name}-{number}");
-            let present = sight.find(&called).and_then(|child| sight.spec_of(child));
+            let present = reader.find(&called).and_then(|child| reader.spec_of(child));
             let read = || copies.iter().find(|copy| copy.name.as_str() == called).cloned();
             present.or_else(read).or_else(|| numbered(&like, &called, number)).ok_or_else(|| {
                 let message = match &like.spec.kind {
@@ -211,11 +211,11 @@ impl Requests {
             // A part of an earlier change is obsolete. If the node still carries it out, it does so before the new one,
             // and its result does not matter.
             for earlier in self.pending.parts_of(run) {
-                if let Some(Waiting { waits: Waits::PartOfSpread { of, .. }, .. }) = self.pending.take(earlier) {
+                if let Some(Waiting { waits: WaitReason::PartOfSpread { of, .. }, .. }) = self.pending.take(earlier) {
                     self.part_is_done(of, earlier, Outcome::Ok, String::new(), &mut out);
                 }
             }
-            let waits = Waits::PartOfSpread { of: of.0, run, by: by.to_owned(), verb: Box::new(verb) };
+            let waits = WaitReason::PartOfSpread { of: of.0, run, by: by.to_owned(), verb: Box::new(verb) };
             let part = self.pending.add(Asker::None, waits, now);
             if let Some(spread) = self.pending.spread(of.0) {
                 spread.add(part);
@@ -228,7 +228,7 @@ impl Requests {
     /// Sends a child node its part, or sends it again.
     pub(super) fn send_part(&mut self, now: Time, part: u64, out: &mut Orders) {
         let Some(waiting) = self.pending.get_mut(part) else { return };
-        let Waits::PartOfSpread { run, by, verb, .. } = &waiting.waits else { return };
+        let WaitReason::PartOfSpread { run, by, verb, .. } = &waiting.waits else { return };
         let (node, by, verb) = (*run, by.clone(), (**verb).clone());
         waiting.due = now + PART_AGAIN;
         let within_ms = SILENCE_BELOW.as_millis();
@@ -238,7 +238,7 @@ impl Requests {
     /// Takes a child node's reply about its part.
     pub(super) fn part_answered(&mut self, now: Time, part: u64, reply: Reply, out: &mut Orders) {
         let Some(waiting) = self.pending.get_mut(part) else { return };
-        let Waits::PartOfSpread { of, .. } = &waiting.waits else { return };
+        let WaitReason::PartOfSpread { of, .. } = &waiting.waits else { return };
         let of = *of;
         match PartReply::from(reply) {
             PartReply::Accepted(what) => {
@@ -287,8 +287,8 @@ fn no_workers(path: &Path) -> String {
 }
 
 /// The progress of this node's roll-out as text; empty if none is under way.
-pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
-    let Some(roll) = sight.rollout() else { return String::new() };
+pub(super) fn how_far(reader: &impl NodeReader, own: &Path) -> String {
+    let Some(roll) = reader.rollout() else { return String::new() };
     let word = if roll.reload { "updated" } else { "restarted" };
     let mut text = format!("; {} of {} {word}", roll.updated, roll.total);
     let replacing: Vec<String> = roll.replacing.iter().take(3).map(|name| own.child(name).to_string()).collect();
@@ -301,9 +301,9 @@ pub(super) fn how_far(sight: &impl Sight, own: &Path) -> String {
 
 /// The result of a child node's part of a reload when its process has ended. It is started with the new spec, except
 /// for those copies whose turn in its roll-out had not come: these keep the old one.
-pub(super) fn lost_part(sight: &impl Sight, node: ChildId) -> (Outcome, String) {
-    let behind = sight.behind(node);
-    let Some(seen) = sight.child(node).filter(|_| !behind.is_empty()) else { return (Outcome::Ok, String::new()) };
+pub(super) fn lost_part(reader: &impl NodeReader, node: ChildId) -> (Outcome, String) {
+    let behind = reader.behind(node);
+    let Some(seen) = reader.child(node).filter(|_| !behind.is_empty()) else { return (Outcome::Ok, String::new()) };
     let names: Vec<String> = behind.iter().take(4).map(ToString::to_string).collect();
     let more =
         if behind.len() > names.len() { format!(" and {} more", behind.len() - names.len()) } else { String::new() };

@@ -1,9 +1,9 @@
 //! The requests of a node, as they are stored.
 
 use super::again::Again;
+use super::change_progress::LastReload;
+use super::node_reader::Order;
 use super::pending::Pending;
-use super::sight::Order;
-use super::spread::LastReload;
 use crate::ids::{Name, Path};
 use crate::node::asker::Numbers;
 use crate::spec::resources::Resources;
@@ -42,13 +42,13 @@ pub struct Incoming {
     /// The children, all of them or some.
     pub children: Vec<ChildSpec>,
     /// Changes of the supervisor itself, and for its child nodes; only in a whole reload.
-    pub whole: Option<Whole>,
+    pub whole: Option<WholeReload>,
 }
 
 /// The contents of a whole reload besides the children.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Whole {
+pub struct WholeReload {
     /// The supervisor's hooks.
     pub hooks: Hooks,
     /// The resource limits of the supervisor's subtree.

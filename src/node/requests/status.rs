@@ -7,10 +7,10 @@
 //! If something is placed, the host's agent is asked first. That has a time limit, too; and an agent that has not
 //! answered is not waited for again until an answer of it has arrived.
 
-use super::pending::{Cluster, Waiting, Waits};
+use super::node_reader::{Answers, NodeReader, Order, Places, Question, Request, Seen};
+use super::pending::{Cluster, WaitReason, Waiting};
 use super::place::Place;
 use super::route::Change;
-use super::sight::{Answers, Order, Places, Question, Request, Seen, Sight};
 use super::state::{Orders, Requests};
 use crate::hosts::shown::Shown;
 use crate::ids::{Name, Path};
@@ -42,7 +42,7 @@ impl Requests {
     pub(super) fn agent_is_asked(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         request: &Request,
         place: Place,
         (path, children): (&Path, Option<&[Name]>),
@@ -56,7 +56,7 @@ impl Requests {
             // The child node asks the agent itself.
             (Asker::Parent { .. } | Asker::None, Place::Below(_)) => return false,
         };
-        if !sight.places(which) {
+        if !reader.places(which) {
             return false;
         }
         if self.agent_is_silent {
@@ -68,70 +68,78 @@ impl Requests {
         let limit = AGENT.min(Span::from_millis(within_ms / AGENT_SHARE));
         let over = now + Span::from_millis(*within_ms);
         let (path, children) = (path.clone(), children.map(<[Name]>::to_vec));
-        let waits = Waits::Agent { path, children, by: by.clone(), over };
+        let waits = WaitReason::Agent { path, children, by: by.clone(), over };
         out.push(Order::Show(self.pending.add(asker.clone(), waits, now + limit)));
         true
     }
 
     /// The host's agent has answered, or cannot be asked (`None`).
-    pub fn shown(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>) -> Vec<Order> {
+    pub fn shown(&mut self, now: Time, reader: &impl NodeReader, number: u64, shown: Option<Box<Shown>>) -> Vec<Order> {
         let mut out = Vec::new();
         if shown.is_some() {
             self.agent_is_silent = false;
         }
-        self.goes_on(now, sight, number, shown, &mut out);
+        self.goes_on(now, reader, number, shown, &mut out);
         out
     }
 
     /// The host's agent has not answered in time.
-    pub(super) fn agent_is_late(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
+    pub(super) fn agent_is_late(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
         self.agent_is_silent = true;
-        self.goes_on(now, sight, number, None, out);
+        self.goes_on(now, reader, number, None, out);
     }
 
     /// Continues a status that has waited for the host's agent.
-    fn goes_on(&mut self, now: Time, sight: &impl Sight, number: u64, shown: Option<Box<Shown>>, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Agent { path, children, by, over }, .. }) = self.pending.take(number)
+    fn goes_on(
+        &mut self,
+        now: Time,
+        reader: &impl NodeReader,
+        number: u64,
+        shown: Option<Box<Shown>>,
+        out: &mut Orders,
+    ) {
+        let Some(Waiting { asker, waits: WaitReason::Agent { path, children, by, over }, .. }) =
+            self.pending.take(number)
         else {
             return;
         };
-        let place = Place::of(&path, &self.own, sight);
+        let place = Place::of(&path, &self.own, reader);
         let request = Request { asker, within_ms: over.since(now).as_millis(), by, incarnation: None, shown };
-        self.at(now, sight, request, place, (path, Change::Status { children }), out);
+        self.at(now, reader, request, place, (path, Change::Status { children }), out);
     }
 
     pub(super) fn own_status(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         asker: (Asker, u64),
         only: Option<&[Name]>,
         shown: Option<Box<Shown>>,
         out: &mut Orders,
     ) {
-        let view = ChildView::Supervisor(Box::new(sight.own_view(now, only)));
-        let mut nodes = sight.nodes();
+        let view = ChildView::Supervisor(Box::new(reader.own_view(now, only)));
+        let mut nodes = reader.nodes();
         if let Some(only) = only {
-            let wanted = only.iter().filter_map(|name| sight.find(name.as_str())).collect::<Vec<_>>();
+            let wanted = only.iter().filter_map(|name| reader.find(name.as_str())).collect::<Vec<_>>();
             nodes.retain(|node| wanted.contains(&node.child));
         }
-        self.gather(now, sight, asker, (view, shown), (&nodes, None), out);
+        self.gather(now, reader, asker, (view, shown), (&nodes, None), out);
     }
 
     pub(super) fn child_status(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         request: Request,
         child: ChildId,
         only: Option<Vec<Name>>,
         out: &mut Orders,
     ) {
-        let Some(mut view) = sight.child_view(now, child) else { return };
+        let Some(mut view) = reader.child_view(now, child) else { return };
         view.keep_children(only.as_deref());
-        let node = sight.child(child).filter(|seen| seen.node).and_then(|seen| seen.run);
+        let node = reader.child(child).filter(|seen| seen.node).and_then(|seen| seen.run);
         let asker = (request.asker, request.within_ms);
-        self.gather(now, sight, asker, (view, request.shown), (node.as_slice(), only.as_ref()), out);
+        self.gather(now, reader, asker, (view, request.shown), (node.as_slice(), only.as_ref()), out);
     }
 
     /// Asks child nodes for their parts of a view, which contain only the children `only`. Replies at once if there is
@@ -139,25 +147,25 @@ impl Requests {
     fn gather(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         (asker, within_ms): (Asker, u64),
         (mut view, shown): (ChildView, Option<Box<Shown>>),
         (nodes, only): (&[Run], Option<&Vec<Name>>),
         out: &mut Orders,
     ) {
-        let levels = sight.levels();
+        let levels = reader.levels();
         let limit = status_limit(within_ms, levels);
         let cluster = shown.as_deref().map(cluster_of);
         if let Some(shown) = shown {
             placement::fill_placements(&mut view, &shown.children);
         }
-        let waits = Waits::Gather { view: Box::new(view), missing: Vec::new(), cluster };
+        let waits = WaitReason::Gather { view: Box::new(view), missing: Vec::new(), cluster };
         let of = self.pending.add(asker, waits, now + limit);
         let mut parts = Vec::new();
         for &node in nodes {
-            let Some(limit) = patience(sight.answers(now, node), limit) else { continue };
-            let Some(Seen { path, .. }) = sight.child(node.child) else { continue };
-            let request = self.pending.add(Asker::None, Waits::Part { of, run: node }, now + limit);
+            let Some(limit) = patience(reader.answers(now, node), limit) else { continue };
+            let Some(Seen { path, .. }) = reader.child(node.child) else { continue };
+            let request = self.pending.add(Asker::None, WaitReason::Part { of, run: node }, now + limit);
             let (within_ms, by, verb) = (
                 status_below(limit, levels),
                 String::new(),
@@ -167,53 +175,54 @@ impl Requests {
             parts.push(request);
         }
         if parts.is_empty() {
-            return self.finish_gather(now, sight, of, out);
+            return self.finish_gather(now, reader, of, out);
         }
-        if let Some(Waiting { waits: Waits::Gather { missing, .. }, .. }) = self.pending.get_mut(of) {
+        if let Some(Waiting { waits: WaitReason::Gather { missing, .. }, .. }) = self.pending.get_mut(of) {
             *missing = parts;
         }
     }
 
     /// A part has not come in time.
-    pub(super) fn part_is_late(&mut self, now: Time, sight: &impl Sight, part: u64, out: &mut Orders) {
-        if let Some(Waiting { waits: Waits::Part { of, .. }, .. }) = self.pending.take(part) {
-            self.part_is_over(now, sight, of, part, out);
+    pub(super) fn part_is_late(&mut self, now: Time, reader: &impl NodeReader, part: u64, out: &mut Orders) {
+        if let Some(Waiting { waits: WaitReason::Part { of, .. }, .. }) = self.pending.take(part) {
+            self.part_is_over(now, reader, of, part, out);
         }
     }
 
     /// A part has arrived, or is not waited for any longer.
-    pub(super) fn part_is_over(&mut self, now: Time, sight: &impl Sight, of: u64, part: u64, out: &mut Orders) {
-        if let Some(Waiting { waits: Waits::Gather { missing, .. }, .. }) = self.pending.get_mut(of) {
+    pub(super) fn part_is_over(&mut self, now: Time, reader: &impl NodeReader, of: u64, part: u64, out: &mut Orders) {
+        if let Some(Waiting { waits: WaitReason::Gather { missing, .. }, .. }) = self.pending.get_mut(of) {
             missing.retain(|other| *other != part);
             if missing.is_empty() {
-                self.finish_gather(now, sight, of, out);
+                self.finish_gather(now, reader, of, out);
             }
         }
     }
 
     /// Replies with what has been collected; missing parts are shown as unreachable.
-    pub(super) fn finish_gather(&mut self, now: Time, sight: &impl Sight, number: u64, out: &mut Orders) {
-        let Some(Waiting { asker, waits: Waits::Gather { view, missing, cluster }, .. }) = self.pending.take(number)
+    pub(super) fn finish_gather(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
+        let Some(Waiting { asker, waits: WaitReason::Gather { view, missing, cluster }, .. }) =
+            self.pending.take(number)
         else {
             return;
         };
         for part in missing {
             self.pending.take(part);
         }
-        out.push(Order::Reply(asker.clone(), view_for(now, sight, &asker, *view, cluster)));
+        out.push(Order::Reply(asker.clone(), view_for(now, reader, &asker, *view, cluster)));
     }
 
     pub(super) fn part_arrived(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         (of, part): (u64, u64),
         run: Run,
         subtree: ChildView,
         out: &mut Orders,
     ) {
         self.pending.take(part);
-        if let (Some(Waiting { waits: Waits::Gather { view, .. }, .. }), ChildView::Supervisor(mut subtree)) =
+        if let (Some(Waiting { waits: WaitReason::Gather { view, .. }, .. }), ChildView::Supervisor(mut subtree)) =
             (self.pending.get_mut(of), subtree)
         {
             let slot = match view.as_mut() {
@@ -227,19 +236,19 @@ impl Requests {
             if let Some(slot) = slot {
                 // The node reports its own state and its children; its restarts and its placement are known to its
                 // parent.
-                sight.fill(now, run.child, &mut subtree);
+                reader.fill(now, run.child, &mut subtree);
                 subtree.placement = slot.placement.take();
                 *slot = subtree;
             }
         }
-        self.part_is_over(now, sight, of, part, out);
+        self.part_is_over(now, reader, of, part, out);
     }
 }
 
 /// The reply with a view: to the parent only the subtree, to an operator the complete status.
 pub(super) fn view_for(
     now: Time,
-    sight: &impl Sight,
+    reader: &impl NodeReader,
     asker: &Asker,
     view: ChildView,
     cluster: Option<Box<Cluster>>,
@@ -247,7 +256,7 @@ pub(super) fn view_for(
     match asker {
         Asker::Parent { .. } => Reply::Subtree { subtree: Box::new(view) },
         Asker::Operator { .. } | Asker::None => {
-            let mut status = sight.status(now, view);
+            let mut status = reader.status(now, view);
             (status.cluster, status.store) = cluster.map(|cluster| (cluster.name, cluster.store)).unzip();
             Reply::Status { status: Box::new(status) }
         }
@@ -271,9 +280,9 @@ fn patience(answers: Answers, limit: Span) -> Option<Span> {
 }
 
 /// How long to wait for a child node that a status is asked of, and how many milliseconds of that it may take itself.
-pub(super) fn limit_of_one(now: Time, sight: &impl Sight, node: Run, within_ms: u64) -> (Option<Span>, u64) {
-    let levels = sight.levels();
-    let limit = patience(sight.answers(now, node), status_limit(within_ms, levels));
+pub(super) fn limit_of_one(now: Time, reader: &impl NodeReader, node: Run, within_ms: u64) -> (Option<Span>, u64) {
+    let levels = reader.levels();
+    let limit = patience(reader.answers(now, node), status_limit(within_ms, levels));
     (limit, status_below(limit.unwrap_or(Span::ZERO), levels))
 }
 

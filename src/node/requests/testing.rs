@@ -1,6 +1,6 @@
 //! A tree without processes, for tests.
 
-use super::{Answers, Counted, Places, Seen, Sight};
+use super::{Answers, Counted, NodeReader, Places, Seen};
 use crate::ids::{Incarnation, Name, Path};
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, RolloutStatus, Run, State};
@@ -53,7 +53,7 @@ impl Tree {
     }
 }
 
-impl Sight for Tree {
+impl NodeReader for Tree {
     fn find(&self, name: &str) -> Option<ChildId> {
         let at = self.children.iter().position(|(path, _)| path.name() == Some(name))?;
         Some(ChildId(at as u32))

@@ -2,11 +2,11 @@
 
 use super::below::release;
 use super::emptying::Emptying;
-use super::pending::{Waiting, Waits};
+use super::node_reader::{NodeReader, Order};
+use super::pending::{WaitReason, Waiting};
 use super::reload::{how_far, lost_part};
 use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, refused};
 use super::route::Change;
-use super::sight::{Order, Sight};
 use super::state::Requests;
 use super::status::view_for;
 use crate::node::asker::Asker;
@@ -17,21 +17,21 @@ use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 
 impl Requests {
     /// A question could not be sent to a child node: it is treated like one that is not answered.
-    pub fn unsent(&mut self, now: Time, sight: &impl Sight, request: u64) -> Vec<Order> {
+    pub fn unsent(&mut self, now: Time, reader: &impl NodeReader, request: u64) -> Vec<Order> {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         match &waiting.waits {
-            Waits::Below { .. } => waiting.due = now,
-            Waits::Part { .. } => self.part_is_late(now, sight, request, &mut out),
+            WaitReason::Below { .. } => waiting.due = now,
+            WaitReason::Part { .. } => self.part_is_late(now, reader, request, &mut out),
             // Sent again when it is due.
-            Waits::PartOfSpread { .. }
-            | Waits::Core { .. }
-            | Waits::Rolling { .. }
-            | Waits::Gather { .. }
-            | Waits::Agent { .. }
-            | Waits::Emptying(_)
-            | Waits::Spread(_)
-            | Waits::OwnEnd => {}
+            WaitReason::PartOfSpread { .. }
+            | WaitReason::Core { .. }
+            | WaitReason::Rolling { .. }
+            | WaitReason::Gather { .. }
+            | WaitReason::Agent { .. }
+            | WaitReason::Emptying(_)
+            | WaitReason::Spread(_)
+            | WaitReason::OwnEnd => {}
         }
         out
     }
@@ -60,7 +60,7 @@ impl Requests {
     pub fn answered_below(
         &mut self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         run: Run,
         request: u64,
         reply: Reply,
@@ -68,34 +68,34 @@ impl Requests {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         match (&mut waiting.waits, reply) {
-            (Waits::Part { of, .. }, Reply::Subtree { subtree }) => {
+            (WaitReason::Part { of, .. }, Reply::Subtree { subtree }) => {
                 let of = *of;
-                self.part_arrived(now, sight, (of, request), run, *subtree, &mut out);
+                self.part_arrived(now, reader, (of, request), run, *subtree, &mut out);
             }
-            (Waits::Below { accepted, .. }, reply @ Reply::Accepted { .. }) => {
+            (WaitReason::Below { accepted, .. }, reply @ Reply::Accepted { .. }) => {
                 *accepted = true;
                 waiting.due = now + SILENCE_BELOW;
                 out.push(Order::Reply(waiting.asker.clone(), reply));
             }
-            (Waits::Below { cluster, .. }, reply) => {
+            (WaitReason::Below { cluster, .. }, reply) => {
                 let cluster = cluster.take();
                 let Some(Waiting { asker, .. }) = self.pending.take(request) else { return out };
                 let reply = match reply {
-                    Reply::Subtree { subtree } => view_for(now, sight, &asker, *subtree, cluster),
+                    Reply::Subtree { subtree } => view_for(now, reader, &asker, *subtree, cluster),
                     reply => reply,
                 };
                 out.push(Order::Reply(asker, reply));
             }
-            (Waits::PartOfSpread { .. }, reply) => self.part_answered(now, request, reply, &mut out),
+            (WaitReason::PartOfSpread { .. }, reply) => self.part_answered(now, request, reply, &mut out),
             (
-                Waits::Part { .. }
-                | Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Gather { .. }
-                | Waits::Agent { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_)
-                | Waits::OwnEnd,
+                WaitReason::Part { .. }
+                | WaitReason::Core { .. }
+                | WaitReason::Rolling { .. }
+                | WaitReason::Gather { .. }
+                | WaitReason::Agent { .. }
+                | WaitReason::Emptying(_)
+                | WaitReason::Spread(_)
+                | WaitReason::OwnEnd,
                 _,
             ) => {}
         }
@@ -103,44 +103,44 @@ impl Requests {
     }
 
     /// A child node's process has ended: the requests that wait for its reply are completed.
-    pub fn lost(&mut self, now: Time, sight: &impl Sight, gone: Run) -> Vec<Order> {
+    pub fn lost(&mut self, now: Time, reader: &impl NodeReader, gone: Run) -> Vec<Order> {
         let mut out = Vec::new();
         for number in self.pending.of(gone) {
             let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
             match waits {
-                Waits::Below { path, change, .. } => {
+                WaitReason::Below { path, change, .. } => {
                     let reply = match change {
                         // The subtree that was to be stopped or killed has ended with its supervisor.
                         Change::Stop | Change::Panic { hold: false } => {
                             done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
                         }
                         change => {
-                            let released = release(&self.logger, sight, gone.child, &path, &change, &mut out);
+                            let released = release(&self.logger, reader, gone.child, &path, &change, &mut out);
                             let message = format!("the supervisor above {path} went down meanwhile{released}");
                             refused(Refusal::Down, message)
                         }
                     };
                     out.push(Order::Reply(asker, reply));
                 }
-                Waits::Part { of, .. } => self.part_is_over(now, sight, of, number, &mut out),
-                Waits::PartOfSpread { of, .. } => {
-                    let (outcome, detail) = lost_part(sight, gone.child);
+                WaitReason::Part { of, .. } => self.part_is_over(now, reader, of, number, &mut out),
+                WaitReason::PartOfSpread { of, .. } => {
+                    let (outcome, detail) = lost_part(reader, gone.child);
                     self.part_is_done(of, number, outcome, detail, &mut out);
                 }
-                Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Gather { .. }
-                | Waits::Agent { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_)
-                | Waits::OwnEnd => {}
+                WaitReason::Core { .. }
+                | WaitReason::Rolling { .. }
+                | WaitReason::Gather { .. }
+                | WaitReason::Agent { .. }
+                | WaitReason::Emptying(_)
+                | WaitReason::Spread(_)
+                | WaitReason::OwnEnd => {}
             }
         }
         out
     }
 
     /// Handles the requests that are due.
-    pub fn due(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
+    pub fn due(&mut self, now: Time, reader: &impl NodeReader) -> Vec<Order> {
         let mut out = Vec::new();
         if self.next_deadline().is_none_or(|at| at > now) {
             return out;
@@ -149,24 +149,24 @@ impl Requests {
             let ending = self.is_ending();
             let Some(waiting) = self.pending.get_mut(number) else { continue };
             match &waiting.waits {
-                Waits::Core { .. } | Waits::Rolling { .. } | Waits::OwnEnd | Waits::Spread(_) => {
+                WaitReason::Core { .. } | WaitReason::Rolling { .. } | WaitReason::OwnEnd | WaitReason::Spread(_) => {
                     let reply = match &waiting.waits {
-                        Waits::Core { what, .. } => accepted(what.clone()),
-                        Waits::Rolling { what } => accepted(format!("{what}{}", how_far(sight, &self.own))),
-                        Waits::Spread(spread) => {
-                            accepted(format!("{}{}", spread.waiting_for(), how_far(sight, &self.own)))
+                        WaitReason::Core { what, .. } => accepted(what.clone()),
+                        WaitReason::Rolling { what } => accepted(format!("{what}{}", how_far(reader, &self.own))),
+                        WaitReason::Spread(spread) => {
+                            accepted(format!("{}{}", spread.waiting_for(), how_far(reader, &self.own)))
                         }
                         _ => ending,
                     };
                     waiting.due = now + PROGRESS_EVERY;
                     out.push(Order::Reply(waiting.asker.clone(), reply));
                 }
-                Waits::PartOfSpread { .. } => self.send_part(now, number, &mut out),
-                Waits::Gather { .. } => self.finish_gather(now, sight, number, &mut out),
-                Waits::Agent { .. } => self.agent_is_late(now, sight, number, &mut out),
-                Waits::Part { .. } => self.part_is_late(now, sight, number, &mut out),
-                Waits::Below { .. } => self.below_is_due(now, sight, number, &mut out),
-                Waits::Emptying(Emptying { path, .. }) => {
+                WaitReason::PartOfSpread { .. } => self.send_part(now, number, &mut out),
+                WaitReason::Gather { .. } => self.finish_gather(now, reader, number, &mut out),
+                WaitReason::Agent { .. } => self.agent_is_late(now, reader, number, &mut out),
+                WaitReason::Part { .. } => self.part_is_late(now, reader, number, &mut out),
+                WaitReason::Below { .. } => self.below_is_due(now, reader, number, &mut out),
+                WaitReason::Emptying(Emptying { path, .. }) => {
                     out.push(Order::KillPast { request: number, path: path.clone() });
                 }
             }
@@ -175,21 +175,21 @@ impl Requests {
     }
 
     /// The core has halted: all waiting requests get a reply, and nothing is changed from here on.
-    pub fn finish(&mut self, now: Time, sight: &impl Sight) -> Vec<Order> {
+    pub fn finish(&mut self, now: Time, reader: &impl NodeReader) -> Vec<Order> {
         self.ended = true;
         let mut out = Vec::new();
         for number in self.pending.all() {
             let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
             let reply = match waits {
-                Waits::OwnEnd => own_end(now, sight),
-                Waits::Part { .. } | Waits::PartOfSpread { .. } => continue,
-                Waits::Core { .. }
-                | Waits::Rolling { .. }
-                | Waits::Below { .. }
-                | Waits::Gather { .. }
-                | Waits::Agent { .. }
-                | Waits::Emptying(_)
-                | Waits::Spread(_) => done(Outcome::Overtaken, format!("{} has ended", self.own)),
+                WaitReason::OwnEnd => own_end(now, reader),
+                WaitReason::Part { .. } | WaitReason::PartOfSpread { .. } => continue,
+                WaitReason::Core { .. }
+                | WaitReason::Rolling { .. }
+                | WaitReason::Below { .. }
+                | WaitReason::Gather { .. }
+                | WaitReason::Agent { .. }
+                | WaitReason::Emptying(_)
+                | WaitReason::Spread(_) => done(Outcome::Overtaken, format!("{} has ended", self.own)),
             };
             out.push(Order::Reply(asker, reply));
         }
@@ -201,7 +201,7 @@ impl Requests {
     pub(super) fn after_the_end(
         &self,
         now: Time,
-        sight: &impl Sight,
+        reader: &impl NodeReader,
         asker: &Asker,
         verb: &Verb,
     ) -> Option<Vec<Order>> {
@@ -211,7 +211,7 @@ impl Requests {
             _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
             Verb::Ping | Verb::Status { .. } | Verb::Spec => return None,
             Verb::Events { .. } | Verb::Logs { .. } => return None,
-            Verb::Stop { path } | Verb::Panic { path, .. } if *path == self.own => own_end(now, sight),
+            Verb::Stop { path } | Verb::Panic { path, .. } if *path == self.own => own_end(now, reader),
             _ => refused(
                 Refusal::Down,
                 format!("{} has ended: it stays for its last hooks, and changes nothing any more", self.own),
@@ -222,8 +222,8 @@ impl Requests {
 }
 
 /// The reply to a request that has ended this node.
-fn own_end(now: Time, sight: &impl Sight) -> Reply {
-    match sight.left_behind(now) {
+fn own_end(now: Time, reader: &impl NodeReader) -> Reply {
+    match reader.left_behind(now) {
         left if left.is_empty() => done(Outcome::Ok, String::new()),
         left => done(Outcome::KillFailed, format!("the tree has ended without {}", left.join("; "))),
     }

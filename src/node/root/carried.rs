@@ -8,7 +8,7 @@ use super::{Journal, Keeper, Root, ServiceManager, TreeFile};
 use crate::link::{Context as Sockets, Door, Pull, Router, RouterLimits};
 use crate::node::history::{CarriedHistory, History};
 use crate::node::hosted::{CarriedHosted, Hosted};
-use crate::node::luggage::{Number, OrBack, Packing, Unpacking};
+use crate::node::luggage::{Number, OrRollBack, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
 use crate::os::process;
 use crate::wire::snapshot::Kind;
@@ -94,7 +94,7 @@ impl Root {
         } = carried;
         let control = Router::go_on(sockets, path, unpacking.take(control), limits, door);
         let mut root = Root {
-            control: control.or_back("opening the operators' socket"),
+            control: control.or_roll_back("opening the operators' socket"),
             history: History::unpack(history, unpacking),
             file: TreeFile::unpack(file),
             start_path: start_path.unwrap_or_else(process::start_path),
@@ -106,11 +106,11 @@ impl Root {
             ready: ready.map(|ready| unpacking.take(ready).into()),
             hosted: hosted.map(|hosted| Hosted::unpack(hosted, unpacking, reactor)).map(Box::new),
         };
-        root.watch_control(reactor).or_back("watching the operators' socket");
+        root.watch_control(reactor).or_roll_back("watching the operators' socket");
         if let Some(path) = panic_socket {
             let endpoint = format!("ipc://{}", path.display());
             match root.bind_panic_socket(sockets, &endpoint).map(Pull::fd) {
-                Ok(fd) => _ = reactor.watch(fd, Source::PanicSocket).or_back("watching the panic button"),
+                Ok(fd) => _ = reactor.watch(fd, Source::PanicSocket).or_roll_back("watching the panic button"),
                 Err(error) => warn!(logger, "the panic button cannot be bound again"; "error" => %error),
             }
         }

@@ -51,7 +51,7 @@ pub(in crate::node) struct Course {
     /// The version of this node at the beginning; below, that of the executable.
     from: String,
     to: Option<String>,
-    own: Own,
+    own: NodeUpgradeState,
     /// Since when this node waits for the connection of the next child node.
     connects: Option<Time>,
     children: Turns<Child>,
@@ -63,7 +63,7 @@ pub(in crate::node) struct Course {
 /// The state of this node's own part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Own {
+enum NodeUpgradeState {
     /// This node's rehearsal runs.
     Rehearsing,
     /// This node is to be replaced as soon as possible.
@@ -84,7 +84,7 @@ impl Course {
         to: Option<String>,
         children: Vec<Child>,
     ) -> Course {
-        let own = if wanted.check { Own::Rehearsing } else { Own::Wanted { since: now } };
+        let own = if wanted.check { NodeUpgradeState::Rehearsing } else { NodeUpgradeState::Wanted { since: now } };
         let (asked, known) = (BTreeMap::new(), Vec::new());
         Course { wanted, from, to, own, connects: None, children: Turns::new(children), asked, known }
     }
@@ -101,7 +101,7 @@ impl Course {
 
     /// Whether this node's own rehearsal is to run.
     pub(in crate::node) fn wants_rehearsal(&self) -> bool {
-        self.own == Own::Rehearsing
+        self.own == NodeUpgradeState::Rehearsing
     }
 
     /// Whether a child node was asked by this number.
@@ -112,8 +112,8 @@ impl Course {
     /// Whether this node is to be replaced now: `Some(false)`, or `Some(true)` if this is the last attempt.
     pub(in crate::node) fn wants_own(&self, now: Time) -> Option<bool> {
         match self.own {
-            Own::Wanted { since } => Some(now.since(since) >= REST),
-            Own::Rehearsing | Own::Over => None,
+            NodeUpgradeState::Wanted { since } => Some(now.since(since) >= REST),
+            NodeUpgradeState::Rehearsing | NodeUpgradeState::Over => None,
         }
     }
 
@@ -122,7 +122,7 @@ impl Course {
         if supervisor.state == State::Upgraded {
             self.to = Some(supervisor.version.clone());
         }
-        self.own = Own::Over;
+        self.own = NodeUpgradeState::Over;
         self.known.push(supervisor);
     }
 
@@ -139,7 +139,7 @@ impl Course {
 
     /// The child nodes that are to be asked now.
     pub(in crate::node) fn next(&mut self) -> Vec<Child> {
-        if self.wanted.check || self.own == Own::Over { self.children.begin() } else { Vec::new() }
+        if self.wanted.check || self.own == NodeUpgradeState::Over { self.children.begin() } else { Vec::new() }
     }
 
     /// A child node was asked, by this number.
@@ -224,7 +224,7 @@ impl Course {
 
     /// Whether this node and all child nodes have done their parts.
     pub(in crate::node) fn is_over(&self) -> bool {
-        self.own == Own::Over && self.children.are_over() && self.asked.is_empty()
+        self.own == NodeUpgradeState::Over && self.children.are_over() && self.asked.is_empty()
     }
 
     /// Whether child nodes were asked and have not done their parts.

@@ -4,7 +4,7 @@
 use crate::node::command::{CommandFailure, HelperProcess};
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::descendants::below::ticks_now;
 use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::executable::Executable;
@@ -71,7 +71,7 @@ impl Rehearsal {
         .map_err(|error| error.to_string())?;
         let since = ticks_now();
         let spawned = plan.spawn().map_err(|error| error.to_string())?;
-        let kin = Kin { leader: spawned.pid, stamp, since };
+        let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let mut process = HelperProcess::watch(spawned, reader, Source::Rehearsal, kin, reactor)?;
         process.keep_lines();
         let until = context.now() + Span::from_secs(u64::from(LIMIT));

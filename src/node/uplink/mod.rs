@@ -5,7 +5,7 @@ pub mod outbox;
 use self::outbox::Outbox;
 use super::history::EventBatch;
 use super::hosted::Hosted;
-use super::luggage::OrBack;
+use super::luggage::OrRollBack;
 use super::reactor::Source;
 use super::record::Handed;
 use crate::ids::{ReportId, Token};
@@ -98,7 +98,7 @@ impl Uplink {
     /// Connects again, with the state from the snapshot. The node introduces itself when all parts are restored.
     pub(super) fn unpack(carried: CarriedUplink, context: &Context) -> Uplink {
         let CarriedUplink { parent, name, token, beats, outbox } = carried;
-        let line = Line::connect(context, parent, name, token).or_back("connecting to the parent");
+        let line = Line::connect(context, parent, name, token).or_roll_back("connecting to the parent");
         Uplink { line, beats, outbox, lease: None }
     }
 

@@ -6,7 +6,7 @@ use crate::node::children::node_link::NodeLink;
 use crate::node::children::process::{First, LastContact, Process};
 use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
-use crate::node::unknown_children::Kin;
+use crate::node::unknown_children::ProcessFamily;
 use crate::os::pidfd::{ExitStatus, ProcessHandle};
 use crate::supervision::Run;
 use crate::wire::snapshot::Kind;
@@ -19,7 +19,7 @@ pub(super) struct CarriedProcess {
     run: Run,
     pid: u32,
     pidfd: Number,
-    kin: Kin,
+    kin: ProcessFamily,
     first: Option<(u32, Number)>,
     session: Option<u32>,
     output: Option<(Number, UnfinishedOutput)>,

@@ -19,7 +19,7 @@ struct Scene {
     full: bool,
 }
 
-impl Sight for Scene {
+impl BarrierIo for Scene {
     fn unread(&mut self) -> bool {
         self.unread
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// Read access to a node and its children.
-pub trait Sight {
+pub trait NodeReader {
     /// The child of this name.
     fn find(&self, name: &str) -> Option<ChildId>;
     /// The child with this id.

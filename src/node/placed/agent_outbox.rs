@@ -35,9 +35,9 @@ pub(super) enum Heard {
     Move { child: ChildId, to: String },
     /// No placed process below this run is left.
     Cleared(Run),
-    /// The answer to [`Errands::move_to`]: the new host, or why the child stays.
+    /// The answer to [`AgentOutbox::move_to`]: the new host, or why the child stays.
     MoveAnswered { request: u64, to: Result<String, String> },
-    /// The complete answer to [`Errands::show`].
+    /// The complete answer to [`AgentOutbox::show`].
     Shown(Box<Shown>),
 }
 
@@ -54,7 +54,7 @@ enum State {
 
 /// A child that the core has ordered to start, and that is placed.
 #[derive(Debug)]
-struct Ward {
+struct PlacedRun {
     run: Run,
     subject: Subject,
     state: State,
@@ -66,7 +66,7 @@ struct Ward {
 
 /// An order about a path that has no present run.
 #[derive(Debug)]
-struct Errand {
+struct DetachedOrder {
     order: Order,
     why: Why,
     again: Time,
@@ -86,25 +86,25 @@ enum Why {
 
 /// All messages that wait for an answer, and those to send.
 #[derive(Debug)]
-pub(super) struct Errands {
+pub(super) struct AgentOutbox {
     instance: String,
     root_token: u64,
-    wards: BTreeMap<ChildId, Ward>,
-    /// When the orders of `wards` are sent again.
+    placed_runs: BTreeMap<ChildId, PlacedRun>,
+    /// When the orders of `placed_runs` are sent again.
     again: Option<Time>,
-    errands: Vec<Errand>,
+    detached_orders: Vec<DetachedOrder>,
     showing: Showing,
     out: Vec<Message>,
 }
 
-impl Errands {
-    pub(super) fn new(instance: &str, hosting: Hosting) -> Errands {
-        Errands {
+impl AgentOutbox {
+    pub(super) fn new(instance: &str, hosting: Hosting) -> AgentOutbox {
+        AgentOutbox {
             instance: instance.to_owned(),
             root_token: hosting.root_token,
-            wards: BTreeMap::new(),
+            placed_runs: BTreeMap::new(),
             again: None,
-            errands: Vec::new(),
+            detached_orders: Vec::new(),
             showing: Showing::default(),
             out: Vec::new(),
         }
@@ -122,11 +122,11 @@ impl Errands {
 
     /// When a message has to be sent again.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let retry = self.wards.values().filter_map(|ward| match ward.state {
+        let retry = self.placed_runs.values().filter_map(|placed_run| match placed_run.state {
             State::Homeless { retry } => retry,
             State::Placing(_) | State::There => None,
         });
-        self.errands.iter().map(|errand| errand.again).chain(self.again).chain(retry).min()
+        self.detached_orders.iter().map(|detached| detached.again).chain(self.again).chain(retry).min()
     }
 
     // Orders of the core.
@@ -135,9 +135,10 @@ impl Errands {
     pub(super) fn place(&mut self, now: Time, run: Run, place: Place) {
         let subject = place.subject.clone();
         // The child is started again: an order to release its claim is withdrawn.
-        self.errands.retain(|errand| errand.why != Why::Done || errand.order.subject.path != subject.path);
+        self.detached_orders
+            .retain(|detached| detached.why != Why::Done || detached.order.subject.path != subject.path);
         let state = State::Placing(Box::new(place));
-        self.wards.insert(run.child, Ward { run, subject, state, order: None, inspect: false });
+        self.placed_runs.insert(run.child, PlacedRun { run, subject, state, order: None, inspect: false });
         self.say(now, run);
     }
 
@@ -150,36 +151,36 @@ impl Errands {
     }
 
     fn end(&mut self, now: Time, run: Run, order: OrderAction) {
-        if let Some(ward) = self.ward(run) {
-            ward.order = Some(order);
+        if let Some(placed_run) = self.placed_run(run) {
+            placed_run.order = Some(order);
             self.say(now, run);
         }
     }
 
     pub(super) fn inspect(&mut self, now: Time, run: Run) {
-        if let Some(ward) = self.ward(run) {
-            ward.inspect = true;
+        if let Some(placed_run) = self.placed_run(run) {
+            placed_run.inspect = true;
             self.say(now, run);
         }
     }
 
     /// Forgets a run, which keeps running for the next supervisor.
     pub(super) fn detach(&mut self, run: Run) {
-        if self.ward(run).is_some() {
-            self.wards.remove(&run.child);
+        if self.placed_run(run).is_some() {
+            self.placed_runs.remove(&run.child);
         }
     }
 
     /// The child is not started again: asks the agent to release its claim.
     pub(super) fn done(&mut self, now: Time, run: Run, path: &Path) {
-        self.wards.remove(&run.child);
+        self.placed_runs.remove(&run.child);
         let subject = self.subject(path, run.incarnation.0);
         self.order(now, subject, OrderAction::Done, Why::Done);
     }
 
     /// Whether no order is unanswered for which this node waits at its end.
     pub(super) fn is_done(&self) -> bool {
-        self.errands.iter().all(|errand| errand.why != Why::Done)
+        self.detached_orders.iter().all(|detached| detached.why != Why::Done)
     }
 
     /// The process of a child that is not placed has ended: asks the agent to kill what is placed below it.
@@ -191,12 +192,12 @@ impl Errands {
     }
 
     pub(super) fn is_clearing(&self, run: Run) -> bool {
-        self.errands.iter().any(|errand| errand.why == Why::Clear(run))
+        self.detached_orders.iter().any(|detached| detached.why == Why::Clear(run))
     }
 
     /// Reports the paths of the tree that have a placement; only the root does that.
     pub(super) fn paths(&mut self, now: Time, paths: Vec<String>) {
-        self.errands.retain(|errand| errand.why != Why::Paths);
+        self.detached_orders.retain(|detached| detached.why != Why::Paths);
         let subject = self.subject(&Path::root(), 0);
         self.order(now, subject, OrderAction::Paths { paths }, Why::Paths);
     }
@@ -216,17 +217,17 @@ impl Errands {
     fn order(&mut self, now: Time, subject: Subject, what: OrderAction, why: Why) {
         let order = Order { subject, void_after_ms: 0, what };
         self.out.push(Message::Order(order.clone()));
-        self.errands.push(Errand { order, why, again: now + AGAIN });
+        self.detached_orders.push(DetachedOrder { order, why, again: now + AGAIN });
     }
 
-    fn ward(&mut self, run: Run) -> Option<&mut Ward> {
-        self.wards.get_mut(&run.child).filter(|ward| ward.run == run)
+    fn placed_run(&mut self, run: Run) -> Option<&mut PlacedRun> {
+        self.placed_runs.get_mut(&run.child).filter(|placed_run| placed_run.run == run)
     }
 
     /// Sends the orders about a run now, and again until they are answered.
     fn say(&mut self, now: Time, run: Run) {
-        let Some(ward) = self.wards.get(&run.child) else { return };
-        ward.say(&mut self.out);
+        let Some(placed_run) = self.placed_runs.get(&run.child) else { return };
+        placed_run.say(&mut self.out);
         self.again.get_or_insert(now + AGAIN);
     }
 
@@ -234,19 +235,19 @@ impl Errands {
     pub(super) fn due(&mut self, now: Time) -> Vec<Heard> {
         if self.again.take_if(|again| *again <= now).is_some() {
             let before = self.out.len();
-            self.wards.values().for_each(|ward| ward.say(&mut self.out));
+            self.placed_runs.values().for_each(|placed_run| placed_run.say(&mut self.out));
             self.again = (self.out.len() > before).then_some(now + AGAIN);
         }
-        for errand in self.errands.iter_mut().filter(|errand| errand.again <= now) {
-            errand.again = now + AGAIN;
-            self.out.push(Message::Order(errand.order.clone()));
+        for detached in self.detached_orders.iter_mut().filter(|detached| detached.again <= now) {
+            detached.again = now + AGAIN;
+            self.out.push(Message::Order(detached.order.clone()));
         }
         let mut heard = Vec::new();
-        for ward in self.wards.values_mut() {
-            if let State::Homeless { retry } = &mut ward.state
+        for placed_run in self.placed_runs.values_mut() {
+            if let State::Homeless { retry } = &mut placed_run.state
                 && retry.take_if(|at| *at <= now).is_some()
             {
-                heard.push(Heard::Event(Event::HostThere(ward.run.child)));
+                heard.push(Heard::Event(Event::HostThere(placed_run.run.child)));
             }
         }
         heard
@@ -266,32 +267,34 @@ impl Errands {
 
     fn placed(&mut self, now: Time, placed: Placed) -> Vec<Heard> {
         let Placed { subject, host, epoch: _, outcome } = placed;
-        let Errands { wards, out, .. } = self;
-        let Some(ward) = wards.values_mut().find(|ward| ward.subject == subject) else { return Vec::new() };
+        let AgentOutbox { placed_runs, out, .. } = self;
+        let Some(placed_run) = placed_runs.values_mut().find(|placed_run| placed_run.subject == subject) else {
+            return Vec::new();
+        };
         // The answer was received before.
-        let State::Placing(_) = &ward.state else { return Vec::new() };
-        let run = ward.run;
+        let State::Placing(_) = &placed_run.state else { return Vec::new() };
+        let run = placed_run.run;
         let adopted = matches!(outcome, Outcome::Adopted { .. });
         match outcome {
             Outcome::Started { pid, token: _ } | Outcome::Adopted { pid, token: _ } => {
-                ward.state = State::There;
+                placed_run.state = State::There;
                 // Sends an order that was given meanwhile.
-                ward.say(out);
+                placed_run.say(out);
                 vec![Heard::There { run, host, pid, adopted }]
             }
             Outcome::Failed(failure) => {
-                wards.remove(&run.child);
+                placed_runs.remove(&run.child);
                 let stage = failure.stage;
                 let failure = StartFailure { stage, errno: failure.errno, message: failure.message };
                 vec![Heard::Event(Event::SpawnFailed { run, failure })]
             }
             Outcome::NoHost { why } => {
-                ward.state = State::Homeless { retry: None };
+                placed_run.state = State::Homeless { retry: None };
                 vec![Heard::Event(Event::NoHost { run, why })]
             }
             Outcome::Refused { why, detail } => {
                 let retry = (why == Refusal::Superseded).then(|| now + SUPERSEDED);
-                ward.state = State::Homeless { retry: retry.or(Some(now + AGAIN)) };
+                placed_run.state = State::Homeless { retry: retry.or(Some(now + AGAIN)) };
                 vec![Heard::Event(Event::NoHost { run, why: detail })]
             }
             // Only sent between agents.
@@ -316,32 +319,37 @@ impl Errands {
             Why::Paths => what == What::Noted,
             Why::Move(_) => matches!(what, What::Moving { .. } | What::NotMoved { .. }),
         };
-        let at = self.errands.iter().position(|errand| errand.order.subject == subject && answers(&errand.why));
+        let at = self
+            .detached_orders
+            .iter()
+            .position(|detached| detached.order.subject == subject && answers(&detached.why));
         if let Some(at) = at {
-            return match (self.errands.remove(at).why, what) {
+            return match (self.detached_orders.remove(at).why, what) {
                 (Why::Clear(run), _) => vec![Heard::Cleared(run)],
                 (Why::Move(request), What::Moving { to }) => vec![Heard::MoveAnswered { request, to: Ok(to) }],
                 (Why::Move(request), What::NotMoved { why }) => vec![Heard::MoveAnswered { request, to: Err(why) }],
                 (Why::Done | Why::Paths | Why::Move(_), _) => Vec::new(),
             };
         }
-        let Some(ward) = self.wards.values_mut().find(|ward| ward.subject == subject) else { return Vec::new() };
-        let run = ward.run;
+        let Some(placed_run) = self.placed_runs.values_mut().find(|placed_run| placed_run.subject == subject) else {
+            return Vec::new();
+        };
+        let run = placed_run.run;
         match what {
             What::Exited { end, detail } => {
-                self.wards.remove(&run.child);
+                self.placed_runs.remove(&run.child);
                 vec![Heard::Ended { run, exit: exit_of(end), why: found::why(&detail) }]
             }
             What::Lost(loss) => {
-                self.wards.remove(&run.child);
+                self.placed_runs.remove(&run.child);
                 vec![Heard::Lost { run, loss }]
             }
-            What::HostThere if matches!(ward.state, State::Homeless { .. }) => {
+            What::HostThere if matches!(placed_run.state, State::Homeless { .. }) => {
                 vec![Heard::Event(Event::HostThere(run.child))]
             }
-            What::Move { to, start: _ } if ward.order.is_none() => vec![Heard::Move { child: run.child, to }],
-            What::Inspected { found } => ward.inspected(found::read(&found)),
-            What::Unreachable { why } => ward.inspected(crate::supervision::Inspected::Unreachable(why)),
+            What::Move { to, start: _ } if placed_run.order.is_none() => vec![Heard::Move { child: run.child, to }],
+            What::Inspected { found } => placed_run.inspected(found::read(&found)),
+            What::Unreachable { why } => placed_run.inspected(crate::supervision::Inspected::Unreachable(why)),
             What::HostThere
             | What::Move { .. }
             | What::Noted
@@ -355,7 +363,7 @@ impl Errands {
     }
 }
 
-impl Ward {
+impl PlacedRun {
     /// Sends the orders that are not answered yet.
     fn say(&self, out: &mut Vec<Message>) {
         match &self.state {

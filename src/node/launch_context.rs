@@ -4,7 +4,7 @@ use super::children::{self, Children};
 use super::command::HelperProcess;
 use super::context::Context;
 use super::reactor::{Reactor, Source};
-use super::unknown_children::Kin;
+use super::unknown_children::ProcessFamily;
 use crate::os::descendants::below::ticks_now;
 use crate::os::net;
 use crate::spec::exec::ExecSpec;
@@ -12,7 +12,7 @@ use crate::supervision::Run;
 use std::path::Path;
 
 /// What starting such a command, or a probe, takes.
-pub(super) struct Means<'a> {
+pub(super) struct LaunchContext<'a> {
     pub context: &'a Context,
     pub reactor: &'a mut Reactor,
     pub children: &'a Children,
@@ -33,9 +33,9 @@ pub(super) fn start(
     exec: &ExecSpec,
     command: &[String],
     source: Source,
-    means: &mut Means<'_>,
+    means: &mut LaunchContext<'_>,
 ) -> Result<HelperProcess, NotStarted> {
-    let Means { context, reactor, children, endpoint } = means;
+    let LaunchContext { context, reactor, children, endpoint } = means;
     let Some(worker) = children.get(run.child) else {
         return Err(NotStarted { is_ours: false, why: "its worker is gone".into() });
     };
@@ -46,7 +46,7 @@ pub(super) fn start(
     let (spawned, output) = worker
         .start_beside(command, &context.place, endpoint, &context.base_environment, credentials)
         .map_err(|failure| NotStarted { is_ours: net::is_our_own(failure.errno), why: failure.message })?;
-    let kin = Kin { leader: spawned.pid, stamp, since };
+    let kin = ProcessFamily { leader: spawned.pid, stamp, since };
     HelperProcess::watch(spawned, output, source, kin, reactor)
         .map_err(|why| NotStarted { is_ours: true, why: format!("watching it: {why}") })
 }

@@ -14,7 +14,7 @@ const PARTS_SHOWN: usize = 3;
 /// The parts of one change that are still to be done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Spread {
+pub(super) struct ChangeProgress {
     what: String,
     /// The core of this node has not done its part yet.
     core: bool,
@@ -26,10 +26,10 @@ pub(super) struct Spread {
     troubles: Vec<String>,
 }
 
-impl Spread {
+impl ChangeProgress {
     /// A change in which the core has a part, and possibly child nodes.
-    pub(super) fn new(what: String, whole: bool) -> Spread {
-        Spread { what, whole, core: true, ..Spread::default() }
+    pub(super) fn new(what: String, whole: bool) -> ChangeProgress {
+        ChangeProgress { what, whole, core: true, ..ChangeProgress::default() }
     }
 
     /// Whether the change is a whole reload.
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn it_is_over_when_all_have_done_their_parts() {
-        let mut spread = Spread::new("/ is reloading".into(), true);
+        let mut spread = ChangeProgress::new("/ is reloading".into(), true);
         spread.add(7);
         spread.add(8);
         assert_eq!(spread.waiting_for(), "/ is reloading, and so are 2 supervisors below");
