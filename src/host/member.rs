@@ -14,7 +14,7 @@ use super::etcd::first::First;
 use super::etcd::take_away;
 use super::identity::keys::draw_curve;
 use super::identity::{Keys, SigningKey, Trust, key_file, verify};
-use super::way::{Way, way_to};
+use super::store_opener::{StoreOpener, open_store};
 use crate::error::Chain;
 use crate::hosts::record::{Cluster, HostState};
 use crate::os::clock;
@@ -34,7 +34,7 @@ pub fn run() -> i32 {
     let mut text = String::new();
     let ask = io::stdin().take(ASK_MAX).read_to_string(&mut text).map_err(|error| error.to_string());
     let told = match ask.and_then(|_| serde_json::from_str(&text).map_err(|error| error.to_string())) {
-        Ok(ask) => answer(&ask, &way_to)
+        Ok(ask) => answer(&ask, &open_store)
             .unwrap_or_else(|Failed { message, hint }| MemberReply::Failed { message, hint: hint.map(str::to_owned) }),
         Err(error) => MemberReply::Failed { message: format!("the question cannot be read: {error}"), hint: None },
     };
@@ -43,20 +43,20 @@ pub fn run() -> i32 {
     i32::from(io::stdout().write_all(&text).is_err() || failed)
 }
 
-fn answer(ask: &MemberRequest, way: Way<'_>) -> Result<MemberReply, Failed> {
+fn answer(ask: &MemberRequest, opener: StoreOpener<'_>) -> Result<MemberReply, Failed> {
     let lines = match ask {
-        MemberRequest::Init { file, new, members } => init(file, new.as_ref(), *members, way),
-        MemberRequest::Add { file, name, to } => add(file, name, to, way),
-        MemberRequest::Join { file, new } => join::join(file, new, way),
-        MemberRequest::Rotate { file } => rotate(file, way),
-        MemberRequest::Retire { file } => retire(file, way),
-        MemberRequest::Remove { file, name } => remove(file, name, way),
-        MemberRequest::Renew { file, begin } => return signing::renew(file, *begin, way),
+        MemberRequest::Init { file, new, members } => init(file, new.as_ref(), *members, opener),
+        MemberRequest::Add { file, name, to } => add(file, name, to, opener),
+        MemberRequest::Join { file, new } => join::join(file, new, opener),
+        MemberRequest::Rotate { file } => rotate(file, opener),
+        MemberRequest::Retire { file } => retire(file, opener),
+        MemberRequest::Remove { file, name } => remove(file, name, opener),
+        MemberRequest::Renew { file, begin } => return signing::renew(file, *begin, opener),
     };
     lines.map(|lines| MemberReply::Done { lines })
 }
 
-fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>) -> Lines {
+fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, opener: StoreOpener<'_>) -> Lines {
     let key_file = key_file(file);
     absent(&key_file, "this host has its keys already")?;
     let (host, composed) = match new {
@@ -76,7 +76,7 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
     let signers = signing.clone().into();
     let first = host.member().map(|_| First::start(&host, &signers)).transpose();
     let first = first.map_err(|why| Failed::new(format!("the store cannot be made: {why}")))?;
-    let mut store = Cell::open(&host, &signers, way)?;
+    let mut store = Cell::open(&host, &signers, opener)?;
     let (version, before) = store.read()?.unzip();
     if before.is_some() && !store.hosts()?.is_empty() {
         return Err(Failed::new(format!("the store has a cluster {} already, with hosts", host.cluster))
@@ -118,12 +118,12 @@ fn init(file: &Path, new: Option<&NewHost>, members: Option<usize>, way: Way<'_>
     Ok(lines)
 }
 
-fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
+fn add(file: &Path, name: &str, to: &Path, opener: StoreOpener<'_>) -> Lines {
     let (host, own) = member(file)?;
     is_name(name)?;
     absent(to, "nothing is written over it")?;
     let signers = own.signers();
-    let mut store = Cell::open(&host, &signers, way)?;
+    let mut store = Cell::open(&host, &signers, opener)?;
     let serial = store.change(&signers, |cluster| may_issue(cluster).map(|()| issue(name, cluster)))??;
     Aside::write(to, &keys(&host.cluster, name, serial, own.signing)?.text(), 0o600)?.put()?;
     Ok(vec![
@@ -133,10 +133,10 @@ fn add(file: &Path, name: &str, to: &Path, way: Way<'_>) -> Lines {
 }
 
 /// Makes new keys of this host. The former ones stay valid until they are retired, as the agent still uses them.
-fn rotate(file: &Path, way: Way<'_>) -> Lines {
+fn rotate(file: &Path, opener: StoreOpener<'_>) -> Lines {
     let (host, own) = member(file)?;
     let (signers, name) = (own.signers(), &host.name);
-    let mut store = Cell::open(&host, &signers, way)?;
+    let mut store = Cell::open(&host, &signers, opener)?;
     // A second signing key that this host shows is about to be dropped by its agent. One that it does not show was left
     // by an interrupted command.
     let shows = |also: &SigningKey| Ok(store.host(name)?.is_some_and(|host| host.issuers.contains(&also.issuer())));
@@ -150,12 +150,12 @@ fn rotate(file: &Path, way: Way<'_>) -> Lines {
 }
 
 /// Revokes the certificates of this host that are older than its present one.
-fn retire(file: &Path, way: Way<'_>) -> Lines {
+fn retire(file: &Path, opener: StoreOpener<'_>) -> Lines {
     let (host, own) = member(file)?;
     let trust = Trust { cluster: &host.cluster, name: &host.name, issuers: &own.signers().publics(), revoked: &[] };
     let serial = verify(&own.cert, &trust).map_err(|why| Failed::new(format!("the keys of this host: {why}")))?.serial;
     let signers = own.signers();
-    let revoked = Cell::open(&host, &signers, way)?.change(&signers, |cluster| {
+    let revoked = Cell::open(&host, &signers, opener)?.change(&signers, |cluster| {
         let Some(issued) = cluster.issued.get_mut(&host.name) else { return BTreeSet::new() };
         let kept = issued.split_off(&serial);
         let before = std::mem::replace(issued, kept);
@@ -167,13 +167,13 @@ fn retire(file: &Path, way: Way<'_>) -> Lines {
     Ok((!serials.is_empty()).then(line).into_iter().collect())
 }
 
-fn remove(file: &Path, name: &str, way: Way<'_>) -> Lines {
+fn remove(file: &Path, name: &str, opener: StoreOpener<'_>) -> Lines {
     let (host, own) = member(file)?;
     if name == host.name {
         return Err(Failed::new(format!("{name} is this host")).hint("remove it on another one"));
     }
     let signers = own.signers();
-    let mut store = Cell::open(&host, &signers, way)?;
+    let mut store = Cell::open(&host, &signers, opener)?;
     // Revoking its keys would not stop what runs there by its lease: the agent has to be stopped first.
     let record = store.host(name)?;
     if record.as_ref().is_some_and(|record| record.state == HostState::Live) {

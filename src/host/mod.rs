@@ -14,4 +14,4 @@ pub mod fence;
 pub mod identity;
 mod known;
 pub mod member;
-mod way;
+mod store_opener;

@@ -1,7 +1,7 @@
 //! Requests of tools and their answers, and requests by signal.
 
 use super::deploys::{Deployed, Next};
-use super::disk::{Job, Whose};
+use super::disk::{Job, KeepReason};
 use super::signing::Signing;
 use super::stores::For;
 use super::tools::{Asker, Noted};
@@ -77,7 +77,7 @@ impl Shell {
             HostRequest::Hosts => HostReply::Hosts(Box::new(self.view(now))),
             HostRequest::Deploy(bundle) => {
                 let number = self.deploys.begin(asker);
-                if !self.disk.ask(Job::Keep(Whose::Deploy(number), bundle, contents)) {
+                if !self.disk.ask(Job::Keep(KeepReason::Deploy(number), bundle, contents)) {
                     let full = "the disk of this host does not respond".to_owned();
                     self.go_on_deploying(number, Some(Next::Over(Err(full))));
                 }

@@ -2,11 +2,11 @@
 
 use super::joins::{Ended, Joins};
 use super::mesh::roster::Roster;
-use super::mesh::{Fact, Mesh, Own, Shown};
+use super::mesh::{Fact, HostIdentity, Mesh, Shown};
 use crate::error::Chain;
 use crate::host::identity::{Keys, Trust, key_file, verify};
-use crate::host::member::join::{Invitation, Knocks, admit};
-use crate::host::way::way_to;
+use crate::host::member::join::{Invitation, JoinRequest, admit};
+use crate::host::store_opener::open_store;
 use crate::hosts::record::Host;
 use crate::hosts::{Agent, Moment};
 use crate::link::curve::Key;
@@ -58,7 +58,7 @@ impl Connections {
             )
         })?;
         let (public, secret) = (*keys.curve.public.bytes(), *keys.curve.secret.bytes());
-        let own = Own { host: file.name.clone(), cluster: file.cluster.clone(), public, secret };
+        let own = HostIdentity { host: file.name.clone(), cluster: file.cluster.clone(), public, secret };
         let mesh = Mesh::bind(own, &wanted.listen)?;
         Ok(Some(Connections {
             mesh,
@@ -194,7 +194,7 @@ impl Connections {
             return Err("it asks for nothing".to_owned());
         };
         let (file, signers, public) = (file.clone(), self.keys.signers(), PublicKey::of(key));
-        let admit = move |name: &str| admit(&file, &signers, &Knocks { name, public, etcd, witness }, &way_to);
+        let admit = move |name: &str| admit(&file, &signers, &JoinRequest { name, public, etcd, witness }, &open_store);
         self.joins.asked((token, name), from.clone(), now, admit)
     }
 

@@ -1,7 +1,7 @@
 //! Bundles between hosts: how they are offered, requested, sent and kept. [`Fetches`](super::fetches::Fetches) and
 //! [`Deploys`](super::deploys::Deploys) decide what follows from each message.
 
-use super::disk::{Job, Whose};
+use super::disk::{Job, KeepReason};
 use super::fetches::Step;
 use super::turn::{Shell, moment};
 use crate::hosts::record::HostState;
@@ -90,7 +90,7 @@ impl Shell {
             match step {
                 Step::Send(host, bundle) => self.say_of_bundle(&host, &bundle, Vec::new()),
                 Step::Keep { digest, files, contents } => {
-                    self.ask_disk(Job::Keep(Whose::Fetch(digest), files, contents));
+                    self.ask_disk(Job::Keep(KeepReason::Fetch(digest), files, contents));
                 }
             }
         }

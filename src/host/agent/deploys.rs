@@ -42,7 +42,7 @@ pub(super) struct Deployed {
 
 /// Whether another host has the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum There {
+enum OfferState {
     Asked,
     Kept,
     /// The host has checked the bundle, and found errors.
@@ -56,7 +56,7 @@ struct Deploy<A> {
     kept: Option<Kept>,
     tries: u32,
     /// The state of each other host; `None`: hosts are not connected.
-    others: Option<BTreeMap<String, There>>,
+    others: Option<BTreeMap<String, OfferState>>,
     until: Time,
 }
 
@@ -102,11 +102,11 @@ impl<A> Deploys<A> {
         let digest = kept.digest.clone();
         deploy.kept = Some(kept);
         deploy.until = now + ANSWERED;
-        let there = |why: Option<String>| why.map_or(There::Asked, There::Silent);
+        let there = |why: Option<String>| why.map_or(OfferState::Asked, OfferState::Silent);
         let others = others.map(|others| others.into_iter().map(|(host, why)| (host, there(why))).collect());
         deploy.others = others;
-        let asked = |others: &BTreeMap<String, There>| -> Vec<String> {
-            others.iter().filter(|(_, there)| **there == There::Asked).map(|(host, _)| host.clone()).collect()
+        let asked = |others: &BTreeMap<String, OfferState>| -> Vec<String> {
+            others.iter().filter(|(_, there)| **there == OfferState::Asked).map(|(host, _)| host.clone()).collect()
         };
         let asked = deploy.others.as_ref().map(asked).unwrap_or_default();
         if asked.is_empty() { Some(self.decide(number)?) } else { Some(Next::Offer(digest, asked)) }
@@ -118,8 +118,8 @@ impl<A> Deploys<A> {
         for (number, deploy) in &mut self.all {
             let same = deploy.kept.as_ref().is_some_and(|kept| kept.digest == digest);
             let there = deploy.others.as_mut().filter(|_| same).and_then(|others| others.get_mut(host));
-            if let Some(there) = there.filter(|there| **there == There::Asked) {
-                *there = kept.clone().map_or_else(There::Wrong, |()| There::Kept);
+            if let Some(there) = there.filter(|there| **there == OfferState::Asked) {
+                *there = kept.clone().map_or_else(OfferState::Wrong, |()| OfferState::Kept);
                 decided.push(*number);
             }
         }
@@ -130,7 +130,7 @@ impl<A> Deploys<A> {
     pub(super) fn unanswered(&self) -> Vec<(String, String)> {
         let of = |deploy: &Deploy<A>| -> Vec<(String, String)> {
             let Some((kept, others)) = deploy.kept.as_ref().zip(deploy.others.as_ref()) else { return Vec::new() };
-            let asked = others.iter().filter(|(_, there)| **there == There::Asked);
+            let asked = others.iter().filter(|(_, there)| **there == OfferState::Asked);
             asked.map(|(host, _)| (kept.digest.clone(), host.clone())).collect()
         };
         self.all.values().flat_map(of).collect()
@@ -140,8 +140,9 @@ impl<A> Deploys<A> {
     pub(super) fn due(&mut self, now: Time) -> Vec<(u64, Next)> {
         let mut decided = Vec::new();
         for (number, deploy) in self.all.iter_mut().filter(|(_, deploy)| deploy.until <= now) {
-            for there in deploy.others.iter_mut().flat_map(BTreeMap::values_mut).filter(|it| **it == There::Asked) {
-                *there = There::Silent(format!("it has not answered in {ANSWERED}"));
+            for there in deploy.others.iter_mut().flat_map(BTreeMap::values_mut).filter(|it| **it == OfferState::Asked)
+            {
+                *there = OfferState::Silent(format!("it has not answered in {ANSWERED}"));
                 decided.push(*number);
             }
         }
@@ -156,12 +157,13 @@ impl<A> Deploys<A> {
         let kept = deploy.kept.as_ref()?;
         let prefix = Key::Want(kept.instance.clone()).in_store(&self.cluster);
         let Some(others) = &deploy.others else { return Some(Next::Ask(Ask::Read { prefix })) };
-        if others.values().any(|there| *there == There::Asked) {
+        if others.values().any(|there| *there == OfferState::Asked) {
             return None;
         }
         let lacks = lacks(others);
-        let wrong =
-            |(host, there): &(&String, &There)| matches!(there, There::Wrong(_)) && kept.placement.rank(host).is_some();
+        let wrong = |(host, there): &(&String, &OfferState)| {
+            matches!(there, OfferState::Wrong(_)) && kept.placement.rank(host).is_some()
+        };
         let have = 1 + others.len() - lacks.len();
         if others.iter().any(|one| wrong(&one)) || have < ENOUGH.min(1 + others.len()) {
             let reasons: Vec<_> = lacks.iter().map(|(host, why)| format!("{host}: {why}")).collect();
@@ -226,10 +228,10 @@ fn wanted(found: Option<&Record>) -> Result<(Option<Version>, Want), String> {
 }
 
 /// The hosts without the bundle, and why.
-fn lacks(others: &BTreeMap<String, There>) -> BTreeMap<String, String> {
-    let why = |(host, there): (&String, &There)| match there {
-        There::Asked | There::Kept => None,
-        There::Wrong(why) | There::Silent(why) => Some((host.clone(), why.clone())),
+fn lacks(others: &BTreeMap<String, OfferState>) -> BTreeMap<String, String> {
+    let why = |(host, there): (&String, &OfferState)| match there {
+        OfferState::Asked | OfferState::Kept => None,
+        OfferState::Wrong(why) | OfferState::Silent(why) => Some((host.clone(), why.clone())),
     };
     others.iter().filter_map(why).collect()
 }

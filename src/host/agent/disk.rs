@@ -54,7 +54,7 @@ pub(super) struct Places {
 /// A job for the thread.
 pub(super) enum Job {
     /// Keep a bundle.
-    Keep(Whose, Bundle, Vec<Vec<u8>>),
+    Keep(KeepReason, Bundle, Vec<Vec<u8>>),
     /// Read this part of a bundle, for the host of this name.
     Part(String, Kept, u32),
     /// Change the link of an instance to this bundle, before this run starts from it or reloads it.
@@ -83,7 +83,7 @@ pub(super) enum What {
 
 /// Why a bundle is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum KeepReason {
     /// For the deployment with this number.
     Deploy(u64),
     /// It was fetched from another host, and must have this digest.
@@ -91,10 +91,10 @@ pub(super) enum Whose {
 }
 
 /// The result of a job.
-pub(super) enum Did {
+pub(super) enum JobResult {
     /// All bundles on the disk.
     Bundles(Vec<Kept>),
-    Kept(Whose, Result<Kept, String>),
+    Kept(KeepReason, Result<Kept, String>),
     /// The receiving host and the digest; the header's part and the frame, or why there is none.
     Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
     Pointed(RunId, What, Result<PathBuf, String>),
@@ -108,7 +108,7 @@ pub(super) enum Did {
 pub(super) struct Disk {
     bundles: Bundles,
     jobs: mpsc::SyncSender<Job>,
-    done: Receiver<Did>,
+    done: Receiver<JobResult>,
     wake: Arc<Wake>,
 }
 
@@ -146,7 +146,7 @@ impl Disk {
     pub(super) fn finish(&self, limit: Span) {
         if self.ask(Job::Last) {
             while let Ok(did) = self.done.recv_timeout(limit.as_duration()) {
-                if matches!(did, Did::Last) {
+                if matches!(did, JobResult::Last) {
                     return;
                 }
             }
@@ -154,7 +154,7 @@ impl Disk {
     }
 
     /// The results since the last call.
-    pub(super) fn done(&self) -> Vec<Did> {
+    pub(super) fn done(&self) -> Vec<JobResult> {
         self.wake.take();
         self.done.try_iter().collect()
     }
@@ -165,7 +165,7 @@ fn work(
     Places { state, base, runtime }: &Places,
     env: &Env,
     todo: &Receiver<Job>,
-    did: &Sender<Did>,
+    did: &Sender<JobResult>,
     wake: &Wake,
 ) {
     let tell = |what| {
@@ -174,19 +174,19 @@ fn work(
         wake.ring();
     };
     let journal = pages::of_agent(state.path());
-    tell(Did::Bundles(bundles.all()));
+    tell(JobResult::Bundles(bundles.all()));
     // The bundle that is being sent, kept in memory as it is requested part by part.
     let mut sending: Option<(String, Bundle, Vec<Vec<u8>>)> = None;
     while let Ok(job) = todo.recv() {
         match job {
             Job::Keep(whose, bundle, contents) => {
                 let called = match &whose {
-                    Whose::Deploy(_) => None,
-                    Whose::Fetch(digest) => Some(digest.as_str()),
+                    KeepReason::Deploy(_) => None,
+                    KeepReason::Fetch(digest) => Some(digest.as_str()),
                 };
                 let kept = bundles.keep(&bundle, &contents, called).and_then(|kept| check(bundles, env, kept));
-                tell(Did::Bundles(bundles.all()));
-                tell(Did::Kept(whose, kept));
+                tell(JobResult::Bundles(bundles.all()));
+                tell(JobResult::Kept(whose, kept));
             }
             Job::Part(host, kept, part) => {
                 if sending.as_ref().is_none_or(|(digest, ..)| *digest != kept.digest) {
@@ -194,25 +194,27 @@ fn work(
                 }
                 let found = sending.as_ref().and_then(|(_, files, contents)| part_of(files, contents, part));
                 let found = found.ok_or_else(|| format!("there is no part {part} of it"));
-                tell(Did::Part(host, kept.digest, found));
+                tell(JobResult::Part(host, kept.digest, found));
             }
             Job::Point(run, kept, what) => {
                 let place = place(base, &kept.instance).and_then(|()| bundles.point(&kept));
-                tell(Did::Pointed(run, what, place.map_err(|error| error.to_string())));
+                tell(JobResult::Pointed(run, what, place.map_err(|error| error.to_string())));
             }
             Job::Lay(run, instance) => {
                 let laid = place(base, &instance).map(|()| base.join(&instance));
-                tell(Did::Laid(run, laid.map_err(|error| error.to_string())));
+                tell(JobResult::Laid(run, laid.map_err(|error| error.to_string())));
             }
             Job::Sweep(Some(instance)) => sweep(runtime, &instance),
             Job::Sweep(None) => bundles.instances().iter().for_each(|instance| sweep(runtime, instance)),
             Job::Keys(path) => {
                 let none = || format!("there is no {}", path.display());
                 let read = Keys::read(&path).map_err(|error| Chain(&error).to_string());
-                tell(Did::Keys(read.and_then(|keys| keys.map(Box::new).ok_or_else(none))));
+                tell(JobResult::Keys(read.and_then(|keys| keys.map(Box::new).ok_or_else(none))));
             }
-            Job::Page(reader, kept, from) => tell(Did::Page(reader, pages::page(state.path(), base, &kept, from))),
-            Job::Last => tell(Did::Last),
+            Job::Page(reader, kept, from) => {
+                tell(JobResult::Page(reader, pages::page(state.path(), base, &kept, from)))
+            }
+            Job::Last => tell(JobResult::Last),
             // An error is ignored: nothing depends on the journal but its readers.
             Job::Line(line) => drop(append(&journal, &line)),
         }

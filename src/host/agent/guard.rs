@@ -26,17 +26,17 @@ pub(super) struct Guard {
     answered: Wake,
     running: Option<Running>,
     again: Option<Time>,
-    pokes: Pokes,
+    watchdog: FenceWatchdog,
 }
 
 /// The last poke, and when the fence counts as silent.
 #[derive(Debug, Default)]
-struct Pokes {
+struct FenceWatchdog {
     last: u64,
     silent_at: Option<Time>,
 }
 
-impl Pokes {
+impl FenceWatchdog {
     fn poked(&mut self, number: u64, now: Time) {
         self.last = number;
         self.silent_at.get_or_insert(now + SILENCE);
@@ -70,23 +70,23 @@ impl Guard {
     pub(super) fn new(reactor: &mut Reactor) -> Result<Guard, Box<dyn Error>> {
         let (poke, answered) = (Wake::new()?, Wake::new()?);
         reactor.watch(answered.as_raw_fd(), Source::Answered)?;
-        Ok(Guard { poke, answered, running: None, again: Some(Time::ZERO), pokes: Pokes::default() })
+        Ok(Guard { poke, answered, running: None, again: Some(Time::ZERO), watchdog: FenceWatchdog::default() })
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        [self.again, self.pokes.silent_at].into_iter().flatten().min()
+        [self.again, self.watchdog.silent_at].into_iter().flatten().min()
     }
 
     /// Adds time in which the agent did not run to the deadline: whether the fence has run meanwhile is unknown.
     pub(super) fn credit(&mut self, lost: Span) {
-        self.pokes.credit(lost);
+        self.watchdog.credit(lost);
     }
 
     /// Kills the fence if it is silent by now. It may be a stopped process, which SIGKILL ends as well. Until there is
     /// another fence, the kernel's timers kill at the deadline of the lease.
     fn replace(&mut self, now: Time, logger: &Logger) {
         let Some(running) = &self.running else { return };
-        if self.pokes.is_silent(running.answer.answer(), now) {
+        if self.watchdog.is_silent(running.answer.answer(), now) {
             error!(logger, "the fence does not answer, and is replaced: without it the lease is not renewed"; "pid" => running.pid);
             // `ended` takes its exit; until then no other fence is started.
             let _ = running.pidfd.signal_child(running.pid, libc::SIGKILL);
@@ -149,7 +149,7 @@ impl Guard {
     pub(super) fn poke(&mut self, lease: &LeasePage, number: u64, now: Time) {
         lease.poke(number);
         if self.running.is_some() {
-            self.pokes.poked(number, now);
+            self.watchdog.poked(number, now);
         }
         self.poke.ring();
     }
@@ -186,7 +186,7 @@ impl Guard {
         warn!(logger, "the fence has ended; it is started again"; "pid" => running.pid, "code" => status.code,
             "signal" => status.signal);
         reactor.unwatch(running.pidfd.as_raw_fd(), running.tag);
-        self.pokes.silent_at = None;
+        self.watchdog.silent_at = None;
         self.again = Some(now + AGAIN);
     }
 }
@@ -201,24 +201,24 @@ mod tests {
 
     #[test]
     fn a_fence_that_does_not_answer_is_silent_once() {
-        let mut pokes = Pokes::default();
-        assert!(!pokes.is_silent(0, at(0)), "it was asked nothing");
-        pokes.poked(7, at(0));
+        let mut watchdog = FenceWatchdog::default();
+        assert!(!watchdog.is_silent(0, at(0)), "it was asked nothing");
+        watchdog.poked(7, at(0));
         // A second poke does not restart the time of silence.
-        pokes.poked(8, at(300));
-        assert!(!pokes.is_silent(0, at(999)));
-        assert!(pokes.is_silent(0, at(1000)) && !pokes.is_silent(0, at(2000)));
-        pokes.poked(9, at(3000));
-        assert!(pokes.is_silent(8, at(4000)), "an answer to an earlier one is none");
+        watchdog.poked(8, at(300));
+        assert!(!watchdog.is_silent(0, at(999)));
+        assert!(watchdog.is_silent(0, at(1000)) && !watchdog.is_silent(0, at(2000)));
+        watchdog.poked(9, at(3000));
+        assert!(watchdog.is_silent(8, at(4000)), "an answer to an earlier one is none");
     }
 
     #[test]
     fn an_answer_that_is_there_counts_before_it_is_read_and_so_does_lost_time() {
-        let mut pokes = Pokes::default();
-        pokes.poked(7, at(0));
-        assert!(!pokes.is_silent(7, at(9000)));
-        pokes.poked(8, at(10_000));
-        pokes.credit(Span::from_secs(5));
-        assert!(!pokes.is_silent(7, at(15_500)) && pokes.is_silent(7, at(16_000)));
+        let mut watchdog = FenceWatchdog::default();
+        watchdog.poked(7, at(0));
+        assert!(!watchdog.is_silent(7, at(9000)));
+        watchdog.poked(8, at(10_000));
+        watchdog.credit(Span::from_secs(5));
+        assert!(!watchdog.is_silent(7, at(15_500)) && watchdog.is_silent(7, at(16_000)));
     }
 }

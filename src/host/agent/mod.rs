@@ -46,7 +46,7 @@ mod waiting;
 mod wishes;
 
 use super::identity::{Keys, key_file};
-use super::way::etcd_of;
+use super::store_opener::etcd_of;
 use crate::error::Chain;
 use crate::hosts::{Agent, HostInfo, Settings, Timing};
 use crate::ids::Name;
@@ -209,7 +209,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> HostInfo {
 }
 
 /// What roots are started with: the environment without the variables that are for this process alone.
-fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::Means {
+fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::LaunchConfig {
     let ours = ["TREEVISOR_", "WATCHDOG_", "LISTEN_"];
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
@@ -217,7 +217,7 @@ fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::Means {
     });
     let added = file.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let beside = || process::self_exe_name().with_file_name("treevisor");
-    runs::Means {
+    runs::LaunchConfig {
         program: std::env::var_os("TREEVISOR_EXE").map_or_else(beside, PathBuf::from),
         env: env.chain(added).collect(),
         runtime,

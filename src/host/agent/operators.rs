@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 const IDLE: Span = Span::from_secs(30);
 
 /// The largest number of sessions with one root, and of sessions from other hosts.
-const TALKS_MAX: usize = 64;
+const SESSIONS_MAX: usize = 64;
 
 /// The largest number of messages that is read from one socket in one turn.
 const PER_TURN: usize = 64;
@@ -36,18 +36,18 @@ const PER_TURN: usize = 64;
 const LIMITS: RouterLimits = RouterLimits { frame_bytes_max: FRAME_MAX, frames_max: PAYLOAD_FRAMES_MAX };
 
 /// The endpoint at which tools of this host reach a root on another host.
-struct Via {
+struct ToolEndpoint {
     host: String,
     runtime: RuntimeDir,
     router: Router,
     tag: Tag,
-    talks: BTreeMap<u64, (Identity, Time)>,
+    sessions: BTreeMap<u64, (Identity, Time)>,
     used: Time,
     _lock: LockFile,
 }
 
 /// A session of a tool on another host with a root that runs here.
-struct Talk {
+struct ToolSession {
     instance: String,
     dealer: Dealer,
     tag: Tag,
@@ -59,9 +59,9 @@ pub(super) struct Operators {
     /// `runtime` is `BASE`, the directory of instances; `vias_at` is `BASE/host/via`.
     runtime: PathBuf,
     vias_at: PathBuf,
-    vias: BTreeMap<String, Via>,
+    vias: BTreeMap<String, ToolEndpoint>,
     /// By host, and by the session number that that host has given.
-    talks: BTreeMap<(String, u64), Talk>,
+    sessions: BTreeMap<(String, u64), ToolSession>,
     last: u64,
     /// Declared after the sockets, so that it is dropped after them.
     context: Context,
@@ -81,18 +81,18 @@ impl Operators {
         let vias_at = own.join("via");
         // Endpoints that an agent has left which was killed.
         let _ = fs::remove_dir_all(&vias_at);
-        let (runtime, vias, talks) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
-        Ok(Operators { runtime, vias_at, vias, talks, last: last.into(), context: Context::new()? })
+        let (runtime, vias, sessions) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
+        Ok(Operators { runtime, vias_at, vias, sessions, last: last.into(), context: Context::new()? })
     }
 
     /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
         let vias = self.vias.values().filter(|via| via.router.has_input()).count();
-        vias + self.talks.values().filter(|talk| talk.dealer.has_input()).count() > 0
+        vias + self.sessions.values().filter(|session| session.dealer.has_input()).count() > 0
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let used = self.vias.values().map(|via| via.used).chain(self.talks.values().map(|talk| talk.used));
+        let used = self.vias.values().map(|via| via.used).chain(self.sessions.values().map(|session| session.used));
         used.min().map(|at| at + IDLE)
     }
 
@@ -118,11 +118,14 @@ impl Operators {
             runtime.create()?;
             let lock = LockFile::acquire(&runtime.lock_file())?;
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
-            let door = Door::new(Rules::of_own(process::own_uid(), TALKS_MAX, most));
+            let door = Door::new(Rules::of_own(process::own_uid(), SESSIONS_MAX, most));
             let router = Router::bind_behind(&self.context, &runtime.control_socket(), LIMITS, door)?;
             let tag = reactor.watch(router.fd(), Source::Operators)?;
-            let (host, talks) = (host.to_owned(), BTreeMap::new());
-            self.vias.insert(instance.to_owned(), Via { host, runtime, router, tag, talks, used: now, _lock: lock });
+            let (host, sessions) = (host.to_owned(), BTreeMap::new());
+            self.vias.insert(
+                instance.to_owned(),
+                ToolEndpoint { host, runtime, router, tag, sessions, used: now, _lock: lock },
+            );
         }
         Ok(&self.vias_at)
     }
@@ -135,23 +138,23 @@ impl Operators {
             for _ in 0..PER_TURN {
                 let Some(message) = via.router.receive() else { break };
                 via.used = now;
-                let known = via.talks.iter().find(|(_, (by, _))| *by == message.from).map(|(number, _)| *number);
+                let known = via.sessions.iter().find(|(_, (by, _))| *by == message.from).map(|(number, _)| *number);
                 let number = known.unwrap_or_else(|| {
                     self.last += 1;
                     self.last
                 });
-                if known.is_none() && via.talks.len() >= TALKS_MAX {
-                    let oldest = via.talks.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
-                    oldest.and_then(|oldest| via.talks.remove(&oldest));
+                if known.is_none() && via.sessions.len() >= SESSIONS_MAX {
+                    let oldest = via.sessions.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
+                    oldest.and_then(|oldest| via.sessions.remove(&oldest));
                 }
-                via.talks.insert(number, (message.from, now));
+                via.sessions.insert(number, (message.from, now));
                 posts.extend(post(&via.host, instance, number, message.frames));
             }
         }
-        for ((host, number), talk) in &mut self.talks {
+        for ((host, number), session) in &mut self.sessions {
             for _ in 0..PER_TURN {
-                let Some(frames) = talk.dealer.receive() else { break };
-                posts.extend(post(host, &talk.instance, *number, frames));
+                let Some(frames) = session.dealer.receive() else { break };
+                posts.extend(post(host, &session.instance, *number, frames));
             }
         }
         posts
@@ -176,12 +179,12 @@ impl Operators {
                 self.close(&instance, reactor);
                 return None;
             }
-            if let Some((to, used)) = via.talks.get_mut(&conversation) {
+            if let Some((to, used)) = via.sessions.get_mut(&conversation) {
                 *used = now;
                 let frames: Vec<&[u8]> = message.payload.iter().map(Vec::as_slice).collect();
                 match via.router.send(to, &frames) {
                     SendOutcome::Sent | SendOutcome::Full => {}
-                    SendOutcome::NoSuchPeer => drop(via.talks.remove(&conversation)),
+                    SendOutcome::NoSuchPeer => drop(via.sessions.remove(&conversation)),
                 }
             }
             return None;
@@ -194,34 +197,34 @@ impl Operators {
             self.hang_up(&key, reactor);
             return over(host, &instance, conversation);
         }
-        if self.talks.get(&key).is_none_or(|talk| talk.instance != instance) {
+        if self.sessions.get(&key).is_none_or(|session| session.instance != instance) {
             self.hang_up(&key, reactor);
             match self.answer(&instance, reactor, now) {
-                Ok(talk) => drop(self.talks.insert(key.clone(), talk)),
+                Ok(session) => drop(self.sessions.insert(key.clone(), session)),
                 Err(why) => {
                     warn!(logger, "an operator on {} cannot be connected with {}", host, instance; "why" => %why);
                     return None;
                 }
             }
         }
-        if let Some(talk) = self.talks.get_mut(&key) {
-            talk.used = now;
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.used = now;
             let frames: Vec<&[u8]> = message.payload.iter().map(Vec::as_slice).collect();
             // Where the queue to the root is full, the message is dropped: the tool sends it again.
-            talk.dealer.send(&frames);
+            session.dealer.send(&frames);
         }
         None
     }
 
-    fn answer(&mut self, instance: &str, reactor: &mut Reactor, now: Time) -> Result<Talk, Box<dyn Error>> {
-        if self.talks.len() >= TALKS_MAX {
+    fn answer(&mut self, instance: &str, reactor: &mut Reactor, now: Time) -> Result<ToolSession, Box<dyn Error>> {
+        if self.sessions.len() >= SESSIONS_MAX {
             return Err("too many operators of other hosts are connected with roots of this one".into());
         }
         let runtime = RuntimeDir::of(&self.runtime, &Name::parse(instance)?)?;
         let own = Identity::drawn()?;
         let dealer = Dealer::connect(&self.context, &runtime.control_socket(), own.as_bytes(), LIMITS)?;
         let tag = reactor.watch(dealer.fd(), Source::Operators)?;
-        Ok(Talk { instance: instance.to_owned(), dealer, tag, used: now })
+        Ok(ToolSession { instance: instance.to_owned(), dealer, tag, used: now })
     }
 
     /// Closes endpoints and sessions that are unused, or whose root or host is gone. Returns messages to the hosts with
@@ -236,15 +239,19 @@ impl Operators {
     ) -> Vec<Post> {
         let is_idle = |used: Time| now.since(used) >= IDLE;
         // While an endpoint is open for a root that runs here now, messages for that root would count as answers of it.
-        let is_over = |instance: &str, via: &Via| is_idle(via.used) || !is_up(&via.host) || runs(instance);
+        let is_over = |instance: &str, via: &ToolEndpoint| is_idle(via.used) || !is_up(&via.host) || runs(instance);
         let vias = self.vias.iter().filter(|(instance, via)| is_over(instance, via));
         for instance in vias.map(|(instance, _)| instance.clone()).collect::<Vec<_>>() {
             self.close(&instance, reactor);
         }
         let mut posts = Vec::new();
-        let talks =
-            self.talks.iter().filter(|((host, _), talk)| is_idle(talk.used) || !is_up(host) || !runs(&talk.instance));
-        for (key, instance) in talks.map(|(key, talk)| (key.clone(), talk.instance.clone())).collect::<Vec<_>>() {
+        let sessions = self
+            .sessions
+            .iter()
+            .filter(|((host, _), session)| is_idle(session.used) || !is_up(host) || !runs(&session.instance));
+        for (key, instance) in
+            sessions.map(|(key, session)| (key.clone(), session.instance.clone())).collect::<Vec<_>>()
+        {
             posts.extend((!runs(&instance)).then(|| over(&key.0, &instance, key.1)).flatten());
             self.hang_up(&key, reactor);
         }
@@ -260,8 +267,8 @@ impl Operators {
     }
 
     fn hang_up(&mut self, key: &(String, u64), reactor: &mut Reactor) {
-        if let Some(talk) = self.talks.remove(key) {
-            reactor.unwatch(talk.dealer.fd(), talk.tag);
+        if let Some(session) = self.sessions.remove(key) {
+            reactor.unwatch(session.dealer.fd(), session.tag);
         }
     }
 }
@@ -328,7 +335,7 @@ mod tests {
             let runtime = RuntimeDir::of(b.directory.path(), &Name::parse(NAME).unwrap()).unwrap();
             runtime.create().unwrap();
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
-            let door = Door::new(Rules::of_own(process::own_uid(), 2 * TALKS_MAX, most));
+            let door = Door::new(Rules::of_own(process::own_uid(), 2 * SESSIONS_MAX, most));
             let root = Router::bind_behind(&context, &runtime.control_socket(), LIMITS, door).unwrap();
             Pair { a, b, root, context }
         }
@@ -375,7 +382,7 @@ mod tests {
         pair.asks(&mut tool, b"status", at(0));
         let mut again = pair.tool(at(0));
         pair.asks(&mut again, b"status", at(0));
-        let numbers = pair.b.operators.talks.keys().map(|(_, number)| *number);
+        let numbers = pair.b.operators.sessions.keys().map(|(_, number)| *number);
         assert_eq!(numbers.collect::<Vec<_>>(), [8, 9]);
     }
 
@@ -385,10 +392,10 @@ mod tests {
         let (mut follower, mut once) = (pair.tool(at(0)), pair.tool(at(0)));
         pair.asks(&mut follower, b"logs", at(0));
         pair.asks(&mut once, b"status", at(0));
-        assert_eq!(pair.b.operators.talks.len(), 2);
+        assert_eq!(pair.b.operators.sessions.len(), 2);
         pair.asks(&mut follower, b"still", at(20));
         assert_eq!(pair.b.due(true, at(40)), []);
-        assert_eq!(pair.b.operators.talks.len(), 1, "the other one is idle");
+        assert_eq!(pair.b.operators.sessions.len(), 1, "the other one is idle");
         pair.asks(&mut follower, b"still", at(41));
 
         // Sessions of another host, until one is refused. It is opened once others are closed.
@@ -396,14 +403,14 @@ mod tests {
             let header = Operator { instance: NAME.to_owned(), conversation, end: None };
             Message::new(Kind::Operator, &header, vec![b"status".to_vec()]).unwrap()
         };
-        for number in 1..=TALKS_MAX as u64 {
+        for number in 1..=SESSIONS_MAX as u64 {
             assert_eq!(pair.b.came("c", status(number), true, at(41)), None);
         }
-        assert_eq!(pair.b.operators.talks.len(), TALKS_MAX);
+        assert_eq!(pair.b.operators.sessions.len(), SESSIONS_MAX);
         pair.asks(&mut follower, b"still", at(60));
         assert_eq!(pair.b.due(true, at(80)), []);
-        assert_eq!(pair.b.came("c", status(TALKS_MAX as u64), true, at(80)), None);
-        assert_eq!(pair.b.operators.talks.len(), 2);
+        assert_eq!(pair.b.came("c", status(SESSIONS_MAX as u64), true, at(80)), None);
+        assert_eq!(pair.b.operators.sessions.len(), 2);
 
         // The root is gone: its endpoint is closed.
         pair.asks(&mut follower, b"still", at(81));

@@ -4,8 +4,8 @@
 use super::disk;
 use super::place::Exclusive;
 use super::reactor::Reactor;
-use super::runs::Means;
-use super::top::{NoTop, PARENT_DEATH_SIGNAL, Top};
+use super::runs::LaunchConfig;
+use super::top::{PARENT_DEATH_SIGNAL, Top, TopStartError};
 use super::waiting::Waiting;
 use crate::hosts::message::{Ended, Failure, Place};
 use crate::hosts::{ClaimKey, Event, Run, RunId};
@@ -47,8 +47,8 @@ struct Placed {
 }
 
 /// What a start needs besides the run.
-pub(super) struct With<'a> {
-    pub(super) means: &'a Means,
+pub(super) struct StartContext<'a> {
+    pub(super) means: &'a LaunchConfig,
     pub(super) lease: &'a LeasePage,
     pub(super) place: &'a Exclusive,
     /// The socket to which top nodes connect in place of their parents'.
@@ -95,7 +95,7 @@ impl Subtrees {
         &mut self,
         run: RunId,
         directory: Result<PathBuf, String>,
-        with: &mut With<'_>,
+        with: &mut StartContext<'_>,
         logger: &Logger,
     ) -> Option<Event> {
         let run = self.waiting.take(run)?;
@@ -230,7 +230,7 @@ impl Subtrees {
     }
 }
 
-fn spawn(run: &Run, cwd: PathBuf, with: &mut With<'_>) -> Result<Placed, Failure> {
+fn spawn(run: &Run, cwd: PathBuf, with: &mut StartContext<'_>) -> Result<Placed, Failure> {
     let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
     let (claim, by_lease) = (run.claim.clone(), place.placement.by_lease());
     let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
@@ -255,7 +255,7 @@ fn spawn_in(
     cwd: PathBuf,
     group: &Group,
     directory: &RuntimeDir,
-    with: &mut With<'_>,
+    with: &mut StartContext<'_>,
 ) -> Result<Top, Failure> {
     let (claim, program) = (&run.claim, &with.means.program);
     let leaf = group.child(cgroup::NODE).map_err(of("cgroup"))?;
@@ -301,7 +301,7 @@ fn spawn_in(
         cgroup: Some(&leaf),
         ..PlanSpec::new(vec![program.into(), "node".into(), (&claim.path).into()])
     };
-    Top::spawn(plan, group.clone(), run.run, with.reactor).map_err(NoTop::into_failure)
+    Top::spawn(plan, group.clone(), run.run, with.reactor).map_err(TopStartError::into_failure)
 }
 
 fn is_by_lease(run: &Run) -> bool {

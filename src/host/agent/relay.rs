@@ -7,12 +7,12 @@
 //!
 //! The node is identified by its pid. The agent on the parent's host connects to the parent under the name that the
 //! parent has drawn for the child, and puts in the token that it has drawn; so the node need not notice when it gets
-//! another parent. `seat` adjusts what else a new parent would not know. Lost messages are retransmitted by the node or
-//! the parent.
+//! another parent. `relayed_node` adjusts what else a new parent would not know. Lost messages are retransmitted by the
+//! node or the parent.
 
-mod seat;
+mod relayed_node;
 
-use self::seat::{Due, Frames, Seat};
+use self::relayed_node::{Due, Frames, RelayedNode};
 use super::reactor::{Reactor, Source};
 use crate::hosts::message::{Place, Subject};
 use crate::hosts::{ParentId, RunId};
@@ -44,14 +44,14 @@ pub(super) struct Header {
     /// The name of the subtree between agents.
     #[serde(flatten)]
     pub(super) subject: Subject,
-    pub(super) way: Way,
+    pub(super) way: Direction,
     pub(super) void_after_ms: u64,
 }
 
 /// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Way {
+pub(super) enum Direction {
     /// From the node to its parent.
     Up,
     /// From the parent to the node.
@@ -72,8 +72,8 @@ pub(super) struct Relay {
     path: PathBuf,
     /// The socket to which top nodes connect; made for the first one.
     nodes: Option<(Router, Tag)>,
-    /// Each top node: the connection by which it has sent last, if it has sent anything, and its seat.
-    at: BTreeMap<RunId, (Option<Identity>, Seat)>,
+    /// Each top node: the connection by which it has sent last, if it has sent anything, and what is kept of it.
+    at: BTreeMap<RunId, (Option<Identity>, RelayedNode)>,
     lines: Vec<Line>,
 }
 
@@ -113,9 +113,9 @@ impl Relay {
             let Some(message) = router.receive() else { break };
             // Messages of any other process are dropped.
             let Some(run) = message.peer.and_then(|peer| run(peer.pid)) else { continue };
-            let (at, seat) = self.at.entry(run).or_default();
+            let (at, relayed) = self.at.entry(run).or_default();
             *at = Some(message.from);
-            all.extend(seat.up(message.frames).map(|frames| (run, frames)));
+            all.extend(relayed.up(message.frames).map(|frames| (run, frames)));
         }
         all
     }
@@ -166,8 +166,8 @@ impl Relay {
     /// Passes a message of a parent on to the top node. It is dropped before the node has sent anything, as its
     /// connection is unknown until then. `far`: the parent is on another host.
     pub(super) fn down(&mut self, run: RunId, frames: Frames, far: bool) {
-        let Some((_, seat)) = self.at.get_mut(&run) else { return };
-        let frames = seat.down(frames, far.then(clock::machine_millis));
+        let Some((_, relayed)) = self.at.get_mut(&run) else { return };
+        let frames = relayed.down(frames, far.then(clock::machine_millis));
         self.send_down(run, &frames);
     }
 
@@ -191,13 +191,13 @@ impl Relay {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let there = self.at.values().filter(|(at, _)| at.is_some());
-        there.filter_map(|(_, seat)| seat.next_deadline()).min()
+        there.filter_map(|(_, relayed)| relayed.next_deadline()).min()
     }
 
     /// Sends top nodes what is due, and returns what is due for their parents.
     pub(super) fn due(&mut self, now: Time) -> Vec<(RunId, Frames)> {
         let there = self.at.iter_mut().filter(|(_, (at, _))| at.is_some());
-        let due = there.map(|(run, (_, seat))| (*run, seat.due(now)));
+        let due = there.map(|(run, (_, relayed))| (*run, relayed.due(now)));
         let mut all = Vec::new();
         for (run, Due { up, down }) in due.filter(|(_, due)| *due != Due::default()).collect::<Vec<_>>() {
             if let Some(frames) = down {

@@ -35,7 +35,7 @@ const SILENCE: Span = Span::from_secs(3);
 const FIRST: Span = Span::from_secs(30);
 
 /// What all roots are started with.
-pub(super) struct Means {
+pub(super) struct LaunchConfig {
     /// The program to execute.
     pub(super) program: PathBuf,
     /// The inherited environment.
@@ -47,10 +47,10 @@ pub(super) struct Means {
     pub(super) host: String,
 }
 
-impl Means {
+impl LaunchConfig {
     /// The environment of a run: the inherited variables, the directories, the host, and the claim by which it runs.
     pub(super) fn environment(&self, run: &Run) -> BTreeMap<OsString, OsString> {
-        let Means { env, runtime, state, host, .. } = self;
+        let LaunchConfig { env, runtime, state, host, .. } = self;
         let own: [(&str, OsString); 5] = [
             (BASE_VARIABLE, runtime.into()),
             (STATE_VARIABLE, state.into()),
@@ -65,7 +65,7 @@ impl Means {
 }
 
 /// What a start needs besides the run.
-pub(super) struct With<'a> {
+pub(super) struct StartContext<'a> {
     pub(super) lease: &'a LeasePage,
     pub(super) place: &'a Exclusive,
     pub(super) now: Time,
@@ -92,7 +92,7 @@ struct Root {
 
 /// The roots of this host.
 pub(super) struct Runs {
-    means: Means,
+    means: LaunchConfig,
     all: BTreeMap<RunId, Root>,
     /// Runs that wait until the disk thread has pointed the link at their file, and until when.
     pointed: Waiting,
@@ -112,12 +112,12 @@ pub(super) fn sweep_sockets(directory: &Path) {
 }
 
 impl Runs {
-    pub(super) fn new(means: Means) -> Runs {
+    pub(super) fn new(means: LaunchConfig) -> Runs {
         Runs { means, all: BTreeMap::new(), pointed: Waiting::default(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
     /// What everything on this host is started with.
-    pub(super) fn means(&self) -> &Means {
+    pub(super) fn means(&self) -> &LaunchConfig {
         &self.means
     }
 
@@ -137,7 +137,7 @@ impl Runs {
         &mut self,
         run: RunId,
         file: Result<PathBuf, String>,
-        with: &mut With<'_>,
+        with: &mut StartContext<'_>,
         logger: &Logger,
     ) -> Option<Event> {
         let run = self.pointed.take(run)?;
@@ -158,10 +158,10 @@ impl Runs {
         })
     }
 
-    fn spawn(&self, run: &Run, file: &Path, with: &mut With<'_>) -> Result<Root, Box<dyn Error>> {
-        let With { lease, place, now, reactor } = with;
+    fn spawn(&self, run: &Run, file: &Path, with: &mut StartContext<'_>) -> Result<Root, Box<dyn Error>> {
+        let StartContext { lease, place, now, reactor } = with;
         let instance = &run.claim.instance;
-        let Means { program, runtime, state, .. } = &self.means;
+        let LaunchConfig { program, runtime, state, .. } = &self.means;
         let group = place.group(instance)?;
         let notify = DatagramSocket::bind(&runtime.join("host").join(format!("{SOCKETS}{}", run.run)))?;
         let micros = (SILENCE.as_nanos() / 1_000).to_string();
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_run_that_waits_for_a_disk_that_hangs_cannot_be_started() {
         let (program, env, host) = (PathBuf::new(), Vec::new(), "a".to_owned());
-        let mut runs = Runs::new(Means { program, env, runtime: PathBuf::new(), state: PathBuf::new(), host });
+        let mut runs = Runs::new(LaunchConfig { program, env, runtime: PathBuf::new(), state: PathBuf::new(), host });
         let (mut reactor, logger) = (Reactor::new().unwrap(), Logger::root(slog::Discard, slog::o!()));
         let start = crate::hosts::message::Start::Normal;
         let (claim, bundle) = (ClaimKey::root("shop"), String::new());

@@ -7,7 +7,7 @@ use crate::error::Chain;
 use crate::host::etcd::{self, again::start_again};
 use crate::host::identity::{Keys, SigningKey};
 use crate::host::member::signing::{alone, certified, with};
-use crate::host::way::{tls, way_to};
+use crate::host::store_opener::{open_store, tls};
 use crate::hosts::renewal::are_same;
 use crate::spec::host::HostFile;
 use crate::store::etcd::Endpoints;
@@ -32,7 +32,7 @@ pub(super) enum Job {
 }
 
 /// The outcome of a step.
-struct Did {
+struct StepOutcome {
     /// The keys of this host, if they have changed.
     keys: Option<Keys>,
     /// The issuers that this host's member of the store accepts; `None`: it runs none.
@@ -41,7 +41,7 @@ struct Did {
 
 /// What the thread works with.
 #[derive(Clone)]
-struct Means {
+struct SigningContext {
     file: HostFile,
     place: PathBuf,
     endpoints: Endpoints,
@@ -49,20 +49,20 @@ struct Means {
 
 /// The steps of this host, and the one in progress.
 pub(super) struct Signing {
-    means: Means,
+    means: SigningContext,
     member: Option<Vec<String>>,
     under_way: bool,
     look_at: Time,
     /// The error that was reported last, so that each is reported once.
     complaint: String,
-    beside: Beside<Result<Did, String>>,
+    beside: Beside<Result<StepOutcome, String>>,
 }
 
 impl Signing {
     /// # Errors
     /// The system's, and those of reading which certificates the host's member accepts.
     pub(super) fn new(file: &HostFile, endpoints: Endpoints, on: &Connections) -> Result<Signing, Box<dyn Error>> {
-        let means = Means { file: file.clone(), place: on.place().to_owned(), endpoints };
+        let means = SigningContext { file: file.clone(), place: on.place().to_owned(), endpoints };
         Ok(Signing {
             member: means.member(on.keys())?,
             means,
@@ -93,7 +93,7 @@ impl Signing {
         self.under_way = false;
         self.look_at = now + LOOK;
         match ended {
-            Ok(Did { keys, member }) => {
+            Ok(StepOutcome { keys, member }) => {
                 self.complaint.clear();
                 // After a step that has changed something, the next one can begin at once; a key that was not found is
                 // looked for later.
@@ -144,22 +144,22 @@ impl Signing {
     }
 }
 
-impl Means {
+impl SigningContext {
     fn member(&self, keys: &Keys) -> Result<Option<Vec<String>>, Box<dyn Error>> {
         let runs = self.file.member().is_some();
         if runs { etcd::taken(&keys.signers()) } else { Ok(None) }
     }
 
-    fn carry_out(&self, job: Job, keys: &Keys) -> Result<Did, Box<dyn Error>> {
-        let Means { file, place, endpoints } = self;
+    fn carry_out(&self, job: Job, keys: &Keys) -> Result<StepOutcome, Box<dyn Error>> {
+        let SigningContext { file, place, endpoints } = self;
         let others = match job {
             Job::Read(wanted) => {
                 let also = Keys::read(place)?.and_then(|found| found.also).filter(|also| also.issuer() == wanted);
                 also.map(|also| Keys { also: Some(also), ..keys.clone() })
             }
             Job::Take(also) => Some(with(place, keys, Some(also))?),
-            Job::Certify => Some(certified(file, place, keys, &way_to)?),
-            Job::Drop => Some(alone(file, place, keys, &way_to)?),
+            Job::Certify => Some(certified(file, place, keys, &open_store)?),
+            Job::Drop => Some(alone(file, place, keys, &open_store)?),
             Job::Restart => {
                 let at = file.member().ok_or("this host runs no member of the store")?;
                 start_again(file, &at, &keys.signers())
@@ -171,6 +171,6 @@ impl Means {
         if others.is_some() && file.store.run.is_some() {
             tls(file, Some(&now.signers()))?.map(|tls| endpoints.prove(&tls)).transpose()?;
         }
-        Ok(Did { member: self.member(now)?, keys: others })
+        Ok(StepOutcome { member: self.member(now)?, keys: others })
     }
 }

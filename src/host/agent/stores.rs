@@ -27,7 +27,7 @@ pub(super) enum For {
 
 /// An answer that has arrived.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(super) enum StoreReply {
     Core(RequestId, Answer),
     Deploy(u64, store::Answer),
     Health(Health),
@@ -93,18 +93,18 @@ impl Stores {
     }
 
     /// The answers since the last call.
-    pub(super) fn answers(&self) -> Vec<Came> {
+    pub(super) fn answers(&self) -> Vec<StoreReply> {
         self.wake.take();
         self.answers.try_iter().filter_map(|(what, answer)| came(what, answer)).collect()
     }
 }
 
-fn came(what: For, answer: store::Answer) -> Option<Came> {
+fn came(what: For, answer: store::Answer) -> Option<StoreReply> {
     Some(match what {
-        For::Core(request) => Came::Core(request, in_the_cores_terms(answer)),
-        For::Deploy(number) => Came::Deploy(number, answer),
+        For::Core(request) => StoreReply::Core(request, in_the_cores_terms(answer)),
+        For::Deploy(number) => StoreReply::Deploy(number, answer),
         For::Health => match answer {
-            store::Answer::Health(health) => Came::Health(health),
+            store::Answer::Health(health) => StoreReply::Health(health),
             // Not reported: the core's own requests show that the store does not answer.
             _ => return None,
         },

@@ -1,8 +1,8 @@
 //! Placed subtrees, as the core orders them: starts, adoptions, inspections, and the relay to their parents.
 
 use super::disk::Job;
-use super::placed::{With, failure};
-use super::relay::{Header, Way};
+use super::placed::{StartContext, failure};
+use super::relay::{Direction, Header};
 use super::turn::{Shell, moment};
 use crate::hosts::message::{Place, Subject};
 use crate::hosts::{Event, Run, RunId};
@@ -41,7 +41,7 @@ impl Shell {
             Err(error) => (PathBuf::new(), Err(format!("cannot make the socket for its top node: {error}"))),
         };
         let (means, lease, reactor) = (self.runs.means(), &self.lease, &mut self.reactor);
-        let mut with = With { means, lease, place, relay: &relay, reactor };
+        let mut with = StartContext { means, lease, place, relay: &relay, reactor };
         self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
     }
 
@@ -72,16 +72,16 @@ impl Shell {
         for (run, frames) in of_nodes {
             let Some((host, subject)) = self.core.serves(run) else { continue };
             let (host, subject) = (host.to_owned(), subject.clone());
-            self.relay_to(&host, subject, Way::Up, frames);
+            self.relay_to(&host, subject, Direction::Up, frames);
         }
         for (parent, child, frames) in self.relay.of_parents() {
             let Some((host, subject)) = self.core.relays(parent, &child) else { continue };
             let (host, subject) = (host.to_owned(), subject.clone());
-            self.relay_to(&host, subject, Way::Down, frames);
+            self.relay_to(&host, subject, Direction::Down, frames);
         }
     }
 
-    fn relay_to(&mut self, host: &str, subject: Subject, way: Way, frames: Vec<Vec<u8>>) {
+    fn relay_to(&mut self, host: &str, subject: Subject, way: Direction, frames: Vec<Vec<u8>>) {
         let header = Header { subject, way, void_after_ms: VOID };
         if host == self.file.name {
             return self.relayed(host, &header, frames);
@@ -97,14 +97,14 @@ impl Shell {
     /// Handles a message that was relayed by another host, or by this one.
     pub(super) fn relayed(&mut self, host: &str, header: &Header, frames: Vec<Vec<u8>>) {
         match header.way {
-            Way::Up => {
+            Direction::Up => {
                 let Some((parent, child, boot)) = self.core.relayed(host, &header.subject) else { return };
                 let with = (self.tools.context(), &mut self.reactor);
                 if let Err(error) = self.relay.up((parent, child), boot, frames, with) {
                     debug!(self.logger, "a message cannot be relayed"; "path" => &header.subject.path, "why" => %error);
                 }
             }
-            Way::Down => {
+            Direction::Down => {
                 if let Some(run) = self.core.served(host, &header.subject) {
                     self.relay.down(run, frames, host != self.file.name);
                 }

@@ -22,7 +22,7 @@ pub(super) struct Asker {
 }
 
 /// A message that has arrived.
-pub(super) enum Came {
+pub(super) enum IncomingMessage {
     /// A tool has sent a request, with the contents of a bundle's files.
     Asked(Asker, HostRequest, Vec<Vec<u8>>),
     /// A node has sent a message: with the connection by which it is answered, and its process.
@@ -95,18 +95,21 @@ impl Tools {
     }
 
     /// Reads what has arrived. A request that cannot be decoded is refused here.
-    pub(super) fn receive(&mut self) -> Vec<Came> {
+    pub(super) fn receive(&mut self) -> Vec<IncomingMessage> {
         let mut all = Vec::new();
         for _ in 0..PER_TURN {
             let Some(Inbound { from, peer, frames }) = self.router.receive() else { break };
             if frames.first().is_some_and(|frame| frame == tvh1::VERSION) {
                 // A malformed message is dropped, as no node would correct it; so is one without a pid, which is from
                 // no node.
-                all.extend(peer.zip(tvh1::decode(frames).ok()).map(|(peer, message)| Came::Node(from, peer, message)));
+                all.extend(
+                    peer.zip(tvh1::decode(frames).ok())
+                        .map(|(peer, message)| IncomingMessage::Node(from, peer, message)),
+                );
                 continue;
             }
             match decode_ask(&frames) {
-                Ok((number, ask, contents)) => all.push(Came::Asked(Asker { from, number }, ask, contents)),
+                Ok((number, ask, contents)) => all.push(IncomingMessage::Asked(Asker { from, number }, ask, contents)),
                 Err(why) => {
                     let number = frames.first().and_then(|frame| std::str::from_utf8(frame).ok()?.parse().ok());
                     let asker = Asker { from, number: number.unwrap_or(0) };
@@ -168,7 +171,9 @@ mod tests {
             assert!(fd::wait_readable_any(&[], Some(Span::from_millis(1))).is_ok());
             came.extend(tools.receive());
         }
-        let [Came::Node(to, peer_cred, message), Came::Asked(asker, HostRequest::Hosts, _)] = came.as_slice() else {
+        let [IncomingMessage::Node(to, peer_cred, message), IncomingMessage::Asked(asker, HostRequest::Hosts, _)] =
+            came.as_slice()
+        else {
             panic!("what cannot be read is dropped, and the rest comes in its order");
         };
         assert_eq!((peer_cred.pid, message.kind), (std::process::id(), Kind::Order));

@@ -32,30 +32,30 @@ pub(super) struct Top {
 
 /// Why a top process cannot be started.
 #[derive(Debug)]
-pub(super) enum NoTop {
+pub(super) enum TopStartError {
     /// Its cgroup or its exit cannot be watched.
     Before(std::io::Error),
     Spawn(SpawnError),
 }
 
-impl std::fmt::Display for NoTop {
+impl std::fmt::Display for TopStartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            NoTop::Before(error) => write!(f, "its cgroup cannot be watched: {error}"),
-            NoTop::Spawn(error) => error.fmt(f),
+            TopStartError::Before(error) => write!(f, "its cgroup cannot be watched: {error}"),
+            TopStartError::Spawn(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for NoTop {}
+impl std::error::Error for TopStartError {}
 
-impl NoTop {
+impl TopStartError {
     /// The error as a failure for the parent of a placed subtree.
     pub(super) fn into_failure(self) -> Failure {
         let message = self.to_string();
         let (stage, errno) = match self {
-            NoTop::Before(error) => ("cgroup".to_owned(), error.raw_os_error().unwrap_or(0)),
-            NoTop::Spawn(error) => (error.stage.to_string(), error.errno),
+            TopStartError::Before(error) => ("cgroup".to_owned(), error.raw_os_error().unwrap_or(0)),
+            TopStartError::Spawn(error) => (error.stage.to_string(), error.errno),
         };
         Failure { stage, errno, message }
     }
@@ -66,18 +66,23 @@ impl Top {
     /// to `plan`.
     ///
     /// # Errors
-    /// [`NoTop`]; no process is left then.
-    pub(super) fn spawn(plan: PlanSpec<'_>, group: Group, run: RunId, reactor: &mut Reactor) -> Result<Top, NoTop> {
-        let before = |error| NoTop::Before(error);
+    /// [`TopStartError`]; no process is left then.
+    pub(super) fn spawn(
+        plan: PlanSpec<'_>,
+        group: Group,
+        run: RunId,
+        reactor: &mut Reactor,
+    ) -> Result<Top, TopStartError> {
+        let before = |error| TopStartError::Before(error);
         let switch = Switch::open(group.path()).map_err(before)?;
-        let plan = spawn::prepare(plan).map_err(NoTop::Spawn)?;
+        let plan = spawn::prepare(plan).map_err(TopStartError::Spawn)?;
         let changes = watched(reactor, switch.as_raw_fd(), Source::Group(run)).map_err(before)?;
-        let spawned = plan.spawn().map_err(NoTop::Spawn).and_then(|spawned| {
+        let spawned = plan.spawn().map_err(TopStartError::Spawn).and_then(|spawned| {
             let exit = watched(reactor, spawned.pidfd.as_raw_fd(), Source::Exit(run));
             // A process whose exit cannot be watched must not run.
             exit.map(|exit| (spawned, exit)).map_err(|error| {
                 let _ = group.kill();
-                NoTop::Before(error)
+                TopStartError::Before(error)
             })
         });
         match spawned {

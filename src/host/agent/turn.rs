@@ -6,7 +6,7 @@
 use super::bundles::Kept;
 use super::connections::Connections;
 use super::deploys::Deploys;
-use super::disk::{Did, Disk, Job, What, Whose};
+use super::disk::{Disk, Job, JobResult, KeepReason, What};
 use super::fetches::Fetches;
 use super::guard::Guard;
 use super::looks::Looks;
@@ -16,10 +16,10 @@ use super::place::Exclusive;
 use super::placed::Subtrees;
 use super::reactor::{Reactor, Source};
 use super::relay::Relay;
-use super::runs::{Runs, With};
+use super::runs::{Runs, StartContext};
 use super::signing::Signing;
 use super::stores::{self, For, Stores};
-use super::tools::{Asker, Awaited, Came, Tools};
+use super::tools::{Asker, Awaited, IncomingMessage, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
@@ -327,8 +327,8 @@ impl Shell {
         // Read every turn, whatever has woken the loop.
         for came in self.tools.receive() {
             match came {
-                Came::Asked(asker, ask, contents) => self.asked(asker, ask, contents),
-                Came::Node(from, peer, message) => self.came_of_node(from, peer.pid, message),
+                IncomingMessage::Asked(asker, ask, contents) => self.asked(asker, ask, contents),
+                IncomingMessage::Node(from, peer, message) => self.came_of_node(from, peer.pid, message),
             }
         }
         // After the last messages of that node.
@@ -384,17 +384,17 @@ impl Shell {
     fn read_store(&mut self, now: Time) {
         for came in self.stores.answers() {
             match came {
-                stores::Came::Core(request, answer) => {
+                stores::StoreReply::Core(request, answer) => {
                     if !matches!(answer, crate::hosts::Answer::Unknown(_)) {
                         self.store_answered = Some(now);
                     }
                     self.inbox.push_back(Event::Answered { request, answer });
                 }
-                stores::Came::Deploy(number, answer) => {
+                stores::StoreReply::Deploy(number, answer) => {
                     let next = self.deploys.answered(number, answer, wall_ms());
                     self.go_on_deploying(number, next);
                 }
-                stores::Came::Health(health) => self.take_health(health),
+                stores::StoreReply::Health(health) => self.take_health(health),
             }
         }
     }
@@ -402,33 +402,33 @@ impl Shell {
     fn read_disk(&mut self, now: Time) {
         for did in self.disk.done() {
             match did {
-                Did::Bundles(bundles) => {
+                JobResult::Bundles(bundles) => {
                     let core = |kept: &Kept| Bundle { instance: kept.instance.clone(), digest: kept.digest.clone() };
                     self.inbox.push_back(Event::Bundles(bundles.iter().map(core).collect()));
                     self.bundles = bundles;
                 }
-                Did::Kept(Whose::Deploy(number), kept) => {
+                JobResult::Kept(KeepReason::Deploy(number), kept) => {
                     let others = self.others_to_have_it();
                     let next = self.deploys.kept(number, kept, others, now);
                     self.go_on_deploying(number, next);
                 }
-                Did::Kept(Whose::Fetch(digest), kept) => self.has_fetched(&digest, kept.map(drop)),
-                Did::Part(host, digest, part) => self.send_part(&host, digest, part),
+                JobResult::Kept(KeepReason::Fetch(digest), kept) => self.has_fetched(&digest, kept.map(drop)),
+                JobResult::Part(host, digest, part) => self.send_part(&host, digest, part),
                 // The lease may have ended while the disk was slow.
-                Did::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
+                JobResult::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
                     self.runs.forget(run);
                 }
-                Did::Pointed(run, What::Start, file) => {
+                JobResult::Pointed(run, What::Start, file) => {
                     let Some(place) = &self.place else { continue };
-                    let mut with = With { lease: &self.lease, place, now, reactor: &mut self.reactor };
+                    let mut with = StartContext { lease: &self.lease, place, now, reactor: &mut self.reactor };
                     self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
                 }
-                Did::Laid(run, directory) => self.start_subtree(run, directory),
-                Did::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
-                Did::Keys(keys) => self.has_read_keys(keys),
-                Did::Page(reader, page) => self.has_read_page(reader, page),
-                Did::Last => {}
-                Did::Pointed(_, What::Reload, Err(why)) => {
+                JobResult::Laid(run, directory) => self.start_subtree(run, directory),
+                JobResult::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
+                JobResult::Keys(keys) => self.has_read_keys(keys),
+                JobResult::Page(reader, page) => self.has_read_page(reader, page),
+                JobResult::Last => {}
+                JobResult::Pointed(_, What::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);
                 }
             }

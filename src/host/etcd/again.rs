@@ -1,7 +1,7 @@
 //! Restarts this host's member of the store by the host's own tree, so that it loads other certificates.
 
 use super::super::identity::Signers;
-use super::super::way::etcd_at;
+use super::super::store_opener::etcd_at;
 use super::taken;
 use crate::control::{Limits, RuntimeDir, Session, own_base};
 use crate::hosts::record::Key;

@@ -5,7 +5,7 @@ use super::command::{Begin, Files};
 use super::{command, lay_out, no_earlier_data};
 use crate::error::Chain;
 use crate::host::identity::Signers;
-use crate::host::way::etcd_at;
+use crate::host::store_opener::etcd_at;
 use crate::os::clock::{self, Clock};
 use crate::os::pidfd::PidFd;
 use crate::spec::host::HostFile;

@@ -25,7 +25,7 @@ mod plan;
 
 use super::identity::{Authority, Issued, Keys, Signers, key_file};
 use super::known::{self, create, directory};
-use super::way::{etcd_at, etcd_of};
+use super::store_opener::{etcd_at, etcd_of};
 use crate::error::Chain;
 use crate::files;
 use crate::os::clock::{self, Clock};

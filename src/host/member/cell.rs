@@ -2,7 +2,7 @@
 
 use super::failed::Failed;
 use crate::host::identity::{Certificate, Signers, SigningKey};
-use crate::host::way::Way;
+use crate::host::store_opener::StoreOpener;
 use crate::hosts::record::{self, Cluster, Host, HostState, Key};
 use crate::ids::Name;
 use crate::link::PublicKey;
@@ -27,8 +27,8 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn open(host: &HostFile, signers: &Signers, way: Way<'_>) -> Result<Cell, Failed> {
-        let store = way(host, signers).map_err(|error| Failed::new(error.to_string()))?;
+    pub(super) fn open(host: &HostFile, signers: &Signers, opener: StoreOpener<'_>) -> Result<Cell, Failed> {
+        let store = opener(host, signers).map_err(|error| Failed::new(error.to_string()))?;
         Ok(Cell { store, cluster: host.cluster.clone() })
     }
 

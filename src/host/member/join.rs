@@ -8,7 +8,7 @@ use crate::host::etcd;
 use crate::host::identity::keys::draw_curve;
 use crate::host::identity::{Keys, Signers, SigningKey, Trust, key_file, verify};
 use crate::host::known;
-use crate::host::way::Way;
+use crate::host::store_opener::StoreOpener;
 use crate::hosts::record::Cluster;
 use crate::ids::Token;
 use crate::link::curve::{ConnectionState, CurveDealer, Limits};
@@ -65,7 +65,7 @@ impl Invitation {
 }
 
 /// A machine that asks to become a host.
-pub(in crate::host) struct Knocks<'a> {
+pub(in crate::host) struct JoinRequest<'a> {
     /// The name that it asks for.
     pub(in crate::host) name: &'a str,
     /// Its public key.
@@ -77,8 +77,13 @@ pub(in crate::host) struct Knocks<'a> {
 }
 
 /// Certifies the machine's key as that of a host. Returns the answer for the machine.
-pub(in crate::host) fn admit(host: &HostFile, signers: &Signers, knocks: &Knocks<'_>, way: Way<'_>) -> Join {
-    match admitted(host, signers, knocks, way) {
+pub(in crate::host) fn admit(
+    host: &HostFile,
+    signers: &Signers,
+    request: &JoinRequest<'_>,
+    opener: StoreOpener<'_>,
+) -> Join {
+    match admitted(host, signers, request, opener) {
         Ok(welcome) => Join::Welcome(Box::new(welcome)),
         Err(Failed { message, hint: None }) => Join::Refused { why: message },
         Err(Failed { message, hint: Some(hint) }) => Join::Refused { why: format!("{message}: {hint}") },
@@ -88,13 +93,13 @@ pub(in crate::host) fn admit(host: &HostFile, signers: &Signers, knocks: &Knocks
 fn admitted(
     host: &HostFile,
     signers: &Signers,
-    Knocks { name, public, etcd, witness }: &Knocks<'_>,
-    way: Way<'_>,
+    JoinRequest { name, public, etcd, witness }: &JoinRequest<'_>,
+    opener: StoreOpener<'_>,
 ) -> Result<Welcome, Failed> {
     is_name(name)?;
     let ca = host.store.ca.as_ref().map(|ca| fs::read_to_string(ca).map_err(|error| Failed::disk("read", ca, &error)));
     let ca = ca.transpose()?;
-    let mut store = Cell::open(host, signers, way)?;
+    let mut store = Cell::open(host, signers, opener)?;
     let has_record = store.host(name)?.is_some();
     let issued = store.change(signers, |cluster| {
         may_issue(cluster)?;
@@ -153,7 +158,7 @@ fn issue_alone(name: &str, cluster: &mut Cluster) -> u64 {
 }
 
 /// Makes this machine a host, by an invitation.
-pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
+pub(super) fn join(file: &Path, new: &Newcomer, opener: StoreOpener<'_>) -> Lines {
     let Newcomer { line, name, address, witness, .. } = new;
     let invitation = Invitation::parse(line).ok_or_else(|| {
         Failed::new("the line is no invitation")
@@ -212,7 +217,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, way: Way<'_>) -> Lines {
                 .to_owned(),
         );
     }
-    is_reached(file, &welcome, new, &|file| Cell::open(file, &signing.clone().into(), way)?.read().map(drop))?;
+    is_reached(file, &welcome, new, &|file| Cell::open(file, &signing.clone().into(), opener)?.read().map(drop))?;
     Ok(lines)
 }
 

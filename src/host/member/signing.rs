@@ -7,7 +7,7 @@ use super::files::{Aside, member};
 use crate::error::Chain;
 use crate::host::etcd;
 use crate::host::identity::{Keys, SigningKey, Trust, key_file, verify};
-use crate::host::way::Way;
+use crate::host::store_opener::StoreOpener;
 use crate::hosts::record::{Cluster, Host, HostState};
 use crate::hosts::renewal::{Advance, advance};
 use crate::spec::host::HostFile;
@@ -33,9 +33,14 @@ pub(in crate::host) fn with(place: &Path, keys: &Keys, also: Option<SigningKey>)
 }
 
 /// Certifies this host by its second signing key, which becomes its first. Returns the new keys.
-pub(in crate::host) fn certified(host: &HostFile, place: &Path, keys: &Keys, way: Way<'_>) -> Result<Keys, String> {
+pub(in crate::host) fn certified(
+    host: &HostFile,
+    place: &Path,
+    keys: &Keys,
+    opener: StoreOpener<'_>,
+) -> Result<Keys, String> {
     let also = keys.also.clone().ok_or("it has no other key to sign by")?;
-    let mut store = Cell::open(host, &keys.signers(), way).map_err(|failed| failed.message)?;
+    let mut store = Cell::open(host, &keys.signers(), opener).map_err(|failed| failed.message)?;
     // A serial whose certificate could not be written is used again, since this is tried until it succeeds. The
     // certificate has the same text each time.
     let drawn = |cluster: &mut Cluster| cluster.drawn(&host.name).unwrap_or_else(|| issue(&host.name, cluster));
@@ -51,10 +56,15 @@ pub(in crate::host) fn certified(host: &HostFile, place: &Path, keys: &Keys, way
 }
 
 /// Drops the second signing key of this host, and the older ones of its certificates. Returns the new keys.
-pub(in crate::host) fn alone(host: &HostFile, place: &Path, keys: &Keys, way: Way<'_>) -> Result<Keys, String> {
+pub(in crate::host) fn alone(
+    host: &HostFile,
+    place: &Path,
+    keys: &Keys,
+    opener: StoreOpener<'_>,
+) -> Result<Keys, String> {
     let trust = Trust { cluster: &host.cluster, name: &host.name, issuers: &[*keys.signing.public()], revoked: &[] };
     if let Ok(own) = verify(&keys.cert, &trust) {
-        let mut store = Cell::open(host, &keys.signers(), way).map_err(|failed| failed.message)?;
+        let mut store = Cell::open(host, &keys.signers(), opener).map_err(|failed| failed.message)?;
         let kept = store.change(&keys.signers(), |cluster| {
             if let Some(issued) = cluster.issued.get_mut(&host.name) {
                 issued.retain(|serial| *serial >= own.serial);
@@ -81,10 +91,10 @@ fn written(place: &Path, keys: &Keys) -> Result<(), Failed> {
 
 /// One step of the operator's command: moves the record of the cluster on where all hosts have completed the last step.
 /// With `begin`, a change of keys is begun where none is in progress.
-pub(super) fn renew(file: &Path, begin: bool, way: Way<'_>) -> Result<MemberReply, Failed> {
+pub(super) fn renew(file: &Path, begin: bool, opener: StoreOpener<'_>) -> Result<MemberReply, Failed> {
     let (host, own) = member(file)?;
     let signers = own.signers();
-    let mut store = Cell::open(&host, &signers, way)?;
+    let mut store = Cell::open(&host, &signers, opener)?;
     let (version, cluster) = store.read_own(&signers)?;
     let hosts = store.hosts()?;
     let is_exposed = |key: &String| cluster.exposed.contains(key);

@@ -173,11 +173,11 @@ fn another_signing_key_comes_to_all_hosts_before_it_signs_and_the_former_goes_wh
         fs::write(place.file(name), text).unwrap();
         read_host(&place.file(name), &place.file(name)).unwrap()
     };
-    let way =
+    let opener =
         |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
     let certify =
-        |name: &str| signing::certified(&host(name), &key_file(&file(name)), &place.keys(name), &way).unwrap();
-    let drop = |name: &str| signing::alone(&host(name), &key_file(&file(name)), &place.keys(name), &way).unwrap();
+        |name: &str| signing::certified(&host(name), &key_file(&file(name)), &place.keys(name), &opener).unwrap();
+    let drop = |name: &str| signing::alone(&host(name), &key_file(&file(name)), &place.keys(name), &opener).unwrap();
 
     show("a");
     let refused = renew(true).unwrap_err();
@@ -304,9 +304,9 @@ fn a_certificate_by_another_key_that_cannot_be_written_takes_one_serial_however_
     let other = Keys { curve: draw_curve().unwrap(), ..agents.clone() };
     fs::write(&file, other.text()).unwrap();
     let host = read_host(&place.file("a"), &place.file("a")).unwrap();
-    let way =
+    let opener =
         |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
-    let certify = || signing::certified(&host, &file, &agents, &way);
+    let certify = || signing::certified(&host, &file, &agents, &opener);
     for _ in 0..3 {
         let refused = certify().err().unwrap();
         assert!(refused.contains("another key pair"), "{refused}");
@@ -363,11 +363,11 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
     let text = "cluster = \"shop\"\nname = \"a\"\n[store]\nendpoints = [\"https://10.0.0.1:2379\"]\nrun = false\n";
     fs::write(&file, text).unwrap();
     let host = read_host(&file, &file).unwrap();
-    let way =
+    let opener =
         |_: &HostFile, _: &Signers| -> Result<Box<dyn Store>, Box<dyn Error>> { Ok(Box::new(place.store.clone())) };
     let knock = |name: &str, etcd: bool, witness: bool| {
-        let knocks = join::Knocks { name, public: draw_curve().unwrap().public, etcd, witness };
-        match join::admit(&host, &keys.signers(), &knocks, &way) {
+        let request = join::JoinRequest { name, public: draw_curve().unwrap().public, etcd, witness };
+        match join::admit(&host, &keys.signers(), &request, &opener) {
             Join::Welcome(welcome) => Ok(welcome.run),
             Join::Refused { why } => Err(why),
             Join::Ask { .. } => panic!(),

@@ -4,7 +4,7 @@
 //! that has sent HELLO. PULSE arrives twice a second; when none has arrived for [`SILENCE`], the link is down, whatever
 //! the state of the socket.
 
-use super::way::Way;
+use super::one_way_delay::OneWayDelay;
 use crate::link::Identity;
 use crate::time::{Span, Time};
 use crate::wire::tvh1::header::{Hello, PROTOCOL, Pulse};
@@ -26,7 +26,7 @@ struct Link {
     epoch: u64,
     /// Why all of its messages are dropped, if they are.
     why: Option<String>,
-    way: Way,
+    delay: OneWayDelay,
 }
 
 /// All links.
@@ -59,7 +59,7 @@ impl Links {
                 up: link.up,
                 pulse: link.pulse,
                 epoch: link.epoch,
-                way: Way::default(),
+                delay: OneWayDelay::default(),
             };
             return false;
         }
@@ -68,11 +68,11 @@ impl Links {
             return false;
         }
         if message.kind == Kind::Pulse {
-            link.way.saw(stamp.sent_ms, now);
+            link.delay.saw(stamp.sent_ms, now);
             link.pulse = Some(now);
             return false;
         }
-        let taken = link.way.is_timely(stamp, now);
+        let taken = link.delay.is_timely(stamp, now);
         self.dropped += u64::from(!taken);
         taken
     }

@@ -6,8 +6,8 @@
 
 mod links;
 mod names;
+mod one_way_delay;
 pub(super) mod roster;
-mod way;
 
 use crate::link::curve::{AllowedPeers, ConnectionState, CurveDealer, CurveRouter, Incoming, Key, Limits, Sender};
 use crate::link::{Context, Identity, LinkError};
@@ -42,7 +42,7 @@ const LIMITS: Limits = Limits { frame_bytes_max: FRAME_MAX, frames_max: FRAMES_M
 
 /// The identity of this host in the mesh.
 #[derive(Debug, Clone)]
-pub(super) struct Own {
+pub(super) struct HostIdentity {
     pub(super) host: String,
     pub(super) cluster: String,
     pub(super) public: Key,
@@ -99,7 +99,7 @@ struct Outgoing {
 
 /// All connections of this host.
 pub(super) struct Mesh {
-    own: Own,
+    own: HostIdentity,
     epoch: u64,
     seq: u64,
     pulse_at: Time,
@@ -125,7 +125,7 @@ impl Mesh {
     ///
     /// # Errors
     /// The address is in use, libzmq was built without CURVE, or no descriptor is left.
-    pub(super) fn bind(own: Own, listen: &str) -> Result<Mesh, Box<dyn Error>> {
+    pub(super) fn bind(own: HostIdentity, listen: &str) -> Result<Mesh, Box<dyn Error>> {
         let context = Context::new()?;
         let router = CurveRouter::bind(&context, listen, &own.secret, LIMITS)?;
         Ok(Mesh {
@@ -419,7 +419,7 @@ impl Outgoing {
 }
 
 /// The messages at the beginning of a connection. The PULSE lets the receiver tell the age of those that follow.
-fn first(own: &Own, epoch: u64, seq: u64) -> Vec<Message> {
+fn first(own: &HostIdentity, epoch: u64, seq: u64) -> Vec<Message> {
     let (host, cluster, version) = (own.host.clone(), own.cluster.clone(), env!("CARGO_PKG_VERSION").to_owned());
     let hello = made(Kind::Hello, &Hello { host, cluster, version, protocol: PROTOCOL, epoch });
     hello.into_iter().chain(pulse(epoch, seq)).collect()

@@ -13,7 +13,7 @@ const BROKEN: Span = Span::from_secs(20);
 fn mesh(host: &str) -> (Mesh, Key) {
     let keys = draw_curve().unwrap();
     let (public, secret) = (*keys.public.bytes(), *keys.secret.bytes());
-    let own = Own { host: host.into(), cluster: "shop".into(), public, secret };
+    let own = HostIdentity { host: host.into(), cluster: "shop".into(), public, secret };
     (Mesh::bind(own, "tcp://127.0.0.1:*").unwrap(), public)
 }
 

@@ -11,10 +11,10 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Opens the store of a host that has these signing keys. Replaced in tests.
-pub(super) type Way<'a> = &'a dyn Fn(&HostFile, &Signers) -> Result<Box<dyn Store>, Box<dyn Error>>;
+pub(super) type StoreOpener<'a> = &'a dyn Fn(&HostFile, &Signers) -> Result<Box<dyn Store>, Box<dyn Error>>;
 
 /// Opens the store by the endpoints of the host.
-pub(super) fn way_to(file: &HostFile, signers: &Signers) -> Result<Box<dyn Store>, Box<dyn Error>> {
+pub(super) fn open_store(file: &HostFile, signers: &Signers) -> Result<Box<dyn Store>, Box<dyn Error>> {
     Ok(Box::new(etcd_of(file, Some(signers))?))
 }
 

@@ -12,7 +12,7 @@ const WINDOW: Span = Span::from_secs(30);
 
 /// What the PULSEs of one connection have shown.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct OneWayDelay {
     /// When the current window has begun, and the smallest difference in it.
     now: Option<(Time, i128)>,
     before: Option<i128>,
@@ -23,7 +23,7 @@ fn difference(sent_ms: u64, received: Time) -> i128 {
     i128::from(received.since(Time::ZERO).as_nanos()) - i128::from(sent_ms) * 1_000_000
 }
 
-impl Way {
+impl OneWayDelay {
     /// Takes in the timestamp of a PULSE.
     pub(super) fn saw(&mut self, sent_ms: u64, received: Time) {
         let shown = difference(sent_ms, received);
@@ -54,40 +54,40 @@ mod tests {
         Time::ZERO + Span::from_millis(ms)
     }
 
-    fn timely(way: &Way, sent_ms: u64, limit: u64, received: u64) -> bool {
-        way.is_timely(Stamp { sent_ms, void_after_ms: Some(limit) }, at(received))
+    fn timely(delay: &OneWayDelay, sent_ms: u64, limit: u64, received: u64) -> bool {
+        delay.is_timely(Stamp { sent_ms, void_after_ms: Some(limit) }, at(received))
     }
 
     #[test]
     fn the_clocks_may_differ_in_either_direction() {
         for (own, other) in [(1_000_000, 5), (5, 1_000_000)] {
-            let mut way = Way::default();
-            assert!(!timely(&way, other, 1_000, own), "nothing is known yet");
-            assert!(timely(&way, other, 0, own), "what never expires");
-            way.saw(other, at(own + 20));
-            way.saw(other + 500, at(own + 503));
-            assert!(timely(&way, other + 600, 500, own + 1_103));
-            assert!(!timely(&way, other + 600, 500, own + 1_104));
+            let mut delay = OneWayDelay::default();
+            assert!(!timely(&delay, other, 1_000, own), "nothing is known yet");
+            assert!(timely(&delay, other, 0, own), "what never expires");
+            delay.saw(other, at(own + 20));
+            delay.saw(other + 500, at(own + 503));
+            assert!(timely(&delay, other + 600, 500, own + 1_103));
+            assert!(!timely(&delay, other + 600, 500, own + 1_104));
         }
     }
 
     #[test]
     fn a_clock_that_runs_slower_does_not_make_messages_old() {
-        let mut way = Way::default();
+        let mut delay = OneWayDelay::default();
         // The sender's clock is slower by a thousandth, for an hour.
         let sent = |own: u64| own - own / 1_000;
         for own in (0..3_600_000).step_by(500) {
-            way.saw(sent(own), at(own));
+            delay.saw(sent(own), at(own));
         }
-        assert!(timely(&way, sent(3_600_000), 100, 3_600_000));
-        assert!(!timely(&way, sent(3_595_000), 100, 3_600_000));
+        assert!(timely(&delay, sent(3_600_000), 100, 3_600_000));
+        assert!(!timely(&delay, sent(3_595_000), 100, 3_600_000));
     }
 
     #[test]
     fn pulses_that_were_late_themselves_do_not_make_late_messages_fresh() {
-        let mut way = Way::default();
-        way.saw(1_000, at(1_000));
-        way.saw(1_500, at(9_000));
-        assert!(!timely(&way, 1_600, 2_000, 9_000));
+        let mut delay = OneWayDelay::default();
+        delay.saw(1_000, at(1_000));
+        delay.saw(1_500, at(9_000));
+        assert!(!timely(&delay, 1_600, 2_000, 9_000));
     }
 }

@@ -21,7 +21,7 @@ pub(super) type Frames = Vec<Vec<u8>>;
 
 /// The state of one node.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct RelayedNode {
     /// Added to the request numbers of the present parent, so that none was used by an earlier parent.
     raised: u64,
     /// The highest request number that the node was sent.
@@ -42,7 +42,7 @@ pub(super) struct Due {
     pub(super) down: Option<Frames>,
 }
 
-impl Seat {
+impl RelayedNode {
     /// The node has got another parent, which brings this reload. `None`: the spec is that of the last reload, which
     /// the node may not have carried out yet.
     pub(super) fn adopted(&mut self, reload: Option<Verb>, now: Time) {
@@ -163,67 +163,67 @@ mod tests {
 
     #[test]
     fn each_parent_counts_its_requests_by_itself() {
-        let mut seat = Seat::default();
-        assert_eq!(seat.down(request(7, 9_000, Verb::Ping), None), request(7, 9_000, Verb::Ping));
-        assert_eq!(seat.up(reply(7)), Some(reply(7)));
-        seat.adopted(None, Time::ZERO);
-        assert_eq!(seat.down(request(1, 9_000, Verb::Ping), None), request(9, 9_000, Verb::Ping));
-        assert_eq!(seat.up(reply(9)), Some(reply(1)));
-        assert_eq!(seat.up(reply(7)), None, "that was for another parent");
+        let mut relayed = RelayedNode::default();
+        assert_eq!(relayed.down(request(7, 9_000, Verb::Ping), None), request(7, 9_000, Verb::Ping));
+        assert_eq!(relayed.up(reply(7)), Some(reply(7)));
+        relayed.adopted(None, Time::ZERO);
+        assert_eq!(relayed.down(request(1, 9_000, Verb::Ping), None), request(9, 9_000, Verb::Ping));
+        assert_eq!(relayed.up(reply(9)), Some(reply(1)));
+        assert_eq!(relayed.up(reply(7)), None, "that was for another parent");
         let unfollow = |request| Verb::Unfollow { request };
-        assert_eq!(seat.down(request(2, 9_000, unfollow(1)), None), request(10, 9_000, unfollow(9)));
-        assert_eq!(seat.due(Time::ZERO), Due::default());
+        assert_eq!(relayed.down(request(2, 9_000, unfollow(1)), None), request(10, 9_000, unfollow(9)));
+        assert_eq!(relayed.due(Time::ZERO), Due::default());
     }
 
     #[test]
     fn a_request_has_its_time_by_the_clock_of_the_host_that_it_has_come_to() {
-        let mut seat = Seat::default();
-        assert_eq!(seat.down(request(1, 1_000_000, Verb::Ping), Some(50)), request(1, 350, Verb::Ping));
+        let mut relayed = RelayedNode::default();
+        assert_eq!(relayed.down(request(1, 1_000_000, Verb::Ping), Some(50)), request(1, 350, Verb::Ping));
         let lasts = request(2, u64::MAX, Verb::Ping);
-        assert_eq!(seat.down(lasts.clone(), Some(50)), lasts);
+        assert_eq!(relayed.down(lasts.clone(), Some(50)), lasts);
         let other = vec![b"what".to_vec()];
-        assert_eq!(seat.down(other.clone(), Some(50)), other);
+        assert_eq!(relayed.down(other.clone(), Some(50)), other);
     }
 
     #[test]
     fn a_new_parent_gets_what_stands_below_the_node_until_it_has_seen_it() {
-        let mut seat = Seat::default();
-        assert_eq!(seat.up(children(1)), Some(children(1)));
-        assert_eq!(seat.up(children(2)), Some(children(2)));
-        assert_eq!(seat.due(Time::ZERO), Due::default(), "the first one gets it from the node");
-        seat.adopted(None, Time::ZERO);
+        let mut relayed = RelayedNode::default();
+        assert_eq!(relayed.up(children(1)), Some(children(1)));
+        assert_eq!(relayed.up(children(2)), Some(children(2)));
+        assert_eq!(relayed.due(Time::ZERO), Due::default(), "the first one gets it from the node");
+        relayed.adopted(None, Time::ZERO);
         let again = || Due { up: Some(children(2)), down: None };
-        assert_eq!(seat.due(Time::ZERO), again());
-        assert_eq!(seat.due(Time::ZERO), Due::default(), "not at once");
-        let later = seat.next_deadline().unwrap();
+        assert_eq!(relayed.due(Time::ZERO), again());
+        assert_eq!(relayed.due(Time::ZERO), Due::default(), "not at once");
+        let later = relayed.next_deadline().unwrap();
         let seen = |seq| codec::encode_to_node(&ToNode::ChildrenSeen { seq });
-        assert_eq!(seat.down(seen(1), None), seen(1));
-        assert_eq!(seat.due(later), again());
-        seat.down(seen(2), None);
-        assert_eq!(seat.due(later + AGAIN), Due::default());
-        assert_eq!(seat.next_deadline(), None);
+        assert_eq!(relayed.down(seen(1), None), seen(1));
+        assert_eq!(relayed.due(later), again());
+        relayed.down(seen(2), None);
+        assert_eq!(relayed.due(later + AGAIN), Due::default());
+        assert_eq!(relayed.next_deadline(), None);
     }
 
     #[test]
     fn the_spec_of_a_new_parent_is_a_reload_that_is_sent_until_the_node_has_done_it() {
-        let mut seat = Seat::default();
-        seat.down(request(7, 9_000, Verb::Ping), None);
-        seat.adopted(Some(Verb::Ping), Time::ZERO);
-        let reload = seat.due(Time::ZERO).down.unwrap();
+        let mut relayed = RelayedNode::default();
+        relayed.down(request(7, 9_000, Verb::Ping), None);
+        relayed.adopted(Some(Verb::Ping), Time::ZERO);
+        let reload = relayed.due(Time::ZERO).down.unwrap();
         let Ok(ToNode::Request { request: 8, void_after_ms: u64::MAX, .. }) = codec::decode_to_node(&reload) else {
             panic!("{reload:?}");
         };
         let accepted = Reply::Accepted { waiting_for: "it".into() };
-        assert_eq!(seat.up(of_node(FromNode::Reply { request: 8, reply: accepted })), None);
-        let later = seat.next_deadline().unwrap();
-        assert_eq!(seat.due(later).down, Some(reload));
+        assert_eq!(relayed.up(of_node(FromNode::Reply { request: 8, reply: accepted })), None);
+        let later = relayed.next_deadline().unwrap();
+        assert_eq!(relayed.due(later).down, Some(reload));
         // The node gets another parent with the same spec before the reload is carried out.
-        seat.adopted(None, later);
-        let again = seat.due(later).down.unwrap();
+        relayed.adopted(None, later);
+        let again = relayed.due(later).down.unwrap();
         assert!(matches!(codec::decode_to_node(&again), Ok(ToNode::Request { request: 9, .. })), "{again:?}");
-        assert_eq!(seat.up(reply(8)), None);
-        assert_eq!(seat.due(later + AGAIN).down, Some(again), "that was for another parent");
-        assert_eq!(seat.up(reply(9)), None);
-        assert_eq!(seat.due(later + AGAIN + AGAIN), Due::default());
+        assert_eq!(relayed.up(reply(8)), None);
+        assert_eq!(relayed.due(later + AGAIN).down, Some(again), "that was for another parent");
+        assert_eq!(relayed.up(reply(9)), None);
+        assert_eq!(relayed.due(later + AGAIN + AGAIN), Due::default());
     }
 }
