@@ -14,7 +14,7 @@ use crate::spec::listen::Address;
 use crate::{
     control::FindError,
     error::Chain,
-    web::{self, Config, May, PublicUrl, Texts, WebError},
+    web::{self, Access, Config, PublicUrl, Texts, WebError},
     wire::view::StatusView,
 };
 use clap::Args;
@@ -104,7 +104,7 @@ pub(super) fn run(_: Web, _: When) -> Result<ExitCode, Failure> {
 pub(super) fn run(args: Web, _: When) -> Result<ExitCode, Failure> {
     let instance = args.target.instance.as_deref();
     if args.url {
-        let may = if args.view { May::View } else { May::Act };
+        let may = if args.view { Access::View } else { Access::Act };
         Out::open()
             .write(&format!("{}\n", web::link(instance, may).map_err(|error| failed("print a link", error))?))?;
         return Ok(ExitCode::Done);

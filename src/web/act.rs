@@ -87,7 +87,13 @@ impl Actions {
     }
 
     /// Begins an action on behalf of a client. `None` if too many are under way.
-    pub(super) fn begin(&self, known: &Known, shared: &Arc<Shared>, action: Action, behalf: &str) -> Option<Begun> {
+    pub(super) fn begin(
+        &self,
+        known: &Known,
+        shared: &Arc<Shared>,
+        action: Action,
+        behalf: &str,
+    ) -> Option<OngoingAction> {
         let running = Running::one_more(&self.under_way)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (known, shared) = (known.clone(), Arc::clone(shared));
@@ -122,12 +128,12 @@ impl Actions {
                 }
             }
         });
-        Some(Begun { number, first })
+        Some(OngoingAction { number, first })
     }
 }
 
 /// An action that is under way.
-pub(super) struct Begun {
+pub(super) struct OngoingAction {
     pub(super) number: u64,
     first: oneshot::Receiver<First>,
 }
@@ -140,7 +146,7 @@ pub(super) enum First {
     Changed(String),
 }
 
-impl Begun {
+impl OngoingAction {
     /// Waits for the root's first reply.
     pub(super) async fn first(self) -> First {
         self.first.await.unwrap_or(First::Taken)

@@ -5,7 +5,7 @@ use super::answers::Refused;
 use super::ask::{Asker, Unanswered};
 use super::cluster::Cluster;
 use super::config::Config;
-use super::keys::{Keys, May, Proof, Secret, Tries};
+use super::keys::{Access, Keys, Proof, Secret, Tries};
 use super::known::Known;
 use super::recent::{Last, Recent};
 use super::shared::{self, Shared};
@@ -79,15 +79,15 @@ impl App {
     }
 
     /// The permission of a key or session, reduced to viewing if the console is read-only.
-    pub(super) fn capped(&self, may: May) -> May {
-        if self.config.read_only { May::View } else { may }
+    pub(super) fn capped(&self, may: Access) -> Access {
+        if self.config.read_only { Access::View } else { may }
     }
 
-    pub(super) fn bearer(&self, key: &Secret) -> Option<May> {
+    pub(super) fn bearer(&self, key: &Secret) -> Option<Access> {
         locked(&self.keys).as_ref()?.bearer(key).map(|may| self.capped(may))
     }
 
-    pub(super) fn session(&self, token: &Secret) -> Option<May> {
+    pub(super) fn session(&self, token: &Secret) -> Option<Access> {
         locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
     }
 

@@ -4,7 +4,7 @@
 use super::answers::Refused;
 use super::app::App;
 use super::host::{Door, is_our_origin, is_ours, port_of};
-use super::keys::{May, Proof, Secret};
+use super::keys::{Access, Proof, Secret};
 use crate::os::process::own_uid;
 use axum::extract::FromRequestParts;
 use axum::http::header::{
@@ -93,7 +93,7 @@ pub(super) fn with_headers(mut response: Response) -> Response {
 
 /// A client's permission, and what proves it.
 pub(super) struct Client {
-    pub(super) may: May,
+    pub(super) may: Access,
     pub(super) proof: Proof,
 }
 
@@ -117,7 +117,7 @@ impl Client {
     pub(super) fn by_kernel(app: &App, peer: &Peer) -> Option<Client> {
         // With a public URL, the kernel reports the user of the proxy.
         let known = app.config.public_url.is_none() && peer.uid.is_some_and(|uid| uid == 0 || uid == own_uid());
-        known.then(|| Client { may: app.capped(May::Act), proof: Proof::Kernel })
+        known.then(|| Client { may: app.capped(Access::Act), proof: Proof::Kernel })
     }
 
     /// The CSRF value in the request, if it is that of the session's own page; otherwise `None`.
@@ -175,7 +175,7 @@ impl FromRequestParts<Arc<App>> for Actor {
         if !matches!(client.proof, Proof::Session(_)) {
             return Err(Refused::new(StatusCode::FORBIDDEN, "to act takes a session: log in"));
         }
-        if client.may < May::Act {
+        if client.may < Access::Act {
             return Err(Refused::new(StatusCode::FORBIDDEN, "this session may look on, not act"));
         }
         Ok(Actor(client))

@@ -4,13 +4,13 @@
 //! Threads that ask the root put in what they receive, and the connections of pages take out their frames. Nothing
 //! waits for a page. The root has one follower and one request at a time, however many pages are open.
 
-use super::keys::{May, Proof};
+use super::keys::{Access, Proof};
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
-use super::page::{Has, Page, View};
+use super::page::{Hello, Page, View};
 use super::reading::Reading;
 use super::ring::Ring;
 use super::schedule::{Question, Schedule};
-use super::table::{Fits, Table};
+use super::table::{Table, TableChange};
 use crate::control::logs::LogsRead;
 use crate::control::session::EventsRead;
 use crate::ids::{Name, Path};
@@ -243,7 +243,7 @@ impl Hub {
         if question.whole {
             let first = self.table.is_empty();
             let fits = self.table.whole(status, question.next);
-            if fits == Fits::Other && !first {
+            if fits == TableChange::Other && !first {
                 // The stream of events is not interrupted.
                 self.pages.iter_mut().for_each(|page| page.outbox.drop_rows());
                 self.each(Kind::Needed, &frame("lost", None, b"{\"count\":0}"), now);
@@ -298,7 +298,7 @@ impl Hub {
     // Output to the pages.
 
     /// Opens the stream of a page; `None` if there are too many.
-    pub(super) fn open(&mut self, id: String, may: May, has: &Has, close: Arc<Notify>, now: u64) -> Option<()> {
+    pub(super) fn open(&mut self, id: String, may: Access, has: &Hello, close: Arc<Notify>, now: u64) -> Option<()> {
         if self.pages.len() >= PAGES {
             return None;
         }

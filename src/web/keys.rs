@@ -20,7 +20,7 @@ const OPEN_MAX: usize = 256;
 /// A permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum May {
+pub enum Access {
     /// To view.
     View,
     /// To view and to act.
@@ -106,7 +106,7 @@ impl TryFrom<String> for Hashed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     sha256: Hashed,
-    may: May,
+    may: Access,
     /// When it ends, in milliseconds since 1970.
     until_ms: u64,
     /// The hash of the CSRF value that the page of a session sends with each request that changes something. It is not
@@ -134,13 +134,13 @@ impl Keys {
     }
 
     /// Adds a key for one login.
-    pub(super) fn add_login(&mut self, key: &Secret, may: May, now_ms: u64) {
+    pub(super) fn add_login(&mut self, key: &Secret, may: Access, now_ms: u64) {
         let until_ms = now_ms.saturating_add(LOGIN_MS);
         add(&mut self.logins, Open { sha256: key.hashed(), may, until_ms, csrf: None }, now_ms);
     }
 
     /// The permission of a login with this key. The key of a link is removed by it.
-    pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<May> {
+    pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<Access> {
         let hashed = key.hashed();
         let open = find(&self.logins, &hashed, now_ms).map(|open| open.may);
         self.logins.retain(|login| !bool::from(login.sha256.0.ct_eq(&hashed.0)) && login.until_ms > now_ms);
@@ -148,21 +148,21 @@ impl Keys {
     }
 
     /// The permission of a lasting key; `None` for any other, such as that of a link.
-    pub(super) fn bearer(&self, key: &Secret) -> Option<May> {
+    pub(super) fn bearer(&self, key: &Secret) -> Option<Access> {
         let hashed = key.hashed();
         let (view, act) = (self.view.0.ct_eq(&hashed.0), self.act.0.ct_eq(&hashed.0));
         let number = u8::conditional_select(&u8::conditional_select(&0, &1, view), &2, act);
-        [None, Some(May::View), Some(May::Act)][usize::from(number)]
+        [None, Some(Access::View), Some(Access::Act)][usize::from(number)]
     }
 
     /// Opens a session whose page has `csrf`.
-    pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: May, now_ms: u64) {
+    pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: Access, now_ms: u64) {
         let until_ms = now_ms.saturating_add(SESSION_MS);
         add(&mut self.sessions, Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()) }, now_ms);
     }
 
     /// The permission of a session that has not ended.
-    pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<May> {
+    pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<Access> {
         find(&self.sessions, &token.hashed(), now_ms).map(|open| open.may)
     }
 
@@ -250,38 +250,38 @@ mod tests {
     #[test]
     fn lasting_keys_let_their_bearers_do_what_they_are_for() {
         let keys = keys();
-        assert_eq!(keys.bearer(&secret(1)), Some(May::View));
-        assert_eq!(keys.bearer(&secret(2)), Some(May::Act));
+        assert_eq!(keys.bearer(&secret(1)), Some(Access::View));
+        assert_eq!(keys.bearer(&secret(2)), Some(Access::Act));
         assert_eq!(keys.bearer(&secret(3)), None);
         let mut keys = keys;
-        assert_eq!(keys.login(&secret(1), 0), Some(May::View));
-        assert_eq!(keys.login(&secret(1), 1), Some(May::View));
+        assert_eq!(keys.login(&secret(1), 0), Some(Access::View));
+        assert_eq!(keys.login(&secret(1), 1), Some(Access::View));
     }
 
     #[test]
     fn the_key_of_a_link_holds_once_and_for_ten_minutes() {
         let mut keys = keys();
-        keys.add_login(&secret(3), May::Act, 1_000);
-        keys.add_login(&secret(4), May::View, 1_000);
+        keys.add_login(&secret(3), Access::Act, 1_000);
+        keys.add_login(&secret(4), Access::View, 1_000);
         assert_eq!(keys.bearer(&secret(3)), None);
         assert_eq!(keys.login(&secret(5), 2_000), None);
-        assert_eq!(keys.login(&secret(3), 2_000), Some(May::Act));
+        assert_eq!(keys.login(&secret(3), 2_000), Some(Access::Act));
         assert_eq!(keys.login(&secret(3), 2_000), None);
-        assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS - 1), Some(May::View));
-        keys.add_login(&secret(4), May::View, 1_000);
+        assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS - 1), Some(Access::View));
+        keys.add_login(&secret(4), Access::View, 1_000);
         assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS), None);
     }
 
     #[test]
     fn sessions_end_by_logout_and_by_time() {
         let mut keys = keys();
-        keys.open_session(&secret(5), &secret(15), May::View, 0);
-        keys.open_session(&secret(6), &secret(16), May::Act, 0);
-        assert_eq!(keys.session(&secret(5), SESSION_MS - 1), Some(May::View));
+        keys.open_session(&secret(5), &secret(15), Access::View, 0);
+        keys.open_session(&secret(6), &secret(16), Access::Act, 0);
+        assert_eq!(keys.session(&secret(5), SESSION_MS - 1), Some(Access::View));
         assert_eq!(keys.session(&secret(5), SESSION_MS), None);
         assert_eq!(keys.bearer(&secret(6)), None);
         keys.close_session(&secret(5));
-        assert_eq!((keys.session(&secret(5), 1), keys.session(&secret(6), 1)), (None, Some(May::Act)));
+        assert_eq!((keys.session(&secret(5), 1), keys.session(&secret(6), 1)), (None, Some(Access::Act)));
     }
 
     #[test]
@@ -290,17 +290,17 @@ mod tests {
         for number in 0..OPEN_MAX as u64 + 44 {
             let mut bytes = [9; 32];
             bytes[..8].copy_from_slice(&number.to_le_bytes());
-            keys.open_session(&Secret::of(bytes), &secret(9), May::View, number);
+            keys.open_session(&Secret::of(bytes), &secret(9), Access::View, number);
         }
         assert_eq!(keys.sessions.len(), OPEN_MAX);
-        keys.open_session(&secret(7), &secret(17), May::View, SESSION_MS + 200);
+        keys.open_session(&secret(7), &secret(17), Access::View, SESSION_MS + 200);
         assert_eq!(keys.sessions.iter().map(|open| open.until_ms).min(), Some(SESSION_MS + 201));
     }
 
     #[test]
     fn nothing_that_is_kept_can_be_presented() {
         let mut keys = keys();
-        keys.open_session(&secret(5), &secret(15), May::Act, 0);
+        keys.open_session(&secret(5), &secret(15), Access::Act, 0);
         let json = serde_json::to_string(&keys).unwrap();
         assert!(!json.contains(&secret(1).text()) && !json.contains(&secret(5).text()), "{json}");
         let kept: Keys = serde_json::from_str(&json).unwrap();

@@ -7,8 +7,8 @@ use super::ask::Unanswered;
 use super::cluster::Seen;
 use super::guard::{Actor, Peer, Viewer};
 use super::hub::Root;
-use super::keys::{May, Proof};
-use super::page::{Has, IN_VIEW, View};
+use super::keys::{Access, Proof};
+use super::page::{Hello, IN_VIEW, View};
 use super::shared::now_ms;
 use super::store::secret;
 use super::stream::{EVENT_STREAM, Stream};
@@ -73,7 +73,7 @@ pub(super) async fn stream(
     let last = headers.get(HeaderName::from_static("last-event-id"));
     let last = last.and_then(|last| last.to_str().ok()).and_then(|last| last.parse().ok());
     let id = secret().map_err(|error| super::answers::failed(&error))?.text();
-    let has = Has { from: last.or(from), run, proof: client.proof };
+    let has = Hello { from: last.or(from), run, proof: client.proof };
     let opened = app.shared.lock().open(id[..32].to_owned(), client.may, &has, peer.close, now_ms());
     opened.ok_or_else(|| Refused::unavailable("too many pages are open"))?;
     app.use_hub();
@@ -139,8 +139,8 @@ pub(super) async fn act(
     app.asker.status_alone(&path).await?;
     let key = match (client.proof, client.may) {
         (Proof::Kernel, _) => "unix socket",
-        (_, May::Act) => "acting key",
-        (_, May::View) => "viewing key",
+        (_, Access::Act) => "acting key",
+        (_, Access::View) => "viewing key",
     };
     let behalf = format!("web, {key}, {}", peer.address);
     let begun = app.actions.begin(known, &app.shared, action, &behalf);

@@ -3,7 +3,7 @@
 use super::answers::{Refused, body, empty, failed};
 use super::app::App;
 use super::guard::{Client, Peer, Viewer, cookie, cookie_name};
-use super::keys::{Keys, May, SESSION_MS, Secret};
+use super::keys::{Access, Keys, SESSION_MS, Secret};
 use super::known::Known;
 use super::store::{now_ms, secret};
 use axum::Json;
@@ -71,7 +71,7 @@ async fn opened(
     app: &App,
     headers: &HeaderMap,
     known: Known,
-    may: impl FnOnce(&mut Keys) -> Option<May> + Send + 'static,
+    may: impl FnOnce(&mut Keys) -> Option<Access> + Send + 'static,
 ) -> Result<Option<Response>, Refused> {
     let opened = spawn_blocking(move || {
         let (token, csrf) = (secret()?, secret()?);
@@ -93,7 +93,7 @@ async fn opened(
     }))
 }
 
-fn welcome(may: May, csrf: &Secret) -> Response {
+fn welcome(may: Access, csrf: &Secret) -> Response {
     Json(json!({ "may": may, "csrf": csrf.text() })).into_response()
 }
 

@@ -12,6 +12,7 @@ mod ask;
 mod assets;
 mod cluster;
 mod config;
+mod connection_limiter;
 mod feed;
 mod guard;
 mod history;
@@ -22,14 +23,12 @@ mod known;
 mod live;
 mod login;
 mod outbox;
-mod owed;
 mod page;
 mod past;
 mod plain;
 mod reading;
 mod recent;
 mod ring;
-mod rooms;
 mod routes;
 mod schedule;
 mod scrape;
@@ -38,10 +37,11 @@ mod shared;
 mod store;
 mod stream;
 mod table;
+mod write_backlog;
 
 pub use config::{Config, Texts};
 pub use host::PublicUrl;
-pub use keys::May;
+pub use keys::Access;
 
 use crate::control::{self, FindError, Instance, RuntimeDir, StateDir};
 use crate::ids::Name;
@@ -307,7 +307,7 @@ fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
 ///
 /// # Errors
 /// [`WebError::NotRunning`] and those of keys and instances.
-pub fn link(instance: Option<&str>, may: May) -> Result<String, WebError> {
+pub fn link(instance: Option<&str>, may: Access) -> Result<String, WebError> {
     let name = named_or_kept(instance)?;
     let store = store_of(&name)?;
     let running = store.read_running().map_err(WebError::Keys)?.filter(|running| is_alive(running.pid));
@@ -416,7 +416,7 @@ fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
         ));
         return Ok(());
     }
-    let (key, keys) = known.store.login_key(app.capped(May::Act)).map_err(WebError::Keys)?;
+    let (key, keys) = known.store.login_key(app.capped(Access::Act)).map_err(WebError::Keys)?;
     app.set_keys(Some(keys));
     (texts.print)(&with_key(url, &key));
     Ok(())

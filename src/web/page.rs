@@ -62,7 +62,7 @@ pub(super) struct Page {
 
 /// What a page presents when it opens its stream.
 #[derive(Clone, Default)]
-pub(super) struct Has {
+pub(super) struct Hello {
     /// Number of the next event.
     pub(super) from: Option<u64>,
     /// The run that the number belongs to.

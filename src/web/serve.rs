@@ -2,11 +2,11 @@
 
 use super::answers::Refused;
 use super::app::App;
+use super::connection_limiter::{ConnectionLimiter, ConnectionOrigin, ConnectionSlot, EACH, EACH_OF_PROXY};
 use super::guard::{IN_EACH, Peer, admit, with_headers};
 use super::host::Door;
-use super::owed::{Accounted, Owed};
-use super::rooms::{EACH, EACH_OF_PROXY, Place, Room, Who};
 use super::stream::EVENT_STREAM;
+use super::write_backlog::{Accounted, WriteBacklog};
 use crate::os::peer::user_of;
 use crate::os::process::own_uid;
 use axum::Router;
@@ -74,8 +74,8 @@ impl Server {
         Server { app, routes }
     }
 
-    fn room(&self) -> Arc<Room> {
-        Room::new(if self.app.config.public_url.is_some() { EACH_OF_PROXY } else { EACH })
+    fn limiter(&self) -> Arc<ConnectionLimiter> {
+        ConnectionLimiter::new(if self.app.config.public_url.is_some() { EACH_OF_PROXY } else { EACH })
     }
 
     /// Accepts connections of a listening TCP socket.
@@ -85,7 +85,7 @@ impl Server {
     pub(super) fn tcp(&self, socket: net::TcpListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (TcpListener::from_std(socket)?, self.clone());
-        let room = self.room();
+        let limiter = self.limiter();
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
@@ -94,7 +94,7 @@ impl Server {
                         // Small events must not be delayed by Nagle's algorithm.
                         let _ = stream.set_nodelay(true);
                         let address = from.ip().to_canonical().to_string();
-                        server.connection(room.take(who(from, here)), stream, Door::Tcp(here), address, None);
+                        server.connection(limiter.take(who(from, here)), stream, Door::Tcp(here), address, None);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -110,7 +110,7 @@ impl Server {
     pub(super) fn unix(&self, socket: unix::UnixListener) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, server) = (UnixListener::from_std(socket)?, self.clone());
-        let room = self.room();
+        let limiter = self.limiter();
         tokio::spawn(async move {
             loop {
                 match socket.accept().await {
@@ -118,8 +118,8 @@ impl Server {
                         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                         let address = uid.map_or_else(|| "unix".into(), |uid| format!("uid {uid}"));
                         // The kernel reports the user id, except for a process that has ended already.
-                        let who = Who::user(uid.unwrap_or(u32::MAX), own_uid());
-                        server.connection(room.take(who), stream, Door::Unix, address, uid);
+                        let who = ConnectionOrigin::user(uid.unwrap_or(u32::MAX), own_uid());
+                        server.connection(limiter.take(who), stream, Door::Unix, address, uid);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -130,7 +130,7 @@ impl Server {
 
     fn connection(
         &self,
-        place: Option<Place>,
+        place: Option<ConnectionSlot>,
         mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         door: Door,
         address: String,
@@ -146,9 +146,14 @@ impl Server {
         }
     }
 
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer, _place: Place) {
-        let (close, owed) = (Arc::clone(&peer.close), Arc::new(Owed::new()));
-        let account = Arc::clone(&owed);
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+        _place: ConnectionSlot,
+    ) {
+        let (close, backlog) = (Arc::clone(&peer.close), Arc::new(WriteBacklog::new()));
+        let account = Arc::clone(&backlog);
         let (app, routes) = (self.app, TowerToHyperService::new(self.routes));
         let service = service_fn(move |request: Request<Incoming>| {
             let (app, routes, peer, account) = (Arc::clone(&app), routes.clone(), peer.clone(), Arc::clone(&account));
@@ -169,11 +174,11 @@ impl Server {
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_MAX);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(READ_WITHIN));
-        let stream = Accounted::new(Box::pin(stream), Arc::clone(&owed));
+        let stream = Accounted::new(Box::pin(stream), Arc::clone(&backlog));
         let connection = http.serve_connection(TokioIo::new(stream), service);
         // Errors are ignored: a client that disconnects, or does not send HTTP, affects only its own connection.
         let (mut connection, mut closed) = (std::pin::pin!(connection), std::pin::pin!(close.notified()));
-        let mut too_long = std::pin::pin!(owed.too_long(READ_ALL_WITHIN));
+        let mut too_long = std::pin::pin!(backlog.too_long(READ_ALL_WITHIN));
         std::future::poll_fn(|context| {
             let cut = closed.as_mut().poll(context).is_ready() || too_long.as_mut().poll(context).is_ready();
             let ended = cut || connection.as_mut().poll(context).is_ready();
@@ -185,11 +190,11 @@ impl Server {
 
 /// The origin of a TCP connection. All clients on this machine have the same address, so the kernel is asked for the
 /// user.
-fn who(from: net::SocketAddr, here: net::SocketAddr) -> Who {
+fn who(from: net::SocketAddr, here: net::SocketAddr) -> ConnectionOrigin {
     let near = from.ip().to_canonical() == here.ip().to_canonical() || from.ip().to_canonical().is_loopback();
     match near.then(|| user_of(from, here)) {
-        Some(Ok(uid)) => Who::user(uid, own_uid()),
-        Some(Err(_)) | None => Who::machine(from.ip()),
+        Some(Ok(uid)) => ConnectionOrigin::user(uid, own_uid()),
+        Some(Err(_)) | None => ConnectionOrigin::machine(from.ip()),
     }
 }
 

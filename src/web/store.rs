@@ -1,7 +1,7 @@
 //! The file of keys and sessions, in the instance's state directory, readable by its user alone. The console and the
 //! tool that makes links both change it, under a lock.
 
-use super::keys::{Keys, May, Secret};
+use super::keys::{Access, Keys, Secret};
 use crate::control::StateDir;
 use crate::files;
 use crate::os::clock::{self, Clock};
@@ -120,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::change`].
-    pub(super) fn login_key(&self, may: May) -> io::Result<(Secret, Keys)> {
+    pub(super) fn login_key(&self, may: Access) -> io::Result<(Secret, Keys)> {
         let key = secret()?;
         let ((), keys) = self.change(|keys| keys.add_login(&key, may, now_ms()))?;
         Ok((key, keys))
@@ -217,12 +217,12 @@ mod tests {
     fn keys_are_in_a_file_that_its_user_alone_may_read() {
         let (_base, store) = store();
         assert!(store.read().unwrap().is_none());
-        let (key, keys) = store.login_key(May::Act).unwrap();
+        let (key, keys) = store.login_key(Access::Act).unwrap();
         assert_eq!(fs::metadata(store.file()).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(store.read().unwrap(), Some(keys));
         let before = store.stamp();
         let (may, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
-        assert_eq!(may, Some(May::Act));
+        assert_eq!(may, Some(Access::Act));
         assert_ne!(store.stamp(), before);
         let (again, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
         assert_eq!(again, None);
@@ -230,17 +230,17 @@ mod tests {
         fs::set_permissions(store.file(), Permissions::from_mode(0o640)).unwrap();
         assert_ne!(store.stamp(), before);
         assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        assert!(store.login_key(May::View).is_err());
+        assert!(store.login_key(Access::View).is_err());
         // New keys repair the file.
         let (view, act) = store.renew().unwrap();
         let keys = store.read().unwrap().unwrap();
-        assert_eq!((keys.bearer(&view), keys.bearer(&act)), (Some(May::View), Some(May::Act)));
+        assert_eq!((keys.bearer(&view), keys.bearer(&act)), (Some(Access::View), Some(Access::Act)));
     }
 
     #[test]
     fn a_link_is_not_followed_and_what_helps_is_told() {
         let (base, store) = store();
-        store.login_key(May::Act).unwrap();
+        store.login_key(Access::Act).unwrap();
         let elsewhere = base.path().join("elsewhere");
         fs::rename(store.file(), &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, store.file()).unwrap();
@@ -265,8 +265,8 @@ mod tests {
     fn new_keys_end_all_sessions() {
         let (_base, store) = store();
         let token = secret().unwrap();
-        store.change(|keys| keys.open_session(&token, &token, May::Act, now_ms())).unwrap();
-        assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), Some(May::Act));
+        store.change(|keys| keys.open_session(&token, &token, Access::Act, now_ms())).unwrap();
+        assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), Some(Access::Act));
         store.renew().unwrap();
         assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), None);
     }
@@ -276,7 +276,7 @@ mod tests {
         let (_base, store) = store();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..10).for_each(|_| drop(store.login_key(May::View).unwrap())));
+                scope.spawn(|| (0..10).for_each(|_| drop(store.login_key(Access::View).unwrap())));
             }
         });
         let json = fs::read_to_string(store.file()).unwrap();

@@ -112,7 +112,7 @@ pub(super) struct Table {
 
 /// The result of taking in a whole status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fits {
+pub(super) enum TableChange {
     /// The rows are the same as before.
     Same,
     /// Rows were added or removed: pages have to fetch the tree anew.
@@ -155,7 +155,7 @@ impl Table {
     }
 
     /// Takes in a whole status; `asked` was the number of the next event when it was requested.
-    pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> Fits {
+    pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> TableChange {
         (self.instance, self.version) = (status.instance.clone(), status.version.clone());
         let mut paths = Vec::new();
         walk(&status.root, None, &mut |child, parent| {
@@ -184,7 +184,7 @@ impl Table {
             self.dirty.clear();
             self.rows.iter_mut().for_each(|row| row.told = row.cells.clone());
         }
-        if same { Fits::Same } else { Fits::Other }
+        if same { TableChange::Same } else { TableChange::Other }
     }
 
     /// Takes in the status of a part of the tree, for the rows that are known. Returns whether it has a row that is

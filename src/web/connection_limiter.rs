@@ -16,7 +16,7 @@ pub(super) const EACH_OF_PROXY: usize = 192;
 
 /// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(super) enum ConnectionOrigin {
     /// Our user or root, without a limit of their own.
     Ours,
     /// Another user of this machine.
@@ -25,15 +25,15 @@ pub(super) enum Who {
     Address(IpAddr),
 }
 
-impl Who {
+impl ConnectionOrigin {
     /// A user of this machine.
-    pub(super) fn user(uid: u32, own: u32) -> Who {
-        if uid == 0 || uid == own { Who::Ours } else { Who::User(uid) }
+    pub(super) fn user(uid: u32, own: u32) -> ConnectionOrigin {
+        if uid == 0 || uid == own { ConnectionOrigin::Ours } else { ConnectionOrigin::User(uid) }
     }
 
     /// Another machine. For IPv6 the /64 prefix counts, as a machine can use any address below it.
-    pub(super) fn machine(address: IpAddr) -> Who {
-        Who::Address(match address.to_canonical() {
+    pub(super) fn machine(address: IpAddr) -> ConnectionOrigin {
+        ConnectionOrigin::Address(match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
             address => address,
         })
@@ -41,44 +41,44 @@ impl Who {
 }
 
 /// The connections of one listening socket.
-pub(super) struct Room {
+pub(super) struct ConnectionLimiter {
     each: usize,
-    taken: Mutex<HashMap<Who, usize>>,
+    taken: Mutex<HashMap<ConnectionOrigin, usize>>,
 }
 
 /// One connection; it is no longer counted when this is dropped.
-pub(super) struct Place {
-    room: Arc<Room>,
-    who: Who,
+pub(super) struct ConnectionSlot {
+    limiter: Arc<ConnectionLimiter>,
+    who: ConnectionOrigin,
 }
 
-impl Room {
+impl ConnectionLimiter {
     /// With this limit for each other peer.
-    pub(super) fn new(each: usize) -> Arc<Room> {
-        Arc::new(Room { each, taken: Mutex::default() })
+    pub(super) fn new(each: usize) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter { each, taken: Mutex::default() })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<Who, usize>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<ConnectionOrigin, usize>> {
         // A poisoned lock is used all the same, as no change is ever left half done.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a connection; `None` if a limit is reached.
-    pub(super) fn take(self: &Arc<Room>, who: Who) -> Option<Place> {
+    pub(super) fn take(self: &Arc<ConnectionLimiter>, who: ConnectionOrigin) -> Option<ConnectionSlot> {
         let mut taken = self.taken();
         let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or(0));
-        if all >= CONNECTIONS || (who != Who::Ours && own >= self.each) {
+        if all >= CONNECTIONS || (who != ConnectionOrigin::Ours && own >= self.each) {
             return None;
         }
         taken.insert(who, own + 1);
         drop(taken);
-        Some(Place { room: Arc::clone(self), who })
+        Some(ConnectionSlot { limiter: Arc::clone(self), who })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut taken = self.room.taken();
+        let mut taken = self.limiter.taken();
         match taken.get_mut(&self.who) {
             Some(own) if *own > 1 => *own -= 1,
             _ => drop(taken.remove(&self.who)),
@@ -90,27 +90,32 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn machine(text: &str) -> Who {
-        Who::machine(text.parse().unwrap())
+    fn machine(text: &str) -> ConnectionOrigin {
+        ConnectionOrigin::machine(text.parse().unwrap())
     }
 
     #[test]
     fn a_stranger_has_its_part_and_the_others_have_room() {
-        let room = Room::new(EACH);
-        let stranger = Who::user(77, 1000);
-        let mut places: Vec<Place> = (0..300).filter_map(|_| room.take(stranger)).collect();
+        let limiter = ConnectionLimiter::new(EACH);
+        let stranger = ConnectionOrigin::user(77, 1000);
+        let mut places: Vec<ConnectionSlot> = (0..300).filter_map(|_| limiter.take(stranger)).collect();
         assert_eq!(places.len(), EACH);
-        let all = [machine("192.0.2.1"), Who::user(1000, 1000), Who::user(0, 1000), Who::user(78, 1000)];
-        let others: Vec<Place> = all.into_iter().filter_map(|who| room.take(who)).collect();
+        let all = [
+            machine("192.0.2.1"),
+            ConnectionOrigin::user(1000, 1000),
+            ConnectionOrigin::user(0, 1000),
+            ConnectionOrigin::user(78, 1000),
+        ];
+        let others: Vec<ConnectionSlot> = all.into_iter().filter_map(|who| limiter.take(who)).collect();
         assert_eq!(others.len(), 4);
         places.pop();
-        assert!(room.take(stranger).is_some());
+        assert!(limiter.take(stranger).is_some());
         // Our own user can use all that is left.
-        let ours: Vec<Place> = (0..300).filter_map(|_| room.take(Who::Ours)).collect();
+        let ours: Vec<ConnectionSlot> = (0..300).filter_map(|_| limiter.take(ConnectionOrigin::Ours)).collect();
         assert_eq!(ours.len() + others.len() + places.len(), CONNECTIONS);
-        assert!(room.take(machine("192.0.2.2")).is_none());
+        assert!(limiter.take(machine("192.0.2.2")).is_none());
         drop((places, others, ours));
-        assert!(room.taken().is_empty());
+        assert!(limiter.taken().is_empty());
     }
 
     #[test]

@@ -11,17 +11,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
 /// Whether data waits to be read by a connection's client.
-pub(super) struct Owed {
+pub(super) struct WriteBacklog {
     begin: Instant,
-    /// Since when data waits to be written, as [`Owed::now`] returns it; 0 while none does.
+    /// Since when data waits to be written, as [`WriteBacklog::now`] returns it; 0 while none does.
     since: AtomicU64,
     /// The answer is a stream, to which the limit does not apply.
     is_stream: AtomicBool,
 }
 
-impl Owed {
-    pub(super) fn new() -> Owed {
-        Owed { begin: Instant::now(), since: AtomicU64::new(0), is_stream: AtomicBool::new(false) }
+impl WriteBacklog {
+    pub(super) fn new() -> WriteBacklog {
+        WriteBacklog { begin: Instant::now(), since: AtomicU64::new(0), is_stream: AtomicBool::new(false) }
     }
 
     /// The time since this value was made, in milliseconds, plus one: never 0.
@@ -51,16 +51,16 @@ impl Owed {
 /// A connection that records since when data waits.
 pub(super) struct Accounted<S> {
     stream: S,
-    owed: Arc<Owed>,
+    backlog: Arc<WriteBacklog>,
 }
 
 impl<S> Accounted<S> {
-    pub(super) fn new(stream: S, owed: Arc<Owed>) -> Accounted<S> {
-        Accounted { stream, owed }
+    pub(super) fn new(stream: S, backlog: Arc<WriteBacklog>) -> Accounted<S> {
+        Accounted { stream, backlog }
     }
 
     fn owes(&self) {
-        let _ = self.owed.since.compare_exchange(0, self.owed.now(), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.backlog.since.compare_exchange(0, self.backlog.now(), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -92,7 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accounted<S> {
     /// A completed flush means that all data has been written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
-        self.owed.since.store(0, Ordering::Relaxed);
+        self.backlog.since.store(0, Ordering::Relaxed);
         Poll::Ready(flushed)
     }
 
@@ -112,13 +112,13 @@ mod tests {
 
     /// Whether a client that reads an answer of ten thousand bytes one by one, with pauses, is cut off within this
     /// time, which passes only while all wait.
-    fn is_cut_off(prepare: impl FnOnce(&Owed), pause: Duration, within: Duration) -> bool {
+    fn is_cut_off(prepare: impl FnOnce(&WriteBacklog), pause: Duration, within: Duration) -> bool {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (here, mut there) = duplex(16);
-            let owed = Arc::new(Owed::new());
-            prepare(&owed);
-            let mut here = Accounted::new(here, Arc::clone(&owed));
+            let backlog = Arc::new(WriteBacklog::new());
+            prepare(&backlog);
+            let mut here = Accounted::new(here, Arc::clone(&backlog));
             tokio::spawn(async move {
                 let mut byte = [0];
                 while there.read_exact(&mut byte).await.is_ok() {
@@ -133,7 +133,7 @@ mod tests {
                 // The connection stays open, and no data waits.
                 sleep(within).await;
             });
-            timeout(within, owed.too_long(LIMIT)).await.is_ok()
+            timeout(within, backlog.too_long(LIMIT)).await.is_ok()
         })
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn an_answer_has_a_time_and_a_stream_has_none() {
         let slow = Duration::from_millis(5);
         assert!(is_cut_off(|_| (), slow, 50 * LIMIT));
-        assert!(!is_cut_off(Owed::stream, slow, 3 * LIMIT));
+        assert!(!is_cut_off(WriteBacklog::stream, slow, 3 * LIMIT));
         assert!(!is_cut_off(|_| (), Duration::ZERO, 3 * LIMIT));
     }
 }
