@@ -4,7 +4,7 @@ use super::change::{Change, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
 use super::file;
 use super::instance::find;
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
 use super::reload::running_tree;
 use crate::control::Session;
@@ -57,7 +57,7 @@ pub struct Add {
 /// Workers of one `count` share a group number. Those that are added get numbers beyond any that a file can have.
 const GROUPS_FROM: u32 = 1 << 20;
 
-pub(super) fn run(args: Add, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
     let instance = find(&args.target, "add to", &args.parent);
     let running = instance.as_ref().ok().and_then(|instance| instance.runtime.read_instance().ok());
     let below = running.as_ref().map_or(Below::Own, |running| Below::Running(running.cgroup.as_deref()));

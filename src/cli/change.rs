@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path};
-use super::options::{Target, When};
+use super::options::{ColorMode, Target};
 use super::out::{self, Out};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::error::Chain;
@@ -35,12 +35,12 @@ const ONCE_MORE: Span = Span::from_secs(1);
 pub(super) const WORTH_TELLING: Span = Span::from_millis(900);
 
 /// Requests the change and waits until it is carried out. Returns the details that the root reports.
-pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: When) -> Result<String, Failure> {
+pub(super) fn carry_out(change: Change<'_>, instance: &Instance, when: ColorMode) -> Result<String, Failure> {
     carry_out_with(change, instance, &mut progress_on_stderr(when))
 }
 
 /// Prints what is being waited for, each text once, if it takes long.
-pub(super) fn progress_on_stderr(when: When) -> impl FnMut(&str, Span) {
+pub(super) fn progress_on_stderr(when: ColorMode) -> impl FnMut(&str, Span) {
     let mut said: Option<String> = None;
     move |waiting_for, since| {
         if since >= WORTH_TELLING && said.as_deref() != Some(waiting_for) {
@@ -185,7 +185,12 @@ pub(super) fn done_line(path: &Path, instance: &Instance, word: &str, detail: &s
 
 /// Carries out one change at one path, and prints a line when it is done; most verbs do no more. `word` is as in "/web
 /// stopped".
-pub(super) fn change_one(change: Change<'_>, word: &str, target: &Target, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn change_one(
+    change: Change<'_>,
+    word: &str,
+    target: &Target,
+    when: ColorMode,
+) -> Result<ExitCode, Failure> {
     let path = change.path;
     let instance = find(target, change.verb, path)?;
     let detail = carry_out(change, &instance, when)?;

@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file;
-use super::options::When;
+use super::options::ColorMode;
 use super::out::{self, Out};
 use super::render::{self, Branches, Look};
 use crate::ids::Path;
@@ -48,7 +48,7 @@ pub struct Check {
     pub json: bool,
 }
 
-pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Check, when: ColorMode) -> Result<ExitCode, Failure> {
     let wanted = if args.portable { Wanted::Elsewhere } else { Wanted::Right };
     let read = file::read(&args.file, wanted);
     let (errors, warnings) = read.counts();

@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::host::agent;
-use super::options::{Target, When};
+use super::options::{ColorMode, Target};
 use super::out::{self, Out};
 use super::render::Look;
 use super::{file, plan};
@@ -63,7 +63,7 @@ pub struct Deploy {
 /// Limit for the disk and the store.
 const WITHIN: Span = Span::from_secs(30);
 
-pub(super) fn run(args: Deploy, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Deploy, when: ColorMode) -> Result<ExitCode, Failure> {
     let read = file::read(&args.file, Wanted::Here).without_advice();
     read.show(when);
     let files: Vec<PathBuf> = read.files().map(Path::to_owned).collect();
@@ -132,7 +132,7 @@ fn named_as_asked(args: &Deploy, tree: &TreeSpec) -> Result<(), Failure> {
     }
 }
 
-fn show_plan(args: &Deploy, new: &TreeSpec, when: When) -> Result<ExitCode, Failure> {
+fn show_plan(args: &Deploy, new: &TreeSpec, when: ColorMode) -> Result<ExitCode, Failure> {
     let doing = format!("plan the deployment of {}", new.name);
     let Some((file, old)) = deployed(&doing, new)? else {
         return shown(args, None, &format!("{} is not deployed, or not on this host: all of it is new\n", new.name));

@@ -7,7 +7,7 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::options::{Target, Times, When, path, positive_span, timestamp};
+use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::pages;
 use super::render::event::short_time;
@@ -113,7 +113,7 @@ fn event_kind(text: &str) -> Result<String, String> {
     })
 }
 
-pub(super) fn run(args: Events, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Events, when: ColorMode) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
     if let Some(host) = &args.host {
         return of_host(&args, host, when);
@@ -143,7 +143,7 @@ pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
     }
 }
 
-fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
+fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<ExitCode, Failure> {
     let failed = |error| ask_failed("see the events of", &args.path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     // If no descriptor can be duplicated, a follower whose reader is gone ends at its next event instead.
@@ -184,7 +184,7 @@ fn of_running(args: &Events, instance: &Instance, when: When) -> Result<ExitCode
     Ok(ExitCode::Done)
 }
 
-fn of_journal(args: &Events, name: &Name, state: &StateDir, when: When) -> Result<ExitCode, Failure> {
+fn of_journal(args: &Events, name: &Name, state: &StateDir, when: ColorMode) -> Result<ExitCode, Failure> {
     out::say(when, &format!("\"{name}\" does not run; this is its journal, in {}", state.path().display()));
     let mut printer = Printer::new(args, when);
     let runs = if args.looks_back() { Runs::All } else { Runs::Last };
@@ -208,7 +208,7 @@ fn knows_path(summary: &Summary, args: &Events, name: &str) -> Result<ExitCode, 
 }
 
 /// Shows the events on a host's disk: the journal of the instance, merged with the reports of the host's agent.
-fn of_host(args: &Events, host: &str, when: When) -> Result<ExitCode, Failure> {
+fn of_host(args: &Events, host: &str, when: ColorMode) -> Result<ExitCode, Failure> {
     let doing = format!("see the events of {} on {host}", args.path);
     let instance = pages::instance(&doing, args.target.instance.as_deref())?;
     let mut printer = Printer::new(args, when);
@@ -281,7 +281,7 @@ impl Held {
 /// Prints events and the entries between them, each event once.
 struct Printer {
     out: Out,
-    when: When,
+    when: ColorMode,
     json: bool,
     look: Look,
     lines: render::Events,
@@ -296,7 +296,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(args: &Events, when: When) -> Printer {
+    fn new(args: &Events, when: ColorMode) -> Printer {
         let written = |at: &Option<Timestamp>| at.as_ref().map(|at| at.at(args.times.zone()));
         Printer {
             out: Out::open(),

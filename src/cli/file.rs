@@ -1,7 +1,7 @@
 //! The tree's file, as `start` and `check` read it.
 
 use super::failure::{ExitCode, Failure};
-use super::options::When;
+use super::options::ColorMode;
 use super::out;
 use super::render::colour_for;
 use crate::ids;
@@ -87,13 +87,13 @@ impl Read {
     }
 
     /// Shows all diagnostics on stderr.
-    pub(super) fn show(&self, when: When) {
+    pub(super) fn show(&self, when: ColorMode) {
         show(&self.0.diagnostics, when);
     }
 
     /// Shows all diagnostics on stderr if there is an error. Otherwise shows warnings in a line each, since a start has
     /// usually shown them already.
-    pub(super) fn show_again(&self, when: When) {
+    pub(super) fn show_again(&self, when: ColorMode) {
         match self.counts() {
             (0, _) => self.diagnostics().iter().for_each(|warning| out::say(when, &warning.to_string())),
             _ => self.show(when),
@@ -130,7 +130,7 @@ impl Read {
 }
 
 /// Shows diagnostics on stderr.
-pub(super) fn show(diagnostics: &[Diagnostic], when: When) {
+pub(super) fn show(diagnostics: &[Diagnostic], when: ColorMode) {
     let colour = colour_for(&std::io::stderr(), when);
     let width = stderr_width();
     for diagnostic in diagnostics {

@@ -1,6 +1,6 @@
 //! How the log and the output of a tree in the foreground are shown, on a terminal and elsewhere.
 
-use super::options::{LogFormat, LogLevel, Show, When};
+use super::options::{ColorMode, LogFormat, LogLevel, Show};
 use super::render::colour_for;
 use crate::control::{own_base, running};
 use crate::ids::Path;
@@ -19,7 +19,7 @@ pub(super) struct Foreground {
 
 impl Foreground {
     /// The formats by the options, and by what the two streams are.
-    pub(super) fn of(show: &Show, tree: &TreeSpec, when: When) -> Foreground {
+    pub(super) fn of(show: &Show, tree: &TreeSpec, when: ColorMode) -> Foreground {
         let log = format(show, tree, &std::io::stderr(), when);
         let output = format(show, tree, &std::io::stdout(), when);
         let first_line = matches!(log, Format::Live { .. }).then(|| first_line(tree));
@@ -27,7 +27,7 @@ impl Foreground {
     }
 }
 
-fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: When) -> Format {
+fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: ColorMode) -> Format {
     let colour = colour_for(stream, when);
     // At these levels, which are for debugging treevisor itself, nothing is shortened.
     let in_full = matches!(show.log_level, LogLevel::Debug | LogLevel::Trace);

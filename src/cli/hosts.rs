@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::host::agent;
-use super::options::When;
+use super::options::ColorMode;
 use super::out::Out;
 use super::render::Look;
 use super::render::table::{Cell, Column, Table};
@@ -41,7 +41,7 @@ pub struct Hosts {
     pub json: bool,
 }
 
-pub(super) fn run(args: Hosts, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Hosts, when: ColorMode) -> Result<ExitCode, Failure> {
     let view = agent::hosts("list the hosts")?;
     let mut out = Out::open();
     if args.json {

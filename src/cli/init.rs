@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file::write_new;
-use super::options::When;
+use super::options::ColorMode;
 use super::out::{self, Out};
 use super::schema;
 use clap::Args;
@@ -40,7 +40,7 @@ const STARTER: &str = include_str!("init.toml");
 /// The file of the schema, beside the tree's file.
 const SCHEMA: &str = "treevisor.schema.json";
 
-pub(super) fn run(args: Init, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Init, when: ColorMode) -> Result<ExitCode, Failure> {
     let head = if args.schema { format!("#:schema ./{SCHEMA}\n\n") } else { String::new() };
     let text = format!("{head}{}", STARTER.replace(" FILE ", &format!(" {} ", shown(&args.file))));
     if args.file == Path::new("-") {

@@ -7,7 +7,7 @@ use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, near, not_found};
-use super::options::{Target, Times, When, path, positive_span, timestamp};
+use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
@@ -95,7 +95,7 @@ fn lines(text: &str) -> Result<Lines, String> {
 /// What is tried, for messages such as "cannot read the logs of /web".
 const TRIED: &str = "read the logs of";
 
-pub(super) fn run(args: Logs, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Logs, when: ColorMode) -> Result<ExitCode, Failure> {
     let paths = outermost(&args.paths);
     let first = paths.first().cloned().unwrap_or_else(Path::root);
     let wanted = args.target.instance.as_deref();
@@ -310,7 +310,7 @@ fn joined(lines: &[LogView]) -> Vec<String> {
 /// How lines are shown.
 struct Shown<'a> {
     args: &'a Logs,
-    when: When,
+    when: ColorMode,
     out: Out,
     look: Look,
     /// Lines of several workers may come, so each is shown with its worker's path.
@@ -320,7 +320,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn new(args: &Logs, when: When) -> Shown<'_> {
+    fn new(args: &Logs, when: ColorMode) -> Shown<'_> {
         let since = args.since.as_ref().map(|since| since.at(args.zone.zone()));
         Shown {
             args,

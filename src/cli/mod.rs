@@ -27,6 +27,7 @@ mod hosts;
 mod import;
 mod init;
 mod instance;
+mod journal_history;
 mod logs;
 mod man;
 mod metrics;
@@ -35,7 +36,6 @@ mod notify;
 mod options;
 mod pages;
 mod panic;
-mod past;
 mod plan;
 mod reload;
 mod remove;
@@ -79,7 +79,7 @@ use man::Man;
 use metrics::Metrics;
 use move_to::Move;
 use notify::Notify;
-use options::When;
+use options::ColorMode;
 use panic::Panic;
 use reload::Reload;
 use remove::Remove;
@@ -176,7 +176,7 @@ pub struct Arguments {
         hide_possible_values = true,
         display_order = 900
     )]
-    pub color: When,
+    pub color: ColorMode,
 }
 
 /// The verbs. Each is documented at its own type, where its help is.

@@ -2,7 +2,7 @@
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::Verb;
@@ -32,7 +32,7 @@ pub struct Move {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Move, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Move, when: ColorMode) -> Result<ExitCode, Failure> {
     let change = Change {
         verb: "move",
         path: &args.path,

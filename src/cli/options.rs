@@ -13,7 +13,7 @@ use std::os::unix::fs::FileTypeExt;
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
-pub enum When {
+pub enum ColorMode {
     /// On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb".
     Auto,
     /// Always.

@@ -1,7 +1,7 @@
 //! Output of the tool. Nothing here panics when the reader is gone.
 
 use super::failure::{ExitCode, Failure};
-use super::options::When;
+use super::options::ColorMode;
 use super::render::colour_for;
 use crate::error::Chain;
 use crate::logging::{Format, complaint};
@@ -57,12 +57,12 @@ pub fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
 }
 
 /// Prints a line on stderr with the program's name in front. A write error is ignored, as it could not be reported.
-pub fn say(when: When, text: &str) {
+pub fn say(when: ColorMode, text: &str) {
     labelled(when, "treevisor:", Style::new().bold(), text);
 }
 
 /// Prints a failure on stderr with its hint.
-pub fn complain(when: When, failure: &Failure) {
+pub fn complain(when: ColorMode, failure: &Failure) {
     if failure.message.is_empty() {
         return;
     }
@@ -79,7 +79,7 @@ pub(super) fn complain_as_log(failure: Failure) -> Failure {
     Failure { code: failure.code, message: String::new(), hint: None }
 }
 
-fn labelled(when: When, label: &str, style: Style, text: &str) {
+fn labelled(when: ColorMode, label: &str, style: Style, text: &str) {
     let (mut stderr, text) = (io::stderr().lock(), text::page(text));
     let line = if colour_for(&io::stderr(), when) {
         format!("{style}{label}{style:#} {text}\n")

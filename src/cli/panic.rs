@@ -3,7 +3,7 @@
 use super::change::done_line;
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path, not_found};
-use super::options::{Target, When, positive_span};
+use super::options::{ColorMode, Target, positive_span};
 use super::out::Out;
 use super::targets::{Changes, Resolved, Sum, Targets, change_targets, resolve_targets};
 use crate::control::force::{self, ForceError};
@@ -48,7 +48,7 @@ pub struct Panic {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Panic, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Panic, when: ColorMode) -> Result<ExitCode, Failure> {
     let first = args.targets.first();
     if args.force {
         let instance = control::find_to_force(&control::own_base(), args.target.instance.as_deref())
@@ -76,7 +76,7 @@ fn by_hand(args: &Panic, path: &Path) -> Result<(), Failure> {
 }
 
 /// Kills from outside. No process is asked, so the paths are read from the root's file.
-fn run_forced(args: &Panic, instance: &Instance, when: When) -> Result<ExitCode, Failure> {
+fn run_forced(args: &Panic, instance: &Instance, when: ColorMode) -> Result<ExitCode, Failure> {
     const WORD: &str = "killed from outside";
     let known = || {
         let file = instance.runtime.read_instance().map_err(|error| {

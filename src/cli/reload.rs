@@ -3,7 +3,7 @@
 use super::change::{Change, ask_failed, carry_out};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, When, positive_span};
+use super::options::{ColorMode, Target, positive_span};
 use super::out::Out;
 use super::render::Look;
 use super::{file, plan};
@@ -85,7 +85,7 @@ pub struct Reload {
     pub timeout: Option<Span>,
 }
 
-pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Reload, when: ColorMode) -> Result<ExitCode, Failure> {
     let root = Path::root();
     let instance = find(&args.target, "reload", &root)?;
     let failed = |error| ask_failed("reload", &root, &instance, error);
@@ -155,7 +155,7 @@ pub(super) fn run(args: Reload, when: When) -> Result<ExitCode, Failure> {
 const TIMEOUT: Span = Span::from_secs(60);
 
 /// Returns to the tree from before the last reload.
-fn abort(instance: &Instance, timeout: Option<Span>, when: When) -> Result<ExitCode, Failure> {
+fn abort(instance: &Instance, timeout: Option<Span>, when: ColorMode) -> Result<ExitCode, Failure> {
     let root = Path::root();
     // Only the root knows how much there is to undo, so the limit is generous.
     let timeout = timeout.unwrap_or_else(|| TIMEOUT.times(10));

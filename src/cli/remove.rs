@@ -2,7 +2,7 @@
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::Verb;
@@ -32,7 +32,7 @@ pub struct Remove {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Remove, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Remove, when: ColorMode) -> Result<ExitCode, Failure> {
     if args.path.is_root() {
         return Err(Failure::new(ExitCode::Usage, "cannot remove /: it is the tree itself")
             .hint("end the instance with `treevisor stop`"));

@@ -2,7 +2,7 @@
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::message::Verb;
@@ -31,7 +31,7 @@ pub struct Reset {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Reset, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Reset, when: ColorMode) -> Result<ExitCode, Failure> {
     let change = Change {
         verb: "reset",
         path: &args.path,

@@ -2,7 +2,7 @@
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, positive_span};
+use super::options::{ColorMode, Target, positive_span};
 use super::targets::{Changes, Targets, change_targets};
 use crate::ids::Path;
 use crate::pattern::Pattern;
@@ -40,7 +40,7 @@ pub struct Restart {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Restart, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Restart, when: ColorMode) -> Result<ExitCode, Failure> {
     if args.rolling {
         return rolling(&args, when);
     }
@@ -51,7 +51,7 @@ pub(super) fn run(args: Restart, when: When) -> Result<ExitCode, Failure> {
 }
 
 /// Restarts the copies of each named `count`, one `count` after the other.
-fn rolling(args: &Restart, when: When) -> Result<ExitCode, Failure> {
+fn rolling(args: &Restart, when: ColorMode) -> Result<ExitCode, Failure> {
     let mut paths = Vec::new();
     for pattern in &args.targets.paths {
         match pattern {

@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::foreground::Foreground;
-use super::options::{Show, When, positive_span, span};
+use super::options::{ColorMode, Show, positive_span, span};
 use super::start::{runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
@@ -167,7 +167,7 @@ const BACKOFF_FIRST: Span = Span::from_millis(100);
 /// The default number of missed intervals that count as a hang, as in a file.
 const MISSES: u32 = 3;
 
-pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
+pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     args.show.can_be_written()?;
     let mut tree = tree(&args)?;
     if !std::io::stdin().is_terminal() {

@@ -4,7 +4,7 @@ use super::add::in_json;
 use super::change::{Change, ask_failed, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use super::out::{self, Out};
 use super::reload::running_tree;
 use crate::control::Session;
@@ -44,7 +44,7 @@ pub struct Scale {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Scale, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Scale, when: ColorMode) -> Result<ExitCode, Failure> {
     let instance = find(&args.target, "scale", &args.path)?;
     let mut session =
         Session::connect(&instance.runtime).map_err(|error| ask_failed("scale", &args.path, &instance, error))?;
@@ -83,7 +83,7 @@ fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
 
 /// The specs of new copies, if copies differ by more than their names: the tool reads them, with their files of
 /// variables.
-fn new_copies(args: &Scale, tree: TreeSpec, when: When) -> Result<Vec<ChildSpec>, Failure> {
+fn new_copies(args: &Scale, tree: TreeSpec, when: ColorMode) -> Result<Vec<ChildSpec>, Failure> {
     let root = Path::root();
     let (Some(base), Some(above)) = (args.path.name(), args.path.parent()) else { return Ok(Vec::new()) };
     let supervisor = match tree.root.find(&root, &above).map(|child| &child.kind) {

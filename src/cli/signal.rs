@@ -2,7 +2,7 @@
 
 use super::change::{Change, change_one};
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use crate::ids::Path;
 use crate::signal;
 use crate::signal::full_name;
@@ -41,7 +41,7 @@ fn number(text: &str) -> Result<i32, String> {
         .ok_or_else(|| format!("no such signal; a name such as HUP or a number from 1 to {} is expected", signal::MAX))
 }
 
-pub(super) fn run(args: Signal, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Signal, when: ColorMode) -> Result<ExitCode, Failure> {
     let change = Change {
         verb: "signal",
         path: &args.path,

@@ -3,7 +3,7 @@
 use super::failure::{ExitCode, Failure};
 use super::file;
 use super::foreground::Foreground;
-use super::options::{LogFormat, Show, Target, When, span};
+use super::options::{ColorMode, LogFormat, Show, Target, span};
 use super::out::{self, Out};
 use super::targets::{Changes, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
@@ -124,7 +124,7 @@ fn resolve(what: &[PathBuf], is_file: &dyn Fn(&Path) -> bool) -> Result<Resolved
 }
 
 /// Starts children of a running tree that are down.
-fn start_children(args: &Start, paths: Vec<Pattern>, when: When) -> Result<i32, Failure> {
+fn start_children(args: &Start, paths: Vec<Pattern>, when: ColorMode) -> Result<i32, Failure> {
     if args.detach {
         return Err(Failure::new(ExitCode::Usage, "--detach is for a FILE: a tree that runs goes on by itself"));
     }
@@ -134,7 +134,7 @@ fn start_children(args: &Start, paths: Vec<Pattern>, when: When) -> Result<i32, 
     change_targets(&changes, &targets, None, &args.target, when).map(ExitCode::number)
 }
 
-pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
+pub(super) fn run(args: Start, when: ColorMode) -> Result<i32, Failure> {
     let is_file = |path: &Path| path.metadata().is_ok_and(|there| !there.is_dir());
     let file = match resolve(&args.what, &is_file)? {
         Resolved::Paths(paths) => return start_children(&args, paths, when),
@@ -143,7 +143,7 @@ pub(super) fn run(args: Start, when: When) -> Result<i32, Failure> {
     run_file(args, file, when)
 }
 
-fn run_file(args: Start, file: PathBuf, when: When) -> Result<i32, Failure> {
+fn run_file(args: Start, file: PathBuf, when: ColorMode) -> Result<i32, Failure> {
     args.show.can_be_written()?;
     let json = args.show.log_format == LogFormat::Json;
     let read = file::read(&file, Wanted::Here).without_advice();

@@ -3,7 +3,7 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, Times, When, path, positive_span};
+use super::options::{ColorMode, Target, Times, path, positive_span};
 use super::out::{self, Out};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
@@ -79,7 +79,7 @@ pub struct Status {
 }
 
 impl Status {
-    fn look(&self, when: When) -> Look {
+    fn look(&self, when: ColorMode) -> Look {
         Look::of_stdout(when).times_of(self.times.zone())
     }
 }
@@ -112,7 +112,7 @@ fn watch_or_path(text: &str) -> Result<WatchOrPath, String> {
 /// Limit for an answer with `--watch`; after it the root is shown as silent.
 const WATCHED_ANSWER: Span = Span::from_secs(2);
 
-pub(super) fn run(args: Status, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Status, when: ColorMode) -> Result<ExitCode, Failure> {
     let (path, watch) = match (&args.watch, &args.path) {
         (None, path) => (path.clone(), None),
         (Some(WatchOrPath::Every(every)), path) => (path.clone(), Some(*every)),
@@ -163,7 +163,7 @@ struct Watch<'a> {
     path: Path,
     instance: &'a Instance,
     args: &'a Status,
-    when: When,
+    when: ColorMode,
     every: Span,
 }
 

@@ -1,7 +1,7 @@
 //! `treevisor stop`: stops children, or the whole instance, gracefully.
 
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When, positive_span};
+use super::options::{ColorMode, Target, positive_span};
 use super::targets::{Changes, Targets, change_targets};
 use crate::ids::Path;
 use crate::time::Span;
@@ -32,7 +32,7 @@ pub struct Stop {
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Stop, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Stop, when: ColorMode) -> Result<ExitCode, Failure> {
     let asked = |path: &Path| Verb::Stop { path: path.clone() };
     let changes = Changes { verb: "stop", word: "stopped", asked: &asked, timeout: args.timeout, root_ends: true };
     change_targets(&changes, &args.targets, Some(Path::root()), &args.target, when)

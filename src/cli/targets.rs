@@ -3,7 +3,7 @@
 use super::change::{Change, FIRST_REPLY, WORTH_TELLING, ask_failed, carry_out, done_line};
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near};
-use super::options::{Target, When};
+use super::options::{ColorMode, Target};
 use super::out::{self, Out};
 use crate::control::many::Step;
 use crate::control::{AskError, Instance, Limits, Session};
@@ -165,7 +165,7 @@ pub(super) fn change_targets(
     targets: &Targets,
     otherwise: Option<Path>,
     target: &Target,
-    when: When,
+    when: ColorMode,
 ) -> Result<ExitCode, Failure> {
     let Changes { verb, word, asked, timeout, root_ends } = *changes;
     let instance = find(target, verb, &targets.first())?;
@@ -182,7 +182,12 @@ pub(super) fn change_targets(
 }
 
 /// Carries out the change for all paths, reports each result as it comes, and prints a summary.
-fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, when: When) -> Result<ExitCode, Failure> {
+fn carry_out_all(
+    changes: &Changes<'_>,
+    paths: &[Path],
+    instance: &Instance,
+    when: ColorMode,
+) -> Result<ExitCode, Failure> {
     let Changes { verb, word, asked, timeout, root_ends: _ } = *changes;
     let mut session = Session::connect(&instance.runtime)
         .map_err(|error| ask_failed(verb, paths.first().unwrap_or(&Path::root()), instance, error))?;
@@ -212,7 +217,7 @@ fn carry_out_all(changes: &Changes<'_>, paths: &[Path], instance: &Instance, whe
 /// The results of several changes so far.
 pub(super) struct Sum {
     word: &'static str,
-    when: When,
+    when: ColorMode,
     out: Out,
     /// The progress bar, on a terminal; elsewhere, lines report changes that take long.
     bar: Option<ProgressBar>,
@@ -224,7 +229,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) fn new(count: usize, word: &'static str, when: When) -> Sum {
+    pub(super) fn new(count: usize, word: &'static str, when: ColorMode) -> Sum {
         let bar = std::io::stderr().is_terminal().then(|| {
             // The template is constant, so an error in it would show in every test.
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}");

@@ -3,7 +3,7 @@
 use super::change::{FIRST_REPLY, ask_failed, progress_on_stderr};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, When, positive_span};
+use super::options::{ColorMode, Target, positive_span};
 use super::out::Out;
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
@@ -66,7 +66,7 @@ pub struct Upgrade {
 /// Most failed supervisors that the message names; the list before it has all of them.
 const NAMED_MAX: usize = 5;
 
-pub(super) fn run(args: Upgrade, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Upgrade, when: ColorMode) -> Result<ExitCode, Failure> {
     let root = Path::root();
     let instance = find(&args.target, "upgrade", &root)?;
     let exe = args.exe.unwrap_or_else(self_exe_name);

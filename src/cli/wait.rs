@@ -3,7 +3,7 @@
 use super::change::{FIRST_REPLY, ask_failed, done_line};
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::options::{Target, When, path, positive_span};
+use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
 use super::status::ask;
 use super::up::{is_up, look_until, not_up};
@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
-pub enum Until {
+pub enum WaitTarget {
     /// It is up, with all that is below it.
     Running,
     /// Nothing of it runs, and nothing of it will by itself.
@@ -51,13 +51,13 @@ pub struct Wait {
     pub target: Target,
     /// running or stopped
     #[arg(long, value_name = "STATE", hide_possible_values = true)]
-    pub until: Until,
+    pub until: WaitTarget,
     /// Wait this long
     #[arg(long, value_name = "TIME", value_parser = positive_span, default_value = "60s")]
     pub timeout: Span,
 }
 
-pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Wait, _: ColorMode) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
     let end = Time::ZERO + args.timeout;
     let instance = appeared(&args, &clock, end)?;
@@ -66,21 +66,21 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
     let look = |left: Span| match ask(&mut session, &args.path, FIRST_REPLY.min(left)) {
         Ok(status) => Ok(Some(status)),
         // The instance has ended, so nothing runs any more.
-        Err(AskError::Gone) if args.until == Until::Stopped => Ok(None),
+        Err(AskError::Gone) if args.until == WaitTarget::Stopped => Ok(None),
         Err(error) => Err(failed(error)),
     };
     let is_so = |seen: &Option<StatusView>| seen.as_ref().is_none_or(|status| holds(&status.root, args.until));
     let seen = look_until(&clock, end, look, is_so)?;
     if let Some(status) = seen.filter(|status| !holds(&status.root, args.until)) {
         let waiting_for = match args.until {
-            Until::Running => not_up(&status.root),
-            Until::Stopped => format!("{} is {}", args.path, status.root.state()),
+            WaitTarget::Running => not_up(&status.root),
+            WaitTarget::Stopped => format!("{} is {}", args.path, status.root.state()),
         };
         return Err(failed(AskError::NotDone { waiting_for, limit: args.timeout }));
     }
     let word = match args.until {
-        Until::Running => "is running",
-        Until::Stopped => "is stopped",
+        WaitTarget::Running => "is running",
+        WaitTarget::Stopped => "is stopped",
     };
     Out::open().write(&done_line(&args.path, &instance, word, ""))?;
     Ok(ExitCode::Done)
@@ -90,16 +90,17 @@ pub(super) fn run(args: Wait, _: When) -> Result<ExitCode, Failure> {
 fn appeared(args: &Wait, clock: &Clock, end: Time) -> Result<Instance, Failure> {
     let look = |_| Ok(anywhere(args.target.instance.as_deref()));
     let may_come = |found: &Result<Instance, FindError>| {
-        matches!(found, Err(FindError::NoneRuns { .. } | FindError::NotRunning { .. })) && args.until == Until::Running
+        matches!(found, Err(FindError::NoneRuns { .. } | FindError::NotRunning { .. }))
+            && args.until == WaitTarget::Running
     };
     let found = look_until(clock, end, look, |found| !may_come(found))?;
     found.map_err(|error| not_found("wait for", &args.path, &error))
 }
 
 /// Whether the state is the wanted one.
-fn holds(view: &ChildView, until: Until) -> bool {
+fn holds(view: &ChildView, until: WaitTarget) -> bool {
     match until {
-        Until::Stopped => matches!(view.state(), "stopped" | "held" | "exited"),
-        Until::Running => is_up(view),
+        WaitTarget::Stopped => matches!(view.state(), "stopped" | "held" | "exited"),
+        WaitTarget::Running => is_up(view),
     }
 }

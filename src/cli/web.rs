@@ -1,7 +1,7 @@
 //! `treevisor web`: the console in the browser.
 
 use super::failure::{ExitCode, Failure};
-use super::options::{Target, When};
+use super::options::{ColorMode, Target};
 #[cfg(feature = "web")]
 use super::{
     options::timestamp,
@@ -95,13 +95,13 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 #[cfg(not(feature = "web"))]
-pub(super) fn run(_: Web, _: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(_: Web, _: ColorMode) -> Result<ExitCode, Failure> {
     Err(Failure::new(ExitCode::Failed, "cannot serve the console: it is not compiled into this program")
         .hint("build it with the feature `web`, which is on by default"))
 }
 
 #[cfg(feature = "web")]
-pub(super) fn run(args: Web, _: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Web, _: ColorMode) -> Result<ExitCode, Failure> {
     let instance = args.target.instance.as_deref();
     if args.url {
         let may = if args.view { Access::View } else { Access::Act };
@@ -183,5 +183,5 @@ fn print(line: &str) {
 
 #[cfg(feature = "web")]
 fn say(line: &str) {
-    out::say(When::Auto, line);
+    out::say(ColorMode::Auto, line);
 }

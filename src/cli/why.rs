@@ -7,9 +7,9 @@ use super::change::ask_failed;
 use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::options::{Target, Times, When, path, positive_span, timestamp};
+use super::journal_history::JournalHistory;
+use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out};
-use super::past::Past;
 use super::render::event::short_time;
 use super::render::{self, Look};
 use super::timestamp::Timestamp;
@@ -87,7 +87,7 @@ fn subject(text: &str) -> Result<Subject, String> {
     id.map_or_else(|| path(text).map(Subject::Path), |id| Ok(Subject::Event(id)))
 }
 
-pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Why, when: ColorMode) -> Result<ExitCode, Failure> {
     let wanted = args.target.instance.as_deref();
     let path = match &args.path {
         Subject::Path(path) => path.clone(),
@@ -122,7 +122,7 @@ pub(super) fn run(args: Why, when: When) -> Result<ExitCode, Failure> {
 
 /// Explains a moment of the past, or an event.
 fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explanation, Failure> {
-    let past = Past::of(name, remembered).map_err(|error| {
+    let past = JournalHistory::of(name, remembered).map_err(|error| {
         let message = format!("cannot explain what was: {}", Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
     })?;
@@ -160,7 +160,7 @@ fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explan
 /// How far back failures below a supervisor are shown.
 const LATELY: Span = Span::from_secs(3_600);
 
-fn of_running(path: &Path, timeout: Span, instance: &Instance, when: When) -> Result<Explanation, Failure> {
+fn of_running(path: &Path, timeout: Span, instance: &Instance, when: ColorMode) -> Result<Explanation, Failure> {
     let failed = |error| ask_failed("explain", path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     let now = state_of(&mut session, path, timeout).map_err(failed)?;
@@ -214,7 +214,7 @@ fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
     journal::read(&StateDir::of(&base, &instance.name), &filter)
 }
 
-fn of_journal(path: &Path, name: &Name, state: &StateDir, when: When) -> Result<Explanation, Failure> {
+fn of_journal(path: &Path, name: &Name, state: &StateDir, when: ColorMode) -> Result<Explanation, Failure> {
     let (events, end) = last_run(state).map_err(|error| {
         let message = format!("cannot explain {path} of \"{name}\": {}", Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")

@@ -2,7 +2,7 @@
 
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
-use crate::cli::options::When;
+use crate::cli::options::ColorMode;
 use crate::cli::out::{self, Out};
 use crate::files;
 use crate::spec::host::{self, HostFile, MeshFile};
@@ -36,7 +36,7 @@ pub struct Check {
     pub json: bool,
 }
 
-pub(super) fn run(args: Check, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Check, when: ColorMode) -> Result<ExitCode, Failure> {
     let read = read(&args.file);
     let ok = read.host.is_some();
     let code = if ok { ExitCode::Done } else { ExitCode::Usage };

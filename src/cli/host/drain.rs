@@ -2,7 +2,7 @@
 
 use super::agent::{AT_ONCE, ask, hosts};
 use crate::cli::failure::{ExitCode, Failure};
-use crate::cli::options::{When, positive_span};
+use crate::cli::options::{ColorMode, positive_span};
 use crate::cli::out;
 use crate::os::clock::{self, Clock};
 use crate::time::{Span, Time};
@@ -95,7 +95,7 @@ fn left(view: &HostsView, host: Option<&str>) -> Option<String> {
     }
 }
 
-pub(super) fn drain(args: Drain, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn drain(args: Drain, when: ColorMode) -> Result<ExitCode, Failure> {
     let host = args.host.as_deref();
     let (name, doing) = (named(host), format!("drain {}", named(host)));
     wish(&doing, host, true)?;
@@ -117,14 +117,14 @@ pub(super) fn drain(args: Drain, when: When) -> Result<ExitCode, Failure> {
     }
 }
 
-pub(super) fn undrain(args: Undrain, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn undrain(args: Undrain, when: ColorMode) -> Result<ExitCode, Failure> {
     let host = args.host.as_deref();
     wish(&format!("undrain {}", named(host)), host, false)?;
     out::say(when, &format!("{} can run trees again", named(host)));
     Ok(ExitCode::Done)
 }
 
-pub(super) fn forget(args: Forget, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn forget(args: Forget, when: ColorMode) -> Result<ExitCode, Failure> {
     let doing = format!("forget {}", args.host);
     ask(&doing, &HostRequest::Forget { host: args.host.clone() }, &[], AT_ONCE)?;
     out::say(when, &format!("{} counts as lost: what ran there starts elsewhere", args.host));

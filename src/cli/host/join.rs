@@ -4,7 +4,7 @@ use super::agent::{AT_ONCE, ask, hosts, not_understood};
 use super::member::{UNIT, is_usual, machine, starts_by, tell, whole};
 use super::option::FileOption;
 use crate::cli::failure::{ExitCode, Failure};
-use crate::cli::options::{When, positive_span};
+use crate::cli::options::{ColorMode, positive_span};
 use crate::cli::out::{self, Out};
 use crate::error::plain;
 use crate::os::clock::{self, Clock};
@@ -91,7 +91,7 @@ const LIVE: Span = Span::from_secs(60);
 /// The directory that exists if systemd is the init system, sd_booted(3).
 const SYSTEMD: &str = "/run/systemd/system";
 
-pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn invite(args: Invite, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "invite a host";
     let told = ask(DOING, &HostRequest::Invite { for_ms: args.within.as_millis() }, &[], AT_ONCE)?;
     let HostReply::Invited { line } = told else { return Err(not_understood(DOING)) };
@@ -102,7 +102,7 @@ pub(super) fn invite(args: Invite, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-pub(super) fn join(args: Join, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn join(args: Join, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "join";
     let Join { line, name, address, cert, key, witness, wait, file } = args;
     let file = whole(&file.file);
@@ -160,7 +160,7 @@ fn start() -> Result<(), Failure> {
 }
 
 /// Waits until this host has its lease and the other hosts reach it, and reports what is missing.
-fn live(limit: Span, when: When) -> Result<ExitCode, Failure> {
+fn live(limit: Span, when: ColorMode) -> Result<ExitCode, Failure> {
     let (clock, end) = (Clock::start(), Time::ZERO + limit);
     loop {
         let missing = match hosts("look for this host") {

@@ -5,7 +5,7 @@ use super::agent::ask;
 use super::option::FileOption;
 use super::run::program;
 use crate::cli::failure::{ExitCode, Failure};
-use crate::cli::options::When;
+use crate::cli::options::ColorMode;
 use crate::cli::out;
 use crate::error::plain;
 use crate::os::clock::{self, Clock};
@@ -177,7 +177,7 @@ const CLUSTER: &str = "main";
 /// The systemd unit of the package.
 pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
 
-pub(super) fn init(args: Init, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn init(args: Init, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "make this machine a host";
     let Init { file, cluster, name, address, store, members, ca, cert, key } = args;
     let file = whole(&file.file);
@@ -243,7 +243,7 @@ pub(super) fn starts_by(file: &Path) -> String {
     format!("it runs by `treevisor host run --file {}`", file.display())
 }
 
-pub(super) fn add(args: Add, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn add(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
     let Add { name, to, file } = args;
     let to = whole(&to.unwrap_or_else(|| format!("{name}.key").into()));
     let doing = format!("make the keys of {name}");
@@ -251,14 +251,14 @@ pub(super) fn add(args: Add, when: When) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-pub(super) fn remove(args: Remove, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn remove(args: Remove, when: ColorMode) -> Result<ExitCode, Failure> {
     let Remove { name, file } = args;
     let doing = format!("remove {name}");
     tell(&doing, &MemberRequest::Remove { file: whole(&file.file), name }, when)?;
     Ok(ExitCode::Done)
 }
 
-pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn rotate(args: Rotate, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "make new keys of this host";
     let file = whole(&args.file.file);
     if args.cluster {
@@ -279,7 +279,7 @@ pub(super) fn rotate(args: Rotate, when: When) -> Result<ExitCode, Failure> {
 }
 
 /// Replaces the cluster's signing key. Each step begins when all hosts have completed the previous one.
-fn renew(file: PathBuf, when: When) -> Result<ExitCode, Failure> {
+fn renew(file: PathBuf, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "replace the key by which the cluster signs";
     let clock = Clock::start();
     let (mut begin, mut since, mut waited): (_, _, Vec<String>) = (true, clock.now(), Vec::new());
@@ -327,12 +327,12 @@ pub(super) fn machine(doing: &str) -> Result<String, Failure> {
 }
 
 /// Has `treevisor-host` carry out a request, and prints the result.
-pub(super) fn tell(doing: &str, question: &MemberRequest, when: When) -> Result<(), Failure> {
+pub(super) fn tell(doing: &str, question: &MemberRequest, when: ColorMode) -> Result<(), Failure> {
     told(doing, question, when).map(drop)
 }
 
 /// As [`tell`]. Returns the hosts that the request waits for, if it is not complete.
-fn told(doing: &str, ask: &MemberRequest, when: When) -> Result<Option<Vec<String>>, Failure> {
+fn told(doing: &str, ask: &MemberRequest, when: ColorMode) -> Result<Option<Vec<String>>, Failure> {
     let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
     let program = program(doing)?;
     let answer = || -> Result<MemberReply, String> {

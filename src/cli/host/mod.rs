@@ -9,7 +9,7 @@ mod option;
 mod run;
 
 use super::failure::{ExitCode, Failure};
-use super::options::When;
+use super::options::ColorMode;
 use check::Check;
 use clap::{Args, Subcommand};
 use drain::{Drain, Forget, Undrain};
@@ -54,7 +54,7 @@ pub enum HostVerb {
     Rotate(Rotate),
 }
 
-pub(super) fn run(args: Host, when: When) -> Result<i32, Failure> {
+pub(super) fn run(args: Host, when: ColorMode) -> Result<i32, Failure> {
     match args.verb {
         HostVerb::Run(args) => run::run(args, when),
         HostVerb::Check(args) => check::run(args, when).map(ExitCode::number),

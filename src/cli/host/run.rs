@@ -4,7 +4,7 @@ use super::option::FileOption;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::foreground::Foreground;
-use crate::cli::options::{Show, When};
+use crate::cli::options::{ColorMode, Show};
 use crate::cli::start::{runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
@@ -62,7 +62,7 @@ const STORE_SHUTDOWN: Span = Span::from_secs(10);
 /// shorter.
 const SHUTDOWN: Span = Span::from_secs(90);
 
-pub(super) fn run(args: Run, when: When) -> Result<i32, Failure> {
+pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     args.show.can_be_written()?;
     let path = args.file.file;
     let read = super::check::read(&path);

@@ -16,7 +16,7 @@ mod value;
 use self::source::Machine;
 use super::failure::{ExitCode, Failure};
 use super::file::{count, write_new};
-use super::options::When;
+use super::options::ColorMode;
 use super::out::{self, Out};
 use crate::spec::print::basic;
 use crate::spec::read_text;
@@ -83,7 +83,7 @@ fn formation(text: &str) -> Result<(String, u32), String> {
     }
 }
 
-pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Import, when: ColorMode) -> Result<ExitCode, Failure> {
     let first = &args.files[0];
     let format = args.format.or_else(|| format_of(first)).ok_or_else(|| {
         Failure::new(ExitCode::Usage, format!("cannot import {}: unknown format", first.display()))
@@ -164,7 +164,7 @@ pub(super) fn run(args: Import, when: When) -> Result<ExitCode, Failure> {
 }
 
 /// Prints the notes on stderr.
-fn tell(tree: &Draft, when: When) {
+fn tell(tree: &Draft, when: ColorMode) {
     let notes = tree.all_notes();
     for note in &notes {
         out::raw_error(&format!("{note}\n"));

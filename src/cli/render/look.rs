@@ -1,6 +1,6 @@
 //! How output is rendered: colours, line drawing, width.
 
-use crate::cli::options::When;
+use crate::cli::options::ColorMode;
 use crate::cli::zone::Zone;
 use std::io::IsTerminal;
 
@@ -22,11 +22,11 @@ impl Look {
     pub const PLAIN: Look = Look { colour: false, unicode: false, width: None, zone: Zone::Utc };
 
     /// The look for stdout.
-    pub fn of_stdout(when: When) -> Look {
+    pub fn of_stdout(when: ColorMode) -> Look {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
         let colour = colour_for(&stdout, when);
-        if !terminal && when != When::Always {
+        if !terminal && when != ColorMode::Always {
             return Look { zone: Zone::Local, ..Look::PLAIN };
         }
         let width = terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
@@ -41,12 +41,12 @@ impl Look {
 }
 
 /// Whether `stream` gets colours: decided by the option, and else by the stream and the environment.
-pub fn colour_for(stream: &impl anstream::stream::RawStream, when: When) -> bool {
+pub fn colour_for(stream: &impl anstream::stream::RawStream, when: ColorMode) -> bool {
     match when {
-        When::Always => true,
-        When::Never => false,
+        ColorMode::Always => true,
+        ColorMode::Never => false,
         // Considers NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM, and whether the stream is a terminal.
-        When::Auto => anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never,
+        ColorMode::Auto => anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never,
     }
 }
 

@@ -15,7 +15,7 @@ mod state;
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
-use super::options::{Target, Times, When, path, positive_span};
+use super::options::{ColorMode, Target, Times, path, positive_span};
 use super::out;
 use super::render::{Look, colour_for, locale_is_unicode};
 use super::screen::Screen;
@@ -29,7 +29,7 @@ use crate::time::{Span, Time};
 use clap::Args;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use state::{Input, State, Wish};
+use state::{Effect, Input, State};
 use std::io::{IsTerminal, Stdout};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
@@ -84,7 +84,7 @@ const TICK: Span = Span::from_millis(500);
 /// Most inputs that are taken in before the next frame.
 const INPUTS_MAX: usize = 2 * feed::QUEUE;
 
-pub(super) fn run(args: Top, when: When) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: Top, when: ColorMode) -> Result<ExitCode, Failure> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         return Err(Failure::new(ExitCode::Usage, "cannot show top: stdin and stdout have to be a terminal")
             .hint("`treevisor status --watch` prints the tree again and again anywhere"));
@@ -171,10 +171,10 @@ impl Shell {
                 due = Some(sooner(due, drawn + pause));
                 match self.state.update(now, input) {
                     None => {}
-                    Some(Wish::Quit) => return Ok(None),
-                    Some(Wish::Die(signal)) => return Ok(Some(signal)),
-                    Some(Wish::Redraw) => self.terminal.clear()?,
-                    Some(Wish::Ask { number, kind, path }) => {
+                    Some(Effect::Quit) => return Ok(None),
+                    Some(Effect::Die(signal)) => return Ok(Some(signal)),
+                    Some(Effect::Redraw) => self.terminal.clear()?,
+                    Some(Effect::Ask { number, kind, path }) => {
                         feed::request(self.send.clone(), self.instance.clone(), number, kind, path);
                     }
                 }

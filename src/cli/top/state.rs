@@ -55,7 +55,7 @@ pub(super) enum Input {
 
 /// What the main loop is to do for the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Effect {
     Ask { number: u64, kind: Kind, path: Path },
     Redraw,
     Quit,
@@ -183,12 +183,12 @@ impl State {
     }
 
     /// Takes in an input.
-    pub(super) fn update(&mut self, now: Time, input: Input) -> Option<Wish> {
+    pub(super) fn update(&mut self, now: Time, input: Input) -> Option<Effect> {
         self.now = now;
         match input {
             Input::Key(key) => return self.key(key),
             Input::Resized => return None,
-            Input::Signal(signal) => return Some(Wish::Die(signal)),
+            Input::Signal(signal) => return Some(Effect::Die(signal)),
             Input::Status(status) => {
                 self.status = *status;
                 self.shares.look(&self.status.root);
@@ -281,9 +281,9 @@ impl State {
         self.selected = visible;
     }
 
-    fn key(&mut self, key: Key) -> Option<Wish> {
+    fn key(&mut self, key: Key) -> Option<Effect> {
         if key == Key::Interrupt {
-            return Some(Wish::Quit);
+            return Some(Effect::Quit);
         }
         match std::mem::take(&mut self.mode) {
             Mode::Normal => return self.command(keys::command(key)?),
@@ -312,7 +312,7 @@ impl State {
         None
     }
 
-    fn command(&mut self, command: Command) -> Option<Wish> {
+    fn command(&mut self, command: Command) -> Option<Effect> {
         match command {
             Command::Move(step) => self.go(step),
             Command::Fold => self.fold(),
@@ -351,22 +351,22 @@ impl State {
             }
             Command::Operate(kind) => self.mode = Mode::Confirm(kind, self.selected.clone()),
             Command::Help => self.mode = Mode::Help,
-            Command::Redraw => return Some(Wish::Redraw),
+            Command::Redraw => return Some(Effect::Redraw),
             Command::Forget => {
                 self.search.clear();
                 self.message = None;
             }
-            Command::Quit => return Some(Wish::Quit),
+            Command::Quit => return Some(Effect::Quit),
         }
         None
     }
 
-    fn request(&mut self, kind: Kind, path: Path) -> Wish {
+    fn request(&mut self, kind: Kind, path: Path) -> Effect {
         self.last_request += 1;
         let number = self.last_request;
         let words = format!("{} {path}", verb(kind));
         self.requests.push(Request { number, words, began: self.now });
-        Wish::Ask { number, kind, path }
+        Effect::Ask { number, kind, path }
     }
 
     fn go(&mut self, step: Step) {

@@ -12,7 +12,7 @@ fn path(text: &str) -> Path {
 }
 
 /// Types keys: words are the names of keys, everything else its characters.
-fn press(state: &mut State, keys: &[&str]) -> Option<Wish> {
+fn press(state: &mut State, keys: &[&str]) -> Option<Effect> {
     let mut wish = None;
     let now = state.now;
     for key in keys {
@@ -119,7 +119,7 @@ fn what_kills_asks_first() {
         [("s", Kind::Stop), ("r", Kind::Restart), ("p", Kind::Panic), ("h", Kind::Hold)].into_iter().enumerate()
     {
         let number = number as u64 + 1;
-        assert_eq!(press(&mut state, &[key, "y"]), Some(Wish::Ask { number, kind, path: path("/db") }));
+        assert_eq!(press(&mut state, &[key, "y"]), Some(Effect::Ask { number, kind, path: path("/db") }));
     }
     // All requests are under way, and each ends independently.
     assert_eq!(state.requests.len(), 4);
@@ -135,12 +135,12 @@ fn what_kills_asks_first() {
 #[test]
 fn quitting_is_always_possible() {
     for keys in [&["q"][..], &["/", "x", "ctrl-c"], &["?", "ctrl-c"], &["p", "ctrl-c"]] {
-        assert_eq!(press(&mut state(), keys), Some(Wish::Quit), "{keys:?}");
+        assert_eq!(press(&mut state(), keys), Some(Effect::Quit), "{keys:?}");
     }
     // Keys typed into a search are not commands.
     assert_eq!(press(&mut state(), &["/", "q"]), None);
     let mut state = state();
-    assert_eq!(state.update(Time::ZERO, Input::Signal(15)), Some(Wish::Die(15)));
+    assert_eq!(state.update(Time::ZERO, Input::Signal(15)), Some(Effect::Die(15)));
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// The events of each run, oldest first.
-pub(super) struct Past(Vec<Vec<EventView>>);
+pub(super) struct JournalHistory(Vec<Vec<EventView>>);
 
-impl Past {
+impl JournalHistory {
     /// Reads the journal of an instance. `remembered` are the events that its root has in memory.
-    pub(super) fn of(name: &Name, remembered: Vec<EventView>) -> Result<Past, JournalError> {
+    pub(super) fn of(name: &Name, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
         let mut runs: Vec<Vec<EventView>> = Vec::new();
         if let Some(base) = control::own_state_base() {
             let filter = Filter::default();
@@ -40,7 +40,7 @@ impl Past {
             runs.last_mut().expect("there is one now").extend(new);
         }
         runs.retain(|run| !run.is_empty());
-        Ok(Past(runs))
+        Ok(JournalHistory(runs))
     }
 
     /// The run in which this event happened.
