@@ -5,6 +5,7 @@ use super::app::App;
 use super::connection_limiter::{ConnectionLimiter, ConnectionOrigin, ConnectionSlot, EACH, EACH_OF_PROXY};
 use super::guard::{IN_EACH, Peer, admit, with_headers};
 use super::host::Door;
+use super::shared::now_ms;
 use super::stream::EVENT_STREAM;
 use super::write_backlog::{Accounted, WriteBacklog};
 use crate::os::peer::user_of;
@@ -152,7 +153,7 @@ impl Server {
         peer: Peer,
         _place: ConnectionSlot,
     ) {
-        let (close, backlog) = (Arc::clone(&peer.close), Arc::new(WriteBacklog::new()));
+        let (close, backlog) = (Arc::clone(&peer.close), Arc::new(WriteBacklog::new(now_ms)));
         let account = Arc::clone(&backlog);
         let (app, routes) = (self.app, TowerToHyperService::new(self.routes));
         let service = service_fn(move |request: Request<Incoming>| {

@@ -8,25 +8,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// Whether data waits to be read by a connection's client.
 pub(super) struct WriteBacklog {
-    begin: Instant,
-    /// Since when data waits to be written, as [`WriteBacklog::now`] returns it; 0 while none does.
+    /// The present time in milliseconds.
+    clock: fn() -> u64,
+    /// Since when data waits to be written, by that clock; 0 while none does.
     since: AtomicU64,
     /// The answer is a stream, to which the limit does not apply.
     is_stream: AtomicBool,
 }
 
 impl WriteBacklog {
-    pub(super) fn new() -> WriteBacklog {
-        WriteBacklog { begin: Instant::now(), since: AtomicU64::new(0), is_stream: AtomicBool::new(false) }
-    }
-
-    /// The time since this value was made, in milliseconds, plus one: never 0.
-    fn now(&self) -> u64 {
-        self.begin.elapsed().as_millis() as u64 + 1
+    /// No data waits. `clock` returns the present time in milliseconds.
+    pub(super) fn new(clock: fn() -> u64) -> WriteBacklog {
+        WriteBacklog { clock, since: AtomicU64::new(0), is_stream: AtomicBool::new(false) }
     }
 
     /// Marks the answer as a stream. The outbox of the page limits that.
@@ -38,8 +35,11 @@ impl WriteBacklog {
     pub(super) async fn too_long(&self, limit: Duration) {
         loop {
             let since = self.since.load(Ordering::Relaxed);
-            let waits =
-                if since == 0 || self.is_stream.load(Ordering::Relaxed) { 0 } else { self.now().saturating_sub(since) };
+            let waits = if since == 0 || self.is_stream.load(Ordering::Relaxed) {
+                0
+            } else {
+                (self.clock)().saturating_sub(since)
+            };
             match limit.checked_sub(Duration::from_millis(waits)).filter(|left| !left.is_zero()) {
                 Some(left) => sleep(left).await,
                 None => return,
@@ -60,7 +60,8 @@ impl<S> Accounted<S> {
     }
 
     fn owes(&self) {
-        let _ = self.backlog.since.compare_exchange(0, self.backlog.now(), Ordering::Relaxed, Ordering::Relaxed);
+        let _ =
+            self.backlog.since.compare_exchange(0, (self.backlog.clock)().max(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -106,9 +107,15 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::runtime::Builder;
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     const LIMIT: Duration = Duration::from_millis(200);
+
+    /// The clock of the runtime.
+    fn clock() -> u64 {
+        thread_local!(static BEGIN: Instant = Instant::now());
+        BEGIN.with(|begin| begin.elapsed().as_millis() as u64)
+    }
 
     /// Whether a client that reads an answer of ten thousand bytes one by one, with pauses, is cut off within this
     /// time, which passes only while all wait.
@@ -116,7 +123,7 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (here, mut there) = duplex(16);
-            let backlog = Arc::new(WriteBacklog::new());
+            let backlog = Arc::new(WriteBacklog::new(clock));
             prepare(&backlog);
             let mut here = Accounted::new(here, Arc::clone(&backlog));
             tokio::spawn(async move {
