@@ -312,15 +312,19 @@ impl Watch {
     /// yet.
     #[must_use]
     pub(super) fn hold(&mut self, now: Time) -> bool {
-        self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
+        self.put_off(now);
         !std::mem::replace(&mut self.held, true)
+    }
+
+    fn put_off(&mut self, now: Time) {
+        self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
     }
 
     /// The host of the child cannot be reached: look again after one interval. True when that has not been reported
     /// yet.
     #[must_use]
     pub(super) fn lose_reach(&mut self, now: Time) -> bool {
-        let _ = self.hold(now);
+        self.put_off(now);
         self.out_of_reach.is_none()
     }
 
@@ -342,7 +346,8 @@ impl Watch {
             return None;
         }
         self.starved += 1;
-        Some(self.hold(now))
+        self.put_off(now);
+        Some(self.starved == 1)
     }
 
     /// Credits `lost`, a time up to `now` in which this process did not run. A timer that was set within this time

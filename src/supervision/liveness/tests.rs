@@ -137,6 +137,16 @@ fn a_child_without_cpu_time_is_spared_for_a_while() {
 }
 
 #[test]
+fn each_reason_to_spare_a_child_is_news_once_in_a_silence() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(watch.beat(at(0), &Beat::default()));
+    assert_eq!((watch.starve(at(3_000)), watch.starve(at(4_000))), (Some(true), Some(false)));
+    assert!(watch.hold(at(5_000)) && !watch.hold(at(6_000)));
+    assert_eq!(watch.starve(at(7_000)), Some(false));
+    assert!(watch.lose_reach(at(8_000)));
+}
+
+#[test]
 fn no_child_can_promise_what_nobody_could_keep() {
     let mut watch = Watch::new(promise(false), at(0));
     watch.set_limit(Span::from_nanos(1));
