@@ -70,9 +70,9 @@ fn each_supervisor_has_a_line_and_each_end_its_words_and_exit_code() {
         (&["upgrade", "--json"], vec![refused(Refusal::NotAllowed, "/opt/tv: it is set-id")], 1),
         (&["upgrade"], vec![refused(Refusal::NotUnderstood, "the request was not understood")], 2),
         (&["upgrade"], vec![done(Outcome::Ok, "")], 1),
-        (&["upgrade", "--timeout", "300ms"], vec![upgraded(false, &all[..1])], 5),
-        (&["upgrade", "--json", "--timeout", "300ms"], vec![upgraded(false, &all[..1])], 5),
-        (&["upgrade", "--timeout", "300ms"], vec![accepted("/web is being upgraded")], 5),
+        (&["upgrade", "--timeout", "2s"], vec![upgraded(false, &all[..1])], 5),
+        (&["upgrade", "--json", "--timeout", "2s"], vec![upgraded(false, &all[..1])], 5),
+        (&["upgrade", "--timeout", "2s"], vec![accepted("/web is being upgraded")], 5),
         (&["upgrade", "--timeout", "300ms"], vec![], 5),
     ] {
         let (out, error, code) = root(replies).call(arguments);

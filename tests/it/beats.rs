@@ -39,7 +39,7 @@ fn beats_without_progress_are_a_hang_and_an_empty_queue_is_an_excuse() {
 intensity = "unlimited"
 [defaults]
 backoff = { initial = "500ms" }
-heartbeat = { interval = "300ms", misses = 4, grace = "5s", progress = true }
+heartbeat = { interval = "300ms", misses = 15, grace = "5s", progress = true }
 [[child]]
 name = "livelock"
 command = ["sh", "-c", "while :; do $TREEVISOR_EXE beat --progress 7 --pending 3; sleep 0.1; done"]
@@ -64,10 +64,11 @@ fn programs_one_after_the_other_beat_as_one_worker() {
 intensity = "unlimited"
 [[child]]
 name = "script"
-heartbeat = { interval = "400ms", misses = 5, grace = "10s" }
+heartbeat = { interval = "400ms", misses = 9, grace = "10s" }
 command = ["sh", "-c", """
 ticks='i=0; while [ $i -lt $1 ]; do i=$((i+1)); echo tick; sleep 0.1; done'
-"$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 60; "$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 40; echo well; exec sleep 1000"""]
+"$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 60; "$TREEVISOR_EXE" beat -- sh -c "$ticks" sh 40
+echo well; while :; do "$TREEVISOR_EXE" beat; sleep 0.1; done"""]
 "#,
     );
     tree.line("well");
@@ -83,12 +84,12 @@ intensity = "unlimited"
 [[child]]
 name = "a"
 heartbeat = { interval = "200ms", misses = 3, grace = "10s" }
-command = ["sh", "-c", "$TREEVISOR_EXE beat --busy-for 3s; sleep 2; echo still at it; exec sleep 1000"]
+command = ["sh", "-c", "$TREEVISOR_EXE beat --busy-for 6s; sleep 2; echo still at it; exec sleep 1000"]
 "#,
     );
     tree.line("still at it");
     assert_eq!(tree.status("/a")["incarnation"], 1);
-    assert_eq!(tree.kind("/a", "hung")["limit_ms"], 3_600);
+    assert_eq!(tree.kind("/a", "hung")["limit_ms"], 6_600);
     tree.incarnation("/a", 2);
     tree.stop();
 }

@@ -92,10 +92,11 @@ fn output_is_a_beat_and_its_end_is_a_hang() {
         intensity = 10
         [[child]]
         name = "talks"
-        heartbeat = { interval = "200ms", misses = 3, grace = "10s" }
+        heartbeat = { interval = "200ms", misses = 15, grace = "10s" }
         command = ["sh", "-c", '''
             exec "$TREEVISOR_EXE" beat --status "on its behalf" -- sh -c '
                 for n in 1 2 3 4 5 6 7 8 9 10; do echo out $n; echo err $n >&2; sleep 0.1; done
+                until [ -e silent ]; do echo more; sleep 0.1; done
                 exec sleep 1000
             '
         ''']
@@ -105,6 +106,7 @@ fn output_is_a_beat_and_its_end_is_a_hang() {
     tree.line("err 10");
     assert!(beats(&tree, "/talks") > 1);
     assert_eq!(tree.status("/talks")["status_text"], "on its behalf");
+    std::fs::write(tree.dir().join("silent"), "").unwrap();
     tree.kind("/talks", "hung");
     tree.incarnation("/talks", 2);
     tree.line("out 1");
@@ -144,7 +146,7 @@ fn beats_for_a_process_end_with_it() {
         intensity = 10
         [[child]]
         name = "beaten-for"
-        heartbeat = { interval = "100ms", misses = 5, grace = "10s" }
+        heartbeat = { interval = "100ms", misses = 100, grace = "10s" }
         command = ["sh", "-c", "sleep 1000 & echo sleeper $!; exec \"$TREEVISOR_EXE\" beat --every 50ms --while-pid $!"]
         "#,
     );

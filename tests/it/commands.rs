@@ -219,7 +219,7 @@ command = ["sleep", "1000"]
     tree.line("asked now");
     assert_eq!(tree.status("/slow")["state"], "stopping");
     // What changes something waits for its turn, as in OTP (D5), and reports that; a panic does not wait.
-    let waits = tree.run(&["restart", "/other", "--timeout", "1500ms"]).expect(5);
+    let waits = tree.run(&["restart", "/other", "--timeout", "4s"]).expect(5);
     assert!(waits.stderr.contains("/other is restarting"), "{}", waits.stderr);
     let other = tree.pid("/other");
     tree.run(&["panic", "/other"]).expect(0);

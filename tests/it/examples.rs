@@ -188,7 +188,7 @@ fn the_web_server_of_every_language_is_asked_and_healed_when_it_hangs() {
         let Some(words) = example(language, "web_server") else { continue };
         let port = free_port();
         let url = format!("http://127.0.0.1:{port}/health");
-        let options = ["--probe-http", &url, "--heartbeat", "300ms", "--misses", "5", "--grace", "15s"];
+        let options = ["--probe-http", &url, "--heartbeat", "300ms", "--misses", "10", "--grace", "15s"];
         let mut tree = run(language, &options, &words, &[&port.to_string()]);
         until("it answers", || beats(&tree, "/app") >= 3);
         assert!(visit(port, "/").ends_with("hello\n"), "{language:?}");

@@ -152,7 +152,9 @@ backoff = { initial = "1ms", max = "1ms" }
     };
     until("as many as there may be", || hooks(&tree) == 4);
     tree.incarnation("/a-1", 60);
-    assert_eq!(hooks(&tree), 4);
+    // One that has hung for too long is killed, and the next one comes.
+    assert!(hooks(&tree) <= 4);
+    until("as many again", || hooks(&tree) == 4);
     tree.stop();
 }
 
@@ -164,15 +166,15 @@ intensity = 1000
 on-restart = ["sh", "-c", "echo \"$TREEVISOR_RESTARTS|$TREEVISOR_RESTARTS_SINCE|$TREEVISOR_MESSAGE\" >>hooks.log"]
 [[child]]
 name = "a"
-command = ["sh", "-c", "[ $(ls n* | wc -l) -lt 20 ] || exec sleep 1000; touch n$$-$TREEVISOR_INCARNATION; exit 1"]
+command = ["sh", "-c", "[ $(ls n* | wc -l) -lt 6 ] || exec sleep 1000; touch n$$-$TREEVISOR_INCARNATION; exit 1"]
 "#,
     );
     let event = tree.kind("/a", "restarting");
-    tree.incarnation("/a", 21);
+    tree.incarnation("/a", 7);
     let first = note(&tree, "1|");
     assert!(first.starts_with(&format!("1|{}|restarting /a", event["at"].as_str().unwrap())), "{first}");
-    let counted = note(&tree, "19|");
-    assert!(counted.contains("; 19 restarts since 20"), "{counted}");
+    let counted = note(&tree, "5|");
+    assert!(counted.contains("; 5 restarts since 20"), "{counted}");
     assert_eq!(noted(&tree).len(), 2, "{:?}", noted(&tree));
     tree.stop();
 }
@@ -285,8 +287,8 @@ fn a_panic_that_a_hook_outlasts_is_no_reason_for_force() {
     let hook = r#"["sh", "-c", "until [ -e go ]; do sleep 0.02; done"]"#;
     let mut tree =
         Tree::start(&format!("on-panic = {hook}\n[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\n"));
-    let late = tree.run(&["panic", "/", "--timeout", "1s"]).expect(5);
-    assert!(late.stderr.contains("has ended, but not its hooks within 1s"), "{}", late.stderr);
+    let late = tree.run(&["panic", "/", "--timeout", "4s"]).expect(5);
+    assert!(late.stderr.contains("has ended, but not its hooks within 4s"), "{}", late.stderr);
     assert!(!late.stderr.contains("--force"), "that would kill the hook: {}", late.stderr);
     // Nor does it see to anything else.
     signal(tree.root_pid(), 12);

@@ -9,7 +9,7 @@ name = "calm"
 command = ["sleep", "1000"]
 [[child]]
 name = "node"
-heartbeat = { interval = "300ms", misses = 3 }
+heartbeat = { interval = "300ms", misses = 15 }
   [[child.child]]
   name = "worker"
   command = ["sleep", "1000"]

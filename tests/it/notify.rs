@@ -236,7 +236,7 @@ heartbeat = { interval = "1s", misses = 20, source = "notify" }
 command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); my $a = sockaddr_un($ENV{NOTIFY_SOCKET}); $| = 1; print "socket $ENV{NOTIFY_SOCKET}\n"; while (1) { send(S, "WATCHDOG=1\nSTATUS=flood", 0, $a) }']
 [[child]]
 name = "steady"
-heartbeat = { interval = "1s", misses = 4, grace = "10s", source = "notify" }
+heartbeat = { interval = "5s", misses = 4, grace = "10s", source = "notify" }
 command = ["sh", "-c", "echo $NOTIFY_SOCKET > steady; while :; do $TREEVISOR_EXE notify WATCHDOG=1; sleep 0.1; done"]
 [[child]]
 name = "thief"
@@ -282,13 +282,13 @@ fn a_worker_asks_for_more_time() {
 [[child]]
 name = "start"
 ready = "notify"
-start-timeout = "2s"
-command = ["sh", "-c", "$TREEVISOR_EXE notify EXTEND_TIMEOUT_USEC=60000000; sleep 3; $TREEVISOR_EXE notify READY=1; exec sleep 1000"]
+start-timeout = "5s"
+command = ["sh", "-c", "$TREEVISOR_EXE notify EXTEND_TIMEOUT_USEC=60000000; sleep 6; $TREEVISOR_EXE notify READY=1; exec sleep 1000"]
 [[child]]
 name = "stop"
 ready = "notify"
-shutdown = "2s"
-command = ["sh", "-c", "trap '$TREEVISOR_EXE notify EXTEND_TIMEOUT_USEC=60000000; sleep 3; echo wound up; exit 0' TERM; $TREEVISOR_EXE notify READY=1; while :; do sleep 1000 & wait; done"]
+shutdown = "5s"
+command = ["sh", "-c", "trap '$TREEVISOR_EXE notify EXTEND_TIMEOUT_USEC=60000000; sleep 6; echo wound up; exit 0' TERM; $TREEVISOR_EXE notify READY=1; while :; do sleep 1000 & wait; done"]
 [[child]]
 name = "work"
 ready = "notify"

@@ -13,14 +13,14 @@ const TREE: &str = r#"
 intensity = 10
 [[child]]
 name = "beats"
-heartbeat = { interval = "400ms", misses = 3, grace = "10s" }
+heartbeat = { interval = "400ms", misses = 12, grace = "10s" }
 command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.1; done"]
 [[child]]
 name = "node"
 heartbeat = HEARTBEAT
   [[child.child]]
   name = "beats"
-  heartbeat = { interval = "400ms", misses = 3, grace = "10s" }
+  heartbeat = { interval = "400ms", misses = 12, grace = "10s" }
   command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.1; done"]
 "#;
 
@@ -131,8 +131,8 @@ pub(crate) fn every_source() -> String {
         )
     };
     format!(
-        "[defaults]\nheartbeat = {{ interval = \"500ms\", misses = 4, grace = \"15s\" }}\n{}\n\
-         [[child]]\nname = \"node\"\nheartbeat = {{ interval = \"500ms\", misses = 4 }}\n{}",
+        "[defaults]\nheartbeat = {{ interval = \"500ms\", misses = 8, grace = \"15s\" }}\n{}\n\
+         [[child]]\nname = \"node\"\nheartbeat = {{ interval = \"500ms\", misses = 8 }}\n{}",
         children("", "child", "root"),
         children("  ", "child.child", "node"),
     )
@@ -210,7 +210,7 @@ impl Everybody {
     }
 }
 
-/// Long against every limit of the tree of all sources, which is two seconds.
+/// Long against every limit of the tree of all sources, which is four seconds.
 const FREEZE: Duration = Duration::from_secs(5);
 
 fn sleep(length: Duration) {

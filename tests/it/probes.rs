@@ -131,7 +131,7 @@ fn a_server_that_accepts_and_never_answers_is_hung_and_blocks_no_process() {
         r#"
 [[child]]
 name = "silent"
-heartbeat = {{ interval = "100ms", misses = 5, source = {{ http = "http://127.0.0.1:{}/" }} }}
+heartbeat = {{ interval = "100ms", misses = 20, source = {{ http = "http://127.0.0.1:{}/" }} }}
 command = ["sleep", "1000"]
 [[child]]
 name = "lively"
@@ -142,7 +142,8 @@ command = ["sleep", "1000"]
     ));
     let hung = tree.kind("/silent", "hung");
     assert!(why(&hung).ends_with("failed: no answer within 100ms"), "{hung}");
-    assert!(server.visits() >= 1);
+    // The kernel has accepted the connection, whenever the server's thread gets to it.
+    until("it was visited", || server.visits() >= 1);
     beats_on(&tree, "/lively");
     tree.stop();
 }
@@ -231,7 +232,7 @@ fn a_command_that_hangs_is_killed_with_its_group_and_never_runs_twice_at_once() 
 intensity = 100
 [[child]]
 name = "a"
-heartbeat = { interval = "50ms", misses = 12, source = { exec = ["sh", "-c", "echo I wait; sleep 99871 & sleep 99872"], timeout = "200ms" } }
+heartbeat = { interval = "50ms", misses = 100, source = { exec = ["sh", "-c", "echo I wait; sleep 99871 & sleep 99872"], timeout = "2s" } }
 command = ["sleep", "1000"]
 "#,
     );
@@ -242,7 +243,7 @@ command = ["sleep", "1000"]
         most > 0
     });
     let hung = tree.kind("/a", "hung");
-    assert!(why(&hung).ends_with("no answer within 200ms: I wait"), "{hung}");
+    assert!(why(&hung).ends_with("no answer within 2s: I wait"), "{hung}");
     for _ in 0..20 {
         let there = at_once(&tree, "sleep 9987");
         assert!(there <= 3, "the shell, and its two forks before or after they execute, and not {there}");

@@ -11,7 +11,7 @@ intensity = 9
 name = "a"
 command = ["sleep", "1000"]
 ready = { exec = ["sh", "-c", "echo x >> asked; test -e ready"], interval = "100ms", timeout = "20s" }
-heartbeat = { interval = "100ms", misses = 5, source = { exec = ["sh", "-c", "echo x >> looked; test -e alive"], timeout = "20s" } }
+heartbeat = { interval = "100ms", misses = 40, source = { exec = ["sh", "-c", "echo x >> looked; test -e alive"], timeout = "20s" } }
 [[child]]
 name = "b"
 command = ["sleep", "1000"]
@@ -63,13 +63,13 @@ fn a_worker_is_probed_for_being_ready_and_then_for_being_alive_in_a_process_grou
 fn a_start_that_took_too_long_is_told_with_what_the_probe_came_to() {
     let port = free_port();
     let text = format!(
-        "[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\nstart-timeout = \"1s\"\n\
+        "[[child]]\nname = \"a\"\ncommand = [\"sleep\", \"1000\"]\nstart-timeout = \"4s\"\n\
          ready = {{ http = \"http://127.0.0.1:{port}/ready\" }}\n"
     );
     let mut tree = Tree::begin(&text, &[]);
     assert_eq!(tree.wait(), 11);
     let printed = tree.printed();
-    assert!(printed.contains(&format!("not ready within 1s: probe http://127.0.0.1:{port}/ready failed")), "{printed}");
+    assert!(printed.contains(&format!("not ready within 4s: probe http://127.0.0.1:{port}/ready failed")), "{printed}");
     let why = tree.run(&["why", "/a", "-i", "tree"]);
     assert!(why.stdout.contains("Connection refused"), "{}{}", why.stdout, why.stderr);
 }

@@ -268,7 +268,7 @@ fn a_node_that_is_stopped_or_killed_meanwhile_comes_to_the_new_tree() {
     let web = tree.pid("/web");
     signal(web, 19);
     tree.write(&new);
-    let ran = tree.run(&["reload", "--timeout", "1s"]).expect(5);
+    let ran = tree.run(&["reload", "--timeout", "4s"]).expect(5);
     assert!(ran.stderr.contains("not done"), "{}", ran.stderr);
     signal(web, 18);
     until("it has heard of it", || all_run(&tree, &["/", "/db", "/web", "/web/api", "/web/jobs-1"]));
@@ -277,7 +277,7 @@ fn a_node_that_is_stopped_or_killed_meanwhile_comes_to_the_new_tree() {
     // Killed, it is started with what it was to become.
     signal(web, 19);
     tree.write(new.replace("count = 1", "count = 2"));
-    tree.run(&["reload", "--timeout", "1s"]).expect(5);
+    tree.run(&["reload", "--timeout", "4s"]).expect(5);
     signal(web, 9);
     tree.incarnation("/web", 2);
     tree.event("/web is up again", |event| {

@@ -77,12 +77,14 @@ fn cpu_time_counts_from_the_start_of_the_present_incarnation() {
 
 #[test]
 fn a_stopped_supervisor_is_shown_so_at_once() {
+    /// Far below the time that a healthy node would be given.
+    const AT_ONCE: Duration = Duration::from_millis(300);
     let tree = Tree::start(TREE);
     let node = tree.pid("/web");
     signal(node, 19);
     until("it is stopped", || state(node) == Some('T'));
     let mut quickest = Duration::MAX;
-    for _ in 0..5 {
+    for _ in 0..100 {
         let begun = Instant::now();
         let root = tree.status("/");
         quickest = quickest.min(begun.elapsed());
@@ -92,9 +94,12 @@ fn a_stopped_supervisor_is_shown_so_at_once() {
         assert_eq!(web["last_known"]["supervisors"], 0, "{web}");
         assert!(web["heartbeat"]["age_ms"].is_u64(), "how long it has been silent: {web}");
         assert_eq!(web["children"][1]["state"], "unreachable", "{web}");
+        if quickest < AT_ONCE {
+            break;
+        }
     }
-    // No query has waited for it: the best of five is far below the time that a healthy node would be given.
-    assert!(quickest < Duration::from_millis(300), "{quickest:?}");
+    // No query waits for it, as then none would be so quick, however many there are: a busy machine delays only some.
+    assert!(quickest < AT_ONCE, "{quickest:?}");
     let text = tree.run(&["status"]).expect(0).stdout;
     assert!(text.contains("1 node unreachable") && text.contains("last known:"), "{text}");
     signal(node, 18);

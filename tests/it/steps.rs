@@ -3,20 +3,21 @@
 use crate::harness::*;
 use std::fs;
 
-/// `migrate` fails while there is a file `fail`, once `db` has come, and the ones after it tell in which order they
-/// came.
+/// `migrate` fails while there is a file `fail`. All tell in which order they came; `db` is ready only when it has done
+/// so, as what was merely started may write long after what is started after it.
 const CHAIN: &str = r#"
 strategy = "STRATEGY"
 intensity = 5
 containment = "CONTAINMENT"
 [[child]]
 name = "db"
-command = ["sh", "-c", "echo db >> order; exec sleep 1000"]
+ready = "notify"
+command = ["sh", "-c", "echo db >> order; $TREEVISOR_EXE notify --ready; exec sleep 1000"]
 [[child]]
 name = "migrate"
 ready = "exit"
 restart = "RESTART"
-command = ["sh", "-c", "if test -e fail; then until test -s order; do sleep 0.01; done; exit 3; fi; sleep 0.2; echo migrate >> order"]
+command = ["sh", "-c", "if test -e fail; then exit 3; fi; sleep 0.2; echo migrate >> order"]
 [[child]]
 name = "web"
 command = ["sh", "-c", "echo web >> order; exec sleep 1000"]
@@ -48,6 +49,7 @@ fn a_step_is_done_before_the_next_child_starts(containment: &str) {
     // One after it does not concern it; one before it does.
     signal(tree.pid("/web"), 9);
     tree.incarnation("/web", 2);
+    comes_to(&tree, "db migrate web web");
     assert_eq!(tree.status("/migrate")["incarnation"], 1);
     signal(tree.pid("/db"), 9);
     tree.incarnation("/web", 3);
@@ -104,6 +106,7 @@ fn a_reload_runs_a_step_again_if_it_is_another_one() {
     let text = chain("one-for-one", "auto", "temporary");
     let mut tree = Tree::start(&text);
     tree.run(&["wait", "--until", "running", "--timeout", "30s"]).expect(0);
+    comes_to(&tree, "db migrate web");
     let file = tree.dir().join("tree.toml");
     let same = text.replace("ready = \"exit\"", "ready = \"exit\"\nstart-timeout = \"50s\"");
     fs::write(&file, &same).unwrap();

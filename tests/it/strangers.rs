@@ -37,13 +37,14 @@ user = "nobody"
 heartbeat = { interval = "1h", misses = 3 }
 [[child]]
 name = "beats"
-heartbeat = { interval = "1s", misses = 4, grace = "20s" }
+heartbeat = { interval = "5s", misses = 4, grace = "20s" }
 command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
 [[child]]
 name = "shows"
 command = ["sh", "-c", "echo endpoint $TREEVISOR_ENDPOINT; exec sleep 1000"]
 [[child]]
 name = "sub"
+heartbeat = { interval = "5s", misses = 3 }
   [[child.child]]
   name = "w"
   command = "sleep 1000"

@@ -30,7 +30,7 @@ command = {PRINTS}
 [[child]]
 name = "beats"
 command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
-heartbeat = {{ interval = "200ms", misses = 10 }}
+heartbeat = {{ interval = "200ms", misses = 100 }}
 [[child]]
 name = "mid"
   [[child.child]]
@@ -46,11 +46,11 @@ name = "mid"
     [[child.child.child]]
     name = "probed"
     command = ["sleep", "1000"]
-    heartbeat = {{ interval = "200ms", misses = 20, source = {{ exec = ["true"] }} }}
+    heartbeat = {{ interval = "200ms", misses = 100, source = {{ exec = ["true"] }} }}
     [[child.child.child]]
     name = "asked"
     command = ["python3", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
-    heartbeat = {{ interval = "200ms", misses = 20, source = {{ http = "http://127.0.0.1:{port}/" }} }}
+    heartbeat = {{ interval = "200ms", misses = 100, source = {{ http = "http://127.0.0.1:{port}/" }} }}
     log = false
 "#
     )
@@ -221,7 +221,7 @@ intensity = 1000000
 [[child]]
 name = "well"
 command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
-heartbeat = {{ interval = "200ms", misses = 10 }}
+heartbeat = {{ interval = "200ms", misses = 100 }}
 [[child]]
 name = "quiet"
 command = ["sleep", "1000"]
@@ -240,7 +240,7 @@ intensity = 1000000
   [[child.child]]
   name = "well"
   command = ["sh", "-c", "while :; do '{TREEVISOR}' beat; sleep 0.05; done"]
-  heartbeat = {{ interval = "200ms", misses = 10 }}
+  heartbeat = {{ interval = "200ms", misses = 100 }}
   [[child.child]]
   name = "crashes"
   command = ["sh", "-c", "sleep 0.05; kill -11 $$$$"]

@@ -522,7 +522,7 @@ fn heads_bodies_and_connections_are_bounded() {
     let _ = slow.read_to_end(&mut rest);
     until("the one that reads nothing is closed", || console.sockets() <= sockets);
     let took = begun.elapsed();
-    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(40), "{took:?}");
+    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(120), "{took:?}");
     assert_eq!(tree.status("/a")["incarnation"], 1);
     // Streams.
     let streams: Vec<Stream> = (0..64).map(|_| console.stream("")).collect();

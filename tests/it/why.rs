@@ -149,14 +149,15 @@ fn a_program_that_is_not_there() {
 
 #[test]
 fn a_hang_and_a_livelock() {
-    let beats =
-        |progress| format!("heartbeat = {{ interval = \"300ms\", misses = 3, grace = \"9s\", progress = {progress} }}");
+    let beats = |progress| {
+        format!("heartbeat = {{ interval = \"300ms\", misses = 15, grace = \"9s\", progress = {progress} }}")
+    };
     let silent = "\"$TREEVISOR_EXE\" beat --progress 5 --status \"file 5\"; echo waiting for the lock; sleep 1000";
     let mut tree = once(silent, &beats(false));
     tree.incarnation("/a", 2);
     let told = why(&tree, "/a");
     let words =
-        ["no heartbeat for", "(limit 0.9s)", "beaten once", "progress at 5", "file 5", "| waiting for the lock"];
+        ["no heartbeat for", "(limit 4.5s)", "beaten once", "progress at 5", "file 5", "| waiting for the lock"];
     first(&told, "/a", "hang", &words);
     assert_eq!(told.0["first_cause"]["event"]["beats"]["count"], 1);
     tree.stop();

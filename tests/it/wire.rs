@@ -9,7 +9,7 @@ const TREE: &str = r#"
 intensity = 10
 [[child]]
 name = "beats"
-heartbeat = { interval = "1s", misses = 4, grace = "10s" }
+heartbeat = { interval = "5s", misses = 4, grace = "10s" }
 command = ["sh", "-c", "while :; do \"$TREEVISOR_EXE\" beat; sleep 0.2; done"]
 [[child]]
 name = "shows"
