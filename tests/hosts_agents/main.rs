@@ -471,7 +471,8 @@ fn a_root_that_only_waits_for_hooks_goes_on_to_look_at_its_lease() {
     cluster.deploy(&WORKER.replacen("\n\n", &format!("\non-panic = [\"sh\", \"-c\", \"{hook}\"]\n\n"), 1), &["a"]);
     assert_eq!(cluster.nth(1), ["a", "1", "normal", "-"]);
     let waits = PidFd::open(cluster.until("the root", root)).unwrap();
-    let mut panic = command(&cluster.host("a").directory, &["panic", "-i", "shop", "/"]).spawn().unwrap();
+    let asked = ["panic", "-i", "shop", "--timeout", "60s", "/"];
+    let mut panic = command(&cluster.host("a").directory, &asked).spawn().unwrap();
     assert!(!waits.wait_exit(Span::from_secs(6)), "it outlives the lease that it had");
     assert!(panic.try_wait().unwrap().is_none());
     fs::write(go, "").unwrap();

@@ -101,14 +101,18 @@ fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
     test.beside.rings(Box::new(move || {
         let _ = ring.send(());
     }));
+    let began = now();
     test.beside.push(b"0123456789\n");
     test.beside.flush();
     test.asked.recv().unwrap();
+    assert!(test.beside.0.lock().since >= began, "it counts from the push");
+    // A time to come: otherwise a busy machine could let the patience pass before the test looks.
+    test.beside.0.lock().since = now() + LIMIT;
     assert!(test.beside.must_rest());
     // No worker waits for a disk that is stuck.
     test.beside.0.lock().since = Time::ZERO;
     assert!(!test.beside.must_rest());
-    test.beside.0.lock().since = now();
+    test.beside.0.lock().since = now() + LIMIT;
     assert!(test.beside.must_rest());
     test.allow.send(Ok(())).unwrap();
     rung.recv().unwrap();
@@ -119,10 +123,13 @@ fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
 fn a_thread_that_has_nothing_to_do_ends() {
     let test = Test::new(1_000, 10);
     for _ in 0..2 {
-        test.allow.send(Ok(())).unwrap();
         test.beside.push(b"x\n");
-        test.beside.finish(LIMIT);
+        test.beside.flush();
+        test.asked.recv().unwrap();
+        // During a write: afterwards it ends soon.
         assert!(test.beside.0.lock().thread);
+        test.allow.send(Ok(())).unwrap();
+        test.beside.finish(LIMIT);
         while test.beside.0.lock().thread {
             std::thread::yield_now();
         }

@@ -88,12 +88,15 @@ fn a_worker_waits_for_its_disk_but_not_for_long() {
     let file = writer.file(&dir.path().join("log"), 1 << 24, 1, None);
     assert!(!file.must_rest());
     let away = stuck(&writer, &file);
-    writer.lock().files.get_mut(&file.id).unwrap().since = now();
+    let waits_since = |time| writer.lock().files.get_mut(&file.id).unwrap().since = time;
+    // A time to come: otherwise a busy machine could let the patience pass before the test looks.
+    waits_since(now() + PATIENT);
     print(&file, &"x".repeat(FILE_SOFT));
     assert!(file.must_rest());
+    waits_since(now());
     until("it is waited for no longer", || !file.must_rest());
     // When there is room again, the loop is woken.
-    writer.lock().files.get_mut(&file.id).unwrap().since = now();
+    waits_since(now() + PATIENT);
     assert!(file.must_rest());
     unstick(&writer, &file, away);
     until("it is reported", || writer.0.wake.as_ref().is_some_and(|wake| wake.take()));
@@ -118,7 +121,8 @@ fn while_one_thread_is_stuck_another_one_writes() {
         writer.look();
         fs::read_to_string(dir.path().join("well")).is_ok_and(|text| text == "one\n")
     });
-    assert_eq!(writer.lock().threads, 2);
+    // On a busy machine the second one may have seemed stuck as well.
+    assert!(writer.lock().threads >= 2);
     // A fifo whose reader has stopped is written until it is full.
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let file = writer.file(&fifo, 1 << 20, 1, None);

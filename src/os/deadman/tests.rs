@@ -15,6 +15,11 @@ fn soon() -> Time {
     clock::both().boottime + SOON
 }
 
+/// For what a process has to do before its deadline: a busy machine may run it only after a while.
+fn late() -> Time {
+    clock::both().boottime + Span::from_secs(3)
+}
+
 #[track_caller]
 fn dies_at(process: &PidFd, at: Time) {
     assert_eq!(end_of(process).signal, Some(libc::SIGKILL));
@@ -68,7 +73,7 @@ alone! {
             }
         };
         let group = tree.root().child("a").unwrap();
-        let at = clock::both().boottime + Span::from_millis(400);
+        let at = late();
         let path = group.path().to_path_buf();
         let process = fork(|| {
             let armed = DeadMan::arm(at).unwrap();
@@ -95,7 +100,8 @@ alone! {
     }
 
     fn a_deadline_that_was_moved_is_the_one_that_counts() {
-        let (first, second) = (soon(), soon() + SOON);
+        let first = late();
+        let second = first + SOON;
         let process = fork(move || {
             let mut armed = DeadMan::arm(first).unwrap();
             armed.rearm(second).unwrap();
@@ -114,8 +120,8 @@ alone! {
     }
 
     fn what_is_disarmed_does_not_kill() {
-        let at = soon();
-        let process = fork(move || {
+        let process = fork(|| {
+            let at = late();
             let armed = DeadMan::arm(at).unwrap();
             armed.disarm();
             until(|| clock::both().boottime > at + SOON);
@@ -124,7 +130,11 @@ alone! {
     }
 
     fn neither_a_fork_nor_an_exec_has_it() {
-        let at = soon();
+        let executed = fork(|| {
+            let _armed = DeadMan::arm(late()).unwrap();
+            let _ = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"4"]);
+        });
+        let at = late();
         let (reader, writer) = fd::pipe().unwrap();
         let armed = fork(move || {
             let _armed = DeadMan::arm(at).unwrap();
@@ -136,10 +146,6 @@ alone! {
         });
         dies_at(&armed, at);
         assert_eq!(read_line(&reader), "alive");
-        let executed = fork(|| {
-            let _armed = DeadMan::arm(soon()).unwrap();
-            let _ = nix::unistd::execv(c"/bin/sleep", &[c"sleep", c"0.4"]);
-        });
         assert_eq!(end_of(&executed).code, Some(0), "the other program went on beyond the deadline");
     }
 }

@@ -177,8 +177,8 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
         slowest = slowest.max(begin.elapsed());
     }
     assert!(live.dropped > 0, "the buffer of a socket has an end");
-    // A system call or two take microseconds; the bound only has to distinguish them from a wait.
-    assert!(slowest < Duration::from_millis(200), "{slowest:?}");
+    // The bound only has to distinguish a system call or two, also on a busy machine, from a wait.
+    assert!(slowest < LIMIT / 2, "{slowest:?}");
     assert!(live.connection.as_ref().unwrap().is_flushed() || live.in_flight.beat, "one message is kept at most");
 
     // When the node reads again, the message that was begun is finished before a new one.
@@ -220,7 +220,7 @@ fn a_node_whose_backlog_is_full_costs_nothing() {
     for n in 0..100 {
         let begin = now();
         live.beat(start + SECOND * n);
-        assert!(begin.elapsed() < Duration::from_millis(200));
+        assert!(begin.elapsed() < LIMIT / 2);
     }
     assert_eq!(live.dropped, 100);
     assert_eq!(live.last_error, Some(io::ErrorKind::WouldBlock));
