@@ -16,7 +16,7 @@ fuzz_target!(|frames: Vec<Vec<u8>>| {
         let _ = message.header::<header::Pulse>();
         let _ = message.header::<header::Bundle>();
         let _ = message.header::<header::Operator>();
-        let _ = message.header::<header::OperatorRequest>();
+        let _ = message.header::<header::ChangeRequest>();
         let _ = message.header::<header::Look>();
         assert!(tvh1::decode(tvh1::encode(&message, 1)).is_ok());
     }

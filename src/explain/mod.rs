@@ -42,8 +42,8 @@ pub fn explain(events: &[EventView], path: &Path, present: &Present) -> Explanat
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let found = if killed { Found::default() } else { log.behind(path, runs) };
     let last = log.last_about(path).map(|at| events[at].clone());
-    let behind = behind::behind(&log, events, path);
-    explanation(&log, path, &found, Known { runs, now, ended, at, last, behind })
+    let stopped = behind::behind(&log, events, path);
+    explanation(&log, path, &found, Known { runs, now, ended, at, last, stopped })
 }
 
 /// Explains one event of a run by its causes and the decision of its supervisor that followed. `None` if there is no
@@ -53,7 +53,7 @@ pub fn explain_event(events: &[EventView], id: ReportId) -> Option<Explanation> 
     let log = EventLog::of(events);
     let found = log.around(id)?;
     let (at, last) = (Some(event.at.clone()), Some(event.clone()));
-    let known = Known { runs: true, now: None, ended: None, at, last, behind: None };
+    let known = Known { runs: true, now: None, ended: None, at, last, stopped: None };
     Some(explanation(&log, &event.path, &found, known))
 }
 
@@ -64,11 +64,11 @@ struct Known<'a> {
     ended: Option<EndNote>,
     at: Option<String>,
     last: Option<EventView>,
-    behind: Option<StoppedRollout>,
+    stopped: Option<StoppedRollout>,
 }
 
 fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>) -> Explanation {
-    let Known { runs, now, ended, at, last, behind } = known;
+    let Known { runs, now, ended, at, last, stopped } = known;
     let killed = ended.as_ref().is_some_and(|end| end.killed);
     let chain: Vec<Step> = found.steps.iter().map(|at| log.step(*at, &found.steps)).collect();
     let first_cause = chain.first().filter(|step| step.category != Category::Life).cloned();
@@ -86,7 +86,7 @@ fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>)
         ended,
         at,
         below: None,
-        rollout: behind,
+        rollout: stopped,
         verdict: String::new(),
         first_cause,
         last,
@@ -102,7 +102,7 @@ fn explanation(log: &EventLog<'_>, path: &Path, found: &Found, known: Known<'_>)
         explanation.hints.insert(0, hint);
     }
     let is_behind =
-        |behind: &StoppedRollout| matches!(&behind.stopped.body, EventBody::Rollout(rollout) if rollout.reload);
+        |stopped: &StoppedRollout| matches!(&stopped.stopped.body, EventBody::Rollout(rollout) if rollout.reload);
     if runs && explanation.at.is_none() && explanation.rollout.as_ref().is_some_and(is_behind) {
         let hint = "mend the file, and `treevisor reload` goes on; `treevisor reload --abort` goes back to the specs from before";
         explanation.hints.insert(0, hint.into());

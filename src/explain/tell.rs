@@ -39,7 +39,7 @@ const QUOTE_MAX: usize = 200;
 /// The whole explanation.
 pub fn tell(explanation: &Explanation) -> ExplanationText {
     let mut paragraphs = self::paragraphs(explanation);
-    paragraphs.extend(explanation.rollout.as_ref().map(|behind| rolled(behind, explanation)));
+    paragraphs.extend(explanation.rollout.as_ref().map(|stopped| rolled(stopped, explanation)));
     if !explanation.listen.is_empty() {
         let sockets = clean(&explanation.listen.join(", ")).into_owned();
         let text = format!("{sockets}: held by its supervisor, so connections wait while it is down");
@@ -151,8 +151,8 @@ fn end(exited: &Exited, told: &mut Paragraph) {
 }
 
 /// The roll-out that has left a copy with its old spec, and the end of the process that failed.
-fn rolled(behind: &StoppedRollout, explanation: &Explanation) -> Paragraph {
-    let StoppedRollout { stopped, failed } = behind;
+fn rolled(stopped: &StoppedRollout, explanation: &Explanation) -> Paragraph {
+    let StoppedRollout { stopped, failed } = stopped;
     let (at, above) = (date_and_time(&stopped.at), &stopped.path);
     let mut told = paragraph("Roll-out", format!("{above} {}, at {at}", words(stopped)));
     // The first cause is shown above already.

@@ -50,14 +50,14 @@ impl Tree {
     }
 }
 
-fn text(told: &ExplanationText) -> String {
-    let mut text = format!("{}\n", told.headline);
-    for Paragraph { label, text: line, notes, quotes } in &told.paragraphs {
-        text.push_str(&format!("[{label}] {line}\n"));
-        notes.iter().for_each(|note| text.push_str(&format!("  {note}\n")));
-        quotes.iter().for_each(|quote| text.push_str(&format!("  | {quote}\n")));
+fn text(text: &ExplanationText) -> String {
+    let mut out = format!("{}\n", text.headline);
+    for Paragraph { label, text: line, notes, quotes } in &text.paragraphs {
+        out.push_str(&format!("[{label}] {line}\n"));
+        notes.iter().for_each(|note| out.push_str(&format!("  {note}\n")));
+        quotes.iter().for_each(|quote| out.push_str(&format!("  | {quote}\n")));
     }
-    text
+    out
 }
 
 fn crashed(tree: &mut Tree) -> ReportId {

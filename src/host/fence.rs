@@ -16,7 +16,7 @@
 //! move any more, and by that deadline the fence would kill what the next agent starts in the same cgroup.
 use crate::os::alarm::Alarm;
 use crate::os::cgroup::switch::Switch;
-use crate::os::clock::LeaseClocks;
+use crate::os::clock::LeaseTime;
 use crate::os::epoll::{Interest, Poller, Ready};
 use crate::os::page::{AnswerPage, Deadline, LeaseView};
 use crate::os::pidfd::PidFd;
@@ -183,13 +183,13 @@ impl Fence {
     }
 
     /// Kills by one write first; `kill_each` is for the processes that are still there at the next call.
-    fn kill(&mut self, deadline: Deadline, now: LeaseClocks) {
+    fn kill(&mut self, deadline: Deadline, now: LeaseTime) {
         // An error is ignored, as the kill is repeated.
         let _ = self.switch.kill();
         if self.killed_for.replace(deadline) == Some(deadline) {
             self.switch.kill_each();
         } else if deadline != Deadline::default() {
-            let LeaseClocks { boottime, raw } = deadline.0;
+            let LeaseTime { boottime, raw } = deadline.0;
             self.answer.cleared(now.boottime.since(boottime).max(now.raw.since(raw)));
         }
     }

@@ -212,7 +212,7 @@ impl Agent {
                 self.bundles = bundles.into_iter().collect();
                 self.lease.hurry();
             }
-            Event::Asked(wish) => self.asked(turn, wish),
+            Event::Asked(order) => self.asked(turn, order),
         }
         self.act(turn, poked, out);
         for _ in 0..LOOPBACK_MAX {
@@ -250,8 +250,8 @@ impl Agent {
         self.lease.held().map(|(_, deadline)| deadline.left(now)).filter(|left| !left.is_zero())
     }
 
-    fn asked(&mut self, turn: Turn, wish: OperatorOrder) {
-        match wish {
+    fn asked(&mut self, turn: Turn, order: OperatorOrder) {
+        match order {
             OperatorOrder::Drain => self.draining = Some(true),
             OperatorOrder::Undrain => (self.draining, self.drained) = (Some(false), false),
             OperatorOrder::Stop { kill_after } if self.ending.is_none() => {

@@ -67,7 +67,7 @@ impl FailureDetector {
         record: Host,
     ) -> Option<LivenessChange> {
         let age = |record: &Host| (record.epoch, record.state == HostState::Dead);
-        let turned = match self.seen.get(name) {
+        let change = match self.seen.get(name) {
             Some(seen) if seen.version == version || age(&record) < age(&seen.record) => return None,
             Some(seen) => match (seen.record.state, record.state) {
                 (HostState::Live, HostState::Dead) => Some(LivenessChange::Lost(seen.stood(now))),
@@ -76,13 +76,13 @@ impl FailureDetector {
             },
             None => None,
         };
-        let silent = match (&turned, record.state) {
+        let silent = match (&change, record.state) {
             (Some(LivenessChange::Lost(stood)), _) => Some(*stood),
             (_, HostState::Dead) => self.seen.get(name).and_then(|seen| seen.silent),
             (_, HostState::Live) => None,
         };
         self.seen.insert(name.to_owned(), Seen { version, record, silent, received: now });
-        turned
+        change
     }
 
     /// Forgets the hosts that have no record any more.

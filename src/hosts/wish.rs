@@ -15,7 +15,7 @@ pub enum LinkState<'a> {
 
 /// Why an order to drain or undrain a host cannot be sent to it, with advice; `None`: it can. `record`: that of the
 /// host; `None`: the cluster has no such host. `verb`: the command.
-pub fn obstacle(name: &str, record: Option<&Host>, way: LinkState<'_>, verb: &str) -> Option<String> {
+pub fn obstacle(name: &str, record: Option<&Host>, link: LinkState<'_>, verb: &str) -> Option<String> {
     let Some(record) = record.filter(|record| record.is_shown()) else {
         return Some(format!("the cluster has no host {name}"));
     };
@@ -24,7 +24,7 @@ pub fn obstacle(name: &str, record: Option<&Host>, way: LinkState<'_>, verb: &st
         "" => "it shows no address at which its agent listens".to_owned(),
         address => format!("its agent was tried at {address}"),
     };
-    match (way, record.state) {
+    match (link, record.state) {
         (LinkState::Up, _) => None,
         (_, HostState::Dead) if record.by.as_deref() == Some(name) => {
             Some(format!("{name} has left: nothing runs there until its agent is started"))
@@ -55,8 +55,8 @@ mod tests {
         Host { state, by: by.map(str::to_owned), address: "10.0.0.2:7411".to_owned(), ..Host::default() }
     }
 
-    fn told(record: &Host, way: LinkState<'_>) -> String {
-        obstacle("b", Some(record), way, "drain").unwrap_or_default()
+    fn told(record: &Host, link: LinkState<'_>) -> String {
+        obstacle("b", Some(record), link, "drain").unwrap_or_default()
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub struct CurveRouter {
     fds: [RawFd; 2],
     limits: Limits,
     allowed: AllowedPeers,
-    turned: RejectionCounters,
+    rejected: RejectionCounters,
     endpoint: String,
     is_bound: bool,
 }
@@ -131,7 +131,7 @@ impl CurveRouter {
             fds,
             limits,
             allowed: AllowedPeers::default(),
-            turned: RejectionCounters::default(),
+            rejected: RejectionCounters::default(),
             endpoint: bound,
             is_bound: true,
         })
@@ -220,7 +220,7 @@ impl CurveRouter {
                 ("200", "OK", name, property("X-Key", hex(&key).as_bytes()))
             }
             None => {
-                self.turned.unknown += 1;
+                self.rejected.unknown += 1;
                 ("400", "this key has no certificate", String::new(), Vec::new())
             }
         };
@@ -256,7 +256,7 @@ impl CurveRouter {
                 (Some(from), Some(connection)) if same && count <= limit => {
                     return Some(Incoming { from, connection, frames });
                 }
-                _ => self.turned.dropped += 1,
+                _ => self.rejected.dropped += 1,
             }
         }
         None
@@ -270,8 +270,8 @@ impl CurveRouter {
     }
 
     /// How often something was not taken, since the beginning.
-    pub fn turned(&self) -> RejectionCounters {
-        self.turned
+    pub fn rejected(&self) -> RejectionCounters {
+        self.rejected
     }
 }
 
@@ -298,7 +298,7 @@ pub struct CurveDealer {
     reports: zmq::Socket,
     fd: RawFd,
     frames_max: usize,
-    standing: ConnectionState,
+    state: ConnectionState,
     made: u64,
 }
 
@@ -337,7 +337,7 @@ impl CurveDealer {
         socket
             .connect(endpoint)
             .map_err(|cause| LinkError::Connect { endpoint: endpoint.to_owned(), cause: context::io_error(cause) })?;
-        Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, standing: ConnectionState::None, made: 0 })
+        Ok(CurveDealer { socket, reports, fd, frames_max: limits.frames_max, state: ConnectionState::None, made: 0 })
     }
 
     /// The descriptor that signals changes of the connection. It belongs to libzmq, as that of a [`CurveRouter`].
@@ -351,7 +351,7 @@ impl CurveDealer {
     }
 
     /// The state of the connection, after all changes reported so far.
-    pub fn standing(&mut self) -> ConnectionState {
+    pub fn state(&mut self) -> ConnectionState {
         loop {
             let mut event = 0;
             let read = drain::receive(&self.reports, |place, frame| {
@@ -361,19 +361,19 @@ impl CurveDealer {
                 ControlFlow::Continue(())
             });
             if read.is_none() {
-                return self.standing;
+                return self.state;
             }
             match zmq::SocketEvent::from_raw(event) {
                 zmq::SocketEvent::HANDSHAKE_SUCCEEDED => {
                     self.made += 1;
-                    self.standing = ConnectionState::Up(self.made);
+                    self.state = ConnectionState::Up(self.made);
                 }
                 // The disconnect that follows a refusal does not change the state.
-                zmq::SocketEvent::DISCONNECTED if self.standing != ConnectionState::Refused => {
-                    self.standing = ConnectionState::None
+                zmq::SocketEvent::DISCONNECTED if self.state != ConnectionState::Refused => {
+                    self.state = ConnectionState::None
                 }
                 zmq::SocketEvent::HANDSHAKE_FAILED_AUTH | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL => {
-                    self.standing = ConnectionState::Refused;
+                    self.state = ConnectionState::Refused;
                 }
                 _ => {}
             }
@@ -417,7 +417,7 @@ impl Drop for CurveDealer {
 
 impl fmt::Debug for CurveDealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurveDealer").field("standing", &self.standing).finish_non_exhaustive()
+        f.debug_struct("CurveDealer").field("standing", &self.state).finish_non_exhaustive()
     }
 }
 

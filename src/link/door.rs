@@ -241,7 +241,7 @@ impl Door {
     }
 
     /// Becomes the door of the next socket that is bound at `path`, until the returned value is dropped.
-    pub(super) fn stand_before(&self, path: &Path) -> RegisteredDoor {
+    pub(super) fn register(&self, path: &Path) -> RegisteredDoor {
         zmq_sys::gate::put(path, Arc::new(self.clone()));
         RegisteredDoor(path.to_owned())
     }

@@ -57,7 +57,7 @@ pub struct Pull {
     bound_again: u32,
     door: Door,
     /// After the socket, so that it is dropped last.
-    _standing: RegisteredDoor,
+    _registered: RegisteredDoor,
 }
 
 impl Pull {
@@ -83,13 +83,13 @@ impl Pull {
             large: MESSAGE_MAX,
             small: MESSAGE_MAX,
         });
-        let standing = door.stand_before(&path);
+        let registered = door.register(&path);
         let failed = |cause| LinkError::Socket { endpoint: endpoint.to_owned(), cause: context::io_error(cause) };
         let mut socket = context.socket(zmq::PULL, endpoint, FRAME_BYTES_MAX)?;
         socket.set_rcvhwm(QUEUE).map_err(failed)?;
         let fd = socket.get_fd().map_err(failed)?;
         context::bind_to(&mut socket, endpoint, &listener)?;
-        Ok(Pull { socket, file, fd, bound_again: 0, door, _standing: standing })
+        Ok(Pull { socket, file, fd, bound_again: 0, door, _registered: registered })
     }
 
     /// The file of the socket.

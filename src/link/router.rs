@@ -211,8 +211,8 @@ impl Router {
     ) -> Result<Router, LinkError> {
         let endpoint = context::endpoint(socket)?;
         let door = door.map(|door| {
-            let standing = door.stand_before(socket);
-            (door, standing)
+            let registered = door.register(socket);
+            (door, registered)
         });
         let failed = |cause| LinkError::Socket { endpoint: endpoint.clone(), cause: context::io_error(cause) };
         let path = socket.to_owned();

@@ -76,8 +76,8 @@ impl Capture {
     }
 
     /// Restores a pipe that both streams share, after a hot upgrade.
-    pub(crate) fn go_on(pipe: OwnedFd, begun: UnfinishedOutput) -> Capture {
-        let UnfinishedOutput { lines, hidden, unfinished } = begun;
+    pub(crate) fn go_on(pipe: OwnedFd, unfinished: UnfinishedOutput) -> Capture {
+        let UnfinishedOutput { lines, hidden, unfinished } = unfinished;
         let gate = Gate { hidden, ..Gate::new() };
         Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }

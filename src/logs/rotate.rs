@@ -64,7 +64,7 @@ pub(crate) struct RotatingFile {
 #[derive(Debug)]
 struct Open {
     file: File,
-    standing: FileLocation,
+    location: FileLocation,
     size: u64,
     /// Only regular files have a size limit and are rotated.
     regular: bool,
@@ -248,10 +248,10 @@ impl RotatingFile {
     fn open_file(&mut self) -> io::Result<()> {
         self.look_whether_it_is_still_there();
         if self.open.is_none() {
-            let (standing, file) = opening::append(&self.path, self.user.as_ref())?;
+            let (location, file) = opening::append(&self.path, self.user.as_ref())?;
             let metadata = file.metadata()?;
             let (size, regular) = (metadata.len(), metadata.is_file());
-            self.open = Some(Open { file, standing, size, regular, moved: None, locked: false });
+            self.open = Some(Open { file, location, size, regular, moved: None, locked: false });
         }
         self.look_whether_it_is_ours_alone();
         Ok(())
@@ -274,7 +274,7 @@ impl RotatingFile {
         let Some(open) = self.open.as_mut().filter(|open| open.regular) else { return };
         let Ok(found) = open.file.metadata() else { return };
         open.size = found.len();
-        if found.nlink() > 0 && open.standing.holds(&found) {
+        if found.nlink() > 0 && open.location.holds(&found) {
             open.moved = None;
             return;
         }
@@ -287,20 +287,20 @@ impl RotatingFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let Some(Open { standing, .. }) = self.open.take() else { return Ok(()) };
+        let Some(Open { location, .. }) = self.open.take() else { return Ok(()) };
         (self.within_line, self.torn) = (false, false);
         if self.keep == 0 {
-            return standing.remove();
+            return location.remove();
         }
-        let name = standing.name().to_owned();
+        let name = location.name().to_owned();
         let numbered = |number| numbered(Path::new(&name), number).into_os_string();
         for number in (1..self.keep).rev() {
-            match standing.rename(&numbered(number), &numbered(number + 1)) {
+            match location.rename(&numbered(number), &numbered(number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        standing.rename(&name, &numbered(1))
+        location.rename(&name, &numbered(1))
     }
 
     /// Counts lines as lost, and records the reason.

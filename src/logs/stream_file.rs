@@ -57,7 +57,7 @@ pub(crate) fn refresh_stderr() {
 #[derive(Debug)]
 pub(super) struct Followed {
     file: File,
-    standing: FileLocation,
+    location: FileLocation,
     stream: RawFd,
     of: &'static StreamFile,
 }
@@ -70,10 +70,10 @@ impl Followed {
 
     fn adopt_of(stream: RawFd, of: &'static StreamFile) -> Option<Followed> {
         // A new open file description: a lock on a shared one would belong to the other processes as well.
-        let (standing, file) = open(&of.path).ok()?;
+        let (location, file) = open(&of.path).ok()?;
         file.metadata().ok().filter(fs::Metadata::is_file)?;
         fd::replace_stream(stream, &file).ok()?;
-        Some(Followed { file, standing, stream, of })
+        Some(Followed { file, location, stream, of })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -93,7 +93,7 @@ impl Followed {
             return Ok(());
         }
         if self.is_at_its_place(&held) {
-            rotate(&self.standing, self.of.keep)?;
+            rotate(&self.location, self.of.keep)?;
         }
         self.reopen()
     }
@@ -107,27 +107,27 @@ impl Followed {
 
     /// Opens the file at the path. Closing the old description releases its lock.
     fn reopen(&mut self) -> io::Result<()> {
-        let (standing, file) = open(&self.of.path)?;
+        let (location, file) = open(&self.of.path)?;
         fd::replace_stream(self.stream, &file)?;
-        (self.standing, self.file) = (standing, file);
+        (self.location, self.file) = (location, file);
         Ok(())
     }
 }
 
 /// Rotates in the directory where the file was opened, wherever its path leads by now.
-fn rotate(standing: &FileLocation, keep: u32) -> io::Result<()> {
-    let name = standing.name();
+fn rotate(location: &FileLocation, keep: u32) -> io::Result<()> {
+    let name = location.name();
     let older = |number| numbered(Path::new(name), number).into_os_string();
     if keep == 0 {
-        return standing.remove();
+        return location.remove();
     }
     for number in (1..keep).rev() {
-        match standing.rename(&older(number), &older(number + 1)) {
+        match location.rename(&older(number), &older(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    standing.rename(name, &older(1))
+    location.rename(name, &older(1))
 }
 
 fn open(path: &Path) -> io::Result<(FileLocation, File)> {
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
 
     fn followed(of: &'static StreamFile) -> Followed {
-        let (standing, file) = open(&of.path).unwrap();
-        Followed { file, standing, stream: -1, of }
+        let (location, file) = open(&of.path).unwrap();
+        Followed { file, location, stream: -1, of }
     }
 
     /// Two processes with one file, here as two descriptors that are no standard streams.
@@ -156,7 +156,7 @@ mod tests {
             if !writer.is_at_its_place(&held) {
                 *writer = followed(of);
             } else if held.len() >= of.max_size && lock::try_alone(&writer.file) {
-                rotate(&writer.standing, of.keep).unwrap();
+                rotate(&writer.location, of.keep).unwrap();
                 *writer = followed(of);
             }
             writeln!(writer.file, "line {number:04}").unwrap();
@@ -201,9 +201,9 @@ mod tests {
         // A link that root has made is followed.
         fs::remove_file(&path).unwrap();
         symlink(dir.path().join("elsewhere.log"), &path).unwrap();
-        let (standing, file) = open(&path).unwrap();
+        let (location, file) = open(&path).unwrap();
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
-        rotate(&standing, of.keep).unwrap();
+        rotate(&location, of.keep).unwrap();
         assert!(path.is_symlink() && dir.path().join("elsewhere.log.1").exists());
     }
 }

@@ -118,33 +118,33 @@ impl Beside {
     pub(super) fn ask_to_stop(
         &mut self,
         run: Run,
-        means: &mut LaunchContext<'_>,
+        launch: &mut LaunchContext<'_>,
         events: &mut VecDeque<Event>,
     ) -> bool {
-        let worker = means.children.get(run.child).filter(|child| child.is_of(run));
+        let worker = launch.children.get(run.child).filter(|child| child.is_of(run));
         let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
         if has_one && !self.of.contains_key(&run) {
             if let Some(worker) = worker {
                 worker.resume(run);
             }
-            events.extend(self.begin(run, CommandPurpose::Stop, means));
+            events.extend(self.begin(run, CommandPurpose::Stop, launch));
         }
         has_one
     }
 
     /// Runs the `on-hang` command of a hung worker. Returns the event to hand in if the command cannot be run.
-    pub(super) fn examine(&mut self, run: Run, means: &mut LaunchContext<'_>) -> Option<Event> {
-        self.begin(run, CommandPurpose::Hang, means)
+    pub(super) fn examine(&mut self, run: Run, launch: &mut LaunchContext<'_>) -> Option<Event> {
+        self.begin(run, CommandPurpose::Hang, launch)
     }
 
-    fn begin(&mut self, run: Run, purpose: CommandPurpose, means: &mut LaunchContext<'_>) -> Option<Event> {
-        let worker = means.children.get(run.child).filter(|child| child.is_of(run));
+    fn begin(&mut self, run: Run, purpose: CommandPurpose, launch: &mut LaunchContext<'_>) -> Option<Event> {
+        let worker = launch.children.get(run.child).filter(|child| child.is_of(run));
         let Some((worker, exec)) = worker.and_then(|child| Some((child, child.exec()?))) else {
             return purpose.event(run, true);
         };
         let Some(command) = purpose.command(exec) else { return purpose.event(run, true) };
         let path = worker.path.to_string();
-        match launch_context::start(run, exec, command, Source::Beside(run), means) {
+        match launch_context::start(run, exec, command, Source::Beside(run), launch) {
             Ok(mut process) => {
                 if purpose == CommandPurpose::Hang {
                     process.keep_lines();
@@ -153,7 +153,7 @@ impl Beside {
                 None
             }
             Err(NotStarted { why, .. }) => {
-                warn!(means.context.logger, "the {} of a worker cannot be run, the worker is killed", purpose.key();
+                warn!(launch.context.logger, "the {} of a worker cannot be run, the worker is killed", purpose.key();
                     "path" => path, "why" => why);
                 purpose.event(run, true)
             }
@@ -161,14 +161,14 @@ impl Beside {
     }
 
     /// The process or the output of a command is ready to be read.
-    pub(super) fn read(&mut self, run: Run, means: &mut LaunchContext<'_>) -> Read {
+    pub(super) fn read(&mut self, run: Run, launch: &mut LaunchContext<'_>) -> Read {
         let Some(running) = self.of.get_mut(&run) else { return Read::default() };
-        let Some(result) = running.process.look(means.context, means.reactor) else { return Read::default() };
+        let Some(result) = running.process.look(launch.context, launch.reactor) else { return Read::default() };
         let lines = running.process.take_lines();
         let Some(Running { purpose, path, over, .. }) = self.of.remove(&run) else { return Read::default() };
         let failed = result.is_err();
         if let (Err(CommandFailure { why, .. }), false) = (result, over) {
-            warn!(means.context.logger, "the {} of a worker has failed, the worker is killed", purpose.key();
+            warn!(launch.context.logger, "the {} of a worker has failed, the worker is killed", purpose.key();
                 "path" => path, "why" => why);
         }
         let event = if over { None } else { purpose.event(run, failed) };
@@ -176,15 +176,15 @@ impl Beside {
     }
 
     /// The worker has exited or was killed: kills the command that runs beside it.
-    pub(super) fn end(&mut self, run: Run, means: &mut LaunchContext<'_>) {
+    pub(super) fn end(&mut self, run: Run, launch: &mut LaunchContext<'_>) {
         let Some(running) = self.of.get_mut(&run).filter(|running| !running.over) else { return };
         running.over = true;
         if running.purpose == CommandPurpose::Hang {
-            warn!(means.context.logger, "the {} of a worker is ended with it", running.purpose.key();
+            warn!(launch.context.logger, "the {} of a worker is ended with it", running.purpose.key();
                 "path" => &running.path);
         }
         if let Some(why) = running.process.kill("its worker is gone".into()) {
-            warn!(means.context.logger, "the {} of a worker cannot be killed", running.purpose.key();
+            warn!(launch.context.logger, "the {} of a worker cannot be killed", running.purpose.key();
                 "path" => &running.path, "pid" => running.process.pid(), "why" => why);
         }
     }

@@ -38,8 +38,8 @@ impl Node {
             Action::AskToStop(run) => {
                 self.stop_probes(run);
                 let hands_over = self.core.is_handing_over();
-                let (beside, mut means, events) = self.beside();
-                if !beside.ask_to_stop(run, &mut means, events) {
+                let (beside, mut launch, events) = self.beside();
+                if !beside.ask_to_stop(run, &mut launch, events) {
                     self.inbox.extend(self.children.ask_to_stop(run, hands_over, &self.context));
                 }
             }
@@ -51,8 +51,8 @@ impl Node {
             }
             Action::Examine(run) => {
                 self.stop_probes(run);
-                let (beside, mut means, events) = self.beside();
-                events.extend(beside.examine(run, &mut means));
+                let (beside, mut launch, events) = self.beside();
+                events.extend(beside.examine(run, &mut launch));
             }
             Action::Abort(run) => {
                 self.stop_probes(run);
@@ -181,15 +181,15 @@ impl Node {
 
     /// Ends the probes of a worker that is to stop or has exited.
     pub(super) fn stop_probes(&mut self, run: Run) {
-        let (probes, mut means, _) = self.probes();
-        probes.stop(run, &mut means);
+        let (probes, mut launch, _) = self.probes();
+        probes.stop(run, &mut launch);
     }
 
     /// Ends the probes and the command beside a worker that has exited or was killed.
     pub(super) fn stop_helpers(&mut self, run: Run) {
         self.stop_probes(run);
-        let (beside, mut means, _) = self.beside();
-        beside.end(run, &mut means);
+        let (beside, mut launch, _) = self.beside();
+        beside.end(run, &mut launch);
     }
 
     /// The core has removed a child: removes everything that the shell has of it.
@@ -297,16 +297,16 @@ impl Node {
     }
 
     /// Publishes an event, unless it repeats earlier ones (`fold`): then it is published later with its count.
-    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, told: InFlightEvent) {
+    pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, in_flight: InFlightEvent) {
         let path = child.and_then(|child| self.children.get(child)).map(|child| child.path.clone());
         let mut out = Vec::new();
         match (child, path) {
-            (Some(child), Some(path)) => self.folds.take(now, child, &path, told, &mut out),
+            (Some(child), Some(path)) => self.folds.take(now, child, &path, in_flight, &mut out),
             (Some(_), None) | (None, _) => {
-                if !matches!(told.event.body, EventBody::Dropped(_)) {
+                if !matches!(in_flight.event.body, EventBody::Dropped(_)) {
                     self.folds.end_all(&mut out);
                 }
-                out.push(told);
+                out.push(in_flight);
             }
         }
         self.publish_all(out);
@@ -336,8 +336,8 @@ impl Node {
         if out.is_empty() {
             return;
         }
-        out.iter().filter(|told| told.own).for_each(|told| self.log_event(&told.event));
-        self.above.events(EventBatch { events: out.into_iter().map(|told| told.event).collect() });
+        out.iter().filter(|in_flight| in_flight.own).for_each(|in_flight| self.log_event(&in_flight.event));
+        self.above.events(EventBatch { events: out.into_iter().map(|in_flight| in_flight.event).collect() });
     }
 
     fn log_event(&self, view: &EventView) {

@@ -110,13 +110,13 @@ impl Folds {
         now: Time,
         child: ChildId,
         path: &Path,
-        told: InFlightEvent,
+        in_flight: InFlightEvent,
         out: &mut Vec<InFlightEvent>,
     ) {
-        let event = &told.event;
+        let event = &in_flight.event;
         if matches!(event.body, EventBody::Dropped(_)) {
             // A `dropped` event is no cause of another event, and has a count of its own.
-            return out.push(told);
+            return out.push(in_flight);
         }
         let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_));
         let led_by = event.cause.and_then(|cause| self.owners.get(&cause)).copied().filter(|_| !begins);
@@ -126,18 +126,18 @@ impl Folds {
         } else if breaks(event, path, owner == child) {
             self.end(child, out);
             self.end(owner, out);
-            return out.push(told);
+            return out.push(in_flight);
         }
-        let Some(fold) = self.by_child.get_mut(&owner) else { return out.push(told) };
+        let Some(fold) = self.by_child.get_mut(&owner) else { return out.push(in_flight) };
         fold.present.add(event);
         self.owners.insert(event.id, owner);
         let small = fold.present.events.len() <= EVENTS_MAX;
         match &mut fold.withheld {
-            Some(withheld) if small => withheld.push(told),
-            _ if small => out.push(told),
+            Some(withheld) if small => withheld.push(in_flight),
+            _ if small => out.push(in_flight),
             _ => {
                 self.end(owner, out);
-                out.push(told);
+                out.push(in_flight);
             }
         }
     }
@@ -232,9 +232,13 @@ impl Fold {
     fn keep(&mut self, events: Vec<InFlightEvent>, seen: Seen, before: Seen) {
         let (count, first) = match self.kept.take() {
             Some(kept) => (kept.count + 1, kept.first),
-            None => {
-                (1, events.iter().filter_map(|told| Some((seen.what(told.event.id)?, told.event.at.clone()))).collect())
-            }
+            None => (
+                1,
+                events
+                    .iter()
+                    .filter_map(|in_flight| Some((seen.what(in_flight.event.id)?, in_flight.event.at.clone())))
+                    .collect(),
+            ),
         };
         self.kept = Some(Kept { events, seen, before, count, first });
     }

@@ -13,7 +13,7 @@ use super::luggage::{Number, OrRollBack, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use crate::hosts::Start;
 use crate::os::alarm::Alarm;
-use crate::os::clock::{self, LeaseClocks};
+use crate::os::clock::{self, LeaseTime};
 use crate::os::deadman::DeadMan;
 use crate::os::epoll::PollError;
 use crate::os::fd;
@@ -121,13 +121,13 @@ pub(super) fn arm_again() -> io::Result<Option<DeadMan>> {
 }
 
 /// Reads the page first and the clock afterwards, so that the time left is never taken for longer than it is.
-fn read(view: &LeaseView) -> (Deadline, LeaseClocks) {
+fn read(view: &LeaseView) -> (Deadline, LeaseTime) {
     let deadline = view.deadline();
     (deadline, clock::both())
 }
 
 /// The time on CLOCK_BOOTTIME at which two thirds of the remaining time have passed.
-fn next_look(deadline: Deadline, now: LeaseClocks) -> Time {
+fn next_look(deadline: Deadline, now: LeaseTime) -> Time {
     let left = deadline.left(now);
     now.boottime + left.scaled(2.0 / 3.0).max(LEAST)
 }
@@ -144,9 +144,9 @@ mod tests {
     use super::*;
     use crate::os::page::LeasePage;
 
-    fn in_secs(now: LeaseClocks, secs: u64) -> Deadline {
+    fn in_secs(now: LeaseTime, secs: u64) -> Deadline {
         let span = Span::from_secs(secs);
-        Deadline(LeaseClocks { boottime: now.boottime + span, raw: now.raw + span })
+        Deadline(LeaseTime { boottime: now.boottime + span, raw: now.raw + span })
     }
 
     #[test]

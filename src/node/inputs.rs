@@ -113,8 +113,8 @@ impl Turn for OneTurn<'_> {
 
 impl Node {
     fn read_command(&mut self, run: Run) {
-        let (commands, mut means, events) = self.beside();
-        let beside::Read { event, lines, was_last } = commands.read(run, &mut means);
+        let (commands, mut launch, events) = self.beside();
+        let beside::Read { event, lines, was_last } = commands.read(run, &mut launch);
         events.extend(event);
         self.children.take_lines(run, &lines, &self.context, &mut self.streams);
         if was_last {
@@ -123,8 +123,8 @@ impl Node {
     }
 
     fn read_probe(&mut self, run: Run) {
-        let (probes, mut means, events) = self.probes();
-        if probes.read(run, &mut means, events) {
+        let (probes, mut launch, events) = self.probes();
+        if probes.read(run, &mut launch, events) {
             // The worker's exit was waiting for the end of this probe.
             self.children.cleanups.look_now(run, self.context.now());
         }

@@ -33,9 +33,9 @@ pub(super) fn start(
     exec: &ExecSpec,
     command: &[String],
     source: Source,
-    means: &mut LaunchContext<'_>,
+    launch: &mut LaunchContext<'_>,
 ) -> Result<HelperProcess, NotStarted> {
-    let LaunchContext { context, reactor, children, endpoint } = means;
+    let LaunchContext { context, reactor, children, endpoint } = launch;
     let Some(worker) = children.get(run.child) else {
         return Err(NotStarted { is_ours: false, why: "its worker is gone".into() });
     };

@@ -173,7 +173,7 @@ impl Node {
         if let Some(requests::WholeReload { hooks, resources, by, .. }) = whole {
             self.hooks.set_own(hooks);
             self.limits.set(resources, &self.context);
-            let orders = self.requests.spread(self.context.now(), request, &by, told);
+            let orders = self.requests.hand_out_parts(self.context.now(), request, &by, told);
             self.obey(orders);
             self.agent(Placed::report_paths);
         }

@@ -62,7 +62,7 @@ impl Node {
         }
         let refusal = upgrade::Refusal::of(Present {
             upgrading_to: self.upgrade.course.as_ref().map(Course::to),
-            reloading: self.core.is_reloading() || self.requests.reloads_or_spreads() || root.file().is_being_read(),
+            reloading: self.core.is_reloading() || self.requests.reloads_or_changes() || root.file().is_being_read(),
             ending: self.core.state() == Lifecycle::Stopping,
             booting: self.core.state() == Lifecycle::Starting,
         });

@@ -310,8 +310,8 @@ impl Node {
         self.requests.forget_replies(now, gap);
         let orders = self.requests.ask_again(now);
         self.obey(orders);
-        let (probes, mut means, events) = self.probes();
-        probes.due(now, gap, &mut means, events);
+        let (probes, mut launch, events) = self.probes();
+        probes.due(now, gap, &mut launch, events);
         self.hooks.due(now, gap, &self.context, &mut self.reactor);
         self.has_resumed(gap, came_back);
     }
@@ -374,8 +374,8 @@ impl Node {
         if !lost.is_zero() {
             self.streams.credit(now, lost);
         }
-        let (probes, mut means, events) = self.probes();
-        probes.due(now, lost, &mut means, events);
+        let (probes, mut launch, events) = self.probes();
+        probes.due(now, lost, &mut launch, events);
         self.hooks.due(now, lost, &self.context, &mut self.reactor);
         self.children.output_due(now, &self.context, &mut self.reactor);
         self.children.show_unfinished(now, &self.context, &mut self.reactor, &mut self.streams);

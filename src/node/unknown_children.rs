@@ -79,7 +79,7 @@ pub(super) struct Living<'a> {
 }
 
 /// Decides what an adopted process belongs to.
-pub(super) fn whose(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> AdoptedOwner {
+pub(super) fn owner_of(facts: &Facts, ended: &[Ended], living: &Living<'_>) -> AdoptedOwner {
     let find = |is: &dyn Fn(&Ended) -> bool| ended.iter().position(is).map(AdoptedOwner::Ended);
     if let Some(stamp) = facts.stamp.filter(|stamp| stamp.is_of(living.mark) && *stamp != living.own) {
         // An older process with this stamp is left over from an earlier incarnation, or from an earlier probe.
@@ -275,7 +275,7 @@ mod tests {
             let leaders = children.iter().map(|_| OTHER).collect();
             let (stamps, children) = (stamps.clone(), children.to_vec());
             let living = Living { mark: &self.mark, own: self.stamp("/n"), stamps, leaders, children, outsiders };
-            whose(&facts, &self.ended, &living)
+            owner_of(&facts, &self.ended, &living)
         }
     }
 

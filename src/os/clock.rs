@@ -191,7 +191,7 @@ fn machine_time() -> Duration {
 
 /// A point in time, or a limit, on the two clocks by which the lease of a host is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LeaseClocks {
+pub struct LeaseTime {
     /// CLOCK_BOOTTIME: it counts during a suspension of the machine, and a time daemon may slew it.
     pub boottime: Time,
     /// CLOCK_MONOTONIC_RAW: no time daemon changes its rate, and it stands still during a suspension of the machine.
@@ -199,11 +199,11 @@ pub struct LeaseClocks {
 }
 
 /// The present time on both clocks, which all processes of this machine share.
-pub fn both() -> LeaseClocks {
+pub fn both() -> LeaseTime {
     use nix::time::ClockId;
     let read = |id| nix::time::clock_gettime(id).map_or(Time::ZERO, |time| Time::from_nanos(nanos(time.into())));
     // Both clocks exist on every kernel that treevisor runs on.
-    LeaseClocks { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
+    LeaseTime { boottime: read(ClockId::CLOCK_BOOTTIME), raw: read(ClockId::CLOCK_MONOTONIC_RAW) }
 }
 
 /// Sleeps. Only for command-line clients and the keeper, never for the loop of a node.

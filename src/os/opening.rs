@@ -56,7 +56,7 @@ pub fn append(path: &Path, user: Option<&Credentials>) -> io::Result<(FileLocati
         match opened {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {}
             opened => {
-                return opened.map(|(standing, file)| (FileLocation { user: Some(user.clone()), ..standing }, file));
+                return opened.map(|(location, file)| (FileLocation { user: Some(user.clone()), ..location }, file));
             }
         }
     }

@@ -9,7 +9,7 @@
 //! A deadline is two numbers, written one after the other, so a reader may see one new and one old number. A deadline
 //! has passed when *either* clock has passed it. So every mixture of an old and a later deadline passes no later than
 //! the later one: a reader may be early, but never late.
-use super::clock::LeaseClocks;
+use super::clock::LeaseTime;
 use crate::time::{Span, Time};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -22,21 +22,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Until when something may run, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Deadline(pub LeaseClocks);
+pub struct Deadline(pub LeaseTime);
 
 impl Deadline {
     /// Whether it has passed on either clock.
-    pub fn passed(self, now: LeaseClocks) -> bool {
+    pub fn passed(self, now: LeaseTime) -> bool {
         self.left(now).is_zero()
     }
 
     /// The time left, on the clock that has less.
-    pub fn left(self, now: LeaseClocks) -> Span {
+    pub fn left(self, now: LeaseTime) -> Span {
         self.0.boottime.since(now.boottime).min(self.0.raw.since(now.raw))
     }
 
     /// The time on CLOCK_BOOTTIME at which it will have passed, as seen now: for a timer, which uses that clock alone.
-    pub fn on_boottime(self, now: LeaseClocks) -> Time {
+    pub fn on_boottime(self, now: LeaseTime) -> Time {
         now.boottime + self.left(now)
     }
 }
@@ -76,7 +76,7 @@ impl LeasePage {
 
     /// Sets the deadline. Only one thread of one process may do this.
     pub fn set(&self, deadline: Deadline) {
-        let LeaseClocks { boottime, raw } = deadline.0;
+        let LeaseTime { boottime, raw } = deadline.0;
         self.0.words.set(BOOTTIME, boottime.as_nanos());
         self.0.words.set(RAW, raw.as_nanos());
     }
@@ -113,7 +113,7 @@ impl LeaseView {
     /// The deadline; one that is being set may appear earlier. Read it *before* the clock that it is compared with.
     pub fn deadline(&self) -> Deadline {
         let (boottime, raw) = (self.0.get(BOOTTIME), self.0.get(RAW));
-        Deadline(LeaseClocks { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) })
+        Deadline(LeaseTime { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) })
     }
 
     /// The present poke.

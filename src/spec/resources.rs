@@ -121,8 +121,8 @@ impl Resources {
     }
 
     /// The keys that limit something: "max" does not.
-    pub fn uses(&self) -> impl Iterator<Item = LimitKey> {
-        self.written().filter(|(_, limits)| *limits).map(|(used, _)| used)
+    pub fn limit_keys(&self) -> impl Iterator<Item = LimitKey> {
+        self.written().filter(|(_, limits)| *limits).map(|(key, _)| key)
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let max = Cap { value: None, best_effort: false };
         let soft = Cap { value: Some(50), best_effort: true };
         let resources = Resources { memory_max: Some(max), cpu_weight: Some(soft), ..Resources::default() };
-        let used: Vec<_> = resources.uses().collect();
+        let used: Vec<_> = resources.limit_keys().collect();
         assert_eq!(used, [LimitKey { key: "cpu-weight", controller: Controller::Cpu, best_effort: true }]);
     }
 }

@@ -312,14 +312,14 @@ impl Rules {
     pub(super) fn limits(&self, scope: &mut Scope<'_>, tree: &TreeSpec) {
         let mut said = HashSet::new();
         let mut judge = |path: &Path, resources: &Resources| {
-            for used in resources.uses() {
-                let Some(place) = scope.findings.sources.place_above(path, used.key) else { continue };
+            for key in resources.limit_keys() {
+                let Some(place) = scope.findings.sources.place_above(path, key.key) else { continue };
                 if !said.insert(place) {
                     continue;
                 }
-                let (key, label) = (used.key, "process groups have no limits");
-                let message = format!("`{key}` needs cgroups, and the tree has `containment = \"group\"`");
-                let finding = match used.best_effort {
+                let (name, label) = (key.key, "process groups have no limits");
+                let message = format!("`{name}` needs cgroups, and the tree has `containment = \"group\"`");
+                let finding = match key.best_effort {
                     true => Finding::warning("no-effect", place, message),
                     false => Finding::error("limit-without-cgroup", place, message),
                 };

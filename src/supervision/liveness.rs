@@ -290,7 +290,7 @@ impl Watch {
     /// Most children are overdue at once: delays the verdict by one interval, once in a silence.
     pub(super) fn suspect(&mut self, now: Time) {
         self.suspected = true;
-        self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
+        self.put_off(now);
     }
 
     /// Begins an inspection. Until it ends no second one is asked for.
@@ -316,6 +316,7 @@ impl Watch {
         !std::mem::replace(&mut self.held, true)
     }
 
+    /// Delays the verdict by one interval.
     fn put_off(&mut self, now: Time) {
         self.not_before = now + self.promise.interval.max(INTERVAL_MIN);
     }

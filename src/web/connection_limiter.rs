@@ -49,7 +49,7 @@ pub(super) struct ConnectionLimiter {
 /// One connection; it is no longer counted when this is dropped.
 pub(super) struct ConnectionSlot {
     limiter: Arc<ConnectionLimiter>,
-    who: ConnectionOrigin,
+    origin: ConnectionOrigin,
 }
 
 impl ConnectionLimiter {
@@ -64,24 +64,24 @@ impl ConnectionLimiter {
     }
 
     /// Counts a connection; `None` if a limit is reached.
-    pub(super) fn take(self: &Arc<ConnectionLimiter>, who: ConnectionOrigin) -> Option<ConnectionSlot> {
+    pub(super) fn take(self: &Arc<ConnectionLimiter>, origin: ConnectionOrigin) -> Option<ConnectionSlot> {
         let mut taken = self.taken();
-        let (all, own) = (taken.values().sum::<usize>(), taken.get(&who).copied().unwrap_or(0));
-        if all >= CONNECTIONS || (who != ConnectionOrigin::Ours && own >= self.each) {
+        let (all, own) = (taken.values().sum::<usize>(), taken.get(&origin).copied().unwrap_or(0));
+        if all >= CONNECTIONS || (origin != ConnectionOrigin::Ours && own >= self.each) {
             return None;
         }
-        taken.insert(who, own + 1);
+        taken.insert(origin, own + 1);
         drop(taken);
-        Some(ConnectionSlot { limiter: Arc::clone(self), who })
+        Some(ConnectionSlot { limiter: Arc::clone(self), origin })
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.limiter.taken();
-        match taken.get_mut(&self.who) {
+        match taken.get_mut(&self.origin) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(taken.remove(&self.who)),
+            _ => drop(taken.remove(&self.origin)),
         }
     }
 }
@@ -98,23 +98,23 @@ mod tests {
     fn a_stranger_has_its_part_and_the_others_have_room() {
         let limiter = ConnectionLimiter::new(EACH);
         let stranger = ConnectionOrigin::user(77, 1000);
-        let mut places: Vec<ConnectionSlot> = (0..300).filter_map(|_| limiter.take(stranger)).collect();
-        assert_eq!(places.len(), EACH);
+        let mut slots: Vec<ConnectionSlot> = (0..300).filter_map(|_| limiter.take(stranger)).collect();
+        assert_eq!(slots.len(), EACH);
         let all = [
             machine("192.0.2.1"),
             ConnectionOrigin::user(1000, 1000),
             ConnectionOrigin::user(0, 1000),
             ConnectionOrigin::user(78, 1000),
         ];
-        let others: Vec<ConnectionSlot> = all.into_iter().filter_map(|who| limiter.take(who)).collect();
+        let others: Vec<ConnectionSlot> = all.into_iter().filter_map(|origin| limiter.take(origin)).collect();
         assert_eq!(others.len(), 4);
-        places.pop();
+        slots.pop();
         assert!(limiter.take(stranger).is_some());
         // Our own user can use all that is left.
         let ours: Vec<ConnectionSlot> = (0..300).filter_map(|_| limiter.take(ConnectionOrigin::Ours)).collect();
-        assert_eq!(ours.len() + others.len() + places.len(), CONNECTIONS);
+        assert_eq!(ours.len() + others.len() + slots.len(), CONNECTIONS);
         assert!(limiter.take(machine("192.0.2.2")).is_none());
-        drop((places, others, ours));
+        drop((slots, others, ours));
         assert!(limiter.taken().is_empty());
     }
 

@@ -6,7 +6,7 @@
 
 use super::keys::{Access, Proof};
 use super::outbox::{Kind, Pushed, WAITING_MAX, frame};
-use super::page::{Hello, Page, View};
+use super::page::{Page, StreamRequest, View};
 use super::reading::Reading;
 use super::ring::Ring;
 use super::schedule::{Question, Schedule};
@@ -165,8 +165,7 @@ impl Hub {
 
     fn become_(&mut self, root: Root, now: u64) {
         self.root = root;
-        let frame = self.root_frame();
-        self.each(Kind::Needed, &frame, now);
+        self.each(Kind::Needed, &self.root_frame(), now);
     }
 
     fn root_frame(&self) -> Bytes {
@@ -242,8 +241,7 @@ impl Hub {
         self.schedule.answered(question, now);
         if question.whole {
             let first = self.table.is_empty();
-            let fits = self.table.whole(status, question.next);
-            if fits == TableChange::Other && !first {
+            if self.table.whole(status, question.next) == TableChange::Other && !first {
                 // The stream of events is not interrupted.
                 self.pages.iter_mut().for_each(|page| page.outbox.drop_rows());
                 self.each(Kind::Needed, &frame("lost", None, b"{\"count\":0}"), now);
@@ -284,10 +282,9 @@ impl Hub {
 
     /// Takes in lines of output from the reader with this number.
     pub(super) fn logs(&mut self, number: u64, told: &LogsRead, now: u64) {
-        if !self.reading.is(number) {
-            return;
+        if self.reading.is(number) {
+            self.pages.iter_mut().for_each(|page| page.logs(told, now));
         }
-        self.pages.iter_mut().for_each(|page| page.logs(told, now));
     }
 
     /// Takes in the progress or result of an action.
@@ -298,20 +295,26 @@ impl Hub {
     // Output to the pages.
 
     /// Opens the stream of a page; `None` if there are too many.
-    pub(super) fn open(&mut self, id: String, may: Access, has: &Hello, close: Arc<Notify>, now: u64) -> Option<()> {
+    pub(super) fn open(
+        &mut self,
+        id: String,
+        may: Access,
+        request: &StreamRequest,
+        close: Arc<Notify>,
+        now: u64,
+    ) -> Option<()> {
         if self.pages.len() >= PAGES {
             return None;
         }
         self.used_at = now;
-        let mut page = Page::new(id, self.end_of_events(), has.proof.clone(), close);
+        let mut page = Page::new(id, self.end_of_events(), request.proof.clone(), close);
         let hello = json!({ "stream": page.id, "may": may, "instance": self.instance, "run": self.run });
         page.outbox.push(Kind::Needed, frame("hello", None, hello.to_string().as_bytes()), now);
         page.outbox.push(Kind::Needed, self.root_frame(), now);
-        let end = page.next;
+        let (at, end) = (self.pages.len(), page.next);
         self.pages.push(page);
-        let at = self.pages.len() - 1;
-        let same_run = has.run.as_ref().is_none_or(|run| *run == self.run);
-        match has.from {
+        let same_run = request.run.as_ref().is_none_or(|run| *run == self.run);
+        match request.from {
             Some(from) if same_run && self.ring.reaches(from) && self.numbered => {
                 self.pages[at].next = from;
                 let rows = self.table.since(from);
@@ -439,8 +442,7 @@ impl Hub {
         if self.is_idle(now) || !self.caught_up {
             return None;
         }
-        let in_view = self.in_view();
-        self.schedule.question(self.table.next(), self.root == Root::Silent, in_view, now)
+        self.schedule.question(self.table.next(), self.root == Root::Silent, self.in_view(), now)
     }
 
     /// The supervisors of the rows that pages show, with the shown children.
@@ -474,16 +476,14 @@ impl Hub {
 
     fn push(&mut self, at: usize, kind: Kind, frame: Bytes, now: u64) {
         if self.pages[at].outbox.push(kind, frame, now) == Pushed::Lost {
-            let waits = self.ring.end().saturating_sub(self.pages[at].next);
-            self.lose(at, waits, now);
+            self.lose(at, self.ring.end().saturating_sub(self.pages[at].next), now);
         }
         self.pages[at].wake();
     }
 
     /// Tells a page to fetch the tree anew; it is sent the events from now on.
     fn lose(&mut self, at: usize, count: u64, now: u64) {
-        let end = self.end_of_events();
-        let page = &mut self.pages[at];
+        let (end, page) = (self.end_of_events(), &mut self.pages[at]);
         page.next = end;
         page.outbox.drop_rows();
         let lost = frame("lost", (end != FROM_NOW_ON).then_some(end), json!({ "count": count }).to_string().as_bytes());

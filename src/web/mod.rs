@@ -2,8 +2,8 @@
 //! and HTTP with browsers.
 //!
 //! Killing, stopping or flooding it does not affect the tree. hyper and axum serve the network on one thread; requests
-//! to the root have threads of their own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `rooms` and `hub` use no
-//! descriptors, and are tested without.
+//! to the root have threads of their own. `host`, `keys`, `assets`, `table`, `ring`, `outbox`, `connection_limiter` and
+//! `hub` use no descriptors, and are tested without.
 
 mod act;
 mod answers;

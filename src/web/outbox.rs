@@ -28,7 +28,7 @@ pub(super) enum Kind {
 /// The result of queueing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// The frame waits, or was dropped because it will be outdated.
+    /// The frame waits, or was dropped because it will be outdated or the queue is closed.
     Fits,
     /// Rows were dropped: the page must get a message to fetch the tree anew.
     Lost,
@@ -51,6 +51,7 @@ impl Outbox {
         self.is_closed = true;
     }
 
+    /// No further frame is taken.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }

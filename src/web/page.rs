@@ -62,7 +62,7 @@ pub(super) struct Page {
 
 /// What a page presents when it opens its stream.
 #[derive(Clone, Default)]
-pub(super) struct Hello {
+pub(super) struct StreamRequest {
     /// Number of the next event.
     pub(super) from: Option<u64>,
     /// The run that the number belongs to.

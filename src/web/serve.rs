@@ -95,7 +95,7 @@ impl Server {
                         // Small events must not be delayed by Nagle's algorithm.
                         let _ = stream.set_nodelay(true);
                         let address = from.ip().to_canonical().to_string();
-                        server.connection(limiter.take(who(from, here)), stream, Door::Tcp(here), address, None);
+                        server.connection(limiter.take(origin(from, here)), stream, Door::Tcp(here), address, None);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -119,8 +119,8 @@ impl Server {
                         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                         let address = uid.map_or_else(|| "unix".into(), |uid| format!("uid {uid}"));
                         // The kernel reports the user id, except for a process that has ended already.
-                        let who = ConnectionOrigin::user(uid.unwrap_or(u32::MAX), own_uid());
-                        server.connection(limiter.take(who), stream, Door::Unix, address, uid);
+                        let origin = ConnectionOrigin::user(uid.unwrap_or(u32::MAX), own_uid());
+                        server.connection(limiter.take(origin), stream, Door::Unix, address, uid);
                     }
                     Err(error) => refused(&error).await,
                 }
@@ -131,15 +131,15 @@ impl Server {
 
     fn connection(
         &self,
-        place: Option<ConnectionSlot>,
+        slot: Option<ConnectionSlot>,
         mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         door: Door,
         address: String,
         uid: Option<u32>,
     ) {
         let peer = Peer { door, address, uid, close: Arc::new(Notify::new()) };
-        match place {
-            Some(place) => drop(tokio::spawn(self.clone().serve(stream, peer, place))),
+        match slot {
+            Some(slot) => drop(tokio::spawn(self.clone().serve(stream, peer, slot))),
             None => drop(tokio::spawn(async move {
                 // The client is sent the reason, if that is possible at once.
                 let _ = timeout(Duration::from_millis(100), stream.write_all(TOO_MANY.as_bytes())).await;
@@ -151,7 +151,7 @@ impl Server {
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: Peer,
-        _place: ConnectionSlot,
+        _slot: ConnectionSlot,
     ) {
         let (close, backlog) = (Arc::clone(&peer.close), Arc::new(WriteBacklog::new(now_ms)));
         let account = Arc::clone(&backlog);
@@ -191,7 +191,7 @@ impl Server {
 
 /// The origin of a TCP connection. All clients on this machine have the same address, so the kernel is asked for the
 /// user.
-fn who(from: net::SocketAddr, here: net::SocketAddr) -> ConnectionOrigin {
+fn origin(from: net::SocketAddr, here: net::SocketAddr) -> ConnectionOrigin {
     let near = from.ip().to_canonical() == here.ip().to_canonical() || from.ip().to_canonical().is_loopback();
     match near.then(|| user_of(from, here)) {
         Some(Ok(uid)) => ConnectionOrigin::user(uid, own_uid()),

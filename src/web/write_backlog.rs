@@ -59,7 +59,7 @@ impl<S> Accounted<S> {
         Accounted { stream, backlog }
     }
 
-    fn owes(&self) {
+    fn data_waits(&self) {
         let _ =
             self.backlog.since.compare_exchange(0, (self.backlog.clock)().max(1), Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -73,7 +73,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accounted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Accounted<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.owes();
+        self.data_waits();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -82,7 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accounted<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.owes();
+        self.data_waits();
         Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use treevisor::host::fence::handed;
 use treevisor::os::cgroup::Group;
 use treevisor::os::cgroup::tree::Tree;
-use treevisor::os::clock::{self, LeaseClocks};
+use treevisor::os::clock::{self, LeaseTime};
 use treevisor::os::page::{AnswerView, Deadline, LeasePage, blank_answer};
 use treevisor::os::pidfd::PidFd;
 use treevisor::os::spawn::{PlanSpec, prepare};
@@ -75,9 +75,9 @@ impl Trial {
     }
 
     /// Sets a deadline from now on.
-    fn lease(&self, span: Span) -> LeaseClocks {
+    fn lease(&self, span: Span) -> LeaseTime {
         let now = clock::both();
-        let deadline = LeaseClocks { boottime: now.boottime + span, raw: now.raw + span };
+        let deadline = LeaseTime { boottime: now.boottime + span, raw: now.raw + span };
         self.page.set(Deadline(deadline));
         deadline
     }
@@ -91,7 +91,7 @@ impl Trial {
     }
 
     #[track_caller]
-    fn until_empty(&self) -> LeaseClocks {
+    fn until_empty(&self) -> LeaseTime {
         until(|| !self.group.populated());
         clock::both()
     }
@@ -184,7 +184,7 @@ fn a_lease_that_is_renewed_goes_on() {
     assert!(!process.has_ended());
     assert_eq!(trial.answer.clearings(), 0);
     // And is withdrawn.
-    trial.page.set(Deadline(LeaseClocks::default()));
+    trial.page.set(Deadline(LeaseTime::default()));
     trial.poke.ring();
     assert!(process.wait_exit(PATIENCE));
 }

@@ -9,7 +9,7 @@ use treevisor::hosts::loss::Loss;
 use treevisor::hosts::message::{Ended, Message, OrderAction, Outcome, Place, Placed, RunReport, Subject, What};
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules};
-use treevisor::os::clock::{self, LeaseClocks};
+use treevisor::os::clock::{self, LeaseTime};
 use treevisor::os::page::{Deadline, LeasePage};
 use treevisor::os::pidfd::PidFd;
 use treevisor::os::process;
@@ -64,7 +64,7 @@ impl Agent {
         let router = Router::bind_behind(&context, &directory.join("run/host/agent"), LIMITS, door).unwrap();
         let page = LeasePage::new().unwrap();
         let (now, lease) = (clock::both(), Span::from_secs(600));
-        page.set(Deadline(LeaseClocks { boottime: now.boottime + lease, raw: now.raw + lease }));
+        page.set(Deadline(LeaseTime { boottime: now.boottime + lease, raw: now.raw + lease }));
         let log = fs::File::create(directory.join("log")).unwrap();
         let words = [env!("CARGO_BIN_EXE_treevisor").into(), "start".into(), file.into()];
         let mut spec = PlanSpec::new(words.into());

@@ -979,10 +979,10 @@ impl World {
         self.end_process(host, number, 0, end);
     }
 
-    fn ask(&mut self, host: usize, wish: OperatorOrder, what: &'static str) {
+    fn ask(&mut self, host: usize, order: OperatorOrder, what: &'static str) {
         if let Some(life) = self.machines[host].life.as_ref().map(|life| life.number) {
             self.saw(what);
-            self.push(0, Next::HandIn { host, life, event: Event::Asked(wish) });
+            self.push(0, Next::HandIn { host, life, event: Event::Asked(order) });
         }
     }
 

@@ -234,7 +234,7 @@ impl World {
                 parts.push((run, plan.verb(tree.specs[spec.0].at.clone())));
             }
         }
-        let orders = node.requests.spread(self.now, request, "a reload", parts);
+        let orders = node.requests.hand_out_parts(self.now, request, "a reload", parts);
         self.obey(node, orders)
     }
 

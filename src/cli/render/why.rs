@@ -6,9 +6,9 @@ use super::table::{Cell, paint, shorten};
 use crate::explain::ExplanationText;
 
 /// The text of `treevisor why`: the state, and the paragraphs with their labels in a column of their own.
-pub fn told(told: &ExplanationText, look: Look) -> String {
+pub fn told(text: &ExplanationText, look: Look) -> String {
     let mut out = String::new();
-    for line in lines(told, look) {
+    for line in lines(text, look) {
         line.iter().for_each(|part| paint(&mut out, &part.text, part.style, look));
         out.push('\n');
     }
@@ -16,7 +16,7 @@ pub fn told(told: &ExplanationText, look: Look) -> String {
 }
 
 /// As [`told`], as lines of several parts.
-pub(in crate::cli) fn lines(told: &ExplanationText, look: Look) -> Vec<Vec<Cell>> {
+pub(in crate::cli) fn lines(text: &ExplanationText, look: Look) -> Vec<Vec<Cell>> {
     /// The width of the longest label with a gap.
     const INDENT: usize = 13;
     /// Longer lines are hard to read, however wide the terminal is.
@@ -25,9 +25,9 @@ pub(in crate::cli) fn lines(told: &ExplanationText, look: Look) -> Vec<Vec<Cell>
     const WIDTH_MIN: usize = 24;
     let width = look.width.map(|width| width.min(WIDTH_MAX).saturating_sub(INDENT).max(WIDTH_MIN));
     let gap = |label: &str| Cell::new(" ".repeat(INDENT - label.len()), style::PLAIN);
-    let headline = wrap(&told.headline, width.map(|width| width + INDENT)).into_iter();
+    let headline = wrap(&text.headline, width.map(|width| width + INDENT)).into_iter();
     let mut lines: Vec<Vec<Cell>> = headline.map(|line| vec![Cell::new(line, style::NAME)]).collect();
-    for paragraph in &told.paragraphs {
+    for paragraph in &text.paragraphs {
         let style = match paragraph.label {
             "First cause" | "First known" => style::BAD,
             "Next" => style::GOOD,

@@ -169,8 +169,8 @@ impl Shell {
         }
     }
 
-    fn wish(&mut self, wish: OperatorOrder) -> HostReply {
-        self.inbox.push_back(Event::Asked(wish));
+    fn wish(&mut self, order: OperatorOrder) -> HostReply {
+        self.inbox.push_back(Event::Asked(order));
         HostReply::Done
     }
 

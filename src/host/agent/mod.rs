@@ -137,7 +137,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         lease: LeasePage::new()?,
         place,
         guard: guard::Guard::new(&mut reactor)?,
-        runs: runs::Runs::new(means(&file, runtime, base)),
+        runs: runs::Runs::new(launch_config(&file, runtime, base)),
         subtrees: placed::Subtrees::default(),
         relay: relay::Relay::new(directory.path().join("nodes")),
         stores: stores::Stores::start(&etcd)?,
@@ -209,7 +209,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> HostInfo {
 }
 
 /// What roots are started with: the environment without the variables that are for this process alone.
-fn means(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::LaunchConfig {
+fn launch_config(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::LaunchConfig {
     let ours = ["TREEVISOR_", "WATCHDOG_", "LISTEN_"];
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();

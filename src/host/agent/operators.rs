@@ -56,10 +56,10 @@ struct ToolSession {
 
 /// All sessions, in both directions.
 pub(super) struct Operators {
-    /// `runtime` is `BASE`, the directory of instances; `vias_at` is `BASE/host/via`.
+    /// `runtime` is `BASE`, the directory of instances; `endpoints_at` is `BASE/host/via`.
     runtime: PathBuf,
-    vias_at: PathBuf,
-    vias: BTreeMap<String, ToolEndpoint>,
+    endpoints_at: PathBuf,
+    endpoints: BTreeMap<String, ToolEndpoint>,
     /// By host, and by the session number that that host has given.
     sessions: BTreeMap<(String, u64), ToolSession>,
     last: u64,
@@ -78,21 +78,25 @@ impl Operators {
     /// # Errors
     /// libzmq's.
     pub(super) fn new(base: &Path, own: &Path, last: u32) -> Result<Operators, LinkError> {
-        let vias_at = own.join("via");
+        let endpoints_at = own.join("via");
         // Endpoints that an agent has left which was killed.
-        let _ = fs::remove_dir_all(&vias_at);
-        let (runtime, vias, sessions) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
-        Ok(Operators { runtime, vias_at, vias, sessions, last: last.into(), context: Context::new()? })
+        let _ = fs::remove_dir_all(&endpoints_at);
+        let (runtime, endpoints, sessions) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
+        Ok(Operators { runtime, endpoints_at, endpoints, sessions, last: last.into(), context: Context::new()? })
     }
 
     /// Whether messages wait to be read: to be checked last before sleeping.
     pub(super) fn has_input(&self) -> bool {
-        let vias = self.vias.values().filter(|via| via.router.has_input()).count();
-        vias + self.sessions.values().filter(|session| session.dealer.has_input()).count() > 0
+        let endpoints = self.endpoints.values().filter(|endpoint| endpoint.router.has_input()).count();
+        endpoints + self.sessions.values().filter(|session| session.dealer.has_input()).count() > 0
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let used = self.vias.values().map(|via| via.used).chain(self.sessions.values().map(|session| session.used));
+        let used = self
+            .endpoints
+            .values()
+            .map(|endpoint| endpoint.used)
+            .chain(self.sessions.values().map(|session| session.used));
         used.min().map(|at| at + IDLE)
     }
 
@@ -101,20 +105,20 @@ impl Operators {
     ///
     /// # Errors
     /// The directory or the socket cannot be created.
-    pub(super) fn way_to(
+    pub(super) fn open_endpoint(
         &mut self,
         instance: &str,
         host: &str,
         reactor: &mut Reactor,
         now: Time,
     ) -> Result<&Path, Box<dyn Error>> {
-        match self.vias.get_mut(instance) {
-            Some(via) if via.host == host => via.used = now,
+        match self.endpoints.get_mut(instance) {
+            Some(endpoint) if endpoint.host == host => endpoint.used = now,
             Some(_) => self.close(instance, reactor),
             None => {}
         }
-        if !self.vias.contains_key(instance) {
-            let runtime = RuntimeDir::of(&self.vias_at, &Name::parse(instance)?)?;
+        if !self.endpoints.contains_key(instance) {
+            let runtime = RuntimeDir::of(&self.endpoints_at, &Name::parse(instance)?)?;
             runtime.create()?;
             let lock = LockFile::acquire(&runtime.lock_file())?;
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
@@ -122,33 +126,34 @@ impl Operators {
             let router = Router::bind_behind(&self.context, &runtime.control_socket(), LIMITS, door)?;
             let tag = reactor.watch(router.fd(), Source::Operators)?;
             let (host, sessions) = (host.to_owned(), BTreeMap::new());
-            self.vias.insert(
+            self.endpoints.insert(
                 instance.to_owned(),
                 ToolEndpoint { host, runtime, router, tag, sessions, used: now, _lock: lock },
             );
         }
-        Ok(&self.vias_at)
+        Ok(&self.endpoints_at)
     }
 
     /// Reads all messages of tools and roots on this host, and returns them for the hosts at the other ends. Called
     /// every turn.
     pub(super) fn said(&mut self, now: Time) -> Vec<Post> {
         let mut posts = Vec::new();
-        for (instance, via) in &mut self.vias {
+        for (instance, endpoint) in &mut self.endpoints {
             for _ in 0..PER_TURN {
-                let Some(message) = via.router.receive() else { break };
-                via.used = now;
-                let known = via.sessions.iter().find(|(_, (by, _))| *by == message.from).map(|(number, _)| *number);
+                let Some(message) = endpoint.router.receive() else { break };
+                endpoint.used = now;
+                let known =
+                    endpoint.sessions.iter().find(|(_, (by, _))| *by == message.from).map(|(number, _)| *number);
                 let number = known.unwrap_or_else(|| {
                     self.last += 1;
                     self.last
                 });
-                if known.is_none() && via.sessions.len() >= SESSIONS_MAX {
-                    let oldest = via.sessions.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
-                    oldest.and_then(|oldest| via.sessions.remove(&oldest));
+                if known.is_none() && endpoint.sessions.len() >= SESSIONS_MAX {
+                    let oldest = endpoint.sessions.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
+                    oldest.and_then(|oldest| endpoint.sessions.remove(&oldest));
                 }
-                via.sessions.insert(number, (message.from, now));
-                posts.extend(post(&via.host, instance, number, message.frames));
+                endpoint.sessions.insert(number, (message.from, now));
+                posts.extend(post(&endpoint.host, instance, number, message.frames));
             }
         }
         for ((host, number), session) in &mut self.sessions {
@@ -174,17 +179,17 @@ impl Operators {
     ) -> Option<Post> {
         let Ok(Operator { instance, conversation, end }) = message.header() else { return None };
         // An answer for a tool here, or the end of all sessions with this root.
-        if let Some(via) = self.vias.get_mut(&instance).filter(|via| via.host == host) {
+        if let Some(endpoint) = self.endpoints.get_mut(&instance).filter(|endpoint| endpoint.host == host) {
             if end.is_some() {
                 self.close(&instance, reactor);
                 return None;
             }
-            if let Some((to, used)) = via.sessions.get_mut(&conversation) {
+            if let Some((to, used)) = endpoint.sessions.get_mut(&conversation) {
                 *used = now;
                 let frames: Vec<&[u8]> = message.payload.iter().map(Vec::as_slice).collect();
-                match via.router.send(to, &frames) {
+                match endpoint.router.send(to, &frames) {
                     SendOutcome::Sent | SendOutcome::Full => {}
-                    SendOutcome::NoSuchPeer => drop(via.sessions.remove(&conversation)),
+                    SendOutcome::NoSuchPeer => drop(endpoint.sessions.remove(&conversation)),
                 }
             }
             return None;
@@ -239,9 +244,11 @@ impl Operators {
     ) -> Vec<Post> {
         let is_idle = |used: Time| now.since(used) >= IDLE;
         // While an endpoint is open for a root that runs here now, messages for that root would count as answers of it.
-        let is_over = |instance: &str, via: &ToolEndpoint| is_idle(via.used) || !is_up(&via.host) || runs(instance);
-        let vias = self.vias.iter().filter(|(instance, via)| is_over(instance, via));
-        for instance in vias.map(|(instance, _)| instance.clone()).collect::<Vec<_>>() {
+        let is_over = |instance: &str, endpoint: &ToolEndpoint| {
+            is_idle(endpoint.used) || !is_up(&endpoint.host) || runs(instance)
+        };
+        let endpoints = self.endpoints.iter().filter(|(instance, endpoint)| is_over(instance, endpoint));
+        for instance in endpoints.map(|(instance, _)| instance.clone()).collect::<Vec<_>>() {
             self.close(&instance, reactor);
         }
         let mut posts = Vec::new();
@@ -260,9 +267,9 @@ impl Operators {
 
     /// Closes an endpoint. With its directory removed, tools do not find the instance there any more.
     fn close(&mut self, instance: &str, reactor: &mut Reactor) {
-        if let Some(via) = self.vias.remove(instance) {
-            reactor.unwatch(via.router.fd(), via.tag);
-            via.runtime.remove();
+        if let Some(endpoint) = self.endpoints.remove(instance) {
+            reactor.unwatch(endpoint.router.fd(), endpoint.tag);
+            endpoint.runtime.remove();
         }
     }
 
@@ -342,8 +349,8 @@ mod tests {
 
         fn tool(&mut self, now: Time) -> Dealer {
             let Host { operators, reactor, .. } = &mut self.a;
-            let vias = operators.way_to(NAME, "b", reactor, now).unwrap();
-            let socket = RuntimeDir::of(vias, &Name::parse(NAME).unwrap()).unwrap().control_socket();
+            let endpoints = operators.open_endpoint(NAME, "b", reactor, now).unwrap();
+            let socket = RuntimeDir::of(endpoints, &Name::parse(NAME).unwrap()).unwrap().control_socket();
             Dealer::connect(&self.context, &socket, Identity::drawn().unwrap().as_bytes(), LIMITS).unwrap()
         }
 
@@ -415,15 +422,15 @@ mod tests {
         // The root is gone: its endpoint is closed.
         pair.asks(&mut follower, b"still", at(81));
         let posts = pair.b.due(false, at(82));
-        assert!(pair.a.operators.vias.contains_key(NAME));
+        assert!(pair.a.operators.endpoints.contains_key(NAME));
         for (_, message) in posts.into_iter().filter(|(to, _)| to == "a") {
             assert_eq!(pair.a.came("b", message, false, at(82)), None);
         }
-        assert!(pair.a.operators.vias.is_empty());
+        assert!(pair.a.operators.endpoints.is_empty());
 
         // The root is started on this host.
         let _tool = pair.tool(at(83));
-        assert_eq!((pair.a.due(false, at(83)), pair.a.operators.vias.len()), (vec![], 1));
-        assert_eq!((pair.a.due(true, at(83)), pair.a.operators.vias.len()), (vec![], 0));
+        assert_eq!((pair.a.due(false, at(83)), pair.a.operators.endpoints.len()), (vec![], 1));
+        assert_eq!((pair.a.due(true, at(83)), pair.a.operators.endpoints.len()), (vec![], 0));
     }
 }

@@ -150,7 +150,7 @@ impl Shell {
     pub(super) fn way_to(&mut self, instance: &str, host: &str) -> Option<String> {
         let now = clock::both().boottime;
         self.connections.as_ref().filter(|connections| connections.is_up(host))?;
-        match self.operators.as_mut()?.way_to(instance, host, &mut self.reactor, now) {
+        match self.operators.as_mut()?.open_endpoint(instance, host, &mut self.reactor, now) {
             Ok(at) => Some(at.to_string_lossy().into_owned()),
             Err(error) => {
                 warn!(self.logger, "operators cannot be passed on to {}", host; "error" => %error);

@@ -46,9 +46,9 @@ struct Placed {
     end: Option<(Ended, Value)>,
 }
 
-/// What a start needs besides the run.
-pub(super) struct StartContext<'a> {
-    pub(super) means: &'a LaunchConfig,
+/// What the start of a subtree needs besides the run.
+pub(super) struct SubtreeStartContext<'a> {
+    pub(super) config: &'a LaunchConfig,
     pub(super) lease: &'a LeasePage,
     pub(super) place: &'a Exclusive,
     /// The socket to which top nodes connect in place of their parents'.
@@ -95,7 +95,7 @@ impl Subtrees {
         &mut self,
         run: RunId,
         directory: Result<PathBuf, String>,
-        with: &mut StartContext<'_>,
+        with: &mut SubtreeStartContext<'_>,
         logger: &Logger,
     ) -> Option<Event> {
         let run = self.waiting.take(run)?;
@@ -230,11 +230,11 @@ impl Subtrees {
     }
 }
 
-fn spawn(run: &Run, cwd: PathBuf, with: &mut StartContext<'_>) -> Result<Placed, Failure> {
+fn spawn(run: &Run, cwd: PathBuf, with: &mut SubtreeStartContext<'_>) -> Result<Placed, Failure> {
     let place = run.place.as_ref().ok_or_else(|| failure("start", "it has no order of its parent".to_owned()))?;
     let (claim, by_lease) = (run.claim.clone(), place.placement.by_lease());
     let name = format!("{}{OF_RUN}{}", claim.instance, run.run);
-    let runtime = RuntimeDir::at(with.means.runtime.join(&name));
+    let runtime = RuntimeDir::at(with.config.runtime.join(&name));
     let group = with.place.group_of_run(by_lease, &name).map_err(of("cgroup"))?;
     // The names are of this run alone: no later start would remove what is left of one that has failed.
     let top = spawn_in(run, place, cwd, &group, &runtime, with).inspect_err(|_| {
@@ -255,9 +255,9 @@ fn spawn_in(
     cwd: PathBuf,
     group: &Group,
     directory: &RuntimeDir,
-    with: &mut StartContext<'_>,
+    with: &mut SubtreeStartContext<'_>,
 ) -> Result<Top, Failure> {
-    let (claim, program) = (&run.claim, &with.means.program);
+    let (claim, program) = (&run.claim, &with.config.program);
     let leaf = group.child(cgroup::NODE).map_err(of("cgroup"))?;
     let below = group.child(cgroup::BELOW).map_err(of("cgroup"))?;
     directory.create().map_err(|error| failure("runtime directory", error.to_string()))?;
@@ -281,7 +281,7 @@ fn spawn_in(
         ("TREEVISOR_MARK", mark.into()),
         ("TREEVISOR_EXE", program.into()),
     ];
-    let mut env = with.means.environment(run);
+    let mut env = with.config.environment(run);
     env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
     let mut extra = vec![(boot.as_fd(), BOOT_FD)];
     if place.placement.by_lease() {

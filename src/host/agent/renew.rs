@@ -49,8 +49,8 @@ impl Shell {
             Step::Drop => Job::Drop,
             Step::Restart => Job::Restart,
             Step::Show => {
-                let wish = OperatorOrder::Keys { cert: keys.cert.clone(), issuers: signing.shown(keys) };
-                self.inbox.push_back(Event::Asked(wish));
+                let order = OperatorOrder::Keys { cert: keys.cert.clone(), issuers: signing.shown(keys) };
+                self.inbox.push_back(Event::Asked(order));
                 return;
             }
             Step::Outside => {

@@ -64,8 +64,8 @@ impl LaunchConfig {
     }
 }
 
-/// What a start needs besides the run.
-pub(super) struct StartContext<'a> {
+/// What the start of a root needs besides the run.
+pub(super) struct RootStartContext<'a> {
     pub(super) lease: &'a LeasePage,
     pub(super) place: &'a Exclusive,
     pub(super) now: Time,
@@ -92,7 +92,7 @@ struct Root {
 
 /// The roots of this host.
 pub(super) struct Runs {
-    means: LaunchConfig,
+    config: LaunchConfig,
     all: BTreeMap<RunId, Root>,
     /// Runs that wait until the disk thread has pointed the link at their file, and until when.
     pointed: Waiting,
@@ -112,13 +112,13 @@ pub(super) fn sweep_sockets(directory: &Path) {
 }
 
 impl Runs {
-    pub(super) fn new(means: LaunchConfig) -> Runs {
-        Runs { means, all: BTreeMap::new(), pointed: Waiting::default(), buffer: Box::new([0; DATAGRAM_MAX]) }
+    pub(super) fn new(config: LaunchConfig) -> Runs {
+        Runs { config, all: BTreeMap::new(), pointed: Waiting::default(), buffer: Box::new([0; DATAGRAM_MAX]) }
     }
 
     /// What everything on this host is started with.
-    pub(super) fn means(&self) -> &LaunchConfig {
-        &self.means
+    pub(super) fn launch_config(&self) -> &LaunchConfig {
+        &self.config
     }
 
     /// Whether the root of this instance runs here.
@@ -137,7 +137,7 @@ impl Runs {
         &mut self,
         run: RunId,
         file: Result<PathBuf, String>,
-        with: &mut StartContext<'_>,
+        with: &mut RootStartContext<'_>,
         logger: &Logger,
     ) -> Option<Event> {
         let run = self.pointed.take(run)?;
@@ -158,10 +158,10 @@ impl Runs {
         })
     }
 
-    fn spawn(&self, run: &Run, file: &Path, with: &mut StartContext<'_>) -> Result<Root, Box<dyn Error>> {
-        let StartContext { lease, place, now, reactor } = with;
+    fn spawn(&self, run: &Run, file: &Path, with: &mut RootStartContext<'_>) -> Result<Root, Box<dyn Error>> {
+        let RootStartContext { lease, place, now, reactor } = with;
         let instance = &run.claim.instance;
-        let LaunchConfig { program, runtime, state, .. } = &self.means;
+        let LaunchConfig { program, runtime, state, .. } = &self.config;
         let group = place.group(instance)?;
         let notify = DatagramSocket::bind(&runtime.join("host").join(format!("{SOCKETS}{}", run.run)))?;
         let micros = (SILENCE.as_nanos() / 1_000).to_string();
@@ -170,7 +170,7 @@ impl Runs {
             ("NOTIFY_SOCKET", notify.path().into()),
             ("WATCHDOG_USEC", micros.into()),
         ];
-        let mut env = self.means.environment(run);
+        let mut env = self.config.environment(run);
         env.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let words = [program.into(), "start".into(), "--color".into(), "never".into(), file.into()];

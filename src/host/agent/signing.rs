@@ -49,7 +49,7 @@ struct SigningContext {
 
 /// The steps of this host, and the one in progress.
 pub(super) struct Signing {
-    means: SigningContext,
+    context: SigningContext,
     member: Option<Vec<String>>,
     under_way: bool,
     look_at: Time,
@@ -62,10 +62,10 @@ impl Signing {
     /// # Errors
     /// The system's, and those of reading which certificates the host's member accepts.
     pub(super) fn new(file: &HostFile, endpoints: Endpoints, on: &Connections) -> Result<Signing, Box<dyn Error>> {
-        let means = SigningContext { file: file.clone(), place: on.place().to_owned(), endpoints };
+        let context = SigningContext { file: file.clone(), place: on.place().to_owned(), endpoints };
         Ok(Signing {
-            member: means.member(on.keys())?,
-            means,
+            member: context.member(on.keys())?,
+            context,
             under_way: false,
             look_at: Time::ZERO,
             complaint: String::new(),
@@ -137,9 +137,9 @@ impl Signing {
     /// # Errors
     /// The thread cannot be started.
     pub(super) fn begin(&mut self, job: Job, keys: &Keys) -> io::Result<()> {
-        let (means, keys) = (self.means.clone(), keys.clone());
+        let (context, keys) = (self.context.clone(), keys.clone());
         self.under_way = true;
-        let work = move || means.carry_out(job, &keys).map_err(|error| Chain(&*error).to_string());
+        let work = move || context.carry_out(job, &keys).map_err(|error| Chain(&*error).to_string());
         self.beside.begin("treevisor-signing", work).inspect_err(|_| self.under_way = false)
     }
 }

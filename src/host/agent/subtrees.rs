@@ -1,7 +1,7 @@
 //! Placed subtrees, as the core orders them: starts, adoptions, inspections, and the relay to their parents.
 
 use super::disk::Job;
-use super::placed::{StartContext, failure};
+use super::placed::{SubtreeStartContext, failure};
 use super::relay::{Direction, Header};
 use super::turn::{Shell, moment};
 use crate::hosts::message::{Place, Subject};
@@ -40,8 +40,8 @@ impl Shell {
             Ok(relay) => (relay, directory),
             Err(error) => (PathBuf::new(), Err(format!("cannot make the socket for its top node: {error}"))),
         };
-        let (means, lease, reactor) = (self.runs.means(), &self.lease, &mut self.reactor);
-        let mut with = StartContext { means, lease, place, relay: &relay, reactor };
+        let (config, lease, reactor) = (self.runs.launch_config(), &self.lease, &mut self.reactor);
+        let mut with = SubtreeStartContext { config, lease, place, relay: &relay, reactor };
         self.inbox.extend(self.subtrees.start(run, directory, &mut with, &self.logger));
     }
 

@@ -16,14 +16,14 @@ use super::place::Exclusive;
 use super::placed::Subtrees;
 use super::reactor::{Reactor, Source};
 use super::relay::Relay;
-use super::runs::{Runs, StartContext};
+use super::runs::{RootStartContext, Runs};
 use super::signing::Signing;
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Awaited, IncomingMessage, Tools};
 use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
-use crate::os::clock::{self, LeaseClocks};
+use crate::os::clock::{self, LeaseTime};
 use crate::os::epoll::Ready;
 use crate::os::page::{Deadline, LeasePage};
 use crate::os::random;
@@ -183,7 +183,7 @@ impl Shell {
                 None => self.inbox.push_back(Event::Poked(number)),
             },
             Action::SetDeadline(Moment { boottime, raw }) => {
-                self.lease.set(Deadline(LeaseClocks { boottime, raw }));
+                self.lease.set(Deadline(LeaseTime { boottime, raw }));
                 self.guard.wake();
             }
             Action::Clear(number) => {
@@ -420,7 +420,7 @@ impl Shell {
                 }
                 JobResult::Pointed(run, What::Start, file) => {
                     let Some(place) = &self.place else { continue };
-                    let mut with = StartContext { lease: &self.lease, place, now, reactor: &mut self.reactor };
+                    let mut with = RootStartContext { lease: &self.lease, place, now, reactor: &mut self.reactor };
                     self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
                 }
                 JobResult::Laid(run, directory) => self.start_subtree(run, directory),
@@ -453,7 +453,7 @@ pub(super) fn watch(shell: &mut Shell) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-pub(super) fn moment(both: LeaseClocks) -> Moment {
+pub(super) fn moment(both: LeaseTime) -> Moment {
     Moment { boottime: both.boottime, raw: both.raw }
 }
 

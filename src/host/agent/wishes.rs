@@ -8,7 +8,7 @@ use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::os::clock;
 use crate::time::Span;
 use crate::wire::hosts::HostReply;
-use crate::wire::tvh1::header::{OperatorRequest as Sent, RequestedChange};
+use crate::wire::tvh1::header::{ChangeRequest as Sent, RequestedChange};
 use crate::wire::tvh1::{Kind, Message};
 use slog::{debug, info};
 
@@ -28,8 +28,8 @@ const fn verb(draining: bool) -> &'static str {
 impl Shell {
     pub(super) fn drain(&mut self, asker: Asker, draining: bool, now: Moment) {
         let what = Noted::Draining { host: self.file.name.clone(), draining };
-        let wish = if draining { OperatorOrder::Drain } else { OperatorOrder::Undrain };
-        self.wish_noted(asker, wish, what, now);
+        let order = if draining { OperatorOrder::Drain } else { OperatorOrder::Undrain };
+        self.wish_noted(asker, order, what, now);
     }
 
     /// Drains or undrains another host, as the same command on that host would.
@@ -84,9 +84,9 @@ impl Shell {
 
     /// Hands an order to the core, and has it answered only when the record shows it: an order that is not in the
     /// record would be lost with this process.
-    pub(super) fn wish_noted(&mut self, asker: Asker, wish: OperatorOrder, what: Noted, now: Moment) {
+    pub(super) fn wish_noted(&mut self, asker: Asker, order: OperatorOrder, what: Noted, now: Moment) {
         self.awaited.push(Awaited { asker, what, until: now.boottime + NOTED, again: None });
-        self.inbox.push_back(Event::Asked(wish));
+        self.inbox.push_back(Event::Asked(order));
     }
 
     /// Answers the orders that the records show by now, and those whose time is over.

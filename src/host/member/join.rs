@@ -259,8 +259,8 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> R
             clock::pause(LOOK);
         }
     };
-    wait(&mut dealer, REACH, &mut |dealer| dealer.standing() != ConnectionState::None);
-    match dealer.standing() {
+    wait(&mut dealer, REACH, &mut |dealer| dealer.state() != ConnectionState::None);
+    match dealer.state() {
         ConnectionState::Up(_) => {}
         ConnectionState::Refused => {
             return Err(Failed::new(format!("the host at {address} does not let this machine in"))
@@ -281,7 +281,7 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> R
     if dealer.send(&tvh1::encode(&message, clock::both().boottime.since(Time::ZERO).as_millis())) {
         wait(&mut dealer, ANSWER, &mut |dealer| {
             answer = dealer.receive();
-            answer.is_some() || !matches!(dealer.standing(), ConnectionState::Up(_))
+            answer.is_some() || !matches!(dealer.state(), ConnectionState::Up(_))
         });
     }
     let none = || {

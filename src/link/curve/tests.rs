@@ -59,7 +59,7 @@ impl Both {
 }
 
 fn is_up(_: &mut CurveRouter, dealer: &mut CurveDealer) -> Option<()> {
-    matches!(dealer.standing(), ConnectionState::Up(_)).then_some(())
+    matches!(dealer.state(), ConnectionState::Up(_)).then_some(())
 }
 
 fn allowed(pairs: &[(&Pair, &str)], strangers: bool) -> AllowedPeers {
@@ -83,7 +83,7 @@ fn a_message_has_the_proved_name_of_its_sender_and_none_once_that_is_revoked() {
     assert!(dealer.send(&[b"y".to_vec()]));
     both.until(&mut dealer, |router, _| {
         assert!(router.receive().is_none());
-        (router.turned().dropped == 1).then_some(())
+        (router.rejected().dropped == 1).then_some(())
     });
 }
 
@@ -99,7 +99,7 @@ fn with_another_key_it_listens_at_the_same_place_and_is_found_by_that_key_alone(
         std::thread::yield_now();
     }
     assert_eq!(both.router.endpoint(), place);
-    both.until(&mut before, |_, dealer| matches!(dealer.standing(), ConnectionState::None).then_some(()));
+    both.until(&mut before, |_, dealer| matches!(dealer.state(), ConnectionState::None).then_some(()));
     both.server = next;
     let mut dealer = both.connect(&pair);
     both.until(&mut dealer, is_up);
@@ -113,8 +113,8 @@ fn an_unknown_key_is_refused() {
     let mut both = Both::new();
     both.router.admit(allowed(&[(&Pair::new().unwrap(), "b")], false));
     let mut dealer = both.connect(&Pair::new().unwrap());
-    both.until(&mut dealer, |_, dealer| (dealer.standing() == ConnectionState::Refused).then_some(()));
-    assert_eq!(both.router.turned().unknown, 1);
+    both.until(&mut dealer, |_, dealer| (dealer.state() == ConnectionState::Refused).then_some(()));
+    assert_eq!(both.router.rejected().unknown, 1);
     assert!(!dealer.send(&[b"x".to_vec()]));
 }
 

@@ -16,7 +16,7 @@ use super::table::Children;
 use crate::node::cleanup::{Cleanup, Left, Next};
 use crate::node::context::Context;
 use crate::node::processes::Processes;
-use crate::node::unknown_children::{self, AdoptedOwner, NEW_AT_ONCE, ProcessFamily, whose};
+use crate::node::unknown_children::{self, AdoptedOwner, NEW_AT_ONCE, ProcessFamily, owner_of};
 use crate::os::cgroup::SECOND;
 use crate::os::descendants::{
     self,
@@ -261,7 +261,7 @@ impl Children {
             }
             let Some(facts) = unknown.facts(pid, &mut budget) else { return Claim::Ended };
             let living = living.get_or_insert_with(|| unknown.living(&place.mark, &place.path, self.running()));
-            match whose(&facts, ended, living) {
+            match owner_of(&facts, ended, living) {
                 AdoptedOwner::Ended(index) => Claim::Kill(index),
                 AdoptedOwner::Nothing => Claim::Kill(ended.len()),
                 AdoptedOwner::Another | AdoptedOwner::Unclear => Claim::Leave,

@@ -59,7 +59,7 @@ trait BarrierIo {
 struct Steps {
     /// The number of the last message to the node itself.
     number: u64,
-    pass: Option<BarrierRun>,
+    run: Option<BarrierRun>,
 }
 
 /// A run of the barrier that is under way.
@@ -95,31 +95,31 @@ pub(super) enum Progress {
 
 impl Steps {
     /// Goes on as far as possible. Called once a turn, after all that was received has been read.
-    fn step(&mut self, now: Time, reader: &mut impl BarrierIo) -> Progress {
+    fn step(&mut self, now: Time, io: &mut impl BarrierIo) -> Progress {
         let begun = BarrierRun { first: now, until: now, rounds: ROUNDS, stage: Stage::Kernel { look_at: now } };
-        let pass = self.pass.get_or_insert(begun);
-        if now.since(pass.first) >= WAITED {
+        let run = self.run.get_or_insert(begun);
+        if now.since(run.first) >= WAITED {
             return Progress::Unknown;
         }
-        match pass.stage {
+        match run.stage {
             Stage::Kernel { look_at } if now < look_at => Progress::Wait,
             Stage::Kernel { .. } => {
-                if reader.unread() {
+                if io.unread() {
                     // A round goes on only when the kernel's buffers are empty.
-                    pass.stage = Stage::Kernel { look_at: now + LOOK_AGAIN };
+                    run.stage = Stage::Kernel { look_at: now + LOOK_AGAIN };
                     return Progress::Wait;
                 }
-                if pass.rounds == ROUNDS {
-                    pass.until = now;
+                if run.rounds == ROUNDS {
+                    run.until = now;
                 }
                 self.number += 1;
-                pass.stage = Stage::Thread;
-                if reader.send(self.number) { Progress::Wait } else { Progress::Unknown }
+                run.stage = Stage::Thread;
+                if io.send(self.number) { Progress::Wait } else { Progress::Unknown }
             }
             Stage::Thread => Progress::Wait,
-            Stage::Queues { turned } if turned || !reader.queued() => Progress::Until(pass.until),
+            Stage::Queues { turned } if turned || !io.queued() => Progress::Until(run.until),
             Stage::Queues { .. } => {
-                pass.stage = Stage::Queues { turned: true };
+                run.stage = Stage::Queues { turned: true };
                 Progress::Wait
             }
         }
@@ -127,10 +127,10 @@ impl Steps {
 
     /// The message to the node itself with this number has come back.
     fn take(&mut self, number: u64, now: Time) {
-        let Some(pass) = self.pass.as_mut().filter(|pass| pass.stage == Stage::Thread) else { return };
+        let Some(run) = self.run.as_mut().filter(|run| run.stage == Stage::Thread) else { return };
         if number == self.number {
-            pass.rounds = pass.rounds.saturating_sub(1);
-            pass.stage = match pass.rounds {
+            run.rounds = run.rounds.saturating_sub(1);
+            run.stage = match run.rounds {
                 0 => Stage::Queues { turned: false },
                 _ => Stage::Kernel { look_at: now },
             };
@@ -139,16 +139,16 @@ impl Steps {
 
     /// Starts again for what was sent since, within the time limit of the first start.
     fn again(&mut self, now: Time) {
-        if let Some(pass) = &mut self.pass {
-            *pass = BarrierRun { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*pass };
+        if let Some(run) = &mut self.run {
+            *run = BarrierRun { rounds: ROUNDS, stage: Stage::Kernel { look_at: now }, ..*run };
         }
     }
 
     /// When to step again if nothing comes before.
     fn deadline(&self) -> Option<Time> {
-        let pass = self.pass?;
-        let last = pass.first + WAITED;
-        match pass.stage {
+        let run = self.run?;
+        let last = run.first + WAITED;
+        match run.stage {
             Stage::Kernel { look_at } => Some(look_at.min(last)),
             Stage::Thread | Stage::Queues { .. } => Some(last),
         }
@@ -204,7 +204,7 @@ impl Barrier {
 
     /// Ends a barrier that is under way: no verdict waits for it any more.
     pub(super) fn forget(&mut self) {
-        self.steps.pass = None;
+        self.steps.run = None;
     }
 }
 

@@ -66,7 +66,7 @@ struct PlacedRun {
 
 /// An order about a path that has no present run.
 #[derive(Debug)]
-struct DetachedOrder {
+struct PathOrder {
     order: Order,
     why: Why,
     again: Time,
@@ -92,7 +92,7 @@ pub(super) struct AgentOutbox {
     placed_runs: BTreeMap<ChildId, PlacedRun>,
     /// When the orders of `placed_runs` are sent again.
     again: Option<Time>,
-    detached_orders: Vec<DetachedOrder>,
+    path_orders: Vec<PathOrder>,
     showing: Showing,
     out: Vec<Message>,
 }
@@ -104,7 +104,7 @@ impl AgentOutbox {
             root_token: hosting.root_token,
             placed_runs: BTreeMap::new(),
             again: None,
-            detached_orders: Vec::new(),
+            path_orders: Vec::new(),
             showing: Showing::default(),
             out: Vec::new(),
         }
@@ -126,7 +126,7 @@ impl AgentOutbox {
             State::Homeless { retry } => retry,
             State::Placing(_) | State::There => None,
         });
-        self.detached_orders.iter().map(|detached| detached.again).chain(self.again).chain(retry).min()
+        self.path_orders.iter().map(|order| order.again).chain(self.again).chain(retry).min()
     }
 
     // Orders of the core.
@@ -135,8 +135,7 @@ impl AgentOutbox {
     pub(super) fn place(&mut self, now: Time, run: Run, place: Place) {
         let subject = place.subject.clone();
         // The child is started again: an order to release its claim is withdrawn.
-        self.detached_orders
-            .retain(|detached| detached.why != Why::Done || detached.order.subject.path != subject.path);
+        self.path_orders.retain(|order| order.why != Why::Done || order.order.subject.path != subject.path);
         let state = State::Placing(Box::new(place));
         self.placed_runs.insert(run.child, PlacedRun { run, subject, state, order: None, inspect: false });
         self.say(now, run);
@@ -180,7 +179,7 @@ impl AgentOutbox {
 
     /// Whether no order is unanswered for which this node waits at its end.
     pub(super) fn is_done(&self) -> bool {
-        self.detached_orders.iter().all(|detached| detached.why != Why::Done)
+        self.path_orders.iter().all(|order| order.why != Why::Done)
     }
 
     /// The process of a child that is not placed has ended: asks the agent to kill what is placed below it.
@@ -192,12 +191,12 @@ impl AgentOutbox {
     }
 
     pub(super) fn is_clearing(&self, run: Run) -> bool {
-        self.detached_orders.iter().any(|detached| detached.why == Why::Clear(run))
+        self.path_orders.iter().any(|order| order.why == Why::Clear(run))
     }
 
     /// Reports the paths of the tree that have a placement; only the root does that.
     pub(super) fn paths(&mut self, now: Time, paths: Vec<String>) {
-        self.detached_orders.retain(|detached| detached.why != Why::Paths);
+        self.path_orders.retain(|order| order.why != Why::Paths);
         let subject = self.subject(&Path::root(), 0);
         self.order(now, subject, OrderAction::Paths { paths }, Why::Paths);
     }
@@ -217,7 +216,7 @@ impl AgentOutbox {
     fn order(&mut self, now: Time, subject: Subject, what: OrderAction, why: Why) {
         let order = Order { subject, void_after_ms: 0, what };
         self.out.push(Message::Order(order.clone()));
-        self.detached_orders.push(DetachedOrder { order, why, again: now + AGAIN });
+        self.path_orders.push(PathOrder { order, why, again: now + AGAIN });
     }
 
     fn placed_run(&mut self, run: Run) -> Option<&mut PlacedRun> {
@@ -238,9 +237,9 @@ impl AgentOutbox {
             self.placed_runs.values().for_each(|placed_run| placed_run.say(&mut self.out));
             self.again = (self.out.len() > before).then_some(now + AGAIN);
         }
-        for detached in self.detached_orders.iter_mut().filter(|detached| detached.again <= now) {
-            detached.again = now + AGAIN;
-            self.out.push(Message::Order(detached.order.clone()));
+        for order in self.path_orders.iter_mut().filter(|order| order.again <= now) {
+            order.again = now + AGAIN;
+            self.out.push(Message::Order(order.order.clone()));
         }
         let mut heard = Vec::new();
         for placed_run in self.placed_runs.values_mut() {
@@ -319,12 +318,9 @@ impl AgentOutbox {
             Why::Paths => what == What::Noted,
             Why::Move(_) => matches!(what, What::Moving { .. } | What::NotMoved { .. }),
         };
-        let at = self
-            .detached_orders
-            .iter()
-            .position(|detached| detached.order.subject == subject && answers(&detached.why));
+        let at = self.path_orders.iter().position(|order| order.order.subject == subject && answers(&order.why));
         if let Some(at) = at {
-            return match (self.detached_orders.remove(at).why, what) {
+            return match (self.path_orders.remove(at).why, what) {
                 (Why::Clear(run), _) => vec![Heard::Cleared(run)],
                 (Why::Move(request), What::Moving { to }) => vec![Heard::MoveAnswered { request, to: Ok(to) }],
                 (Why::Move(request), What::NotMoved { why }) => vec![Heard::MoveAnswered { request, to: Err(why) }],

@@ -104,8 +104,8 @@ pub(super) enum Follow {
 
 impl Placed {
     /// Sends the agent a message; connects first, if there is no connection yet.
-    fn ask(&mut self, around: &mut NodeContext<'_>, ask: impl FnOnce(&mut AgentOutbox, Time)) -> Result<(), String> {
-        let NodeContext { context, endpoint, reactor, .. } = around;
+    fn ask(&mut self, node: &mut NodeContext<'_>, ask: impl FnOnce(&mut AgentOutbox, Time)) -> Result<(), String> {
+        let NodeContext { context, endpoint, reactor, .. } = node;
         let Some(hosting) = context.place.hosting else { return Err("no agent has started this tree".into()) };
         let open = match &mut self.open {
             Some(open) => open,
@@ -124,32 +124,32 @@ impl Placed {
 
     /// Has a placed child started on a host that the agent chooses. Returns `None` if the child is not placed, or no
     /// agent has started this tree: then the child is started here.
-    pub(super) fn place(&mut self, run: Run, around: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
-        around.context.place.hosting?;
-        around.children.get(run.child)?.placement()?;
+    pub(super) fn place(&mut self, run: Run, node: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
+        node.context.place.hosting?;
+        node.children.get(run.child)?.placement()?;
         let begun =
-            order_to_place(run, around).and_then(|place| self.ask(around, |outbox, now| outbox.place(now, run, place)));
+            order_to_place(run, node).and_then(|place| self.ask(node, |outbox, now| outbox.place(now, run, place)));
         Some(match begun {
             Ok(()) => Vec::new(),
             Err(message) => {
                 let failure = StartFailure { stage: "host".into(), errno: 0, message };
-                around.inbox.push_back(Event::SpawnFailed { run, failure });
-                gone(run, around)
+                node.inbox.push_back(Event::SpawnFailed { run, failure });
+                gone(run, node)
             }
         })
     }
 
     /// Passes an order of the core on to the agent. Returns `None` if this run is not on a host of the agent's.
-    pub(super) fn order(&mut self, run: Run, order: Elsewhere, around: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
-        around.children.get(run.child)?.away().filter(|away| away.run == run)?;
+    pub(super) fn order(&mut self, run: Run, order: Elsewhere, node: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
+        node.children.get(run.child)?.away().filter(|away| away.run == run)?;
         // There is a connection since the child was placed.
-        let _ = self.ask(around, |outbox, now| match order {
+        let _ = self.ask(node, |outbox, now| match order {
             Elsewhere::Stop => outbox.ask_to_stop(now, run),
             Elsewhere::Kill => outbox.kill(now, run),
             Elsewhere::Inspect => outbox.inspect(now, run),
             Elsewhere::Detach => outbox.detach(run),
         });
-        Some(if order == Elsewhere::Detach { gone(run, around) } else { Vec::new() })
+        Some(if order == Elsewhere::Detach { gone(run, node) } else { Vec::new() })
     }
 
     /// Asks the agent to move a child to another host, for an operator.
@@ -158,9 +158,9 @@ impl Placed {
         request: Request,
         run: Run,
         to: Option<String>,
-        around: &mut NodeContext<'_>,
+        node: &mut NodeContext<'_>,
     ) -> Vec<Follow> {
-        let handle = around.children.get(run.child);
+        let handle = node.children.get(run.child);
         let Some(path) = handle.filter(|handle| handle.away().is_some()).map(|handle| handle.path.clone()) else {
             let why = "it has no `placement`: it runs where its supervisor runs".to_owned();
             return vec![Follow::Stays(request.asker, why)];
@@ -169,78 +169,78 @@ impl Placed {
         let number = self.number;
         self.moves.push((number, request, run));
         // There is a connection since the child was placed.
-        let _ = self.ask(around, |outbox, now| outbox.move_to(now, number, &path, run, to));
+        let _ = self.ask(node, |outbox, now| outbox.move_to(now, number, &path, run, to));
         Vec::new()
     }
 
     /// Asks the agent for its report on placed children, for a status.
-    pub(super) fn show(&mut self, number: u64, around: &mut NodeContext<'_>) -> Vec<Follow> {
-        let path = around.context.place.path.clone();
-        match self.ask(around, |outbox, _| outbox.show(number, &path)) {
+    pub(super) fn show(&mut self, number: u64, node: &mut NodeContext<'_>) -> Vec<Follow> {
+        let path = node.context.place.path.clone();
+        match self.ask(node, |outbox, _| outbox.show(number, &path)) {
             Ok(()) => Vec::new(),
             Err(_) => vec![Follow::Shown(number, None)],
         }
     }
 
     /// Handles the messages of the agent.
-    pub(super) fn receive(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
+    pub(super) fn receive(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
-        let now = around.context.now();
+        let now = node.context.now();
         let mut heard = Vec::new();
         for message in open.line.receive() {
             match message {
                 Ok(message) => heard.extend(open.outbox.take(now, message)),
-                Err(why) => debug!(around.context.logger, "a message of the host's agent is dropped"; "why" => why),
+                Err(why) => debug!(node.context.logger, "a message of the host's agent is dropped"; "why" => why),
             }
         }
-        open.flush(&around.context.logger);
-        self.heard(heard, around)
+        open.flush(&node.context.logger);
+        self.heard(heard, node)
     }
 
     /// Sends again what was not answered.
-    pub(super) fn due(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
+    pub(super) fn due(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
         let Some(open) = &mut self.open else { return Vec::new() };
-        let heard = open.outbox.due(around.context.now());
-        open.flush(&around.context.logger);
-        self.heard(heard, around)
+        let heard = open.outbox.due(node.context.now());
+        open.flush(&node.context.logger);
+        self.heard(heard, node)
     }
 
     /// A run on another host has ended: hands its exit to the core.
-    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, around: &mut NodeContext<'_>) -> Vec<Follow> {
-        let path = around.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
+    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, node: &mut NodeContext<'_>) -> Vec<Follow> {
+        let path = node.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
         if let Some(why) = why {
-            info!(around.context.logger, "{} has ended on its host", path; "why" => why);
+            info!(node.context.logger, "{} has ended on its host", path; "why" => why);
         }
-        let follows = gone(run, around);
+        let follows = gone(run, node);
         self.ended.push((run, path));
-        around.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
+        node.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
         follows
     }
 
-    fn heard(&mut self, heard: Vec<Heard>, around: &mut NodeContext<'_>) -> Vec<Follow> {
+    fn heard(&mut self, heard: Vec<Heard>, node: &mut NodeContext<'_>) -> Vec<Follow> {
         let mut follows = Vec::new();
         for heard in heard {
             match heard {
                 Heard::Event(event) => {
                     if let Event::SpawnFailed { run, .. } | Event::NoHost { run, .. } = &event {
-                        follows.extend(gone(*run, around));
+                        follows.extend(gone(*run, node));
                     }
-                    around.inbox.push_back(event);
+                    node.inbox.push_back(event);
                 }
                 Heard::There { run, host, pid, adopted } => {
-                    if let Some(handle) = around.children.get_mut(run.child) {
-                        info!(around.context.logger, "{} is placed", handle.path; "host" => &host, "pid" => pid,
+                    if let Some(handle) = node.children.get_mut(run.child) {
+                        info!(node.context.logger, "{} is placed", handle.path; "host" => &host, "pid" => pid,
                             "adopted" => adopted);
                         handle.is_on(run, host, adopted);
                     }
-                    around.inbox.push_back(Event::Spawned { run, pid });
-                    around.inbox.extend(adopted.then_some(Event::Ready(run)));
+                    node.inbox.push_back(Event::Spawned { run, pid });
+                    node.inbox.extend(adopted.then_some(Event::Ready(run)));
                 }
-                Heard::Ended { run, exit, why } => follows.extend(self.over(run, exit, why, around)),
+                Heard::Ended { run, exit, why } => follows.extend(self.over(run, exit, why, node)),
                 Heard::Lost { run, loss } => {
                     let why = Some(loss.why.clone());
-                    around.children.note_loss(run.child, loss);
-                    follows.extend(self.over(run, Exit::HostLost, why, around));
+                    node.children.note_loss(run.child, loss);
+                    follows.extend(self.over(run, Exit::HostLost, why, node));
                 }
                 Heard::Move { child, to } => follows.push(Follow::Cycle { child, to }),
                 Heard::Cleared(run) => follows.push(Follow::Cleared(run)),
@@ -259,25 +259,25 @@ impl Placed {
     }
 
     /// The node has ended: requests to move a child are refused.
-    pub(super) fn end(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
+    pub(super) fn end(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
         let stays =
             |(_, request, _): (u64, Request, Run)| Follow::Stays(request.asker, "its supervisor has ended".into());
         let follows = self.moves.drain(..).map(stays).collect();
-        self.settle(around);
+        self.settle(node);
         follows
     }
 
     /// All events were handed to the core: for children that are not started again, asks the agent to release the
     /// claim.
-    pub(super) fn settle(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
+    pub(super) fn settle(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
         for (run, path) in std::mem::take(&mut self.ended) {
-            let is_over = match around.core.state_of(run.child) {
+            let is_over = match node.core.state_of(run.child) {
                 Some(State::Stopped | State::Held | State::Exited) | None => true,
                 Some(State::Starting | State::Running | State::Stopping | State::Waiting) => false,
             };
             if is_over {
                 // There is a connection since the child was placed.
-                let _ = self.ask(around, |outbox, now| outbox.done(now, run, &path));
+                let _ = self.ask(node, |outbox, now| outbox.done(now, run, &path));
             }
         }
         Vec::new()
@@ -286,29 +286,29 @@ impl Placed {
     /// The process of a child node that is not placed has ended, and nothing of it is left on this host. If it did not
     /// end in order, has what is placed below it killed before the exit is handed to the core. Returns whether that is
     /// to be waited for.
-    pub(super) fn clears_below(&mut self, run: Run, around: &mut NodeContext<'_>) -> bool {
-        let Some(handle) = around.children.get(run.child) else { return false };
+    pub(super) fn clears_below(&mut self, run: Run, node: &mut NodeContext<'_>) -> bool {
+        let Some(handle) = node.children.get(run.child) else { return false };
         let ended = handle.process.as_ref().filter(|process| process.run == run).and_then(|process| process.status);
         let Program::Node(below) = &handle.what else { return false };
-        if around.context.place.hosting.is_none() || in_order(ended) || below.placed(&handle.path).is_empty() {
+        if node.context.place.hosting.is_none() || in_order(ended) || below.placed(&handle.path).is_empty() {
             return false;
         }
         let path = handle.path.clone();
-        warn!(around.context.logger, "killing what is placed below a supervisor that was killed"; "path" => %path);
-        let asked = self.ask(around, |outbox, now| outbox.clear(now, run, &path));
+        warn!(node.context.logger, "killing what is placed below a supervisor that was killed"; "path" => %path);
+        let asked = self.ask(node, |outbox, now| outbox.clear(now, run, &path));
         if let Err(error) = &asked {
-            error!(around.context.logger, "cannot kill what is placed below"; "path" => %path, "error" => error);
+            error!(node.context.logger, "cannot kill what is placed below"; "path" => %path, "error" => error);
         }
         asked.is_ok()
     }
 
     /// Reports to the agent which paths of the tree have a placement, if this is the root. Also that there are none: an
     /// earlier root may have placed what is not placed any more, and the agent ends it.
-    pub(super) fn report_paths(&mut self, around: &mut NodeContext<'_>) -> Vec<Follow> {
-        if around.is_root && around.context.place.hosting.is_some() {
-            let paths: Vec<String> = around.children.placed_paths().map(|path| path.to_string()).collect();
-            if let Err(error) = self.ask(around, |outbox, now| outbox.paths(now, paths)) {
-                error!(around.context.logger, "cannot reach the host's agent"; "error" => error);
+    pub(super) fn report_paths(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
+        if node.is_root && node.context.place.hosting.is_some() {
+            let paths: Vec<String> = node.children.placed_paths().map(|path| path.to_string()).collect();
+            if let Err(error) = self.ask(node, |outbox, now| outbox.paths(now, paths)) {
+                error!(node.context.logger, "cannot reach the host's agent"; "error" => error);
             }
         }
         Vec::new()
@@ -321,8 +321,8 @@ impl Placed {
 }
 
 /// The order to place a child. Also prepares this node for it: messages of the child are accepted from here on.
-fn order_to_place(run: Run, around: &mut NodeContext<'_>) -> Result<Place, String> {
-    let NodeContext { context, core, children, endpoint, reactor, .. } = around;
+fn order_to_place(run: Run, node: &mut NodeContext<'_>) -> Result<Place, String> {
+    let NodeContext { context, core, children, endpoint, reactor, .. } = node;
     let place = &context.place;
     let siblings: Vec<_> = children.iter().filter_map(|child| Some((&child.name, child.placement()?))).collect();
     let child = children.get(run.child).ok_or("there is no such child any more")?;
@@ -348,11 +348,11 @@ fn order_to_place(run: Run, around: &mut NodeContext<'_>) -> Result<Place, Strin
 }
 
 /// A run has ended or is no longer ours: removes what is kept of it.
-fn gone(run: Run, around: &mut NodeContext<'_>) -> Vec<Follow> {
-    if !around.children.end_away(run) {
+fn gone(run: Run, node: &mut NodeContext<'_>) -> Vec<Follow> {
+    if !node.children.end_away(run) {
         return Vec::new();
     }
-    around.endpoint.ended(run);
+    node.endpoint.ended(run);
     vec![Follow::Gone(run)]
 }
 

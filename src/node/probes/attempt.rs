@@ -55,36 +55,37 @@ pub(super) enum Step {
 
 impl Attempt {
     /// Begins an attempt.
-    pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, means: &mut LaunchContext<'_>) -> Step {
+    pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, launch: &mut LaunchContext<'_>) -> Step {
         match ask {
-            Ask::Exec(command) => start_command(run, exec, command, means),
-            Ask::Tcp(server) => visit(run, server, None, means.reactor),
-            Ask::Http(server, path) => visit(run, server, Some(path), means.reactor),
+            Ask::Exec(command) => start_command(run, exec, command, launch),
+            Ask::Tcp(server) => start_connection(run, server, None, launch.reactor),
+            Ask::Http(server, path) => start_connection(run, server, Some(path), launch.reactor),
         }
     }
 
     /// Continues the attempt, since its process or connection is ready.
-    pub(super) fn go_on(self, run: Run, means: &mut LaunchContext<'_>) -> Step {
+    pub(super) fn go_on(self, run: Run, launch: &mut LaunchContext<'_>) -> Step {
         match self {
-            Attempt::Command(mut command) => match command.look(means.context, means.reactor) {
+            Attempt::Command(mut command) => match command.look(launch.context, launch.reactor) {
                 Some(verdict) => Step::Over(Outcome::of(verdict.map_err(|failure| failure.why))),
                 None => Step::Waiting(Attempt::Command(command)),
             },
-            Attempt::Connection(visit) => visit.go_on(run, means.reactor),
+            Attempt::Connection(connection) => connection.go_on(run, launch.reactor),
         }
     }
 
     /// Ends the attempt. Returns it if its process has still to exit.
-    pub(super) fn end(self, why: String, means: &mut LaunchContext<'_>) -> Option<Attempt> {
+    pub(super) fn end(self, why: String, launch: &mut LaunchContext<'_>) -> Option<Attempt> {
         match self {
             Attempt::Command(mut command) => {
                 if let Some(why) = command.kill(why) {
-                    warn!(means.context.logger, "probe command cannot be killed"; "pid" => command.pid(), "why" => why);
+                    warn!(launch.context.logger, "probe command cannot be killed";
+                        "pid" => command.pid(), "why" => why);
                 }
                 Some(Attempt::Command(command))
             }
-            Attempt::Connection(visit) => {
-                means.reactor.unwatch(visit.connection.as_raw_fd(), visit.tag);
+            Attempt::Connection(connection) => {
+                launch.reactor.unwatch(connection.connection.as_raw_fd(), connection.tag);
                 None
             }
         }
@@ -93,7 +94,7 @@ impl Attempt {
     /// The outcome that the part of the answer read so far shows, if any.
     pub(super) fn answer(&self) -> Option<Outcome> {
         match self {
-            Attempt::Connection(visit) => visit.exchange.as_ref()?.answer.verdict().map(Outcome::of),
+            Attempt::Connection(connection) => connection.exchange.as_ref()?.answer.verdict().map(Outcome::of),
             Attempt::Command(_) => None,
         }
     }
@@ -112,8 +113,8 @@ impl Outcome {
     }
 }
 
-fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut LaunchContext<'_>) -> Step {
-    match launch_context::start(run, exec, command, Source::Probe(run), means) {
+fn start_command(run: Run, exec: &ExecSpec, command: &[String], launch: &mut LaunchContext<'_>) -> Step {
+    match launch_context::start(run, exec, command, Source::Probe(run), launch) {
         Ok(command) => Step::Waiting(Attempt::Command(command)),
         Err(NotStarted { is_ours: true, why }) => Step::Over(Outcome::Unable(why)),
         Err(NotStarted { is_ours: false, why }) => Step::Over(Outcome::Failed(why)),
@@ -121,7 +122,7 @@ fn start_command(run: Run, exec: &ExecSpec, command: &[String], means: &mut Laun
 }
 
 /// Begins to probe a server: by a GET of `path`, or only by a connection.
-fn visit(run: Run, server: &Server, path: Option<&str>, reactor: &mut Reactor) -> Step {
+fn start_connection(run: Run, server: &Server, path: Option<&str>, reactor: &mut Reactor) -> Step {
     let exchange =
         path.map(|path| Exchange { request: http::get(&server.to_string(), path), sent: 0, answer: Answer::default() });
     let mut further = server.addresses();

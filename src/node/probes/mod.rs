@@ -113,10 +113,10 @@ impl Probes {
     }
 
     /// The worker is being stopped or has exited: ends its probes.
-    pub(super) fn stop(&mut self, run: Run, means: &mut LaunchContext<'_>) {
+    pub(super) fn stop(&mut self, run: Run, launch: &mut LaunchContext<'_>) {
         let Some(mut probing) = self.take(run) else { return };
         probing.over = true;
-        probing.end_attempt("its worker has ended".into(), means);
+        probing.end_attempt("its worker has ended".into(), launch);
         self.put(run, probing);
     }
 
@@ -137,7 +137,7 @@ impl Probes {
     }
 
     /// Starts probes that are due, and ends those that have taken too long. Pushes beats for good answers to `events`.
-    pub(super) fn due(&mut self, now: Time, lost: Span, means: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) {
+    pub(super) fn due(&mut self, now: Time, lost: Span, launch: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) {
         if !lost.is_zero() {
             let running: Vec<Run> = self.of.keys().copied().collect();
             for run in running {
@@ -154,27 +154,27 @@ impl Probes {
             let Some(mut probing) = self.take(run) else { break };
             let over = match probing.schedule.due(now) {
                 Due::Nothing => None,
-                Due::TooLong => probing.took_too_long(means),
+                Due::TooLong => probing.took_too_long(launch),
                 Due::Start(index) => probing.probe(index).cloned().and_then(|probe| {
                     let cost = if matches!(probe.ask, Ask::Exec(_)) { COST_OF_PROCESS } else { 1 };
                     budget = budget.saturating_sub(cost);
-                    let step = Attempt::begin(run, &probing.exec, &probe.ask, means);
+                    let step = Attempt::begin(run, &probing.exec, &probe.ask, launch);
                     probing.stands(step)
                 }),
             };
-            events.extend(over.and_then(|outcome| probing.ended(run, outcome, means.context)));
+            events.extend(over.and_then(|outcome| probing.ended(run, outcome, launch.context)));
             self.put(run, probing);
         }
     }
 
     /// The process or connection of a probe is ready. Pushes a beat for a good answer to `events`. Returns whether this
     /// was the last probe of a worker that is ending.
-    pub(super) fn read(&mut self, run: Run, means: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) -> bool {
+    pub(super) fn read(&mut self, run: Run, launch: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
         if let Some(attempt) = probing.attempt.take() {
-            let step = attempt.go_on(run, means);
+            let step = attempt.go_on(run, launch);
             let over = probing.stands(step);
-            events.extend(over.and_then(|outcome| probing.ended(run, outcome, means.context)));
+            events.extend(over.and_then(|outcome| probing.ended(run, outcome, launch.context)));
         }
         self.put(run, probing);
         !self.is_ending(run)
@@ -222,19 +222,19 @@ impl Probing {
     }
 
     /// Ends the running probe. Returns its outcome, unless its process has still to exit.
-    fn took_too_long(&mut self, means: &mut LaunchContext<'_>) -> Option<Outcome> {
+    fn took_too_long(&mut self, launch: &mut LaunchContext<'_>) -> Option<Outcome> {
         let running = self.schedule.running().and_then(|(index, _)| self.probe(index));
         let patience = running.map_or(self.interval, |probe| probe.patience(self.interval));
         // The answer counts if the part that was read shows that it is good or bad; it need not be complete.
         let answer = self.attempt.as_ref().and_then(Attempt::answer);
         let why = format!("no answer within {}", patience.decimal());
-        let gone = self.end_attempt(why.clone(), means);
+        let gone = self.end_attempt(why.clone(), launch);
         gone.then(|| answer.unwrap_or(Outcome::Failed(why)))
     }
 
     /// Ends the running probe. Returns true if it is over at once; otherwise its process has still to exit.
-    fn end_attempt(&mut self, why: String, means: &mut LaunchContext<'_>) -> bool {
-        self.attempt = self.attempt.take().and_then(|attempt| attempt.end(why, means));
+    fn end_attempt(&mut self, why: String, launch: &mut LaunchContext<'_>) -> bool {
+        self.attempt = self.attempt.take().and_then(|attempt| attempt.end(why, launch));
         self.attempt.is_none()
     }
 

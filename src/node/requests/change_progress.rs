@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn it_is_over_when_all_have_done_their_parts() {
-        let mut spread = ChangeProgress::new("/ is reloading".into(), true);
-        spread.add(7);
-        spread.add(8);
-        assert_eq!(spread.waiting_for(), "/ is reloading, and so are 2 supervisors below");
-        spread.core_is_done(Outcome::Ok, String::new());
-        spread.part_is_done(7, Outcome::StartFailed, "a".into());
-        assert!(!spread.is_over());
-        assert_eq!(spread.waiting_for(), "/ is reloading, and so is 1 supervisor below");
-        spread.part_is_done(8, Outcome::Overtaken, "b".into());
-        assert!(spread.is_over());
-        assert_eq!(spread.result(), (Outcome::StartFailed, "a; b".into()));
+        let mut change = ChangeProgress::new("/ is reloading".into(), true);
+        change.add(7);
+        change.add(8);
+        assert_eq!(change.waiting_for(), "/ is reloading, and so are 2 supervisors below");
+        change.core_is_done(Outcome::Ok, String::new());
+        change.part_is_done(7, Outcome::StartFailed, "a".into());
+        assert!(!change.is_over());
+        assert_eq!(change.waiting_for(), "/ is reloading, and so is 1 supervisor below");
+        change.part_is_done(8, Outcome::Overtaken, "b".into());
+        assert!(change.is_over());
+        assert_eq!(change.result(), (Outcome::StartFailed, "a; b".into()));
     }
 
     #[test]

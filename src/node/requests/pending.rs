@@ -139,9 +139,9 @@ impl Pending {
     }
 
     /// The change of this number in which the core and child nodes have parts.
-    pub(super) fn spread(&mut self, number: u64) -> Option<&mut ChangeProgress> {
+    pub(super) fn change(&mut self, number: u64) -> Option<&mut ChangeProgress> {
         match self.waiting.get_mut(&number).map(|waiting| &mut waiting.waits) {
-            Some(WaitReason::Spread(spread)) => Some(spread),
+            Some(WaitReason::Spread(change)) => Some(change),
             Some(_) | None => None,
         }
     }
@@ -152,7 +152,7 @@ impl Pending {
     }
 
     /// Whether a change is under way in which child nodes may have parts.
-    pub(super) fn spreads(&self) -> bool {
+    pub(super) fn has_changes(&self) -> bool {
         self.waiting.values().any(|waiting| matches!(waiting.waits, WaitReason::Spread(_)))
     }
 

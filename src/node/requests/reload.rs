@@ -205,7 +205,7 @@ impl Requests {
     }
 
     /// Sends child nodes their parts of a reload. Each part is sent again until it is answered.
-    pub fn spread(&mut self, now: Time, of: RequestId, by: &str, parts: Vec<(Run, Verb)>) -> Vec<Order> {
+    pub fn hand_out_parts(&mut self, now: Time, of: RequestId, by: &str, parts: Vec<(Run, Verb)>) -> Vec<Order> {
         let mut out = Vec::new();
         for (run, verb) in parts {
             // A part of an earlier change is obsolete. If the node still carries it out, it does so before the new one,
@@ -217,8 +217,8 @@ impl Requests {
             }
             let waits = WaitReason::PartOfSpread { of: of.0, run, by: by.to_owned(), verb: Box::new(verb) };
             let part = self.pending.add(Asker::None, waits, now);
-            if let Some(spread) = self.pending.spread(of.0) {
-                spread.add(part);
+            if let Some(change) = self.pending.change(of.0) {
+                change.add(part);
             }
             self.send_part(now, part, &mut out);
         }
@@ -243,8 +243,8 @@ impl Requests {
         match PartReply::from(reply) {
             PartReply::Accepted(what) => {
                 waiting.due = now + SILENCE_BELOW;
-                if let Some(spread) = self.pending.spread(of) {
-                    spread.progress(part, what);
+                if let Some(change) = self.pending.change(of) {
+                    change.progress(part, what);
                 }
             }
             PartReply::Again => {}
@@ -256,17 +256,17 @@ impl Requests {
     }
 
     pub(super) fn part_is_done(&mut self, of: u64, part: u64, outcome: Outcome, detail: String, out: &mut Orders) {
-        if let Some(spread) = self.pending.spread(of) {
-            spread.part_is_done(part, outcome, detail);
-            self.finish_spread(of, out);
+        if let Some(change) = self.pending.change(of) {
+            change.part_is_done(part, outcome, detail);
+            self.finish_change(of, out);
         }
     }
 
     /// Replies, if all parts are done.
-    pub(super) fn finish_spread(&mut self, number: u64, out: &mut Orders) {
-        let Some(spread) = self.pending.spread(number).filter(|spread| spread.is_over()) else { return };
-        let (outcome, detail) = spread.result();
-        let whole = spread.is_whole();
+    pub(super) fn finish_change(&mut self, number: u64, out: &mut Orders) {
+        let Some(change) = self.pending.change(number).filter(|change| change.is_over()) else { return };
+        let (outcome, detail) = change.result();
+        let whole = change.is_whole();
         let Some(Waiting { asker, .. }) = self.pending.take(number) else { return };
         if asker == Asker::None && outcome != Outcome::Ok {
             error!(self.logger, "reload incomplete"; "why" => &detail);

@@ -98,8 +98,8 @@ impl Requests {
     }
 
     /// Whether a whole reload waits for its turn, or a change of the children is being carried out.
-    pub fn reloads_or_spreads(&self) -> bool {
-        self.incoming.values().any(|incoming| incoming.whole.is_some()) || self.pending.spreads()
+    pub fn reloads_or_changes(&self) -> bool {
+        self.incoming.values().any(|incoming| incoming.whole.is_some()) || self.pending.has_changes()
     }
 
     /// Whether parts of a status are being collected, which takes a moment only.

@@ -290,7 +290,7 @@ fn a_part_of_a_reload_is_sent_until_it_is_answered() {
     let Some(Order::Core(Event::Reloaded(reload))) = orders.last() else { panic!("{orders:?}") };
     assert!(requests.take_incoming(reload.request).is_some());
     let part = vec![(Tree::run(0), Verb::Ping)];
-    let number = asked(&requests.spread(START, reload.request, "x", part.clone()))[0];
+    let number = asked(&requests.hand_out_parts(START, reload.request, "x", part.clone()))[0];
     assert!(requests.answered(reload.request, Answer::Ok).is_empty());
     assert_eq!(asked(&requests.due(at(300), &tree)), [number]);
     let accepted = Reply::Accepted { waiting_for: String::new() };

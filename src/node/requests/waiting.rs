@@ -41,15 +41,15 @@ impl Requests {
         let mut out = Vec::new();
         self.incoming.remove(&request);
         let (outcome, detail) = translate::answer(answer, &self.own);
-        if let Some(spread) = self.pending.spread(request.0) {
+        if let Some(change) = self.pending.change(request.0) {
             let detail = match outcome {
                 // The detail names the children by their paths already.
                 Outcome::RolloutStopped => detail,
                 _ if detail.is_empty() => detail,
                 _ => format!("{}: {detail}", self.own),
             };
-            spread.core_is_done(outcome, detail);
-            self.finish_spread(request.0, &mut out);
+            change.core_is_done(outcome, detail);
+            self.finish_change(request.0, &mut out);
         } else if let Some(waiting) = self.pending.take(request.0) {
             out.push(Order::Reply(waiting.asker, done(outcome, detail)));
         }
@@ -153,8 +153,8 @@ impl Requests {
                     let reply = match &waiting.waits {
                         WaitReason::Core { what, .. } => accepted(what.clone()),
                         WaitReason::Rolling { what } => accepted(format!("{what}{}", how_far(reader, &self.own))),
-                        WaitReason::Spread(spread) => {
-                            accepted(format!("{}{}", spread.waiting_for(), how_far(reader, &self.own)))
+                        WaitReason::Spread(change) => {
+                            accepted(format!("{}{}", change.waiting_for(), how_far(reader, &self.own)))
                         }
                         _ => ending,
                     };

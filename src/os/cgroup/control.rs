@@ -284,7 +284,7 @@ fn quota(thousandths: u32) -> String {
 /// Sets the limits of a cgroup that had those of `before`, and provides the controllers for them. Returns the limits
 /// that are not in force.
 pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<UnappliedLimit> {
-    let mut wanted: Vec<Controller> = resources.uses().map(|used| used.controller).collect();
+    let mut wanted: Vec<Controller> = resources.limit_keys().map(|key| key.controller).collect();
     wanted.dedup();
     let provided = if wanted.is_empty() { Ok(()) } else { provide(directory, &wanted) };
     let mut unset = apply(directory, before, resources, &machine());
@@ -298,8 +298,8 @@ pub fn set(directory: &Path, before: &Resources, resources: &Resources) -> Vec<U
 /// All of these limits as not in force, for the reason `why`.
 pub fn without(resources: &Resources, why: &str) -> Vec<UnappliedLimit> {
     let unset =
-        |used: LimitKey| UnappliedLimit { key: used.key.into(), why: why.to_owned(), best_effort: used.best_effort };
-    resources.uses().map(unset).collect()
+        |key: LimitKey| UnappliedLimit { key: key.key.into(), why: why.to_owned(), best_effort: key.best_effort };
+    resources.limit_keys().map(unset).collect()
 }
 
 /// Writes limits to the files of a cgroup. Returns those that are not in force.

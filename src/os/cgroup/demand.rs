@@ -83,37 +83,37 @@ pub fn object(tree: &TreeSpec, wanted: Wanted, below: Below<'_>) -> Vec<(ids::Pa
         return Vec::new();
     }
     let supply = AvailableControllers::look(below);
-    let objections = uses.into_iter().filter_map(|(path, used)| {
-        let (why, whole_machine) = supply.why_without(used.controller)?;
-        Some((path, used.key, objection(used, why, whole_machine, wanted)))
+    let objections = uses.into_iter().filter_map(|(path, key)| {
+        let (why, whole_machine) = supply.why_without(key.controller)?;
+        Some((path, key.key, objection(key, why, whole_machine, wanted)))
     });
     objections.collect()
 }
 
 fn collect(supervisor: &SupervisorSpec, at: &ids::Path, into: &mut Vec<(ids::Path, LimitKey)>) {
-    into.extend(supervisor.resources.uses().map(|used| (at.clone(), used)));
+    into.extend(supervisor.resources.limit_keys().map(|key| (at.clone(), key)));
     for child in &supervisor.children {
         let path = at.child(&child.name);
         match &child.kind {
-            ChildKind::Worker(exec) => into.extend(exec.resources.uses().map(|used| (path.clone(), used))),
+            ChildKind::Worker(exec) => into.extend(exec.resources.limit_keys().map(|key| (path.clone(), key))),
             ChildKind::Supervisor(below) => collect(below, &path, into),
         }
     }
 }
 
-fn objection(used: LimitKey, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
-    let key = used.key;
+fn objection(key: LimitKey, why: String, whole_machine: bool, wanted: Wanted) -> Objection {
+    let name = key.key;
     let severity = match wanted {
-        _ if used.best_effort => Severity::Warning,
+        _ if key.best_effort => Severity::Warning,
         Wanted::Here => Severity::Error,
         // The same file works in a unit that delegates its cgroup.
         Wanted::Right if !whole_machine => Severity::Warning,
         Wanted::Right | Wanted::Elsewhere => Severity::Error,
     };
-    let label = match (used.best_effort, severity) {
+    let label = match (key.best_effort, severity) {
         (true, _) => "the tree starts without it (`best-effort`)".to_owned(),
         (false, Severity::Warning) => "started from here, the tree would be refused".to_owned(),
-        (false, Severity::Error) => format!("it needs the `{}` controller", used.controller.name()),
+        (false, Severity::Error) => format!("it needs the `{}` controller", key.controller.name()),
     };
     let delegation = if whole_machine {
         "boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1)"
@@ -125,11 +125,11 @@ fn objection(used: LimitKey, why: String, whole_machine: bool, wanted: Wanted) -
         (Wanted::Right, Severity::Error) => "; a file for another machine is checked with --portable",
         _ => "",
     };
-    let without = if used.best_effort { "" } else { "; `{ value = …, best-effort = true }` starts without it" };
+    let without = if key.best_effort { "" } else { "; `{ value = …, best-effort = true }` starts without it" };
     Objection {
         severity,
         code: "no-controller",
-        message: format!("`{key}` cannot be set here: {why}"),
+        message: format!("`{name}` cannot be set here: {why}"),
         label,
         hint: format!("{delegation}{without}{elsewhere}"),
     }

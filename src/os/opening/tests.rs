@@ -13,9 +13,9 @@ fn nobody() -> Credentials {
 }
 
 fn append_line(path: &Path, user: Option<&Credentials>) -> io::Result<FileLocation> {
-    let (standing, mut file) = append(path, user)?;
+    let (location, mut file) = append(path, user)?;
     file.write_all(b"line\n")?;
-    Ok(standing)
+    Ok(location)
 }
 
 /// A directory that every user can enter, with one in it that belongs to the user `nobody`.
@@ -35,8 +35,8 @@ fn our_own_links_are_followed_and_the_file_is_renamed_where_it_is() {
     fs::create_dir_all(dir.path().join("disk")).unwrap();
     fs::create_dir_all(dir.path().join("logs")).unwrap();
     symlink("../disk/w.log", dir.path().join("logs/w.log")).unwrap();
-    let standing = append_line(&dir.path().join("logs/w.log"), None).unwrap();
-    standing.rename(standing.name(), OsStr::new("w.log.1")).unwrap();
+    let location = append_line(&dir.path().join("logs/w.log"), None).unwrap();
+    location.rename(location.name(), OsStr::new("w.log.1")).unwrap();
     assert!(dir.path().join("logs/w.log").is_symlink());
     assert_eq!(fs::read(dir.path().join("disk/w.log.1")).unwrap(), b"line\n");
     symlink("loop", dir.path().join("loop")).unwrap();
@@ -96,10 +96,10 @@ fn in_a_directory_of_its_user_a_file_is_its_users() {
     }
     let (dir, theirs) = directories();
     let nobody = nobody();
-    let standing = append_line(&theirs.join("sub/w.log"), Some(&nobody)).unwrap();
+    let location = append_line(&theirs.join("sub/w.log"), Some(&nobody)).unwrap();
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!((owner(&theirs.join("sub")), owner(&theirs.join("sub/w.log"))), (nobody.uid, nobody.uid));
-    standing.rename(standing.name(), OsStr::new("w.log.1")).unwrap();
+    location.rename(location.name(), OsStr::new("w.log.1")).unwrap();
     // A file that an earlier version has left there as root is continued.
     fs::write(theirs.join("old.log"), "old\n").unwrap();
     append_line(&theirs.join("old.log"), Some(&nobody)).unwrap();
@@ -119,10 +119,10 @@ fn in_a_directory_of_its_user_a_file_is_its_users() {
 fn what_was_moved_or_removed_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("w.log");
-    let (standing, file) = append(&path, None).unwrap();
-    assert!(standing.holds(&file.metadata().unwrap()));
+    let (location, file) = append(&path, None).unwrap();
+    assert!(location.holds(&file.metadata().unwrap()));
     fs::rename(&path, dir.path().join("moved")).unwrap();
-    assert!(!standing.holds(&file.metadata().unwrap()));
+    assert!(!location.holds(&file.metadata().unwrap()));
     fs::write(&path, "another").unwrap();
-    assert!(!standing.holds(&file.metadata().unwrap()));
+    assert!(!location.holds(&file.metadata().unwrap()));
 }

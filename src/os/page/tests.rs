@@ -3,8 +3,8 @@ use super::*;
 use crate::os::clock;
 use crate::os::fd;
 
-fn at(boottime: u64, raw: u64) -> LeaseClocks {
-    LeaseClocks { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) }
+fn at(boottime: u64, raw: u64) -> LeaseTime {
+    LeaseTime { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) }
 }
 
 fn maps(file: BorrowedFd<'_>, protection: i32) -> io::Result<Words> {

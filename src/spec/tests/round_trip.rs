@@ -208,9 +208,9 @@ fn any_supervisor(depth: u32) -> BoxedStrategy<SupervisorSpec> {
 }
 
 fn is_limited(supervisor: &SupervisorSpec) -> bool {
-    supervisor.resources.uses().next().is_some()
+    supervisor.resources.limit_keys().next().is_some()
         || supervisor.children.iter().any(|child| match &child.kind {
-            ChildKind::Worker(exec) => exec.resources.uses().next().is_some(),
+            ChildKind::Worker(exec) => exec.resources.limit_keys().next().is_some(),
             ChildKind::Supervisor(below) => is_limited(below),
         })
 }

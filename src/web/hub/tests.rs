@@ -46,8 +46,8 @@ fn known() -> Hub {
 }
 
 fn open(hub: &mut Hub, id: &str, from: Option<u64>, run: Option<&str>, now: u64) {
-    let has = Hello { from, run: run.map(str::to_owned), ..Hello::default() };
-    hub.open(id.into(), Access::View, &has, Arc::new(Notify::new()), now).unwrap();
+    let request = StreamRequest { from, run: run.map(str::to_owned), ..StreamRequest::default() };
+    hub.open(id.into(), Access::View, &request, Arc::new(Notify::new()), now).unwrap();
 }
 
 /// All frames that wait now: name, number, content.
@@ -277,8 +277,8 @@ fn a_page_at_a_path_that_is_gone_stops_no_output() {
 fn the_stream_of_a_session_that_has_ended_ends_without_a_further_word() {
     let mut hub = known();
     for (id, proof) in [("p", Proof::Session(Secret::of([1; 32]))), ("q", Proof::Kernel)] {
-        let has = Hello { proof, ..Hello::default() };
-        hub.open(id.into(), Access::View, &has, Arc::new(Notify::new()), 1_000).unwrap();
+        let request = StreamRequest { proof, ..StreamRequest::default() };
+        hub.open(id.into(), Access::View, &request, Arc::new(Notify::new()), 1_000).unwrap();
     }
     hub.end_unless(|proof| matches!(proof, Proof::Kernel));
     hub.events(1, &events(3..4, 0, false), 1_000);
@@ -293,7 +293,7 @@ fn there_are_so_many_pages_and_each_hears_of_the_end() {
     for number in 0..PAGES {
         open(&mut hub, &number.to_string(), None, None, 1_000);
     }
-    assert!(hub.open("more".into(), Access::View, &Hello::default(), Arc::new(Notify::new()), 1_000).is_none());
+    assert!(hub.open("more".into(), Access::View, &StreamRequest::default(), Arc::new(Notify::new()), 1_000).is_none());
     hub.end(1_000);
     hub.tick(20_000);
     let frames = taken(&mut hub, "7", 20_000);

@@ -168,7 +168,7 @@ impl fmt::Debug for Signing {
 /// `WISH`: a request of an operator on another host. It is sent again until the record of the receiving host shows its
 /// effect, so it needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperatorRequest {
+pub struct ChangeRequest {
     /// The request.
     pub what: RequestedChange,
     /// Milliseconds after which the request expires; the receiver drops it then.

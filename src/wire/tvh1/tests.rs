@@ -1,6 +1,6 @@
 //! Frames as bytes, limits, and arbitrary bytes.
 
-use super::header::{Bundle, BundleWhat, Hello, Look, LookWhat, Operator, OperatorRequest, Pulse, RequestedChange};
+use super::header::{Bundle, BundleWhat, ChangeRequest, Hello, Look, LookWhat, Operator, Pulse, RequestedChange};
 use super::*;
 use crate::wire::hosts::{Bundle as Files, BundleFile};
 use crate::wire::look::{Kept, PAGE_MAX, RecordCursor};
@@ -82,7 +82,7 @@ fn the_frames_are_these() {
     );
     assert_eq!(frames_of(Kind::Join, &serde_json::json!({}), &[])[2], r#"{"sent_ms":7000}"#);
     assert_eq!(
-        frames_of(Kind::Wish, &OperatorRequest { what: RequestedChange::Undrain, void_after_ms: 1_000 }, &[]),
+        frames_of(Kind::Wish, &ChangeRequest { what: RequestedChange::Undrain, void_after_ms: 1_000 }, &[]),
         ["TVH1", "WISH", r#"{"sent_ms":7000,"what":"undrain","void_after_ms":1000}"#]
     );
 }

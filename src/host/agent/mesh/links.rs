@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_message_is_dropped_by_the_way_that_pulses_have_shown() {
+    fn a_late_message_is_dropped_by_the_delay_that_pulses_have_shown() {
         let mut far = Far::new();
         far.hello("shop", PROTOCOL, 1, 0);
         far.pulse(1, 0, 30);

@@ -1,8 +1,8 @@
 //! The connections to the agents of the other hosts: one socket to which all of them connect, and one to each of them.
 //!
 //! A message is sent on a connection that is up, or dropped: [`Mesh::send`] returns which, and nothing is queued. Loss
-//! is normal: each part retransmits what it needs delivered. `links` judges the messages that arrive, `way` how old
-//! they are; `names` resolves the names in addresses.
+//! is normal: each part retransmits what it needs delivered. `links` judges the messages that arrive,
+//! `one_way_delay` how old they are; `names` resolves the names in addresses.
 
 mod links;
 mod names;
@@ -220,8 +220,8 @@ impl Mesh {
 
     fn admit(&mut self) {
         let hosts = self.peers.iter().filter_map(|(host, peer)| Some((peer.as_ref().ok()?.key, host.clone())));
-        let guests = AllowedPeers { hosts: hosts.collect(), strangers: self.strangers };
-        self.router.admit(guests);
+        let allowed = AllowedPeers { hosts: hosts.collect(), strangers: self.strangers };
+        self.router.admit(allowed);
     }
 
     /// Makes the sockets that are missing, to hosts whose addresses are known as numbers.
@@ -387,18 +387,18 @@ impl Mesh {
 
     /// The number of refused connections of unknown keys, and of dropped messages.
     pub(super) fn refused(&self) -> (u64, u64) {
-        let turned = self.router.turned();
-        (turned.unknown, turned.dropped + self.links.dropped() + self.malformed)
+        let rejected = self.router.rejected();
+        (rejected.unknown, rejected.dropped + self.links.dropped() + self.malformed)
     }
 }
 
 impl Outgoing {
     /// Reads the state of the connection.
     fn look(&mut self, now: Time) {
-        match self.dealer.standing() {
+        match self.dealer.state() {
             ConnectionState::Up(_) => (self.alone, self.refused) = (None, false),
-            standing => {
-                self.refused |= standing == ConnectionState::Refused;
+            state => {
+                self.refused |= state == ConnectionState::Refused;
                 self.alone = self.alone.or(Some(now));
             }
         }
@@ -408,7 +408,7 @@ impl Outgoing {
     /// and HELLO was sent.
     fn greet(&mut self, first: impl Fn() -> Vec<Message>, now: Time) -> bool {
         self.look(now);
-        let ConnectionState::Up(number) = self.dealer.standing() else { return false };
+        let ConnectionState::Up(number) = self.dealer.state() else { return false };
         if self.greeted != number {
             let sent = first().iter().all(|message| self.dealer.send(&tvh1::encode(message, millis(now))));
             self.greeted = if sent { number } else { 0 };

@@ -77,7 +77,7 @@ fn no_verdict_waits_for_ever_and_what_has_come_since_is_asked_for_within_the_sam
     assert_eq!(barrier.step(at(999), &mut scene), Progress::Wait);
     assert_eq!(barrier.deadline(), Some(at(1_000)));
     assert_eq!(barrier.step(at(1_000), &mut scene), Progress::Unknown);
-    barrier.pass = None;
+    barrier.run = None;
     assert_eq!(barrier.deadline(), None);
     scene.unread = false;
     for number in 1..=2 {
@@ -93,7 +93,7 @@ fn no_verdict_waits_for_ever_and_what_has_come_since_is_asked_for_within_the_sam
     assert_eq!(barrier.step(at(2_500), &mut scene), Progress::Until(at(2_500)));
     barrier.again(at(2_999));
     assert_eq!(barrier.step(at(3_000), &mut scene), Progress::Unknown);
-    barrier.pass = None;
+    barrier.run = None;
     scene.full = true;
     assert_eq!(barrier.step(at(4_000), &mut scene), Progress::Unknown, "without a message there is no answer");
 }
