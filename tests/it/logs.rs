@@ -273,6 +273,7 @@ name = "web"
     // With this event every one before it is read.
     tree.run(&["restart", "/web/beats"]).expect(0);
     tree.incarnation("/web/beats", 2);
+    // Only a node that hangs for seconds shows here: the flood is short, and a beat is late after seven and a half.
     let late = |event: &&Value| event["kind"] == "beat_late" || event["kind"] == "hung";
     assert_eq!(tree.seen().iter().find(late), None);
     tree.run(&["status"]).expect(0);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The socket of a worker that has printed `socket PATH`.
 fn socket(tree: &mut Tree) -> PathBuf {
@@ -262,12 +263,22 @@ command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); select(
         event["path"] == "/thief" && event["kind"] == "dropped" && event["by_strangers"].as_u64() > Some(0)
     });
     assert!(thief["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{thief}");
-    until("twenty beats in the flood", || tree.status("/steady")["heartbeat"]["beats"].as_u64().unwrap() >= 20);
+    let beats = || tree.status("/steady")["heartbeat"]["beats"].as_u64().unwrap();
+    // Before the first beat there is the grace.
+    until("a first beat", || beats() > 0);
+    let (before, begin) = (beats(), Instant::now());
+    until("a flood in which a beat could be late, and twenty beats in it", || {
+        // A beat is late after one and a half intervals.
+        begin.elapsed() > Duration::from_secs(8) && beats() >= before + 20
+    });
     over.store(true, Ordering::Relaxed);
     stranger.join().unwrap();
     for path in ["/steady", "/flood"] {
         assert_eq!(tree.status(path)["incarnation"], 1, "{path}; {dropped}");
     }
+    // With this event every one before it is read.
+    tree.run(&["restart", "/steady"]).expect(0);
+    tree.incarnation("/steady", 2);
     let wrong = |event: &&serde_json::Value| {
         event["kind"] == "hung" || event["kind"] == "beat_late" && event["path"] == "/steady"
     };

@@ -210,7 +210,7 @@ impl Everybody {
     }
 }
 
-/// Long against every limit of the tree of all sources, which is four seconds.
+/// Longer than every limit of the tree of all sources, which is four seconds.
 const FREEZE: Duration = Duration::from_secs(5);
 
 fn sleep(length: Duration) {
