@@ -28,10 +28,6 @@ use crate::actors::command;
 use crate::harness::*;
 use crate::languages;
 
-fn beats(tree: &Tree, path: &str) -> u64 {
-    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap()
-}
-
 #[test]
 fn beats_without_progress_are_a_hang_and_an_empty_queue_is_an_excuse() {
     let mut tree = Tree::start(

@@ -44,10 +44,6 @@ fn start(dir: tempfile::TempDir, mut command: Command) -> Tree {
     tree
 }
 
-fn beats(tree: &Tree, path: &str) -> u64 {
-    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap()
-}
-
 #[test]
 fn treevisor_run_monitors_the_arrhythmic_worker_of_every_language() {
     for language in ALL {

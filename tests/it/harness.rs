@@ -441,6 +441,26 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// How many heartbeats of the present incarnation have come.
+#[track_caller]
+pub(crate) fn beats(tree: &Tree, path: &str) -> u64 {
+    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap()
+}
+
+/// Repeats `load` until a heartbeat of this worker could have been late in it, and so many more have come. The interval
+/// of the worker is five seconds at most.
+#[track_caller]
+pub(crate) fn load_beyond_a_late_beat(tree: &Tree, path: &str, more: u64, mut load: impl FnMut()) {
+    // Before the first beat there is the grace.
+    until("a first beat", || beats(tree, path) > 0);
+    let (before, begin) = (beats(tree, path), Instant::now());
+    until("a beat could be late, and more beats have come", || {
+        load();
+        // A beat is late after one and a half intervals.
+        begin.elapsed() > Duration::from_secs(8) && beats(tree, path) >= before + more
+    });
+}
+
 /// The most memory that the process has ever used, in kB.
 pub(crate) fn peak_memory_kb(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// The socket of a worker that has printed `socket PATH`.
 fn socket(tree: &mut Tree) -> PathBuf {
@@ -84,7 +83,7 @@ command = ["sh", "-c", "echo plain has [$NOTIFY_SOCKET$WATCHDOG_USEC$WATCHDOG_PI
     );
     tree.line("usec 2800000 pid right own");
     tree.line("plain has []");
-    until("eight beats by two ways", || tree.status("/a")["heartbeat"]["beats"].as_u64().unwrap() >= 8);
+    until("eight beats by two ways", || beats(&tree, "/a") >= 8);
     let status = tree.status("/a");
     assert_eq!(status["incarnation"], 1);
     let sources: Vec<&str> =
@@ -263,14 +262,8 @@ command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); select(
         event["path"] == "/thief" && event["kind"] == "dropped" && event["by_strangers"].as_u64() > Some(0)
     });
     assert!(thief["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{thief}");
-    let beats = || tree.status("/steady")["heartbeat"]["beats"].as_u64().unwrap();
-    // Before the first beat there is the grace.
-    until("a first beat", || beats() > 0);
-    let (before, begin) = (beats(), Instant::now());
-    until("a flood in which a beat could be late, and twenty beats in it", || {
-        // A beat is late after one and a half intervals.
-        begin.elapsed() > Duration::from_secs(8) && beats() >= before + 20
-    });
+    // The flood and the stranger go on meanwhile.
+    load_beyond_a_late_beat(&tree, "/steady", 20, || ());
     over.store(true, Ordering::Relaxed);
     stranger.join().unwrap();
     for path in ["/steady", "/flood"] {

@@ -33,9 +33,8 @@ fn pause(pid: u32, length: Duration) {
 
 /// Waits until both workers have beaten so many times more.
 fn beaten(tree: &Tree, path: &str, more: u64) {
-    let beats = |tree: &Tree| tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
-    let before = beats(tree);
-    while beats(tree) < before + more {}
+    let before = beats(tree, path);
+    while beats(tree, path) < before + more {}
 }
 
 #[test]

@@ -69,10 +69,6 @@ pub(crate) fn serve(mut stream: TcpStream, manner: &AtomicU8) {
     let _ = stream.write_all(answer);
 }
 
-fn beats(tree: &Tree, path: &str) -> u64 {
-    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap()
-}
-
 #[track_caller]
 fn beats_on(tree: &Tree, path: &str) {
     until("it beats", || beats(tree, path) >= 3);

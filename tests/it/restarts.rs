@@ -187,7 +187,7 @@ fn a_beating_worker_is_left_alone_and_its_beats_are_counted() {
 fn a_worker_stopped_by_sigstop_is_hung() {
     let mut tree = Tree::start(BEATS);
     let pid = tree.pid("/beats");
-    while tree.status("/beats")["heartbeat"]["beats"].as_u64().unwrap() == 0 {}
+    while beats(&tree, "/beats") == 0 {}
     signal(pid, 19);
     // Its last beat may still be on its way through a child of its own.
     tree.kind("/beats", "hung");

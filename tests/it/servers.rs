@@ -26,10 +26,6 @@ fn start(dir: tempfile::TempDir, text: &str) -> Tree {
     tree
 }
 
-fn beats(tree: &Tree, path: &str) -> u64 {
-    tree.status(path)["heartbeat"]["beats"].as_u64().unwrap()
-}
-
 /// A stopped server is hung, and the next one is up and beats.
 fn is_healed(tree: &mut Tree, path: &str) {
     until("it beats", || beats(tree, path) >= 2);

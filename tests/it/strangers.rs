@@ -5,7 +5,6 @@ use crate::harness::*;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A user that no worker runs as.
 const STRANGER: u32 = 65_533;
@@ -83,13 +82,9 @@ fn first_line(child: &mut Child) -> String {
     line
 }
 
-fn beats(tree: &Tree) -> u64 {
-    tree.status("/beats")["heartbeat"]["beats"].as_u64().unwrap()
-}
-
 fn all_is_well(mut tree: Tree, node: u32) {
-    let before = beats(&tree);
-    until("ten more beats", || beats(&tree) >= before + 10);
+    let before = beats(&tree, "/beats");
+    until("ten more beats", || beats(&tree, "/beats") >= before + 10);
     assert_eq!(tree.pid("/sub"), node);
     signal(tree.pid("/shows"), 9);
     tree.incarnation("/shows", 2);
@@ -102,9 +97,6 @@ fn all_is_well(mut tree: Tree, node: u32) {
 fn a_user_that_has_no_part_in_the_tree_is_turned_away_and_named() {
     let Some((mut tree, socket)) = open_tree() else { return };
     let node = tree.pid("/sub");
-    // Before the first beat there is the grace.
-    until("a first beat", || beats(&tree) > 0);
-    let (before, begin) = (beats(&tree), Instant::now());
     let mut stranger = knock(STRANGER, &[&socket]);
     assert_eq!(first_line(&mut stranger), "knocked\n");
     let event = tree.event("/ dropped, by_strangers", |event| event["kind"] == "dropped" && event["path"] == "/");
@@ -114,10 +106,8 @@ fn a_user_that_has_no_part_in_the_tree_is_turned_away_and_named() {
     let changed = TREE.replace("name = \"w\"", "name = \"w\"\n  env = { A = \"1\" }");
     tree.write(changed);
     tree.run(&["reload", "tree.toml"]).expect(0);
-    until("it has knocked so long that a beat could be late, and ten beats meanwhile", || {
-        // A beat is late after one and a half intervals.
-        begin.elapsed() > Duration::from_secs(8) && beats(&tree) >= before + 10
-    });
+    // It knocks meanwhile.
+    load_beyond_a_late_beat(&tree, "/beats", 10, || ());
     stranger.kill().unwrap();
     let out = stranger.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&out.stdout).contains("heard"), "{out:?}");

@@ -154,8 +154,8 @@ fn nothing_is_noticed(containment: &str) {
     }
     // Beats are read on, and what hangs is still found.
     for path in ["/beats", "/mid/notifies", "/mid/deep/probed", "/mid/deep/asked"] {
-        let beats = tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
-        until("a beat", || tree.status(path)["heartbeat"]["beats"].as_u64().unwrap() > beats);
+        let count = beats(&tree, path);
+        until("a beat", || beats(&tree, path) > count);
     }
     signal(tree.pid("/mid/notifies"), 19);
     tree.kind("/mid/notifies", "hung");
@@ -813,9 +813,8 @@ command = ["sh", "-c", "while :; do {program} notify WATCHDOG=1; sleep 0.05; don
     for _ in 0..2 {
         upgrade(&tree);
         for path in ["/beats", "/notifies"] {
-            let beats = |tree: &Tree| tree.status(path)["heartbeat"]["beats"].as_u64().unwrap();
-            let count = beats(&tree);
-            until("it beats on", || beats(&tree) >= count + 3);
+            let count = beats(&tree, path);
+            until("it beats on", || beats(&tree, path) >= count + 3);
         }
     }
     assert_eq!(who(&tree), before);

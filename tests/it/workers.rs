@@ -69,7 +69,7 @@ command = ["sh", "-c", "echo I am $(id -un); {program} stop /a 2>&1 | head -1; w
     tree.line("I am nobody");
     tree.line("the tree is up");
     tree.follow();
-    while tree.status("/a")["heartbeat"]["beats"].as_u64().unwrap() < 3 {}
+    while beats(&tree, "/a") < 3 {}
     assert_eq!(tree.status("/a")["incarnation"], 1);
     tree.stop();
 }
