@@ -5,11 +5,13 @@ use super::answers::Refused;
 use super::ask::{Asker, Unanswered};
 use super::cluster::Cluster;
 use super::config::Config;
-use super::keys::{Access, Keys, Proof, Secret, Tries};
+use super::keys::{Access, Proof, Secret, Tries};
+use super::keys_in_use::KeysInUse;
 use super::known::Known;
 use super::recent::{Last, Recent};
 use super::shared::{self, Shared};
 use super::store::now_ms;
+use axum::http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Semaphore;
@@ -31,8 +33,7 @@ pub(super) struct App {
     pub(super) own_path: Option<String>,
     /// How many requests were answered with each HTTP status.
     answered: Mutex<BTreeMap<u16, u64>>,
-    /// Keys and sessions, as last read from the file.
-    keys: Mutex<Option<Keys>>,
+    pub(super) keys: KeysInUse,
     tries: Mutex<Tries>,
 }
 
@@ -45,7 +46,7 @@ impl App {
     pub(super) fn new(config: Config, known: Arc<OnceLock<Known>>) -> App {
         let shared = Arc::new(Shared::new());
         let asker = Asker::start(Arc::clone(&known), Arc::clone(&shared));
-        let (readers, keys, tries) = (Semaphore::new(4), Mutex::new(None), Mutex::new(Tries::new()));
+        let (readers, keys, tries) = (Semaphore::new(4), KeysInUse::new(), Mutex::new(Tries::new()));
         let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
         let (actions, recent, last, answered) = (Actions::new(), Recent::default(), Last::default(), Mutex::default());
         let cluster = Cluster::default();
@@ -73,22 +74,27 @@ impl App {
         locked(&self.answered).clone()
     }
 
-    /// Sets the keys and sessions after a change.
-    pub(super) fn set_keys(&self, keys: Option<Keys>) {
-        *locked(&self.keys) = keys;
-    }
-
     /// The permission of a key or session, reduced to viewing if the console is read-only.
     pub(super) fn capped(&self, may: Access) -> Access {
         if self.config.read_only { Access::View } else { may }
     }
 
     pub(super) fn bearer(&self, key: &Secret) -> Option<Access> {
-        locked(&self.keys).as_ref()?.bearer(key).map(|may| self.capped(may))
+        self.keys.bearer(key).map(|may| self.capped(may))
     }
 
     pub(super) fn session(&self, token: &Secret) -> Option<Access> {
-        locked(&self.keys).as_ref()?.session(token, now_ms()).map(|may| self.capped(may))
+        self.keys.session(token).map(|may| self.capped(may))
+    }
+
+    /// The refusal of a client that has proved nothing. Before the file of keys is read, its session may be valid: the
+    /// client is to try again, not to log in.
+    pub(super) fn unproved(&self, log_in: &str) -> Refused {
+        match self.known() {
+            _ if self.keys.are_read() => Refused::new(StatusCode::UNAUTHORIZED, log_in),
+            Ok(_) => Refused::unavailable("the console is starting: it has not read its keys yet"),
+            Err(gone) => gone,
+        }
     }
 
     /// Ends the streams of clients whose session is over or whose key was replaced.
@@ -99,12 +105,6 @@ impl App {
             Proof::Key(key) => self.bearer(key).is_some(),
             Proof::Session(token) => self.session(token).is_some(),
         });
-    }
-
-    /// Whether `csrf` is the value of the session's own page. Other pages, and programs that see the cookie, do not
-    /// have it.
-    pub(super) fn is_page_of(&self, token: &Secret, csrf: &Secret) -> bool {
-        locked(&self.keys).as_ref().is_some_and(|keys| keys.is_page_of(token, csrf, now_ms()))
     }
 
     /// The name of the cookie, for a browser that has connected to this port. A browser sends cookies to all ports of a

@@ -124,7 +124,7 @@ impl Client {
     pub(super) fn csrf(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
         let sent = Secret::parse(only(headers, &HeaderName::from_static(CSRF))?)?;
         let Proof::Session(token) = &self.proof else { return None };
-        app.is_page_of(token, &sent).then_some(sent)
+        app.keys.is_page_of(token, &sent).then_some(sent)
     }
 }
 
@@ -157,7 +157,7 @@ impl FromRequestParts<Arc<App>> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Viewer, Refused> {
         let client = parts.extensions.get::<Peer>().and_then(|peer| Client::of(app, peer, &parts.headers));
-        let client = client.ok_or_else(|| Refused::new(StatusCode::UNAUTHORIZED, "log in first"))?;
+        let client = client.ok_or_else(|| app.unproved("log in first"))?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD);
         if changes && matches!(client.proof, Proof::Session(_)) && client.csrf(app, &parts.headers).is_none() {
             let text = "X-Treevisor-CSRF is missing, or is not the one that the login of this session has answered";

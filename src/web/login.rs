@@ -38,7 +38,7 @@ pub(super) async fn login(
     sent: Result<Json<Login>, JsonRejection>,
 ) -> Result<Response, Refused> {
     let Login { key } = body(sent)?;
-    let wrong = || Refused::new(StatusCode::UNAUTHORIZED, "this key opens nothing, or no longer");
+    let wrong = || app.unproved("this key opens nothing, or no longer");
     let known = app.known()?.clone();
     let Some(key) = key else {
         let client = Client::of(&app, &peer, &headers);
@@ -68,23 +68,22 @@ pub(super) async fn login(
 
 /// Opens a session with the permission that `may` returns, if any.
 async fn opened(
-    app: &App,
+    app: &Arc<App>,
     headers: &HeaderMap,
     known: Known,
     may: impl FnOnce(&mut Keys) -> Option<Access> + Send + 'static,
 ) -> Result<Option<Response>, Refused> {
+    let changed = Arc::clone(app);
     let opened = spawn_blocking(move || {
         let (token, csrf) = (secret()?, secret()?);
-        let (may, keys) = known.store.change(|keys| {
+        let may = changed.keys.change(&known.store, |keys| {
             let may = may(keys)?;
             keys.open_session(&token, &csrf, may, now_ms());
             Some(may)
         })?;
-        Ok((may.map(|may| (may, token, csrf)), keys))
+        Ok(may.map(|may| (may, token, csrf)))
     });
-    let (opened, keys) =
-        opened.await.map_err(io::Error::other).and_then(|opened| opened).map_err(|error| failed(&error))?;
-    app.set_keys(Some(keys));
+    let opened = opened.await.map_err(io::Error::other).and_then(|opened| opened).map_err(|error| failed(&error))?;
     Ok(opened.map(|(may, token, csrf)| {
         let mut response = welcome(app.capped(may), &csrf);
         let cookie = cookie_header(app, headers, &token.text(), SESSION_MS / 1_000);
@@ -114,10 +113,9 @@ pub(super) async fn logout(
 ) -> Result<Response, Refused> {
     if let Some(token) = cookie(&app, &headers) {
         let known = app.known()?.clone();
-        let closed = spawn_blocking(move || known.store.change(|keys| keys.close_session(&token)));
-        let closed = closed.await.map_err(io::Error::other).and_then(|closed| closed);
-        let ((), keys) = closed.map_err(|error| failed(&error))?;
-        app.set_keys(Some(keys));
+        let changed = Arc::clone(&app);
+        let closed = spawn_blocking(move || changed.keys.change(&known.store, |keys| keys.close_session(&token)));
+        closed.await.map_err(io::Error::other).and_then(|closed| closed).map_err(|error| failed(&error))?;
     }
     let mut response = empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(SET_COOKIE, cookie_header(&app, &headers, "", 0));

@@ -19,6 +19,7 @@ mod history;
 mod host;
 mod hub;
 mod keys;
+mod keys_in_use;
 mod known;
 mod live;
 mod login;
@@ -393,11 +394,15 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
         if now != stamp {
             stamp = now;
             // If the file cannot be read, no key and no session is accepted.
-            let keys = known.store.read().unwrap_or_else(|error| {
-                (app.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
-                None
-            });
-            app.set_keys(keys);
+            let read = || {
+                let keys = known.store.read().unwrap_or_else(|error| {
+                    (app.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
+                    None
+                });
+                Ok(((), keys))
+            };
+            // It returns no error.
+            let _ = app.keys.take(read);
         }
     }
 }
@@ -408,16 +413,15 @@ fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
     if app.config.supervised {
         // A worker's output is kept and can be read by clients that may only view, so the link with its key is not
         // printed.
-        let ((), keys) = known.store.change(|_| ()).map_err(WebError::Keys)?;
-        app.set_keys(Some(keys));
+        app.keys.change(&known.store, |_| ()).map_err(WebError::Keys)?;
         (texts.print)(&format!(
             "the console of \"{0}\" is at {url}; `treevisor web --url -i {0}` prints a link",
             known.name
         ));
         return Ok(());
     }
-    let (key, keys) = known.store.login_key(app.capped(Access::Act)).map_err(WebError::Keys)?;
-    app.set_keys(Some(keys));
+    let login_key = || known.store.login_key(app.capped(Access::Act)).map(|(key, keys)| (key, Some(keys)));
+    let key = app.keys.take(login_key).map_err(WebError::Keys)?;
     (texts.print)(&with_key(url, &key));
     Ok(())
 }

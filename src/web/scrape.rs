@@ -28,7 +28,7 @@ pub(super) async fn metrics(
     if !app.config.open_metrics && Client::of(&app, &peer, &headers).is_none() {
         let text = "a key is needed, in a header `Authorization: Bearer KEY`; `treevisor web --new-keys` prints one for looking on, and \
                     a console with --open-metrics asks for none";
-        return Err(Refused::new(StatusCode::UNAUTHORIZED, text));
+        return Err(app.unproved(text));
     }
     let Query(parameters) = parameters.map_err(|error| Refused::new(error.status(), error.body_text()))?;
     let mut wanted = Wanted::default();
