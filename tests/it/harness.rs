@@ -411,8 +411,21 @@ pub(crate) fn command_in(dir: &Path) -> Command {
     command
 }
 
-/// Sends a signal to a process that this test has made.
+/// Sends a signal to a process that this test has made. SIGSTOP is waited for: one thread receives it, and until that
+/// thread gets CPU time, the others go on.
 pub(crate) fn signal(pid: u32, number: i32) {
+    send(pid, number);
+    if number == 19 {
+        until("it is stopped, or has ended", || {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let mut threads = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+            threads.all(|thread| state(thread).is_none_or(|state| "TtZX".contains(state)))
+        });
+    }
+}
+
+/// Sends a signal to a process that this test has made, and waits for nothing.
+pub(crate) fn send(pid: u32, number: i32) {
     if let Ok(process) = PidFd::open(pid) {
         let _ = process.signal(number);
     }

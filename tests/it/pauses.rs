@@ -243,7 +243,7 @@ fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_no_worker() {
                 break;
             }
             shuffle(&mut all);
-            all.iter().for_each(|pid| signal(*pid, 19));
+            all.iter().for_each(|pid| send(*pid, 19));
             stopped.extend(all);
         }
         sleep(FREEZE);
