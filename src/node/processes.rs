@@ -41,6 +41,15 @@ impl Processes {
         })
     }
 
+    /// A process is the main one of this run from now on. It is reaped by its pidfd and not with the adopted ones, so
+    /// what is known of it as one of those would outlive it and pass for facts about the next process with its pid.
+    pub(super) fn make_main(&mut self, pid: u32, session: u32, run: Run) {
+        self.known.insert(pid, Some(run));
+        self.unknown.forget(&[pid]);
+        self.sessions.retain(|_, of| *of != run);
+        self.sessions.insert(session, run);
+    }
+
     /// Reaps adopted processes that have exited. Returns whether more may be left: waitid(2) does not show them while a
     /// child whose exit was not read yet is in front.
     pub(super) fn reap_orphans(&mut self) -> bool {
@@ -51,5 +60,29 @@ impl Processes {
         let reaped = descendants::reap_orphans(|pid| self.known.contains_key(&pid));
         self.unknown.forget(&reaped.orphans);
         reaped.blocked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
+
+    #[test]
+    fn what_was_known_of_an_adopted_process_is_forgotten_when_it_becomes_the_main_one() {
+        let mut processes = Processes::new(false);
+        let (pid, run) = (std::process::id(), Run { child: ChildId(0), incarnation: Incarnation::FIRST });
+        let examined = |processes: &mut Processes| {
+            let mut budget = 1;
+            assert!(processes.unknown.facts(pid, &mut budget).is_some());
+            budget == 0
+        };
+        assert!(examined(&mut processes) && !examined(&mut processes), "its facts are kept");
+        processes.make_main(pid, 7, run);
+        assert_eq!(processes.sessions.get(&7), Some(&run));
+        // It has ended, and was reaped by its pidfd. Its pid is another process's now.
+        processes.known.remove(&pid);
+        assert!(examined(&mut processes), "the next process is examined itself");
     }
 }

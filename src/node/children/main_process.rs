@@ -147,10 +147,7 @@ impl Process {
         if self.first.is_none() {
             self.kin.leader = session;
         }
-        let processes = &mut reactor.processes;
-        processes.known.insert(pid, Some(self.run));
-        processes.sessions.retain(|_, of| *of != self.run);
-        processes.sessions.insert(session, self.run);
+        reactor.processes.make_main(pid, session, self.run);
         Ok(())
     }
 
