@@ -2,8 +2,10 @@
 //! `MAINPID=` of sd_notify(3), as programs send that replace themselves. Pure: nothing here has a descriptor.
 
 use crate::os::kinship::Kinship;
+use crate::os::pidfd::is_gone;
 use crate::supervision::Run;
 use std::fmt;
+use std::io;
 
 /// What is known of a process that a worker names as its main one.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,13 @@ pub(in crate::node) enum Refusal {
     Gone,
     /// The end of the process cannot be watched.
     Unwatched,
+}
+
+impl Refusal {
+    /// Why, if the process cannot be opened. Descriptors or memory may be lacking while it runs.
+    pub(super) fn of_opening(error: &io::Error) -> Refusal {
+        if is_gone(error) { Refusal::Gone } else { Refusal::Unwatched }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -60,6 +69,18 @@ mod tests {
     use super::*;
     use crate::ids::Incarnation;
     use crate::supervision::ChildId;
+
+    #[test]
+    fn a_process_that_cannot_be_opened_need_not_have_ended() {
+        for (errno, expected) in [
+            (libc::ESRCH, Refusal::Gone),
+            (libc::EMFILE, Refusal::Unwatched),
+            (libc::ENFILE, Refusal::Unwatched),
+            (libc::ENOMEM, Refusal::Unwatched),
+        ] {
+            assert_eq!(Refusal::of_opening(&io::Error::from_raw_os_error(errno)), expected, "{errno}");
+        }
+    }
 
     #[test]
     fn only_a_process_of_the_worker_becomes_its_main_one() {

@@ -37,7 +37,7 @@ impl Children {
         }
         // The pidfd is opened before the checks by pid. If the process has not ended after them, the pid was not
         // reused.
-        let pidfd = PidFd::open(pid).map_err(|_| Refusal::Gone)?;
+        let pidfd = PidFd::open(pid).map_err(|error| Refusal::of_opening(&error))?;
         let known = &reactor.processes.known;
         let family = child.family(run).ok_or(Refusal::Gone)?;
         let named = Named {
