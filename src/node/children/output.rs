@@ -38,6 +38,8 @@ pub(in crate::node) struct Output {
     pub(super) more: Vec<Run>,
     /// Workers whose output is not read for the moment, as the disk or the console is behind.
     pub(super) resting: Vec<Run>,
+    /// One of these could not be watched again when it was time.
+    pub(super) unwatched: bool,
     pub(super) due: Option<Time>,
     /// Workers that have printed part of a line and may not go on; at `unfinished_due` that part is shown.
     pub(super) unfinished: Vec<Run>,
@@ -47,7 +49,7 @@ pub(in crate::node) struct Output {
 impl Output {
     pub(crate) fn new(console: Console, writer: Writer) -> Output {
         let (more, resting, unfinished) = (Vec::new(), Vec::new(), Vec::new());
-        Output { console, writer, more, resting, due: None, unfinished, unfinished_due: None }
+        Output { console, writer, more, resting, unwatched: false, due: None, unfinished, unfinished_due: None }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {

@@ -193,13 +193,23 @@ impl Children {
     /// The writer has lost output, or has room again: logs losses, and watches the pipes of all workers again.
     pub(crate) fn writer_has_news(&mut self, context: &Context, reactor: &mut Reactor) {
         self.output.report_lost(&context.logger);
+        let mut unwatched = Vec::new();
         for run in std::mem::take(&mut self.output.resting) {
             // If a worker has still to wait, the next read of its output finds that out.
             let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { continue };
             let Some((capture, tag)) = &process.output else { continue };
             if let Err(error) = reactor.poller.add(capture.as_raw_fd(), *tag, Interest::READ) {
-                warn!(context.logger, "cannot watch a child's output"; "error" => %error);
+                if unwatched.is_empty() && !self.output.unwatched {
+                    warn!(context.logger, "cannot watch the output of a child; trying again"; "error" => %error);
+                }
+                unwatched.push(run);
             }
+        }
+        self.output.unwatched = !unwatched.is_empty();
+        if self.output.unwatched {
+            // Where the kernel lacks memory, its next attempt may succeed.
+            self.output.resting.extend(unwatched);
+            self.output.due.get_or_insert(context.now() + LOOK);
         }
     }
 
@@ -211,5 +221,38 @@ impl Children {
         let waits = self.output.writer.look() || !self.output.resting.is_empty();
         self.output.due = waits.then(|| now + LOOK);
         self.writer_has_news(context, reactor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::logs::capture::Capture;
+    use crate::node::testing;
+    use crate::supervision::ChildId;
+
+    #[test]
+    fn a_pipe_that_cannot_be_watched_is_tried_again() {
+        let context = testing::context();
+        let mut reactor = testing::reactor();
+        let mut children = testing::children("child = [{ name = \"a\", command = \"a\" }]", &context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
+        children.start_in_test(run, &context);
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let fd = pipe.as_raw_fd();
+        // It is watched, so that it cannot be added once more.
+        let tag = reactor.poller.next_tag();
+        reactor.poller.add(fd, tag, Interest::READ).unwrap();
+        children.get_mut(run.child).unwrap().process.as_mut().unwrap().output = Some((Capture::new(pipe.into()), tag));
+        children.output.resting.push(run);
+        children.writer_has_news(&context, &mut reactor);
+        assert_eq!(children.output.resting, [run]);
+        let due = children.output.due.expect("the next attempt has its time");
+
+        reactor.poller.remove(fd).unwrap();
+        children.output_due(due, &context, &mut reactor);
+        assert!(children.output.resting.is_empty());
+        assert!(reactor.poller.add(fd, tag, Interest::READ).is_err(), "it is watched");
     }
 }
