@@ -345,7 +345,8 @@ impl Child {
 impl Sockets {
     fn pack(&self, packing: &mut Packing<'_>) -> Vec<CarriedSocket> {
         let Sockets(all) = self;
-        let one = |Held { listen, listener }: &Held| CarriedSocket {
+        // A change that was refused is tried again: `listen` has what was there before.
+        let one = |Held { listen, listener, refused: _ }: &Held| CarriedSocket {
             listen: listen.clone(),
             socket: packing.descriptor(&listener.as_fd(), Kind::Listener, &listen.address),
             file: listener.file().cloned(),
@@ -354,10 +355,8 @@ impl Sockets {
     }
 
     fn unpack(carried: Vec<CarriedSocket>, unpacking: &mut Unpacking<'_>) -> Sockets {
-        let one = |CarriedSocket { listen, socket, file }| Held {
-            listen,
-            listener: Listener::go_on(unpacking.take(socket), file),
-        };
+        let one =
+            |CarriedSocket { listen, socket, file }| Held::new(listen, Listener::go_on(unpacking.take(socket), file));
         Sockets(carried.into_iter().map(one).collect())
     }
 }

@@ -12,6 +12,28 @@ pub(super) struct Sockets(pub(super) Vec<Held>);
 pub(super) struct Held {
     pub(super) listen: Listen,
     pub(super) listener: Listener,
+    /// The change that could not be made, and why. It is tried again whenever the sockets are settled.
+    pub(super) refused: Option<(Listen, String)>,
+}
+
+impl Held {
+    /// An open socket with these settings.
+    pub(super) fn new(listen: Listen, listener: Listener) -> Held {
+        Held { listen, listener, refused: None }
+    }
+
+    /// Gives the socket the settings of `wanted`. Returns why that failed, unless the same was returned before.
+    fn change(&mut self, wanted: &Listen) -> Option<ListenError> {
+        if self.refused.is_none() && self.listen == *wanted {
+            return None;
+        }
+        let Err(error) = self.listener.adjust(wanted) else {
+            (self.listen, self.refused) = (wanted.clone(), None);
+            return None;
+        };
+        let refused = Some((wanted.clone(), error.to_string()));
+        (std::mem::replace(&mut self.refused, refused.clone()) != refused).then_some(error)
+    }
 }
 
 impl Sockets {
@@ -29,21 +51,19 @@ impl Sockets {
         for listen in wanted {
             if self.find(listen).is_none() {
                 let listener = Listener::open(listen)?;
-                self.0.push(Held { listen: listen.clone(), listener });
+                self.0.push(Held::new(listen.clone(), listener));
             }
         }
         Ok(wanted.iter().filter_map(|listen| self.find(listen)).map(|held| held.listener.as_fd()).collect())
     }
 
-    /// Closes the sockets that are not in `wanted`, and adjusts the others where that is possible. Returns what failed.
+    /// Closes the sockets that are not in `wanted`, and adjusts the others where that is possible. Returns what failed,
+    /// once for each change and reason.
     pub(super) fn keep(&mut self, wanted: &[Listen]) -> Vec<ListenError> {
         let mut failed = Vec::new();
         self.0.retain_mut(|held| {
             let Some(listen) = wanted.iter().find(|listen| listen.address == held.listen.address) else { return false };
-            if held.listen != *listen {
-                failed.extend(held.listener.adjust(listen).err());
-                held.listen = listen.clone();
-            }
+            failed.extend(held.change(listen));
             true
         });
         failed
@@ -52,8 +72,12 @@ impl Sockets {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::node::testing;
+    use crate::os::disk;
+    use crate::spec::listen::Address;
     use crate::supervision::ChildId;
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -111,6 +135,33 @@ mod tests {
         assert!(child.renew(&context.place.files));
         children.settle_sockets(&context.logger);
         assert!(!at("old").exists() && at("new").exists());
+    }
+
+    #[test]
+    fn a_change_that_fails_is_told_once_and_tried_until_it_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one");
+        let wide = Listen { mode: Some(0o666), ..Listen::new(Address::Unix(path.clone())) };
+        let narrow = Listen { mode: Some(0o600), ..wide.clone() };
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let mut sockets = Sockets::default();
+        sockets.open(std::slice::from_ref(&wide)).unwrap();
+
+        let dead = disk::without_answer(dir.path());
+        let [error] = &sockets.keep(std::slice::from_ref(&narrow))[..] else { panic!("its directory does not answer") };
+        assert_eq!(error.errno, libc::ETIMEDOUT);
+        assert!(sockets.keep(std::slice::from_ref(&narrow)).is_empty(), "the same is not told twice");
+        drop(dead);
+        assert_eq!(mode(), 0o666);
+        assert!(sockets.keep(std::slice::from_ref(&narrow)).is_empty());
+        assert_eq!(mode(), 0o600);
+        // A change that may have been made in part is taken back.
+        let dead = disk::without_answer(dir.path());
+        assert_eq!(sockets.keep(std::slice::from_ref(&wide)).len(), 1);
+        drop(dead);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(sockets.keep(std::slice::from_ref(&narrow)).is_empty());
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]
