@@ -209,6 +209,7 @@ fn dropped(body: &Dropped) -> String {
         (body.too_long, "too long"),
         (body.by_strangers, "from processes without access"),
         (body.connections, "over the limit of connections"),
+        (body.lost_events, "events over the limit of those that wait"),
     ];
     let by = some(body.sender.as_ref(), |sender| format!(" (from {})", clean(sender)));
     format!("had messages dropped{by}: {}", counts(&reasons))

@@ -174,9 +174,10 @@ impl Node {
             FromNode::Events { first, events } => {
                 let Some(link) = child.link_of(run) else { return };
                 // Events that were received before are not published again.
-                let Some(skip) = link.take_events(first, events.len()) else { return };
+                let Some(taken) = link.take_events(first, events.len()) else { return };
                 let through = link.events_through();
-                for event in events.into_iter().skip(skip) {
+                self.endpoint.lost_events(run, taken.missing);
+                for event in events.into_iter().skip(taken.again) {
                     self.happened(now, Some(run.child), InFlightEvent { event, own: false });
                 }
                 self.endpoint.send(&from, &ToNode::EventsSeen { through });

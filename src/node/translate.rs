@@ -146,8 +146,8 @@ pub(super) fn restart_times(times: &RestartTimes) -> RestartTimesView {
 }
 
 pub(super) fn dropped(dropped: &Dropped) -> DroppedView {
-    let Dropped { malformed, unknown_token, too_many, too_long, by_strangers, connections } = *dropped;
-    DroppedView { malformed, unknown_token, too_many, too_long, by_strangers, connections }
+    let Dropped { malformed, unknown_token, too_many, too_long, by_strangers, connections, lost_events } = *dropped;
+    DroppedView { malformed, unknown_token, too_many, too_long, by_strangers, connections, lost_events }
 }
 
 /// When the child's present process was started.

@@ -89,6 +89,13 @@ pub struct Dropped {
     pub by_strangers: u64,
     /// Connections above the number that one process may have; they were closed.
     pub connections: u64,
+    /// Events that a child node has dropped, as too many waited for their delivery.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_events: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The state of a worker by its own report (`READY=1`, `RELOADING=1`, `STOPPING=1` of sd_notify).

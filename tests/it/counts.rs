@@ -90,7 +90,7 @@ fn ends_are_counted_by_cause_and_are_those_of_the_events() {
     for of in [&root, lab] {
         assert_eq!(of["version"], env!("CARGO_PKG_VERSION"));
         assert!(of["stalled_ms"].is_u64());
-        assert_eq!(of["dropped"].as_object().unwrap().len(), 6);
+        assert_eq!(of["dropped"].as_object().unwrap().len(), 7);
     }
     assert_eq!((&db["ready"], &lab["children"][1]["ready"]), (&json!("exec"), &json!("notify")));
     tree.stop();

@@ -38,6 +38,13 @@ fn events() -> Vec<(&'static str, Value)> {
         ("hung", json!({ "age_ms": 3000, "limit_ms": 3000, "no_progress": true })),
         ("hung", json!({ "by_its_word": true })),
         ("dropped", dropped),
+        (
+            "dropped",
+            json!({
+                "sender": null, "malformed": 0, "unknown_token": 0, "too_many": 0, "too_long": 0, "by_strangers": 0,
+                "connections": 0, "lost_events": 904,
+            }),
+        ),
         ("exited", json!({ "normal": false })),
         ("exited", json!({ "code": 3, "output": ["page 3018", "I/O error on page 3019"] })),
         ("exited", json!({ "signal": 11, "core_dumped": true })),

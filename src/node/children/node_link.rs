@@ -21,6 +21,15 @@ pub(in crate::node) struct NodeLink {
     pub has_given_up: bool,
 }
 
+/// What a batch of events has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) struct TakenEvents {
+    /// So many of them, the first ones, were taken before.
+    pub again: usize,
+    /// So many before them never arrive: the node has dropped them.
+    pub missing: u64,
+}
+
 impl NodeLink {
     /// The link to a child node that was given this name.
     pub(crate) fn named(name: Identity) -> NodeLink {
@@ -37,11 +46,10 @@ impl NodeLink {
         !std::mem::replace(&mut self.met, true)
     }
 
-    /// Takes `count` of the node's events, numbered from `first` on. Returns how many of them were taken before.
-    /// Returns `None` where events before them are missing and may still come: the node sends again what is not
-    /// acknowledged, beginning with the oldest event that it has. If a gap is there again then, the node has dropped
-    /// those events.
-    pub(crate) fn take_events(&mut self, first: u64, count: usize) -> Option<usize> {
+    /// Takes `count` of the node's events, numbered from `first` on. Returns `None` where events before them are
+    /// missing and may still come: the node sends again what is not acknowledged, beginning with the oldest event that
+    /// it has. If a gap is there again then, the node has dropped those events.
+    pub(crate) fn take_events(&mut self, first: u64, count: usize) -> Option<TakenEvents> {
         let through = first.saturating_add(count as u64).saturating_sub(1);
         let next = self.events_through.saturating_add(1);
         // A batch that begins at or before `offered` is a retransmission.
@@ -51,7 +59,8 @@ impl NodeLink {
         }
         self.offered = 0;
         self.events_through = self.events_through.max(through);
-        Some(usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX).min(count))
+        let again = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX).min(count);
+        Some(TakenEvents { again, missing: first.saturating_sub(next) })
     }
 
     /// The number of the last of its events that was taken.
@@ -90,17 +99,18 @@ mod tests {
 
     #[test]
     fn a_gap_in_the_events_is_believed_when_it_is_offered_again() {
+        let taken = |again, missing| Some(TakenEvents { again, missing });
         let mut link = NodeLink::default();
-        assert_eq!(link.take_events(1, 3), Some(0));
-        assert_eq!(link.take_events(2, 3), Some(2), "two of them were there");
-        assert_eq!(link.take_events(5, 0), Some(0));
+        assert_eq!(link.take_events(1, 3), taken(0, 0));
+        assert_eq!(link.take_events(2, 3), taken(2, 0), "two of them were there");
+        assert_eq!(link.take_events(5, 0), taken(0, 0));
         // Event 5 is lost on its way: the following ones are not taken before it.
         assert_eq!((link.take_events(6, 1), link.take_events(7, 2), link.events_through()), (None, None, 4));
-        assert_eq!((link.take_events(5, 4), link.events_through()), (Some(0), 8));
+        assert_eq!((link.take_events(5, 4), link.events_through()), (taken(0, 0), 8));
         // The node had to drop the events up to 20.
         assert_eq!((link.take_events(20, 2), link.take_events(22, 1)), (None, None));
-        assert_eq!((link.take_events(21, 3), link.events_through()), (Some(0), 23));
-        assert_eq!((link.take_events(30, 1), link.take_events(30, 1)), (None, Some(0)));
+        assert_eq!((link.take_events(21, 3), link.events_through()), (taken(0, 12), 23));
+        assert_eq!((link.take_events(30, 1), link.take_events(30, 1)), (None, taken(0, 6)));
     }
 
     #[test]

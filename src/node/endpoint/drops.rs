@@ -218,7 +218,8 @@ impl Drops {
         if let Some(all) = self.take_for_log(now) {
             warn!(logger, "messages dropped"; "malformed" => all.malformed,
                 "unknown_token" => all.unknown_token, "too_many" => all.too_many, "too_long" => all.too_long,
-                "by_strangers" => all.by_strangers, "connections" => all.connections);
+                "by_strangers" => all.by_strangers, "connections" => all.connections,
+                "lost_events" => all.lost_events);
         }
     }
 }
@@ -277,6 +278,16 @@ mod tests {
         assert_eq!(told[1].sender.as_deref(), Some("process 11 of user 11 and others"));
         let counted: u64 = told.iter().map(|told| told.dropped.by_strangers).sum();
         assert!(counted > 24 * 3_600 - 3_700, "{counted}");
+    }
+
+    #[test]
+    fn events_that_a_child_node_has_dropped_are_reported_of_it() {
+        let mut drops = Drops::default();
+        let run = Run { child: ChildId(3), incarnation: Incarnation(1) };
+        drops.count(Some((Sender::Child(run), None)), |dropped| dropped.lost_events += 904);
+        let dropped = Dropped { lost_events: 904, ..Dropped::default() };
+        assert_eq!(drops.due(at(1)), [Due { by: Some(run), sender: None, dropped }]);
+        assert_eq!(drops.take_for_log(at(1)), Some(dropped));
     }
 
     #[test]

@@ -244,6 +244,14 @@ impl Endpoint {
         self.drops.count_of(processes, peer, |dropped| dropped.malformed += 1);
     }
 
+    /// Counts events that a child node has dropped before they could be delivered.
+    pub(super) fn lost_events(&mut self, run: Run, count: u64) {
+        if count > 0 {
+            let add = |dropped: &mut Dropped| dropped.lost_events = dropped.lost_events.saturating_add(count);
+            self.drops.count(Some((drops::Sender::Child(run), None)), add);
+        }
+    }
+
     /// Reports what was dropped, at the operators' socket too: totals to the log, senders as events.
     pub(super) fn report_drops(
         &mut self,

@@ -61,6 +61,7 @@ fn body(fact: Fact, path: &Path) -> EventBody {
         Fact::Dropped { sender, dropped } => EventBody::Dropped(event::Dropped {
             by_strangers: dropped.by_strangers,
             connections: dropped.connections,
+            lost_events: dropped.lost_events,
             malformed: dropped.malformed,
             sender,
             too_long: dropped.too_long,

@@ -35,11 +35,13 @@ pub struct DroppedView {
     pub by_strangers: u64,
     /// Connections beyond the limit.
     pub connections: u64,
+    /// Events that a child node has dropped, as too many waited for their delivery.
+    pub lost_events: u64,
 }
 
 impl DroppedView {
     /// Each reason with its count.
-    pub fn by_reason(&self) -> [(&'static str, u64); 6] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 7] {
         [
             ("malformed", self.malformed),
             ("unknown_token", self.unknown_token),
@@ -47,6 +49,7 @@ impl DroppedView {
             ("too_long", self.too_long),
             ("by_strangers", self.by_strangers),
             ("connections", self.connections),
+            ("lost_events", self.lost_events),
         ]
     }
 }

@@ -67,6 +67,9 @@ pub struct Dropped {
     pub by_strangers: u64,
     /// Connections beyond the limit.
     pub connections: u64,
+    /// Events that a child node has dropped, as too many waited for their delivery; absent where none was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_events: u64,
     /// Messages that were not understood.
     pub malformed: u64,
     /// The process that has sent them; null if unknown.

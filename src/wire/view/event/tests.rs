@@ -29,6 +29,7 @@ const FIELDS: &[(&str, &[&str])] = &[
         "dropped",
         &[
             r#","by_strangers":0,"connections":0,"malformed":3,"sender":null,"too_long":0,"too_many":5,"unknown_token":0"#,
+            r#","by_strangers":0,"connections":0,"lost_events":904,"malformed":0,"sender":null,"too_long":0,"too_many":0,"unknown_token":0"#,
         ],
     ),
     (
