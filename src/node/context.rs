@@ -11,6 +11,7 @@ use crate::os::clock::Clock;
 use crate::spec::exec::Limit;
 use crate::time::Time;
 use slog::Logger;
+use std::cell::Cell;
 use std::ffi::OsString;
 
 /// What is the same for all parts of a node.
@@ -41,6 +42,8 @@ pub(super) struct Place {
     pub mark: Mark,
     /// The cgroup of this subtree; `None` where the tree runs without cgroups.
     pub base_group: Option<Group>,
+    /// Whether that cgroup has a memory limit. The process of this supervisor is in none that has it.
+    pub limits_memory: Cell<bool>,
     pub log_level: slog::Level,
     pub log_format: Format,
     pub output_format: Format,

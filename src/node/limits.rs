@@ -32,6 +32,12 @@ impl Limits {
         }
     }
 
+    /// Goes on with the limits that the image before this one has set.
+    pub(super) fn go_on(self, place: &Place) -> Limits {
+        place.limits_memory.set(self.own.limits_memory());
+        self
+    }
+
     /// Sets new limits, as after a reload. Logs those that cannot be set.
     pub(super) fn set(&mut self, own: Resources, context: &Context) {
         if own != self.own {
@@ -58,6 +64,7 @@ impl Limits {
 }
 
 fn set(place: &Place, before: &Resources, own: &Resources) -> Vec<UnappliedLimit> {
+    place.limits_memory.set(own.limits_memory());
     match &place.base_group {
         Some(group) => control::set(group.path(), before, own),
         None => control::without(own, "this tree runs without cgroups"),

@@ -16,6 +16,7 @@ use crate::os::signals::Signals;
 use crate::spec;
 use crate::spec::exec::Limit;
 use crate::spec::tree::TreeSpec;
+use std::cell::Cell;
 
 /// The context of a root that has nothing on disk and logs only critical errors.
 pub(super) fn context() -> Context {
@@ -29,6 +30,7 @@ pub(super) fn context() -> Context {
         runtime: RuntimeDir::at("/nowhere"),
         mark: Mark::parse("00000000000000000000000000000000").unwrap(),
         base_group: None,
+        limits_memory: Cell::default(),
         log_level: slog::Level::Critical,
         log_format: Format::Plain,
         output_format: Format::Plain,

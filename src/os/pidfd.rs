@@ -53,6 +53,14 @@ impl PidFd {
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
     }
 
+    /// Another descriptor of the same process.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(super) fn try_clone(&self) -> io::Result<PidFd> {
+        self.0.try_clone().map(PidFd)
+    }
+
     /// Takes over a descriptor from clone(2), or one that a former program of this process has left.
     pub fn from_owned(fd: OwnedFd) -> PidFd {
         PidFd(fd)

@@ -1,8 +1,8 @@
-//! Starts a process: clone(2) with CLONE_VM and CLONE_PIDFD, from a plan that is prepared beforehand.
+//! Starts a process: clone(2) with CLONE_PIDFD, from a plan that is prepared beforehand.
 //!
-//! The child half shares the memory of this process, on a stack of its own, until it executes its program or ends. That
-//! makes a start cheap, whatever the size of this process, and lets the child report stage and errno through memory. In
-//! return it may do next to nothing: it makes raw system calls on prepared data, allocates nothing, takes no lock
+//! The child half shares the memory of this process (CLONE_VM), on a stack of its own, until it executes its program or
+//! ends. That makes a start cheap, whatever the size of this process. In return it may do next to nothing: it makes raw
+//! system calls on prepared data, allocates nothing, takes no lock
 //! (libzmq's threads exist), and calls no function of libc that might (glibc's setuid signals all threads of the
 //! *parent*). All signals are blocked until it has reset their dispositions.
 //!
@@ -10,6 +10,11 @@
 //! as long as a file system does not answer, and the parent half waits for it only briefly ([`LIMIT`]). A start that
 //! takes longer is a [`Late`] one: everything that its child half uses is kept until the kernel reports that the child
 //! has left this memory, and then its result can be read. Only the child half accesses file systems.
+//!
+//! When the kernel kills a process for lack of memory, it kills all processes that share the memory of that one. So
+//! where a memory limit of the new process's cgroup does not limit this process, the child half gets a copy of the
+//! memory ([`PlanSpec::copies_memory`]), as with fork(2), which takes longer. All else stays as it is: the descriptor
+//! table is shared until the child has one of its own, and the report is in memory that both share.
 //!
 //! Spawn only from the main thread or the loop's thread ([`thread::beside_main`]): the parent-death signal is sent when
 //! the *thread* that spawned the process ends, prctl(2).
@@ -32,6 +37,7 @@ mod clone;
 mod late;
 mod plan;
 mod raw;
+mod report;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -89,6 +95,9 @@ pub struct PlanSpec<'a> {
     pub new_session: bool,
     /// The cgroup in which it begins.
     pub cgroup: Option<&'a Group>,
+    /// The child half gets a copy of this memory: in that cgroup, the kernel may kill for lack of memory what this
+    /// process must survive.
+    pub copies_memory: bool,
 }
 
 impl PlanSpec<'_> {
@@ -112,6 +121,7 @@ impl PlanSpec<'_> {
             parent_death_signal: None,
             new_session: true,
             cgroup: None,
+            copies_memory: false,
         }
     }
 }
@@ -185,6 +195,7 @@ pub fn prepare(spec: PlanSpec<'_>) -> Result<Plan, SpawnError> {
         new_session: spec.new_session,
         cgroup: spec.cgroup.cloned(),
         cgroup_procs,
+        copies_memory: spec.copies_memory,
         subject,
     })))
 }

@@ -102,6 +102,11 @@ impl Resources {
         io_weight: None,
     };
 
+    /// Whether `memory-max` limits something.
+    pub fn limits_memory(&self) -> bool {
+        self.memory_max.is_some_and(|cap| cap.value.is_some())
+    }
+
     /// The keys that are written, "max" among them.
     fn written(&self) -> impl Iterator<Item = (LimitKey, bool)> {
         fn one<T>(key: &'static str, controller: Controller, cap: Option<Cap<T>>) -> Option<(LimitKey, bool)> {

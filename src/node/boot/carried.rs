@@ -19,6 +19,7 @@ use crate::os::cgroup::Group;
 use crate::os::epoll::Poller;
 use crate::os::signals::Signals;
 use crate::os::{fd, process};
+use std::cell::Cell;
 
 impl Place {
     pub(super) fn pack(&self) -> CarriedPlace {
@@ -29,6 +30,8 @@ impl Place {
             runtime,
             mark,
             base_group,
+            // Follows from the limits, which are carried.
+            limits_memory: _,
             log_level,
             log_format,
             output_format,
@@ -83,6 +86,7 @@ impl Place {
             base_group: base_group.map(|path| {
                 Group::open_entered_by_itself(&path, base_group_by_itself).or_roll_back("opening the subtree's cgroup")
             }),
+            limits_memory: Cell::default(),
             log_level: slog::Level::from_usize(log_level).unwrap_or(slog::Level::Info),
             log_format,
             output_format,

@@ -20,6 +20,7 @@ use crate::os::clock::Clock;
 use crate::os::{descendants, fd, process, signals};
 use crate::supervision::Event;
 use crate::wire;
+use std::cell::Cell;
 use std::io::Read;
 
 /// Runs the node until it ends. Returns its exit status.
@@ -75,6 +76,7 @@ fn parts() -> Result<NodeParts, BootError> {
         runtime: RuntimeDir::at(here.runtime),
         mark: Mark::parse(&here.mark).map_err(while_trying("read the tree's mark"))?,
         base_group,
+        limits_memory: Cell::default(),
         log_level,
         log_format,
         output_format,

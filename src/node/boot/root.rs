@@ -32,6 +32,7 @@ use crate::time::Time;
 use crate::wire::journal::{Note, RunNote};
 use crate::wire::view::HoldView;
 use slog::{Logger, info, warn};
+use std::cell::Cell;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -152,6 +153,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
         runtime: runtime.clone(),
         mark,
         base_group: cgroups.map(|tree| tree.root().clone()),
+        limits_memory: Cell::default(),
         log_level,
         log_format,
         output_format,

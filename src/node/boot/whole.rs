@@ -254,6 +254,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let place = Place::unpack(place, count);
     let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
     let context = context_of(clock, place, event_logger, log_handle);
+    let limits = limits.go_on(&context.place);
     let mut reactor = reactor_of(unknown);
     let children = Children::unpack(children, &context.place, output_of(&context.place), &mut unpacking, &mut reactor);
     fd::make_room(doors::descriptors(count));

@@ -42,6 +42,8 @@ struct LaunchDetails<'a> {
     output: Option<BorrowedFd<'a>>,
     sockets: Vec<BorrowedFd<'a>>,
     stamp: Stamp,
+    /// It runs beside the worker's own process.
+    beside: bool,
 }
 
 /// A process that has just been made.
@@ -93,7 +95,7 @@ impl Child {
                 let handed = self.handed(incarnation, below, place, cause, token, other);
                 let (instance, spec) = (place.instance.clone(), (*below.spec).clone());
                 let boot = NodeBoot { instance, handed, here, spec };
-                self.start_node(&boot, base, environment)
+                self.start_node(&boot, base, environment, place.limits_memory.get())
             }
         }
     }
@@ -147,7 +149,7 @@ impl Child {
             StdinSpec::File { file } => Stdin::File(file.clone()),
             StdinSpec::Inherit => Stdin::Open(ours.as_fd()),
         };
-        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp };
+        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside: false };
         let plan = self.plan_beside(exec, &exec.command, place, base, own)?;
         let spawned = run_plan(&plan)?;
         Ok(Started {
@@ -172,7 +174,9 @@ impl Child {
         base: &[(OsString, OsString)],
         own: LaunchDetails<'_>,
     ) -> Result<Plan, StartFailure> {
-        let LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp } = own;
+        let LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside } = own;
+        // A limit further up kills a worker as a whole, and what has just been started beside it.
+        let limited = beside || exec.resources.limits_memory() || place.limits_memory.get();
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         if !exec.clear_env {
             environment.extend(base.iter().cloned());
@@ -214,6 +218,7 @@ impl Child {
             extra: sockets.into_iter().zip(3..).collect(),
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
             cgroup: self.group.as_ref(),
+            copies_memory: limited && self.group.is_some(),
             ..PlanSpec::new(command.iter().map(OsString::from).collect())
         })
         .map_err(spawn_failure)
@@ -249,7 +254,8 @@ impl Child {
         let stamp = self.stamp_of_probe(&place.mark);
         let output = Some(writer.as_fd());
         let (own_pids, sockets) = (Vec::new(), Vec::new());
-        let own = LaunchDetails { identity, own_pids, credentials, stdin: Stdin::Null, output, sockets, stamp };
+        let stdin = Stdin::Null;
+        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside: true };
         let plan = self.plan_beside(exec, command, place, base, own)?;
         Ok((run_plan(&plan)?, reader))
     }
@@ -281,6 +287,7 @@ impl Child {
         boot: &NodeBoot,
         base: &[(OsString, OsString)],
         identity: Vec<(OsString, OsString)>,
+        copies_memory: bool,
     ) -> Result<Started, StartFailure> {
         let text = serde_json::to_vec(boot).map_err(|e| failure("writing the node's boot record", &e))?;
         let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
@@ -301,6 +308,7 @@ impl Child {
             extra: vec![(memory.as_fd(), BOOT_FD)],
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
             cgroup: self.own_leaf.as_ref(),
+            copies_memory,
             ..PlanSpec::new(vec![process::self_exe().into(), "node".into(), self.path.as_str().into()])
         })
         .map_err(spawn_failure)?;

@@ -138,20 +138,26 @@ alone! {
                 assert_eq!(end_of(&start(spec).unwrap().pidfd).code, Some(3));
                 let failure = start(super::super::testing::program(&["/no/such/program"])).unwrap_err();
                 assert_eq!(failure.errno, libc::ENOENT);
+                let copied = PlanSpec { copies_memory: true, ..script("exit 4") };
+                assert_eq!(end_of(&start(copied).unwrap().pidfd).code, Some(4));
 
                 let Some(trial) = Trial::make() else { return };
                 let group = trial.root().child("a").unwrap();
                 assert!(group.is_entered_by_itself());
                 let (process, pid) = start_in(&group);
                 assert_eq!(group_of(pid), "a");
-                // The thread is suspended while such a start runs.
+                // The thread is suspended while such a start runs, but not if it copies the memory.
                 fs::write(group.path().join("cgroup.freeze"), "1").unwrap();
                 until(|| group.frozen().unwrap());
                 let refused = start(PlanSpec { cgroup: Some(&group), ..script("true") }).unwrap_err().to_string();
                 let group_at = group.path().display();
                 assert_eq!(refused, format!("entering the cgroup of /bin/sh: the cgroup {group_at} is frozen"));
+                let copied = PlanSpec { cgroup: Some(&group), copies_memory: true, ..script("true") };
+                let late = start_now(copied).unwrap();
+                assert!(late.late.is_some());
                 group.kill().unwrap();
                 assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));
+                assert_eq!(end_of(&late.pidfd).signal, Some(libc::SIGKILL));
             });
             assert_eq!(status.code, Some(0));
         }
@@ -208,11 +214,11 @@ alone! {
         };
         start(script("true")).map(|spawned| end_of(&spawned.pidfd)).unwrap();
         let before = open_descriptors();
-        // The first one is created in the cgroup, the second one moves there itself.
-        for _ in 0..2 {
+        // The first one is created in the cgroup, the others move there themselves; the last ones copy the memory.
+        for copies_memory in [false, false, true] {
             freeze("1");
             let clock = Clock::start();
-            let spec = || PlanSpec { cgroup: Some(&group), ..script("exit 7") };
+            let spec = || PlanSpec { cgroup: Some(&group), copies_memory, ..script("exit 7") };
             let (late, killed) = (start_now(spec()).unwrap(), start_now(spec()).unwrap());
             assert!(clock.now() < Time::ZERO + Span::from_secs(5));
             assert!(late.late.is_some() && killed.late.is_some());

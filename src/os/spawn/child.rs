@@ -2,14 +2,14 @@
 
 use super::plan::{Failed, PlanData, Stage};
 use super::raw::{Word, raw};
+use super::report::Report;
 use super::slots::Stream;
-use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The data that both halves share: orders for the child, and its report of a failure. It must not move or be freed,
-/// nor may the plan, until the child has left this memory.
+/// The orders for the child. Where it shares this memory, they must not move or be freed, nor may the plan, until the
+/// child has left it.
 pub(super) struct Shared {
     pub plan: Rc<PlanData>,
     /// The pid of the parent, which the child's getppid(2) must return.
@@ -18,16 +18,10 @@ pub(super) struct Shared {
     pub slots: Vec<RawFd>,
     /// One above the highest slot.
     pub above_slots: RawFd,
-    /// 1 until the child has left this memory by execve(2) or by its end: then the kernel writes 0 and wakes the
-    /// waiting thread.
-    pub here: AtomicI32,
     /// The child moves into its cgroup itself.
     pub enters: bool,
-    /// The child has a descriptor table of its own: the slots can be reused. The parent sets it when it gives up a
-    /// child that has none yet; the half that is second ends the child.
-    pub apart: AtomicBool,
-    /// Valid to read once `here` is 0.
-    pub failed: UnsafeCell<Option<Failed>>,
+    /// Where the child reports to the parent.
+    pub report: *const Report,
     /// How often the child stops first.
     #[cfg(test)]
     pub stops: u32,
@@ -35,51 +29,6 @@ pub(super) struct Shared {
 
 /// The handler has a restorer, linux/signal.h.
 const SA_RESTORER: u64 = 0x0400_0000;
-
-/// The child half. Makes raw system calls on prepared data, and nothing else. They do not set errno, as the parent may
-/// be running in the same memory, with the same thread-local storage.
-pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
-    // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of
-    // it.
-    let shared = unsafe { &*shared.cast_const().cast::<Shared>() };
-    let failure = prepare_child(shared);
-    // SAFETY: the parent reads it when we are gone.
-    unsafe { *shared.failed.get() = Some(failure) };
-    end(127)
-}
-
-/// Ends this process, without running any Rust code.
-pub(super) fn end(code: i32) -> ! {
-    loop {
-        // SAFETY: takes a number.
-        unsafe { raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
-    }
-}
-
-/// The signals whose default action dumps core, signal(7).
-const DUMP_CORE: [i32; 10] = [
-    libc::SIGQUIT,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGSEGV,
-    libc::SIGXCPU,
-    libc::SIGXFSZ,
-    libc::SIGSYS,
-];
-
-/// The handler of these signals as long as the child half shares the memory of its parent: a core dump would kill all
-/// processes that share it (before Linux 5.16), or write the parent's memory to a file. execve(2) resets it.
-extern "C" fn killed(_: i32) {
-    // SAFETY: plain numbers.
-    unsafe {
-        let own = raw(libc::SYS_getpid, [0; 6]);
-        raw(libc::SYS_kill, [own as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
-    }
-    end(127);
-}
 
 /// Makes one system call: returns its result, or its errno as an error.
 macro_rules! ask {
@@ -105,6 +54,89 @@ macro_rules! call {
     };
 }
 
+/// The child half. Makes raw system calls on prepared data, and nothing else. They do not set errno, as the parent may
+/// be running in the same memory, with the same thread-local storage.
+pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
+    // SAFETY: the parent half passes a live `Shared`, keeps it until we have left its memory, and writes to nothing of
+    // it.
+    let shared = unsafe { &*shared.cast_const().cast::<Shared>() };
+    // SAFETY: as above; it is in memory that the parent sees in any case.
+    let report = unsafe { &*shared.report };
+    let mut list = RobustList::EMPTY;
+    let shown = if shared.plan.copies_memory { list.show_leaving(&report.here) } else { Ok(()) };
+    let failure = match shown {
+        Ok(()) => prepare_child(shared, report),
+        Err(errno) => Failed::at(Stage::Clone, errno),
+    };
+    // SAFETY: the parent reads it when we are gone.
+    unsafe { *report.failed.get() = Some(failure) };
+    end(127)
+}
+
+/// Ends this process, without running any Rust code.
+pub(super) fn end(code: i32) -> ! {
+    loop {
+        // SAFETY: takes a number.
+        unsafe { raw(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// The signals whose default action dumps core, signal(7).
+const DUMP_CORE: [i32; 10] = [
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGSYS,
+];
+
+/// The handler of these signals as long as the child half has the memory of its parent: a core dump would kill all
+/// processes that share it (before Linux 5.16), or write it to a file. execve(2) resets it.
+extern "C" fn killed(_: i32) {
+    // SAFETY: plain numbers.
+    unsafe {
+        let own = raw(libc::SYS_getpid, [0; 6]);
+        raw(libc::SYS_kill, [own as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
+    }
+    end(127);
+}
+
+/// A list with one futex for set_robust_list(2): when this process leaves its memory, by execve(2) or by its end, the
+/// kernel sets FUTEX_OWNER_DIED in the futex and wakes the thread that waits on it. CLONE_CHILD_CLEARTID does so only
+/// where other processes share the memory. The layout is that of struct robust_list_head, linux/futex.h, and of the
+/// only entry.
+#[repr(C)]
+struct RobustList {
+    first: *const libc::c_void,
+    offset: isize,
+    pending: *const libc::c_void,
+    entry: *const libc::c_void,
+}
+
+impl RobustList {
+    const EMPTY: RobustList =
+        RobustList { first: std::ptr::null(), offset: 0, pending: std::ptr::null(), entry: std::ptr::null() };
+
+    /// Has the kernel show at `here` when this process has left its memory. The list must stay where it is.
+    fn show_leaving(&mut self, here: &AtomicI32) -> Result<(), i32> {
+        let entry = &raw const self.entry;
+        self.first = entry.cast();
+        // The last entry leads back to the head.
+        self.entry = (&raw const *self).cast();
+        self.offset = (here.as_ptr() as isize).wrapping_sub(entry as isize);
+        ask!(libc::SYS_set_robust_list, &raw const *self, std::mem::offset_of!(RobustList, entry))?;
+        // The kernel heeds only a futex of the thread that ends, and wakes only where a thread is marked as waiting.
+        let own = ask!(libc::SYS_gettid)? as u32;
+        here.store((own | libc::FUTEX_WAITERS) as i32, Ordering::Release);
+        Ok(())
+    }
+}
+
 /// Resets the dispositions of all signals. This comes first: they are unblocked last, and a handler of the parent must
 /// not run in the child.
 fn reset_signals() -> Result<(), i32> {
@@ -123,7 +155,7 @@ fn reset_signals() -> Result<(), i32> {
 }
 
 /// Everything up to execve(2). Returns only on failure.
-fn prepare_child(shared: &Shared) -> Failed {
+fn prepare_child(shared: &Shared, report: &Report) -> Failed {
     let plan = &*shared.plan;
     #[cfg(test)]
     for _ in 0..shared.stops {
@@ -140,8 +172,8 @@ fn prepare_child(shared: &Shared) -> Failed {
         // Before Linux 5.9. The parent's own descriptors are close-on-exec.
         call!(Stage::Descriptors, libc::SYS_unshare, libc::CLONE_FILES);
     }
-    // From here on only the memory is shared with the parent.
-    if shared.apart.swap(true, Ordering::AcqRel) {
+    // From here on no more than the memory is shared with the parent.
+    if report.apart.swap(true, Ordering::AcqRel) {
         // The parent has given up this child, and the slots may belong to another start.
         end(127);
     }

@@ -71,6 +71,22 @@ pub(super) unsafe fn clone_apart(
     unsafe { clone_masked(flags, group, stack, half, argument, here) }
 }
 
+/// Makes a process that runs `half(argument)` on `stack` in a copy of this memory, as fork(2) does, but shares the
+/// descriptor table.
+///
+/// # Safety
+/// The half makes raw system calls alone, and leaves the descriptors as they are until it has a table of its own.
+pub(super) unsafe fn clone_copy(
+    group: Option<&Group>,
+    stack: &mut Stack,
+    half: ChildHalf,
+    argument: *mut libc::c_void,
+) -> Result<(u32, PidFd), i32> {
+    let flags = libc::CLONE_FILES | libc::CLONE_PIDFD;
+    // SAFETY: as for this function.
+    unsafe { clone_masked(flags, group, stack, half, argument, std::ptr::null_mut()) }
+}
+
 unsafe fn clone_masked(
     flags: libc::c_int,
     group: Option<&Group>,
@@ -156,7 +172,9 @@ unsafe fn clone_into(
     match i32::try_from(-result) {
         // Containers with an older system call filter have no clone3, and return one of these errors.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
-            SUSPENDS.store(true, Ordering::Relaxed);
+            if flags & libc::CLONE_VM as u64 != 0 {
+                SUSPENDS.store(true, Ordering::Relaxed);
+            }
             // SAFETY: as for this function.
             unsafe { clone_by_libc(flags, stack, half, argument, here) }
         }
@@ -179,8 +197,8 @@ unsafe fn clone_into(
     unsafe { clone_by_libc(flags, stack, half, argument, here) }
 }
 
-/// clone(2) through libc's wrapper, which supports no cgroup. This thread is suspended until the child has left this
-/// memory: musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show that.
+/// clone(2) through libc's wrapper, which supports no cgroup. If the child shares this memory, this thread is suspended
+/// until it has left: musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show that.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,
@@ -189,7 +207,8 @@ unsafe fn clone_by_libc(
     here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     let mut pidfd: RawFd = -1;
-    let flags = flags as i32 & !libc::CLONE_CHILD_CLEARTID | libc::CLONE_VFORK | libc::SIGCHLD;
+    let suspends = if flags & libc::CLONE_VM as u64 == 0 { 0 } else { libc::CLONE_VFORK };
+    let flags = flags as i32 & !libc::CLONE_CHILD_CLEARTID | suspends | libc::SIGCHLD;
     // SAFETY: the two types differ in the return type only, and the half never returns.
     let half: extern "C" fn(*mut libc::c_void) -> libc::c_int = unsafe { std::mem::transmute(half) };
     // SAFETY: the top of the stack is 16-aligned; with CLONE_PIDFD the third pointer is where the descriptor goes.

@@ -1,19 +1,21 @@
 //! The parent half of a start: from clone(2) until the child has left this memory, which may take long.
 
 use super::child::{Shared, child_half};
-use super::clone::{self, CLONES_INTO_CGROUP, Stack, clone_apart};
+use super::clone::{self, CLONES_INTO_CGROUP, Stack, clone_apart, clone_copy};
 use super::plan::{PlanData, SpawnError, Stage};
+use super::report::ReportPage;
 use super::slots::Slots;
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::dumpable::Change;
 use crate::os::pidfd::PidFd;
 use crate::time::Span;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// How long the parent half waits for the child to execute. If the machine is not busy and the disk answers, this takes
 /// a few milliseconds.
@@ -28,10 +30,13 @@ const ROUNDS: u32 = 10;
 /// The same for a child that is created in its cgroup.
 const ROUNDS_IN_GROUP: u32 = 3;
 
-/// Everything that the child half uses. It must not move or be freed until the child has left this memory.
+/// Everything that the child half uses. Where it shares this memory, it must not move or be freed until the child has
+/// left it.
 struct Held {
     shared: Shared,
-    stack: Box<Stack>,
+    room: Room,
+    /// A copying child that is late: one that is killed before it has begun reports nothing.
+    process: Option<PidFd>,
     /// Set while the child may change its user in this memory.
     change: Cell<Option<Change>>,
 }
@@ -54,6 +59,24 @@ pub struct Late {
     pid: u32,
 }
 
+/// The memory that a child half writes to.
+struct Room {
+    stack: Box<Stack>,
+    report: ReportPage,
+}
+
+impl Room {
+    fn take() -> io::Result<Room> {
+        match ROOM.take() {
+            Some(mut room) => {
+                room.report.clear();
+                Ok(room)
+            }
+            None => Ok(Room { stack: Stack::new(), report: ReportPage::new()? }),
+        }
+    }
+}
+
 thread_local! {
     /// Data without an owner that a child half still uses. Never dropped with the thread.
     static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
@@ -68,7 +91,7 @@ struct Left {
 impl Left {
     fn is_over(&self) -> bool {
         let reaped = self.pidfd.as_ref().is_none_or(|pidfd| !matches!(pidfd.wait(), Ok(None)));
-        reaped && self.held.is_over()
+        reaped && self.held.can_be_freed()
     }
 }
 
@@ -79,11 +102,16 @@ fn leave(held: Box<Held>, pidfd: Option<PidFd>) {
 
 impl Held {
     fn is_over(&self) -> bool {
-        let over = self.shared.here.load(Ordering::Acquire) == 0;
+        let ended = || self.process.as_ref().is_some_and(|process| process.wait_exit(Span::ZERO));
+        let over = self.room.report.has_left() || ended();
         if over {
             drop(self.change.take());
         }
         over
+    }
+
+    fn can_be_freed(&self) -> bool {
+        self.shared.plan.copies_memory || self.is_over()
     }
 
     /// Waits up to `limit` until the child has left this memory.
@@ -97,19 +125,21 @@ impl Held {
             let timeout =
                 libc::timespec { tv_sec: (left / 1_000_000) as i64, tv_nsec: (left % 1_000_000 * 1_000) as i64 };
             let (nothing, none) = (std::ptr::null::<u32>(), 0u32);
+            let here = &self.room.report.here;
+            let (word, value) = (here.as_ptr(), here.load(Ordering::Acquire));
+            if self.room.report.has_left() {
+                continue;
+            }
             // Not FUTEX_PRIVATE: the kernel wakes waiters of the shared kind. A changed value, a signal and the timeout
             // are all handled by the loop. SAFETY: both pointers live across the call.
-            unsafe {
-                let here = self.shared.here.as_ptr();
-                libc::syscall(libc::SYS_futex, here, libc::FUTEX_WAIT, 1, &raw const timeout, nothing, none)
-            };
+            unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, value, &raw const timeout, nothing, none) };
         }
     }
 
     /// The result of the start, once the child has left this memory.
     fn outcome(&self) -> Result<(), SpawnError> {
         // SAFETY: the child has left our memory and writes to it no more.
-        match unsafe { *self.shared.failed.get() } {
+        match unsafe { *self.room.report.failed.get() } {
             None => Ok(()),
             Some(failed) => Err(self.shared.plan.failure(failed)),
         }
@@ -144,7 +174,7 @@ impl Late {
 
 impl Drop for Late {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take().filter(|held| !held.is_over()) {
+        if let Some(held) = self.held.take().filter(|held| !held.can_be_freed()) {
             leave(held, None);
         }
     }
@@ -172,8 +202,8 @@ fn sweep() -> bool {
 }
 
 thread_local! {
-    /// The stack of the last start that was not late, for reuse: mostly one start runs at a time.
-    static STACK: RefCell<Option<Box<Stack>>> = const { RefCell::new(None) };
+    /// The room of the last start that was not late, for reuse: mostly one start runs at a time.
+    static ROOM: RefCell<Option<Room>> = const { RefCell::new(None) };
     /// Until when starts are waited for only briefly, in milliseconds of the machine's clock.
     static SHORTLY: Cell<u64> = const { Cell::new(0) };
 }
@@ -199,7 +229,8 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
         }
         group.enter_by_itself();
     }
-    if let Some(group) = plan.cgroup.as_ref().filter(|group| clone::suspends() && group.frozen().unwrap_or(false)) {
+    let suspends = !plan.copies_memory && clone::suspends();
+    if let Some(group) = plan.cgroup.as_ref().filter(|group| suspends && group.frozen().unwrap_or(false)) {
         // This thread would be suspended until the cgroup is thawed.
         let reason = format!("the cgroup {} is frozen", group.path().display());
         return Err(SpawnError { reason, ..plan.error(Stage::Cgroup, libc::EAGAIN) });
@@ -215,6 +246,7 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
 fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Result<Option<Spawned>, SpawnError> {
     let shortly = sweep() || clock::machine_millis() < SHORTLY.get();
     let slots = Slots::take(&plan.streams).map_err(|errno| plan.error(Stage::Streams, errno))?;
+    let room = Room::take().map_err(|error| plan.error(Stage::Clone, error.raw_os_error().unwrap_or(libc::ENOMEM)))?;
     let mut held = Box::new(Held {
         shared: Shared {
             plan: Rc::clone(plan),
@@ -222,25 +254,31 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
             slots: slots.numbers[..plan.streams.len()].to_vec(),
             above_slots: slots.above,
             enters: into.is_none(),
-            here: AtomicI32::new(1),
-            apart: AtomicBool::new(false),
-            failed: UnsafeCell::new(None),
+            report: room.report.as_ptr(),
             #[cfg(test)]
             stops: STOPS.get(),
         },
-        stack: STACK.take().unwrap_or_else(Stack::new),
-        change: Cell::new(plan.credentials.as_ref().map(|_| Change::begin())),
+        room,
+        process: None,
+        change: Cell::new(plan.credentials.as_ref().filter(|_| !plan.copies_memory).map(|_| Change::begin())),
     });
     let argument = (&raw mut held.shared).cast();
-    let here = held.shared.here.as_ptr();
-    // SAFETY: what is passed on is kept until `here` is 0; the child half makes raw system calls alone.
-    let made = unsafe { clone_apart(into, &mut held.stack, child_half, argument, here) };
+    let here = held.room.report.here.as_ptr();
+    let stack = &mut held.room.stack;
+    // SAFETY: what is passed on is kept until the child has left; the child half makes raw system calls alone.
+    let made = unsafe {
+        if plan.copies_memory {
+            clone_copy(into, stack, child_half, argument)
+        } else {
+            clone_apart(into, stack, child_half, argument, here)
+        }
+    };
     let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
     held.wait(if shortly { LIMIT_THEN } else { LIMIT });
     let mut rounds = if into.is_some() { ROUNDS_IN_GROUP } else { ROUNDS };
-    while !held.is_over() && !held.shared.apart.load(Ordering::Acquire) && !pidfd.has_ended() {
+    while !held.is_over() && !held.room.report.apart.load(Ordering::Acquire) && !pidfd.has_ended() {
         if rounds == 0 || into.is_some_and(|group| group.frozen().unwrap_or(false)) {
-            if held.shared.apart.swap(true, Ordering::AcqRel) {
+            if held.room.report.apart.swap(true, Ordering::AcqRel) {
                 break;
             }
             let _ = pidfd.signal_child(pid, libc::SIGKILL);
@@ -256,12 +294,16 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
         rounds -= 1;
     }
     drop(slots);
+    if plan.copies_memory && !held.is_over() {
+        // Without it, nothing is lost but the end of a child that is killed in its first microseconds.
+        held.process = pidfd.try_clone().ok();
+    }
     if !held.is_over() {
         SHORTLY.set(clock::machine_millis() + SHORTLY_FOR.as_millis());
         return Ok(Some(Spawned { pid, pidfd, late: Some(Late { held: Some(held), pid }) }));
     }
     let outcome = held.outcome();
-    STACK.set(Some(held.stack));
+    ROOM.set(Some(held.room));
     let outcome = outcome.and_then(|()| {
         plan.set_oom_score(pid).inspect_err(|_| {
             let _ = pidfd.signal_child(pid, libc::SIGKILL);

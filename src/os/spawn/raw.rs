@@ -30,7 +30,7 @@ pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
 }
 
 /// The same through libc, which writes errno: on these machines the parent is suspended until the child has left its
-/// memory.
+/// memory, or the child has a copy of it.
 ///
 /// # Safety
 /// Those of the system call.

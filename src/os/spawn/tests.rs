@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
+mod copied;
 mod slow;
 
 /// Spawns a plan that must fail: returns the stage, the errno and the text.

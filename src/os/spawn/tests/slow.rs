@@ -4,11 +4,13 @@ use super::*;
 
 alone! {
     fn one_that_is_stopped_before_it_has_left_us_holds_nothing_up() {
-        late::STOPS.set(1);
-        let started = start(program(&["/bin/true"]));
-        late::STOPS.set(0);
-        assert_eq!(end_of(&started.unwrap().pidfd).code, Some(0));
-        assert!(!has_children());
+        for copies_memory in [false, true] {
+            late::STOPS.set(1);
+            let started = start(PlanSpec { copies_memory, ..program(&["/bin/true"]) });
+            late::STOPS.set(0);
+            assert_eq!(end_of(&started.unwrap().pidfd).code, Some(0));
+            assert!(!has_children());
+        }
     }
 
     fn no_signal_dumps_the_memory_that_it_shares() {
@@ -71,14 +73,16 @@ alone! {
     fn one_that_never_runs_is_given_up_and_leaves_nothing() {
         end_of(&start(program(&["/bin/true"])).unwrap().pidfd);
         let before = open_descriptors();
-        late::STOPS.set(u32::MAX);
-        let (stage, errno, words) = failure_of(program(&["/bin/true"]));
-        late::STOPS.set(0);
-        assert_eq!((stage, errno), (Stage::Clone, libc::EAGAIN));
-        assert_eq!(words, "making a process for /bin/true: it did not run for 500 ms, so it was killed");
-        assert!(!has_children());
-        assert_eq!(open_descriptors(), before);
-        assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
+        for copies_memory in [false, true] {
+            late::STOPS.set(u32::MAX);
+            let (stage, errno, words) = failure_of(PlanSpec { copies_memory, ..program(&["/bin/true"]) });
+            late::STOPS.set(0);
+            assert_eq!((stage, errno), (Stage::Clone, libc::EAGAIN));
+            assert_eq!(words, "making a process for /bin/true: it did not run for 500 ms, so it was killed");
+            assert!(!has_children());
+            assert_eq!(open_descriptors(), before);
+            assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
+        }
     }
 }
 
