@@ -63,7 +63,7 @@ impl Agent {
                 match answer {
                     Answer::Done(version) => {
                         if epoch == Some(in_epoch) {
-                            claim.claimed(own.token, version);
+                            claim.claimed(&own, version);
                         }
                         self.owns.insert(key, (version, own));
                     }

@@ -45,6 +45,8 @@ pub(super) struct ClaimFacts<'a> {
     pub(super) delay: Option<Span>,
     /// Whether the run is killed at the deadline.
     pub(super) by_lease: bool,
+    /// Whether what is ordered is pinned.
+    pub(super) pinned: bool,
     /// Whether the record is of an earlier epoch of this host, nothing of it runs, and no other host will claim it.
     pub(super) left_over: bool,
     /// Keep the claim, but start and claim nothing: the parent decides what follows.
@@ -104,6 +106,8 @@ pub(super) struct HeldClaim {
     pub(super) start: Start,
     /// The other host that had the claim before.
     pub(super) from: Option<String>,
+    /// Whether its record is that of a pinned subtree.
+    pinned: bool,
     pub(super) what: What,
     /// The record was read with a larger token, and the run was killed.
     superseded: bool,
@@ -217,6 +221,11 @@ impl Claim {
                 self.next(facts)
             }
             What::Down if facts.hold || facts.lease_ends() => Move::Wait(None),
+            // The placement has changed: other hosts judge by the record when the claim ends, so it is made anew.
+            What::Down if held.pinned != facts.pinned => {
+                self.leave(ReleaseReason::Stopped, None);
+                self.next(facts)
+            }
             What::Down => Move::Run,
             What::Finished(..) if waits => later(),
             What::Finished(serial, note) if facts.wanted() => {
@@ -274,14 +283,15 @@ impl Claim {
         if facts.names_me(own)
             && let Some(at) = self.attempts.iter().position(|attempt| attempt.token == own.token)
         {
-            self.hold(at, *version);
+            self.hold(at, *version, own.pinned);
         }
         // The record has a later token than these, so they cannot succeed any more.
         self.attempts.retain(|attempt| attempt.token > own.token);
     }
 
-    /// The swap at this index has succeeded: the claim is held.
-    fn hold(&mut self, at: usize, version: Version) {
+    /// The swap at this index has succeeded: the claim is held. `pinned`: as its record has it, since two swaps with
+    /// one token may differ in that.
+    fn hold(&mut self, at: usize, version: Version, pinned: bool) {
         let Attempt { token, bundle, start, from } = self.attempts.swap_remove(at);
         self.attempts.clear();
         self.claimable_since = None;
@@ -292,6 +302,7 @@ impl Claim {
             bundle,
             start,
             from,
+            pinned,
             what: What::Down,
             superseded: false,
             crashes: VecDeque::new(),
@@ -367,10 +378,10 @@ impl Claim {
         }
     }
 
-    /// The swap with this token has succeeded: the claim is held.
-    pub(super) fn claimed(&mut self, token: u64, version: Version) {
-        if let Some(at) = self.attempts.iter().position(|attempt| attempt.token == token) {
-            self.hold(at, version);
+    /// The swap that wrote this record has succeeded: the claim is held.
+    pub(super) fn claimed(&mut self, own: &Ownership, version: Version) {
+        if let Some(at) = self.attempts.iter().position(|attempt| attempt.token == own.token) {
+            self.hold(at, version, own.pinned);
         }
     }
 

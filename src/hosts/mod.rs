@@ -61,7 +61,8 @@
 //!    and [`Settings::new`] refuses a G below D/20 + 300 ms, which is that for ε = 2 % and K of a quarter of a second.
 //!
 //! What is *pinned*, as its placement names one host alone, runs there without a lease: its claim has that written in
-//! it, and then W4 takes an epoch for over only where its host has left, was removed, or is off by an operator's word.
+//! it, and is made anew before a run whose placement differs in that from the run before. By such a claim W4 takes an
+//! epoch for over only where its host has left, was removed, or is off by an operator's word.
 //! A later epoch is not enough, since it begins while the subtree goes on. So of the three cases the first is left: the
 //! host sets the claim free (W6), as soon as nothing of it runs and no parent wants it there.
 //!

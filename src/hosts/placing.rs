@@ -173,6 +173,7 @@ impl Agent {
             },
             delay: candidacy.delay,
             by_lease: subtree.is_none_or(HostedSubtree::runs_by_lease),
+            pinned: subtree.is_some_and(|subtree| subtree.place.placement.is_pinned()),
             left_over: over && subtree.is_none() && self.is_left_over(own),
             hold: subtree.is_some_and(HostedSubtree::rests),
             exhausted: candidacy.exhausted.as_deref(),

@@ -21,6 +21,7 @@ fn facts<'a>(own: Option<&'a (Version, Ownership)>, want: &'a Want) -> ClaimFact
         want: Some(want),
         has_bundle: true,
         by_lease: true,
+        pinned: false,
         left_over: false,
         hold: false,
         leave: None,
@@ -103,7 +104,7 @@ fn what_was_set_free_is_not_run_by_an_old_record() {
     let up = want(WantState::Up);
     let mine = own("a", 4, 3, OwnState::Held);
     let mut claim = attempted(&facts(Some(&own("b", 7, 2, OwnState::Free)), &up));
-    claim.claimed(3, 30);
+    claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
     assert_eq!(
         claim.next(&facts(Some(&mine), &want(WantState::Down))),
         Move::Free { expected: 30, token: 3, freed: ReleaseReason::Stopped, note: None }
@@ -124,6 +125,40 @@ fn an_attempt_of_an_earlier_epoch_counts_no_more() {
 }
 
 #[test]
+fn a_claim_whose_placement_has_changed_is_made_anew_before_it_is_run() {
+    let up = want(WantState::Up);
+    for was in [true, false] {
+        let free = own("b", 7, 2, OwnState::Free);
+        let first = ClaimFacts { pinned: was, ..facts(Some(&free), &up) };
+        let mut claim = attempted(&first);
+        let (version, held) = own("a", 4, 3, OwnState::Held);
+        claim.claimed(&Ownership { pinned: was, ..held }, version);
+        assert_eq!(claim.next(&first), Move::Run);
+        claim.started(1, "sum".into(), 1);
+        claim.ended(1);
+        assert_eq!(claim.next(&first), Move::Run, "the placement is the same");
+        let other = ClaimFacts { pinned: !was, ..first };
+        assert!(matches!(claim.next(&other), Move::Free { expected: 30, token: 3, .. }));
+        claim.freed(3);
+        let free = own("a", 4, 3, OwnState::Free);
+        assert_eq!(claim.next(&ClaimFacts { own: Some(&free), ..other }), Move::Claim { expected: Some(30), token: 4 });
+    }
+}
+
+#[test]
+fn of_two_swaps_with_one_token_the_record_shows_which_has_succeeded() {
+    let up = want(WantState::Up);
+    let free = own("b", 7, 2, OwnState::Free);
+    // The first swap was of a pinned subtree; before its answer was known, the second was sent for one that is not.
+    let mut claim = attempted(&facts(Some(&free), &up));
+    assert_eq!(claim.next(&facts(Some(&free), &up)), Move::Claim { expected: Some(20), token: 3 });
+    claim.attempted(3, "sum".into(), "a", Some(&free.1));
+    let (version, held) = own("a", 4, 3, OwnState::Held);
+    let first = (version, Ownership { pinned: true, ..held });
+    assert!(matches!(claim.next(&facts(Some(&first), &up)), Move::Free { expected: 30, token: 3, .. }));
+}
+
+#[test]
 fn a_token_does_not_go_back_where_the_record_was_deleted() {
     let up = want(WantState::Up);
     let mut claim = Claim::default();
@@ -137,7 +172,7 @@ fn what_is_asked_to_stop_for_want_of_a_lease_is_started_again_when_there_is_one(
     let free = own("b", 7, 2, OwnState::Free);
     let good = facts(Some(&free), &up);
     let mut claim = attempted(&good);
-    claim.claimed(3, 30);
+    claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
     claim.started(1, "sum".into(), 1);
     let short = ClaimFacts { deadline: good.now.plus(Span::from_secs(3)), ..good };
     assert_eq!(claim.next(&short), Move::Stop(1, StopWhy::LeaseEnds));
@@ -153,7 +188,7 @@ fn crashes_count_within_half_a_minute() {
     let up = want(WantState::Up);
     let free = own("b", 7, 2, OwnState::Free);
     let mut claim = attempted(&facts(Some(&free), &up));
-    claim.claimed(3, 30);
+    claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
     let mut crash = |second: u64| {
         claim.started(second, "sum".into(), 1);
         claim.exited(Time::ZERO + Span::from_secs(second), second, RunEnd::Crashed("signal 9".into()))

@@ -52,6 +52,51 @@ fn no_other_host_has_it_until_its_own_sets_it_free_or_is_sworn_to_be_off() {
     }
 }
 
+/// Runs /db on b by the first placement, then there again by the second.
+fn changed(before: &[&str], after: &[&str]) -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.place(NODE, "/db", 1, on(before));
+    assert_eq!((cluster.at("/db"), cluster.own("/db").pinned), (vec![1], before.len() == 1));
+    cluster.order("/db", 1, OrderAction::Stop);
+    cluster.place(NODE, "/db", 2, on(after));
+    assert_eq!(cluster.take(), ["Started", "Exited", "Started"]);
+    let own = cluster.own("/db");
+    assert_eq!((cluster.at("/db"), own.pinned, own.token), (vec![1], after.len() == 1, 2));
+    assert_eq!(cluster.starts.last().map(|(_, run)| run.token), Some(2));
+    cluster
+}
+
+#[test]
+fn one_that_may_run_elsewhere_from_its_next_run_on_does_so_when_its_host_is_lost() {
+    let mut cluster = changed(&["b"], &["b", "c"]);
+    cluster.kill(1);
+    cluster.pass(seconds(20));
+    assert_eq!(cluster.take(), ["Lost"]);
+    cluster.place(NODE, "/db", 3, on(&["b", "c"]));
+    assert_eq!((cluster.at("/db"), cluster.own("/db").token), (vec![2], 3));
+}
+
+#[test]
+fn one_that_is_pinned_from_its_next_run_on_is_left_to_its_host() {
+    let mut cluster = changed(&["b", "c"], &["b"]);
+    cluster.deaf.push(1);
+    cluster.link(0, 1, false);
+    cluster.pass(seconds(60));
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.take();
+    cluster.place(2, "/db", 3, on(&["c"]));
+    assert_eq!((cluster.at("/db"), cluster.take()), (vec![1], vec!["NoHost".to_owned()]));
+}
+
+#[test]
+fn a_new_parent_whose_placement_differs_in_that_has_it_restarted_by_a_new_claim() {
+    let mut cluster = pinned();
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.place(2, "/db", 2, on(&["b", "c"]));
+    let own = cluster.own("/db");
+    assert_eq!((cluster.at("/db"), own.pinned, own.token, cluster.starts.len()), (vec![1], false, 2, 2));
+}
+
 #[test]
 fn an_agent_that_begins_anew_has_nothing_of_it_and_sets_it_free() {
     let mut cluster = pinned();
