@@ -175,10 +175,18 @@ fn remove(file: &Path, name: &str, opener: StoreOpener<'_>) -> Lines {
     let signers = own.signers();
     let mut store = Cell::open(&host, &signers, opener)?;
     // Revoking its keys would not stop what runs there by its lease: the agent has to be stopped first.
-    let record = store.host(name)?;
+    let (record, pinned) = store.host_with_pinned(name)?;
     if record.as_ref().is_some_and(|record| record.state == HostState::Live) {
         return Err(Failed::new(format!("{name} renews its lease, or it did until lately"))
             .hint("stop its agent first; of one that is off, `treevisor host forget NAME --it-is-dead` records that"));
+    }
+    // The others have declared it dead, which ends what runs there by its lease, and that alone. A record that shows it
+    // as removed ends the pinned claims, too.
+    if let Some(claim) = pinned.first()
+        && record.as_ref().is_none_or(|record| !record.is_empty(name))
+    {
+        return Err(Failed::new(format!("{claim} may still run on {name}: it needs no lease there"))
+            .hint("start its agent and stop it, in order; of one that is off, `treevisor host forget NAME --it-is-dead` records that"));
     }
     // Before the keys are revoked: where this fails, the command can be repeated from the start.
     let address = record.map(|record| record.address).filter(|address| !address.is_empty());

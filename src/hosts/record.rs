@@ -97,7 +97,7 @@ impl Host {
 
     /// Whether nothing of this epoch runs there any more, by a lease or not: the host has left, was removed, or is off
     /// as an operator has asserted.
-    pub(super) fn is_empty(&self, name: &str) -> bool {
+    pub fn is_empty(&self, name: &str) -> bool {
         self.state == HostState::Dead && (self.by.as_deref() == Some(name) || self.sworn || self.removed)
     }
 

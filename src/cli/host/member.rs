@@ -116,7 +116,8 @@ Examples:
 
 Exit codes:
   0  done
-  1  it still renews its lease, there is none of that name, or the store does not answer
+  1  it still renews its lease, or may run what needs none; there is none of that name, or the
+     store does not answer
 ")]
 pub struct Remove {
     /// The other host

@@ -3,7 +3,7 @@
 use super::failed::Failed;
 use crate::host::identity::{Certificate, Signers, SigningKey};
 use crate::host::store_opener::StoreOpener;
-use crate::hosts::record::{self, Cluster, Host, HostState, Key};
+use crate::hosts::record::{self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership};
 use crate::ids::Name;
 use crate::link::PublicKey;
 use crate::spec::host::HostFile;
@@ -58,6 +58,27 @@ impl Cell {
         found.map(|(_, value)| record::read(&value)).transpose().map_err(|error| Failed::of(&error))
     }
 
+    /// The record of a host, and the claims of pinned subtrees that it holds. Both are from one read, so no claim is
+    /// missing that the host has made before that record.
+    pub(super) fn host_with_pinned(&mut self, name: &str) -> Result<(Option<Host>, Vec<ClaimKey>), Failed> {
+        let (mut host, mut pinned) = (None, Vec::new());
+        for record in self.all()? {
+            match Key::parse(&self.cluster, &record.key) {
+                Some(Key::Host(of)) if of == name => {
+                    host = Some(record::read(&record.value).map_err(|error| Failed::of(&error))?);
+                }
+                Some(Key::Own(key)) => {
+                    let own = record::read::<Ownership>(&record.value).unwrap_or_default();
+                    if own.pinned && own.state == OwnState::Held && own.host == name {
+                        pinned.push(key);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok((host, pinned))
+    }
+
     /// Marks the record of a dead host as removed, if it has one.
     pub(super) fn mark_removed(&mut self, name: &str) -> Result<(), Failed> {
         let key = Key::Host(name.to_owned());
@@ -76,15 +97,18 @@ impl Cell {
 
     /// The records of all hosts that the cluster has ever had, by name. An unreadable record counts as an empty one.
     pub(super) fn hosts(&mut self) -> Result<BTreeMap<String, Host>, Failed> {
-        let prefix = record::prefix(&self.cluster);
-        match self.ask(&Ask::Read { prefix }) {
-            Answer::Records(all) => {
-                let host = |record: store::Record| match Key::parse(&self.cluster, &record.key) {
-                    Some(Key::Host(name)) => Some((name, record::read(&record.value).unwrap_or_default())),
-                    _ => None,
-                };
-                Ok(all.into_iter().filter_map(host).collect())
-            }
+        let all = self.all()?;
+        let host = |record: store::Record| match Key::parse(&self.cluster, &record.key) {
+            Some(Key::Host(name)) => Some((name, record::read(&record.value).unwrap_or_default())),
+            _ => None,
+        };
+        Ok(all.into_iter().filter_map(host).collect())
+    }
+
+    /// All records of the cluster.
+    fn all(&mut self) -> Result<Vec<store::Record>, Failed> {
+        match self.ask(&Ask::Read { prefix: record::prefix(&self.cluster) }) {
+            Answer::Records(all) => Ok(all),
             answer => Err(no_answer(answer)),
         }
     }

@@ -1,7 +1,7 @@
 use super::cell::ANSWER;
 use super::*;
 use crate::host::identity::{Refused, Signers, Trust, verify};
-use crate::hosts::record::{self, Host, Key};
+use crate::hosts::record::{self, ClaimKey, Host, Key, OwnState, Ownership};
 use crate::spec::host::HostFile;
 use crate::store::memory::Memory;
 use crate::store::{Answer, Ask, Store};
@@ -78,10 +78,14 @@ impl Place {
     }
 
     fn show(&self, name: &str, host: &Host) {
+        self.set(&Key::Host(name.into()), host);
+    }
+
+    fn set(&self, key: &Key, value: &impl serde::Serialize) {
         let mut store = self.store.clone();
-        let key = Key::Host(name.into()).in_store("shop");
+        let key = key.in_store("shop");
         let Answer::Records(found) = store.ask(&Ask::Read { prefix: key.clone() }, ANSWER) else { panic!() };
-        let new = record::write(host).unwrap();
+        let new = record::write(value).unwrap();
         let expected = found.first().map(|record| record.version);
         assert!(matches!(store.ask(&Ask::Swap { key, expected, new }, ANSWER), Answer::Done(_)));
     }
@@ -124,6 +128,39 @@ fn the_first_host_makes_the_cluster_and_hosts_take_each_others_certificates_unti
     assert_eq!(place.judged("a", "c"), Ok(3));
     assert!(place.remove("b").unwrap_err().contains("no certificate"));
     assert!(place.remove("a").unwrap_err().contains("is this host"));
+}
+
+#[test]
+fn a_host_that_may_still_run_what_is_pinned_there_is_not_removed() {
+    let place = Place::new();
+    place.init("a").unwrap();
+    let claim = Key::Own(ClaimKey { instance: "web".into(), path: "/db".into() });
+    let pinned = Ownership { host: "b".into(), epoch: 3, token: 1, pinned: true, ..Ownership::default() };
+    let dead = Host { epoch: 3, state: HostState::Dead, by: Some("a".into()), ..Host::default() };
+    let removed = |host: &Host, own: &Ownership| {
+        let _ = fs::remove_file(key_file(&place.file("b")));
+        place.add("b").unwrap();
+        place.show("b", host);
+        place.set(&claim, own);
+        let before = place.cluster();
+        let answer = place.remove("b");
+        if answer.is_err() {
+            assert_eq!(place.cluster(), before, "its certificates stay in force");
+            let mut cell = Cell { store: Box::new(place.store.clone()), cluster: "shop".into() };
+            assert!(cell.host("b").unwrap().unwrap().is_shown());
+        }
+        answer.map(drop)
+    };
+    assert_eq!(removed(&dead, &pinned), Err("web/db may still run on b: it needs no lease there".to_owned()));
+    for host in [Host { sworn: true, ..dead.clone() }, Host { by: Some("b".into()), ..dead.clone() }] {
+        assert_eq!(removed(&host, &pinned), Ok(()), "{host:?}");
+    }
+    let free = Ownership { state: OwnState::Free, ..pinned.clone() };
+    let by_lease = Ownership { pinned: false, ..pinned.clone() };
+    let of_another = Ownership { host: "c".into(), ..pinned };
+    for own in [free, by_lease, of_another] {
+        assert_eq!(removed(&dead, &own), Ok(()), "{own:?}");
+    }
 }
 
 #[test]
