@@ -16,6 +16,7 @@
 //! | cannot be killed | - | taken over | at its next start | forgotten when it is gone; as new if listed again before |
 //! | exited, not yet decided | - | taken over, then decided | the same | forgotten |
 //! | waiting for its next attempt | - | taken over | tried now, with the group that waits for it | forgotten |
+//! | waiting for a host | a host is asked for again | the same | the same | forgotten |
 //! | down, but not by a stop | started, unless it waits for a sibling | the same | the same | forgotten |
 //! | stopped, held or ended | - | taken over | taken over | forgotten |
 //! | a step that is done | - | taken over | run again, in its turn | forgotten |
@@ -333,6 +334,11 @@ impl Supervisor {
             child.rest(AfterStop::Rest);
         }
         let is_another = child.take_over(turn.now, member);
+        // The new spec may allow other hosts. The core does not know its placement, and so cannot compare it.
+        if let Phase::Waiting { wait: Wait::Host, cause } = child.phase {
+            child.phase = Phase::Waiting { wait: Wait::Freed, cause };
+            self.queue.push_front(QueueItem::Recheck(child.run()));
+        }
         if is_started_now {
             return Change::Restart;
         }
@@ -352,15 +358,8 @@ impl Supervisor {
             // The wait was due to the old spec. The charge stays as it is; the attempt follows this reload, together
             // with the group that was stopped for it.
             Phase::Waiting { wait, cause } => {
-                let next = match wait {
-                    Wait::Until(_) => Some(Wait::Due),
-                    // The new spec may allow other hosts.
-                    Wait::Host => Some(Wait::Freed),
-                    Wait::Charge | Wait::Due | Wait::Gone | Wait::Freed => None,
-                };
-                if let Some(wait) = next {
-                    let cause = *cause;
-                    child.phase = Phase::Waiting { wait, cause };
+                if let Wait::Until(_) = wait {
+                    child.phase = Phase::Waiting { wait: Wait::Due, cause: *cause };
                     self.queue.push_front(QueueItem::Recheck(child.run()));
                 }
                 Change::InPlace

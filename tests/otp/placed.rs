@@ -198,6 +198,16 @@ pub(crate) const ROWS: &[Row] = &[
         reload a(placed,v=2) : ok:1; spawn a#2",
     ),
     (
+        "D8 R72",
+        "one that changes nothing but where it may run does so too, as the core does not know that",
+        "one-for-one 0/30s: a(placed) b",
+        "
+        begin : spawn a#1
+        homeless a : spawn b#1
+        spawned b : ready
+        reload a(placed) b : ok:1; spawn a#2",
+    ),
+    (
         "D11 D27",
         "one that cannot be reached is told of once and spared for ever; a beat ends it, and so does the loss of its host",
         "one-for-one 0/30s: a(placed,beats)",
