@@ -23,10 +23,6 @@ pub(super) const TRIED: Span = Span::from_secs(600);
 /// The largest number of bundles that a record lists.
 const BUNDLES_MAX: usize = 160;
 
-/// The largest number of records of a kind that is read, besides those of claims held here: a store that is filled up
-/// must not cost the lease.
-pub(super) const RECORDS_MAX: usize = 256;
-
 /// The largest number of messages to itself that an agent reads in one turn; the others wait for the next.
 const LOOPBACK_MAX: usize = 256;
 
@@ -109,7 +105,7 @@ pub struct Agent {
     pub(super) declared: BTreeMap<String, Time>,
     /// The last report for each claim that no host may have, and its time.
     pub(super) no_host: BTreeMap<ClaimKey, (Option<String>, Time)>,
-    /// Whether the store has more records than are read.
+    /// Whether the store has more hosts, held claims or instances that are up than are read.
     pub(super) overflows: bool,
     next_look: Time,
     /// When the claims are evaluated next.

@@ -1,15 +1,39 @@
 //! Handles the answers of the store.
 
 use super::action::{Action, End};
-use super::agent::{Agent, Ending, RECORDS_MAX, RequestPurpose};
+use super::agent::{Agent, Ending, RequestPurpose};
 use super::choose::WITNESS;
 use super::event::{Answer, RequestId, Stored, Turn};
 use super::failure_detector::LivenessChange;
 use super::lease::Change;
-use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership, Version, Want};
+use super::record::{self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership, Version, Want, WantState};
 use super::report::Report;
 use crate::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest number of hosts, of held claims and of instances that are up which is read, besides the records that
+/// this host acts by: a store that is filled up must not cost the lease.
+const RECORDS_MAX: usize = 256;
+
+/// The largest number of claims that are free, and of instances that are down, which is read besides those. Their
+/// records are never deleted, and so there may be many. Where one is passed over, a swap that fails shows it.
+const PAST_MAX: usize = 1_024;
+
+/// The number of records of a kind that were read so far: those in force, and those of what is past.
+#[derive(Debug, Default)]
+struct Room {
+    in_force: usize,
+    past: usize,
+}
+
+impl Room {
+    /// Counts a record. Returns whether there is room for it.
+    fn takes(&mut self, is_in_force: bool) -> bool {
+        let (count, limit) = if is_in_force { (&mut self.in_force, RECORDS_MAX) } else { (&mut self.past, PAST_MAX) };
+        *count += 1;
+        *count <= limit
+    }
+}
 
 impl Agent {
     pub(super) fn take_answer(&mut self, turn: Turn, request: RequestId, answer: Answer, out: &mut Vec<Action>) {
@@ -143,9 +167,17 @@ impl Agent {
         }
     }
 
+    /// Whether this host acts by the record of a claim, so that no number of other records may hide it: it holds the
+    /// claim, a parent has ordered the subtree from it, or a node on it is the parent.
+    fn acts_by(&self, key: &ClaimKey) -> bool {
+        let is_root = || key.path == "/" && self.hosted.keys().any(|hosted| hosted.instance == key.instance);
+        self.holds(key) || self.hosted.contains_key(key) || self.placed_children.all.contains_key(key) || is_root()
+    }
+
     /// Takes in all records, each of which may be stale.
     fn take_records(&mut self, turn: Turn, records: Vec<Stored>, out: &mut Vec<Action>) {
         let (mut owns, mut wants, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut own_room, mut want_room) = (Room::default(), Room::default());
         self.overflows = false;
         let mut had = 0;
         let mut cluster = self.cluster.take();
@@ -159,24 +191,25 @@ impl Agent {
                     hosts.insert(name, (version, Host::of(&value)));
                 }
                 Some(Key::Own(key)) => {
-                    if owns.len() >= RECORDS_MAX && !self.holds(&key) {
-                        self.overflows = true;
-                        continue;
-                    }
                     let own = Ownership::of(&value);
-                    if own.host == self.settings.name {
+                    let (mine, held) = (own.host == self.settings.name, own.state == OwnState::Held);
+                    if mine {
                         had = had.max(own.epoch);
                     }
-                    owns.insert(key, (version, own));
+                    if own_room.takes(held) || mine && held || self.acts_by(&key) {
+                        owns.insert(key, (version, own));
+                    } else {
+                        self.overflows |= held;
+                    }
                 }
                 Some(Key::Want(instance)) => {
-                    if wants.len() >= RECORDS_MAX && !self.holds(&ClaimKey::root(&instance)) {
-                        self.overflows = true;
-                        continue;
-                    }
                     // An unreadable order is no order.
-                    if let Ok(want) = record::read::<Want>(&value) {
+                    let Ok(want) = record::read::<Want>(&value) else { continue };
+                    let up = want.state == WantState::Up;
+                    if want_room.takes(up) || self.acts_by(&ClaimKey::root(&instance)) {
                         wants.insert(instance, (version, want));
+                    } else {
+                        self.overflows |= up;
                     }
                 }
                 // An unreadable record changes nothing.
@@ -214,7 +247,10 @@ impl Agent {
 
     /// The reason why this host cannot be used fully, if there is one.
     pub(super) fn own_note(&self) -> Option<String> {
-        let overflows = || format!("the store has more than {RECORDS_MAX} records of a kind: the rest is passed over");
+        let overflows = || {
+            let kinds = "hosts, held claims or instances that are up";
+            format!("the store has more than {RECORDS_MAX} {kinds}: the rest is passed over")
+        };
         self.overflows.then(overflows).or_else(|| self.settings.about.witness.then(|| WITNESS.to_owned()))
     }
 

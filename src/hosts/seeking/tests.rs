@@ -12,7 +12,7 @@ use super::*;
 use crate::hosts::Event;
 use crate::hosts::event::OperatorOrder;
 use crate::hosts::message::{Ended, Placing, SpreadPolicy};
-use crate::hosts::record::{Host, Key, OwnState, read};
+use crate::hosts::record::{Host, Key, OwnState, Ownership, Want, read};
 
 #[test]
 fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
@@ -111,6 +111,31 @@ fn the_next_root_takes_it_over_too_or_has_it_stopped_first() {
         cluster.hand_in(2, Event::FromHost { host: "b".into(), message: Message::Order(order) });
         cluster.run();
         assert_eq!(cluster.at("/db"), [2]);
+    }
+}
+
+#[test]
+fn no_number_of_other_records_hides_what_a_new_root_is_to_take_over() {
+    for state in [OwnState::Free, OwnState::Held] {
+        let mut cluster = Cluster::new();
+        cluster.place(NODE, "/db", 1, on(&["c", "b"]));
+        assert_eq!(cluster.at("/db"), [2]);
+        // All of these stand before those of the instance. No host has the name x, and so its claims are never over.
+        for nth in 0..300 {
+            let key = ClaimKey { instance: "old".into(), path: format!("/db-{nth:03}") };
+            cluster.put(Key::Own(key), &Ownership { host: "x".into(), token: 1, state, ..Ownership::default() });
+            let down = Want { bundle: "old".into(), serial: 1, ..Want::default() };
+            cluster.put(Key::Want(format!("old-{nth:03}")), &down);
+        }
+        cluster.kill(0);
+        cluster.pass(seconds(25));
+        assert_eq!((cluster.root(), cluster.own("/").token), (Some(1), 2));
+        cluster.take();
+        cluster.place(NODE, "/db", 1, on(&["b", "c"]));
+        let wanted = (vec![2], vec!["Adopted".to_owned()], 1);
+        assert_eq!((cluster.at("/db"), cluster.take(), cluster.starts.len()), wanted, "{state:?}");
+        let note = cluster.agents[1].as_ref().unwrap().hosts(cluster.now)[1].record.note.clone();
+        assert_eq!(note.is_some(), state == OwnState::Held, "{note:?}");
     }
 }
 
