@@ -11,7 +11,7 @@ use super::requests::{self, Order, Question, Request, RootChange, done, refused}
 use super::root::Root;
 use super::streams;
 use super::turn::Node;
-use super::upgrade::upgrading::Hold;
+use super::upgrade::upgrading::{Hold, Taken};
 use super::view::View;
 use crate::hosts::shown::Shown;
 use crate::spec::diff;
@@ -235,6 +235,18 @@ impl Node {
             }
         };
         self.obey(orders);
+    }
+
+    /// Sends the held questions of nodes that are reachable again, and of those that were waited for long enough.
+    pub(super) fn ask_those_away(&mut self, now: Time) {
+        let Node { upgrade, requests, children, endpoint, .. } = self;
+        let waits = |question: &Question| requests.waits_for(question.request);
+        let send = |question: &Question| ask(children, endpoint, question.clone());
+        let Taken { sent, ask } = upgrade.take_due(now, waits, send);
+        for request in sent {
+            self.requests.sends(now, request);
+        }
+        ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
     /// Handles a request about a stream of events or lines.

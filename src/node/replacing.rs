@@ -2,7 +2,6 @@
 
 use super::asker::Asker;
 use super::fold::InFlightEvent;
-use super::luggage::Packing;
 use super::outward;
 use super::requests::route::UpgradeBelow;
 use super::requests::{Question, refused};
@@ -10,12 +9,11 @@ use super::root::Root;
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
 use super::upgrade::rehearsal::{self, Rehearsal};
-use super::upgrade::upgrading::{AGAIN, AWAY, Away, SPARED, Spared, Taken, Upgrading, VERSION};
-use crate::error::Chain;
+use super::upgrade::upgrading::{AGAIN, AWAY, Away, SPARED, Spared, Upgrading, VERSION};
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
 use crate::os::signals::Caught;
-use crate::os::{clock, memory, process, thread};
+use crate::os::{clock, process, thread};
 use crate::supervision::{Run, State as Lifecycle};
 use crate::time::{Span, Time};
 use crate::wire::message::{Refusal, Reply, Verb};
@@ -25,7 +23,7 @@ use crate::wire::view::{EventBody, EventView};
 use serde_json::Map;
 use slog::{info, warn};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 /// How long a file system may take to open the executable.
@@ -102,10 +100,8 @@ impl Node {
 
     fn begin_course(&mut self, wanted: Wanted, file: Executable) {
         let now = self.context.now();
-        let children = self.children.with_ids().filter(|(_, child)| child.is_node());
-        let children = children.filter_map(|(id, child)| Some((self.children.running_as(id)?, child.path.clone())));
         let to = self.upgrade.course.take().map(|course| course.to().to_owned());
-        let course = Course::new(now, wanted, VERSION.into(), to, children.collect());
+        let course = Course::new(now, wanted, VERSION.into(), to, self.children.nodes().collect());
         let stays = course.wanted.rest && Executable::own().is_ok_and(|own| own.identity() == file.identity());
         self.upgrade.course = Some(course);
         self.upgrade.file = Some(file);
@@ -174,17 +170,6 @@ impl Node {
         Ok(())
     }
 
-    /// The snapshot as a sealed file in memory, and the descriptors that belong to it. `what` names it in errors.
-    fn kept_snapshot(&self, name: &str, what: &str) -> Result<(OwnedFd, Vec<RawFd>), String> {
-        let mut packing = Packing::default();
-        let node = self.pack(&mut packing);
-        let kept = packing.numbers();
-        let pieces = self.written(packing, node, self.core.snapshot());
-        let pieces = pieces.map_err(|error| format!("writing {what}: {}", Chain(&error)))?;
-        let snapshot = memory::sealed(name, &pieces).map_err(|error| format!("keeping {what}: {}", Chain(&error)))?;
-        Ok((snapshot, kept))
-    }
-
     /// Sends the order to the child nodes whose turn it is.
     fn ask_below(&mut self, now: Time) {
         let Node { upgrade: Upgrading { course: Some(course), file: Some(file), .. }, .. } = self else { return };
@@ -237,18 +222,6 @@ impl Node {
         if let Some(Away { held, .. }) = self.upgrade.away.remove(&run) {
             held.into_iter().for_each(|question| self.ask_node(question));
         }
-    }
-
-    /// Sends the held questions of nodes that are reachable again, and of those that were waited for long enough.
-    fn ask_those_away(&mut self, now: Time) {
-        let Node { upgrade, requests, children, endpoint, .. } = self;
-        let waits = |question: &Question| requests.waits_for(question.request);
-        let send = |question: &Question| outward::ask(children, endpoint, question.clone());
-        let Taken { sent, ask } = upgrade.take_due(now, waits, send);
-        for request in sent {
-            self.requests.sends(now, request);
-        }
-        ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
     /// Reports news about the upgrade to its asker. When all nodes are done, goes on from the rehearsal to the upgrade,

@@ -6,6 +6,7 @@ use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
 use super::instance::link_to_output;
 use super::wiring::{NodeParts, awaited, bind_endpoint, children_of, context_of, core, output_of};
+use crate::error::Chain;
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Context as Sockets;
@@ -13,7 +14,7 @@ use crate::logging;
 use crate::logs::stream_file;
 use crate::node::above::Above;
 use crate::node::beside::Beside;
-use crate::node::children::{Child, Children};
+use crate::node::children::Children;
 use crate::node::close::{DISMISSAL, Phase};
 use crate::node::context::Place;
 use crate::node::deadlines::SpinDetector;
@@ -39,13 +40,13 @@ use crate::os::cgroup::tree::Tree;
 use crate::os::clock::Clock;
 use crate::os::epoll::Poller;
 use crate::os::signals::Signals;
-use crate::os::{fd, process, random};
+use crate::os::{fd, memory, process, random};
 use crate::supervision::{ChildId, Event, Snapshot, Supervisor};
 use crate::wire::snapshot::{Facts, State};
 use crate::wire::view::EventBody;
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
 /// Makes a node of its parts, at its start.
@@ -268,8 +269,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let probes = Probes::unpack(probes, &children, &mut unpacking, &mut reactor);
     let beside = Beside::unpack(beside, &mut unpacking, &mut reactor);
     let hooks = Hooks::unpack(hooks, is_root, &mut unpacking, &mut reactor);
-    let nodes = children.with_ids().filter(|(_, child)| Child::is_node(child));
-    let nodes: Vec<_> = nodes.filter_map(|(id, _)| children.running_as(id)).collect();
+    let nodes: Vec<_> = children.nodes().map(|(run, _)| run).collect();
     Node {
         requests: Requests::unpack(requests, context.place.path.clone(), context.logger.clone()),
         directory: Directory::unpack(directory, &mut unpacking),
@@ -375,5 +375,16 @@ impl Node {
             core,
             descriptors,
         })
+    }
+
+    /// The snapshot as a sealed file in memory, and the descriptors that belong to it. `what` names it in errors.
+    pub(in crate::node) fn kept_snapshot(&self, name: &str, what: &str) -> Result<(OwnedFd, Vec<RawFd>), String> {
+        let mut packing = Packing::default();
+        let node = self.pack(&mut packing);
+        let kept = packing.numbers();
+        let pieces = self.written(packing, node, self.core.snapshot());
+        let pieces = pieces.map_err(|error| format!("writing {what}: {}", Chain(&error)))?;
+        let snapshot = memory::sealed(name, &pieces).map_err(|error| format!("keeping {what}: {}", Chain(&error)))?;
+        Ok((snapshot, kept))
     }
 }

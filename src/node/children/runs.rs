@@ -92,6 +92,12 @@ impl Child {
 }
 
 impl Children {
+    /// The child nodes that run, with their paths.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (Run, Path)> {
+        let nodes = self.iter().filter(|child| child.is_node());
+        nodes.filter_map(|child| Some((child.running_as()?, child.path.clone())))
+    }
+
     /// All paths below this node that have a placement.
     pub(crate) fn placed_paths(&self) -> impl Iterator<Item = Path> {
         self.iter().flat_map(|child| match &child.what {
