@@ -251,7 +251,9 @@ impl Node {
             return;
         }
         if self.above.is_root() && !course.wanted.check {
-            self.upgrade.behind = course.behind();
+            if let Some(behind) = course.behind() {
+                self.upgrade.behind = behind;
+            }
             info!(self.context.logger, "{}", upgrade.summary(self.context.place.instance.as_str(), false));
         }
         self.upgrade.end_course();

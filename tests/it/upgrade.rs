@@ -346,6 +346,9 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
         assert_eq!(event["stage"], "restore", "{event}");
         assert!(event["message"].as_str().unwrap().contains(why), "{event}");
         assert_eq!(who(&tree), before, "{fault}");
+        if path == "/" {
+            tree.run(&["reload"]).expect(0);
+        }
         signal(tree.pid("/mid/notifies"), 9);
         tree.incarnation("/mid/notifies", 2);
         tree.stop();

@@ -242,10 +242,15 @@ impl Course {
         self.known.iter().find(|supervisor| supervisor.state == State::Failed)
     }
 
-    /// The supervisors that were not upgraded, with their versions.
-    pub(in crate::node) fn behind(&self) -> Vec<(Path, String)> {
+    /// The supervisors below the root that were not upgraded, with their versions. `None` if the root was not upgraded
+    /// either: then none is behind because of this upgrade.
+    pub(in crate::node) fn behind(&self) -> Option<Vec<(Path, String)>> {
+        let is_root = |one: &Supervisor| one.path == Path::root().as_str();
+        if self.known.iter().any(|one| is_root(one) && one.state != State::Upgraded) {
+            return None;
+        }
         let left = self.known.iter().filter(|one| matches!(one.state, State::Failed | State::Kept));
-        left.filter_map(|one| Some((Path::parse(&one.path).ok()?, one.version.clone()))).collect()
+        Some(left.filter_map(|one| Some((Path::parse(&one.path).ok()?, one.version.clone()))).collect())
     }
 
     /// The results so far.
@@ -312,7 +317,7 @@ mod tests {
         }
         upgrade.answered(START, 6, done("/5", State::Upgraded));
         assert!(upgrade.is_over() && upgrade.failure().is_none());
-        assert_eq!((upgrade.upgrade().supervisors.len(), upgrade.behind()), (7, Vec::new()));
+        assert_eq!((upgrade.upgrade().supervisors.len(), upgrade.behind()), (7, Some(Vec::new())));
     }
 
     #[test]
@@ -335,7 +340,7 @@ mod tests {
         assert_eq!(course.next_deadline(), Some(START + SILENCE_BELOW));
         course.due(START + SILENCE_BELOW);
         assert!(course.is_over());
-        let mut failed: Vec<_> = course.behind().into_iter().map(|(path, _)| path.to_string()).collect();
+        let mut failed: Vec<_> = course.behind().unwrap().into_iter().map(|(path, _)| path.to_string()).collect();
         failed.sort();
         assert_eq!(failed, ["/0", "/2", "/3"], "what has ended begins with the new version");
         // A child node that never connects is not waited for either.
@@ -355,6 +360,7 @@ mod tests {
         course.own_is_over(known("/", State::Failed));
         assert_eq!(course.next(), []);
         assert!(course.is_over());
-        assert_eq!(course.behind().len(), 4);
+        assert_eq!(course.upgrade().supervisors.len(), 4);
+        assert_eq!(course.behind(), None, "none is older than the root");
     }
 }
