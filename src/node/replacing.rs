@@ -306,6 +306,9 @@ impl Node {
                 });
                 told.into_iter().for_each(|told| self.publish_own(EventBody::Upgraded(told)));
                 self.upgrade.file = Executable::own().ok();
+                if let Some(course) = &mut self.upgrade.course {
+                    course.found_below(self.children.nodes().collect());
+                }
                 self.upgrade.own_is_over(&self.context.place.path, State::Upgraded, Some(gap), None);
             }
             Some(why) => self.own_failed(UpgradeStage::Restore, why),

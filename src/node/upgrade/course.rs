@@ -131,6 +131,11 @@ impl Course {
         self.to = Some(version);
     }
 
+    /// These child nodes run now that this node was replaced. Some may have begun since the order, by the former image.
+    pub(in crate::node) fn found_below(&mut self, children: Vec<Child>) {
+        self.children = Turns::new(children);
+    }
+
     /// The child nodes are not asked: they and all below them stay as they are.
     pub(in crate::node) fn keep_below(&mut self, kept: Vec<Supervisor>) {
         self.children = Turns::new([]);
@@ -362,5 +367,16 @@ mod tests {
         assert!(course.is_over());
         assert_eq!(course.upgrade().supervisors.len(), 4);
         assert_eq!(course.behind(), None, "none is older than the root");
+    }
+
+    #[test]
+    fn a_child_node_that_begins_before_this_node_is_replaced_has_its_turn() {
+        let mut course = course(false, 2);
+        let again = (Run { incarnation: Incarnation(2), ..child(0).0 }, child(0).1);
+        course.lost(child(0).0);
+        assert_eq!(course.known(), 0, "the former image has started the next one");
+        course.found_below(vec![again.clone(), child(1)]);
+        course.own_is_over(known("/", State::Upgraded));
+        assert_eq!(course.next(), [again, child(1)]);
     }
 }
