@@ -298,6 +298,7 @@ impl Node {
 
     /// Publishes an event, unless it repeats earlier ones (`fold`): then it is published later with its count.
     pub(super) fn happened(&mut self, now: Time, child: Option<ChildId>, in_flight: InFlightEvent) {
+        self.upgrade.has_happened(&in_flight.event);
         let path = child.and_then(|child| self.children.get(child)).map(|child| child.path.clone());
         let mut out = Vec::new();
         match (child, path) {

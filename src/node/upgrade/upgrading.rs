@@ -14,6 +14,7 @@ use crate::supervision::Run;
 use crate::time::{Span, Time};
 use crate::wire::message::Verb;
 use crate::wire::upgrade::{self, State, Supervisor};
+use crate::wire::view::{EventBody, EventView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -238,6 +239,19 @@ impl Upgrading {
         Some(self.course.take()?.wanted.asker)
     }
 
+    /// A supervisor has ended or was started again, and all below it with it. So they run what the supervisor above them
+    /// runs: none is behind any more, unless that one is.
+    pub(in crate::node) fn has_happened(&mut self, event: &EventView) {
+        let anew = matches!(event.body, EventBody::Exited(_) | EventBody::Started(_)) && event.beside.is_none();
+        if self.behind.is_empty() || !anew {
+            return;
+        }
+        let above = event.path.parent();
+        if !self.behind.iter().any(|(path, _)| Some(path) == above.as_ref()) {
+            self.behind.retain(|(path, _)| !path.is_within(&event.path));
+        }
+    }
+
     /// Holds a question to a child node that is being replaced. Gives other questions back.
     pub(in crate::node) fn hold(&mut self, now: Time, question: Question) -> Hold {
         match self.away.get_mut(&question.node) {
@@ -305,6 +319,8 @@ mod tests {
     use crate::node::upgrade::course::Wanted;
     use crate::supervision::ChildId;
     use crate::wire::message::Reply;
+    use crate::wire::view::testing::event;
+    use serde_json::json;
 
     fn question(node: Run, request: u64) -> Question {
         let verb = Verb::Restart { path: Path::root() };
@@ -392,5 +408,24 @@ mod tests {
         // A child node that was not ordered to be replaced.
         upgrading.is_back(run);
         assert!(!spared(&upgrading, 0));
+    }
+
+    #[test]
+    fn what_was_started_again_is_behind_no_more_unless_what_is_above_it_is() {
+        let path = |text: &str| Path::parse(text).unwrap();
+        let behind = ["/mid", "/mid/deep", "/other"].map(|at| (path(at), "1".into()));
+        let mut upgrading = Upgrading { behind: behind.into(), ..Upgrading::default() };
+        let happens = |upgrading: &mut Upgrading, at: &str, kind: &str, detail| {
+            upgrading.has_happened(&event(1, at, kind, detail));
+            ["/mid", "/mid/deep", "/other"].map(|at| upgrading.refuses_change(Some(&path(at))).is_some())
+        };
+        let all = [true; 3];
+        assert_eq!(happens(&mut upgrading, "/mid/deep", "started", json!({})), all, "by a parent that is behind");
+        assert_eq!(happens(&mut upgrading, "/mid", "ready", json!({})), all);
+        assert_eq!(happens(&mut upgrading, "/mid", "started", json!({ "beside": "successor" })), all);
+        assert_eq!(happens(&mut upgrading, "/middle", "started", json!({})), all);
+        assert_eq!(happens(&mut upgrading, "/mid", "started", json!({})), [false, false, true]);
+        assert_eq!(happens(&mut upgrading, "/other", "exited", json!({})), [false; 3]);
+        assert!(upgrading.refuses_change(None).is_none());
     }
 }
