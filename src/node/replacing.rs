@@ -331,6 +331,12 @@ impl Node {
         waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
     }
 
+    /// Checks that all output and all lines of the log are written: what is not would be lost with this image.
+    fn is_written(&mut self) -> Result<(), (String, bool)> {
+        let written = self.children.output.is_written() && self.context.log_handle.settle(MOMENT);
+        if written { Ok(()) } else { Err(("a disk or a reader is behind with its output".into(), false)) }
+    }
+
     /// Executes the other image in this process. Returns only if that fails: why, and whether the failure is final.
     fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
@@ -338,9 +344,7 @@ impl Node {
         if !unchanged {
             return Err(("the executable was changed since the rehearsal".into(), true));
         }
-        if !self.children.output.is_written() || !self.context.log_handle.settle(MOMENT) {
-            return Err(("a disk or a reader is behind with its output".into(), false));
-        }
+        self.is_written()?;
         let now = self.context.now();
         if let Some(root) = self.above.root_mut() {
             root.is_replaced(now);
@@ -356,11 +360,15 @@ impl Node {
             self.settle();
             return Err(("a signal has come".into(), false));
         }
+        // If this attempt fails, the exited process may be an orphan.
+        self.reactor.processes.orphans_wait |= !caught.is_empty();
         // What has arrived meanwhile would be lost with this image: a worker reports only once that it is ready.
         self.receive_from_children();
         self.read_panic_socket();
         self.settle();
         self.why_not_now().map_or(Ok(()), |why| Err((why, false)))?;
+        // These events may have been logged.
+        self.is_written()?;
         let old = File::open("/proc/self/exe").map_err(|error| (format!("opening this program: {error}"), true))?;
         let (snapshot, kept) = self.kept_snapshot("treevisor-snapshot", "the snapshot").map_err(|why| (why, true))?;
         let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };

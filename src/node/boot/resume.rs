@@ -39,10 +39,11 @@ pub(super) fn run(resumed: Resumed) -> i32 {
     drop(lease);
     fault(&node.context.place.path, "restored", came_back.is_some());
     drop(mapped);
-    drop(snapshot);
     if let Err(error) = way_back.commit() {
         slog::warn!(node.context.logger, "descriptors may be inherited by children"; "error" => %error);
     }
+    // Not before the commit: the former image goes on by this descriptor.
+    drop(snapshot);
     node.begin_again(taken, came_back);
     if node.above.is_root() {
         return WholeTree::again(node).run(None);
