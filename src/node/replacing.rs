@@ -23,7 +23,7 @@ use crate::wire::view::{EventBody, EventView};
 use serde_json::Map;
 use slog::{info, warn};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// How long a file system may take to open the executable.
@@ -72,8 +72,7 @@ impl Node {
             .map_err(|error| format!("{} cannot be looked at: {error}", exe.display()))?
             .map_err(|refused| refused.to_string())?;
         info!(self.context.logger, "upgrade"; "to" => %exe.display(), "by" => &by, "check" => check);
-        let rest =
-            !self.upgrade.behind.is_empty() && Executable::own().is_ok_and(|own| own.identity() == file.identity());
+        let rest = !self.upgrade.behind.is_empty() && Identity::own().is_ok_and(|own| own == file.identity());
         self.upgrade.then = !check;
         self.begin_course(Wanted { asker, by, check: true, rest }, file);
         Ok(())
@@ -102,7 +101,7 @@ impl Node {
         let now = self.context.now();
         let to = self.upgrade.course.take().map(|course| course.to().to_owned());
         let course = Course::new(now, wanted, VERSION.into(), to, self.children.nodes().collect());
-        let stays = course.wanted.rest && Executable::own().is_ok_and(|own| own.identity() == file.identity());
+        let stays = course.wanted.rest && Identity::own().is_ok_and(|own| own == file.identity());
         self.upgrade.course = Some(course);
         self.upgrade.file = Some(file);
         self.upgrade.told = 0;
@@ -172,17 +171,16 @@ impl Node {
 
     /// Sends the order to the child nodes whose turn it is.
     fn ask_below(&mut self, now: Time) {
-        let Node { upgrade: Upgrading { course: Some(course), file: Some(file), .. }, .. } = self else { return };
-        let Ok(identity) = serde_json::to_value(file.identity()) else { return };
-        let Wanted { check, rest, by, .. } = course.wanted.clone();
-        let file = match check {
-            true => format!("/proc/{}/fd/{}", std::process::id(), file.as_fd().as_raw_fd()),
-            false => format!("/proc/{}/exe", std::process::id()),
+        let Some(known) = self.upgrade.executable() else { return };
+        let (Ok((file, identity)), Some(course)) = (known, &mut self.upgrade.course) else {
+            self.upgrade.again = Some(now + AGAIN);
+            return;
         };
+        let Wanted { check, rest, by, .. } = course.wanted.clone();
         for child in course.next() {
             let request = self.requests.numbers().draw();
             let (node, path, identity) = (child.0, child.1.clone(), identity.clone());
-            let verb = Verb::UpgradeBelow { path, file: file.clone().into(), identity, check, rest };
+            let verb = Verb::UpgradeBelow { path, file: file.clone(), identity, check, rest };
             let question =
                 Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, incarnation: None };
             let reached = outward::ask(&self.children, &mut self.endpoint, question);
@@ -305,7 +303,6 @@ impl Node {
                     to: VERSION.to_owned(),
                 });
                 told.into_iter().for_each(|told| self.publish_own(EventBody::Upgraded(told)));
-                self.upgrade.file = Executable::own().ok();
                 if let Some(course) = &mut self.upgrade.course {
                     course.found_below(self.children.nodes().collect());
                 }

@@ -38,6 +38,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// That of the program that is running. It takes no descriptor, of which none may be left.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn own() -> io::Result<Identity> {
+        std::fs::metadata("/proc/self/exe").map(|metadata| Identity::of(&metadata))
+    }
+
     /// The identity of the file with this metadata.
     fn of(metadata: &Metadata) -> Identity {
         Identity {
@@ -121,20 +129,13 @@ impl Executable {
         Ok(Executable { identity: Identity::of(&metadata), file })
     }
 
-    /// The program that is running.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn own() -> io::Result<Executable> {
-        Executable::at(Path::new("/proc/self/exe"))
-    }
-
     /// Opens a file that another process has checked.
     ///
     /// # Errors
     /// The system's; `InvalidInput` if another file is at the path.
     pub fn known(path: &Path, identity: Identity) -> io::Result<Executable> {
-        let found = Executable::at(path)?;
+        let file = File::open(path)?;
+        let found = Executable { identity: Identity::of(&file.metadata()?), file };
         if found.identity == identity {
             return Ok(found);
         }
@@ -142,11 +143,6 @@ impl Executable {
             io::ErrorKind::InvalidInput,
             format!("{} is another file than was rehearsed", path.display()),
         ))
-    }
-
-    fn at(path: &Path) -> io::Result<Executable> {
-        let file = File::open(path)?;
-        Ok(Executable { identity: Identity::of(&file.metadata()?), file })
     }
 
     /// Its identity when it was opened.

@@ -9,14 +9,18 @@ use crate::node::children::{Children, Program};
 use crate::node::context::Context;
 use crate::node::reactor::Reactor;
 use crate::node::requests::Question;
-use crate::os::executable::Executable;
+use crate::os::executable::{Executable, Identity};
 use crate::supervision::Run;
 use crate::time::{Span, Time};
 use crate::wire::message::Verb;
 use crate::wire::upgrade::{self, State, Supervisor};
 use crate::wire::view::{EventBody, EventView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
 
 /// The version of this program.
 pub(in crate::node) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -237,6 +241,22 @@ impl Upgrading {
         }
         (self.file, self.again, self.then) = (None, None, false);
         Some(self.course.take()?.wanted.asker)
+    }
+
+    /// Where child nodes find the executable that they are ordered to take, and its identity. `None` if there is none to
+    /// be taken.
+    ///
+    /// # Errors
+    /// It cannot be looked at now.
+    pub(in crate::node) fn executable(&self) -> Option<io::Result<(PathBuf, Value)>> {
+        let pid = std::process::id();
+        let (path, identity) = match (self.course.as_ref()?.wanted.check, &self.file) {
+            (true, Some(file)) => (format!("/proc/{pid}/fd/{}", file.as_fd().as_raw_fd()), Ok(file.identity())),
+            (true, None) => return None,
+            // This node runs it already.
+            (false, _) => (format!("/proc/{pid}/exe"), Identity::own()),
+        };
+        Some(identity.and_then(|identity| Ok((path.into(), serde_json::to_value(identity)?))))
     }
 
     /// A supervisor has ended or was started again, and all below it with it. So they run what the supervisor above them

@@ -149,6 +149,16 @@ fn capabilities_and_owners_that_are_wrong_are_refused() {
 }
 
 alone! {
+    fn the_identity_of_the_program_takes_no_descriptor() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let open = || File::open("/proc/self/exe").and_then(|own| own.metadata());
+        let known = Identity::of(&open().unwrap());
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+        assert!(open().is_err(), "none is left");
+        assert_eq!(Identity::own().unwrap(), known);
+    }
+
     fn an_ordinary_user_takes_what_is_its_own_or_roots() {
         become_nobody();
         let dir = tempfile::tempdir_in("/tmp").unwrap();
