@@ -210,6 +210,7 @@ impl Node {
                     let asker = Asker::Parent { request };
                     self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
                 }
+                Ok(ToNode::Holding { request }) => self.upgrade.holding(request),
                 // The uplink has handled the acknowledgement.
                 Ok(
                     ToNode::UpSeen | ToNode::EventsSeen { .. } | ToNode::ChildrenSeen { .. } | ToNode::EscalatingSeen,

@@ -11,7 +11,7 @@ use crate::os::clock;
 use crate::supervision::Run;
 use crate::time::Span;
 use crate::wire::codec;
-use crate::wire::message::{Reply, RootReply, Verb};
+use crate::wire::message::{Reply, RootReply, ToNode, Verb};
 
 /// The parts of a node that send.
 pub(super) struct Outward<'a> {
@@ -60,7 +60,13 @@ pub(super) fn send(router: &mut Router, to: &Identity, frames: &[Vec<u8>]) -> Se
 
 /// Sends a question to a child node. Returns false if that node cannot be reached.
 pub(super) fn ask(children: &Children, endpoint: &mut Endpoint, question: Question) -> bool {
-    let child = children.get(question.node.child).filter(|child| child.is_of(question.node));
+    let node = question.node;
+    send_to_node(children, endpoint, node, &question.message(clock::machine_millis()))
+}
+
+/// Sends a message to a child node. Returns false if that node cannot be reached.
+pub(super) fn send_to_node(children: &Children, endpoint: &mut Endpoint, node: Run, message: &ToNode) -> bool {
+    let child = children.get(node.child).filter(|child| child.is_of(node));
     let to = child.and_then(Child::link).and_then(NodeLink::to);
-    to.is_some_and(|to| endpoint.send(to, &question.message(clock::machine_millis())))
+    to.is_some_and(|to| endpoint.send(to, message))
 }

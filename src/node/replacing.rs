@@ -9,14 +9,14 @@ use super::root::Root;
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
 use super::upgrade::rehearsal::{self, Rehearsal};
-use super::upgrade::upgrading::{AGAIN, AWAY, Away, SPARED, Spared, Upgrading, VERSION};
+use super::upgrade::upgrading::{AGAIN, Away, Upgrading, VERSION};
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
 use crate::os::signals::Caught;
 use crate::os::{clock, process, thread};
 use crate::supervision::{Run, State as Lifecycle};
 use crate::time::{Span, Time};
-use crate::wire::message::{Refusal, Reply, Verb};
+use crate::wire::message::{Refusal, Reply, ToNode, Verb};
 use crate::wire::upgrade::{self, Present, State};
 use crate::wire::view::event::{UpgradeFailed, UpgradeStage, Upgraded};
 use crate::wire::view::{EventBody, EventView};
@@ -130,9 +130,17 @@ impl Node {
         }
         if let Some(last) = self.upgrade.course.as_ref().and_then(|course| course.wants_own(now)) {
             let tried = match self.why_not_now() {
+                None if !last && self.upgrade.waits_above() => {
+                    let report = self.upgrade.before_gap(now);
+                    Err((self.report_above(report), false))
+                }
                 None => self.exec_in_place(),
                 Some(why) => Err((why, false)),
             };
+            if let Err((why, false)) = &tried {
+                let report = self.upgrade.works_on(why);
+                self.report_above(report);
+            }
             match tried {
                 Ok(()) => {}
                 Err((_, false)) if !last => self.upgrade.again = Some(now + AGAIN),
@@ -141,6 +149,12 @@ impl Node {
         }
         self.ask_below(now);
         self.report_course();
+    }
+
+    /// Sends the parent a report, if there is one. Returns what this node may wait for then.
+    fn report_above(&mut self, report: Option<(u64, Reply)>) -> String {
+        report.zip(self.above.uplink()).map(|((request, reply), uplink)| uplink.try_reply(request, reply));
+        "its parent does not hold its requests yet".into()
     }
 
     /// Begins or continues the rehearsal of this node.
@@ -190,9 +204,7 @@ impl Node {
                 false => course.not_reached(now, child),
             }
             if reached && !check {
-                // No message follows until that node was replaced; questions to it are held until then.
-                self.upgrade.away.insert(node, Away { until: now + AWAY, held: Vec::new(), connects: false });
-                self.upgrade.spared.insert(node, Spared { until: now + SPARED, back: false });
+                self.upgrade.ordered(now, node);
             }
         }
         if self.upgrade.course.as_ref().is_some_and(Course::waits_for_one) {
@@ -207,7 +219,13 @@ impl Node {
         if !course.has_asked(request) {
             return Some(reply);
         }
+        let leaves = course.is_left_by(&reply);
         course.answered(now, request, reply);
+        if leaves {
+            self.upgrade.leaves(now, run);
+            outward::send_to_node(&self.children, &mut self.endpoint, run, &ToNode::Holding { request });
+            return None;
+        }
         if !course.has_asked(request) {
             self.upgrade.is_back(run);
         }

@@ -126,6 +126,12 @@ pub enum ToNode {
         /// Its number.
         seq: u64,
     },
+    /// The child node has reported that it is about to be replaced by another executable: no request follows until it
+    /// has connected again, or reports that it works on.
+    Holding {
+        /// The number of the order to upgrade.
+        request: u64,
+    },
     /// A request for a path at or below the child node.
     Request {
         /// Chosen by the sender.

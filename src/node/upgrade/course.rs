@@ -25,7 +25,7 @@ const SILENCE_BELOW: Span = Span::from_secs(30);
 const CONNECTS: Span = Span::from_secs(5);
 
 /// How long a node waits for a moment at which it can be replaced.
-const REST: Span = Span::from_secs(5);
+pub(in crate::node) const REST: Span = Span::from_secs(5);
 
 /// What was ordered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,6 +102,12 @@ impl Course {
     /// Whether this node's own rehearsal is to run.
     pub(in crate::node) fn wants_rehearsal(&self) -> bool {
         self.own == NodeUpgradeState::Rehearsing
+    }
+
+    /// Whether a child node sends by this reply that it is about to be replaced: it has no result, not even of its own.
+    pub(in crate::node) fn is_left_by(&self, reply: &Reply) -> bool {
+        let begins = |upgrade: &Upgrade| !upgrade.done && upgrade.supervisors.is_empty();
+        !self.wanted.check && matches!(reply, Reply::Upgraded { upgrade } if begins(upgrade))
     }
 
     /// Whether a child node was asked by this number.
@@ -378,5 +384,19 @@ mod tests {
         course.found_below(vec![again.clone(), child(1)]);
         course.own_is_over(known("/", State::Upgraded));
         assert_eq!(course.next(), [again, child(1)]);
+    }
+
+    #[test]
+    fn a_child_node_is_about_to_be_replaced_when_it_has_no_result_yet() {
+        let reply = |done, supervisors| {
+            let upgrade = Upgrade::new("1".into(), "2".into(), done, supervisors);
+            Reply::Upgraded { upgrade: Box::new(upgrade) }
+        };
+        let course_of = |check| course(check, 1);
+        assert!(course_of(false).is_left_by(&reply(false, vec![])));
+        // It was replaced, and waits for those below it.
+        assert!(!course_of(false).is_left_by(&reply(false, vec![known("/0", State::Upgraded)])));
+        assert!(!course_of(false).is_left_by(&done("/0", State::Failed)));
+        assert!(!course_of(true).is_left_by(&reply(false, vec![])), "a rehearsal replaces nothing");
     }
 }

@@ -12,7 +12,7 @@ use crate::node::requests::Question;
 use crate::os::executable::{Executable, Identity};
 use crate::supervision::Run;
 use crate::time::{Span, Time};
-use crate::wire::message::Verb;
+use crate::wire::message::{Reply, Verb};
 use crate::wire::upgrade::{self, State, Supervisor};
 use crate::wire::view::{EventBody, EventView};
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,12 @@ use std::path::PathBuf;
 pub(in crate::node) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long questions to a child node that is being replaced are held at most. After that they are sent all the same.
-pub(in crate::node) const AWAY: Span = Span::from_secs(5);
+const AWAY: Span = Span::from_secs(5);
 
-/// How long a child node that was ordered to be replaced may send no heartbeats: until it can be replaced, and until
-/// the next image has given up if it fails.
-pub(in crate::node) const SPARED: Span = Span::from_secs(15);
+/// How long a child node that was ordered to be replaced may send no heartbeats: until it can be replaced
+/// ([`REST`](super::course::REST)), until the next image has given up, and until the former one has made itself again
+/// (each has [`LIMIT`](super::rehearsal::LIMIT)); and 3 s to execute and to connect.
+const SPARED: Span = Span::from_secs(28);
 
 /// How soon this node tries again to be replaced, or to reach a child node.
 pub(in crate::node) const AGAIN: Span = Span::from_millis(20);
@@ -55,6 +56,8 @@ pub(in crate::node) struct Upgrading {
     pub(in crate::node) away: HashMap<Run, Away>,
     /// Child nodes that may send no heartbeats for a while, since they are being replaced.
     pub(in crate::node) spared: HashMap<Run, Spared>,
+    /// Whether the parent holds its questions to this node, which is about to be replaced.
+    pub(in crate::node) held_above: bool,
     /// How many results were reported to the asker.
     pub(in crate::node) told: usize,
     /// When the parent was last sent a report.
@@ -115,6 +118,7 @@ impl Upgrading {
             again: _,
             away: _,
             spared: _,
+            held_above: _,
             told: _,
             told_at: _,
         } = self;
@@ -141,7 +145,7 @@ impl Upgrading {
     }
 
     /// When to report to the parent next. While this node waits for its own replacement it reports nothing: to the
-    /// parent, a message is the sign that it was replaced.
+    /// parent, a report without results is the sign that it is being replaced, and any other that it was replaced.
     fn report_due(&self) -> Option<Time> {
         let course = self.course.as_ref().filter(|course| course.waits_below())?;
         let to_parent = matches!(course.wanted.asker, Asker::Parent { .. });
@@ -224,6 +228,7 @@ impl Upgrading {
 
     pub(in crate::node) fn end_course(&mut self) {
         (self.course, self.file, self.rehearsal, self.again) = (None, None, None, None);
+        self.held_above = false;
     }
 
     /// This node ends, and the upgrade with it. A rehearsal is killed, and waited for over several turns. Returns the
@@ -243,8 +248,8 @@ impl Upgrading {
         Some(self.course.take()?.wanted.asker)
     }
 
-    /// Where child nodes find the executable that they are ordered to take, and its identity. `None` if there is none to
-    /// be taken.
+    /// Where child nodes find the executable that they are ordered to take, and its identity. `None` if there is none
+    /// to be taken.
     ///
     /// # Errors
     /// It cannot be looked at now.
@@ -259,8 +264,8 @@ impl Upgrading {
         Some(identity.and_then(|identity| Ok((path.into(), serde_json::to_value(identity)?))))
     }
 
-    /// A supervisor has ended or was started again, and all below it with it. So they run what the supervisor above them
-    /// runs: none is behind any more, unless that one is.
+    /// A supervisor has ended or was started again, and all below it with it. So they run what the supervisor above
+    /// them runs: none is behind any more, unless that one is.
     pub(in crate::node) fn has_happened(&mut self, event: &EventView) {
         let anew = matches!(event.body, EventBody::Exited(_) | EventBody::Started(_)) && event.beside.is_none();
         if self.behind.is_empty() || !anew {
@@ -270,6 +275,53 @@ impl Upgrading {
         if !self.behind.iter().any(|(path, _)| Some(path) == above.as_ref()) {
             self.behind.retain(|(path, _)| !path.is_within(&event.path));
         }
+    }
+
+    /// Whether this node waits for its parent, which has ordered the upgrade, to hold its questions. When it does, all
+    /// that it had sent before was read.
+    pub(in crate::node) fn waits_above(&self) -> bool {
+        !self.held_above && self.ordered_by_parent().is_some()
+    }
+
+    /// The number of the parent's order, if a parent has ordered the upgrade.
+    fn ordered_by_parent(&self) -> Option<u64> {
+        match self.course.as_ref()?.wanted.asker {
+            Asker::Parent { request } => Some(request),
+            Asker::Operator { .. } | Asker::None => None,
+        }
+    }
+
+    /// The report to the parent that this node is about to be replaced, if it is due, with the number of the order.
+    pub(in crate::node) fn before_gap(&mut self, now: Time) -> Option<(u64, Reply)> {
+        let (request, course) = (self.ordered_by_parent()?, self.course.as_ref()?);
+        if self.told_at.is_some_and(|at| now < at + AGAIN) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some((request, Reply::Upgraded { upgrade: Box::new(course.upgrade()) }))
+    }
+
+    /// The parent holds its questions to this node, which has reported on the order of this number.
+    pub(in crate::node) fn holding(&mut self, request: u64) {
+        self.held_above |= self.ordered_by_parent() == Some(request);
+    }
+
+    /// The report to the parent that this node cannot be replaced yet, if the parent holds its questions: it sends them
+    /// then.
+    pub(in crate::node) fn works_on(&mut self, why: &str) -> Option<(u64, Reply)> {
+        let request = self.ordered_by_parent().filter(|_| std::mem::take(&mut self.held_above))?;
+        Some((request, Reply::Accepted { waiting_for: why.to_owned() }))
+    }
+
+    /// A child node was ordered to be replaced. It is so as soon as it can be, and works until then.
+    pub(in crate::node) fn ordered(&mut self, now: Time, node: Run) {
+        self.spared.insert(node, Spared { until: now + SPARED, back: false });
+    }
+
+    /// A child node is about to be replaced: questions to it are held from now on. A report that is repeated does not
+    /// make them wait for longer.
+    pub(in crate::node) fn leaves(&mut self, now: Time, node: Run) {
+        self.away.entry(node).or_insert(Away { until: now + AWAY, held: Vec::new(), connects: false });
     }
 
     /// Holds a question to a child node that is being replaced. Gives other questions back.
@@ -334,118 +386,4 @@ impl Upgrading {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::node::upgrade::course::Wanted;
-    use crate::supervision::ChildId;
-    use crate::wire::message::Reply;
-    use crate::wire::view::testing::event;
-    use serde_json::json;
-
-    fn question(node: Run, request: u64) -> Question {
-        let verb = Verb::Restart { path: Path::root() };
-        Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, incarnation: None }
-    }
-
-    #[test]
-    fn what_is_held_is_taken_when_its_time_is_over_or_the_supervisor_has_connected() {
-        let run = |child| Run { child: ChildId(child), incarnation: crate::ids::Incarnation::FIRST };
-        let (replaced, connecting, other) = (run(1), run(2), run(3));
-        let at = |secs| Time::ZERO + Span::from_secs(secs);
-        let mut upgrading = Upgrading::default();
-        for (node, connects) in [(replaced, false), (connecting, true)] {
-            upgrading.away.insert(node, Away { until: at(5), held: Vec::new(), connects });
-        }
-        assert_eq!(upgrading.hold(at(1), question(other, 1)), Hold::Not(question(other, 1)));
-        for (node, request) in [(replaced, 2), (connecting, 3), (connecting, 4), (connecting, 5)] {
-            assert_eq!(upgrading.hold(at(1), question(node, request)), Hold::Until(at(5)));
-        }
-        // The child node has not connected yet. A question that has been given up is not sent to find out whether it
-        // has.
-        let taken = upgrading.take_due(at(2), |question| question.request != 3, |_| false);
-        assert_eq!((taken.sent, taken.ask, upgrading.again), (vec![], vec![], Some(at(2) + AGAIN)));
-        let taken = upgrading.take_due(at(3), |_| true, |first| first.request == 4);
-        assert_eq!((taken.sent, taken.ask), (vec![4], vec![question(connecting, 5)]));
-        assert_eq!(upgrading.hold(at(3), question(connecting, 6)), Hold::Not(question(connecting, 6)));
-        let taken = upgrading.take_due(at(5), |_| true, |_| panic!("nothing is held for it"));
-        assert_eq!((taken.sent, taken.ask), (vec![], vec![question(replaced, 2)]));
-        assert_eq!(upgrading.hold(at(5), question(replaced, 7)), Hold::Not(question(replaced, 7)));
-    }
-
-    #[test]
-    fn a_parent_does_not_give_up_on_a_node_that_waits_for_those_below_it() {
-        let run = Run { child: ChildId(1), incarnation: crate::ids::Incarnation::FIRST };
-        let at = |secs| Time::ZERO + Span::from_secs(secs);
-        let wanted = |asker| Wanted { asker, by: String::new(), check: false, rest: false };
-        let course = |asker| {
-            let mut course = Course::new(at(0), wanted(asker), "1".into(), None, vec![(run, Path::root())]);
-            course.own_is_over(Supervisor {
-                path: "/".into(),
-                state: State::Upgraded,
-                version: "2".into(),
-                gap_ms: None,
-                message: None,
-            });
-            course
-        };
-        let mut parent = course(Asker::None);
-        for child in parent.next() {
-            parent.asked(at(0), 7, child);
-        }
-        let mut node = Upgrading { course: Some(course(Asker::Parent { request: 7 })), ..Upgrading::default() };
-        assert!(!node.reports_now(at(0)), "it waits for none");
-        let mut passed = 0;
-        for secs in 0..60 {
-            let below = node.course.as_mut().unwrap();
-            below.next().into_iter().for_each(|child| below.asked(at(secs), secs, child));
-            if node.reports_now(at(secs)) {
-                let upgrade = Box::new(node.course.as_ref().unwrap().upgrade());
-                parent.answered(at(secs), 7, Reply::Upgraded { upgrade });
-                passed += 1;
-            }
-            parent.due(at(secs));
-            assert!(parent.has_asked(7), "given up after {secs} s");
-            assert!(node.next_deadline().is_some_and(|due| due <= at(secs + 5)));
-        }
-        assert_eq!(passed, 12);
-    }
-
-    #[test]
-    fn a_supervisor_that_is_replaced_is_spared_until_it_is_back_and_beats() {
-        let run = Run { child: ChildId(1), incarnation: crate::ids::Incarnation::FIRST };
-        let mut upgrading = Upgrading::default();
-        let spared =
-            |upgrading: &Upgrading, after| upgrading.spares(run, Time::ZERO + Span::from_secs(after)).is_some();
-        assert!(!spared(&upgrading, 0));
-        upgrading.spared.insert(run, Spared { until: Time::ZERO + SPARED, back: false });
-        // A heartbeat that was sent before.
-        upgrading.beat(run);
-        assert!(spared(&upgrading, 14) && !spared(&upgrading, 15));
-        upgrading.is_back(run);
-        assert!(spared(&upgrading, 14));
-        upgrading.beat(run);
-        assert!(!spared(&upgrading, 14));
-        // A child node that was not ordered to be replaced.
-        upgrading.is_back(run);
-        assert!(!spared(&upgrading, 0));
-    }
-
-    #[test]
-    fn what_was_started_again_is_behind_no_more_unless_what_is_above_it_is() {
-        let path = |text: &str| Path::parse(text).unwrap();
-        let behind = ["/mid", "/mid/deep", "/other"].map(|at| (path(at), "1".into()));
-        let mut upgrading = Upgrading { behind: behind.into(), ..Upgrading::default() };
-        let happens = |upgrading: &mut Upgrading, at: &str, kind: &str, detail| {
-            upgrading.has_happened(&event(1, at, kind, detail));
-            ["/mid", "/mid/deep", "/other"].map(|at| upgrading.refuses_change(Some(&path(at))).is_some())
-        };
-        let all = [true; 3];
-        assert_eq!(happens(&mut upgrading, "/mid/deep", "started", json!({})), all, "by a parent that is behind");
-        assert_eq!(happens(&mut upgrading, "/mid", "ready", json!({})), all);
-        assert_eq!(happens(&mut upgrading, "/mid", "started", json!({ "beside": "successor" })), all);
-        assert_eq!(happens(&mut upgrading, "/middle", "started", json!({})), all);
-        assert_eq!(happens(&mut upgrading, "/mid", "started", json!({})), [false, false, true]);
-        assert_eq!(happens(&mut upgrading, "/other", "exited", json!({})), [false; 3]);
-        assert!(upgrading.refuses_change(None).is_none());
-    }
-}
+mod tests;

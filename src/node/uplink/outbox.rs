@@ -116,7 +116,7 @@ impl Outbox {
                     self.before += 1;
                 }
             }
-            ToNode::Request { .. } => {}
+            ToNode::Holding { .. } | ToNode::Request { .. } => {}
         }
     }
 

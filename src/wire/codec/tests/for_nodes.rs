@@ -172,6 +172,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
         ("v1-to-node-up-seen", Golden::ToNode(ToNode::UpSeen)),
         ("v1-to-node-events-seen", Golden::ToNode(ToNode::EventsSeen { through: 42 })),
         ("v1-to-node-escalating-seen", Golden::ToNode(ToNode::EscalatingSeen)),
+        ("v1-to-node-holding", Golden::ToNode(ToNode::Holding { request: 3 })),
         (
             "v1-to-node-request",
             Golden::ToNode(ToNode::Request {
