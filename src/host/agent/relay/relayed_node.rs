@@ -4,7 +4,7 @@
 
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{ChildBody, FromChild, FromNode, Reply, ToNode, Verb};
+use crate::wire::message::{ChildBody, FromChild, FromNode, Refusal, Reply, ToNode, Verb};
 
 /// What has not been acknowledged is sent again after this.
 const AGAIN: Span = Span::from_millis(500);
@@ -102,7 +102,7 @@ impl RelayedNode {
                 Some(codec::encode_from_child(&FromChild { token, body: ChildBody::Node(Box::new(reply)) }))
             }
             FromNode::Reply { request, reply } => {
-                if request == self.raised && !matches!(reply, Reply::Accepted { .. }) {
+                if request == self.raised && !is_to_come(&reply) {
                     self.reload = None;
                 }
                 None
@@ -135,6 +135,12 @@ impl RelayedNode {
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.again
     }
+}
+
+/// Whether the node has yet to carry out the reload that it has answered so. If it has refused it because it was busy,
+/// the reload is sent again under the same number: a refusal is not remembered as the result.
+fn is_to_come(reply: &Reply) -> bool {
+    matches!(reply, Reply::Accepted { .. } | Reply::Refused { why: Refusal::Busy | Refusal::Full, .. })
 }
 
 #[cfg(test)]
@@ -225,5 +231,27 @@ mod tests {
         assert_eq!(relayed.due(later + AGAIN).down, Some(again), "that was for another parent");
         assert_eq!(relayed.up(reply(9)), None);
         assert_eq!(relayed.due(later + AGAIN + AGAIN), Due::default());
+    }
+
+    #[test]
+    fn a_reload_that_a_busy_node_has_refused_is_sent_again_and_one_that_it_cannot_do_is_not() {
+        let mut relayed = RelayedNode::default();
+        relayed.adopted(Some(Verb::Ping), Time::ZERO);
+        let mut now = Time::ZERO;
+        let reload = relayed.due(now).down.unwrap();
+        let refused =
+            |why| of_node(FromNode::Reply { request: 1, reply: Reply::Refused { why, message: String::new() } });
+        for why in [Refusal::Full, Refusal::Busy] {
+            assert_eq!(relayed.up(refused(why)), None, "no parent has asked for it");
+            now += AGAIN;
+            assert_eq!(relayed.due(now).down.as_ref(), Some(&reload), "{why:?}");
+        }
+        // The present parent has the same spec, which the node does not have yet.
+        relayed.adopted(None, now);
+        assert!(relayed.due(now).down.is_some());
+        assert_eq!(relayed.up(refused(Refusal::NotUnderstood)), None, "that was for another parent");
+        let refused = Reply::Refused { why: Refusal::NotUnderstood, message: String::new() };
+        relayed.up(of_node(FromNode::Reply { request: 2, reply: refused }));
+        assert_eq!(relayed.due(now + AGAIN), Due::default());
     }
 }
