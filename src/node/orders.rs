@@ -7,7 +7,7 @@ use super::history::History;
 use super::outward::{Outward, ask, send};
 use super::placed::{Follow, Placed};
 use super::requests::route::StreamVerb;
-use super::requests::{self, Order, Question, Request, RootChange, done, refused};
+use super::requests::{self, Destination, Order, Question, Request, RootChange, done, refused};
 use super::root::Root;
 use super::streams;
 use super::turn::Node;
@@ -66,7 +66,7 @@ impl Node {
 
     /// The core has answered a request.
     pub(super) fn answered(&mut self, request: RequestId, answer: crate::supervision::Answer) {
-        let orders = self.requests.answered(request, answer);
+        let orders = self.requests.answered(&view!(self), request, answer);
         self.obey(orders);
     }
 
@@ -124,7 +124,7 @@ impl Node {
                 Follow::Gone(run) => self.requests_lost_node(run),
                 Follow::Cleared(run) => self.exit_is_over(run),
                 Follow::Shown(number, shown) => self.shown_by_agent(number, shown),
-                Follow::Moves(request, child) => self.moves(request, child),
+                Follow::Moves { request, child, to } => self.moves(request, child, to),
                 Follow::Stays(asker, why) => self.reply(&asker, refused(Refusal::NotAllowed, why)),
                 Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
                     request: RequestId(self.requests.numbers().draw()),
@@ -144,9 +144,9 @@ impl Node {
     }
 
     /// Begins to move a placed child to another host.
-    pub(super) fn moves(&mut self, request: Request, child: ChildId) {
+    pub(super) fn moves(&mut self, request: Request, child: ChildId, to: Destination) {
         let now = self.context.now();
-        let orders = self.requests.moves(now, &view!(self), request, child);
+        let orders = self.requests.moves(now, &view!(self), request, child, to);
         self.obey(orders);
     }
 

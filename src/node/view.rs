@@ -170,7 +170,8 @@ impl NodeReader for View<'_> {
     fn child(&self, id: ChildId) -> Option<Seen<'_>> {
         let child = self.children.get(id)?;
         let (node, run, incarnation) = (child.is_node(), self.children.running_as(id), self.core.incarnation(id));
-        Some(Seen { path: &child.path, node, run, incarnation })
+        let host = child.away().and_then(|away| away.host.as_deref());
+        Some(Seen { path: &child.path, node, run, incarnation, host })
     }
 
     fn nodes(&self) -> Vec<Run> {

@@ -608,8 +608,7 @@ impl World {
                     treevisor::supervision::Answer::RolloutStopped(_) => "answer: rollout stopped",
                     treevisor::supervision::Answer::Overtaken(_) => "answer: overtaken",
                 });
-                let orders = node.requests.answered(request, answer);
-                self.obey(node, orders)?;
+                self.requests_answered(node, request, answer)?;
             }
             Action::Forget(child) => {
                 // What stood beside a child leaves the child's hold as it is.

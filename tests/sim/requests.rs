@@ -19,7 +19,7 @@ use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
 use treevisor::node::requests::{Answers, Counted, Look, NodeReader, Order, Places, Question, Request, Seen};
 use treevisor::spec::tree::{ChildSpec, TreeSpec};
-use treevisor::supervision::{ChildId, Event, Kind, RolloutStatus, Run, State, Supervisor};
+use treevisor::supervision::{Answer, ChildId, Event, Kind, RequestId, RolloutStatus, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
 use treevisor::wire::message::{Outcome, Refusal, Reply, ToNode, Verb};
 use treevisor::wire::view::{ChildView, StatusView, SupervisorView};
@@ -106,7 +106,7 @@ impl NodeReader for Eyes<'_> {
         let spec = &self.world.tree.specs[self.spec_of_child(child)?.0];
         let node = spec.kind == Kind::Supervisor;
         let (run, incarnation) = (self.process(child).map(|(run, _)| run), self.core.incarnation(child));
-        Some(Seen { path: &spec.at, node, run, incarnation })
+        Some(Seen { path: &spec.at, node, run, incarnation, host: None })
     }
 
     fn nodes(&self) -> Vec<Run> {
@@ -359,6 +359,11 @@ impl World {
             return Ok(());
         }
         let orders = node.requests.lost(self.now, &eyes!(self, node), gone);
+        self.obey(node, orders)
+    }
+
+    pub(crate) fn requests_answered(&mut self, node: &mut Node, request: RequestId, answer: Answer) -> Verdict {
+        let orders = node.requests.answered(&eyes!(self, node), request, answer);
         self.obey(node, orders)
     }
 

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::endpoint::Endpoint;
 use super::reactor::{Reactor, Source};
 use super::record::PlacedBoot;
-use super::requests::Request;
+use super::requests::{Destination, Request};
 use crate::hosts::message::Place;
 use crate::hosts::shown::Shown;
 use crate::ids::Path;
@@ -47,8 +47,8 @@ pub(super) struct Placed {
     open: Option<Box<Open>>,
     /// Runs that have ended, while it is not decided whether their children are started again.
     ended: Vec<(Run, Path)>,
-    /// Operators' requests to move a child, by numbers of their own.
-    moves: Vec<(u64, Request, Run)>,
+    /// Operators' requests to move a child, by numbers of their own, and whether they name a host.
+    moves: Vec<(u64, Request, Run, bool)>,
     number: u64,
 }
 
@@ -93,7 +93,7 @@ pub(super) enum Follow {
     /// Nothing placed below this run is left: its exit can be handed to the core.
     Cleared(Run),
     /// The child can move to another host, as an operator has requested.
-    Moves(Request, ChildId),
+    Moves { request: Request, child: ChildId, to: Destination },
     /// The child cannot move, and why.
     Stays(Asker, String),
     /// The answer to [`Placed::show`] with this number; `None` if the agent cannot be asked.
@@ -167,7 +167,7 @@ impl Placed {
         };
         self.number += 1;
         let number = self.number;
-        self.moves.push((number, request, run));
+        self.moves.push((number, request, run, to.is_some()));
         // There is a connection since the child was placed.
         let _ = self.ask(node, |outbox, now| outbox.move_to(now, number, &path, run, to));
         Vec::new()
@@ -247,9 +247,9 @@ impl Placed {
                 Heard::Shown(shown) => follows.push(Follow::Shown(shown.question, Some(shown))),
                 Heard::MoveAnswered { request, to } => {
                     let Some(at) = self.moves.iter().position(|(number, ..)| *number == request) else { continue };
-                    let (_, request, run) = self.moves.swap_remove(at);
+                    let (_, request, run, named) = self.moves.swap_remove(at);
                     follows.push(match to {
-                        Ok(_) => Follow::Moves(request, run.child),
+                        Ok(host) => Follow::Moves { request, child: run.child, to: Destination { host, named } },
                         Err(why) => Follow::Stays(request.asker, why),
                     });
                 }
@@ -260,8 +260,9 @@ impl Placed {
 
     /// The node has ended: requests to move a child are refused.
     pub(super) fn end(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
-        let stays =
-            |(_, request, _): (u64, Request, Run)| Follow::Stays(request.asker, "its supervisor has ended".into());
+        let stays = |(_, request, ..): (u64, Request, Run, bool)| {
+            Follow::Stays(request.asker, "its supervisor has ended".into())
+        };
         let follows = self.moves.drain(..).map(stays).collect();
         self.settle(node);
         follows

@@ -31,8 +31,10 @@ mod tests;
 mod waiting;
 
 use self::again::Before;
-pub use self::node_reader::{Answers, Counted, NodeReader, Order, Places, Question, Request, RootChange, Seen};
-use self::pending::{PENDING_MAX, PendingOperation, WaitReason};
+pub use self::node_reader::{
+    Answers, Counted, Destination, NodeReader, Order, Places, Question, Request, RootChange, Seen,
+};
+use self::pending::{Move, PENDING_MAX, PendingOperation, WaitReason, Waiting};
 use self::place::Place;
 use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
@@ -115,9 +117,23 @@ impl Requests {
     }
 
     /// The agent has found another host for a placed child: restarts the child, which moves there with its next start.
-    pub fn moves(&mut self, now: Time, reader: &impl NodeReader, request: Request, child: ChildId) -> Vec<Order> {
+    pub fn moves(
+        &mut self,
+        now: Time,
+        reader: &impl NodeReader,
+        request: Request,
+        child: ChildId,
+        to: Destination,
+    ) -> Vec<Order> {
         let mut out = Vec::new();
-        self.child(now, reader, request, child, Change::Restart, &mut out);
+        let Some(Seen { path, host, .. }) = reader.child(child) else { return out };
+        let (what, from) = (format!("{path} is moving to {}", to.host), host.map(str::to_owned));
+        let Request { asker, by, incarnation, .. } = request;
+        let meant = incarnation.map(Incarnation);
+        let request = self.ask_core(now, asker, (by, meant), Command::Cycle(child), what, &mut out);
+        if let Some(Waiting { waits: WaitReason::Core { moves, .. }, .. }) = self.pending.get_mut(request.0) {
+            *moves = Some(Move { child, to, from });
+        }
         out
     }
 
@@ -324,7 +340,7 @@ impl Requests {
         out: &mut Orders,
     ) -> RequestId {
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
-        let waits = WaitReason::Core { what, does: PendingOperation::of(&command) };
+        let waits = WaitReason::Core { what, does: PendingOperation::of(&command), moves: None };
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
         out.push(Order::Core(Event::Asked { request, command, by, meant }));
         request

@@ -78,6 +78,17 @@ pub struct Seen<'a> {
     pub run: Option<Run>,
     /// Its present or last incarnation.
     pub incarnation: Incarnation,
+    /// The host that it runs on, if the host's agent has placed it.
+    pub host: Option<&'a str>,
+}
+
+/// Where a placed child is to move, as the host's agent has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The host that the agent has chosen.
+    pub host: String,
+    /// The operator has named it; without a name any other host than the present one will do.
+    pub named: bool,
 }
 
 /// Whether a child node can be expected to answer.

@@ -4,6 +4,7 @@
 
 use super::change_progress::ChangeProgress;
 use super::emptying::Emptying;
+use super::node_reader::Destination;
 use super::route::Change;
 use crate::ids::{Name, Path};
 use crate::node::asker::{Asker, Numbers};
@@ -22,7 +23,13 @@ pub(super) const PENDING_MAX: usize = 1_024;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum WaitReason {
     /// For the core's answer.
-    Core { what: String, does: Option<(ChildId, PendingOperation)> },
+    Core {
+        what: String,
+        does: Option<(ChildId, PendingOperation)>,
+        /// For a move: where the child has to be then. Not in the snapshot, as the fields about placement below.
+        #[serde(skip)]
+        moves: Option<Move>,
+    },
     /// For the core's answer about a rolling restart, whose progress is reported.
     Rolling { what: String },
     /// For a child node's answer about a path below it.
@@ -60,6 +67,24 @@ pub(super) enum WaitReason {
     PartOfSpread { of: u64, run: Run, by: String, verb: Box<Verb> },
     /// For the end of this node.
     OwnEnd,
+}
+
+/// A placed child that moves to another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub child: ChildId,
+    pub to: Destination,
+    /// The host that it was on.
+    pub from: Option<String>,
+}
+
+impl Move {
+    /// Why the child has not moved, if it runs on this host now; `None`: it has.
+    pub(super) fn failure(&self, host: &str) -> Option<String> {
+        let Move { to, from, .. } = self;
+        let is_right = *host == to.host || (!to.named && from.as_deref().is_some_and(|from| from != host));
+        (!is_right).then(|| format!("{} has not taken it, and it runs on {host}", to.host))
+    }
 }
 
 /// What the host's agent has reported of the whole cluster, for the answer to an operator.

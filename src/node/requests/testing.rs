@@ -6,7 +6,7 @@ use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, RolloutStatus, Run, State};
 use crate::time::Time;
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The children of one supervisor, which all run, and the paths below them.
@@ -26,6 +26,8 @@ pub(super) struct Tree {
     pub stopping: BTreeSet<ChildId>,
     /// Child nodes that are placed.
     pub placed: BTreeSet<ChildId>,
+    /// The hosts of placed child nodes.
+    pub hosts: BTreeMap<ChildId, String>,
 }
 
 impl Tree {
@@ -45,6 +47,7 @@ impl Tree {
             incarnation: Incarnation(1),
             stopping: BTreeSet::new(),
             placed: BTreeSet::new(),
+            hosts: BTreeMap::new(),
         }
     }
 
@@ -62,7 +65,8 @@ impl NodeReader for Tree {
     fn child(&self, child: ChildId) -> Option<Seen<'_>> {
         let (path, node) = self.children.get(child.0 as usize)?;
         let run = (!self.down.contains(&child)).then(|| Tree::run(child.0));
-        Some(Seen { path, node: *node, run, incarnation: self.incarnation })
+        let host = self.hosts.get(&child).map(String::as_str);
+        Some(Seen { path, node: *node, run, incarnation: self.incarnation, host })
     }
 
     fn nodes(&self) -> Vec<Run> {

@@ -199,8 +199,39 @@ fn a_change_is_reported_each_second_until_the_core_answers() {
     };
     assert!(matches!(replies(&requests.due(at(1_000), &tree))[..], [(9, Reply::Accepted { .. })]));
     assert!(requests.due(at(1_500), &tree).is_empty());
-    assert!(matches!(replies(&requests.answered(*request, Answer::Ok))[..], [(9, Reply::Done { .. })]));
-    assert!(requests.answered(*request, Answer::Ok).is_empty());
+    assert!(matches!(replies(&requests.answered(&tree, *request, Answer::Ok))[..], [(9, Reply::Done { .. })]));
+    assert!(requests.answered(&tree, *request, Answer::Ok).is_empty());
+}
+
+#[test]
+fn a_move_is_done_where_the_child_runs_on_the_host_that_was_named_or_else_on_another_one_than_before() {
+    // From b, with c as the answer of the host's agent; on which host it runs then.
+    let ends = |named: bool, on: Option<&str>, answer: Answer| {
+        let mut tree = Tree::of(&["/db/"]);
+        tree.hosts.insert(ChildId(0), "b".into());
+        let mut requests = requests();
+        let to = Destination { host: "c".into(), named };
+        let orders = requests.moves(START, &tree, request(9), ChildId(0), to);
+        let [Order::Reply(_, Reply::Accepted { .. }), Order::Core(Event::Asked { request, command, .. })] = &orders[..]
+        else {
+            panic!("{orders:?}")
+        };
+        assert_eq!(*command, Command::Cycle(ChildId(0)));
+        tree.hosts = on.map(|host| (ChildId(0), host.to_owned())).into_iter().collect();
+        match &replies(&requests.answered(&tree, *request, answer))[..] {
+            [(9, Reply::Done { outcome, detail })] => (*outcome, detail.clone()),
+            others => panic!("{others:?}"),
+        }
+    };
+    let ok = (Outcome::Ok, String::new());
+    let failed = |why: &str| (Outcome::StartFailed, why.to_owned());
+    for named in [true, false] {
+        assert_eq!(ends(named, Some("c"), Answer::Ok), ok);
+        assert_eq!(ends(named, Some("b"), Answer::Ok), failed("c has not taken it, and it runs on b"));
+        assert_eq!(ends(named, None, Answer::StartFailed("it has no host".into())), failed("it has no host"));
+    }
+    assert_eq!(ends(true, Some("d"), Answer::Ok), failed("c has not taken it, and it runs on d"));
+    assert_eq!(ends(false, Some("d"), Answer::Ok), ok);
 }
 
 fn meant(number: u64, incarnation: u64) -> Request {
@@ -264,7 +295,7 @@ fn two_restarts_of_the_same_incarnation_are_one() {
     assert!(changed(&requests.ask(START, &tree, meant(3, 1), restart("/b"))).is_none());
     assert!(changed(&requests.ask(START, &tree, meant(4, 1), Verb::Stop { path: path("/a") })).is_none());
     assert!(changed(&requests.ask(START, &tree, request(5), restart("/a"))).is_none());
-    requests.answered(*first, Answer::Ok);
+    requests.answered(&tree, *first, Answer::Ok);
     tree.stopping.clear();
     tree.incarnation = Incarnation(2);
     assert!(changed(&requests.ask(START, &tree, meant(6, 1), restart("/a"))).is_some());
@@ -291,7 +322,7 @@ fn a_part_of_a_reload_is_sent_until_it_is_answered() {
     assert!(requests.take_incoming(reload.request).is_some());
     let part = vec![(Tree::run(0), Verb::Ping)];
     let number = asked(&requests.hand_out_parts(START, reload.request, "x", part.clone()))[0];
-    assert!(requests.answered(reload.request, Answer::Ok).is_empty());
+    assert!(requests.answered(&tree, reload.request, Answer::Ok).is_empty());
     assert_eq!(asked(&requests.due(at(300), &tree)), [number]);
     let accepted = Reply::Accepted { waiting_for: String::new() };
     assert!(requests.answered_below(at(301), &tree, Tree::run(0), number, accepted).is_empty());

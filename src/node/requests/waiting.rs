@@ -37,7 +37,7 @@ impl Requests {
     }
 
     /// The core has answered.
-    pub fn answered(&mut self, request: RequestId, answer: Answer) -> Vec<Order> {
+    pub fn answered(&mut self, reader: &impl NodeReader, request: RequestId, answer: Answer) -> Vec<Order> {
         let mut out = Vec::new();
         self.incoming.remove(&request);
         let (outcome, detail) = translate::answer(answer, &self.own);
@@ -50,8 +50,16 @@ impl Requests {
             };
             change.core_is_done(outcome, detail);
             self.finish_change(request.0, &mut out);
-        } else if let Some(waiting) = self.pending.take(request.0) {
-            out.push(Order::Reply(waiting.asker, done(outcome, detail)));
+        } else if let Some(Waiting { asker, waits, .. }) = self.pending.take(request.0) {
+            // The host that was chosen may have refused the child, which was then started on another one.
+            let stayed = match &waits {
+                WaitReason::Core { moves: Some(moves), .. } if outcome == Outcome::Ok => {
+                    reader.child(moves.child).and_then(|seen| seen.host).and_then(|host| moves.failure(host))
+                }
+                _ => None,
+            };
+            let reply = stayed.map_or_else(|| done(outcome, detail), |why| done(Outcome::StartFailed, why));
+            out.push(Order::Reply(asker, reply));
         }
         out
     }
