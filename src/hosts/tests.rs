@@ -261,8 +261,16 @@ fn an_operator_may_swear_that_a_host_is_dead() {
         bench.put(Key::Host("b".into()), &host);
     });
     bench.pass(seconds(2));
+    // The operator is answered once the record shows it, which it does not while the store is silent.
+    let is_off = |bench: &Bench| bench.agent.stored("b", bench.now).is_some_and(|record| record.is_empty("b"));
+    bench.deaf = true;
     bench.hand_in(Event::Asked(OperatorOrder::Forget("b".into())));
+    bench.pass(seconds(4));
+    assert!(!is_off(&bench));
+    bench.deaf = false;
+    bench.pass(seconds(4));
     assert_eq!(bench.host("b").state, HostState::Dead);
+    assert!(is_off(&bench));
 }
 
 #[test]

@@ -479,3 +479,20 @@ fn a_root_that_only_waits_for_hooks_goes_on_to_look_at_its_lease() {
     assert_eq!(panic.wait().unwrap().code(), Some(0));
     assert!(done.exists());
 }
+
+#[test]
+fn a_host_is_forgotten_when_its_record_shows_it_and_not_while_the_store_is_silent() {
+    // No lease ends while the store is silent.
+    let Some(cluster) = Cluster::start_with(&["a", "b"], |_, _| "lease = \"30s\"\n".to_owned()) else { return };
+    let record = |cluster: &Cluster| cluster.store.record("/treevisor/test/host/b").unwrap();
+    let before = record(&cluster);
+    let forget = || cluster.run("a", &["host", "forget", "b", "--it-is-dead"]);
+    let refused = cluster.store.silent(forget);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && told.contains("does not show it"), "{told}");
+    assert_eq!((&before["epoch"], &before["state"]), (&json!(1), &json!("live")));
+    cluster.done("a", &["host", "forget", "b", "--it-is-dead"]);
+    // It is not dead, and begins another epoch.
+    let after = record(&cluster);
+    assert!(after["sworn"] == true || after["epoch"].as_u64() > before["epoch"].as_u64(), "{after}");
+}

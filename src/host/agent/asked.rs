@@ -111,7 +111,7 @@ impl Shell {
             }
             HostRequest::Forget { host } => {
                 warn!(self.logger, "an operator swears that {} is off", host);
-                self.wish(OperatorOrder::Forget(host))
+                return self.wish_noted(asker, OperatorOrder::Forget(host.clone()), Noted::Off(host), now);
             }
         };
         self.tools.tell(&asker, &told);
@@ -167,11 +167,6 @@ impl Shell {
             Ok(invitation) => HostReply::Invited { line: invitation.to_string() },
             Err(message) => HostReply::Refused { message },
         }
-    }
-
-    fn wish(&mut self, order: OperatorOrder) -> HostReply {
-        self.inbox.push_back(Event::Asked(order));
-        HostReply::Done
     }
 
     fn view(&self, now: Moment) -> HostsView {

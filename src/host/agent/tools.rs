@@ -50,6 +50,8 @@ impl Awaited {
 pub(super) enum Noted {
     /// That a host is drained, or is not.
     Draining { host: String, draining: bool },
+    /// That this host is off: nothing of it runs any more.
+    Off(String),
     /// This certificate, once the connections use it too.
     Certificate(String),
 }

@@ -98,6 +98,7 @@ impl Shell {
         let by = self.connections.as_ref().map(Connections::cert);
         let is_noted = |what: &Noted| match what {
             Noted::Draining { host, draining } => record(host).is_some_and(|record| shows(record, *draining)),
+            Noted::Off(host) => record(host).is_some_and(|record| record.is_empty(host)),
             Noted::Certificate(cert) => {
                 record(&self.file.name).is_some_and(|own| own.cert == *cert) && by == Some(cert)
             }
@@ -119,6 +120,11 @@ impl Shell {
                     "{host} was asked for {NOTED}, and its record in the store does not show it: \
                      type `treevisor host {}` on {host} itself, and see there what its agent reports",
                     verb(*draining)
+                ),
+                Noted::Off(host) => format!(
+                    "the record of {host} in the store does not show it after {NOTED}, so nothing starts elsewhere yet: \
+                     `treevisor hosts` shows whether the store answers, and whether {host} is back; \
+                     the agent goes on trying until it ends"
                 ),
                 _ => "the store has not taken note of it; it is forgotten when the agent ends before that".to_owned(),
             };
