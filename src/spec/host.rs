@@ -6,6 +6,7 @@
 use super::diagnostic::{Diagnostic, quoted};
 use super::disk::Disk;
 use super::fields::{Fields, Layer};
+pub use super::keys::placement::is_host_name;
 use super::keys::placement::{HostName, Labels};
 use super::keys::process::Environment;
 use super::overlay::{Overlay, Texts};

@@ -4,9 +4,8 @@ use super::failed::Failed;
 use crate::host::identity::{Certificate, Signers, SigningKey};
 use crate::host::store_opener::StoreOpener;
 use crate::hosts::record::{self, ClaimKey, Cluster, Host, HostState, Key, OwnState, Ownership};
-use crate::ids::Name;
 use crate::link::PublicKey;
-use crate::spec::host::HostFile;
+use crate::spec::host::{HostFile, is_host_name};
 use crate::store::{self, Answer, Ask, Store, Version};
 use crate::time::Span;
 use std::collections::BTreeMap;
@@ -168,10 +167,10 @@ fn no_answer(answer: Answer) -> Failed {
     Failed::new(format!("the store does not answer: {why}"))
 }
 
-/// Checks the name of a host, before a serial is drawn for it.
+/// Checks the name of a host, by the rule of its file, before a serial is drawn for it.
 pub(super) fn is_name(name: &str) -> Result<(), Failed> {
     let wrong = || Failed::new(format!("{name:?} is no name of a host")).hint("write 1 to 32 of a-z 0-9 and -");
-    Name::parse(name).map(drop).map_err(|_| wrong())
+    is_host_name(name).then_some(()).ok_or_else(wrong)
 }
 
 /// Checks that the signing key is not being replaced; nothing is certified meanwhile.

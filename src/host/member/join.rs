@@ -167,6 +167,7 @@ pub(super) fn join(file: &Path, new: &Newcomer, opener: StoreOpener<'_>) -> Line
     let key_file = key_file(file);
     absent(&key_file, "this machine has the keys of a host already")?;
     absent(file, "this machine is a host already")?;
+    is_usable(file, name, address)?;
     etcd::no_earlier_data().map_err(Failed::new)?;
     // An unwritable place is found before a certificate is issued.
     Aside::write(&key_file, "", 0o600)?;
@@ -219,6 +220,26 @@ pub(super) fn join(file: &Path, new: &Newcomer, opener: StoreOpener<'_>) -> Line
     }
     is_reached(file, &welcome, new, &|file| Cell::open(file, &signing.clone().into(), opener)?.read().map(drop))?;
     Ok(lines)
+}
+
+/// Checks the name and the address by reading a file that has them, before the invitation is used up for a host that
+/// could not run.
+fn is_usable(file: &Path, name: &str, address: &str) -> Result<(), Failed> {
+    is_name(name).map_err(|failed| failed.hint("name it by --name: 1 to 32 of a-z 0-9 and -"))?;
+    let draft = NewHost {
+        cluster: name.to_owned(),
+        name: name.to_owned(),
+        address: Some(address.to_owned()),
+        endpoints: vec![client_url(address)],
+        // The authority of the store is not known yet.
+        run: Some(false),
+        ..NewHost::default()
+    };
+    let draft = Aside::write(file, &text_of(&draft), 0o644)?;
+    read_host(&draft.path, file).map(drop).map_err(|Failed { message, .. }| {
+        Failed::new(format!("a host cannot have the address {address:?}: {message}"))
+            .hint("give the address by --address: HOST or HOST:PORT")
+    })
 }
 
 /// Checks that the store answers this machine.
@@ -312,6 +333,29 @@ mod tests {
                 assert_eq!(Invitation::parse(&line[..part]), None);
             }
             assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:[]".contains(&byte)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_or_an_address_that_no_host_can_have_is_found_before_the_invitation_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = |name: &str, address: &str| {
+            let file = directory.path().join("host.toml");
+            let refused = is_usable(&file, name, address).err().map(|failed| (failed.message, failed.hint.unwrap()));
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+            refused
+        };
+        for address in ["10.0.0.3", "10.0.0.3:7411", "c.example", "[fd00::3]", "[fd00::3]:81"] {
+            assert_eq!(refused("db-1", address), None);
+        }
+        for name in ["db_1", "Db", "db.1", "", &"x".repeat(33)] {
+            let (message, hint) = refused(name, "10.0.0.3").unwrap();
+            assert!(message.contains("no name of a host") && hint.contains("--name"), "{message}");
+        }
+        for address in ["0.0.0.0", "10.0.0.3:x", "10.0.0.3:0", "10.0.0.3/24", ""] {
+            let (message, hint) = refused("db-1", address).unwrap();
+            let expected = format!("cannot have the address {address:?}: ");
+            assert!(message.contains(&expected) && hint.contains("--address"), "{message}");
         }
     }
 

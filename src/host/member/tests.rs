@@ -411,6 +411,14 @@ fn the_first_three_hosts_have_a_member_of_a_store_that_hosts_run() {
         }
     };
     let join = |name: &str, etcd: bool| knock(name, etcd, false);
+    // A name that the file of a host cannot have takes no serial and no seat.
+    let before = place.cluster();
+    for name in ["db_1", "DB", "", &"x".repeat(33)] {
+        let refused = join(name, true).unwrap_err();
+        assert!(refused.contains("no name of a host") && refused.contains("1 to 32 of a-z 0-9 and -"), "{refused}");
+        assert!(place.add(name).unwrap_err().contains("no name of a host"));
+    }
+    assert_eq!(place.cluster(), before);
     let refused = join("b", false).unwrap_err();
     assert!(refused.contains("apt install etcd-server"), "{refused}");
     assert_eq!(["b", "c", "d"].map(|name| join(name, true)), [const { Ok(Some(true)) }; 3]);

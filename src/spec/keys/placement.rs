@@ -76,15 +76,25 @@ fn name_schema() -> Json {
     super::super::shape::text_like(&format!("[a-z0-9-]{{1,{NAME_MAX}}}"))
 }
 
+/// Whether a host or a cluster can have this name.
+pub fn is_host_name(text: &str) -> bool {
+    misfit(text).is_none()
+}
+
+/// Why a host or a cluster cannot have this name; `None`: it can.
+fn misfit(text: &str) -> Option<String> {
+    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    match text.chars().find(|c| !fits(*c)) {
+        Some(other) => Some(format!("{other:?} is none of them")),
+        None if text.is_empty() => Some("it is empty".into()),
+        None if text.len() > NAME_MAX => Some(format!("it has {}", text.len())),
+        None => None,
+    }
+}
+
 fn host_name(scope: &mut Scope<'_>, value: Value<'_>) -> Option<String> {
     let text = scope.text(value)?;
-    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
-    let label = match text.chars().find(|c| !fits(*c)) {
-        Some(other) => format!("{other:?} is none of them"),
-        None if text.is_empty() => "it is empty".into(),
-        None if text.len() > NAME_MAX => format!("it has {}", text.len()),
-        None => return Some(text),
-    };
+    let Some(label) = misfit(&text) else { return Some(text) };
     scope.report(
         Finding::error("bad-name", value.place, format!("{} cannot be {}", quoted(value.key), quoted(&text)))
             .label(label)
