@@ -47,29 +47,32 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
             kill_if_ours(runtime, pid)?;
         }
     }
-    let group = group_of(&instance, path);
+    let groups = groups_of(&instance, path);
     let mark =
         Mark::parse(&instance.mark).map_err(|cause| ForceError::Kill { path: path.clone(), cause: cause.into() })?;
     let mut paths = instance.paths();
     paths.retain(|known| known.is_within(path));
     let scope = Scope { root_pid: None, mark: &mark, within: path, paths: &paths, spare: &[std::process::id()] };
-    let left = sweep::kill_all(group.as_deref(), &scope, PATIENCE);
+    let left = sweep::kill_all(&groups, &scope, PATIENCE);
     if !left.is_none() {
         // The files are kept, so that another attempt finds the instance.
         return Err(ForceError::Stuck { path: path.clone(), left });
     }
     if path.is_root() {
-        if let Some(Ok(group)) = group.as_deref().map(Group::open) {
-            group.remove_all();
-        }
+        groups.iter().filter_map(|group| Group::open(group).ok()).for_each(|group| group.remove_all());
         runtime.remove();
     }
     Ok(())
 }
 
-/// The directory of the path's cgroup, where the tree has cgroups.
-fn group_of(instance: &InstanceFile, path: &Path) -> Option<PathBuf> {
-    Some(cgroup::path_below(instance.cgroup.as_deref()?, path.parts()))
+/// The directories of the path's cgroups, where the tree has cgroups. A worker may have two processes, and after a
+/// roll-out its only one may be the second.
+fn groups_of(instance: &InstanceFile, path: &Path) -> Vec<PathBuf> {
+    match &instance.cgroup {
+        Some(base) if path.is_root() => vec![base.clone()],
+        Some(base) => cgroup::paths_below(base, path.parts()).into(),
+        None => Vec::new(),
+    }
 }
 
 /// Kills the process `pid` if it is the instance's root or keeper. The id alone is no proof, as the kernel may have
@@ -247,11 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn each_path_has_its_cgroup() {
+    fn each_path_has_its_cgroups() {
         let path = Path::parse("/web/api").unwrap();
-        assert_eq!(group_of(&instance(Some("/cg/t")), &path), Some(PathBuf::from("/cg/t/c.web/below/c.api")));
-        assert_eq!(group_of(&instance(Some("/cg/t")), &Path::root()), Some(PathBuf::from("/cg/t")));
-        assert_eq!(group_of(&instance(None), &path), None);
+        let both = ["/cg/t/c.web/below/c.api", "/cg/t/c.web/below/c.api+"].map(PathBuf::from);
+        assert_eq!(groups_of(&instance(Some("/cg/t")), &path), both);
+        assert_eq!(groups_of(&instance(Some("/cg/t")), &Path::root()), [PathBuf::from("/cg/t")]);
+        assert!(groups_of(&instance(None), &path).is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod tests;
 pub mod tree;
 
 use names::PREFIX;
-pub use names::{BELOW, NODE, SECOND, name_of, path_below};
+pub use names::{BELOW, NODE, SECOND, name_of, paths_below};
 
 /// The path of the node or worker that a cgroup belongs to, by the names of its directories, and whether it is the
 /// cgroup for a supervisor's children. A tree may run in a worker of another tree; only the innermost one counts.

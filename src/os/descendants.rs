@@ -105,9 +105,10 @@ pub struct Scope<'a> {
 /// its parent exists. So all processes are stopped first, and the search is repeated until it finds no new ones: a
 /// stopped process cannot fork, and does not exit before its children are known. Then all are killed.
 pub fn kill_pass(scope: &Scope<'_>) -> Left {
+    let first = scope.paths.iter().chain([scope.within]).map(|path| Stamp::of_child(scope.mark, path));
     let mut search = Search {
         scope,
-        stamps: scope.paths.iter().chain([scope.within]).map(|path| Stamp::of_child(scope.mark, path)).collect(),
+        stamps: first.flat_map(|stamp| [stamp, stamp.second()]).collect(),
         is_stamped: Stamp::of_child(scope.mark, scope.within).limit().is_some(),
         own: std::process::id(),
         own_session: below::own_session(),

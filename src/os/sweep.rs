@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// While the cgroup has members, all processes are searched only once in this many rounds: that is expensive, and most
+/// While a cgroup has members, all processes are searched only once in this many rounds: that is expensive, and most
 /// members are gone a moment after the kill.
 const ROUNDS: u32 = 50;
 
@@ -73,25 +73,28 @@ impl fmt::Display for Survivors {
     }
 }
 
-/// Kills all processes in the cgroup and all in scope; the scope may have more, since a process with the permission can
-/// leave its cgroup. Blocks until nothing is left, or for `limit` plus the time of one search. Does not remove the
-/// cgroup.
-pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span) -> Survivors {
+/// Kills all processes in the cgroups and all in scope; the scope may have more, since a process with the permission
+/// can leave its cgroup. Blocks until nothing is left, or for `limit` plus the time of one search. Does not remove the
+/// cgroups.
+pub fn kill_all(cgroups: &[PathBuf], scope: &Scope<'_>, limit: Span) -> Survivors {
     let clock = Clock::start();
     let end = Time::ZERO + limit;
     let mut round = 0_u32;
     loop {
         let last = clock.now() >= end;
-        let group = cgroup.map_or(Ok(None), open);
-        let populated = match &group {
-            Ok(Some(group)) if group.populated() => {
-                // Errors are ignored: the next round finds what is left.
-                let _ = group.kill();
-                true
-            }
-            Ok(_) => false,
-            Err(_) => true,
-        };
+        let groups: Vec<_> = cgroups.iter().filter_map(|path| open(path).transpose()).collect();
+        let mut populated = false;
+        for group in &groups {
+            populated |= match group {
+                Ok(group) if group.populated() => {
+                    // Errors are ignored: the next round finds what is left.
+                    let _ = group.kill();
+                    true
+                }
+                Ok(_) => false,
+                Err(_) => true,
+            };
+        }
         let marked = if !populated || last || round % ROUNDS == ROUNDS - 1 {
             let left = descendants::kill_pass(scope);
             if !populated && left.count == 0 {
@@ -102,7 +105,7 @@ pub fn kill_all(cgroup: Option<&std::path::Path>, scope: &Scope<'_>, limit: Span
             descendants::Left::default()
         };
         if last {
-            return name(group, &marked, scope);
+            return name(groups, &marked, scope);
         }
         round += 1;
         clock::pause(Span::from_millis(if populated { 1 } else { 2 }));
@@ -122,13 +125,15 @@ fn open(path: &std::path::Path) -> io::Result<Option<Group>> {
 }
 
 /// Describes the processes that are still left.
-fn name(group: io::Result<Option<Group>>, marked: &descendants::Left, scope: &Scope<'_>) -> Survivors {
+fn name(groups: Vec<io::Result<Group>>, marked: &descendants::Left, scope: &Scope<'_>) -> Survivors {
     let mut unseen = None;
-    let members = group.and_then(|group| group.map_or(Ok(Vec::new()), |group| group.members()));
-    let mut pids = members.unwrap_or_else(|error| {
-        unseen = Some(error.to_string());
-        Vec::new()
-    });
+    let mut pids = Vec::new();
+    for members in groups.into_iter().map(|group| group?.members()) {
+        match members {
+            Ok(members) => pids.extend(members),
+            Err(error) => unseen = Some(error.to_string()),
+        }
+    }
     let seen = marked.refused.map(|(pid, _)| pid).into_iter().chain(marked.some.iter().copied());
     let by_mark = marked.refused.iter().count() + marked.some.len();
     pids.extend(seen);

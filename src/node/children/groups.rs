@@ -100,11 +100,8 @@ impl Child {
     }
 }
 
-/// The directories of the cgroups of `path`, which is below `place`. There may be two: see [`SECOND`](cgroup::SECOND).
+/// The directories of the cgroups of `path`, which is below `place`.
 pub(super) fn groups_of(place: &Place, path: &Path) -> Vec<PathBuf> {
     let Some(base) = &place.base_group else { return Vec::new() };
-    let first = cgroup::path_below(base.path(), path.parts().skip(place.path.parts().count()));
-    let mut second = first.clone().into_os_string();
-    second.push(cgroup::SECOND);
-    vec![first, second.into()]
+    cgroup::paths_below(base.path(), path.parts().skip(place.path.parts().count())).into()
 }

@@ -20,8 +20,9 @@ pub const BELOW: &str = "below";
 /// Suffix of the cgroup of a second process of a child, which was started beside the first one.
 pub const SECOND: &str = "+";
 
-/// The directory of the descendant at `names` below the supervisor whose children's cgroup is `base`.
-pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> PathBuf {
+/// The directories of the descendant at `names` below the supervisor whose children's cgroup is `base`: that of its
+/// process, and that of a second one ([`SECOND`]).
+pub fn paths_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> [PathBuf; 2] {
     let mut at = base.to_path_buf();
     for (depth, name) in names.enumerate() {
         if depth > 0 {
@@ -29,5 +30,7 @@ pub fn path_below<'a>(base: &Path, names: impl Iterator<Item = &'a str>) -> Path
         }
         at.push(name_of(name));
     }
-    at
+    let mut second = at.clone().into_os_string();
+    second.push(SECOND);
+    [at, second.into()]
 }

@@ -84,6 +84,28 @@ fn a_daemon_in_its_own_session_is_found_by_its_mark() {
 }
 
 #[test]
+fn both_processes_of_a_path_are_found_by_their_stamps_without_a_mark() {
+    let (mark, within) = (random::mark().unwrap(), path("/a"));
+    let stamp = Stamp::of_child(&mark, &within);
+    for stamp in [stamp, stamp.second()] {
+        let Some(limit) = stamp.limit() else {
+            eprintln!("skipped: the hard limit of locks is set here");
+            return;
+        };
+        let mut spec = script("exec env -i /bin/sh -c 'echo up; exec sleep 1000'");
+        spec.limits.insert(stamp::LIMIT.into(), limit);
+        let (spawned, reader) = start_piped(spec).unwrap();
+        assert_eq!(read_line(&reader), "up");
+        let own = [std::process::id()];
+        assert_eq!(
+            kill_pass(&Scope { root_pid: None, mark: &mark, within: &within, paths: &[], spare: &own }).count,
+            1
+        );
+        assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
+    }
+}
+
+#[test]
 fn a_mark_that_begins_like_another_is_another() {
     let mark = random::mark().unwrap();
     let longer = format!("{mark}0");

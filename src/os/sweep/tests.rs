@@ -38,8 +38,8 @@ fn a_cgroup_that_cannot_be_looked_at_is_not_empty() {
     let (mark, root) = (random::mark().unwrap(), Path::root());
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
     let missing = file.path().with_extension("not-there");
-    assert!(kill_all(Some(&missing), &scope, Span::ZERO).is_none());
-    let left = kill_all(Some(file.path()), &scope, Span::ZERO);
+    assert!(kill_all(&[missing], &scope, Span::ZERO).is_none());
+    let left = kill_all(&[file.path().into()], &scope, Span::ZERO);
     assert!(left.unseen.is_some_and(|why| why.contains("cannot open the cgroup")));
 }
 
@@ -52,14 +52,14 @@ fn what_carries_the_mark_is_killed_and_what_is_there_is_named() {
     assert_eq!(read_line(&reader), "up");
     let left = descendants::Left { count: 1, some: vec![spawned.pid], refused: None };
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &[], spare: &[] };
-    let named = name(Ok(None), &left, &scope);
+    let named = name(Vec::new(), &left, &scope);
     assert_eq!((named.processes.len(), named.others), (1, 0));
     assert_eq!((named.processes[0].pid, named.processes[0].path.clone()), (spawned.pid, Some(path("/web/api"))));
     assert!(
-        name(Ok(None), &left, &Scope { spare: &[spawned.pid], ..scope }).processes.is_empty(),
+        name(Vec::new(), &left, &Scope { spare: &[spawned.pid], ..scope }).processes.is_empty(),
         "one that is spared is not left over"
     );
-    assert!(kill_all(None, &scope, super::super::testing::PATIENCE).is_none());
+    assert!(kill_all(&[], &scope, super::super::testing::PATIENCE).is_none());
     assert!(PidFd::open(spawned.pid).is_ok(), "it is ours to reap");
     end_of(&spawned.pidfd);
 }
@@ -79,6 +79,6 @@ fn the_path_of_a_process_is_read_from_its_stamp_where_its_environment_is_not_sho
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths: &paths, spare: &[] };
     assert_eq!(path_of(spawned.pid, &scope), Some(path("/web/api")));
     assert_eq!(path_of(spawned.pid, &Scope { paths: &paths[..1], ..scope }), None);
-    assert!(kill_all(None, &scope, super::super::testing::PATIENCE).is_none());
+    assert!(kill_all(&[], &scope, super::super::testing::PATIENCE).is_none());
     end_of(&spawned.pidfd);
 }

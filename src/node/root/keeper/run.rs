@@ -323,7 +323,7 @@ pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str, 
     };
     let root = Path::root();
     let scope = Scope { root_pid: None, mark: &mark, within: &root, paths, spare: &[std::process::id()] };
-    let left = sweep::kill_all(cgroup, &scope, PATIENCE);
+    let left = sweep::kill_all(cgroup.map(Into::into).as_slice(), &scope, PATIENCE);
     if let Some(Ok(group)) = cgroup.map(Group::open) {
         group.remove_all();
     }
