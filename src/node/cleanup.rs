@@ -225,6 +225,11 @@ impl Cleanups {
         self.list.iter_mut().filter(|cleanup| cleanup.run == run).for_each(|cleanup| cleanup.due = now);
     }
 
+    /// Whether this run was reported as one that cannot be killed, and is still there.
+    pub fn has_given_up_on(&self, run: Run) -> bool {
+        self.list.iter().any(|cleanup| cleanup.run == run && cleanup.given_up)
+    }
+
     /// When the next look is due.
     pub fn next_deadline(&self) -> Option<Time> {
         self.list.iter().map(|cleanup| cleanup.due).min()
@@ -324,8 +329,12 @@ mod tests {
         let mut cleanups = Cleanups::default();
         cleanups.killed(run(), Time::ZERO);
         cleanups.killed(run(), second);
+        assert!(!cleanups.has_given_up_on(run()));
         let mut again = cleanups.take_due(second, &core(Vec::new())).pop().unwrap();
         assert_eq!(until_given_up(&mut again, LEFT).0, Span::from_secs(3));
+        cleanups.put_back(again);
+        assert!(cleanups.has_given_up_on(run()));
+        cleanups.list.clear();
         // The limit for the processes that it has left is not longer either.
         cleanups.hurry(second);
         cleanups.ended(run(), Time::ZERO, false);

@@ -399,8 +399,12 @@ impl World {
                     self.obey(node, orders)?;
                 }
                 Order::KilledPast(path) => {
-                    let spec = self.tree.specs.iter().position(|spec| spec.at == path);
-                    let left = spec.map_or(0, |spec| self.kernel.alive_at(SpecId(spec)));
+                    // What cannot be killed may be left.
+                    let spared = self.living_within(&path).into_iter().filter(|&pid| {
+                        let process = self.kernel.get(pid);
+                        process.life == Life::Alive && !process.condemned
+                    });
+                    let left = spared.count();
                     ensure!(left == 0, Rule::PanicPast, "{path} was killed past its supervisor, and {left} live there");
                     self.saw("a panic past a supervisor that hangs");
                 }
@@ -457,14 +461,17 @@ impl World {
 
     /// One look at a subtree, which kills what it finds.
     fn kill_past(&mut self, path: &Path) -> Look {
-        let tree = self.tree.clone();
-        let within = |world: &World, pid: usize| tree.specs[world.kernel.get(pid).spec.0].at.is_within(path);
-        let left: Vec<usize> = self.kernel.living().iter().copied().filter(|&pid| within(self, pid)).collect();
+        let left = self.living_within(path);
         left.iter().for_each(|&pid| self.condemn(pid));
         match left.first() {
             Some(&pid) => Look::Left(Some((pid as u32, "it is stuck".into()))),
             None => Look::Empty,
         }
+    }
+
+    fn living_within(&self, path: &Path) -> Vec<Pid> {
+        let within = |pid: &Pid| self.tree.specs[self.kernel.get(*pid).spec.0].at.is_within(path);
+        self.kernel.living().iter().copied().filter(within).collect()
     }
 
     /// A reply has reached an operator.

@@ -46,7 +46,7 @@ pub(super) struct Hooks {
     own: tree::Hooks,
     running: Vec<Running>,
     waiting: Queue<Order>,
-    /// Children that were panicked and have not exited yet, with what their hooks are given.
+    /// Children that were panicked and are still waited for, with what their hooks are given.
     panicked: HashMap<ChildId, Facts>,
     /// This supervisor itself was panicked: the hooks for all below it are run when nothing is left.
     all_panicked: bool,
@@ -171,13 +171,15 @@ impl Hooks {
             }
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
-                if children.get(child).is_none_or(|child| child.process.is_none()) {
+                let process = children.get(child).and_then(|child| child.process.as_ref());
+                if process.is_none_or(|process| children.cleanups.has_given_up_on(process.run)) {
                     return subtree_panicked(children, child, &view.path, &facts);
                 }
                 self.panicked.insert(child, facts);
                 None
             }
-            (Fact::Exited { .. }, Some(child)) if !self.all_panicked => {
+            // What cannot be killed may stay for ever: the hooks do not wait for it.
+            (Fact::Exited { .. } | Fact::KillFailed { .. }, Some(child)) if !self.all_panicked => {
                 let Some(facts) = self.panicked.remove(&child) else { return Vec::new() };
                 return subtree_panicked(children, child, &view.path, &facts);
             }
@@ -186,7 +188,8 @@ impl Hooks {
         one.into_iter().collect()
     }
 
-    /// A subtree is empty that an operator has killed without the supervisor above it: runs the hooks.
+    /// An operator has killed a subtree without the supervisor above it, and it is waited for no longer: runs the
+    /// hooks.
     pub(super) fn killed_past_its_node(
         &mut self,
         path: &Path,
@@ -356,6 +359,7 @@ fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &
 mod tests {
     use super::*;
     use crate::node::testing;
+    use crate::supervision::{Exit, Stuck};
     use crate::wire::view::testing::event;
     use serde_json::json;
 
@@ -392,6 +396,26 @@ mod tests {
         assert_eq!(called(&mut hooks, &panic, Some(0), "/web"), ["/web/inner inner", "/web web"]);
         assert_eq!(called(&mut hooks, &panic, Some(0), "/web/inner"), ["/web/inner inner"]);
         assert!(called(&mut hooks, &panic, Some(1), "/db").is_empty(), "a worker's panic is no subtree's");
+    }
+
+    #[test]
+    fn a_panicked_subtree_that_cannot_be_killed_has_its_hooks_run_once() {
+        let mut hooks = Hooks::new(tree::Hooks::default(), true);
+        let facts = Facts::without_event("panicked".into());
+        hooks.panicked.insert(ChildId(0), facts);
+        let stuck = Stuck { pid: 7, others: 0, why: "it is stuck in the kernel".into() };
+        let failed = Fact::KillFailed { stuck };
+        assert_eq!(called(&mut hooks, &failed, Some(0), "/web"), ["/web/inner inner", "/web web"]);
+        let exited = Fact::Exited {
+            exit: Exit::Signal(9),
+            normal: false,
+            expected: true,
+            done: false,
+            explanation: None,
+            past: Box::default(),
+        };
+        assert!(called(&mut hooks, &exited, Some(0), "/web").is_empty());
+        assert!(called(&mut hooks, &failed, Some(0), "/web").is_empty(), "it was not panicked");
     }
 
     #[test]

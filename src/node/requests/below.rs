@@ -167,8 +167,8 @@ impl Requests {
         let WaitReason::Emptying(emptying) = &waiting.waits else { return out };
         match emptying.looked(now, look) {
             Next::Again(at) => waiting.due = at,
-            Next::Over { emptied, reply } => {
-                if emptied {
+            Next::Over { killed, reply } => {
+                if killed {
                     out.push(Order::KilledPast(emptying.path.clone()));
                 }
                 out.push(Order::Reply(waiting.asker.clone(), reply));

@@ -23,7 +23,11 @@ pub(super) enum Next {
     /// Look again at this time.
     Again(Time),
     /// The request is over, with this reply.
-    Over { emptied: bool, reply: Reply },
+    Over {
+        /// It was killed, and what may be left of it is waited for no longer.
+        killed: bool,
+        reply: Reply,
+    },
 }
 
 impl Emptying {
@@ -34,22 +38,23 @@ impl Emptying {
         match look {
             Look::Left(_) if past < SILENCE_BELOW => Next::Again(now + Span::from_millis(2).max(past.scaled(0.1))),
             Look::Left(one) => {
+                let killed = one.is_some() && !hold;
                 let why = match one {
                     Some((pid, why)) => format!("process {pid} of {path} cannot be killed: {why}"),
                     None => format!("whether anything of {path} is left cannot be seen"),
                 };
-                Next::Over { emptied: false, reply: done(Outcome::KillFailed, why) }
+                Next::Over { killed, reply: done(Outcome::KillFailed, why) }
             }
             Look::Empty if *hold => {
                 let message = format!(
                     "{path} was killed past its supervisor, which does not answer and so cannot be asked to leave it \
                      down; hold the supervisor instead"
                 );
-                Next::Over { emptied: false, reply: refused(Refusal::NoAnswer, message) }
+                Next::Over { killed: false, reply: refused(Refusal::NoAnswer, message) }
             }
             Look::Empty => {
                 let detail = format!("the supervisor above {path} does not answer; it was killed past it");
-                Next::Over { emptied: true, reply: done(Outcome::Ok, detail) }
+                Next::Over { killed: true, reply: done(Outcome::Ok, detail) }
             }
         }
     }
@@ -68,12 +73,14 @@ mod tests {
         assert_eq!(emptying.looked(later, Look::Left(None)), Next::Again(later + Span::from_millis(200)));
         let over = emptying.looked(since + SILENCE_BELOW, Look::Left(Some((7, "it is stuck".into()))));
         let why = "process 7 of /web/api cannot be killed: it is stuck";
-        assert_eq!(over, Next::Over { emptied: false, reply: done(Outcome::KillFailed, why.into()) });
-        assert!(matches!(emptying.looked(later, Look::Empty), Next::Over { emptied: true, .. }));
+        assert_eq!(over, Next::Over { killed: true, reply: done(Outcome::KillFailed, why.into()) });
+        let unseen = emptying.looked(since + SILENCE_BELOW, Look::Left(None));
+        assert!(matches!(unseen, Next::Over { killed: false, reply: Reply::Done { .. } }), "{unseen:?}");
+        assert!(matches!(emptying.looked(later, Look::Empty), Next::Over { killed: true, .. }));
         let held = Emptying { hold: true, ..emptying };
         let over = held.looked(later, Look::Empty);
         assert!(
-            matches!(over, Next::Over { emptied: false, reply: Reply::Refused { why: Refusal::NoAnswer, .. } }),
+            matches!(over, Next::Over { killed: false, reply: Reply::Refused { why: Refusal::NoAnswer, .. } }),
             "{over:?}"
         );
     }

@@ -179,7 +179,7 @@ pub enum Order {
         /// The subtree.
         path: Path,
     },
-    /// A subtree that was killed without the supervisor above it is empty.
+    /// A subtree was killed without the supervisor above it, and is waited for no longer.
     KilledPast(Path),
     /// Release the hold of a path below a child node.
     Release {
