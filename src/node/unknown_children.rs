@@ -321,6 +321,10 @@ mod tests {
             let facts = Facts { session: WORKER, ..daemon(20, Some(stamp)) };
             assert_eq!(scene.ask(facts, &stamps, &children, false), AdoptedOwner::Ended(0));
         }
+        // A hidden process shows only these.
+        assert_eq!(ask(WORKER, WORKER, u64::MAX), AdoptedOwner::Ended(0));
+        assert_eq!(ask(OTHER, OTHER, u64::MAX), AdoptedOwner::Another);
+        assert_eq!(ask(DAEMON, DAEMON, u64::MAX), AdoptedOwner::Unclear);
     }
 
     #[test]

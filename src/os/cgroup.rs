@@ -114,10 +114,13 @@ impl Group {
         let killed = fs::write(self.path.join("cgroup.kill"), "1");
         // If the list cannot be read, the next call tries again.
         for pid in self.members().unwrap_or_default() {
-            let Ok(Some(stat)) = process::look(pid) else { continue };
-            if (killed.is_err() || stat.is_dying())
-                && let Ok(process) = ProcessHandle::open(pid, stat.began)
-            {
+            let process = match process::look(pid) {
+                Ok(Some(stat)) if killed.is_err() || stat.is_dying() => ProcessHandle::open(pid, stat.began),
+                Ok(_) => continue,
+                // Hidden: whether it is dying is not shown.
+                Err(_) => ProcessHandle::of(pid),
+            };
+            if let Ok(process) = process {
                 // Errors are ignored: the next call finds what is left.
                 let _ = process.signal(libc::SIGKILL);
             }

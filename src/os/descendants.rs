@@ -270,8 +270,8 @@ impl Search<'_> {
                     }
                     continue;
                 }
-                // A process of another user, which this `/proc` mount hides.
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => continue,
+                // It shows neither a stamp nor a mark, and most such processes are those of other users.
+                Err(error) if process::is_hidden(&error) => continue,
                 Err(_) => {
                     *again = true;
                     self.unclear.insert(pid, absences);

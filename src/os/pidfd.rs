@@ -228,6 +228,7 @@ fn may_be_the_call(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct ProcessHandle {
     pid: u32,
+    /// [`u64::MAX`] if `/proc` hides the process: then the descriptor alone identifies it.
     began: u64,
     fd: Option<PidFd>,
 }
@@ -255,9 +256,15 @@ impl ProcessHandle {
     /// # Errors
     /// Those of [`ProcessHandle::open`].
     pub fn of(pid: u32) -> io::Result<ProcessHandle> {
-        match super::process::look(pid)? {
-            Some(stat) if !stat.has_ended() => ProcessHandle::open(pid, stat.began),
-            Some(_) | None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        match super::process::look(pid) {
+            Ok(Some(stat)) if !stat.has_ended() => ProcessHandle::open(pid, stat.began),
+            Ok(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Err(error) if super::process::is_hidden(&error) => {
+                let hidden = ProcessHandle { pid, began: u64::MAX, fd: Some(PidFd::open(pid)?) };
+                hidden.look()?;
+                Ok(hidden)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -278,7 +285,7 @@ impl ProcessHandle {
         !self.has_ended().unwrap_or(false)
     }
 
-    /// Its start time, in ticks as in proc_pid_stat(5).
+    /// Its start time, in ticks as in proc_pid_stat(5); [`u64::MAX`] if `/proc` hides it.
     pub fn began(&self) -> u64 {
         self.began
     }
@@ -305,9 +312,13 @@ impl ProcessHandle {
 
     /// Checks that the pid still belongs to this process.
     fn look(&self) -> io::Result<()> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        if let Some(hidden) = self.fd.as_ref().filter(|_| self.began == u64::MAX) {
+            return if hidden.wait_exit(Span::ZERO) { Err(gone()) } else { Ok(()) };
+        }
         match super::process::look(self.pid)? {
             Some(stat) if stat.began == self.began && !stat.has_ended() => Ok(()),
-            Some(_) | None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Some(_) | None => Err(gone()),
         }
     }
 }

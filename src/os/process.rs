@@ -156,27 +156,47 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
 ///
 /// # Errors
 /// The system's: for instance that no descriptor is left, or that `/proc` is not mounted. It proves nothing about the
-/// process.
+/// process. For a process that exists and may not be looked at, [`is_hidden`] is true.
 pub(super) fn look(pid: u32) -> io::Result<Option<Stat>> {
-    let unreadable = |error: io::Error| match error.raw_os_error() {
-        // ESRCH: the process ended between open and read.
-        Some(libc::ESRCH) => Ok(None),
-        Some(libc::ENOENT) if std::path::Path::new("/proc/self/stat").exists() => {
-            let number = i32::try_from(pid).unwrap_or(0);
-            match nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), None) {
-                // Mounted with hidepid, `/proc` hides the processes of other users.
-                Err(nix::errno::Errno::EPERM) if number > 0 => Err(io::Error::from_raw_os_error(libc::EPERM)),
-                _ => Ok(None),
-            }
-        }
-        // Converted, since ENOENT for a process means that it is gone.
-        Some(libc::ENOENT) => Err(io::Error::other("/proc is not mounted")),
-        _ => Err(error),
-    };
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
-        Err(error) => unreadable(error),
+    let path = format!("/proc/{pid}/stat");
+    let mut read = fs::read(&path);
+    let mut taken = shows_nothing(&read) && is_taken(pid);
+    if taken {
+        // It may have been started after the first read.
+        read = fs::read(&path);
+        taken = shows_nothing(&read) && is_taken(pid);
     }
+    match read {
+        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+        Err(error) => unreadable(error, taken).map(|()| None),
+    }
+}
+
+fn shows_nothing(read: &io::Result<Vec<u8>>) -> bool {
+    read.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
+}
+
+/// What it means that a process cannot be read: `Ok` if it is gone. `taken`: its pid is in use.
+fn unreadable(error: io::Error, taken: bool) -> io::Result<()> {
+    match error.raw_os_error() {
+        // ESRCH: the process ended between open and read.
+        Some(libc::ESRCH) => Ok(()),
+        // Converted, since ENOENT for a process means that it is gone.
+        Some(libc::ENOENT) if !std::path::Path::new("/proc/self/stat").exists() => {
+            Err(io::Error::other("/proc is not mounted"))
+        }
+        Some(libc::ENOENT) if !taken => Ok(()),
+        // Mounted with hidepid, `/proc` hides processes or refuses access to them: those of other users, and those of
+        // the same user that may not be traced, such as a program with file capabilities.
+        Some(libc::ENOENT | libc::EACCES) => Err(io::Error::from_raw_os_error(libc::EPERM)),
+        _ => Err(error),
+    }
+}
+
+/// Whether an error of [`look`] means that the process exists and may not be looked at. It can be signalled all the
+/// same, if it belongs to the same user.
+pub(super) fn is_hidden(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
 }
 
 /// Whether the resources for reading a process are available, mostly descriptors.

@@ -39,7 +39,8 @@ pub fn has_children() -> bool {
 /// and the earlier value is the better proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Its start time, in ticks since boot; 0 if `/proc` hides it.
+    /// Its start time, in ticks since boot. [`u64::MAX`] if `/proc` hides it: the kernel gives no number of a session
+    /// or group to another one as long as a process is in it, so these show all the same what has started it.
     pub began: u64,
     /// Its session, by the pid of the session leader.
     pub session: u32,
@@ -63,11 +64,10 @@ impl Facts {
                 Ok(Some(Facts { began, session, group, stamp }))
             }
             Ok(_) => Ok(None),
-            // `/proc` is mounted so that it hides processes of other users (hidepid). The session can still be had by
-            // getsid(2).
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            Err(error) if process::is_hidden(&error) => {
                 let session = process::session_of(pid).ok_or(error)?;
-                Ok(Some(Facts { began: 0, session, group: 0, stamp: None }))
+                let group = process::group_of(pid).unwrap_or(0);
+                Ok(Some(Facts { began: u64::MAX, session, group, stamp: None }))
             }
             Err(error) => Err(error),
         }
@@ -311,6 +311,11 @@ impl SearchPass {
                     held.listed = true;
                     continue;
                 }
+                // It is hidden, and so are its children: they are adopted, and found, when it has been killed.
+                Err(error) if process::is_hidden(&error) => {
+                    held.listed = true;
+                    continue;
+                }
                 Err(_) => return None,
             };
             held.listed = process::is_at_rest(pid, &stat);
@@ -360,18 +365,23 @@ impl SearchPass {
     }
 
     fn stop(&mut self, pid: u32, owner: usize) -> io::Result<Held> {
-        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-        let stat = process::look(pid)?.filter(|stat| !stat.has_ended()).ok_or_else(gone)?;
-        let process = ProcessHandle::open(pid, stat.began)?;
+        let process = ProcessHandle::of(pid)?;
         process.signal(libc::SIGSTOP)?;
         // All processes of its session descend from one process to be killed, as it does: a process can leave a
         // session, but not join one. This does not hold for our own session. And as the process is stopped now, the
         // number of its group cannot be reused.
-        let stat = process::look(pid)?.ok_or_else(gone)?;
-        if stat.group > 1 && Some(stat.session) != own_session() && self.groups.insert(stat.group) {
-            process::signal_group(stat.group, libc::SIGSTOP);
+        let (group, session) = match process::look(pid) {
+            Ok(stat) => {
+                let stat = stat.ok_or(io::Error::from_raw_os_error(libc::ESRCH))?;
+                (stat.group, Some(stat.session))
+            }
+            Err(error) if process::is_hidden(&error) => (process::group_of(pid).unwrap_or(0), process::session_of(pid)),
+            Err(error) => return Err(error),
+        };
+        if group > 1 && session.is_some() && session != own_session() && self.groups.insert(group) {
+            process::signal_group(group, libc::SIGSTOP);
         }
-        Ok(Held { process, began: stat.began, owner, listed: false })
+        Ok(Held { began: process.began(), process, owner, listed: false })
     }
 }
 
@@ -439,6 +449,7 @@ pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> RunningProcesses {
             Ok(_) => continue,
             Err(_) => {
                 others.whole = false;
+                others.take(ProcessHandle::of(pid));
                 continue;
             }
         };

@@ -76,15 +76,19 @@ impl Stamp {
         Stamp::look(pid).ok().flatten()
     }
 
-    /// Like [`Stamp::read`], with the error if it cannot be read.
+    /// Like [`Stamp::read`], with the error if it cannot be read now. A process that may not be looked at shows none.
     ///
     /// # Errors
     /// The system's, such as a lack of descriptors. An error shows nothing about the process.
     pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
         match fs::read(format!("/proc/{pid}/limits")) {
             Ok(text) => Ok(parse(&text)),
-            // The process is gone.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
+            // The process is gone, or hidden.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT | libc::EPERM | libc::EACCES)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

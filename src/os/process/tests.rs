@@ -202,6 +202,23 @@ alone! {
 }
 
 #[test]
+fn what_may_not_be_looked_at_is_not_gone() {
+    for (errno, taken, found) in [
+        (libc::ESRCH, true, None),
+        (libc::ESRCH, false, None),
+        (libc::ENOENT, false, None),
+        (libc::ENOENT, true, Some(libc::EPERM)),
+        (libc::EPERM, false, Some(libc::EPERM)),
+        (libc::EACCES, false, Some(libc::EPERM)),
+        (libc::EMFILE, true, Some(libc::EMFILE)),
+    ] {
+        let error = unreadable(io::Error::from_raw_os_error(errno), taken).err();
+        assert_eq!(error.as_ref().and_then(io::Error::raw_os_error), found, "{errno} {taken}");
+        assert_eq!(error.is_some_and(|error| is_hidden(&error)), found == Some(libc::EPERM), "{errno} {taken}");
+    }
+}
+
+#[test]
 fn without_descriptors_nothing_is_taken_for_gone() {
     fn without_descriptors() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -1,9 +1,12 @@
-use super::super::super::testing::{PATIENCE, end_of, has_children, read_all, read_line, script, start, start_piped};
+use super::super::super::testing::{
+    PATIENCE, end_of, fork, has_children, in_fork, read_all, read_line, script, start, start_piped,
+};
 use super::super::{become_subreaper, reap_orphans, stamp};
 use super::*;
 use crate::ids::Path;
 use crate::os::spawn::PlanSpec;
-use crate::os::{fd, random, thread};
+use crate::os::{clock, fd, random, thread};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 const LONG: Span = Span::from_secs(60);
@@ -61,6 +64,22 @@ fn wait_for_end(reader: OwnedFd, what: &str) {
         reap_orphans(|_| false);
     }
     assert_eq!(read_all(reader), "", "{what}");
+}
+
+/// Gives this process a `/proc` of its own, which hides processes, and makes it one of another user. Returns false if
+/// that is not allowed.
+fn hide_processes(how: &CStr) -> bool {
+    let (none, root, proc) = (std::ptr::null(), c"/".as_ptr(), c"proc".as_ptr());
+    // SAFETY: takes numbers and strings that live as long. This process has one thread.
+    unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, root, none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) == 0
+            && libc::mount(proc, c"/proc".as_ptr(), proc, 0, how.as_ptr().cast()) == 0
+            && libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setgid(65_534) == 0
+            && libc::setuid(65_534) == 0
+            && libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
+    }
 }
 
 /// A script that starts a daemon without an environment, which has a child in a session of its own.
@@ -171,6 +190,42 @@ alone! {
         assert_eq!(cleared.count(), 2);
         wait_for_end(reader, "the subtree");
         end_of(&node.pidfd);
+    }
+
+    fn what_is_hidden_is_not_gone_and_is_killed() {
+        for how in [c"hidepid=1", c"hidepid=2"] {
+            let status = in_fork(|| {
+                become_subreaper().unwrap();
+                if !hide_processes(how) {
+                    eprintln!("skipped: no /proc can be mounted here");
+                    return;
+                }
+                let (reader, writer) = fd::pipe().unwrap();
+                let daemon = fork(|| {
+                    // Like a program with file capabilities.
+                    // SAFETY: takes numbers.
+                    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+                    let _below = fork(|| clock::pause(PATIENCE));
+                    nix::unistd::write(&writer, b"up\n").unwrap();
+                    clock::pause(PATIENCE);
+                });
+                assert_eq!(read_line(&reader), "up");
+                let own = Lists::take().unwrap().own().unwrap();
+                let [pid] = own[..] else { panic!("{own:?}") };
+                assert!(process::look(pid).is_err_and(|error| process::is_hidden(&error)) && process::is_alive(pid));
+                let session = own_session().unwrap();
+                let group = process::group_of(pid).unwrap();
+                assert_eq!(Facts::of(pid).unwrap(), Some(Facts { began: u64::MAX, session, group, stamp: None }));
+                let stamp = Stamp::of_child(&random::mark().unwrap(), &Path::root());
+                let seen = family(pid, &[pid], stamp);
+                assert!(!seen.whole && seen.found.len() == 1 && seen.found[0].may_run(), "{seen:?}");
+                assert_eq!(clear_all(|_| Claim::Kill(0), "the hidden one"), 1);
+                assert!(!has_children(), "what is below it has been handed on, and killed");
+                assert!(daemon.wait_exit(Span::ZERO) && !seen.found[0].may_run());
+                assert!(process::look(pid).unwrap().is_none() && !process::is_alive(pid));
+            });
+            assert_eq!(status.code, Some(0), "{how:?}");
+        }
     }
 
     fn without_descriptors_nothing_is_taken_for_cleared() {
