@@ -180,6 +180,27 @@ impl HelperProcess {
         Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
+    /// As if it had been killed, and SIGKILL had no effect.
+    #[cfg(test)]
+    pub(super) fn resists(&mut self) {
+        self.killed = Some("took too long".into());
+    }
+
+    /// Whether this node has killed the process.
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed.is_some()
+    }
+
+    /// Whether the process has ended, and its exit is still to be read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.has_ended()
+    }
+
+    /// Why the process, which was killed, is still there. It is killed once more.
+    pub(super) fn why_alive(&mut self) -> String {
+        self.kill(String::new()).unwrap_or_else(|| stuck::why_alive(self.pid, None))
+    }
+
     /// From now on all lines of the output are kept.
     pub(super) fn keep_lines(&mut self) {
         self.lines.get_or_insert_default();

@@ -38,6 +38,8 @@ struct CarriedHook {
     process: CarriedHelper,
     until: Time,
     killed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stuck: bool,
 }
 
 impl Hooks {
@@ -51,13 +53,14 @@ impl Hooks {
         // A supervisor that is ending, or was panicked, is not upgraded.
         let Hooks { is_root: _, own, running, waiting, panicked, all_panicked: _, bursts, causes, number, ending: _ } =
             self;
-        let one = |Running { number, key, about, process, until, killed }: &Running| CarriedHook {
+        let one = |Running { number, key, about, process, until, killed, stuck }: &Running| CarriedHook {
             number: *number,
             key: *key,
             about: about.clone(),
             process: process.pack(&format!("hook {number}"), packing),
             until: *until,
             killed: *killed,
+            stuck: *stuck,
         };
         CarriedHooks {
             own: own.clone(),
@@ -78,9 +81,9 @@ impl Hooks {
         reactor: &mut Reactor,
     ) -> Hooks {
         let CarriedHooks { own, running, waiting, panicked, bursts, causes, number } = carried;
-        let one = |CarriedHook { number, key, about, process, until, killed }| {
+        let one = |CarriedHook { number, key, about, process, until, killed, stuck }| {
             let process = HelperProcess::unpack(process, Source::Hook(number), unpacking, reactor);
-            Running { number, key, about, process, until, killed }
+            Running { number, key, about, process, until, killed, stuck }
         };
         let running = running.into_iter().map(one).collect();
         Hooks { running, waiting, panicked, bursts, causes, number, ..Hooks::new(own, is_root) }

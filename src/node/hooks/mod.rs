@@ -6,7 +6,8 @@
 //! when all its children have ended.
 //!
 //! No hook is left behind. Each has a time limit, after which it is killed with its process group; it is killed with
-//! its node, and is found by the tree's mark like every process of the tree.
+//! its node, and is found by the tree's mark like every process of the tree. No other hook waits for one that SIGKILL
+//! does not end.
 
 mod bursts;
 pub(super) mod carried;
@@ -16,7 +17,7 @@ mod running;
 
 use self::bursts::{Bursts, Counted};
 use self::causes::Causes;
-use self::queue::{Class, Queue, Queued};
+use self::queue::{Class, Queue, Queued, has_room};
 use self::running::{Facts, Key, Order, Running};
 use super::children::{Children, Program};
 use super::command::CommandFailure;
@@ -32,10 +33,6 @@ use std::collections::HashMap;
 
 /// How long a node that ends waits for hooks, unless it is the root.
 const LAST_MOMENT: Span = Span::from_secs(1);
-
-/// How many hooks run at once: of restarts, and altogether. Those of panics and escalations do not queue behind others.
-const RESTARTS_AT_ONCE: usize = 4;
-const AT_ONCE: usize = 16;
 
 /// How long the root waits for all of its last hooks; then running ones are killed, and waiting ones dropped.
 const LAST_HOOKS: Span = Span::from_secs(60);
@@ -112,19 +109,28 @@ impl Hooks {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let running = self.running.iter().filter(|running| !running.killed).map(|running| running.until);
+        let running = self.running.iter().filter(|running| !running.stuck).map(|running| running.until);
         let ending = self.ending.map(|ending| ending.patience.unwrap_or(ending.until));
         running.chain(self.bursts.next_deadline()).chain(ending).min()
     }
 
     /// Whether one more hook of this class may run now.
     fn has_room(running: &[Running], class: Class) -> bool {
-        let restarts = running.iter().filter(|running| running.key == Key::Restart).count();
-        running.len() < AT_ONCE && (class == Class::Disaster || restarts < RESTARTS_AT_ONCE)
+        has_room(running.iter().map(|running| (running.key.class(), running.stuck)), class)
     }
 
     fn next(&mut self) -> Option<Order> {
         self.waiting.pop(|class| Hooks::has_room(&self.running, class))
+    }
+
+    /// Starts hooks that wait, as far as there is room.
+    fn start_waiting(&mut self, context: &Context, reactor: &mut Reactor) {
+        while let Some(order) = self.next() {
+            self.start(&order, context, reactor);
+        }
+        if let Some(count) = self.waiting.take_lost() {
+            warn!(context.logger, "hooks dropped: the queue was full"; "count" => count);
+        }
     }
 
     /// Runs the hooks for an event.
@@ -245,22 +251,19 @@ impl Hooks {
             let what = if not_run { "hook could not run" } else { "hook failed" };
             warn!(context.logger, "{}", what; "hook" => running.key.as_str(), "path" => %running.about, "why" => why);
         }
-        while let Some(order) = self.next() {
-            self.start(&order, context, reactor);
-        }
-        if let Some(count) = self.waiting.take_lost() {
-            warn!(context.logger, "hooks dropped: the queue was full"; "count" => count);
-        }
+        self.start_waiting(context, reactor);
     }
 
-    /// Kills hooks that have exceeded their time limit, and runs hooks that were held back.
+    /// Kills hooks that have exceeded their time limit, waits no longer for killed ones that do not end, and runs hooks
+    /// that were held back.
     pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context, reactor: &mut Reactor) {
         for running in &mut self.running {
             running.until += lost;
-            if running.until <= now && !running.killed {
-                running.kill_late(context);
+            if running.until <= now {
+                running.late(context);
             }
         }
+        self.start_waiting(context, reactor);
         let counted = self.bursts.due(now).into_iter().map(standing_for);
         // A reload may have changed the command meanwhile.
         let own = self.own.on_restart.clone();
@@ -291,7 +294,7 @@ impl Hooks {
         let now = context.now();
         for running in &mut self.running {
             if running.key == Key::Restart {
-                running.kill("its supervisor has ended");
+                running.kill("its supervisor has ended", now);
             } else if !self.is_root {
                 running.until = running.until.min(now + LAST_MOMENT);
             }
@@ -323,7 +326,7 @@ impl Hooks {
         self.running
             .iter_mut()
             .filter(|running| !running.killed)
-            .for_each(|running| running.kill("it was not waited for"));
+            .for_each(|running| running.kill("it was not waited for", context.now()));
     }
 
     fn forget_waiting(&mut self, context: &Context) {
@@ -358,7 +361,13 @@ fn subtree_panicked(children: &Children, child: ChildId, within: &Path, facts: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::command::HelperProcess;
+    use crate::node::reactor::Source;
     use crate::node::testing;
+    use crate::node::unknown_children::ProcessFamily;
+    use crate::os::descendants::stamp::Stamp;
+    use crate::os::fd;
+    use crate::os::spawn::{self, PlanSpec};
     use crate::supervision::{Exit, Stuck};
     use crate::wire::view::testing::event;
     use serde_json::json;
@@ -427,6 +436,39 @@ mod tests {
         assert_eq!(called(&mut hooks, &escalated, Some(0), "/web"), ["/web escalated"]);
         assert_eq!(called(&mut hooks, &gave_up, None, "/"), ["/ own"]);
         assert!(called(&mut Hooks::new(own, false), &gave_up, None, "/").is_empty());
+    }
+
+    /// A hook that runs for long. `Order::start` is for the main thread alone.
+    fn running(number: u64, until: Time, context: &Context, reactor: &mut Reactor) -> Running {
+        let plan = spawn::prepare(PlanSpec::new(vec!["/bin/sleep".into(), "1000".into()])).unwrap();
+        let (spawned, (output, _)) = (plan.spawn().unwrap(), fd::output_pipe().unwrap());
+        let stamp = Stamp::of_hook(&context.place.mark, &context.place.path, number);
+        let kin = ProcessFamily { leader: spawned.pid, stamp, since: 0 };
+        let process = HelperProcess::watch(spawned, output, Source::Hook(number), kin, reactor).unwrap();
+        Running { number, key: Key::Restart, about: Path::root(), process, until, killed: false, stuck: false }
+    }
+
+    #[test]
+    fn a_hook_that_sigkill_does_not_end_is_waited_for_no_longer() {
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        let mut hooks = Hooks::new(tree::Hooks::default(), true);
+        let now = context.now();
+        let (later, never) = (now + Span::from_secs(10), now + Span::from_secs(1_000));
+        hooks.running.extend((0..4).map(|number| running(number, later, &context, &mut reactor)));
+        // As if SIGKILL had no effect.
+        hooks.running.iter_mut().for_each(|running| running.killed = true);
+        assert_eq!(hooks.next_deadline(), Some(later));
+        hooks.due(now, Span::ZERO, &context, &mut reactor);
+        assert!(!Hooks::has_room(&hooks.running, Class::Routine), "they have time to end");
+        hooks.due(later, Span::ZERO, &context, &mut reactor);
+        assert!(Hooks::has_room(&hooks.running, Class::Routine) && hooks.running.iter().all(|running| running.stuck));
+        hooks.running.push(running(4, never, &context, &mut reactor));
+        assert_eq!(hooks.next_deadline(), Some(never), "of the stuck ones only the exit is waited for");
+        hooks.hurry(&context);
+        while !hooks.running.is_empty() {
+            assert!(context.now() < now + Span::from_secs(60), "they were killed");
+            (0..5).for_each(|number| hooks.read(number, &context, &mut reactor));
+        }
     }
 
     #[test]

@@ -10,6 +10,34 @@ pub(super) const ROUTINE_MAX: usize = 64;
 /// again while its hooks hang must not fill the memory.
 pub(super) const DISASTERS_MAX: usize = 256;
 
+/// How many hooks run at once: of restarts, and altogether.
+const RESTARTS_AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
+
+/// The same including those that SIGKILL has not ended. These may stay for ever, and others do not wait for them; but
+/// each takes a process and descriptors.
+const RESTARTS_WITH_STUCK: usize = 16;
+const ALL_WITH_STUCK: usize = 64;
+
+/// Whether one more hook of this class may run now. `running` are the others, each with its class and with whether
+/// SIGKILL has not ended it.
+pub(super) fn has_room(running: impl Iterator<Item = (Class, bool)>, class: Class) -> bool {
+    let (mut all, mut restarts) = ((0, 0), (0, 0));
+    for (class, is_stuck) in running {
+        let add = |(counted, with_stuck): &mut (usize, usize)| {
+            *counted += usize::from(!is_stuck);
+            *with_stuck += 1;
+        };
+        add(&mut all);
+        if class == Class::Routine {
+            add(&mut restarts);
+        }
+    }
+    let are_below = |(counted, with_stuck), most, most_with_stuck| counted < most && with_stuck < most_with_stuck;
+    are_below(all, AT_ONCE, ALL_WITH_STUCK)
+        && (class == Class::Disaster || are_below(restarts, RESTARTS_AT_ONCE, RESTARTS_WITH_STUCK))
+}
+
 /// The class of a hook. Those for disasters do not queue behind routine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
@@ -85,6 +113,22 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_sigkill_does_not_end_takes_no_room_until_there_is_too_much_of_it() {
+        let room = |groups: &[(Class, bool, usize)]| {
+            let running = groups.iter().flat_map(|(class, stuck, count)| vec![(*class, *stuck); *count]);
+            [Class::Disaster, Class::Routine].map(|class| has_room(running.clone(), class))
+        };
+        let (disaster, routine) = (Class::Disaster, Class::Routine);
+        assert_eq!(room(&[]), [true, true]);
+        assert_eq!(room(&[(routine, false, 4)]), [true, false]);
+        assert_eq!(room(&[(routine, true, 4)]), [true, true]);
+        assert_eq!(room(&[(routine, true, 15), (routine, false, 1)]), [true, false]);
+        assert_eq!(room(&[(disaster, false, 16)]), [false, false]);
+        assert_eq!(room(&[(disaster, true, 16), (disaster, false, 15), (routine, true, 4)]), [true, true]);
+        assert_eq!(room(&[(disaster, true, 48), (routine, true, 16)]), [false, false]);
+    }
 
     #[test]
     fn each_class_has_its_bound_and_losses_are_told_twice() {

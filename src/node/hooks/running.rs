@@ -5,6 +5,7 @@ use super::queue::Class;
 use crate::explain::sentence::{self, to_the_second};
 use crate::ids::Path;
 use crate::node::children;
+use crate::node::cleanup::PATIENCE;
 use crate::node::command::HelperProcess;
 use crate::node::context::Context;
 use crate::node::reactor::{Reactor, Source};
@@ -31,8 +32,11 @@ pub(super) struct Running {
     pub key: Key,
     pub about: Path,
     pub process: HelperProcess,
+    /// When it has taken too long to end by itself; once it was killed, to end of that.
     pub until: Time,
     pub killed: bool,
+    /// SIGKILL has not ended it in time: nothing waits for it any more.
+    pub stuck: bool,
 }
 
 /// A hook that is to be run.
@@ -170,14 +174,24 @@ impl Order {
         let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let process = HelperProcess::watch(spawned, reader, Source::Hook(number), kin, reactor)?;
         let (key, about) = (self.key, self.about.clone());
-        Ok(Running { number, key, about, process, until: context.now() + LIMIT, killed: false })
+        Ok(Running { number, key, about, process, until: context.now() + LIMIT, killed: false, stuck: false })
     }
 }
 
 impl Running {
-    /// Kills the hook, which has exceeded its time limit.
-    pub(super) fn kill_late(&mut self, context: &Context) {
-        self.killed = true;
+    /// The time of the hook is over: kills it, or waits no longer for one that was killed.
+    pub(super) fn late(&mut self, context: &Context) {
+        if !self.killed {
+            self.kill_late(context);
+        } else if !self.stuck && !self.process.has_ended() {
+            self.stuck = true;
+            warn!(context.logger, "hook cannot be killed; no longer waiting for it"; "hook" => self.key.as_str(),
+                "path" => %self.about, "pid" => self.process.pid(), "why" => self.process.why_alive());
+        }
+    }
+
+    fn kill_late(&mut self, context: &Context) {
+        (self.killed, self.until) = (true, context.now() + PATIENCE);
         if let Some(why) = self.process.kill(format!("took longer than {LIMIT}")) {
             warn!(context.logger, "hook timed out and cannot be killed"; "hook" => self.key.as_str(),
                 "path" => %self.about, "pid" => self.process.pid(), "why" => why);
@@ -185,8 +199,8 @@ impl Running {
     }
 
     /// Kills the hook, which is not waited for any longer.
-    pub(super) fn kill(&mut self, why: &str) {
-        self.killed = true;
+    pub(super) fn kill(&mut self, why: &str, now: Time) {
+        (self.killed, self.until) = (true, now + PATIENCE);
         self.process.kill(why.into());
     }
 }

@@ -91,6 +91,11 @@ impl Attempt {
         }
     }
 
+    /// Whether it is a process that was killed.
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(self, Attempt::Command(command) if command.is_killed())
+    }
+
     /// The outcome that the part of the answer read so far shows, if any.
     pub(super) fn answer(&self) -> Option<Outcome> {
         match self {

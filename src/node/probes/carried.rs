@@ -10,6 +10,7 @@ use crate::node::children::{Children, Program};
 use crate::node::command::{CarriedHelper, HelperProcess};
 use crate::node::luggage::{Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
+use crate::spec::probe::Ask;
 use crate::supervision::Run;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ struct CarriedProbing {
     interval: Span,
     schedule: Schedule,
     command: Option<CarriedHelper>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stuck: Vec<(Ask, CarriedHelper)>,
     readiness: Option<Liveness>,
     answered: bool,
     last_failure: Option<String>,
@@ -33,9 +36,12 @@ struct CarriedProbing {
 impl Probes {
     /// Whether an upgrade is possible now.
     pub(crate) fn can_go_over(&self) -> bool {
-        self.of.values().all(|probing| match &probing.attempt {
-            Some(Attempt::Command(command)) => command.can_go_over(),
-            Some(Attempt::Connection(_)) | None => true,
+        self.of.values().all(|probing| {
+            let running = match &probing.attempt {
+                Some(Attempt::Command(command)) => Some(command),
+                Some(Attempt::Connection(_)) | None => None,
+            };
+            running.into_iter().chain(probing.stuck.iter().map(|(_, process)| process)).all(HelperProcess::can_go_over)
         })
     }
 
@@ -66,8 +72,19 @@ impl Probes {
 
 impl Probing {
     fn pack(&self, packing: &mut Packing<'_>) -> CarriedProbing {
-        let Probing { exec: _, path, interval, schedule, attempt, due: _, readiness, answered, last_failure, over } =
-            self;
+        let Probing {
+            exec: _,
+            path,
+            interval,
+            schedule,
+            attempt,
+            stuck,
+            due: _,
+            readiness,
+            answered,
+            last_failure,
+            over,
+        } = self;
         let mut schedule = schedule.clone();
         let command = match attempt {
             Some(Attempt::Command(command)) => Some(command.pack(&format!("a probe of {path}"), packing)),
@@ -77,10 +94,14 @@ impl Probing {
             }
             None => None,
         };
+        let one =
+            |(ask, process): &(Ask, HelperProcess)| (ask.clone(), process.pack(&format!("a probe of {path}"), packing));
+        let stuck = stuck.iter().map(one).collect();
         CarriedProbing {
             interval: *interval,
             schedule,
             command,
+            stuck,
             readiness: *readiness,
             answered: *answered,
             last_failure: last_failure.clone(),
@@ -95,12 +116,14 @@ impl Probing {
         unpacking: &mut Unpacking<'_>,
         reactor: &mut Reactor,
     ) -> Option<Probing> {
-        let CarriedProbing { interval, schedule, command, readiness, answered, last_failure, over } = carried;
-        let attempt = command
-            .map(|command| Attempt::Command(HelperProcess::unpack(command, Source::Probe(run), unpacking, reactor)));
+        let CarriedProbing { interval, schedule, command, stuck, readiness, answered, last_failure, over } = carried;
+        let mut unpack = |command| HelperProcess::unpack(command, Source::Probe(run), unpacking, reactor);
+        let attempt = command.map(|command| Attempt::Command(unpack(command)));
+        let stuck = stuck.into_iter().map(|(ask, command)| (ask, unpack(command))).collect();
         let child = children.get(run.child)?;
         let Program::Worker(exec) = &child.what else { return None };
         let (exec, path) = (exec.clone(), child.path.to_string());
-        Some(Probing { exec, path, interval, schedule, attempt, due: None, readiness, answered, last_failure, over })
+        let due = None;
+        Some(Probing { exec, path, interval, schedule, attempt, stuck, due, readiness, answered, last_failure, over })
     }
 }

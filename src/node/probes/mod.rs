@@ -2,8 +2,9 @@
 //!
 //! Nothing here blocks. A probe is a process or a connection in the node's epoll. Each worker has at most one at a
 //! time. A probe that takes too long is ended: a process group is killed by SIGKILL, and the process is reaped before
-//! the next probe may start; a connection is closed. A bad answer is no event. Silence becomes a hang by the usual
-//! rule, which reports the last failure as the cause.
+//! the next probe may start; a connection is closed. Only a process that SIGKILL does not end in time is put aside: the
+//! other probes of the worker go on, and the same one is not made again beside it. A bad answer is no event. Silence
+//! becomes a hang by the usual rule, which reports the last failure as the cause.
 //!
 //! A readiness probe is repeated until its first good answer, and not made any more then. Liveness probes begin after
 //! that, or with the process if there is no readiness probe. Probes end with the first order to stop the worker: a
@@ -17,6 +18,7 @@ pub mod schedule;
 use self::attempt::{Attempt, Outcome, Step};
 use self::schedule::{Due, Schedule};
 use super::children::{Child, Program};
+use super::command::HelperProcess;
 use super::context::Context;
 use super::launch_context::LaunchContext;
 use crate::spec::exec::{BeatSource, ExecSpec};
@@ -48,6 +50,8 @@ struct Probing {
     interval: Span,
     schedule: Schedule,
     attempt: Option<Attempt>,
+    /// Processes of probes that SIGKILL has not ended in time, each with what it asks.
+    stuck: Vec<(Ask, HelperProcess)>,
     /// The time of its entry in `Probes::due`.
     due: Option<Time>,
     /// Set while the worker is probed for readiness: the liveness probes that begin when it is ready.
@@ -77,7 +81,7 @@ impl Probes {
     }
 
     fn put(&mut self, run: Run, mut probing: Box<Probing>) {
-        if probing.over && probing.attempt.is_none() {
+        if probing.over && probing.attempt.is_none() && probing.stuck.is_empty() {
             return;
         }
         probing.due = probing.schedule.deadline().filter(|_| !probing.over);
@@ -102,6 +106,7 @@ impl Probes {
             interval,
             schedule: Schedule::new(now, interval, Vec::new()),
             attempt: None,
+            stuck: Vec::new(),
             due: None,
             readiness,
             answered: false,
@@ -120,9 +125,9 @@ impl Probes {
         self.put(run, probing);
     }
 
-    /// Whether a probe of this run still exists.
+    /// Whether a probe of this run still exists, apart from processes that SIGKILL does not end.
     pub(super) fn is_ending(&self, run: Run) -> bool {
-        self.of.contains_key(&run)
+        self.of.get(&run).is_some_and(|probing| !probing.over || probing.attempt.is_some())
     }
 
     /// Why an overdue worker has not answered, if it is probed.
@@ -154,8 +159,11 @@ impl Probes {
             let Some(mut probing) = self.take(run) else { break };
             let over = match probing.schedule.due(now) {
                 Due::Nothing => None,
-                Due::TooLong => probing.took_too_long(launch),
+                Due::TooLong => probing.took_too_long(run, launch),
                 Due::Start(index) => probing.probe(index).cloned().and_then(|probe| {
+                    if let Some(why) = probing.stuck_before(&probe) {
+                        return Some(Outcome::Failed(why));
+                    }
                     let cost = if matches!(probe.ask, Ask::Exec(_)) { COST_OF_PROCESS } else { 1 };
                     budget = budget.saturating_sub(cost);
                     let step = Attempt::begin(run, &probing.exec, &probe.ask, launch);
@@ -171,6 +179,7 @@ impl Probes {
     /// was the last probe of a worker that is ending.
     pub(super) fn read(&mut self, run: Run, launch: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) -> bool {
         let Some(mut probing) = self.take(run) else { return false };
+        probing.stuck.retain_mut(|(_, process)| process.look(launch.context, launch.reactor).is_none());
         if let Some(attempt) = probing.attempt.take() {
             let step = attempt.go_on(run, launch);
             let over = probing.stands(step);
@@ -221,8 +230,21 @@ impl Probing {
         }
     }
 
-    /// Ends the running probe. Returns its outcome, unless its process has still to exit.
-    fn took_too_long(&mut self, launch: &mut LaunchContext<'_>) -> Option<Outcome> {
+    /// Why a probe cannot be made: its process of an earlier round is still there.
+    fn stuck_before(&self, probe: &Probe) -> Option<String> {
+        let (_, process) = self.stuck.iter().find(|(ask, _)| *ask == probe.ask)?;
+        Some(format!("process {} of an earlier one cannot be killed", process.pid()))
+    }
+
+    /// Ends the running probe. Returns its outcome, unless its process has still to exit; a process that has had time
+    /// for that is put aside.
+    fn took_too_long(&mut self, run: Run, launch: &mut LaunchContext<'_>) -> Option<Outcome> {
+        if let Some(killed) = self.attempt.take_if(|attempt| attempt.is_killed()) {
+            return match killed.go_on(run, launch) {
+                Step::Waiting(Attempt::Command(process)) => Some(self.put_aside(process, launch.context)),
+                step => self.stands(step),
+            };
+        }
         let running = self.schedule.running().and_then(|(index, _)| self.probe(index));
         let patience = running.map_or(self.interval, |probe| probe.patience(self.interval));
         // The answer counts if the part that was read shows that it is good or bad; it need not be complete.
@@ -230,6 +252,17 @@ impl Probing {
         let why = format!("no answer within {}", patience.decimal());
         let gone = self.end_attempt(why.clone(), launch);
         gone.then(|| answer.unwrap_or(Outcome::Failed(why)))
+    }
+
+    /// Waits no longer for the process of the running probe, which SIGKILL has not ended.
+    fn put_aside(&mut self, mut process: HelperProcess, context: &Context) -> Outcome {
+        let running = self.schedule.running().and_then(|(index, _)| self.probe(index));
+        let ask = running.map_or_else(|| Ask::Exec(Vec::new()), |probe| probe.ask.clone());
+        let (pid, why) = (process.pid(), process.why_alive());
+        warn!(context.logger, "probe command cannot be killed; no longer waiting for it"; "path" => &self.path,
+            "probe" => %ask, "pid" => pid, "why" => &why);
+        self.stuck.push((ask, process));
+        Outcome::Failed(format!("no answer, and its process {pid} cannot be killed: {why}"))
     }
 
     /// Ends the running probe. Returns true if it is over at once; otherwise its process has still to exit.
@@ -306,7 +339,12 @@ fn sources_of(exec: &ExecSpec) -> impl Iterator<Item = &Probe> {
 mod tests {
     use super::*;
     use crate::ids::Incarnation;
+    use crate::node::reactor::Source;
     use crate::node::testing;
+    use crate::node::unknown_children::ProcessFamily;
+    use crate::os::descendants::stamp::Stamp;
+    use crate::os::fd;
+    use crate::os::spawn::{self, PlanSpec};
     use crate::supervision::ChildId;
 
     #[test]
@@ -331,5 +369,53 @@ mod tests {
         assert!(probes.is_ending(run(0)) && !probes.is_ending(run(1)));
         assert_eq!(probes.next_deadline(), Some(now), "the first one is due at once");
         assert_eq!(probes.why_no_answer(run(0), now), None);
+    }
+
+    #[test]
+    fn a_command_that_sigkill_does_not_end_is_put_aside_and_not_run_again() {
+        let text = r#"
+            name = "test"
+            [[child]]
+            name = "web"
+            command = ["true"]
+            heartbeat = { interval = "1s", source = [{ exec = ["sleep", "1000"] }, { tcp = "127.0.0.1:1" }] }
+        "#;
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        let (children, run) =
+            (testing::children(text, &context), Run { child: ChildId(0), incarnation: Incarnation::FIRST });
+        let (mut probes, mut events, now) = (Probes::default(), VecDeque::new(), context.now());
+        probes.begin(run, children.get(run.child).unwrap(), now);
+        let plan = spawn::prepare(PlanSpec::new(vec!["/bin/sleep".into(), "1000".into()])).unwrap();
+        let (spawned, (output, _)) = (plan.spawn().unwrap(), fd::output_pipe().unwrap());
+        let kin = ProcessFamily {
+            leader: spawned.pid,
+            stamp: Stamp::of_probe(&context.place.mark, &children.get(run.child).unwrap().path),
+            since: 0,
+        };
+        let mut process = HelperProcess::watch(spawned, output, Source::Probe(run), kin, &mut reactor).unwrap();
+        process.resists();
+        let mut probing = probes.take(run).unwrap();
+        assert_eq!(probing.schedule.due(now), Due::Start(0));
+        probing.attempt = Some(Attempt::Command(process));
+        probes.put(run, probing);
+
+        let endpoint = std::path::Path::new("/nowhere");
+        let mut launch = LaunchContext { context: &context, reactor: &mut reactor, children: &children, endpoint };
+        probes.due(now + Span::from_secs(1), Span::ZERO, &mut launch, &mut events);
+        let probing = &probes.of[&run];
+        assert!(probing.attempt.is_none() && probing.stuck.len() == 1 && events.is_empty());
+        let why = probing.last_failure.clone().unwrap();
+        assert!(why.starts_with("probe tcp 127.0.0.1:1 failed"), "the other one was made: {why}");
+        let again = probing.stuck_before(probing.probe(0).unwrap()).unwrap();
+        assert!(
+            again.ends_with("of an earlier one cannot be killed")
+                && probing.stuck_before(probing.probe(1).unwrap()).is_none()
+        );
+        probes.stop(run, &mut launch);
+        assert!(!probes.is_ending(run) && probes.of.contains_key(&run));
+        while probes.of.contains_key(&run) {
+            assert!(context.now() < now + Span::from_secs(60), "it was killed");
+            probes.read(run, &mut launch, &mut events);
+        }
     }
 }

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 /// the interval.
 const FIRST_PAUSE: Span = Span::from_millis(100);
 
+/// How long a probe that has taken too long may take to end: this part of the interval, so that the next probe comes in
+/// time, and at least the time that a busy machine may need.
+const OF_INTERVAL: f64 = 0.25;
+const END_MIN: Span = Span::from_millis(100);
+
 /// The probes of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +40,8 @@ pub struct Schedule {
 struct Running {
     probe: usize,
     since: Time,
-    /// When the probe has taken too long; `None` once `due` has returned that.
+    /// When the probe has taken too long, and once `due` has returned that, to end. `None` only in the snapshot of a
+    /// version that waited for that end without a limit.
     until: Option<Time>,
 }
 
@@ -45,7 +51,8 @@ pub enum Due {
     Nothing,
     /// Start this probe. [`Schedule::ended`] must follow.
     Start(usize),
-    /// End the running probe, which has taken too long. [`Schedule::ended`] must follow.
+    /// End the running probe, which has taken too long. [`Schedule::ended`] must follow; until then this is returned
+    /// again now and then.
     TooLong,
 }
 
@@ -56,7 +63,7 @@ impl Schedule {
         Schedule { interval, patience, first: 0, tried: 0, round: now, running: None, pause }
     }
 
-    /// When to call [`Schedule::due`]; `None` while a probe that has taken too long is being ended.
+    /// When to call [`Schedule::due`].
     pub fn deadline(&self) -> Option<Time> {
         match &self.running {
             Some(running) => running.until,
@@ -64,13 +71,14 @@ impl Schedule {
         }
     }
 
-    /// What has to be done at `now`. Each result is returned once.
+    /// What has to be done at `now`.
     pub fn due(&mut self, now: Time) -> Due {
         match &mut self.running {
-            Some(running) => match running.until.take_if(|until| *until <= now) {
-                Some(_) => Due::TooLong,
-                None => Due::Nothing,
-            },
+            Some(Running { until: Some(until), .. }) if *until <= now => {
+                *until = now + self.interval.scaled(OF_INTERVAL).max(END_MIN);
+                Due::TooLong
+            }
+            Some(_) => Due::Nothing,
             None if self.round <= now => {
                 if self.tried == 0 {
                     self.round = now;
@@ -156,13 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn never_two_at_once_and_one_that_takes_too_long_is_ended_once() {
+    fn never_two_at_once_and_one_that_takes_too_long_is_ended_until_it_is_over() {
         let mut probes = schedule(&[2_500]);
         probes.due(at(0));
         assert_eq!(probes.due(at(2_499)), Due::Nothing, "the interval is over, but this one still runs");
         assert_eq!(probes.due(at(2_500)), Due::TooLong);
-        assert_eq!(probes.deadline(), None);
-        assert_eq!(probes.due(at(9_000)), Due::Nothing, "it is not gone yet");
+        assert_eq!(probes.deadline(), Some(at(2_750)), "a quarter of the interval later");
+        assert_eq!(probes.due(at(2_749)), Due::Nothing, "it is not gone yet");
+        assert_eq!(probes.due(at(2_750)), Due::TooLong, "nor is it now");
+        assert_eq!(probes.due(at(2_999)), Due::Nothing);
         probes.ended(at(9_000), true);
         assert_eq!(probes.due(at(9_000)), Due::Start(0), "nothing is made up for, but the next one is late already");
         probes.ended(at(9_001), true);
@@ -207,6 +217,20 @@ mod tests {
         probes.ended(at(1_003), false);
         assert_eq!(probes.deadline(), Some(at(2_000)), "all were tried");
         assert_eq!(probes.due(at(2_000)), Due::Start(1));
+    }
+
+    #[test]
+    fn behind_a_probe_that_cannot_be_ended_the_next_one_comes_in_time() {
+        let mut probes = schedule(&[1_000, 1_000]);
+        assert_eq!(probes.due(at(0)), Due::Start(0));
+        probes.ended(at(10), true);
+        assert_eq!(probes.due(at(1_000)), Due::Start(0));
+        assert_eq!(probes.due(at(2_000)), Due::TooLong);
+        assert_eq!(probes.due(at(2_250)), Due::TooLong, "SIGKILL has not ended it");
+        probes.ended(at(2_250), false);
+        assert_eq!(probes.due(at(2_250)), Due::Start(1));
+        probes.ended(at(2_260), true);
+        assert_eq!(probes.due(at(2_260)), Due::Start(1), "the one with an answer begins the rounds from now on");
     }
 
     #[test]
