@@ -71,10 +71,10 @@ impl DatagramSocket {
         Ok(DatagramSocket { fd: bound(path)?, before: Vec::new(), path: path.to_owned() })
     }
 
-    /// Takes over the socket that another image of this program has bound at `path` (hot upgrade). Unread datagrams are
-    /// kept.
-    pub fn go_on(fd: OwnedFd, path: PathBuf) -> DatagramSocket {
-        DatagramSocket { fd, before: Vec::new(), path }
+    /// Takes over the socket that another image of this program has bound at `path` (hot upgrade), and those `before`
+    /// it whose files are gone. Unread datagrams are kept.
+    pub fn go_on(fd: OwnedFd, before: Vec<OwnedFd>, path: PathBuf) -> DatagramSocket {
+        DatagramSocket { fd, before, path }
     }
 
     /// Binds a new socket at the same path, after another program has removed the file. The old one is received from as
@@ -95,7 +95,7 @@ impl DatagramSocket {
         Ok(())
     }
 
-    /// The descriptors to watch for input.
+    /// The descriptors to watch for input: that of the bound socket, then those before it.
     pub fn fds(&self) -> impl Iterator<Item = RawFd> {
         std::iter::once(&self.fd).chain(&self.before).map(AsRawFd::as_raw_fd)
     }

@@ -33,9 +33,21 @@ pub(in crate::node) struct CarriedEndpoint {
 struct CarriedNotify {
     run: Run,
     socket: Number,
+    /// The sockets before it, to which the worker may have connected. Missing where its file was never removed, and in
+    /// the snapshot of an earlier version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    before: Vec<Number>,
     #[serde(with = "crate::files::exact")]
     path: PathBuf,
     uid: Option<u32>,
+}
+
+impl CarriedNotify {
+    fn pack(run: Run, socket: &DatagramSocket, uid: Option<u32>, packing: &mut Packing<'_>) -> CarriedNotify {
+        let path = socket.path().to_path_buf();
+        let before = socket.fds().skip(1).map(|fd| packing.descriptor(&fd, Kind::Datagram, path.display())).collect();
+        CarriedNotify { run, socket: packing.descriptor(socket, Kind::Datagram, path.display()), before, path, uid }
+    }
 }
 
 impl Endpoint {
@@ -43,14 +55,8 @@ impl Endpoint {
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedEndpoint {
         // A verdict that waits starts again in the next image, and descriptors are counted again.
         let Endpoint { router, speakers, pulls: _, notify, drops, barrier: _, descriptors: _, sockets: _ } = self;
-        let one = |(run, socket, uid): (Run, &DatagramSocket, Option<u32>)| CarriedNotify {
-            run,
-            socket: packing.descriptor(socket, Kind::Datagram, socket.path().display()),
-            path: socket.path().to_path_buf(),
-            uid,
-        };
         CarriedEndpoint {
-            notify: notify.all().map(one).collect(),
+            notify: notify.all().map(|(run, socket, uid)| CarriedNotify::pack(run, socket, uid, packing)).collect(),
             path: router.path().to_path_buf(),
             listener: packing.descriptor(&router.listener(), Kind::Listener, "the socket of the children"),
             speakers: speakers.all(),
@@ -77,8 +83,10 @@ impl Endpoint {
             uid.into_iter().for_each(|uid| context.place.door.allow(uid));
             endpoint.speakers.admit(run, token, uid, context.now());
         }
-        for CarriedNotify { run, socket, path, uid } in notify {
-            let socket = DatagramSocket::go_on(unpacking.take(socket), path);
+        for CarriedNotify { run, socket, before, path, uid } in notify {
+            let socket = unpacking.take(socket);
+            let before = before.into_iter().map(|fd| unpacking.take(fd)).collect();
+            let socket = DatagramSocket::go_on(socket, before, path);
             endpoint.notify.listen(run, socket, uid, reactor).or_roll_back("watching a worker's notifications");
         }
         for (id, child) in children.with_ids() {

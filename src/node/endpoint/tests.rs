@@ -2,12 +2,14 @@ use super::messages::Received;
 use super::*;
 use crate::ids::Incarnation;
 use crate::link::Dealer;
+use crate::node::luggage::Packing;
 use crate::node::testing;
 use crate::os::clock;
 use crate::os::pidfd::ExitStatus;
 use crate::os::process;
 use crate::time::Time;
 use crate::wire::message::{BeatFrame, ChildBody, FromChild};
+use serde_json::json;
 
 /// A tree with one worker, which sends heartbeats.
 const TREE: &str = r#"
@@ -22,7 +24,7 @@ const RUN: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
 
 /// An endpoint with one worker, and the connection of a process to it.
 struct Scene {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     context: Context,
     children: Children,
     processes: Processes,
@@ -43,7 +45,7 @@ impl Scene {
         let limits = RouterLimits { frame_bytes_max: 64, frames_max: 1 };
         let peer = Dealer::connect(endpoint.sockets(), endpoint.path(), b"", limits).expect("a connection");
         let (processes, inbox) = (Processes::new(false), VecDeque::new());
-        Scene { _directory: directory, context, children, processes, peer, endpoint, inbox }
+        Scene { directory, context, children, processes, peer, endpoint, inbox }
     }
 
     fn beat(&mut self, token: Token, seq: u64) {
@@ -98,4 +100,20 @@ fn a_beat_that_is_read_after_the_end_is_none() {
     scene.beat(token, 1);
     scene.beat(Token([8; 16]), 2);
     assert!(matches!(scene.next(), Event::Dropped { .. }), "the first of the two has been read before");
+}
+
+#[test]
+fn every_socket_of_a_workers_notifications_is_carried_over_an_upgrade() {
+    let mut scene = Scene::new(Token([7; 16]));
+    let path = scene.directory.path().join("n");
+    let mut socket = DatagramSocket::bind(&path).expect("a socket");
+    std::fs::remove_file(&path).expect("a cleaner");
+    socket.bind_again(|_| Ok(())).expect("a second one");
+    let fds: Vec<RawFd> = socket.fds().collect();
+    scene.endpoint.notify.listen(RUN, socket, None, &mut testing::reactor()).expect("an epoll");
+    let mut packing = Packing::default();
+    let carried = serde_json::to_value(scene.endpoint.pack(&mut packing)).expect("JSON");
+    assert!(fds.len() == 2 && fds.iter().all(|fd| packing.numbers().contains(fd)), "{fds:?}");
+    let notify = &carried["notify"][0];
+    assert_eq!((&notify["socket"], &notify["before"]), (&json!(fds[0]), &json!([fds[1]])));
 }

@@ -104,3 +104,24 @@ fn a_socket_that_is_bound_again_is_found_by_new_senders_and_kept_for_connected_o
     received.sort_unstable();
     assert_eq!(received, *b"123");
 }
+
+#[test]
+fn what_goes_on_with_a_socket_receives_from_those_before_it_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut former, connected) = pair(&directory);
+    fs::remove_file(former.path()).unwrap();
+    former.bind_again(|_| Ok(())).unwrap();
+    connected.send(b"1").unwrap();
+    let path = former.path().to_owned();
+    let DatagramSocket { fd, before, .. } = &former;
+    let before = before.iter().map(|fd| fd.try_clone().unwrap()).collect();
+    let ours = DatagramSocket::go_on(fd.try_clone().unwrap(), before, path);
+    drop(former);
+    connected.send(b"2").expect("the socket that it has connected to is there");
+    let mut buffer = [0; 8];
+    for expected in [b'1', b'2'] {
+        assert!(ours.receive(&mut buffer).unwrap().is_some());
+        assert_eq!(buffer[0], expected);
+    }
+    assert_eq!(ours.fds().count(), 2);
+}
