@@ -20,11 +20,43 @@ pub(super) struct EventBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kinds(u32);
 
-const _: () = assert!(EventBody::KINDS.len() < 32);
+/// The kinds by their bits. Snapshots have the bits, so a kind keeps its place for ever, and a new kind comes last.
+const BITS: [&str; 28] = [
+    "starting",
+    "started",
+    "ready",
+    "beat_late",
+    "hung",
+    "dropped",
+    "exited",
+    "kill_failed",
+    "restarting",
+    "stopping",
+    "stopped",
+    "escalated",
+    "gave_up",
+    "auto_shutdown",
+    "main_pid",
+    "succeeded",
+    "panic",
+    "held",
+    "released",
+    "reloaded",
+    "rollout",
+    "upgraded",
+    "upgrade_failed",
+    "start_failed",
+    "failed_over",
+    "no_host",
+    "unreachable",
+    "reachable",
+];
+
+const _: () = assert!(BITS.len() < 32 && BITS.len() >= EventBody::KINDS.len());
 
 impl Kinds {
     fn of(kind: &str) -> Kinds {
-        Kinds(1 << EventBody::KINDS.iter().position(|known| *known == kind).unwrap_or(31))
+        Kinds(1 << BITS.iter().position(|known| *known == kind).unwrap_or(31))
     }
 
     /// All kinds when `kinds` is empty.
@@ -137,7 +169,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::wire::view::testing::event;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn batch(numbers: impl IntoIterator<Item = u32>) -> EventBatch {
         EventBatch { events: numbers.into_iter().map(|seq| event(seq, "/a", "stopped", json!({}))).collect() }
@@ -168,11 +200,28 @@ mod tests {
         let of = |kinds: &[&str]| Kinds::any_of(&kinds.iter().map(|kind| (*kind).to_owned()).collect::<Vec<_>>());
         let (all, ends) = (of(&[]), of(&["stopped", "exited"]));
         for kind in EventBody::KINDS {
-            assert!(all.have(Kinds::of(kind)), "{kind}");
+            assert!(all.have(Kinds::of(kind)) && BITS.contains(kind), "{kind}");
             assert_eq!(ends.have(Kinds::of(kind)), ["stopped", "exited"].contains(kind), "{kind}");
         }
         assert!(all.have(Kinds::of("of_a_later_version")) && !ends.have(Kinds::of("of_a_later_version")));
         assert!(of(&["one"]).have(Kinds::of("another")), "those that are not known are not distinguished");
+    }
+
+    #[test]
+    fn the_kinds_in_a_kept_snapshot_are_those_of_its_events() {
+        let snapshot = include_bytes!("../../tests/data/snapshots/0.1.0/root.snap");
+        let (state, blobs) = crate::wire::snapshot::read::<Value, Value>(snapshot).unwrap();
+        let carried = serde_json::from_value(state.node["above"]["operators"]["history"].clone()).unwrap();
+        let history = History::unpack(carried, &Unpacking::begin(&[], blobs));
+        let views = history.views();
+        assert!(views.iter().any(|event| event.kind() == "exited") && views.len() == history.events.len());
+        for (event, kept) in views.iter().zip(&history.events) {
+            assert_eq!(kept.kind, Kinds::of(event.kind()), "{event:?}");
+        }
+        // Kinds that do not occur in it, and the last one when the order was fixed.
+        for (kind, bit) in [("hung", 4), ("panic", 16), ("start_failed", 23), ("reachable", 27)] {
+            assert_eq!(Kinds::of(kind), Kinds(1 << bit), "{kind}");
+        }
     }
 
     #[test]
