@@ -21,7 +21,7 @@ use crate::node::context::Place;
 use crate::node::luggage::{Number, Packing, Unpacking, fail};
 use crate::node::naps::Naps;
 use crate::node::reactor::Reactor;
-use crate::os::cgroup::control::UnappliedLimit;
+use crate::os::cgroup::control::{OutOfMemory, UnappliedLimit};
 use crate::os::cgroup::{self, Group};
 use crate::os::listener::{Listener, SocketFile};
 use crate::spec::exec::ExecSpec;
@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// All children of a node.
@@ -51,6 +51,9 @@ pub(in crate::node) struct CarriedChildren {
     cleanups: Cleanups,
     sockets: Vec<CarriedSocket>,
     machine_oom_kills: u64,
+    /// Missing where no memory limit was ever reached, and in the snapshot of an earlier version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits_reached: Vec<CarriedLimit>,
     /// The core's members that were made already, by the indices of policy and exec: children that differ only in their
     /// names share one.
     #[serde(skip)]
@@ -99,6 +102,15 @@ struct CarriedGroup {
     by_itself: bool,
 }
 
+/// How often a cgroup had reached its memory limit.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CarriedLimit {
+    #[serde(with = "crate::files::exact")]
+    directory: PathBuf,
+    count: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CarriedSocket {
@@ -135,7 +147,8 @@ impl Children {
             .iter()
             .map(|slot| slot.as_ref().map(|child| child.pack(&mut policies, &mut execs, packing)))
             .collect();
-        let MachineMarks { oom_kills, limits: _ } = machine;
+        let MachineMarks { oom_kills, limits } = machine;
+        let limit = |(directory, count): (&Path, u64)| CarriedLimit { directory: directory.to_path_buf(), count };
         CarriedChildren {
             policies: policies.all,
             execs: execs.all,
@@ -145,6 +158,7 @@ impl Children {
             cleanups: cleanups.clone(),
             sockets: sockets.pack(packing),
             machine_oom_kills: *oom_kills,
+            limits_reached: limits.counts().map(limit).collect(),
             members: RefCell::default(),
         }
     }
@@ -157,8 +171,18 @@ impl Children {
         unpacking: &mut Unpacking<'_>,
         reactor: &mut Reactor,
     ) -> Children {
-        let CarriedChildren { policies, execs, slots, naps, changed, cleanups, sockets, machine_oom_kills, members: _ } =
-            carried;
+        let CarriedChildren {
+            policies,
+            execs,
+            slots,
+            naps,
+            changed,
+            cleanups,
+            sockets,
+            machine_oom_kills,
+            limits_reached,
+            members: _,
+        } = carried;
         let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
         let execs: Vec<_> = execs.into_iter().map(Arc::new).collect();
         let mut children = Children::new(Vec::new(), output);
@@ -172,7 +196,8 @@ impl Children {
         let promised = |child: &&Child| child.process.as_ref().is_some_and(|process| process.promised);
         children.beating = children.iter().filter(promised).count();
         children.sockets = Sockets::unpack(sockets, unpacking);
-        children.machine.oom_kills = machine_oom_kills;
+        let limits = limits_reached.into_iter().map(|CarriedLimit { directory, count }| (directory, count));
+        children.machine = MachineMarks { oom_kills: machine_oom_kills, limits: OutOfMemory::after(limits) };
         (children.naps, children.changed, children.cleanups) = (naps, changed, cleanups);
         children.output.look_again(children.slots.iter_mut().flatten().filter_map(|child| child.process.as_mut()));
         children

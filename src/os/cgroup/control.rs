@@ -379,6 +379,16 @@ impl OutOfMemory {
         found
     }
 
+    /// The counters, for [`OutOfMemory::after`].
+    pub fn counts(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.0.iter().map(|(directory, count)| (directory.as_path(), *count))
+    }
+
+    /// Goes on with counters that were read before.
+    pub fn after(counts: impl IntoIterator<Item = (PathBuf, u64)>) -> OutOfMemory {
+        OutOfMemory(counts.into_iter().collect())
+    }
+
     /// Forgets a removed cgroup: a new one with the same name starts counting at zero.
     pub fn forget(&mut self, directory: &Path) {
         self.0.remove(directory);

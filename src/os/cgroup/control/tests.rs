@@ -185,6 +185,9 @@ fn the_limit_that_was_reached_is_the_nearest_that_counts_one_more() {
     let reached = |bytes, directory: &Path| Some(Reached { directory: directory.to_path_buf(), bytes });
     assert_eq!(seen.reached(&leaf), reached(5000, &middle));
     assert_eq!(seen.reached(&leaf), None, "nothing has happened since");
+    let counts: Vec<_> = seen.counts().map(|(directory, count)| (directory.to_path_buf(), count)).collect();
+    let mut seen = OutOfMemory::after(counts);
+    assert_eq!(seen.reached(&leaf), None, "nor for another image of the program");
     set(&leaf, "1000\n", 1);
     assert_eq!(seen.reached(&leaf), reached(1000, &leaf));
     seen.forget(&leaf);
