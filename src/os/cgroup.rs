@@ -74,6 +74,18 @@ impl Group {
         Ok(group)
     }
 
+    /// Opens a cgroup after a hot upgrade. `None` if it was removed meanwhile; it is made anew at the next start then.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_again(path: &Path, by_itself: bool) -> io::Result<Option<Group>> {
+        match Group::open_entered_by_itself(path, by_itself) {
+            Ok(group) => Ok(Some(group)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The cgroup `name` below this one, created if it does not exist.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::ids::Name;
 use crate::logs::ring::{Ring, Written};
 use crate::node::cleanup::Cleanups;
 use crate::node::context::Place;
-use crate::node::luggage::{Number, Packing, Unpacking, fail};
+use crate::node::luggage::{Number, OrRollBack, Packing, Unpacking, fail};
 use crate::node::naps::Naps;
 use crate::node::reactor::Reactor;
 use crate::os::cgroup::control::{OutOfMemory, UnappliedLimit};
@@ -333,8 +333,7 @@ impl Child {
         };
         let policy = policies.get(policy).cloned().unwrap_or_else(|| missing());
         let is_node = matches!(what, Program::Node(_));
-        // A cgroup that was removed meanwhile is made anew at the next start.
-        let open = |path: PathBuf, by_itself| Group::open_entered_by_itself(&path, by_itself).ok();
+        let open = |path: PathBuf, by_itself| Group::open_again(&path, by_itself).or_roll_back("opening a cgroup");
         let group = group.and_then(|CarriedGroup { path, by_itself }| open(path, by_itself));
         let own_leaf = group.as_ref().filter(|_| is_node);
         let own_leaf = own_leaf.and_then(|group| open(group.path().join(cgroup::NODE), group.is_entered_by_itself()));

@@ -382,3 +382,17 @@ fn a_process_whose_first_thread_has_ended_is_killed() {
     group.kill().unwrap();
     assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGKILL));
 }
+
+#[test]
+fn only_a_cgroup_that_is_gone_counts_as_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(
+        Group::open_again(directory.path(), true).unwrap().map(|group| group.is_entered_by_itself()),
+        Some(true)
+    );
+    assert!(Group::open_again(&directory.path().join("removed"), true).unwrap().is_none());
+    // Any other error stands for those of a system without descriptors.
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(Group::open_again(&file, true).unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
+}
