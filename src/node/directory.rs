@@ -288,6 +288,9 @@ impl Directory {
         let Kept { context, endpoint, children, reactor, inbox, .. } = kept;
         if workers {
             endpoint.put_back_files(context, reactor, children, inbox, &mut missing);
+            if endpoint.misses_a_socket() {
+                self.retry = Some(now + LOOK_EVERY);
+            }
         }
         let directory = context.place.runtime.path().display();
         match restored {

@@ -152,7 +152,8 @@ impl Node {
 
     /// Any message to the panic socket kills the first child and starts it again, as `panic` without a hold does.
     pub(super) fn read_panic_socket(&mut self) {
-        if self.above.root_mut().is_some_and(Root::is_to_panic) {
+        let (context, sockets, reactor) = (&self.context, self.endpoint.sockets(), &mut self.reactor);
+        if self.above.root_mut().is_some_and(|root| root.is_to_panic(context, sockets, reactor)) {
             info!(self.context.logger, "panic requested");
             let first = self.children.with_ids().next().map_or(ChildId(0), |(first, _)| first);
             let request = self.requests.numbers().draw();

@@ -145,7 +145,7 @@ pub(super) fn open(
         root.watch_lease(reactor).map_err(while_trying("watch the alarm of the host's lease"))?;
         if let Some(address) = shown.panic_button {
             let socket = root.bind_panic_socket(endpoint.sockets(), &address).map_err(BootError::Link)?;
-            reactor.watch(socket.fd(), Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
+            reactor.watch(socket, Source::PanicSocket).map_err(while_trying("watch the panic button"))?;
         }
         runtime
             .write_instance(root.file().instance())

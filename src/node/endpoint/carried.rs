@@ -14,7 +14,6 @@ use crate::os::datagram::DatagramSocket;
 use crate::supervision::{Dropped, Run};
 use crate::wire::snapshot::Kind;
 use serde::{Deserialize, Serialize};
-use slog::warn;
 use std::path::PathBuf;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,12 +88,8 @@ impl Endpoint {
             let socket = DatagramSocket::go_on(socket, before, path);
             endpoint.notify.listen(run, socket, uid, reactor).or_roll_back("watching a worker's notifications");
         }
-        for (id, child) in children.with_ids() {
-            // Binding is tried again before the child's next start.
-            if endpoint.bind_pulls(id, Some(&child.what), reactor).is_err() {
-                warn!(context.logger, "cannot listen for plain beats any more"; "path" => %child.path);
-            }
-        }
+        let Endpoint { pulls, sockets, .. } = &mut endpoint;
+        pulls.go_on(children, sockets, &context.logger, reactor);
         endpoint
     }
 }

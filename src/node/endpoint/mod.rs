@@ -210,9 +210,14 @@ impl Endpoint {
 
     // The files of the workers' sockets.
 
-    /// Whether the file of a worker's socket is gone.
+    /// Whether the file of a worker's socket is gone, or could not be made after an upgrade.
     pub(super) fn misses_a_file(&mut self) -> bool {
-        self.notify.is_one_missing() || self.pulls.is_one_missing()
+        self.notify.is_one_missing() || self.pulls.is_one_missing() || self.pulls.is_one_unbound()
+    }
+
+    /// Whether the sockets of a child could not be bound after an upgrade.
+    pub(super) fn misses_a_socket(&self) -> bool {
+        self.pulls.is_one_unbound()
     }
 
     /// Binds the workers' sockets anew whose file is gone. Adds their names to `missing`.
@@ -230,6 +235,7 @@ impl Endpoint {
             self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);
+        self.pulls.bind_late(children, &self.sockets, &context.logger, reactor);
     }
 
     // Drops.

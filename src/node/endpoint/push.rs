@@ -1,6 +1,6 @@
 //! The plain protocol: PULL sockets on which any message is a heartbeat of one child. They are bound when the node
-//! starts and before each start of their child, closed when the spec no longer names them, and bound anew if their
-//! files were removed.
+//! starts, before each start of their child and after an upgrade, closed when the spec no longer names them, and bound
+//! anew if their files were removed.
 
 use crate::error::Chain;
 use crate::files::FileId;
@@ -12,8 +12,9 @@ use crate::os::thread::{Question, Unanswered};
 use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::supervision::{Beat, ChildId, Event, Source as CameBy, StartFailure};
 use crate::time::Span;
-use slog::{Logger, debug};
-use std::collections::{HashSet, VecDeque};
+use slog::{Logger, debug, info, warn};
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// How long the loop waits for a look at the sockets' files. A thread does the look, since a file system may not
@@ -27,6 +28,8 @@ pub(super) struct Pulls {
     look: Option<Question<HashSet<PathBuf>>>,
     /// The files that the last look has found missing.
     missing: HashSet<PathBuf>,
+    /// Children whose sockets could not be bound after an upgrade. It is tried again when the files are checked.
+    unbound: BTreeSet<ChildId>,
 }
 
 /// A PULL socket on which any message is a heartbeat of one child.
@@ -47,13 +50,18 @@ pub(in crate::node) enum PullError {
     Watch(PollError),
 }
 
+impl fmt::Display for PullError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PullError::Link(error) => Chain(error).fmt(f),
+            PullError::Watch(error) => Chain(error).fmt(f),
+        }
+    }
+}
+
 impl From<PullError> for StartFailure {
     fn from(error: PullError) -> StartFailure {
-        let cause = match &error {
-            PullError::Link(error) => Chain(error).to_string(),
-            PullError::Watch(error) => Chain(error).to_string(),
-        };
-        StartFailure { stage: "push".into(), errno: 0, message: format!("listening for its beats: {cause}") }
+        StartFailure { stage: "push".into(), errno: 0, message: format!("listening for its beats: {error}") }
     }
 }
 
@@ -89,6 +97,7 @@ impl Pulls {
             }
             Some(Program::Node(_)) | None => (Vec::new(), None),
         };
+        self.unbound.remove(&child);
         let mine = |pull: &BeatPull| pull.child == child;
         if wanted.is_empty() && !self.pulls.iter().any(mine) {
             return Ok(());
@@ -109,8 +118,36 @@ impl Pulls {
         Ok(())
     }
 
+    /// After an upgrade: binds the sockets of all children.
+    pub(super) fn go_on(&mut self, children: &Children, sockets: &Sockets, logger: &Logger, reactor: &mut Reactor) {
+        for (id, child) in children.with_ids() {
+            if let Err(error) = self.renew(id, Some(&child.what), sockets, reactor) {
+                warn!(logger, "cannot listen for plain beats; tried again"; "path" => %child.path, "error" => %error);
+                self.unbound.insert(id);
+            }
+        }
+    }
+
+    /// Binds the sockets that could not be bound after an upgrade: their children run, and their beats would not
+    /// arrive.
+    pub(super) fn bind_late(&mut self, children: &Children, sockets: &Sockets, logger: &Logger, reactor: &mut Reactor) {
+        for id in std::mem::take(&mut self.unbound) {
+            let Some(child) = children.get(id) else { continue };
+            match self.renew(id, Some(&child.what), sockets, reactor) {
+                Ok(()) => info!(logger, "listening for plain beats again"; "path" => %child.path),
+                Err(_) => _ = self.unbound.insert(id),
+            }
+        }
+    }
+
+    /// Whether the sockets of a child could not be bound after an upgrade.
+    pub(super) fn is_one_unbound(&self) -> bool {
+        !self.unbound.is_empty()
+    }
+
     /// Closes the sockets of a child that was removed.
     pub(super) fn forget(&mut self, child: ChildId, reactor: &mut Reactor) {
+        self.unbound.remove(&child);
         self.close(reactor, |pull| pull.child == child);
     }
 

@@ -117,3 +117,28 @@ fn every_socket_of_a_workers_notifications_is_carried_over_an_upgrade() {
     let notify = &carried["notify"][0];
     assert_eq!((&notify["socket"], &notify["before"]), (&json!(fds[0]), &json!([fds[1]])));
 }
+
+#[test]
+fn a_socket_for_beats_that_could_not_be_bound_after_an_upgrade_is_bound_when_that_is_possible() {
+    let mut scene = Scene::new(Token([7; 16]));
+    let path = scene.directory.path().join("beats");
+    let tree = format!(
+        "name = \"test\"\n[[child]]\nname = \"web\"\ncommand = [\"true\"]\n\
+         heartbeat = {{ source = [{{ push = \"ipc://{}\" }}] }}",
+        path.display()
+    );
+    let (context, mut reactor, mut missing) = (&scene.context, testing::reactor(), Vec::new());
+    let mut children = testing::children(&tree, context);
+    let other = std::os::unix::net::UnixListener::bind(&path).expect("a socket of another process");
+    let Endpoint { pulls, sockets, .. } = &mut scene.endpoint;
+    pulls.go_on(&children, sockets, &context.logger, &mut reactor);
+    let mut put_back = |endpoint: &mut Endpoint| {
+        assert!(endpoint.misses_a_file());
+        endpoint.put_back_files(context, &mut reactor, &mut children, &mut scene.inbox, &mut missing);
+        endpoint.misses_a_socket()
+    };
+    assert!(put_back(&mut scene.endpoint), "another process has it still");
+    drop(other);
+    assert!(!put_back(&mut scene.endpoint));
+    assert!(scene.endpoint.pulls.are_at(Some(&path)) && !scene.endpoint.misses_a_file());
+}

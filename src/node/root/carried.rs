@@ -3,18 +3,19 @@
 use super::file::CarriedFile;
 use super::journal::CarriedJournal;
 use super::keeper::CarriedKeeper;
+use super::panic_socket::PanicSocket;
 use super::service_manager::CarriedManager;
 use super::{Journal, Keeper, Root, ServiceManager, TreeFile};
-use crate::link::{Context as Sockets, Door, Pull, Router, RouterLimits};
+use crate::link::{Context as Sockets, Door, Router, RouterLimits};
 use crate::node::history::{CarriedHistory, History};
 use crate::node::hosted::{CarriedHosted, Hosted};
 use crate::node::luggage::{Number, OrRollBack, Packing, Unpacking};
-use crate::node::reactor::{Reactor, Source};
+use crate::node::reactor::Reactor;
 use crate::os::process;
 use crate::wire::snapshot::Kind;
 use crate::wire::view::HoldView;
 use serde::{Deserialize, Serialize};
-use slog::{Logger, warn};
+use slog::Logger;
 use std::path::{Path, PathBuf};
 
 /// The parts of the snapshot that only the root has.
@@ -107,13 +108,7 @@ impl Root {
             hosted: hosted.map(|hosted| Hosted::unpack(hosted, unpacking, reactor)).map(Box::new),
         };
         root.watch_control(reactor).or_roll_back("watching the operators' socket");
-        if let Some(path) = panic_socket {
-            let endpoint = format!("ipc://{}", path.display());
-            match root.bind_panic_socket(sockets, &endpoint).map(Pull::fd) {
-                Ok(fd) => _ = reactor.watch(fd, Source::PanicSocket).or_roll_back("watching the panic button"),
-                Err(error) => warn!(logger, "the panic button cannot be bound again"; "error" => %error),
-            }
-        }
+        root.panic_socket = panic_socket.map(|path| PanicSocket::go_on(path, sockets, logger, reactor));
         root
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod carried;
 pub(super) mod file;
 mod journal;
 pub(super) mod keeper;
+mod panic_socket;
 pub(super) mod segments;
 pub(super) mod service_manager;
 
@@ -13,6 +14,7 @@ pub(super) use self::journal::Journal;
 pub(super) use self::keeper::Keeper;
 pub(super) use self::service_manager::ServiceManager;
 
+use self::panic_socket::PanicSocket;
 use super::context::Context;
 use super::end;
 use super::history::{EventBatch, History};
@@ -32,7 +34,7 @@ use crate::wire::view::HoldView;
 use slog::{Logger, error, info, warn};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
 /// How many lines the explanation has that a root prints when it ends by itself.
@@ -54,7 +56,7 @@ pub(super) struct Root {
     /// The service manager that has started the root and is sent the tree's health.
     service_manager: Option<Box<ServiceManager>>,
     /// The socket on which any message panics the first child.
-    panic_socket: Option<Pull>,
+    panic_socket: Option<PanicSocket>,
     /// Where to report once that the tree is up, if it was started in the background.
     ready: Option<File>,
     /// The lease of this host, where a host's agent has started the root.
@@ -88,9 +90,12 @@ impl Root {
         self.hosted.as_ref().map_or(Ok(()), |hosted| hosted.watch(reactor))
     }
 
-    /// Binds the socket on which any message panics the first child.
-    pub(super) fn bind_panic_socket(&mut self, sockets: &Sockets, endpoint: &str) -> Result<&Pull, LinkError> {
-        Ok(self.panic_socket.insert(Pull::bind(sockets, endpoint)?))
+    /// Binds the socket on which any message panics the first child. Returns its descriptor.
+    pub(super) fn bind_panic_socket(&mut self, sockets: &Sockets, endpoint: &str) -> Result<RawFd, LinkError> {
+        let socket = Pull::bind(sockets, endpoint)?;
+        let fd = socket.fd();
+        self.panic_socket = Some(PanicSocket::Bound(socket));
+        Ok(fd)
     }
 
     pub(super) fn take_keeper_on(&mut self, keeper: Keeper, reactor: &mut Reactor) -> Result<(), PollError> {
@@ -149,16 +154,18 @@ impl Root {
     // The turn of the loop.
 
     pub(super) fn has_input(&self) -> bool {
-        self.control.has_input() || self.panic_socket.as_ref().is_some_and(Pull::has_input)
+        self.control.has_input() || self.panic_socket.as_ref().is_some_and(PanicSocket::has_input)
     }
 
     pub(super) fn receive(&mut self) -> Option<Inbound> {
         self.control.receive()
     }
 
-    /// Whether a message has come on the panic socket.
-    pub(super) fn is_to_panic(&mut self) -> bool {
-        self.panic_socket.as_mut().is_some_and(|socket| socket.drain() > 0)
+    /// Whether a message has come on the panic socket. After an upgrade it may have to be bound first.
+    pub(super) fn is_to_panic(&mut self, context: &Context, sockets: &Sockets, reactor: &mut Reactor) -> bool {
+        let Some(socket) = &mut self.panic_socket else { return false };
+        socket.due(context.now(), sockets, &context.logger, reactor);
+        socket.drain()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -166,6 +173,7 @@ impl Root {
             self.journal.as_ref().and_then(Journal::next_deadline),
             self.keeper.as_ref().and_then(Keeper::next_deadline),
             self.service_manager.as_ref().and_then(|manager| manager.next_deadline()),
+            self.panic_socket.as_ref().and_then(PanicSocket::next_deadline),
         ]
         .into_iter()
         .flatten()
