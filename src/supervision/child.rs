@@ -376,17 +376,14 @@ impl Child {
     /// The next step for a process that hangs: its `on-hang` command, its `hang-signal`, or the kill.
     pub(super) fn look(&mut self, now: Time, last: Option<Look>) -> StopBegun {
         let Evidence { command, signal } = self.member.policy.evidence;
-        let limit = match self.member.policy.shutdown {
-            Shutdown::After(limit) if limit > Span::ZERO => limit,
-            Shutdown::After(_) | Shutdown::BrutalKill | Shutdown::Infinity => Evidence::LIMIT,
-        };
         let (next, begun) = match last {
-            None if command => (Some((Look::Command, now + Evidence::LIMIT)), StopBegun::Examine),
-            None | Some(Look::Command) if signal => (Some((Look::Signal, now + limit)), StopBegun::Abort),
+            None if command => (Some(Look::Command), StopBegun::Examine),
+            None | Some(Look::Command) if signal => (Some(Look::Signal), StopBegun::Abort),
             None | Some(Look::Command | Look::Signal) => (None, StopBegun::Kill),
         };
+        let shutdown = self.member.policy.shutdown;
         let Some(process) = self.process_mut() else { return StopBegun::NoProcess };
-        process.evidence = next;
+        process.evidence = next.map(|look| (look, now + look.limit(shutdown)));
         begun
     }
 
@@ -470,12 +467,14 @@ impl Child {
                     *deadline += seen;
                 }
             }
-            Phase::Running(_)
-            | Phase::Killing { .. }
-            | Phase::Waiting { .. }
-            | Phase::Down(_)
-            | Phase::Held
-            | Phase::Ended => {}
+            Phase::Killing { process, .. } => {
+                if let Some((look, until)) = &mut process.evidence {
+                    // It moves only by the part of that time since the examination began.
+                    let latest = now + look.limit(self.member.policy.shutdown);
+                    *until += lost.min(latest.since(*until));
+                }
+            }
+            Phase::Running(_) | Phase::Waiting { .. } | Phase::Down(_) | Phase::Held | Phase::Ended => {}
         }
         if let Some(watch) = self.process_mut().and_then(|process| process.watch.as_deref_mut()) {
             watch.credit(now, lost);

@@ -7,6 +7,7 @@ use super::report::{Killed, ProcessHistory};
 use super::rollup::Rollup;
 use super::types::{ReportedState, RequestId, StartFailure, Stuck};
 use crate::ids::ReportId;
+use crate::spec::policy::{Evidence, Shutdown};
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,18 @@ pub(super) enum Look {
     Command,
     /// It gets its `hang-signal`, to end by that.
     Signal,
+}
+
+impl Look {
+    /// How long it may take, with this shutdown timeout of the child.
+    pub(super) fn limit(self, shutdown: Shutdown) -> Span {
+        match (self, shutdown) {
+            (Look::Signal, Shutdown::After(limit)) if limit > Span::ZERO => limit,
+            (Look::Command | Look::Signal, Shutdown::After(_) | Shutdown::BrutalKill | Shutdown::Infinity) => {
+                Evidence::LIMIT
+            }
+        }
+    }
 }
 
 /// What a worker reported of itself besides its beats and its text.

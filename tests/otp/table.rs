@@ -1736,6 +1736,39 @@ const ROWS: &[Row] = &[
     ),
     (
         "D24",
+        "a look at what hangs, and its signal, have their whole time after a gap",
+        "one-for-one 9/5s: a(beats,examined,aborted)",
+        "
+        boot
+        wait 1500ms
+        wait 1500ms : look a
+        hung a : examine a
+        wait 9s
+        resume 10s
+        wait 999ms
+        wait 1ms : abort a
+        resume 20s
+        wait 4999ms
+        lose 30s
+        wait 1ms : kill a
+        exit a sig6 : spawn a#2",
+    ),
+    (
+        "D24",
+        "a look is given no more time than it had when it began",
+        "one-for-one 9/5s: a(beats,examined)",
+        "
+        boot
+        wait 1500ms
+        wait 1500ms : look a
+        hung a : examine a
+        later 1s
+        lose 3s
+        deadline 9s
+        examined a : kill a",
+    ),
+    (
+        "D24",
         "a sequence, a queue and a window go on as they were",
         "one-for-all 2/30s: a b c",
         "
