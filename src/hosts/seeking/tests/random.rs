@@ -1,5 +1,5 @@
 //! Random histories of a tree with placed subtrees: hosts that end, freeze, are cut off or drained, a store that does
-//! not answer, messages that are lost, doubled or late, and one root after another.
+//! not answer, messages that are lost, doubled or late, one root after another, and a placement that changes.
 
 use super::cluster::{Cluster, name, on};
 use super::*;
@@ -7,7 +7,10 @@ use crate::hosts::event::RunId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const PATHS: [&str; 4] = ["/db-1", "/db-2", "/mq", "/pin"];
+const PATHS: [&str; 5] = ["/db-1", "/db-2", "/mq", "/pin", CHANGING];
+
+/// The subtree whose placement changes with each deploy.
+const CHANGING: &str = "/db";
 
 /// The state of a placed child, for its supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,9 @@ struct Tree {
     root: Option<(usize, u64)>,
     parent: ParentId,
     children: BTreeMap<&'static str, (Child, u64)>,
+    /// The number of deploys, and what it was when the placement that changes was used last.
+    deploys: u64,
+    used: u64,
     /// Failures that a supervisor would count, and those that have really happened.
     charged: usize,
     crashed: usize,
@@ -32,11 +38,12 @@ struct Tree {
     seen: BTreeSet<String>,
 }
 
-fn placing(path: &str) -> Placing {
+fn placing(path: &str, deploys: u64) -> Placing {
     let group: Vec<String> = ["/db-1", "/db-2"].map(String::from).to_vec();
     match path {
         "/mq" => Placing { takeover: true, ..on(&["c", "b"]) },
         "/pin" => on(&["b"]),
+        CHANGING => on([&["b", "c"][..], &["b"], &["c", "b"], &["c"]][(deploys % 4) as usize]),
         _ => Placing { spread: SpreadPolicy::Hosts, group, ..on(&[]) },
     }
 }
@@ -46,8 +53,27 @@ impl Tree {
         let (child, run) = self.children.entry(path).or_insert((Child::Placing, 0));
         (*child, *run) = (Child::Placing, *run + 1);
         let subject = cluster.subject(path, *run);
-        let place = Place { subject, placement: placing(path), digest: "d".into(), ..Place::default() };
+        let placement = placing(path, self.deploys);
+        let place = Place { subject, placement, digest: "d".into(), ..Place::default() };
         cluster.ask(self.parent, Message::Place(Box::new(place)));
+        if path == CHANGING {
+            self.used = self.deploys;
+        }
+    }
+
+    /// Deploys another placement, by which the child is restarted, or started.
+    fn deploy(&mut self, cluster: &mut Cluster) {
+        self.deploys += 1;
+        match self.children.get_mut(CHANGING) {
+            Some((Child::Waiting, _)) => self.place(cluster, CHANGING),
+            Some((child @ Child::Up, run)) => {
+                *child = Child::Moving;
+                let order =
+                    Order { subject: cluster.subject(CHANGING, *run), void_after_ms: 0, what: OrderAction::Stop };
+                cluster.ask(self.parent, Message::Order(order));
+            }
+            Some((Child::Placing | Child::Moving, _)) | None => {}
+        }
     }
 
     /// Handles messages as a node does.
@@ -123,7 +149,7 @@ fn fault(cluster: &mut Cluster, tree: &mut Tree, dice: &mut Dice) {
     let host = dice.throw(3) as usize;
     let other = (host + 1 + dice.throw(2) as usize) % 3;
     let is_up = cluster.agents[host].is_some();
-    match dice.throw(9) {
+    match dice.throw(10) {
         0 if is_up => cluster.kill(host),
         0 | 1 if !is_up => cluster.begin(host),
         1 | 2 => cluster.link(host, other, dice.throw(2) == 0 && cluster.agents[other].is_some() && is_up),
@@ -135,6 +161,7 @@ fn fault(cluster: &mut Cluster, tree: &mut Tree, dice: &mut Dice) {
             let wish = if dice.throw(2) == 0 { OperatorOrder::Drain } else { OperatorOrder::Undrain };
             cluster.hand_in(host, Event::Asked(wish));
         }
+        8 => tree.deploy(cluster),
         _ => {
             let placed = cluster.processes.iter().filter(|(_, process)| process.run.place.is_some());
             let runs: Vec<(usize, RunId)> = placed.map(|(at, _)| *at).collect();
@@ -167,7 +194,7 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
     (cluster.random, cluster.lossy, cluster.tardy) = (seed, 3 + seed % 9, 8 + seed % 9);
     break_it(&mut cluster);
     let (children, seen) = (BTreeMap::new(), BTreeSet::new());
-    let mut tree = Tree { root: None, parent: 1, children, charged: 0, crashed: 0, seen };
+    let mut tree = Tree { root: None, parent: 1, children, deploys: 0, used: 0, charged: 0, crashed: 0, seen };
     for _ in 0..20 {
         let steps = 10 + dice.throw(150);
         tree.pass(&mut cluster, steps);
@@ -181,7 +208,9 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
         let at = cluster.at(path);
         assert_eq!(at.len(), 1, "seed {seed}: {path} runs on {at:?}: {tree:?}");
         assert_eq!(tree.children[path].0, Child::Up, "seed {seed}: {path}: {tree:?}");
-        assert!(placing(path).on.rank(&name(at[0])).is_some(), "seed {seed}: {path} is on {at:?}");
+        // What was not stopped since the last deploy is where the one before has put it.
+        let is_allowed = path == CHANGING || placing(path, 0).on.rank(&name(at[0])).is_some();
+        assert!(is_allowed, "seed {seed}: {path} is on {at:?}");
     }
     // I5: losses of hosts are not counted as failures.
     assert!(tree.charged <= tree.crashed, "seed {seed}: {} charged, {} crashed", tree.charged, tree.crashed);
@@ -196,7 +225,7 @@ fn history(seed: u64, break_it: impl FnOnce(&mut Cluster)) -> BTreeSet<String> {
     tree.seen.extend(cluster.starts.iter().map(|(_, run)| run.start.as_str().to_owned()));
     // I7: the next root takes over everything without a restart.
     let starts = cluster.starts.len();
-    tree.root = None;
+    (tree.root, tree.deploys) = (None, tree.used);
     tree.pass(&mut cluster, 100);
     assert_eq!(cluster.starts.len(), starts, "seed {seed}: a process was touched by an adoption");
     assert!(PATHS.iter().all(|path| tree.children[path].0 == Child::Up), "seed {seed}: {tree:?}");
