@@ -180,12 +180,6 @@ impl HelperProcess {
         Some(stuck::why_alive(self.pid, Some(refused.raw_os_error().unwrap_or(0))))
     }
 
-    /// As if it had been killed, and SIGKILL had no effect.
-    #[cfg(test)]
-    pub(super) fn resists(&mut self) {
-        self.killed = Some("took too long".into());
-    }
-
     /// Whether this node has killed the process.
     pub(super) fn is_killed(&self) -> bool {
         self.killed.is_some()
@@ -255,6 +249,28 @@ fn remember(last_line: &mut String, lines: &mut Option<Vec<Vec<u8>>>, line: &[u8
     let line = &line[..line.len().min(LAST_LINE_MAX * 4)];
     if !line.trim_ascii().is_empty() {
         *last_line = printable(line.trim_ascii()).chars().take(LAST_LINE_MAX).collect();
+    }
+}
+
+#[cfg(test)]
+impl HelperProcess {
+    /// A command that runs for long, with this stamp.
+    pub(super) fn asleep(
+        stamp: crate::os::descendants::stamp::Stamp,
+        source: Source,
+        reactor: &mut Reactor,
+    ) -> HelperProcess {
+        use crate::os::fd;
+        use crate::os::spawn::{self, PlanSpec};
+        let plan = spawn::prepare(PlanSpec::new(vec!["/bin/sleep".into(), "1000".into()])).unwrap();
+        let (spawned, (output, _)) = (plan.spawn().unwrap(), fd::output_pipe().unwrap());
+        let kin = ProcessFamily { leader: spawned.pid, stamp, since: 0 };
+        HelperProcess::watch(spawned, output, source, kin, reactor).unwrap()
+    }
+
+    /// As if it had been killed, and SIGKILL had no effect.
+    pub(super) fn resists(&mut self) {
+        self.killed = Some("took too long".into());
     }
 }
 

@@ -37,6 +37,7 @@ struct CarriedHook {
     about: Path,
     process: CarriedHelper,
     until: Time,
+    /// As in `process`.
     killed: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     stuck: bool,
@@ -53,13 +54,13 @@ impl Hooks {
         // A supervisor that is ending, or was panicked, is not upgraded.
         let Hooks { is_root: _, own, running, waiting, panicked, all_panicked: _, bursts, causes, number, ending: _ } =
             self;
-        let one = |Running { number, key, about, process, until, killed, stuck }: &Running| CarriedHook {
+        let one = |Running { number, key, about, process, until, stuck }: &Running| CarriedHook {
             number: *number,
             key: *key,
             about: about.clone(),
             process: process.pack(&format!("hook {number}"), packing),
             until: *until,
-            killed: *killed,
+            killed: process.is_killed(),
             stuck: *stuck,
         };
         CarriedHooks {
@@ -81,9 +82,9 @@ impl Hooks {
         reactor: &mut Reactor,
     ) -> Hooks {
         let CarriedHooks { own, running, waiting, panicked, bursts, causes, number } = carried;
-        let one = |CarriedHook { number, key, about, process, until, killed, stuck }| {
+        let one = |CarriedHook { number, key, about, process, until, killed: _, stuck }| {
             let process = HelperProcess::unpack(process, Source::Hook(number), unpacking, reactor);
-            Running { number, key, about, process, until, killed, stuck }
+            Running { number, key, about, process, until, stuck }
         };
         let running = running.into_iter().map(one).collect();
         Hooks { running, waiting, panicked, bursts, causes, number, ..Hooks::new(own, is_root) }

@@ -311,7 +311,7 @@ impl Hooks {
         if hurried || self.ending.is_some_and(|ending| ending.until <= now) {
             self.hurry(context);
         }
-        let alive = self.running.iter().filter(|running| !running.killed).count();
+        let alive = self.running.iter().filter(|running| !running.process.is_killed()).count();
         let is_over = self.ending.as_mut().is_none_or(|ending| ending.is_over(now, self.running.len(), alive));
         if is_over {
             // Hooks that wait behind killed ones which do not end.
@@ -325,7 +325,7 @@ impl Hooks {
         self.forget_waiting(context);
         self.running
             .iter_mut()
-            .filter(|running| !running.killed)
+            .filter(|running| !running.process.is_killed())
             .for_each(|running| running.kill("it was not waited for", context.now()));
     }
 
@@ -364,10 +364,7 @@ mod tests {
     use crate::node::command::HelperProcess;
     use crate::node::reactor::Source;
     use crate::node::testing;
-    use crate::node::unknown_children::ProcessFamily;
     use crate::os::descendants::stamp::Stamp;
-    use crate::os::fd;
-    use crate::os::spawn::{self, PlanSpec};
     use crate::supervision::{Exit, Stuck};
     use crate::wire::view::testing::event;
     use serde_json::json;
@@ -440,12 +437,9 @@ mod tests {
 
     /// A hook that runs for long. `Order::start` is for the main thread alone.
     fn running(number: u64, until: Time, context: &Context, reactor: &mut Reactor) -> Running {
-        let plan = spawn::prepare(PlanSpec::new(vec!["/bin/sleep".into(), "1000".into()])).unwrap();
-        let (spawned, (output, _)) = (plan.spawn().unwrap(), fd::output_pipe().unwrap());
         let stamp = Stamp::of_hook(&context.place.mark, &context.place.path, number);
-        let kin = ProcessFamily { leader: spawned.pid, stamp, since: 0 };
-        let process = HelperProcess::watch(spawned, output, Source::Hook(number), kin, reactor).unwrap();
-        Running { number, key: Key::Restart, about: Path::root(), process, until, killed: false, stuck: false }
+        let process = HelperProcess::asleep(stamp, Source::Hook(number), reactor);
+        Running { number, key: Key::Restart, about: Path::root(), process, until, stuck: false }
     }
 
     #[test]
@@ -455,8 +449,7 @@ mod tests {
         let now = context.now();
         let (later, never) = (now + Span::from_secs(10), now + Span::from_secs(1_000));
         hooks.running.extend((0..4).map(|number| running(number, later, &context, &mut reactor)));
-        // As if SIGKILL had no effect.
-        hooks.running.iter_mut().for_each(|running| running.killed = true);
+        hooks.running.iter_mut().for_each(|running| running.process.resists());
         assert_eq!(hooks.next_deadline(), Some(later));
         hooks.due(now, Span::ZERO, &context, &mut reactor);
         assert!(!Hooks::has_room(&hooks.running, Class::Routine), "they have time to end");

@@ -34,7 +34,6 @@ pub(super) struct Running {
     pub process: HelperProcess,
     /// When it has taken too long to end by itself; once it was killed, to end of that.
     pub until: Time,
-    pub killed: bool,
     /// SIGKILL has not ended it in time: nothing waits for it any more.
     pub stuck: bool,
 }
@@ -174,14 +173,14 @@ impl Order {
         let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let process = HelperProcess::watch(spawned, reader, Source::Hook(number), kin, reactor)?;
         let (key, about) = (self.key, self.about.clone());
-        Ok(Running { number, key, about, process, until: context.now() + LIMIT, killed: false, stuck: false })
+        Ok(Running { number, key, about, process, until: context.now() + LIMIT, stuck: false })
     }
 }
 
 impl Running {
     /// The time of the hook is over: kills it, or waits no longer for one that was killed.
     pub(super) fn late(&mut self, context: &Context) {
-        if !self.killed {
+        if !self.process.is_killed() {
             self.kill_late(context);
         } else if !self.stuck && !self.process.has_ended() {
             self.stuck = true;
@@ -191,7 +190,7 @@ impl Running {
     }
 
     fn kill_late(&mut self, context: &Context) {
-        (self.killed, self.until) = (true, context.now() + PATIENCE);
+        self.until = context.now() + PATIENCE;
         if let Some(why) = self.process.kill(format!("took longer than {LIMIT}")) {
             warn!(context.logger, "hook timed out and cannot be killed"; "hook" => self.key.as_str(),
                 "path" => %self.about, "pid" => self.process.pid(), "why" => why);
@@ -200,7 +199,7 @@ impl Running {
 
     /// Kills the hook, which is not waited for any longer.
     pub(super) fn kill(&mut self, why: &str, now: Time) {
-        (self.killed, self.until) = (true, now + PATIENCE);
+        self.until = now + PATIENCE;
         self.process.kill(why.into());
     }
 }

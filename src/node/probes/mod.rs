@@ -341,10 +341,6 @@ mod tests {
     use crate::ids::Incarnation;
     use crate::node::reactor::Source;
     use crate::node::testing;
-    use crate::node::unknown_children::ProcessFamily;
-    use crate::os::descendants::stamp::Stamp;
-    use crate::os::fd;
-    use crate::os::spawn::{self, PlanSpec};
     use crate::supervision::ChildId;
 
     #[test]
@@ -385,14 +381,8 @@ mod tests {
             (testing::children(text, &context), Run { child: ChildId(0), incarnation: Incarnation::FIRST });
         let (mut probes, mut events, now) = (Probes::default(), VecDeque::new(), context.now());
         probes.begin(run, children.get(run.child).unwrap(), now);
-        let plan = spawn::prepare(PlanSpec::new(vec!["/bin/sleep".into(), "1000".into()])).unwrap();
-        let (spawned, (output, _)) = (plan.spawn().unwrap(), fd::output_pipe().unwrap());
-        let kin = ProcessFamily {
-            leader: spawned.pid,
-            stamp: Stamp::of_probe(&context.place.mark, &children.get(run.child).unwrap().path),
-            since: 0,
-        };
-        let mut process = HelperProcess::watch(spawned, output, Source::Probe(run), kin, &mut reactor).unwrap();
+        let stamp = children.get(run.child).unwrap().stamp_of_probe(&context.place.mark);
+        let mut process = HelperProcess::asleep(stamp, Source::Probe(run), &mut reactor);
         process.resists();
         let mut probing = probes.take(run).unwrap();
         assert_eq!(probing.schedule.due(now), Due::Start(0));
