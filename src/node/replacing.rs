@@ -132,7 +132,8 @@ impl Node {
             let tried = match self.why_not_now() {
                 None if !last && self.upgrade.waits_above() => {
                     let report = self.upgrade.before_gap(now);
-                    Err((self.report_above(report), false))
+                    self.report_above(report);
+                    Err(("its parent does not hold its requests yet".into(), false))
                 }
                 None => self.exec_in_place(),
                 Some(why) => Err((why, false)),
@@ -151,10 +152,9 @@ impl Node {
         self.report_course();
     }
 
-    /// Sends the parent a report, if there is one. Returns what this node may wait for then.
-    fn report_above(&mut self, report: Option<(u64, Reply)>) -> String {
+    /// Sends the parent a report, if there is one.
+    fn report_above(&mut self, report: Option<(u64, Reply)>) {
         report.zip(self.above.uplink()).map(|((request, reply), uplink)| uplink.try_reply(request, reply));
-        "its parent does not hold its requests yet".into()
     }
 
     /// Begins or continues the rehearsal of this node.

@@ -41,14 +41,23 @@ struct Open {
     line: Line,
 }
 
+/// An operator's request to move a child, of which the agent was asked under this number.
+struct AskedMove {
+    number: u64,
+    request: Request,
+    run: Run,
+    /// The operator has named a host.
+    named: bool,
+}
+
 /// The part of a node that deals with the agent of its host.
 #[derive(Default)]
 pub(super) struct Placed {
     open: Option<Box<Open>>,
     /// Runs that have ended, while it is not decided whether their children are started again.
     ended: Vec<(Run, Path)>,
-    /// Operators' requests to move a child, by numbers of their own, and whether they name a host.
-    moves: Vec<(u64, Request, Run, bool)>,
+    /// Operators' requests to move a child that the agent has not answered.
+    moves: Vec<AskedMove>,
     number: u64,
 }
 
@@ -167,7 +176,7 @@ impl Placed {
         };
         self.number += 1;
         let number = self.number;
-        self.moves.push((number, request, run, to.is_some()));
+        self.moves.push(AskedMove { number, request, run, named: to.is_some() });
         // There is a connection since the child was placed.
         let _ = self.ask(node, |outbox, now| outbox.move_to(now, number, &path, run, to));
         Vec::new()
@@ -246,8 +255,8 @@ impl Placed {
                 Heard::Cleared(run) => follows.push(Follow::Cleared(run)),
                 Heard::Shown(shown) => follows.push(Follow::Shown(shown.question, Some(shown))),
                 Heard::MoveAnswered { request, to } => {
-                    let Some(at) = self.moves.iter().position(|(number, ..)| *number == request) else { continue };
-                    let (_, request, run, named) = self.moves.swap_remove(at);
+                    let Some(at) = self.moves.iter().position(|asked| asked.number == request) else { continue };
+                    let AskedMove { request, run, named, .. } = self.moves.swap_remove(at);
                     follows.push(match to {
                         Ok(host) => Follow::Moves { request, child: run.child, to: Destination { host, named } },
                         Err(why) => Follow::Stays(request.asker, why),
@@ -260,9 +269,7 @@ impl Placed {
 
     /// The node has ended: requests to move a child are refused.
     pub(super) fn end(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
-        let stays = |(_, request, ..): (u64, Request, Run, bool)| {
-            Follow::Stays(request.asker, "its supervisor has ended".into())
-        };
+        let stays = |asked: AskedMove| Follow::Stays(asked.request.asker, "its supervisor has ended".into());
         let follows = self.moves.drain(..).map(stays).collect();
         self.settle(node);
         follows
