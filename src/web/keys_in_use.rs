@@ -81,18 +81,10 @@ impl KeysInUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::StateDir;
-    use crate::ids::Name;
     use crate::os::clock;
     use crate::time::Span;
     use std::sync::mpsc;
     use std::thread;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let base = tempfile::tempdir().unwrap();
-        let store = Store::of(StateDir::of(base.path(), &Name::parse("shop").unwrap()));
-        (base, store)
-    }
 
     fn open(keys: &mut Keys, token: &Secret) {
         keys.open_session(token, &Secret::of([7; 32]), Access::Act, now_ms());
@@ -100,7 +92,7 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_the_file_is_read() {
-        let ((_base, store), token) = (store(), Secret::of([1; 32]));
+        let ((_base, store), token) = (Store::in_test(), Secret::of([1; 32]));
         store.change(|keys| open(keys, &token)).unwrap();
         let keys = KeysInUse::new();
         assert_eq!((keys.are_read(), keys.session(&token)), (false, None));
@@ -114,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_read_before_a_login_does_not_end_its_session() {
-        let ((_base, store), token) = (store(), Secret::of([1; 32]));
+        let ((_base, store), token) = (Store::in_test(), Secret::of([1; 32]));
         let keys = KeysInUse::new();
         let (begun, begins) = mpsc::channel();
         thread::scope(|scope| {

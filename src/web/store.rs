@@ -201,21 +201,24 @@ pub(super) fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
+impl Store {
+    /// A store in a directory of its own.
+    pub(super) fn in_test() -> (tempfile::TempDir, Store) {
+        let base = tempfile::tempdir().unwrap();
+        let store = Store::of(StateDir::of(base.path(), &crate::ids::Name::parse("shop").unwrap()));
+        (base, store)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Name;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    fn store() -> (tempfile::TempDir, Store) {
-        let base = tempfile::tempdir().unwrap();
-        let store = Store::of(StateDir::of(base.path(), &Name::parse("shop").unwrap()));
-        (base, store)
-    }
-
     #[test]
     fn keys_are_in_a_file_that_its_user_alone_may_read() {
-        let (_base, store) = store();
+        let (_base, store) = Store::in_test();
         assert!(store.read().unwrap().is_none());
         let (key, keys) = store.login_key(Access::Act).unwrap();
         assert_eq!(fs::metadata(store.file()).unwrap().mode() & 0o7777, 0o600);
@@ -239,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_link_is_not_followed_and_what_helps_is_told() {
-        let (base, store) = store();
+        let (base, store) = Store::in_test();
         store.login_key(Access::Act).unwrap();
         let elsewhere = base.path().join("elsewhere");
         fs::rename(store.file(), &elsewhere).unwrap();
@@ -263,7 +266,7 @@ mod tests {
 
     #[test]
     fn new_keys_end_all_sessions() {
-        let (_base, store) = store();
+        let (_base, store) = Store::in_test();
         let token = secret().unwrap();
         store.change(|keys| keys.open_session(&token, &token, Access::Act, now_ms())).unwrap();
         assert_eq!(store.read().unwrap().unwrap().session(&token, now_ms()), Some(Access::Act));
@@ -273,7 +276,7 @@ mod tests {
 
     #[test]
     fn links_are_made_by_several_processes_at_once() {
-        let (_base, store) = store();
+        let (_base, store) = Store::in_test();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10).for_each(|_| drop(store.login_key(Access::View).unwrap())));
@@ -285,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_console_that_runs_is_written_down() {
-        let (_base, store) = store();
+        let (_base, store) = Store::in_test();
         assert_eq!(store.read_running().unwrap(), None);
         store.write_running("http://127.0.0.1:8808/").unwrap();
         let running = store.read_running().unwrap().unwrap();
