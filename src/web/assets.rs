@@ -74,9 +74,9 @@ impl Assets {
             let _ = write!(text, "{byte:02x}");
         }
         let names: Vec<(&str, String)> = files.iter().map(|(name, ..)| (*name, hashed(name, &text))).collect();
-        let files = files.iter().zip(&names).map(|((_, kind, content), (_, name))| {
+        let files = files.iter().zip(&names).map(|(&(_, kind, content), (_, name))| {
             let content = match std::str::from_utf8(content) {
-                Ok(source) => renamed(&bare(source), "./", &names).into_bytes(),
+                Ok(source) => renamed(&bare(kind, source), "./", &names).into_bytes(),
                 Err(_) => content.to_vec(),
             };
             Asset { kind, content, name: name.clone() }
@@ -100,9 +100,10 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// Removes comment lines, type annotations and indentation from a script or style sheet. It relies on that no string in
-/// them spans lines or looks like a type annotation.
-fn bare(source: &str) -> String {
+/// Removes comment lines, type annotations, indentation and needless spaces from a script or style sheet. It relies on
+/// that no string in them spans lines or looks like a type annotation.
+fn bare(kind: &str, source: &str) -> String {
+    let between = if kind == SCRIPT { "{}()[]=<>!&|?:;,*" } else { "{};," };
     let (mut bare, mut within) = (String::with_capacity(source.len()), false);
     for line in source.lines().map(str::trim) {
         within = within || line.starts_with("/*") && (line.ends_with("*/") || !line.contains("*/"));
@@ -111,7 +112,7 @@ fn bare(source: &str) -> String {
             within = false;
         }
         if !comment {
-            bare.push_str(&untyped(line));
+            bare.push_str(&close(&untyped(line), between));
             bare.push('\n');
         }
     }
@@ -123,6 +124,26 @@ fn untyped(line: &str) -> String {
     let mut parts = line.split("/** @type ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once("*/").map_or(part, |(_, rest)| rest.trim_start()))
+}
+
+/// A line without the spaces at the characters of `between`. Lines with strings in other than double quotes, with
+/// escapes, and with what may be a regular expression stay as they are.
+fn close(line: &str, between: &str) -> String {
+    if line.contains(['\'', '`', '/', '\\']) {
+        return line.to_owned();
+    }
+    let mut close = String::with_capacity(line.len());
+    let mut quoted = false;
+    for c in line.chars() {
+        if !quoted && between.contains(c) {
+            close.truncate(close.trim_end_matches(' ').len());
+        }
+        if quoted || c != ' ' || !close.ends_with(|last| between.contains(last)) {
+            close.push(c);
+        }
+        quoted ^= c == '"';
+    }
+    close
 }
 
 /// A source in which the quoted names that follow `before` are replaced by those that are served.
@@ -142,6 +163,20 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
+
+    #[test]
+    fn spaces_go_where_they_mean_nothing() {
+        for (line, close) in [
+            ("const a = b ? c : [d, e];", "const a=b?c:[d,e];"),
+            ("if (a === \" = , \" && !b) { return x - -1; }", "if(a===\" = , \"&&!b){return x - -1;}"),
+            ("const r = /a , b/.test(c);", "const r = /a , b/.test(c);"),
+            ("const t = `a , ${b}`;", "const t = `a , ${b}`;"),
+        ] {
+            assert_eq!(bare(SCRIPT, line).trim_end(), close);
+        }
+        let sheet = "td :is(a, b) > c, d { margin: 0 auto; }";
+        assert_eq!(bare(SHEET, sheet).trim_end(), "td :is(a,b) > c,d{margin: 0 auto;}");
+    }
 
     #[test]
     fn names_follow_the_content_of_all() {
