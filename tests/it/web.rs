@@ -703,8 +703,9 @@ fn two_quick_actions_with_the_same_incarnation_are_one() {
     tree.stop();
 }
 
-/// Workers that end at once, again and again: the first twenty rounds of each are reported in full.
-const BUSY: &str = "intensity = \"unlimited\"\n[[child]]\nname = \"w\"\ncount = 120\ncommand = \"sleep 0.05\"\n\
+/// Workers that end again and again: the first twenty rounds of each are reported in full. A second each, so that the
+/// root has time left on a machine that is busy with other things as well.
+const BUSY: &str = "intensity = \"unlimited\"\n[[child]]\nname = \"w\"\ncount = 120\ncommand = \"sleep 1\"\n\
     restart = \"permanent\"\n";
 
 #[test]
