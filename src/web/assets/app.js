@@ -229,8 +229,8 @@ export class Page {
     say(this.alerts, `✕ ${gave} given up in the last hour`);
     const silent = span(Math.floor((Date.now() - console.heard) / 1000) * 1000);
     const here = console.root === "here";
-    const bad = !here || console.connection !== "live";
-    say(this.link, here ? { live: "live", waiting: "connecting", crowded: "no stream", closed: "paused" }[console.connection] : `root ${console.root}`);
+    const bad = !here || console.connection !== "live" || console.stale !== "";
+    say(this.link, here && console.stale && console.connection === "live" ? "not up to date" : here ? { live: "live", waiting: "connecting", crowded: "no stream", closed: "paused" }[console.connection] : `root ${console.root}`);
     this.link.classList.toggle("bad", bad);
     document.documentElement.classList.toggle("stale", bad);
     const lines = [];
@@ -238,6 +238,7 @@ export class Page {
     else if (console.root === "silent") lines.push(`The root does not answer; its last message was ${silent} ago. If it hangs: treevisor -i ${console.instance} panic --force /`);
     else if (console.connection === "crowded") lines.push("There is no stream of changes. A browser opens six to one server: close other tabs of this console.");
     else if (console.connection === "waiting" && Date.now() - console.heard > 5000) lines.push(`The console does not answer; its last message was ${silent} ago.`);
+    else if (console.stale) lines.push(`The tree could not be fetched: ${console.stale}. It is tried again; what is shown may be old.`);
     if (console.missed) lines.push(console.missed);
     say(this.notice, lines.join(" "));
     byId("notice").hidden = !lines.length;

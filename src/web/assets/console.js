@@ -1,6 +1,6 @@
 // What the page has, and where it comes from: the tree, the events of the last hours, and the stream that changes both.
 
-import { Refused, get, post, remember } from "./server.js";
+import { Refused, get, oneByOne, post, remember } from "./server.js";
 import { Stream } from "./stream.js";
 import { Tree, announcement } from "./tree.js";
 
@@ -9,6 +9,12 @@ const EVENTS = 5000;
 
 /** Numbers come once a second; what is older than this, in milliseconds, is not shown. */
 const LATELY = 5000;
+
+/** A tree that could not be fetched is asked for again after so long, in milliseconds. */
+const AGAIN = 3000;
+
+/** What a 503 gives as its reason where the instance does not run; others are of a root, or a console, that does not answer now. */
+const GONE = "the instance does not run";
 
 /** Rows whose numbers are asked for, at most. */
 const ROWS = 200;
@@ -58,8 +64,18 @@ export class Console {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.speaking = undefined;
     this.drawing = false;
-    this.fetching = false;
-    this.again = false;
+    /** Why the tree that is shown may be old: it was to be fetched, and could not be. */
+    this.stale = "";
+    /** Whether the events of the last hour were to be read, and could not be. */
+    this.unread = false;
+    /** When that was tried again last. */
+    this.tried = 0;
+    /** When the tree was asked for last. */
+    this.asked = 0;
+    /** What the stream has brought since then. @type {{ rows: { changes: Sent[], at: number }[], root: "here" | "silent" | "gone" | null } | null} */
+    this.meanwhile = null;
+    /** Loads the tree. */
+    this.fetch = oneByOne(() => this.load());
     this.stream = new Stream({
       on: (kind, data) => this.take(kind, data),
       state: (state) => {
@@ -68,7 +84,21 @@ export class Console {
       },
       check: () => this.check(),
     });
-    setInterval(() => this.changed(), 1000);
+    setInterval(() => this.tick(), 1000);
+  }
+
+  /** Each second: ages have become others, and what could not be loaded is asked for again. */
+  tick() {
+    if (this.connection === "live") this.catchUp();
+    this.changed();
+  }
+
+  /** Loads what could not be loaded before. */
+  catchUp() {
+    if (Date.now() - this.tried < AGAIN) return;
+    this.tried = Date.now();
+    if (this.unread) this.past();
+    if (this.stale) this.fetch().catch(() => {});
   }
 
   /** The server's clock, in milliseconds. */
@@ -99,49 +129,64 @@ export class Console {
   /** Loads the events of the last hour. */
   async past() {
     const since = new Date(this.now() - 3_600_000).toISOString();
-    const events = await get(`api/events?since=${since}&n=${EVENTS}`).catch(() => []);
-    this.remember(events);
+    this.unread = false;
+    try {
+      this.remember(await get(`api/events?since=${since}&n=${EVENTS}`));
+    } catch {
+      this.unread = true;
+    }
     this.changed();
   }
 
-  /** Loads the tree; one request at a time. */
-  async fetch() {
-    if (this.fetching) {
-      this.again = true;
-      return;
-    }
-    this.fetching = true;
+  async load() {
+    /** @type {NonNullable<Console["meanwhile"]>} */
+    const meanwhile = { rows: [], root: null };
+    this.meanwhile = meanwhile;
+    this.asked = Date.now();
     try {
-      const sent = Date.now();
       const answer = await get("api/tree");
-      // The answer is of some moment between the two.
-      this.ahead = Date.parse(answer.at) - (sent + Date.now()) / 2;
-      const before = this.tree;
-      this.tree = Tree.from(answer.rows, this.now());
-      for (const row of this.tree.rows) {
-        const { cpu, cpu_ms, measured, pid } = before.byPath.get(row.path) ?? {};
-        if (pid === row.pid && cpu != null) Object.assign(row, { cpu, cpu_ms, measured });
-      }
-      Object.assign(this, { instance: answer.instance, version: answer.version, self: answer.self ?? null });
-      this.run = answer.run ?? this.run;
-      this.stream.run = this.run ?? "";
-      this.root = answer.root;
-      this.stream.next = answer.next;
-      this.heard = Date.now() - (answer.silent_ms ?? 0);
-      this.changed();
+      this.adopt(answer, meanwhile);
+      this.stale = "";
     } catch (error) {
+      this.stale = /** @type {Error} */ (error).message || "no answer";
       if (!(error instanceof Refused)) throw error;
       if (error.status === 401) this.expired();
+      else if (error.status !== 503) throw error;
       // Without a root the last picture stays.
-      else if (error.status === 503) this.root = "gone";
-      else throw error;
+      else if (error.message === GONE) this.root = meanwhile.root ?? "gone";
     } finally {
-      this.fetching = false;
-      if (this.again) {
-        this.again = false;
-        await this.fetch();
-      }
+      this.meanwhile = null;
+      this.changed();
     }
+  }
+
+  /** Takes over a tree. @param {any} answer @param {NonNullable<Console["meanwhile"]>} meanwhile */
+  adopt(answer, meanwhile) {
+    // The answer is of some moment between the two.
+    this.ahead = Date.parse(answer.at) - (this.asked + Date.now()) / 2;
+    const before = this.tree;
+    this.tree = Tree.from(answer.rows, this.now());
+    for (const row of this.tree.rows) {
+      const old = before.byPath.get(row.path);
+      if (!old || old.pid !== row.pid) continue;
+      const { cpu, cpu_ms, measured } = old;
+      if (cpu != null) Object.assign(row, { cpu, cpu_ms, measured });
+      // One event reports a beat that is late, and numbers that it is late no more.
+      if (old.ill && row.state === "running") Object.assign(row, { ill: true, beat_age_ms: old.beat_age_ms });
+    }
+    // The answer may be older than what came while it was under way, and the server sends that once. What is older than the answer
+    // is followed by all that has changed since.
+    for (const { changes, at } of meanwhile.rows) {
+      if (this.tree.merge(changes, at + this.ahead)) this.fetch().catch(() => {});
+    }
+    Object.assign(this, { instance: answer.instance, version: answer.version, self: answer.self ?? null });
+    this.run = answer.run ?? this.run;
+    // Of one run the stream may be behind the tree: what it has not brought yet is wanted, should it break off.
+    const same = this.run === this.stream.run;
+    this.stream.next = same ? Math.min(this.stream.next, answer.next) : answer.next;
+    this.stream.run = this.run ?? "";
+    this.root = meanwhile.root ?? answer.root;
+    this.heard = Date.now() - (answer.silent_ms ?? 0);
   }
 
   /** Whether there is still a session, and the server. */
@@ -178,7 +223,9 @@ export class Console {
         this.name = data.stream;
         if (data.may) this.may = data.may;
         this.root = "here";
+        this.tried = 0;
         if (this.run !== null && data.run != null && data.run !== this.run) this.anew(data.run);
+        else this.catchUp();
         this.tell();
         break;
       case "events":
@@ -189,6 +236,7 @@ export class Console {
         break;
       case "rows":
       case "numbers":
+        if (kind === "rows") this.meanwhile?.rows.push({ changes: data, at: this.heard });
         if (this.tree.merge(data, this.now())) this.fetch().catch(() => {});
         break;
       case "lost":
@@ -209,8 +257,9 @@ export class Console {
       case "root": {
         const { is, run } = typeof data === "string" ? { is: data, run: null } : data;
         this.root = is;
+        if (this.meanwhile) this.meanwhile.root = is;
         if (is === "here" && run != null && run !== this.run) this.anew(run);
-        else if (is === "here" && !this.tree.rows.length) this.fetch().catch(() => {});
+        else if (is === "here" && (this.stale || !this.tree.rows.length)) this.fetch().catch(() => {});
         break;
       }
     }

@@ -52,6 +52,29 @@ export function post(url, body) {
   return ask(url, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
+/** Does something one time after the other: what is asked for while it is under way is done once more, however often it was asked for.
+ * @param {() => Promise<void>} act @returns {() => Promise<void>} what is over when all is done that was asked for */
+export function oneByOne(act) {
+  /** @type {Promise<void> | null} */
+  let running = null;
+  let asked = false;
+  const all = async () => {
+    try {
+      while (asked) {
+        asked = false;
+        await act();
+      }
+    } finally {
+      running = null;
+    }
+  };
+  return () => {
+    asked = true;
+    running ??= all();
+    return running;
+  };
+}
+
 /** Remembers the word by which this session's requests are known. @param {{ csrf?: string } | null} answer */
 export function remember(answer) {
   if (!answer?.csrf) return;

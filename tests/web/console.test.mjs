@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import { asked, idle, requests, settled, tree } from "./world.mjs";
+
+const { Console } = await import("../../src/web/assets/console.js");
+
+/** A console with this tree, whose stream is open. */
+async function begun(workers = { a: "running" }, more = {}) {
+  requests.length = 0;
+  const console = new Console();
+  const begin = console.begin();
+  await asked("api/tree").answer(tree(workers, more));
+  await asked("api/events").answer([]);
+  await begin;
+  console.connection = "live";
+  console.take("hello", { stream: "s1", may: "act", instance: "shop", run: "r1" });
+  console.take("root", { is: "here", run: "r1" });
+  await asked("api/view").answer(null);
+  return console;
+}
+
+/** Some seconds later. */
+async function later(console) {
+  console.tried = 0;
+  console.tick();
+  await settled();
+}
+
+const state = (console, path = "/a") => console.tree.byPath.get(path)?.state;
+
+test("rows that change while the tree is under way are not lost with it", async () => {
+  const console = await begun();
+  console.take("lost", { count: 0 });
+  const request = asked("api/tree");
+  console.take("rows", [{ path: "/a", state: "held", pid: null }]);
+  await request.answer(tree({ a: "running", b: "running" }));
+  assert.deepEqual([state(console), state(console, "/b")], ["held", "running"]);
+  assert.deepEqual([...console.tree.counts].filter(([, count]) => count), [["running", 1], ["held", 1]]);
+  // What came before it was asked for is in it.
+  const again = console.fetch();
+  await asked("api/tree").answer(tree({ a: "running" }));
+  await again;
+  assert.equal(state(console), "running");
+});
+
+test("a root that ends while the tree is under way is gone", async () => {
+  const console = await begun();
+  console.fetch();
+  console.take("root", { is: "gone", run: "r1" });
+  await asked("api/tree").answer(tree({ a: "running" }));
+  assert.equal(console.root, "gone");
+  console.fetch();
+  console.take("root", { is: "here", run: "r1" });
+  await asked("api/tree").answer({ error: "the instance does not run" }, 503);
+  assert.equal(console.root, "here");
+});
+
+test("what is reported once, a late beat, outlives a fetch", async () => {
+  const console = await begun();
+  console.take("events", [{ id: "r1-7", at: "2026-01-02T03:04:05Z", path: "/a", kind: "beat_late", age_ms: 1600 }]);
+  console.fetch();
+  await asked("api/tree").answer(tree({ a: "running" }));
+  assert.deepEqual([console.tree.byPath.get("/a").ill, console.tree.byPath.get("/a").beat_age_ms], [true, 1600]);
+});
+
+test("a tree that could not be fetched is fetched later, and until then the page shows it", async () => {
+  for (const fail of [(one) => one.fail(), (one) => one.answer({ error: "the root does not answer" }, 503), (one) => one.answer("", 502)]) {
+    const console = await begun();
+    console.take("lost", { count: 0 });
+    await asked("api/events").answer([]);
+    await fail(asked("api/tree"));
+    assert.deepEqual([console.root, console.stale !== ""], ["here", true]);
+    await later(console);
+    await fail(asked("api/tree"));
+    // The stream begins anew, or the root is back: at once.
+    console.take("hello", { stream: "s2", may: "act", instance: "shop", run: "r1" });
+    await fail(asked("api/tree"));
+    console.take("root", { is: "here", run: "r1" });
+    await asked("api/tree").answer(tree({ a: "held" }));
+    assert.deepEqual([state(console), console.stale], ["held", ""]);
+    await later(console);
+    assert.ok(idle("api/tree"));
+  }
+});
+
+test("what is asked for while it is under way is done once more", async () => {
+  const console = await begun();
+  const first = console.fetch();
+  const second = console.fetch();
+  await asked("api/tree").answer(tree({ a: "running" }));
+  await asked("api/tree").answer(tree({ a: "held" }));
+  await Promise.all([first, second]);
+  assert.equal(state(console), "held");
+  assert.ok(idle("api/tree"));
+});
+
+test("events that could not be read are read later", async () => {
+  const console = await begun();
+  console.take("lost", { count: 3 });
+  await asked("api/tree").answer(tree({ a: "running" }));
+  await asked("api/events").fail();
+  await later(console);
+  await asked("api/events").answer([{ id: "r1-5", at: "2026-01-02T03:04:05Z", path: "/a", kind: "ready" }]);
+  assert.equal(console.events.length, 1);
+  await later(console);
+  assert.ok(idle("api/events"));
+});
+
+test("without a root the last picture stays; the server gives that as the reason", async () => {
+  const console = await begun();
+  const reason = "the instance does not run";
+  console.fetch();
+  await asked("api/tree").answer({ error: reason }, 503);
+  assert.deepEqual([console.root, state(console)], ["gone", "running"]);
+  const answers = readFileSync(new URL("../../src/web/answers.rs", import.meta.url), "utf8");
+  assert.ok(answers.includes(`Refused::unavailable("${reason}")`));
+});
+
+test("a stream that is behind the tree goes on where it was", async () => {
+  const console = await begun({ a: "running" }, { next: 5 });
+  console.stream.next = 7;
+  console.fetch();
+  await asked("api/tree").answer(tree({ a: "running" }, { next: 9 }));
+  assert.equal(console.stream.next, 7);
+  console.fetch();
+  await asked("api/tree").answer(tree({ a: "running" }, { run: "r2", next: 2 }));
+  assert.deepEqual([console.stream.next, console.stream.run], [2, "r2"]);
+});
