@@ -127,3 +127,53 @@ test("a stream that is behind the tree goes on where it was", async () => {
   await asked("api/tree").answer(tree({ a: "running" }, { run: "r2", next: 2 }));
   assert.deepEqual([console.stream.next, console.stream.run], [2, "r2"]);
 });
+
+const RESTART = { verb: "restart", path: "/a", hold: false, incarnation: 1, run: "r1" };
+const done = (action, verb = "restart", path = "/a") => ({ action, verb, path, is: "done" });
+
+test("of what is reported an action gets its own, also before its number is known", async () => {
+  const console = await begun();
+  const reports = [];
+  // Of another page, and of a time before.
+  console.take("action", done(1));
+  const acting = console.act(RESTART, (report) => reports.push(report.is));
+  assert.deepEqual(asked("api/act").body, RESTART);
+  console.take("action", done(1, "panic"));
+  console.take("action", { ...done(1), is: "accepted" });
+  await asked("api/act").answer({ action: 1 }, 202);
+  await acting;
+  assert.deepEqual(reports, ["accepted"]);
+  console.take("action", done(1, "stop"));
+  console.take("action", done(1));
+  assert.deepEqual(reports, ["accepted", "done"]);
+  assert.equal(console.early.length, 0);
+});
+
+test("with another stream an action's end is not known, and what another console process numbers alike is not its", async () => {
+  const console = await begun();
+  const reports = [];
+  const acting = console.act(RESTART, (report) => reports.push(report.is));
+  await asked("api/act").answer({ action: 1 }, 202);
+  await acting;
+  console.take("hello", { stream: "s2", may: "act", instance: "shop", run: "r1" });
+  console.take("action", done(1));
+  assert.deepEqual(reports, ["unknown"]);
+});
+
+test("an action is for a row of the tree as it is now, and for no other run", async () => {
+  const console = await begun({ a: "running", b: "running" });
+  const { run } = console.tree;
+  const before = console.present("/b", run).row;
+  console.take("lost", { count: 0 });
+  await asked("api/tree").answer(tree({ b: "held" }));
+  const { row } = console.present("/b", run);
+  assert.ok(row !== before && row === console.tree.byPath.get("/b"));
+  assert.match(console.tree.touches(row, "panic", false, null), /restarts it alone/);
+  assert.equal(console.present("/a", run).why, "There is no /a any more.");
+  // The tree is still that of the run before.
+  console.take("root", { is: "here", run: "r2" });
+  assert.deepEqual([console.tree.run, console.present("/b", run).why], ["r1", "The tree has begun anew."]);
+  await asked("api/tree").answer(tree({ b: "running" }, { run: "r2" }));
+  assert.equal(console.present("/b", run).row, undefined);
+  assert.equal(console.present("/b", console.tree.run).row?.state, "running");
+});

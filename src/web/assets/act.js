@@ -74,8 +74,9 @@ export function actions(page, path, verb, hold = false) {
   const { console } = page;
   const row = console.tree.byPath.get(path);
   if (!row) return;
-  // The incarnation that is looked at now: the action is for no other.
-  const incarnation = row.incarnation;
+  // The run and the incarnation that are looked at now: the action is for no other.
+  const { run } = console.tree;
+  const { incarnation } = row;
   const body = h("div");
   const told = h("p.told", { role: "status" });
   const { word, name } = look(row);
@@ -83,13 +84,39 @@ export function actions(page, path, verb, hold = false) {
   const element = dialog(path, state, body, told);
   element.classList.add("actions");
 
+  const done = (text, wrong) => {
+    say(told, text);
+    told.classList.toggle("error", wrong);
+    page.say(text);
+  };
+
+  /** Nothing is to be chosen any more. */
+  const clear = () => {
+    body.replaceChildren();
+    const close = element.querySelector("button.close");
+    if (close instanceof HTMLElement) close.focus();
+  };
+
+  /** The row as it is now: the tree may have been fetched since, with places of its own. */
+  const present = () => {
+    const { row, why } = console.present(path, run);
+    if (row) return row;
+    clear();
+    done(`${why} Nothing was done.`, true);
+    return null;
+  };
+
   const choose = () => {
+    const row = present();
+    if (!row) return;
     const able = verbs(row).map(([verb, label, hold]) => button(label, () => confirm(verb, label, hold), { class: verb === "panic" ? "danger" : "" }));
     body.replaceChildren(h("div.buttons", ...able));
     able[0]?.focus();
   };
 
   const confirm = (verb, label, hold) => {
+    const row = present();
+    if (!row) return;
     const words = h("p.touches", console.tree.touches(row, verb, hold, console.self));
     const parts = [words];
     const go = () => send(verb, hold);
@@ -102,30 +129,30 @@ export function actions(page, path, verb, hold = false) {
     act.focus();
   };
 
+  const report = (verb, said) => {
+    if (said.is === "done") {
+      done(`${verb} ${path}: done${said.detail ? ` (${said.detail})` : ""}`, false);
+      if (element.open) setTimeout(() => element.close(), 1200);
+    } else if (said.is === "failed") {
+      done(`${verb} ${path} failed: ${said.detail ?? said.outcome ?? "no reason was given"}`, true);
+    } else if (said.is === "unknown") {
+      done(`${verb} ${path}: the connection was lost before its end was reported. The tree shows what has become of it.`, true);
+    } else {
+      say(told, said.waiting_for ? `Accepted; waiting for ${said.waiting_for}.` : "Accepted.");
+    }
+  };
+
   const send = async (verb, hold) => {
-    const done = (text, wrong) => {
-      say(told, text);
-      told.classList.toggle("error", wrong);
-      page.say(text);
-    };
-    body.replaceChildren();
+    if (!present()) return;
+    clear();
     say(told, "Asked; waiting for an answer.");
-    const close = element.querySelector("button.close");
-    if (close instanceof HTMLElement) close.focus();
     try {
-      await console.act({ verb, path, hold, ...(incarnation !== undefined && { incarnation }) }, (said) => {
-        if (said.is === "done") {
-          done(`${verb} ${path}: done${said.detail ? ` (${said.detail})` : ""}`, false);
-          if (element.open) setTimeout(() => element.close(), 1200);
-        } else if (said.is === "failed") {
-          done(`${verb} ${path} failed: ${said.detail ?? said.outcome ?? "no reason was given"}`, true);
-        } else {
-          say(told, said.waiting_for ? `Accepted; waiting for ${said.waiting_for}.` : "Accepted.");
-        }
-      });
+      const meant = { ...(incarnation !== undefined && { incarnation }), ...(run !== null && { run }) };
+      await console.act({ verb, path, hold, ...meant }, (said) => report(verb, said));
     } catch (error) {
-      const { status, message } = /** @type {Refused} */ (error);
-      done(`Refused: ${message}${status === 409 ? ". Nothing was done." : ""}`, true);
+      const { message } = /** @type {Error} */ (error);
+      if (!(error instanceof Refused)) done(`No answer: ${message}. Whether it was done is not known.`, true);
+      else done(`Refused: ${message}${error.status === 409 ? ". Nothing was done." : ""}`, true);
     }
   };
 

@@ -28,7 +28,7 @@ export class Console {
     this.known = new Set();
     this.instance = "";
     this.version = "";
-    /** @type {string | null} */
+    /** The run that the root is of, as far as it is known; the tree may be of the one before. @type {string | null} */
     this.run = null;
     /** The path of this console, where it is a worker of the tree. @type {string | null} */
     this.self = null;
@@ -50,9 +50,11 @@ export class Console {
     this.announce = () => {};
     /** @type {() => void} the session is over */
     this.expired = () => {};
-    /** @type {Map<string, (action: any) => void>} */
+    /** Actions of this page that are under way. @type {Map<string, (report: any) => void>} */
     this.actions = new Map();
-    /** @type {any[]} what was reported of an action before its number was known here */
+    /** How many have been asked for and have no number yet, and what has been reported meanwhile: it may be of them. */
+    this.unnumbered = 0;
+    /** @type {any[]} */
     this.early = [];
     /** @type {TreeEvent[]} */
     this.burst = [];
@@ -180,6 +182,7 @@ export class Console {
       if (this.tree.merge(changes, at + this.ahead)) this.fetch().catch(() => {});
     }
     Object.assign(this, { instance: answer.instance, version: answer.version, self: answer.self ?? null });
+    this.tree.run = answer.run ?? null;
     this.run = answer.run ?? this.run;
     // Of one run the stream may be behind the tree: what it has not brought yet is wanted, should it break off.
     const same = this.run === this.stream.run;
@@ -223,6 +226,7 @@ export class Console {
         this.name = data.stream;
         if (data.may) this.may = data.may;
         this.root = "here";
+        this.endActions();
         this.tried = 0;
         if (this.run !== null && data.run != null && data.run !== this.run) this.anew(data.run);
         else this.catchUp();
@@ -249,9 +253,9 @@ export class Console {
         this.watcher?.reading?.();
         break;
       case "action": {
-        const waiting = this.actions.get(data.action);
+        const waiting = this.actions.get(key(data));
         if (waiting) waiting(data);
-        else this.early = [...this.early.slice(-20), data];
+        else if (this.unnumbered > 0) this.early.push(data);
         break;
       }
       case "root": {
@@ -304,15 +308,38 @@ export class Console {
     post("api/view", { stream: this.name, ...this.shown }).catch(() => {});
   }
 
-  /** Has something done; what becomes of it is reported as it happens. @param {{ verb: string, path: string, hold?: boolean, incarnation?: number }} what
-   * @param {(action: any) => void} tell */
+  /** The row of a path, for an action on the tree of a run; without one, the reason. The dialog of an action may be open while the
+   * tree is fetched anew. @param {string} path @param {string | null} run @returns {{ row?: Row, why: string }} */
+  present(path, run) {
+    if (run !== this.run) return { why: "The tree has begun anew." };
+    const row = this.tree.byPath.get(path);
+    return row ? { row, why: "" } : { why: `There is no ${path} any more.` };
+  }
+
+  /** Has something done; what becomes of it is reported as it happens. @param {{ verb: string, path: string, hold?: boolean, incarnation?: number,
+   * run?: string }} what @param {(report: any) => void} tell */
   async act(what, tell) {
-    const { action } = await post("api/act", what);
-    this.actions.set(action, (said) => {
-      if (said.is !== "accepted") this.actions.delete(action);
-      tell(said);
-    });
-    for (const said of this.early.filter((one) => one.action === action)) this.actions.get(action)?.(said);
+    this.unnumbered += 1;
+    try {
+      const { action } = await post("api/act", what);
+      const known = key({ ...what, action });
+      this.actions.set(known, (report) => {
+        if (report.is !== "accepted") this.actions.delete(known);
+        tell(report);
+      });
+      for (const report of this.early.filter((one) => key(one) === known)) this.actions.get(known)?.(report);
+    } finally {
+      this.unnumbered -= 1;
+      if (!this.unnumbered) this.early = [];
+    }
+  }
+
+  /** A stream has begun: what was reported before is not repeated, and the console may be another process, with numbers of its own. */
+  endActions() {
+    const waiting = [...this.actions.values()];
+    this.early = [];
+    this.actions.clear();
+    for (const tell of waiting) tell({ is: "unknown" });
   }
 
   /** Something has changed: the view is drawn with the next frame, whatever else changes until then. */
@@ -334,4 +361,9 @@ export class Console {
       if (text) this.announce(text);
     }, 1000);
   }
+}
+
+/** Which action a report is of: numbers alone are those of one console process. */
+function key({ action, verb, path }) {
+  return `${action} ${verb} ${path}`;
 }

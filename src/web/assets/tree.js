@@ -45,6 +45,8 @@ export function trouble(row, now) {
 
 export class Tree {
   constructor() {
+    /** The run of the root that it is of. @type {string | null} */
+    this.run = null;
     /** @type {Row[]} parents before children */
     this.rows = [];
     /** @type {Map<string, Row>} */

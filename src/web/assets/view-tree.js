@@ -318,7 +318,7 @@ export class TreeView {
       ArrowRight: () => (row.children.length && folded ? this.fold(row, false) : row.children.length ? this.go(this.active + 1) : undefined),
       ArrowLeft: () => {
         if (row.children.length && !folded && row.level > 1) this.fold(row, true);
-        else this.go(this.list.indexOf(this.page.console.tree.rows[row.parent]));
+        else this.go(this.list.findLastIndex((one, at) => at < this.active && one.level < row.level));
       },
       Enter: () => this.page.open(row.path),
     });
