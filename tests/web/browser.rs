@@ -197,7 +197,17 @@ impl Page<'_> {
 
     /// Presses a key and does not let it go.
     pub(crate) fn key_down(&self, key: &str) {
-        let mut event = json!({ "type": "keyDown", "key": key });
+        self.key_goes_down(key, false);
+    }
+
+    /// Holds a key down for so long that the keyboard repeats it some times.
+    pub(crate) fn key_held(&self, key: &str) {
+        self.key_down(key);
+        (0..5).for_each(|_| self.key_goes_down(key, true));
+    }
+
+    fn key_goes_down(&self, key: &str, repeats: bool) {
+        let mut event = json!({ "type": "keyDown", "key": key, "autoRepeat": repeats });
         match key {
             "Enter" => (event["text"], event["windowsVirtualKeyCode"]) = (json!("\r"), json!(13)),
             "Tab" => event["windowsVirtualKeyCode"] = json!(9),

@@ -104,10 +104,20 @@ fn a_worker_is_restarted_and_panicked_by_keyboard_alone() {
     page.key(".");
     page.until("document.querySelector('dialog[open]') !== null");
     assert_eq!(page.eval("document.activeElement.textContent"), "Restart");
-    page.key("Enter");
+    // Held down it confirms nothing, and does not close the dialog before the result is seen: by then another button
+    // has the focus.
+    page.key_held("Enter");
     page.until("document.querySelector('.touches').textContent.startsWith('/web/api will be asked to stop')");
-    page.key("Enter");
+    page.key_up("Enter");
+    page.eval(
+        "(window.seen = null, ((dialog) => dialog.addEventListener('close', () => { window.seen = dialog.querySelector('.told').textContent; }))\
+         (document.querySelector('dialog')), 0)",
+    );
+    page.key_held("Enter");
+    page.key_up("Enter");
     page.until("document.querySelector('dialog') === null");
+    let seen = page.eval("window.seen");
+    assert!(seen.as_str().unwrap().starts_with("restart /web/api: done"), "{seen}");
     page.until(&format!("{} === '2'", cell("api", "number")));
 
     // Panic is held down; let go too early, nothing happens.

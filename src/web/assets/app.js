@@ -2,7 +2,7 @@
 
 import { actions, dialog } from "./act.js";
 import { Console } from "./console.js";
-import { button, byId, choice, h, say, set, shape } from "./dom.js";
+import { Presses, button, byId, choice, h, say, set, shape } from "./dom.js";
 import { HostsView } from "./view-hosts.js";
 import { IncidentView } from "./view-incident.js";
 import { LogsView } from "./logs.js";
@@ -73,6 +73,7 @@ export class Page {
       h("div.bar-line", this.states, this.alerts));
     byId("skip").addEventListener("click", () => (this.view?.focus ? this.view.focus() : byId("main").focus()));
     addEventListener("hashchange", () => this.go());
+    new Presses().watch(document);
     document.addEventListener("keydown", (event) => this.pressed(event));
     this.enter();
   }

@@ -43,6 +43,38 @@ export function set(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
+/** Which presses of Enter and Space count: a key that is held down acts once, and on what it was pressed on. The keyboard repeats it by itself, and by
+ * then something else may have the focus: the button that confirms, or the one that closes what shows the result. */
+export class Presses {
+  constructor() {
+    /** @type {Map<string, EventTarget | null>} what each was pressed on */
+    this.on = new Map();
+  }
+
+  /** @param {EventTarget} document */
+  watch(document) {
+    document.addEventListener("keydown", (event) => this.down(/** @type {KeyboardEvent} */ (event)), true);
+    document.addEventListener("keyup", (event) => this.up(/** @type {KeyboardEvent} */ (event)), true);
+  }
+
+  /** @param {KeyboardEvent} event */
+  down(event) {
+    const { key, repeat, target } = event;
+    if (key !== "Enter" && key !== " ") return;
+    if (!repeat) this.on.set(key, target);
+    // Space that is held down scrolls, and writes.
+    else if (key === "Enter" || /** @type {Element} */ (target).tagName === "BUTTON") event.preventDefault();
+  }
+
+  /** @param {KeyboardEvent} event */
+  up(event) {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    // A button acts when Space is let go.
+    if (this.on.get(event.key) !== event.target) event.preventDefault();
+    this.on.delete(event.key);
+  }
+}
+
 /** What a row's state looks like. @param {{ shape: string }} look */
 export function shape({ shape }) {
   return h("span.shape", { "aria-hidden": "true" }, shape);

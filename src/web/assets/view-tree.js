@@ -188,7 +188,7 @@ export class TreeView {
     if (event.key === "Escape" && this.field.value) {
       this.search("");
       event.stopPropagation();
-    } else if (event.key === "Enter" || event.key === "ArrowDown") {
+    } else if ((event.key === "Enter" && !event.defaultPrevented) || event.key === "ArrowDown") {
       this.grid.focus();
       event.preventDefault();
     }
@@ -303,7 +303,7 @@ export class TreeView {
 
   /** As the authoring practice for a treegrid has it. */
   pressed(event) {
-    if (event.target !== this.grid || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target !== this.grid || event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
     const row = this.list[this.active];
     if (!row) return;
     const page = Math.max(1, Math.floor(innerHeight / this.height) - 2);
