@@ -130,6 +130,18 @@ test("an action says what it will touch", () => {
   );
   assert.match(says("/web/api", "panic"), /restarts it alone \(one-for-one; restart 2 of 3\)/);
   assert.match(says("/", "panic"), /This ends the instance/);
+  // Where the window is full, it is not restarted.
+  const full = (path, used) => tree.merge([{ path, intensity: { max: 3, period_ms: 5000, used } }], NOW);
+  full("/web", 3);
+  assert.equal(
+    says("/web/api", "panic"),
+    "/web/api will be killed at once, without being asked. /web allows no further restart (3 of 3 within 5s): it stops all its " +
+      "children and gives up; to / that is one child which has failed.",
+  );
+  full("/", 3);
+  assert.match(says("/db", "panic"), /^.* \/ allows no further restart \(3 of 3 within 5s\): .* gives up; this ends the instance\.$/);
+  full("/", 2);
+  assert.match(says("/db", "panic"), /rest-for-one; restart 3 of 3/);
   assert.doesNotMatch(says("/web/api", "restart", false, "/web/api2"), /console/);
 });
 

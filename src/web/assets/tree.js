@@ -190,13 +190,20 @@ export class Tree {
     return [says, ...more].join(" ");
   }
 
-  /** What the strategy of a supervisor restarts when a child is killed. @param {Row} row @param {Row} above */
+  /** What a supervisor does when a child is killed: by its strategy, or, where its window is full, it gives up. @param {Row} row @param {Row} above */
   group(row, above) {
+    const used = above.window ?? 0;
+    if (above.window_max != null && used + 1 > above.window_max) {
+      const period = above.window_ms ? ` within ${span(above.window_ms)}` : "";
+      const upper = this.rows[above.parent];
+      const end = upper ? `to ${upper.path} that is one child which has failed` : "this ends the instance";
+      return `${above.path} allows no further restart (${used} of ${above.window_max}${period}): it stops all its children and gives up; ${end}.`;
+    }
     const siblings = above.children.map((at) => this.rows[at]).filter((one) => ALIVE.has(one.state) || one === row);
     const strategy = above.strategy ?? "one-for-one";
     const place = siblings.indexOf(row);
     const with_ = strategy === "one-for-all" ? siblings.length - 1 : strategy === "rest-for-one" ? siblings.length - 1 - place : 0;
-    const window = above.window_max == null ? "" : `; restart ${(above.window ?? 0) + 1} of ${above.window_max}`;
+    const window = above.window_max == null ? "" : `; restart ${used + 1} of ${above.window_max}`;
     const who = with_ > 0 ? `it together with ${plural(with_, "sibling")}` : "it alone";
     return `${above.path} then restarts ${who} (${strategy}${window}).`;
   }
