@@ -177,3 +177,64 @@ test("an action is for a row of the tree as it is now, and for no other run", as
   assert.equal(console.present("/b", run).row, undefined);
   assert.equal(console.present("/b", console.tree.run).row?.state, "running");
 });
+
+test("rows with a late beat are asked for, whatever is shown, until they beat again", async () => {
+  const console = await begun({ a: "running", b: "running" });
+  console.take("events", [{ id: "r1-7", at: "2026-01-02T03:04:05Z", path: "/a", kind: "beat_late", age_ms: 1600 }]);
+  console.show({ paths: ["/b"] });
+  assert.deepEqual(console.shown.paths, ["/b", "/a"]);
+  console.take("numbers", [{ path: "/a", heartbeat: { interval_ms: 1000, misses: 3, age_ms: 100, beats: 9, missed: 1 } }]);
+  console.show({ paths: ["/b"] });
+  assert.deepEqual(console.shown.paths, ["/b"]);
+  for (const row of console.tree.rows) row.ill = true;
+  console.show({ paths: Array.from({ length: 300 }, (_, at) => `/w${at}`) });
+  assert.equal(console.shown.paths.length, 200);
+  assert.deepEqual(console.shown.paths.slice(-3), ["/", "/a", "/b"]);
+});
+
+test("a report of what is shown that fails is sent again, and none overtakes another", async () => {
+  const console = await begun();
+  console.show({ logs: "/a" });
+  console.tell();
+  const first = asked("api/view");
+  console.show({ logs: null });
+  console.tell();
+  assert.equal(asked("api/view"), first, "one at a time");
+  await first.answer({ error: "the CSRF value is missing or wrong" }, 403);
+  // The view has become another since.
+  await asked("api/view").fail();
+  assert.ok(idle("api/view"));
+  assert.notEqual(console.telling, undefined, "it is sent again");
+  console.tell();
+  assert.deepEqual(asked("api/view").body, { stream: "s1", paths: [], select: null, logs: null });
+  await asked("api/view").answer(null, 204);
+  // What is known is not reported again, and nothing to a stream that is over.
+  console.tell();
+  console.show({ logs: null });
+  assert.deepEqual([console.telling, idle("api/view")], [undefined, true]);
+  console.show({ logs: "/a" });
+  console.tell();
+  await settled();
+  await asked("api/view").answer({ error: "this stream is not open" }, 404);
+  console.show({ logs: "/a" });
+  assert.deepEqual([console.telling, idle("api/view")], [undefined, true]);
+  console.take("hello", { stream: "s2", may: "act", instance: "shop", run: "r1" });
+  assert.deepEqual(asked("api/view").body.stream, "s2");
+});
+
+test("each request has the word of the session that the browser has by now", async () => {
+  const console = await begun();
+  const word = () => {
+    console.act(RESTART, () => {}).catch(() => {});
+    const request = requests.at(-1);
+    request.answer({ error: "" }, 403);
+    return request.headers["X-Treevisor-CSRF"];
+  };
+  const entering = console.enter("key");
+  await asked("login").answer({ may: "act", csrf: "one" });
+  await entering;
+  assert.equal(word(), "one");
+  // A login in another tab: the cookie is the browser's.
+  localStorage.setItem("treevisor csrf", "two");
+  assert.equal(word(), "two");
+});

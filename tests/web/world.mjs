@@ -4,7 +4,15 @@
 /** @type {Map<string, string>} */
 const stored = new Map();
 
+const timeout = globalThis.setTimeout;
+
 Object.assign(globalThis, {
+  // A test does not wait for what the page does much later.
+  setTimeout: (act, ms) => {
+    const timer = timeout(act, ms);
+    if (ms > 10) timer.unref();
+    return timer;
+  },
   document: { hidden: false, addEventListener() {} },
   requestAnimationFrame: () => 0,
   setInterval: () => 0,

@@ -10,14 +10,15 @@ const EVENTS = 5000;
 /** Numbers come once a second; what is older than this, in milliseconds, is not shown. */
 const LATELY = 5000;
 
-/** A tree that could not be fetched is asked for again after so long, in milliseconds. */
+/** What has failed is tried again after so long, in milliseconds. */
 const AGAIN = 3000;
 
 /** What a 503 gives as its reason where the instance does not run; others are of a root, or a console, that does not answer now. */
 const GONE = "the instance does not run";
 
-/** Rows whose numbers are asked for, at most. */
+/** Rows whose numbers are asked for, at most; those of them that only have a late beat. */
 const ROWS = 200;
+const ILL = 100;
 
 export class Console {
   constructor() {
@@ -59,6 +60,10 @@ export class Console {
     /** @type {TreeEvent[]} */
     this.burst = [];
     this.shown = {};
+    /** What the server knows of it. */
+    this.reported = "";
+    /** Reports it to the server. One request at a time: an earlier one must not arrive last. */
+    this.tell = oneByOne(() => this.report());
     /** @type {string | null} */
     this.name = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -295,17 +300,34 @@ export class Console {
 
   /** What the view shows from now on. @param {Shown} shown */
   show({ paths = [], select = null, logs = null }) {
-    const next = { paths: paths.slice(0, ROWS), select, logs };
-    if (JSON.stringify(next) === JSON.stringify(this.shown)) return;
-    this.shown = next;
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.tell(), 200);
+    // One event reports that a beat is late, and nothing but its numbers that it is late no more.
+    const late = this.tree.rows.filter((row) => row.ill).slice(0, ILL).map((row) => row.path);
+    const all = [...new Set([...paths.slice(0, ROWS - late.length), ...late])];
+    this.shown = { paths: all, select, logs };
+    if (this.reportOf() !== this.reported) this.telling ??= setTimeout(() => this.tell(), 200);
   }
 
-  /** Reports to the server what is shown. */
-  tell() {
-    if (this.name === null) return;
-    post("api/view", { stream: this.name, ...this.shown }).catch(() => {});
+  /** What is to be reported to the server. */
+  reportOf() {
+    return JSON.stringify({ stream: this.name, ...this.shown });
+  }
+
+  async report() {
+    clearTimeout(this.telling);
+    this.telling = undefined;
+    const report = this.reportOf();
+    if (this.name === null || report === this.reported) return;
+    try {
+      await post("api/view", JSON.parse(report));
+    } catch (error) {
+      // Without this report the server sends nothing of these rows. A stream that is not open, or not allowed, will not be: the next
+      // one begins with a report.
+      if (!(error instanceof Refused && [401, 404].includes(error.status))) {
+        this.telling ??= setTimeout(() => this.tell(), AGAIN);
+        return;
+      }
+    }
+    this.reported = report;
   }
 
   /** The row of a path, for an action on the tree of a run; without one, the reason. The dialog of an action may be open while the

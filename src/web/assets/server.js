@@ -11,14 +11,15 @@ export class Refused extends Error {
 /** Where the word by which this session's requests are known is kept: for this origin alone, its port included. */
 const KEPT = "treevisor csrf";
 
-let csrf = kept();
+/** The word where the browser keeps nothing: then it is known until the page is loaded again. */
+let given = "";
 
-function kept() {
+/** The word of the present session. All tabs have one cookie, so a login in another one gives this one a new word, too. */
+function word() {
   try {
-    return localStorage.getItem(KEPT) ?? "";
+    return given || (localStorage.getItem(KEPT) ?? "");
   } catch {
-    // A browser that keeps nothing: the page knows it until it is loaded again.
-    return "";
+    return given;
   }
 }
 
@@ -48,6 +49,7 @@ export function get(url) {
 
 /** @param {object} body @returns {Promise<any>} */
 export function post(url, body) {
+  const csrf = word();
   const headers = { "Content-Type": "application/json", ...(csrf && { "X-Treevisor-CSRF": csrf }) };
   return ask(url, { method: "POST", headers, body: JSON.stringify(body) });
 }
@@ -78,10 +80,10 @@ export function oneByOne(act) {
 /** Remembers the word by which this session's requests are known. @param {{ csrf?: string } | null} answer */
 export function remember(answer) {
   if (!answer?.csrf) return;
-  csrf = answer.csrf;
+  given = "";
   try {
-    localStorage.setItem(KEPT, csrf);
+    localStorage.setItem(KEPT, answer.csrf);
   } catch {
-    // As above.
+    given = answer.csrf;
   }
 }
