@@ -64,7 +64,7 @@ interface Row {
   /** Its last end was no success. */
   failed?: boolean;
   /** When its back-off is over, when `beat_age_ms` was received, and when `cpu_ms` was, by the server's clock. */
-  waits_until?: number;
+  waits_until?: number | null;
   seen?: number;
   measured?: number;
   cpu_ms?: number | null;
@@ -188,11 +188,17 @@ interface View {
   /** The path that keys are for. */
   subject?(): string | null | undefined;
   lines?(lines: LogLine[]): void;
+  /** Events that were not known before. */
+  came?(events: TreeEvent[]): void;
   /** From now on all lines come; those from before can be asked for. */
   reading?(): void;
   focus?(): void;
   focusSearch?(): void;
+  /** It is shown, for the first time or again. */
+  open?(): void;
   close?(): void;
+  /** How far it was scrolled when it was seen last. */
+  top?: number;
 }
 
 /** The page, as its views have it. */

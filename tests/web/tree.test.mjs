@@ -88,6 +88,11 @@ test("changes are merged, and what is not known asks for the tree anew", () => {
   tree.merge([{ path: "/db", state: "waiting", waits_ms: 2000 }], NOW);
   assert.ok(tree.merge([{ path: "/db", gone: true }], 0) && !tree.merge([{ path: "/never", gone: true }], 0));
   assert.equal(trouble(db, NOW), "next attempt in 2s");
+  // It waits for something else, without a time.
+  tree.merge([{ path: "/db", restarts: 1 }], NOW + 5000);
+  assert.equal(trouble(db, NOW), "next attempt in 2s");
+  tree.merge([{ path: "/db", waits_ms: null }], NOW + 5000);
+  assert.equal(trouble(db, NOW + 5000), "waits for its next attempt");
 });
 
 test("CPU is the difference of two measurements of one process", () => {

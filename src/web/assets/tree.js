@@ -98,7 +98,7 @@ export class Tree {
       const { cpu_ms, memory_bytes, processes } = usage;
       Object.assign(row, { cpu_ms, memory_bytes, processes, measured: now });
     }
-    if (waits_ms != null) row.waits_until = now + waits_ms;
+    if (waits_ms !== undefined) row.waits_until = waits_ms === null ? null : now + waits_ms;
     if (kill_failed !== undefined) row.survivor = kill_failed?.pid;
     row.failed = !success(row.last_exit);
     if (row.state !== "running") row.ill = false;
