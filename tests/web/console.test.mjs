@@ -238,3 +238,19 @@ test("each request has the word of the session that the browser has by now", asy
   localStorage.setItem("treevisor csrf", "two");
   assert.equal(word(), "two");
 });
+
+test("supervisors that gave up in the last hour are counted, however much has happened since", async () => {
+  const console = await begun();
+  const gave = (id, minutes) => ({ id, at: new Date(Date.now() - minutes * 60_000).toISOString(), path: "/", kind: "gave_up" });
+  const ready = (id) => ({ id, at: new Date().toISOString(), path: "/a", kind: "ready" });
+  console.take("events", [gave("r1-1", 90), gave("r1-2", 30)]);
+  console.take("events", Array.from({ length: 7000 }, (_, at) => ready(`r1-${at + 3}`)));
+  assert.deepEqual([console.alarms(), console.known.has("r1-2")], [1, false]);
+  // So are those that the answer with the last hour had no room for.
+  console.take("lost", { count: 1 });
+  await asked("api/tree").answer(tree({ a: "running" }));
+  await asked("api/events").answer(Array.from({ length: 5000 }, (_, at) => ready(`r1-${at + 9000}`)));
+  assert.match(asked("api/events").url, /kind=gave_up/);
+  await asked("api/events").answer([gave("r1-2", 30), gave("r1-8000", 5)]);
+  assert.equal(console.alarms(), 2);
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
-import { causes, first, incident, incidents, layout, moment } from "../../src/web/assets/incident.js";
+import { JOURNAL, Past, causes, first, incident, incidents, layout, moment } from "../../src/web/assets/incident.js";
 import { events, golden, picture } from "./picture.mjs";
 
 const ORDER = ["/", "/db", "/cache", "/web", "/web/api", "/web/jobs-1", "/web/jobs-2", "/web/jobs-3", "/web/jobs-4"].map((path) => ({
@@ -102,4 +103,22 @@ test("incidents are told apart by their first cause, and sized by what was taken
     ["/web/api", "/web", "escalation", 6],
   ]);
   for (const one of incidents(all)) assert.equal(incident(all, one.id).length, one.events, one.id);
+});
+
+test("a view keeps more than the page, in the order of their times, and shows where it was cut", () => {
+  const past = new Past();
+  const of = (from, to) => Array.from({ length: to - from }, (_, at) => event(`a-${from + at}`, from + at, "/a", "ready"));
+  past.add(of(5, 8));
+  // The journal's answer comes later, and has some of them.
+  past.add(of(0, 6));
+  past.add(of(7, 9));
+  assert.deepEqual(past.events.map(({ id }) => id), Array.from({ length: 9 }, (_, at) => `a-${at}`));
+  assert.equal(past.cut, null);
+  past.add(of(9, 30_000));
+  assert.deepEqual([past.events.length, past.events[0].id, past.cut], [20_000, "a-10000", event("", 10_000, "", "").at]);
+});
+
+test("as many events are asked for as the server answers", () => {
+  const history = readFileSync(new URL("../../src/web/history.rs", import.meta.url), "utf8");
+  assert.match(history, new RegExp(`EVENTS_MAX: usize = ${JOURNAL.toLocaleString("en").replace(",", "_")};`));
 });

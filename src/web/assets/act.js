@@ -1,6 +1,6 @@
 // What an operator may do to a child: it shows first what it will touch.
 
-import { button, h, say, shape } from "./dom.js";
+import { button, byId, h, say, shape } from "./dom.js";
 import { Refused } from "./server.js";
 import { verbs } from "./view-child.js";
 import { look } from "./words.js";
@@ -15,7 +15,9 @@ export function dialog(title, ...parts) {
   const element = h("dialog", { "aria-label": title }, h("h2", title), ...parts, close);
   element.addEventListener("close", () => {
     element.remove();
-    if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+    // What was pressed may have been replaced since.
+    const back = before instanceof HTMLElement && before.isConnected ? before : byId("main");
+    back.focus({ preventScroll: true });
   });
   document.body.append(element);
   element.showModal();

@@ -2,7 +2,7 @@
 
 import { actions, dialog } from "./act.js";
 import { Console } from "./console.js";
-import { Presses, button, byId, choice, h, say, set, shape } from "./dom.js";
+import { Presses, button, byId, choice, h, replace, say, set, shape } from "./dom.js";
 import { HostsView } from "./view-hosts.js";
 import { IncidentView } from "./view-incident.js";
 import { LogsView } from "./logs.js";
@@ -12,8 +12,6 @@ import { TimelineView } from "./view-timeline.js";
 import { TreeView } from "./view-tree.js";
 import { WallView } from "./view-wall.js";
 import { SHAPES, clock, plural, span, utc } from "./words.js";
-
-const HOUR = 3_600_000;
 
 /** The place of the hosts among the views. */
 const HOSTS = 4;
@@ -47,6 +45,7 @@ export class Page {
       draw: () => this.draw(),
       lines: (lines) => this.view?.lines?.(lines),
       reading: () => this.view?.reading?.(),
+      came: (events) => this.view?.came?.(events),
     };
     theme(choice("theme") ?? "system");
     this.name = h("h1", h("a", { href: "#/" }, ""));
@@ -199,7 +198,7 @@ export class Page {
     say(this.about, `treevisor ${console.version}${up}${console.may === "view" ? ", looking on" : ""}`);
     if (root?.started_at) this.about.title = `since ${clock(root.started_at)}, ${utc(root.started_at)}`;
     this.count();
-    this.warn(now);
+    this.warn();
     this.view.draw();
   }
 
@@ -210,8 +209,8 @@ export class Page {
     this.states.dataset.key = key;
     const there = Object.keys(SHAPES).filter((state) => counts.get(state));
     const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
-    this.states.replaceChildren(h("span", plural(total, "worker")), ...there.map((state) =>
-      button(h(`span.${state}`, shape({ shape: SHAPES[state] }), `${counts.get(state)?.toLocaleString("en")} ${state}`), () => this.find(`state:${state} kind:worker`))));
+    replace(this.states, h("span", plural(total, "worker")), ...there.map((state) =>
+      button(h(`span.${state}`, shape({ shape: SHAPES[state] }), `${counts.get(state)?.toLocaleString("en")} ${state}`), () => this.find(`state:${state} kind:worker`), { "data-key": state })));
   }
 
   /** Shows the tree with something in its search. */
@@ -223,9 +222,9 @@ export class Page {
     if (this.view instanceof TreeView) this.view.search(text);
   }
 
-  warn(now) {
+  warn() {
     const { console } = this;
-    const gave = console.events.filter((event) => event.kind === "gave_up" && now - Date.parse(event.at) < HOUR).length;
+    const gave = console.alarms();
     this.alerts.hidden = gave === 0;
     say(this.alerts, `✕ ${gave} given up in the last hour`);
     const silent = span(Math.floor((Date.now() - console.heard) / 1000) * 1000);

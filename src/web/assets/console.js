@@ -4,6 +4,8 @@ import { Refused, get, oneByOne, post, remember } from "./server.js";
 import { Stream } from "./stream.js";
 import { Tree, announcement } from "./tree.js";
 
+const HOUR = 3_600_000;
+
 /** Events that are remembered. */
 const EVENTS = 5000;
 
@@ -27,6 +29,8 @@ export class Console {
     this.events = [];
     /** Their ids. @type {Set<string>} */
     this.known = new Set();
+    /** When supervisors gave up in the last hour, by the ids of the events: their number is shown, and events are forgotten before. @type {Map<string, number>} */
+    this.gaveUp = new Map();
     this.instance = "";
     this.version = "";
     /** The run that the root is of, as far as it is known; the tree may be of the one before. @type {string | null} */
@@ -45,7 +49,7 @@ export class Console {
     this.ahead = 0;
     /** When something was received last, by the browser's clock. */
     this.heard = Date.now();
-    /** @type {Pick<View, "draw" | "lines" | "reading"> | null} */
+    /** @type {Pick<View, "draw" | "lines" | "reading" | "came"> | null} */
     this.watcher = null;
     /** @type {(text: string) => void} */
     this.announce = () => {};
@@ -135,10 +139,13 @@ export class Console {
 
   /** Loads the events of the last hour. */
   async past() {
-    const since = new Date(this.now() - 3_600_000).toISOString();
+    const since = new Date(this.now() - HOUR).toISOString();
     this.unread = false;
     try {
-      this.remember(await get(`api/events?since=${since}&n=${EVENTS}`));
+      const events = await get(`api/events?since=${since}&n=${EVENTS}`);
+      this.remember(events);
+      // There are more.
+      if (events.length >= EVENTS) this.alarm(await get(`api/events?since=${since}&kind=gave_up&n=${EVENTS}`));
     } catch {
       this.unread = true;
     }
@@ -213,6 +220,8 @@ export class Console {
   remember(events) {
     const fresh = events.filter((event) => !this.known.has(event.id));
     if (!fresh.length) return fresh;
+    this.watcher?.came?.(fresh);
+    this.alarm(fresh);
     for (const event of fresh) this.known.add(event.id);
     const inOrder = !this.events.length || fresh[0].at >= this.events[this.events.length - 1].at;
     this.events.push(...fresh);
@@ -222,6 +231,18 @@ export class Console {
       this.known = new Set(this.events.map((event) => event.id));
     }
     return fresh;
+  }
+
+  /** @param {TreeEvent[]} events */
+  alarm(events) {
+    for (const event of events) if (event.kind === "gave_up") this.gaveUp.set(event.id, Date.parse(event.at));
+    for (const [id, at] of this.gaveUp) if (this.now() - at >= HOUR) this.gaveUp.delete(id);
+  }
+
+  /** How many supervisors gave up in the last hour. */
+  alarms() {
+    this.alarm([]);
+    return this.gaveUp.size;
   }
 
   take(kind, data) {

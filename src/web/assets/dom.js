@@ -37,6 +37,20 @@ export function say(node, text) {
   if (node && node.textContent !== text) node.textContent = text;
 }
 
+/** Replaces what an element contains. What had the focus keeps it: the link or the button that is the same by its `data-key`, its address or its text.
+ * @param {Element} element @param {...(Node | string)} nodes */
+export function replace(element, ...nodes) {
+  const active = document.activeElement;
+  if (!active || active === element || !element.contains(active)) return element.replaceChildren(...nodes);
+  const name = (one) => one.getAttribute("data-key") ?? one.getAttribute("href") ?? one.textContent;
+  const was = name(active);
+  const alike = () => [...element.querySelectorAll("a, button")].filter((one) => name(one) === was);
+  const at = alike().indexOf(active);
+  element.replaceChildren(...nodes);
+  const same = at < 0 ? null : alike()[at];
+  /** @type {HTMLElement | null | undefined} */ (same ?? element.closest("[tabindex]"))?.focus({ preventScroll: true });
+}
+
 /** Sets an attribute if it is another one; null takes it away. @param {Element} element @param {string} name @param {any} value */
 export function set(element, name, value) {
   if (value === null) element.removeAttribute(name);

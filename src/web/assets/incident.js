@@ -10,6 +10,36 @@ const EDGE = 60;
 /** How many lanes there are at most. */
 const LANES = 40;
 
+/** The most events of one answer of the server, and how many a view keeps. */
+export const JOURNAL = 10_000;
+const KEPT = 20_000;
+
+/** Events of a view while it is open: those of the journal, and those that came meanwhile. The page itself keeps fewer. */
+export class Past {
+  constructor() {
+    /** @type {TreeEvent[]} in the order of their times, those of one time in the order of their numbers */
+    this.events = [];
+    /** @type {Set<string>} */
+    this.known = new Set();
+    /** The time before which some were left out here. @type {string | null} */
+    this.cut = null;
+  }
+
+  /** @param {TreeEvent[]} events */
+  add(events) {
+    const fresh = events.filter((event) => !this.known.has(event.id));
+    if (!fresh.length) return;
+    for (const event of fresh) this.known.add(event.id);
+    const inOrder = !this.events.length || fresh[0].at >= this.events[this.events.length - 1].at;
+    this.events.push(...fresh);
+    if (!inOrder) this.events.sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
+    if (this.events.length <= KEPT * 1.2) return;
+    this.events = this.events.slice(-KEPT);
+    this.known = new Set(this.events.map((event) => event.id));
+    this.cut = this.events[0].at;
+  }
+}
+
 /** The path of the supervisor. @param {string} path */
 export function above(path) {
   return path.slice(0, path.lastIndexOf("/")) || "/";

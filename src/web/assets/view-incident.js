@@ -1,7 +1,7 @@
 // An incident: its picture, and beside it each step in words.
 
-import { button, h, s } from "./dom.js";
-import { first, incident, layout, moment } from "./incident.js";
+import { button, h, replace, s, say } from "./dom.js";
+import { JOURNAL, Past, first, incident, layout, moment } from "./incident.js";
 import { get } from "./server.js";
 import { time } from "./view-child.js";
 import { clock, meaning, plural, sentence, span } from "./words.js";
@@ -26,7 +26,7 @@ function patterns() {
 }
 
 /** The picture as a drawing. @param {Picture} picture @param {Map<string, TreeEvent>} events */
-export function drawing({ lanes, more, arrows, ticks, width }, events) {
+function drawing({ lanes, arrows, ticks, width }, events) {
   const names = lanes.map(({ path, count }) => (count > 1 ? `${path} (${count} alike)` : path));
   const left = Math.min(260, Math.max(...names.map((name) => name.length)) * LETTER + 16);
   const height = TOP + lanes.length * LANE + 8;
@@ -64,7 +64,7 @@ export function drawing({ lanes, more, arrows, ticks, width }, events) {
       svg.append(s("text", { x: left + x + (right ? -10 : 10), y: y(lane) + 18, class: "words", "text-anchor": right ? "end" : "start" }, words));
     }
   });
-  return h("figure.picture", h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" }, svg), h("figcaption", legend(), more > 0 ? h("p", `and ${plural(more, "more lane")}`) : ""));
+  return svg;
 }
 
 function cut(text, most) {
@@ -97,47 +97,71 @@ export class IncidentView {
     this.page = page;
     this.id = id;
     this.title = "Incident";
+    /** Events that are known, and of them those that are drawn. */
+    this.key = "";
     this.count = -1;
     this.url = "";
     this.body = h("div", h("p", "…"));
+    // These stay when it grows, with what the reader has scrolled and what has the focus.
+    this.head = h("div.title");
+    this.scroll = h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" });
+    this.more = h("p");
+    this.figure = h("figure.picture", this.scroll, h("figcaption", legend(), this.more));
+    this.steps = h("ol.steps");
+    this.rest = h("p");
     this.element = h("section.one-incident", this.body);
-    /** @type {TreeEvent[]} */
-    this.fetched = [];
+    this.past = new Past();
+    this.past.add(page.console.events);
+    /** What has been found, which is kept when the page forgets it. @type {TreeEvent[]} */
+    this.found = [];
+    this.failed = "";
     this.load();
   }
 
   /** Events of the journal, where the page has none of that time. */
   async load() {
-    if (!this.page.console.events.some((event) => event.id === this.id)) {
-      this.fetched = await get("api/events?n=20000").catch(() => []);
+    if (!this.past.known.has(this.id)) {
+      try {
+        this.past.add(await get(`api/events?n=${JOURNAL}`));
+      } catch (error) {
+        this.failed = /** @type {Error} */ (error).message;
+      }
     }
-    this.count = -1;
+    this.key = "";
     this.loaded = true;
     this.page.console.changed();
   }
 
+  /** @param {TreeEvent[]} events */
+  came(events) {
+    this.past.add(events);
+  }
+
+  /** All events that it may be of. */
   events() {
-    const own = this.page.console.events;
-    if (!this.fetched.length) return own;
-    const known = new Set(this.fetched.map((event) => event.id));
-    return [...this.fetched, ...own.filter((event) => !known.has(event.id))];
+    const { events, known } = this.past;
+    return [...this.found.filter((event) => !known.has(event.id)), ...events];
   }
 
   draw() {
     const { console } = this.page;
     console.show({});
-    if (!this.loaded) return;
+    const key = `${this.past.events.length} ${this.past.events.at(-1)?.id}`;
+    if (!this.loaded || key === this.key) return;
+    this.key = key;
     const all = this.events();
     const found = incident(all, this.id);
     if (found.length === this.count) return;
+    this.found = found;
     this.count = found.length;
     this.close();
     if (!found.length) {
-      this.body.replaceChildren(h("h2", "Incident"), h("p.empty", `The event ${this.id} is not known any more, or not yet.`));
+      this.body.replaceChildren(h("h2", "Incident"), h("p.empty",
+        this.failed ? `The journal could not be read: ${this.failed}.` : `The event ${this.id} is not among the last ${JOURNAL.toLocaleString("en")}.`));
       return;
     }
+    if (!this.figure.isConnected) this.body.replaceChildren(this.head, this.figure, h("h3", "Steps"), this.steps, this.rest);
     const before = first(all, this.id);
-    const order = console.tree.rows;
     const [one] = found;
     this.path = one.path;
     const begin = moment(one.at);
@@ -145,17 +169,18 @@ export class IncidentView {
     const copy = button("Copy the report", () => this.copy(found), {});
     const json = found.map((event) => JSON.stringify(event)).join("\n");
     this.url = URL.createObjectURL(new Blob([`${json}\n`], { type: "application/x-ndjson" }));
-    const file = h("a", { href: this.url, download: `incident-${this.id}.jsonl` }, "Events as JSON");
-    this.body.replaceChildren(
-      h("div.title",
-        h("h2", h("a", { href: `#/p${one.path}` }, one.path), ` ${sentence(one)}`),
-        h("p", time(one.at), `; ${plural(found.length, "event")} in ${span(took)}`, before !== this.id ? h("a", { href: `#/i/${before}` }, "It has a cause of its own") : ""),
-        h("div.buttons", copy, file, h("a", { href: `#/i/${this.id}` }, "Link"))),
-      drawing(layout(found, order), new Map(found.map((event) => [event.id, event]))),
-      h("h3", "Steps"),
-      h("ol.steps", ...found.slice(0, STEPS).map((event) => this.step(event, begin))),
-      found.length > STEPS ? h("p", `and ${plural(found.length - STEPS, "more step")}`) : "",
-    );
+    const file = h("a", { href: this.url, download: `incident-${this.id}.jsonl`, "data-key": "file" }, "Events as JSON");
+    replace(this.head,
+      h("h2", h("a", { href: `#/p${one.path}` }, one.path), ` ${sentence(one)}`),
+      h("p", time(one.at), `; ${plural(found.length, "event")} in ${span(took)}`, before !== this.id ? h("a", { href: `#/i/${before}` }, "It has a cause of its own") : ""),
+      h("div.buttons", copy, file, h("a", { href: `#/i/${this.id}` }, "Link")));
+    const picture = layout(found, console.tree.rows);
+    this.scroll.replaceChildren(drawing(picture, new Map(found.map((event) => [event.id, event]))));
+    say(this.more, `and ${plural(picture.more, "more lane")}`);
+    this.more.hidden = picture.more === 0;
+    replace(this.steps, ...found.slice(0, STEPS).map((event) => this.step(event, begin)));
+    say(this.rest, `and ${plural(found.length - STEPS, "more step")}`);
+    this.rest.hidden = found.length <= STEPS;
   }
 
   /** @param {TreeEvent} event */

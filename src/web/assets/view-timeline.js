@@ -1,15 +1,14 @@
 // The timeline: all incidents of the last hours, one mark each.
 
-import { button, h, s, shape } from "./dom.js";
-import { incidents } from "./incident.js";
+import { button, h, replace, s, shape } from "./dom.js";
+import { JOURNAL, Past, incidents } from "./incident.js";
 import { get } from "./server.js";
 import { time } from "./view-child.js";
 import { clock, plural, sentence } from "./words.js";
 
 const HOUR = 3_600_000;
 
-/** Events that are asked for of the journal, and incidents that are listed. */
-const EVENTS = 20_000;
+/** Incidents that are listed. */
 const LISTED = 100;
 
 const LANE = 34;
@@ -58,13 +57,19 @@ export class TimelineView {
     this.range = HOUR;
     this.made = "";
     this.painted = 0;
-    /** @type {TreeEvent[]} */
-    this.fetched = [];
+    this.past = new Past();
+    this.past.add(page.console.events);
+    /** The time before which the journal has more of this range than it answers. @type {string | null} */
+    this.cut = null;
+    this.failed = "";
     this.buttons = RANGES.map(([label, range]) => button(label, () => this.choose(range), { "aria-pressed": String(range === this.range) }));
-    this.picture = h("div.picture");
+    this.scroll = h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" });
+    const legend = Object.keys(SHAPES).map((is) => h("li", { class: is }, shape({ shape: SHAPES[is] }), ` ${NAMES[is]}`));
+    this.picture = h("div.picture", this.scroll, h("ul.legend", ...legend));
     this.list = h("ol.incidents");
     this.summary = h("p");
-    this.element = h("section.timeline", h("div.title", h("h2", "Timeline"), h("div.buttons", ...this.buttons), this.summary), this.picture, h("h3", "Incidents, the last first"), this.list);
+    this.missing = h("p.meaning", { role: "status", hidden: true });
+    this.element = h("section.timeline", h("div.title", h("h2", "Timeline"), h("div.buttons", ...this.buttons), this.summary, this.missing), this.picture, h("h3", "Incidents, the last first"), this.list);
     this.load();
   }
 
@@ -77,27 +82,39 @@ export class TimelineView {
   async load() {
     const { range } = this;
     const since = Number.isFinite(range) ? `&since=${new Date(this.page.console.now() - range).toISOString()}` : "";
-    const events = await get(`api/events?n=${EVENTS}${since}`).catch(() => null);
+    let failed = "";
+    const events = await get(`api/events?n=${JOURNAL}${since}`).catch((error) => {
+      failed = error.message;
+      return null;
+    });
     if (range !== this.range) return;
-    if (events) this.fetched = events;
+    this.failed = failed;
+    if (events) {
+      this.past.add(events);
+      this.cut = events.length >= JOURNAL ? events[0].at : null;
+    }
     this.made = "";
     this.page.console.changed();
+  }
+
+  /** @param {TreeEvent[]} events */
+  came(events) {
+    this.past.add(events);
   }
 
   draw() {
     const { console } = this.page;
     console.show({});
-    const own = console.events;
+    const { events } = this.past;
     const now = console.now();
     // As time goes by the marks move, by a pixel every few seconds.
-    const key = `${own.length} ${own.at(-1)?.id} ${Math.floor(now / 5000)} ${this.fetched.length} ${this.range}`;
+    const key = `${events.length} ${events.at(-1)?.id} ${Math.floor(now / 5000)} ${this.range}`;
     // In a storm there is something new in every frame.
     if (key === this.made || (this.made && now - this.painted < OFTEN)) return;
     [this.made, this.painted] = [key, now];
-    const known = new Set(this.fetched.map((event) => event.id));
-    const all = [...this.fetched, ...own.filter((event) => !known.has(event.id))];
-    const from = Number.isFinite(this.range) ? now - this.range : Math.min(now - HOUR, ...all.slice(0, 1).map((event) => Date.parse(event.at)));
-    const found = incidents(all).filter((one) => Date.parse(one.at) >= from);
+    const from = Number.isFinite(this.range) ? now - this.range : Math.min(now - HOUR, ...events.slice(0, 1).map((event) => Date.parse(event.at)));
+    const found = incidents(events).filter((one) => Date.parse(one.at) >= from);
+    this.lack(from);
     this.paint(found, from, now);
     const words = Object.keys(SHAPES).map((is) => [found.filter((one) => one.is === is).length, NAMES[is]]).filter(([count]) => count);
     this.summary.textContent = found.length ? words.map(([count, name]) => plural(Number(count), String(name))).join(", ") : "Nothing has happened.";
@@ -105,10 +122,22 @@ export class TimelineView {
     const newest = `${last.length} ${last[0]?.id} ${last[0]?.events}`;
     if (this.list.dataset.key === newest) return;
     this.list.dataset.key = newest;
-    this.list.replaceChildren(...last.map((one) => h("li", { class: one.is },
+    replace(this.list, ...last.map((one) => h("li", { class: one.is },
       shape({ shape: SHAPES[one.is] }), time(one.at), " ",
       h("a", { href: `#/i/${one.id}` }, `${one.worst.path} ${sentence(one.worst)}`),
       one.size > 1 ? ` ${plural(one.size, "child", "children")} taken down` : "")));
+  }
+
+  /** Shows of what time events are missing. */
+  lack(from) {
+    const [cut] = [this.cut, this.past.cut].filter((at) => at !== null && Date.parse(at) >= from).sort().reverse();
+    const key = `${cut} ${this.failed}`;
+    if (this.missing.dataset.key === key) return;
+    this.missing.dataset.key = key;
+    this.missing.hidden = !cut && !this.failed;
+    this.missing.replaceChildren(
+      this.failed ? `The journal could not be read: ${this.failed}. This is what the page has seen itself. ` : "",
+      ...(cut ? ["What happened before ", time(cut), " is left out: there are too many events."] : []));
   }
 
   /** @param {Incident[]} found */
@@ -117,7 +146,6 @@ export class TimelineView {
     const lanes = [...new Set([...top, ...found.map((one) => one.lane)])].filter((lane) => top.length <= 30 || found.some((one) => one.lane === lane)).slice(0, 40);
     const height = TOP + lanes.length * LANE + 6;
     const x = (at) => LEFT + ((new Date(at).getTime() - from) / (to - from)) * (WIDTH - LEFT - 16);
-    const focused = document.activeElement?.getAttribute("href");
     const svg = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "times", "aria-label": "Incidents by subtree and time", role: "group" });
     for (let part = 0; part <= 6; part += 1) {
       const at = from + ((to - from) * part) / 6;
@@ -134,12 +162,10 @@ export class TimelineView {
           s("circle", { cx: mark, cy: y, r: radius }), s("text", { x: mark, y: y + 4, "text-anchor": "middle", "aria-hidden": "true" }, SHAPES[worst.is])));
       }
     });
-    const before = this.picture.firstElementChild?.scrollLeft;
-    const scroll = h("div.scroll", { tabindex: 0, role: "group", "aria-label": "The picture; scroll it sideways" }, svg);
-    this.picture.replaceChildren(scroll, h("ul.legend", ...Object.keys(SHAPES).map((is) => h("li", { class: is }, shape({ shape: SHAPES[is] }), ` ${NAMES[is]}`))));
+    const first = !this.scroll.firstChild;
+    replace(this.scroll, svg);
     // What has happened last is at the right.
-    scroll.scrollLeft = before ?? scroll.scrollWidth;
-    if (focused) [...svg.querySelectorAll("a")].find((mark) => mark.getAttribute("href") === focused)?.focus();
+    if (first) this.scroll.scrollLeft = this.scroll.scrollWidth;
   }
 }
 
