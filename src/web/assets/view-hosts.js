@@ -9,13 +9,22 @@ import { plural, span } from "./words.js";
 /** It is asked for so often, in milliseconds. */
 const OFTEN = 2000;
 
-/** @param {string} caption @param {string[]} titles @param {(Node | string)[][]} rows */
-function table(caption, titles, rows) {
-  const cell = (content, place) => (place === 0 ? h("th", { scope: "row" }, content) : h("td", content));
-  return h("div.wide", { tabindex: "0", role: "region", "aria-label": caption }, h("table.plain",
-    h("caption", caption),
-    h("thead", h("tr", ...titles.map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", ...rows.map((cells) => h("tr", ...cells.map(cell))))));
+/** A table whose rows are replaced; it stays where it is, with what the reader has scrolled and with the focus. */
+class Table {
+  /** @param {string} caption @param {string[]} titles */
+  constructor(caption, titles) {
+    this.body = h("tbody");
+    this.element = h("div.wide", { tabindex: "0", role: "region", "aria-label": caption }, h("table.plain",
+      h("caption", caption),
+      h("thead", h("tr", ...titles.map((title) => h("th", { scope: "col" }, title)))),
+      this.body));
+  }
+
+  /** @param {(Node | string)[][]} rows */
+  show(rows) {
+    const cell = (content, place) => (place === 0 ? h("th", { scope: "row" }, content) : h("td", content));
+    this.body.replaceChildren(...rows.map((cells) => h("tr", ...cells.map(cell))));
+  }
 }
 
 export class HostsView {
@@ -26,7 +35,9 @@ export class HostsView {
     this.name = h("h2", "Hosts");
     this.store = h("p");
     this.trouble = h("p.error", { role: "status" });
-    this.tables = h("div");
+    this.hosts = new Table("Hosts", ["Host", "State", "Lease left", "Link", "Runs", "Epoch", "Version", "Note"]);
+    this.trees = new Table("Trees", ["Tree", "Wanted", "Runs on", "Since", "Token", "Note"]);
+    this.tables = h("div", { hidden: true }, this.hosts.element, this.trees.element);
     this.made = "";
     this.element = h("section.hosts", { "aria-label": "Hosts" }, this.name, this.store, this.trouble, this.tables);
     this.timer = setInterval(() => this.ask(), OFTEN);
@@ -46,10 +57,11 @@ export class HostsView {
   show(cluster) {
     if (!cluster) {
       say(this.store, "This machine is no host of a cluster, or its agent does not run.");
-      this.tables.replaceChildren();
+      this.tables.hidden = true;
       this.made = "";
       return;
     }
+    this.tables.hidden = false;
     say(this.name, `Hosts of ${cluster.cluster}, as ${cluster.here} sees them`);
     say(this.store, `The store: ${store(cluster.store)}`);
     const made = JSON.stringify([cluster.hosts, cluster.instances]);
@@ -76,12 +88,14 @@ export class HostsView {
       tree.token == null ? "" : `${tree.token}`,
       note(tree),
     ]);
-    this.tables.replaceChildren(
-      table("Hosts", ["Host", "State", "Lease left", "Link", "Runs", "Epoch", "Version", "Note"], hosts),
-      table("Trees", ["Tree", "Wanted", "Runs on", "Since", "Token", "Note"], trees));
+    this.hosts.show(hosts);
+    this.trees.show(trees);
   }
 
-  draw() {}
+  draw() {
+    // The server goes on sending what the view before had asked for.
+    this.page.console.show({});
+  }
 
   close() {
     clearInterval(this.timer);
