@@ -1,9 +1,9 @@
 // One child: what it is, why it is so, what it prints, and what can be done.
 
-import { button, h, s, say, shape } from "./dom.js";
+import { button, h, replace, s, say, shape } from "./dom.js";
 import { LogPane } from "./logs.js";
 import { histogram, spark } from "./rows.js";
-import { address, get } from "./server.js";
+import { address, get, oneByOne } from "./server.js";
 import { first } from "./incident.js";
 import { trouble } from "./tree.js";
 import { bytes, clock, ending, look, plural, sentence, span, utc } from "./words.js";
@@ -85,6 +85,8 @@ export class ChildView {
         panel("Its last ends", this.ends)),
       h("section.panel", h("h3", "Output ", h("a", { href: `#/l${path}`, class: "aside" }, "on a page of its own")), this.pane.element),
     );
+    /** Asks why it is so, once at a time, and once more where it has changed meanwhile. */
+    this.explain = oneByOne(() => this.explanation());
     this.load();
   }
 
@@ -103,7 +105,7 @@ export class ChildView {
     this.page.console.changed();
   }
 
-  async explain() {
+  async explanation() {
     try {
       const why = await get(`api/why/${address(this.path)}`);
       const item = (step) =>
@@ -116,7 +118,7 @@ export class ChildView {
         : "";
       const hints = (why.hints ?? []).map((hint) => h("p.hint", hint));
       const cause = why.first_cause?.event?.id;
-      this.why.replaceChildren(
+      replace(this.why,
         h("p.verdict", why.verdict ?? "Nothing has failed."),
         chain.length ? h("ol", ...chain) : "",
         rollout,
@@ -158,7 +160,7 @@ export class ChildView {
     if (key !== this.made.state) {
       this.made.state = key;
       const able = this.page.mayAct() ? verbs(row) : [];
-      this.buttons.replaceChildren(...able.map(([verb, label, hold]) =>
+      replace(this.buttons, ...able.map(([verb, label, hold]) =>
         button(label, () => this.page.actions(this.path, verb, hold), { class: verb === "panic" ? "danger" : "" })));
       this.explain();
       this.list(row);
@@ -215,7 +217,7 @@ export class ChildView {
       return h(`li.${name}`, shape(look(one)), h("a", { href: `#/p${one.path}` }, one.name), ` ${word}${one.host ? ` on ${one.host}` : ""}`);
     });
     const more = row.children.length - rows.length;
-    this.children.replaceChildren(h("ul.children", ...items), more > 0 ? h("p", `and ${more.toLocaleString("en")} more`) : "");
+    replace(this.children, h("ul.children", ...items), more > 0 ? h("p", `and ${more.toLocaleString("en")} more`) : "");
   }
 
   /** Beats as they are seen, and the restarts that are known. @param {Row} row */
@@ -252,7 +254,7 @@ export class ChildView {
     const key = once.map((event) => event.id).join();
     if (once.length && this.ends.dataset.key === key) return;
     this.ends.dataset.key = key;
-    this.ends.replaceChildren(...once.map((event) => h("li", time(event.at), " ", sentence(event), event.uptime_ms == null ? "" : `, after ${span(event.uptime_ms)}`,
+    replace(this.ends, ...once.map((event) => h("li", time(event.at), " ", sentence(event), event.uptime_ms == null ? "" : `, after ${span(event.uptime_ms)}`,
       " ", h("a", { href: `#/i/${first(this.page.console.events, event.id)}`, "aria-label": `the incident of ${clock(event.at)}` }, "incident"))));
     if (!once.length) this.ends.append(h("li.empty", "None is known."));
   }
