@@ -146,6 +146,8 @@ fn a_worker_is_restarted_and_panicked_by_keyboard_alone() {
     page.until("location.hash === '#/p/web/api'");
     page.key("Escape");
     page.until("location.hash === '#/'");
+    // The tree is as it was left.
+    page.until("document.querySelector('.row.active .name a')?.textContent === 'api'");
     page.key("/");
     page.until("document.activeElement.id === 'search'");
     page.command("Input.insertText", &serde_json::json!({ "text": "jobs-2" }));

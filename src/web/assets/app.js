@@ -36,6 +36,8 @@ export class Page {
     this.console = new Console();
     /** @type {View | null} */
     this.view = null;
+    /** One for as long as the page: its search, its order and its place are there when the reader comes back. @type {TreeView | null} */
+    this.tree = null;
     this.route = "";
     /** Whether a single letter is a command; it can be switched off. */
     this.letters = choice("letters") !== "off";
@@ -74,19 +76,20 @@ export class Page {
     addEventListener("hashchange", () => this.go());
     new Presses().watch(document);
     document.addEventListener("keydown", (event) => this.pressed(event));
-    this.enter();
-  }
-
-  async enter() {
     const key = /^#key=(.+)$/.exec(location.hash)?.[1] ?? null;
     // The key is in no history, and in no address that is copied.
     if (key) history.replaceState(null, "", `${location.pathname}#/`);
+    this.enter(key);
+  }
+
+  /** @param {string | null} key of the link */
+  async enter(key) {
     try {
       await this.console.enter(key);
     } catch (error) {
-      if (error instanceof Refused && error.status !== 401) this.trouble(error.message, () => this.enter());
+      if (error instanceof Refused && error.status !== 401) this.trouble(error.message, () => this.enter(key));
       else if (error instanceof Refused) this.login(key ? "The link does not hold any more." : "");
-      else this.trouble("The server does not answer.", () => this.enter());
+      else this.trouble("The server does not answer.", () => this.enter(key));
       return;
     }
     await this.begin();
@@ -113,6 +116,7 @@ export class Page {
     this.console.stream.end();
     this.view?.close?.();
     this.view = null;
+    this.tree = null;
     byId("head").hidden = true;
     const field = h("input", { type: "password", id: "key", autocomplete: "off", required: true });
     const wrong = h("p.error", { role: "alert" }, why);
@@ -168,6 +172,7 @@ export class Page {
     this.route = route;
     const [, kind, ...rest] = route.split("/");
     const path = `/${rest.join("/")}`.replace(/\/+$/, "") || "/";
+    /** @type {View} */
     const view =
       kind === "p" ? new ChildView(this, path)
       : kind === "i" ? new IncidentView(this, rest.join("/"))
@@ -175,16 +180,20 @@ export class Page {
       : kind === "l" ? new LogsView(this, path)
       : kind === "wall" ? new WallView(this)
       : kind === "hosts" ? new HostsView(this)
-      : new TreeView(this);
+      : (this.tree ??= new TreeView(this));
     this.view = view;
     document.title = `${view.title} – ${this.console.instance || "treevisor"}`;
+    const top = view.top ?? 0;
+    view.open?.();
     byId("main").replaceChildren(view.element);
     const at = { t: 1, l: 2, wall: 3, hosts: HOSTS }[kind] ?? 0;
     this.links.forEach((link, place) => set(link, "aria-current", place === at ? "page" : null));
     scrollTo(0, 0);
     this.draw();
+    // Its height is known when it is drawn.
+    if (top) scrollTo(0, top);
     if (first) return;
-    if ("focus" in view) view.focus();
+    if (view.focus) view.focus();
     else byId("main").focus({ preventScroll: true });
   }
 

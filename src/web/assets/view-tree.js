@@ -138,6 +138,7 @@ export class TreeView {
     /** @type {Row[]} */
     this.list = [];
     this.active = 0;
+    this.top = 0;
     this.height = 0;
     /** What the list was made of. */
     this.drawn = { now: 0, made: 0, tree: /** @type {any} */ (null), key: "" };
@@ -169,6 +170,9 @@ export class TreeView {
     );
     this.element = h("section.tree", { "aria-label": "Tree" }, bar, this.grid);
     this.scrolled = () => this.page.console.changed();
+  }
+
+  open() {
     addEventListener("scroll", this.scrolled, { passive: true });
     addEventListener("resize", this.scrolled);
   }
@@ -255,6 +259,7 @@ export class TreeView {
 
   draw() {
     this.make();
+    this.top = scrollY;
     this.height = NARROW.matches ? 48 : 30;
     const top = this.body.getBoundingClientRect().top;
     const { from, to } = seen(-top, innerHeight, this.height, this.list.length);
