@@ -219,6 +219,46 @@ fn an_action_on_an_incarnation_that_is_over_is_refused() {
 }
 
 #[test]
+fn what_is_scrolled_or_has_the_focus_stays_when_more_happens() {
+    let Some(browser) = Browser::start() else { return };
+    let mut tree = Tree::start(SHOP);
+    kill(tree.pid("/db"));
+    tree.incarnation("/db", 2);
+    let console = Console::of(&tree, &[]);
+    let page = console.enter(&browser, PHONE);
+    let happens = |id: &str, kind: &str, cause: &str| {
+        page.eval(&format!(
+            "(window.treevisor.console.take('events', [{{ id: '{id}', at: new Date().toISOString(), path: '/db', kind: '{kind}', \
+             cause: {cause}, pid: 1, incarnation: 9, code: 7, expected: false, normal: false }}]), 0)"
+        ))
+    };
+    page.go(&console.at("t"));
+    page.until(
+        "document.querySelector('ol.incidents a') !== null && document.querySelector('svg.times .mark') !== null",
+    );
+    page.eval(
+        "(window.pane = document.querySelector('.timeline .scroll'), pane.scrollLeft = 40, window.picture = pane.firstChild, \
+         window.link = document.querySelector('ol.incidents a').getAttribute('href'), document.querySelector('ol.incidents a').focus(), 0)",
+    );
+    happens("x-1", "exited", "null");
+    page.until(
+        "pane.firstChild !== picture && document.querySelector('ol.incidents a').textContent.includes('status 7')",
+    );
+    assert_eq!(page.eval("pane.isConnected && pane.scrollLeft"), 40);
+    assert_eq!(page.eval("document.activeElement.getAttribute('href') === link"), true);
+
+    page.go(&console.at("i/x-1"));
+    page.until("document.querySelectorAll('ol.steps li').length === 1");
+    page.eval("(window.pane = document.querySelector('.one-incident .scroll'), pane.focus(), 0)");
+    happens("x-2", "restarting", "'x-1'");
+    page.until("document.querySelectorAll('ol.steps li').length === 2");
+    assert_eq!(page.eval("document.activeElement === pane"), true);
+    well(&page);
+    drop((page, console));
+    tree.stop();
+}
+
+#[test]
 fn a_key_for_looking_sees_no_buttons_and_is_refused() {
     let Some(browser) = Browser::start() else { return };
     let tree = Tree::start(SHOP);

@@ -29,7 +29,7 @@ export class Console {
     this.events = [];
     /** Their ids. @type {Set<string>} */
     this.known = new Set();
-    /** When supervisors gave up in the last hour, by the ids of the events: their number is shown, and events are forgotten before. @type {Map<string, number>} */
+    /** When supervisors gave up in the last hour, by the ids of the events, which may be forgotten by then. @type {Map<string, number>} */
     this.gaveUp = new Map();
     this.instance = "";
     this.version = "";

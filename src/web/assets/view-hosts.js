@@ -2,7 +2,7 @@
 
 import { look, note, store } from "./cluster.js";
 import { h, say } from "./dom.js";
-import { get } from "./server.js";
+import { get, oneByOne } from "./server.js";
 import { time } from "./view-child.js";
 import { plural, span } from "./words.js";
 
@@ -40,11 +40,13 @@ export class HostsView {
     this.tables = h("div", { hidden: true }, this.hosts.element, this.trees.element);
     this.made = "";
     this.element = h("section.hosts", { "aria-label": "Hosts" }, this.name, this.store, this.trouble, this.tables);
+    /** Asks for it anew. One request at a time: an earlier answer must not be shown last. */
+    this.ask = oneByOne(() => this.load());
     this.timer = setInterval(() => this.ask(), OFTEN);
     this.ask();
   }
 
-  async ask() {
+  async load() {
     try {
       this.show(await get("api/hosts"));
       say(this.trouble, "");
