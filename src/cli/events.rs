@@ -418,7 +418,7 @@ impl Printer {
             out::say(self.when, text);
             return Ok(());
         }
-        self.out.write(&format!("-- {} --\n", clean(text)))
+        self.out.follow(&format!("-- {} --\n", clean(text)))
     }
 
     fn lost(&self, lost: u64) {
@@ -430,7 +430,7 @@ impl Printer {
             return Ok(());
         }
         let text = if self.json { json_lines(events)? } else { lines(events, &mut self.lines, self.look) };
-        self.out.write(&text)
+        self.out.follow(&text)
     }
 }
 

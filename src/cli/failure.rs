@@ -59,9 +59,14 @@ impl Failure {
         self.message
     }
 
-    /// stdout has no reader any more: the verb ends silently with success.
+    /// stdout has no reader any more: a verb that only reads ends silently with success.
     pub fn reader_left() -> Failure {
         Failure::new(ExitCode::Done, "")
+    }
+
+    /// Whether it is [`Failure::reader_left`].
+    pub(super) fn is_reader_left(&self) -> bool {
+        self.code == ExitCode::Done.number()
     }
 
     /// A failure that has been printed already.

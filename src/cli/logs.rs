@@ -355,7 +355,7 @@ impl Shown<'_> {
                 self.line(line, &mut text);
             }
         }
-        if text.is_empty() { Ok(()) } else { self.out.write(&text) }
+        if text.is_empty() { Ok(()) } else { self.out.follow(&text) }
     }
 
     fn line(&mut self, line: &LogView, text: &mut String) {

@@ -11,22 +11,36 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// stdout, for results.
-pub struct Out {
-    stream: io::BufWriter<io::StdoutLock<'static>>,
+pub struct Out<W: Write = io::StdoutLock<'static>> {
+    stream: io::BufWriter<W>,
 }
 
 impl Out {
     /// Locks stdout until this is dropped.
     pub fn open() -> Out {
-        Out { stream: io::BufWriter::new(io::stdout().lock()) }
+        Out::over(io::stdout().lock())
+    }
+}
+
+impl<W: Write> Out<W> {
+    fn over(stream: W) -> Out<W> {
+        Out { stream: io::BufWriter::new(stream) }
     }
 
-    /// Writes `text` and flushes it.
+    /// Writes `text` and flushes it. A reader that is gone is no failure: neither what a verb changes nor its exit code
+    /// depends on its reader.
     ///
     /// # Errors
-    /// `Failure::reader_left` if the reader is gone, and a failure that names the cause for other errors, such as a
-    /// full disk.
+    /// A failure that names the cause, such as a full disk.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.follow(text).or_else(|failure| if failure.is_reader_left() { Ok(()) } else { Err(failure) })
+    }
+
+    /// As [`Out::write`], for verbs that only read, and end without a reader.
+    ///
+    /// # Errors
+    /// As [`Out::write`]; and `Failure::reader_left` if the reader is gone.
+    pub fn follow(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.stream.write_all(text::page(text).as_bytes()).and_then(|()| self.stream.flush());
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::reader_left(),
@@ -92,4 +106,37 @@ fn labelled(when: ColorMode, label: &str, style: Style, text: &str) {
 /// Writes a text to stderr, cleaned by `text::page`.
 pub fn raw_error(text: &str) {
     let _ = io::stderr().lock().write_all(text::page(text).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer whose every write fails.
+    struct Fails(io::ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_left_ends_followers_alone() {
+        let mut out = Out::over(Fails(io::ErrorKind::BrokenPipe));
+        for _ in 0..2 {
+            assert!(out.write("a\n").is_ok() && out.write_json(&1).is_ok());
+            assert!(out.follow("a\n").is_err_and(|failure| failure.is_reader_left()));
+        }
+        let mut out = Out::over(Fails(io::ErrorKind::StorageFull));
+        for failure in [out.write("a\n"), out.follow("a\n")] {
+            let failure = failure.unwrap_err();
+            assert_eq!(failure.code, ExitCode::Failed.number());
+            assert!(failure.message.starts_with("cannot write to stdout: "), "{}", failure.message);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
 use super::options::{ColorMode, Target, Times, path, positive_span};
-use super::out::{self, Out};
+use super::out::{self, Out, json_line};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
 use super::screen::Screen;
@@ -202,7 +202,7 @@ impl Watch<'_> {
             };
             let status = known.as_ref().expect("the first question was answered, or this has returned");
             if self.args.json {
-                out.write_json(status)?;
+                out.follow(&json_line(status)?)?;
             } else if in_place {
                 if screen.is_none() {
                     screen = Screen::take(false).ok();
@@ -211,12 +211,12 @@ impl Watch<'_> {
                 let head = trouble.unwrap_or_else(|| format!("every {}, {now}; Ctrl-C ends it", self.every));
                 let look = self.args.look(self.when);
                 let text = render::status(status, &shares, look);
-                out.write(&frame(&head, &text, look, terminal_height()))?;
+                out.follow(&frame(&head, &text, look, terminal_height()))?;
             } else {
                 if let Some(trouble) = &trouble {
                     out::say(self.when, trouble);
                 }
-                out.write(&format!("{}\n", render::status(status, &shares, self.args.look(self.when))))?;
+                out.follow(&format!("{}\n", render::status(status, &shares, self.args.look(self.when))))?;
             }
             if let Some(signal) = pause(&mut signals, &clock, self.every) {
                 break End::Signal(signal);

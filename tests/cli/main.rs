@@ -16,8 +16,10 @@ mod reload;
 mod tools;
 mod upgrade;
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A call of the program that nothing of the tester's own environment reaches.
 fn treevisor(directory: &Path, arguments: &[&str]) -> Command {
@@ -31,6 +33,15 @@ fn treevisor(directory: &Path, arguments: &[&str]) -> Command {
 /// What the call prints, and how it ends.
 fn call(directory: &Path, arguments: &[&str]) -> (String, String, i32) {
     ended(&treevisor(directory, arguments).output().unwrap())
+}
+
+/// As [`call`] with a stdout whose reader has left.
+fn call_without_reader(directory: &Path, arguments: &[&str]) -> (String, i32) {
+    let (ours, reader) = UnixStream::pair().unwrap();
+    drop(reader);
+    let output = treevisor(directory, arguments).stdout(OwnedFd::from(ours)).stderr(Stdio::piped()).output().unwrap();
+    let (_, error, code) = ended(&output);
+    (error, code)
 }
 
 fn ended(output: &Output) -> (String, String, i32) {

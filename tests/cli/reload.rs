@@ -2,11 +2,14 @@
 //! root is played; it runs the tree of [`OLD`].
 
 use crate::conversation::{Act, Played, done, refused, status};
-use crate::golden;
+use crate::{call_without_reader, golden};
 use serde_json::{Value, json};
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use treevisor::spec;
 use treevisor::wire::message::{Outcome, Refusal, Reply, Verb};
+use treevisor::wire::view::ChildView;
 
 const OLD: &str = r#"
 name = "shop"
@@ -52,6 +55,11 @@ restart = "transient"
 
 /// A root that runs the old tree, with one child that was added by hand, and has this answer to a change.
 fn root(file: &str, answer: Reply) -> Played {
+    root_that(file, move |_| answer.clone())
+}
+
+/// As [`root`], with the answer to each change.
+fn root_that(file: &str, mut answer: impl FnMut(&Verb) -> Reply + Send + 'static) -> Played {
     let read = spec::read_text("shop.toml", OLD, &|_| None);
     let mut tree = serde_json::to_value(read.tree.unwrap()).unwrap();
     let mut added = tree["root"]["children"][0].clone();
@@ -62,7 +70,7 @@ fn root(file: &str, answer: Reply) -> Played {
     let root = Played::new(move |ask| match &ask.verb {
         Verb::Spec => Act::Say(vec![Reply::Spec { tree: tree.clone(), config: config.clone() }]),
         Verb::Status { .. } => Act::Say(vec![Reply::Status { status: Box::new(status()) }]),
-        _ => Act::Say(vec![answer.clone()]),
+        change => Act::Say(vec![answer(change)]),
     });
     fs::write(root.directory.path().join("new.toml"), file).unwrap();
     root
@@ -149,4 +157,35 @@ fn what_is_added_removed_and_scaled_is_told_in_a_line() {
     ] {
         assert_eq!(root.call(arguments), (says.into(), String::new(), 0), "{arguments:?}");
     }
+}
+
+/// A reader that has left ends neither a change nor a verdict.
+#[test]
+fn a_change_does_not_depend_on_its_reader() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let root = root_that(NEW, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        done(Outcome::Ok, "")
+    });
+    let directory = root.directory.path();
+    for (arguments, changes) in
+        [(&["reload", "new.toml"][..], 1), (&["add", "/", "new.toml"], 5), (&["restart", "--rolling", "/a", "/b"], 2)]
+    {
+        asked.store(0, Ordering::Relaxed);
+        let (error, code) = call_without_reader(directory, arguments);
+        assert_eq!((error.as_str(), code), ("", 0), "{arguments:?}");
+        assert!(asked.load(Ordering::Relaxed) >= changes, "{arguments:?}");
+    }
+    fs::write(directory.join("bad.toml"), "[[child]]\nnaem = \"a\"\n").unwrap();
+    for arguments in [&["check", "bad.toml"][..], &["check", "--json", "bad.toml"]] {
+        assert_eq!(call_without_reader(directory, arguments).1, 2, "{arguments:?}");
+    }
+    let mut stopping = status();
+    if let ChildView::Supervisor(root) = &mut stopping.root {
+        root.state = "stopping".into();
+    }
+    let root = Played::new(move |_| Act::Say(vec![Reply::Status { status: Box::new(stopping.clone()) }]));
+    let (error, code) = call_without_reader(root.directory.path(), &["status", "--fail-unless-up"]);
+    assert_eq!(code, 1, "{error}");
 }
