@@ -8,7 +8,7 @@ use super::out::{self, Out, json_line};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
 use super::screen::Screen;
-use super::up::{is_up, look_until, not_up};
+use super::up::{is_up, not_up, status_until};
 use crate::control::{AskError, Instance, Limits, Session};
 use crate::ids::Path;
 use crate::os::clock::Clock;
@@ -132,8 +132,8 @@ pub(super) fn run(args: Status, when: ColorMode) -> Result<ExitCode, Failure> {
     }
     // Without `--wait` there is only one look.
     let (clock, end) = (Clock::start(), Time::ZERO + args.wait.unwrap_or(Span::ZERO));
-    let look = |_| ask(&mut session, &path, args.timeout).map_err(failed);
-    let status = look_until(&clock, end, look, |status| is_up(&status.root))?;
+    let look = |_| ask(&mut session, &path, args.timeout);
+    let status = status_until(&clock, end, look, |status| is_up(&status.root)).map_err(failed)?;
     let mut out = Out::open();
     if args.json {
         out.write_json(&status)?;

@@ -1,6 +1,6 @@
 //! Whether a part of the tree is up, which children are not, and how to wait for it.
 
-use super::failure::Failure;
+use crate::control::AskError;
 use crate::os::clock::{self, Clock};
 use crate::time::{Span, Time};
 use crate::wire::view::ChildView;
@@ -18,12 +18,12 @@ const ANSWER: Span = Span::from_secs(1);
 ///
 /// # Errors
 /// As `look`.
-pub(super) fn look_until<T>(
+pub(super) fn look_until<T, E>(
     clock: &Clock,
     end: Time,
-    mut look: impl FnMut(Span) -> Result<T, Failure>,
+    mut look: impl FnMut(Span) -> Result<T, E>,
     holds: impl Fn(&T) -> bool,
-) -> Result<T, Failure> {
+) -> Result<T, E> {
     loop {
         let seen = look(end.since(clock.now()).max(ANSWER))?;
         if holds(&seen) || clock.now() >= end {
@@ -31,6 +31,23 @@ pub(super) fn look_until<T>(
         }
         clock::pause(LOOK_EVERY.min(end.since(clock.now())));
     }
+}
+
+/// As [`look_until`], where the root is asked. A look without an answer is repeated too, as the root may be busy.
+///
+/// # Errors
+/// As `look`; without an answer only if the last look had none.
+pub(super) fn status_until<T>(
+    clock: &Clock,
+    end: Time,
+    mut look: impl FnMut(Span) -> Result<T, AskError>,
+    holds: impl Fn(&T) -> bool,
+) -> Result<T, AskError> {
+    let look = |left| match look(left) {
+        Err(error @ (AskError::NoAnswer { .. } | AskError::FellSilent { .. })) => Ok(Err(error)),
+        seen => seen.map(Ok),
+    };
+    look_until(clock, end, look, |seen| seen.as_ref().is_ok_and(&holds))?
 }
 
 /// Whether a child is up with all children below it, except those that have ended by themselves and are not to be
@@ -77,6 +94,22 @@ fn collect<'v>(view: &'v ChildView, into: &mut Vec<&'v ChildView>) {
 mod tests {
     use super::*;
     use crate::cli::render::testing::{shop, supervisor, worker};
+
+    #[test]
+    fn a_root_that_is_silent_for_a_time_is_asked_again() {
+        let silent = || Err(AskError::NoAnswer { limit: Span::from_secs(5) });
+        let (clock, later) = (Clock::start(), Time::ZERO + Span::from_secs(60));
+        let mut looks = 0;
+        let mut look = |_| {
+            looks += 1;
+            if looks == 1 { silent() } else { Ok(looks) }
+        };
+        assert_eq!(status_until(&clock, later, &mut look, |looks| *looks == 3).unwrap(), 3);
+        let seen = status_until(&clock, Time::ZERO, |_| silent(), |_: &u8| true);
+        assert!(matches!(seen, Err(AskError::NoAnswer { .. })), "{seen:?}");
+        let gone = status_until(&clock, later, |_| Err(AskError::Gone), |_: &u8| true);
+        assert!(matches!(gone, Err(AskError::Gone)), "{gone:?}");
+    }
 
     #[test]
     fn what_is_not_up_is_named_at_its_lowest() {

@@ -6,7 +6,7 @@ use super::instance::{anywhere, not_found};
 use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
 use super::status::ask;
-use super::up::{is_up, look_until, not_up};
+use super::up::{is_up, look_until, not_up, status_until};
 use crate::control::{AskError, FindError, Instance, Session};
 use crate::ids::Path;
 use crate::os::clock::Clock;
@@ -67,10 +67,10 @@ pub(super) fn run(args: Wait, _: ColorMode) -> Result<ExitCode, Failure> {
         Ok(status) => Ok(Some(status)),
         // The instance has ended, so nothing runs any more.
         Err(AskError::Gone) if args.until == WaitTarget::Stopped => Ok(None),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(error),
     };
     let is_so = |seen: &Option<StatusView>| seen.as_ref().is_none_or(|status| holds(&status.root, args.until));
-    let seen = look_until(&clock, end, look, is_so)?;
+    let seen = status_until(&clock, end, look, is_so).map_err(failed)?;
     if let Some(status) = seen.filter(|status| !holds(&status.root, args.until)) {
         let waiting_for = match args.until {
             WaitTarget::Running => not_up(&status.root),
