@@ -55,8 +55,8 @@ pub(super) fn run(args: Panic, when: ColorMode) -> Result<ExitCode, Failure> {
             .map_err(|error| not_found("panic", &first, &error))?;
         return run_forced(&args, &instance, when);
     }
-    if args.hold && first.is_root() {
-        by_hand(&args, &first)?;
+    if args.hold && args.targets.name_the_root() {
+        by_hand(&args, &Path::root())?;
     }
     let word = if args.hold { "killed and held" } else { "killed" };
     let asked = |path: &Path| Verb::Panic { path: path.clone(), hold: args.hold };

@@ -35,6 +35,11 @@ impl Targets {
             Some(Pattern::Glob(_)) | None => Path::root(),
         }
     }
+
+    /// Whether the root is one of them. A pattern never matches it, and it is not below itself.
+    pub fn name_the_root(&self) -> bool {
+        self.paths.iter().any(|pattern| matches!(pattern, Pattern::Path(path) if path.is_root()))
+    }
 }
 
 /// Parses a pattern, for clap.
@@ -301,6 +306,16 @@ fn suspended(bar: Option<&ProgressBar>, write: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_is_meant_by_its_own_path_alone() {
+        let name_the_root = |texts: &[&str], all| {
+            let paths = texts.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+            Targets { paths, all }.name_the_root()
+        };
+        assert!(name_the_root(&["/"], false) && name_the_root(&["/web", "/"], false));
+        assert!(!name_the_root(&["/*", "**", "/web"], false) && !name_the_root(&[], true));
+    }
 
     #[test]
     fn paths_below_others_say_nothing_new() {
