@@ -22,7 +22,7 @@ impl Foreground {
     pub(super) fn of(show: &Show, tree: &TreeSpec, when: ColorMode) -> Foreground {
         let log = format(show, tree, &std::io::stderr(), when);
         let output = format(show, tree, &std::io::stdout(), when);
-        let first_line = matches!(log, Format::Live { .. }).then(|| first_line(tree));
+        let first_line = matches!(log, Format::Live { .. }).then(|| first_line(tree, is_named(tree)));
         Foreground { log, output, first_line }
     }
 }
@@ -57,14 +57,18 @@ fn collect(at: &Path, supervisor: &SupervisorSpec, into: &mut Vec<Path>) {
     }
 }
 
+/// Whether commands have to name this instance: another one runs, or the environment names another one.
+fn is_named(tree: &TreeSpec) -> bool {
+    let beside = running(&own_base()).is_ok_and(|all| all.iter().any(|one| one.name != tree.name));
+    let other = |named: String| !named.is_empty() && named != tree.name.as_str();
+    beside || std::env::var("TREEVISOR_INSTANCE").is_ok_and(other)
+}
+
 /// A first line that says how to see the tree, which the log does not show.
-fn first_line(tree: &TreeSpec) -> String {
+pub(super) fn first_line(tree: &TreeSpec, named: bool) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "treevisor".into());
     let program = program.to_string_lossy();
-    // If no other instance runs, commands need not name this one.
-    let beside = running(&own_base()).is_ok_and(|all| all.iter().any(|one| one.name != tree.name));
-    let named = std::env::var("TREEVISOR_INSTANCE").is_ok_and(|named| named != tree.name.as_str());
-    if named || beside {
+    if named {
         format!("in another terminal: {program} top -i {}", tree.name)
     } else {
         format!("in another terminal: {program} top")

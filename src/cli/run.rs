@@ -1,7 +1,7 @@
 //! `treevisor run`: one supervised program without a file.
 
 use super::failure::{ExitCode, Failure};
-use super::foreground::Foreground;
+use super::foreground::{Foreground, first_line};
 use super::options::{ColorMode, Show, positive_span, span};
 use super::start::{runtime_of, state_of};
 use crate::ids::Name;
@@ -169,6 +169,10 @@ const MISSES: u32 = 3;
 
 pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     args.show.can_be_written()?;
+    Ok(boot::run_root(options(args, when)?))
+}
+
+fn options(args: Run, when: ColorMode) -> Result<RootOptions, Failure> {
     let mut tree = tree(&args)?;
     if !std::io::stdin().is_terminal() {
         read_what_we_read(&mut tree);
@@ -176,7 +180,7 @@ pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     let runtime = runtime_of(&tree)?;
     let free = args.name.is_none();
     let foreground = Foreground::of(&args.show, &tree, when);
-    Ok(boot::run_root(RootOptions {
+    Ok(RootOptions {
         another_name: free.then_some(renamed),
         config: PathBuf::new(),
         state: state_of(&tree),
@@ -191,7 +195,7 @@ pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
         ready: None,
         panic_button: args.command_at,
         read_holds: crate::control::journal::held,
-    }))
+    })
 }
 
 /// The same options with the next name of the instance: `app`, `app-2`, `app-3`. The worker keeps its name.
@@ -207,6 +211,8 @@ fn renamed(mut options: RootOptions) -> Option<RootOptions> {
     options.tree.name = Name::parse(&format!("{kept}-{}", number + 1)).ok()?;
     options.runtime = runtime_of(&options.tree).ok()?;
     options.state = state_of(&options.tree);
+    // The instance of the other name runs, so commands have to name this one.
+    options.first_line = options.first_line.map(|_| first_line(&options.tree, true));
     Some(options)
 }
 
@@ -352,6 +358,16 @@ mod tests {
         let ChildKind::Worker(exec) = &child.kind else { panic!() };
         assert_eq!(exec.command, ["/opt/my+app/worker.py", "--fast"]);
         assert_eq!(exec.sources, [BeatSource::Zmq]);
+    }
+
+    #[test]
+    fn the_first_line_has_the_name_that_it_runs_under() {
+        let words = ["treevisor", "run", "./app"];
+        let Ok(Arguments { verb: Verb::Run(args), .. }) = Arguments::try_parse_from(words) else { panic!() };
+        let first = RootOptions { first_line: Some("top".into()), ..options(args, ColorMode::Never).unwrap() };
+        let third = renamed(renamed(first).unwrap()).unwrap();
+        assert_eq!(third.tree.name.as_str(), "app-3");
+        assert!(third.first_line.unwrap().ends_with(" top -i app-3"));
     }
 
     #[test]
