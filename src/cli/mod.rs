@@ -64,7 +64,7 @@ use crate::node;
 use add::Add;
 use beat::Beat;
 use check::Check;
-use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use completions::Completions;
 use deploy::Deploy;
 use events::Events;
@@ -91,7 +91,7 @@ use schema::Schema;
 use signal::Signal;
 use start::Start;
 use status::Status;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use stop::Stop;
 use top::Top;
 use upgrade::Upgrade;
@@ -221,7 +221,14 @@ pub enum Verb {
 
 /// The command line for clap.
 fn command() -> Command {
-    before_verb::grouped(Arguments::command())
+    let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    without_variables(before_verb::grouped(Arguments::command()), &is_empty)
+}
+
+/// The command line without variables that are empty: they count as unset, while an empty option is wrong usage.
+fn without_variables(command: Command, is_empty: &dyn Fn(&OsStr) -> bool) -> Command {
+    let unset = |arg: Arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&'static str>) } else { arg };
+    command.mut_args(unset).mut_subcommands(|verb| without_variables(verb, is_empty))
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
@@ -308,6 +315,22 @@ mod tests {
         super::parse(std::iter::once("treevisor").chain(line.split(' ')).map(OsString::from).collect())
             .map(|arguments| arguments.verb)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let variables = |verbs: &[&str], is_empty: &dyn Fn(&OsStr) -> bool| {
+            let mut command = &without_variables(Arguments::command(), is_empty);
+            for verb in verbs {
+                command = command.find_subcommand(verb).unwrap();
+            }
+            command.get_arguments().filter_map(Arg::get_env).map(OsStr::to_owned).collect::<Vec<_>>()
+        };
+        let instance = |variable: &OsStr| variable == "TREEVISOR_INSTANCE";
+        assert_eq!(variables(&["status"], &|_| false), ["TREEVISOR_INSTANCE"]);
+        assert_eq!(variables(&["status"], &instance), [""; 0]);
+        assert_eq!(variables(&["host", "check"], &instance), ["TREEVISOR_HOST_FILE"]);
+        assert_eq!(variables(&["host", "check"], &|_| true), [""; 0]);
     }
 
     #[test]

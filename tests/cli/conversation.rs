@@ -570,4 +570,8 @@ fn one_of_several_has_to_be_named() {
     assert_eq!(root.call(&["status", "-i", "shop"]).2, 0);
     lock.release();
     assert_eq!(root.call(&["status"]).2, 0);
+    // An empty variable counts as unset; an empty option is wrong usage.
+    let unset = treevisor(root.directory.path(), &["status"]).env("TREEVISOR_INSTANCE", "").output().unwrap();
+    assert_eq!(ended(&unset).2, 0);
+    assert_eq!(root.call(&["status", "-i", ""]).2, 2);
 }
