@@ -14,6 +14,9 @@ const FILE_MAX: u64 = 16 << 20;
 
 /// The directories in which systemd looks for units and drop-ins, in order of precedence.
 const UNIT_DIRECTORIES: &[&str] = &[
+    // `systemctl set-property` writes its drop-ins here.
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -61,17 +64,16 @@ pub(super) fn units(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
     for file in files.iter().filter(|file| !is_drop_in(file, files)) {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let text = match template(file, &name).filter(|template| !file.exists() && template.exists()) {
-            Some(template) => load(&template)?,
-            None => load(file)?,
-        };
-        let mut texts = vec![text];
+        let template = template(file, &name).filter(|template| !file.exists() && template.exists());
+        let fragment = template.as_deref().unwrap_or(file);
+        let mut texts = vec![load(fragment)?];
         for drop_in in drop_ins(file, &name) {
             texts.push(load(&drop_in)?);
         }
         let absolute = directory(file);
         let of_user = absolute.ends_with("systemd/user");
-        sources.push(Source { name, texts, of_user });
+        let fragment = absolute.join(fragment.file_name().unwrap_or_default()).display().to_string();
+        sources.push(Source { name, fragment, texts, of_user });
     }
     Ok(sources)
 }
@@ -96,10 +98,10 @@ fn template(file: &Path, name: &str) -> Option<PathBuf> {
 /// The drop-ins of a unit, in the order in which they are read. Of two with the same name, the first one found counts.
 fn drop_ins(file: &Path, name: &str) -> Vec<PathBuf> {
     let own = directory(file);
-    let mut directories = vec![file.parent().map(Path::to_owned).unwrap_or_default()];
-    if UNIT_DIRECTORIES.iter().any(|known| own == Path::new(known)) {
-        directories = UNIT_DIRECTORIES.iter().map(PathBuf::from).collect();
-    }
+    let directories: Vec<PathBuf> = match UNIT_DIRECTORIES.iter().any(|known| own == Path::new(known)) {
+        true => UNIT_DIRECTORIES.iter().map(PathBuf::from).collect(),
+        false => vec![file.parent().map(Path::to_owned).unwrap_or_default()],
+    };
     let mut found: BTreeMap<std::ffi::OsString, PathBuf> = BTreeMap::new();
     for called in names(name) {
         for directory in &directories {
@@ -149,6 +151,16 @@ mod tests {
             ["a-b-c@x.service", "a-b-c@.service", "a-b-.service", "a-.service", "service"]
         );
         assert_eq!(names("web.service"), ["web.service", "service"]);
+    }
+
+    #[test]
+    fn the_path_of_a_unit_is_absolute() {
+        let source = units(&[PathBuf::from("tests/data/import/shop-web.service")]).unwrap().remove(0);
+        let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import/shop-web.service");
+        assert_eq!(
+            (source.fragment, &*source.texts[0].name),
+            (whole.display().to_string(), "tests/data/import/shop-web.service")
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Source {
     /// Its name in other units; for a template, with the instance.
     pub(super) name: String,
     /// The text of its own file, then those of its drop-ins.
+    /// The absolute path of its own file.
+    pub(super) fragment: String,
     pub(super) texts: Vec<Text>,
     /// Whether it is a unit of a user manager.
     pub(super) of_user: bool,
@@ -139,7 +141,7 @@ fn started_by(unit: &Unit<'_>, others: &[Unit<'_>], worker: &mut Draft) {
 fn unit<'a>(source: &Source, machine: &'a Machine<'a>) -> Unit<'a> {
     let file = source.texts.first().map_or_else(|| Rc::from(source.name.as_str()), |text| Rc::clone(&text.name));
     let named =
-        Named { machine, name: source.name.clone(), of_user: source.of_user, fragment: file.as_ref().to_owned() };
+        Named { machine, name: source.name.clone(), of_user: source.of_user, fragment: source.fragment.clone() };
     let mut unit = Unit { file, named, settings: Vec::new(), notes: Vec::new() };
     for text in &source.texts {
         parse::parse(text, &mut unit.settings, &mut unit.notes);

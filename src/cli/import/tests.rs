@@ -153,6 +153,7 @@ proptest! {
         let machine = Machine { env: &|_| None, host: "box".into() };
         let unit = |name: &str, text: &str| Source {
             name: name.into(),
+            fragment: format!("/etc/systemd/system/{name}"),
             texts: vec![
                 Text { name: name.into(), text: format!("[Service]\nExecStart=/bin/first\n{text}") },
                 Text { name: "drop-in.conf".into(), text: text.into() },
