@@ -129,5 +129,13 @@ fn what_cannot_be_imported_is_said_so() {
     fs::write(at.join(".env"), "SECRET=1\n").unwrap();
     fs::write(at.join("Procfile"), "web: ./x\n").unwrap();
     let (toml, said, _) = call(at, &["import", "Procfile"]);
-    assert!(toml.contains("env-file = \"-.env\"") && !toml.contains("SECRET"), "{said}\n{toml}");
+    let here = fs::canonicalize(at).unwrap().display().to_string();
+    let whole = format!("[defaults]\ncwd = \"{here}\"\nenv-file = \"-{here}/.env\"\n");
+    assert!(toml.contains(&whole) && !toml.contains("SECRET"), "nothing tells where stdout goes\n{said}\n{toml}");
+    fs::create_dir(at.join("etc")).unwrap();
+    for (output, defaults) in [("etc/x.toml", &*whole), ("x.toml", "[defaults]\nenv-file = \"-.env\"\n")] {
+        assert_eq!(call(at, &["import", "Procfile", "-o", output]).2, 0);
+        let toml = fs::read_to_string(at.join(output)).unwrap();
+        assert!(toml.contains(defaults), "{output}\n{toml}");
+    }
 }

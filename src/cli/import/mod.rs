@@ -106,22 +106,7 @@ pub(super) fn run(args: Import, when: ColorMode) -> Result<ExitCode, Failure> {
     let machine = Machine { env: &env, host: host.trim().to_owned() };
     let here = files::directory(first);
     let mut tree = match format {
-        Format::Procfile => {
-            let text = files::load(first)?;
-            let mut tree = procfile::read(&text.name, &text.text, &args.formation);
-            // foreman runs each line in the directory of the Procfile.
-            if first.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && parent != Path::new(".")) {
-                tree.for_all("cwd", basic(&Value::plain(&here.display().to_string()).in_toml()));
-            }
-            let env = first.with_file_name(".env");
-            if env.exists() {
-                // A relative path is resolved from the directory of the tree's file.
-                let lies_beside = args.output.as_ref().is_none_or(|output| files::directory(output) == here);
-                let name = if lies_beside { "-.env".into() } else { format!("-{}", here.join(".env").display()) };
-                tree.for_all("env-file", basic(&Value::plain(&name).in_toml()));
-            }
-            tree
-        }
+        Format::Procfile => of_procfile(&args, &here, &machine)?,
         Format::Supervisord => supervisord::read(&files::load(first)?, &here, &machine, &files::included),
         Format::Systemd => systemd::read(&files::units(&args.files)?, &machine),
     };
@@ -161,6 +146,30 @@ pub(super) fn run(args: Import, when: ColorMode) -> Result<ExitCode, Failure> {
         out::say(when, &format!("what came of it is not right yet: {error}"));
     }
     Ok(ExitCode::Done)
+}
+
+/// Converts a Procfile in the directory `here`, with the `.env` beside it.
+fn of_procfile(args: &Import, here: &Path, machine: &Machine<'_>) -> Result<Draft, Failure> {
+    let first = &args.files[0];
+    let text = files::load(first)?;
+    let env_file = first.with_file_name(".env");
+    // Nothing is waited for, as with a fifo.
+    let variables = env_file.is_file().then(|| files::load(&env_file)).and_then(Result::ok);
+    let port = procfile::first_port(variables.as_ref().map(|text| &*text.text), machine.env);
+    let mut tree = procfile::read(&text.name, &text.text, &args.formation, port);
+    // A relative path of `env-file` is resolved from the directory of the tree's file, which is known if it is
+    // written here.
+    let lies_beside = args.output.as_ref().is_some_and(|output| files::directory(output) == here);
+    let is_here = first.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent == Path::new("."));
+    // foreman runs each line in the directory of the Procfile.
+    if !(lies_beside && is_here) {
+        tree.for_all("cwd", basic(&Value::plain(&here.display().to_string()).in_toml()));
+    }
+    if env_file.exists() {
+        let name = if lies_beside { "-.env".into() } else { format!("-{}", here.join(".env").display()) };
+        tree.for_all("env-file", basic(&Value::plain(&name).in_toml()));
+    }
+    Ok(tree)
 }
 
 /// Prints the notes on stderr.

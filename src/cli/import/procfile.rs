@@ -24,9 +24,29 @@ struct Entry {
     command: String,
 }
 
+/// The first port by foreman's rule, and its source: `PORT` in `.env`, else in the environment of the import.
+pub(super) fn first_port(env_file: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Option<(u32, &'static str)> {
+    let entry = |text: &str| -> Option<String> {
+        let value = text.lines().filter_map(|line| line.strip_prefix("PORT=")).next_back()?;
+        Some(value.trim_matches(['\'', '"']).to_owned())
+    };
+    let written = env_file.and_then(entry).map(|port| (port, "`.env`"));
+    let (port, from) = written.or_else(|| env("PORT").map(|port| (port, "the environment")))?;
+    Some((port.trim().parse::<u16>().ok()?.into(), from))
+}
+
 /// Converts the Procfile called `file`; `formation` has the number of copies of each process.
-pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> Draft {
+/// `first` is the first port with its source.
+pub(super) fn read(
+    file: &Rc<str>,
+    text: &str,
+    formation: &[(String, u32)],
+    first: Option<(u32, &'static str)>,
+) -> Draft {
     let mut tree = Draft::default();
+    if let Some((port, from)) = first {
+        tree.note(Note::at(file, 0, &format!("PORT={port}"), format!("the ports begin with it, as {from} has it now")));
+    }
     tree.about.push(
         "Each line is run by a shell, as foreman does. When one process ends, foreman ends \
          all of them; here it"
@@ -38,7 +58,7 @@ pub(super) fn read(file: &Rc<str>, text: &str, formation: &[(String, u32)]) -> D
         asked.retain(|asked| *asked != entry.name);
         let wanted = |wanted: &str| formation.iter().rev().find(|(name, _)| name == wanted).map(|(_, count)| *count);
         let count = wanted(&entry.name).or_else(|| wanted("all")).unwrap_or(1).min(MANY);
-        let base = PORT + PORT_STEP * u32::try_from(index).unwrap_or(0);
+        let base = first.map_or(PORT, |(port, _)| port) + PORT_STEP * u32::try_from(index).unwrap_or(0);
         let once = entry.name == RELEASE;
         // It is done before the others start, wherever its line is.
         let place = if once { 0 } else { tree.children.len() };
@@ -65,6 +85,9 @@ fn workers(file: &Rc<str>, entry: &Entry, count: u32, base: u32) -> Vec<Draft> {
         notes.push(at("is run at each start of the tree, before the others; a failure keeps the tree from starting"));
     } else if count == 0 {
         notes.push(at("is not to run, by the formation"));
+    }
+    if !alone {
+        notes.push(at("a shell stays around it, so the signal to stop goes to all of its processes"));
     }
     (0..count.max(1))
         .map(|number| {
@@ -122,7 +145,33 @@ mod tests {
 
     fn toml(text: &str, formation: &[(&str, u32)]) -> String {
         let formation: Vec<_> = formation.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        read(&"Procfile".into(), text, &formation).to_toml()
+        read(&"Procfile".into(), text, &formation, None).to_toml()
+    }
+
+    #[test]
+    fn the_first_port_is_that_of_the_file_then_that_of_the_environment() {
+        let set = |name: &str| (name == "PORT").then(|| "4000".to_owned());
+        for (file, right) in [
+            (Some("A=1\nPORT=3000\n"), Some((3000, "`.env`"))),
+            (Some("PORT=3000\nPORT=\"3100\"\n"), Some((3100, "`.env`"))),
+            (Some("#PORT=1\n"), Some((4000, "the environment"))),
+            (None, Some((4000, "the environment"))),
+        ] {
+            assert_eq!(first_port(file, &set), right, "{file:?}");
+        }
+        assert_eq!(first_port(None, &|_| None), None);
+        let text = read(&"Procfile".into(), "a: x\nb: y\n", &[], Some((3000, "`.env`"))).to_toml();
+        assert!(
+            text.contains("# differs: Procfile: PORT=3000: the ports begin with it, as `.env` has it now"),
+            "{text}"
+        );
+        assert!(text.contains("env = { PORT = \"3000\" }") && text.contains("env = { PORT = \"3100\" }"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_is_left_to_the_shell_is_named() {
+        let text = toml("a: x | y\nb: z\n", &[("a", 2)]);
+        assert_eq!(text.matches(": a shell stays around it").count(), 1, "{text}");
     }
 
     #[test]

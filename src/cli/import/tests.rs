@@ -167,7 +167,8 @@ proptest! {
     #[test]
     fn whatever_a_procfile_holds(text in "(web: |job: |PORT|release: |[a-z]{1,3}: \
          |\\PC|\n|\\$|\\{|\"){0,40}", count in 0u32..4) {
-        is_right(procfile::read(&"Procfile".into(), &text, &[("web".into(), count), ("all".into(), 2)]))?;
+        let port = Some((u32::from(u16::MAX), "`.env`"));
+        is_right(procfile::read(&"Procfile".into(), &text, &[("web".into(), count), ("all".into(), 2)], port))?;
     }
 }
 
