@@ -1,7 +1,8 @@
 //! Units of systemd: services, and their order relative to each other.
 //!
 //! In systemd a unit that fails too often stays failed and does not affect others. So each of several units gets a
-//! supervisor of its own that is `temporary`: when it gives up, it stays down. A single unit becomes the whole tree.
+//! supervisor of its own that is `temporary`: when it gives up, it stays down. A unit whose restarts have no limit gets
+//! one too, as its restarts would count against the limit of the root. A single unit becomes the whole tree.
 
 use super::draft::Draft;
 use super::source::{Machine, Text};
@@ -27,9 +28,9 @@ mod words;
 pub(super) struct Source {
     /// Its name in other units; for a template, with the instance.
     pub(super) name: String,
-    /// The text of its own file, then those of its drop-ins.
     /// The absolute path of its own file.
     pub(super) fragment: String,
+    /// The text of its own file, then those of its drop-ins.
     pub(super) texts: Vec<Text>,
     /// Whether it is a unit of a user manager.
     pub(super) of_user: bool,
@@ -72,7 +73,7 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
         // If the worker is written as a comment, so are its steps.
         steps.iter_mut().for_each(|step| step.off |= worker.off);
         let window = Window::of(unit, &mut worker);
-        let is_restarted = window.limited && !worker.is("restart", "\"temporary\"");
+        let is_restarted = !worker.is("restart", "\"temporary\"");
         if alone {
             if !steps.is_empty() {
                 tree.set("strategy", ALL, None);
@@ -83,7 +84,7 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
         } else if is_restarted || !steps.is_empty() {
             let mut own = Draft::new(&worker.name);
             own.about = std::mem::take(&mut worker.about);
-            if is_restarted {
+            if is_restarted && window.limited {
                 own.about.push(
                     "When it fails too often it stays down, and the others go on, as systemd has \
                      it."

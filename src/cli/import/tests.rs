@@ -172,6 +172,32 @@ proptest! {
     }
 }
 
+/// What is made of units, each with its name and text.
+fn of_units(units: &[(&str, &str)]) -> String {
+    let machine = Machine { env: &|_| None, host: "box".into() };
+    let source = |(name, text): &(&str, &str)| Source {
+        name: (*name).into(),
+        fragment: format!("/etc/systemd/system/{name}"),
+        texts: vec![Text { name: (*name).into(), text: (*text).into() }],
+        of_user: false,
+    };
+    systemd::read(&units.iter().map(source).collect::<Vec<_>>(), &machine).to_toml()
+}
+
+/// Restarts without a limit are not counted by the root, whose limit would end all others.
+#[test]
+fn a_unit_that_never_gives_up_has_a_supervisor_of_its_own() {
+    let other = ("b.service", "[Service]\nExecStart=/bin/b\nRestart=always\n");
+    for off in ["StartLimitIntervalSec=0", "StartLimitBurst=0"] {
+        let text = format!("[Unit]\n{off}\n[Service]\nExecStart=/bin/a\nRestart=always\n");
+        let made = of_units(&[("a.service", &text), other]);
+        let own = "[[child]]\nname = \"a\"\nrestart = \"temporary\"\nintensity = \"unlimited\"\n";
+        assert!(made.contains(own), "{made}");
+        assert!(made.contains("  [[child.child]]\n  name = \"main\"\n  command = [\"/bin/a\"]"), "{made}");
+        assert_eq!(made.matches("stays down").count(), 1, "it is the other one that does\n{made}");
+    }
+}
+
 #[test]
 fn names_tell_what_a_file_is() {
     for (name, format) in [
