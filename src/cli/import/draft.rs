@@ -128,8 +128,8 @@ impl Draft {
 
     /// A step with the same user, working directory and environment as this worker.
     pub(super) fn step(&self, name: &str) -> Draft {
-        const SETUP: [&str; 9] =
-            ["cwd", "env", "clear-env", "user", "group", "umask", "limits", "nice", "oom-score-adjust"];
+        const SETUP: [&str; 10] =
+            ["cwd", "env", "env-file", "clear-env", "user", "group", "umask", "limits", "nice", "oom-score-adjust"];
         let keys = self.keys.iter().filter(|(key, _)| SETUP.contains(key)).cloned().collect();
         let mut step = Draft { keys, env: self.env.clone(), off: self.off, ..Draft::new(name) };
         step.be_a_step("transient");

@@ -199,6 +199,19 @@ fn a_unit_that_never_gives_up_has_a_supervisor_of_its_own() {
 }
 
 #[test]
+fn variables_of_a_file_reach_commands_and_steps() {
+    let unit = "[Service]\nEnvironmentFile=/etc/x.env\nEnvironment=A=1\nExecStartPre=/bin/pre\n\
+                ExecStart=/bin/x --a=${A} --port=${PORT}\n";
+    let made = of_units(&[("x.service", unit)]);
+    assert_eq!(made.matches("env-file = \"/etc/x.env\"").count(), 2, "{made}");
+    assert!(made.contains(r#"command = ["/bin/sh", "-fc", "exec /bin/x --a=1 '--port='\"$${PORT:-}\""]"#), "{made}");
+    let own = "[Service]\nEnvironmentFile=/etc/x.env\nEnvironment=A=1\nExecStart=/bin/x ${A}\n";
+    assert!(of_units(&[("x.service", own)]).contains("command = [\"/bin/x\", \"1\"]"));
+    let without = "[Service]\nExecStart=/bin/x ${A}\n";
+    assert!(of_units(&[("x.service", without)]).contains("command = [\"/bin/x\", \"${A:-}\"]"));
+}
+
+#[test]
 fn names_tell_what_a_file_is() {
     for (name, format) in [
         ("/etc/supervisor/supervisord.conf", Some(Format::Supervisord)),

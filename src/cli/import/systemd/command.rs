@@ -13,6 +13,8 @@ pub(super) type Variables = BTreeMap<String, Value>;
 #[derive(Debug, PartialEq, Eq)]
 enum Argument {
     Word(Value),
+    /// A word with a variable that the unit's `Environment=` does not set.
+    Open(Value),
     /// A variable whose value is split into words when it is known.
     Split(String),
 }
@@ -211,7 +213,13 @@ fn one(
             split.join(", ")
         )));
     }
-    let is_plain = arguments.iter().all(|argument| matches!(argument, Argument::Word(_)));
+    // The TOML's variables are those of the tree. One that may be set by a file is expanded by a shell, which has it.
+    let has_files = !unit.all("Service", "EnvironmentFile").is_empty();
+    let is_plain = arguments.iter().all(|argument| match argument {
+        Argument::Word(_) => true,
+        Argument::Open(_) => !has_files,
+        Argument::Split(_) => false,
+    });
     let written = if is_plain { plain(&arguments) } else { by_shell(&arguments) };
     worker.set(key, array(&written), Some(setting));
     Ok(())
@@ -219,20 +227,20 @@ fn one(
 
 fn plain(arguments: &[Argument]) -> Vec<String> {
     let word = |argument: &Argument| match argument {
-        Argument::Word(word) => word.in_toml(),
+        Argument::Word(word) | Argument::Open(word) => word.in_toml(),
         Argument::Split(name) => Value::variable(name).in_toml(),
     };
     arguments.iter().map(word).collect()
 }
 
-/// The command by a shell that splits variables into words but does not expand patterns.
+/// The command by a shell that expands variables, and splits them into words, but does not expand patterns.
 fn by_shell(arguments: &[Argument]) -> Vec<String> {
     let mut script = "exec".to_owned();
     for argument in arguments {
         script.push(' ');
         match argument {
             Argument::Split(name) => script.push_str(&format!("${name}")),
-            Argument::Word(word) => script.push_str(&quoted(word)),
+            Argument::Word(word) | Argument::Open(word) => script.push_str(&quoted(word)),
         }
     }
     vec!["/bin/sh".into(), "-fc".into(), Value::plain(&script).in_toml()]
@@ -290,6 +298,7 @@ fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>
         return None;
     }
     let mut out = Value::default();
+    let mut open = false;
     let mut at = 0;
     while let Some(piece) = pieces.get(at) {
         at += 1;
@@ -306,6 +315,7 @@ fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>
                     inner[..end].iter().map(|piece| if let Piece::Char(c) = piece { Some(*c) } else { None }).collect()
                 });
                 if let (Some(end), Some(name)) = (end, name.filter(|name| is_variable(name))) {
+                    open |= !variables.contains_key(&name);
                     out.append(variables.get(&name).unwrap_or(&Value::variable(&name)));
                     at += end + 2;
                     continue;
@@ -315,7 +325,7 @@ fn substitute(word: &Value, variables: &Variables, arguments: &mut Vec<Argument>
         }
         out.push(dollar.clone());
     }
-    arguments.push(Argument::Word(out));
+    arguments.push(if open { Argument::Open(out) } else { Argument::Word(out) });
     None
 }
 
