@@ -35,6 +35,8 @@ struct Group {
     name: String,
     programs: Vec<String>,
     priority: i64,
+    /// The setting that names its programs.
+    from: Setting,
 }
 
 /// Converts a supervisord.conf in the directory `here`.
@@ -53,35 +55,54 @@ pub(super) fn read(conf: &Text, here: &Path, machine: &Machine<'_>, include: Inc
     tree.set("intensity", "\"unlimited\"", None);
     tree.for_all("backoff", "{ initial = \"1s\", max = \"30s\" }");
     let mut names = Names::new(machine);
-    let sections = sections(conf, here, &names, include, &mut tree);
+    let mut sections = sections(conf, here, &names, include, &mut tree);
+    with_its_user(&mut sections);
     if let Some(section) = sections.iter().find(|section| section.title == "supervisord") {
         of_itself(section, &mut names, &mut tree);
     }
     let mut groups: Vec<Group> = sections.iter().filter_map(|section| group(section, &names, &mut tree)).collect();
+    for group in &groups {
+        for unknown in group.programs.iter().filter(|program| !is_program(program, &sections)) {
+            let why = format!("{unknown} is no program, and supervisord does not start with that");
+            tree.note(group.from.note(why));
+        }
+    }
     let mut placed: Vec<(i64, Draft)> = Vec::new();
     let mut grouped: BTreeMap<String, Vec<(i64, Draft)>> = BTreeMap::new();
     for section in &sections {
         match section.title.split_once(':') {
             Some((kind @ ("program" | "eventlistener" | "fcgi-program"), name)) => {
                 let name = name.trim();
-                let group = groups.iter().find(|group| group.programs.iter().any(|program| program == name));
-                let made = match kind {
-                    "program" => program(section, name, group.map_or(name, |group| &group.name), &names),
-                    _ => vec![left_out(section, kind, name, &names)],
-                };
                 let priority = number(section, "priority", &names, &mut tree).unwrap_or(match kind {
                     "eventlistener" => -1,
                     _ => PRIORITY,
                 });
-                let made = made.into_iter().map(|mut child| {
-                    if !Draft::is_name(name) {
+                let mut within: Vec<Option<&Group>> = groups
+                    .iter()
+                    .filter(|group| group.programs.iter().any(|program| program == name))
+                    .map(Some)
+                    .collect();
+                if within.is_empty() {
+                    within.push(None);
+                }
+                // A program that is in several groups runs in each of them.
+                for (index, group) in within.into_iter().enumerate() {
+                    let mut made = match kind {
+                        "program" => program(section, name, group.map_or(name, |group| &group.name), &names),
+                        _ => vec![left_out(section, kind, name, &names)],
+                    };
+                    for child in made.iter_mut().filter(|_| !Draft::is_name(name)) {
                         child.note(section.note(format!("is called `{}` here", child.name)));
                     }
-                    (priority, child)
-                });
-                match group {
-                    Some(group) => grouped.entry(group.name.clone()).or_default().extend(made),
-                    None => placed.extend(made),
+                    if index > 0 {
+                        // They are those of the first group.
+                        made.iter_mut().for_each(|child| child.notes.clear());
+                    }
+                    let made = made.into_iter().map(|child| (priority, child));
+                    match group {
+                        Some(group) => grouped.entry(group.name.clone()).or_default().extend(made),
+                        None => placed.extend(made),
+                    }
                 }
             }
             _ => of_others(section, &mut tree),
@@ -166,7 +187,26 @@ fn group(section: &Section, names: &Names<'_>, tree: &mut Draft) -> Option<Group
     };
     let programs = names.fixed(setting, &mut tree.notes)?;
     let programs = programs.split(',').map(|program| program.trim().to_owned()).filter(|program| !program.is_empty());
-    Some(Group { name, programs: programs.collect(), priority })
+    Some(Group { name, programs: programs.collect(), priority, from: setting.clone() })
+}
+
+/// Whether there is a section that a group may name.
+fn is_program(name: &str, sections: &[Section]) -> bool {
+    sections
+        .iter()
+        .filter_map(|section| section.title.split_once(':'))
+        .any(|(kind, program)| matches!(kind, "program" | "fcgi-program") && program.trim() == name)
+}
+
+/// supervisord changes to its own `user` before it starts a program, so that is the user of each that names none. A
+/// `user=root` changes nothing there, as only root may change its user.
+fn with_its_user(sections: &mut [Section]) {
+    let itself = sections.iter().find(|section| section.title == "supervisord");
+    let user = itself.and_then(|section| section.settings.get("user").cloned());
+    let Some(user) = user.filter(|user| !matches!(user.value.as_str(), "root" | "0")) else { return };
+    for section in sections.iter_mut().filter(|section| section.title.starts_with("program:")) {
+        section.settings.entry("user".into()).or_insert_with(|| user.clone());
+    }
 }
 
 /// A section whose programs cannot run here; it is written as a comment.
@@ -227,7 +267,10 @@ fn of_itself(section: &Section, names: &mut Names<'_>, tree: &mut Draft) {
                     }
                 }
             }
-            "user" => setting.note("treevisor runs as the user that starts it"),
+            "user" => setting.note(
+                "is the `user` of each program that names none; treevisor itself runs as the user that \
+                 starts it",
+            ),
             "directory" => setting.note("the tree runs where it is started"),
             "minfds" | "minprocs" => setting.note(
                 "the limits are those of the user that starts it; a worker's are \

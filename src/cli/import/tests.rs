@@ -184,6 +184,13 @@ fn of_units(units: &[(&str, &str)]) -> String {
     systemd::read(&units.iter().map(source).collect::<Vec<_>>(), &machine).to_toml()
 }
 
+/// What is made of a supervisord.conf.
+fn of_supervisord(text: &str) -> String {
+    let machine = Machine { env: &|_| None, host: "box".into() };
+    let text = Text { name: "x.conf".into(), text: text.into() };
+    supervisord::read(&text, Path::new("/etc"), &machine, &|_| Err("no files here".into())).to_toml()
+}
+
 /// Restarts without a limit are not counted by the root, whose limit would end all others.
 #[test]
 fn a_unit_that_never_gives_up_has_a_supervisor_of_its_own() {
@@ -209,6 +216,26 @@ fn variables_of_a_file_reach_commands_and_steps() {
     assert!(of_units(&[("x.service", own)]).contains("command = [\"/bin/x\", \"1\"]"));
     let without = "[Service]\nExecStart=/bin/x ${A}\n";
     assert!(of_units(&[("x.service", without)]).contains("command = [\"/bin/x\", \"${A:-}\"]"));
+}
+
+#[test]
+fn a_program_is_in_each_of_its_groups() {
+    let made = of_supervisord(
+        "[program:a]\ncommand=./a %(group_name)s\nstartsecs=5\n[group:g]\nprograms=a\n[group:h]\nprograms=a,nobody\n",
+    );
+    assert!(made.contains("[\"./a\", \"g\"]") && made.contains("[\"./a\", \"h\"]"), "{made}");
+    assert!(made.contains("# differs: x.conf:7: programs=a,nobody: nobody is no program"), "{made}");
+    assert_eq!(made.matches("startsecs=5").count(), 1, "a note is kept once\n{made}");
+}
+
+#[test]
+fn the_user_of_supervisord_is_that_of_programs_without_one() {
+    let made = of_supervisord("[supervisord]\nuser=www\n[program:a]\ncommand=./a\n[program:b]\ncommand=./b\nuser=db\n");
+    assert_eq!((made.matches("user = \"www\"").count(), made.matches("user = \"db\"").count()), (1, 1), "{made}");
+    let root = of_supervisord("[supervisord]\nuser=root\n[program:a]\ncommand=./a\n");
+    assert!(!root.contains("user = "), "{root}");
+    let unknown = of_supervisord("[supervisord]\nuser=%(ENV_WHO)s\n[program:a]\ncommand=./a\n");
+    assert!(unknown.contains("# [[child]]\n# name = \"a\""), "it is not started as another user\n{unknown}");
 }
 
 #[test]
