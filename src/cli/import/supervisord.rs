@@ -3,7 +3,7 @@
 //!
 //! supervisord restarts a program that has run for `startsecs` without limit, and gives up each program on its own. A
 //! restart window that all programs share would behave differently, so the tree has none: programs that keep failing
-//! are restarted with growing delays.
+//! are restarted with growing delays. A program that cannot be started at boot still ends the start of the whole tree.
 
 use super::draft::{Draft, Note, Setting};
 use super::source::{Machine, Text};
@@ -48,8 +48,8 @@ pub(super) fn read(conf: &Text, here: &Path, machine: &Machine<'_>, include: Inc
             .into(),
     );
     tree.about.push(
-        "when it does not even start. Here all go on being started again, with growing \
-         delays."
+        "when it does not even start. Here it is started again too, with growing delays; but \
+         one that cannot be started at boot ends the start of the whole tree."
             .into(),
     );
     tree.set("intensity", "\"unlimited\"", None);

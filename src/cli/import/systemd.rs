@@ -44,6 +44,8 @@ pub(super) fn read(sources: &[Source], machine: &Machine<'_>) -> Draft {
     let mut tree = Draft::default();
     tree.about
         .push("A unit has an environment of its own; here a worker has that of the tree, and what `env` adds.".into());
+    tree.about
+        .push("A unit that cannot be started at boot fails alone; here it ends the start of the whole tree.".into());
     let drop_ins: Vec<_> =
         sources.iter().flat_map(|source| source.texts.iter().skip(1)).map(|text| &*text.name).collect();
     if !drop_ins.is_empty() {
