@@ -13,12 +13,12 @@ use super::schedule::{Question, Schedule};
 use super::table::{Table, TableChange};
 use crate::control::logs::LogsRead;
 use crate::control::session::EventsRead;
-use crate::ids::{Name, Path};
+use crate::ids::Path;
 use crate::time::Span;
 use crate::wire::view::StatusView;
 use axum::body::Bytes;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::sync::Notify;
@@ -307,6 +307,7 @@ impl Hub {
             return None;
         }
         self.used_at = now;
+        self.send_changes(now);
         let mut page = Page::new(id, self.end_of_events(), request.proof.clone(), close);
         let hello = json!({ "stream": page.id, "may": may, "instance": self.instance, "run": self.run });
         page.outbox.push(Kind::Needed, frame("hello", None, hello.to_string().as_bytes()), now);
@@ -315,7 +316,7 @@ impl Hub {
         self.pages.push(page);
         let same_run = request.run.as_ref().is_none_or(|run| *run == self.run);
         match request.from {
-            Some(from) if same_run && self.ring.reaches(from) && self.numbered => {
+            Some(from) if same_run && self.numbered && self.ring.reaches(from) && self.table.has_rows_of(from) => {
                 self.pages[at].next = from;
                 let rows = self.table.since(from);
                 if !rows.is_empty() {
@@ -372,12 +373,7 @@ impl Hub {
     /// Does what is due by time alone. Returns the milliseconds until more is due.
     pub(super) fn tick(&mut self, now: u64) -> u64 {
         if self.dirty_since.is_some_and(|since| now >= since + GATHER_MS) {
-            self.dirty_since = None;
-            let rows = self.table.changes();
-            // A page that has not fetched the tree yet gets these rows with it.
-            if !rows.is_empty() {
-                self.each(Kind::Rows, &rows_frame(&rows), now);
-            }
+            self.send_changes(now);
         }
         if now >= self.ticked_at + TICK_MS {
             self.ticked_at = now;
@@ -386,6 +382,17 @@ impl Hub {
         self.pages.iter().for_each(|page| page.close_if_stuck(now));
         let flush = self.dirty_since.map_or(u64::MAX, |since| since + GATHER_MS);
         flush.min(self.ticked_at + TICK_MS).min(now + 1_000).saturating_sub(now).max(1)
+    }
+
+    /// Sends pages the rows that have changed. Done before rows are given out otherwise, as a change that is taken back
+    /// before it is sent is not sent at all.
+    fn send_changes(&mut self, now: u64) {
+        self.dirty_since = None;
+        let rows = self.table.changes();
+        // A page that has not fetched the tree yet gets these rows with it.
+        if !rows.is_empty() {
+            self.each(Kind::Rows, &rows_frame(&rows), now);
+        }
     }
 
     // Needs towards the root.
@@ -405,9 +412,10 @@ impl Hub {
     }
 
     /// The whole tree, if its present state is known.
-    pub(super) fn tree(&self, at: &str, now: u64) -> Option<Value> {
+    pub(super) fn tree(&mut self, at: &str, now: u64) -> Option<Value> {
         let known = self.caught_up && self.schedule.has_whole();
         known.then(|| {
+            self.send_changes(now);
             let mut tree = self.table.columns(&self.run, at);
             tree["root"] = json!(self.root.word());
             if let Some(silent) = self.silent(now) {
@@ -433,7 +441,9 @@ impl Hub {
         if self.root == Root::Gone || !self.is_used(now) {
             return Needs { follow: None, logs: BTreeSet::new() };
         }
-        let logs = self.pages.iter().flat_map(|page| page.view.reads_in(&self.table)).take(READ).cloned().collect();
+        // A path that several pages need, or one page twice, counts once.
+        let logs: BTreeSet<&Path> = self.pages.iter().flat_map(|page| page.view.reads_in(&self.table)).collect();
+        let logs = logs.into_iter().take(READ).cloned().collect();
         Needs { follow: Some((self.generation, self.numbered.then(|| self.ring.end()))), logs }
     }
 
@@ -442,25 +452,8 @@ impl Hub {
         if self.is_idle(now) || !self.caught_up {
             return None;
         }
-        self.schedule.question(self.table.next(), self.root == Root::Silent, self.in_view(), now)
-    }
-
-    /// The supervisors of the rows that pages show, with the shown children.
-    fn in_view(&self) -> BTreeMap<Path, BTreeSet<Name>> {
-        let mut found: BTreeMap<Path, BTreeSet<Name>> = BTreeMap::new();
-        for path in self.pages.iter().flat_map(|page| page.view.rows()) {
-            match self.table.is_supervisor(path) {
-                None => {}
-                Some(true) => drop(found.entry(path.clone()).or_default()),
-                Some(false) => {
-                    let name = path.name().and_then(|name| Name::parse(name).ok());
-                    if let (Some(parent), Some(name)) = (path.parent(), name) {
-                        found.entry(parent).or_default().insert(name);
-                    }
-                }
-            }
-        }
-        found
+        let in_view = self.table.supervisors_of(self.pages.iter().flat_map(|page| page.view.rows()));
+        self.schedule.question(self.table.next(), self.root == Root::Silent, in_view, now)
     }
 
     // Pages.

@@ -5,14 +5,14 @@
 //! many processes at different moments. So if a row has had an event since the status was requested, the event takes
 //! precedence.
 
-use crate::ids::Path;
+use crate::ids::{Name, Path};
 use crate::wire::view::{
     BesideView, ChildView, EventBody, EventView, ExitView, HeartbeatView, IntensityView, StatusView, SurvivorView,
     UsageView,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 macro_rules! cells {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -87,6 +87,8 @@ struct Row {
     told: Cells,
     /// Number of the event after the last one that changed it.
     changed: u64,
+    /// Number of the next event when its values were last sent to pages.
+    sent: u64,
     numbers: Numbers,
 }
 
@@ -108,6 +110,8 @@ pub(super) struct Table {
     next: u64,
     /// Rows that have changed since they were last sent.
     dirty: BTreeSet<usize>,
+    /// Number of the next event when rows were last added or removed.
+    altered: Option<u64>,
 }
 
 /// The result of taking in a whole status.
@@ -154,6 +158,24 @@ impl Table {
         self.by_path.get(path).map(|at| self.rows[*at].supervisor)
     }
 
+    /// The supervisors of these rows, each with those of its children that are among them.
+    pub(super) fn supervisors_of<'a>(&self, rows: impl Iterator<Item = &'a Path>) -> BTreeMap<Path, BTreeSet<Name>> {
+        let mut found: BTreeMap<Path, BTreeSet<Name>> = BTreeMap::new();
+        for path in rows {
+            match self.is_supervisor(path) {
+                None => {}
+                Some(true) => drop(found.entry(path.clone()).or_default()),
+                Some(false) => {
+                    let name = path.name().and_then(|name| Name::parse(name).ok());
+                    if let (Some(parent), Some(name)) = (path.parent(), name) {
+                        found.entry(parent).or_default().insert(name);
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// Takes in a whole status; `asked` was the number of the next event when it was requested.
     pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> TableChange {
         (self.instance, self.version) = (status.instance.clone(), status.version.clone());
@@ -166,6 +188,7 @@ impl Table {
             && paths.iter().zip(&self.rows).all(|((path, parent, supervisor), row)| {
                 *path == row.path && *parent == row.parent && *supervisor == row.supervisor
             });
+        let was_known = !self.is_empty();
         if !same {
             let mut before: HashMap<Path, Row> =
                 std::mem::take(&mut self.rows).into_iter().map(|row| (row.path.clone(), row)).collect();
@@ -181,8 +204,9 @@ impl Table {
         self.part(&status.root, asked);
         if !same {
             // Pages fetch the whole tree.
+            self.altered = was_known.then_some(self.next);
             self.dirty.clear();
-            self.rows.iter_mut().for_each(|row| row.told = row.cells.clone());
+            self.rows.iter_mut().for_each(|row| row.tell(self.next));
         }
         if same { TableChange::Same } else { TableChange::Other }
     }
@@ -248,7 +272,7 @@ impl Table {
             let row = &mut self.rows[index];
             let mut change = row.cells.changes(&row.told);
             if !change.is_empty() {
-                row.told = row.cells.clone();
+                row.tell(self.next);
                 change.insert("path".into(), json!(row.path));
                 changes.push(Value::Object(change));
             }
@@ -256,9 +280,17 @@ impl Table {
         changes
     }
 
-    /// The rows that have changed since the event of this number, with all columns.
+    /// Whether a page that has the events before this number, and the rows that were sent with them, has just these
+    /// rows.
+    pub(super) fn has_rows_of(&self, number: u64) -> bool {
+        self.altered.is_none_or(|altered| number > altered)
+    }
+
+    /// The rows that a page which has the events before this number may lack, with all columns. What is sent of a row
+    /// follows its event by up to 50 ms, and later events may come before it; so the moment at which it was sent
+    /// counts. Rows that have changed since are not among them: they are sent to all pages.
     pub(super) fn since(&self, number: u64) -> Vec<Value> {
-        let changed = self.rows.iter().filter(|row| row.changed >= number);
+        let changed = self.rows.iter().filter(|row| row.sent >= number);
         changed
             .map(|row| {
                 let mut all = match json!(row.cells) {
@@ -288,7 +320,13 @@ fn walk(child: &ChildView, parent: Option<usize>, each: &mut dyn FnMut(&ChildVie
 impl Row {
     fn new(path: Path, parent: Option<usize>, supervisor: bool) -> Row {
         let (cells, told) = (Cells::default(), Cells::default());
-        Row { path, parent, supervisor, cells, told, changed: 0, numbers: Numbers::default() }
+        Row { path, parent, supervisor, cells, told, changed: 0, sent: 0, numbers: Numbers::default() }
+    }
+
+    /// Notes that its values are sent to pages; `next` is the number of the next event.
+    fn tell(&mut self, next: u64) {
+        self.told = self.cells.clone();
+        self.sent = next;
     }
 }
 
@@ -426,68 +464,4 @@ impl Cells {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::view::testing;
-
-    fn event(number: u32, path: &str, kind: &str, incarnation: u64, mut fields: Value) -> EventView {
-        fields["incarnation"] = json!(incarnation);
-        let mut event = testing::event(number, path, kind, fields);
-        event.incarnation = Some(incarnation);
-        event.pid = Some(100 + incarnation as u32);
-        event
-    }
-
-    fn worker(incarnation: u64, state: &str) -> Cells {
-        let ready = Some("exec".to_owned());
-        Cells { state: state.into(), incarnation, ready, pid: Some(7), ..Cells::default() }
-    }
-
-    #[test]
-    fn a_row_follows_its_events() {
-        let mut row = worker(1, "running");
-        let exited = json!({ "code": 3, "expected": false, "normal": false });
-        let restarting = json!({ "delay_ms": 50, "max": 3, "period_ms": 1000, "strategy": "one-for-one", "used": 2 });
-        for (kind, incarnation, fields, state, pid) in [
-            ("exited", 1, exited, "exited", None),
-            ("restarting", 1, restarting, "waiting", None),
-            ("starting", 2, json!({}), "starting", None),
-            ("started", 2, json!({}), "running", Some(102)),
-            ("stopping", 2, json!({ "why": "operator" }), "stopping", Some(102)),
-            ("stopped", 2, json!({}), "stopped", None),
-        ] {
-            assert!(row.happened(&event(1, "/a", kind, incarnation, fields), false), "{kind}");
-            assert_eq!((row.state.as_str(), row.pid), (state, pid), "{kind}");
-        }
-        assert_eq!((row.restarts, row.incarnation), (1, 2));
-        assert_eq!(row.last_exit.as_ref().unwrap().code, Some(3));
-        // A late event of an earlier incarnation changes nothing.
-        assert!(!row.happened(&event(9, "/a", "started", 1, json!({})), false));
-        row.ready = Some("notify".into());
-        row.happened(&event(9, "/a", "started", 3, json!({})), false);
-        assert_eq!(row.state, "starting");
-        row.happened(&event(9, "/a", "ready", 3, json!({})), false);
-        assert_eq!(row.state, "running");
-    }
-
-    #[test]
-    fn a_row_that_has_moved_since_the_question_keeps_what_events_have_told() {
-        let before = worker(4, "starting");
-        let mut told = worker(3, "running");
-        told.status_text = Some("new".into());
-        told.keep_life(&before);
-        assert_eq!((told.state.as_str(), told.incarnation), ("starting", 4));
-        assert_eq!(told.status_text.as_deref(), Some("new"));
-    }
-
-    #[test]
-    fn changes_are_what_is_other_than_was_told() {
-        let mut row = worker(1, "running");
-        assert!(row.changes(&row.clone()).is_empty());
-        let told = row.clone();
-        row.happened(&event(1, "/a", "starting", 2, json!({})), false);
-        let changes = row.changes(&told);
-        let names: Vec<&str> = changes.keys().map(String::as_str).collect();
-        assert_eq!(names, ["incarnation", "pid", "restarts", "state"]);
-    }
-}
+mod tests;

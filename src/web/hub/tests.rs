@@ -68,7 +68,7 @@ fn names(frames: &[(String, Option<u64>, Value)]) -> Vec<&str> {
 
 #[test]
 fn the_tree_is_told_when_events_and_status_are_there() {
-    let hub = known();
+    let mut hub = known();
     let tree = hub.tree("now", 0).unwrap();
     assert_eq!((&tree["next"], &tree["run"], &tree["at"]), (&json!(3), &json!("r1"), &json!("now")));
     assert_eq!(tree["rows"]["name"], json!(["/", "a", "b"]));
@@ -93,6 +93,80 @@ fn a_page_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     }
     open(&mut hub, "s", None, None, 1_000);
     assert_eq!(names(&taken(&mut hub, "s", 1_000)), ["hello", "root"]);
+}
+
+/// Event 3 is the exit of /a, event 4 is one that changes no row.
+fn exit(hub: &mut Hub, now: u64) {
+    let exited = testing::event(3, "/a", "exited", json!({ "code": 3, "expected": false, "normal": false }));
+    let events = [exited, events(4..5, 0, false).events.remove(0)].into();
+    hub.events(1, &EventsRead { events, lost: 0, forgotten: 0, caught_up: false, next: 5 }, now);
+}
+
+#[test]
+fn a_page_that_leaves_between_an_event_and_its_row_gets_the_row_when_it_comes_back() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+    taken(&mut hub, "p", 1_000);
+    exit(&mut hub, 1_000);
+    let frames = taken(&mut hub, "p", 1_000);
+    assert_eq!((names(&frames), frames[0].1), (vec!["events"], Some(5)));
+    hub.close("p", 1_000);
+    hub.tick(1_050);
+    open(&mut hub, "p", Some(5), Some("r1"), 1_100);
+    let frames = taken(&mut hub, "p", 1_100);
+    assert_eq!(names(&frames), ["hello", "root", "rows"]);
+    let rows = frames[2].2.as_array().unwrap();
+    assert!(rows.iter().any(|row| row["path"] == "/a" && row["state"] == "exited"), "{rows:?}");
+    // With a later event it has had all of them.
+    hub.events(1, &events(5..6, 0, false), 1_200);
+    taken(&mut hub, "p", 1_200);
+    hub.close("p", 1_200);
+    open(&mut hub, "p", Some(6), Some("r1"), 1_200);
+    assert_eq!(names(&taken(&mut hub, "p", 1_200)), ["hello", "root"]);
+}
+
+#[test]
+fn what_is_given_out_before_it_was_sent_is_sent_too() {
+    // A tree, or the rows of a page that comes back: if the change is taken back at once, all pages have the same.
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+    taken(&mut hub, "p", 1_000);
+    exit(&mut hub, 1_000);
+    assert_eq!(hub.tree("", 1_000).unwrap()["rows"]["state"][1], json!("exited"));
+    assert_eq!(names(&taken(&mut hub, "p", 1_000)), ["rows", "events"]);
+    hub.events(
+        1,
+        &EventsRead { events: vec![testing::event(5, "/a", "ready", json!({}))], ..events(5..6, 0, false) },
+        0,
+    );
+    open(&mut hub, "q", Some(6), Some("r1"), 1_010);
+    assert_eq!(names(&taken(&mut hub, "p", 1_010)), ["rows", "events"]);
+    assert_eq!(names(&taken(&mut hub, "q", 1_010)), ["hello", "root", "rows"]);
+}
+
+#[test]
+fn a_page_that_comes_back_after_rows_were_removed_fetches_the_tree_anew() {
+    let mut hub = known();
+    hub.uses(40_000);
+    let question = hub.question(40_000).unwrap();
+    hub.answer(&question, &status(&["/a"]), 40_000);
+    for from in [2, 3] {
+        open(&mut hub, "p", Some(from), Some("r1"), 40_000);
+        assert_eq!(names(&taken(&mut hub, "p", 40_000)), ["hello", "root", "lost"], "{from}");
+        hub.close("p", 40_000);
+    }
+    hub.events(1, &events(3..4, 0, false), 40_000);
+    open(&mut hub, "p", Some(4), Some("r1"), 40_000);
+    assert_eq!(names(&taken(&mut hub, "p", 40_000)), ["hello", "root"]);
+}
+
+#[test]
+fn a_path_that_is_needed_twice_counts_once() {
+    let mut hub = known();
+    open(&mut hub, "p", Some(3), Some("r1"), 1_000);
+    let logs = (0..READ).map(|_| path("/a")).chain([path("/b")]).collect();
+    assert!(hub.show("p", View { logs, ..View::default() }, 1_000));
+    assert_eq!(hub.needs(1_000).logs, BTreeSet::from([path("/a"), path("/b")]));
 }
 
 #[test]

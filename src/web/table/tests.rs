@@ -1,0 +1,63 @@
+use super::*;
+use crate::wire::view::testing;
+
+fn event(number: u32, path: &str, kind: &str, incarnation: u64, mut fields: Value) -> EventView {
+    fields["incarnation"] = json!(incarnation);
+    let mut event = testing::event(number, path, kind, fields);
+    event.incarnation = Some(incarnation);
+    event.pid = Some(100 + incarnation as u32);
+    event
+}
+
+fn worker(incarnation: u64, state: &str) -> Cells {
+    let ready = Some("exec".to_owned());
+    Cells { state: state.into(), incarnation, ready, pid: Some(7), ..Cells::default() }
+}
+
+#[test]
+fn a_row_follows_its_events() {
+    let mut row = worker(1, "running");
+    let exited = json!({ "code": 3, "expected": false, "normal": false });
+    let restarting = json!({ "delay_ms": 50, "max": 3, "period_ms": 1000, "strategy": "one-for-one", "used": 2 });
+    for (kind, incarnation, fields, state, pid) in [
+        ("exited", 1, exited, "exited", None),
+        ("restarting", 1, restarting, "waiting", None),
+        ("starting", 2, json!({}), "starting", None),
+        ("started", 2, json!({}), "running", Some(102)),
+        ("stopping", 2, json!({ "why": "operator" }), "stopping", Some(102)),
+        ("stopped", 2, json!({}), "stopped", None),
+    ] {
+        assert!(row.happened(&event(1, "/a", kind, incarnation, fields), false), "{kind}");
+        assert_eq!((row.state.as_str(), row.pid), (state, pid), "{kind}");
+    }
+    assert_eq!((row.restarts, row.incarnation), (1, 2));
+    assert_eq!(row.last_exit.as_ref().unwrap().code, Some(3));
+    // A late event of an earlier incarnation changes nothing.
+    assert!(!row.happened(&event(9, "/a", "started", 1, json!({})), false));
+    row.ready = Some("notify".into());
+    row.happened(&event(9, "/a", "started", 3, json!({})), false);
+    assert_eq!(row.state, "starting");
+    row.happened(&event(9, "/a", "ready", 3, json!({})), false);
+    assert_eq!(row.state, "running");
+}
+
+#[test]
+fn a_row_that_has_moved_since_the_question_keeps_what_events_have_told() {
+    let before = worker(4, "starting");
+    let mut told = worker(3, "running");
+    told.status_text = Some("new".into());
+    told.keep_life(&before);
+    assert_eq!((told.state.as_str(), told.incarnation), ("starting", 4));
+    assert_eq!(told.status_text.as_deref(), Some("new"));
+}
+
+#[test]
+fn changes_are_what_is_other_than_was_told() {
+    let mut row = worker(1, "running");
+    assert!(row.changes(&row.clone()).is_empty());
+    let told = row.clone();
+    row.happened(&event(1, "/a", "starting", 2, json!({})), false);
+    let changes = row.changes(&told);
+    let names: Vec<&str> = changes.keys().map(String::as_str).collect();
+    assert_eq!(names, ["incarnation", "pid", "restarts", "state"]);
+}
