@@ -200,7 +200,7 @@ impl Hub {
         for event in read.events.iter().skip(known) {
             // Texts and numbers can always be serialised.
             self.ring.push(serde_json::to_vec(event).unwrap_or_else(|_| b"null".to_vec()));
-            other |= self.table.event(event);
+            other |= self.table.event(event, now);
         }
         if other {
             self.schedule.changed(now);
@@ -241,12 +241,12 @@ impl Hub {
         self.schedule.answered(question, now);
         if question.whole {
             let first = self.table.is_empty();
-            if self.table.whole(status, question.next) == TableChange::Other && !first {
+            if self.table.whole(status, question.next, now) == TableChange::Other && !first {
                 // The stream of events is not interrupted.
                 self.pages.iter_mut().for_each(|page| page.outbox.drop_rows());
                 self.each(Kind::Needed, &frame("lost", None, b"{\"count\":0}"), now);
             }
-        } else if self.table.part(&status.root, question.next) {
+        } else if self.table.part(&status.root, question.next, now) {
             self.schedule.changed(now);
         }
         for page in &mut self.pages {
@@ -318,7 +318,7 @@ impl Hub {
         match request.from {
             Some(from) if same_run && self.numbered && self.ring.reaches(from) && self.table.has_rows_of(from) => {
                 self.pages[at].next = from;
-                let rows = self.table.since(from);
+                let rows = self.table.since(from, now);
                 if !rows.is_empty() {
                     self.push(at, Kind::Rows, rows_frame(&rows), now);
                 }
@@ -388,7 +388,7 @@ impl Hub {
     /// before it is sent is not sent at all.
     fn send_changes(&mut self, now: u64) {
         self.dirty_since = None;
-        let rows = self.table.changes();
+        let rows = self.table.changes(now);
         // A page that has not fetched the tree yet gets these rows with it.
         if !rows.is_empty() {
             self.each(Kind::Rows, &rows_frame(&rows), now);
@@ -416,7 +416,7 @@ impl Hub {
         let known = self.caught_up && self.schedule.has_whole();
         known.then(|| {
             self.send_changes(now);
-            let mut tree = self.table.columns(&self.run, at);
+            let mut tree = self.table.columns(&self.run, at, now);
             tree["root"] = json!(self.root.word());
             if let Some(silent) = self.silent(now) {
                 tree["silent_ms"] = json!(silent.as_millis());

@@ -59,7 +59,7 @@ cells! {
     /// For a supervisor: its restart window.
     intensity: Option<IntensityView>,
     last_exit: Option<ExitView>,
-    /// Milliseconds until a backoff was over, when that was reported.
+    /// When a backoff is over, by the console's clock in milliseconds; sent as the milliseconds that remain.
     waits_ms: Option<u64>,
     status_text: Option<String>,
     held_since: Option<String>,
@@ -74,6 +74,17 @@ cells! {
     beside: Vec<BesideView>,
     /// Its processes that SIGKILL has not ended.
     kill_failed: Option<SurvivorView>,
+}
+
+/// By how many milliseconds the end of a backoff, as two answers of the root have it, may differ. An answer comes up to
+/// 2 s late.
+const SAME_WAIT_MS: u64 = 2_500;
+
+/// Turns the end of a backoff into the milliseconds that remain.
+fn remains(waits: &mut Value, now: u64) {
+    if let Some(end) = waits.as_u64() {
+        *waits = json!(end.saturating_sub(now));
+    }
 }
 
 /// A child, or the root.
@@ -139,18 +150,20 @@ impl Table {
         *self = Table::default();
     }
 
-    /// The whole table in columns, parents before their children.
-    pub(super) fn columns(&self, run: &str, now: &str) -> Value {
+    /// The whole table in columns, parents before their children; `at` is the present time in words.
+    pub(super) fn columns(&self, run: &str, at: &str, now: u64) -> Value {
         let mut columns = Map::new();
         let each = |value: fn(&Row) -> Value| self.rows.iter().map(value).collect::<Value>();
         columns.insert("parent".into(), each(|row| json!(row.parent)));
         columns.insert("name".into(), each(|row| json!(row.path.name().unwrap_or("/"))));
         columns.insert("kind".into(), each(|row| json!(if row.supervisor { "supervisor" } else { "worker" })));
         Cells::columns(&self.rows, &mut columns);
+        let waits = columns.get_mut("waits_ms").and_then(Value::as_array_mut);
+        waits.into_iter().flatten().for_each(|waits| remains(waits, now));
         columns.insert("heartbeat".into(), each(|row| json!(row.numbers.heartbeat)));
         columns.insert("usage".into(), each(|row| json!(row.numbers.usage)));
         let (instance, version) = (&self.instance, &self.version);
-        json!({ "at": now, "instance": instance, "version": version, "run": run, "next": self.next, "rows": columns })
+        json!({ "at": at, "instance": instance, "version": version, "run": run, "next": self.next, "rows": columns })
     }
 
     /// Whether the row of a path is a supervisor's; `None` if there is no such row.
@@ -177,7 +190,7 @@ impl Table {
     }
 
     /// Takes in a whole status; `asked` was the number of the next event when it was requested.
-    pub(super) fn whole(&mut self, status: &StatusView, asked: u64) -> TableChange {
+    pub(super) fn whole(&mut self, status: &StatusView, asked: u64, now: u64) -> TableChange {
         (self.instance, self.version) = (status.instance.clone(), status.version.clone());
         let mut paths = Vec::new();
         walk(&status.root, None, &mut |child, parent| {
@@ -201,7 +214,7 @@ impl Table {
                 .collect();
             self.by_path = self.rows.iter().enumerate().map(|(at, row)| (row.path.clone(), at)).collect();
         }
-        self.part(&status.root, asked);
+        self.part(&status.root, asked, now);
         if !same {
             // Pages fetch the whole tree.
             self.altered = was_known.then_some(self.next);
@@ -213,22 +226,22 @@ impl Table {
 
     /// Takes in the status of a part of the tree, for the rows that are known. Returns whether it has a row that is
     /// not.
-    pub(super) fn part(&mut self, child: &ChildView, asked: u64) -> bool {
+    pub(super) fn part(&mut self, child: &ChildView, asked: u64, now: u64) -> bool {
         let known = match self.by_path.get(child.path()) {
             Some(index) => {
-                self.row(*index, child, asked);
+                self.row(*index, child, asked, now);
                 true
             }
             None => false,
         };
-        child.children().iter().fold(!known, |unknown, child| self.part(child, asked) | unknown)
+        child.children().iter().fold(!known, |unknown, child| self.part(child, asked, now) | unknown)
     }
 
-    fn row(&mut self, index: usize, child: &ChildView, asked: u64) {
+    fn row(&mut self, index: usize, child: &ChildView, asked: u64, now: u64) {
         let next = self.next;
         let row = &mut self.rows[index];
         row.numbers = Numbers { heartbeat: child.heartbeat(), usage: child.usage() };
-        let mut cells = Cells::of(child, &row.cells);
+        let mut cells = Cells::of(child, &row.cells, now);
         if row.changed > asked {
             cells.keep_life(&row.cells);
         }
@@ -240,11 +253,11 @@ impl Table {
     }
 
     /// Takes in an event. Returns whether it shows that rows were added or removed.
-    pub(super) fn event(&mut self, event: &EventView) -> bool {
+    pub(super) fn event(&mut self, event: &EventView, now: u64) -> bool {
         self.next += 1;
         let Some(index) = self.by_path.get(&event.path).copied() else { return !self.rows.is_empty() };
         let (next, row) = (self.next, &mut self.rows[index]);
-        if row.cells.happened(event, row.supervisor) {
+        if row.cells.happened(event, row.supervisor, now) {
             row.changed = next;
             self.dirty.insert(index);
         }
@@ -266,13 +279,14 @@ impl Table {
     }
 
     /// The rows that have changed since the last call, with the changed columns.
-    pub(super) fn changes(&mut self) -> Vec<Value> {
+    pub(super) fn changes(&mut self, now: u64) -> Vec<Value> {
         let mut changes = Vec::new();
         for index in std::mem::take(&mut self.dirty) {
             let row = &mut self.rows[index];
             let mut change = row.cells.changes(&row.told);
             if !change.is_empty() {
                 row.tell(self.next);
+                change.get_mut("waits_ms").into_iter().for_each(|waits| remains(waits, now));
                 change.insert("path".into(), json!(row.path));
                 changes.push(Value::Object(change));
             }
@@ -289,7 +303,7 @@ impl Table {
     /// The rows that a page which has the events before this number may lack, with all columns. What is sent of a row
     /// follows its event by up to 50 ms, and later events may come before it; so the moment at which it was sent
     /// counts. Rows that have changed since are not among them: they are sent to all pages.
-    pub(super) fn since(&self, number: u64) -> Vec<Value> {
+    pub(super) fn since(&self, number: u64, now: u64) -> Vec<Value> {
         let changed = self.rows.iter().filter(|row| row.sent >= number);
         changed
             .map(|row| {
@@ -297,6 +311,7 @@ impl Table {
                     Value::Object(all) => all,
                     _ => Map::new(),
                 };
+                all.get_mut("waits_ms").into_iter().for_each(|waits| remains(waits, now));
                 all.insert("path".into(), json!(row.path));
                 Value::Object(all)
             })
@@ -332,7 +347,7 @@ impl Row {
 
 impl Cells {
     /// The values of a child in a status.
-    fn of(child: &ChildView, before: &Cells) -> Cells {
+    fn of(child: &ChildView, before: &Cells, now: u64) -> Cells {
         let held = child.held();
         let mut cells = Cells {
             state: child.state().to_owned(),
@@ -341,7 +356,7 @@ impl Cells {
             restarts: child.restarts(),
             started_at: child.started_at().map(str::to_owned),
             last_exit: child.last_exit().cloned(),
-            waits_ms: child.waits_ms(),
+            waits_ms: child.waits_ms().map(|waits| now + waits),
             held_since: held.map(|(since, _)| since.to_owned()),
             held_by: held.map(|(_, by)| by.to_owned()),
             done: child.is_done(),
@@ -363,9 +378,11 @@ impl Cells {
                 cells.beside.clone_from(&view.beside);
             }
         }
-        // The wait shortens by itself, which is not a change to be sent.
-        if cells.waits_ms.is_some() && before.waits_ms.is_some() {
-            cells.waits_ms = before.waits_ms;
+        // That the answers of the root come sooner or later is not a change to be sent.
+        if let (Some(end), Some(known)) = (cells.waits_ms, before.waits_ms)
+            && end.abs_diff(known) < SAME_WAIT_MS
+        {
+            cells.waits_ms = Some(known);
         }
         cells
     }
@@ -384,7 +401,7 @@ impl Cells {
     }
 
     /// Takes in an event; returns whether it changed anything. Events of an earlier incarnation change nothing.
-    fn happened(&mut self, event: &EventView, supervisor: bool) -> bool {
+    fn happened(&mut self, event: &EventView, supervisor: bool, now: u64) -> bool {
         if event.beside.is_some() || event.incarnation.is_some_and(|incarnation| incarnation < self.incarnation) {
             return false;
         }
@@ -420,7 +437,7 @@ impl Cells {
             }
             EventBody::Restarting(restarting) => {
                 state("waiting");
-                self.waits_ms = Some(restarting.delay_ms);
+                self.waits_ms = Some(now + restarting.delay_ms);
             }
             EventBody::FailedOver(_) | EventBody::NoHost(_) => {
                 state("waiting");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::view::testing;
+use crate::wire::view::{SupervisorView, WorkerView, testing};
 
 fn event(number: u32, path: &str, kind: &str, incarnation: u64, mut fields: Value) -> EventView {
     fields["incarnation"] = json!(incarnation);
@@ -27,17 +27,17 @@ fn a_row_follows_its_events() {
         ("stopping", 2, json!({ "why": "operator" }), "stopping", Some(102)),
         ("stopped", 2, json!({}), "stopped", None),
     ] {
-        assert!(row.happened(&event(1, "/a", kind, incarnation, fields), false), "{kind}");
+        assert!(row.happened(&event(1, "/a", kind, incarnation, fields), false, 0), "{kind}");
         assert_eq!((row.state.as_str(), row.pid), (state, pid), "{kind}");
     }
     assert_eq!((row.restarts, row.incarnation), (1, 2));
     assert_eq!(row.last_exit.as_ref().unwrap().code, Some(3));
     // A late event of an earlier incarnation changes nothing.
-    assert!(!row.happened(&event(9, "/a", "started", 1, json!({})), false));
+    assert!(!row.happened(&event(9, "/a", "started", 1, json!({})), false, 0));
     row.ready = Some("notify".into());
-    row.happened(&event(9, "/a", "started", 3, json!({})), false);
+    row.happened(&event(9, "/a", "started", 3, json!({})), false, 0);
     assert_eq!(row.state, "starting");
-    row.happened(&event(9, "/a", "ready", 3, json!({})), false);
+    row.happened(&event(9, "/a", "ready", 3, json!({})), false, 0);
     assert_eq!(row.state, "running");
 }
 
@@ -56,8 +56,34 @@ fn changes_are_what_is_other_than_was_told() {
     let mut row = worker(1, "running");
     assert!(row.changes(&row.clone()).is_empty());
     let told = row.clone();
-    row.happened(&event(1, "/a", "starting", 2, json!({})), false);
+    row.happened(&event(1, "/a", "starting", 2, json!({})), false, 0);
     let changes = row.changes(&told);
     let names: Vec<&str> = changes.keys().map(String::as_str).collect();
     assert_eq!(names, ["incarnation", "pid", "restarts", "state"]);
+}
+
+#[test]
+fn the_end_of_a_backoff_does_not_move() {
+    let mut view = WorkerView::bare(&Path::parse("/a").unwrap(), "waiting");
+    let mut root = SupervisorView::bare(&Path::root(), "running");
+    let mut table = Table::default();
+    // The wait of five minutes, as it is reported over and over: by a row, and by a tree that is fetched later.
+    for (now, waits) in [(1_000, 300_000), (200_000, 101_900), (291_500, 9_000)] {
+        view.waits_ms = Some(waits);
+        root.children = vec![ChildView::Worker(Box::new(view.clone()))];
+        let root = ChildView::Supervisor(Box::new(root.clone()));
+        let mut status =
+            json!({ "instance": "shop", "version": "1", "pid": 1, "uptime_ms": 1, "containment": "group" });
+        status["root"] = json!(root);
+        table.whole(&serde_json::from_value(status).unwrap(), 0, now);
+        assert!(table.changes(now).is_empty(), "{now}");
+        let remains = json!(301_000 - now);
+        assert_eq!(table.columns("r1", "", now)["rows"]["waits_ms"], json!([null, remains]), "{now}");
+        assert_eq!(table.since(0, now)[1]["waits_ms"], remains, "{now}");
+    }
+    // Another one, of which no event was seen.
+    view.waits_ms = Some(600_000);
+    table.part(&ChildView::Worker(Box::new(view)), 0, 292_000);
+    assert_eq!(table.changes(292_010)[0]["waits_ms"], json!(599_990));
+    assert_eq!(table.since(0, 900_000)[1]["waits_ms"], json!(0));
 }
