@@ -72,6 +72,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
+/// The key in a header of the scheme Bearer. Other schemes are not ours: a browser sends Basic with each request behind
+/// a proxy that has a login of its own.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
+    let mut schemes = values.filter_map(|value| value.trim().split_once(' '));
+    let bearer = schemes.find(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer.map(|(_, key)| key.trim())
+}
+
 /// The security headers of every answer.
 pub(super) const IN_EACH: [(HeaderName, &str); 5] = [
     (CONTENT_SECURITY_POLICY, POLICY),
@@ -100,10 +109,8 @@ pub(super) struct Client {
 impl Client {
     /// The client that has sent a request; `None` if it has proved nothing.
     pub(super) fn of(app: &App, peer: &Peer, headers: &HeaderMap) -> Option<Client> {
-        if headers.contains_key(AUTHORIZATION) {
-            let key = only(headers, &AUTHORIZATION)?;
-            let (scheme, key) = key.split_once(' ')?;
-            let key = scheme.eq_ignore_ascii_case("bearer").then(|| Secret::parse(key.trim())).flatten()?;
+        if let Some(key) = bearer(headers) {
+            let key = Secret::parse(key)?;
             return Some(Client { may: app.bearer(&key)?, proof: Proof::Key(key) });
         }
         let by_session = cookie(app, headers).and_then(|token| {
@@ -179,5 +186,41 @@ impl FromRequestParts<Arc<App>> for Actor {
             return Err(Refused::new(StatusCode::FORBIDDEN, "this session may look on, not act"));
         }
         Ok(Actor(client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::store::now_ms;
+
+    #[test]
+    fn only_a_bearer_takes_the_place_of_a_session() {
+        let (_base, app) = App::in_test();
+        let (token, csrf) = (Secret::of([1; 32]), Secret::of([2; 32]));
+        let store = &app.known.get().unwrap().store;
+        app.keys.change(store, |keys| keys.open_session(&token, &csrf, Access::View, now_ms(), false)).unwrap();
+        let uid = Some(own_uid());
+        let peer = |uid| Peer { door: Door::Unix, address: String::new(), uid, close: Arc::new(Notify::new()) };
+        let client = |uid, cookie: bool, authorization: &[&str]| {
+            let mut headers = HeaderMap::new();
+            if cookie {
+                let cookie = format!("{}={}", app.cookie_name(None), token.text());
+                headers.insert(COOKIE, HeaderValue::try_from(cookie).unwrap());
+            }
+            for value in authorization {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            Client::of(&app, &peer(uid), &headers).map(|client| client.proof)
+        };
+        for other in [&["Basic b3BzOm9wcw=="][..], &["Negotiate"], &["Basic b3BzOm9wcw==", "Digest x"]] {
+            assert!(matches!(client(None, true, other), Some(Proof::Session(_))), "{other:?}");
+            assert!(matches!(client(uid, false, other), Some(Proof::Kernel)), "{other:?}");
+            assert!(client(None, false, other).is_none(), "{other:?}");
+        }
+        let unknown = format!("bearer {}", Secret::of([3; 32]).text());
+        for wrong in [&[&*unknown][..], &["Bearer x"], &["Basic b3BzOm9wcw==", &unknown]] {
+            assert!(client(uid, true, wrong).is_none(), "{wrong:?}");
+        }
     }
 }
