@@ -87,6 +87,13 @@ impl App {
         self.keys.session(token).map(|may| self.capped(may))
     }
 
+    /// Uses the keys and sessions that the file has now. Blocks on the file.
+    pub(super) fn refresh_keys(&self, known: &Known) {
+        if let Err(error) = self.keys.refresh(&known.store) {
+            (self.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
+        }
+    }
+
     /// The refusal of a client that has proved nothing. Before the file of keys is read, its session may be valid: the
     /// client is to try again, not to log in.
     pub(super) fn unproved(&self, log_in: &str) -> Refused {

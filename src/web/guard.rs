@@ -199,7 +199,7 @@ mod tests {
         let (_base, app) = App::in_test();
         let (token, csrf) = (Secret::of([1; 32]), Secret::of([2; 32]));
         let store = &app.known.get().unwrap().store;
-        app.keys.change(store, |keys| keys.open_session(&token, &csrf, Access::View, now_ms(), false)).unwrap();
+        app.keys.change(store, |keys| keys.open_session(&token, &csrf, Access::View, now_ms())).unwrap();
         let uid = Some(own_uid());
         let peer = |uid| Peer { door: Door::Unix, address: String::new(), uid, close: Arc::new(Notify::new()) };
         let client = |uid, cookie: bool, authorization: &[&str]| {

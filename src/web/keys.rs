@@ -14,7 +14,7 @@ pub(super) const LOGIN_MS: u64 = 10 * 60 * 1_000;
 /// How long a session lasts after its login, in milliseconds.
 pub(super) const SESSION_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
-/// Most open sessions, and most open links; a new one replaces the oldest.
+/// Most open sessions, and most open links. A new one replaces the oldest, if there is one the oldest without a key.
 const OPEN_MAX: usize = 256;
 
 /// A permission.
@@ -114,6 +114,9 @@ struct Open {
     /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     csrf: Option<Hashed>,
+    /// The session was opened without a key, for a user that the kernel reports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_kernel: bool,
 }
 
 /// All keys and sessions of a console, as the file holds them.
@@ -136,7 +139,8 @@ impl Keys {
     /// Adds a key for one login.
     pub(super) fn add_login(&mut self, key: &Secret, may: Access, now_ms: u64) {
         let until_ms = now_ms.saturating_add(LOGIN_MS);
-        add(&mut self.logins, Open { sha256: key.hashed(), may, until_ms, csrf: None }, now_ms);
+        let login = Open { sha256: key.hashed(), may, until_ms, csrf: None, by_kernel: false };
+        add(&mut self.logins, login, now_ms);
     }
 
     /// The permission of a login with this key. The key of a link is removed by it.
@@ -145,6 +149,12 @@ impl Keys {
         let open = find(&self.logins, &hashed, now_ms).map(|open| open.may);
         self.logins.retain(|login| !bool::from(login.sha256.0.ct_eq(&hashed.0)) && login.until_ms > now_ms);
         self.bearer(key).max(open)
+    }
+
+    /// Whether a login with this key would succeed.
+    pub(super) fn opens(&self, key: &Secret, now_ms: u64) -> bool {
+        let (lasting, link) = (self.bearer(key), find(&self.logins, &key.hashed(), now_ms));
+        lasting.is_some() || link.is_some()
     }
 
     /// The permission of a lasting key; `None` for any other, such as that of a link.
@@ -157,13 +167,28 @@ impl Keys {
 
     /// Opens a session whose page has `csrf`.
     pub(super) fn open_session(&mut self, token: &Secret, csrf: &Secret, may: Access, now_ms: u64) {
+        self.add_session(token, csrf, may, false, now_ms);
+    }
+
+    /// Opens a session without a key, for a user that the kernel reports.
+    pub(super) fn open_session_by_kernel(&mut self, token: &Secret, csrf: &Secret, may: Access, now_ms: u64) {
+        self.add_session(token, csrf, may, true, now_ms);
+    }
+
+    fn add_session(&mut self, token: &Secret, csrf: &Secret, may: Access, by_kernel: bool, now_ms: u64) {
         let until_ms = now_ms.saturating_add(SESSION_MS);
-        add(&mut self.sessions, Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()) }, now_ms);
+        let session = Open { sha256: token.hashed(), may, until_ms, csrf: Some(csrf.hashed()), by_kernel };
+        add(&mut self.sessions, session, now_ms);
     }
 
     /// The permission of a session that has not ended.
     pub(super) fn session(&self, token: &Secret, now_ms: u64) -> Option<Access> {
         find(&self.sessions, &token.hashed(), now_ms).map(|open| open.may)
+    }
+
+    /// Whether a session was opened without a key.
+    pub(super) fn is_by_kernel(&self, token: &Secret, now_ms: u64) -> bool {
+        find(&self.sessions, &token.hashed(), now_ms).is_some_and(|open| open.by_kernel)
     }
 
     /// Whether `csrf` is the value of this session's page.
@@ -182,7 +207,8 @@ impl Keys {
 fn add(list: &mut Vec<Open>, new: Open, now_ms: u64) {
     list.retain(|open| open.until_ms > now_ms);
     if list.len() >= OPEN_MAX {
-        list.remove(0);
+        // A user that the kernel reports gets another session without a key, and a script opens one at each run.
+        list.remove(list.iter().position(|open| open.by_kernel).unwrap_or(0));
     }
     list.push(new);
 }
@@ -295,6 +321,24 @@ mod tests {
         assert_eq!(keys.sessions.len(), OPEN_MAX);
         keys.open_session(&secret(7), &secret(17), Access::View, SESSION_MS + 200);
         assert_eq!(keys.sessions.iter().map(|open| open.until_ms).min(), Some(SESSION_MS + 201));
+    }
+
+    #[test]
+    fn sessions_without_a_key_make_room_first() {
+        let mut keys = keys();
+        keys.open_session(&secret(5), &secret(15), Access::Act, 0);
+        for number in 0..2 * OPEN_MAX as u64 {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            keys.open_session_by_kernel(&Secret::of(bytes), &secret(9), Access::Act, number);
+            assert!(keys.is_by_kernel(&Secret::of(bytes), number) && keys.sessions.len() <= OPEN_MAX);
+        }
+        assert_eq!(keys.session(&secret(5), 1), Some(Access::Act));
+        assert!(!keys.is_by_kernel(&secret(5), 1));
+        // A file of an earlier version has no such mark.
+        let json = serde_json::to_string(&keys).unwrap().replace(",\"by_kernel\":true", "");
+        let old: Keys = serde_json::from_str(&json).unwrap();
+        assert!(old.sessions.iter().all(|open| !open.by_kernel));
     }
 
     #[test]

@@ -382,27 +382,13 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     if !waits {
         ready();
     }
-    let (mut stamp, mut looked) = (known.store.stamp(), now_ms());
+    let mut looked = now_ms();
     loop {
         let pause = feed.look();
         clock::pause(pause);
-        if now_ms() < looked + LOOK_AT_KEYS_MS {
-            continue;
-        }
-        looked = now_ms();
-        let now = known.store.stamp();
-        if now != stamp {
-            stamp = now;
-            // If the file cannot be read, no key and no session is accepted.
-            let read = || {
-                let keys = known.store.read().unwrap_or_else(|error| {
-                    (app.config.texts.say)(&format!("no key and no session of the console holds: {error}"));
-                    None
-                });
-                Ok(((), keys))
-            };
-            // It returns no error.
-            let _ = app.keys.take(read);
+        if now_ms() >= looked + LOOK_AT_KEYS_MS {
+            looked = now_ms();
+            app.refresh_keys(known);
         }
     }
 }

@@ -88,19 +88,23 @@ impl Store {
         keys.map(Some).map_err(|error| io::Error::new(error.kind(), told(&error)))
     }
 
-    /// Changes keys and sessions. If there are none yet, new keys are made first, which are given to no client.
+    /// Changes keys and sessions. If there are none yet, new keys are made first, which are given to no client. If nothing
+    /// is changed, the file is not written.
     ///
     /// # Errors
     /// As [`Store::read`]; `TimedOut` if another process holds the lock too long.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Keys) -> T) -> io::Result<(T, Keys)> {
         self.state.create()?;
         let _lock = self.lock()?;
-        let mut keys = match self.read()? {
-            Some(keys) => keys,
+        let before = self.read()?;
+        let mut keys = match &before {
+            Some(keys) => keys.clone(),
             None => Keys::new(&secret()?, &secret()?),
         };
         let done = change(&mut keys);
-        write(&self.file(), &keys)?;
+        if before.as_ref() != Some(&keys) {
+            write(&self.file(), &keys)?;
+        }
         Ok((done, keys))
     }
 
@@ -208,13 +212,17 @@ impl Store {
         let store = Store::of(StateDir::of(base.path(), &crate::ids::Name::parse("shop").unwrap()));
         (base, store)
     }
+
+    /// Changes the mode of the file of keys.
+    pub(super) fn set_mode(&self, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.file(), fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn keys_are_in_a_file_that_its_user_alone_may_read() {
@@ -227,10 +235,11 @@ mod tests {
         let (may, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
         assert_eq!(may, Some(Access::Act));
         assert_ne!(store.stamp(), before);
-        let (again, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
-        assert_eq!(again, None);
         let before = store.stamp();
-        fs::set_permissions(store.file(), Permissions::from_mode(0o640)).unwrap();
+        let (again, _) = store.change(|keys| keys.login(&key, now_ms())).unwrap();
+        assert_eq!((again, store.stamp()), (None, before), "a wrong key changes nothing");
+        let before = store.stamp();
+        store.set_mode(0o640);
         assert_ne!(store.stamp(), before);
         assert_eq!(store.read().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(store.login_key(Access::View).is_err());
