@@ -360,16 +360,11 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     if waits {
         ready();
     }
-    let known = loop {
-        match app.known.get() {
-            Some(known) => break known,
-            None => {
-                if let Ok(Some(known)) = named(None).and_then(|name| name.map(known_as).transpose()) {
-                    let _ = app.known.set(known);
-                } else {
-                    clock::pause(LOOK_FOR);
-                }
-            }
+    let known = match instance(&app.known, || named(None)?.map(known_as).transpose(), || clock::pause(LOOK_FOR)) {
+        Ok(known) => known,
+        Err(error) => {
+            let _ = ends.blocking_send(Err(error));
+            return;
         }
     };
     let mut feed = Feed::new(known.clone(), Arc::clone(&app.shared));
@@ -393,6 +388,24 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     }
 }
 
+/// The instance, as soon as one runs. Any other error than that none runs ends the wait: if two have begun, one that was
+/// left of them later would not be the one that is meant.
+fn instance(
+    known: &OnceLock<Known>,
+    mut find: impl FnMut() -> Result<Option<Known>, WebError>,
+    mut pause: impl FnMut(),
+) -> Result<&Known, WebError> {
+    loop {
+        if let Some(known) = known.get() {
+            return Ok(known);
+        }
+        match find()? {
+            Some(found) => drop(known.set(found)),
+            None => pause(),
+        }
+    }
+}
+
 fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
     known.store.write_running(url).map_err(WebError::Keys)?;
     let texts = app.config.texts;
@@ -410,4 +423,31 @@ fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
     let key = app.keys.take(login_key).map_err(WebError::Keys)?;
     (texts.print)(&with_key(url, &key));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_for_an_instance_ends_with_the_first_one_or_with_an_error() {
+        let (_base, app) = App::in_test();
+        let found = app.known.get().unwrap().clone();
+        for several in [false, true] {
+            let (known, mut looks, mut pauses) = (OnceLock::new(), 0, 0);
+            let find = || {
+                looks += 1;
+                match looks {
+                    1 | 2 => Ok(None),
+                    _ if several => Err(WebError::Find(FindError::Several { names: vec![found.name.clone()] })),
+                    _ => Ok(Some(found.clone())),
+                }
+            };
+            match instance(&known, find, || pauses += 1) {
+                Ok(known) => assert!(!several && known.name == found.name),
+                Err(error) => assert!(several && matches!(error, WebError::Find(FindError::Several { .. }))),
+            }
+            assert_eq!((looks, pauses), (3, 2));
+        }
+    }
 }
