@@ -57,6 +57,10 @@ struct Question {
     to: oneshot::Sender<Answer>,
 }
 
+fn too_many() -> Unanswered {
+    Unanswered::Silent("too many questions wait for the root".into())
+}
+
 enum Order {
     Ask(Question),
     /// A request for the pages may be due.
@@ -71,7 +75,7 @@ impl Asker {
     /// Starts the thread that sends the requests.
     pub(super) fn start(known: Arc<OnceLock<Known>>, hub: Arc<Shared>) -> Asker {
         let (to, orders) = sync_channel(WAITING);
-        thread::spawn(move || Asking { known, hub, session: None, waiting: VecDeque::new() }.run(&orders));
+        thread::spawn(move || Asking::new(known, hub, orders).run());
         Asker(to)
     }
 
@@ -89,7 +93,7 @@ impl Asker {
         let (to, answer) = oneshot::channel();
         match self.0.try_send(Order::Ask(Question { path: path.clone(), children, to })) {
             Ok(()) => answer.await.unwrap_or(Err(Unanswered::Gone)),
-            Err(TrySendError::Full(_)) => Err(Unanswered::Silent("too many questions wait for the root".into())),
+            Err(TrySendError::Full(_)) => Err(too_many()),
             Err(TrySendError::Disconnected(_)) => Err(Unanswered::Gone),
         }
     }
@@ -104,30 +108,57 @@ impl Asker {
 struct Asking {
     known: Arc<OnceLock<Known>>,
     hub: Arc<Shared>,
+    orders: Receiver<Order>,
     session: Option<Session>,
     waiting: VecDeque<Question>,
 }
 
 impl Asking {
+    fn new(known: Arc<OnceLock<Known>>, hub: Arc<Shared>, orders: Receiver<Order>) -> Asking {
+        Asking { known, hub, orders, session: None, waiting: VecDeque::new() }
+    }
+
     /// Runs until all handles are dropped.
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self) {
         loop {
             let pause = if self.hub.lock().is_idle(now_ms()) { IDLE } else { LOOK };
-            match orders.recv_timeout(pause) {
-                Ok(Order::Ask(question)) => self.waiting.push_back(question),
-                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+            match self.orders.recv_timeout(pause) {
+                Ok(order) => self.take(order),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             loop {
-                self.waiting.extend(orders.try_iter().filter_map(|word| match word {
-                    Order::Ask(question) => Some(question),
-                    Order::Look => None,
-                }));
+                self.take_all();
                 let Some(first) = self.waiting.pop_front() else { break };
                 self.for_requests(first);
                 self.for_pages();
             }
             self.for_pages();
+        }
+    }
+
+    /// Takes in what was ordered meanwhile, without the requests whose clients are gone.
+    fn take_all(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            self.take(order);
+        }
+        self.waiting.retain(|question| !question.to.is_closed());
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Ask(question) if self.waiting.len() < WAITING => self.waiting.push_back(question),
+            Order::Ask(question) => drop(question.to.send(Err(too_many()))),
+            Order::Look => {}
+        }
+    }
+
+    /// The root does not answer: no request that waits is sent, as each would take as long as this one did.
+    fn is_silent(&mut self, text: &str) {
+        self.hub.lock().is_not(Root::Silent, now_ms());
+        self.take_all();
+        for question in self.waiting.drain(..) {
+            let _ = question.to.send(Err(Unanswered::Silent(text.to_owned())));
         }
     }
 
@@ -172,10 +203,13 @@ impl Asking {
                 if matches!(error, AskError::Gone | AskError::Link(_)) {
                     self.session = None;
                 } else if matches!(error, AskError::NoAnswer { .. } | AskError::FellSilent { .. }) {
-                    self.hub.lock().is_not(Root::Silent, now_ms());
+                    self.is_silent(&Chain(&error).to_string());
                 }
                 Err(error.into())
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

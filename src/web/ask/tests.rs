@@ -1,0 +1,78 @@
+use super::super::store::Store;
+use super::*;
+use crate::control::{RuntimeDir, StateDir};
+use crate::link::{Context, Inbound, Router, RouterLimits};
+use crate::os::clock::Clock;
+use crate::os::lock::LockFile;
+use crate::time::{Span, Time};
+use crate::wire::codec;
+use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
+use std::collections::BTreeSet;
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn question(at: &str) -> (Order, oneshot::Receiver<Answer>) {
+    let (to, answer) = oneshot::channel();
+    (Order::Ask(Question { path: path(at), children: None, to }), answer)
+}
+
+#[test]
+fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = Name::parse("shop").unwrap();
+    let runtime = RuntimeDir::of(directory.path(), &name).unwrap();
+    runtime.create().unwrap();
+    let _lock = LockFile::acquire(&runtime.lock_file()).unwrap();
+    let context = Context::new().unwrap();
+    let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
+    let mut root = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
+    let state = StateDir::of(directory.path(), &name);
+    let known = Known { name, runtime, store: Store::of(state.clone()), state };
+    let hub = Arc::new(Shared::new());
+    hub.lock().here("shop", "r1", now_ms());
+    let (to, orders) = sync_channel(WAITING);
+    let mut answers = Vec::new();
+    for at in ["/a", "/gone", "/b", "/c"] {
+        let (order, answer) = question(at);
+        to.try_send(order).ok().unwrap();
+        // The client of /gone disconnects.
+        answers.extend((at != "/gone").then_some(answer));
+    }
+    drop(to);
+    let clock = Clock::start();
+    Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders).run();
+    let took = clock.now().since(Time::ZERO);
+    assert!(took < Span::from_millis(2 * SILENCE.as_millis()), "{took:?}");
+    for mut answer in answers {
+        assert!(matches!(answer.try_recv(), Ok(Err(Unanswered::Silent(_)))));
+    }
+    assert_eq!(hub.lock().root(), Root::Silent);
+    let mut asked = BTreeSet::new();
+    while let Some(Inbound { frames, .. }) = root.receive() {
+        if let Verb::Status { path, .. } = codec::decode_ask(&frames).unwrap().verb {
+            asked.insert(path);
+        }
+    }
+    assert_eq!(asked, BTreeSet::from([path("/a")]));
+}
+
+#[test]
+fn the_questions_that_wait_are_bounded() {
+    let (to, orders) = sync_channel(3 * WAITING);
+    let mut asking = Asking::new(Arc::default(), Arc::new(Shared::new()), orders);
+    let mut answers = Vec::new();
+    for _ in 0..WAITING + 2 {
+        let (order, answer) = question("/a");
+        to.try_send(order).ok().unwrap();
+        answers.push(answer);
+    }
+    asking.take_all();
+    assert_eq!(asking.waiting.len(), WAITING);
+    assert_eq!(answers[WAITING + 1].try_recv().unwrap().unwrap_err(), too_many());
+    // What is abandoned makes room.
+    answers.drain(..10);
+    asking.take_all();
+    assert_eq!(asking.waiting.len(), WAITING - 10);
+}
