@@ -25,7 +25,7 @@ pub(super) struct App {
     pub(super) asker: Asker,
     pub(super) actions: Actions,
     /// Limits how many threads read journals and output at a time.
-    pub(super) readers: Semaphore,
+    pub(super) readers: Arc<Semaphore>,
     pub(super) recent: Recent,
     pub(super) cluster: Cluster,
     pub(super) last: Last,
@@ -46,7 +46,7 @@ impl App {
     pub(super) fn new(config: Config, known: Arc<OnceLock<Known>>) -> App {
         let shared = Arc::new(Shared::new());
         let asker = Asker::start(Arc::clone(&known), Arc::clone(&shared));
-        let (readers, keys, tries) = (Semaphore::new(4), KeysInUse::new(), Mutex::new(Tries::new()));
+        let (readers, keys, tries) = (Arc::new(Semaphore::new(4)), KeysInUse::new(), Mutex::new(Tries::new()));
         let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
         let (actions, recent, last, answered) = (Actions::new(), Recent::default(), Last::default(), Mutex::default());
         let cluster = Cluster::default();

@@ -425,6 +425,11 @@ impl Hub {
         })
     }
 
+    /// Whether all events are known that the root has in memory.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
     /// The events that are kept, and how many of the run came before them; `None` while events that the root has in
     /// memory are still missing.
     pub(super) fn events_kept(&self) -> Option<(Vec<Vec<u8>>, u64)> {

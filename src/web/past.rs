@@ -20,6 +20,7 @@ use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 /// How long to wait for the events that the root has in memory.
@@ -50,18 +51,55 @@ pub(super) async fn status(State(app): State<Arc<App>>, _: Viewer, At(path): At<
 }
 
 impl App {
-    /// The events of the present run that the root has in memory.
-    async fn remembered(&self) -> Result<Remembered, Refused> {
+    /// Waits until all events of the present run that the root has in memory are known.
+    async fn caught_up(&self) -> Result<(), Refused> {
         self.use_hub();
-        let find = |hub: &mut super::hub::Hub| {
-            if hub.root() == Root::Gone {
-                return Some(Remembered::default());
-            }
-            let (events, forgotten) = hub.events_kept()?;
-            Some(Remembered { events: Some(events), forgotten, run: hub.run().to_owned() })
-        };
-        let remembered = self.shared.wait_for(EVENTS_WITHIN, find).await;
-        remembered.ok_or_else(|| Unanswered::Silent("the root does not answer".into()).into())
+        let known = |hub: &mut super::hub::Hub| (hub.root() == Root::Gone || hub.is_caught_up()).then_some(());
+        self.shared.wait_for(EVENTS_WITHIN, known).await.ok_or_else(silent)
+    }
+
+    /// The events of the present run that the root has in memory, and a permit to read more. The events are copied, so
+    /// the permit comes first.
+    async fn remembered(&self) -> Result<(Permit, Remembered), Refused> {
+        // A request that waits for the root keeps no permit from others.
+        self.caught_up().await?;
+        let permit = self.permit().await;
+        // If that took long, the root may not be followed any more.
+        self.caught_up().await?;
+        let hub = self.shared.lock();
+        if hub.root() == Root::Gone {
+            return Ok((permit, Remembered::default()));
+        }
+        let (events, forgotten) = hub.events_kept().ok_or_else(silent)?;
+        Ok((permit, Remembered { events: Some(events), forgotten, run: hub.run().to_owned() }))
+    }
+
+    /// Waits for a permit to read journals or output.
+    async fn permit(&self) -> Permit {
+        Permit(Arc::clone(&self.readers).acquire_owned().await.ok())
+    }
+}
+
+fn silent() -> Refused {
+    Unanswered::Silent("the root does not answer".into()).into()
+}
+
+/// A permit to read journals or output. There are few, so that readers leave threads for others.
+struct Permit(
+    /// Always there, as the semaphore is never closed.
+    #[expect(dead_code, reason = "held until the permit is dropped")]
+    Option<OwnedSemaphorePermit>,
+);
+
+impl Permit {
+    /// Runs a task that reads. The task holds the permit until it ends: it goes on if the client disconnects.
+    async fn read<T: Send + 'static>(self, read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+        let task = spawn_blocking(move || {
+            let done = read();
+            drop(self);
+            done
+        });
+        done(task.await)
     }
 }
 
@@ -91,14 +129,14 @@ pub(super) async fn events(
     let (since, until) = (moment(since)?, moment(until)?);
     let path = path.as_deref().map(path_of).transpose()?;
     let filter = Filter { path, kinds, since, until, ..Filter::default() };
-    let (known, remembered) = (app.known()?.clone(), app.remembered().await?);
-    let _permit = app.readers.acquire().await;
+    let known = app.known()?.clone();
+    let (permit, remembered) = app.remembered().await?;
     let most = n.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
-    let read = spawn_blocking(move || {
+    let read = permit.read(move || {
         let events = history::events(&known, &remembered, filter, looks_back, most).map_err(|error| failed(&error))?;
         serde_json::to_string(&events).map_err(|error| failed(&error))
     });
-    Ok(json(done(read.await)??))
+    Ok(json(read.await??))
 }
 
 pub(super) async fn why_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Response, Refused> {
@@ -108,7 +146,6 @@ pub(super) async fn why_root(app: State<Arc<App>>, viewer: Viewer) -> Result<Res
 /// The JSON of `treevisor why --json`.
 pub(super) async fn why(State(app): State<Arc<App>>, _: Viewer, At(path): At<String>) -> Result<Response, Refused> {
     let path = path_of(&path)?;
-    let remembered = app.remembered().await?;
     let now = match app.asker.status(&path).await {
         Ok(status) => Some(status.root.clone()),
         // A supervisor above is down or hung; the events in memory explain it.
@@ -116,12 +153,12 @@ pub(super) async fn why(State(app): State<Arc<App>>, _: Viewer, At(path): At<Str
         Err(error) => return Err(error.into()),
     };
     let known = app.known()?.clone();
-    let _permit = app.readers.acquire().await;
-    let read = spawn_blocking(move || {
+    let (permit, remembered) = app.remembered().await?;
+    let read = permit.read(move || {
         let why = history::why(&known, &remembered, &path, now).map_err(|error| failed(&error))?;
         serde_json::to_string(&why).map_err(|error| failed(&error))
     });
-    Ok(json(done(read.await)??))
+    Ok(json(read.await??))
 }
 
 fn json(text: String) -> Response {
@@ -153,9 +190,8 @@ pub(super) async fn logs(
     if app.shared.lock().root() == Root::Gone {
         return Err(Unanswered::Gone.into());
     }
-    let _permit = app.readers.acquire().await;
-    let read = spawn_blocking(move || read_lines(&mut Session::connect(&known.runtime)?, path, lines));
-    let lines = done(read.await)?.map_err(|error| Refused::from(Unanswered::from(error)))?;
+    let read = app.permit().await.read(move || read_lines(&mut Session::connect(&known.runtime)?, path, lines));
+    let lines = read.await?.map_err(|error| Refused::from(Unanswered::from(error)))?;
     Ok(Json(lines).into_response())
 }
 
@@ -172,4 +208,41 @@ fn read_lines(session: &mut Session, path: Path, count: u64) -> Result<Vec<LogVi
     let first = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
     lines.drain(..first);
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn a_task_that_reads_has_its_permit_for_as_long_as_it_runs() {
+        let (_base, app) = App::in_test();
+        let free = || app.readers.available_permits();
+        let all = free();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let ((ends, end), (begins, begun)) = (channel::<()>(), channel());
+            {
+                let permit = app.permit().await;
+                let mut reading = pin!(permit.read(move || {
+                    begins.send(()).unwrap();
+                    end.recv().unwrap();
+                }));
+                assert!(reading.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            // The client is gone, the task is not.
+            begun.recv().unwrap();
+            assert_eq!(free(), all - 1);
+            ends.send(()).unwrap();
+            while free() < all {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(app.permit().await.read(|| 7).await.ok(), Some(7));
+        });
+        assert_eq!(free(), all);
+    }
 }
