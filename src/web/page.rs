@@ -88,17 +88,20 @@ impl Page {
     /// Queues lines of output, if the page needs them.
     pub(super) fn logs(&mut self, told: &LogsRead, now: u64) {
         let wanted = |path: &Path| self.view.reads().any(|top| path.is_within(top));
-        let mut lines: Vec<Value> =
-            told.lines.iter().filter(|line| wanted(&line.path)).map(|line| json!(line)).collect();
+        let lines: Vec<Value> = told.lines.iter().filter(|line| wanted(&line.path)).map(|line| json!(line)).collect();
         let lost = self.outbox.lines_lost() + if self.view.reads().next().is_some() { told.lost } else { 0 };
-        if lost > 0 {
-            lines.insert(0, json!({ "lost": lost }));
-        }
-        if !lines.is_empty() {
-            let count = lines.len() as u64;
-            self.outbox.push(Kind::Logs(count), frame("logs", None, json!(lines).to_string().as_bytes()), now);
+        if lost > 0 || !lines.is_empty() {
+            // If the frame is dropped, those that were lost before are lost with it.
+            let count = lost + lines.len() as u64;
+            self.outbox.push(Kind::Logs(count), logs_frame(lost, lines), now);
             self.wake();
         }
+    }
+
+    /// The lines that were dropped, once no frame waits: no further line may come.
+    fn lost_lines(&mut self) -> Option<Bytes> {
+        let lost = self.outbox.lines_lost();
+        (lost > 0).then(|| logs_frame(lost, Vec::new()))
     }
 
     /// Ends the stream after the frames that wait.
@@ -124,7 +127,7 @@ impl Page {
     /// kept to be woken for the next.
     pub(super) fn take(&mut self, ring: Option<&Ring>, waker: &Waker, now: u64) -> Poll<Option<Bytes>> {
         let ring = ring.filter(|_| !self.outbox.is_closed());
-        let frame = self.outbox.take().or_else(|| {
+        let frame = self.outbox.take().or_else(|| self.lost_lines()).or_else(|| {
             let (list, next) = ring?.list_from(self.next, EVENTS_MAX)?;
             self.next = next;
             Some(frame("events", Some(next), &list))
@@ -138,5 +141,47 @@ impl Page {
             return Poll::Pending;
         }
         Poll::Ready(frame)
+    }
+}
+
+fn logs_frame(lost: u64, mut lines: Vec<Value>) -> Bytes {
+    if lost > 0 {
+        lines.insert(0, json!({ "lost": lost }));
+    }
+    frame("logs", None, json!(lines).to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::WAITING_MAX;
+    use super::*;
+    use crate::wire::view::LogView;
+
+    #[test]
+    fn every_line_that_is_dropped_is_counted_and_told() {
+        let path = Path::parse("/a").unwrap();
+        let mut page = Page::new("p".into(), 0, Proof::Kernel, Arc::new(Notify::new()));
+        page.view.logs.push(path.clone());
+        let full = Bytes::from(vec![b'x'; WAITING_MAX]);
+        page.outbox.push(Kind::Needed, full.clone(), 0);
+        let lines = |count, lost| LogsRead {
+            lines: vec![LogView::untimed(path.clone(), "x".into()); count],
+            lost,
+            ..LogsRead::default()
+        };
+        // Two, then two and one that was lost on its way here, then none but one that was lost.
+        for (count, lost) in [(2, 0), (2, 1), (0, 1)] {
+            page.logs(&lines(count, lost), 0);
+        }
+        let mut take = || match page.take(None, Waker::noop(), 1) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => None,
+        };
+        assert_eq!(take(), Some(full));
+        assert_eq!(take(), Some(logs_frame(6, Vec::new())));
+        assert_eq!(take(), None);
+        page.logs(&lines(1, 0), 2);
+        let Poll::Ready(Some(frame)) = page.take(None, Waker::noop(), 2) else { panic!("no line") };
+        assert!(!String::from_utf8_lossy(&frame).contains("lost"));
     }
 }
