@@ -6,6 +6,7 @@ use super::shared::{Shared, now_ms};
 use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::os::random;
 use crate::time::Span;
 use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use tokio::sync::oneshot;
 
-/// Actions that may be under way at a time.
+/// Panics that may be under way at a time, and other actions.
 const AT_ONCE: usize = 16;
 
 /// Limit for the first reply of the root. A root that runs normally replies at once.
@@ -34,6 +35,9 @@ pub(super) struct Action {
     hold: bool,
     /// The incarnation that the page shows; the action is refused if it is another one by now.
     pub(super) incarnation: u64,
+    /// The run that the page shows. Incarnations are counted anew in each run.
+    #[serde(default)]
+    run: Option<String>,
 }
 
 /// The verbs that a page can request.
@@ -69,6 +73,12 @@ impl Action {
         }
     }
 
+    /// Why the action is not for this run, if the page shows another one.
+    pub(super) fn is_stale(&self, run: &str) -> Option<String> {
+        let shown = self.run.as_ref()?;
+        (shown != run).then(|| format!("{} is of another run by now: the tree was started anew", self.path))
+    }
+
     /// Whether the action ends the root, so that the end of the instance is its success.
     fn ends_instance(&self) -> bool {
         self.path.is_root() && matches!(self.verb, PageVerb::Stop | PageVerb::Panic)
@@ -78,12 +88,21 @@ impl Action {
 /// All actions of a console.
 pub(super) struct Actions {
     last: AtomicU64,
-    under_way: Arc<AtomicUsize>,
+    /// Actions under way: panics, and all others.
+    panics: Arc<AtomicUsize>,
+    others: Arc<AtomicUsize>,
 }
 
 impl Actions {
     pub(super) fn new() -> Actions {
-        Actions { last: AtomicU64::new(0), under_way: Arc::new(AtomicUsize::new(0)) }
+        // A page may outlive a console, and takes reports by their numbers: those of the next console must differ. A
+        // page can represent numbers below 2^53.
+        let mut first = [0; 8];
+        if random::fill(&mut first[..6]).is_err() {
+            first[..6].copy_from_slice(&now_ms().to_le_bytes()[..6]);
+        }
+        let last = AtomicU64::new(u64::from_le_bytes(first));
+        Actions { last, panics: Arc::default(), others: Arc::default() }
     }
 
     /// Begins an action on behalf of a client. `None` if too many are under way.
@@ -94,7 +113,8 @@ impl Actions {
         action: Action,
         behalf: &str,
     ) -> Option<OngoingAction> {
-        let running = Running::one_more(&self.under_way)?;
+        // Stops that take long must not keep out a panic.
+        let running = Running::one_more(if action.verb == PageVerb::Panic { &self.panics } else { &self.others })?;
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (known, shared) = (known.clone(), Arc::clone(shared));
         let via: String =
@@ -197,4 +217,40 @@ fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnM
         Ok(_) => json!({ "is": "failed", "detail": "the root's answer was not understood" }),
         Err(error) => json!({ "is": "failed", "detail": Chain(&error).to_string() }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::app::App;
+    use super::*;
+
+    fn action(mut fields: Value) -> Action {
+        (fields["path"], fields["incarnation"]) = (json!("/web/a"), json!(1));
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn an_action_on_another_run_is_refused() {
+        assert_eq!(action(json!({ "verb": "panic" })).is_stale("r1"), None);
+        assert_eq!(action(json!({ "verb": "panic", "run": "r1" })).is_stale("r1"), None);
+        let stale = action(json!({ "verb": "panic", "run": "r1" })).is_stale("r2").unwrap();
+        assert_eq!(stale, "/web/a is of another run by now: the tree was started anew");
+    }
+
+    #[test]
+    fn two_consoles_number_their_actions_differently() {
+        let first = || Actions::new().last.load(Ordering::Relaxed);
+        let numbers = [first(), first(), first()];
+        assert!(numbers.iter().all(|number| *number < 1 << 48) && numbers[0] != numbers[1], "{numbers:?}");
+    }
+
+    #[test]
+    fn slow_stops_leave_room_for_a_panic() {
+        let (_base, app) = App::in_test();
+        let known = app.known().unwrap();
+        let _slow: Vec<Running> = (0..AT_ONCE).map(|_| Running::one_more(&app.actions.others).unwrap()).collect();
+        let begin =
+            |verb: &str| app.actions.begin(known, &app.shared, action(json!({ "verb": verb })), "test").is_some();
+        assert!(!begin("stop") && begin("panic"));
+    }
 }

@@ -7,7 +7,7 @@ use super::ask::Unanswered;
 use super::cluster::Seen;
 use super::guard::{Actor, Peer, Viewer};
 use super::hub::Root;
-use super::keys::{Access, Proof};
+use super::keys::Proof;
 use super::page::{IN_VIEW, StreamRequest, View};
 use super::shared::now_ms;
 use super::store::secret;
@@ -125,7 +125,7 @@ pub(super) async fn view(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-/// Carries out an action on a child, if its incarnation is still the one that the page shows.
+/// Carries out an action on a child, if its run and incarnation are still those that the page shows.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -137,12 +137,12 @@ pub(super) async fn act(
     let path = action.path.clone();
     // Asked first, so that a root that does not answer, or has no such path, makes this request fail.
     app.asker.status_alone(&path).await?;
-    let key = match (client.proof, client.may) {
-        (Proof::Kernel, _) => "unix socket",
-        (_, Access::Act) => "acting key",
-        (_, Access::View) => "viewing key",
-    };
-    let behalf = format!("web, {key}, {}", peer.address);
+    if let Some(stale) = action.is_stale(app.shared.lock().run()) {
+        return Err(Refused::new(StatusCode::CONFLICT, stale));
+    }
+    let by_kernel = matches!(&client.proof, Proof::Session(token) if app.keys.is_by_kernel(token));
+    let proof = if by_kernel { "unix socket" } else { "acting key" };
+    let behalf = format!("web, {proof}, {}", peer.address);
     let begun = app.actions.begin(known, &app.shared, action, &behalf);
     let begun = begun.ok_or_else(|| Refused::unavailable("too many actions are under way"))?;
     let number = begun.number;
