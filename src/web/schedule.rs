@@ -1,7 +1,8 @@
 //! Decides what the root is asked on behalf of pages, and when, one request at a time.
 //!
 //! Requests get what events cannot show. A supervisor whose rows are shown is asked for these rows once a second, with
-//! at most four such requests a second; the whole tree is asked for every 30 seconds, and after a gap.
+//! at most four such requests a second; the whole tree is asked for every 30 seconds, and after a gap. A tree that
+//! takes long to answer is asked less often.
 
 use crate::ids::{Name, Path};
 use crate::wire::message::Verb;
@@ -19,6 +20,9 @@ const AGAIN_MS: u64 = 1_000;
 
 /// Delay after an event which shows that the rows have changed, as more such events may follow.
 const GATHER_MS: u64 = 500;
+
+/// How many times as long as an answer with the whole tree has taken, none is asked for.
+const RESTS: u64 = 10;
 
 /// A status request to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +53,10 @@ pub(super) struct Schedule {
     /// The whole tree was read, and its changes are known since.
     whole: bool,
     whole_due: u64,
-    /// When each supervisor was asked last.
-    asked: HashMap<Path, u64>,
+    /// Until when the last answer that had the whole tree is good enough, unless events were missed.
+    rests_until: u64,
+    /// When each supervisor was asked last, and for which child as the last one.
+    asked: HashMap<Path, (u64, Option<Name>)>,
     asked_at: u64,
 }
 
@@ -72,15 +78,15 @@ impl Schedule {
 
     /// Rows were added or removed: ask for the whole tree soon.
     pub(super) fn changed(&mut self, now: u64) {
-        self.whole_due = self.whole_due.min(now + GATHER_MS);
+        self.whole_due = self.whole_due.min(self.rests_until.max(now + GATHER_MS));
     }
 
     /// Notes the answer to a question.
     pub(super) fn answered(&mut self, question: &Question, now: u64) {
         if question.whole {
             self.whole = true;
-            // A tree that takes long to answer is asked less often.
-            self.whole_due = now + WHOLE_MS.max(10 * now.saturating_sub(question.begun_ms));
+            self.rests_until = now + RESTS * now.saturating_sub(question.begun_ms);
+            self.whole_due = self.rests_until.max(now + WHOLE_MS);
         }
     }
 
@@ -104,12 +110,14 @@ impl Schedule {
             return None;
         }
         self.asked.retain(|path, _| in_view.contains_key(path));
-        let asked = |path: &Path| self.asked.get(path).copied().unwrap_or(0);
+        let asked = |path: &Path| self.asked.get(path).map_or(0, |(at, _)| *at);
         let longest = in_view.into_iter().min_by_key(|(path, _)| asked(path));
         if let Some((path, children)) = longest.filter(|(path, _)| now >= asked(path) + PART_MS) {
             self.asked_at = now;
-            self.asked.insert(path.clone(), now);
-            return ask(path, Some(children.into_iter().take(Verb::CHILDREN_MAX).collect()), false);
+            let last = self.asked.get(&path).and_then(|(_, last)| last.as_ref());
+            let children = next_of(&children, last);
+            self.asked.insert(path.clone(), (now, children.last().cloned()));
+            return ask(path, Some(children), false);
         }
         if now >= self.asked_at + ALONE_MS {
             self.asked_at = now;
@@ -117,6 +125,15 @@ impl Schedule {
         }
         None
     }
+}
+
+/// As many of these children as one request may have: if there are more, those that follow the last one of the request
+/// before.
+fn next_of(children: &BTreeSet<Name>, last: Option<&Name>) -> Vec<Name> {
+    let last = last.filter(|_| children.len() > Verb::CHILDREN_MAX);
+    let is_next = |name: &&Name| last.is_none_or(|last| *name > last);
+    let (next, then) = (children.iter().filter(is_next), children.iter().filter(|name| !is_next(name)));
+    next.chain(then).take(Verb::CHILDREN_MAX).cloned().collect()
 }
 
 #[cfg(test)]
@@ -191,6 +208,46 @@ mod tests {
         // The question was not answered.
         assert!(schedule.question(0, false, view(&[]), 7_500).is_none_or(|question| !question.whole));
         assert!(schedule.question(0, false, view(&[]), 8_000).unwrap().whole);
+    }
+
+    #[test]
+    fn rows_that_come_and_go_do_not_keep_a_slow_tree_busy() {
+        let mut schedule = Schedule::default();
+        let (mut answers, mut pending): (u64, Option<(u64, Question)>) = (0, None);
+        for now in (1_000..61_000).step_by(50) {
+            if let Some((_, question)) = pending.take_if(|(at, _)| now >= *at) {
+                schedule.answered(&question, now);
+                answers += 1;
+            }
+            schedule.changed(now);
+            if pending.is_none() {
+                let question = schedule.question(7, false, view(&[]), now).filter(|question| question.whole);
+                pending = question.map(|question| (now + 1_000, question));
+            }
+        }
+        assert!((5..=6).contains(&answers), "{answers}");
+        // What was missed is asked for at once all the same.
+        schedule.missed(61_000);
+        assert!(schedule.question(7, false, view(&[]), 61_000).unwrap().whole);
+    }
+
+    #[test]
+    fn all_rows_of_a_large_supervisor_have_their_turn() {
+        let all: BTreeSet<Name> = (0..450).map(|at| Name::parse(&format!("w{at:03}")).unwrap()).collect();
+        let mut schedule = Schedule::default();
+        let question = schedule.question(7, false, BTreeMap::new(), 1_000).unwrap();
+        schedule.answered(&question, 1_000);
+        let mut asked = BTreeSet::new();
+        for second in 2..5 {
+            let in_view = BTreeMap::from([(path("/web"), all.clone())]);
+            let children = schedule.question(7, false, in_view, second * 1_000).unwrap().children.unwrap();
+            assert_eq!(children.len(), Verb::CHILDREN_MAX);
+            asked.extend(children);
+        }
+        assert_eq!(asked, all);
+        let few: BTreeSet<Name> = all.into_iter().take(3).collect();
+        let question = schedule.question(7, false, BTreeMap::from([(path("/web"), few.clone())]), 9_000).unwrap();
+        assert!(question.children.unwrap().iter().eq(&few), "in their order");
     }
 
     #[test]
