@@ -37,6 +37,12 @@ pub(super) struct App {
     tries: Mutex<Tries>,
 }
 
+/// The console's own path in the tree that it shows, given the environment. `-i` may name another tree than the one
+/// that the console is a worker of.
+fn own_path(shown: Option<&str>, env: impl Fn(&str) -> Option<String>) -> Option<String> {
+    (env("TREEVISOR_INSTANCE").as_deref() == shown).then(|| env(PATH)).flatten()
+}
+
 /// Locks a mutex. A poisoned one is used all the same, as no change is ever left half done.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +53,7 @@ impl App {
         let shared = Arc::new(Shared::new());
         let asker = Asker::start(Arc::clone(&known), Arc::clone(&shared));
         let (readers, keys, tries) = (Arc::new(Semaphore::new(4)), KeysInUse::new(), Mutex::new(Tries::new()));
-        let own_path = config.supervised.then(|| std::env::var(PATH).ok()).flatten();
+        let own_path = own_path(config.instance.as_deref(), |name| std::env::var(name).ok());
         let (actions, recent, last, answered) = (Actions::new(), Recent::default(), Last::default(), Mutex::default());
         let cluster = Cluster::default();
         App { config, known, shared, asker, actions, readers, recent, cluster, last, own_path, answered, keys, tries }
@@ -150,5 +156,22 @@ impl App {
             texts: super::config::Texts { plain, moment, print: |_| {}, say: |_| {} },
         };
         (base, Arc::new(App::new(config, Arc::new(known))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_a_worker_of_another_tree_is_not_its_own() {
+        let env = |name: &str| match name {
+            "TREEVISOR_INSTANCE" => Some("shop".to_owned()),
+            PATH => Some("/console".to_owned()),
+            _ => None,
+        };
+        assert_eq!(own_path(Some("shop"), env).as_deref(), Some("/console"));
+        assert_eq!((own_path(Some("other"), env), own_path(None, env)), (None, None));
+        assert_eq!(own_path(Some("shop"), |_| None), None);
     }
 }
