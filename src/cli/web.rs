@@ -157,6 +157,7 @@ fn failed(doing: &str, error: WebError) -> Failure {
         WebError::Find(FindError::NoneRuns { .. }) => {
             Failure::new(code, message).hint("name an instance that is known, with --instance NAME")
         }
+        WebError::NoPages(_) => Failure::new(code, message).hint("start it without --no-pages"),
         WebError::Listen(_) => Failure::new(code, message).hint("choose another address with --listen"),
         WebError::Find(_) => {
             Failure::new(code, message).hint("say which one, with --instance NAME or TREEVISOR_INSTANCE")

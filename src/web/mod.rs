@@ -89,6 +89,8 @@ pub enum WebError {
     Keys(io::Error),
     /// No console of this instance runs.
     NotRunning(Name),
+    /// The console of this instance serves no pages.
+    NoPages(Name),
     /// Another error of the system.
     System(io::Error),
 }
@@ -103,6 +105,7 @@ impl fmt::Display for WebError {
             }
             WebError::Keys(_) => f.write_str("cannot use the keys"),
             WebError::NotRunning(name) => write!(f, "no console of \"{name}\" runs"),
+            WebError::NoPages(name) => write!(f, "the console of \"{name}\" serves no pages"),
             WebError::System(_) => f.write_str("cannot begin"),
         }
     }
@@ -114,7 +117,7 @@ impl std::error::Error for WebError {
             WebError::Listen(cause) => Some(cause),
             WebError::Find(cause) => Some(cause),
             WebError::Keys(cause) | WebError::System(cause) => Some(cause),
-            WebError::NoState | WebError::NotRunning(_) => None,
+            WebError::NoState | WebError::NotRunning(_) | WebError::NoPages(_) => None,
         }
     }
 }
@@ -140,7 +143,7 @@ const LAST_MESSAGES: Duration = Duration::from_millis(100);
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Every [`WebError`] but `NotRunning`.
+/// Every [`WebError`] but `NotRunning` and `NoPages`.
 pub fn serve(config: Config) -> Result<(), WebError> {
     let opened = open(&config)?;
     let known = Arc::new(OnceLock::new());
@@ -307,12 +310,15 @@ fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
 /// Makes a link to the console of an instance, with a key for one login.
 ///
 /// # Errors
-/// [`WebError::NotRunning`] and those of keys and instances.
+/// [`WebError::NotRunning`], [`WebError::NoPages`], and those of keys and instances.
 pub fn link(instance: Option<&str>, may: Access) -> Result<String, WebError> {
     let name = named_or_kept(instance)?;
     let store = store_of(&name)?;
     let running = store.read_running().map_err(WebError::Keys)?.filter(|running| is_alive(running.pid));
-    let running = running.ok_or(WebError::NotRunning(name))?;
+    let running = running.ok_or(WebError::NotRunning(name.clone()))?;
+    if running.no_pages {
+        return Err(WebError::NoPages(name));
+    }
     let (key, _) = store.login_key(may).map_err(WebError::Keys)?;
     Ok(with_key(&running.url, &key))
 }
@@ -388,8 +394,8 @@ fn keep(app: &App, url: &str, ends: &Sender<Result<(), WebError>>) {
     }
 }
 
-/// The instance, as soon as one runs. Any other error than that none runs ends the wait: if two have begun, one that was
-/// left of them later would not be the one that is meant.
+/// The instance, as soon as one runs. Any other error than that none runs ends the wait: if two have begun, one that
+/// was left of them later would not be the one that is meant.
 fn instance(
     known: &OnceLock<Known>,
     mut find: impl FnMut() -> Result<Option<Known>, WebError>,
@@ -407,8 +413,14 @@ fn instance(
 }
 
 fn announce(app: &App, known: &Known, url: &str) -> Result<(), WebError> {
-    known.store.write_running(url).map_err(WebError::Keys)?;
+    known.store.write_running(url, app.config.no_pages).map_err(WebError::Keys)?;
     let texts = app.config.texts;
+    if app.config.no_pages {
+        // There is nothing to log in to.
+        app.keys.change(&known.store, |_| ()).map_err(WebError::Keys)?;
+        (texts.print)(&format!("the metrics of \"{}\" are at {url}metrics", known.name));
+        return Ok(());
+    }
     if app.config.supervised {
         // A worker's output is kept and can be read by clients that may only view, so the link with its key is not
         // printed.

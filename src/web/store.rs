@@ -38,6 +38,9 @@ pub(super) struct Running {
     pub(super) pid: u32,
     /// Its URL for browsers.
     pub(super) url: String,
+    /// It serves metrics alone.
+    #[serde(default)]
+    pub(super) no_pages: bool,
 }
 
 impl Store {
@@ -88,8 +91,8 @@ impl Store {
         keys.map(Some).map_err(|error| io::Error::new(error.kind(), told(&error)))
     }
 
-    /// Changes keys and sessions. If there are none yet, new keys are made first, which are given to no client. If nothing
-    /// is changed, the file is not written.
+    /// Changes keys and sessions. If there are none yet, new keys are made first, which are given to no client. If
+    /// nothing is changed, the file is not written.
     ///
     /// # Errors
     /// As [`Store::read`]; `TimedOut` if another process holds the lock too long.
@@ -134,9 +137,9 @@ impl Store {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn write_running(&self, url: &str) -> io::Result<()> {
+    pub(super) fn write_running(&self, url: &str, no_pages: bool) -> io::Result<()> {
         self.state.create()?;
-        write(&self.running_file(), &Running { pid: std::process::id(), url: url.to_owned() })
+        write(&self.running_file(), &Running { pid: std::process::id(), url: url.to_owned(), no_pages })
     }
 
     /// Reads the record of the last console, which may have ended since; `None` if there is none.
@@ -299,9 +302,14 @@ mod tests {
     fn a_console_that_runs_is_written_down() {
         let (_base, store) = Store::in_test();
         assert_eq!(store.read_running().unwrap(), None);
-        store.write_running("http://127.0.0.1:8808/").unwrap();
-        let running = store.read_running().unwrap().unwrap();
-        assert_eq!((running.pid, running.url.as_str()), (std::process::id(), "http://127.0.0.1:8808/"));
+        for no_pages in [true, false] {
+            store.write_running("http://127.0.0.1:8808/", no_pages).unwrap();
+            let Running { pid, url, no_pages: told } = store.read_running().unwrap().unwrap();
+            assert_eq!((pid, url.as_str(), told), (std::process::id(), "http://127.0.0.1:8808/", no_pages));
+        }
+        // The record of an earlier version.
+        let old: Running = serde_json::from_str(r#"{"pid":1,"url":"http://127.0.0.1:8808/"}"#).unwrap();
+        assert!(!old.no_pages);
         store.remove_running();
         assert_eq!(store.read_running().unwrap(), None);
     }

@@ -76,7 +76,9 @@ impl Console {
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut link = String::new();
         output.read_line(&mut link).unwrap();
-        let (url, key) = link.trim().split_once("#key=").unwrap_or_else(|| panic!("no link: {link}"));
+        let metrics = || link.trim().strip_suffix("metrics").map(|url| (url, ""));
+        let parts = link.trim().split_once("#key=").or_else(metrics);
+        let (url, key) = parts.unwrap_or_else(|| panic!("no link: {link}"));
         let port = url.trim_end_matches('/').rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
         Console { process, output, key: key.to_owned(), port, cookie: None, csrf: None }
     }
