@@ -14,6 +14,7 @@ Object.assign(globalThis, {
     return timer;
   },
   document: { hidden: false, addEventListener() {} },
+  location: new URL("https://ops.example/shop/#/"),
   requestAnimationFrame: () => 0,
   setInterval: () => 0,
   EventSource: class {

@@ -8,8 +8,9 @@ export class Refused extends Error {
   }
 }
 
-/** Where the word by which this session's requests are known is kept: for this origin alone, its port included. */
-const KEPT = "treevisor csrf";
+/** Where the word by which this session's requests are known is kept: for this origin, its port included, and for the path at which a
+ * proxy has this console, as it may have others at other paths. */
+const KEPT = `treevisor csrf ${new URL(".", location.href).pathname}`;
 
 /** The word where the browser keeps nothing: then it is known until the page is loaded again. */
 let given = "";
