@@ -40,8 +40,8 @@ pub(super) struct Segments {
     keep: u32,
     /// The line that describes the run of the events.
     head: Vec<u8>,
-    /// The last line that records the holds. It is written to the head of every file, so that it is found however many
-    /// files follow.
+    /// The last line that records the holds. It follows the head wherever that is written, so that it is found however
+    /// many files follow, and although it could not be written when it came.
     holds: Vec<u8>,
     open: Option<Open>,
     /// The number of lines that could not be written, and that no line has recorded yet.
@@ -55,6 +55,8 @@ struct Open {
     segment: Segment,
     /// The size of the file: the next line begins there.
     size: u64,
+    /// If a write fails, the file is cut off here: behind the last line, but before a head that no line follows yet.
+    kept: u64,
 }
 
 /// A change that is reported on stderr once.
@@ -81,10 +83,10 @@ impl Segments {
     }
 
     /// Appends whole lines. Returns whether writing has begun to fail, or works again. Lines that fail are counted as
-    /// lost.
+    /// lost, except those about the holds: the last one is written as soon as a file can be written again.
     pub(super) fn write(&mut self, lines: &[u8]) -> Option<Change> {
         let change = self.write_lines(lines);
-        if let Some(holds) = lines.split_inclusive(|byte| *byte == b'\n').rfind(|line| line.starts_with(HOLDS)) {
+        if let Some(holds) = whole(lines).rfind(|line| line.starts_with(HOLDS)) {
             self.holds = holds.to_vec();
         }
         change
@@ -98,7 +100,7 @@ impl Segments {
             };
             // Opened anew for the next write: the directory may have been removed, or another file system mounted
             // there.
-            let size = self.open.take().map_or(0, |open| open.size);
+            let size = self.open.take().map_or(0, |open| open.kept);
             // The process has a file size limit (`ulimit -f`) below `max_size`: files are shorter from now on.
             if error.kind() == ErrorKind::FileTooLarge && (self.head.len() as u64..self.max_size).contains(&size) {
                 self.max_size = size;
@@ -108,7 +110,7 @@ impl Segments {
             if is_full && self.give_up_oldest() {
                 continue;
             }
-            self.lost += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lost += whole(lines).filter(|line| !line.starts_with(HOLDS)).count() as u64;
             let trouble = format!("{}: {error}", self.state.path().display());
             if self.trouble.as_ref() == Some(&trouble) {
                 return None;
@@ -135,15 +137,7 @@ impl Segments {
             }
         };
         self.open_for((told.len() + lines.len()) as u64)?;
-        let open = self.open.as_mut().expect("it was just opened");
-        let written = open.file.write_all(&told).and_then(|()| open.file.write_all(lines));
-        if let Err(error) = written {
-            // The part that was written is cut off, so that no line is torn and none is written twice.
-            let _ = open.file.set_len(open.size);
-            return Err(error);
-        }
-        open.size += (told.len() + lines.len()) as u64;
-        Ok(())
+        self.open.as_mut().expect("it was just opened").append(&[&told, lines])
     }
 
     /// Makes sure that a file with room for so many bytes is open.
@@ -153,9 +147,8 @@ impl Segments {
         if self.open.is_none() {
             self.open = Some(self.open_last()?);
         }
-        let fits = |open: &Open| {
-            open.size == (self.head.len() + self.holds.len()) as u64 || open.size + bytes <= self.max_size
-        };
+        // A file with a head alone takes any line.
+        let fits = |open: &Open| open.kept == 0 || open.size + bytes <= self.max_size;
         if self.open.as_ref().is_none_or(|open| !fits(open)) {
             let last = self.open.take().map_or(0, |open| open.segment.number);
             self.open = Some(self.begin(last + 1)?);
@@ -179,7 +172,7 @@ impl Segments {
             _ => return self.begin(segment.number + 1),
         };
         let size = file.metadata()?.len();
-        if size + self.head.len() as u64 > self.max_size {
+        if size + (self.head.len() + self.holds.len()) as u64 > self.max_size {
             return self.begin(segment.number + 1);
         }
         let mut head = Vec::new();
@@ -193,7 +186,9 @@ impl Segments {
             }
         }
         head.extend_from_slice(&self.head);
-        Open { file, segment, size }.headed(&head)
+        // What could not be written may have been the present list, so it is written again.
+        head.extend_from_slice(&self.holds);
+        Open { file, segment, size, kept: size }.headed(&head)
     }
 
     /// Begins a new file with this number, or with a higher one if another keeper was faster.
@@ -203,7 +198,8 @@ impl Segments {
             match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&segment.path) {
                 Ok(file) => {
                     let path = segment.path.clone();
-                    let begun = Open { file, segment, size: 0 }.headed(&[&self.head[..], &self.holds[..]].concat());
+                    let begun =
+                        Open { file, segment, size: 0, kept: 0 }.headed(&[&self.head[..], &self.holds[..]].concat());
                     if begun.is_err() {
                         // An empty file is useless, and would be found as the last one.
                         let _ = fs::remove_file(path);
@@ -236,18 +232,36 @@ impl Segments {
 impl Open {
     fn headed(mut self, head: &[u8]) -> io::Result<Open> {
         if let Err(error) = self.file.write_all(head) {
-            let _ = self.file.set_len(self.size);
+            let _ = self.file.set_len(self.kept);
             return Err(error);
         }
         self.size += head.len() as u64;
         Ok(self)
     }
+
+    fn append(&mut self, lines: &[&[u8]]) -> io::Result<()> {
+        if let Err(error) = lines.iter().try_for_each(|lines| self.file.write_all(lines)) {
+            // The part that was written is cut off, so that no line is torn and none is written twice.
+            let _ = self.file.set_len(self.kept);
+            return Err(error);
+        }
+        self.size += lines.iter().map(|lines| lines.len() as u64).sum::<u64>();
+        self.kept = self.size;
+        Ok(())
+    }
+}
+
+/// The lines of a text, each with its newline.
+fn whole(lines: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    lines.split_inclusive(|byte| *byte == b'\n')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::journal::{Line, RunNote, parse};
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     fn run(id: &str) -> Note {
         Note::Run(RunNote {
@@ -361,6 +375,41 @@ mod tests {
         fs::remove_file(state.segment(2).path).unwrap();
         assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
         assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
+    }
+
+    #[test]
+    fn holds_that_a_full_disk_has_cost_are_written_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
+        segments.open = None;
+        assert!(matches!(segments.write(&[holds("1"), line(2)].concat()), Some(Change::Stopped(_))));
+        assert_eq!(segments.write(&holds("2")), None);
+        fs::remove_file(state.segment(2).path).unwrap();
+        assert_eq!(segments.write(&line(3)), Some(Change::WorksAgain(1)));
+        assert_eq!(told(dir.path()), "run-1 1 run-1 holds-2 lost-1 3");
+    }
+
+    #[test]
+    fn a_head_that_no_line_follows_is_cut_off_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        // The file is opened anew, as after a write that has failed. The head still fits, the line does not.
+        segments.open = None;
+        segments.open_for(0).unwrap();
+        let open = segments.open.as_mut().unwrap();
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut full = File::from(memfd_create("full", flags).unwrap());
+        full.write_all(&fs::read(&open.segment.path).unwrap()).unwrap();
+        fcntl(&full, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+        open.file = full.try_clone().unwrap();
+        assert!(open.append(&[&line(2)]).is_err());
+        let whole = [run("1").to_line(), line(1)].concat();
+        assert_eq!(full.metadata().unwrap().len(), whole.len() as u64);
     }
 
     #[test]
