@@ -102,6 +102,11 @@ impl StateDir {
         self.path.join("output.log")
     }
 
+    /// The file that a root locks while it runs, as the only one that writes here.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.path.join("journal.lock")
+    }
+
     /// The file that names the workers and where their output is written to.
     fn outputs_file(&self) -> PathBuf {
         self.path.join("outputs.json")

@@ -21,9 +21,10 @@ use crate::node::reach;
 use crate::node::record::Hosting;
 use crate::node::root::file::tree_paths;
 use crate::node::root::segments::JournalRecord;
-use crate::node::root::{Journal, Keeper, Root, TreeFile, service_manager};
+use crate::node::root::{Journal, Keeper, Root, TreeFile, service_manager, state_lock};
 use crate::os::cgroup::tree::Tree;
 use crate::os::clock::{self, Clock};
+use crate::os::lock::LockFile;
 use crate::os::{descendants, fd, process, random, signals};
 use crate::spec::exec::{FENCE, Limit};
 use crate::spec::tree::{Containment, JournalSpec, TreeSpec};
@@ -136,8 +137,9 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     laid_out.tree = contain(&tree, &mark, &logger)?;
     let cgroups = laid_out.tree.as_ref();
     let mut file = instance_file(&tree, config, &mark, cgroups, &clock);
-    let Memory { holds, record, journal } = remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
-    let outputs = record.as_ref().map(|record| StateDir::at(&record.directory));
+    let Memory { holds, record, journal, state_lock } =
+        remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
+    let state = record.as_ref().map(|record| (StateDir::at(&record.directory), state_lock));
     let lines = record.zip(journal.as_ref().map(Journal::reader));
     // From here on the keeper cleans up if this process is killed.
     let keeper =
@@ -167,7 +169,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     fd::make_room(doors::descriptors(children));
     let sockets = Sockets::new().map_err(BootError::Link)?;
     let control = bind_control(&sockets, &runtime, &logger)?;
-    let root = Root::new(control, TreeFile::new(file, outputs, tree.containment, tree.journal), journal, hosted);
+    let root = Root::new(control, TreeFile::new(file, state, tree.containment, tree.journal), journal, hosted);
     Ok(NodeParts {
         clock,
         place,
@@ -240,10 +242,12 @@ fn instance_file(tree: &TreeSpec, config: PathBuf, mark: &Mark, cgroups: Option<
 }
 
 /// What was kept from the last run (the holds), and the journal of this one.
+#[derive(Default)]
 struct Memory {
     holds: Vec<HoldView>,
     record: Option<JournalRecord>,
     journal: Option<Journal>,
+    state_lock: Option<LockFile>,
 }
 
 fn remember(
@@ -253,16 +257,15 @@ fn remember(
     run: &RunNote,
     logger: &Logger,
 ) -> Result<Memory, BootError> {
-    let holds = match (&tree.journal, &state) {
-        (Some(_), Some(state)) => read_holds(state),
-        (None, _) | (_, None) => Vec::new(),
-    };
-    let record = tree.journal.and_then(|spec| journal_record(state, spec, run, logger));
-    let journal = match &record {
-        Some(_) => Some(Journal::open(run.run.clone()).map_err(while_trying("make a pipe"))?),
-        None => None,
-    };
-    Ok(Memory { holds, record, journal })
+    let Some(JournalSpec { max_size, keep }) = tree.journal else { return Ok(Memory::default()) };
+    let Some((state, state_lock)) = journal_directory(state, logger) else { return Ok(Memory::default()) };
+    let directory = state.path().to_owned();
+    Ok(Memory {
+        holds: read_holds(&state),
+        record: Some(JournalRecord { directory, max_size, keep, run: Note::Run(run.clone()) }),
+        journal: Some(Journal::open(run.run.clone()).map_err(while_trying("make a pipe"))?),
+        state_lock,
+    })
 }
 
 /// Binds the operators' endpoint.
@@ -293,9 +296,9 @@ fn run_note(file: &InstanceFile) -> RunNote {
     }
 }
 
-/// Prepares the directory of the journal. Without a journal the tree runs all the same, since supervision matters more
-/// than history.
-fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, logger: &Logger) -> Option<JournalRecord> {
+/// Prepares the directory of the journal, and locks it. Without a journal the tree runs all the same, since supervision
+/// matters more than history.
+fn journal_directory(state: Option<StateDir>, logger: &Logger) -> Option<(StateDir, Option<LockFile>)> {
     let Some(state) = state else {
         warn!(logger, "events are not kept on disk: no state directory";
             "set" => STATE_VARIABLE, "or" => "HOME");
@@ -306,6 +309,13 @@ fn journal_record(state: Option<StateDir>, spec: JournalSpec, run: &RunNote, log
         warn!(logger, "cannot create the state directory: events are not kept on disk";
             "directory" => %state.path().display(), "error" => %error, "set" => STATE_VARIABLE);
     }
-    let JournalSpec { max_size, keep } = spec;
-    Some(JournalRecord { directory: state.path().to_owned(), max_size, keep, run: Note::Run(run.clone()) })
+    match state_lock::take(&state) {
+        Ok(lock) => Some((state, lock)),
+        Err(pid) => {
+            warn!(logger, "another tree of this name runs with another runtime directory and writes to the state \
+                directory: this one keeps no events on disk, and holds made in it end with it";
+                "directory" => %state.path().display(), "pid" => pid, "set" => STATE_VARIABLE);
+            None
+        }
+    }
 }

@@ -60,7 +60,7 @@ impl Root {
         CarriedRoot {
             control: packing.descriptor(&control.listener(), Kind::Listener, "the operators' socket"),
             history: history.pack(packing),
-            file: file.pack(),
+            file: file.pack(packing),
             journal: journal.as_ref().map(|journal| journal.pack(packing)),
             holds: holds.clone(),
             keeper: keeper.as_ref().map(|keeper| keeper.pack(packing)),
@@ -97,7 +97,7 @@ impl Root {
         let mut root = Root {
             control: control.or_roll_back("opening the operators' socket"),
             history: History::unpack(history, unpacking),
-            file: TreeFile::unpack(file),
+            file: TreeFile::unpack(file, unpacking),
             start_path: start_path.unwrap_or_else(process::start_path),
             journal: journal.map(|journal| Journal::unpack(journal, unpacking)),
             holds,

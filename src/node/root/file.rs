@@ -3,21 +3,25 @@
 //! At SIGHUP the root reads the file again, with the environment that it was started with. The file's disk or the user
 //! database may not answer; so a thread reads the file, and wakes the loop when it is done.
 
+use super::state_lock;
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{InstanceFile, LogFile, TreePath};
 use crate::instance::state::StateDir;
 use crate::node::context::Context;
+use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reach;
 use crate::node::reactor::{Reactor, Source};
 use crate::os::accounts::{self, Wanted};
 use crate::os::cgroup::demand::{self, Below};
 use crate::os::epoll::Tag;
+use crate::os::lock::LockFile;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec::exec::LogSpec;
 use crate::spec::tree::{ChildKind, Containment, JournalSpec, SupervisorSpec, TreeSpec};
 use crate::spec::{self, diff};
 use crate::time::Span;
+use crate::wire::snapshot::Kind;
 use serde::{Deserialize, Serialize};
 use slog::{Logger, error, warn};
 use std::os::fd::AsRawFd;
@@ -33,6 +37,8 @@ pub(in crate::node) struct TreeFile {
     instance: InstanceFile,
     /// The directory in which the list of the workers' log files is saved, so that they are found when nothing runs.
     outputs: Option<StateDir>,
+    /// The lock on that directory. It is released with this, after the keeper has written the journal.
+    state_lock: Option<LockFile>,
     containment: Containment,
     journal: Option<JournalSpec>,
     /// How many reloads the tree has had.
@@ -55,6 +61,9 @@ pub(in crate::node) struct CarriedFile {
     journal: Option<JournalSpec>,
     generation: u64,
     before: Option<Box<(SupervisorSpec, Config)>>,
+    /// Missing where none is held, as in the snapshot of an earlier version: then it is taken after the upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state_lock: Option<Number>,
 }
 
 /// The path of the tree's file.
@@ -75,11 +84,12 @@ struct Reading {
 impl TreeFile {
     pub(crate) fn new(
         instance: InstanceFile,
-        outputs: Option<StateDir>,
+        state: Option<(StateDir, Option<LockFile>)>,
         containment: Containment,
         journal: Option<JournalSpec>,
     ) -> TreeFile {
-        TreeFile { instance, outputs, containment, journal, generation: 0, before: None, reading: None }
+        let (outputs, state_lock) = state.map_or((None, None), |(state, lock)| (Some(state), lock));
+        TreeFile { instance, outputs, state_lock, containment, journal, generation: 0, before: None, reading: None }
     }
 
     /// Whether the file is being read again.
@@ -88,8 +98,8 @@ impl TreeFile {
     }
 
     /// What of this goes into the snapshot of an upgrade.
-    pub(crate) fn pack(&self) -> CarriedFile {
-        let TreeFile { instance, outputs, containment, journal, generation, before, reading: _ } = self;
+    pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedFile {
+        let TreeFile { instance, outputs, state_lock, containment, journal, generation, before, reading: _ } = self;
         let before = before.as_deref().map(|(spec, config)| Box::new((spec.clone(), Config(config.clone()))));
         CarriedFile {
             instance: instance.clone(),
@@ -98,16 +108,23 @@ impl TreeFile {
             journal: *journal,
             generation: *generation,
             before,
+            state_lock: state_lock.as_ref().map(|lock| packing.descriptor(lock, Kind::File, "the journal's lock")),
         }
     }
 
     /// The same from the snapshot of the program that ran before.
-    pub(crate) fn unpack(carried: CarriedFile) -> TreeFile {
-        let CarriedFile { mut instance, outputs, containment, journal, generation, before } = carried;
+    pub(crate) fn unpack(carried: CarriedFile, unpacking: &mut Unpacking<'_>) -> TreeFile {
+        let CarriedFile { mut instance, outputs, containment, journal, generation, before, state_lock } = carried;
         instance.version = env!("CARGO_PKG_VERSION").to_string();
         let outputs = outputs.map(|path| StateDir::at(&path));
+        let state_lock = match (state_lock, &outputs) {
+            (Some(lock), _) => Some(LockFile::held_by(unpacking.take(lock))),
+            // If another root holds it, both go on as before.
+            (None, Some(state)) => state_lock::take(state).ok().flatten(),
+            (None, None) => None,
+        };
         let before = before.map(|before| Box::new((before.0, before.1.0)));
-        TreeFile { instance, outputs, containment, journal, generation, before, reading: None }
+        TreeFile { instance, outputs, state_lock, containment, journal, generation, before, reading: None }
     }
 
     /// What tools read of the instance.

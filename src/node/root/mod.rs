@@ -8,6 +8,7 @@ pub(super) mod keeper;
 mod panic_socket;
 pub(super) mod segments;
 pub(super) mod service_manager;
+pub(super) mod state_lock;
 
 pub(super) use self::file::TreeFile;
 pub(super) use self::journal::Journal;
