@@ -16,7 +16,8 @@ use crate::control::logs::{LogsAsked, LogsRead};
 use crate::control::{self, FindError, Instance, Session};
 use crate::ids::{Name, Path};
 use crate::instance::runtime::{LogFile, TreePath};
-use crate::logs::{Stream, console, past};
+use crate::logs::past::{self, Recent};
+use crate::logs::{Stream, console};
 use crate::time::Span;
 use crate::wire::view::LogView;
 use clap::Args;
@@ -179,9 +180,8 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
             let Some(file) = &worker.log else { continue };
             let lines = workers.entry(worker.path.clone()).or_default();
             let kept = joined(lines);
-            let read = read(file, wanted.map(|wanted| wanted.saturating_add(kept.len())), shown);
-            let older = read.len() - past::overlap(&read, &kept);
-            lines.splice(0..0, read.into_iter().take(older).map(|text| LogView::untimed(worker.path.clone(), text)));
+            let read = read(file, wanted.map(|wanted| wanted.saturating_add(kept.lines.len())), shown);
+            put_before(lines, read, &kept, &worker.path);
         }
     }
     let mut lines = in_order(workers);
@@ -189,6 +189,20 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
         lines.drain(..lines.len().saturating_sub(wanted));
     }
     Ok(lines)
+}
+
+/// Puts the lines of a file before those in memory, without those that both have.
+fn put_before(lines: &mut Vec<LogView>, mut file: Vec<String>, kept: &Recent, path: &Path) {
+    let mut older = file.len() - past::overlap(&file, kept);
+    if let Some(line) = file.get(older).filter(|_| kept.headless)
+        && line.ends_with(&kept.lines[0])
+    {
+        // Memory has the end of the line alone; the file has all of it.
+        older += 1;
+        lines.drain(..lines.iter().take_while(|line| line.continued).count());
+    }
+    file.truncate(older);
+    lines.splice(0..0, file.into_iter().map(|text| LogView::untimed(path.clone(), text)));
 }
 
 /// Reads a worker's file. A failure is reported, and all other lines are shown.
@@ -295,8 +309,8 @@ fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
     timed.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The texts of lines as in a file: pieces of long lines are joined.
-fn joined(lines: &[LogView]) -> Vec<String> {
+/// The lines in memory as in a file: pieces of long lines are joined.
+fn joined(lines: &[LogView]) -> Recent {
     let mut texts: Vec<String> = Vec::new();
     for line in lines {
         match texts.last_mut().filter(|_| line.continued) {
@@ -304,7 +318,8 @@ fn joined(lines: &[LogView]) -> Vec<String> {
             None => texts.push(line.text.clone()),
         }
     }
-    texts
+    let headless = lines.first().is_some_and(|line| line.continued);
+    Recent { lines: texts, headless, unfinished: lines.last().is_some_and(|line| line.cut) }
 }
 
 /// How lines are shown.
@@ -419,6 +434,22 @@ mod tests {
         let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
         let lines =
             [piece("x", true, false), piece("y", true, true), piece("z", false, true), piece("n", false, false)];
-        assert_eq!(joined(&lines), ["xyz", "n"]);
+        assert_eq!(joined(&lines).lines, ["xyz", "n"]);
+    }
+
+    #[test]
+    fn a_line_whose_beginning_is_in_the_file_alone_is_shown_from_there() {
+        let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
+        let mut lines = vec![piece("on", true, true), piece("g", false, true), piece("n", false, false)];
+        let (file, kept) = (["a", "long", "n"].map(String::from).to_vec(), joined(&lines));
+        assert!(kept.headless && !kept.unfinished);
+        put_before(&mut lines, file, &kept, &path("/a"));
+        assert_eq!(texts(&lines), ["a", "long", "n"]);
+        // Of another line in the file nothing is left out.
+        let mut lines = vec![piece("g", false, true), piece("prompt>", true, false)];
+        let kept = joined(&lines);
+        assert!(kept.headless && kept.unfinished);
+        put_before(&mut lines, vec!["a".into()], &kept, &path("/a"));
+        assert_eq!(texts(&lines), ["a", "g", "prompt>"]);
     }
 }

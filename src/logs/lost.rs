@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How the notice in a log file begins and ends that stands for lines that could not be written there.
+const NOTICE: [&str; 2] = ["treevisor: … ", " could not be written here"];
+
+/// Whether a line of a log file is such a notice.
+pub(crate) fn is_notice(line: &str) -> bool {
+    line.starts_with(NOTICE[0]) && line.ends_with(NOTICE[1])
+}
+
 /// Lost lines, and their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +33,12 @@ impl Lost {
         let lines = text.iter().filter(|byte| **byte == b'\n').count();
         let piece = text.last().is_some_and(|last| *last != b'\n');
         Lost { lines: lines as u64 + u64::from(piece && lines == 0), bytes: text.len() as u64 }
+    }
+
+    /// The notice of these lines in a log file.
+    pub(crate) fn notice(&self) -> String {
+        let [begin, end] = NOTICE;
+        format!("{begin}{self}{end}")
     }
 
     /// Whether nothing was lost.

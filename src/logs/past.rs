@@ -2,6 +2,7 @@
 //! disk.
 
 use super::lines::Lines;
+use super::lost::is_notice;
 use crate::files::{self, FileId};
 use crate::text;
 use std::collections::VecDeque;
@@ -117,22 +118,75 @@ fn begin_of_last(file: &mut File, count: usize) -> io::Result<u64> {
     Ok(0)
 }
 
+/// The lines that are in memory, as texts that can be compared with those of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Recent {
+    /// The texts, the oldest first. The pieces of a long line are one text.
+    pub lines: Vec<String>,
+    /// The first one is the end of a line whose beginning is no longer in memory.
+    pub headless: bool,
+    /// The last one had no end when memory was read.
+    pub unfinished: bool,
+}
+
+impl Recent {
+    /// Whether these lines of a file are the ones in memory from number `at` on.
+    fn are(&self, at: usize, lines: &[String]) -> bool {
+        lines.iter().zip(at..).all(|(line, at)| {
+            let text = self.lines[at].as_str();
+            match (self.headless && at == 0, self.unfinished && at + 1 == self.lines.len()) {
+                (false, false) => line == text,
+                (true, false) => line.ends_with(text),
+                (false, true) => line.starts_with(text),
+                (true, true) => line.contains(text),
+            }
+        })
+    }
+
+    /// Where the lines of a file stand in memory; the last place if there are several.
+    fn place_of(&self, lines: &[String]) -> Option<usize> {
+        let last = self.lines.len().checked_sub(lines.len())?;
+        (0..=last).rev().find(|at| self.are(*at, lines))
+    }
+
+    fn before(&self, end: usize) -> Recent {
+        Recent { lines: self.lines[..end].to_vec(), headless: self.headless, unfinished: false }
+    }
+}
+
 /// How many of a file's last lines the memory has as well (`kept`), or will get later, given that the file was read
 /// after the memory. The caller takes those from memory.
 ///
-/// Returns 0 if the two do not meet, since the file was moved away or lines could not be written.
-pub(crate) fn overlap(file: &[String], kept: &[String]) -> usize {
-    if kept.is_empty() {
+/// Returns 0 if the two do not meet.
+pub(crate) fn overlap(file: &[String], kept: &Recent) -> usize {
+    let count = kept.lines.len();
+    if count == 0 {
         return 0;
     }
     // All of `kept` is in the file, at its end or a little before: the worker has printed more since.
-    let whole = file.windows(kept.len()).rposition(|lines| lines == kept);
-    // Or only the beginning of `kept` is, since the rest could not be written.
-    let begun = || (1..kept.len().min(file.len() + 1)).rev().find(|n| file[file.len() - n..] == kept[..*n]);
-    match whole {
-        Some(at) => file.len() - at,
-        None => begun().unwrap_or(0),
+    if let Some(at) = file.windows(count).rposition(|lines| kept.are(0, lines)) {
+        return file.len() - at;
     }
+    let most = count.min(file.len());
+    // The file ends within `kept`: the rest was not written. If it begins there as well, it was begun anew since.
+    let ended = (1..=most).rev().find_map(|n| Some((n, kept.place_of(&file[file.len() - n..])?)));
+    if let Some((n, at)) = ended {
+        return n + beyond_a_gap(&file[..file.len() - n], &kept.before(at));
+    }
+    // It was begun anew, and the worker has printed more since.
+    if (1..=most).any(|n| kept.are(count - n, &file[..n])) { file.len() } else { 0 }
+}
+
+/// The overlap before lines that could not be written: a notice stands in the file for these, after the part of a line
+/// that was written.
+fn beyond_a_gap(file: &[String], kept: &Recent) -> usize {
+    let Some((_, file)) = file.split_last().filter(|(last, _)| is_notice(last)) else { return 0 };
+    let torn = file.split_last().map_or(file, |(_, before)| before);
+    [(1, file), (2, torn)]
+        .into_iter()
+        .map(|(n, file)| (n, overlap(file, kept)))
+        .find(|(_, more)| *more > 0)
+        .map_or(0, |(n, more)| n + more)
 }
 
 #[cfg(test)]
@@ -187,7 +241,10 @@ mod tests {
 
     #[test]
     fn what_is_in_memory_is_found_in_the_file() {
-        let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let lines = |text: &str| -> Vec<String> {
+            let notice = "treevisor: … 2 lines (9 B) could not be written here";
+            text.split_whitespace().map(|line| if line == "LOST" { notice } else { line }.to_owned()).collect()
+        };
         for (file, kept, same) in [
             ("a b c d", "c d", 2),
             // The worker has printed more between the two reads.
@@ -199,9 +256,32 @@ mod tests {
             ("a b", "", 0),
             ("", "a", 0),
             ("c d", "c d", 2),
-            ("d", "c d", 0),
+            // The file was begun anew: it was moved away, or nothing is kept.
+            ("d", "c d", 1),
+            ("c d", "b c d e", 2),
+            ("d", "d c d", 1),
+            ("d e f", "c d e", 3),
+            // The memory begins in the middle of a long line.
+            ("a long c d", "+ng c d", 3),
+            ("a long", "+ng", 1),
+            ("a long c", "+ng c d", 2),
+            // The memory ends in the middle of a line.
+            ("a b prompt>yes c", "b prompt>+", 3),
+            ("a prompt>", "prompt>+", 1),
+            ("a long", "+on+", 1),
+            ("b prompt>yes", "a b prompt>+", 2),
+            // Lines could not be written.
+            ("a b c LOST f g", "b c d e f g", 5),
+            ("a b c d1 LOST f g", "b c d123 e f g", 6),
+            ("c LOST f", "b c d e f", 3),
+            ("a LOST f", "d e f", 1),
         ] {
-            assert_eq!(overlap(&lines(file), &lines(kept)), same, "{file} / {kept}");
+            let recent = Recent {
+                lines: lines(&kept.replace('+', "")),
+                headless: kept.starts_with('+'),
+                unfinished: kept.len() > 1 && kept.ends_with('+'),
+            };
+            assert_eq!(overlap(&lines(file), &recent), same, "{file} / {kept}");
         }
     }
 }

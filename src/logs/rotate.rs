@@ -218,7 +218,7 @@ impl RotatingFile {
             notice.push(b'\n');
         }
         if !self.unreported.is_none() {
-            let _ = writeln!(notice, "treevisor: … {} could not be written here", self.unreported);
+            let _ = writeln!(notice, "{}", self.unreported.notice());
         }
         if !notice.is_empty() {
             let length = self.write_once(&notice)?;
