@@ -125,18 +125,27 @@ impl Console {
         self.outlet.push(self.scratch.as_bytes());
     }
 
+    fn send_unfinished(&mut self) {
+        if let Some(journald) = &mut self.journald {
+            journald.send_unfinished();
+        }
+    }
+
     /// Writes what can be written without waiting. Returns whether something is left for a later call.
     pub(crate) fn flush(&mut self) -> bool {
         self.outlet.flush()
     }
 
-    /// Waits up to `limit` until all is written. Returns whether it is.
+    /// Waits up to `limit` until all is written. Returns whether it is. The journal is sent what has come of unfinished
+    /// lines: another image of this program does not know it.
     pub(crate) fn settle(&mut self, limit: Span) -> bool {
+        self.send_unfinished();
         self.outlet.settle(limit)
     }
 
     /// Waits up to `limit` until all is written. For processes that end.
     pub(crate) fn finish(&mut self, limit: Span) {
+        self.send_unfinished();
         self.outlet.finish(limit);
     }
 

@@ -97,9 +97,16 @@ pub(crate) struct Journald {
     socket: Option<JournalSocket>,
     instance: String,
     lost: u64,
-    /// Unfinished lines of workers, by path.
-    unfinished: HashMap<String, Vec<u8>>,
+    /// Unfinished lines of workers, with the pid of their process.
+    unfinished: HashMap<Source, (u32, Vec<u8>)>,
     unfinished_bytes: usize,
+}
+
+/// Which process of which worker has printed a line: in a roll-out two processes of one path print at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Source {
+    path: String,
+    incarnation: u64,
 }
 
 impl Journald {
@@ -141,10 +148,14 @@ impl Journald {
         if !line.is_recorded() {
             return;
         }
-        let begun = if line.continued { self.unfinished.remove(path) } else { None };
+        let source = Source { path: path.to_owned(), incarnation };
+        let mut begun = self.unfinished.remove(&source).map(|(_, text)| text);
+        self.unfinished_bytes -= begun.as_ref().map_or(0, Vec::len);
+        if let Some(text) = begun.take_if(|_| !line.continued) {
+            self.send_text(&source, pid, &text);
+        }
         let is_begun = begun.is_some();
         let mut text = begun.unwrap_or_default();
-        self.unfinished_bytes -= text.len();
         // The end of a line whose beginning was sent because it did not continue.
         if line.continued && !is_begun && line.bytes().is_empty() {
             return;
@@ -154,11 +165,23 @@ impl Journald {
         let goes_on = line.cut && line.bytes().len() + 8 >= LINE_MAX;
         if goes_on && text.len() < JOINED_MAX && self.unfinished_bytes + text.len() <= UNFINISHED_MAX {
             self.unfinished_bytes += text.len();
-            self.unfinished.insert(path.to_owned(), text);
+            self.unfinished.insert(source, (pid, text));
             return;
         }
+        self.send_text(&source, pid, &text);
+    }
+
+    /// Sends the unfinished lines as far as they have come: this process ends, or is replaced by another image.
+    pub(crate) fn send_unfinished(&mut self) {
+        self.unfinished_bytes = 0;
+        for (source, (pid, text)) in std::mem::take(&mut self.unfinished) {
+            self.send_text(&source, pid, &text);
+        }
+    }
+
+    fn send_text(&mut self, Source { path, incarnation }: &Source, pid: u32, text: &[u8]) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let (own, text) = priority::of_line(&text);
+        let (own, text) = priority::of_line(text);
         let mut entry = Entry::new(text, own.unwrap_or(priority::INFO), name);
         entry.add("TREEVISOR_PATH", path.as_bytes());
         entry.add("TREEVISOR_INCARNATION", incarnation.to_string().as_bytes());
@@ -270,6 +293,27 @@ mod tests {
         );
         assert!(received(&socket).starts_with("MESSAGE=Name: \n"));
         assert!(received(&socket).starts_with("MESSAGE=\nPRIORITY"));
+        assert_eq!((journald.unfinished.len(), journald.unfinished_bytes), (0, 0));
+    }
+
+    #[test]
+    fn lines_of_two_processes_of_one_worker_are_not_mixed() {
+        let (_dir, socket, mut journald) = journal();
+        let [a, b, c] = [b'a', b'b', b'c'].map(|letter| vec![letter; LINE_MAX]);
+        journald.send_line("/web", (7, 1), &piece(&a, false, true));
+        journald.send_line("/web", (8, 2), &piece(&b, false, true));
+        journald.send_line("/web", (7, 1), &piece(b"1", true, false));
+        journald.send_line("/web", (8, 2), &piece(b"2", true, false));
+        for end in ["a1\nPRIORITY", "b2\nPRIORITY"] {
+            let text = received(&socket);
+            assert!(text.contains(end) && text.len() < LINE_MAX + 200, "{text}");
+        }
+        // One whose end never comes is sent as it is.
+        journald.send_line("/web", (7, 1), &piece(&a, false, true));
+        journald.send_line("/web", (7, 1), &piece(&c, false, true));
+        assert!(received(&socket).starts_with("MESSAGE=aaa"));
+        journald.send_unfinished();
+        assert!(received(&socket).starts_with("MESSAGE=ccc"));
         assert_eq!((journald.unfinished.len(), journald.unfinished_bytes), (0, 0));
     }
 
