@@ -73,7 +73,7 @@ pub struct Events {
     /// Only events at or after this time
     #[arg(long, value_name = "WHEN", value_parser = timestamp)]
     pub since: Option<Timestamp>,
-    /// Only events before this time
+    /// Only events up to this time
     #[arg(long, value_name = "WHEN", value_parser = timestamp, conflicts_with = "follow")]
     pub until: Option<Timestamp>,
     /// Show the id of each event, for `treevisor why ID`

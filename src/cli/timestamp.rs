@@ -19,6 +19,9 @@ pub struct Timestamp {
     now: SystemTime,
 }
 
+/// What the clocks of a zone show at a moment.
+type Clocks<'a> = &'a dyn Fn(OffsetDateTime) -> OffsetDateTime;
+
 /// The forms that are accepted.
 const FORMS: &str = "write how long ago, as in \"10m\", a time of day, as in \"03:00\", a day, as in \"yesterday\" or \
                      \"2026-11-24\", or both, as in \"yesterday 03:00\" or \"2026-11-24T03:00\"";
@@ -49,22 +52,30 @@ impl Timestamp {
     }
 
     fn parse(&self, zone: Zone) -> Result<OffsetDateTime, String> {
+        self.parse_by(&|moment| zone.of(moment))
+    }
+
+    fn parse_by(&self, clocks: Clocks<'_>) -> Result<OffsetDateTime, String> {
         let text = self.text.as_str();
+        // A trailing Z means UTC, whatever the zone: the day is one of UTC as well.
+        let clocks: Clocks<'_> = if text.ends_with(['Z', 'z']) { &|moment| Zone::Utc.of(moment) } else { clocks };
         let refused = |why: String| format!("{why}; {FORMS}");
         let ago = text.strip_suffix("ago").map_or(text, str::trim_end);
         if let Ok(ago) = Span::parse(ago) {
             return Ok(self.now.checked_sub(ago.as_duration()).unwrap_or(SystemTime::UNIX_EPOCH).into());
         }
-        let now = zone.of(self.now.into());
+        let now = clocks(self.now.into());
+        let yesterday = now.date().previous_day().unwrap_or(Date::MIN);
         if let Some(time) = time_of_day(text) {
-            let moment = civil(PrimitiveDateTime::new(now.date(), time), zone_of(text, zone));
-            return Ok(if moment > now { moment.saturating_sub(time::Duration::DAY) } else { moment });
+            let [today, yesterday] =
+                [now.date(), yesterday].map(|date| civil(PrimitiveDateTime::new(date, time), clocks));
+            return Ok(if today > now { yesterday } else { today });
         }
         let word = text.find(' ').unwrap_or(text.len());
         let (date, rest) = match &text[..word] {
             "now" if word == text.len() => return Ok(now),
             "today" => (now.date(), &text[word..]),
-            "yesterday" => (now.date().previous_day().unwrap_or(Date::MIN), &text[word..]),
+            "yesterday" => (yesterday, &text[word..]),
             _ => {
                 let (day, rest) = text.split_at_checked("2026-11-24".len()).unwrap_or((text, ""));
                 let date = Date::parse(day, &form("[year]-[month]-[day]"));
@@ -73,8 +84,8 @@ impl Timestamp {
         };
         let of_day = rest.strip_prefix(['T', 't', ' ']).unwrap_or(rest);
         match (rest, time_of_day(of_day)) {
-            ("", _) => Ok(civil(PrimitiveDateTime::new(date, Time::MIDNIGHT), zone)),
-            (_, Some(time)) => Ok(civil(PrimitiveDateTime::new(date, time), zone_of(of_day, zone))),
+            ("", _) => Ok(civil(PrimitiveDateTime::new(date, Time::MIDNIGHT), clocks)),
+            (_, Some(time)) => Ok(civil(PrimitiveDateTime::new(date, time), clocks)),
             // With a zone, the text is RFC 3339.
             (_, None) => OffsetDateTime::parse(text, &Rfc3339)
                 .map_err(|_| refused(format!("\"{of_day}\" in \"{text}\" is no time of day"))),
@@ -82,15 +93,10 @@ impl Timestamp {
     }
 }
 
-/// A trailing Z means UTC, whatever the zone.
-fn zone_of(text: &str, zone: Zone) -> Zone {
-    if text.ends_with(['Z', 'z']) { Zone::Utc } else { zone }
-}
-
-/// The moment at which clocks of the zone show this time. If they show it twice, or skip it, a moment near it.
-fn civil(shown: PrimitiveDateTime, zone: Zone) -> OffsetDateTime {
-    let guess = zone.of(shown.assume_utc()).offset();
-    let offset = zone.of(shown.assume_offset(guess)).offset();
+/// The moment at which the clocks show this time. If they show it twice, or skip it, a moment near it.
+fn civil(shown: PrimitiveDateTime, clocks: Clocks<'_>) -> OffsetDateTime {
+    let guess = clocks(shown.assume_utc()).offset();
+    let offset = clocks(shown.assume_offset(guess)).offset();
     shown.assume_offset(offset)
 }
 
@@ -108,6 +114,7 @@ fn form(text: &str) -> OwnedFormatItem {
 mod tests {
     use super::*;
     use std::time::Duration;
+    use time::UtcOffset;
 
     /// 2026-11-24T04:05:06Z
     fn now() -> SystemTime {
@@ -136,6 +143,29 @@ mod tests {
             ("2026-11-24T03:00:30+01:30", "2026-11-24T01:30:30.000000000Z"),
         ] {
             assert_eq!(Timestamp::read(text, now()).unwrap().at(Zone::Utc), moment, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_what_the_clocks_of_its_day_show() {
+        let moment = |text| OffsetDateTime::parse(text, &Rfc3339).unwrap();
+        // The clocks of Berlin are set back on 2026-10-25 at 03:00.
+        let winter = moment("2026-10-25T01:00:00Z");
+        let berlin =
+            |at: OffsetDateTime| at.to_offset(UtcOffset::from_hms(if at < winter { 2 } else { 1 }, 0, 0).unwrap());
+        for (text, now, expected) in [
+            ("13:00", "2026-10-25T11:00:00Z", "2026-10-24T11:00:00Z"),
+            ("12:00", "2026-10-25T11:00:00Z", "2026-10-25T11:00:00Z"),
+            ("01:00", "2026-10-25T11:00:00Z", "2026-10-24T23:00:00Z"),
+            ("yesterday 13:00", "2026-10-25T11:00:00Z", "2026-10-24T11:00:00Z"),
+            ("today", "2026-10-25T11:00:00Z", "2026-10-24T22:00:00Z"),
+            // There it is the 25th already.
+            ("23:00Z", "2026-10-24T22:30:00Z", "2026-10-23T23:00:00Z"),
+            ("22:00Z", "2026-10-24T22:30:00Z", "2026-10-24T22:00:00Z"),
+            ("yesterday 01:00Z", "2026-10-24T22:30:00Z", "2026-10-23T01:00:00Z"),
+        ] {
+            let read = Timestamp { text: text.into(), now: moment(now).into() };
+            assert_eq!(read.parse_by(&berlin).unwrap(), moment(expected), "{text}");
         }
     }
 
