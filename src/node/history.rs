@@ -1,4 +1,4 @@
-//! The root's history of the tree's events. It is bounded: the oldest events are dropped.
+//! The root's history of the tree's events. It is bounded in number and size: the oldest events are dropped.
 
 use super::luggage::{Packing, Unpacking, fail};
 use crate::ids::Path;
@@ -10,6 +10,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 const REMEMBERED: usize = 10_000;
+
+/// The most bytes that all events have together. Most have some hundred, but those with output of a worker have more.
+const REMEMBERED_BYTES: usize = 32 << 20;
 
 /// Events on their way to the root.
 pub(super) struct EventBatch {
@@ -93,6 +96,8 @@ impl Kept {
 
 pub(super) struct History {
     events: VecDeque<Kept>,
+    /// The size of all their JSON.
+    bytes: usize,
     /// Number of the first remembered event; the numbers go on for ever.
     first: u64,
 }
@@ -110,7 +115,7 @@ pub(super) struct CarriedHistory {
 impl History {
     /// Writes the history into the snapshot.
     pub(super) fn pack(&self, packing: &mut Packing<'_>) -> CarriedHistory {
-        let History { events, first } = self;
+        let History { events, bytes: _, first } = self;
         let json: Vec<u8> = events.iter().flat_map(|event| event.json.iter().copied()).collect();
         let events = events.iter().map(|event| (event.path.clone(), event.kind, event.json.len())).collect();
         CarriedHistory { events, json: packing.bytes(json), first: *first }
@@ -120,25 +125,29 @@ impl History {
     pub(super) fn unpack(carried: CarriedHistory, unpacking: &Unpacking<'_>) -> History {
         let CarriedHistory { events, json, first } = carried;
         let mut rest = unpacking.bytes(json);
+        let bytes = rest.len();
         let one = |(path, kind, length)| {
             let (json, after) =
                 rest.split_at_checked(length).unwrap_or_else(|| fail("the snapshot's events are cut off"));
             rest = after;
             Kept { path, kind, json: json.into() }
         };
-        History { events: events.into_iter().map(one).collect(), first }
+        History { events: events.into_iter().map(one).collect(), bytes, first }
     }
 
     pub(super) fn new() -> History {
-        History { events: VecDeque::new(), first: 0 }
+        History { events: VecDeque::new(), bytes: 0, first: 0 }
     }
 
     pub(super) fn push(&mut self, batch: EventBatch) {
         for event in batch.events {
-            self.events.extend(Kept::of(event));
+            let kept = Kept::of(event);
+            self.bytes += kept.as_ref().map_or(0, |kept| kept.json.len());
+            self.events.extend(kept);
         }
-        while self.events.len() > REMEMBERED {
-            self.events.pop_front();
+        while self.events.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.json.len();
             self.first += 1;
         }
     }
@@ -193,6 +202,21 @@ mod tests {
         assert_eq!(seq_at(&history, history.end() - 1), Some(most + 4));
         assert_eq!(seq_at(&history, history.end()), None, "it has not happened yet");
         assert_eq!(history.views().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn large_events_are_dropped_by_their_size() {
+        let mut history = History::new();
+        let large = |seq| event(seq, "/a", "no_host", json!({ "why": "x".repeat(REMEMBERED_BYTES / 4) }));
+        history.push(batch(0..3));
+        for seq in 3..8 {
+            history.push(EventBatch { events: vec![large(seq)] });
+        }
+        assert_eq!((history.first(), seq_at(&history, 5)), (5, Some(5)), "3 large ones fit");
+        history.push(batch(8..10));
+        assert_eq!((history.first(), history.end()), (5, 10));
+        let bytes = |history: &History| history.events.iter().map(|event| event.json.len()).sum::<usize>();
+        assert!(history.bytes == bytes(&history) && history.bytes <= REMEMBERED_BYTES);
     }
 
     #[test]
