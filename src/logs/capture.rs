@@ -82,6 +82,11 @@ impl Capture {
         Capture { lines, gate, unfinished, ..Capture::new(pipe) }
     }
 
+    /// Whether the beginning of a line was passed on, and its end was not.
+    pub(crate) fn is_within_line(&self) -> bool {
+        self.lines.is_within_line()
+    }
+
     /// Reads up to about `budget` bytes, and passes each complete line to `sink`. `now` is used to measure the rate of
     /// lines; each line's [`Audience`] says where it goes.
     pub(crate) fn read_some(&mut self, now: Time, budget: usize, sink: &mut impl FnMut(Line<'_>)) -> Progress {

@@ -119,6 +119,11 @@ impl Lines {
         !self.partial.is_empty() && !self.continued
     }
 
+    /// Whether the beginning of a line has been emitted, and its end has not.
+    pub(crate) fn is_within_line(&self) -> bool {
+        self.continued
+    }
+
     /// Emits the beginning of a line that does not continue, such as a prompt. Its rest becomes one more piece, however
     /// slowly it comes, so that the line is not cut again and again.
     pub(crate) fn pause(&mut self, each: &mut impl FnMut(Line<'_>)) {

@@ -10,13 +10,15 @@
 use super::lines::Line;
 use super::lost::Lost;
 use super::past::numbered;
+use crate::files;
 use crate::os::clock::Clock;
 use crate::os::lock;
 use crate::os::opening::{self, FileLocation};
 use crate::os::users::Credentials;
 use crate::time::{Span, Time};
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +61,8 @@ pub(crate) struct RotatingFile {
     within_line: bool,
     /// The rest of that line is lost, so the next line must begin with a newline.
     torn: bool,
+    /// The file has not been opened yet. The line in which it ends may be one of an earlier run.
+    unseen: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,13 @@ impl RotatingFile {
             clock: Clock::start(),
             within_line: false,
             torn: false,
+            unseen: true,
         }
+    }
+
+    /// The file ends within a line that goes on: its worker was not started again, only this program.
+    pub(crate) fn go_on_within_line(&mut self) {
+        self.within_line = true;
     }
 
     /// Writes the file as this user if other users can write to its directory; see `os::opening`.
@@ -251,6 +261,9 @@ impl RotatingFile {
             let (location, file) = opening::append(&self.path, self.user.as_ref())?;
             let metadata = file.metadata()?;
             let (size, regular) = (metadata.len(), metadata.is_file());
+            if std::mem::take(&mut self.unseen) && regular && !self.within_line {
+                self.torn |= ends_within_line(&file).unwrap_or(false);
+            }
             self.open = Some(Open { file, location, size, regular, moved: None, locked: false });
         }
         self.look_whether_it_is_ours_alone();
@@ -321,6 +334,18 @@ impl RotatingFile {
             self.open = None;
         }
     }
+}
+
+/// Whether a regular file ends without a newline. The file is open for writing alone, so it is opened once more.
+fn ends_within_line(file: &File) -> io::Result<bool> {
+    let mut file = files::open_regular(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?;
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(!is_newline(&last[0]))
 }
 
 fn is_newline(byte: &u8) -> bool {

@@ -16,6 +16,7 @@ use crate::os::thread;
 use crate::os::users::Credentials;
 use crate::os::wake::Wake;
 use crate::time::{Span, Time};
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -93,12 +94,15 @@ struct Entry {
 pub(crate) struct LogFile {
     writer: Writer,
     id: u64,
+    /// The incarnation whose line has not ended yet. In a roll-out two processes write to one file.
+    within_line: Cell<Option<u64>>,
 }
 
 /// The lines of one turn. Dropping it hands them over.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     file: &'a LogFile,
+    incarnation: u64,
     bytes: Vec<u8>,
 }
 
@@ -140,7 +144,7 @@ impl Writer {
                 resting: false,
             },
         );
-        LogFile { writer: self.clone(), id }
+        LogFile { writer: self.clone(), id, within_line: Cell::new(None) }
     }
 
     /// The descriptor that becomes readable when [`Writer::heard`] should be called.
@@ -306,9 +310,15 @@ impl Entry {
 }
 
 impl LogFile {
-    /// Begins to collect the lines of one turn, which are written together.
-    pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { file: self, bytes: Vec::new() }
+    /// Begins to collect the lines of one turn, which are written together. They are of this incarnation.
+    pub(crate) fn batch(&self, incarnation: u64) -> Batch<'_> {
+        Batch { file: self, incarnation, bytes: Vec::new() }
+    }
+
+    /// After an upgrade: the file ends within a line of this incarnation, which goes on.
+    pub(crate) fn go_on_within_line(&self, incarnation: u64) {
+        self.within_line.set(Some(incarnation));
+        self.change(|entry| entry.file.iter_mut().for_each(RotatingFile::go_on_within_line));
     }
 
     /// Whether its worker should pause before more of its output is read: the disk is slow, but not stuck. The loop is
@@ -382,8 +392,20 @@ impl Drop for LogFile {
 
 impl Batch<'_> {
     /// Adds a line, as the worker wrote it. Lines that are only for display are left out. The pieces of a long line
-    /// become one line again in the file.
+    /// become one line again in the file, unless another line has come in between: that begins on a line of its own.
     pub(crate) fn write_line(&mut self, line: &Line<'_>) {
+        if !line.is_recorded() {
+            return;
+        }
+        let begun = self.file.within_line.replace(line.cut.then_some(self.incarnation));
+        let goes_on = line.continued && begun == Some(self.incarnation);
+        if begun.is_some() && !goes_on {
+            self.bytes.push(b'\n');
+        }
+        // The end of a line that another line has ended already.
+        if line.continued && !goes_on && !line.cut && line.bytes().is_empty() {
+            return;
+        }
         RotatingFile::lay_out(line, &mut self.bytes);
     }
 }

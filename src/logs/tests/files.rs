@@ -202,6 +202,25 @@ fn a_file_that_was_moved_away_is_opened_anew_on_request() {
 }
 
 #[test]
+fn a_line_that_an_earlier_run_has_left_unfinished_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    for (before, after) in [("ready> ", "ready> \nboot\n"), ("whole\n", "whole\nboot\n"), ("", "boot\n")] {
+        fs::write(&path, before).unwrap();
+        write_lines(&mut RotatingFile::new(&path, 1 << 20, 1), &["boot"]);
+        assert_eq!(read(&path), after);
+    }
+    // After an upgrade the line goes on. Its end is written in pieces, and the file may be opened anew.
+    fs::write(&path, "ready> ").unwrap();
+    let mut file = RotatingFile::new(&path, 1 << 20, 1);
+    file.go_on_within_line();
+    file.write(b"ye");
+    file.reopen();
+    write_lines(&mut file, &["s"]);
+    assert_eq!(read(&path), "ready> yes\n");
+}
+
+#[test]
 fn a_file_that_others_cut_is_as_large_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");

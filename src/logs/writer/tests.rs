@@ -6,7 +6,7 @@ use std::io::Read;
 const PATIENT: Span = Span::from_secs(30);
 
 fn print(file: &LogFile, line: &str) {
-    file.batch().write_line(&Line::new(line.as_bytes()));
+    file.batch(1).write_line(&Line::new(line.as_bytes()));
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -148,4 +148,40 @@ fn a_file_is_opened_anew_on_request() {
     print(&file, "new");
     assert!(writer.finish(PATIENT).is_none());
     assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+}
+
+#[test]
+fn no_line_goes_on_in_the_line_of_another_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let writer = Writer::new();
+    let file = writer.file(&path, 1 << 20, 1, None);
+    let written = |incarnation, pieces: &[(&str, bool, bool)]| {
+        for (text, continued, cut) in pieces {
+            let mut line = Line::new(text.as_bytes());
+            (line.continued, line.cut) = (*continued, *cut);
+            file.batch(incarnation).write_line(&line);
+        }
+        assert!(writer.finish(PATIENT).is_none());
+        fs::read_to_string(&path).unwrap()
+    };
+    assert_eq!(written(1, &[("ready", false, true), ("> ", true, true)]), "ready> ");
+    assert_eq!(written(2, &[("boot", false, false)]), "ready> \nboot\n");
+    assert_eq!(written(1, &[("yes", true, false)]), "ready> \nboot\nyes\n");
+    // The output of a command about a process comes while a line of that process has not ended.
+    fs::write(&path, "").unwrap();
+    assert_eq!(written(2, &[("wait", false, true), ("trace", false, false), ("", true, false)]), "wait\ntrace\n");
+    assert_eq!(
+        written(2, &[("on", false, true), ("e", true, false), ("two", false, false)]),
+        "wait\ntrace\none\ntwo\n"
+    );
+    // After an upgrade.
+    fs::write(&path, "on").unwrap();
+    let file = writer.file(&path, 1 << 20, 1, None);
+    file.go_on_within_line(2);
+    let mut end = Line::new(b"e");
+    end.continued = true;
+    file.batch(2).write_line(&end);
+    assert!(writer.finish(PATIENT).is_none());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
 }

@@ -193,6 +193,7 @@ impl Children {
             })
             .collect();
         children.share_logs();
+        children.go_on_within_lines();
         let promised = |child: &&Child| child.process.as_ref().is_some_and(|process| process.promised);
         children.beating = children.iter().filter(promised).count();
         children.sockets = Sockets::unpack(sockets, unpacking);

@@ -104,7 +104,7 @@ impl Children {
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut follow = followers.begin(&child.path, speaker, at);
         let (ring, path) = (&mut child.ring, child.path.as_str());
-        let mut batch = child.file.as_deref().map(LogFile::batch);
+        let mut batch = child.file.as_deref().map(|file| file.batch(speaker.incarnation));
         let (show, console) = (context.place.show_output, &mut output.console);
         let mut take = |line: Line<'_>| {
             if let Some(batch) = &mut batch {
@@ -153,7 +153,7 @@ impl Children {
         let Some(process) = child.process.as_ref().filter(|process| process.run == run) else { return };
         let speaker = Speaker { incarnation: run.incarnation.0, pid: process.pid };
         let mut follow = followers.begin(&child.path, speaker, at);
-        let mut batch = child.file.as_deref().map(LogFile::batch);
+        let mut batch = child.file.as_deref().map(|file| file.batch(speaker.incarnation));
         for line in lines {
             let line = Line::new(line);
             if let Some(batch) = &mut batch {
@@ -169,6 +169,17 @@ impl Children {
         }
         if batch.take().is_some() {
             output.due.get_or_insert(context.now() + LOOK);
+        }
+    }
+
+    /// After an upgrade: in their log files the lines go on that have begun.
+    pub(super) fn go_on_within_lines(&self) {
+        for child in self.iter() {
+            if let (Some(file), Some(process)) = (&child.file, &child.process)
+                && process.output.as_ref().is_some_and(|(capture, _)| capture.is_within_line())
+            {
+                file.go_on_within_line(process.run.incarnation.0);
+            }
         }
     }
 
