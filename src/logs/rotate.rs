@@ -63,6 +63,9 @@ pub(crate) struct RotatingFile {
     torn: bool,
     /// The file has not been opened yet. The line in which it ends may be one of an earlier run.
     unseen: bool,
+    /// In tests: closing the file takes time.
+    #[cfg(test)]
+    pub(super) closing: Option<SlowClose>,
 }
 
 #[derive(Debug)]
@@ -76,6 +79,18 @@ struct Open {
     moved: Option<Time>,
     /// This process holds the lock on the file, for as long as it is open.
     locked: bool,
+}
+
+/// Stands for a file whose close blocks: dropping it waits until the other end of the channel is dropped.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct SlowClose(pub std::sync::mpsc::Receiver<()>);
+
+#[cfg(test)]
+impl Drop for SlowClose {
+    fn drop(&mut self) {
+        let _ = self.0.recv();
+    }
 }
 
 impl RotatingFile {
@@ -98,12 +113,19 @@ impl RotatingFile {
             within_line: false,
             torn: false,
             unseen: true,
+            #[cfg(test)]
+            closing: None,
         }
     }
 
     /// The file ends within a line that goes on: its worker was not started again, only this program.
     pub(crate) fn go_on_within_line(&mut self) {
         self.within_line = true;
+    }
+
+    /// Whether dropping this closes a file.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Writes the file as this user if other users can write to its directory; see `os::opening`.

@@ -283,17 +283,27 @@ impl Shared {
             if let Some(trouble) = trouble {
                 self.report(&mut state, trouble);
             }
-            if let Some(entry) = state.files.get_mut(&id) {
-                entry.file = Some(file);
-                if entry.has_work() {
+            let closed = match state.files.get_mut(&id) {
+                Some(entry) if entry.has_work() => {
+                    entry.file = Some(file);
                     state.ready.push_back(id);
-                } else if entry.closed {
-                    state.files.remove(&id);
-                } else {
-                    entry.taken = false;
+                    None
                 }
-            }
+                Some(entry) if !entry.closed => {
+                    entry.file = Some(file);
+                    entry.taken = false;
+                    None
+                }
+                Some(_) | None => Some(file),
+            };
             self.done.notify_all();
+            if let Some(file) = closed {
+                state.files.remove(&id);
+                // To close a file can take as long as to write it.
+                drop(state);
+                drop(file);
+                state = self.lock();
+            }
         }
     }
 }
@@ -306,6 +316,11 @@ pub(super) fn now() -> Time {
 impl Entry {
     fn has_work(&self) -> bool {
         !self.waiting.is_empty() || !self.lost.is_none() || self.reopen
+    }
+
+    /// Whether a thread has to close the file.
+    fn is_to_close(&self) -> bool {
+        self.closed && self.file.as_ref().is_some_and(RotatingFile::is_open)
     }
 }
 
@@ -342,7 +357,7 @@ impl LogFile {
         let mut state = shared.lock();
         let Some(entry) = state.files.get_mut(&self.id) else { return };
         change(entry);
-        if !entry.taken && entry.has_work() {
+        if !entry.taken && (entry.has_work() || entry.is_to_close()) {
             entry.taken = true;
             entry.since = now();
             state.ready.push_back(self.id);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::logs::rotate::SlowClose;
 use std::fs;
 use std::io::Read;
 
@@ -184,4 +185,39 @@ fn no_line_goes_on_in_the_line_of_another_process() {
     file.batch(2).write_line(&end);
     assert!(writer.finish(PATIENT).is_none());
     assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+}
+
+#[test]
+fn a_file_that_takes_long_to_close_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for waits in [false, true] {
+        let writer = Writer::new();
+        let [slow, other] = ["slow", "other"].map(|name| writer.file(&dir.path().join(name), 1 << 20, 1, None));
+        print(&slow, "one");
+        assert!(writer.finish(PATIENT).is_none());
+        let (close, closing) = std::sync::mpsc::channel();
+        let mut file = stuck(&writer, &slow);
+        file.closing = Some(SlowClose(closing));
+        if waits {
+            // It is removed while a thread has it.
+            let id = slow.id;
+            drop(slow);
+            let mut state = writer.lock();
+            let entry = state.files.get_mut(&id).unwrap();
+            (entry.file, entry.waiting) = (Some(file), b"two\n".to_vec());
+            state.waiting += 4;
+            state.ready.push_back(id);
+        } else {
+            unstick(&writer, &slow, file);
+            drop(slow);
+        }
+        until("the other file is written", || {
+            print(&other, "fine");
+            writer.look();
+            fs::read_to_string(dir.path().join("other")).is_ok_and(|text| text.ends_with("fine\n"))
+        });
+        until("it is forgotten", || writer.lock().files.len() == 1);
+        drop(close);
+        fs::remove_file(dir.path().join("other")).unwrap();
+    }
 }
