@@ -309,6 +309,8 @@ const STILL_THERE_EVERY = 3000;
 const LOOK = 1000;
 /** How long the last messages of a root that has ended may be on their way. */
 const LAST_WORDS = 100;
+/** Numbers of requests. Each following has one of its own, from FIRST_FOLLOWING on. */
+const [PING, STILL_FOLLOWING, FIRST_FOLLOWING] = [1, 2, 3];
 
 class Events {
   #dealer = null;
@@ -329,15 +331,18 @@ class Events {
       root.connect(`ipc://${path}`);
       const ask = (request, verb) =>
         root.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
+      const state = { path, silentAt: performance.now() + timeout, answered: false, request: FIRST_FOLLOWING };
+      // `next` is the number of the event that comes next; it is left out where that is not known yet.
+      state.begin = () => ask(state.request, { verb: 'events', path: at, from: state.next, follow: true });
       // A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
-      await ask(1, { verb: 'ping' });
-      await ask(2, { verb: 'events', path: at, follow: true });
+      await ask(PING, { verb: 'ping' });
+      await state.begin();
       this.#timer = setInterval(() => {
         if (root.closed || !root.writable) return;
-        ask(3, { verb: 'still-following', request: 2 }).catch(() => {});
+        ask(STILL_FOLLOWING, { verb: 'still-following', request: state.request }).catch(() => {});
       }, STILL_THERE_EVERY);
       this.#timer.unref(); // Only a call that waits for an event keeps the program alive.
-      return { path, silentAt: performance.now() + timeout, answered: false };
+      return state;
     };
   }
 
@@ -406,10 +411,17 @@ class Events {
     const [version, kind, ...body] = message;
     if (String(version) !== 'TV1' || String(kind) !== 'TOLD') return true;
     const { request, reply } = JSON.parse(Buffer.concat(body).toString('utf8'));
-    if (request !== 1 && request !== 2) return true;
+    if (request !== PING && request !== state.request) return true;
+    if (reply.is === 'refused' && reply.why === 'forgotten') {
+      // This process was stopped for so long. It goes on where it was.
+      state.request += 1;
+      await state.begin();
+      return true;
+    }
     if (reply.is === 'refused') throw new TreevisorError(reply.why, reply.message);
     state.answered = true;
     if (reply.is === 'events' && !this.#closed) {
+      state.next = reply.next ?? 0; // Left out when it is 0.
       this.#lost += reply.lost ?? 0;
       this.#waiting.push(...reply.events);
     }

@@ -85,6 +85,17 @@ fn the_python_package_passes_its_own_tests() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
+#[test]
+fn the_node_package_passes_its_own_tests() {
+    let node = match languages::node() {
+        Ok(node) => node,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let program = languages::repository().join("clients/node/test/follow.js");
+    let ran = std::process::Command::new(node).arg(program).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
 /// A lock file would hold the addresses of whatever registry its author used.
 #[test]
 fn no_lock_file_of_npm_is_kept() {

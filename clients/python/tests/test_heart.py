@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -15,7 +16,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import treevisor  # noqa: E402
-from treevisor import _control, _heart, _zmtp  # noqa: E402
+from treevisor import _control, _events, _heart, _transport, _zmtp  # noqa: E402
 
 TOKEN = "00112233445566778899aabbccddeeff"
 
@@ -173,6 +174,98 @@ class FramesTest(unittest.TestCase):
         beat = _zmtp.message([b"TV1", b"BEAT", b"000102030405060708090a0b0c0d0e0f"])
         self.assertEqual(beat, block("beat"))
         self.assertEqual(_zmtp.frame(0, b"x" * 256)[:9], b"\x02\0\0\0\0\0\0\x01\0")
+
+
+class PeerTest(unittest.TestCase):
+    """Streams, and a listener in the node's place."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = f"{directory.name}/node"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.listener.close)
+        self.listener.bind(self.path)
+        self.listener.listen()
+
+    def accept(self):
+        """The next connection; this side's half of the handshake is on its way."""
+        peer, _ = self.listener.accept()
+        self.addCleanup(peer.close)
+        peer.settimeout(20)
+        peer.sendall(_zmtp.GREETING + _zmtp.READY)
+        return peer
+
+    def read(self, peer, count):
+        taken = b""
+        while len(taken) < count:
+            taken += peer.recv(count - len(taken))
+        return taken
+
+    def test_what_is_sent_without_waiting_is_sent(self):
+        conversation = _transport.StreamConversation(os.fsencode(self.path))
+        self.addCleanup(conversation.close)
+        peer = self.accept()
+        self.assertTrue(conversation.send([b"asked"], 20))
+        self.assertTrue(conversation.send([b"still-following"], 0))
+        self.read(peer, len(_zmtp.GREETING + _zmtp.READY))
+        wanted = _zmtp.message([b"asked"]) + _zmtp.message([b"still-following"])
+        self.assertEqual(self.read(peer, len(wanted)), wanted)
+
+    def test_for_a_peer_that_does_not_read_there_is_no_queue(self):
+        conversation = _transport.StreamConversation(os.fsencode(self.path))
+        self.addCleanup(conversation.close)
+        self.accept()
+        self.assertTrue(conversation.send([b"asked"], 20))
+        sent = [conversation.send([b"x" * 100000], 0) for _ in range(100)]
+        self.assertFalse(sent[-1])
+        self.assertLess(len(conversation._stream._out), 200000)
+
+
+class FollowTest(unittest.TestCase):
+    def test_a_follower_that_was_forgotten_goes_on_where_it_was(self):
+        asked = []
+
+        def told(reply):
+            return [b"TV1", b"TOLD", json.dumps(reply).encode()]
+
+        def forgotten(request):
+            return told({"request": request, "reply": {"is": "refused", "why": "forgotten", "message": ""}})
+
+        def events(request, event, after):
+            reply = {"is": "events", "events": [{"id": event}], "lost": event % 7, "end": False, "next": after}
+            return told({"request": request, "reply": reply})
+
+        class Root:
+            replies = []
+
+            def send(self, frames, timeout):
+                question = json.loads(frames[2])
+                asked.append(question["verb"])
+                if question["verb"]["verb"] == "events":
+                    number = question["request"]
+                    if len(asked) == 2:
+                        # Two, as several messages of the follower may have come late.
+                        self.replies += [events(number, 7, 12), forgotten(number), forgotten(number)]
+                    else:
+                        self.replies += [events(number - 1, 8, 99), events(number, 9, 15)]
+                return True
+
+            def receive(self, timeout):
+                return self.replies.pop(0) if self.replies else time.sleep(0.001)
+
+            def close(self):
+                pass
+
+        with mock.patch.object(_events, "converse", lambda path: Root()), mock.patch.object(
+            _events, "_is_bound", lambda path: True
+        ):
+            with treevisor.follow("/web", socket="/x") as follower:
+                self.assertEqual([follower.wait(20), follower.wait(20)], [{"id": 7}, {"id": 9}])
+                self.assertEqual(follower.lost, 2)
+        ask = {"verb": "events", "path": "/web", "follow": True}
+        self.assertEqual(asked[:3], [{"verb": "ping"}, ask, {**ask, "from": 12}])
+        self.assertNotIn("events", [verb["verb"] for verb in asked[3:]])
 
 
 class ControlTest(unittest.TestCase):

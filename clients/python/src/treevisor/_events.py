@@ -23,6 +23,8 @@ STILL_THERE_EVERY = 3.0
 LOOK = 0.2
 #: How long the last messages of a root that has ended may be on their way.
 LAST_WORDS = 0.1
+#: Numbers of requests. Each following has one of its own, from FIRST_FOLLOWING on.
+PING, STILL_FOLLOWING, UNFOLLOW, FIRST_FOLLOWING = 1, 2, 3, 4
 
 
 class _Follower:
@@ -34,6 +36,10 @@ class _Follower:
         self.lost = 0
         self.over = False
         self.error: Optional[TreevisorError] = None
+        #: The request that is followed, whether the root has forgotten it, and the number of the event that comes next.
+        self._request = FIRST_FOLLOWING
+        self._is_forgotten = False
+        self._next: Optional[int] = None
         self.changed = threading.Condition()
         #: Called by the thread when there is something new, with `changed` held.
         self.wakes: List[Callable[[], None]] = []
@@ -83,9 +89,12 @@ class _Follower:
             question = {"request": request, "within_ms": round(self._timeout * 1000), "verb": verb}
             return conversation.send([b"TV1", b"ASK", json.dumps(question).encode()], within)
 
+        def begin() -> bool:
+            verb: Dict[str, Any] = {"verb": "events", "path": self._path, "follow": True}
+            return ask(self._request, verb if self._next is None else {**verb, "from": self._next}, self._timeout)
+
         # A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
-        asked = ask(1, {"verb": "ping"}, self._timeout)
-        asked = asked and ask(2, {"verb": "events", "path": self._path, "follow": True}, self._timeout)
+        asked = ask(PING, {"verb": "ping"}, self._timeout) and begin()
         silent_at = time.monotonic() + self._timeout
         answered = False
         told = time.monotonic()
@@ -94,13 +103,17 @@ class _Follower:
             now = time.monotonic()
             if now - told >= STILL_THERE_EVERY:
                 told = now
-                ask(3, {"verb": "still-following", "request": 2}, 0)
+                ask(STILL_FOLLOWING, {"verb": "still-following", "request": self._request}, 0)
             if not self._has_room():
                 self._closed.wait(LOOK)
                 continue
             frames = conversation.receive(LOOK if ends_at is None else LAST_WORDS)
             if frames is not None:
                 answered |= self._hear(frames)
+                if self._is_forgotten:  # This process was stopped for so long. It goes on where it was.
+                    self._is_forgotten = False
+                    self._request += 1
+                    asked = begin()
                 continue
             if ends_at is not None:
                 return
@@ -109,7 +122,7 @@ class _Follower:
             elif not answered and now >= silent_at:
                 break
         if self._closed.is_set():
-            ask(4, {"verb": "unfollow", "request": 2}, 0)
+            ask(UNFOLLOW, {"verb": "unfollow", "request": self._request}, 0)
             return
         raise NoAnswer("no answer to events within its time")
 
@@ -130,11 +143,15 @@ class _Follower:
             return False
         told = json.loads(b"".join(frames[2:]))
         reply = told.get("reply")
-        if not isinstance(reply, dict) or told.get("request") not in (1, 2):
+        if not isinstance(reply, dict) or told.get("request") not in (PING, self._request):
             return False
         if reply.get("is") == "refused":
+            if reply.get("why") == "forgotten":
+                self._is_forgotten = True
+                return True
             raise Refused(str(reply.get("why")), str(reply.get("message")))
         if reply.get("is") == "events":
+            self._next = int(reply.get("next") or 0)  # Left out when it is 0.
             with self.changed:
                 self.lost += int(reply.get("lost") or 0)
                 self.events.extend(reply["events"])

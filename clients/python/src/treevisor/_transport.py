@@ -230,17 +230,20 @@ class StreamConversation:
     def send(self, frames: Sequence[bytes], timeout: float) -> bool:
         until = time.monotonic() + timeout
         pushed = False
-        while not pushed or not self._stream.flushed:
+        while True:
+            # Behind a message that was written in part none is put: it would become a queue.
+            if self._stream.ready and self._stream.flushed and not pushed:
+                self._stream.push(frames)
+                pushed = True
+            # Without reading: a reader that has no room must not be given more.
+            self._stream.flush()
+            if pushed and self._stream.flushed:
+                return True
             left = until - time.monotonic()
             if left <= 0:
                 return False
-            if self._stream.ready and not pushed:
-                self._stream.push(frames)
-                pushed = True
-            else:
-                self._stream.wait(left)
+            self._stream.wait(left)
             self._stream.pump()
-        return True
 
     def receive(self, timeout: float) -> Optional[List[bytes]]:
         until = time.monotonic() + timeout
