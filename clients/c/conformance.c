@@ -69,7 +69,10 @@ int main(void)
             treevisor_stopping(&heart);
         else if (strcmp(line, "fork") == 0)
             fork_and_beat();
-        printf("ok\n");
+        if (strcmp(line, "deliver") == 0 && !treevisor_deliver(&heart, 10000))
+            printf("not delivered\n");
+        else
+            printf("ok\n");
         fflush(stdout);
     }
     treevisor_close(&heart);

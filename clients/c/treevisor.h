@@ -57,6 +57,7 @@ enum {
     TREEVISOR__GREETING_LEN = 64,
     TREEVISOR__HELD_MAX = 512, /* Longer commands are none that this side could know; they are passed over. */
     TREEVISOR__READS_MAX = 4,  /* A supervisor that sends without end must not hold up the program. */
+    TREEVISOR__CLOSED = -2,    /* The other side has closed the connection, and had read all of it. */
     TREEVISOR__NEVER = -1
 };
 
@@ -256,7 +257,8 @@ static inline int treevisor__feed(treevisor_heart *heart, const unsigned char *b
     }
 }
 
-/* Reads what is there, up to a bound. -1: the connection is over. */
+/* Reads what is there, up to a bound. Below 0, the connection is over: TREEVISOR__CLOSED at its end, -1 after an error,
+ * such as ECONNRESET where the other side has left something unread. */
 static inline int treevisor__read(treevisor_heart *heart)
 {
     unsigned char buffer[1024];
@@ -264,7 +266,7 @@ static inline int treevisor__read(treevisor_heart *heart)
     for (turn = 0; turn < TREEVISOR__READS_MAX; turn++) {
         ssize_t count = recv(heart->fd, buffer, sizeof buffer, MSG_DONTWAIT);
         if (count == 0)
-            return -1;
+            return TREEVISOR__CLOSED;
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
@@ -574,7 +576,7 @@ static inline void treevisor_uncounted(treevisor_heart *heart)
 
 static inline int treevisor_deliver(treevisor_heart *heart, int milliseconds)
 {
-    int saved = errno, taken = 0;
+    int saved = errno, taken = 0, over;
     int64_t until;
     if (!treevisor__is_mine(heart))
         return 1;
@@ -593,16 +595,17 @@ static inline int treevisor_deliver(treevisor_heart *heart, int milliseconds)
     if (heart->fd >= 0) {
         /* Behind all that was written comes our end; the supervisor closes its own side when it has come to that. */
         shutdown(heart->fd, SHUT_WR);
-        while (treevisor__read(heart) == 0) {
+        while ((over = treevisor__read(heart)) == 0) {
             int64_t left = until - treevisor__now();
-            if (left <= 0) {
-                heart->in_flight |= heart->entrusted; /* Any of it may come twice. */
-                treevisor__lose(heart);
-                goto done;
-            }
+            if (left <= 0)
+                break;
             treevisor__await(heart, left);
         }
+        if (over != TREEVISOR__CLOSED)
+            heart->in_flight |= heart->entrusted; /* Any of it may come twice. */
         treevisor__lose(heart);
+        if (over != TREEVISOR__CLOSED)
+            goto done;
         heart->last_connect = TREEVISOR__NEVER;
     }
     taken = 1;

@@ -49,6 +49,7 @@ macro_rules! conform {
         without_a_supervisor_nothing_happens,
         an_environment_of_no_use_is_like_none,
         a_forked_child_does_not_speak_for_its_parent,
+        what_a_node_has_not_read_is_not_delivered,
     ]; )+ } };
 }
 

@@ -75,7 +75,8 @@ impl Program {
         std::thread::spawn(move || {
             // Other lines are none of ours: a test harness, an interpreter may print something.
             let lines = BufReader::new(output).lines().map_while(Result::ok);
-            for line in lines.filter(|line| line == "ok" || line.starts_with("unsupported")) {
+            let answers = |line: &String| line == "ok" || line == "not delivered" || line.starts_with("unsupported");
+            for line in lines.filter(answers) {
                 if send.send(line).is_err() {
                     return;
                 }
@@ -94,6 +95,12 @@ impl Program {
     /// Gives a command and waits for its answer; false if the client has nothing of that kind.
     #[track_caller]
     pub(crate) fn tell(&mut self, command: impl AsRef<[u8]>) -> bool {
+        self.ask(command) == "ok"
+    }
+
+    /// Gives a command and waits for its answer.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, command: impl AsRef<[u8]>) -> String {
         let command = command.as_ref();
         let shown = String::from_utf8_lossy(command).into_owned();
         let input = self.input.as_mut().unwrap();
@@ -102,7 +109,7 @@ impl Program {
             panic!("the client ended before \"{shown}\": {}", self.complaints());
         }
         match self.answers.recv_timeout(LIMIT) {
-            Ok(answer) => answer == "ok",
+            Ok(answer) => answer,
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("the client does not come back from \"{shown}\""),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 panic!("the client ended in \"{shown}\": {}", self.complaints())
@@ -168,6 +175,8 @@ pub(crate) fn speak_for_rust() {
             }
             "ready" => heart.ready(),
             "stopping" => heart.stopping(),
+            "deliver" if heart.deliver(Duration::from_secs(10)).is_err() => answer = "not delivered",
+            "deliver" => {}
             _ => answer = "unsupported",
         }
         // Past the test harness, which begins its line without ending it.

@@ -382,6 +382,31 @@ pub(crate) fn an_environment_of_no_use_is_like_none(words: &Words) {
     program.end();
 }
 
+/// Section 11: what the node has not read when it closes is not delivered. It is due again on the next connection.
+pub(crate) fn what_a_node_has_not_read_is_not_delivered(words: &Words) {
+    let (_place, node, mut program, mut connection) = first_beat(words);
+    beat_through(&mut program, &mut connection, "");
+    while !connection.waiting().is_empty() {
+        connection.message();
+    }
+    program.tell("stopping");
+    drop(connection);
+    let answer = program.ask("deliver");
+    if answer.starts_with("unsupported") {
+        return eprintln!("skipped: this client cannot tell");
+    }
+    assert_eq!(answer, "not delivered");
+    let delivered = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| node.meet().messages_until_closed());
+        assert_eq!(program.ask("deliver"), "ok");
+        reader.join().unwrap()
+    });
+    let kinds: Vec<_> = delivered.iter().map(|frames| String::from_utf8_lossy(&frames[1])).collect();
+    assert!(kinds.iter().any(|kind| kind == "STOPPING"), "{kinds:?}");
+    assert_eq!(program.ask("deliver"), "ok", "nothing is left to be delivered");
+    program.end();
+}
+
 fn tell_all(program: &mut Program) {
     for command in ["beat", "ready", "beat progress=1 pending=2 busy=3 status=four", "flood 100", "fork", "stopping"] {
         program.tell(command);

@@ -11,6 +11,7 @@ from typing import Any, Dict
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import treevisor  # noqa: E402
+from treevisor import _transport  # noqa: E402
 
 transport = sys.argv[1] if len(sys.argv) > 1 else "auto"
 heart = treevisor.Heart(transport=transport)
@@ -64,4 +65,9 @@ for raw in sys.stdin.buffer:
         heart.stopping()
     elif verb == "fork":
         fork()
-    print("ok", flush=True)
+    answer = "ok"
+    if verb == "deliver":
+        # libzmq does not report whether the node has read what it was sent.
+        zmq = isinstance(heart._transport, _transport.ZmqTransport)
+        answer = "unsupported" if zmq else "ok" if heart.deliver(10) else "not delivered"
+    print(answer, flush=True)

@@ -32,10 +32,14 @@ class Taken:
         if self.room:
             self.messages.append(frames)
             self.sent.set()
+        self.meanwhile()
         return self.room
 
     def deliver(self, timeout):
-        return True
+        return self.room
+
+    def meanwhile(self):
+        """What another thread does while a message is being sent."""
 
     def close(self):
         pass
@@ -94,6 +98,34 @@ class HeartTest(unittest.TestCase):
         self.assertEqual([m[1] for m in h._transport.messages], [b"READY", b"BEAT"])
         self.assertEqual(h._transport.messages[1][3:5], [b"1", b"2"])
 
+    def test_a_beat_beside_one_that_is_being_sent_is_sent_by_that_one(self):
+        h = heart(TREEVISOR_HEARTBEAT_MS="1000")
+
+        def other_thread():
+            h._transport.meanwhile = lambda: None
+            h.beat(progress=5, busy_for=90)
+            h.stopping()
+
+        h._transport.meanwhile = other_thread
+        h.beat(progress=4)
+        self.assertEqual([m[1] for m in h._transport.messages], [b"BEAT", b"STOPPING", b"BEAT"])
+        self.assertEqual([h._transport.messages[at][4] for at in (0, 2)], [b"4", b"5"])
+        self.assertEqual(h._transport.messages[2][6], b"90000")
+
+    def test_what_was_not_delivered_is_due_again(self):
+        h = heart()
+        h.ready()
+        h.beat()
+        h.stopping()
+        h._transport.deliver = lambda timeout: False
+        self.assertFalse(h.deliver())
+        del h._transport.deliver, h._transport.messages[:]
+        self.assertTrue(h.deliver())
+        self.assertEqual([m[1] for m in h._transport.messages], [b"READY", b"STOPPING", b"BEAT"])
+        del h._transport.messages[:]
+        self.assertTrue(h.deliver())
+        self.assertEqual(h._transport.messages, [])
+
     def test_numbers_and_texts_are_made_to_fit(self):
         self.assertEqual([_heart._number(n) for n in (None, 0, -5, 2**70)], [b"", b"0", b"0", b"%d" % (2**64 - 1)])
         self.assertEqual(_heart._status("a\n\x85b\x7f" + "ü" * 200), ("a  b " + "ü" * 125).encode())
@@ -139,6 +171,15 @@ class HeartTest(unittest.TestCase):
 
 
 class SideTest(unittest.TestCase):
+    def test_a_delivery_beside_a_beat_that_does_not_go_on_ends_in_time(self):
+        h = heart()
+        ended = []
+        with h._lock:  # As in a handler of a signal that has come in the middle of a beat.
+            thread = threading.Thread(target=lambda: ended.append(h.deliver(0.05)), daemon=True)
+            thread.start()
+            thread.join(20)
+            self.assertEqual(ended, [False])
+
     def test_the_event_loop_beats_as_long_as_it_turns(self):
         h = heart(TREEVISOR_HEARTBEAT_MS="20")
 
@@ -220,6 +261,18 @@ class PeerTest(unittest.TestCase):
         sent = [conversation.send([b"x" * 100000], 0) for _ in range(100)]
         self.assertFalse(sent[-1])
         self.assertLess(len(conversation._stream._out), 200000)
+
+    def test_delivered_is_what_the_peer_has_read(self):
+        for is_read in (False, True):
+            transport = _transport.StreamTransport(os.fsencode(self.path))
+            peer = self.accept()
+            end = time.monotonic() + 20
+            while not transport.send([b"beat"]) and time.monotonic() < end:
+                pass
+            if is_read:
+                self.read(peer, len(_zmtp.GREETING + _zmtp.READY + _zmtp.message([b"beat"])))
+            peer.close()
+            self.assertEqual(transport.deliver(20), is_read)
 
 
 class FollowTest(unittest.TestCase):

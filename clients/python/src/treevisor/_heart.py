@@ -99,6 +99,10 @@ class Heart:
         self._held_back = False
         #: READY and STOPPING that were due and could not be sent; they go with the next message.
         self._due: List[bytes] = []
+        #: Those that were sent since the last delivery.
+        self._entrusted: List[bytes] = []
+        #: What was asked for and not attended to yet; set before the lock is tried, cleared by its holder.
+        self._is_beaten = self._is_said = False
         self._transport: Optional[Transport] = None
         self._token = b""
         self._interval: Optional[float] = None
@@ -146,24 +150,17 @@ class Heart:
         `pending` is how much waits; with 0 the progress may stand still. `busy_for` announces that no other beat may come
         for so many seconds. `status` is a line for people. All but `busy_for` are said again until they change.
         """
-        # Another thread that beats at this moment reports it as well, so this one does not wait.
-        if not self.supervised or not self._lock.acquire(blocking=False):
+        if not self.supervised:
             return
-        try:
-            if progress is not None:
-                self._progress = progress
-            if pending is not None:
-                self._pending = pending
-            if status is not None:
-                self._status = _status(status)
-            self._lease = None if busy_for is None or not busy_for > 0 else min(float(busy_for), LEASE_MAX)
-            self._held_back = True
-            now = time.monotonic()
-            if self._is_time(now):
-                self._last_beat = now
-                self._send(now)
-        finally:
-            self._lock.release()
+        if progress is not None:
+            self._progress = progress
+        if pending is not None:
+            self._pending = pending
+        if status is not None:
+            self._status = _status(status)
+        self._lease = None if busy_for is None or not busy_for > 0 else min(float(busy_for), LEASE_MAX)
+        self._is_beaten = True
+        self._attend()
 
     def ready(self) -> None:
         """Reports that the start is over; the first beat does so as well."""
@@ -176,17 +173,17 @@ class Heart:
     def deliver(self, timeout: float = 1.0) -> bool:
         """Waits until every message is on its way to the node, at most so many seconds. For a program that ends right
         after a message. Closes the connection; a later message makes a new one."""
-        transport = self._transport
-        if transport is None or not self.supervised:
+        if not self.supervised:
             return True
-        with self._lock:
-            until = time.monotonic() + timeout
-            if self._held_back or self._due:
-                while not self._send(time.monotonic()):
-                    if time.monotonic() >= until:
-                        return False
-                    time.sleep(0.005)
-            return transport.deliver(max(0.0, until - time.monotonic()))
+        until = time.monotonic() + timeout
+        # In a signal's handler the holder may be the code below, which does not go on until this returns.
+        if not self._lock.acquire(timeout=max(0.0, timeout)):
+            return False
+        try:
+            return self._deliver(until)
+        finally:
+            self._lock.release()
+            self._attend()
 
     def close(self) -> None:
         """Closes the connection, at once. The heart is silent from then on."""
@@ -284,6 +281,45 @@ class Heart:
             over.set()
             thread.join()
 
+    def _attend(self) -> None:
+        """Sends what was asked for. Does not wait for another thread that does so at this moment: that one looks again."""
+        while (self._is_said or self._is_beaten) and self._lock.acquire(blocking=False):
+            try:
+                now = time.monotonic()
+                if self._is_said:
+                    self._is_said = False
+                    self._send(now)
+                if self._is_beaten:
+                    self._hold_back()
+                    if self._is_time(now):
+                        self._last_beat = now
+                        self._send(now)
+            finally:
+                self._lock.release()
+
+    def _hold_back(self) -> None:
+        self._is_beaten = False
+        self._held_back = True
+
+    def _deliver(self, until: float) -> bool:
+        transport = self._transport
+        if transport is None:
+            return True
+        if self._is_beaten:
+            self._hold_back()
+        if self._held_back or self._due:
+            while not self._send(time.monotonic()):
+                if time.monotonic() >= until:
+                    return False
+                time.sleep(0.005)
+        if transport.deliver(max(0.0, until - time.monotonic())):
+            self._entrusted = []
+            return True
+        # It is unknown which messages have arrived, so all become due again; some may arrive twice.
+        self._due = [kind for kind in self._entrusted if kind not in self._due] + self._due
+        self._held_back = self._retry = self._held_back or self._seq > 0
+        return False
+
     def _is_time(self, now: float) -> bool:
         if self._last_beat is None:
             return True
@@ -292,9 +328,10 @@ class Heart:
         if self._retry:
             # After a beat that was dropped the next call may try again, but not each of a thousand calls.
             gap = min(gap, RECONNECT_GAP)
-        if self._lease is not None:
+        lease = self._lease
+        if lease is not None:
             # Sent at once, unless the lease that stands does nearly as well.
-            stands = self._leased_until is not None and self._leased_until + gap >= now + self._lease
+            stands = self._leased_until is not None and self._leased_until + gap >= now + lease
             return since >= gap or not stands
         if self._leased_until is not None:
             gap = min(gap, LEASE_END_GAP)
@@ -311,20 +348,21 @@ class Heart:
                 self._retry = self._held_back
                 self.dropped += self._held_back
                 return False
-            del self._due[0]
+            sent = self._due.pop(0)
+            self._entrusted = [other for other in self._entrusted if other != sent] + [sent]
         if not self._held_back:
             return True
-        self._retry = not transport.send(self._frames())
+        lease = self._lease  # Another thread may set the next one meanwhile.
+        self._retry = not transport.send(self._frames(lease))
         if self._retry:
             self.dropped += 1
             return False
         self._held_back = False
         self._seq += 1
-        self._leased_until = None if self._lease is None else now + self._lease
+        self._leased_until = None if lease is None else now + lease
         return True
 
-    def _frames(self) -> List[bytes]:
-        lease = None if self._lease is None else max(1, round(self._lease * 1000))
+    def _frames(self, lease: Optional[float]) -> List[bytes]:
         return [
             b"TV1",
             b"BEAT",
@@ -332,7 +370,7 @@ class Heart:
             _number(self._seq + 1) if self._counts else b"",
             _number(self._progress),
             _number(self._pending),
-            _number(lease),
+            _number(None if lease is None else max(1, round(lease * 1000))),
             self._status,
         ]
 
@@ -340,9 +378,5 @@ class Heart:
         if not self.supervised:
             return
         self._due = [other for other in self._due if other != kind] + [kind]
-        # Another thread that sends at this moment may miss it; the next message takes it along.
-        if self._lock.acquire(blocking=False):
-            try:
-                self._send(time.monotonic())
-            finally:
-                self._lock.release()
+        self._is_said = True
+        self._attend()

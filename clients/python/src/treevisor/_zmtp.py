@@ -32,6 +32,10 @@ def message(frames: Sequence[bytes]) -> bytes:
     return b"".join(frame(MORE if at < last else 0, body) for at, body in enumerate(frames))
 
 
+class Closed(ConnectionError):
+    """The other side has closed the connection after it had read all that was written."""
+
+
 class Stream:
     """One connection, which never waits. Every method but `close` may raise OSError: it is then of no use any more."""
 
@@ -82,7 +86,7 @@ class Stream:
             except BlockingIOError:
                 return
             if not taken:
-                raise ConnectionResetError("the supervisor has closed the connection")
+                raise Closed("the supervisor has closed the connection")
             self._in += taken
             self._parse()
 
@@ -93,12 +97,14 @@ class Stream:
         poll.poll(max(0.0, seconds) * 1000)
 
     def finish(self, until: float) -> bool:
-        """Ends the connection after the other side has taken all that was written. False at the time `until`."""
+        """Ends the connection after the other side has taken all that was written. False at the time `until`.
+
+        Any other end raises: the kernel reports ECONNRESET where something was left unread."""
         self._socket.shutdown(socket.SHUT_WR)
         while True:
             try:
                 self.read()
-            except OSError:
+            except Closed:
                 return True
             left = until - time.monotonic()
             if left <= 0:
