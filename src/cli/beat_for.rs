@@ -75,13 +75,15 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
     let cannot_watch = |error: &dyn std::error::Error| {
         Failure::new(ExitCode::Failed, format!("cannot beat for {}: {}", words[0].display(), Chain(error)))
     };
+    let [out, errors] = [io::stdout().as_fd(), io::stderr().as_fd()].map(|fd| fd.try_clone_to_owned().map(File::from));
+    let (out, errors) = (out.map_err(|error| cannot_watch(&error))?, errors.map_err(|error| cannot_watch(&error))?);
     // Installed before the program is started, so that no signal for it is missed.
     let signals = Signals::install().map_err(|error| cannot_watch(&error))?;
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| cannot_run(&error))?;
     let pipes = [
-        child.stdout.take().map(|pipe| (OwnedFd::from(pipe), Target::Stdout)),
-        child.stderr.take().map(|pipe| (OwnedFd::from(pipe), Target::Stderr)),
+        child.stdout.take().map(|pipe| (OwnedFd::from(pipe), out)),
+        child.stderr.take().map(|pipe| (OwnedFd::from(pipe), errors)),
     ];
     let process = PidFd::open(child.id()).map_err(|error| cannot_watch(&error))?;
     let pipes = pipes.into_iter().flatten();
@@ -96,31 +98,25 @@ pub(super) fn command(words: &[OsString], status: Option<&str>) -> Result<i32, F
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
-/// Where output is passed on to.
-#[derive(Debug, Clone, Copy)]
-enum Target {
-    Stdout,
-    Stderr,
-}
-
-impl Target {
-    fn write(self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Target::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(bytes)?;
-                out.flush()
-            }
-            Target::Stderr => io::stderr().lock().write_all(bytes),
-        }
-    }
-}
-
-/// One of the program's output streams; `pipe` is `None` after its end.
+/// One of the program's output streams, and where it is passed on to; `pipe` is `None` after its end.
 struct Stream {
     tag: Tag,
     pipe: Option<File>,
-    target: Target,
+    target: File,
+}
+
+/// Writes all of it, also where another process has made our output non-blocking.
+fn write_all(mut target: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match target.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => fd::wait_writable(target.as_fd(), EVERY)?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The result of reading a stream.
@@ -137,10 +133,11 @@ impl Stream {
         let mut chunk = vec![0; CHUNK];
         match pipe.read(&mut chunk) {
             Ok(0) => Looked::Over,
-            Ok(count) => match self.target.write(&chunk[..count]) {
-                Ok(()) => Looked::Output,
+            Ok(count) => match write_all(&self.target, &chunk[..count]) {
                 // The pipe is closed, so the program gets SIGPIPE as it would without this process in between.
-                Err(_) => Looked::Over,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Looked::Over,
+                // What cannot be written, to a full disk for instance, is lost. That must not kill the program.
+                Ok(()) | Err(_) => Looked::Output,
             },
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Looked::Nothing,
             Err(_) => Looked::Over,
@@ -161,7 +158,7 @@ impl Watch {
     fn new(
         process: PidFd,
         signals: Signals,
-        pipes: impl Iterator<Item = (OwnedFd, Target)>,
+        pipes: impl Iterator<Item = (OwnedFd, File)>,
         heart: Heart,
     ) -> Result<Watch, PollError> {
         let mut poller = Poller::new()?;
@@ -245,5 +242,49 @@ impl Watch {
             // The error is ignored: the program may have ended already.
             let _ = self.process.1.signal(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// A stream to `target`, and the program's end of it.
+    fn stream(target: File) -> (Stream, File) {
+        let (pipe, program) = fd::output_pipe().unwrap();
+        let tag = Poller::new().unwrap().next_tag();
+        (Stream { tag, pipe: Some(pipe.into()), target }, program.into())
+    }
+
+    #[test]
+    fn an_output_without_room_is_waited_for() {
+        let (reader, target) = fd::wide_pipe(4096).unwrap();
+        let mut target = File::from(target);
+        let mut full = 0;
+        while let Ok(count) = target.write(&[b'.'; 1000]) {
+            full += count;
+        }
+        let (stream, mut program) = stream(target);
+        program.write_all(&[b'x'; 10_000]).unwrap();
+        let reading = thread::spawn(move || {
+            let mut text = String::new();
+            File::from(reader).read_to_string(&mut text).map(|_| text)
+        });
+        assert!(matches!(stream.pass_on(), Looked::Output));
+        drop(stream);
+        assert_eq!(reading.join().unwrap().unwrap(), ".".repeat(full) + &"x".repeat(10_000));
+    }
+
+    #[test]
+    fn output_is_over_when_its_reader_is_gone_and_not_when_the_disk_is_full() {
+        let (full, mut program) = stream(File::options().write(true).open("/dev/full").unwrap());
+        program.write_all(b"lost").unwrap();
+        assert!(matches!(full.pass_on(), Looked::Output));
+        let (reader, target) = fd::pipe().unwrap();
+        drop(reader);
+        let (unread, mut program) = stream(target.into());
+        program.write_all(b"unread").unwrap();
+        assert!(matches!(unread.pass_on(), Looked::Over));
     }
 }
