@@ -64,7 +64,7 @@ pub struct Metrics {
     #[command(flatten)]
     pub target: Target,
     /// The cluster of this host, in place of a tree
-    #[arg(long, conflicts_with_all = ["paths", "instance", "workers", "usage"])]
+    #[arg(long, conflicts_with_all = ["paths", "workers", "usage"])]
     pub hosts: bool,
     /// all: each worker has series of its own; or none
     #[arg(long, value_name = "WHICH", default_value = "all", hide_possible_values = true)]
@@ -83,6 +83,7 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
         can_be_replaced(file)?;
     }
     if args.hosts {
+        names_no_instance(&args)?;
         return of_hosts(output);
     }
     let wanted = Wanted { workers: args.workers == Workers::All, usage: args.usage, paths: args.paths };
@@ -118,6 +119,17 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
             Out::open().write(&page)?;
             Ok(ExitCode::Done)
         }
+    }
+}
+
+/// Refuses `-i` with `--hosts`. The environment variable may name an instance, as it is meant for other verbs.
+fn names_no_instance(args: &Metrics) -> Result<(), Failure> {
+    match &args.target.instance {
+        Some(named) if std::env::var("TREEVISOR_INSTANCE").ok().as_ref() != Some(named) => {
+            let message = format!("cannot measure the hosts of \"{named}\": --hosts asks no instance");
+            Err(Failure::new(ExitCode::Usage, message).hint("leave --instance out"))
+        }
+        _ => Ok(()),
     }
 }
 

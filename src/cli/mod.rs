@@ -311,6 +311,23 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// clap counts a value of the environment as given, whether or not its user means this verb.
+    #[test]
+    fn what_a_variable_sets_conflicts_with_nothing() {
+        fn walk(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                for other in command.get_arg_conflicts_with(arg) {
+                    let both = format!("{}: {} and {}", command.get_name(), arg.get_id(), other.get_id());
+                    assert!(arg.get_env().is_none() && other.get_env().is_none(), "{both}");
+                }
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        walk(&command);
+    }
+
     fn parse(line: &str) -> Result<Verb, String> {
         super::parse(std::iter::once("treevisor").chain(line.split(' ')).map(OsString::from).collect())
             .map(|arguments| arguments.verb)
