@@ -6,6 +6,8 @@ use crate::control::{AgentError, ask_agent, own_base};
 use crate::error::Chain;
 use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest, HostsView};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -19,11 +21,11 @@ const WITHIN: Span = Span::from_secs(2);
 /// The state of the cluster, if known.
 #[derive(Clone)]
 pub(super) enum Seen {
-    /// This machine is not a host, or its agent does not run.
+    /// This machine is not a host, as far as is known: no agent runs, and none has run that this console knows of.
     NoHost,
     /// Its agent has answered.
     View(Arc<HostsView>),
-    /// The agent has not answered, for this reason.
+    /// The agent has not answered or has exited, for this reason.
     Silent(String),
 }
 
@@ -40,14 +42,51 @@ impl Cluster {
         {
             return seen.clone();
         }
-        let seen = match spawn_blocking(|| ask_agent(&own_base(), &HostRequest::Hosts, &[], WITHIN)).await {
-            Ok(Ok(HostReply::Hosts(view))) => Seen::View(Arc::new(*view)),
-            Ok(Err(AgentError::NoAgent { .. } | AgentError::Denied { .. })) => Seen::NoHost,
-            Ok(Ok(_)) => Seen::Silent("the agent of this host has answered something else".into()),
-            Ok(Err(error)) => Seen::Silent(Chain(&error).to_string()),
-            Err(error) => Seen::Silent(Chain(&error).to_string()),
-        };
+        let was_there = matches!(&*last, Some((_, Seen::View(_) | Seen::Silent(_))));
+        let seen = spawn_blocking(move || ask(&own_base(), was_there)).await;
+        let seen = seen.unwrap_or_else(|error| Seen::Silent(Chain(&error).to_string()));
         *last = Some((now_ms(), seen.clone()));
         seen
+    }
+}
+
+/// What the agent whose tree runs below `base` answers. One that has exited is silent and not absent, or nothing would
+/// report it: it `was_there` before, or a socket is there on which nothing listens.
+fn ask(base: &Path, was_there: bool) -> Seen {
+    match ask_agent(base, &HostRequest::Hosts, &[], WITHIN) {
+        Ok(HostReply::Hosts(view)) => Seen::View(Arc::new(*view)),
+        Ok(_) => Seen::Silent("the agent of this host has answered something else".into()),
+        Err(AgentError::NoAgent { socket }) if !was_there && !is_socket(&socket) => Seen::NoHost,
+        Err(AgentError::Denied { .. }) if !was_there => Seen::NoHost,
+        Err(error) => Seen::Silent(Chain(&error).to_string()),
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+    use crate::instance::runtime::RuntimeDir;
+    use crate::wire::hosts::SOCKET;
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn an_agent_that_has_exited_is_silent_and_not_absent() {
+        let base = tempfile::tempdir().unwrap();
+        let is_host = |was_there| !matches!(ask(base.path(), was_there), Seen::NoHost);
+        assert!(!is_host(false), "no agent was ever there");
+        assert!(is_host(true));
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("host").unwrap()).unwrap();
+        fs::create_dir_all(runtime.path()).unwrap();
+        assert!(!is_host(false));
+        // As one that was killed leaves it behind.
+        drop(UnixListener::bind(runtime.path().join(SOCKET)).unwrap());
+        let Seen::Silent(why) = ask(base.path(), false) else { panic!("not reported") };
+        assert!(why.contains("nothing listens"), "{why}");
     }
 }
