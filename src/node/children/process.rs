@@ -10,7 +10,7 @@ use crate::os::process::{self, Schedule};
 use crate::os::thread;
 use crate::os::usage::InUse;
 use crate::supervision::Run;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
@@ -44,6 +44,9 @@ pub(in crate::node) struct Process {
     pub heard: LastContact,
     /// The last measurement of its resource usage; `None` before the first one.
     pub used: Cell<Option<Box<Measured>>>,
+    /// The most CPU time that was measured. Without a cgroup, a descendant that ends without having been waited for
+    /// takes its own along, and a counter must not decrease.
+    pub cpu: Cell<Span>,
 }
 
 /// The resource usage at a moment.

@@ -189,7 +189,9 @@ impl Child {
     /// Measures the resource usage now.
     pub(crate) fn measure(&self, at: Time) {
         if let Some(process) = &self.process {
-            process.used.set(self.in_use().map(|used| Box::new(Measured { used, at })));
+            let used = self.in_use().map(|used| InUse { cpu: used.cpu.max(process.cpu.get()), ..used });
+            process.cpu.set(used.map_or(process.cpu.get(), |used| used.cpu));
+            process.used.set(used.map(|used| Box::new(Measured { used, at })));
         }
     }
 
@@ -230,6 +232,24 @@ mod tests {
     use crate::node::testing;
     use crate::supervision::ChildId;
     use std::process::Command;
+
+    #[test]
+    fn cpu_time_does_not_decrease_when_a_descendant_takes_its_own_along() {
+        let context = testing::context();
+        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"sleep\", \"1000\"] }]";
+        let mut children = testing::children(text, &context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
+        children.start_in_test(run, &context);
+        let child = children.get_mut(run.child).unwrap();
+        let measured = |child: &Child| {
+            child.measure(context.now());
+            child.last_use(context.now()).unwrap().0.cpu
+        };
+        let before = Span::from_secs(100_000);
+        assert!(measured(child) < before);
+        child.process.as_ref().unwrap().cpu.set(before);
+        assert_eq!(measured(child), before);
+    }
 
     #[test]
     fn what_could_not_be_looked_at_is_asked_later_once_and_has_its_time() {

@@ -111,6 +111,7 @@ impl Children {
             link: started.link,
             heard: LastContact::begun(now),
             used: Cell::default(),
+            cpu: Cell::default(),
         });
         Ok(StartedProcess {
             pid: started.pid,
@@ -258,6 +259,7 @@ impl Children {
             link: super::node_link::NodeLink::default(),
             heard: LastContact::begun(context.now()),
             used: Cell::default(),
+            cpu: Cell::default(),
         });
     }
 }

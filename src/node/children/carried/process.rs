@@ -53,6 +53,7 @@ impl Process {
             heard,
             // Measured anew when a status needs it.
             used: _,
+            cpu: _,
         } = self;
         CarriedProcess {
             run: *run,
@@ -129,6 +130,7 @@ impl Process {
             link,
             heard,
             used: Cell::default(),
+            cpu: Cell::default(),
         }
     }
 }
