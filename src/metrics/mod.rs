@@ -160,7 +160,7 @@ fn of_beats(page: &mut Page, rows: &[Row<'_>]) {
     each(page, rows, |view| present(view).map(|beats| beats.beats));
     let help = "Intervals of the child's present process that went by without a heartbeat.";
     page.family("treevisor_heartbeats_missed_total", Kind::Counter, help);
-    each(page, rows, |view| present(view).map(|beats| beats.missed));
+    each(page, rows, |view| present(view).map(|beats| beats.missed_settled.unwrap_or(beats.missed)));
 }
 
 fn of_use(page: &mut Page, rows: &[Row<'_>]) {

@@ -28,7 +28,7 @@ fn down(path: &str, state: &str) -> WorkerView {
 }
 
 fn beats(age_ms: Option<u64>) -> Option<HeartbeatView> {
-    Some(HeartbeatView { interval_ms: 500, misses: 3, age_ms, beats: 12, missed: 1 })
+    Some(HeartbeatView { interval_ms: 500, misses: 3, age_ms, beats: 12, missed: 2, missed_settled: Some(1) })
 }
 
 fn answering(path: &str, children: Vec<WorkerView>) -> SupervisorView {

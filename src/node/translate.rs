@@ -134,6 +134,7 @@ fn heartbeat(status: &ChildStatus) -> Option<HeartbeatView> {
         age_ms: beats.age.map(Span::as_millis),
         beats: beats.beats,
         missed: beats.missed,
+        missed_settled: Some(beats.settled),
     })
 }
 
@@ -297,6 +298,7 @@ pub(super) fn child_from_spec(child: &ChildSpec, path: &Path, state: &str) -> Ch
                 age_ms: None,
                 beats: 0,
                 missed: 0,
+                missed_settled: None,
             }),
             ..WorkerView::bare(path, state)
         })),

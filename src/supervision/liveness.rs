@@ -35,6 +35,10 @@ const RECONNECT: Span = Span::from_secs(1);
 /// arrived together. They show that a connection or a thread on the way was late, not the child.
 const CATCHING_UP: f64 = 0.125;
 
+/// A beat so long after a silence, and at least an interval, settles what was missed in it: a credit for that silence
+/// comes in the turn in which the beat that has ended it is taken in.
+const SETTLED: Span = Span::from_secs(1);
+
 /// The beats of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +59,7 @@ pub(super) struct Watch {
     counts: Counts,
     beats: u64,
     missed: u64,
-    /// The last silence that a beat has ended: when it ended, and its part of `missed`.
+    /// The last silence that a beat has ended: when it ended, and its part of `missed` that may still be excused.
     gap: (Time, u64),
     /// The report that this silence is late, if there was one.
     late: Option<ReportId>,
@@ -190,6 +194,8 @@ impl Watch {
         if missing > 0 {
             self.missed += missing;
             self.gap = (now, missing);
+        } else if now.since(ended) >= self.promise.interval.max(SETTLED) {
+            self.gap.1 = 0;
         } else if unheard > 0 && now.since(ended) < self.promise.interval.scaled(CATCHING_UP) {
             // This beat was sent during that silence and has arrived late.
             self.missed -= 1;
@@ -383,12 +389,13 @@ impl Watch {
             age: (self.beats > 0).then(|| now.since(self.last)),
             beats: self.beats,
             missed: self.missed + self.missing(now),
+            settled: self.missed - self.gap.1,
         }
     }
 
     /// The figures for a report.
     pub(super) fn last_beats(&self, now: Time) -> LastBeats {
-        let BeatStatus { age, beats, missed, promise: _ } = self.status(now);
+        let BeatStatus { age, beats, missed, settled: _, promise: _ } = self.status(now);
         LastBeats { count: beats, age, missed, progress: self.counter, pending: self.pending }
     }
 

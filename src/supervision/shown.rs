@@ -55,7 +55,7 @@ impl Child {
         let process = self.process();
         let beats = self.member.policy.heartbeat.map(|promise| {
             let seen = process.and_then(|process| process.watch.as_ref()).map(|watch| watch.status(now));
-            seen.unwrap_or(BeatStatus { promise, age: None, beats: 0, missed: 0 })
+            seen.unwrap_or(BeatStatus { promise, age: None, beats: 0, missed: 0, settled: 0 })
         });
         ChildStatus {
             id: self.id,

@@ -121,6 +121,9 @@ pub struct BeatStatus {
     pub age: Option<Span>,
     /// Beats so far.
     pub beats: u64,
-    /// Intervals that went by without a beat, so far.
+    /// Intervals that went by without a beat, so far. Those of the last silence are taken back if they turn out not to
+    /// be the child's.
     pub missed: u64,
+    /// Those that stand: never fewer than before.
+    pub settled: u64,
 }

@@ -75,7 +75,7 @@ type Sent = Partial<Pick<Row, "state" | "pid" | "incarnation" | "restarts" | "la
   path: string;
   gone?: boolean;
   intensity?: { max: number | null; period_ms: number; used: number } | null;
-  heartbeat?: { interval_ms: number; misses: number; age_ms: number | null; beats: number; missed: number } | null;
+  heartbeat?: { interval_ms: number; misses: number; age_ms: number | null; beats: number; missed: number; missed_settled?: number } | null;
   usage?: { cpu_ms: number; memory_bytes: number; processes: number } | null;
   waits_ms?: number | null;
   kill_failed?: { pid: number; others: number; reason: string } | null;

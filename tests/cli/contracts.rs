@@ -23,7 +23,14 @@ fn status() -> Value {
         pid: Some(7),
         incarnation: 1,
         restart: "permanent".into(),
-        heartbeat: Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: None, beats: 0, missed: 0 }),
+        heartbeat: Some(HeartbeatView {
+            interval_ms: 1000,
+            misses: 3,
+            age_ms: None,
+            beats: 0,
+            missed: 0,
+            missed_settled: None,
+        }),
         last_exit: Some(ExitView { code: Some(1), signal: None, at: String::new(), oom_killed: false }),
         uptime_ms: Some(1),
         ..WorkerView::bare(&Path::parse("/db").unwrap(), "running")

@@ -21,7 +21,14 @@ pub(crate) fn shop() -> StatusView {
         restarts: 2,
         incarnation: 3,
         uptime_ms: Some(12_300),
-        heartbeat: Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: Some(400), beats: 12, missed: 0 }),
+        heartbeat: Some(HeartbeatView {
+            interval_ms: 1000,
+            misses: 3,
+            age_ms: Some(400),
+            beats: 12,
+            missed: 0,
+            missed_settled: None,
+        }),
         last_exit: Some(ExitView {
             code: None,
             signal: Some(9),
@@ -47,7 +54,14 @@ pub(crate) fn shop() -> StatusView {
         pid: None,
         uptime_ms: None,
         incarnation: 0,
-        heartbeat: Some(HeartbeatView { interval_ms: 200, misses: 5, age_ms: None, beats: 0, missed: 0 }),
+        heartbeat: Some(HeartbeatView {
+            interval_ms: 200,
+            misses: 5,
+            age_ms: None,
+            beats: 0,
+            missed: 0,
+            missed_settled: None,
+        }),
         ..worker("/mail", "starting")
     };
     StatusView {

@@ -20,7 +20,7 @@ fn status(came_by: &[Source]) -> ChildStatus {
         exits: Exits::default(),
         restart: Restart::Permanent,
         ready: Ready::Exec,
-        beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0 }),
+        beats: Some(BeatStatus { promise: Heartbeat::default(), age: None, beats: 0, missed: 0, settled: 0 }),
         last_exit: None,
         waits_until: None,
         waits_for_host: false,

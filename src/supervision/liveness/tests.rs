@@ -116,6 +116,21 @@ fn what_lay_unread_was_not_missed() {
 }
 
 #[test]
+fn what_has_settled_as_missed_never_decreases() {
+    let mut watch = Watch::new(Heartbeat::default(), at(0));
+    let counted = |watch: &Watch, now| (watch.status(at(now)).missed, watch.status(at(now)).settled);
+    assert!(watch.beat(at(1_000), &Beat::default()));
+    assert_eq!(counted(&watch, 4_000), (2, 0));
+    assert!(watch.beat(at(4_000), &Beat::default()));
+    assert_eq!(counted(&watch, 4_000), (2, 0));
+    assert!(watch.beat(at(4_010), &Beat::default()), "it lay unread");
+    assert_eq!(counted(&watch, 4_010), (1, 0));
+    assert!(watch.beat(at(5_000), &Beat::default()));
+    watch.credit(at(5_010), Span::from_secs(2));
+    assert_eq!(counted(&watch, 5_010), (1, 1));
+}
+
+#[test]
 fn a_supervisor_suspects_itself_when_most_are_late() {
     assert!(is_suspicious(3, 4) && is_suspicious(4, 4));
     assert!(!is_suspicious(2, 4) && !is_suspicious(3, 3));

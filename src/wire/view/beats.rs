@@ -26,6 +26,10 @@ pub struct HeartbeatView {
     pub age_ms: Option<u64>,
     /// Beats so far.
     pub beats: u64,
-    /// Intervals that passed without a beat.
+    /// Intervals that passed without a beat. Those of the last silence are taken back if they turn out not to be the
+    /// worker's.
     pub missed: u64,
+    /// Those that stand: never fewer than before in one incarnation. Missing from nodes of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_settled: Option<u64>,
 }

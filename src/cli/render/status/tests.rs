@@ -24,7 +24,14 @@ fn a_supervisor_that_does_not_answer_is_shown_with_what_is_known() {
     let ChildView::Supervisor(root) = &mut view.root else { panic!() };
     let ChildView::Supervisor(web) = &mut root.children[1] else { panic!() };
     web.state = "unreachable".into();
-    web.heartbeat = Some(HeartbeatView { interval_ms: 1000, misses: 3, age_ms: Some(2_400), beats: 9, missed: 1 });
+    web.heartbeat = Some(HeartbeatView {
+        interval_ms: 1000,
+        misses: 3,
+        age_ms: Some(2_400),
+        beats: 9,
+        missed: 1,
+        missed_settled: None,
+    });
     web.last_known = Some(RollupView { running: 1, starting: 1, ..RollupView::default() });
     let text = draw(&view, UNICODE);
     assert!(text.contains("1 node unreachable"), "{text}");
@@ -103,7 +110,9 @@ fn colours_follow_the_state() {
 
 #[test]
 fn a_beat_is_coloured_by_its_age() {
-    let at = |age_ms| beat(HeartbeatView { interval_ms: 1000, misses: 3, age_ms, beats: 1, missed: 0 }).style;
+    let at = |age_ms| {
+        beat(HeartbeatView { interval_ms: 1000, misses: 3, age_ms, beats: 1, missed: 0, missed_settled: None }).style
+    };
     assert_eq!(at(Some(1_500)), style::GOOD);
     assert_eq!(at(Some(1_501)), style::BUSY);
     assert_eq!(at(Some(3_000)), style::BAD);

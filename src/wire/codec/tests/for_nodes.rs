@@ -57,7 +57,14 @@ fn worker(name: &str) -> ChildView {
         pid: Some(99),
         incarnation: 3,
         restarts: 2,
-        heartbeat: Some(HeartbeatView { interval_ms: 1_000, misses: 3, age_ms: Some(250), beats: 12, missed: 0 }),
+        heartbeat: Some(HeartbeatView {
+            interval_ms: 1_000,
+            misses: 3,
+            age_ms: Some(250),
+            beats: 12,
+            missed: 0,
+            missed_settled: None,
+        }),
         last_exit: Some(ExitView {
             code: None,
             signal: Some(11),
