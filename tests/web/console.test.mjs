@@ -84,6 +84,17 @@ test("a tree that could not be fetched is fetched later, and until then the page
   }
 });
 
+test("a session that is over asks for no tree, so that the form for the key stays", async () => {
+  const console = await begun();
+  console.expired = () => console.stream.end();
+  console.take("lost", { count: 0 });
+  await asked("api/events").answer([]);
+  await asked("api/tree").answer({ error: "there is no session" }, 401);
+  assert.deepEqual([console.connection, console.stale !== ""], ["closed", true]);
+  await later(console);
+  assert.ok(idle("api/tree"));
+});
+
 test("what is asked for while it is under way is done once more", async () => {
   const console = await begun();
   const first = console.fetch();

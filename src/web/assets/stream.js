@@ -93,6 +93,7 @@ export class Stream {
     this.wanted = false;
     clearTimeout(this.hiding);
     this.close();
+    this.listener.state("closed");
   }
 
   seen() {
