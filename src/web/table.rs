@@ -295,9 +295,9 @@ impl Table {
     }
 
     /// Whether a page that has the events before this number, and the rows that were sent with them, has just these
-    /// rows.
+    /// rows. Unknown before the first whole status, so false.
     pub(super) fn has_rows_of(&self, number: u64) -> bool {
-        self.altered.is_none_or(|altered| number > altered)
+        !self.is_empty() && self.altered.is_none_or(|altered| number > altered)
     }
 
     /// The rows that a page which has the events before this number may lack, with all columns. What is sent of a row

@@ -196,6 +196,22 @@ fn a_page_that_is_ahead_of_a_console_that_has_begun_anew_gets_nothing_twice() {
 }
 
 #[test]
+fn a_page_that_comes_back_before_the_first_whole_status_fetches_the_tree_anew() {
+    let mut hub = Hub::new();
+    hub.here("shop", "r1", 1_000);
+    hub.uses(1_000);
+    hub.events(1, &events(0..3, 0, false), 1_000);
+    open(&mut hub, "p", Some(2), Some("r1"), 1_000);
+    hub.events(1, &events(3..3, 0, true), 1_000);
+    open(&mut hub, "q", Some(3), Some("r1"), 1_000);
+    let question = hub.question(1_000).unwrap();
+    hub.answer(&question, &status(&["/a", "/b"]), 1_000);
+    for id in ["p", "q"] {
+        assert_eq!(names(&taken(&mut hub, id, 1_000)), ["hello", "root", "lost"], "{id}");
+    }
+}
+
+#[test]
 fn a_gap_is_told_with_how_many_are_missing() {
     let mut hub = known();
     open(&mut hub, "p", Some(3), Some("r1"), 1_000);
