@@ -55,6 +55,10 @@ pub(super) struct Schedule {
     whole_due: u64,
     /// Until when the last answer that had the whole tree is good enough, unless events were missed.
     rests_until: u64,
+    /// Events were missed, and rows were added or removed, since the whole tree was last asked for. Its answer may be
+    /// of the time before.
+    missed: bool,
+    changed: bool,
     /// When each supervisor was asked last, and for which child as the last one.
     asked: HashMap<Path, (u64, Option<Name>)>,
     asked_at: u64,
@@ -68,16 +72,18 @@ impl Schedule {
 
     /// The known state is outdated: ask for the whole tree at once.
     pub(super) fn forget(&mut self) {
-        (self.whole, self.whole_due) = (false, 0);
+        (self.whole, self.whole_due, self.missed) = (false, 0, true);
     }
 
     /// Events were missed: ask for the whole tree now.
     pub(super) fn missed(&mut self, now: u64) {
+        self.missed = true;
         self.whole_due = self.whole_due.min(now);
     }
 
     /// Rows were added or removed: ask for the whole tree soon.
     pub(super) fn changed(&mut self, now: u64) {
+        self.changed = true;
         self.whole_due = self.whole_due.min(self.rests_until.max(now + GATHER_MS));
     }
 
@@ -87,6 +93,12 @@ impl Schedule {
             self.whole = true;
             self.rests_until = now + RESTS * now.saturating_sub(question.begun_ms);
             self.whole_due = self.rests_until.max(now + WHOLE_MS);
+            if self.changed {
+                self.changed(now);
+            }
+            if self.missed {
+                self.missed(now);
+            }
         }
     }
 
@@ -104,6 +116,7 @@ impl Schedule {
         if now >= self.whole_due && (!silent || now >= self.asked_at + pause) {
             // Set for the case that it is not answered.
             (self.asked_at, self.whole_due) = (now, now + AGAIN_MS);
+            (self.missed, self.changed) = (false, false);
             return ask(Path::root(), None, true);
         }
         if now < self.asked_at + pause {
@@ -208,6 +221,26 @@ mod tests {
         // The question was not answered.
         assert!(schedule.question(0, false, view(&[]), 7_500).is_none_or(|question| !question.whole));
         assert!(schedule.question(0, false, view(&[]), 8_000).unwrap().whole);
+    }
+
+    #[test]
+    fn what_comes_while_the_whole_is_under_way_is_asked_for_once_more() {
+        type Comes = fn(&mut Schedule, u64);
+        let comes: [(Comes, u64); 3] =
+            [(Schedule::missed, 2_000), (|schedule, _| schedule.forget(), 2_000), (Schedule::changed, 12_000)];
+        for (comes, due) in comes {
+            let mut schedule = Schedule::default();
+            let question = schedule.question(0, false, view(&[]), 1_000).unwrap();
+            comes(&mut schedule, 1_500);
+            schedule.answered(&question, 2_000);
+            let whole = |schedule: &mut Schedule, now| {
+                schedule.question(0, false, view(&[]), now).filter(|question| question.whole)
+            };
+            assert_eq!(whole(&mut schedule, due - 1), None);
+            let question = whole(&mut schedule, due).unwrap();
+            schedule.answered(&question, due);
+            assert_eq!(schedule.whole_due, due + WHOLE_MS, "once");
+        }
     }
 
     #[test]
