@@ -27,9 +27,9 @@ pub(super) struct Store {
     state: StateDir,
 }
 
-/// Identifies one content and mode of a file: inode, modification time and change time.
+/// Identifies one content and mode of a file: inode, mode, modification time and change time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(u64, [i64; 4]);
+pub(super) struct Stamp(u64, u32, [i64; 4]);
 
 /// How a running console can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +60,9 @@ impl Store {
     /// The stamp of the file's present content and mode.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let file = fs::symlink_metadata(self.file()).ok()?;
-        // A chmod changes only the change time (ctime).
-        Some(Stamp(file.ino(), [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]))
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        // Two changes in one tick of the kernel's clock may have the same time.
+        Some(Stamp(file.ino(), file.mode(), times))
     }
 
     /// Reads keys and sessions; `None` if there is no file yet.
