@@ -1,7 +1,7 @@
 //! The files of `assets/`, built into the program and served under names that change with their content.
 //!
-//! A browser may cache an asset for ever, since its name contains a hash over all assets. One hash serves all of them,
-//! because a module imports others by name and so changes whenever they do.
+//! A browser may cache an asset for ever, since its name contains a hash over all assets as they are served. One hash
+//! serves all of them, because a module imports others by name and so changes whenever they do.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 macro_rules! embedded {
     ($($name:literal $kind:expr,)*) => {
         /// Name, type and content.
-        const FILES: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("assets/", $name)))),*];
+        const FILES: &[(&str, &str, &str)] = &[$(($name, $kind, include_str!(concat!("assets/", $name)))),*];
     };
 }
 
@@ -63,22 +63,20 @@ impl Assets {
         OWN.get_or_init(|| Assets::of(PAGE, FILES))
     }
 
-    fn of(page: &str, files: &[(&'static str, &'static str, &[u8])]) -> Assets {
+    fn of(page: &str, files: &[(&'static str, &'static str, &str)]) -> Assets {
+        let bare: Vec<String> = files.iter().map(|(_, kind, source)| bare(kind, source)).collect();
         let mut hash = Sha256::new();
-        for (name, _, content) in files {
+        for ((name, ..), bare) in files.iter().zip(&bare) {
             hash.update(name.as_bytes());
-            hash.update(content);
+            hash.update(bare.as_bytes());
         }
         let mut text = String::new();
         for byte in &hash.finalize()[..8] {
             let _ = write!(text, "{byte:02x}");
         }
         let names: Vec<(&str, String)> = files.iter().map(|(name, ..)| (*name, hashed(name, &text))).collect();
-        let files = files.iter().zip(&names).map(|(&(_, kind, content), (_, name))| {
-            let content = match std::str::from_utf8(content) {
-                Ok(source) => renamed(&bare(kind, source), "./", &names).into_bytes(),
-                Err(_) => content.to_vec(),
-            };
+        let files = files.iter().zip(&bare).zip(&names).map(|((&(_, kind, _), bare), (_, name))| {
+            let content = renamed(bare, "./", &names).into_bytes();
             Asset { kind, content, name: name.clone() }
         });
         Assets { page: renamed(page, "assets/", &names), files: files.collect() }
@@ -184,14 +182,15 @@ mod tests {
             Assets::of(
                 "<script type=\"module\" src=\"assets/a.js\"></script>",
                 &[
-                    ("a.js", SCRIPT, b"// ./b.js\n\n/** x\n * y */\n  import { x } from './b.js'; // b.js"),
-                    ("b.js", SCRIPT, b.as_bytes()),
+                    ("a.js", SCRIPT, "// ./b.js\n\n/** x\n * y */\n  import { x } from './b.js'; // b.js"),
+                    ("b.js", SCRIPT, b),
                 ],
             )
         };
         let (one, other) = (of("1"), of("2"));
         let name = |assets: &Assets| assets.files[0].name.clone();
         assert_ne!(name(&one), name(&other));
+        assert_eq!(name(&one), name(&of("// It is not served.\n1")));
         assert!(one.page().contains(&format!("\"assets/{}\"", name(&one))), "{}", one.page());
         let source = String::from_utf8(one.find(&name(&one)).unwrap().content.clone()).unwrap();
         assert_eq!(source, format!("import {{ x }} from './{}'; // b.js\n", one.files[1].name));
