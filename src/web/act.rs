@@ -6,11 +6,13 @@ use super::shared::{Shared, now_ms};
 use crate::control::{AskError, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
+use crate::instance::runtime::InstanceFile;
 use crate::os::random;
 use crate::time::Span;
 use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -73,10 +75,17 @@ impl Action {
         }
     }
 
-    /// Why the action is not for this run, if the page shows another one.
-    pub(super) fn is_stale(&self, run: &str) -> Option<String> {
-        let shown = self.run.as_ref()?;
-        (shown != run).then(|| format!("{} is of another run by now: the tree was started anew", self.path))
+    /// Checks that the page shows the run that is running, whose file this is.
+    ///
+    /// # Errors
+    /// Why it is not carried out.
+    fn is_of(&self, instance: io::Result<InstanceFile>) -> Result<(), String> {
+        let Some(shown) = &self.run else { return Ok(()) };
+        match instance {
+            Ok(instance) if instance.run() == shown => Ok(()),
+            Ok(_) => Err(format!("{} is of another run by now: the tree was started anew", self.path)),
+            Err(error) => Err(format!("the run of the tree is not known: {error}")),
+        }
     }
 
     /// Whether the action ends the root, so that the end of the instance is its success.
@@ -162,7 +171,7 @@ pub(super) struct OngoingAction {
 pub(super) enum First {
     /// The action is being carried out, or its result is sent to the pages.
     Taken,
-    /// The action was refused, as the child's incarnation is not the one that the page shows.
+    /// The action was refused, as the run or the child's incarnation is not the one that the page shows.
     Changed(String),
 }
 
@@ -190,10 +199,14 @@ impl Drop for Running {
     }
 }
 
-/// Sends the action's request to the root and returns its result. `Err` has the reason if the child's incarnation is
-/// not the one that the page shows.
+/// Sends the action's request to the root and returns its result. `Err` has the reason if the run or the child's
+/// incarnation is not the one that the page shows.
 fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnMut(&str)) -> Result<Value, String> {
-    let asked = Session::connect(&known.runtime).and_then(|mut session| {
+    let session = Session::connect(&known.runtime);
+    // Read from the file and not from the hub, which learns of another run up to 250 ms later; and after the connection
+    // was made, which the root of a later run may answer.
+    action.is_of(known.runtime.read_instance())?;
+    let asked = session.and_then(|mut session| {
         session.on_behalf_of(Some(via));
         session.means(action.incarnation);
         let mut said = String::new();
@@ -230,11 +243,26 @@ mod tests {
     }
 
     #[test]
-    fn an_action_on_another_run_is_refused() {
-        assert_eq!(action(json!({ "verb": "panic" })).is_stale("r1"), None);
-        assert_eq!(action(json!({ "verb": "panic", "run": "r1" })).is_stale("r1"), None);
-        let stale = action(json!({ "verb": "panic", "run": "r1" })).is_stale("r2").unwrap();
-        assert_eq!(stale, "/web/a is of another run by now: the tree was started anew");
+    fn an_action_on_another_run_is_refused_also_before_the_hub_knows_of_that_run() {
+        let (_base, app) = App::in_test();
+        let known = app.known().unwrap();
+        let done =
+            |run: Value| carry_out(known, &action(json!({ "verb": "panic", "run": run })), String::new(), &mut |_| {});
+        let missing = done(json!("00000001")).unwrap_err();
+        assert!(missing.starts_with("the run of the tree is not known: "), "{missing}");
+        known.runtime.create().unwrap();
+        let instance = json!({
+            "name": "shop", "pid": 1, "started_at": "", "version": "", "mark": "0000000200000000", "containment": "",
+            "keeper_pid": null, "config": "", "tree_paths": [],
+        });
+        known.runtime.write_instance(&serde_json::from_value(instance).unwrap()).unwrap();
+        app.shared.lock().here("shop", "00000001", now_ms());
+        let stale = "/web/a is of another run by now: the tree was started anew";
+        assert_eq!(done(json!("00000001")), Err(stale.to_owned()));
+        // These are sent: there is no root.
+        for run in [json!("00000002"), json!(null)] {
+            assert_eq!(done(run).unwrap()["is"], "failed");
+        }
     }
 
     #[test]

@@ -137,9 +137,6 @@ pub(super) async fn act(
     let path = action.path.clone();
     // Asked first, so that a root that does not answer, or has no such path, makes this request fail.
     app.asker.status_alone(&path).await?;
-    if let Some(stale) = action.is_stale(app.shared.lock().run()) {
-        return Err(Refused::new(StatusCode::CONFLICT, stale));
-    }
     let by_kernel = matches!(&client.proof, Proof::Session(token) if app.keys.is_by_kernel(token));
     let proof = if by_kernel { "unix socket" } else { "acting key" };
     let behalf = format!("web, {proof}, {}", peer.address);
