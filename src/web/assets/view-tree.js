@@ -129,8 +129,10 @@ export class TreeView {
   constructor(page) {
     this.page = page;
     this.title = "Tree";
+    /** Whose folds these are; not known before there is a tree. */
+    this.instance = "";
     /** @type {Set<string>} */
-    this.folded = new Set(JSON.parse(choice(`folded.${page.console.instance}`) ?? "[]"));
+    this.folded = new Set();
     /** @type {{ by: string, down: boolean } | null} */
     this.sort = null;
     this.onlyTrouble = false;
@@ -230,7 +232,7 @@ export class TreeView {
   }
 
   kept() {
-    choice(`folded.${this.page.console.instance}`, JSON.stringify([...this.folded].slice(0, 1000)));
+    choice(`folded.${this.instance}`, JSON.stringify([...this.folded].slice(0, 1000)));
     this.remake();
   }
 
@@ -241,12 +243,16 @@ export class TreeView {
 
   /** The list, anew where it may have become another: what is sorted or filtered by what changes, once a second at least. */
   make() {
-    const { tree } = this.page.console;
+    const { tree, instance } = this.page.console;
     const now = this.page.console.now();
     const moves = this.sort || this.filtered();
     if (this.drawn.tree === tree && !(moves && now - this.drawn.made > 250)) {
       this.drawn.now = now;
       return;
+    }
+    if (this.instance !== instance) {
+      this.instance = instance;
+      this.folded = new Set(JSON.parse(choice(`folded.${instance}`) ?? "[]"));
     }
     const path = this.list[this.active]?.path;
     this.list = tree.visible({ folded: this.folded, test: this.query.test, trouble: this.onlyTrouble, sort: this.sort, now });
