@@ -257,7 +257,7 @@ test("supervisors that gave up in the last hour are counted, however much has ha
   const ready = (id) => ({ id, at: new Date().toISOString(), path: "/a", kind: "ready" });
   console.take("events", [gave("r1-1", 90), gave("r1-2", 30)]);
   console.take("events", Array.from({ length: 7000 }, (_, at) => ready(`r1-${at + 3}`)));
-  assert.deepEqual([console.alarms(), console.known.has("r1-2")], [1, false]);
+  assert.deepEqual([console.alarms(), console.recent.known.has("r1-2")], [1, false]);
   // So are those that the answer with the last hour had no room for.
   console.take("lost", { count: 1 });
   await asked("api/tree").answer(tree({ a: "running" }));

@@ -118,6 +118,15 @@ test("a view keeps more than the page, in the order of their times, and shows wh
   assert.deepEqual([past.events.length, past.events[0].id, past.cut], [20_000, "a-10000", event("", 10_000, "", "").at]);
 });
 
+test("events of one time are in the order of their numbers, whichever came first", () => {
+  const past = new Past();
+  const of = (...numbers) => numbers.map((number) => event(`a-${number}`, 0, "/a", "ready"));
+  past.add(of(9, 10));
+  past.add([event("a-7", -1, "/a", "ready"), ...of(8, 9)]);
+  past.add([event("a-12", 1, "/a", "ready"), ...of(11)]);
+  assert.deepEqual(past.events.map(({ id }) => id), [7, 8, 9, 10, 11, 12].map((number) => `a-${number}`));
+});
+
 test("as many events are asked for as the server answers", () => {
   const history = readFileSync(new URL("../../src/web/history.rs", import.meta.url), "utf8");
   assert.match(history, new RegExp(`EVENTS_MAX: usize = ${JOURNAL.toLocaleString("en").replace(",", "_")};`));

@@ -1,5 +1,6 @@
 // What the page has, and where it comes from: the tree, the events of the last hours, and the stream that changes both.
 
+import { Past } from "./incident.js";
 import { Refused, get, oneByOne, post, remember } from "./server.js";
 import { Stream } from "./stream.js";
 import { Tree, announcement } from "./tree.js";
@@ -25,10 +26,7 @@ const ILL = 100;
 export class Console {
   constructor() {
     this.tree = new Tree();
-    /** @type {TreeEvent[]} */
-    this.events = [];
-    /** Their ids. @type {Set<string>} */
-    this.known = new Set();
+    this.recent = new Past(EVENTS);
     /** When supervisors gave up in the last hour, by the ids of the events, which may be forgotten by then. @type {Map<string, number>} */
     this.gaveUp = new Map();
     this.instance = "";
@@ -216,20 +214,16 @@ export class Console {
     }
   }
 
-  /** Adds events to those that are known, in the order of their times. @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
+  get events() {
+    return this.recent.events;
+  }
+
+  /** Adds events to those that are known. @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
   remember(events) {
-    const fresh = events.filter((event) => !this.known.has(event.id));
+    const fresh = this.recent.add(events);
     if (!fresh.length) return fresh;
     this.watcher?.came?.(fresh);
     this.alarm(fresh);
-    for (const event of fresh) this.known.add(event.id);
-    const inOrder = !this.events.length || fresh[0].at >= this.events[this.events.length - 1].at;
-    this.events.push(...fresh);
-    if (!inOrder) this.events.sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
-    if (this.events.length > EVENTS * 1.2) {
-      this.events = this.events.slice(-EVENTS);
-      this.known = new Set(this.events.map((event) => event.id));
-    }
     return fresh;
   }
 

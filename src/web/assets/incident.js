@@ -14,29 +14,43 @@ const LANES = 40;
 export const JOURNAL = 10_000;
 const KEPT = 20_000;
 
-/** Events of a view while it is open: those of the journal, and those that came meanwhile. The page itself keeps fewer. */
+/** @param {TreeEvent} event */
+function number({ id }) {
+  return Number(id.slice(id.lastIndexOf("-") + 1));
+}
+
+/** By time, those of one time by number. @param {TreeEvent} a @param {TreeEvent} b */
+function byTime(a, b) {
+  return a.at < b.at ? -1 : a.at > b.at ? 1 : number(a) - number(b);
+}
+
+/** Events of the journal, and those that came meanwhile: of the page, and, which are more, of a view while it is open. */
 export class Past {
-  constructor() {
+  /** @param {number} [kept] how many at least, once there are more */
+  constructor(kept = KEPT) {
+    this.kept = kept;
     /** @type {TreeEvent[]} in the order of their times, those of one time in the order of their numbers */
     this.events = [];
-    /** @type {Set<string>} */
+    /** Their ids. @type {Set<string>} */
     this.known = new Set();
     /** The time before which some were left out here. @type {string | null} */
     this.cut = null;
   }
 
-  /** @param {TreeEvent[]} events */
+  /** @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
   add(events) {
     const fresh = events.filter((event) => !this.known.has(event.id));
-    if (!fresh.length) return;
     for (const event of fresh) this.known.add(event.id);
-    const inOrder = !this.events.length || fresh[0].at >= this.events[this.events.length - 1].at;
+    const last = this.events.at(-1) ?? fresh[0];
+    const inOrder = fresh.every((event, at) => byTime(at ? fresh[at - 1] : last, event) <= 0);
     this.events.push(...fresh);
-    if (!inOrder) this.events.sort((a, b) => (a.at < b.at ? -1 : Number(a.at > b.at)));
-    if (this.events.length <= KEPT * 1.2) return;
-    this.events = this.events.slice(-KEPT);
-    this.known = new Set(this.events.map((event) => event.id));
-    this.cut = this.events[0].at;
+    if (!inOrder) this.events.sort(byTime);
+    if (this.events.length > this.kept * 1.2) {
+      this.events = this.events.slice(-this.kept);
+      this.known = new Set(this.events.map((event) => event.id));
+      this.cut = this.events[0].at;
+    }
+    return fresh;
   }
 }
 
