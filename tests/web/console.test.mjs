@@ -171,6 +171,16 @@ test("with another stream an action's end is not known, and what another console
   assert.deepEqual(reports, ["unknown"]);
 });
 
+test("a console that has begun anew while the root is down knows no run, and the tree has not begun anew", async () => {
+  const console = await begun();
+  console.take("hello", { stream: "s2", may: "act", instance: "", run: "" });
+  console.take("root", { is: "gone", run: "" });
+  assert.deepEqual([console.run, console.present("/a", "r1").why, idle("api/tree")], ["r1", "", true]);
+  console.take("root", { is: "here", run: "r2" });
+  await asked("api/tree").answer(tree({ a: "running" }, { run: "r2" }));
+  assert.match(console.missed, /begun anew/);
+});
+
 test("an action is for a row of the tree as it is now, and for no other run", async () => {
   const console = await begun({ a: "running", b: "running" });
   const { run } = console.tree;

@@ -248,7 +248,8 @@ export class Console {
         this.root = "here";
         this.endActions();
         this.tried = 0;
-        if (this.run !== null && data.run != null && data.run !== this.run) this.anew(data.run);
+        // A console that has begun anew knows no run while the root is down.
+        if (this.run !== null && data.run && data.run !== this.run) this.anew(data.run);
         else this.catchUp();
         this.tell();
         break;
