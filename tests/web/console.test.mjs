@@ -171,6 +171,20 @@ test("with another stream an action's end is not known, and what another console
   assert.deepEqual(reports, ["unknown"]);
 });
 
+test("an action that is asked for while another stream begins has no end that is known, unless that stream reports it", async () => {
+  for (const reported of [false, true]) {
+    const console = await begun();
+    const reports = [];
+    const acting = console.act(RESTART, (report) => reports.push(report.is));
+    console.take("action", { ...done(1), is: "accepted" });
+    console.take("hello", { stream: "s2", may: "act", instance: "shop", run: "r1" });
+    if (reported) console.take("action", done(1));
+    await asked("api/act").answer({ action: 1 }, 202);
+    await acting;
+    assert.deepEqual([reports, console.actions.size], [[reported ? "done" : "unknown"], 0]);
+  }
+});
+
 test("a console that has begun anew while the root is down knows no run, and the tree has not begun anew", async () => {
   const console = await begun();
   console.take("hello", { stream: "s2", may: "act", instance: "", run: "" });

@@ -357,6 +357,7 @@ export class Console {
   /** Has something done; what becomes of it is reported as it happens. @param {{ verb: string, path: string, hold?: boolean, incarnation?: number,
    * run?: string }} what @param {(report: any) => void} tell */
   async act(what, tell) {
+    const { name } = this;
     this.unnumbered += 1;
     try {
       const { action } = await post("api/act", what);
@@ -366,6 +367,8 @@ export class Console {
         tell(report);
       });
       for (const report of this.early.filter((one) => key(one) === known)) this.actions.get(known)?.(report);
+      // Another stream has begun meanwhile: what was reported before is not repeated.
+      if (name !== this.name && this.actions.delete(known)) tell({ is: "unknown" });
     } finally {
       this.unnumbered -= 1;
       if (!this.unnumbered) this.early = [];
