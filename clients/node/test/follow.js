@@ -70,7 +70,9 @@ async function goesOnWhereItWas(at) {
   follower.close();
   close();
   const ask = { verb: 'events', path: '/web', follow: true };
-  assert.deepStrictEqual(asked, [{ verb: 'ping' }, ask, { ...ask, from: 12 }]);
+  // On a busy machine it has also sent that it is still there.
+  const begun = asked.filter(({ verb }) => verb !== 'still-following');
+  assert.deepStrictEqual(begun, [{ verb: 'ping' }, ask, { ...ask, from: 12 }]);
 }
 
 (async () => {
