@@ -173,8 +173,8 @@ pub(crate) fn overlap(file: &[String], kept: &Recent) -> usize {
     if let Some((n, at)) = ended {
         return n + beyond_a_gap(&file[..file.len() - n], &kept.before(at));
     }
-    // It was begun anew, and the worker has printed more since.
-    if (1..=most).any(|n| kept.are(count - n, &file[..n])) { file.len() } else { 0 }
+    // It was begun anew, and the worker has printed more since. A single line may be in both by chance.
+    if (2..=most).any(|n| kept.are(count - n, &file[..n])) { file.len() } else { 0 }
 }
 
 /// The overlap before lines that could not be written: a notice stands in the file for these, after the part of a line
@@ -261,6 +261,8 @@ mod tests {
             ("c d", "b c d e", 2),
             ("d", "d c d", 1),
             ("d e f", "c d e", 3),
+            ("tick r1 r2 r3", "m1 m2 tick", 0),
+            ("tick r1 r2 r3", "tick", 4),
             // The memory begins in the middle of a long line.
             ("a long c d", "+ng c d", 3),
             ("a long", "+ng", 1),
