@@ -199,7 +199,8 @@ fn put_before(lines: &mut Vec<LogView>, mut file: Vec<String>, kept: &Recent, pa
     {
         // Memory has the end of the line alone; the file has all of it.
         older += 1;
-        lines.drain(..lines.iter().take_while(|line| line.continued).count());
+        let pieces = 1 + lines.windows(2).take_while(|two| goes_on(&two[0], &two[1])).count();
+        lines.drain(..pieces);
     }
     file.truncate(older);
     lines.splice(0..0, file.into_iter().map(|text| LogView::untimed(path.clone(), text)));
@@ -309,12 +310,20 @@ fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
     timed.into_iter().map(|(_, line)| line).collect()
 }
 
+/// Whether a piece continues the line of the one before it. In a file, a begun line is ended when another line comes in
+/// between.
+fn goes_on(before: &LogView, piece: &LogView) -> bool {
+    piece.continued && before.cut && before.incarnation == piece.incarnation
+}
+
 /// The lines in memory as in a file: pieces of long lines are joined.
 fn joined(lines: &[LogView]) -> Recent {
-    let mut texts: Vec<String> = Vec::new();
-    for line in lines {
-        match texts.last_mut().filter(|_| line.continued) {
+    let mut texts: Vec<String> = lines.first().map(|first| first.text.clone()).into_iter().collect();
+    for (before, line) in lines.iter().zip(lines.iter().skip(1)) {
+        match texts.last_mut().filter(|_| goes_on(before, line)) {
             Some(begun) => begun.push_str(&line.text),
+            // The end of a line that another line has ended already.
+            None if line.continued && !line.cut && line.text.is_empty() => {}
             None => texts.push(line.text.clone()),
         }
     }
@@ -435,6 +444,18 @@ mod tests {
         let lines =
             [piece("x", true, false), piece("y", true, true), piece("z", false, true), piece("n", false, false)];
         assert_eq!(joined(&lines).lines, ["xyz", "n"]);
+        // Where another line comes in between, the begun line has ended in the file.
+        let of = |incarnation, piece| LogView { incarnation: Some(incarnation), ..piece };
+        let (begun, end) = (|text| of(1, piece(text, true, false)), |text| of(1, piece(text, false, true)));
+        let other = |text| of(2, piece(text, false, false));
+        for (lines, texts) in [
+            (vec![begun("ready> "), other("boot"), end("yes")], vec!["ready> ", "boot", "yes"]),
+            (vec![begun("ready> "), other("boot"), end(""), other("up")], vec!["ready> ", "boot", "up"]),
+            (vec![begun("ready> "), of(2, begun("boot")), end("yes")], vec!["ready> ", "boot", "yes"]),
+            (vec![begun("wait"), of(1, other("trace")), end("")], vec!["wait", "trace"]),
+        ] {
+            assert_eq!(joined(&lines).lines, texts);
+        }
     }
 
     #[test]
@@ -445,6 +466,13 @@ mod tests {
         assert!(kept.headless && !kept.unfinished);
         put_before(&mut lines, file, &kept, &path("/a"));
         assert_eq!(texts(&lines), ["a", "long", "n"]);
+        // So is one whose end stands before the end of another process's line.
+        let of = |incarnation, piece| LogView { incarnation: Some(incarnation), ..piece };
+        let mut lines = vec![of(1, piece("g", false, true)), of(2, piece("yes", false, true))];
+        let kept = joined(&lines);
+        assert_eq!(kept.lines, ["g", "yes"]);
+        put_before(&mut lines, ["a", "long", "yes"].map(String::from).to_vec(), &kept, &path("/a"));
+        assert_eq!(texts(&lines), ["a", "long", "yes"]);
         // Of another line in the file nothing is left out.
         let mut lines = vec![piece("g", false, true), piece("prompt>", true, false)];
         let kept = joined(&lines);
