@@ -336,6 +336,18 @@ impl LogFile {
         self.change(|entry| entry.file.iter_mut().for_each(RotatingFile::go_on_within_line));
     }
 
+    /// This log takes the place of `former`, whose worker goes on: so does its line, if that is in the same file.
+    pub(crate) fn succeeds(&self, former: &LogFile) {
+        let is_same = {
+            let files = &self.writer.lock().files;
+            let path = |log: &LogFile| files.get(&log.id).map(|entry| entry.path.clone());
+            path(self) == path(former)
+        };
+        if let Some(incarnation) = former.within_line.get().filter(|_| is_same) {
+            self.go_on_within_line(incarnation);
+        }
+    }
+
     /// Whether its worker should pause before more of its output is read: the disk is slow, but not stuck. The loop is
     /// woken for [`Writer::heard`] when the worker may go on; if the disk is stuck, the loop has to check again by
     /// time.

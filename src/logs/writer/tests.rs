@@ -185,6 +185,24 @@ fn no_line_goes_on_in_the_line_of_another_process() {
     file.batch(2).write_line(&end);
     assert!(writer.finish(PATIENT).is_none());
     assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+    // After a reload with other settings.
+    let begin = |file: &LogFile| {
+        let mut begun = Line::new(b"tw");
+        begun.cut = true;
+        file.batch(2).write_line(&begun);
+    };
+    begin(&file);
+    let [same, other] = [path.clone(), dir.path().join("other")].map(|path| writer.file(&path, 1 << 21, 1, None));
+    for log in [&same, &other] {
+        log.succeeds(&file);
+        let mut end = Line::new(b"o");
+        end.continued = true;
+        log.batch(2).write_line(&end);
+    }
+    drop(file);
+    assert!(writer.finish(PATIENT).is_none());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    assert_eq!(fs::read_to_string(dir.path().join("other")).unwrap(), "o\n");
 }
 
 #[test]

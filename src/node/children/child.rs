@@ -296,7 +296,10 @@ impl Child {
                 let before = exec.resources;
                 *exec = Arc::from(new);
                 if !same_log {
-                    self.file = log_file(&self.what, files);
+                    let former = std::mem::replace(&mut self.file, log_file(&self.what, files));
+                    if let (Some(file), Some(former)) = (&self.file, &former) {
+                        file.succeeds(former);
+                    }
                 }
                 self.renew_limits(&before);
             }
