@@ -121,6 +121,10 @@ impl Follower {
     fn feed(&mut self, now: Time, history: &History, ways: &mut impl Ways) -> bool {
         while self.flow.may_send(now) {
             let first = history.first();
+            // The number is one of another run, whose events are no longer known here.
+            if self.next > history.end() {
+                self.next = first;
+            }
             let lost = first.saturating_sub(self.next);
             let mut at = self.next.max(first);
             let mut batch: Vec<&[u8]> = Vec::new();

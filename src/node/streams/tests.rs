@@ -6,6 +6,7 @@ use crate::node;
 use crate::node::history::EventBatch;
 use crate::node::requests::route::Query;
 use crate::supervision::{ChildId, Run};
+use crate::wire::codec;
 use crate::wire::message::Verb;
 use crate::wire::view::testing;
 use serde_json::json;
@@ -15,6 +16,7 @@ use serde_json::json;
 struct Kept {
     replies: Vec<Reply>,
     events: usize,
+    told: Vec<Reply>,
     asked: Vec<Verb>,
     full: bool,
 }
@@ -25,11 +27,12 @@ impl Ways for Kept {
         SendOutcome::Sent
     }
 
-    fn events(&mut self, _: &Identity, _: &[Vec<u8>]) -> SendOutcome {
+    fn events(&mut self, _: &Identity, frames: &[Vec<u8>]) -> SendOutcome {
         if self.full {
             return SendOutcome::Full;
         }
         self.events += 1;
+        self.told.push(codec::decode_told(frames).unwrap().reply);
         SendOutcome::Sent
     }
 
@@ -111,4 +114,22 @@ fn a_reader_of_events_whose_queue_is_full_gets_them_later() {
     assert_eq!(ways.events, 1, "it is not tried with every turn");
     streams.feed(at(51), &children, Some(&history), &mut ways);
     assert_eq!(ways.events, 2);
+}
+
+#[test]
+fn a_number_that_this_run_has_not_reached_is_one_of_another() {
+    let children = children();
+    let mut history = History::new();
+    history.push(EventBatch { events: [1, 2].map(|seq| testing::event(seq, "/", "ready", json!({}))).into() });
+    for (from, told) in [(Some(1), 1), (Some(2), 0), (Some(3), 2), (Some(99), 2), (None, 2)] {
+        let (mut streams, mut ways) = (Streams::default(), Kept::default());
+        let events = StreamVerb::Events { path: Path::root(), kinds: Vec::new(), from, follow: true };
+        streams.request(at(0), operator(1), events, (&children, Some(0)), &mut ways);
+        streams.feed(at(0), &children, Some(&history), &mut ways);
+        assert!(
+            matches!(&ways.told[..], [Reply::Events { events, lost: 0, next: 2, .. }] if events.len() == told),
+            "{from:?}: {:?}",
+            ways.told
+        );
+    }
 }
