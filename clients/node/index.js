@@ -264,6 +264,15 @@ async function find(instance, env = process.env) {
   return path.join(directory, running[0], 'control');
 }
 
+/** Which run of an instance has this socket, as its root has written down before it answers; undefined if unknown. */
+async function runOf(socket) {
+  try {
+    return JSON.parse(await fs.promises.readFile(path.join(path.dirname(socket), 'instance.json'), 'utf8')).mark;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Asks the root for one thing and gives the last reply. */
 async function ask(verb, { instance, socket, timeout = 5000 } = {}) {
   const path = socket ?? (await find(instance));
@@ -331,7 +340,8 @@ class Events {
       root.connect(`ipc://${path}`);
       const ask = (request, verb) =>
         root.send(['TV1', 'ASK', JSON.stringify({ request, within_ms: Math.round(timeout), verb })]);
-      const state = { path, silentAt: performance.now() + timeout, answered: false, request: FIRST_FOLLOWING };
+      const run = await runOf(path);
+      const state = { path, run, silentAt: performance.now() + timeout, answered: false, request: FIRST_FOLLOWING };
       // `next` is the number of the event that comes next; it is left out where that is not known yet.
       state.begin = () => ask(state.request, { verb: 'events', path: at, from: state.next, follow: true });
       // A tree in which nothing happens sends nothing, so another answer must show that the root is at work.
@@ -413,6 +423,8 @@ class Events {
     const { request, reply } = JSON.parse(Buffer.concat(body).toString('utf8'));
     if (request !== PING && request !== state.request) return true;
     if (reply.is === 'refused' && reply.why === 'forgotten') {
+      // Another root of the instance has events of its own; those that were followed have ended with the former one.
+      if (state.run !== undefined && (await runOf(state.path)) !== state.run) return false;
       // This process was stopped for so long. It goes on where it was.
       state.request += 1;
       await state.begin();

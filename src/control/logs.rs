@@ -38,7 +38,7 @@ pub struct LogsRead {
 impl Session {
     /// Reads the lines that are in memory and, with `follow`, those to come. `each` can stop the reading.
     ///
-    /// A follower returns when the instance has ended.
+    /// A follower returns when the instance has ended, also if another root runs in its place already.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
@@ -65,7 +65,7 @@ impl Session {
                 told = now;
             }
             let until = if caught_up { now + STILL_THERE_EVERY } else { silent_at };
-            match self.next_reply(request, until) {
+            match self.next_followed(request, until) {
                 // The reply is a duplicate, or replies before it are missing, as after a hot upgrade of the root.
                 Ok(Some(Reply::Logs { nth, .. })) if nth > 0 && nth != received + 1 => {
                     let again = nth > received;

@@ -8,13 +8,16 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Outcome, Refusal, Reply, RootReply, Verb};
+use crate::wire::message::{Ask, Refusal, Reply, RootReply, Verb};
 use crate::wire::view::EventView;
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
+
+mod error;
+
+pub use error::AskError;
 
 /// How often a wait is interrupted to check whether the instance still runs. A waiting tool may poll a few times a
 /// second; a node must not.
@@ -198,8 +201,9 @@ impl Session {
 
     /// Reads the wanted events, oldest first. `each` can stop the reading.
     ///
-    /// With `follow` it returns when the instance has ended. If this process was suspended for so long that the root
-    /// has forgotten it, the reading continues where it was, with the number of lost events.
+    /// With `follow` it returns when the instance has ended, also if another root runs in its place already. If this
+    /// process was suspended for so long that the root has forgotten it, the reading continues where it was, with the
+    /// number of lost events.
     ///
     /// # Errors
     /// Every [`AskError`] but those of the tool itself.
@@ -228,8 +232,11 @@ impl Session {
                 let _ = self.send(Verb::StillFollowing { request }, first);
                 told = now;
             }
-            let reply = self.next_reply(request, now + LOOK_EVERY);
-            if self.reconnections != reconnections && !matches!(reply, Err(AskError::Gone | AskError::ReaderLeft)) {
+            let reply = self.next_followed(request, now + LOOK_EVERY);
+            if self.reconnections != reconnections
+                && !matches!(reply, Err(AskError::Gone | AskError::ReaderLeft))
+                && !self.root_has_exited()
+            {
                 // Replies to this request may have been lost with the old connection, and a reply that came over the
                 // new one may follow them. So the events are requested again, from the end of the last reply.
                 reconnections = self.reconnections;
@@ -359,6 +366,17 @@ impl Session {
         Ok(self.next_reply_among(|number| number == request, until)?.map(|(_, reply)| reply))
     }
 
+    /// As [`Session::next_reply`], for a follower: [`AskError::Gone`] if another root answers, or none yet. Its events
+    /// and lines are those of another run; those of the former root come first.
+    pub(super) fn next_followed(&mut self, request: u64, until: Time) -> Result<Option<Reply>, AskError> {
+        match self.next_reply(request, until) {
+            Ok(None | Some(Reply::Refused { why: Refusal::Forgotten, .. })) if self.root_has_exited() => {
+                Err(AskError::Gone)
+            }
+            reply => reply,
+        }
+    }
+
     /// The next reply to one of several requests, and its number; `None` when none has come by `until`.
     pub(super) fn next_reply_among(
         &mut self,
@@ -402,98 +420,6 @@ impl Session {
 
 fn send(dealer: &mut Dealer, frames: &[Vec<u8>]) -> bool {
     dealer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>())
-}
-
-/// Why a request has no answer.
-#[derive(Debug)]
-pub enum AskError {
-    /// The connection to the root could not be made.
-    Link(LinkError),
-    /// The instance has ended.
-    Gone,
-    /// The root has not answered.
-    NoAnswer {
-        /// How long was waited.
-        limit: Span,
-    },
-    /// The root had begun to carry out the request, and then sent nothing more.
-    FellSilent {
-        /// What the request was waiting for, in words.
-        waiting_for: String,
-    },
-    /// The request takes longer than the tool waits. It is still being carried out.
-    NotDone {
-        /// What the request is waiting for, in words.
-        waiting_for: String,
-        /// How long was waited.
-        limit: Span,
-    },
-    /// The root has refused the request.
-    Refused {
-        /// Why, for programs.
-        why: Refusal,
-        /// Why, for people.
-        message: String,
-    },
-    /// The request was carried out and did not succeed.
-    Failed {
-        /// The outcome.
-        outcome: Outcome,
-        /// More in words; may be empty.
-        detail: String,
-    },
-    /// The output has no reader any more.
-    ReaderLeft,
-    /// The root has another version of the protocol.
-    NotUnderstood(String),
-}
-
-impl AskError {
-    /// The error for a reply that does not belong to the request.
-    pub fn something_else() -> AskError {
-        AskError::NotUnderstood("an answer to something else".into())
-    }
-}
-
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AskError::Link(_) => f.write_str("cannot reach the root"),
-            AskError::Gone => f.write_str("the instance has ended"),
-            AskError::NoAnswer { limit } => write!(f, "the root does not answer, after {}", limit.coarse()),
-            AskError::FellSilent { waiting_for } => {
-                write!(f, "the root stopped responding; its last message: {waiting_for}")
-            }
-            AskError::NotDone { waiting_for, limit } => write!(f, "not done after {}: {waiting_for}", limit.coarse()),
-            AskError::Refused { message, .. } => f.write_str(message),
-            AskError::Failed { outcome, detail } => {
-                let word = match outcome {
-                    Outcome::Ok => "it is done",
-                    Outcome::Running => "it runs already",
-                    Outcome::Restarting => "it is being restarted",
-                    Outcome::NotFound => "there is no such child",
-                    Outcome::AlreadyPresent => "a child of that name is there already",
-                    Outcome::AlreadyStarted => "a child of that name runs already",
-                    Outcome::KillFailed => "it could not be killed",
-                    Outcome::StartFailed => "it could not be started",
-                    Outcome::RolloutStopped => "a copy did not come up",
-                    Outcome::Overtaken => "something stronger came between",
-                };
-                if detail.is_empty() { f.write_str(word) } else { write!(f, "{word}: {detail}") }
-            }
-            AskError::ReaderLeft => f.write_str("the output is closed"),
-            AskError::NotUnderstood(what) => write!(f, "the root's answer was not understood: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for AskError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            AskError::Link(cause) => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 'use strict';
-// A follower that the root has forgotten asks again, from where it was; on each transport that can be loaded here. The root
-// is a script: a listener that speaks as much of docs/protocol.md, section 11, as it takes.
+// A follower that the root has forgotten asks again, from where it was, and ends where another root has forgotten it; on
+// each transport that can be loaded here. The root is a script: a listener that speaks as much of docs/protocol.md,
+// section 11, as it takes.
 
 const assert = require('node:assert');
 const fs = require('node:fs');
@@ -75,16 +76,37 @@ async function goesOnWhereItWas(at) {
   assert.deepStrictEqual(begun, [{ verb: 'ping' }, ask, { ...ask, from: 12 }]);
 }
 
+async function endsWithItsRun(at) {
+  const { follow } = require('..');
+  const file = path.join(path.dirname(at), 'instance.json');
+  fs.writeFileSync(file, JSON.stringify({ mark: 'a' }));
+  const { asked, close } = await root(at, (request, verb) => {
+    if (verb.verb !== 'events') return [];
+    const told = { is: 'events', events: [{ id: verb.from ?? 7 }], lost: 0, end: false, next: 12 };
+    if (verb.from !== undefined) return [[request, told]];
+    fs.writeFileSync(file, JSON.stringify({ mark: 'b' }));
+    return [[request, told], [request, { is: 'refused', why: 'forgotten', message: '' }]];
+  });
+  const follower = follow('/web', { socket: at, timeout: 20000 });
+  assert.deepStrictEqual((await follower.next()).value, { id: 7 });
+  assert.deepStrictEqual(await follower.next(), { done: true, value: undefined });
+  close();
+  fs.rmSync(file);
+  assert.strictEqual(asked.filter(({ verb }) => verb === 'events').length, 1);
+}
+
 (async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tv'));
   const load = Module._load;
   try {
     await goesOnWhereItWas(path.join(directory, 'any'));
+    await endsWithItsRun(path.join(directory, 'run'));
     Module._load = (name, ...rest) => {
       if (name === 'zeromq') throw new Error('hidden');
       return load(name, ...rest);
     };
     await goesOnWhereItWas(path.join(directory, 'stream'));
+    await endsWithItsRun(path.join(directory, 'streamed'));
   } finally {
     Module._load = load;
     fs.rmSync(directory, { recursive: true });

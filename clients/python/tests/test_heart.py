@@ -275,19 +275,23 @@ class PeerTest(unittest.TestCase):
             self.assertEqual(transport.deliver(20), is_read)
 
 
+def told(reply):
+    return [b"TV1", b"TOLD", json.dumps(reply).encode()]
+
+
 class FollowTest(unittest.TestCase):
-    def test_a_follower_that_was_forgotten_goes_on_where_it_was(self):
+    def forgotten(self, request):
+        return told({"request": request, "reply": {"is": "refused", "why": "forgotten", "message": ""}})
+
+    def events(self, request, event, after):
+        reply = {"is": "events", "events": [{"id": event}], "lost": event % 7, "end": False, "next": after}
+        return told({"request": request, "reply": reply})
+
+    def follow(self, runs, expected):
+        """What a follower asks of a root that sends it an event and has forgotten it then. `runs` are the runs that
+        have the socket, one for each look."""
         asked = []
-
-        def told(reply):
-            return [b"TV1", b"TOLD", json.dumps(reply).encode()]
-
-        def forgotten(request):
-            return told({"request": request, "reply": {"is": "refused", "why": "forgotten", "message": ""}})
-
-        def events(request, event, after):
-            reply = {"is": "events", "events": [{"id": event}], "lost": event % 7, "end": False, "next": after}
-            return told({"request": request, "reply": reply})
+        events, forgotten = self.events, self.forgotten
 
         class Root:
             replies = []
@@ -312,13 +316,32 @@ class FollowTest(unittest.TestCase):
 
         with mock.patch.object(_events, "converse", lambda path: Root()), mock.patch.object(
             _events, "_is_bound", lambda path: True
-        ):
+        ), mock.patch.object(_events, "_run_of", lambda path: runs.pop(0)):
             with treevisor.follow("/web", socket="/x") as follower:
-                self.assertEqual([follower.wait(20), follower.wait(20)], [{"id": 7}, {"id": 9}])
-                self.assertEqual(follower.lost, 2)
-        ask = {"verb": "events", "path": "/web", "follow": True}
-        self.assertEqual(asked[:3], [{"verb": "ping"}, ask, {**ask, "from": 12}])
-        self.assertNotIn("events", [verb["verb"] for verb in asked[3:]])
+                self.assertEqual([follower.wait(20), follower.wait(20)], expected)
+                return asked, follower.lost
+
+    def test_a_follower_that_was_forgotten_goes_on_where_it_was(self):
+        for runs in ["a", "a"], [None]:
+            asked, lost = self.follow(runs, [{"id": 7}, {"id": 9}])
+            self.assertEqual(lost, 2)
+            ask = {"verb": "events", "path": "/web", "follow": True}
+            self.assertEqual(asked[:3], [{"verb": "ping"}, ask, {**ask, "from": 12}])
+            self.assertNotIn("events", [verb["verb"] for verb in asked[3:]])
+
+    def test_a_follower_ends_with_its_run_although_another_root_answers(self):
+        for runs in ["a", "b"], ["a", None]:
+            asked, _ = self.follow(runs, [{"id": 7}, None])
+            self.assertEqual([verb["verb"] for verb in asked], ["ping", "events"])
+
+    def test_the_run_of_a_socket_is_in_the_file_beside_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            control = os.fsencode(f"{directory}/control")
+            self.assertIsNone(_control._run_of(control))
+            for text, run in (("", None), ("[]", None), ('{"name": "shop"}', None), ('{"mark": "0a"}', "0a")):
+                with open(f"{directory}/instance.json", "w", encoding="utf-8") as file:
+                    file.write(text)
+                self.assertEqual(_control._run_of(control), run)
 
 
 class ControlTest(unittest.TestCase):

@@ -58,12 +58,14 @@ fn connect(instance: &Instance) -> Result<Session, AskError> {
     Session::connect(&instance.runtime)
 }
 
-/// Runs until the instance has ended; breaks if the receiver is gone.
+/// Runs until the instance has ended, or another root runs in its place; breaks if the receiver is gone.
 fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<()> {
     loop {
         let input = match ask(&mut session, path, SILENCE) {
-            Ok(status) => Input::Status(Box::new(status)),
             Err(AskError::Gone) => return ControlFlow::Continue(()),
+            // The events are to be followed anew.
+            _ if session.root_has_exited() => return ControlFlow::Continue(()),
+            Ok(status) => Input::Status(Box::new(status)),
             Err(error) => Input::Silent(Chain(&error).to_string()),
         };
         if to.send(input).is_err() {

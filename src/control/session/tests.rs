@@ -1,9 +1,12 @@
 use super::*;
 use crate::ids::Name;
+use crate::instance::runtime::InstanceFile;
 use crate::link::{Identity, Inbound, Router, SendOutcome};
 use crate::os::lock::LockFile;
+use crate::wire::message::Outcome;
 use crate::wire::view::testing;
 use serde_json::json;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::{fs, thread};
 
@@ -298,6 +301,21 @@ fn told(numbers: &[u32], lost: u64, end: bool) -> Reply {
     Reply::Events { events, lost, end, forgotten: 0, caught_up: end, next }
 }
 
+fn instance(pid: u32) -> InstanceFile {
+    InstanceFile {
+        name: Name::parse("shop").unwrap(),
+        pid,
+        started_at: String::new(),
+        version: String::new(),
+        mark: String::new(),
+        containment: String::new(),
+        cgroup: None,
+        keeper_pid: None,
+        config: "supervisors.toml".into(),
+        tree_paths: Vec::new(),
+    }
+}
+
 fn wanted(follow: bool) -> EventsWanted {
     EventsWanted { path: Path::root(), kinds: Vec::new(), from: None, follow }
 }
@@ -331,6 +349,53 @@ fn a_follower_that_was_forgotten_goes_on_where_it_was() {
     ended.unwrap();
     assert_eq!(heard, [(7, 0), (9, 1)]);
     drop(played.join().unwrap());
+}
+
+#[test]
+fn a_follower_ends_with_its_root_although_another_one_answers() {
+    for reconnects in [true, false] {
+        let (mut root, runtime) = Root::new();
+        let mut former = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        runtime.write_instance(&instance(former.id())).unwrap();
+        let mut session = Session::connect(&runtime).unwrap();
+        let (has_read, read) = mpsc::channel();
+        let (has_ended, end) = mpsc::channel();
+        let played = thread::spawn(move || {
+            let (to, ping) = root.next();
+            root.tell(&to, ping.request, done());
+            let (to, ask) = root.next_after(ping.request);
+            root.tell(&to, ask.request, told(&[7], 0, false));
+            read.recv().unwrap();
+            runtime.write_instance(&instance(std::process::id())).unwrap();
+            former.kill().unwrap();
+            former.wait().unwrap();
+            if reconnects {
+                root.is_replaced();
+            } else {
+                root.tell(&to, ask.request, Reply::Refused { why: Refusal::Forgotten, message: String::new() });
+            }
+            while end.try_recv().is_err() {
+                if let Some(Inbound { from, frames, .. }) = root.router.receive() {
+                    let ask = codec::decode_ask(&frames).unwrap();
+                    if matches!(ask.verb, Verb::Events { .. }) {
+                        root.tell(&from, ask.request, told(&[1], 0, true));
+                    }
+                }
+                clock::pause(Span::from_millis(1));
+            }
+            root
+        });
+        let mut heard = Vec::new();
+        let ended = session.events(&wanted(true), LONG, &mut |read| {
+            heard.extend(read.events.iter().map(|event| event.id.seq));
+            let _ = has_read.send(());
+            ControlFlow::Continue(())
+        });
+        has_ended.send(()).unwrap();
+        ended.unwrap();
+        assert_eq!(heard, [7], "{reconnects}");
+        drop(played.join().unwrap());
+    }
 }
 
 #[test]

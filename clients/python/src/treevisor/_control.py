@@ -63,6 +63,15 @@ def _is_bound(path: Path) -> bool:
     return False
 
 
+def _run_of(control: bytes) -> Optional[str]:
+    """Which run of an instance has this socket, as its root has written down before it answers; None if unknown."""
+    try:
+        with open(os.path.join(os.path.dirname(control), b"instance.json"), encoding="utf-8") as file:
+            return str(json.load(file)["mark"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def find(instance: Optional[str] = None) -> Path:
     """The control socket of an instance: the named one, that of TREEVISOR_INSTANCE, or the only one that runs."""
     directory = base()

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Type, Union
 
-from ._control import NoAnswer, NoInstance, Refused, TreevisorError, _is_bound, find
+from ._control import NoAnswer, NoInstance, Refused, TreevisorError, _is_bound, _run_of, find
 from ._transport import Conversation, converse
 
 Event = Dict[str, Any]
@@ -40,6 +40,8 @@ class _Follower:
         self._request = FIRST_FOLLOWING
         self._is_forgotten = False
         self._next: Optional[int] = None
+        #: Which run is followed, if that is known.
+        self._run_followed: Optional[str] = None
         self.changed = threading.Condition()
         #: Called by the thread when there is something new, with `changed` held.
         self.wakes: List[Callable[[], None]] = []
@@ -63,6 +65,7 @@ class _Follower:
         error: Optional[TreevisorError] = None
         try:
             socket = self._find_socket()
+            self._run_followed = _run_of(socket)
             try:
                 conversation = converse(socket)
             except OSError as failed:
@@ -111,6 +114,8 @@ class _Follower:
             if frames is not None:
                 answered |= self._hear(frames)
                 if self._is_forgotten:  # This process was stopped for so long. It goes on where it was.
+                    if self._is_another(socket):
+                        return
                     self._is_forgotten = False
                     self._request += 1
                     asked = begin()
@@ -126,9 +131,13 @@ class _Follower:
             return
         raise NoAnswer("no answer to events within its time")
 
+    def _is_another(self, socket: bytes) -> bool:
+        """Whether another root of the instance answers: its events are others, and those followed have ended."""
+        return self._run_followed is not None and _run_of(socket) != self._run_followed
+
     def _has_ended(self, socket: bytes) -> bool:
         end = time.monotonic() + self._timeout
-        while _is_bound(Path(os.fsdecode(socket))):
+        while _is_bound(Path(os.fsdecode(socket))) and not self._is_another(socket):
             if time.monotonic() >= end or self._closed.wait(0.01):
                 return False
         return True
