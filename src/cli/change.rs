@@ -103,13 +103,11 @@ fn wait_gone(session: &mut Session, clock: &Clock, end: Time, progress: &mut dyn
     // Unless there are hooks, the root exits soon.
     while !session.wait_gone(GONE_WITHIN.min(end.since(clock.now())).max(ONCE_MORE)) {
         let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
-        let answers = session.ask(Asked::Ping, limits, &mut |_, _| {}).is_ok();
-        if session.root_has_exited() && answers {
-            // Another root of this instance has been started already.
-            return Left::Nothing;
-        }
-        if !answers {
-            return if session.wait_gone(ONCE_MORE) { Left::Nothing } else { Left::Lock };
+        match session.ask(Asked::Ping, limits, &mut |_, _| {}) {
+            Ok(_) => {}
+            // Another root of this instance may have been started already.
+            Err(AskError::Gone) => return Left::Nothing,
+            Err(_) => return if session.wait_gone(ONCE_MORE) { Left::Nothing } else { Left::Lock },
         }
         let now = clock.now();
         if now >= end {

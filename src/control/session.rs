@@ -292,6 +292,12 @@ impl Session {
         self.root.is_some_and(|root| !crate::os::process::is_alive(root))
     }
 
+    /// Whether the root has ended and another one runs in its place. A request is for the run that it was sent to: a
+    /// path or an incarnation may mean something else in this one.
+    fn is_replaced(&self) -> bool {
+        self.root_has_exited() && self.runtime.read_instance().is_ok_and(|instance| Some(instance.pid) != self.root)
+    }
+
     /// Whether the files of the instance were removed although its root runs; the root is about to create them again.
     fn is_swept(&self) -> bool {
         let missing = self.runtime.lock_file().symlink_metadata().is_err();
@@ -345,8 +351,11 @@ impl Session {
     }
 
     /// Sends unanswered requests again, unchanged: those without a reply for a while, or all after a reconnection, as a
-    /// root that was replaced may have replied before the new connection was made.
+    /// root that was upgraded may have replied before the new connection was made. None to a root of another run.
     fn ask_again(&mut self, reconnected: bool) {
+        if self.root_has_exited() {
+            return;
+        }
         let now = self.clock.now();
         self.unanswered.retain(|_, waits| waits.until > now);
         for waits in self.unanswered.values_mut().filter(|waits| reconnected || waits.again <= now) {
@@ -385,7 +394,7 @@ impl Session {
     ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
             // Checked before the queue is read, so that a root's last message is not missed.
-            let there = is_running(&self.runtime) || self.is_swept();
+            let there = (is_running(&self.runtime) || self.is_swept()) && !self.is_replaced();
             while let Some(frames) = self.dealer.receive() {
                 if self.dealer.has_reconnected() {
                     self.reconnected();

@@ -188,6 +188,8 @@ impl Asking {
 
     fn status(&mut self, path: &Path, children: Option<Vec<Name>>) -> Result<StatusView, Unanswered> {
         let known = self.known.get().ok_or(Unanswered::Gone)?;
+        // A session is with one root. Another one may run by now.
+        self.session.take_if(|session| session.root_has_exited());
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(Session::connect(&known.runtime)?),

@@ -191,6 +191,31 @@ fn what_is_under_way_is_asked_again_when_the_connection_was_made_again() {
 }
 
 #[test]
+fn what_is_under_way_ends_with_its_root_although_another_one_answers() {
+    let (mut root, runtime) = Root::new();
+    let mut former = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    runtime.write_instance(&instance(former.id())).unwrap();
+    let mut session = Session::connect(&runtime).unwrap();
+    let (ended, end) = mpsc::channel();
+    let played = thread::spawn(move || {
+        root.next();
+        runtime.write_instance(&instance(std::process::id())).unwrap();
+        former.kill().unwrap();
+        former.wait().unwrap();
+        root.is_replaced();
+        while end.try_recv().is_err() {
+            assert!(root.router.receive().is_none(), "it was meant for the former root");
+            clock::pause(Span::from_millis(1));
+        }
+        root
+    });
+    let answer = ask(&mut session, Limits { first: LONG, overall: LONG });
+    ended.send(()).unwrap();
+    drop(played.join().unwrap());
+    assert!(matches!(answer, Err(AskError::Gone)), "{answer:?}");
+}
+
+#[test]
 fn a_root_that_says_nothing_is_not_waited_for() {
     let (root, runtime) = Root::new();
     let mut session = Session::connect(&runtime).unwrap();
