@@ -173,8 +173,13 @@ fn each_run_is_told_by_itself_unless_more_is_asked_for() {
     assert!(again.wait().unwrap().success());
     let runs = || notes(&first, "run").iter().map(|run| run["run"].to_string()).collect::<BTreeSet<_>>();
     until("the second run is in the journal", || runs().len() == 2);
+    // That a supervisor is up may be known before its events have come.
+    let events = || told(&first.run(&["events", "--json"]).expect(0));
+    until("all has been reported", || {
+        events().iter().any(|event| event["kind"] == "started" && event["path"] == "/web/api")
+    });
 
-    let own = told(&first.run(&["events", "--json"]).expect(0));
+    let own = events();
     assert!(ids(&own).iter().all(|id| !ids(&before).contains(id)), "of the run that goes on");
     let ran = first.run(&["events", "--since", "1h", "--json"]).expect(0);
     assert!(ran.stderr.contains("the run ended at") && ran.stderr.contains("a run of \"diary\" began at"));

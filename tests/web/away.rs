@@ -4,7 +4,8 @@ use crate::browser::{Browser, DESK, Page};
 use crate::console::{Console, kill};
 use crate::harness::{Tree, until};
 use crate::page::{cell, well};
-use std::fs;
+use std::fs::File;
+use std::io::Write;
 
 /// A worker that prints the lines of `said` as they are added to it, and one to be killed.
 const TALK: &str = r#"
@@ -23,9 +24,9 @@ command = ["sh", "-c", "exec tail -n +1 -F said 2>/dev/null"]
 
 /// Says a line, and waits until the tree has it.
 fn say(tree: &Tree, line: &str) {
-    let file = tree.dir().join("said");
-    let said = fs::read_to_string(&file).unwrap_or_default();
-    fs::write(&file, format!("{said}{line}\n")).unwrap();
+    // Added to the file: what is written anew is empty for a moment, and tail(1) prints all of it again then.
+    let mut said = File::options().create(true).append(true).open(tree.dir().join("said")).unwrap();
+    writeln!(said, "{line}").unwrap();
     until(line, || tree.run(&["logs", "/talks"]).stdout.contains(line));
 }
 
