@@ -141,9 +141,8 @@ impl Requests {
             Change::Panic { hold } => {
                 warn!(self.logger, "supervisor does not respond; killing its subtree directly";
                     "path" => %path);
-                let reply = accepted(format!("{path} is being killed past its supervisor"));
-                out.push(Order::Reply(asker.clone(), reply));
                 let emptying = Emptying { path: path.clone(), hold, since: now };
+                out.push(Order::Reply(asker.clone(), emptying.progress()));
                 let request = self.pending.add(asker, WaitReason::Emptying(emptying), now);
                 out.push(Order::KillPast { request, path });
             }
@@ -166,7 +165,12 @@ impl Requests {
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         let WaitReason::Emptying(emptying) = &waiting.waits else { return out };
         match emptying.looked(now, look) {
-            Next::Again(at) => waiting.due = at,
+            Next::Again(at) => {
+                if emptying.reports(now, at) {
+                    out.push(Order::Reply(waiting.asker.clone(), emptying.progress()));
+                }
+                waiting.due = at;
+            }
             Next::Over { killed, reply } => {
                 if killed {
                     out.push(Order::KilledPast(emptying.path.clone()));

@@ -1,7 +1,7 @@
 //! A subtree that is killed past the supervisors above it, since they do not answer: it is inspected and killed until
 //! nothing is left of it, or for as long as a node is waited for. Pure: the results of the looks come from outside.
 
-use super::replies::{SILENCE_BELOW, done, refused};
+use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, refused};
 use crate::ids::Path;
 use crate::node::children::Look;
 use crate::time::{Span, Time};
@@ -31,6 +31,18 @@ pub(super) enum Next {
 }
 
 impl Emptying {
+    /// The report that it is not over yet.
+    pub(super) fn progress(&self) -> Reply {
+        accepted(format!("{} is being killed past its supervisor", self.path))
+    }
+
+    /// Whether the asker is due another progress report by the next look. Without any it would not know a slow end
+    /// from a root that hangs.
+    pub(super) fn reports(&self, now: Time, next: Time) -> bool {
+        let reports_until = |at: Time| at.since(self.since).as_millis() / PROGRESS_EVERY.as_millis();
+        reports_until(next) > reports_until(now)
+    }
+
     /// Decides the next step by what a look has found.
     pub(super) fn looked(&self, now: Time, look: Look) -> Next {
         let Emptying { path, hold, since } = self;
@@ -77,6 +89,13 @@ mod tests {
         let unseen = emptying.looked(since + SILENCE_BELOW, Look::Left(None));
         assert!(matches!(unseen, Next::Over { killed: false, reply: Reply::Done { .. } }), "{unseen:?}");
         assert!(matches!(emptying.looked(later, Look::Empty), Next::Over { killed: true, .. }));
+        // Meanwhile it is reported that it goes on.
+        let (mut now, mut reports) = (since, 0);
+        while let Next::Again(next) = emptying.looked(now, Look::Left(None)) {
+            reports += u64::from(emptying.reports(now, next));
+            now = next;
+        }
+        assert_eq!(reports, SILENCE_BELOW.as_millis() / PROGRESS_EVERY.as_millis());
         let held = Emptying { hold: true, ..emptying };
         let over = held.looked(later, Look::Empty);
         assert!(
