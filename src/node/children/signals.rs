@@ -229,17 +229,24 @@ impl Child {
 mod tests {
     use super::*;
     use crate::ids::Incarnation;
+    use crate::node::context::Context;
     use crate::node::testing;
     use crate::supervision::ChildId;
     use std::process::Command;
 
+    /// A worker that runs.
+    fn running(context: &Context) -> (Children, Run) {
+        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"sleep\", \"1000\"] }]";
+        let mut children = testing::children(text, context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
+        children.start_in_test(run, context);
+        (children, run)
+    }
+
     #[test]
     fn cpu_time_does_not_decrease_when_a_descendant_takes_its_own_along() {
         let context = testing::context();
-        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"sleep\", \"1000\"] }]";
-        let mut children = testing::children(text, &context);
-        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
-        children.start_in_test(run, &context);
+        let (mut children, run) = running(&context);
         let child = children.get_mut(run.child).unwrap();
         let measured = |child: &Child| {
             child.measure(context.now());
@@ -254,10 +261,7 @@ mod tests {
     #[test]
     fn what_could_not_be_looked_at_is_asked_later_once_and_has_its_time() {
         let context = testing::context();
-        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"sleep\", \"1000\"] }]";
-        let mut children = testing::children(text, &context);
-        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
-        children.start_in_test(run, &context);
+        let (mut children, run) = running(&context);
         let process = children.get_mut(run.child).unwrap().process.as_mut().unwrap();
         assert!(!process.leaves_time());
         // Signal 0 is no signal, kill(2).
