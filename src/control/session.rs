@@ -432,4 +432,6 @@ fn send(dealer: &mut Dealer, frames: &[Vec<u8>]) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

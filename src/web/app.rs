@@ -139,11 +139,7 @@ impl App {
     /// The console of an instance that does not run, in a directory of its own.
     pub(super) fn in_test() -> (tempfile::TempDir, Arc<App>) {
         let base = tempfile::tempdir().unwrap();
-        let name = crate::ids::Name::parse("shop").unwrap();
-        let runtime = crate::control::RuntimeDir::of(base.path(), &name).unwrap();
-        let state = crate::control::StateDir::of(base.path(), &name);
-        let store = super::store::Store::of(state.clone());
-        let known = OnceLock::from(Known { name, runtime, state, store });
+        let known = OnceLock::from(Known::in_test(base.path()));
         let (plain, moment) = (|_: &_| String::new(), |_: &str| Err(String::new()));
         let config = Config {
             instance: None,

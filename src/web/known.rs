@@ -12,3 +12,14 @@ pub(super) struct Known {
     pub(super) state: StateDir,
     pub(super) store: Store,
 }
+
+#[cfg(test)]
+impl Known {
+    /// The instance "shop", with all its directories below `base`.
+    pub(super) fn in_test(base: &std::path::Path) -> Known {
+        let name = Name::parse("shop").unwrap();
+        let runtime = RuntimeDir::of(base, &name).unwrap();
+        let state = StateDir::of(base, &name);
+        Known { name, runtime, store: Store::of(state.clone()), state }
+    }
+}

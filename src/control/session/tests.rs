@@ -1,84 +1,16 @@
+use super::testing::{LONG, Root};
 use super::*;
 use crate::ids::Name;
 use crate::instance::runtime::InstanceFile;
-use crate::link::{Identity, Inbound, Router, SendOutcome};
-use crate::os::lock::LockFile;
+use crate::link::{Inbound, SendOutcome};
 use crate::wire::message::Outcome;
 use crate::wire::view::testing;
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::{fs, thread};
+use std::thread;
 
-/// A limit that is reached only if something is broken.
-const LONG: Span = Span::from_secs(30);
 const LIMITS: Limits = Limits { first: LONG, overall: LONG };
-
-/// The root's side of a session.
-struct Root {
-    router: Router,
-    _context: Context,
-    lock: LockFile,
-    directory: tempfile::TempDir,
-}
-
-impl Root {
-    fn new() -> (Root, RuntimeDir) {
-        let directory = tempfile::tempdir().unwrap();
-        let runtime = RuntimeDir::of(directory.path(), &Name::parse("shop").unwrap()).unwrap();
-        runtime.create().unwrap();
-        let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
-        let context = Context::new().unwrap();
-        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        let router = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
-        (Root { router, _context: context, lock, directory }, runtime)
-    }
-
-    fn next(&mut self) -> (Identity, Ask) {
-        self.next_after(0)
-    }
-
-    /// The next request with a number above `old`. On a busy machine those up to it may have been sent again, and a
-    /// follower may have had to say that it is still there.
-    fn next_after(&mut self, old: u64) -> (Identity, Ask) {
-        let clock = Clock::start();
-        loop {
-            if let Some(Inbound { from, frames, .. }) = self.router.receive() {
-                let ask = codec::decode_ask(&frames).unwrap();
-                if ask.request > old && !matches!(ask.verb, Verb::StillFollowing { .. }) {
-                    return (from, ask);
-                }
-            }
-            assert!(clock.now().since(Time::ZERO) < LONG, "no request came");
-            clock::pause(Span::from_millis(1));
-        }
-    }
-
-    /// Another image of the program takes the root's place, as in a hot upgrade: its connections are gone.
-    fn is_replaced(&mut self) {
-        let context = Context::new().unwrap();
-        let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-        let socket = self.router.path().to_owned();
-        fs::remove_file(&socket).unwrap();
-        self.router = Router::bind(&context, &socket, limits).unwrap();
-        self._context = context;
-    }
-
-    /// Ends as a root does: the sockets first, and the lock last.
-    fn end(self) -> tempfile::TempDir {
-        let Root { router, _context: context, lock, directory } = self;
-        router.close(LONG);
-        drop(context);
-        lock.release();
-        directory
-    }
-
-    fn tell(&mut self, to: &Identity, request: u64, reply: Reply) {
-        let frames = codec::encode_told(&RootReply { request, reply });
-        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        assert_eq!(self.router.send(to, &frames), SendOutcome::Sent);
-    }
-}
 
 fn done() -> Reply {
     Reply::Done { outcome: Outcome::Ok, detail: String::new() }
@@ -257,9 +189,7 @@ fn work_that_takes_too_long_is_told_apart_from_silence() {
 fn an_instance_that_ends_is_noticed() {
     let (mut root, runtime) = Root::new();
     let played = thread::spawn(move || {
-        let (to, ask) = root.next();
-        root.tell(&to, ask.request, done());
-        let _ = root.next_after(ask.request);
+        root.next_of_a_follower();
         root.end()
     });
     let mut session = Session::connect(&runtime).unwrap();
@@ -293,9 +223,7 @@ fn a_follower_of_something_quiet_goes_with_its_reader() {
     let (mut root, runtime) = Root::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let played = thread::spawn(move || {
-        let (to, ping) = root.next();
-        root.tell(&to, ping.request, done());
-        let _ = root.next_after(ping.request);
+        root.next_of_a_follower();
         drop(reader);
         root
     });
@@ -350,9 +278,7 @@ fn a_follower_that_was_forgotten_goes_on_where_it_was() {
     let (mut root, runtime) = Root::new();
     let (has_read, read) = mpsc::channel();
     let played = thread::spawn(move || {
-        let (to, ping) = root.next();
-        root.tell(&to, ping.request, done());
-        let (to, ask) = root.next_after(ping.request);
+        let (to, ask) = root.next_of_a_follower();
         root.tell(&to, ask.request, told(&[7], 0, false));
         root.tell(&to, ask.request, Reply::Refused { why: Refusal::Forgotten, message: String::new() });
         let (to, again) = root.next_after(ask.request);
@@ -386,9 +312,7 @@ fn a_follower_ends_with_its_root_although_another_one_answers() {
         let (has_read, read) = mpsc::channel();
         let (has_ended, end) = mpsc::channel();
         let played = thread::spawn(move || {
-            let (to, ping) = root.next();
-            root.tell(&to, ping.request, done());
-            let (to, ask) = root.next_after(ping.request);
+            let (to, ask) = root.next_of_a_follower();
             root.tell(&to, ask.request, told(&[7], 0, false));
             read.recv().unwrap();
             runtime.write_instance(&instance(std::process::id())).unwrap();
@@ -428,9 +352,7 @@ fn events_that_were_lost_with_a_connection_are_requested_before_those_after_it()
     let (mut root, runtime) = Root::new();
     let (has_read, read) = mpsc::channel();
     let played = thread::spawn(move || {
-        let (to, ping) = root.next();
-        root.tell(&to, ping.request, done());
-        let (to, ask) = root.next_after(ping.request);
+        let (to, ask) = root.next_of_a_follower();
         root.tell(&to, ask.request, told(&[7], 0, false));
         read.recv().unwrap();
         // Event 8 was sent and is lost; the upgraded root continues with 9 as soon as the tool has connected.

@@ -1,12 +1,9 @@
-use super::super::store::Store;
 use super::*;
-use crate::control::{RuntimeDir, StateDir};
-use crate::link::{Context, Inbound, Router, RouterLimits};
+use crate::control::session::testing::Root as Played;
+use crate::link::Inbound;
 use crate::os::clock::Clock;
-use crate::os::lock::LockFile;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::BTreeSet;
 
 fn path(text: &str) -> Path {
@@ -20,16 +17,8 @@ fn question(at: &str) -> (Order, oneshot::Receiver<Answer>) {
 
 #[test]
 fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
-    let directory = tempfile::tempdir().unwrap();
-    let name = Name::parse("shop").unwrap();
-    let runtime = RuntimeDir::of(directory.path(), &name).unwrap();
-    runtime.create().unwrap();
-    let _lock = LockFile::acquire(&runtime.lock_file()).unwrap();
-    let context = Context::new().unwrap();
-    let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
-    let mut root = Router::bind(&context, &runtime.control_socket(), limits).unwrap();
-    let state = StateDir::of(directory.path(), &name);
-    let known = Known { name, runtime, store: Store::of(state.clone()), state };
+    let (mut root, _) = Played::new();
+    let known = Known::in_test(root.directory.path());
     let hub = Arc::new(Shared::new());
     hub.lock().here("shop", "r1", now_ms());
     let (to, orders) = sync_channel(WAITING);
@@ -50,7 +39,7 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
     }
     assert_eq!(hub.lock().root(), Root::Silent);
     let mut asked = BTreeSet::new();
-    while let Some(Inbound { frames, .. }) = root.receive() {
+    while let Some(Inbound { frames, .. }) = root.router.receive() {
         if let Verb::Status { path, .. } = codec::decode_ask(&frames).unwrap().verb {
             asked.insert(path);
         }
