@@ -1,17 +1,16 @@
 //! Turns everything that is ready into events.
 
 use super::asker::{self, Asker};
-use super::beside;
 use super::children::Looked;
 use super::diary::Work;
 use super::endpoint::messages::Received;
 use super::fold::InFlightEvent;
 use super::order::Turn;
 use super::placed::Placed;
-use super::requests::{Request, refused};
+use super::requests::{Request, late, refused};
 use super::root::Root;
-use super::translate;
 use super::turn::{Node, OneTurn};
+use super::{beside, translate};
 use crate::os::signals::Caught;
 use crate::os::{clock, process};
 use crate::supervision::{Beat, Event, Run, StopCause, StopReason};
@@ -203,8 +202,9 @@ impl Node {
         for _ in 0..REQUESTS_PER_TURN {
             let Some(message) = self.above.uplink().and_then(|uplink| uplink.receive()) else { break };
             match message {
-                Ok(ToNode::Request { void_after_ms, .. }) if clock::machine_millis() > void_after_ms => {
+                Ok(ToNode::Request { request, verb, void_after_ms: end, .. }) if clock::machine_millis() > end => {
                     debug!(self.context.logger, "late request dropped");
+                    self.obey(late(request, &verb));
                 }
                 Ok(ToNode::Request { request, within_ms, by, verb, incarnation, .. }) => {
                     let asker = Asker::Parent { request };

@@ -1,6 +1,7 @@
 //! The red button: kill a subtree now, whatever state it is in.
 
 use crate::harness::*;
+use std::process::Stdio;
 use std::time::Instant;
 
 const WIDE: &str = r#"
@@ -72,6 +73,29 @@ fn panic_below_a_stopped_node_is_carried_out_by_the_nearest_one_that_answers() {
     assert!(lives(spared));
     signal(mid, 18);
     tree.incarnation("/web/mid/deaf-1", 2);
+    tree.stop();
+}
+
+#[test]
+fn a_supervisor_that_was_only_slow_is_left_alone_once_it_answers() {
+    let mut tree = Tree::start(&WIDE.replace("CONTAINMENT", "").replace("count = 60", "count = 2"));
+    let mid = tree.pid("/web/mid");
+    // A panic past the supervisor, which goes on in the middle of it.
+    let panic = |tree: &Tree, words: &[&str]| {
+        let (path, pid) = (words[1], tree.pid(words[1]));
+        signal(mid, 19);
+        let panic = tree.command().args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        gone(pid);
+        signal(mid, 18);
+        let ran: Ran = panic.wait_with_output().unwrap().into();
+        assert_eq!(tree.pid("/web/mid"), mid, "{path}: {ran:?}");
+        ran
+    };
+    panic(&tree, &["panic", "/web/mid/deaf-1"]).expect(0);
+    tree.incarnation("/web/mid/deaf-1", 2);
+    // It alone can leave something down, and so its answer is waited for.
+    panic(&tree, &["panic", "/web/mid/deaf-2", "--hold"]).expect(0);
+    assert_eq!(tree.status("/web/mid/deaf-2")["state"], "held");
     tree.stop();
 }
 

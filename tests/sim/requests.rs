@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use treevisor::ids::{Name, Path};
 use treevisor::link::Identity;
 use treevisor::node::asker::Asker;
-use treevisor::node::requests::{Answers, Counted, Look, NodeReader, Order, Places, Question, Request, Seen};
+use treevisor::node::requests::{Answers, Counted, Look, NodeReader, Order, Places, Question, Request, Seen, late};
 use treevisor::spec::tree::{ChildSpec, TreeSpec};
 use treevisor::supervision::{Answer, ChildId, Event, Kind, RequestId, RolloutStatus, Run, State, Supervisor};
 use treevisor::time::{Span, Time};
@@ -43,6 +43,8 @@ const OPERATOR: &[u8; 16] = b"operator-16-byte";
 #[derive(Default)]
 pub(crate) struct Operators {
     asked: BTreeMap<u64, Asked>,
+    /// What lived in a subtree at the first look at it, for those that are killed past their supervisor.
+    doomed: BTreeMap<Path, (u64, Vec<Pid>)>,
 }
 
 struct Asked {
@@ -342,7 +344,7 @@ impl World {
         let ToNode::Request { request, within_ms, void_after_ms, verb, .. } = message else { return Ok(()) };
         if self.machine_millis() > void_after_ms {
             self.saw("a request that came too late");
-            return Ok(());
+            return self.obey(node, late(request, &verb));
         }
         self.ask(node, Asker::Parent { request }, within_ms, verb)
     }
@@ -394,13 +396,14 @@ impl World {
                 }
                 Order::Ask(question) => self.ask_node(node, question)?,
                 Order::KillPast { request, path } => {
-                    let look = self.kill_past(&path);
+                    let look = self.kill_past(request, &path);
                     let orders = node.requests.looked(self.now, request, look);
                     self.obey(node, orders)?;
                 }
                 Order::KilledPast(path) => {
-                    // What cannot be killed may be left.
-                    let spared = self.living_within(&path).into_iter().filter(|&pid| {
+                    // What cannot be killed may be left; so may what a supervisor that was only slow has started since.
+                    let (_, doomed) = self.operators.doomed.remove(&path).unwrap_or_default();
+                    let spared = doomed.into_iter().filter(|&pid| {
                         let process = self.kernel.get(pid);
                         process.life == Life::Alive && !process.condemned
                     });
@@ -460,8 +463,11 @@ impl World {
     }
 
     /// One look at a subtree, which kills what it finds.
-    fn kill_past(&mut self, path: &Path) -> Look {
+    fn kill_past(&mut self, request: u64, path: &Path) -> Look {
         let left = self.living_within(path);
+        if self.operators.doomed.get(path).is_none_or(|(by, _)| *by != request) {
+            self.operators.doomed.insert(path.clone(), (request, left.clone()));
+        }
         left.iter().for_each(|&pid| self.condemn(pid));
         match left.first() {
             Some(&pid) => Look::Left(Some((pid as u32, "it is stuck".into()))),

@@ -9,9 +9,9 @@ use super::state::{Orders, Requests};
 use super::status::{self, cluster_of, down_state, view_for};
 use crate::ids::Path;
 use crate::node::children::Look;
-use crate::supervision::ChildId;
+use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
-use crate::wire::message::Refusal;
+use crate::wire::message::{Refusal, Reply};
 use slog::{Logger, info, warn};
 
 impl Requests {
@@ -105,10 +105,14 @@ impl Requests {
     /// long, and the request was refused meanwhile or carried out in another way.
     pub fn sends(&mut self, now: Time, request: u64) -> bool {
         let Some(waiting) = self.pending.get_mut(request) else { return false };
-        if let WaitReason::Below { held, .. } = &mut waiting.waits
-            && let Some(held) = held.take()
-        {
-            waiting.due = now + held.answer;
+        match &mut waiting.waits {
+            WaitReason::Emptying(_) => return false,
+            WaitReason::Below { held, .. } => {
+                if let Some(held) = held.take() {
+                    waiting.due = now + held.answer;
+                }
+            }
+            _ => {}
         }
         true
     }
@@ -122,15 +126,12 @@ impl Requests {
     }
 
     /// A node below did not answer in time.
-    fn below_is_silent(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
-        let Some(Waiting {
-            asker,
-            waits: WaitReason::Below { run, path, change, accepted: was_accepted, cluster, .. },
-            ..
-        }) = self.pending.take(number)
-        else {
+    pub(super) fn below_is_silent(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
+        let Some(waiting) = self.pending.take(number) else { return };
+        let WaitReason::Below { run, path, change, accepted: was_accepted, cluster, .. } = waiting.waits else {
             return;
         };
+        let asker = waiting.asker;
         match change {
             Change::Status { children } => {
                 if let Some(mut view) = reader.spec_view(&path, "unreachable") {
@@ -141,10 +142,11 @@ impl Requests {
             Change::Panic { hold } => {
                 warn!(self.logger, "supervisor does not respond; killing its subtree directly";
                     "path" => %path);
-                let emptying = Emptying { path: path.clone(), hold, since: now };
+                let emptying = Emptying { path: path.clone(), hold, since: now, node: Some(run) };
                 out.push(Order::Reply(asker.clone(), emptying.progress()));
-                let request = self.pending.add(asker, WaitReason::Emptying(emptying), now);
-                out.push(Order::KillPast { request, path });
+                // Under the number of the question: the node may only be slow, and its answer is taken then.
+                self.pending.put(number, Waiting { asker, waits: WaitReason::Emptying(emptying), due: now });
+                out.push(Order::KillPast { request: number, path });
             }
             change => {
                 let released = release(&self.logger, reader, run.child, &path, &change, out);
@@ -164,22 +166,44 @@ impl Requests {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         let WaitReason::Emptying(emptying) = &waiting.waits else { return out };
-        match emptying.looked(now, look) {
-            Next::Again(at) => {
-                if emptying.reports(now, at) {
-                    out.push(Order::Reply(waiting.asker.clone(), emptying.progress()));
-                }
-                waiting.due = at;
-            }
+        let next = emptying.looked(now, look);
+        if let Next::Again(at) = next
+            && emptying.reports(now, at)
+        {
+            out.push(Order::Reply(waiting.asker.clone(), emptying.progress()));
+        }
+        self.empties(request, next, &mut out);
+        out
+    }
+
+    /// The node that a subtree is killed past has answered the request after all.
+    pub(super) fn answered_late(&mut self, now: Time, run: Run, request: u64, reply: Reply, out: &mut Orders) {
+        let Some(waiting) = self.pending.get_mut(request) else { return };
+        let WaitReason::Emptying(emptying) = &mut waiting.waits else { return };
+        if emptying.node != Some(run) {
+            return;
+        }
+        if matches!(reply, Reply::Accepted { .. }) {
+            out.push(Order::Reply(waiting.asker.clone(), reply.clone()));
+        }
+        let next = emptying.answered(now, reply);
+        self.empties(request, next, out);
+    }
+
+    fn empties(&mut self, request: u64, next: Next, out: &mut Orders) {
+        let Some(waiting) = self.pending.get_mut(request) else { return };
+        match next {
+            Next::Again(at) => waiting.due = at,
             Next::Over { killed, reply } => {
-                if killed {
+                if let WaitReason::Emptying(emptying) = &waiting.waits
+                    && killed
+                {
                     out.push(Order::KilledPast(emptying.path.clone()));
                 }
                 out.push(Order::Reply(waiting.asker.clone(), reply));
                 self.pending.take(request);
             }
         }
-        out
     }
 }
 

@@ -1,11 +1,18 @@
 //! A subtree that is killed past the supervisors above it, since they do not answer: it is inspected and killed until
 //! nothing is left of it, or for as long as a node is waited for. Pure: the results of the looks come from outside.
+//!
+//! A node that was only slow restarts what is killed past it, and answers the request that it was sent before, if only
+//! that it has read it too late. From then on it is left alone: to kill what it has started since would use up its
+//! restart intensity.
 
+use super::node_reader::Order;
 use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, refused};
 use crate::ids::Path;
+use crate::node::asker::Asker;
 use crate::node::children::Look;
+use crate::supervision::Run;
 use crate::time::{Span, Time};
-use crate::wire::message::{Outcome, Refusal, Reply};
+use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 use serde::{Deserialize, Serialize};
 
 /// The subtree, and since when it is being killed.
@@ -15,6 +22,17 @@ pub(super) struct Emptying {
     pub path: Path,
     pub hold: bool,
     pub since: Time,
+    /// The node that was asked, whose answer may still come. Not in the snapshot of an upgrade: the connection that
+    /// the answer would come by is lost.
+    #[serde(skip)]
+    pub node: Option<Run>,
+}
+
+/// What a node replies that reads a request to panic after it has expired: that it does nothing, and works.
+pub fn late(request: u64, verb: &Verb) -> Vec<Order> {
+    let Verb::Panic { path, .. } = verb else { return Vec::new() };
+    let message = format!("the supervisor above {path} has read the request too late");
+    vec![Order::Reply(Asker::Parent { request }, refused(Refusal::NoAnswer, message))]
 }
 
 /// The next step after a look.
@@ -45,10 +63,13 @@ impl Emptying {
 
     /// Decides the next step by what a look has found.
     pub(super) fn looked(&self, now: Time, look: Look) -> Next {
-        let Emptying { path, hold, since } = self;
+        let Emptying { path, hold, since, node } = self;
         let past = now.since(*since);
+        let again = Next::Again(now + Span::from_millis(2).max(past.scaled(0.1)));
         match look {
-            Look::Left(_) if past < SILENCE_BELOW => Next::Again(now + Span::from_millis(2).max(past.scaled(0.1))),
+            Look::Left(_) if past < SILENCE_BELOW => again,
+            // The node may still answer that it leaves the subtree down; what it starts until then is killed.
+            Look::Empty if *hold && node.is_some() && past < SILENCE_BELOW => again,
             Look::Left(one) => {
                 let killed = one.is_some() && !hold;
                 let why = match one {
@@ -70,16 +91,38 @@ impl Emptying {
             }
         }
     }
+
+    /// Decides the next step by the answer of the node, which was only slow.
+    pub(super) fn answered(&mut self, now: Time, reply: Reply) -> Next {
+        match reply {
+            // It carries out the request itself, and has its time for that.
+            Reply::Accepted { .. } => {
+                self.since = now + SILENCE_BELOW;
+                Next::Again(self.since)
+            }
+            // What was asked for is gone: that was killed before.
+            Reply::Refused { .. } if !self.hold => {
+                let detail =
+                    format!("the supervisor above {} did not answer in time; it was killed past it", self.path);
+                Next::Over { killed: true, reply: done(Outcome::Ok, detail) }
+            }
+            reply => Next::Over { killed: false, reply },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Incarnation;
+    use crate::supervision::ChildId;
+
+    const RUN: Run = Run { child: ChildId(0), incarnation: Incarnation(1) };
 
     #[test]
     fn it_is_looked_at_until_nothing_is_left_or_for_as_long_as_a_node_is_waited_for() {
         let since = Time::ZERO + Span::from_secs(1);
-        let emptying = Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since };
+        let emptying = Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since, node: None };
         assert_eq!(emptying.looked(since, Look::Left(None)), Next::Again(since + Span::from_millis(2)));
         let later = since + Span::from_secs(2);
         assert_eq!(emptying.looked(later, Look::Left(None)), Next::Again(later + Span::from_millis(200)));
@@ -102,5 +145,31 @@ mod tests {
             matches!(over, Next::Over { killed: false, reply: Reply::Refused { why: Refusal::NoAnswer, .. } }),
             "{over:?}"
         );
+        // For as long as a node may answer that it leaves it down, this is waited for.
+        let mut held = Emptying { node: Some(RUN), ..held };
+        assert_eq!(held.looked(later, Look::Empty), Next::Again(later + Span::from_millis(200)));
+        assert!(matches!(held.looked(since + SILENCE_BELOW, Look::Empty), Next::Over { killed: false, .. }));
+        let down = done(Outcome::Ok, String::new());
+        assert_eq!(held.answered(later, down.clone()), Next::Over { killed: false, reply: down });
+    }
+
+    #[test]
+    fn a_node_that_answers_late_is_left_alone_from_then_on() {
+        let since = Time::ZERO + Span::from_secs(1);
+        let answered = since + Span::from_millis(100);
+        let of = |hold| Emptying { path: Path::parse("/web/api").unwrap(), hold, since, node: Some(RUN) };
+        // It carries out the request, and has its time for that, and is looked past then.
+        let mut emptying = of(false);
+        let Next::Again(at) = emptying.answered(answered, accepted("stopping".into())) else { panic!() };
+        assert_eq!(at, answered + SILENCE_BELOW);
+        assert_eq!(emptying.looked(at, Look::Left(None)), Next::Again(at + Span::from_millis(2)));
+        // It refuses, since it has restarted the incarnation that was meant.
+        let gone = refused(Refusal::Changed, "incarnation 2 runs".into());
+        let over = of(false).answered(answered, gone.clone());
+        assert!(
+            matches!(over, Next::Over { killed: true, reply: Reply::Done { outcome: Outcome::Ok, .. } }),
+            "{over:?}"
+        );
+        assert_eq!(of(true).answered(answered, gone.clone()), Next::Over { killed: false, reply: gone });
     }
 }

@@ -31,6 +31,7 @@ mod tests;
 mod waiting;
 
 use self::again::Before;
+pub use self::emptying::late;
 pub use self::node_reader::{
     Answers, Counted, Destination, NodeReader, Order, Places, Question, Request, RootChange, Seen,
 };

@@ -147,6 +147,11 @@ impl Pending {
         number
     }
 
+    /// Puts a request back that was taken: it waits for something else now.
+    pub(super) fn put(&mut self, number: u64, waiting: Waiting) {
+        self.waiting.insert(number, waiting);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -5,6 +5,7 @@ use super::*;
 use crate::ids::{Incarnation, Name, Path};
 use crate::supervision::Answer;
 use crate::time::Span;
+use crate::wire::message::ToNode;
 use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
 
@@ -122,9 +123,7 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
     let orders = requests.due(at(300), &tree);
     assert!(matches!(replies(&orders)[..], [(1, Reply::Accepted { .. })]), "{orders:?}");
     let Some(Order::KillPast { request: number, .. }) = orders.last() else { panic!("{orders:?}") };
-    // The node runs again and answers the request: too late.
-    let late = Reply::Done { outcome: Outcome::Ok, detail: String::new() };
-    assert!(requests.answered_below(at(301), &tree, Tree::run(0), below, late).is_empty());
+    assert_eq!(*number, below);
     assert!(requests.looked(at(302), *number, Look::Left(None)).is_empty());
     let again = requests.due(at(310), &tree);
     assert_eq!(again, [Order::KillPast { request: *number, path: path("/a/x") }]);
@@ -133,6 +132,57 @@ fn what_a_node_does_not_answer_is_killed_past_it_and_answered_once() {
     assert!(matches!(replies(&orders)[..], [(1, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");
     assert!(requests.looked(at(312), *number, Look::Empty).is_empty());
     assert_eq!(requests.next_deadline(), None);
+}
+
+#[test]
+fn a_node_that_answers_late_ends_what_is_done_past_it() {
+    let tree = Tree::of(&["/a/", "/a/x"]);
+    for hold in [false, true] {
+        let mut requests = requests();
+        let below = asked(&requests.ask(START, &tree, request(1), Verb::Panic { path: path("/a/x"), hold }))[0];
+        requests.due(at(300), &tree);
+        // It has restarted what was killed past it, and then answers.
+        assert!(requests.looked(at(302), below, Look::Left(None)).is_empty());
+        let late = Reply::Done { outcome: Outcome::Ok, detail: "late".into() };
+        assert!(requests.answered_below(at(303), &tree, Tree::run(1), below, late.clone()).is_empty(), "another run");
+        let accepted = Reply::Accepted { waiting_for: "killing".into() };
+        let orders = requests.answered_below(at(303), &tree, Tree::run(0), below, accepted.clone());
+        assert_eq!(replies(&orders), [(1, &accepted)]);
+        assert!(requests.due(at(4_302), &tree).is_empty(), "it is not killed past the node again");
+        assert!(!requests.sends(at(4_302), below), "nor asked again");
+        let orders = requests.answered_below(at(4_302), &tree, Tree::run(0), below, late.clone());
+        assert_eq!(replies(&orders), [(1, &late)]);
+        assert_eq!(requests.next_deadline(), None);
+    }
+}
+
+#[test]
+fn a_node_that_has_read_a_panic_too_late_does_nothing() {
+    let tree = Tree::of(&["/a/", "/a/x"]);
+    let mut requests = requests();
+    let panic = |hold| Verb::Panic { path: path("/a/x"), hold };
+    let question = |orders: &[Order]| match orders {
+        [Order::Ask(question)] => question.clone(),
+        orders => panic!("{orders:?}"),
+    };
+    let expires = |question: &Question| match question.clone().message(1_000) {
+        ToNode::Request { void_after_ms, .. } => void_after_ms,
+        message => panic!("{message:?}"),
+    };
+    let kills = question(&requests.ask(START, &tree, request(1), panic(false)));
+    assert_eq!(expires(&kills), 1_250);
+    let late = late(kills.request, &kills.verb);
+    let [Order::Reply(Asker::Parent { request: number }, reply)] = late.as_slice() else { panic!("{late:?}") };
+    // It is killed past the node at once.
+    let orders = requests.answered_below(at(260), &tree, Tree::run(0), *number, reply.clone());
+    assert!(matches!(orders[..], [Order::Reply(..), Order::KillPast { .. }]), "{orders:?}");
+    // And then the node has restarted it.
+    requests.looked(at(262), *number, Look::Left(None));
+    let orders = requests.answered_below(at(263), &tree, Tree::run(0), *number, reply.clone());
+    assert_eq!(orders[0], Order::KilledPast(path("/a/x")));
+    assert!(matches!(replies(&orders)[..], [(1, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");
+    // For as long as the answer is waited for, a node may leave it down.
+    assert_eq!(expires(&question(&requests.ask(START, &tree, request(2), panic(true)))), 5_250);
 }
 
 #[test]

@@ -85,6 +85,11 @@ impl Requests {
                 waiting.due = now + SILENCE_BELOW;
                 out.push(Order::Reply(waiting.asker.clone(), reply));
             }
+            // The node has read it too late.
+            (
+                WaitReason::Below { change: Change::Panic { hold: false }, .. },
+                Reply::Refused { why: Refusal::NoAnswer, .. },
+            ) => self.below_is_silent(now, reader, request, &mut out),
             (WaitReason::Below { cluster, .. }, reply) => {
                 let cluster = cluster.take();
                 let Some(Waiting { asker, .. }) = self.pending.take(request) else { return out };
@@ -95,13 +100,13 @@ impl Requests {
                 out.push(Order::Reply(asker, reply));
             }
             (WaitReason::PartOfSpread { .. }, reply) => self.part_answered(now, request, reply, &mut out),
+            (WaitReason::Emptying(_), reply) => self.answered_late(now, run, request, reply, &mut out),
             (
                 WaitReason::Part { .. }
                 | WaitReason::Core { .. }
                 | WaitReason::Rolling { .. }
                 | WaitReason::Gather { .. }
                 | WaitReason::Agent { .. }
-                | WaitReason::Emptying(_)
                 | WaitReason::Spread(_)
                 | WaitReason::OwnEnd,
                 _,
