@@ -24,8 +24,9 @@ pub const LIMIT: Span = Span::from_millis(50);
 /// The limit while another start is late: both may use the file system that does not answer.
 const LIMIT_THEN: Span = Span::from_millis(10);
 
-/// How often the parent half waits for another [`LIMIT`] until the child has a descriptor table of its own.
-const ROUNDS: u32 = 10;
+/// How often the parent half waits for another [`LIMIT`] until the child has a descriptor table of its own. A healthy
+/// child may get no processor for half a second where a virtual machine shares its processors with others.
+const ROUNDS: u32 = 30;
 
 /// The same for a child that is created in its cgroup.
 const ROUNDS_IN_GROUP: u32 = 3;

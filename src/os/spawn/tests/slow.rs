@@ -78,7 +78,7 @@ alone! {
             let (stage, errno, words) = failure_of(PlanSpec { copies_memory, ..program(&["/bin/true"]) });
             late::STOPS.set(0);
             assert_eq!((stage, errno), (Stage::Clone, libc::EAGAIN));
-            assert_eq!(words, "making a process for /bin/true: it did not run for 500 ms, so it was killed");
+            assert_eq!(words, "making a process for /bin/true: it did not run for 1500 ms, so it was killed");
             assert!(!has_children());
             assert_eq!(open_descriptors(), before);
             assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
