@@ -127,26 +127,26 @@ impl Requests {
 
     /// A node below did not answer in time.
     pub(super) fn below_is_silent(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
-        let Some(waiting) = self.pending.take(number) else { return };
-        let WaitReason::Below { run, path, change, accepted: was_accepted, cluster, .. } = waiting.waits else {
+        if let Some(WaitReason::Below { run, path, change: Change::Panic { hold }, .. }) =
+            self.pending.get_mut(number).map(|waiting| &waiting.waits)
+        {
+            let emptying = Emptying { path: path.clone(), hold: *hold, since: now, node: Some(*run) };
+            return self.kill_past(now, number, emptying, out);
+        }
+        let Some(Waiting {
+            asker,
+            waits: WaitReason::Below { run, path, change, accepted: was_accepted, cluster, .. },
+            ..
+        }) = self.pending.take(number)
+        else {
             return;
         };
-        let asker = waiting.asker;
         match change {
             Change::Status { children } => {
                 if let Some(mut view) = reader.spec_view(&path, "unreachable") {
                     view.keep_children(children.as_deref());
                     out.push(Order::Reply(asker.clone(), view_for(now, reader, &asker, view, cluster)));
                 }
-            }
-            Change::Panic { hold } => {
-                warn!(self.logger, "supervisor does not respond; killing its subtree directly";
-                    "path" => %path);
-                let emptying = Emptying { path: path.clone(), hold, since: now, node: Some(run) };
-                out.push(Order::Reply(asker.clone(), emptying.progress()));
-                // Under the number of the question: the node may only be slow, and its answer is taken then.
-                self.pending.put(number, Waiting { asker, waits: WaitReason::Emptying(emptying), due: now });
-                out.push(Order::KillPast { request: number, path });
             }
             change => {
                 let released = release(&self.logger, reader, run.child, &path, &change, out);
@@ -159,6 +159,17 @@ impl Requests {
                 out.push(Order::Reply(asker, refused(Refusal::NoAnswer, message)));
             }
         }
+    }
+
+    /// Kills a subtree past its node, under the number of the question: the node may only be slow, and its answer is
+    /// taken then.
+    pub(super) fn kill_past(&mut self, now: Time, number: u64, emptying: Emptying, out: &mut Orders) {
+        let Some(waiting) = self.pending.get_mut(number) else { return };
+        let path = emptying.path.clone();
+        warn!(self.logger, "supervisor does not respond; killing its subtree directly"; "path" => %path);
+        out.push(Order::Reply(waiting.asker.clone(), emptying.progress()));
+        (waiting.waits, waiting.due) = (WaitReason::Emptying(emptying), now);
+        out.push(Order::KillPast { request: number, path });
     }
 
     /// Takes the result of a look at a subtree that is killed past its node.

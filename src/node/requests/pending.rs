@@ -147,11 +147,6 @@ impl Pending {
         number
     }
 
-    /// Puts a request back that was taken: it waits for something else now.
-    pub(super) fn put(&mut self, number: u64, waiting: Waiting) {
-        self.waiting.insert(number, waiting);
-    }
-
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -209,11 +204,11 @@ impl Pending {
             WaitReason::Below { run, .. } | WaitReason::Part { run, .. } | WaitReason::PartOfSpread { run, .. } => {
                 *run == gone
             }
+            WaitReason::Emptying(emptying) => emptying.node == Some(gone),
             WaitReason::Core { .. }
             | WaitReason::Rolling { .. }
             | WaitReason::Gather { .. }
             | WaitReason::Agent { .. }
-            | WaitReason::Emptying(_)
             | WaitReason::Spread(_)
             | WaitReason::OwnEnd => false,
         })

@@ -157,6 +157,32 @@ fn a_node_that_answers_late_ends_what_is_done_past_it() {
 }
 
 #[test]
+fn what_the_next_process_of_a_node_starts_is_not_killed_past_it() {
+    let tree = Tree::of(&["/a/", "/a/x"]);
+    for (hold, is_last) in [
+        (false, (|reply| matches!(reply, Reply::Done { outcome: Outcome::Ok, .. })) as fn(&Reply) -> bool),
+        (true, |reply| matches!(reply, Reply::Refused { why: Refusal::Down, .. })),
+    ] {
+        let mut requests = requests();
+        let panic = || Verb::Panic { path: path("/a/x"), hold };
+        let number = asked(&requests.ask(START, &tree, request(1), panic()))[0];
+        requests.due(at(300), &tree);
+        requests.looked(at(301), number, Look::Left(None));
+        assert!(requests.lost(at(302), &tree, Tree::run(1)).is_empty(), "another run");
+        let orders = requests.lost(at(302), &tree, Tree::run(0));
+        assert!(is_last(replies(&orders)[0].1), "{orders:?}");
+        assert_eq!(orders.contains(&Order::KilledPast(path("/a/x"))), !hold);
+        assert_eq!(requests.next_deadline(), None);
+        // From a node that could not be asked no answer is waited for.
+        let number = asked(&requests.ask(START, &tree, request(2), panic()))[0];
+        let orders = requests.unsent(START, &tree, number);
+        assert_eq!(orders.last(), Some(&Order::KillPast { request: number, path: path("/a/x") }));
+        requests.looked(at(1), number, Look::Empty);
+        assert_eq!(requests.next_deadline(), None);
+    }
+}
+
+#[test]
 fn a_node_that_has_read_a_panic_too_late_does_nothing() {
     let tree = Tree::of(&["/a/", "/a/x"]);
     let mut requests = requests();

@@ -9,6 +9,7 @@ use super::replies::{PROGRESS_EVERY, SILENCE_BELOW, accepted, done, refused};
 use super::route::Change;
 use super::state::Requests;
 use super::status::view_for;
+use crate::ids::Path;
 use crate::node::asker::Asker;
 use crate::node::translate;
 use crate::supervision::{Answer, RequestId, Run};
@@ -21,6 +22,10 @@ impl Requests {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         match &waiting.waits {
+            WaitReason::Below { change: Change::Panic { hold }, path, .. } => {
+                let (path, hold) = (path.clone(), *hold);
+                self.kill_past(now, request, Emptying { path, hold, since: now, node: None }, &mut out);
+            }
             WaitReason::Below { .. } => waiting.due = now,
             WaitReason::Part { .. } => self.part_is_late(now, reader, request, &mut out),
             // Sent again when it is due.
@@ -121,16 +126,21 @@ impl Requests {
         for number in self.pending.of(gone) {
             let Some(Waiting { asker, waits, .. }) = self.pending.take(number) else { continue };
             match waits {
+                // What its next process starts is not killed past it.
+                WaitReason::Emptying(Emptying { path, hold: false, .. }) => {
+                    out.push(Order::KilledPast(path.clone()));
+                    out.push(Order::Reply(asker, gone_with_it(&path)));
+                }
+                WaitReason::Emptying(Emptying { path, hold: true, .. }) => {
+                    out.push(Order::Reply(asker, went_down(&path, "")));
+                }
                 WaitReason::Below { path, change, .. } => {
                     let reply = match change {
                         // The subtree that was to be stopped or killed has ended with its supervisor.
-                        Change::Stop | Change::Panic { hold: false } => {
-                            done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
-                        }
+                        Change::Stop | Change::Panic { hold: false } => gone_with_it(&path),
                         change => {
                             let released = release(&self.logger, reader, gone.child, &path, &change, &mut out);
-                            let message = format!("the supervisor above {path} went down meanwhile{released}");
-                            refused(Refusal::Down, message)
+                            went_down(&path, released)
                         }
                     };
                     out.push(Order::Reply(asker, reply));
@@ -144,7 +154,6 @@ impl Requests {
                 | WaitReason::Rolling { .. }
                 | WaitReason::Gather { .. }
                 | WaitReason::Agent { .. }
-                | WaitReason::Emptying(_)
                 | WaitReason::Spread(_)
                 | WaitReason::OwnEnd => {}
             }
@@ -232,6 +241,16 @@ impl Requests {
         };
         Some(vec![Order::Reply(asker.clone(), reply)])
     }
+}
+
+/// The reply to a stop or a panic whose subtree has ended with its supervisor.
+fn gone_with_it(path: &Path) -> Reply {
+    done(Outcome::Ok, format!("{path} is gone with the supervisor above it"))
+}
+
+/// The reply to any other change.
+fn went_down(path: &Path, released: &str) -> Reply {
+    refused(Refusal::Down, format!("the supervisor above {path} went down meanwhile{released}"))
 }
 
 /// The reply to a request that has ended this node.
