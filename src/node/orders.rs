@@ -57,7 +57,8 @@ impl Node {
     /// Handles a request that has arrived.
     pub(super) fn request(&mut self, request: Request, verb: Verb) {
         let now = self.context.now();
-        if let Some(why) = self.upgrade.refuses(&verb) {
+        // One that is sent again was taken before the upgrade began: its asker cannot know what has become of it.
+        if let Some(why) = self.upgrade.refuses(&verb).filter(|_| !self.requests.knows(&request.asker)) {
             return self.reply(&request.asker, refused(Refusal::Busy, why));
         }
         let orders = self.requests.ask(now, &view!(self), request, verb);

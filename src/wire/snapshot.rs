@@ -197,7 +197,7 @@ fn unreadable<T>(why: impl fmt::Display) -> Result<T, Unreadable> {
 }
 
 /// The blobs of a snapshot that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Blobs<'a> {
     bytes: &'a [u8],
     extents: Vec<Extent>,

@@ -5,7 +5,7 @@
 
 use super::attempt::Attempt;
 use super::schedule::Schedule;
-use super::{Liveness, Probes, Probing};
+use super::{Liveness, Probes, Probing, sources_of};
 use crate::node::children::{Children, Program};
 use crate::node::command::{CarriedHelper, HelperProcess};
 use crate::node::luggage::{Packing, Unpacking};
@@ -123,7 +123,42 @@ impl Probing {
         let child = children.get(run.child)?;
         let Program::Worker(exec) = &child.what else { return None };
         let (exec, path) = (exec.clone(), child.path.to_string());
+        // That no liveness probes follow is written like no readiness probe. But without them the probing of a worker
+        // that is ready is over.
+        let waits_for_readiness = !over && exec.ready_probe.is_some() && sources_of(&exec).next().is_none();
+        let readiness = readiness.or(waits_for_readiness.then_some(Liveness(None)));
         let due = None;
         Some(Probing { exec, path, interval, schedule, attempt, stuck, due, readiness, answered, last_failure, over })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+    use crate::supervision::ChildId;
+    use crate::time::Time;
+    use crate::wire::snapshot::Blobs;
+
+    #[test]
+    fn a_worker_that_is_probed_for_readiness_alone_is_so_after_an_upgrade() {
+        let text = r#"
+            name = "test"
+            [[child]]
+            name = "web"
+            command = ["true"]
+            ready = { tcp = "127.0.0.1:1" }
+        "#;
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        let children = testing::children(text, &context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
+        let mut probes = Probes::default();
+        probes.begin(run, children.get(run.child).unwrap(), Time::ZERO);
+        let carried = serde_json::to_string(&probes.pack(&mut Packing::default())).unwrap();
+        let carried = serde_json::from_str(&carried).unwrap();
+        let probes = Probes::unpack(carried, &children, &mut Unpacking::begin(&[], Blobs::default()), &mut reactor);
+        assert!(matches!(probes.of[&run].readiness, Some(Liveness(None))));
+        assert!(probes.of[&run].probe(0).is_some());
     }
 }

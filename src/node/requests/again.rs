@@ -66,6 +66,11 @@ impl Again {
         }
     }
 
+    /// Whether this request is remembered.
+    pub(super) fn knows(&self, asker: &Asker) -> bool {
+        key(asker).is_some_and(|key| self.known.contains_key(&key))
+    }
+
     /// Notes that a reply is sent to an asker.
     pub(super) fn replied(&mut self, now: Time, asker: &Asker, reply: &Reply) {
         let Some(key) = key(asker) else { return };
@@ -179,8 +184,10 @@ mod tests {
     #[test]
     fn a_request_is_new_once_then_under_way_and_then_answered() {
         let mut again = Again::default();
+        assert!(!again.knows(&mine(1)));
         assert_eq!(again.asked(&mine(1), &restart()), Before::Nothing);
         assert_eq!(again.asked(&mine(1), &restart()), Before::UnderWay);
+        assert!(again.knows(&mine(1)));
         again.replied(START, &mine(1), &Reply::Accepted { waiting_for: "it".into() });
         assert_eq!(again.asked(&mine(1), &restart()), Before::UnderWay);
         again.replied(START, &mine(1), &done("first"));

@@ -138,6 +138,11 @@ impl Requests {
         out
     }
 
+    /// Whether this request has been taken before, and its reply is known or will come.
+    pub fn knows(&self, asker: &Asker) -> bool {
+        self.again.knows(asker)
+    }
+
     /// To be called at the end of a turn, when all input was read. `lost` is the time in which the loop did not run.
     pub fn forget_replies(&mut self, now: Time, lost: Span) {
         self.again.due(now, lost);

@@ -168,6 +168,8 @@ impl Course {
         }
         self.children.ended(&child);
         self.failed(&child.1, "it does not connect to its parent".into());
+        // The next one has its own time.
+        self.connects = None;
     }
 
     /// Whether a child node is waited for that has not connected yet.

@@ -321,7 +321,11 @@ impl Upgrading {
     /// A child node is about to be replaced: questions to it are held from now on. A report that is repeated does not
     /// make them wait for longer.
     pub(in crate::node) fn leaves(&mut self, now: Time, node: Run) {
-        self.away.entry(node).or_insert(Away { until: now + AWAY, held: Vec::new(), connects: false });
+        let away = self.away.entry(node).or_insert(Away { until: now + AWAY, held: Vec::new(), connects: false });
+        // The image that had to connect again has done so, and is replaced itself: it would take a question with it.
+        if std::mem::take(&mut away.connects) {
+            away.until = now + AWAY;
+        }
     }
 
     /// Holds a question to a child node that is being replaced. Gives other questions back.

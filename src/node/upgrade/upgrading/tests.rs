@@ -105,6 +105,13 @@ fn nothing_is_held_until_a_child_node_is_about_to_be_replaced() {
     upgrading.leaves(at(5), run);
     let taken = upgrading.take_due(at(4) + AWAY, |_| true, |_| panic!("it need not connect"));
     assert_eq!((taken.sent, taken.ask), (vec![], vec![question(run, 2)]));
+
+    // The supervisor above it was replaced just before, and has not had its `hello` yet.
+    let mut upgrading = Upgrading::unpack(Upgrading::default().pack(), at(0), [run]);
+    upgrading.leaves(at(4), run);
+    assert_eq!(upgrading.hold(at(4), question(run, 3)), Hold::Until(at(4) + AWAY));
+    let taken = upgrading.take_due(at(5), |_| true, |_| panic!("it is being replaced"));
+    assert!(taken.sent.is_empty() && taken.ask.is_empty());
 }
 
 #[test]
