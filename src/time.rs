@@ -35,6 +35,35 @@ impl Time {
     }
 }
 
+/// How far one limit was put off, because the process that watches over it did not run.
+///
+/// A long pause counts in full. Short ones, such as the turns of a loop that always has much to do, count together up
+/// to twice the limit: it would never be reached otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Credit(Span);
+
+impl Credit {
+    /// A pause is long from here on, or from the limit on if that is longer.
+    const LONG: Span = Span::from_secs(1);
+
+    /// Nothing has been credited.
+    pub fn is_unused(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// How much of `lost`, a time in which the process did not run, `limit` is put off by.
+    #[must_use]
+    pub fn grant(&mut self, lost: Span, limit: Span) -> Span {
+        let long = limit.max(Credit::LONG);
+        if lost > long {
+            return lost;
+        }
+        let granted = lost.min(long.times(2) - self.0);
+        self.0 += granted;
+        granted
+    }
+}
+
 impl Span {
     /// No time at all.
     pub const ZERO: Span = Span(0);
@@ -299,6 +328,20 @@ mod tests {
             let span = Span::from_nanos(nanos);
             assert_eq!(Span::parse(&span.to_string()), Ok(span));
         }
+    }
+
+    #[test]
+    fn many_short_pauses_do_not_put_a_limit_off_for_ever() {
+        let (mut credit, limit) = (Credit::default(), Span::from_secs(3));
+        let turn = Span::from_millis(60);
+        let granted = (0..1_000).map(|_| credit.grant(turn, limit)).fold(Span::ZERO, |sum, one| sum + one);
+        assert_eq!(granted, Span::from_secs(6));
+        // A machine that was suspended is no such loop.
+        let pause = Span::from_secs(10);
+        assert_eq!(credit.grant(pause, limit), pause);
+        // A pause is no shorter because the limit is short.
+        let (mut credit, pause) = (Credit::default(), Span::from_millis(900));
+        assert_eq!(credit.grant(pause, Span::from_millis(30)), pause);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::types::{Beside, ChildId, Exit, Kind, Run};
 use crate::ids::{Incarnation, ReportId};
 use crate::spec::policy::{Evidence, Ready, Restart, Shutdown};
-use crate::time::{Span, Time};
+use crate::time::{Credit, Span, Time};
 use serde::{Deserialize, Serialize};
 use std::mem;
 
@@ -31,6 +31,9 @@ pub(super) struct Child {
     pub(super) member: Member,
     pub(super) target: Target,
     pub(super) phase: Phase,
+    /// What the deadline of this phase was credited.
+    #[serde(default, skip_serializing_if = "Credit::is_unused")]
+    credited: Credit,
     /// Of the present or last process; 0 before the first.
     pub(super) incarnation: Incarnation,
     /// The highest incarnation that this child or a successor of it has got.
@@ -76,6 +79,7 @@ impl Child {
             member,
             target,
             phase: Phase::Down(down),
+            credited: Credit::default(),
             incarnation: Incarnation::default(),
             given: Incarnation::default(),
             began: None,
@@ -217,6 +221,7 @@ impl Child {
         self.began = Some(now);
         let deadline = self.member.policy.start_timeout.map(|limit| now + limit);
         self.phase = Phase::Starting { process: Box::default(), since: now, deadline };
+        self.credited = Credit::default();
         self.run()
     }
 
@@ -350,6 +355,7 @@ impl Child {
             Shutdown::Infinity => (Phase::Stopping { process, asked: now, deadline: None, then }, StopBegun::Ask),
         };
         self.phase = phase;
+        self.credited = Credit::default();
         if there { begun } else { StopBegun::Underway }
     }
 
@@ -362,6 +368,7 @@ impl Child {
         // This kill is immediate: it replaces an examination or abort of a hung process.
         process.evidence = None;
         self.phase = Phase::Killing { process, on_exit };
+        self.credited = Credit::default();
         if there { StopBegun::Kill } else { StopBegun::Underway }
     }
 
@@ -462,16 +469,22 @@ impl Child {
         match &mut self.phase {
             Phase::Starting { since: begun, deadline, .. } | Phase::Stopping { asked: begun, deadline, .. } => {
                 let seen = lost.min(now.since(*begun));
+                let seen = match deadline {
+                    Some(deadline) => {
+                        let granted = self.credited.grant(seen, deadline.since(*begun));
+                        *deadline += granted;
+                        granted
+                    }
+                    None => seen,
+                };
                 *begun += seen;
-                if let Some(deadline) = deadline {
-                    *deadline += seen;
-                }
             }
             Phase::Killing { process, .. } => {
                 if let Some((look, until)) = &mut process.evidence {
                     // It moves only by the part of that time since the examination began.
-                    let latest = now + look.limit(self.member.policy.shutdown);
-                    *until += lost.min(latest.since(*until));
+                    let limit = look.limit(self.member.policy.shutdown);
+                    let seen = lost.min((now + limit).since(*until));
+                    *until += self.credited.grant(seen, limit);
                 }
             }
             Phase::Running(_) | Phase::Waiting { .. } | Phase::Down(_) | Phase::Held | Phase::Ended => {}

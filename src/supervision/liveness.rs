@@ -18,7 +18,7 @@ use super::state::BeatStatus;
 use super::types::Source;
 use crate::ids::ReportId;
 use crate::spec::policy::Heartbeat;
-use crate::time::{Span, Time};
+use crate::time::{Credit, Span, Time};
 use serde::{Deserialize, Serialize};
 
 /// Lower limit for the delays that are derived from a promised interval, such as those between two inspections, and for
@@ -78,6 +78,12 @@ pub(super) struct Watch {
     /// turn, and the shell answers within the turn. Restoring it would make the watch wait for an answer for ever.
     #[serde(skip)]
     looking: bool,
+    /// What the silence since the last beat was credited.
+    #[serde(default, skip_serializing_if = "Credit::is_unused")]
+    silence_credit: Credit,
+    /// What the time since progress was last made was credited.
+    #[serde(default, skip_serializing_if = "Credit::is_unused")]
+    standstill_credit: Credit,
     /// The routes by which beats came, each with the time of its last beat.
     sources: Vec<(Source, Time)>,
 }
@@ -130,6 +136,8 @@ impl Watch {
             out_of_reach: None,
             starved: 0,
             looking: false,
+            silence_credit: Credit::default(),
+            standstill_credit: Credit::default(),
             sources: Vec::new(),
         }
     }
@@ -211,11 +219,13 @@ impl Watch {
             }
         }
         self.last = now;
+        self.silence_credit = Credit::default();
         let lease_ends = now + beat.busy_for.unwrap_or(Span::ZERO);
         self.quiet_from = lease_ends;
         let counts = beat.progress.is_some() && beat.progress != self.counter;
         if counts || beat.pending == Some(0) {
             self.moved = now;
+            self.standstill_credit = Credit::default();
             self.still_from = lease_ends;
         } else if beat.busy_for.is_some() {
             self.still_from = self.still_from.max(lease_ends);
@@ -368,10 +378,12 @@ impl Watch {
             self.missed -= excused;
             self.gap.1 -= excused;
         }
+        let limit = self.promise.limit();
+        let (lost, standing) = (self.silence_credit.grant(lost, limit), self.standstill_credit.grant(lost, limit));
         let quiet = lost.min(now.since(self.last));
         self.last += quiet;
         self.quiet_from += quiet;
-        let still = lost.min(now.since(self.moved));
+        let still = standing.min(now.since(self.moved));
         self.moved += still;
         self.still_from += still;
         if self.not_before > Time::ZERO {

@@ -27,11 +27,11 @@ const UNSEEN: &[(&str, &str)] = &[
     ("past/ran", "it is reckoned anew at the end"),
     ("reload/own", "no row has it wait with another policy"),
     ("stopped_roll/not_restored", "no row goes on after it"),
-    ("stopping/asked", "it bounds the credit for lost time, and is shown"),
     ("undecided/ran", "no row has a back-off that a long run ends"),
     ("uplink/misses", "it is for the node above"),
     ("watch/moved", "it is in words only, which come when it is decided late"),
     ("watch/pending", "a report has it, of which no row sees the second"),
+    ("watch/standstill_credit", "no row is busy while a counter stands still"),
 ];
 
 /// Values of which a member may have the least.

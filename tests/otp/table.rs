@@ -1929,6 +1929,30 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
+        "a supervisor that is busy all the time reaches its limits in the end",
+        "one-for-one 9/5s: a b(timeout=5s)",
+        "
+        boot
+        stop b : ask b
+        lose 5s
+        lose 5s
+        lose 4999ms
+        wait 1ms : kill b",
+    ),
+    (
+        "D11",
+        "it finds a child that hangs in the end",
+        "one-for-one 9/5s: a(beats)",
+        "
+        boot
+        beat a
+        lose 3s
+        lose 3s
+        lose 2999ms
+        lose 1ms : look a",
+    ),
+    (
+        "D11",
         "when most of four or more are overdue at once, the supervisor suspects itself, once",
         "one-for-one 9/5s: a(beats) b(beats) c(beats) d(beats)",
         "

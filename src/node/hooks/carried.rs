@@ -11,7 +11,7 @@ use crate::node::luggage::{Packing, Unpacking};
 use crate::node::reactor::{Reactor, Source};
 use crate::spec::tree;
 use crate::supervision::ChildId;
-use crate::time::Time;
+use crate::time::{Credit, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ impl Hooks {
         // A supervisor that is ending, or was panicked, is not upgraded.
         let Hooks { is_root: _, own, running, waiting, panicked, all_panicked: _, bursts, causes, number, ending: _ } =
             self;
-        let one = |Running { number, key, about, process, until, stuck }: &Running| CarriedHook {
+        let one = |Running { number, key, about, process, until, credited: _, stuck }: &Running| CarriedHook {
             number: *number,
             key: *key,
             about: about.clone(),
@@ -84,7 +84,7 @@ impl Hooks {
         let CarriedHooks { own, running, waiting, panicked, bursts, causes, number } = carried;
         let one = |CarriedHook { number, key, about, process, until, killed: _, stuck }| {
             let process = HelperProcess::unpack(process, Source::Hook(number), unpacking, reactor);
-            Running { number, key, about, process, until, stuck }
+            Running { number, key, about, process, until, credited: Credit::default(), stuck }
         };
         let running = running.into_iter().map(one).collect();
         Hooks { running, waiting, panicked, bursts, causes, number, ..Hooks::new(own, is_root) }

@@ -18,7 +18,7 @@ mod running;
 use self::bursts::{Bursts, Counted};
 use self::causes::Causes;
 use self::queue::{Class, Queue, Queued, has_room};
-use self::running::{Facts, Key, Order, Running};
+use self::running::{Facts, Key, LIMIT, Order, Running};
 use super::children::{Children, Program};
 use super::command::CommandFailure;
 use super::context::Context;
@@ -258,7 +258,7 @@ impl Hooks {
     /// that were held back.
     pub(super) fn due(&mut self, now: Time, lost: Span, context: &Context, reactor: &mut Reactor) {
         for running in &mut self.running {
-            running.until += lost;
+            running.until += running.credited.grant(lost, LIMIT);
             if running.until <= now {
                 running.late(context);
             }
@@ -439,7 +439,15 @@ mod tests {
     fn running(number: u64, until: Time, context: &Context, reactor: &mut Reactor) -> Running {
         let stamp = Stamp::of_hook(&context.place.mark, &context.place.path, number);
         let process = HelperProcess::asleep(stamp, Source::Hook(number), reactor);
-        Running { number, key: Key::Restart, about: Path::root(), process, until, stuck: false }
+        Running {
+            number,
+            key: Key::Restart,
+            about: Path::root(),
+            process,
+            until,
+            credited: crate::time::Credit::default(),
+            stuck: false,
+        }
     }
 
     #[test]

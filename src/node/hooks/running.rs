@@ -15,7 +15,7 @@ use crate::os::descendants::stamp::{self, Stamp};
 use crate::os::spawn::{self, PlanSpec, SpawnError};
 use crate::os::{fd, net};
 use crate::text;
-use crate::time::{Span, Time};
+use crate::time::{Credit, Span, Time};
 use crate::wire::view::EventView;
 use serde::{Deserialize, Serialize};
 use slog::warn;
@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 /// The time limit of a hook.
-const LIMIT: Span = Span::from_secs(30);
+pub(super) const LIMIT: Span = Span::from_secs(30);
 
 /// A hook that runs.
 pub(super) struct Running {
@@ -34,6 +34,8 @@ pub(super) struct Running {
     pub process: HelperProcess,
     /// When it has taken too long to end by itself; once it was killed, to end of that.
     pub until: Time,
+    /// What it was credited.
+    pub credited: Credit,
     /// SIGKILL has not ended it in time: nothing waits for it any more.
     pub stuck: bool,
 }
@@ -173,7 +175,15 @@ impl Order {
         let kin = ProcessFamily { leader: spawned.pid, stamp, since };
         let process = HelperProcess::watch(spawned, reader, Source::Hook(number), kin, reactor)?;
         let (key, about) = (self.key, self.about.clone());
-        Ok(Running { number, key, about, process, until: context.now() + LIMIT, stuck: false })
+        Ok(Running {
+            number,
+            key,
+            about,
+            process,
+            until: context.now() + LIMIT,
+            credited: Credit::default(),
+            stuck: false,
+        })
     }
 }
 

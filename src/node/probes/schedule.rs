@@ -5,7 +5,7 @@
 //! probed on time, however many others hang. Before the first good answer, rounds come at shorter intervals, so that a
 //! worker's start is noticed soon.
 
-use crate::time::{Span, Time};
+use crate::time::{Credit, Span, Time};
 use serde::{Deserialize, Serialize};
 
 /// The first pause after a round without an answer, while the worker starts. Each further one is twice as long, up to
@@ -43,6 +43,9 @@ struct Running {
     /// When the probe has taken too long, and once `due` has returned that, to end. `None` only in the snapshot of a
     /// version that waited for that end without a limit.
     until: Option<Time>,
+    /// What it was credited.
+    #[serde(default, skip_serializing_if = "Credit::is_unused")]
+    credited: Credit,
 }
 
 /// What has to be done now.
@@ -84,7 +87,8 @@ impl Schedule {
                     self.round = now;
                 }
                 let probe = (self.first + self.tried) % self.patience.len();
-                self.running = Some(Running { probe, since: now, until: Some(now + self.patience[probe]) });
+                let until = Some(now + self.patience[probe]);
+                self.running = Some(Running { probe, since: now, until, credited: Credit::default() });
                 Due::Start(probe)
             }
             None => Due::Nothing,
@@ -132,9 +136,9 @@ impl Schedule {
 
     /// Credits `lost`, the time up to `now` in which this process did not run: no answer could be read then.
     pub fn credit(&mut self, now: Time, lost: Span) {
-        if let Some(Running { since, until: Some(until), .. }) = &mut self.running {
+        if let Some(Running { since, until: Some(until), credited, probe }) = &mut self.running {
             let lost = lost.min(now.since(*since));
-            *until += lost;
+            *until += credited.grant(lost, self.patience[*probe]);
         }
     }
 }

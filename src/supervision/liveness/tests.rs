@@ -82,6 +82,22 @@ fn lost_time_is_credited_once_and_never_beyond_now() {
 }
 
 #[test]
+fn turns_that_are_all_long_do_not_spare_a_silent_child() {
+    let mut watch = Watch::new(promise(false), at(0));
+    assert!(watch.beat(at(0), &Beat::default()));
+    // Each turn takes longer than a delay counts as one.
+    let overdue = (1..1_000).map(|turn| turn * 60).find(|now| {
+        watch.credit(at(*now), Span::from_millis(60));
+        is_overdue(&watch, *now)
+    });
+    assert_eq!(overdue, Some(9_000), "after three times the limit");
+    // A beat begins anew.
+    assert!(watch.beat(at(9_000), &Beat::default()));
+    watch.credit(at(11_000), Span::from_secs(2));
+    assert!(!is_overdue(&watch, 13_999) && is_overdue(&watch, 14_000));
+}
+
+#[test]
 fn missed_intervals_are_counted() {
     let mut watch = Watch::new(Heartbeat::default(), at(0));
     assert!(watch.beat(at(1_020), &Beat::default()));
