@@ -40,7 +40,17 @@ impl<'a> EventLog<'a> {
     /// The last event of a path's own life. Not counted are a late beat that came after all, events that do not change
     /// the state, and those of a process beside it.
     pub(super) fn last_about(&self, path: &Path) -> Option<usize> {
-        self.events.iter().rposition(|event| event.path == *path && is_of_its_life(event))
+        // A host that could not be reached for a while and can be again explains nothing any more.
+        let mut over = None;
+        self.events.iter().rposition(|event| {
+            if event.path != *path {
+                return false;
+            }
+            if matches!(event.body, EventBody::Reachable(_)) {
+                over = event.cause;
+            }
+            is_of_its_life(event) && over != Some(event.id)
+        })
     }
 
     /// The chain of causes behind the state of a path; `runs`: whether the tree runs.
@@ -288,8 +298,40 @@ fn is_start(event: &EventView) -> bool {
     matches!(event.body, EventBody::Starting | EventBody::Started(_) | EventBody::Ready)
 }
 
+/// Whether the event can explain the state of the child at its path. The others occur while its process goes on as
+/// before, and name no cause: the chain would end there.
 fn is_of_its_life(event: &EventView) -> bool {
-    event.beside.is_none() && !is_late(event) && !is_aside(event)
+    match &event.body {
+        EventBody::BeatLate(_)
+        | EventBody::Reachable(_)
+        | EventBody::Dropped(_)
+        | EventBody::MainPid(_)
+        | EventBody::Reloaded(_)
+        | EventBody::Rollout(_)
+        | EventBody::Upgraded(_)
+        | EventBody::UpgradeFailed(_) => false,
+        EventBody::Starting
+        | EventBody::Started(_)
+        | EventBody::Ready
+        | EventBody::Unreachable(_)
+        | EventBody::Hung(_)
+        | EventBody::Exited(_)
+        | EventBody::KillFailed(_)
+        | EventBody::Restarting(_)
+        | EventBody::FailedOver(_)
+        | EventBody::NoHost(_)
+        | EventBody::Stopping(_)
+        | EventBody::Stopped
+        | EventBody::Escalated(_)
+        | EventBody::GaveUp(_)
+        | EventBody::AutoShutdown(_)
+        | EventBody::Succeeded(_)
+        | EventBody::Panic(_)
+        | EventBody::Held(_)
+        | EventBody::Released(_)
+        | EventBody::StartFailed(_)
+        | EventBody::Other { .. } => event.beside.is_none(),
+    }
 }
 
 fn is_late(event: &EventView) -> bool {

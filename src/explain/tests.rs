@@ -246,6 +246,49 @@ fn an_upgrade_explains_no_state_and_stands_with_the_exit_after_it() {
 }
 
 #[test]
+fn what_happens_while_a_process_goes_on_hides_no_first_cause() {
+    let mut tree = Tree::default();
+    for path in ["/db", "/web"] {
+        tree.boot(1, path, None);
+        let exited = tree.add(1, path, "exited", None, json!({ "code": 3, "normal": false, "expected": false }));
+        let detail = json!({ "strategy": "one-for-one", "used": 1, "max": 3, "period_ms": 30_000, "delay_ms": 0 });
+        let restarting = tree.add(1, path, "restarting", Some(exited), detail);
+        tree.boot(1, path, Some(restarting));
+    }
+    let check = |tree: &Tree, path: &str| {
+        let explained = tree.explain(path, Some("running"));
+        assert_eq!(explained.verdict, format!("{path} exited with status 3"));
+        assert_eq!(explained.last.map(|event| event.body.kind().to_owned()), Some("started".into()));
+    };
+    let dropped = |malformed: u64, lost_events: u64| {
+        json!({
+            "by_strangers": 0, "connections": 0, "lost_events": lost_events, "malformed": malformed, "sender": null,
+            "too_long": 0, "too_many": 0, "unknown_token": 0,
+        })
+    };
+    tree.add(1, "/db", "dropped", None, dropped(1, 0));
+    check(&tree, "/db");
+    tree.add(1, "/web", "dropped", None, dropped(0, 904));
+    check(&tree, "/web");
+    tree.add(2, "/web", "reloaded", None, behind::testing_reload());
+    check(&tree, "/web");
+    let detail = json!({ "by": "uid 7", "reload": true, "stage": "begun", "total": 2, "updated": 0 });
+    tree.add(2, "/web", "rollout", None, detail);
+    check(&tree, "/web");
+    // Its host cannot be reached, twice, and then can be again.
+    for _ in 0..2 {
+        let late = tree.add(1, "/web", "beat_late", None, json!({ "age_ms": 600, "limit_ms": 3000, "spared": null }));
+        let away = json!({ "host": "b", "why": "there is no link to b" });
+        let unreachable = tree.add(1, "/web", "unreachable", Some(late), away);
+        let last = tree.explain("/web", Some("unreachable")).last;
+        assert_eq!(last.map(|event| event.id), Some(unreachable));
+        tree.add(1, "/web", "reachable", Some(unreachable), json!({ "host": "b", "silent_ms": 9500 }));
+        check(&tree, "/web");
+    }
+    assert!(tree.events.iter().all(|event| !matches!(event.body, EventBody::Other { .. })));
+}
+
+#[test]
 fn a_hang_begins_with_its_own_verdict_and_has_the_facts_of_the_exit() {
     for (no_progress, category, says) in [
         (false, Category::Hang, "was killed as hung: no heartbeat for 3s (limit 3s)"),

@@ -34,7 +34,7 @@ fn rolled(beside: bool) -> Tree {
     tree
 }
 
-fn testing_reload() -> Value {
+pub(super) fn testing_reload() -> Value {
     json!({ "added": 0, "by": "uid 7", "removed": 0, "restarted": 0, "updated": 0 })
 }
 
