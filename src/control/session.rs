@@ -311,7 +311,7 @@ impl Session {
 
     pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
         self.last_request += 1;
-        let is_answered = !matches!(verb, Verb::StillFollowing { .. } | Verb::Unfollow { .. } | Verb::LogsSeen { .. });
+        let is_answered = !verb.is_notice();
         let (via, incarnation) = (self.via.clone(), self.incarnation);
         let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via, incarnation };
         let frames = codec::encode_ask(&ask);

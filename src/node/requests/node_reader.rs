@@ -241,7 +241,8 @@ impl Question {
     pub fn message(self, now_ms: u64) -> ToNode {
         let Question { node: _, request, within_ms, lasting, by, verb, incarnation } = self;
         let void_after_ms = match verb {
-            _ if lasting => u64::MAX,
+            // A child node that waits for an acknowledgement sends nothing before it has got it.
+            _ if lasting || verb.is_notice() => u64::MAX,
             // Killed past the node meanwhile, which alone can leave it down: for so long its answer is waited for.
             Verb::Panic { hold: true, .. } => now_ms + within_ms + SILENCE_BELOW.as_millis(),
             _ => now_ms + within_ms,

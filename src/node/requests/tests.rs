@@ -430,3 +430,19 @@ fn after_the_end_it_can_be_looked_at_and_ended_again_and_changed_no_more() {
     }
     assert!(ask(Asker::Parent { request: 1 }, Verb::Stop { path: root() }).is_empty(), "it will see the exit");
 }
+
+#[test]
+fn a_notice_of_a_reader_does_not_expire() {
+    let expires = |verb: Verb| {
+        let (node, by) = (Tree::run(0), String::new());
+        let question = Question { node, request: 9, within_ms: 3_000, lasting: false, by, verb, incarnation: None };
+        match question.message(1_000) {
+            ToNode::Request { void_after_ms, .. } => void_after_ms,
+            message => panic!("{message:?}"),
+        }
+    };
+    let seen = Verb::LogsSeen { request: 9, replies: 1, through: Some(4), again: false };
+    let notices = [seen, Verb::StillFollowing { request: 9 }, Verb::Unfollow { request: 9 }];
+    assert_eq!(notices.map(expires), [u64::MAX; 3]);
+    assert_eq!(expires(Verb::status(Path::root())), 4_000);
+}

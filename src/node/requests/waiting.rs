@@ -228,7 +228,7 @@ impl Requests {
         verb: &Verb,
     ) -> Option<Vec<Order>> {
         let reply = match verb {
-            Verb::LogsSeen { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. } => return None,
+            _ if verb.is_notice() => return None,
             // The parent will see the exit of this process.
             _ if matches!(asker, Asker::Parent { .. }) => return Some(Vec::new()),
             Verb::Ping | Verb::Status { .. } | Verb::Spec => return None,

@@ -1,15 +1,16 @@
 //! Random histories of one reader of lines and of the two nodes between it and a worker: slow or full connections,
-//! messages that are lost with a replaced process, and nodes that do not run for a while. In each of them, every line
-//! is received once and in order, or is counted as lost.
+//! messages that are lost with a replaced process, requests that are read after they have expired, and nodes that do
+//! not run for a while. In each of them, every line is received once and in order, or is counted as lost.
 
 use super::lines::Source;
 use super::*;
 use crate::ids::Incarnation;
 use crate::link::{Identity, SendOutcome};
+use crate::node::requests::Question;
 use crate::node::requests::route::Query;
 use crate::node::testing;
 use crate::supervision::{ChildId, Run};
-use crate::wire::message::Verb;
+use crate::wire::message::{ToNode, Verb};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::collections::VecDeque;
 
@@ -61,7 +62,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 #[derive(Default)]
 struct Way {
     replies: VecDeque<(u64, Reply)>,
-    asked: VecDeque<(u64, Verb)>,
+    asked: VecDeque<ToNode>,
+    /// The time by which a request expires.
+    now: Time,
     full: bool,
     drawn: u64,
 }
@@ -86,8 +89,11 @@ impl Ways for Way {
         SendOutcome::Sent
     }
 
-    fn ask(&mut self, _: Run, request: u64, _: Span, verb: Verb) -> bool {
-        self.asked.push_back((request, verb));
+    fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
+        let within_ms = within.as_millis();
+        let question =
+            Question { node, request, within_ms, lasting: false, by: String::new(), verb, incarnation: None };
+        self.asked.push_back(question.message(millis(self.now)));
         true
     }
 
@@ -126,6 +132,7 @@ impl World {
         let (mut root, mut below) = (Streams::default(), Streams::default());
         let (mut from_root, mut from_below) = (Way::default(), Way::default());
         let now = Time::ZERO + Span::from_secs(1);
+        from_root.now = now;
         assert!(root.request(now, tool(), StreamVerb::Logs(query()), (&children, Some(0)), &mut from_root).is_none());
         let due = Some(now + Span::from_millis(700));
         let source = Source { run: Some(BELOW), caught_up: false, due, ..Source::new(BELOW.child, ASKED, Some(0)) };
@@ -167,12 +174,12 @@ impl World {
             Op::Down(messages) => (0..messages).for_each(|_| self.down()),
             Op::ToTool(messages) => (0..messages).for_each(|_| self.tool_reads()),
             Op::FromTool(messages) => (0..messages).for_each(|_| self.root_reads()),
-            Op::Pass(millis) => self.now += Span::from_millis(millis),
+            Op::Pass(millis) => self.pass(Span::from_millis(millis)),
             // Upgrades are far enough apart for followers to report in between that they are still there.
             Op::ReplaceRoot | Op::ReplaceBelow if self.now < self.replaced + Span::from_secs(6) => {}
             Op::ReplaceRoot => {
                 self.replaced = self.now;
-                self.from_root = Way { drawn: self.from_root.drawn, ..Way::default() };
+                self.from_root = Way { drawn: self.from_root.drawn, now: self.now, ..Way::default() };
                 self.from_below.replies.clear();
                 self.from_tool.clear();
                 self.root = self.root.clone();
@@ -193,7 +200,7 @@ impl World {
                 while root && !below && !self.from_root.asked.is_empty() {
                     self.down();
                 }
-                self.now += lost;
+                self.pass(lost);
                 if root && !below {
                     self.from_below.full = false;
                     self.below_feeds();
@@ -228,6 +235,11 @@ impl World {
         self.below_feeds();
     }
 
+    fn pass(&mut self, time: Span) {
+        self.now += time;
+        self.from_root.now = self.now;
+    }
+
     fn below_feeds(&mut self) {
         self.below.feed(self.now, &self.children, None, &mut self.from_below);
         self.forgotten |= self.below.readers.is_empty();
@@ -256,7 +268,11 @@ impl World {
     }
 
     fn down(&mut self) {
-        let Some((asked, verb)) = self.from_root.asked.pop_front() else { return };
+        let Some(message) = self.from_root.asked.pop_front() else { return };
+        let ToNode::Request { request: asked, verb, void_after_ms, .. } = message else { panic!("{message:?}") };
+        if millis(self.now) > void_after_ms {
+            return;
+        }
         let verb = match verb {
             Verb::LogsSeen { request, replies, through, again } => {
                 StreamVerb::Seen { request, replies, through, again }
@@ -302,6 +318,10 @@ impl World {
     }
 }
 
+fn millis(now: Time) -> u64 {
+    now.since(Time::ZERO).as_millis()
+}
+
 fn tool() -> Asker {
     Asker::Operator { to: Identity::new(b"tool"), request: TOOL }
 }
@@ -331,4 +351,20 @@ proptest! {
         }
         prop_assert!(world.from_root.replies.is_empty() && world.from_below.replies.is_empty());
     }
+}
+
+#[test]
+fn an_acknowledgement_that_is_read_late_is_one() {
+    let mut world = World::new();
+    while world.from_below.replies.len() < 4 {
+        world.play(&Op::Print(200, 10));
+    }
+    world.play(&Op::Up(4));
+    assert!(!world.from_root.asked.is_empty(), "it acknowledges them");
+    world.play(&Op::Print(200, 10));
+    assert!(world.from_below.replies.is_empty(), "no more is sent ahead");
+    world.pass(Span::from_millis(3_001));
+    world.settle();
+    assert!(!world.forgotten);
+    assert_eq!((world.lines, world.lost), (world.printed, 0));
 }

@@ -257,6 +257,12 @@ impl Verb {
     /// Most children that one `Status` request can name.
     pub const CHILDREN_MAX: usize = 200;
 
+    /// Whether it is only a notice that a reader goes on, has read something, or is gone. It gets no reply unless the
+    /// reader is forgotten, takes no place among the requests that wait, and is as right late as in time.
+    pub fn is_notice(&self) -> bool {
+        matches!(self, Verb::LogsSeen { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. })
+    }
+
     /// A `Status` request for a path with all that is below.
     pub fn status(path: Path) -> Verb {
         Verb::Status { path, children: None }
