@@ -35,7 +35,7 @@ pub use self::emptying::late;
 pub use self::node_reader::{
     Answers, Counted, Destination, NodeReader, Order, Places, Question, Request, RootChange, Seen,
 };
-use self::pending::{Move, PENDING_MAX, PendingOperation, WaitReason, Waiting};
+use self::pending::{Move, PendingOperation, WaitReason, Waiting};
 use self::place::Place;
 use self::replies::{PROGRESS_EVERY, accepted, no_such_path};
 pub(super) use self::replies::{done, refused};
@@ -66,7 +66,7 @@ impl Requests {
             return orders;
         }
         let mut out = Vec::new();
-        if self.pending.len() >= PENDING_MAX {
+        if self.pending.is_full(&verb) {
             let busy = refused(Refusal::Full, "too many requests are waiting; try again".into());
             return vec![Order::Reply(request.asker, busy)];
         }

@@ -15,7 +15,7 @@ use crate::wire::view::{ChildView, StoreStateView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How many requests may wait at one time.
+/// How many requests may wait at one time, and how many parts of statuses at which no other status begins.
 pub(super) const PENDING_MAX: usize = 1_024;
 
 /// What a request waits for.
@@ -147,8 +147,18 @@ impl Pending {
         number
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    /// Whether there is no room for this request. What this node itself asks its child nodes, for a request that is
+    /// counted already, takes none: with a great many child nodes one status would keep a panic out.
+    pub(super) fn is_full(&self, verb: &Verb) -> bool {
+        let count = |is: fn(&WaitReason) -> bool| self.waiting.values().filter(|waiting| is(&waiting.waits)).count();
+        let is_request = |waits: &_| !matches!(waits, WaitReason::Part { .. } | WaitReason::PartOfSpread { .. });
+        let is_part = |waits: &_| matches!(waits, WaitReason::Part { .. });
+        match verb {
+            _ if verb.is_notice() => false,
+            // Each has a part of every child node, and only so many are kept.
+            Verb::Status { .. } if count(is_part) >= PENDING_MAX => true,
+            _ => count(is_request) >= PENDING_MAX,
+        }
     }
 
     pub(super) fn has(&self, number: u64) -> bool {

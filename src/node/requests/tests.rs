@@ -432,6 +432,26 @@ fn after_the_end_it_can_be_looked_at_and_ended_again_and_changed_no_more() {
 }
 
 #[test]
+fn the_parts_of_a_status_keep_no_other_request_out() {
+    let paths: Vec<String> = (0..1_100).map(|at| format!("/n{at}/")).collect();
+    let tree = Tree::of(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut requests = requests();
+    let status = || Verb::status(Path::root());
+    assert_eq!(asked(&requests.ask(START, &tree, request(1), status())).len(), 1_100);
+    let is_full = |orders: &[Order]| matches!(replies(orders)[..], [(_, Reply::Refused { why: Refusal::Full, .. })]);
+    assert!(is_full(&requests.ask(START, &tree, request(2), status())), "it would have as many parts again");
+    let panic = || Verb::Panic { path: path("/n7"), hold: false };
+    for number in 3..1_026 {
+        let orders = requests.ask(START, &tree, request(number), panic());
+        assert!(orders.iter().any(|order| matches!(order, Order::Core(_))), "{number}: {orders:?}");
+    }
+    assert!(is_full(&requests.ask(START, &tree, request(1_026), panic())), "so many requests wait");
+    // What a reader has read is noted all the same, or it would get nothing more.
+    let seen = Verb::LogsSeen { request: 9, replies: 1, through: None, again: false };
+    assert!(matches!(requests.ask(START, &tree, request(1_027), seen)[..], [Order::Stream(..)]));
+}
+
+#[test]
 fn a_notice_of_a_reader_does_not_expire() {
     let expires = |verb: Verb| {
         let (node, by) = (Tree::run(0), String::new());
