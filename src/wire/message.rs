@@ -139,8 +139,8 @@ pub enum ToNode {
         /// Milliseconds that remain for the first reply.
         within_ms: u64,
         /// When the request expires: milliseconds of CLOCK_MONOTONIC, which all processes of a machine share. A node
-        /// that was suspended and reads the request after that drops it, because another process has acted in its place
-        /// by then.
+        /// that was suspended and reads the request after that does not carry it out, because another process has acted
+        /// in its place by then. Only a panic is answered all the same.
         void_after_ms: u64,
         /// The operator that asks.
         by: String,
