@@ -429,11 +429,11 @@ impl<'v> Reader<'_, 'v> {
         let base = name.cloned().unwrap_or_else(unnamed);
         for number in 1..=count.unwrap_or(1) {
             if number > 1 && self.scope.numbered {
-                let found = self.scope.findings.len();
+                let errors = self.scope.findings.errors();
                 read = self.read_worker(&mut fields, group, siblings, Some(number));
                 read.1.template.clone_from(&template);
                 // The following copies would have the same errors.
-                if self.scope.findings.len() > found {
+                if self.scope.findings.errors() > errors {
                     break;
                 }
             }

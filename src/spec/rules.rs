@@ -61,11 +61,25 @@ pub(super) struct Rules {
     files: HashMap<PathBuf, Path>,
     /// Endpoints that nodes bind for beats, with the child of each.
     endpoints: HashMap<String, Path>,
-    /// Sockets that nodes hold, by the part of the address in which two may conflict, with the child and the group of
-    /// its `count`.
-    sockets: HashMap<String, Vec<(Listen, Path, Option<u32>)>>,
+    /// Sockets that nodes hold, by the part of the address in which two may conflict.
+    sockets: HashMap<String, Vec<HeldSocket>>,
     /// How many children the whole tree has so far.
     children: usize,
+    /// The copy of a placed supervisor that is being read, if any.
+    pub(super) copy: Option<PlacedCopy>,
+}
+
+/// A copy of a placed supervisor: the path without the number, and the number.
+pub(super) type PlacedCopy = (Path, u32);
+
+/// A socket of a worker.
+struct HeldSocket {
+    listen: Listen,
+    worker: Path,
+    /// The group of the worker's `count`.
+    group: Option<u32>,
+    /// The copy of a placed supervisor that has the worker.
+    copy: Option<PlacedCopy>,
 }
 
 impl Rules {
@@ -153,7 +167,8 @@ impl Rules {
         }
     }
 
-    /// Reports conflicting sockets of workers that are not of the same `count`.
+    /// Reports conflicting sockets of workers that are not of the same `count`. Copies of a placed supervisor are meant
+    /// for hosts of their own, and cannot have addresses of their own.
     pub(super) fn sockets(
         &mut self,
         scope: &mut Scope<'_>,
@@ -169,14 +184,21 @@ impl Rules {
                 address @ (Address::Unix(_) | Address::Abstract(_)) => address.to_string(),
             };
             let others = self.sockets.entry(common).or_default();
-            let Some((other, first, of)) = others.iter().find(|(other, ..)| other.address.overlaps(&listen.address))
-            else {
-                others.push((listen.clone(), path.clone(), group));
+            let Some(other) = others.iter().find(|other| other.listen.address.overlaps(&listen.address)) else {
+                let (listen, worker, copy) = (listen.clone(), path.clone(), self.copy.clone());
+                others.push(HeldSocket { listen, worker, group, copy });
                 continue;
             };
+            let HeldSocket { listen: held, worker: first, group: of, copy } = other;
             let together = first.parent() == path.parent();
-            let shared = together && other.address == listen.address;
-            if shared && group.is_some() && *of == group || !together && other.reuse_port && listen.reuse_port {
+            let shared = together && held.address == listen.address;
+            if shared && group.is_some() && *of == group || !together && held.reuse_port && listen.reuse_port {
+                continue;
+            }
+            if let (Some((base, number)), Some((own_base, own_number))) = (copy, &self.copy)
+                && base == own_base
+                && number != own_number
+            {
                 continue;
             }
             let (what, hint) = if shared {

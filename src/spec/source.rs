@@ -198,6 +198,8 @@ impl Finding {
 pub(super) struct Findings {
     pub(super) sources: Sources,
     found: Vec<(Place, FindingScope, Diagnostic)>,
+    /// How many of them are errors.
+    errors: usize,
     /// Findings that were reported, so that each is reported once for a place: one table may make 10,000 children, and
     /// one file may be included twice.
     said: HashSet<(&'static str, Place, String)>,
@@ -247,6 +249,7 @@ impl Findings {
         if !self.said.insert((code, place, message.clone())) {
             return;
         }
+        self.errors += usize::from(severity == Severity::Error);
         let finding = Finding { severity, is_advice, code, place, message, label, hint };
         let diagnostic = self.sources.diagnostic(finding);
         self.found.push((place, of, diagnostic));
@@ -267,13 +270,13 @@ impl Findings {
         self.broken.insert(file, broken);
     }
 
-    /// How many findings there are.
-    pub(super) fn len(&self) -> usize {
-        self.found.len()
+    /// How many errors there are.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|(.., found)| found.severity == Severity::Error)
+        self.errors > 0
     }
 
     /// All findings as diagnostics, in the order of the files and of the places in them.

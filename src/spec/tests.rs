@@ -462,6 +462,33 @@ fn depth_is_bounded_across_files() {
 }
 
 #[test]
+fn a_warning_about_one_copy_leaves_the_others() {
+    let placed = |below: &str| {
+        format!(
+            "[[child]]\nname = \"s\"\ncount = 4\nplacement = {{ spread = true }}\n{}",
+            worker(below).replace("[[child]]", "[[child.child]]")
+        )
+    };
+    let listen = "listen = \"tcp://0.0.0.0:8080\"";
+    // On hosts of their own, and without a number that could be part of the address.
+    let tree = tree(&placed(listen));
+    let names: Vec<_> = tree.root.children.iter().map(|child| child.name.as_str()).collect();
+    assert_eq!(names, ["s-1", "s-2", "s-3", "s-4"]);
+    // Within a copy, and outside of it, there are other warnings.
+    let twice = format!("{listen}\n[[child]]\nname = \"b\"\ncommand = \"b\"\n{listen}");
+    assert_eq!(codes(&placed(&twice)), ["shared-socket"]);
+    assert_eq!(parse(&placed(&twice)).tree.unwrap().root.children.len(), 4);
+    let outside = format!("{}{}", placed(listen), worker(listen));
+    assert_eq!(codes(&outside), ["shared-socket"]);
+    assert_eq!(parse(&outside).tree.unwrap().root.children.len(), 5);
+
+    let text = worker("count = 4\nenv-file = \"secrets-${@n}.env\"");
+    let read = parse(&text);
+    let codes: Vec<_> = read.diagnostics.iter().map(|found| found.code).collect();
+    assert_eq!((codes, read.tree.unwrap().root.children.len()), (vec!["no-env-file"; 4], 4));
+}
+
+#[test]
 fn ten_thousand_errors_are_shown_one_by_one() {
     let read = parse(&"[[child]]\nname = \"a b\"\ncommand = \"a\"\n".repeat(10_000));
     assert_eq!(read.diagnostics.len(), 10_000);

@@ -39,15 +39,20 @@ impl<'v> Reader<'_, 'v> {
             }
             let mut fields = again.take().unwrap_or_else(|| self.body_of(own));
             fields.places.insert(String::new(), place);
-            let found = self.scope.findings.len();
+            let errors = self.scope.findings.errors();
+            let outer = self.rules.copy.clone();
+            if count.is_some() {
+                self.rules.copy = Some((at.child(&base), number));
+            }
             self.supervisor_child(fields, called, place, at, depth, defaults, siblings);
+            self.rules.copy = outer;
             if let Some(ChildSpec { kind: ChildKind::Supervisor(spec), .. }) = siblings.children.last_mut()
                 && let (Some(_), Some(placement)) = (count, &mut spec.placement)
             {
                 placement.group = name.clone();
             }
             // The following copies would have the same errors.
-            if self.scope.findings.len() > found || self.rules.too_many() {
+            if self.scope.findings.errors() > errors || self.rules.too_many() {
                 break;
             }
         }
