@@ -46,6 +46,8 @@ impl Lint<'_> {
             self.warn(&at.child(&child.name), key, finding);
         }
         self.high_above_max(at, &supervisor.resources);
+        let is_temporary = |child: &ChildSpec| child.policy.restart == Restart::Temporary;
+        let mut next = 0;
         for (index, child) in supervisor.children.iter().enumerate() {
             let path = at.child(&child.name);
             self.one_miss(&path, &child.policy);
@@ -58,8 +60,10 @@ impl Lint<'_> {
             self.probe_of_held_socket(&path, child);
             self.programs_behind_a_shell(&path, child);
             self.disarmed_window(&path, &child.policy, &supervisor.policy.intensity);
-            let after = &supervisor.children[index + 1..];
-            self.temporary_in_chain(&path, child, after, supervisor.policy.strategy);
+            // The first one behind this child that is not temporary. Looked for once: it is the same for many children.
+            next = next.max(index + 1);
+            next += supervisor.children.iter().skip(next).take_while(|child| is_temporary(child)).count();
+            self.temporary_in_chain(&path, child, supervisor.children.get(next), supervisor.policy.strategy);
             self.one_reader(&path, child);
             if let ChildKind::Supervisor(below) = &child.kind {
                 self.stop_times(&path, &child.policy, below);
@@ -248,10 +252,8 @@ impl Lint<'_> {
 
     /// With `rest-for-one`, later children may depend on a temporary child, which is never restarted. A step is exempt,
     /// as it is done before the next child starts.
-    fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, after: &[ChildSpec], strategy: Strategy) {
-        let dependants = after.iter().find(|child| child.policy.restart != Restart::Temporary);
-        let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, dependants)
-        else {
+    fn temporary_in_chain(&mut self, path: &Path, child: &ChildSpec, next: Option<&ChildSpec>, strategy: Strategy) {
+        let (Strategy::RestForOne, Restart::Temporary, Some(next)) = (strategy, child.policy.restart, next) else {
             return;
         };
         if child.policy.ready == Ready::Exit {

@@ -64,3 +64,22 @@ fn programs_behind_a_shell_are_found_unless_they_are_asked_too() {
     }
     assert_eq!(shell("cd x && exec b", ""), [""; 0]);
 }
+
+#[test]
+fn a_temporary_child_before_others_is_found_under_rest_for_one() {
+    let chain = |restarts: &[&str]| {
+        let child = |(n, restart): (usize, &&str)| {
+            format!("[[child]]\nname = \"c{n}\"\ncommand = \"x\"\nrestart = \"{restart}\"\n")
+        };
+        format!("strategy = \"rest-for-one\"\n{}", restarts.iter().enumerate().map(child).collect::<String>())
+    };
+    let hints = |restarts: &[&str]| {
+        let read = parse(&chain(restarts));
+        let next = |hint: &str| hint.split('`').nth(1).unwrap_or_default().to_owned();
+        read.diagnostics.iter().map(|found| (found.line, next(found.hint.as_deref().unwrap()))).collect::<Vec<_>>()
+    };
+    let (t, p) = ("temporary", "permanent");
+    assert_eq!(hints(&[p, t, t]), []);
+    let found = [(5, "c2"), (9, "c2"), (17, "c5"), (21, "c5")].map(|(line, next)| (line, next.to_owned()));
+    assert_eq!(hints(&[t, t, p, t, t, p, t]), found);
+}
