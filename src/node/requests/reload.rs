@@ -189,6 +189,12 @@ impl Requests {
         let one = |number| {
             let called = format!("{name}-{number}");
             let present = reader.find(&called).and_then(|child| reader.spec_of(child));
+            // The group of a copy whose turn in a roll-out has not come may have another number.
+            if let Some(other) = present.as_ref().filter(|child| child.policy.group.is_none()) {
+                let called = self.own.child(&other.name);
+                let message = format!("{called} is a child of its own and no copy of {path}: its name is taken");
+                return Err(refused(Refusal::NotAllowed, message));
+            }
             let read = || copies.iter().find(|copy| copy.name.as_str() == called).cloned();
             present.or_else(read).or_else(|| numbered(&like, &called, number)).ok_or_else(|| {
                 let message = match &like.spec.kind {

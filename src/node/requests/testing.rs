@@ -28,6 +28,8 @@ pub(super) struct Tree {
     pub placed: BTreeSet<ChildId>,
     /// The hosts of placed child nodes.
     pub hosts: BTreeMap<ChildId, String>,
+    /// The specs of the children, where they matter.
+    pub specs: Vec<ChildSpec>,
 }
 
 impl Tree {
@@ -48,6 +50,7 @@ impl Tree {
             stopping: BTreeSet::new(),
             placed: BTreeSet::new(),
             hosts: BTreeMap::new(),
+            specs: Vec::new(),
         }
     }
 
@@ -151,12 +154,14 @@ impl NodeReader for Tree {
         None
     }
 
-    fn spec_of(&self, _: ChildId) -> Option<ChildSpec> {
-        None
+    fn spec_of(&self, child: ChildId) -> Option<ChildSpec> {
+        self.specs.get(child.0 as usize).cloned()
     }
 
-    fn counted(&self, _: &str) -> Option<Counted> {
-        None
+    fn counted(&self, name: &str) -> Option<Counted> {
+        let first = format!("{name}-1");
+        let spec = self.specs.iter().find(|child| child.name.as_str() == first)?.clone();
+        Some(Counted { group: spec.policy.group?, number: 1, spec })
     }
 
     fn left_behind(&self, _: Time) -> Vec<String> {

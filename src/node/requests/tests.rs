@@ -466,3 +466,22 @@ fn a_notice_of_a_reader_does_not_expire() {
     assert_eq!(notices.map(expires), [u64::MAX; 3]);
     assert_eq!(expires(Verb::status(Path::root())), 4_000);
 }
+
+#[test]
+fn a_count_is_not_scaled_to_a_name_that_another_child_has() {
+    let mut tree = Tree::of(&["/jobs-1", "/jobs-2", "/jobs-3"]);
+    let text =
+        "[[child]]\nname = \"jobs\"\ncommand = \"x\"\ncount = 2\n[[child]]\nname = \"jobs-3\"\ncommand = \"y\"\n";
+    tree.specs = crate::node::testing::tree(text).root.children;
+    let mut requests = requests();
+    let mut scale = |number, count| {
+        let verb = Verb::Scale { path: path("/jobs"), count, copies: Vec::new() };
+        requests.ask(START, &tree, request(number), verb)
+    };
+    let orders = scale(1, 3);
+    let [(1, Reply::Refused { why: Refusal::NotAllowed, message, .. })] = replies(&orders)[..] else {
+        panic!("{orders:?}")
+    };
+    assert!(message.contains("/jobs-3"), "{message}");
+    assert!(matches!(&scale(2, 2)[..], [Order::Reply(..), Order::Core(Event::Reloaded(_))]));
+}
