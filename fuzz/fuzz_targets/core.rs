@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
     let Ok(snapshot) = exact::read::<Snapshot>(text.as_bytes()) else { return };
     let before = serde_json::to_string(&snapshot).expect("what was read can be written");
     let restored = Supervisor::restore(snapshot, |name, _| {
-        Some(Member { name: name.clone(), kind: Kind::Worker, revision: 0, policy: Default::default() })
+        Some(Member { name: name.clone(), kind: Kind::Worker, revision: 0, settings: 0, policy: Default::default() })
     });
     if let Ok(core) = restored {
         let _ = core.next_deadline();

@@ -350,6 +350,7 @@ mod tests {
             name: Name::parse(name).unwrap(),
             kind: Kind::Worker,
             revision: 0,
+            settings: 0,
             policy: Arc::default(),
         };
         let of = |number| Run { child: ChildId(number), ..run() };

@@ -10,12 +10,12 @@ use super::keys::resources::RESOURCES;
 use super::keys::rows::{BODY, BOUNDS, CHILD, OWN, PLACED, READY, SETUP, TOP};
 use super::keys::{beat, ready};
 use super::kind::COUNT_GROUP;
-use super::policy::Heartbeat;
+use super::policy::{ChildPolicy, Heartbeat};
 use super::quote::string;
 pub use super::quote::{basic, key};
 use super::resources::Resources;
 use super::shape::Key;
-use super::tree::{COUNT_MAX, ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
+use super::tree::{COUNT_MAX, ChildKind, ChildSpec, KindRef, SupervisorSpec, TreeSpec};
 use crate::ids::Name;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -51,17 +51,29 @@ pub(crate) fn limits(resources: &Resources) -> Vec<(&'static str, String)> {
 /// The keys of a child, as [`to_toml`] writes them; for a supervisor, those that it has as a child.
 pub(super) fn child_keys(child: &ChildSpec) -> Pairs {
     match &child.kind {
-        ChildKind::Worker(exec) => worker(child, exec, None),
-        ChildKind::Supervisor(below) => supervisor(child, below, None),
+        ChildKind::Worker(exec) => worker(child.name.as_str(), &child.policy, exec, None),
+        ChildKind::Supervisor(below) => supervisor(child.name.as_str(), &child.policy, below, None),
     }
 }
 
-fn supervisor(child: &ChildSpec, below: &SupervisorSpec, counted: Option<&Counted>) -> Pairs {
-    let mut all = vec![("name", string(counted.map_or(child.name.as_str(), |counted| &counted.name)))];
+/// The keys of a child but for its name; for a supervisor, those of its body too.
+pub(super) fn settings(policy: &ChildPolicy, kind: KindRef<'_>) -> Pairs {
+    match kind {
+        KindRef::Worker(exec) => worker("", policy, exec, None),
+        KindRef::Supervisor(below) => {
+            let mut keys = supervisor("", policy, below, None);
+            keys.extend(own_keys(below));
+            keys
+        }
+    }
+}
+
+fn supervisor(name: &str, policy: &ChildPolicy, below: &SupervisorSpec, counted: Option<&Counted>) -> Pairs {
+    let mut all = vec![("name", string(counted.map_or(name, |counted| &counted.name)))];
     all.extend(written(PLACED, below));
     all.extend(counted.map(|counted| ("count", counted.members.to_string())));
-    all.extend(written(CHILD, &child.policy));
-    match child.policy.heartbeat {
+    all.extend(written(CHILD, policy));
+    match policy.heartbeat {
         None => all.push(("heartbeat", "false".into())),
         Some(beat) if beat == Heartbeat::default() => {}
         Some(beat) => all.push(("heartbeat", beat::show(&beat, None))),
@@ -69,18 +81,18 @@ fn supervisor(child: &ChildSpec, below: &SupervisorSpec, counted: Option<&Counte
     all
 }
 
-fn worker(child: &ChildSpec, exec: &ExecSpec, counted: Option<&Counted>) -> Pairs {
-    let mut all = vec![("name", string(counted.map_or(child.name.as_str(), |counted| &counted.name)))];
+fn worker(name: &str, policy: &ChildPolicy, exec: &ExecSpec, counted: Option<&Counted>) -> Pairs {
+    let mut all = vec![("name", string(counted.map_or(name, |counted| &counted.name)))];
     all.extend(written(OWN, exec));
-    match (counted, child.policy.group) {
+    match (counted, policy.group) {
         (Some(counted), _) => all.push(("count", counted.members.to_string())),
         (None, Some(group)) => all.push((COUNT_GROUP, group.to_string())),
         (None, None) => {}
     }
-    all.extend(written(CHILD, &child.policy));
-    all.extend(child.policy.heartbeat.map(|beat| ("heartbeat", beat::show(&beat, Some(&exec.sources)))));
-    all.extend(ready::show(&child.policy, exec).map(|ready| ("ready", ready)));
-    all.extend(written(READY, &child.policy));
+    all.extend(written(CHILD, policy));
+    all.extend(policy.heartbeat.map(|beat| ("heartbeat", beat::show(&beat, Some(&exec.sources)))));
+    all.extend(ready::show(policy, exec).map(|ready| ("ready", ready)));
+    all.extend(written(READY, policy));
     all.extend(written(SETUP, exec));
     match (&exec.log, counted.and_then(|counted| counted.log.clone())) {
         (LogSpec::File { max_size, keep, .. }, Some(file)) => {
@@ -132,9 +144,9 @@ impl Printer {
         let indent = self.margin();
         let _ = writeln!(self.text, "\n{:indent$}[[{header}]]", "");
         match &child.kind {
-            ChildKind::Worker(exec) => self.lines(&worker(child, exec, counted)),
+            ChildKind::Worker(exec) => self.lines(&worker(child.name.as_str(), &child.policy, exec, counted)),
             ChildKind::Supervisor(below) => {
-                self.lines(&supervisor(child, below, counted));
+                self.lines(&supervisor(child.name.as_str(), &child.policy, below, counted));
                 self.body(below, &format!("{header}.child"));
             }
         }

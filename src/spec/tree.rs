@@ -210,6 +210,24 @@ words! {
     Containment { "auto" Auto, "cgroup" Cgroup, "group" Group }
 }
 
+/// A [`ChildKind`] that is borrowed.
+#[derive(Debug, Clone, Copy)]
+pub enum KindRef<'a> {
+    /// A worker.
+    Worker(&'a ExecSpec),
+    /// A supervisor.
+    Supervisor(&'a SupervisorSpec),
+}
+
+impl<'a> From<&'a ChildKind> for KindRef<'a> {
+    fn from(kind: &'a ChildKind) -> KindRef<'a> {
+        match kind {
+            ChildKind::Worker(exec) => KindRef::Worker(exec),
+            ChildKind::Supervisor(below) => KindRef::Supervisor(below),
+        }
+    }
+}
+
 impl ChildSpec {
     /// Whether this child is a supervisor.
     pub fn is_supervisor(&self) -> bool {

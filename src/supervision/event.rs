@@ -21,6 +21,9 @@ pub struct Member {
     /// Stands for all of the spec that cannot change while the process runs. A new spec with the same revision is taken
     /// over in place; with another revision the process must be replaced. The shell computes it.
     pub revision: u64,
+    /// Stands for all of the spec but the number of the `count`, so that a change which only the shell knows is seen.
+    /// The shell computes it.
+    pub settings: u64,
     /// When to restart it, how to stop it, how to check liveness. Shared by children that differ in name only.
     pub policy: Arc<ChildPolicy>,
 }
@@ -35,7 +38,8 @@ impl Member {
     /// file.
     pub fn is_same(&self, other: &Member) -> bool {
         let alike = || ChildPolicy { group: other.policy.group, ..(*self.policy).clone() } == *other.policy;
-        self == other || (!self.is_another(other) && self.name == other.name && alike())
+        let same = (&self.name, self.settings) == (&other.name, other.settings);
+        self == other || (same && !self.is_another(other) && alike())
     }
 }
 
@@ -281,4 +285,30 @@ pub enum Event {
         /// Time from the snapshot until now; every deadline of a child moves by it.
         lost: Span,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_the_same_only_if_all_but_the_number_of_its_count_is() {
+        let member = Member {
+            name: Name::parse("a").unwrap(),
+            kind: Kind::Worker,
+            revision: 1,
+            settings: 1,
+            policy: Arc::new(ChildPolicy { group: Some(1), ..ChildPolicy::default() }),
+        };
+        let with = |change: &dyn Fn(&mut Member)| {
+            let mut other = member.clone();
+            change(&mut other);
+            member.is_same(&other)
+        };
+        let policy = |change: &dyn Fn(&mut ChildPolicy)| with(&|other| change(Arc::make_mut(&mut other.policy)));
+        assert!(with(&|_| {}) && policy(&|policy| policy.group = Some(2)));
+        assert!(!policy(&|policy| policy.significant = true));
+        assert!(!with(&|other| other.revision = 2));
+        assert!(!with(&|other| other.settings = 2), "what only the shell knows of is a change too");
+    }
 }

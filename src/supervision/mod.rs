@@ -23,7 +23,7 @@
 //! use treevisor::time::Time;
 //!
 //! let member =
-//!     Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, revision: 0, policy: Default::default() };
+//!     Member { name: Name::parse("api").unwrap(), kind: Kind::Worker, revision: 0, settings: 0, policy: Default::default() };
 //! let config = Config { policy: Default::default(), members: vec![member], uplink: None, node: 1, seed: 1 };
 //! let mut supervisor = Supervisor::new(config);
 //! let mut actions = Vec::new();

@@ -95,7 +95,7 @@ impl std::error::Error for SnapshotError {}
 /// Serialized as its name. After deserialization the rest is a placeholder until [`Supervisor::restore`] fills it in.
 impl Serialize for Member {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Member { name, kind: _, revision: _, policy: _ } = self;
+        let Member { name, kind: _, revision: _, settings: _, policy: _ } = self;
         name.serialize(to)
     }
 }
@@ -103,7 +103,7 @@ impl Serialize for Member {
 impl<'de> Deserialize<'de> for Member {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Member, D::Error> {
         let name = Name::deserialize(from)?;
-        Ok(Member { name, kind: Kind::Worker, revision: 0, policy: Arc::default() })
+        Ok(Member { name, kind: Kind::Worker, revision: 0, settings: 0, policy: Arc::default() })
     }
 }
 

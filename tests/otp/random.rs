@@ -789,6 +789,7 @@ proptest! {
                     name: Name::parse("new").expect("a name"),
                     kind: Kind::Supervisor,
                     revision: 0,
+                    settings: 0,
                     policy: ChildPolicy::default().into(),
                 }))),
                 6 if millis < 100 => Event::StopNow,

@@ -549,5 +549,5 @@ pub(crate) fn parse_child(text: &str) -> Member {
             _ => panic!("no such word: {word}"),
         }
     }
-    Member { name: Name::parse(name).expect("a name"), kind, revision, policy: policy.into() }
+    Member { name: Name::parse(name).expect("a name"), kind, revision, settings: 0, policy: policy.into() }
 }

@@ -9,7 +9,7 @@ use treevisor::wire::exact;
 const GOLDEN: &str = include_str!("../data/snapshots/core.json");
 
 fn worker(name: &treevisor::ids::Name) -> Member {
-    Member { name: name.clone(), kind: Kind::Worker, revision: 0, policy: Default::default() }
+    Member { name: name.clone(), kind: Kind::Worker, revision: 0, settings: 0, policy: Default::default() }
 }
 
 /// Reads a snapshot and makes a supervisor of it, to which any name is that of a worker.

@@ -205,7 +205,7 @@ impl World {
         if let Some(mutation) = self.mutation {
             mutation.lie_about_child(&mut policy);
         }
-        Member { name: spec.name.clone(), kind: spec.kind, revision, policy: policy.into() }
+        Member { name: spec.name.clone(), kind: spec.kind, revision, settings: 0, policy: policy.into() }
     }
 
     /// The plan of this request is in force.

@@ -7,7 +7,7 @@
 mod process;
 
 use self::process::CarriedProcess;
-use super::child::{Child, Program, Rolling, Subtree, log_file};
+use super::child::{Child, Program, Rolling, Subtree, log_file, member_of};
 use super::hold::Hold;
 use super::output::Output;
 use super::postmortem::{MachineMarks, MemoryMarks};
@@ -27,7 +27,7 @@ use crate::os::listener::{Listener, SocketFile};
 use crate::spec::exec::ExecSpec;
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
-use crate::spec::tree::{ChildSpec, SupervisorSpec};
+use crate::spec::tree::{ChildSpec, KindRef, SupervisorSpec};
 use crate::supervision::{ChildId, Member, Place as Where};
 use crate::time::Span;
 use crate::wire::snapshot::{Blob, Kind};
@@ -54,10 +54,10 @@ pub(in crate::node) struct CarriedChildren {
     /// Missing where no memory limit was ever reached, and in the snapshot of an earlier version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limits_reached: Vec<CarriedLimit>,
-    /// The core's members that were made already, by the indices of policy and exec: children that differ only in their
+    /// The core's members that were made already, by the indices of policy and exec: workers that differ only in their
     /// names share one.
     #[serde(skip)]
-    members: RefCell<HashMap<(usize, Option<usize>), Member>>,
+    members: RefCell<HashMap<(usize, usize), Member>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -228,17 +228,14 @@ impl CarriedChildren {
 impl CarriedChild {
     fn member(&self, all: &CarriedChildren) -> Option<Member> {
         let policy = all.policies.get(self.policy)?;
-        let (kind, place, exec) = match &self.what {
-            CarriedProgram::Worker(exec) => {
-                (crate::supervision::Kind::Worker, Some(*exec), Some(all.execs.get(*exec)?))
-            }
-            CarriedProgram::Node { .. } => (crate::supervision::Kind::Supervisor, None, None),
+        let made = |kind| member_of(self.name.clone(), Arc::new(policy.clone()), kind);
+        let place = match &self.what {
+            CarriedProgram::Worker(exec) => *exec,
+            CarriedProgram::Node { spec, .. } => return Some(made(KindRef::Supervisor(spec))),
         };
+        let exec = all.execs.get(place)?;
         let mut members = all.members.borrow_mut();
-        let member = members.entry((self.policy, place)).or_insert_with(|| {
-            let revision = crate::spec::diff::revision(policy, exec);
-            Member { name: self.name.clone(), kind, revision, policy: Arc::new(policy.clone()) }
-        });
+        let member = members.entry((self.policy, place)).or_insert_with(|| made(KindRef::Worker(exec)));
         Some(Member { name: self.name.clone(), ..member.clone() })
     }
 }

@@ -21,7 +21,7 @@ use crate::spec::diff;
 use crate::spec::exec::{ExecSpec, LogSpec};
 use crate::spec::listen::Listen;
 use crate::spec::policy::ChildPolicy;
-use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
+use crate::spec::tree::{ChildKind, ChildSpec, KindRef, SupervisorSpec};
 use crate::supervision::{Adopt, Kind, Member};
 use crate::time::Span;
 use crate::wire::view::HoldView;
@@ -169,9 +169,11 @@ impl Child {
 
     /// The core's description of the child.
     pub(crate) fn member(&self) -> Member {
-        let kind = if self.is_node() { Kind::Supervisor } else { Kind::Worker };
-        let revision = diff::revision(&self.policy, self.exec());
-        Member { name: self.name.clone(), kind, revision, policy: self.policy.clone() }
+        let kind = match &self.what {
+            Program::Worker(exec) => KindRef::Worker(exec),
+            Program::Node(below) => KindRef::Supervisor(&below.spec),
+        };
+        member_of(self.name.clone(), self.policy.clone(), kind)
     }
 
     /// The child's spec; if another one takes effect when its present process has ended, that one.
@@ -276,11 +278,21 @@ impl Child {
     /// Gives the child a new spec: now, or, if its running process cannot take it over, before the next start.
     pub(crate) fn take_over(&mut self, child: ChildSpec, files: &Writer) {
         self.next = None;
-        if !self.is_down() && member(&child).is_another(&self.member()) {
+        if !self.is_down() && self.is_another(&child) {
             self.next = Some(Box::new(child));
         } else {
             self.become_now(child, files);
         }
+    }
+
+    /// Whether a process of the present spec cannot take over this one in place.
+    fn is_another(&self, child: &ChildSpec) -> bool {
+        let exec = match &child.kind {
+            ChildKind::Worker(exec) => Some(&**exec),
+            ChildKind::Supervisor(_) => None,
+        };
+        let kinds_differ = self.is_node() == exec.is_some();
+        kinds_differ || diff::revision(&self.policy, self.exec()) != diff::revision(&child.policy, exec)
     }
 
     fn become_now(&mut self, child: ChildSpec, files: &Writer) {
@@ -359,12 +371,18 @@ impl Child {
 
 /// The core's description of a child with this spec.
 pub(in crate::node) fn member(child: &ChildSpec) -> Member {
-    let (kind, exec) = match &child.kind {
-        ChildKind::Worker(exec) => (Kind::Worker, Some(&**exec)),
-        ChildKind::Supervisor(_) => (Kind::Supervisor, None),
+    member_of(child.name.clone(), Arc::new(child.policy.clone()), (&child.kind).into())
+}
+
+/// The core's description of a child, from the parts of its spec.
+pub(super) fn member_of(name: Name, policy: Arc<ChildPolicy>, kind: KindRef<'_>) -> Member {
+    let settings = diff::settings(&policy, kind);
+    let (kind, exec) = match kind {
+        KindRef::Worker(exec) => (Kind::Worker, Some(exec)),
+        KindRef::Supervisor(_) => (Kind::Supervisor, None),
     };
-    let revision = diff::revision(&child.policy, exec);
-    Member { name: child.name.clone(), kind, revision, policy: Arc::new(child.policy.clone()) }
+    let revision = diff::revision(&policy, exec);
+    Member { name, kind, revision, settings, policy }
 }
 
 /// The file that a child's output is written to, if any.
