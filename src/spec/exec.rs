@@ -161,10 +161,16 @@ pub struct EnvFile {
     pub optional: bool,
 }
 
-/// The variables that the node itself sets in a worker's environment.
-pub(super) const RESERVED: &[&str] = &[
+/// The variables that the node itself sets in a worker's environment. A file cannot set them: its value would be
+/// replaced.
+pub const RESERVED: &[&str] = &[
     "TREEVISOR_ENDPOINT",
     "TREEVISOR_PATH",
+    "TREEVISOR_INSTANCE",
+    "TREEVISOR_MARK",
+    "TREEVISOR_EXE",
+    "TREEVISOR_RUNTIME_DIR",
+    "TREEVISOR_STATE_DIR",
     "TREEVISOR_INCARNATION",
     "TREEVISOR_TOKEN",
     "TREEVISOR_HEARTBEAT_MS",

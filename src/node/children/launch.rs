@@ -372,3 +372,20 @@ fn spawn_failure(error: SpawnError) -> StartFailure {
 pub(super) fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) -> StartFailure {
     StartFailure { stage: stage.to_string(), errno: 0, message: format!("{stage}: {}", crate::error::Chain(error)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::spec::exec::RESERVED;
+
+    #[test]
+    fn no_variable_of_a_process_s_identity_can_be_set_in_a_file() {
+        let set = identity_environment(&testing::context().place, &Path::root());
+        let names = set.iter().map(|(name, _)| name.to_str().unwrap()).chain(HOSTED.iter().copied());
+        // Set only where treevisor has it.
+        for name in names.chain([STATE_VARIABLE]) {
+            assert!(RESERVED.contains(&name), "{name}");
+        }
+    }
+}
