@@ -1,6 +1,6 @@
 //! Diagnostics: what is wrong with a file, where, and what would be right.
 
-use crate::text::{clean, is_obeyed, page};
+use crate::text::{clean, cut, is_obeyed, page};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::ops::Range;
@@ -154,29 +154,37 @@ struct Window {
     /// How many bytes and lines of the file come before the window.
     offset: usize,
     line: usize,
+    /// How many bytes of the window's first line come before the window, if the diagnostic is about that line.
+    column: usize,
 }
 
 impl Window {
     /// Lines on each side; more than the one that is shown.
     const LINES: usize = 3;
 
+    /// Bytes on each side; of a longer line the part around the caret is shown.
+    const BYTES: usize = 1_000;
+
     fn around(diagnostic: &Diagnostic) -> Window {
         let Diagnostic { text, span, line, .. } = diagnostic;
-        let mut start = text[..span.start].rfind('\n').map_or(0, |end| end + 1);
-        let mut before = 0;
-        while start > 0 && before < Window::LINES {
-            start = text[..start - 1].rfind('\n').map_or(0, |end| end + 1);
-            before += 1;
+        let own = text[..span.start].rfind('\n').map_or(0, |end| end + 1);
+        let mut start = own;
+        for _ in 0..Window::LINES {
+            start = text[..start.saturating_sub(1)].rfind('\n').map_or(0, |end| end + 1);
         }
         let mut end = span.start;
         for _ in 0..=Window::LINES {
             end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
         }
+        let start = start.max(cut(text, span.start.saturating_sub(Window::BYTES)).len());
+        let end = end.min(cut(text, span.start + Window::BYTES).len());
+        let before = text[start..span.start].matches('\n').count();
         Window {
             file: clean(&diagnostic.file.to_string_lossy()).into_owned(),
             text: same_length(&text[start..end]),
             offset: start,
             line: (*line as usize).saturating_sub(1 + before),
+            column: start.saturating_sub(own),
         }
     }
 }
@@ -195,7 +203,7 @@ impl miette::SourceCode for Window {
             found.data(),
             (found.span().offset() + self.offset, found.span().len()).into(),
             found.line() + self.line,
-            found.column(),
+            found.column() + if found.line() == 0 { self.column } else { 0 },
             found.line_count(),
         )))
     }
@@ -245,7 +253,8 @@ impl miette::Diagnostic for Shown<'_> {
         }
         let span = self.diagnostic.span.clone();
         // Only the first line of a span is marked, as miette would draw all lines of a longer one.
-        let first = self.diagnostic.text[span.clone()].lines().next().map_or(0, |line| line.trim_end().len());
+        let shown = cut(&self.diagnostic.text[span.clone()], Window::BYTES);
+        let first = shown.lines().next().map_or(0, |line| line.trim_end().len());
         let label = miette::LabeledSpan::new_primary_with_span(
             Some(page(&self.diagnostic.label).into_owned()).filter(|label| !label.is_empty()),
             (span.start, first.min(span.len())),

@@ -135,9 +135,14 @@ impl Sources {
         }
     }
 
-    /// The line that `place` begins in.
+    /// The line that `place` begins in, from 1; 0 for the file as a whole.
     pub(super) fn line(&self, place: Place) -> u32 {
-        self.position(place).0
+        let File { text, lines, .. } = &self.files[place.file];
+        if place.start == Place::WHOLE {
+            return 0;
+        }
+        let start = cut(text, place.start).len();
+        u32::try_from(lines.partition_point(|first| *first <= start)).unwrap_or(u32::MAX)
     }
 
     /// Line and column (from 1; 0 for the file as a whole), and the span in bytes, extended to character boundaries.
@@ -149,9 +154,17 @@ impl Sources {
         let border = |at: usize| cut(text, at).len();
         let start = border(place.start);
         let end = border(place.end).max(start);
-        let line = lines.partition_point(|first| *first <= start);
-        let column = text[lines[line - 1]..start].chars().count() + 1;
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), start..end)
+        let line = self.line(place);
+        let column = text[lines[line as usize - 1]..start].chars().count() + 1;
+        (line, u32::try_from(column).unwrap_or(u32::MAX), start..end)
+    }
+
+    /// The text of the line that `place` begins in; empty for the file as a whole.
+    fn line_of(&self, place: Place) -> &str {
+        let File { text, lines, .. } = &self.files[place.file];
+        let Some(line) = (self.line(place) as usize).checked_sub(1) else { return "" };
+        let end = lines.get(line + 1).copied().unwrap_or(text.len());
+        &text[lines[line]..end]
     }
 }
 
@@ -192,6 +205,9 @@ impl Finding {
         Finding { hint: Some(hint.into()), ..self }
     }
 }
+
+/// How many syntax errors of a file are reported one by one. A file in another language has one in nearly every line.
+const SYNTAX_MAX: usize = 100;
 
 /// All findings so far, with the files that they are about.
 #[derive(Debug, Default)]
@@ -256,16 +272,23 @@ impl Findings {
     }
 
     /// Adds the syntax errors of a file; there is at least one.
-    pub(super) fn syntax(&mut self, file: usize, errors: impl IntoIterator<Item = Finding>) {
+    pub(super) fn syntax(&mut self, file: usize, errors: Vec<Finding>) {
         let mut broken = Broken { lines: HashSet::new(), end: u32::MAX };
-        for error in errors {
+        let more = errors.len().saturating_sub(SYNTAX_MAX);
+        for (index, error) in errors.into_iter().enumerate() {
             let line = self.sources.line(error.place);
-            let text = self.sources.files[file].text.lines().nth((line as usize).saturating_sub(1));
-            if text.is_some_and(|text| text.trim_start().starts_with('[')) {
+            if self.sources.line_of(error.place).trim_start().starts_with('[') {
                 broken.end = broken.end.min(line);
             }
             broken.lines.insert(line);
-            self.add(error);
+            match index {
+                _ if index < SYNTAX_MAX => self.add(error),
+                SYNTAX_MAX => {
+                    let message = format!("this is no TOML: and {more} more errors from here on");
+                    self.add(Finding { message, hint: None, ..error });
+                }
+                _ => {}
+            }
         }
         self.broken.insert(file, broken);
     }

@@ -489,6 +489,30 @@ fn a_warning_about_one_copy_leaves_the_others() {
 }
 
 #[test]
+fn a_file_in_another_language_has_a_hundred_errors_and_the_number_of_the_rest() {
+    let read = parse(&"= 1\n".repeat(20_000));
+    assert_eq!(read.diagnostics.len(), 101);
+    // Two in each line.
+    let last = &read.diagnostics[100];
+    assert_eq!((last.code, last.line), ("syntax", 51));
+    assert!(last.message.ends_with(" more errors from here on"), "{}", last.message);
+    // All in one line, of which the part around the caret is shown.
+    let read = parse(&format!("x = [{}\n", "! \"a\", ".repeat(20_000)));
+    assert!((1..=101).contains(&read.diagnostics.len()), "{}", read.diagnostics.len());
+    for found in &read.diagnostics {
+        let shown = render(found, false, 100);
+        assert!(shown.len() < 10_000, "{}", shown.len());
+        assert!(shown.contains(&format!("[shop.toml:1:{}]", found.column)), "{found} {shown}");
+    }
+    let text = format!("a = \"{}\"\n{}", "é".repeat(20_000), worker(&format!("cwd = [\"{}\"]", "é".repeat(20_000))));
+    let [unknown, wrong] = &parse(&text).diagnostics[..] else { panic!("two") };
+    for found in [unknown, wrong] {
+        let shown = render(found, false, 100);
+        assert!(shown.len() < 10_000 && shown.contains(&format!("[shop.toml:{}:", found.line)), "{shown}");
+    }
+}
+
+#[test]
 fn ten_thousand_errors_are_shown_one_by_one() {
     let read = parse(&"[[child]]\nname = \"a b\"\ncommand = \"a\"\n".repeat(10_000));
     assert_eq!(read.diagnostics.len(), 10_000);
