@@ -61,7 +61,8 @@ pub(super) fn run(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
     let instance = find(&args.target, "add to", &args.parent);
     let running = instance.as_ref().ok().and_then(|instance| instance.runtime.read_instance().ok());
     let below = running.as_ref().map_or(Below::Own, |running| Below::Running(running.cgroup.as_deref()));
-    let read = file::read_for(&args.file, Wanted::Here, below).without_advice();
+    let root_pid = running.as_ref().map(|running| running.pid);
+    let read = file::read_for(&args.file, Wanted::Here, below, root_pid).without_advice();
     read.show(when);
     let added = read.into_tree("add", &args.file)?;
     let instance = instance?;

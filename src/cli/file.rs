@@ -6,10 +6,10 @@ use super::out;
 use super::render::colour_for;
 use crate::ids;
 use crate::instance::runtime::{RuntimeDir, own_base};
-use crate::os::accounts::{self, Wanted};
-use crate::os::cgroup::demand::{self, Below};
+use crate::os::accounts::Wanted;
+use crate::os::cgroup::demand::Below;
 use crate::os::clock;
-use crate::os::oom;
+use crate::os::machine;
 use crate::spec::tree::TreeSpec;
 use crate::spec::{self, Diagnostic, Objection, Severity};
 use serde_json::json;
@@ -23,11 +23,11 @@ pub(super) struct Read(spec::Read);
 /// Reads `file`, and the ones that it includes, for a tree that is to be started from here, and checks what it needs of
 /// this machine, such as users.
 pub(super) fn read(file: &Path, wanted: Wanted) -> Read {
-    read_for(file, wanted, Below::Own)
+    read_for(file, wanted, Below::Own, None)
 }
 
-/// As [`read`], for a running tree.
-pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
+/// As [`read`], for a running tree, whose root has this pid.
+pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>, root: Option<u32>) -> Read {
     // A value that is not UTF-8 cannot stand in a TOML string, and counts as unset.
     let env = |name: &str| std::env::var(name).ok();
     let mut read = match wanted {
@@ -35,11 +35,9 @@ pub(super) fn read_for(file: &Path, wanted: Wanted, below: Below<'_>) -> Read {
         Wanted::Here | Wanted::Right => spec::read(file, &env),
     };
     if let Some(tree) = &mut read.tree {
-        let missing = accounts::look_up(tree, wanted);
+        let refused = machine::object(tree, wanted, below, root.unwrap_or_else(std::process::id));
         let unreachable = if wanted == Wanted::Right { sockets(tree) } else { None };
-        let limits = demand::object(tree, wanted, below);
-        let scores = oom::object(tree, wanted);
-        read.object(missing.into_iter().chain(unreachable).chain(limits).chain(scores));
+        read.object(refused.chain(unreachable));
     }
     Read(read)
 }

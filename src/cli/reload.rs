@@ -105,7 +105,8 @@ pub(super) fn run(args: Reload, when: ColorMode) -> Result<ExitCode, Failure> {
     };
     let running = instance.runtime.read_instance().ok();
     let below = Below::Running(running.as_ref().and_then(|running| running.cgroup.as_deref()));
-    let read = file::read_for(&file, Wanted::Here, below).without_advice();
+    let root_pid = running.as_ref().map(|running| running.pid);
+    let read = file::read_for(&file, Wanted::Here, below, root_pid).without_advice();
     read.show_again(when);
     let new = read.into_tree("reload", &file)?;
     let mut plan = diff::diff(&old, &new, args.prune).map_err(|refused| {

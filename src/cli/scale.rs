@@ -9,9 +9,12 @@ use super::out::{self, Out};
 use super::reload::running_tree;
 use crate::control::Session;
 use crate::ids::{Name, Path};
-use crate::os::accounts::{self, Wanted};
-use crate::spec;
+use crate::instance::runtime::InstanceFile;
+use crate::os::accounts::Wanted;
+use crate::os::cgroup::demand::Below;
+use crate::os::machine;
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec, TreeSpec};
+use crate::spec::{self, Severity};
 use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
@@ -53,7 +56,8 @@ pub(super) fn run(args: Scale, when: ColorMode) -> Result<ExitCode, Failure> {
         let message = format!("cannot scale {} of \"{}\": it is one child, not a `count`", args.path, instance.name);
         return Err(Failure::new(ExitCode::NoPath, message).hint(hint));
     }
-    let copies = new_copies(&args, tree, when)?.iter().map(in_json).collect::<Result<_, _>>()?;
+    let running = instance.runtime.read_instance().ok();
+    let copies = new_copies(&args, tree, running.as_ref(), when)?.iter().map(in_json).collect::<Result<_, _>>()?;
     let change = Change {
         verb: "scale",
         path: &args.path,
@@ -83,7 +87,12 @@ fn is_a_child(args: &Scale, tree: &TreeSpec) -> Option<String> {
 
 /// The specs of new copies, if copies differ by more than their names: the tool reads them, with their files of
 /// variables.
-fn new_copies(args: &Scale, tree: TreeSpec, when: ColorMode) -> Result<Vec<ChildSpec>, Failure> {
+fn new_copies(
+    args: &Scale,
+    tree: TreeSpec,
+    running: Option<&InstanceFile>,
+    when: ColorMode,
+) -> Result<Vec<ChildSpec>, Failure> {
     let root = Path::root();
     let (Some(base), Some(above)) = (args.path.name(), args.path.parent()) else { return Ok(Vec::new()) };
     let supervisor = match tree.root.find(&root, &above).map(|child| &child.kind) {
@@ -109,8 +118,11 @@ fn new_copies(args: &Scale, tree: TreeSpec, when: ColorMode) -> Result<Vec<Child
         }
     }
     let mut read = TreeSpec { root: SupervisorSpec { children: copies, ..SupervisorSpec::default() }, ..tree };
-    if let Some((path, _, missing)) = accounts::look_up(&mut read, Wanted::Here).into_iter().next() {
-        let message = format!("cannot scale {}: {path}: {}; nothing was changed", args.path, missing.message);
+    let below = Below::Running(running.and_then(|running| running.cgroup.as_deref()));
+    let root = running.map_or_else(std::process::id, |running| running.pid);
+    let mut refused = machine::object(&mut read, Wanted::Here, below, root);
+    if let Some((path, _, refused)) = refused.find(|(.., refused)| refused.severity == Severity::Error) {
+        let message = format!("cannot scale {}: {path}: {}; nothing was changed", args.path, refused.message);
         return Err(Failure::new(ExitCode::Failed, message));
     }
     Ok(read.root.children)

@@ -14,7 +14,9 @@
 //! | [`fd`] | pipes, memory files, inheritance, limits |
 //! | [`process`] | what /proc reports about a process |
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
+//! | [`machine`] | what a tree needs of this machine, checked when its file is read |
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
+//! | [`oom`], [`rlimit`], `privilege` | the OOM score and the limits that the kernel allows a worker |
 //! | [`opening`] | opens a file safely in a directory where other users can write |
 //! | `held_file` | changes owner and mode of a file safely in a directory where other users can write |
 //! | `dumpable` | sets the dumpable flag again after a change of user |
@@ -66,6 +68,7 @@ pub mod kept;
 pub mod kinship;
 pub mod listener;
 pub mod lock;
+pub mod machine;
 pub mod memory;
 pub mod net;
 pub mod oom;
@@ -73,9 +76,11 @@ pub mod opening;
 pub mod page;
 pub mod peer;
 pub mod pidfd;
+mod privilege;
 pub mod process;
 pub mod random;
 pub mod realtime;
+pub mod rlimit;
 pub mod signals;
 pub mod spawn;
 pub mod stuck;

@@ -1,6 +1,7 @@
 //! The kernel's choice of a process when memory runs out, proc(5): oom_score_adj.
 
 use super::accounts::Wanted;
+use super::privilege;
 use crate::ids::Path;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
@@ -10,21 +11,22 @@ use std::fs;
 const FILE: &str = "/proc/self/oom_score_adj";
 
 /// The workers of this tree whose `oom-score-adjust` the kernel refuses, each with its place in the tree.
-pub fn object(tree: &TreeSpec, wanted: Wanted) -> Vec<(Path, &'static str, Objection)> {
+/// `root` is the pid of the tree's root.
+pub fn object(tree: &TreeSpec, wanted: Wanted, root: u32) -> Vec<(Path, &'static str, Objection)> {
     let mut objections = Vec::new();
     if wanted != Wanted::Elsewhere {
-        below(&tree.root, &Path::root(), &mut objections);
+        below(&tree.root, &Path::root(), root, &mut objections);
     }
     objections
 }
 
-fn below(supervisor: &SupervisorSpec, at: &Path, into: &mut Vec<(Path, &'static str, Objection)>) {
+fn below(supervisor: &SupervisorSpec, at: &Path, root: u32, into: &mut Vec<(Path, &'static str, Objection)>) {
     for child in &supervisor.children {
         let path = at.child(&child.name);
         match &child.kind {
-            ChildKind::Supervisor(supervisor) => below(supervisor, &path, into),
+            ChildKind::Supervisor(supervisor) => below(supervisor, &path, root, into),
             ChildKind::Worker(exec) => {
-                if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted)) {
+                if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted, root)) {
                     into.push((path, "oom-score-adjust", objection(wanted)));
                 }
             }
@@ -32,9 +34,13 @@ fn below(supervisor: &SupervisorSpec, at: &Path, into: &mut Vec<(Path, &'static 
     }
 }
 
-/// Whether processes started from here may have this value. The lowest value that is allowed without privileges cannot
-/// be read, so this process tries it itself; raising its own value back is always allowed.
-fn is_allowed(wanted: i32) -> bool {
+/// Whether processes started from the root may have this value. The lowest value that is allowed without privileges
+/// cannot be read, so this process tries it itself, also for a root that is another process of the same user; raising
+/// its own value back is always allowed.
+fn is_allowed(wanted: i32, root: u32) -> bool {
+    if privilege::may_exceed_limits(root) {
+        return true;
+    }
     let Some(own) = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return true };
     if wanted >= own {
         return true;

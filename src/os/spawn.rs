@@ -19,11 +19,11 @@
 //! Spawn only from the main thread or the loop's thread ([`thread::beside_main`]): the parent-death signal is sent when
 //! the *thread* that spawned the process ends, prctl(2).
 use super::cgroup::Group;
+use super::rlimit::resource;
 use super::thread;
 use super::users::Credentials;
 use crate::error::plain;
 use crate::spec::exec::Limit;
-use nix::sys::resource::Resource;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::io;
@@ -257,30 +257,6 @@ fn candidates(program: &[u8], env: &[(OsString, OsString)]) -> Result<Vec<CStrin
             c_string([dir, b"/", program].concat())
         })
         .collect()
-}
-
-/// The number of a resource limit, getrlimit(2). C libraries differ in its type; the kernel takes 32 bits.
-fn resource(name: &str) -> Option<u32> {
-    let resource = match name {
-        "as" => Resource::RLIMIT_AS,
-        "core" => Resource::RLIMIT_CORE,
-        "cpu" => Resource::RLIMIT_CPU,
-        "data" => Resource::RLIMIT_DATA,
-        "fsize" => Resource::RLIMIT_FSIZE,
-        "locks" => Resource::RLIMIT_LOCKS,
-        "memlock" => Resource::RLIMIT_MEMLOCK,
-        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
-        "nice" => Resource::RLIMIT_NICE,
-        "nofile" => Resource::RLIMIT_NOFILE,
-        "nproc" => Resource::RLIMIT_NPROC,
-        "rss" => Resource::RLIMIT_RSS,
-        "rtprio" => Resource::RLIMIT_RTPRIO,
-        "rttime" => Resource::RLIMIT_RTTIME,
-        "sigpending" => Resource::RLIMIT_SIGPENDING,
-        "stack" => Resource::RLIMIT_STACK,
-        _ => return None,
-    };
-    Some(resource as u32)
 }
 
 impl Plan {

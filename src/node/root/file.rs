@@ -11,10 +11,11 @@ use crate::node::context::Context;
 use crate::node::luggage::{Number, Packing, Unpacking};
 use crate::node::reach;
 use crate::node::reactor::{Reactor, Source};
-use crate::os::accounts::{self, Wanted};
-use crate::os::cgroup::demand::{self, Below};
+use crate::os::accounts::Wanted;
+use crate::os::cgroup::demand::Below;
 use crate::os::epoll::Tag;
 use crate::os::lock::LockFile;
+use crate::os::machine;
 use crate::os::thread;
 use crate::os::wake::Wake;
 use crate::spec::exec::LogSpec;
@@ -276,9 +277,9 @@ impl Reading {
         let started = thread::start_quiet("treevisor-file", move || {
             let mut read = spec::read_at_once(&path, &|name| std::env::var(name).ok());
             if let Some(tree) = &mut read.tree {
-                let missing = accounts::look_up(tree, Wanted::Here);
-                let limits = demand::object(tree, Wanted::Here, Below::Running(cgroup.as_deref()));
-                read.object(missing.into_iter().chain(limits));
+                let below = Below::Running(cgroup.as_deref());
+                let refused = machine::object(tree, Wanted::Here, below, std::process::id());
+                read.object(refused);
             }
             // A root that has ended meanwhile does not receive the result.
             let _ = sender.send(read);
@@ -363,6 +364,21 @@ mod tests {
         read(&file);
         assert_eq!(file.take_read(&context, &mut reactor).map(name).as_deref(), Some("new"));
         assert!(!file.is_being_read(), "once more, however often it was asked for");
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_refused_before_anything_is_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tree.toml");
+        let text = "name = \"shop\"\n[[child]]\nname = \"a\"\ncommand = \"a\"\nlimits = { nofile = \"unlimited\" }\n";
+        std::fs::write(&path, text).unwrap();
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        let instance = instance(Name::parse("shop").unwrap(), path);
+        let mut file = TreeFile::new(instance, None, Containment::Auto, None);
+        file.read_again(&context, &mut reactor);
+        let wake = &file.reading.as_ref().unwrap().wake;
+        assert!(fd::wait_readable_any(&[wake.as_fd()], Some(Span::from_secs(60))).unwrap());
+        assert!(file.take_read(&context, &mut reactor).is_none());
     }
 
     #[test]

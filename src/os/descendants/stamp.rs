@@ -8,8 +8,8 @@
 //! A program that sets this limit itself escapes, and so does a worker whose spec sets it: such processes can only be
 //! found by session, process group and descent.
 use crate::ids::{Mark, Path};
+use crate::os::rlimit;
 use crate::spec::exec::Limit;
-use nix::sys::resource::Resource;
 use std::fs;
 use std::io;
 use std::sync::OnceLock;
@@ -65,8 +65,8 @@ impl Stamp {
     pub fn limit(self) -> Option<Limit> {
         static ALLOWED: OnceLock<bool> = OnceLock::new();
         let allowed = *ALLOWED.get_or_init(|| {
-            let limit = rlimit(Resource::RLIMIT_LOCKS as u32);
-            limit.is_some_and(|limit| limit.rlim_max == libc::RLIM64_INFINITY)
+            let limit = rlimit::resource(LIMIT).and_then(|locks| rlimit::hard_limit(0, locks));
+            limit == Some(libc::RLIM64_INFINITY)
         });
         allowed.then_some(Limit { soft: Some(self.0), hard: None })
     }
@@ -102,13 +102,6 @@ fn parse(text: &[u8]) -> Option<Stamp> {
     let soft: u64 = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
     // Some programs write the largest signed number for "unlimited".
     (soft & !(TREE | u64::from(u32::MAX)) == KIND && soft != i64::MAX.unsigned_abs()).then_some(Stamp(soft))
-}
-
-fn rlimit(resource: u32) -> Option<libc::rlimit64> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: reads a limit of this process into a live value.
-    let result = unsafe { libc::prlimit64(0, resource as _, std::ptr::null(), &raw mut limit) };
-    (result == 0).then_some(limit)
 }
 
 #[cfg(test)]
