@@ -45,8 +45,8 @@ with its new spec gets its old one back, and the copies after it are not touched
 goes on with them, `treevisor reload --abort` goes back to the tree from before.
 
 FILE and all that it includes are read here, with the environment of this command; SIGHUP to the
-root reads them there, with the environment that the tree was started in. Name and containment of
-a tree cannot change while it runs.
+root reads them there, with the environment that the tree was started in. Name, containment and
+journal of a tree cannot change while it runs.
 
 Examples:
   treevisor reload --plan

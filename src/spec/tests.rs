@@ -512,6 +512,21 @@ fn a_file_in_another_language_has_a_hundred_errors_and_the_number_of_the_rest() 
     }
 }
 
+/// The table of a reload: what needs a restart, and what is refused.
+#[test]
+fn the_page_about_reloads_knows_what_a_running_tree_cannot_take_over() {
+    let page = std::fs::read_to_string("docs/operations.md").unwrap();
+    let rows =
+        |done: &str| -> String { page.lines().filter(|line| line.starts_with("| ") && line.contains(done)).collect() };
+    let restarts = rows("| stop and start");
+    for (key, ..) in keys::known_at_start(&ChildPolicy::default(), &ExecSpec::new(vec!["x".into()])) {
+        assert!(restarts.contains(&format!("`{key}`")), "{key}");
+    }
+    for key in ["name", "containment", "journal"] {
+        assert!(rows("| refused").contains(&format!("`{key}`")), "{key}");
+    }
+}
+
 #[test]
 fn ten_thousand_errors_are_shown_one_by_one() {
     let read = parse(&"[[child]]\nname = \"a b\"\ncommand = \"a\"\n".repeat(10_000));
