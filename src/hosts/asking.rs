@@ -175,6 +175,15 @@ impl Agent {
         self.wake(now + AGAIN);
     }
 
+    /// A host was asked in vain. It may have claimed the subtree meanwhile, for which it is to set it free. What it
+    /// held already runs on, and is taken over once that host answers, unless it would be stopped for its new parent.
+    pub(super) fn ask_no_more(&mut self, key: &ClaimKey, host: &str, wire: &Subject) {
+        let adopts = self.placed_children.all.get(key).is_some_and(|child| child.place.placement.adopt);
+        if !adopts || self.holder_still(key).as_deref() != Some(host) {
+            self.placed_children.release(host, wire);
+        }
+    }
+
     /// How a start on this host counts, and the host that had the subtree before.
     pub(super) fn start_on(&self, key: &ClaimKey, host: &str) -> (Start, Option<String>) {
         let last =

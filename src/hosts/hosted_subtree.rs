@@ -206,6 +206,20 @@ impl HostedSubtree {
         }
     }
 
+    /// The order of this run counts no more, and the claim is to be set free, unless a later order is there. Only a run
+    /// that was started by the order is killed: an earlier one may be in use, or is stopping, and ends in order.
+    pub(super) fn withdraw(&mut self, subject: &Subject) -> Next {
+        let (kill, next) = match &self.state {
+            State::Running(running) => (!running.adopted, running.next.as_ref()),
+            State::Wanted | State::Over { .. } | State::Done => (true, None),
+        };
+        let next_is_later = next.is_some_and(|(_, next)| next.subject.is_after(subject.root_token, subject.run));
+        if self.is_later(subject) || next_is_later {
+            return Next::Wait;
+        }
+        self.end(kill && self.subject() == subject, true)
+    }
+
     /// The run has ended, and nothing of it is left.
     pub(super) fn over(&mut self, how: HostedRunEnd) {
         let State::Running(running) = &mut self.state else { return };
@@ -276,5 +290,32 @@ mod tests {
         assert_eq!(subtree.is_there(77, 1), Some((Outcome::Adopted { token: 1, pid: 77 }, true)));
         assert!(matches!(subtree.asked("a", &place(3, "new"), 1), Next::Adopt { run: 5, reload: false, .. }));
         assert!(matches!(subtree.asked("a", &place(4, "newer"), 1), Next::Adopt { run: 5, reload: true, .. }));
+    }
+
+    #[test]
+    fn an_order_that_is_withdrawn_kills_only_what_it_has_started() {
+        let subject = |run| place(run, "d").subject;
+        let running = || {
+            let mut subtree = HostedSubtree::new("a", place(1, "d"));
+            subtree.started(5);
+            subtree.is_there(77, 1);
+            subtree
+        };
+        assert_eq!(running().withdraw(&subject(1)), Next::Kill(5));
+        assert_eq!(running().withdraw(&subject(0)), Next::Wait);
+        let mut of_before = running();
+        assert_eq!((of_before.withdraw(&subject(2)), of_before.withdraw(&subject(2))), (Next::Stop(5), Next::Wait));
+        let mut taken_over = running();
+        assert!(matches!(taken_over.asked("a", &place(2, "d"), 1), Next::Adopt { .. }));
+        assert_eq!(taken_over.withdraw(&subject(2)), Next::Stop(5));
+        // The order to start after it stays, if it is a later one.
+        for (withdrawn, stays) in [(2, true), (3, false)] {
+            let (mut stopping, mut third) = (running(), place(3, "d"));
+            third.placement.adopt = false;
+            assert_eq!(stopping.asked("a", &third, 1), Next::Stop(5));
+            assert_eq!(stopping.withdraw(&subject(withdrawn)), Next::Wait);
+            stopping.over(HostedRunEnd::Ended(Ended::Code(0), Value::Null));
+            assert_eq!(stopping.state == State::Wanted, stays, "{withdrawn}");
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct PlacementHistory {
     pub(super) wish: Option<Option<String>>,
 }
 
-/// A claim that a host is to set free, after everything of it was killed.
+/// A claim that a host is to set free, after everything of it has ended.
 #[derive(Debug, Clone)]
 pub(super) struct Release {
     pub(super) host: String,

@@ -2,7 +2,7 @@
 //! one, that a claim was set free, and that nothing is left below a path; to a host that asks for a subtree whose claim
 //! appears to be held, whether it still is.
 
-use super::action::Action;
+use super::action::{Action, StopWhy};
 use super::agent::{Agent, RequestPurpose};
 use super::awaited::{Asker, ContestedRequest};
 use super::event::{ParentId, RequestId, Turn};
@@ -15,13 +15,14 @@ use crate::time::{Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agent {
-    /// A subtree is not started again: kills what is left of it, has its claim set free, and reports that then.
+    /// A subtree is not started again, or not here: ends what is left of it, has its claim set free, and reports that
+    /// then.
     pub(super) fn is_done(&mut self, host: &str, subject: &Subject, out: &mut Vec<Action>) {
         let key = subject.key();
-        if let Some(subtree) = self.hosted.get_mut(&key).filter(|subtree| !subtree.is_later(subject))
-            && let Next::Kill(run) = subtree.end(true, true)
-        {
-            out.push(Action::Kill(run));
+        match self.hosted.get_mut(&key).map_or(Next::Wait, |subtree| subtree.withdraw(subject)) {
+            Next::Kill(run) => out.push(Action::Kill(run)),
+            Next::Stop(run) => self.stop_run(&key, run, StopWhy::Ordered, out),
+            Next::Wait | Next::Answer(_) | Next::Adopt { .. } | Next::Begin => {}
         }
         let is_meant = |place: &Place| !place.subject.is_after(subject.root_token, subject.run);
         self.awaited.contested_requests.retain(|of, contested| *of != key || !is_meant(&contested.place));
@@ -124,13 +125,16 @@ impl Agent {
 
     pub(super) fn done_asked(&mut self, parent: ParentId, key: &ClaimKey, node: &Subject) {
         let theirs = |placed_child: &PlacedChild| placed_child.parent == parent && placed_child.node == *node;
+        let held = self.holder_still(key);
         if self.placed_children.all.get(key).is_some_and(theirs)
             && let Some(placed_child) = self.placed_children.all.remove(key)
         {
             // The claim may be held where the subtree has ended last.
             let ended = self.placed_children.past.remove(key).and_then(|past| past.ended_on);
             let asked = placed_child.asked().map(|(host, wire)| (host.to_owned(), wire.clone()));
-            if let Some((host, wire)) = asked.or(ended) {
+            // Or where an earlier parent has placed it, on a host that has not answered this one.
+            let of_before = held.map(|host| (host, Subject { run: self.placed_children.draw(), ..node.clone() }));
+            if let Some((host, wire)) = asked.or(ended).or(of_before) {
                 self.placed_children.release(&host, &wire);
             }
         }

@@ -108,7 +108,7 @@ impl Agent {
             }
             Some(PlacedChild { state: State::Asking { host, wire, .. }, .. }) => {
                 let (host, wire) = (host.clone(), wire.clone());
-                self.placed_children.release(&host, &wire);
+                self.ask_no_more(&key, &host, &wire);
             }
             Some(_) | None => {}
         }
@@ -329,7 +329,7 @@ impl Agent {
                 // A pinned subtree may still run on a dead host, where it needs no lease.
                 let dead = self.is_dead(&host) && self.holder(key).as_ref() != Some(&host);
                 if dead || !self.is_linked(&host) || now >= since + ANSWER {
-                    self.placed_children.release(&host, &wire);
+                    self.ask_no_more(key, &host, &wire);
                     let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
                     placed_child.refused.insert(host, ("it has not answered".into(), now + ANSWER));
                     placed_child.state = State::Choosing(Time::ZERO);

@@ -5,6 +5,7 @@ mod last;
 mod pinned;
 mod random;
 mod shown;
+mod unanswered;
 mod waits;
 
 use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};

@@ -50,6 +50,11 @@ pub(super) struct Cluster {
     pub(super) no_fence: bool,
     /// A run that is asked to stop is reported as ended, and goes on.
     pub(super) early: bool,
+    /// A run that is asked to stop goes on; the test ends it.
+    pub(super) slow: bool,
+    /// All runs that were killed, and all that were asked to stop.
+    pub(super) killed: Vec<(usize, RunId)>,
+    pub(super) asked_to_stop: Vec<(usize, RunId)>,
     pub(super) told: Vec<Message>,
     pub(super) asks: Vec<(ParentId, Message, Time)>,
 }
@@ -89,6 +94,9 @@ impl Cluster {
             frozen: Vec::new(),
             no_fence: false,
             early: false,
+            slow: false,
+            killed: Vec::new(),
+            asked_to_stop: Vec::new(),
             told: Vec::new(),
             asks: Vec::new(),
         };
@@ -227,8 +235,16 @@ impl Cluster {
                 self.hand_in(host, Event::Started { run: run.run, pid: 1 });
                 self.processes.insert((host, run.run), Process { run, adopted: Vec::new() });
             }
-            Action::Stop { run, .. } => self.ends(host, run, Ended::Code(0)),
-            Action::Kill(run) => self.ends(host, run, Ended::Signal(9)),
+            Action::Stop { run, .. } => {
+                self.asked_to_stop.push((host, run));
+                if !self.slow {
+                    self.ends(host, run, Ended::Code(0));
+                }
+            }
+            Action::Kill(run) => {
+                self.killed.push((host, run));
+                self.ends(host, run, Ended::Signal(9));
+            }
             Action::Adopt { run, reload, .. } => {
                 // If the process has ended while the agent was frozen, its end is reported next.
                 let ended = Event::Ended { run, end: Ended::Signal(11), detail: Value::Null };
