@@ -452,11 +452,13 @@ impl Claim {
         let (serial, asked) = (*serial, asked.is_some());
         here.what = What::Down;
         let why = match end {
-            _ if asked => return None,
+            // Also if it was asked to stop meanwhile: the order of an operator came first, and counts everywhere.
             RunEnd::Stopped => {
                 here.what = What::Finished(serial, "it has ended by itself, in order".to_owned());
                 return None;
             }
+            RunEnd::HandedOver => return None,
+            _ if asked => return None,
             RunEnd::GaveUp(why) => format!("it has given up: {why}"),
             RunEnd::CannotStart(why) => format!("it could not be started: {why}"),
             RunEnd::Crashed(why) => {

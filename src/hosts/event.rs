@@ -58,8 +58,10 @@ pub enum Answer {
 /// How a root has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
-    /// In order, with exit status 0.
+    /// In order, with exit status 0: by itself, or because an operator has stopped the instance.
     Stopped,
+    /// In order, because this agent has asked for it: exit status 12.
+    HandedOver,
     /// Too many restarts: exit status 10.
     GaveUp(String),
     /// A child could not be started at boot (exit status 11), or there was no process at all: the bundle cannot be

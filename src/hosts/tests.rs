@@ -198,7 +198,7 @@ fn what_is_unwanted_is_stopped_and_set_free_when_it_is_gone() {
     assert_eq!(bench.take(), [Action::Stop { run: 1, why: StopWhy::NotWanted }]);
     bench.pass(seconds(20));
     assert_eq!(bench.own().state, OwnState::Held);
-    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::HandedOver });
     assert_eq!(
         (bench.own().state, bench.own().freed, bench.own().token),
         (OwnState::Free, Some(ReleaseReason::Stopped), 1)
@@ -350,7 +350,7 @@ fn a_drained_host_is_left_and_stays_so_over_a_restart_of_its_agent() {
     bench.take();
     bench.hand_in(Event::Asked(OperatorOrder::Drain));
     assert!(bench.take().contains(&Action::Stop { run: 1, why: StopWhy::Draining }));
-    bench.hand_in(Event::Exited { run: 1, end: RunEnd::Stopped });
+    bench.hand_in(Event::Exited { run: 1, end: RunEnd::HandedOver });
     assert_eq!((bench.own().state, bench.own().freed), (OwnState::Free, Some(ReleaseReason::Drained)));
     assert!(bench.take().contains(&Action::Report(Report::Drained)));
     bench.pass(seconds(5));

@@ -303,13 +303,11 @@ impl Node {
                     self.inbox.push_back(Event::StopNow);
                 }
             }
+            // Also if nothing is placed: its exit status shows whether an operator has stopped the tree first.
             Caught::Terminate { from_parent: true, .. }
-                if self.stopping_signals == 0 && self.children.are_placed(&self.context.place) =>
+                if self.stopping_signals == 0 && self.context.place.hosting.is_some() =>
             {
-                info!(
-                    self.context.logger,
-                    "the host's agent ends this tree here: what is placed stays for the next root"
-                );
+                info!(self.context.logger, "ended here by the host's agent: what is placed stays for the next root");
                 self.stopping_signals += 1;
                 self.inbox.push_back(Event::Stop(StopReason::HandOver));
             }

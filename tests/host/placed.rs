@@ -36,6 +36,15 @@ heartbeat = { interval = "200ms", misses = 3 }
   command = ["sleep", "1000"]
 "#;
 
+/// Nothing is placed, and the worker takes its time to stop.
+const LOCAL: &str = r#"
+name = "shop"
+[[child]]
+name = "slow"
+command = ["sh", "-c", "trap '' TERM; sleep 1000"]
+shutdown = "2s"
+"#;
+
 /// The agent of the host, with the root that it has started.
 struct Agent {
     directory: PathBuf,
@@ -50,14 +59,14 @@ struct Agent {
 }
 
 impl Agent {
-    fn begin() -> Agent {
-        let directory = std::env::temp_dir().join(format!("treevisor-placed-{}", std::process::id()));
+    fn begin(name: &str, tree: &str) -> Agent {
+        let directory = std::env::temp_dir().join(format!("treevisor-{name}-{}", std::process::id()));
         fs::create_dir_all(directory.join("run/host")).unwrap();
         // Tools find the instance, and no agent that they would ask.
         fs::create_dir_all(directory.join("tools")).unwrap();
         std::os::unix::fs::symlink("../run/shop", directory.join("tools/shop")).unwrap();
         let file = directory.join("supervisors.toml");
-        fs::write(&file, TREE).unwrap();
+        fs::write(&file, tree).unwrap();
         let context = Arc::new(Context::new().unwrap());
         let most = MessageMax { parts: NODE_FRAMES_MAX, bytes: NODE_FRAMES_MAX * NODE_FRAME_MAX };
         let door = Door::new(Rules::of_own(process::own_uid(), 16, most));
@@ -195,6 +204,22 @@ impl Agent {
         tool.env_clear().envs(environment(&self.directory, "tools")).spawn().unwrap()
     }
 
+    /// Ends the root, as the agent does. Returns its exit status, and what it has sent until then.
+    #[track_caller]
+    fn ends_root(&mut self) -> (Option<i32>, Vec<Message>) {
+        let (_, root) = self.root.as_ref().unwrap();
+        root.signal(libc::SIGTERM).unwrap();
+        let mut messages = Vec::new();
+        let end = clock::both().boottime + PATIENCE;
+        loop {
+            messages.extend(self.turn());
+            if let Some(status) = self.root.as_ref().and_then(|(_, root)| root.wait().unwrap()) {
+                return (status.code, messages);
+            }
+            assert!(clock::both().boottime < end, "the root does not end");
+        }
+    }
+
     /// Waits until the child is in this state. It runs where it is shown as unreachable: no question is answered here.
     #[track_caller]
     fn until_state(&mut self, state: &str) {
@@ -237,7 +262,7 @@ fn environment(directory: &Path, runtime: &str) -> Vec<(std::ffi::OsString, std:
 
 #[test]
 fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_root() {
-    let mut agent = Agent::begin();
+    let mut agent = Agent::begin("placed", TREE);
     let paths = agent.ordered(&OrderAction::Paths { paths: vec!["/db".into()] });
     agent.tell(&paths, What::Noted);
 
@@ -291,18 +316,8 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     agent.starts(&fifth);
     agent.until_state("unreachable");
     assert!(agent.tool(&["upgrade"]).contains("it has placed children"));
-    let (_, root) = agent.root.as_ref().unwrap();
-    root.signal(libc::SIGTERM).unwrap();
-    let mut orders = Vec::new();
-    let end = clock::both().boottime + PATIENCE;
-    let status = loop {
-        orders.extend(agent.turn());
-        if let Some(status) = agent.root.as_ref().and_then(|(_, root)| root.wait().unwrap()) {
-            break status;
-        }
-        assert!(clock::both().boottime < end, "the root does not end");
-    };
-    assert_eq!(status.code, Some(12));
+    let (code, mut orders) = agent.ends_root();
+    assert_eq!(code, Some(12));
     // That its beats are late is looked at, on a busy machine; and what the agent shows each status would have, which
     // this one does not know, as an earlier version does not.
     let is_asked = |message: &Message| match message {
@@ -311,4 +326,18 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     };
     orders.retain(is_asked);
     assert_eq!(orders, [], "the child is asked for nothing");
+}
+
+#[test]
+fn the_exit_status_of_a_root_shows_whether_its_agent_has_ended_it_or_an_operator_has_stopped_it_first() {
+    for (name, is_stopped, code) in [("ended", false, 12), ("stopped", true, 0)] {
+        let mut agent = Agent::begin(name, LOCAL);
+        agent.until_state("running");
+        let stop = is_stopped.then(|| agent.begin_tool(&["stop"]));
+        if is_stopped {
+            agent.until_state("stopping");
+        }
+        assert_eq!(agent.ends_root().0, Some(code), "{name}");
+        stop.map(|mut stop| stop.wait());
+    }
 }

@@ -109,7 +109,7 @@ impl Breach {
             (Breach::BeginsBeforeEmpty, Action::Clear(number)) => Some(Event::Cleared(*number)),
             (Breach::PokeNotAwaited, Action::Poke(number)) => Some(Event::Poked(*number)),
             (Breach::FreesBeforeEmpty, Action::Stop { run, .. }) => {
-                Some(Event::Exited { run: *run, end: treevisor::hosts::RunEnd::Stopped })
+                Some(Event::Exited { run: *run, end: treevisor::hosts::RunEnd::HandedOver })
             }
             _ => None,
         }

@@ -614,7 +614,7 @@ impl World {
         let waits = self.life(host, life).is_some_and(|life| life.starting.remove(&run).is_some());
         if waits {
             self.saw("a run is ended before it has begun");
-            let event = Event::Exited { run, end: RunEnd::Stopped };
+            let event = Event::Exited { run, end: RunEnd::HandedOver };
             self.push(MILLI, Next::HandIn { host, life, event });
         }
         waits
@@ -631,7 +631,7 @@ impl World {
             return;
         }
         let after = self.rng.below(5 * SECOND);
-        self.push(after, Next::Exits { host, process, end: RunEnd::Stopped });
+        self.push(after, Next::Exits { host, process, end: RunEnd::HandedOver });
     }
 
     /// Kills a process: it executes for some time yet, and is gone some time after.

@@ -207,7 +207,7 @@ impl Runs {
     /// Asks a root to stop. A run that has not started is called off, and its end returned.
     pub(super) fn stop(&mut self, run: RunId) -> Option<Event> {
         if self.pointed.take(run).is_some() {
-            return Some(Event::Exited { run, end: RunEnd::Stopped });
+            return Some(Event::Exited { run, end: RunEnd::HandedOver });
         }
         if let Some(root) = self.all.get_mut(&run) {
             root.is_asked = true;
@@ -281,7 +281,7 @@ impl Runs {
         let end = match ended {
             Err(error) => RunEnd::CannotStart(error.to_string()),
             // Before the root has installed its handlers, SIGTERM kills it: a stop in order.
-            Ok(status) if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::Stopped,
+            Ok(status) if root.is_asked && status.signal == Some(libc::SIGTERM) => RunEnd::HandedOver,
             Ok(status) => end_of(status, root.is_up, &root.status),
         };
         info!(logger, "{} has ended here: {}", root.claim.instance, in_words(&end); "pid" => root.top.pid);
@@ -359,7 +359,7 @@ impl Runs {
 /// How a root has ended.
 fn in_words(end: &RunEnd) -> String {
     match end {
-        RunEnd::Stopped => "it was stopped".to_owned(),
+        RunEnd::Stopped | RunEnd::HandedOver => "it was stopped".to_owned(),
         RunEnd::GaveUp(why) => format!("it has given up: {why}"),
         RunEnd::CannotStart(why) => format!("it cannot start: {why}"),
         RunEnd::Crashed(why) => format!("it has crashed: {why}"),
@@ -369,8 +369,9 @@ fn in_words(end: &RunEnd) -> String {
 fn end_of(status: ExitStatus, was_up: bool, said: &str) -> RunEnd {
     let why = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
     match (status.code, status.signal) {
-        // 12: it has stopped, and left its placed children to the next root.
-        (Some(0 | 12), _) => RunEnd::Stopped,
+        (Some(0), _) => RunEnd::Stopped,
+        // It was asked to stop by this agent, and has left its placed children to the next root.
+        (Some(12), _) => RunEnd::HandedOver,
         (Some(10), _) => RunEnd::GaveUp(why("too many restarts came too fast")),
         (Some(11), _) => RunEnd::CannotStart(why("a child could not be started")),
         (Some(2), _) => RunEnd::CannotStart(why("its file has errors on this host")),
@@ -409,6 +410,7 @@ mod tests {
         let with = |code, signal| ExitStatus { code, signal, ..ExitStatus::default() };
         for (status, was_up, end) in [
             (with(Some(0), None), true, RunEnd::Stopped),
+            (with(Some(12), None), true, RunEnd::HandedOver),
             (with(Some(10), None), true, RunEnd::GaveUp("said".into())),
             (with(Some(11), None), false, RunEnd::CannotStart("said".into())),
             (with(Some(2), None), false, RunEnd::CannotStart("said".into())),

@@ -178,9 +178,29 @@ fn what_is_asked_to_stop_for_want_of_a_lease_is_started_again_when_there_is_one(
     assert_eq!(claim.next(&short), Move::Stop(1, StopWhy::LeaseEnds));
     claim.asked(StopWhy::LeaseEnds);
     assert_eq!(claim.next(&good), Move::Wait(None));
-    assert_eq!(claim.exited(good.now.boottime, 1, RunEnd::Stopped), None);
+    assert_eq!(claim.exited(good.now.boottime, 1, RunEnd::HandedOver), None);
     assert_eq!(claim.next(&short), Move::Wait(None));
     assert_eq!(claim.next(&good), Move::Run);
+}
+
+#[test]
+fn what_an_operator_has_stopped_stays_down_although_its_host_has_asked_it_to_stop_meanwhile() {
+    let up = want(WantState::Up);
+    let free = own("b", 7, 2, OwnState::Free);
+    for (end, next) in [
+        (RunEnd::Stopped, Move::WantDown("it has ended by itself, in order".into())),
+        (RunEnd::HandedOver, Move::Free { expected: 30, token: 3, freed: ReleaseReason::Drained, note: None }),
+    ] {
+        let good = facts(Some(&free), &up);
+        let mut claim = attempted(&good);
+        claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
+        claim.started(1, "sum".into(), 1);
+        let drained = ClaimFacts { leave: Some(StopWhy::Draining), ..good };
+        assert_eq!(claim.next(&drained), Move::Stop(1, StopWhy::Draining));
+        claim.asked(StopWhy::Draining);
+        assert_eq!(claim.exited(good.now.boottime, 1, end), None);
+        assert_eq!(claim.next(&drained), next);
+    }
 }
 
 #[test]

@@ -274,7 +274,7 @@ impl Cluster {
         }
         let event = match process.run.place {
             Some(_) => Event::Ended { run, end, detail: Value::Null },
-            None => Event::Exited { run, end: RunEnd::Stopped },
+            None => Event::Exited { run, end: RunEnd::HandedOver },
         };
         self.hand_in(host, event);
     }
