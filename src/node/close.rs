@@ -74,6 +74,14 @@ impl Phase {
         }
     }
 
+    /// How the supervisor has ended; `None` before its core has halted.
+    pub(super) fn end(&self) -> Option<End> {
+        match self {
+            Phase::Running => None,
+            Phase::Closing(closing) => Some(closing.end),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         match self {
             Phase::Running => None,

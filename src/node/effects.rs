@@ -16,7 +16,7 @@ use super::turn::Node;
 use crate::explain::{self, sentence};
 use crate::logs::Format;
 use crate::os::fd;
-use crate::supervision::{Action, ChildId, Event, Fact, Inspected, Killed, Report, Run, ToParent};
+use crate::supervision::{Action, ChildId, End, Event, Fact, Inspected, Killed, Report, Run, ToParent};
 use crate::time::{Span, Time};
 use crate::wire::view::event::StopWhy;
 use crate::wire::view::{EventBody, EventView};
@@ -142,8 +142,10 @@ impl Node {
 
     /// The part that asks the host's agent for placed children, and what it needs of the other parts.
     pub(super) fn placed(&mut self) -> (&mut Placed, NodeContext<'_>) {
-        let Node { placed, context, core, children, endpoint, reactor, inbox, above, .. } = self;
-        (placed, NodeContext { context, core, children, endpoint, reactor, inbox, is_root: above.is_root() })
+        let Node { placed, context, core, children, endpoint, reactor, inbox, above, phase, .. } = self;
+        let hands_over = core.is_handing_over() || phase.end() == Some(End::HandedOver);
+        let is_root = above.is_root();
+        (placed, NodeContext { context, core, children, endpoint, reactor, inbox, is_root, hands_over })
     }
 
     /// Calls `step` on that part, and carries out what follows from it.

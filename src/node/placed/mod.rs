@@ -23,13 +23,10 @@ use crate::hosts::message::Place;
 use crate::hosts::shown::Shown;
 use crate::ids::Path;
 use crate::os::pidfd::ExitStatus;
-use crate::spec::tree::PlacementSpec;
 use crate::supervision::{ChildId, End, Event, Exit, Run, StartFailure, State, Supervisor};
 use crate::time::{Span, Time};
 use slog::{debug, error, info, warn};
 use std::collections::VecDeque;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// How long a node that ends waits for its agent to acknowledge which children are not started again.
@@ -54,7 +51,7 @@ struct AskedMove {
 #[derive(Default)]
 pub(super) struct Placed {
     open: Option<Box<Open>>,
-    /// Runs that have ended, while it is not decided whether their children are started again.
+    /// The last runs of children that are down, until a child is placed again or is over: a host may hold its claim.
     ended: Vec<(Run, Path)>,
     /// Operators' requests to move a child that the agent has not answered.
     moves: Vec<AskedMove>,
@@ -92,6 +89,8 @@ pub(super) struct NodeContext<'a> {
     pub reactor: &'a mut Reactor,
     pub inbox: &'a mut VecDeque<Event>,
     pub is_root: bool,
+    /// The node leaves what is placed to the next root.
+    pub hands_over: bool,
 }
 
 /// What the rest of the node has to do.
@@ -139,7 +138,10 @@ impl Placed {
         let begun =
             order_to_place(run, node).and_then(|place| self.ask(node, |outbox, now| outbox.place(now, run, place)));
         Some(match begun {
-            Ok(()) => Vec::new(),
+            Ok(()) => {
+                self.ended.retain(|(ended, _)| ended.child != run.child);
+                Vec::new()
+            }
             Err(message) => {
                 let failure = StartFailure { stage: "host".into(), errno: 0, message };
                 node.inbox.push_back(Event::SpawnFailed { run, failure });
@@ -216,14 +218,20 @@ impl Placed {
 
     /// A run on another host has ended: hands its exit to the core.
     fn over(&mut self, run: Run, exit: Exit, why: Option<String>, node: &mut NodeContext<'_>) -> Vec<Follow> {
-        let path = node.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
-        if let Some(why) = why {
-            info!(node.context.logger, "{} has ended on its host", path; "why" => why);
+        let handle = node.children.get(run.child);
+        if let (Some(why), Some(handle)) = (why, handle) {
+            info!(node.context.logger, "{} has ended on its host", handle.path; "why" => why);
         }
-        let follows = gone(run, node);
-        self.ended.push((run, path));
+        let follows = self.down(run, node);
         node.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
         follows
+    }
+
+    /// A run is on no host any more, or could not be placed on one.
+    fn down(&mut self, run: Run, node: &mut NodeContext<'_>) -> Vec<Follow> {
+        let path = node.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
+        self.ended.push((run, path));
+        gone(run, node)
     }
 
     fn heard(&mut self, heard: Vec<Heard>, node: &mut NodeContext<'_>) -> Vec<Follow> {
@@ -232,7 +240,7 @@ impl Placed {
             match heard {
                 Heard::Event(event) => {
                     if let Event::SpawnFailed { run, .. } | Event::NoHost { run, .. } = &event {
-                        follows.extend(gone(*run, node));
+                        follows.extend(self.down(*run, node));
                     }
                     node.inbox.push_back(event);
                 }
@@ -275,18 +283,24 @@ impl Placed {
         follows
     }
 
-    /// All events were handed to the core: for children that are not started again, asks the agent to release the
-    /// claim.
+    /// All events were handed to the core: for children that are not placed again, asks the agent to release the claim.
     pub(super) fn settle(&mut self, node: &mut NodeContext<'_>) -> Vec<Follow> {
-        for (run, path) in std::mem::take(&mut self.ended) {
-            let is_over = match node.core.state_of(run.child) {
-                Some(State::Stopped | State::Held | State::Exited) | None => true,
-                Some(State::Starting | State::Running | State::Stopping | State::Waiting) => false,
-            };
-            if is_over {
-                // There is a connection since the child was placed.
-                let _ = self.ask(node, |outbox, now| outbox.done(now, run, &path));
+        if node.hands_over {
+            return Vec::new();
+        }
+        let is_over = |run: Run| match node.core.state_of(run.child) {
+            Some(State::Stopped | State::Held | State::Exited) | None => true,
+            // It waits, perhaps for long, or it runs here, since its placement was removed.
+            Some(State::Starting | State::Running | State::Stopping | State::Waiting) => {
+                node.children.get(run.child).is_none_or(|child| child.placement().is_none())
             }
+        };
+        let (over, down) = std::mem::take(&mut self.ended).into_iter().partition(|(run, _)| is_over(*run));
+        self.ended = down;
+        let over: Vec<(Run, Path)> = over;
+        for (run, path) in over {
+            // There is a connection since the child was placed.
+            let _ = self.ask(node, |outbox, now| outbox.done(now, run, &path));
         }
         Vec::new()
     }
@@ -345,7 +359,7 @@ fn order_to_place(run: Run, node: &mut NodeContext<'_>) -> Result<Place, String>
     let order = Place {
         subject: AgentOutbox::new(place.instance.as_str(), hosting).subject(&child.path, run.incarnation.0),
         placement: placing::placing(&place.path, &child.name, placement, &siblings, core.policy().strategy),
-        digest: digest(&spec, placement),
+        digest: placing::digest(&spec, placement),
         spec: Arc::new(spec),
         boot: boot.to_value().map_err(|error| error.to_string())?,
         ..Place::default()
@@ -380,59 +394,5 @@ fn in_order(ended: Option<ExitStatus>) -> bool {
     code.is_some_and(|code| orderly.iter().any(|end| end.code() == code))
 }
 
-/// A digest of the spec and of `exclusive`. A running subtree with the same digest needs no reload when it is adopted.
-fn digest(spec: &[u8], placement: &PlacementSpec) -> String {
-    let mut hasher = DefaultHasher::new();
-    spec.hash(&mut hasher);
-    placement.exclusive.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hosts::message::{Message, Order, OrderAction};
-    use crate::link::Context as Sockets;
-    use crate::node::record::Hosting;
-    use crate::node::testing;
-    use crate::supervision::Config;
-
-    /// What a root of this tree orders at its start, if an agent has started it.
-    fn orders_at_start(tree: &str, hosting: Option<Hosting>) -> Option<Vec<Message>> {
-        let (mut context, directory) = (testing::context(), tempfile::tempdir().unwrap());
-        context.place.hosting = hosting;
-        let (mut children, mut reactor) = (testing::children(tree, &context), testing::reactor());
-        let members = children.iter().map(super::super::children::Child::member).collect();
-        let policy = testing::tree(tree).root.policy;
-        let core = Supervisor::new(Config { policy, members, uplink: None, node: 1, seed: 1 });
-        let (socket, door) = (directory.path().join("s"), context.place.door.clone());
-        let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
-        let (mut placed, mut inbox) = (Placed::default(), VecDeque::new());
-        placed.report_paths(&mut NodeContext {
-            context: &context,
-            core: &core,
-            children: &mut children,
-            endpoint: &mut endpoint,
-            reactor: &mut reactor,
-            inbox: &mut inbox,
-            is_root: true,
-        });
-        // What is not answered is sent again.
-        let mut open = placed.open?;
-        open.outbox.due(Time::ZERO + Span::from_secs(3_600));
-        Some(open.outbox.take_out())
-    }
-
-    #[test]
-    fn a_root_reports_what_is_placed_also_if_it_is_nothing() {
-        let local = "name = \"test\"\n[[child]]\nname = \"a\"\n[[child.child]]\nname = \"b\"\ncommand = [\"c\"]\n";
-        let placed = local.replace("name = \"a\"\n", "name = \"a\"\nplacement = [\"x\", \"y\"]\n");
-        let hosting = Some(Hosting { agent: 1, root_token: 7 });
-        for (tree, paths) in [(local, vec![]), (placed.as_str(), vec!["/a".to_owned()])] {
-            let orders = orders_at_start(tree, hosting).expect("a connection");
-            let [Message::Order(Order { what, subject, .. })] = orders.as_slice() else { panic!("{orders:?}") };
-            assert_eq!((what, subject.root_token), (&OrderAction::Paths { paths }, 7));
-            assert_eq!(orders_at_start(tree, None), None, "no agent has started it");
-        }
-    }
-}
+mod tests;

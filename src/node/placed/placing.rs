@@ -5,6 +5,8 @@ use crate::hosts::record::{Choice, Placement};
 use crate::ids::{Name, Path};
 use crate::spec::policy::Strategy;
 use crate::spec::tree::{PlacementSpec, Spread};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 
 /// A placed sibling: its name and its placement.
 pub(super) type Sibling<'a> = (&'a Name, &'a PlacementSpec);
@@ -55,6 +57,14 @@ fn rank(mut names: Vec<String>) -> Choice {
         1 => Choice::One(names.remove(0)),
         _ => Choice::Equals(names),
     }
+}
+
+/// A digest of the spec and of `exclusive`. A running subtree with the same digest needs no reload when it is adopted.
+pub(super) fn digest(spec: &[u8], placement: &PlacementSpec) -> String {
+    let mut hasher = DefaultHasher::new();
+    spec.hash(&mut hasher);
+    placement.exclusive.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]
