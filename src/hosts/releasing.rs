@@ -170,9 +170,15 @@ impl Agent {
         self.awaited.cleared.retain(|(waits, _)| *waits != parent);
     }
 
-    /// The hosts that run something below a path, or may.
+    /// The hosts that run something below a path, or may, without those that are lost: what is pinned to one of them
+    /// may go on there, and is not waited for.
     fn hosts_below(&self, node: &Subject) -> BTreeSet<String> {
-        let held = self.owns.keys().filter(|key| is_meant(node, key)).filter_map(|key| self.holder(key));
+        let lost = |by: &str, epoch| self.is_dead(by) && self.detector.is_over(by, epoch);
+        let held = self
+            .owns
+            .iter()
+            .filter(|(key, _)| is_meant(node, key))
+            .filter_map(|(key, (_, own))| self.holder(key).filter(|by| !lost(by, own.epoch)));
         let placed_children = self.placed_children.all.iter().filter(|(key, _)| is_meant(node, key));
         let asked = placed_children
             .filter_map(|(_, placed_child)| placed_child.host())

@@ -132,3 +132,16 @@ fn the_next_root_takes_it_over_from_a_host_that_the_store_does_not_answer() {
     assert_eq!((cluster.at("/db"), cluster.starts.len()), (vec![1], 1));
     assert!(!cluster.take().contains(&"Lost".to_owned()));
 }
+
+#[test]
+fn a_path_is_clear_although_one_may_go_on_below_it_on_a_host_that_is_lost() {
+    let mut cluster = pinned();
+    cluster.deaf.push(1);
+    cluster.link(0, 1, false);
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.ask_order(2, "/", 1, OrderAction::Clear);
+    cluster.pass(seconds(5));
+    assert_eq!(cluster.take(), Vec::<String>::new(), "its host is not lost so far");
+    cluster.pass(seconds(20));
+    assert_eq!((cluster.take(), cluster.at("/db")), (vec!["Cleared".to_owned()], vec![1]));
+}
