@@ -204,6 +204,9 @@ impl Agent {
         let key = placed.subject.key();
         let now = turn.now.boottime;
         let (start, _) = self.start_on(&key, from);
+        // A host that has no lease at present names no epoch.
+        let last_seen = self.detector.get(from).map_or(0, |seen| seen.record.epoch);
+        let epoch = if placed.epoch == 0 { last_seen } else { placed.epoch };
         let Some(placed_child) = self.placed_children.all.get_mut(&key) else { return };
         let State::Asking { host, wire, .. } = &placed_child.state else { return };
         if *wire != placed.subject || host != from {
@@ -216,7 +219,7 @@ impl Agent {
                 (past.last, past.ended_on, past.wish) = (None, None, None);
                 placed_child.state = State::There(Box::new(PlacedSubtree {
                     host,
-                    epoch: placed.epoch,
+                    epoch,
                     wire,
                     start: matches!(answer, Outcome::Started { .. }).then_some(start),
                     answer,
@@ -231,7 +234,7 @@ impl Agent {
             }
             Outcome::Failed(failure) => {
                 past.ended_on = Some((host.clone(), wire.clone()));
-                placed_child.state = State::Failed { host, wire, epoch: placed.epoch, failure };
+                placed_child.state = State::Failed { host, wire, epoch, failure };
                 Self::answer_parent(placed_child, out);
             }
             // After that time this host has read the record too.

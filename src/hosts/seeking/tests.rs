@@ -407,6 +407,24 @@ fn what_is_not_exclusive_goes_on_without_a_lease_until_another_host_has_its_clai
 }
 
 #[test]
+fn one_that_goes_on_without_a_lease_is_taken_over_and_not_lost_for_want_of_an_epoch() {
+    let mut cluster = Cluster::new();
+    let placing = || Placing { exclusive: false, ..on(&["b", "c"]) };
+    cluster.place(NODE, "/log", 1, placing());
+    cluster.deaf.push(1);
+    while cluster.agents[1].as_ref().unwrap().lease_left(cluster.now).is_some() {
+        cluster.pass(Span::from_millis(100));
+    }
+    cluster.hand_in(0, Event::ParentGone(NODE));
+    cluster.take();
+    cluster.ask_place(2, "/log", 1, placing());
+    cluster.pass(seconds(1));
+    assert_eq!((cluster.take(), cluster.at("/log")), (vec!["Adopted".to_owned()], vec![1]));
+    cluster.pass(seconds(20));
+    assert_eq!(cluster.take(), ["Lost"], "its host was declared dead");
+}
+
+#[test]
 fn claims_of_paths_that_the_tree_has_not_are_set_free_and_a_subtree_is_cleared() {
     let mut cluster = Cluster::new();
     cluster.place(NODE, "/db", 1, on(&["b"]));
