@@ -299,8 +299,10 @@ impl Agent {
     }
 
     fn serve_one(&mut self, turn: Turn, key: &ClaimKey, out: &mut Vec<Action>) {
+        let root = self.owns.get(&ClaimKey::root(&key.instance));
+        // Where the root's host was lost before the instance was set to be down, no host sets its claim free.
         let down = self.wants.get(&key.instance).is_some_and(|(_, want)| want.state == WantState::Down)
-            && self.owns.get(&ClaimKey::root(&key.instance)).is_some_and(|(_, own)| own.state == OwnState::Free);
+            && root.is_some_and(|(_, own)| own.state == OwnState::Free || self.is_over(own));
         let holder = self.holder(key).filter(|by| *by != self.settings.name);
         let held = self.holds(key);
         let Some(subtree) = self.hosted.get(key) else { return };

@@ -11,9 +11,9 @@ mod waits;
 use self::cluster::{CLUSTER, Cluster, NODE, on, seconds};
 use super::*;
 use crate::hosts::Event;
-use crate::hosts::event::OperatorOrder;
+use crate::hosts::event::{OperatorOrder, RunEnd};
 use crate::hosts::message::{Ended, Placing, SpreadPolicy};
-use crate::hosts::record::{Host, Key, OwnState, Ownership, Want, read};
+use crate::hosts::record::{Host, Key, OwnState, Ownership, Want, WantState, read};
 
 #[test]
 fn what_is_placed_runs_on_the_first_host_of_its_list_and_its_end_is_told() {
@@ -422,6 +422,27 @@ fn one_that_goes_on_without_a_lease_is_taken_over_and_not_lost_for_want_of_an_ep
     assert_eq!((cluster.take(), cluster.at("/log")), (vec!["Adopted".to_owned()], vec![1]));
     cluster.pass(seconds(20));
     assert_eq!(cluster.take(), ["Lost"], "its host was declared dead");
+}
+
+#[test]
+fn what_is_left_of_an_instance_that_no_host_can_run_is_ended_although_its_root_was_lost_last() {
+    let mut cluster = Cluster::new();
+    for host in [0, 1] {
+        assert_eq!(cluster.root(), Some(host));
+        let root = cluster.processes.iter().find(|(_, process)| process.run.place.is_none());
+        let (at, run) = root.map(|(at, process)| (*at, process.run.run)).unwrap();
+        cluster.processes.remove(&at);
+        cluster.hand_in(host, Event::Exited { run, end: RunEnd::GaveUp("api".into()) });
+        cluster.pass(seconds(5));
+    }
+    assert_eq!(cluster.root(), Some(2));
+    cluster.place(NODE, "/db", 1, on(&["b", "a"]));
+    assert_eq!(cluster.at("/db"), [1]);
+    cluster.kill(2);
+    cluster.pass(seconds(120));
+    let want: Want = read(&cluster.store[&Key::Want("web".into()).in_store(CLUSTER)].1).unwrap();
+    assert_eq!((want.state, cluster.own("/").state), (WantState::Down, OwnState::Held));
+    assert_eq!((cluster.at("/db"), cluster.own("/db").state), (vec![], OwnState::Free));
 }
 
 #[test]
