@@ -7,7 +7,7 @@ use crate::time::Span;
 use std::collections::BTreeMap;
 
 /// The shortest lease of any host: a record with less has lost that field.
-const SHORTEST: Span = Span::from_secs(5);
+pub(super) const SHORTEST: Span = Span::from_secs(5);
 
 /// The record of a host, as last read.
 #[derive(Debug, Clone, PartialEq, Eq)]

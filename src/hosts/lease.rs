@@ -5,6 +5,7 @@
 //! them is known to have arrived, all expect the same version, so at most one of them ever succeeds.
 
 use super::event::{Answer, RequestId};
+use super::failure_detector::SHORTEST;
 use super::moment::Moment;
 use super::record::{Host, HostState, Version};
 use super::settings::Timing;
@@ -281,10 +282,16 @@ impl Lease {
         self.due.max(poke).max(watched)
     }
 
-    /// How long a record with another boot id is watched: two renewals, by its or this host's interval, whichever is
-    /// longer.
+    /// How long a record with another boot id is watched: until its lease has ended, as another machine may hold it.
+    /// Nothing holds it any more if it is dead, or of an earlier boot of this machine; then it is watched for two
+    /// renewals, by its or this host's interval, whichever is longer.
     fn watch(&self, record: &Host) -> Span {
-        self.timing.renew.max(Timing::of(Span::from_millis(record.ttl_ms)).renew).times(2)
+        let lease = Span::from_millis(record.ttl_ms);
+        let renewals = self.timing.renew.max(Timing::of(lease).renew).times(2);
+        if record.state == HostState::Dead || is_same_machine(&record.boot, &self.boot) {
+            return renewals;
+        }
+        renewals.max(lease).max(SHORTEST)
     }
 
     /// The write at this index has arrived, and the record has this version.
@@ -382,6 +389,12 @@ impl Lease {
             record.epoch, record.boot, record.address
         )
     }
+}
+
+/// Whether two boot ids are of one machine: both have the same state id, after the slash.
+fn is_same_machine(one: &str, other: &str) -> bool {
+    let state_of = |boot: &str| boot.split_once('/').map(|(_, state)| state.to_owned());
+    state_of(one).is_some_and(|state| Some(state) == state_of(other))
 }
 
 #[cfg(test)]

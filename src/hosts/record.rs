@@ -46,7 +46,8 @@ pub struct Host {
     pub state: HostState,
     /// D of this host in milliseconds: how long its record must be unchanged before others may declare it dead.
     pub ttl_ms: u64,
-    /// `/proc/sys/kernel/random/boot_id`, or another value that differs between machines and between boots.
+    /// `/proc/sys/kernel/random/boot_id`, or another value that differs between machines and between boots; and after a
+    /// slash the id of the state directory, which differs only between machines.
     pub boot: String,
     /// The address at which its agent listens.
     pub address: String,

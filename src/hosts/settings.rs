@@ -91,7 +91,7 @@ pub struct Settings {
 /// What a host's record shows about it besides its lease.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostInfo {
-    /// A value that differs between machines and between boots.
+    /// A value that differs between machines and between boots; what comes after a slash only between machines.
     pub boot: String,
     /// The address at which its agent listens; may be empty.
     pub address: String,

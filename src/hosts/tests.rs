@@ -36,16 +36,19 @@ fn key(key: Key) -> String {
     key.in_store(CLUSTER)
 }
 
+fn agent(boot: &str) -> Agent {
+    let about = HostInfo { boot: boot.into(), cgroup: true, ..HostInfo::default() };
+    Agent::new(Settings::new("a", CLUSTER, Timing::of(Timing::LEASE), about).unwrap())
+}
+
 impl Bench {
     fn new() -> Bench {
         Bench::with(|_| {})
     }
 
     fn with(change: impl FnOnce(&mut Bench)) -> Bench {
-        let about = HostInfo { boot: "boot-1".into(), cgroup: true, ..HostInfo::default() };
-        let settings = Settings::new("a", CLUSTER, Timing::of(Timing::LEASE), about).unwrap();
         let mut bench = Bench {
-            agent: Agent::new(settings),
+            agent: agent("boot-1"),
             now: Moment::ZERO.plus(Span::from_secs(1_000)),
             random: 0,
             store: BTreeMap::new(),

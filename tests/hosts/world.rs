@@ -301,7 +301,7 @@ impl World {
             return;
         }
         let machine = &mut self.machines[host];
-        let boot = format!("{}-{}", machine.name, machine.boots);
+        let boot = format!("{}/{}", machine.boots, machine.name);
         let about = HostInfo { boot, cgroup: true, version: "1".into(), ..HostInfo::default() };
         let settings =
             Settings { name: machine.name.clone(), cluster: CLUSTER.into(), timing: self.scenario.timing, about };

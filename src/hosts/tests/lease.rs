@@ -74,22 +74,45 @@ fn a_fence_that_does_not_answer_ends_the_lease() {
 
 #[test]
 fn a_record_of_another_boot_is_watched_and_one_that_changes_is_another_machine() {
-    let other =
-        |seq| Host { epoch: 4, seq, state: HostState::Live, boot: "boot-0".into(), ttl_ms: 15_000, ..Host::default() };
+    let other = |seq| Host {
+        epoch: 4,
+        seq,
+        state: HostState::Live,
+        boot: "boot-0/m".into(),
+        ttl_ms: 15_000,
+        ..Host::default()
+    };
     let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
-    bench.pass(Span::from_millis(5_900));
-    assert_eq!(bench.host("a").epoch, 4);
-    bench.pass(Span::from_millis(200));
-    assert_eq!(bench.host("a").epoch, 5);
-
-    let mut bench = Bench::with(|bench| bench.put(Key::Host("a".into()), &other(1)));
-    for seq in 2..10 {
+    for seq in 2..20 {
         bench.pass(seconds(3));
         bench.put(Key::Host("a".into()), &other(seq));
     }
     let taken = |action: &Action| matches!(action, Action::Halt(End::NameTaken(text)) if text.contains("boot-0"));
     assert!(bench.take().iter().any(taken));
     assert_eq!(bench.host("a").epoch, 4);
+}
+
+#[test]
+fn another_machine_of_this_name_is_waited_for_until_its_lease_has_ended() {
+    let (live, dead) = (HostState::Live, HostState::Dead);
+    for (boot, ttl_ms, state, after) in [
+        ("boot-0/another", 15_000, live, 15_000_u64),
+        ("boot-0/another", 40_000, live, 40_000),
+        ("boot-0", 15_000, live, 15_000),
+        ("boot-0/another", 15_000, dead, 6_000),
+        ("boot-0/this", 15_000, live, 6_000),
+        ("boot-1/this", 15_000, live, 0),
+    ] {
+        let other = Host { epoch: 4, seq: 1, state, boot: boot.into(), ttl_ms, ..Host::default() };
+        let mut bench = Bench::with(|bench| {
+            bench.agent = agent("boot-1/this");
+            bench.put(Key::Host("a".into()), &other);
+        });
+        bench.pass(Span::from_millis(after.saturating_sub(200)));
+        assert!(after == 0 || bench.host("a").epoch == 4, "{boot} {ttl_ms} {state:?}");
+        bench.pass(Span::from_millis(400));
+        assert_eq!(bench.host("a").epoch, 5, "{boot} {ttl_ms} {state:?}");
+    }
 }
 
 #[test]
