@@ -18,6 +18,9 @@ pub const BUNDLE_MAX: usize = 8 << 20;
 /// The agent's socket for tools, in the runtime directory of the host's own tree.
 pub const SOCKET: &str = "agent";
 
+/// The directory, in that of the host's own tree, below which tools find instances whose roots run on other hosts.
+pub const VIA: &str = "via";
+
 /// Most files of a bundle.
 pub const BUNDLE_FILES_MAX: usize = 200;
 

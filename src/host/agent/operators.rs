@@ -6,7 +6,7 @@
 //!
 //! To a tool the directory looks like that of a running instance: while the root can be reached, its lock is held and
 //! its socket answers. Messages are passed on unread. When one is lost, the tool repeats it in the same session, by
-//! which the root recognizes it.
+//! which the root recognizes it, also where the session was closed here and opened again meanwhile.
 
 use super::reactor::{Reactor, Source};
 use crate::ids::Name;
@@ -16,18 +16,22 @@ use crate::os::epoll::Tag;
 use crate::os::lock::LockFile;
 use crate::os::process;
 use crate::time::{Span, Time};
+use crate::wire::hosts::VIA;
 use crate::wire::tvh1::header::Operator;
 use crate::wire::tvh1::{FRAME_MAX, Kind, Message, PAYLOAD_FRAMES_MAX};
+use sha2::{Digest, Sha256};
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A session without a message for this long is closed; a tool that follows sends one every three seconds.
+/// A session without a message in either direction for this long is closed. A tool that follows sends one every three
+/// seconds, and a root at work on a request replies every second.
 const IDLE: Span = Span::from_secs(30);
 
-/// The largest number of sessions with one root, and of sessions from other hosts.
+/// The largest number of sessions with one root, and of sessions from other hosts. Beyond it the one that was unused
+/// for longest is closed: tools that have ended leave theirs behind.
 const SESSIONS_MAX: usize = 64;
 
 /// The largest number of messages that is read from one socket in one turn.
@@ -63,6 +67,8 @@ pub(super) struct Operators {
     /// By host, and by the session number that that host has given.
     sessions: BTreeMap<(String, u64), ToolSession>,
     last: u64,
+    /// From which the identities of sessions with roots are derived, so that no other process can guess them.
+    salt: Identity,
     /// Declared after the sockets, so that it is dropped after them.
     context: Context,
 }
@@ -76,13 +82,14 @@ impl Operators {
     /// which the other host may still have: the root would repeat replies to the requests of that one.
     ///
     /// # Errors
-    /// libzmq's.
+    /// libzmq's, and that the kernel has no random numbers.
     pub(super) fn new(base: &Path, own: &Path, last: u32) -> Result<Operators, LinkError> {
-        let endpoints_at = own.join("via");
+        let endpoints_at = own.join(VIA);
         // Endpoints that an agent has left which was killed.
         let _ = fs::remove_dir_all(&endpoints_at);
         let (runtime, endpoints, sessions) = (base.to_owned(), BTreeMap::new(), BTreeMap::new());
-        Ok(Operators { runtime, endpoints_at, endpoints, sessions, last: last.into(), context: Context::new()? })
+        let salt = Identity::drawn().map_err(|cause| LinkError::Context { cause })?;
+        Ok(Operators { runtime, endpoints_at, endpoints, sessions, last: last.into(), salt, context: Context::new()? })
     }
 
     /// Whether messages wait to be read: to be checked last before sleeping.
@@ -159,6 +166,8 @@ impl Operators {
         for ((host, number), session) in &mut self.sessions {
             for _ in 0..PER_TURN {
                 let Some(frames) = session.dealer.receive() else { break };
+                // A tool whose request is accepted sends nothing more: the replies alone show that it is in use.
+                session.used = now;
                 posts.extend(post(host, &session.instance, *number, frames));
             }
         }
@@ -188,7 +197,7 @@ impl Operators {
                 *used = now;
                 let frames: Vec<&[u8]> = message.payload.iter().map(Vec::as_slice).collect();
                 match endpoint.router.send(to, &frames) {
-                    SendOutcome::Sent | SendOutcome::Full => {}
+                    SendOutcome::Sent | SendOutcome::Full => endpoint.used = now,
                     SendOutcome::NoSuchPeer => drop(endpoint.sessions.remove(&conversation)),
                 }
             }
@@ -204,7 +213,7 @@ impl Operators {
         }
         if self.sessions.get(&key).is_none_or(|session| session.instance != instance) {
             self.hang_up(&key, reactor);
-            match self.answer(&instance, reactor, now) {
+            match self.answer(&instance, &key, reactor, now) {
                 Ok(session) => drop(self.sessions.insert(key.clone(), session)),
                 Err(why) => {
                     warn!(logger, "an operator on {} cannot be connected with {}", host, instance; "why" => %why);
@@ -221,15 +230,34 @@ impl Operators {
         None
     }
 
-    fn answer(&mut self, instance: &str, reactor: &mut Reactor, now: Time) -> Result<ToolSession, Box<dyn Error>> {
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err("too many operators of other hosts are connected with roots of this one".into());
-        }
+    /// Opens a session, and closes the one that was unused for longest if there are too many.
+    fn answer(
+        &mut self,
+        instance: &str,
+        key: &(String, u64),
+        reactor: &mut Reactor,
+        now: Time,
+    ) -> Result<ToolSession, Box<dyn Error>> {
         let runtime = RuntimeDir::of(&self.runtime, &Name::parse(instance)?)?;
-        let own = Identity::drawn()?;
+        if self.sessions.len() >= SESSIONS_MAX {
+            let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| key.clone());
+            oldest.iter().for_each(|oldest| self.hang_up(oldest, reactor));
+        }
+        let own = self.identity(key);
         let dealer = Dealer::connect(&self.context, &runtime.control_socket(), own.as_bytes(), LIMITS)?;
         let tag = reactor.watch(dealer.fd(), Source::Operators)?;
         Ok(ToolSession { instance: instance.to_owned(), dealer, tag, used: now })
+    }
+
+    /// The identity of a session, the same each time that it is opened: by it the root recognizes a request that the
+    /// tool repeats in a session that was closed here meanwhile, and does not carry it out twice.
+    fn identity(&self, (host, conversation): &(String, u64)) -> Identity {
+        let hash = Sha256::new().chain_update(self.salt.as_bytes());
+        let hash = hash.chain_update(conversation.to_be_bytes()).chain_update(host).finalize();
+        let mut bytes: [u8; Identity::DRAWN_BYTES] = std::array::from_fn(|at| hash[at]);
+        // As in those that are drawn: a zero byte at the beginning is reserved for libzmq.
+        bytes[0] |= 1;
+        Identity::new(&bytes)
     }
 
     /// Closes endpoints and sessions that are unused, or whose root or host is gone. Returns messages to the hosts with
@@ -327,6 +355,8 @@ mod tests {
         a: Host,
         b: Host,
         root: Router,
+        /// The session whose request has reached the root last.
+        asker: Option<Identity>,
         context: Context,
     }
 
@@ -344,7 +374,7 @@ mod tests {
             let most = MessageMax { parts: PAYLOAD_FRAMES_MAX, bytes: PAYLOAD_FRAMES_MAX * FRAME_MAX };
             let door = Door::new(Rules::of_own(process::own_uid(), 2 * SESSIONS_MAX, most));
             let root = Router::bind_behind(&context, &runtime.control_socket(), LIMITS, door).unwrap();
-            Pair { a, b, root, context }
+            Pair { a, b, root, asker: None, context }
         }
 
         fn tool(&mut self, now: Time) -> Dealer {
@@ -357,10 +387,15 @@ mod tests {
         /// Passes messages on until the tool has the answer to its message.
         fn asks(&mut self, tool: &mut Dealer, text: &[u8], now: Time) {
             assert!(tool.send(&[text]));
+            assert_eq!(self.receives(tool, now), [text]);
+        }
+
+        /// Passes messages on until the tool receives one.
+        fn receives(&mut self, tool: &mut Dealer, now: Time) -> Vec<Vec<u8>> {
             loop {
                 self.pass_on(now);
                 match tool.receive() {
-                    Some(frames) => return assert_eq!(frames, [text]),
+                    Some(frames) => return frames,
                     None => drop(fd::wait_readable_any(&[], Some(Span::from_millis(1)))),
                 }
             }
@@ -374,6 +409,7 @@ mod tests {
                 let frames: Vec<&[u8]> = message.frames.iter().map(Vec::as_slice).collect();
                 // What a session that has ended had sent can be read after its end. No reply to a tool is lost by that.
                 assert!(matches!(self.root.send(&message.from, &frames), SendOutcome::Sent | SendOutcome::NoSuchPeer));
+                self.asker = Some(message.from);
             }
             let said = self.b.operators.said(now);
             for (_, message) in said.into_iter().filter(|(to, _)| to == "a") {
@@ -405,32 +441,57 @@ mod tests {
         assert_eq!(pair.b.operators.sessions.len(), 1, "the other one is idle");
         pair.asks(&mut follower, b"still", at(41));
 
-        // Sessions of another host, until one is refused. It is opened once others are closed.
+        // Sessions of another host: the oldest one is closed for each that is too many.
         let status = |conversation| {
             let header = Operator { instance: NAME.to_owned(), conversation, end: None };
             Message::new(Kind::Operator, &header, vec![b"status".to_vec()]).unwrap()
         };
         for number in 1..=SESSIONS_MAX as u64 {
-            assert_eq!(pair.b.came("c", status(number), true, at(41)), None);
+            assert_eq!(pair.b.came("c", status(number), true, at(41 + number)), None);
         }
-        assert_eq!(pair.b.operators.sessions.len(), SESSIONS_MAX);
-        pair.asks(&mut follower, b"still", at(60));
-        assert_eq!(pair.b.due(true, at(80)), []);
-        assert_eq!(pair.b.came("c", status(SESSIONS_MAX as u64), true, at(80)), None);
-        assert_eq!(pair.b.operators.sessions.len(), 2);
+        let (sessions, kept) = (&pair.b.operators.sessions, |host: &str, number| (host.to_owned(), number));
+        assert_eq!(sessions.len(), SESSIONS_MAX);
+        assert!(!sessions.contains_key(&kept("a", 8)) && sessions.contains_key(&kept("c", 1)));
+        pair.asks(&mut follower, b"still", at(106));
+        let sessions = &pair.b.operators.sessions;
+        assert!(sessions.len() == SESSIONS_MAX && !sessions.contains_key(&kept("c", 1)));
 
         // The root is gone: its endpoint is closed.
-        pair.asks(&mut follower, b"still", at(81));
-        let posts = pair.b.due(false, at(82));
+        pair.asks(&mut follower, b"still", at(107));
+        let posts = pair.b.due(false, at(108));
         assert!(pair.a.operators.endpoints.contains_key(NAME));
         for (_, message) in posts.into_iter().filter(|(to, _)| to == "a") {
-            assert_eq!(pair.a.came("b", message, false, at(82)), None);
+            assert_eq!(pair.a.came("b", message, false, at(108)), None);
         }
         assert!(pair.a.operators.endpoints.is_empty());
 
         // The root is started on this host.
-        let _tool = pair.tool(at(83));
-        assert_eq!((pair.a.due(false, at(83)), pair.a.operators.endpoints.len()), (vec![], 1));
-        assert_eq!((pair.a.due(true, at(83)), pair.a.operators.endpoints.len()), (vec![], 0));
+        let _tool = pair.tool(at(109));
+        assert_eq!((pair.a.due(false, at(109)), pair.a.operators.endpoints.len()), (vec![], 1));
+        assert_eq!((pair.a.due(true, at(109)), pair.a.operators.endpoints.len()), (vec![], 0));
+    }
+
+    #[test]
+    fn a_session_goes_on_while_the_root_replies_and_is_the_same_to_it_when_it_is_opened_again() {
+        let mut pair = Pair::new();
+        let mut tool = pair.tool(at(0));
+        pair.asks(&mut tool, b"stop", at(0));
+        let asker = pair.asker.take().unwrap();
+        assert_eq!(asker.as_bytes().len(), Identity::DRAWN_BYTES);
+        for secs in [10, 20, 29] {
+            assert_eq!(pair.root.send(&asker, &[b"accepted"]), SendOutcome::Sent);
+            assert_eq!(pair.receives(&mut tool, at(secs)), [b"accepted"]);
+        }
+        assert_eq!((pair.a.due(false, at(31)), pair.b.due(true, at(31))), (vec![], vec![]));
+        assert_eq!((pair.a.operators.endpoints.len(), pair.b.operators.sessions.len()), (1, 1));
+
+        // Closed on the host of the root alone; the tool repeats its request.
+        assert_eq!(pair.b.due(true, at(59)), []);
+        assert!(pair.b.operators.sessions.is_empty());
+        pair.asks(&mut tool, b"stop", at(59));
+        assert_eq!(pair.asker.as_ref(), Some(&asker));
+        let mut other = pair.tool(at(59));
+        pair.asks(&mut other, b"stop", at(59));
+        assert_ne!(pair.asker, Some(asker));
     }
 }
