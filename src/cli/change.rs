@@ -129,6 +129,8 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
     match error {
         AskError::Link(_) | AskError::NotUnderstood(_) => Failure::new(ExitCode::Failed, message),
         AskError::Gone => Failure::new(ExitCode::NoInstance, message),
+        AskError::Cut => Failure::new(ExitCode::NoAnswer, message)
+            .hint(format!("`treevisor hosts` shows the links, and `treevisor status -i {name}` what became of it")),
         AskError::ReaderLeft => Failure::reader_left(),
         AskError::NoAnswer { .. } | AskError::FellSilent { .. } => {
             Failure::new(ExitCode::NoAnswer, message).hint(force())

@@ -44,7 +44,7 @@ pub(super) fn status_until<T>(
     holds: impl Fn(&T) -> bool,
 ) -> Result<T, AskError> {
     let look = |left| match look(left) {
-        Err(error @ (AskError::NoAnswer { .. } | AskError::FellSilent { .. })) => Ok(Err(error)),
+        Err(error @ (AskError::NoAnswer { .. } | AskError::FellSilent { .. } | AskError::Cut)) => Ok(Err(error)),
         seen => seen.map(Ok),
     };
     look_until(clock, end, look, |seen| seen.as_ref().is_ok_and(&holds))?
@@ -107,6 +107,8 @@ mod tests {
         assert_eq!(status_until(&clock, later, &mut look, |looks| *looks == 3).unwrap(), 3);
         let seen = status_until(&clock, Time::ZERO, |_| silent(), |_: &u8| true);
         assert!(matches!(seen, Err(AskError::NoAnswer { .. })), "{seen:?}");
+        let cut = status_until(&clock, Time::ZERO, |_| Err(AskError::Cut), |_: &u8| true);
+        assert!(matches!(cut, Err(AskError::Cut)), "not as if it had ended: {cut:?}");
         let gone = status_until(&clock, later, |_| Err(AskError::Gone), |_: &u8| true);
         assert!(matches!(gone, Err(AskError::Gone)), "{gone:?}");
     }

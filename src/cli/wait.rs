@@ -67,6 +67,15 @@ pub(super) fn run(args: Wait, _: ColorMode) -> Result<ExitCode, Failure> {
         Ok(status) => Ok(Some(status)),
         // The instance has ended, so nothing runs any more.
         Err(AskError::Gone) if args.until == WaitTarget::Stopped => Ok(None),
+        Err(AskError::Cut) => {
+            // The link to its host may be up again, or its root run on another host.
+            if let Ok(found) = anywhere(args.target.instance.as_deref())
+                && let Ok(again) = Session::connect(&found.runtime)
+            {
+                session = again;
+            }
+            Err(AskError::Cut)
+        }
         Err(error) => Err(error),
     };
     let is_so = |seen: &Option<StatusView>| seen.as_ref().is_none_or(|status| holds(&status.root, args.until));

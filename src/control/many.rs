@@ -88,12 +88,11 @@ impl Session {
                     each(asked.at, Step::Ended(Err(error)), since);
                     false
                 }),
-                Err(_) => {
+                Err(error) => {
                     // The instance has ended, or the output has no reader: there is nothing to wait for.
-                    waiting.drain(..).for_each(|asked| {
-                        each(asked.at, Step::Ended(Err(AskError::Gone)), now.since(asked.begun));
-                    });
-                    (next..verbs.len()).for_each(|at| each(at, Step::Ended(Err(AskError::Gone)), Span::ZERO));
+                    let why = || if matches!(error, AskError::Cut) { AskError::Cut } else { AskError::Gone };
+                    waiting.drain(..).for_each(|asked| each(asked.at, Step::Ended(Err(why())), now.since(asked.begun)));
+                    (next..verbs.len()).for_each(|at| each(at, Step::Ended(Err(why())), Span::ZERO));
                     return;
                 }
             }

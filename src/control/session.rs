@@ -16,8 +16,10 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
 mod error;
+mod forwarded;
 
 pub use error::AskError;
+use forwarded::Forwarded;
 
 /// How often a wait is interrupted to check whether the instance still runs. A waiting tool may poll a few times a
 /// second; a node must not.
@@ -82,6 +84,8 @@ pub struct Session {
     runtime: RuntimeDir,
     /// The root's process id, if the instance's file could be read.
     root: Option<u32>,
+    /// Set if the root runs on another host.
+    forwarded: Option<Forwarded>,
     /// Declared before the context, to be dropped first: dropping the context waits until all its sockets are closed.
     dealer: Dealer,
     _context: Context,
@@ -124,6 +128,7 @@ impl Session {
         Ok(Session {
             runtime: runtime.clone(),
             root: runtime.read_instance().ok().map(|instance| instance.pid),
+            forwarded: Forwarded::of(runtime),
             dealer,
             _context: context,
             clock: Clock::start(),
@@ -234,7 +239,7 @@ impl Session {
             }
             let reply = self.next_followed(request, now + LOOK_EVERY);
             if self.reconnections != reconnections
-                && !matches!(reply, Err(AskError::Gone | AskError::ReaderLeft))
+                && !matches!(reply, Err(AskError::Gone | AskError::Cut | AskError::ReaderLeft))
                 && !self.root_has_exited()
             {
                 // Replies to this request may have been lost with the old connection, and a reply that came over the
@@ -310,6 +315,9 @@ impl Session {
     }
 
     pub(super) fn send(&mut self, verb: Verb, within: Span) -> Result<u64, AskError> {
+        if self.forwarded.as_ref().is_some_and(Forwarded::is_cut) {
+            return Err(self.gone());
+        }
         self.last_request += 1;
         let is_answered = !verb.is_notice();
         let (via, incarnation) = (self.via.clone(), self.incarnation);
@@ -367,7 +375,23 @@ impl Session {
 
     fn reconnected(&mut self) {
         self.reconnections += 1;
-        self.ask_again(true);
+        match &mut self.forwarded {
+            // The endpoint was closed meanwhile, and may lead to another run now.
+            Some(forwarded) => forwarded.cut(),
+            None => self.ask_again(true),
+        }
+    }
+
+    /// Why there is nothing more to wait for: the end of the instance, unless its root runs on another host and only
+    /// the way there has ended.
+    fn gone(&mut self) -> AskError {
+        match &mut self.forwarded {
+            Some(forwarded) => {
+                forwarded.cut();
+                if forwarded.has_ended() { AskError::Gone } else { AskError::Cut }
+            }
+            None => AskError::Gone,
+        }
     }
 
     /// The next reply to `request`; `None` when none has come by `until`.
@@ -394,7 +418,8 @@ impl Session {
     ) -> Result<Option<(u64, Reply)>, AskError> {
         loop {
             // Checked before the queue is read, so that a root's last message is not missed.
-            let there = (is_running(&self.runtime) || self.is_swept()) && !self.is_replaced();
+            let is_cut = self.forwarded.as_ref().is_some_and(Forwarded::is_cut);
+            let there = !is_cut && (is_running(&self.runtime) || self.is_swept()) && !self.is_replaced();
             while let Some(frames) = self.dealer.receive() {
                 if self.dealer.has_reconnected() {
                     self.reconnected();
@@ -410,7 +435,7 @@ impl Session {
                 if self.dealer.wait_input(LAST_REPLY_WITHIN.as_duration()) {
                     continue;
                 }
-                return Err(AskError::Gone);
+                return Err(self.gone());
             }
             let now = self.clock.now();
             if now >= until {

@@ -12,6 +12,8 @@ pub enum AskError {
     Link(LinkError),
     /// The instance has ended.
     Gone,
+    /// The way to the root, which runs on another host, has ended. The instance may run, and carry out the request.
+    Cut,
     /// The root has not answered.
     NoAnswer {
         /// How long was waited.
@@ -61,6 +63,7 @@ impl fmt::Display for AskError {
         match self {
             AskError::Link(_) => f.write_str("cannot reach the root"),
             AskError::Gone => f.write_str("the instance has ended"),
+            AskError::Cut => f.write_str("the way to its root on another host is lost, and it may still run"),
             AskError::NoAnswer { limit } => write!(f, "the root does not answer, after {}", limit.coarse()),
             AskError::FellSilent { waiting_for } => {
                 write!(f, "the root stopped responding; its last message: {waiting_for}")

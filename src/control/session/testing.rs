@@ -20,8 +20,13 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new() -> (Root, RuntimeDir) {
+        Root::below("")
+    }
+
+    /// A root whose base directory is this one below that of the test.
+    pub(crate) fn below(base: &str) -> (Root, RuntimeDir) {
         let directory = tempfile::tempdir().unwrap();
-        let runtime = RuntimeDir::of(directory.path(), &Name::parse("shop").unwrap()).unwrap();
+        let runtime = RuntimeDir::of(&directory.path().join(base), &Name::parse("shop").unwrap()).unwrap();
         runtime.create().unwrap();
         let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
         let context = Context::new().unwrap();
