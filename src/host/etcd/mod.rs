@@ -118,12 +118,18 @@ pub(super) fn take_away(
 ) -> Result<Option<usize>, Box<dyn Error>> {
     let mut etcd = etcd_of(host, Some(signers))?;
     let members = etcd.members(ANSWER)?;
-    // A member that was never started has no name yet, and is found by its URL.
-    let peer = address.map(peer_url);
-    let is_its = |member: &&Member| member.name == name || peer.as_ref().is_some_and(|url| member.peers.contains(url));
-    let Some(found) = members.iter().find(is_its) else { return Ok(None) };
+    let Some(found) = member_of(&members, name, address) else { return Ok(None) };
     etcd.remove(found.id, ANSWER)?;
     Ok(Some(members.len() - 1))
+}
+
+/// The member of this host. One that was never started has no name yet, and is found by its URL; a member at that URL
+/// with another name is another host's, which has the address now.
+fn member_of<'a>(members: &'a [Member], name: &str, address: Option<&str>) -> Option<&'a Member> {
+    let peer = address.map(peer_url);
+    let is_at =
+        |member: &&Member| member.name.is_empty() && peer.as_ref().is_some_and(|url| member.peers.contains(url));
+    members.iter().find(|member| member.name == name).or_else(|| members.iter().find(is_at))
 }
 
 /// Writes the files of the member, and checks that its ports are free.
@@ -202,7 +208,7 @@ fn begin(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files) -> Re
     let (clock, end) = (Clock::start(), Time::ZERO + PATIENCE);
     let mut told = String::new();
     loop {
-        match attempt(etcd.as_mut(), host, at, files) {
+        match attempt(etcd.as_mut(), host, at, signers, files) {
             Ok(begin) => return Ok(begin),
             Err(why) if clock.now() >= end => return Err(why.into()),
             Err(why) if why != told => {
@@ -216,10 +222,18 @@ fn begin(host: &HostFile, at: &MemberAt, signers: &Signers, files: &Files) -> Re
 }
 
 /// Decides how the member starts, if that is possible at the moment.
-fn attempt(mut etcd: Option<&mut Etcd>, host: &HostFile, at: &MemberAt, files: &Files) -> Result<Begin, String> {
+fn attempt(
+    mut etcd: Option<&mut Etcd>,
+    host: &HostFile,
+    at: &MemberAt,
+    signers: &Signers,
+    files: &Files,
+) -> Result<Begin, String> {
     let members = etcd.as_mut().map(|etcd| etcd.members(ANSWER)).transpose();
     let members = members.map_err(|why| format!("the other members do not answer: {why}"))?;
-    let (remove, etcd) = match (plan(files.has_data(), members.as_deref(), &at.peer()), etcd) {
+    let answers =
+        |member: &Member| etcd_at(&member.clients, host, Some(signers)).is_ok_and(|mut etcd| etcd.answers(ANSWER));
+    let (remove, etcd) = match (plan(files.has_data(), members.as_deref(), &at.peer(), answers), etcd) {
         (Plan::GoOn, _) => return Ok(Begin::Again),
         (Plan::Refuse(why), _) => return Err(why),
         (Plan::Join { .. }, None) => unreachable!("no other member was asked"),
@@ -241,4 +255,26 @@ fn attempt(mut etcd: Option<&mut Etcd>, host: &HostFile, at: &MemberAt, files: &
         member.peers.into_iter().map(move |url| (name.clone(), url))
     });
     Ok(Begin::Existing(named.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_member_of_a_host_has_its_name_or_none_yet() {
+        let member = |id, name: &str, host: &str| {
+            let peers = vec![format!("https://{host}:2380")];
+            Member { id, name: name.into(), peers, ..Member::default() }
+        };
+        let found = |members: &[Member], address| member_of(members, "b", address).map(|member| member.id);
+        let at = Some("10.0.0.2:7411");
+        let (b, new) = (member(1, "b", "10.0.0.2"), member(2, "", "10.0.0.2"));
+        // Another host has the address that the record of b still shows.
+        let (a, c) = (member(3, "a", "10.0.0.1"), member(4, "c", "10.0.0.2"));
+        assert_eq!(found(&[a.clone(), b.clone()], None), Some(1));
+        assert_eq!(found(&[new.clone(), b], at), Some(1));
+        assert_eq!(found(&[a.clone(), new.clone()], at), Some(2));
+        assert_eq!((found(&[a.clone(), new], None), found(&[a, c], at)), (None, None));
+    }
 }

@@ -20,8 +20,13 @@ pub(super) enum Plan {
 }
 
 /// Decides for the member with the peer URL `peer`. `members`: the list that another member has answered; `None`: no
-/// other member is known.
-pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Plan {
+/// other member is known. `answers`: whether a member answers at its address.
+pub(super) fn plan(
+    has_data: bool,
+    members: Option<&[Member]>,
+    peer: &str,
+    answers: impl FnOnce(&Member) -> bool,
+) -> Plan {
     if has_data {
         return Plan::GoOn;
     }
@@ -42,6 +47,15 @@ pub(super) fn plan(has_data: bool, members: Option<&[Member]>, peer: &str) -> Pl
     }
     if earlier.is_some() && members.len() == 1 {
         return Plan::Refuse("the data of the only member of the store are gone".into());
+    }
+    // It does not run here, where its ports are free: the address is that of another machine. Removing the member could
+    // cost the store its majority.
+    if let Some(earlier) = earlier
+        && answers(earlier)
+    {
+        return Plan::Refuse(format!(
+            "a member of the store answers at {peer}, on another machine: the file of this host has that one's address, and perhaps its name"
+        ));
     }
     Plan::Join { remove: earlier.map(|member| member.id) }
 }
@@ -74,10 +88,16 @@ mod tests {
             // Learners are added one at a time.
             (false, Some(vec![a, waits]), None),
         ] {
-            let found = plan(has_data, members.as_deref(), "c");
-            match expected {
-                Some(expected) => assert_eq!(found, expected, "{has_data} {members:?}"),
+            let found = plan(has_data, members.as_deref(), "c", |_| false);
+            match &expected {
+                Some(expected) => assert_eq!(found, *expected, "{has_data} {members:?}"),
                 None => assert!(matches!(found, Plan::Refuse(_)), "{has_data} {members:?}: {found:?}"),
+            }
+            // One that answers is another machine's, and is never taken away.
+            let found = plan(has_data, members.as_deref(), "c", |earlier| earlier.peers == ["c"]);
+            match expected {
+                Some(Plan::Join { remove: Some(_) }) | None => assert!(matches!(found, Plan::Refuse(_)), "{found:?}"),
+                Some(expected) => assert_eq!(found, expected, "{has_data} {members:?}"),
             }
         }
     }

@@ -50,6 +50,11 @@ impl Etcd {
         Ok(self.ask_members::<Members>("list", &json!({}), limit)?.members)
     }
 
+    /// Whether a member answers, be it a learner or without a majority.
+    pub fn answers(&mut self, limit: Span) -> bool {
+        self.each(limit, |etcd, at, left| etcd.post(at, "/v3/maintenance/status", "{}", left)).is_ok()
+    }
+
     /// Adds a learner with this peer URL. Returns the new member, and all members including it.
     ///
     /// # Errors
