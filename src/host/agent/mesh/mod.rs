@@ -25,7 +25,7 @@ use std::os::fd::RawFd;
 const PULSE: Span = Span::from_millis(500);
 
 /// A socket that has had no connection for this long is replaced: libzmq does not try again after a refusal, and keeps
-/// the address that it was given, while the name of the host may have another one by now.
+/// the address that it was given, while the name of the host may have others.
 const ANEW: Span = Span::from_secs(3);
 
 /// After this a new connection is checked, to send HELLO, and then after twice as long each time until it is up: for
@@ -302,7 +302,14 @@ impl Mesh {
                     outgoing.dealer.send(&tvh1::encode(pulse, millis(now)));
                 }
             }
-            self.dealers.retain(|_, outgoing| outgoing.alone.is_none_or(|since| now.since(since) < ANEW));
+            let Mesh { dealers, names, .. } = self;
+            dealers.retain(|_, outgoing| {
+                let has_failed = outgoing.alone.is_some_and(|since| now.since(since) >= ANEW);
+                if has_failed {
+                    names.failed(&outgoing.peer.address);
+                }
+                !has_failed
+            });
             self.connect(now);
         }
         if let Some((_, wait)) = self.greet.take_if(|(at, _)| *at <= now) {

@@ -51,7 +51,8 @@ fn a_name_that_is_not_resolved_keeps_no_other_link_down_and_has_one_once_it_is()
     let ((mut a, key_a), (mut b, key_b), (mut c, key_c)) = (mesh("a"), mesh("b"), mesh("c"));
     let (answer, answers) = std::sync::mpsc::channel::<SocketAddr>();
     let answers = Mutex::new(answers);
-    a.names = Names::new(move |_| answers.lock().unwrap().recv().map_err(|error| error.to_string())).unwrap();
+    let look_up = move |_: &str| answers.lock().unwrap().recv().map(|at| vec![at]).map_err(|error| error.to_string());
+    a.names = Names::new(look_up).unwrap();
     let peer = |address: &str, key: Key| Ok(Peer { address: address.into(), key });
     let now = clock::both().boottime;
     let (at_a, at_b, at_c) = (port(&a).to_owned(), port(&b).to_owned(), port(&c).to_owned());
