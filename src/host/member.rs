@@ -34,9 +34,8 @@ pub fn run() -> i32 {
     let mut text = String::new();
     let ask = io::stdin().take(ASK_MAX).read_to_string(&mut text).map_err(|error| error.to_string());
     let told = match ask.and_then(|_| serde_json::from_str(&text).map_err(|error| error.to_string())) {
-        Ok(ask) => answer(&ask, &open_store)
-            .unwrap_or_else(|Failed { message, hint }| MemberReply::Failed { message, hint: hint.map(str::to_owned) }),
-        Err(error) => MemberReply::Failed { message: format!("the question cannot be read: {error}"), hint: None },
+        Ok(ask) => answer(&ask, &open_store).unwrap_or_else(MemberReply::from),
+        Err(error) => Failed::new(format!("the question cannot be read: {error}")).into(),
     };
     let failed = matches!(told, MemberReply::Failed { .. });
     let text = serde_json::to_vec(&told).expect("it is text throughout");

@@ -127,5 +127,8 @@ pub enum MemberReply {
         message: String,
         /// What would be right.
         hint: Option<String>,
+        /// What was asked for is done, and of the store that it needs there is no answer.
+        #[serde(default)]
+        is_done: bool,
     },
 }

@@ -150,8 +150,9 @@ Examples:
 
 Exit codes:
   0  done
-  1  a file cannot be written, or the store does not answer, or not the agent: the keys before
-     stay good then; with --cluster: not all hosts are there, or one makes no step
+  1  a file cannot be written, the store does not answer, or the agent does not take them: the keys
+     before stay good then; with --cluster: not all hosts are there, or one makes no step
+  5  the agent has not answered: the keys before stay good, and it has the new ones when it starts
 ")]
 pub struct Rotate {
     /// Replace the key by which the cluster signs, on all of its hosts
@@ -359,12 +360,27 @@ fn told(doing: &str, ask: &MemberRequest, when: ColorMode) -> Result<Option<Vec<
             lines.iter().for_each(|line| out::say(when, line));
             Ok(Some(hosts))
         }
-        MemberReply::Failed { message, hint } => {
-            let failure = failed(message);
-            Err(match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            })
-        }
+        MemberReply::Failed { message, hint, is_done } => Err(failure(doing, &message, hint, is_done)),
+    }
+}
+
+/// `is_done`: the machine is a host, and is of no use before the store answers.
+fn failure(doing: &str, message: &str, hint: Option<String>, is_done: bool) -> Failure {
+    let code = if is_done { ExitCode::NoAnswer } else { ExitCode::Failed };
+    let failure = Failure::new(code, format!("cannot {doing}: {message}"));
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_whose_store_does_not_answer_is_told_from_one_that_is_none() {
+        let code = |is_done| failure("join", "why", Some("do".into()), is_done).code;
+        assert_eq!((code(false), code(true)), (ExitCode::Failed.number(), ExitCode::NoAnswer.number()));
     }
 }

@@ -85,8 +85,8 @@ pub(in crate::host) fn admit(
 ) -> Join {
     match admitted(host, signers, request, opener) {
         Ok(welcome) => Join::Welcome(Box::new(welcome)),
-        Err(Failed { message, hint: None }) => Join::Refused { why: message },
-        Err(Failed { message, hint: Some(hint) }) => Join::Refused { why: format!("{message}: {hint}") },
+        Err(Failed { message, hint: None, .. }) => Join::Refused { why: message },
+        Err(Failed { message, hint: Some(hint), .. }) => Join::Refused { why: format!("{message}: {hint}") },
     }
 }
 
@@ -261,7 +261,7 @@ fn is_reached(
         } else {
             "see that these addresses are reached from here, or write others into that file"
         };
-        Failed::new(message).hint(hint)
+        Failed::new(message).hint(hint).done()
     })
 }
 
@@ -321,6 +321,7 @@ fn ask(invitation: &Invitation, name: &str, curve: &KeyPair, witness: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::member::MemberReply;
 
     #[test]
     fn an_invitation_reads_as_it_is_written_and_a_part_of_it_does_not() {
@@ -357,6 +358,29 @@ mod tests {
             let expected = format!("cannot have the address {address:?}: ");
             assert!(message.contains(&expected) && hint.contains("--address"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_machine_is_a_host_though_its_store_does_not_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("host.toml");
+        let new = Newcomer {
+            line: String::new(),
+            name: "c".into(),
+            address: "10.0.0.3".into(),
+            cert: None,
+            key: None,
+            witness: false,
+        };
+        let reached = |read: &dyn Fn(&HostFile) -> Result<(), Failed>| {
+            is_reached(&file, &Welcome::default(), &new, read).map_err(MemberReply::from)
+        };
+        let endpoints = vec!["http://10.0.0.1:2379".to_owned()];
+        let host = NewHost { cluster: "shop".into(), name: "c".into(), endpoints, ..NewHost::default() };
+        fs::write(&file, text_of(&host)).unwrap();
+        assert_eq!(reached(&|_| Ok(())), Ok(()));
+        let silent = reached(&|_| Err(Failed::new("no answer")));
+        assert!(matches!(silent, Err(MemberReply::Failed { is_done: true, .. })), "{silent:?}");
     }
 
     #[test]
