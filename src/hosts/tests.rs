@@ -4,6 +4,7 @@
 mod lease;
 
 use super::record::{Host, HostState, OwnState, Ownership, ReleaseReason, Want, WantState, read, write};
+use super::wish::shows_end;
 use super::*;
 use crate::time::Span;
 use std::collections::BTreeMap;
@@ -265,7 +266,7 @@ fn an_operator_may_swear_that_a_host_is_dead() {
     });
     bench.pass(seconds(2));
     // The operator is answered once the record shows it, which it does not while the store is silent.
-    let is_off = |bench: &Bench| bench.agent.stored("b", bench.now).is_some_and(|record| record.is_empty("b"));
+    let is_off = |bench: &Bench| bench.agent.stored("b", bench.now).is_some_and(|record| shows_end(record, "b", 4));
     bench.deaf = true;
     bench.hand_in(Event::Asked(OperatorOrder::Forget("b".into())));
     bench.pass(seconds(4));
@@ -273,6 +274,13 @@ fn an_operator_may_swear_that_a_host_is_dead() {
     bench.deaf = false;
     bench.pass(seconds(4));
     assert_eq!(bench.host("b").state, HostState::Dead);
+    assert!(is_off(&bench));
+
+    // It is on, and back before an operator is answered who has sworn of the same epoch again.
+    let back = Host { epoch: 5, state: HostState::Live, ttl_ms: 15_000, ..Host::default() };
+    bench.put(Key::Host("b".into()), &back);
+    bench.pass(seconds(4));
+    assert_eq!(bench.host("b").state, HostState::Live, "the oath was of another epoch");
     assert!(is_off(&bench));
 }
 

@@ -47,9 +47,31 @@ pub fn shows(record: &Host, draining: bool) -> bool {
     record.state == HostState::Live && record.draining == draining
 }
 
+/// Whether the record of the host `name` shows what an operator has sworn of the epoch that it had then: nothing of it
+/// runs any more. In a later epoch the host has come back, maybe by the time that this is looked at, and is alive.
+pub fn shows_end(record: &Host, name: &str, epoch: u64) -> bool {
+    record.epoch > epoch || record.epoch == epoch && record.is_empty(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_oath_is_of_the_epoch_that_the_host_had() {
+        let [live, dead] = [HostState::Live, HostState::Dead];
+        for (state, epoch, sworn, expected) in [
+            (live, 1, false, false),
+            (dead, 1, false, false),
+            (dead, 1, true, true),
+            // It was not off, and has begun another epoch after the oath was written.
+            (live, 2, false, true),
+            (dead, 2, false, true),
+        ] {
+            let record = Host { epoch, sworn, ..host(state, Some("a")) };
+            assert_eq!(shows_end(&record, "b", 1), expected, "{record:?}");
+        }
+    }
 
     fn host(state: HostState, by: Option<&str>) -> Host {
         Host { state, by: by.map(str::to_owned), address: "10.0.0.2:7411".to_owned(), ..Host::default() }

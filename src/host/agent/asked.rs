@@ -106,13 +106,14 @@ impl Shell {
             HostRequest::Forget { host } if host == self.file.name => {
                 HostReply::Refused { message: format!("{host} is this host, and it is there") }
             }
-            HostRequest::Forget { host } if !self.core.hosts(now).iter().any(|known| known.name == host) => {
-                HostReply::Refused { message: format!("the cluster has no host {host}") }
-            }
-            HostRequest::Forget { host } => {
-                warn!(self.logger, "an operator swears that {} is off", host);
-                return self.wish_noted(asker, OperatorOrder::Forget(host.clone()), Noted::Off(host), now);
-            }
+            HostRequest::Forget { host } => match self.core.stored(&host, now).map(|record| record.epoch) {
+                None => HostReply::Refused { message: format!("the cluster has no host {host}") },
+                Some(epoch) => {
+                    warn!(self.logger, "an operator swears that {} is off", host);
+                    let what = Noted::Off { host: host.clone(), epoch };
+                    return self.wish_noted(asker, OperatorOrder::Forget(host), what, now);
+                }
+            },
         };
         self.tools.tell(&asker, &told);
     }

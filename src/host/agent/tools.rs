@@ -50,8 +50,8 @@ impl Awaited {
 pub(super) enum Noted {
     /// That a host is drained, or is not.
     Draining { host: String, draining: bool },
-    /// That this host is off: nothing of it runs any more.
-    Off(String),
+    /// That this host is off: nothing runs any more of the epoch that it had when an operator has sworn that.
+    Off { host: String, epoch: u64 },
     /// This certificate, once the connections use it too.
     Certificate(String),
 }

@@ -3,7 +3,7 @@
 use super::connections::Connections;
 use super::tools::{Asker, Awaited, Noted};
 use super::turn::{Shell, moment};
-use crate::hosts::wish::{LinkState, obstacle, shows};
+use crate::hosts::wish::{LinkState, obstacle, shows, shows_end};
 use crate::hosts::{Event, Moment, OperatorOrder};
 use crate::os::clock;
 use crate::time::Span;
@@ -98,7 +98,7 @@ impl Shell {
         let by = self.connections.as_ref().map(Connections::cert);
         let is_noted = |what: &Noted| match what {
             Noted::Draining { host, draining } => record(host).is_some_and(|record| shows(record, *draining)),
-            Noted::Off(host) => record(host).is_some_and(|record| record.is_empty(host)),
+            Noted::Off { host, epoch } => record(host).is_some_and(|record| shows_end(record, host, *epoch)),
             Noted::Certificate(cert) => {
                 record(&self.file.name).is_some_and(|own| own.cert == *cert) && by == Some(cert)
             }
@@ -121,7 +121,7 @@ impl Shell {
                      type `treevisor host {}` on {host} itself, and see there what its agent reports",
                     verb(*draining)
                 ),
-                Noted::Off(host) => format!(
+                Noted::Off { host, .. } => format!(
                     "the record of {host} in the store does not show it after {NOTED}, so nothing starts elsewhere yet: \
                      `treevisor hosts` shows whether the store answers, and whether {host} is back; \
                      the agent goes on trying until it ends"
