@@ -1,8 +1,9 @@
 //! Operators' requests, served in one queue with exits and retries (R61). No request is charged to the restart window.
 //!
 //! These requests do not wait in the queue, since what they would wait for may never end (D5): a panic; a stop of the
-//! child that is just being stopped or started; a restart of the child that is just being started. A reset does not
-//! wait either, as it stops and starts no child.
+//! child that is just being stopped or started; a restart of the child that is just being started. A stop that came
+//! before its child's start waits until that start comes, and is carried out instead of it. A reset does not wait
+//! either, as it stops and starts no child.
 
 use super::action::{Action, Answer};
 use super::backoff::Delays;
@@ -152,9 +153,9 @@ impl Supervisor {
         }
     }
 
-    /// R64: stops one child and no other (R65).
-    fn terminate(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
-        self.overtake(turn, id, &format!("it was stopped by {by}"));
+    /// R64: stops one child and no other (R65). What is in the queue came later, and is served in its turn (R61).
+    pub(super) fn terminate(&mut self, turn: &mut Turn<'_>, request: RequestId, id: ChildId, by: String) {
+        self.answer(turn, id, Goal::Up, &Answer::Overtaken(format!("it was stopped by {by}")));
         let Some(mut child) = self.table.edit(id) else { return };
         let mut void = None;
         match &child.phase {
@@ -460,17 +461,8 @@ impl Supervisor {
         report
     }
 
-    /// An operator asks for a start while this supervisor ends: the child is not started, but its hold ends, so that
-    /// the next supervisor starts it.
-    pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
-        let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
-        if self.table.edit(*id).is_some_and(|mut child| child.release()) {
-            self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
-        }
-    }
-
-    /// Cancels the earlier requests about a child, since a later one undoes them: those that wait for it to come up,
-    /// and those in the queue.
+    /// Cancels the requests about a child: those that wait for it to come up, and those in the queue. Only for a
+    /// request that does not wait in the queue itself, as the others came earlier then, and for a child that goes.
     pub(super) fn overtake(&mut self, turn: &mut Turn<'_>, id: ChildId, why: &str) {
         let answer = Answer::Overtaken(why.into());
         self.answer(turn, id, Goal::Up, &answer);

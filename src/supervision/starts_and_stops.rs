@@ -2,9 +2,10 @@
 
 use super::action::{Action, Answer, End, ToParent};
 use super::child::Child;
+use super::event::Command;
 use super::phase::{AfterStop, DownReason, Goal, OnExit, Phase, StopBegun, Target, Wait};
 use super::report::{Fact, Killed};
-use super::sequence::{Operation, Reloading, Sequence, SequencePurpose, Step};
+use super::sequence::{Before, Operation, Reloading, Sequence, SequencePurpose, Step};
 use super::strategy::stop_steps;
 use super::supervisor::{Lifecycle, QueueItem, Supervisor, Turn};
 use super::types::{ChildId, Stale, StartFailure, StopCause, StopReason};
@@ -140,10 +141,14 @@ impl Supervisor {
         let Some(job) = &self.job else { return };
         let (purpose, cause) = (job.purpose, job.cause);
         let by_operator = matches!(purpose, SequencePurpose::Operator { .. });
-        let Some(mut child) = self.table.edit(id) else { return };
+        let Some(child) = self.table.get(id) else { return };
         if !matches!(child.phase, Phase::Down(DownReason::Queued)) || !(by_operator || child.target == Target::Up) {
             return;
         }
+        if self.stop_before_start(turn, id, purpose, cause) {
+            return;
+        }
+        let Some(mut child) = self.table.edit(id) else { return };
         if child.lost.is_some() {
             drop(child);
             return self.wait_for_the_lost(turn, id, cause);
@@ -159,6 +164,41 @@ impl Supervisor {
             job.await_start(id);
         }
         turn.out.push(Action::Spawn(run));
+    }
+
+    /// A stop of a child that is in the queue when the child's start comes is carried out instead of that start, which
+    /// may never end (D5). It cancels the requests about the child that came before it, not those that came later.
+    /// Returns false if there is none.
+    fn stop_before_start(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ChildId,
+        purpose: SequencePurpose,
+        cause: Option<ReportId>,
+    ) -> bool {
+        let Some(present) = self.table.get(id).map(|child| child.incarnation) else { return false };
+        let is_stop = |item: &QueueItem| match item {
+            QueueItem::Asked { command: Command::Terminate(of), meant, .. } => {
+                *of == id && meant.is_none_or(|meant| meant == present)
+            }
+            QueueItem::Asked { .. } | QueueItem::Recheck(_) | QueueItem::Reload(_) => false,
+        };
+        let Some(at) = self.queue.iter().position(is_stop) else { return false };
+        let later = self.queue.split_off(at + 1);
+        if let Some(QueueItem::Asked { request, by, .. }) = self.queue.pop_back() {
+            self.overtake(turn, id, &format!("it was stopped by {by}"));
+            if let SequencePurpose::Operator { what: Operation::Start(Before::Held), .. } = purpose
+                && let Some(mut child) = self.table.edit(id)
+            {
+                // The request that would have released it is cancelled.
+                child.phase = Phase::Held;
+            } else {
+                self.report(turn, Some(id), cause, Fact::Stopped);
+            }
+            self.terminate(turn, request, id, by);
+        }
+        self.queue.extend(later);
+        true
     }
 
     /// A child is to be started whose old process cannot be killed: its start waits until that has ended, and nothing
@@ -319,6 +359,15 @@ impl Supervisor {
         let mut job = Sequence::new(purpose, StopCause::SupervisorEnds, cause, steps, VecDeque::new());
         job.inherit(awaited);
         self.job = Some(job);
+    }
+
+    /// An operator asks for a start while this supervisor ends: the child is not started, but its hold ends, so that
+    /// the next supervisor starts it.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, command: &Command, by: &str) {
+        let (Command::Restart(id) | Command::Up(id) | Command::Cycle(id)) = command else { return };
+        if self.table.edit(*id).is_some_and(|mut child| child.release()) {
+            self.report(turn, Some(*id), None, Fact::Released { by: by.to_owned() });
+        }
     }
 
     /// Whether it ends in order to hand its placed children over to another supervisor: supervisors below it that have

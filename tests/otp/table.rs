@@ -922,6 +922,20 @@ const ROWS: &[Row] = &[
         spawned b : ok:2",
     ),
     (
+        "R61 R66 D5",
+        "a stop that has waited cancels no request that came after it",
+        "one-for-one 9/5s: a b(at-word)",
+        "
+        begin : spawn a#1
+        spawned a : spawn b#1
+        spawned b
+        stop a
+        up a
+        ready b : ready; ask a
+        exit a 0 : ok:1; spawn a#2
+        spawned a : ok:2",
+    ),
+    (
         "R62",
         "start_child appends; a failed one leaves nothing and is not retried",
         "rest-for-one 9/5s: a b",
@@ -1276,6 +1290,61 @@ const ROWS: &[Row] = &[
         exit a 0 : ok:1; spawn b#1
         is a=stopped
         spawned b : ready",
+    ),
+    (
+        "D5",
+        "one whose start has not come can be stopped: it is not started, and its start may hang as it likes",
+        "one-for-one 9/5s: a(at-word) b(at-word)",
+        "
+        begin : spawn a#1
+        spawned a
+        stop b
+        stop a : ask a
+        exit a 0 : ok:2; ok:1; ready
+        told exited(a) stopped(a) stopped(b)
+        is a=stopped b=stopped
+        up b : spawn b#1
+        spawned b
+        ready b : ok:3",
+    ),
+    (
+        "D5 R61",
+        "such a stop cancels what was asked of the child before it, and nothing that came after it",
+        "one-for-all 9/5s: a b c(at-word)",
+        "
+        boot
+        exit b 1 : ask c
+        up a
+        stop a
+        up a
+        exit c 0 : ask a
+        exit a 0 : overtaken:1; ok:2; spawn b#2
+        spawned b : spawn c#2
+        spawned c
+        ready c : spawn a#2
+        spawned a : ok:3",
+    ),
+    (
+        "D5 D10",
+        "a hold that such a start would have ended stays",
+        "one-for-one 9/5s: a b",
+        "
+        boot
+        hold b : kill b
+        exit b sig9 : ok:1
+        stop a : ask a
+        up b
+        stop b
+        up b
+        exit a 0 : ok:2; overtaken:3; ok:4; spawn b#2
+        spawned b : ok:5
+        hold b : kill b
+        exit b sig9 : ok:6
+        up a : spawn a#2
+        cycle b
+        stop b
+        spawned a : ok:7; overtaken:8; ok:9
+        is b=held",
     ),
     (
         "D5",
@@ -1774,7 +1843,7 @@ const ROWS: &[Row] = &[
         "
         boot
         exit a 1 : ask c
-        stop b
+        cycle b
         resume 1s
         exit c 0 : ask b
         resume 1s
@@ -1785,8 +1854,9 @@ const ROWS: &[Row] = &[
         spawned c : ask b
         window 1
         resume 1s
-        exit b 0 : ok:1
-        is a=running b=stopped c=running",
+        exit b 0 : spawn b#3
+        spawned b : ok:1
+        is a=running b=running c=running",
     ),
     (
         "D11",
