@@ -115,13 +115,17 @@ impl Supervisor {
     }
 
     /// Forgets failures. It stops and starts no child itself, so it does not wait in the queue. A child in backoff gets
-    /// its next start attempt in the queue, as if the backoff had ended.
+    /// its next start attempt in the queue, as if the backoff had ended; if its group is still being stopped for that
+    /// attempt, the starts follow without the backoff.
     fn reset(&mut self, turn: &mut Turn<'_>, request: RequestId, which: Option<ChildId>) {
         if which.is_none() {
             self.window.clear();
         }
         let all: Vec<ChildId> = self.table.iter().map(|child| child.id).collect();
         for id in all.into_iter().filter(|id| which.is_none_or(|which| which == *id)) {
+            if let Some(job) = &mut self.job {
+                job.end_pause(id);
+            }
             let Some(mut child) = self.table.edit(id) else { continue };
             child.delays = Delays::default();
             if let Phase::Waiting { wait: Wait::Until(_), cause } = child.phase {

@@ -212,12 +212,13 @@ impl Sequence {
         self.starting.contains(&id)
     }
 
-    /// The same sequence without the backoff between stops and starts.
-    pub(super) fn without_pause(mut self) -> Sequence {
-        if let SequencePurpose::Restart { until, .. } = &mut self.purpose {
+    /// Ends the backoff between stops and starts, if it is that of `id`.
+    pub(super) fn end_pause(&mut self, id: ChildId) {
+        if let SequencePurpose::Restart { child, until } = &mut self.purpose
+            && *child == id
+        {
             *until = Time::ZERO;
         }
-        self
     }
 
     /// The starts that have not begun.

@@ -245,7 +245,7 @@ impl Supervisor {
     /// The stops of a restart are over but its backoff is not: the child waits, the others of its group stay down, and
     /// the queue is served meanwhile (R37, D4).
     fn pause(&mut self, turn: &mut Turn<'_>, until: Time) {
-        let Some(job) = self.job.take() else { return };
+        let Some(mut job) = self.job.take() else { return };
         let waits = match job.purpose {
             SequencePurpose::Restart { child, .. } => child,
             SequencePurpose::Boot
@@ -260,7 +260,8 @@ impl Supervisor {
         let Some(cause) = job.cause.filter(|_| queued(self, waits)) else {
             // An operator has held the child while its siblings were being stopped: there is no backoff to wait for,
             // and the siblings are started now.
-            self.job = Some(job.without_pause());
+            job.end_pause(waits);
+            self.job = Some(job);
             return;
         };
         let why = format!("it is down until \"{}\" is started again", self.name(waits));

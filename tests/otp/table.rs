@@ -1218,6 +1218,34 @@ const ROWS: &[Row] = &[
         deadline none",
     ),
     (
+        "D4 R37",
+        "a reset while the group is still being stopped ends the wait that would follow",
+        "one-for-all 9/60s: a b(backoff=1s)",
+        "
+        boot
+        exit b 1 : ask a
+        reset : ok:1
+        exit a 0 : spawn a#2
+        spawned a : spawn b#2
+        spawned b
+        exit b 1 : ask a
+        reset a : ok:2
+        reset b : ok:3
+        exit a 0 : spawn a#3",
+    ),
+    (
+        "D4 R37",
+        "a reset of another child leaves that wait as it is",
+        "one-for-all 9/60s: a b(backoff=1s)",
+        "
+        boot
+        exit b 1 : ask a
+        reset a : ok:1
+        exit a 0
+        is b=waiting
+        wait 1s : spawn a#2",
+    ),
+    (
         "R40",
         "a reset of all empties the window, that of a child does not",
         "one-for-one 1/60s: a",
