@@ -22,6 +22,7 @@
 //! | has another spec in a later reload | it is rolled again; on failure it gets the spec that it last was up with |
 
 use super::action::{Action, Adopt, Answer};
+use super::child::Child;
 use super::event::{Member, Scope};
 use super::phase::{AfterStop, DownReason, Phase, Target};
 use super::report::{Fact, RolloutStage};
@@ -297,23 +298,29 @@ impl Supervisor {
         (!concerned.is_empty()).then(step)
     }
 
-    /// A reload must not wait for copies that may never be ready: stops the copy that the roll-out is just starting.
-    /// The reload starts it with the spec that it has then.
+    /// A reload must not wait for copies that may never be ready: stops the copy that the roll-out is just starting,
+    /// and drops the starts that are to come, also of copies that are still being stopped. The reload starts all of
+    /// them with the spec that they have then.
     pub(super) fn cut_roll(&mut self, turn: &mut Turn<'_>, by: &str) {
         let Some(job) = self.job.as_mut().filter(|job| job.purpose == SequencePurpose::Roll) else { return };
-        let Some(starting) = job.is_starting_now() else { return };
-        job.stop_instead(starting, false);
+        let starting = job.is_starting_now();
+        if let Some(starting) = starting {
+            job.stop_instead(starting, false);
+        }
         let dropped = job.drop_starts();
-        for id in std::iter::once(starting).chain(dropped.iter().copied()) {
+        for id in starting.into_iter().chain(dropped.iter().copied()) {
             // A copy that went back to its old spec is not on probation, but the reload has to find it as well.
             if let (Some(child), Some(roll)) = (self.table.get(id), &mut self.roll) {
                 roll.is_cut(id, child.member.policy.update.settle);
             }
         }
-        for id in dropped {
-            self.rest(id, AfterStop::Rest);
+        for id in dropped.into_iter().chain(starting) {
+            let is_stopped = self.begin_stop(turn, id, AfterStop::Rest, false, StopCause::Reload(by.to_owned()), None);
+            let is_queued = |child: &Child| matches!(child.phase, Phase::Down(DownReason::Queued));
+            if !is_stopped && self.table.get(id).is_some_and(is_queued) {
+                self.rest(id, AfterStop::Rest);
+            }
         }
-        self.begin_stop(turn, starting, AfterStop::Rest, false, StopCause::Reload(by.to_owned()), None);
     }
 
     /// Takes a copy off probation, because it has failed or cannot be replaced.

@@ -300,17 +300,37 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D21 R30",
-        "while an old copy is stopped, a reload waits for that",
+        "while an old copy is stopped, a reload waits for that, and not for a start with what is out of date",
         "one-for-one 0/30s: j-1(count=1) j-2(count=1)",
         "
         boot
-        reload j-1(count=1,v=1) j-2(count=1,v=1) : roll j-1; ask j-1
-        reload j-1(count=1) j-2(count=1)
-        exit j-1 0 : spawn j-1#2
-        spawned j-1 : overtaken:1; roll j-1; ask j-1
-        exit j-1 0 : spawn j-1#3
+        reload j-1(count=1,v=1,at-word) j-2(count=1,v=1,at-word) : roll j-1; ask j-1
+        reload j-1(count=1,v=2) j-2(count=1,v=2)
+        exit j-1 0 : overtaken:1; spawn j-1#2
         spawned j-1
+        wait 5s : roll j-2; ask j-2
+        exit j-2 0 : spawn j-2#2
+        spawned j-2
         wait 5s : ok:2",
+    ),
+    (
+        "D21 R30",
+        "so it is with several that are stopped at once, of which one is held or stopped by an operator meanwhile",
+        "one-for-one 0/30s: j-1(count=1) j-2(count=1) j-3(count=1)",
+        "
+        boot
+        reload j-1(count=1,v=1,at-word,at-once=3) j-2(count=1,v=1,at-word,at-once=3) j-3(count=1,v=1,at-word,at-once=3) : roll j-1; roll j-2; roll j-3; ask j-3; ask j-2; ask j-1
+        hold j-2 : kill j-2
+        exit j-2 sig9 : ok:2
+        reload j-1(count=1) j-2(count=1) j-3(count=1)
+        stop j-3
+        exit j-3 0 : ok:4
+        exit j-1 0 : overtaken:1; spawn j-1#2
+        spawned j-1
+        is j-1=running j-2=held j-3=stopped
+        wait 5s : ok:3
+        up j-2 : spawn j-2#2
+        spawned j-2 : ok:5",
     ),
     (
         "D21",
