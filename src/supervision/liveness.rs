@@ -147,6 +147,11 @@ impl Watch {
         self.spare(Time::ZERO + Span::MAX);
     }
 
+    /// Whether nothing counts yet, after [`Watch::wait_for_begin`].
+    fn waits_for_begin(&self) -> bool {
+        self.not_before == Time::ZERO + Span::MAX
+    }
+
     /// The start is over. A child that has not beaten yet has its first deadline from here; with `anew`, any child.
     pub(super) fn begin(&mut self, now: Time, anew: bool) {
         if self.beats == 0 || anew {
@@ -227,7 +232,8 @@ impl Watch {
             self.moved = now;
             self.standstill_credit = Credit::default();
             self.still_from = lease_ends;
-        } else if beat.busy_for.is_some() {
+        } else if beat.busy_for.is_some() || self.waits_for_begin() {
+            // A standstill before the first beat of a start does not count either.
             self.still_from = self.still_from.max(lease_ends);
         }
         if beat.progress.is_some() {

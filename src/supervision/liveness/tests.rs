@@ -60,6 +60,23 @@ fn beats_without_progress_are_silence() {
 }
 
 #[test]
+fn after_a_long_start_a_standstill_counts_from_the_first_beat_on() {
+    let mut watch = Watch::new(promise(true), at(0));
+    watch.wait_for_begin();
+    assert_eq!(watch.judge(at(60_000)), Judgement::Fine);
+    assert!(watch.beat(at(10_000), &Beat::default()));
+    watch.begin(at(10_500), false);
+    assert!(watch.beat(at(12_000), &Beat::default()));
+    assert_eq!(watch.deadline(), Some(at(13_000)));
+    assert!(!is_overdue(&watch, 12_999) && is_overdue(&watch, 13_000));
+    assert!(watch.overdue(at(13_000)).is_some_and(|overdue| overdue.no_progress));
+    let mut early = Watch::new(promise(true), at(0));
+    early.wait_for_begin();
+    assert!(early.beat(at(1_000), &Beat::default()) && early.beat(at(4_000), &Beat::default()));
+    assert!(!is_overdue(&early, 4_999) && is_overdue(&early, 5_000), "the grace is not shortened");
+}
+
+#[test]
 fn a_lease_stops_both_clocks() {
     let mut watch = Watch::new(promise(true), at(0));
     let lease = Beat { progress: Some(1), busy_for: Some(Span::from_secs(60)), ..Beat::default() };
