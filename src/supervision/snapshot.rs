@@ -32,8 +32,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// Snapshots with more ids are refused: each id takes a slot, and a damaged number must not use up all memory.
-const IDS_MAX: u32 = 1 << 24;
+/// Snapshots with more ids are refused: no supervisor gives out so many, so the number is damaged.
+const IDS_MAX: u32 = u32::MAX / 2;
 
 /// All state of a supervisor that cannot be derived. Times are nanoseconds on the clock of its node.
 #[derive(Debug, Clone, Serialize, Deserialize)]

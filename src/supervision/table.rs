@@ -15,8 +15,10 @@ use std::ops::{Deref, DerefMut};
 /// The children by id, by name and by deadline.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Table {
-    /// By id. Ids are never used again, so a removed child leaves a gap.
-    slots: Vec<Option<Box<Child>>>,
+    /// In the order of ids. Ids are never used again.
+    slots: Vec<(ChildId, Box<Child>)>,
+    /// How many ids have been given out.
+    given: u32,
     /// The start order (R1).
     order: Vec<ChildId>,
     names: HashMap<Box<str>, ChildId>,
@@ -37,10 +39,9 @@ impl Table {
     /// All children in start order, then those beside a child, and how many ids have been given out. A snapshot needs
     /// only these: names and alarms are derived.
     pub(super) fn into_children(self) -> (Vec<Child>, u32) {
-        let Table { mut slots, order, beside, names: _, alarms: _ } = self;
-        let given = slots.len() as u32;
-        let take = |id: ChildId| slots.get_mut(id.0 as usize).and_then(Option::take);
-        (order.into_iter().chain(beside).filter_map(take).map(|child| *child).collect(), given)
+        let Table { slots, given, order, beside, names: _, alarms: _ } = self;
+        let mut slots: HashMap<ChildId, Box<Child>> = slots.into_iter().collect();
+        (order.into_iter().chain(beside).filter_map(|id| slots.remove(&id)).map(|child| *child).collect(), given)
     }
 
     /// A table of these children, in start order, with those beside a child after them. Each has an id of its own below
@@ -51,29 +52,42 @@ impl Table {
         let order = children.iter().filter(own).map(|child| child.id).collect();
         let beside = children.iter().filter(|child| child.beside.is_some()).map(|child| child.id).collect();
         let alarms = children.iter().filter_map(|child| Some((child.deadline()?, child.id))).collect();
-        let mut slots = vec![None; given as usize];
-        for child in children {
-            let at = child.id.0 as usize;
-            slots[at] = Some(Box::new(child));
-        }
-        Table { slots, order, names, beside, alarms }
+        let mut slots: Vec<_> = children.into_iter().map(|child| (child.id, Box::new(child))).collect();
+        slots.sort_unstable_by_key(|(id, _)| *id);
+        Table { slots, given, order, names, beside, alarms }
     }
 
     /// Appends a child to the start order. The caller makes sure that its name is new.
     pub(super) fn add(&mut self, member: Member) -> ChildId {
-        let id = ChildId(self.slots.len() as u32);
-        self.names.insert(member.name.as_str().into(), id);
-        self.slots.push(Some(Box::new(Child::new(id, member))));
+        let name = member.name.as_str().into();
+        let id = self.insert(member);
+        self.names.insert(name, id);
         self.order.push(id);
         id
     }
 
     /// Adds a process beside a child of the same name: it can only be found by its id.
     pub(super) fn add_beside(&mut self, member: Member) -> ChildId {
-        let id = ChildId(self.slots.len() as u32);
-        self.slots.push(Some(Box::new(Child::new(id, member))));
+        let id = self.insert(member);
         self.beside.push(id);
         id
+    }
+
+    fn insert(&mut self, member: Member) -> ChildId {
+        let id = ChildId(self.given);
+        self.given += 1;
+        self.slots.push((id, Box::new(Child::new(id, member))));
+        id
+    }
+
+    /// Where a child stands in `slots`: at its id as long as no child with a lower id was removed, else further to the
+    /// front.
+    fn at(&self, id: ChildId) -> Option<usize> {
+        let at = id.0 as usize;
+        match self.slots.get(at) {
+            Some((found, _)) if *found == id => Some(at),
+            Some(_) | None => self.slots.binary_search_by_key(&id, |(id, _)| *id).ok(),
+        }
     }
 
     /// A successor takes over the child's name and place in the order; the child becomes a process beside it.
@@ -103,7 +117,8 @@ impl Table {
 
     /// Forgets a child that has no process.
     pub(super) fn remove(&mut self, id: ChildId) {
-        let Some(child) = self.slots.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        let Some(at) = self.at(id) else { return };
+        let (_, child) = self.slots.remove(at);
         debug_assert!(child.process().is_none() && child.lost.is_none(), "a child with a process is never forgotten");
         if let Some(at) = child.deadline() {
             self.alarms.remove(&(at, id));
@@ -116,7 +131,7 @@ impl Table {
     }
 
     pub(super) fn get(&self, id: ChildId) -> Option<&Child> {
-        self.slots.get(id.0 as usize)?.as_deref()
+        self.slots.get(self.at(id)?).map(|(_, child)| &**child)
     }
 
     /// The child, if `run` is its present or last run.
@@ -125,7 +140,8 @@ impl Table {
     }
 
     pub(super) fn edit(&mut self, id: ChildId) -> Option<Edit<'_>> {
-        let child = self.slots.get_mut(id.0 as usize)?.as_deref_mut()?;
+        let at = self.at(id)?;
+        let (_, child) = self.slots.get_mut(at)?;
         let before = child.deadline();
         Some(Edit { child, alarms: &mut self.alarms, before })
     }
@@ -142,8 +158,7 @@ impl Table {
 
     /// Sets a new start order, which must have each child once.
     pub(super) fn set_order(&mut self, order: Vec<ChildId>) {
-        let all = self.slots.iter().flatten().count();
-        debug_assert_eq!(order.len() + self.beside.len(), all, "every child has a place in the order");
+        debug_assert_eq!(order.len() + self.beside.len(), self.slots.len(), "every child has a place in the order");
         self.order = order;
     }
 
@@ -176,10 +191,12 @@ impl Table {
             return;
         }
         let mut places = vec![usize::MAX; self.slots.len()];
-        self.order.iter().enumerate().for_each(|(place, id)| places[id.0 as usize] = place);
-        items.sort_by_key(|item| {
+        for (place, at) in self.order.iter().map(|id| self.at(*id)).enumerate() {
+            at.into_iter().for_each(|at| places[at] = place);
+        }
+        items.sort_by_cached_key(|item| {
             let id = child(item);
-            (places.get(id.0 as usize).copied().unwrap_or(usize::MAX), id)
+            (self.at(id).map_or(usize::MAX, |at| places[at]), id)
         });
     }
 }
@@ -238,4 +255,48 @@ pub(super) fn fold<'a>(children: impl Iterator<Item = &'a Child>, restarts: u64,
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+
+    fn member(name: &str) -> Member {
+        Member {
+            name: Name::parse(name).unwrap(),
+            kind: Kind::Worker,
+            revision: 0,
+            settings: 0,
+            policy: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_removed_child_takes_no_room_and_its_id_is_not_used_again() {
+        let mut table = Table::default();
+        let [a, b, c] = ["a", "b", "c"].map(|name| table.add(member(name)));
+        for n in 3..103 {
+            let passing = table.add(member("x"));
+            assert_eq!((passing, table.slots.len()), (ChildId(n), 4));
+            table.remove(passing);
+            assert!(table.get(passing).is_none() && table.find("x").is_none());
+        }
+        table.remove(a);
+        let d = table.add(member("d"));
+        assert_eq!((d, table.slots.len()), (ChildId(103), 3));
+        table.set_order(vec![d, c, b]);
+        let (children, given) = table.clone().into_children();
+        for mut table in [table, Table::of(children, given)] {
+            for (id, name) in [(b, "b"), (c, "c"), (d, "d")] {
+                assert_eq!(table.get(id).map(|child| child.member.name.as_str()), Some(name));
+                assert_eq!(table.edit(id).map(|child| child.id), Some(id));
+            }
+            assert!(table.get(a).is_none() && table.edit(a).is_none() && table.get(ChildId(104)).is_none());
+            let mut ids = [b, a, c, d];
+            table.put_in_start_order(&mut ids, |id| *id);
+            assert_eq!(ids, [d, c, b, a]);
+            assert_eq!(table.add(member("e")), ChildId(104));
+        }
+    }
 }
