@@ -79,9 +79,9 @@ impl HelperProcess {
         let tag = match reactor.watch(spawned.pidfd.as_raw_fd(), source) {
             Ok(tag) => tag,
             Err(error) => {
-                // Its exit would go unnoticed, so it is killed; it is reaped as an orphan.
-                let _ = spawned.pidfd.signal_child(spawned.pid, 9);
+                // Its exit would go unnoticed, so it is killed.
                 process::signal_group(spawned.pid, 9);
+                spawned.give_up();
                 return Err(Chain(&error).to_string());
             }
         };

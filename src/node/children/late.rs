@@ -1,6 +1,6 @@
 //! Starts that take long: a child's directory or program is on a file system that does not answer (an unreachable
-//! network file system), its cgroup is frozen, or the machine is very busy. Such a child waits alone; the loop checks
-//! it now and then.
+//! network file system), its standard input is a fifo without a writer, its cgroup is frozen, or the machine is very
+//! busy. Such a child waits alone; the loop checks it now and then.
 //!
 //! For a moment (`SHOWN_AFTER` in `start`) nothing is reported, and the start can still fail as any other. Then the
 //! child counts as started: there is a process, which can be stopped and killed, and a supervisor starts its children

@@ -14,7 +14,8 @@ use crate::node::unknown_children::ProcessFamily;
 use crate::os::clock::wall_nanos;
 use crate::os::datagram::DatagramSocket;
 use crate::os::descendants::below::ticks_now;
-use crate::os::spawn::Late;
+use crate::os::spawn::{Late, Spawned};
+use crate::spec::exec::StdinSpec;
 use crate::supervision::{Event, Notice, Run, StartFailure};
 use crate::time::{Span, Time};
 use slog::{error, info, warn};
@@ -44,6 +45,7 @@ const LOOK_LATER: Span = Span::from_secs(1);
 
 /// Shown to people in place of the status that the child would report itself.
 const WAITS: &str = "not executed yet: its file system does not answer";
+const WAITS_FOR_INPUT: &str = "not executed yet: its standard input has no writer, or its file system does not answer";
 const WAITS_FROZEN: &str = "not executed yet: its cgroup is frozen";
 
 impl Children {
@@ -74,14 +76,17 @@ impl Children {
         let (place, base) = (&context.place, &context.base_environment);
         let started = child.start(run.incarnation, place, endpoint, base, sockets, cause)?;
         let now = context.now();
-        let exit_tag = reactor.watch(started.pidfd.as_raw_fd(), Source::Exit(run)).map_err(|error| {
-            // Without its pidfd in epoll the exit of this child would never be noticed. So the process is killed at
-            // once, and the start has failed.
-            error!(context.logger, "cannot watch a child"; "path" => %child.path, "error" => %error);
-            let _ = started.pidfd.signal_child(started.pid, 9);
-            let message = format!("watching the new process: {error}");
-            StartFailure { stage: "watch".into(), errno: 0, message }
-        })?;
+        let exit_tag = match reactor.watch(started.pidfd.as_raw_fd(), Source::Exit(run)) {
+            Ok(tag) => tag,
+            Err(error) => {
+                // Without its pidfd in epoll the exit of this child would never be noticed. So the process is killed at
+                // once, and the start has failed.
+                error!(context.logger, "cannot watch a child"; "path" => %child.path, "error" => %error);
+                Spawned { late: started.late, pid: started.pid, pidfd: started.pidfd }.give_up();
+                let message = format!("watching the new process: {error}");
+                return Err(StartFailure { stage: "watch".into(), errno: 0, message });
+            }
+        };
         let mut output = None;
         if let Some(reader) = started.output {
             match reactor.watch(reader.as_raw_fd(), Source::Output(run)) {
@@ -183,8 +188,7 @@ impl Children {
                 false
             }
             None if !start.told && took >= SHOWN_AFTER => {
-                let is_frozen = self.get(run.child).is_some_and(Child::is_frozen);
-                let why = if is_frozen { WAITS_FROZEN } else { WAITS };
+                let why = self.get(run.child).map_or(WAITS, Child::why_late);
                 warn!(context.logger, "program of a child is {why}"; "path" => path, "pid" => pid,
                     "after_ms" => took.as_millis());
                 start.told = true;
@@ -228,6 +232,18 @@ impl Children {
             None => {}
         }
         None
+    }
+}
+
+impl Child {
+    /// Why its program is not executed yet, as far as can be seen.
+    fn why_late(&self) -> &'static str {
+        match self.exec().map(|exec| &exec.stdin) {
+            _ if self.is_frozen() => WAITS_FROZEN,
+            // It may be a fifo: looking at the file may block as well.
+            Some(StdinSpec::File { .. }) => WAITS_FOR_INPUT,
+            _ => WAITS,
+        }
     }
 }
 

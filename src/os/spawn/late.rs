@@ -36,7 +36,8 @@ const ROUNDS_IN_GROUP: u32 = 3;
 struct Held {
     shared: Shared,
     room: Room,
-    /// A copying child that is late: one that is killed before it has begun reports nothing.
+    /// The process of a late start, where its end has to be known: a copying child that is killed before it has begun
+    /// reports nothing, and a pid is that of another process once this one has been reaped.
     process: Option<PidFd>,
     /// Set while the child may change its user in this memory.
     change: Cell<Option<Change>>,
@@ -84,7 +85,8 @@ thread_local! {
 }
 
 struct Left {
-    held: ManuallyDrop<Box<Held>>,
+    /// `None` if the child has left this memory.
+    held: Option<ManuallyDrop<Box<Held>>>,
     /// The process, if it was given up and must be reaped.
     pidfd: Option<PidFd>,
 }
@@ -92,23 +94,42 @@ struct Left {
 impl Left {
     fn is_over(&self) -> bool {
         let reaped = self.pidfd.as_ref().is_none_or(|pidfd| !matches!(pidfd.wait(), Ok(None)));
-        reaped && self.held.can_be_freed()
+        reaped && self.held.as_ref().is_none_or(|held| held.can_be_freed())
     }
 }
 
 /// Keeps the data until [`sweep`] finds that it is no longer in use.
-fn leave(held: Box<Held>, pidfd: Option<PidFd>) {
-    LEFT.with_borrow_mut(|left| left.push(Left { held: ManuallyDrop::new(held), pidfd }));
+fn leave(held: Option<Box<Held>>, pidfd: Option<PidFd>) {
+    LEFT.with_borrow_mut(|left| left.push(Left { held: held.map(ManuallyDrop::new), pidfd }));
+}
+
+/// Kills a process, and reaps it as soon as it has ended.
+fn give_up(pid: u32, pidfd: PidFd, held: Option<Box<Held>>) {
+    let _ = pidfd.signal_child(pid, libc::SIGKILL);
+    pidfd.wait_exit(LIMIT);
+    leave(held, Some(pidfd));
+    sweep();
+}
+
+impl Spawned {
+    /// Kills the process, which nothing watches. It is reaped at once, or at a later start if it has not ended by then.
+    pub fn give_up(self) {
+        give_up(self.pid, self.pidfd, self.late.and_then(|mut late| late.held.take()));
+    }
 }
 
 impl Held {
     fn is_over(&self) -> bool {
-        let ended = || self.process.as_ref().is_some_and(|process| process.wait_exit(Span::ZERO));
-        let over = self.room.report.has_left() || ended();
+        let over = self.room.report.has_left() || self.shared.plan.copies_memory && self.has_ended();
         if over {
             drop(self.change.take());
         }
         over
+    }
+
+    /// Whether the process is known to have ended.
+    fn has_ended(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.wait_exit(Span::ZERO))
     }
 
     fn can_be_freed(&self) -> bool {
@@ -165,7 +186,7 @@ impl Late {
     pub fn outcome(&mut self) -> Option<Result<(), SpawnError>> {
         let held = self.held.take_if(|held| held.is_over())?;
         let outcome = held.outcome();
-        if outcome.is_ok() {
+        if outcome.is_ok() && !held.has_ended() {
             // The program is running: a failure to set the score is no reason to end it.
             let _ = held.shared.plan.set_oom_score(self.pid);
         }
@@ -176,7 +197,7 @@ impl Late {
 impl Drop for Late {
     fn drop(&mut self) {
         if let Some(held) = self.held.take().filter(|held| !held.can_be_freed()) {
-            leave(held, None);
+            leave(Some(held), None);
         }
     }
 }
@@ -193,7 +214,7 @@ fn sweep() -> bool {
         let mut at = 0;
         while at < left.len() {
             if left[at].is_over() {
-                drop(ManuallyDrop::into_inner(left.swap_remove(at).held));
+                drop(left.swap_remove(at).held.map(ManuallyDrop::into_inner));
             } else {
                 at += 1;
             }
@@ -282,10 +303,7 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
             if held.room.report.apart.swap(true, Ordering::AcqRel) {
                 break;
             }
-            let _ = pidfd.signal_child(pid, libc::SIGKILL);
-            pidfd.wait_exit(LIMIT);
-            leave(held, Some(pidfd));
-            sweep();
+            give_up(pid, pidfd, Some(held));
             return Ok(None);
         }
         // The child still uses this process's descriptor table. It blocks on nothing before it has its own; but another
@@ -295,8 +313,9 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
         rounds -= 1;
     }
     drop(slots);
-    if plan.copies_memory && !held.is_over() {
-        // Without it, nothing is lost but the end of a child that is killed in its first microseconds.
+    if (plan.copies_memory || plan.oom_score_adjust.is_some()) && !held.is_over() {
+        // Without it, nothing is lost but the end of a child that is killed in its first microseconds, or is gone when
+        // its score would be set.
         held.process = pidfd.try_clone().ok();
     }
     if !held.is_over() {
@@ -339,6 +358,14 @@ impl PlanData {
 fn reap(pidfd: &PidFd) {
     while matches!(pidfd.wait(), Ok(None)) {
         pidfd.wait_exit(Span::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+impl Late {
+    /// As if the process had been reaped, and its pid were that of this other one.
+    pub(super) fn pid_is_reused(&mut self, pid: u32) {
+        self.pid = pid;
     }
 }
 

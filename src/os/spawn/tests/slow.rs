@@ -70,6 +70,43 @@ alone! {
         assert_eq!(end_of(&second.settled().unwrap().pidfd).code, Some(0));
     }
 
+    fn what_is_given_up_is_reaped_whatever_it_waits_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for copies_memory in [false, true] {
+            start_now(PlanSpec { copies_memory, ..program(&["/bin/sleep", "1000"]) }).unwrap().give_up();
+            let stdin = Stdin::File(fifo.clone());
+            start_now(PlanSpec { copies_memory, stdin, ..program(&["/bin/true"]) }).unwrap().give_up();
+            // One that needs longer for its end is reaped at a later start.
+            let clock = crate::os::clock::Clock::start();
+            while has_children() {
+                assert!(clock.now() < crate::time::Time::ZERO + PATIENCE, "a zombie is left");
+                assert_eq!(end_of(&start(program(&["/bin/true"])).unwrap().pidfd).code, Some(0));
+            }
+        }
+    }
+
+    fn the_score_of_one_that_has_ended_is_set_for_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let other = start(program(&["/bin/sleep", "1000"])).unwrap();
+        let score = || std::fs::read_to_string(format!("/proc/{}/oom_score_adj", other.pid)).unwrap();
+        let before = score();
+        for copies_memory in [false, true] {
+            let spec = PlanSpec { copies_memory, oom_score_adjust: Some(777), ..program(&["/bin/true"]) };
+            let mut killed = start_now(PlanSpec { stdin: Stdin::File(fifo.clone()), ..spec }).unwrap();
+            killed.pidfd.signal(libc::SIGKILL).unwrap();
+            assert_eq!(end_of(&killed.pidfd).signal, Some(libc::SIGKILL));
+            let late = killed.late.as_mut().unwrap();
+            late.pid_is_reused(other.pid);
+            assert!(matches!(late.outcome(), Some(Ok(()))), "it has left without a word");
+            assert_eq!(score(), before);
+        }
+        other.give_up();
+    }
+
     fn one_that_never_runs_is_given_up_and_leaves_nothing() {
         end_of(&start(program(&["/bin/true"])).unwrap().pidfd);
         let before = open_descriptors();
