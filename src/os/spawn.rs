@@ -13,8 +13,9 @@
 //!
 //! When the kernel kills a process for lack of memory, it kills all processes that share the memory of that one. So
 //! where a memory limit of the new process's cgroup does not limit this process, the child half gets a copy of the
-//! memory ([`PlanSpec::copies_memory`]), as with fork(2), which takes longer. All else stays as it is: the descriptor
-//! table is shared until the child has one of its own, and the report is in memory that both share.
+//! memory ([`PlanSpec::copies_memory`]), as with fork(2), which takes longer. So it does where clone3(2) is not
+//! available: with clone(2), a child that shares this memory would stop this thread. All else stays as it is: the
+//! descriptor table is shared until the child has one of its own, and the report is in memory that both share.
 //!
 //! Spawn only from the main thread or the loop's thread ([`thread::beside_main`]): the parent-death signal is sent when
 //! the *thread* that spawned the process ends, prctl(2).

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 /// child has left it.
 pub(super) struct Shared {
     pub plan: Rc<PlanData>,
+    /// The child has a copy of this memory.
+    pub copies_memory: bool,
     /// The pid of the parent, which the child's getppid(2) must return.
     pub parent: libc::pid_t,
     /// The slots of the streams: low descriptor numbers, so that little of the descriptor table has to be copied.
@@ -63,7 +65,7 @@ pub(super) extern "C" fn child_half(shared: *mut libc::c_void) -> ! {
     // SAFETY: as above; it is in memory that the parent sees in any case.
     let report = unsafe { &*shared.report };
     let mut list = RobustList::EMPTY;
-    let shown = if shared.plan.copies_memory { list.show_leaving(&report.here) } else { Ok(()) };
+    let shown = if shared.copies_memory { list.show_leaving(&report.here) } else { Ok(()) };
     let failure = match shown {
         Ok(()) => prepare_child(shared, report),
         Err(errno) => Failed::at(Stage::Clone, errno),

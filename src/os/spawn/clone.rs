@@ -14,12 +14,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether a process can be created in its cgroup: that needs clone3(2), for which libc has no wrapper.
 pub(super) const CLONES_INTO_CGROUP: bool = cfg!(target_arch = "x86_64");
 
-/// Set where a start suspends this thread until the child has left this memory: [`clone_by_libc`] is in use.
-static SUSPENDS: AtomicBool = AtomicBool::new(!CLONES_INTO_CGROUP);
+/// Set where a child that shares this memory would suspend this thread until it has left: clone3(2) is not available.
+static WOULD_SUSPEND: AtomicBool = AtomicBool::new(!CLONES_INTO_CGROUP);
 
-/// Whether a start suspends this thread until the child has left this memory.
-pub(super) fn suspends() -> bool {
-    SUSPENDS.load(Ordering::Relaxed)
+/// Whether a child that shares this memory would suspend this thread until it has left it, so that starts are made with
+/// [`clone_copy`].
+pub(super) fn would_suspend() -> bool {
+    WOULD_SUSPEND.load(Ordering::Relaxed)
+}
+
+/// As where clone3(2) is not available.
+#[cfg(test)]
+pub(super) fn pretend_to_suspend(pretended: bool) {
+    WOULD_SUSPEND.store(pretended || !CLONES_INTO_CGROUP, Ordering::Relaxed);
 }
 
 /// A stack for the child half.
@@ -56,6 +63,8 @@ pub(super) fn clone_vfork(
 /// Makes a process that runs `half(argument)` in this memory and on `stack`, while this thread goes on. When the
 /// process has left this memory, by execve(2) or by its end, the kernel writes 0 to `here` and wakes the thread that
 /// waits on it (CLONE_CHILD_CLEARTID).
+///
+/// ENOSYS where clone3(2) is not available; from then on [`would_suspend`] is true.
 ///
 /// # Safety
 /// Stack, argument and `here` must not move or be freed until then, and the half must not change this thread's storage.
@@ -172,11 +181,8 @@ unsafe fn clone_into(
     match i32::try_from(-result) {
         // Containers with an older system call filter have no clone3, and return one of these errors.
         Ok(libc::ENOSYS | libc::EPERM) if group.is_none() => {
-            if flags & libc::CLONE_VM as u64 != 0 {
-                SUSPENDS.store(true, Ordering::Relaxed);
-            }
             // SAFETY: as for this function.
-            unsafe { clone_by_libc(flags, stack, half, argument, here) }
+            unsafe { clone_by_libc(flags, stack, half, argument) }
         }
         Ok(errno) if errno > 0 => Err(errno),
         _ => Ok((result as libc::pid_t, pidfd)),
@@ -191,38 +197,37 @@ unsafe fn clone_into(
     stack: &mut Stack,
     half: ChildHalf,
     argument: *mut libc::c_void,
-    here: *mut i32,
+    _: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
     // SAFETY: as for this function.
-    unsafe { clone_by_libc(flags, stack, half, argument, here) }
+    unsafe { clone_by_libc(flags, stack, half, argument) }
 }
 
-/// clone(2) through libc's wrapper, which supports no cgroup. If the child shares this memory, this thread is suspended
-/// until it has left: musl's wrapper refuses CLONE_CHILD_CLEARTID, so nothing else would show that.
+/// clone(2) through libc's wrapper, which supports no cgroup. musl's refuses CLONE_CHILD_CLEARTID, without which only
+/// CLONE_VFORK shows that a child has left this memory: this thread would be suspended for as long as a file system
+/// does not answer. So such a child is not made.
 unsafe fn clone_by_libc(
     flags: u64,
     stack: &mut Stack,
     half: ChildHalf,
     argument: *mut libc::c_void,
-    here: *mut i32,
 ) -> Result<(libc::pid_t, RawFd), i32> {
+    let flags = flags as i32 | libc::SIGCHLD;
+    if flags & libc::CLONE_CHILD_CLEARTID != 0 {
+        WOULD_SUSPEND.store(true, Ordering::Relaxed);
+        return Err(libc::ENOSYS);
+    }
     let mut pidfd: RawFd = -1;
-    let suspends = if flags & libc::CLONE_VM as u64 == 0 { 0 } else { libc::CLONE_VFORK };
-    let flags = flags as i32 & !libc::CLONE_CHILD_CLEARTID | suspends | libc::SIGCHLD;
     // SAFETY: the two types differ in the return type only, and the half never returns.
     let half: extern "C" fn(*mut libc::c_void) -> libc::c_int = unsafe { std::mem::transmute(half) };
     // SAFETY: the top of the stack is 16-aligned; with CLONE_PIDFD the third pointer is where the descriptor goes.
     let pid = unsafe {
         let top = stack.0.as_mut_ptr().add(STACK).cast();
-        let no_tls: *mut libc::c_void = std::ptr::null_mut();
-        libc::clone(half, top, flags, argument, &raw mut pidfd, no_tls, here)
+        let (no_tls, nowhere): (*mut libc::c_void, *mut i32) = (std::ptr::null_mut(), std::ptr::null_mut());
+        libc::clone(half, top, flags, argument, &raw mut pidfd, no_tls, nowhere)
     };
     if pid < 0 {
         return Err(io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    }
-    if !here.is_null() {
-        // SAFETY: an aligned word of the caller's, which only the kernel would write; the child is out of our memory.
-        unsafe { here.write_volatile(0) };
     }
     Ok((pid, pidfd))
 }

@@ -119,8 +119,25 @@ impl Spawned {
 }
 
 impl Held {
+    /// Makes the process, in the cgroup `into`. The first start that finds out that it would suspend this thread is made
+    /// with a copy of this memory, too.
+    fn make(&mut self, into: Option<&Group>) -> Result<(u32, PidFd), i32> {
+        if !self.shared.copies_memory {
+            let (argument, here) = ((&raw mut self.shared).cast(), self.room.report.here.as_ptr());
+            // SAFETY: what is passed on is kept until the child has left; the child half makes raw system calls alone.
+            let made = unsafe { clone_apart(into, &mut self.room.stack, child_half, argument, here) };
+            if !matches!(made, Err(libc::ENOSYS)) || !clone::would_suspend() {
+                return made;
+            }
+            self.shared.copies_memory = true;
+            drop(self.change.take());
+        }
+        // SAFETY: as above; the descriptors are left as they are until the child has a table of its own.
+        unsafe { clone_copy(into, &mut self.room.stack, child_half, (&raw mut self.shared).cast()) }
+    }
+
     fn is_over(&self) -> bool {
-        let over = self.room.report.has_left() || self.shared.plan.copies_memory && self.has_ended();
+        let over = self.room.report.has_left() || self.shared.copies_memory && self.has_ended();
         if over {
             drop(self.change.take());
         }
@@ -133,7 +150,7 @@ impl Held {
     }
 
     fn can_be_freed(&self) -> bool {
-        self.shared.plan.copies_memory || self.is_over()
+        self.shared.copies_memory || self.is_over()
     }
 
     /// Waits up to `limit` until the child has left this memory.
@@ -251,12 +268,6 @@ pub(super) fn spawn(plan: &Rc<PlanData>, parent: libc::pid_t) -> Result<Spawned,
         }
         group.enter_by_itself();
     }
-    let suspends = !plan.copies_memory && clone::suspends();
-    if let Some(group) = plan.cgroup.as_ref().filter(|group| suspends && group.frozen().unwrap_or(false)) {
-        // This thread would be suspended until the cgroup is thawed.
-        let reason = format!("the cgroup {} is frozen", group.path().display());
-        return Err(SpawnError { reason, ..plan.error(Stage::Cgroup, libc::EAGAIN) });
-    }
     attempt(plan, parent, None)?.ok_or_else(|| {
         let reason = format!("it did not run for {} ms, so it was killed", LIMIT.as_millis() * u64::from(ROUNDS));
         SpawnError { reason, ..plan.error(Stage::Clone, libc::EAGAIN) }
@@ -269,9 +280,11 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
     let shortly = sweep() || clock::machine_millis() < SHORTLY.get();
     let slots = Slots::take(&plan.streams).map_err(|errno| plan.error(Stage::Streams, errno))?;
     let room = Room::take().map_err(|error| plan.error(Stage::Clone, error.raw_os_error().unwrap_or(libc::ENOMEM)))?;
+    let copies_memory = plan.copies_memory || clone::would_suspend();
     let mut held = Box::new(Held {
         shared: Shared {
             plan: Rc::clone(plan),
+            copies_memory,
             parent,
             slots: slots.numbers[..plan.streams.len()].to_vec(),
             above_slots: slots.above,
@@ -282,20 +295,9 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
         },
         room,
         process: None,
-        change: Cell::new(plan.credentials.as_ref().filter(|_| !plan.copies_memory).map(|_| Change::begin())),
+        change: Cell::new(plan.credentials.as_ref().filter(|_| !copies_memory).map(|_| Change::begin())),
     });
-    let argument = (&raw mut held.shared).cast();
-    let here = held.room.report.here.as_ptr();
-    let stack = &mut held.room.stack;
-    // SAFETY: what is passed on is kept until the child has left; the child half makes raw system calls alone.
-    let made = unsafe {
-        if plan.copies_memory {
-            clone_copy(into, stack, child_half, argument)
-        } else {
-            clone_apart(into, stack, child_half, argument, here)
-        }
-    };
-    let (pid, pidfd) = made.map_err(|errno| plan.error(Stage::Clone, errno))?;
+    let (pid, pidfd) = held.make(into).map_err(|errno| plan.error(Stage::Clone, errno))?;
     held.wait(if shortly { LIMIT_THEN } else { LIMIT });
     let mut rounds = if into.is_some() { ROUNDS_IN_GROUP } else { ROUNDS };
     while !held.is_over() && !held.room.report.apart.load(Ordering::Acquire) && !pidfd.has_ended() {
@@ -313,7 +315,7 @@ fn attempt(plan: &Rc<PlanData>, parent: libc::pid_t, into: Option<&Group>) -> Re
         rounds -= 1;
     }
     drop(slots);
-    if (plan.copies_memory || plan.oom_score_adjust.is_some()) && !held.is_over() {
+    if (held.shared.copies_memory || plan.oom_score_adjust.is_some()) && !held.is_over() {
         // Without it, nothing is lost but the end of a child that is killed in its first microseconds, or is gone when
         // its score would be set.
         held.process = pidfd.try_clone().ok();

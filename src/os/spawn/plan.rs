@@ -136,7 +136,7 @@ pub(super) struct PlanData {
     pub cgroup: Option<Group>,
     /// `cgroup.procs` of the cgroup, for a child that moves into it itself.
     pub cgroup_procs: Option<CString>,
-    /// The child half gets a copy of this memory.
+    /// The child half must get a copy of this memory.
     pub copies_memory: bool,
     pub subject: String,
 }

@@ -29,8 +29,7 @@ pub(super) unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// The same through libc, which writes errno: on these machines the parent is suspended until the child has left its
-/// memory, or the child has a copy of it.
+/// The same through libc, which writes errno: on these machines the child has a copy of its parent's memory.
 ///
 /// # Safety
 /// Those of the system call.

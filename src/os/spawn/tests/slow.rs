@@ -70,6 +70,21 @@ alone! {
         assert_eq!(end_of(&second.settled().unwrap().pidfd).code, Some(0));
     }
 
+    fn where_a_child_in_our_memory_would_suspend_us_it_gets_a_copy() {
+        clone::pretend_to_suspend(true);
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let clock = crate::os::clock::Clock::start();
+        let late = start_now(PlanSpec { stdin: Stdin::File(fifo.clone()), ..program(&["/bin/cat"]) }).unwrap();
+        assert!(late.late.is_some() && clock.now() < crate::time::Time::ZERO + Span::from_secs(30));
+        assert_eq!(end_of(&start(script("exit 3")).unwrap().pidfd).code, Some(3), "no other start waits");
+        assert_eq!(failure_of(program(&["/no/such/program"])).0, Stage::Exec);
+        drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+        assert_eq!(end_of(&late.settled().unwrap().pidfd).code, Some(0));
+        assert!(!has_children());
+    }
+
     fn what_is_given_up_is_reaped_whatever_it_waits_for() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
