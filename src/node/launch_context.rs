@@ -6,9 +6,8 @@ use super::context::Context;
 use super::reactor::{Reactor, Source};
 use super::unknown_children::ProcessFamily;
 use crate::os::descendants::below::ticks_now;
-use crate::os::net;
 use crate::spec::exec::ExecSpec;
-use crate::supervision::Run;
+use crate::supervision::{Run, StartFailure};
 use std::path::Path;
 
 /// What starting such a command, or a probe, takes.
@@ -45,7 +44,10 @@ pub(super) fn start(
     let (stamp, since) = (worker.stamp_of_probe(&context.place.mark), ticks_now());
     let (spawned, output) = worker
         .start_beside(command, &context.place, endpoint, &context.base_environment, credentials)
-        .map_err(|failure| NotStarted { is_ours: net::is_our_own(failure.errno), why: failure.message })?;
+        .map_err(|failure| {
+            let is_ours = failure.is_ours(worker.group.as_ref());
+            NotStarted { is_ours, why: StartFailure::from(failure).message }
+        })?;
     let kin = ProcessFamily { leader: spawned.pid, stamp, since };
     HelperProcess::watch(spawned, output, source, kin, reactor)
         .map_err(|why| NotStarted { is_ours: true, why: format!("watching it: {why}") })

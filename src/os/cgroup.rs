@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -20,7 +21,7 @@ mod tests;
 pub mod tree;
 
 use names::PREFIX;
-pub use names::{BELOW, NODE, SECOND, name_of, paths_below};
+pub use names::{BELOW, BESIDE, NODE, SECOND, name_of, paths_below};
 
 /// The path of the node or worker that a cgroup belongs to, by the names of its directories, and whether it is the
 /// cgroup for a supervisor's children. A tree may run in a worker of another tree; only the innermost one counts.
@@ -192,6 +193,19 @@ impl Group {
             Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it has cgroups below it, as the processes of a worker may have arranged. If it passes controllers on to
+    /// them, no process can be started in it. (It may do so with none below it; the failure of the next start shows that.)
+    pub fn is_divided(&self) -> bool {
+        // A directory has a link of its own, one from above, and one from each directory below.
+        fs::metadata(&self.path).is_ok_and(|directory| directory.nlink() > 2)
+    }
+
+    /// Whether it has as many processes as its own limit allows. False without a limit, and without the pids controller.
+    pub fn is_full(&self) -> bool {
+        let number = |file| fs::read_to_string(self.path.join(file)).ok()?.trim().parse::<u64>().ok();
+        number("pids.max").is_some_and(|max| number("pids.current").is_some_and(|current| current >= max))
     }
 
     /// The highest memory usage since it was created, in bytes; `None` without the memory controller.

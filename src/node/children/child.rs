@@ -317,10 +317,7 @@ impl Child {
             }
             (_, kind) => {
                 // The cgroups of workers and of nodes have different layouts.
-                self.own_leaf = None;
-                if let Some(group) = self.group.take() {
-                    group.remove_all();
-                }
+                self.drop_groups();
                 self.what = match kind {
                     ChildKind::Worker(exec) => Program::Worker(Arc::from(exec)),
                     ChildKind::Supervisor(spec) => Program::Node(Subtree { spec, actual: None, holds: Vec::new() }),

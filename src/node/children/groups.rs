@@ -83,11 +83,18 @@ impl Child {
     }
 
     /// To be called after the child's end. The groups below a node are removed: its next incarnation makes its own. A
-    /// worker's group is used again, unless it was killed, perhaps from outside: to start a process in a group that was
-    /// killed takes far longer than to make a new one. Returns the directory of a group that was removed.
+    /// worker's group is used again, unless the worker has divided it, or it was killed, perhaps from outside: to start
+    /// a process in a group that was killed takes far longer than to make a new one. Returns the directory of a group
+    /// that was removed.
     pub(crate) fn reset_groups(&mut self, status: &ExitStatus) -> Option<PathBuf> {
-        let is_node = self.is_node();
-        let group = self.group.take_if(|group| is_node || status.signal == Some(9) || group.is_entered_by_itself())?;
+        let was_killed = status.signal == Some(9);
+        let is_spent = |group: &Group| was_killed || group.is_entered_by_itself() || group.is_divided();
+        if self.is_node() || self.group.as_ref().is_some_and(is_spent) { self.drop_groups() } else { None }
+    }
+
+    /// Removes the cgroups of a child that does not run; the next start makes new ones. Returns the directory.
+    pub(super) fn drop_groups(&mut self) -> Option<PathBuf> {
+        let group = self.group.take()?;
         self.memory_marks = MemoryMarks::default();
         self.own_leaf = None;
         group.remove_all();
@@ -104,4 +111,49 @@ impl Child {
 pub(super) fn groups_of(place: &Place, path: &Path) -> Vec<PathBuf> {
     let Some(base) = &place.base_group else { return Vec::new() };
     cgroup::paths_below(base.path(), path.parts().skip(place.path.parts().count())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::os::cgroup::tree::Tree;
+    use crate::os::random;
+    use crate::supervision::ChildId;
+    use std::fs;
+
+    #[test]
+    fn a_group_that_takes_no_process_any_more_is_made_anew() {
+        let mut context = testing::context();
+        let tree = match Tree::create("test", &random::mark().unwrap()) {
+            Ok(tree) => tree,
+            Err(reason) => return eprintln!("skipped: no cgroups here: {reason}"),
+        };
+        context.place.base_group = Some(tree.root().clone());
+        let text = "name = \"test\"\nchild = [{ name = \"a\", command = [\"true\"] }]";
+        let mut children = testing::children(text, &context);
+        let child = children.get_mut(ChildId(0)).unwrap();
+        let at = tree.path().join("c.a");
+        let failed = ExitStatus { code: Some(1), ..ExitStatus::default() };
+        child.prepare_groups(&context.place).unwrap();
+        if !tree.root().is_entered_by_itself() {
+            assert_eq!(child.reset_groups(&failed), None, "it is used again");
+        }
+
+        // The worker has made cgroups below its own.
+        child.prepare_groups(&context.place).unwrap();
+        fs::create_dir_all(at.join("below/further")).unwrap();
+        assert_eq!(child.reset_groups(&failed).as_ref(), Some(&at));
+        assert!(!at.exists());
+        child.prepare_groups(&context.place).unwrap();
+        assert!(child.group.as_ref().is_some_and(|group| !group.is_divided() && group.path() == at));
+
+        // It was removed while the child was down.
+        fs::remove_dir(&at).unwrap();
+        assert_eq!(child.drop_groups().as_ref(), Some(&at));
+        child.prepare_groups(&context.place).unwrap();
+        assert!(at.exists());
+        tree.remove();
+        assert!(!at.exists());
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::child::{Child, Program};
 use super::handing::draw_secrets;
+use super::launch_failure::LaunchFailure;
 use super::node_link::NodeLink;
 use crate::ids::{Incarnation, Mark, Path, ReportId, Token};
 use crate::instance::runtime::BASE_VARIABLE;
@@ -42,6 +43,7 @@ struct LaunchDetails<'a> {
     output: Option<BorrowedFd<'a>>,
     sockets: Vec<BorrowedFd<'a>>,
     stamp: Stamp,
+    group: Option<&'a Group>,
     /// It runs beside the worker's own process.
     beside: bool,
 }
@@ -71,7 +73,7 @@ impl Child {
         base: &[(OsString, OsString)],
         sockets: Vec<BorrowedFd<'_>>,
         cause: Option<ReportId>,
-    ) -> Result<Started, StartFailure> {
+    ) -> Result<Started, LaunchFailure> {
         self.prepare_groups(place)?;
         let [token, other] = draw_secrets().map_err(|e| failure("drawing a token", &e))?;
         let mut environment = identity_environment(place, &self.path);
@@ -108,7 +110,7 @@ impl Child {
         mut identity: Vec<(OsString, OsString)>,
         sockets: Vec<BorrowedFd<'_>>,
         token: Token,
-    ) -> Result<Started, StartFailure> {
+    ) -> Result<Started, LaunchFailure> {
         let credentials = credentials(exec)?;
         let uid = credentials.as_ref().map(|credentials| credentials.uid);
         if let Some(uid) = uid {
@@ -149,9 +151,10 @@ impl Child {
             StdinSpec::File { file } => Stdin::File(file.clone()),
             StdinSpec::Inherit => Stdin::Open(ours.as_fd()),
         };
-        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside: false };
-        let plan = self.plan_beside(exec, &exec.command, place, base, own)?;
-        let spawned = run_plan(&plan)?;
+        let group = self.group.as_ref();
+        let own =
+            LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, group, beside: false };
+        let spawned = self.plan_beside(exec, &exec.command, place, base, own)?.spawn()?;
         Ok(Started {
             pid: spawned.pid,
             pidfd: spawned.pidfd,
@@ -173,8 +176,8 @@ impl Child {
         place: &Place,
         base: &[(OsString, OsString)],
         own: LaunchDetails<'_>,
-    ) -> Result<Plan, StartFailure> {
-        let LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside } = own;
+    ) -> Result<Plan, SpawnError> {
+        let LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, group, beside } = own;
         // A limit further up kills a worker as a whole, and what has just been started beside it.
         let limited = beside || exec.resources.limits_memory() || place.limits_memory.get();
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
@@ -217,11 +220,10 @@ impl Child {
             stderr: output,
             extra: sockets.into_iter().zip(3..).collect(),
             parent_death_signal: Some(PARENT_DEATH_SIGNAL),
-            cgroup: self.group.as_ref(),
-            copies_memory: limited && self.group.is_some(),
+            cgroup: group,
+            copies_memory: limited && group.is_some(),
             ..PlanSpec::new(command.iter().map(OsString::from).collect())
         })
-        .map_err(spawn_failure)
     }
 
     /// Binds the socket to which this incarnation sends by sd_notify(3).
@@ -235,7 +237,8 @@ impl Child {
         Ok(socket)
     }
 
-    /// Starts a command beside the running worker, to probe it. Returns the read end of its output, too.
+    /// Starts a command beside the running worker, to probe it. Returns the read end of its output, too. If the worker
+    /// passes controllers on to cgroups of its own, the command runs in one beside those.
     pub(crate) fn start_beside(
         &self,
         command: &[String],
@@ -243,21 +246,29 @@ impl Child {
         endpoint: &std::path::Path,
         base: &[(OsString, OsString)],
         credentials: Option<users::Credentials>,
-    ) -> Result<(spawn::Spawned, OwnedFd), StartFailure> {
+    ) -> Result<(spawn::Spawned, OwnedFd), LaunchFailure> {
         let (Program::Worker(exec), Some(process)) = (&self.what, &self.process) else {
-            return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)));
+            return Err(failure("looking for the worker", &std::io::Error::from(std::io::ErrorKind::NotFound)).into());
         };
         let mut identity = identity_environment(place, &self.path);
         identity.extend(self.beat_environment(process.run.incarnation, process.token, endpoint));
         identity.push(("TREEVISOR_PID".into(), process.pid.to_string().into()));
         let (reader, writer) = output_pipe(credentials.as_ref())?;
         let stamp = self.stamp_of_probe(&place.mark);
-        let output = Some(writer.as_fd());
-        let (own_pids, sockets) = (Vec::new(), Vec::new());
-        let stdin = Stdin::Null;
-        let own = LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, beside: true };
-        let plan = self.plan_beside(exec, command, place, base, own)?;
-        Ok((run_plan(&plan)?, reader))
+        let start_in = |group| {
+            let (identity, credentials) = (identity.clone(), credentials.clone());
+            let (own_pids, sockets, stdin, output) = (Vec::new(), Vec::new(), Stdin::Null, Some(writer.as_fd()));
+            let own =
+                LaunchDetails { identity, own_pids, credentials, stdin, output, sockets, stamp, group, beside: true };
+            self.plan_beside(exec, command, place, base, own)?.spawn()
+        };
+        let spawned = match (start_in(self.group.as_ref()), &self.group) {
+            (Err(error), Some(group)) if error.is_of_cgroup() => {
+                start_in(Some(&group.child(cgroup::BESIDE).map_err(|_| error)?))?
+            }
+            (started, _) => started?,
+        };
+        Ok((spawned, reader))
     }
 
     /// The environment variables that a worker needs to send heartbeats.
@@ -288,7 +299,7 @@ impl Child {
         base: &[(OsString, OsString)],
         identity: Vec<(OsString, OsString)>,
         copies_memory: bool,
-    ) -> Result<Started, StartFailure> {
+    ) -> Result<Started, LaunchFailure> {
         let text = serde_json::to_vec(boot).map_err(|e| failure("writing the node's boot record", &e))?;
         let memory = fd::memfd_with("treevisor-node", &text).map_err(|e| failure("passing on the spec", &e))?;
         let mut environment: BTreeMap<OsString, OsString> = base.iter().cloned().collect();
@@ -310,9 +321,8 @@ impl Child {
             cgroup: self.own_leaf.as_ref(),
             copies_memory,
             ..PlanSpec::new(vec![process::self_exe().into(), "node".into(), self.path.as_str().into()])
-        })
-        .map_err(spawn_failure)?;
-        let spawned = run_plan(&plan)?;
+        })?;
+        let spawned = plan.spawn()?;
         let link = NodeLink::named(Identity::new(boot.handed.name.as_bytes()));
         let (pid, pidfd, token, late) = (spawned.pid, spawned.pidfd, boot.handed.token, spawned.late);
         Ok(Started { pid, pidfd, output: None, token, notify: None, link, uid: None, late })
@@ -361,16 +371,9 @@ fn output_pipe(credentials: Option<&users::Credentials>) -> Result<(OwnedFd, Own
     Ok((reader, writer))
 }
 
-fn run_plan(plan: &Plan) -> Result<spawn::Spawned, StartFailure> {
-    plan.spawn().map_err(spawn_failure)
-}
-
-fn spawn_failure(error: SpawnError) -> StartFailure {
-    StartFailure { stage: error.stage.to_string(), errno: error.errno, message: error.to_string() }
-}
-
 pub(super) fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) -> StartFailure {
-    StartFailure { stage: stage.to_string(), errno: 0, message: format!("{stage}: {}", crate::error::Chain(error)) }
+    let errno = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).unwrap_or(0);
+    StartFailure { stage: stage.to_string(), errno, message: format!("{stage}: {}", crate::error::Chain(error)) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod hold;
 mod holding;
 mod late;
 mod launch;
+mod launch_failure;
 mod look;
 mod main_pid;
 mod main_process;

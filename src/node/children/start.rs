@@ -61,7 +61,7 @@ impl Children {
         endpoint: &Path,
         cause: Option<ReportId>,
     ) -> Result<StartedProcess, StartFailure> {
-        let Children { slots, beating, sockets, .. } = self;
+        let Children { slots, beating, sockets, machine, .. } = self;
         let slot = slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut);
         let Some(child) = slot else {
             let message = "looking for it: there is no such child any more".into();
@@ -74,7 +74,14 @@ impl Children {
             message: error.to_string(),
         })?;
         let (place, base) = (&context.place, &context.base_environment);
-        let started = child.start(run.incarnation, place, endpoint, base, sockets, cause)?;
+        let start = |child: &mut Child| child.start(run.incarnation, place, endpoint, base, sockets.clone(), cause);
+        let started = match start(child) {
+            Err(failure) if failure.is_of_cgroup() => {
+                child.drop_groups().iter().for_each(|removed| machine.limits.forget(removed));
+                start(child)
+            }
+            started => started,
+        }?;
         let now = context.now();
         let exit_tag = match reactor.watch(started.pidfd.as_raw_fd(), Source::Exit(run)) {
             Ok(tag) => tag,

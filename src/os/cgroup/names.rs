@@ -17,6 +17,10 @@ pub const NODE: &str = "node";
 /// In the cgroup of a child supervisor: the cgroup of its children, which has their limits.
 pub const BELOW: &str = "below";
 
+/// In the cgroup of a worker that passes controllers on to cgroups of its own, and so takes no process: the cgroup of
+/// the commands that run beside the worker.
+pub const BESIDE: &str = "treevisor.beside";
+
 /// Suffix of the cgroup of a second process of a child, which was started beside the first one.
 pub const SECOND: &str = "+";
 

@@ -44,6 +44,47 @@ impl Drop for Trial {
     }
 }
 
+/// A controller that cannot be passed on beside processes, which the cgroup of a trial has as long as this value exists.
+struct Provided {
+    name: String,
+    /// The cgroups that have been made to pass it on.
+    by: Vec<PathBuf>,
+}
+
+impl Provided {
+    fn begin(root: &Group) -> Option<Provided> {
+        let top = root.path().parent().unwrap();
+        let available = fs::read_to_string(top.join("cgroup.controllers")).unwrap();
+        let found = available.split_whitespace().find(|name| ["hugetlb", "memory", "io"].contains(name));
+        let Some(name) = found.map(str::to_owned) else {
+            eprintln!("skipped: no controller that a cgroup with processes cannot pass on");
+            return None;
+        };
+        let mut provided = Provided { name, by: Vec::new() };
+        for at in [top, root.path()] {
+            let file = at.join("cgroup.subtree_control");
+            if fs::read_to_string(&file).unwrap().split_whitespace().any(|passed_on| passed_on == provided.name) {
+                continue;
+            }
+            if let Err(error) = fs::write(&file, format!("+{}", provided.name)) {
+                eprintln!("skipped: {} is not passed on: {error}", provided.name);
+                return None;
+            }
+            provided.by.push(at.to_path_buf());
+        }
+        Some(provided)
+    }
+}
+
+impl Drop for Provided {
+    fn drop(&mut self) {
+        for at in self.by.iter().rev() {
+            // Fails if another test passes it on further below.
+            let _ = fs::write(at.join("cgroup.subtree_control"), format!("-{}", self.name));
+        }
+    }
+}
+
 /// Waits for a condition that no descriptor shows.
 #[track_caller]
 fn until(what: impl Fn() -> bool) {
@@ -274,6 +315,52 @@ alone! {
             let expected = if itself && cfg!(target_arch = "x86_64") { "entering the cgroup of" } else { "making a process for" };
             assert!(error.to_string().starts_with(expected), "{error}");
         }
+    }
+
+    fn what_a_worker_does_to_its_group_shows() {
+        let Some(trial) = Trial::make() else { return };
+        let group = trial.root().child("a").unwrap();
+        let (process, _) = start_in(&group);
+        assert!(!group.is_divided() && !group.is_full());
+        group.child("below").unwrap();
+        assert!(group.is_divided());
+        fs::remove_dir(group.path().join("below")).unwrap();
+        assert!(!group.is_divided());
+        group.kill().unwrap();
+        end_of(&process);
+    }
+
+    /// As a container runtime does, or a treevisor with limits: what runs in the group is moved below it, and the group
+    /// passes controllers on.
+    fn a_group_that_passes_controllers_on_takes_no_process_but_one_below_it_does() {
+        let Some(trial) = Trial::make() else { return };
+        let Some(controller) = Provided::begin(trial.root()) else { return };
+        let group = trial.root().child("a").unwrap();
+        let (process, pid) = start_in(&group);
+        let below = group.child("below").unwrap();
+        fs::write(below.path().join("cgroup.procs"), pid.to_string()).unwrap();
+        fs::write(group.path().join("cgroup.subtree_control"), format!("+{}", controller.name)).unwrap();
+        assert!(group.is_divided());
+        for by_itself in [false, true] {
+            group.entered_by_itself.set(by_itself);
+            let error = start(PlanSpec { cgroup: Some(&group), ..script("true") }).map(drop).unwrap_err();
+            assert!(error.is_of_cgroup(), "{error:?}");
+            let reason = format!("the cgroup {} takes no process: Device or resource busy", group.path().display());
+            assert!(error.to_string().ends_with(&reason), "{error}");
+        }
+        let beside = group.child(BESIDE).unwrap();
+        let (command, pid) = start_in(&beside);
+        assert_eq!(group_of(pid), format!("a/{BESIDE}"));
+        group.kill().unwrap();
+        end_of(&process);
+        end_of(&command);
+        // Its worker has ended: a new group takes its place.
+        until(|| !group.populated());
+        assert!(group.is_divided());
+        group.remove_all();
+        let again = trial.root().child("a").unwrap();
+        assert!(!again.is_divided());
+        start_in(&again);
     }
 
     fn a_group_that_cannot_be_looked_at_counts_as_populated() {

@@ -95,6 +95,24 @@ impl fmt::Display for SpawnError {
 
 impl std::error::Error for SpawnError {}
 
+impl SpawnError {
+    /// Whether the cgroup takes no process: it was removed, or what runs or ran in it has made it pass on controllers or
+    /// contain threads only, cgroups(7).
+    pub fn is_of_cgroup(&self) -> bool {
+        is_of_cgroup(self.stage, self.errno)
+    }
+
+    /// Whether no process could be created for lack of one, whether of this process's or of the cgroup's.
+    pub fn is_for_lack_of_processes(&self) -> bool {
+        (self.stage, self.errno) == (Stage::Clone, libc::EAGAIN)
+    }
+}
+
+fn is_of_cgroup(stage: Stage, errno: i32) -> bool {
+    matches!(stage, Stage::Clone | Stage::Cgroup)
+        && matches!(errno, libc::ENOENT | libc::ENODEV | libc::EBUSY | libc::EOPNOTSUPP)
+}
+
 /// What failed, and what the child has found out about it: the parent accesses no file system.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
@@ -202,6 +220,11 @@ impl PlanData {
         let mut reason = errno_words(errno);
         let is = |kind| mode.is_some_and(|mode| mode & libc::S_IFMT == kind);
         match (stage, errno) {
+            (stage, errno) if is_of_cgroup(stage, errno) => {
+                if let Some(group) = &self.cgroup {
+                    reason = format!("the cgroup {} takes no process: {reason}", group.path().display());
+                }
+            }
             (Stage::WorkingDirectory, _) => {
                 subject = self.cwd.as_ref().map(|cwd| cwd.to_string_lossy().into_owned()).unwrap_or_default();
             }
