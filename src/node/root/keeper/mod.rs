@@ -33,7 +33,7 @@ use crate::wire::snapshot::Kind;
 use serde::{Deserialize, Serialize};
 use slog::{error, warn};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 /// After how long a failed start of a keeper is tried again.
@@ -116,13 +116,13 @@ impl Keeper {
         Keeper::spawn(record, lines, None)
     }
 
-    /// `before` is the pidfd of a keeper that still writes the journal.
+    /// `before` is the pidfd of a keeper that still writes the journal, if there is one.
     fn spawn(
         record: Record,
         lines: Option<BorrowedFd<'_>>,
         before: Option<BorrowedFd<'_>>,
     ) -> Result<Keeper, Box<dyn std::error::Error>> {
-        let behind = Record { behind: before.is_some(), ..record.clone() };
+        let behind = Record { behind: lines.and(before).is_some(), ..record.clone() };
         let memory = fd::memfd_with("treevisor-keeper", &serde_json::to_vec(&behind)?)?;
         let (reader, writer) = fd::pipe()?;
         let stderr = io::stderr();
@@ -131,15 +131,7 @@ impl Keeper {
             env: std::env::vars_os().collect(),
             cwd: Some("/".into()),
             stderr: Some(stderr.as_fd()),
-            extra: [
-                Some((memory.as_fd(), RECORD_FD)),
-                Some((reader.as_fd(), DISMISSAL_FD)),
-                lines.map(|fd| (fd, JOURNAL_FD)),
-                before.map(|fd| (fd, BEFORE_FD)),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            extra: extra(memory.as_fd(), reader.as_fd(), lines, before),
             ..PlanSpec::new(vec![process::self_exe().into(), "keeper".into(), record.runtime.clone().into()])
         })?;
         let spawned = plan.spawn()?;
@@ -249,6 +241,19 @@ impl Keeper {
     }
 }
 
+/// The descriptors of a keeper's process. Without a journal it waits for no keeper before it, and gets no descriptor of
+/// one: they are passed on without a gap.
+fn extra<'a>(
+    record: BorrowedFd<'a>,
+    dismissal: BorrowedFd<'a>,
+    lines: Option<BorrowedFd<'a>>,
+    before: Option<BorrowedFd<'a>>,
+) -> Vec<(BorrowedFd<'a>, RawFd)> {
+    let journal = lines.map(|lines| (lines, JOURNAL_FD));
+    let before = lines.and(before).map(|before| (before, BEFORE_FD));
+    [(record, RECORD_FD), (dismissal, DISMISSAL_FD)].into_iter().chain(journal).chain(before).collect()
+}
+
 /// Whether a keeper has exited; then it is watched no longer.
 fn is_over(pid: u32, pidfd: &PidFd, tag: Option<Tag>, reactor: &mut Reactor) -> bool {
     if !matches!(pidfd.wait(), Ok(Some(_))) {
@@ -259,4 +264,25 @@ fn is_over(pid: u32, pidfd: &PidFd, tag: Option<Tag>, reactor: &mut Reactor) -> 
         reactor.unwatch(pidfd.as_raw_fd(), tag);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_can_be_started_with_and_without_a_journal_and_a_keeper_before() {
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let fd = null.as_fd();
+        for (lines, before, numbers) in [
+            (None, None, &[3, 4][..]),
+            (Some(fd), None, &[3, 4, 5]),
+            (Some(fd), Some(fd), &[3, 4, 5, 6]),
+            (None, Some(fd), &[3, 4]),
+        ] {
+            let extra = extra(fd, fd, lines, before);
+            assert_eq!(extra.iter().map(|(_, number)| *number).collect::<Vec<_>>(), numbers);
+            spawn::prepare(PlanSpec { extra, ..PlanSpec::new(vec!["/bin/true".into()]) }).unwrap();
+        }
+    }
 }
