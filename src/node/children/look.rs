@@ -1,7 +1,8 @@
 //! Inspects a child before it is killed as hung: is it held on purpose, has it got no CPU time, and what does it do?
 
 use super::child::{Child, Program};
-use crate::os::cgroup::Group;
+#[cfg(feature = "hosts")]
+use crate::os::cgroup::{self, Group};
 use crate::os::process::{self, Schedule};
 use crate::supervision::{Inspected, Run};
 use crate::time::{Span, Time};
@@ -86,32 +87,33 @@ impl Child {
             }
             _ => None,
         };
-        judge(&Seen { ended: process.status.is_some(), since_beat, ..Seen::of(pid, thread, self.group.as_ref()) })
+        judge(&Seen { ended: process.status.is_some(), since_beat, ..Seen::of(pid, thread, self.is_frozen()) })
     }
 }
 
 impl Seen {
-    /// What the system shows of a process, of the thread in it that beats, and of its cgroup.
-    fn of(pid: u32, thread: u32, group: Option<&Group>) -> Seen {
+    /// What the system shows of a process, and of the thread in it that beats. `frozen`: a cgroup of it is. If the cgroup
+    /// cannot be inspected for a passing reason, neither can `/proc`; a lasting one must not spare the child.
+    fn of(pid: u32, thread: u32, frozen: bool) -> Seen {
         Seen {
             tracer: process::tracer(pid),
             unseen: process::can_be_looked_at(pid).err().map(|error| error.to_string()),
-            // If the cgroup cannot be inspected for a passing reason, neither can `/proc`; a lasting one must not spare
-            // the child.
-            frozen: group.is_some_and(|group| group.frozen().unwrap_or(false)),
+            frozen,
             state: process::state(thread),
             ..Seen::default()
         }
     }
 }
 
-/// Inspects the top node of a placed subtree, for the agent that has started it, in the form that the parent's node
-/// reads. The agent does not know when the last beat of that node came.
+/// Inspects the top node of a placed subtree, for the agent that has started it in this cgroup of its subtree, in the
+/// form that the parent's node reads. The agent does not know when the last beat of that node came.
 #[cfg(feature = "hosts")]
 pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
     use serde_json::json;
     let thread = crate::os::thread::loop_of(pid).unwrap_or(pid);
-    match judge(&Seen::of(pid, thread, Some(group))) {
+    let own_leaf = Group::open(&group.path().join(cgroup::NODE)).ok();
+    let frozen = own_leaf.iter().chain([group]).any(|group| group.frozen().unwrap_or(false));
+    match judge(&Seen::of(pid, thread, frozen)) {
         Inspected::Held(why) => json!({ "held": why }),
         Inspected::Starved(why) => json!({ "starved": why }),
         Inspected::Hung(doing) => json!({ "hung": doing }),
@@ -122,6 +124,38 @@ pub(crate) fn look_at_placed(pid: u32, group: &Group) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Incarnation;
+    use crate::node::testing;
+    use crate::os::cgroup::Group;
+    use crate::supervision::ChildId;
+
+    #[test]
+    fn a_supervisor_is_held_by_the_cgroup_of_its_own_process_too() {
+        let context = testing::context();
+        let text = "name = \"test\"\n[[child]]\nname = \"a\"\n[[child.child]]\nname = \"b\"\ncommand = [\"true\"]\n";
+        let mut children = testing::children(text, &context);
+        let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
+        children.start_in_test(run, &context);
+        let directory = tempfile::tempdir().unwrap();
+        let group = |name: &str, frozen: u32| {
+            let at = directory.path().join(name);
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::write(at.join("cgroup.events"), format!("populated 1\nfrozen {frozen}\n")).unwrap();
+            Some(Group::open(&at).unwrap())
+        };
+        for (whole, own, is_held) in [(0, 0, false), (1, 1, true), (0, 1, true)] {
+            let child = children.get_mut(run.child).unwrap();
+            assert!(child.is_node());
+            (child.group, child.own_leaf) = (group("c.a", whole), group("c.a/node", own));
+            let held = Inspected::Held("its cgroup is frozen".into());
+            assert_eq!(child.inspect(run, context.now()) == held, is_held, "{whole} {own}");
+            #[cfg(feature = "hosts")]
+            {
+                let seen = look_at_placed(context.pid, child.group.as_ref().unwrap());
+                assert_eq!(seen == serde_json::json!({ "held": "its cgroup is frozen" }), is_held, "{whole} {own}");
+            }
+        }
+    }
 
     #[test]
     fn a_look_tells_what_holds_a_child_and_what_it_does() {
