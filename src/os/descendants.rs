@@ -36,6 +36,13 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether `/proc` shows this process by its pid. If not, it was mounted in another pid namespace: the pids in it are
+/// those of other processes, or of none, and whatever is looked for seems to be gone. True if there is no `/proc`, since
+/// no look into that shows anything to be gone.
+pub fn has_proc_of_its_own() -> bool {
+    fs::read_link("/proc/self").map_or(true, |pid| pid.as_os_str() == std::process::id().to_string().as_str())
+}
+
 /// The running children of this process for which `known` is false: adopted orphans.
 pub fn unknown_children(known: impl Fn(u32) -> bool) -> Vec<u32> {
     let children = below::Lists::take().and_then(|lists| lists.own()).unwrap_or_default();

@@ -95,6 +95,11 @@ pub(super) fn run(options: RootOptions) -> i32 {
 fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
     // Before anything else: from here on the kernel kills this process when the lease of its host has expired.
     let hosted = Hosted::from_env().map_err(while_trying("run by the lease of the host"))?;
+    if !descendants::has_proc_of_its_own() {
+        let why =
+            "/proc is that of another pid namespace, and shows other pids; mount it anew (`unshare --mount-proc`)";
+        return Err(while_trying("find the processes of the tree")(why));
+    }
     let (mut options, held) = take_name(options)?;
     let mut held = Some(held);
     let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };

@@ -1,5 +1,7 @@
 use super::super::pidfd::PidFd;
-use super::super::testing::{PATIENCE, end_of, has_children, program, read_all, read_line, script, start, start_piped};
+use super::super::testing::{
+    PATIENCE, end_of, fork, has_children, program, read_all, read_line, script, start, start_piped,
+};
 use super::*;
 use crate::os::clock::Clock;
 use crate::os::spawn::PlanSpec;
@@ -262,6 +264,17 @@ alone! {
             assert!(clock.now() < Time::ZERO + PATIENCE);
             reap_orphans(known);
         }
+    }
+
+    fn a_proc_of_another_pid_namespace_is_known() {
+        assert!(has_proc_of_its_own());
+        // SAFETY: plain numbers; this process has one thread.
+        if unsafe { libc::unshare(libc::CLONE_NEWPID) } < 0 {
+            eprintln!("skipped: no pid namespace can be made here");
+            return;
+        }
+        let inside = fork(|| assert!(!has_proc_of_its_own()));
+        assert_eq!(end_of(&inside).code, Some(0));
     }
 
     fn an_orphan_that_died_of_a_nameless_signal_is_not_in_the_way_of_others() {
