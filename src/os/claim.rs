@@ -9,6 +9,9 @@ use nix::sys::socket::{
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+/// The length of the listen queue, in connections.
+const BACKLOG: i32 = 128;
+
 /// A name that this process holds.
 #[derive(Debug)]
 pub struct Claim {
@@ -52,7 +55,7 @@ impl Claim {
             let fd = stream()?;
             match bind(fd.as_raw_fd(), &address) {
                 Ok(()) => {
-                    listen(&fd, Backlog::new(128)?)?;
+                    listen(&fd, Backlog::new(BACKLOG)?)?;
                     return Ok(Claimed::Ours(Claim { fd }));
                 }
                 Err(nix::errno::Errno::EADDRINUSE) => {}
@@ -81,9 +84,11 @@ impl Claim {
         Claim { fd }
     }
 
-    /// Closes the connections of processes that have asked for the holder, so that the listen queue has room.
+    /// Closes the connections of processes that have asked for the holder, so that the listen queue has room. Those that
+    /// come meanwhile have to wait for the next call: any user of the machine can connect without end.
     pub fn answer(&self) {
-        while let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+        for _ in 0..BACKLOG {
+            let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) else { return };
             // SAFETY: the kernel has just made it for us.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
@@ -116,5 +121,24 @@ mod tests {
         }
         drop(claim);
         assert!(matches!(Claim::take(name.as_bytes()).unwrap(), Claimed::Ours(_)));
+    }
+
+    #[test]
+    fn those_who_ask_without_end_get_no_more_than_a_share_of_a_turn() {
+        let name = format!("treevisor crowd {}", std::process::id());
+        let Claimed::Ours(claim) = Claim::take(name.as_bytes()).unwrap() else { panic!("it is taken") };
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let ask = || {
+            let asking = stream().unwrap();
+            connect(asking.as_raw_fd(), &address).map(|()| asking)
+        };
+        // The kernel lets one more wait than the queue is long.
+        let crowd: Vec<_> = (0..=BACKLOG).map(|_| ask().unwrap()).collect();
+        assert!(ask().is_err(), "the queue is full");
+        claim.answer();
+        let is_answered = |asking: &&OwnedFd| nix::unistd::read(asking, &mut [0]) == Ok(0);
+        assert_eq!(crowd.iter().filter(is_answered).count(), BACKLOG as usize);
+        claim.answer();
+        assert!(crowd.iter().all(|asking| is_answered(&asking)));
     }
 }
