@@ -37,14 +37,14 @@ impl Time {
 
 /// How far one limit was put off, because the process that watches over it did not run.
 ///
-/// A long pause counts in full. Short ones, such as the turns of a loop that always has much to do, count together up
-/// to twice the limit: it would never be reached otherwise.
+/// A pause of more than a second counts in full. Short ones, such as the turns of a loop that always has much to do,
+/// count together up to twice the limit, and at least two seconds: it would never be reached otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Credit(Span);
 
 impl Credit {
-    /// A pause is long from here on, or from the limit on if that is longer.
-    const LONG: Span = Span::from_secs(1);
+    /// The longest pause that is short.
+    const SHORT: Span = Span::from_secs(1);
 
     /// Nothing has been credited.
     pub fn is_unused(&self) -> bool {
@@ -54,11 +54,10 @@ impl Credit {
     /// How much of `lost`, a time in which the process did not run, `limit` is put off by.
     #[must_use]
     pub fn grant(&mut self, lost: Span, limit: Span) -> Span {
-        let long = limit.max(Credit::LONG);
-        if lost > long {
+        if lost > Credit::SHORT {
             return lost;
         }
-        let granted = lost.min(long.times(2) - self.0);
+        let granted = lost.min(limit.max(Credit::SHORT).times(2) - self.0);
         self.0 += granted;
         granted
     }

@@ -391,6 +391,7 @@ impl Child {
         let shutdown = self.member.policy.shutdown;
         let Some(process) = self.process_mut() else { return StopBegun::NoProcess };
         process.evidence = next.map(|look| (look, now + look.limit(shutdown)));
+        self.credited = Credit::default();
         begun
     }
 

@@ -157,6 +157,7 @@ impl Watch {
         if self.beats == 0 || anew {
             let from = now + self.promise.grace;
             (self.last, self.quiet_from, self.moved, self.still_from) = (now, from, now, from);
+            (self.silence_credit, self.standstill_credit) = Default::default();
             self.not_before = Time::ZERO;
         }
     }
@@ -232,9 +233,12 @@ impl Watch {
             self.moved = now;
             self.standstill_credit = Credit::default();
             self.still_from = lease_ends;
-        } else if beat.busy_for.is_some() || self.waits_for_begin() {
+        } else if beat.busy_for.is_some() {
+            self.still_from = self.still_from.max(lease_ends);
+        } else if self.beats == 1 && self.waits_for_begin() {
             // A standstill before the first beat of a start does not count either.
             self.still_from = self.still_from.max(lease_ends);
+            self.standstill_credit = Credit::default();
         }
         if beat.progress.is_some() {
             self.counter = beat.progress;

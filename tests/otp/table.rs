@@ -2028,13 +2028,25 @@ const ROWS: &[Row] = &[
     (
         "D11",
         "a supervisor that is busy all the time reaches its limits in the end",
-        "one-for-one 9/5s: a b(timeout=5s)",
+        "one-for-one 9/5s: a b",
         "
         boot
         stop b : ask b
-        lose 5s
-        lose 5s
-        lose 4999ms
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 999ms
         wait 1ms : kill b",
     ),
     (
@@ -2044,9 +2056,15 @@ const ROWS: &[Row] = &[
         "
         boot
         beat a
-        lose 3s
-        lose 3s
-        lose 2999ms
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 1s
+        lose 999ms
         lose 1ms : look a",
     ),
     (
