@@ -1,6 +1,6 @@
 //! Requests about what stands below a child node: the node is asked, and if it does not answer, this node acts instead.
 
-use super::emptying::{Emptying, Next};
+use super::emptying::{Emptying, Found, Next};
 use super::node_reader::{NodeReader, Order, Question, Request};
 use super::pending::{Held, WaitReason, Waiting};
 use super::replies::{CHANGE_BELOW, PANIC_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
@@ -130,7 +130,8 @@ impl Requests {
         if let Some(WaitReason::Below { run, path, change: Change::Panic { hold }, .. }) =
             self.pending.get_mut(number).map(|waiting| &waiting.waits)
         {
-            let emptying = Emptying { path: path.clone(), hold: *hold, since: now, node: Some(*run) };
+            let emptying =
+                Emptying { path: path.clone(), hold: *hold, since: now, node: Some(*run), last: Found::Nothing };
             return self.kill_past(now, number, emptying, out);
         }
         let Some(Waiting {
@@ -176,7 +177,7 @@ impl Requests {
     pub fn looked(&mut self, now: Time, request: u64, look: Look) -> Vec<Order> {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
-        let WaitReason::Emptying(emptying) = &waiting.waits else { return out };
+        let WaitReason::Emptying(emptying) = &mut waiting.waits else { return out };
         let next = emptying.looked(now, look);
         if let Next::Again(at) = next
             && emptying.reports(now, at)

@@ -26,7 +26,25 @@ pub(super) struct Emptying {
     /// the answer would come by is lost.
     #[serde(skip)]
     pub node: Option<Run>,
+    /// What the last look has found.
+    #[serde(skip)]
+    pub last: Found,
 }
+
+/// What a look has found of a subtree.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Found {
+    /// Nothing, or there was no look.
+    #[default]
+    Nothing,
+    /// It cannot be seen whether something is left: only another host can kill there.
+    Unseen,
+    /// This process, since this time, and why it is alive.
+    Process(u32, Time, String),
+}
+
+/// A process that SIGKILL has not ended for so long is not one that was started meanwhile, nor one that takes its time.
+const SURVIVES: Span = Span::from_millis(100);
 
 /// What a node replies that reads a request to panic after it has expired: that it does nothing, and works.
 pub fn late(request: u64, verb: &Verb) -> Vec<Order> {
@@ -62,8 +80,16 @@ impl Emptying {
     }
 
     /// Decides the next step by what a look has found.
-    pub(super) fn looked(&self, now: Time, look: Look) -> Next {
-        let Emptying { path, hold, since, node } = self;
+    pub(super) fn looked(&mut self, now: Time, look: Look) -> Next {
+        self.last = match (&look, &self.last) {
+            (Look::Empty, _) => Found::Nothing,
+            (Look::Left(None), _) => Found::Unseen,
+            (Look::Left(Some((pid, why))), Found::Process(before, first, _)) if before == pid => {
+                Found::Process(*pid, *first, why.clone())
+            }
+            (Look::Left(Some((pid, why))), _) => Found::Process(*pid, now, why.clone()),
+        };
+        let Emptying { path, hold, since, node, last: _ } = &*self;
         let past = now.since(*since);
         let again = Next::Again(now + Span::from_millis(2).max(past.scaled(0.1)));
         match look {
@@ -100,8 +126,15 @@ impl Emptying {
                 self.since = now + SILENCE_BELOW;
                 Next::Again(self.since)
             }
-            // What was asked for is gone: that was killed before.
+            Reply::Refused { .. } if !self.hold && self.last == Found::Unseen => Next::Over { killed: false, reply },
             Reply::Refused { .. } if !self.hold => {
+                if let Found::Process(pid, first, why) = &self.last
+                    && now.since(*first) >= SURVIVES
+                {
+                    let why = format!("process {pid} of {} cannot be killed: {why}", self.path);
+                    return Next::Over { killed: true, reply: done(Outcome::KillFailed, why) };
+                }
+                // What was asked for is gone: that was killed before.
                 let detail =
                     format!("the supervisor above {} did not answer in time; it was killed past it", self.path);
                 Next::Over { killed: true, reply: done(Outcome::Ok, detail) }
@@ -122,7 +155,8 @@ mod tests {
     #[test]
     fn it_is_looked_at_until_nothing_is_left_or_for_as_long_as_a_node_is_waited_for() {
         let since = Time::ZERO + Span::from_secs(1);
-        let emptying = Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since, node: None };
+        let mut emptying =
+            Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since, node: None, last: Found::Nothing };
         assert_eq!(emptying.looked(since, Look::Left(None)), Next::Again(since + Span::from_millis(2)));
         let later = since + Span::from_secs(2);
         assert_eq!(emptying.looked(later, Look::Left(None)), Next::Again(later + Span::from_millis(200)));
@@ -139,7 +173,7 @@ mod tests {
             now = next;
         }
         assert_eq!(reports, SILENCE_BELOW.as_millis() / PROGRESS_EVERY.as_millis());
-        let held = Emptying { hold: true, ..emptying };
+        let mut held = Emptying { hold: true, ..emptying };
         let over = held.looked(later, Look::Empty);
         assert!(
             matches!(over, Next::Over { killed: false, reply: Reply::Refused { why: Refusal::NoAnswer, .. } }),
@@ -157,7 +191,13 @@ mod tests {
     fn a_node_that_answers_late_is_left_alone_from_then_on() {
         let since = Time::ZERO + Span::from_secs(1);
         let answered = since + Span::from_millis(100);
-        let of = |hold| Emptying { path: Path::parse("/web/api").unwrap(), hold, since, node: Some(RUN) };
+        let of = |hold| Emptying {
+            path: Path::parse("/web/api").unwrap(),
+            hold,
+            since,
+            node: Some(RUN),
+            last: Found::Nothing,
+        };
         // It carries out the request, and has its time for that, and is looked past then.
         let mut emptying = of(false);
         let Next::Again(at) = emptying.answered(answered, accepted("stopping".into())) else { panic!() };
@@ -170,6 +210,23 @@ mod tests {
             matches!(over, Next::Over { killed: true, reply: Reply::Done { outcome: Outcome::Ok, .. } }),
             "{over:?}"
         );
-        assert_eq!(of(true).answered(answered, gone.clone()), Next::Over { killed: false, reply: gone });
+        assert_eq!(of(true).answered(answered, gone.clone()), Next::Over { killed: false, reply: gone.clone() });
+        // What is on another host, only the node there can kill.
+        let mut unseen = of(false);
+        let _ = unseen.looked(since, Look::Left(None));
+        assert_eq!(unseen.answered(answered, gone.clone()), Next::Over { killed: false, reply: gone.clone() });
+        // A process that survives is no new one.
+        let mut stuck = of(false);
+        for at in [since, answered] {
+            let _ = stuck.looked(at, Look::Left(Some((7, "it is stuck".into()))));
+        }
+        let over = stuck.answered(answered, gone.clone());
+        assert!(matches!(over, Next::Over { reply: Reply::Done { outcome: Outcome::KillFailed, .. }, .. }), "{over:?}");
+        let mut anew = of(false);
+        for (at, pid) in [(since, 7), (answered, 8)] {
+            let _ = anew.looked(at, Look::Left(Some((pid, "it dies".into()))));
+        }
+        let over = anew.answered(answered, gone);
+        assert!(matches!(over, Next::Over { reply: Reply::Done { outcome: Outcome::Ok, .. }, .. }), "{over:?}");
     }
 }

@@ -1,6 +1,5 @@
 //! What requests may read of a node, and the orders that they result in.
 
-use super::replies::SILENCE_BELOW;
 use super::route::{StreamVerb, UpgradeBelow};
 use crate::hosts::shown::Shown;
 use crate::ids::{Incarnation, Name, Path};
@@ -240,13 +239,7 @@ impl Question {
     /// The message that is sent at the time `now_ms`, in milliseconds of the machine's clock.
     pub fn message(self, now_ms: u64) -> ToNode {
         let Question { node: _, request, within_ms, lasting, by, verb, incarnation } = self;
-        let void_after_ms = match verb {
-            // A child node that waits for an acknowledgement sends nothing before it has got it.
-            _ if lasting || verb.is_notice() => u64::MAX,
-            // Killed past the node meanwhile, which alone can leave it down: for so long its answer is waited for.
-            Verb::Panic { hold: true, .. } => now_ms + within_ms + SILENCE_BELOW.as_millis(),
-            _ => now_ms + within_ms,
-        };
+        let void_after_ms = if lasting { u64::MAX } else { now_ms.saturating_add(verb.valid_for_ms(within_ms)) };
         ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ids::Path;
 use crate::time::Span;
-use crate::wire::message::{Outcome, Refusal, Reply};
+use crate::wire::message::{Outcome, Refusal, Reply, Verb};
 
 /// The time that a node below has for its first reply to a panic; then the nearest node that answers kills in its
 /// place.
@@ -15,8 +15,9 @@ pub(super) const CHANGE_BELOW: Span = Span::from_secs(2);
 /// Progress of a request that is being carried out is sent this often.
 pub(super) const PROGRESS_EVERY: Span = Span::from_secs(1);
 
-/// A node below that has accepted a request and then sends nothing for so long is taken for lost.
-pub(super) const SILENCE_BELOW: Span = Span::from_secs(4);
+/// A node below that has accepted a request and then sends nothing for so long is taken for lost. For as long a held
+/// panic is valid.
+pub(super) const SILENCE_BELOW: Span = Span::from_millis(Verb::HOLD_VALID_MS);
 
 pub(super) fn accepted(waiting_for: String) -> Reply {
     Reply::Accepted { waiting_for }

@@ -203,7 +203,7 @@ fn a_node_that_has_read_a_panic_too_late_does_nothing() {
     let orders = requests.answered_below(at(260), &tree, Tree::run(0), *number, reply.clone());
     assert!(matches!(orders[..], [Order::Reply(..), Order::KillPast { .. }]), "{orders:?}");
     // And then the node has restarted it.
-    requests.looked(at(262), *number, Look::Left(None));
+    requests.looked(at(262), *number, Look::Left(Some((7, "it dies".into()))));
     let orders = requests.answered_below(at(263), &tree, Tree::run(0), *number, reply.clone());
     assert_eq!(orders[0], Order::KilledPast(path("/a/x")));
     assert!(matches!(replies(&orders)[..], [(1, Reply::Done { outcome: Outcome::Ok, .. })]), "{orders:?}");

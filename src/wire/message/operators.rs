@@ -263,6 +263,19 @@ impl Verb {
         matches!(self, Verb::LogsSeen { .. } | Verb::Unfollow { .. } | Verb::StillFollowing { .. })
     }
 
+    /// For how many milliseconds a question to a supervisor is valid whose first reply has `within_ms`. A supervisor
+    /// that alone can leave a subtree down is waited for while that is killed past it.
+    pub fn valid_for_ms(&self, within_ms: u64) -> u64 {
+        match self {
+            _ if self.is_notice() => u64::MAX,
+            Verb::Panic { hold: true, .. } => within_ms.saturating_add(Verb::HOLD_VALID_MS),
+            _ => within_ms,
+        }
+    }
+
+    /// How much longer a request to panic and hold is valid than another, in milliseconds.
+    pub const HOLD_VALID_MS: u64 = 4_000;
+
     /// A `Status` request for a path with all that is below.
     pub fn status(path: Path) -> Verb {
         Verb::Status { path, children: None }

@@ -63,7 +63,7 @@ impl RelayedNode {
                 // A request expires by a clock that all processes of one machine share. From another machine its time
                 // starts again here.
                 if let Some(now) = far.filter(|_| void_after_ms != u64::MAX) {
-                    void_after_ms = now.saturating_add(within_ms);
+                    void_after_ms = now.saturating_add(verb.valid_for_ms(within_ms));
                 }
                 if let Verb::LogsSeen { request, .. } | Verb::Unfollow { request } | Verb::StillFollowing { request } =
                     &mut verb
