@@ -6,6 +6,7 @@ use crate::ids::Path;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use crate::spec::{Objection, Severity};
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 
 /// The value of the process that opens the file.
 const FILE: &str = "/proc/self/oom_score_adj";
@@ -24,6 +25,8 @@ fn below(supervisor: &SupervisorSpec, at: &Path, root: u32, into: &mut Vec<(Path
     for child in &supervisor.children {
         let path = at.child(&child.name);
         match &child.kind {
+            // Its workers inherit the value of an agent, perhaps on another machine.
+            ChildKind::Supervisor(supervisor) if supervisor.placement.is_some() => {}
             ChildKind::Supervisor(supervisor) => below(supervisor, &path, root, into),
             ChildKind::Worker(exec) => {
                 if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted, root)) {
@@ -45,9 +48,11 @@ fn is_allowed(wanted: i32, root: u32) -> bool {
     if wanted >= own {
         return true;
     }
-    let allowed = fs::write(FILE, wanted.to_string()).is_ok();
+    // One descriptor for both: no lack of them may keep the old value from being put back.
+    let Ok(mut file) = fs::File::options().write(true).open(FILE) else { return true };
+    let allowed = file.write_all(wanted.to_string().as_bytes()).is_ok();
     if allowed {
-        let _ = fs::write(FILE, own.to_string());
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(own.to_string().as_bytes()));
     }
     allowed
 }

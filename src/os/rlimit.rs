@@ -64,6 +64,8 @@ fn below(
     for child in &supervisor.children {
         let path = at.child(&child.name);
         match &child.kind {
+            // Its workers inherit the limits of an agent, perhaps on another machine.
+            ChildKind::Supervisor(supervisor) if supervisor.placement.is_some() => {}
             ChildKind::Supervisor(supervisor) => below(supervisor, &path, refusal, into),
             ChildKind::Worker(exec) => {
                 let refused = exec.limits.iter().filter_map(|(name, limit)| Some((name, limit, refusal(name, limit)?)));
