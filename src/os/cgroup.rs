@@ -196,13 +196,15 @@ impl Group {
     }
 
     /// Whether it has cgroups below it, as the processes of a worker may have arranged. If it passes controllers on to
-    /// them, no process can be started in it. (It may do so with none below it; the failure of the next start shows that.)
+    /// them, no process can be started in it. (It may do so with none below it; the failure of the next start shows
+    /// that.)
     pub fn is_divided(&self) -> bool {
         // A directory has a link of its own, one from above, and one from each directory below.
         fs::metadata(&self.path).is_ok_and(|directory| directory.nlink() > 2)
     }
 
-    /// Whether it has as many processes as its own limit allows. False without a limit, and without the pids controller.
+    /// Whether it has as many processes as its own limit allows. False without a limit, and without the pids
+    /// controller.
     pub fn is_full(&self) -> bool {
         let number = |file| fs::read_to_string(self.path.join(file)).ok()?.trim().parse::<u64>().ok();
         number("pids.max").is_some_and(|max| number("pids.current").is_some_and(|current| current >= max))

@@ -84,8 +84,8 @@ impl Claim {
         Claim { fd }
     }
 
-    /// Closes the connections of processes that have asked for the holder, so that the listen queue has room. Those that
-    /// come meanwhile have to wait for the next call: any user of the machine can connect without end.
+    /// Closes the connections of processes that have asked for the holder, so that the listen queue has room. Those
+    /// that come meanwhile have to wait for the next call: any user of the machine can connect without end.
     pub fn answer(&self) {
         for _ in 0..BACKLOG {
             let Ok(fd) = accept4(self.fd.as_raw_fd(), SockFlag::SOCK_CLOEXEC) else { return };

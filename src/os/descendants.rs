@@ -37,8 +37,8 @@ pub fn become_subreaper() -> io::Result<()> {
 }
 
 /// Whether `/proc` shows this process by its pid. If not, it was mounted in another pid namespace: the pids in it are
-/// those of other processes, or of none, and whatever is looked for seems to be gone. True if there is no `/proc`, since
-/// no look into that shows anything to be gone.
+/// those of other processes, or of none, and whatever is looked for seems to be gone. True if there is no `/proc`,
+/// since no look into that shows anything to be gone.
 pub fn has_proc_of_its_own() -> bool {
     fs::read_link("/proc/self").map_or(true, |pid| pid.as_os_str() == std::process::id().to_string().as_str())
 }

@@ -80,10 +80,14 @@ impl Top {
         let spawned = plan.spawn().map_err(TopStartError::Spawn).and_then(|spawned| {
             let exit = watched(reactor, spawned.pidfd.as_raw_fd(), Source::Exit(run));
             // A process whose exit cannot be watched must not run.
-            exit.map(|exit| (spawned, exit)).map_err(|error| {
-                let _ = group.kill();
-                TopStartError::Before(error)
-            })
+            match exit {
+                Ok(exit) => Ok((spawned, exit)),
+                Err(error) => {
+                    let _ = group.kill();
+                    spawned.give_up();
+                    Err(TopStartError::Before(error))
+                }
+            }
         });
         match spawned {
             Ok((spawned, exit)) => {

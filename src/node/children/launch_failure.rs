@@ -20,8 +20,8 @@ impl LaunchFailure {
         matches!(self, LaunchFailure::Spawn(error) if error.is_of_cgroup())
     }
 
-    /// Whether the cause is a lack of file descriptors, processes or memory here, and not the worker with this cgroup: a
-    /// worker at its own limit on processes lacks them by itself.
+    /// Whether the cause is a lack of file descriptors, processes or memory here, and not the worker with this cgroup:
+    /// a worker at its own limit on processes lacks them by itself.
     pub(in crate::node) fn is_ours(&self, group: Option<&Group>) -> bool {
         match self {
             LaunchFailure::Before(failure) => net::is_our_own(failure.errno),
@@ -48,7 +48,8 @@ impl From<SpawnError> for LaunchFailure {
 impl From<LaunchFailure> for StartFailure {
     fn from(failure: LaunchFailure) -> StartFailure {
         match failure {
-            LaunchFailure::Before(failure) => failure,
+            // The errno of an event is of the process and its program.
+            LaunchFailure::Before(failure) => StartFailure { errno: 0, ..failure },
             LaunchFailure::Spawn(error) => {
                 StartFailure { stage: error.stage.to_string(), errno: error.errno, message: error.to_string() }
             }

@@ -92,8 +92,8 @@ impl Child {
 }
 
 impl Seen {
-    /// What the system shows of a process, and of the thread in it that beats. `frozen`: a cgroup of it is. If the cgroup
-    /// cannot be inspected for a passing reason, neither can `/proc`; a lasting one must not spare the child.
+    /// What the system shows of a process, and of the thread in it that beats. `frozen`: a cgroup of it is. If the
+    /// cgroup cannot be inspected for a passing reason, neither can `/proc`; a lasting one must not spare the child.
     fn of(pid: u32, thread: u32, frozen: bool) -> Seen {
         Seen {
             tracer: process::tracer(pid),

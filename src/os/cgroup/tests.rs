@@ -44,43 +44,19 @@ impl Drop for Trial {
     }
 }
 
-/// A controller that cannot be passed on beside processes, which the cgroup of a trial has as long as this value exists.
-struct Provided {
-    name: String,
-    /// The cgroups that have been made to pass it on.
-    by: Vec<PathBuf>,
-}
-
-impl Provided {
-    fn begin(root: &Group) -> Option<Provided> {
-        let top = root.path().parent().unwrap();
-        let available = fs::read_to_string(top.join("cgroup.controllers")).unwrap();
-        let found = available.split_whitespace().find(|name| ["hugetlb", "memory", "io"].contains(name));
-        let Some(name) = found.map(str::to_owned) else {
-            eprintln!("skipped: no controller that a cgroup with processes cannot pass on");
-            return None;
-        };
-        let mut provided = Provided { name, by: Vec::new() };
-        for at in [top, root.path()] {
-            let file = at.join("cgroup.subtree_control");
-            if fs::read_to_string(&file).unwrap().split_whitespace().any(|passed_on| passed_on == provided.name) {
-                continue;
-            }
-            if let Err(error) = fs::write(&file, format!("+{}", provided.name)) {
-                eprintln!("skipped: {} is not passed on: {error}", provided.name);
-                return None;
-            }
-            provided.by.push(at.to_path_buf());
-        }
-        Some(provided)
-    }
-}
-
-impl Drop for Provided {
-    fn drop(&mut self) {
-        for at in self.by.iter().rev() {
-            // Fails if another test passes it on further below.
-            let _ = fs::write(at.join("cgroup.subtree_control"), format!("-{}", self.name));
+/// Has the cgroup of a trial pass on a controller that cannot be passed on beside processes, and returns its name.
+/// Nothing above the trial is changed: the cgroup may have no such controller.
+fn pass_on(root: &Group) -> Option<String> {
+    let available = fs::read_to_string(root.path().join("cgroup.controllers")).unwrap();
+    let Some(name) = available.split_whitespace().find(|name| ["hugetlb", "memory", "io"].contains(name)) else {
+        eprintln!("skipped: no controller that a cgroup with processes cannot pass on");
+        return None;
+    };
+    match fs::write(root.path().join("cgroup.subtree_control"), format!("+{name}")) {
+        Ok(()) => Some(name.to_owned()),
+        Err(error) => {
+            eprintln!("skipped: {name} is not passed on: {error}");
+            None
         }
     }
 }
@@ -334,12 +310,12 @@ alone! {
     /// passes controllers on.
     fn a_group_that_passes_controllers_on_takes_no_process_but_one_below_it_does() {
         let Some(trial) = Trial::make() else { return };
-        let Some(controller) = Provided::begin(trial.root()) else { return };
+        let Some(controller) = pass_on(trial.root()) else { return };
         let group = trial.root().child("a").unwrap();
         let (process, pid) = start_in(&group);
         let below = group.child("below").unwrap();
         fs::write(below.path().join("cgroup.procs"), pid.to_string()).unwrap();
-        fs::write(group.path().join("cgroup.subtree_control"), format!("+{}", controller.name)).unwrap();
+        fs::write(group.path().join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
         assert!(group.is_divided());
         for by_itself in [false, true] {
             group.entered_by_itself.set(by_itself);

@@ -119,8 +119,8 @@ impl Spawned {
 }
 
 impl Held {
-    /// Makes the process, in the cgroup `into`. The first start that finds out that it would suspend this thread is made
-    /// with a copy of this memory, too.
+    /// Makes the process, in the cgroup `into`. The first start that finds out that it would suspend this thread is
+    /// made with a copy of this memory, too.
     fn make(&mut self, into: Option<&Group>) -> Result<(u32, PidFd), i32> {
         if !self.shared.copies_memory {
             let (argument, here) = ((&raw mut self.shared).cast(), self.room.report.here.as_ptr());

@@ -96,8 +96,8 @@ impl fmt::Display for SpawnError {
 impl std::error::Error for SpawnError {}
 
 impl SpawnError {
-    /// Whether the cgroup takes no process: it was removed, or what runs or ran in it has made it pass on controllers or
-    /// contain threads only, cgroups(7).
+    /// Whether the cgroup takes no process: it was removed, or what runs or ran in it has made it pass on controllers
+    /// or contain threads only, cgroups(7).
     pub fn is_of_cgroup(&self) -> bool {
         is_of_cgroup(self.stage, self.errno)
     }
