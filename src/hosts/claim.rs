@@ -119,7 +119,7 @@ pub(super) struct HeldClaim {
 pub(super) enum What {
     /// Nothing, and a run is to be started.
     Down,
-    /// A run of this bundle, by the order with this serial; `asked`: it was asked to stop.
+    /// A run of this bundle, which the order with this serial wants; `asked`: it was asked to stop.
     Running { run: RunId, bundle: String, serial: u64, asked: Option<StopWhy> },
     /// Nothing is left of it, and what was ordered with this serial has ended for good. The instance is set to be down
     /// before the claim is set free, so that no other host starts it.
@@ -194,6 +194,7 @@ impl Claim {
     /// Decides the next step.
     pub(super) fn next(&mut self, facts: &ClaimFacts<'_>) -> Move {
         self.take(facts);
+        self.follow_order(facts);
         let held = match &self.here {
             None => return self.next_elsewhere(facts),
             Some(here) => here,
@@ -287,6 +288,15 @@ impl Claim {
         }
         // The record has a later token than these, so they cannot succeed any more.
         self.attempts.retain(|attempt| attempt.token > own.token);
+    }
+
+    /// What runs is what the present order wants, so that order has not come after its end.
+    fn follow_order(&mut self, facts: &ClaimFacts<'_>) {
+        if let Some(HeldClaim { what: What::Running { bundle, serial, asked: None, .. }, .. }) = &mut self.here
+            && let Some(want) = facts.want.filter(|want| want.bundle == *bundle)
+        {
+            *serial = want.serial;
+        }
     }
 
     /// The swap at this index has succeeded: the claim is held. `pinned`: as its record has it, since two swaps with

@@ -204,6 +204,44 @@ fn what_an_operator_has_stopped_stays_down_although_its_host_has_asked_it_to_sto
 }
 
 #[test]
+fn what_was_deployed_again_while_it_ran_stays_down_when_it_is_stopped() {
+    let up = want(WantState::Up);
+    let free = own("b", 7, 2, OwnState::Free);
+    for next in ["sum", "next"] {
+        let mut claim = attempted(&facts(Some(&free), &up));
+        claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
+        claim.started(1, "sum".into(), 1);
+        let again = Want { bundle: next.into(), serial: 2, ..up.clone() };
+        let again = facts(Some(&free), &again);
+        if next != "sum" {
+            assert_eq!(claim.next(&ClaimFacts { has_bundle: false, ..again }), Move::Wait(None));
+            assert_eq!(claim.next(&again), Move::Reload(1));
+            claim.reloaded(next.into());
+        }
+        assert_eq!(claim.next(&again), Move::Wait(None));
+        assert_eq!(claim.exited(again.now.boottime, 1, RunEnd::Stopped), None);
+        assert_eq!(claim.next(&again), Move::WantDown("it has ended by itself, in order".into()));
+    }
+}
+
+#[test]
+fn what_is_ordered_after_it_was_asked_to_stop_is_started_again() {
+    let up = want(WantState::Up);
+    let free = own("b", 7, 2, OwnState::Free);
+    let mut claim = attempted(&facts(Some(&free), &up));
+    claim.claimed(&own("a", 4, 3, OwnState::Held).1, 30);
+    claim.started(1, "sum".into(), 1);
+    let down = Want { serial: 2, ..want(WantState::Down) };
+    assert_eq!(claim.next(&facts(Some(&free), &down)), Move::Stop(1, StopWhy::NotWanted));
+    claim.asked(StopWhy::NotWanted);
+    let again = Want { serial: 3, ..up.clone() };
+    let again = facts(Some(&free), &again);
+    assert_eq!(claim.next(&again), Move::Wait(None));
+    assert_eq!(claim.exited(again.now.boottime, 1, RunEnd::Stopped), None);
+    assert_eq!(claim.next(&again), Move::Run);
+}
+
+#[test]
 fn crashes_count_within_half_a_minute() {
     let up = want(WantState::Up);
     let free = own("b", 7, 2, OwnState::Free);
