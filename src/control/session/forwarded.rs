@@ -66,8 +66,12 @@ impl Forwarded {
     }
 }
 
-/// Whether no host runs the instance, and none is to. Where it is to run, another host is about to start it.
+/// Whether no host runs the instance, and none is to. Where it is to run, another host is about to start it. Only a
+/// store that answers shows that: an agent that has just begun has read no records yet.
 fn is_down(view: &HostsView, instance: &str) -> bool {
+    if view.store.state != "ok" {
+        return false;
+    }
     let seen = view.instances.iter().find(|seen| seen.instance == instance);
     seen.is_none_or(|seen| seen.host.is_none() && seen.wanted == "down")
 }

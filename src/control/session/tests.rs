@@ -200,12 +200,15 @@ fn an_instance_that_ends_is_noticed() {
     drop(played.join().unwrap());
 }
 
-/// Plays the agent of this machine's host, which sees these instances, until the sender is dropped.
-fn agent(base: &std::path::Path, instances: Value) -> mpsc::Sender<()> {
+/// Plays the agent of this machine's host, which sees these instances and the store in this state, until the sender is
+/// dropped.
+fn agent(base: &std::path::Path, store: &str, instances: Value) -> mpsc::Sender<()> {
     let told = HostReply::Hosts(Box::new(
         serde_json::from_value(json!({
             "cluster": "test", "here": "b", "hosts": [], "instances": instances,
-            "store": {"kind": "etcd", "state": "ok", "endpoints": [], "age_ms": 1, "size_bytes": null, "quota_bytes": null},
+            "store": {
+                "kind": "etcd", "state": store, "endpoints": [], "age_ms": 1, "size_bytes": null, "quota_bytes": null,
+            },
         }))
         .unwrap(),
     ));
@@ -237,18 +240,21 @@ fn the_end_of_the_way_to_a_root_on_another_host_is_not_the_end_of_the_instance()
             "note": null, "candidates": [],
         }])
     };
-    for (instances, reopened, has_ended) in [
-        (seen("up", Some("c")), false, false),
+    for (store, instances, reopened, has_ended) in [
+        ("ok", seen("up", Some("c")), false, false),
         // The endpoint was closed and opened again, perhaps for another run.
-        (seen("up", Some("c")), true, false),
+        ("ok", seen("up", Some("c")), true, false),
         // Another host is about to start it; or the claim is not freed yet.
-        (seen("up", None), false, false),
-        (seen("down", Some("c")), false, false),
-        (seen("down", None), false, true),
-        (json!([]), false, true),
+        ("ok", seen("up", None), false, false),
+        ("ok", seen("down", Some("c")), false, false),
+        ("ok", seen("down", None), false, true),
+        ("ok", json!([]), false, true),
+        // The agent has just begun, and has not read the records yet; or it cannot read them.
+        ("lost", json!([]), false, false),
+        ("lost", seen("down", None), false, false),
     ] {
         let (mut root, runtime) = Root::below("host/via");
-        let agent = agent(root.directory.path(), instances);
+        let agent = agent(root.directory.path(), store, instances);
         let mut session = Session::connect(&runtime).unwrap();
         // A busy machine may take longer to answer than the agent is waited for once.
         session.forwarded.as_mut().unwrap().shown_within = if has_ended { LONG } else { Span::ZERO };

@@ -20,7 +20,7 @@ use super::runs::{RootStartContext, Runs};
 use super::signing::Signing;
 use super::stores::{self, For, Stores};
 use super::tools::{Asker, Awaited, IncomingMessage, Tools};
-use crate::hosts::{Action, Agent, Bundle, End, Event, Key, Moment, RunEnd, Turn};
+use crate::hosts::{Action, Agent, Answer, Bundle, End, Event, Key, Moment, RunEnd, Turn};
 use crate::logging::LogHandle;
 use crate::os::alarm::Alarm;
 use crate::os::clock::{self, LeaseTime};
@@ -143,6 +143,10 @@ impl Shell {
             }
             let Some(turn) = self.turn() else { return };
             debug!(self.logger, "event"; "event" => ?event);
+            // Not before the core has the answer: tools are shown the records of a store that has answered.
+            if matches!(&event, Event::Answered { answer, .. } if !matches!(answer, Answer::Unknown(_))) {
+                self.store_answered = Some(turn.now.boottime);
+            }
             let mut actions = std::mem::take(&mut self.actions);
             self.core.handle(turn, event, &mut actions);
             for action in actions.drain(..) {
@@ -304,7 +308,7 @@ impl Shell {
         for source in sources {
             match source {
                 Source::Signals => self.read_signals(),
-                Source::Store => self.read_store(now),
+                Source::Store => self.read_store(),
                 Source::Disk => self.read_disk(now),
                 Source::Fence => self.guard.ended(now, &mut self.reactor, &self.logger),
                 Source::Answered => self.inbox.extend(self.guard.answered().map(Event::Poked)),
@@ -381,13 +385,10 @@ impl Shell {
         }
     }
 
-    fn read_store(&mut self, now: Time) {
+    fn read_store(&mut self) {
         for came in self.stores.answers() {
             match came {
                 stores::StoreReply::Core(request, answer) => {
-                    if !matches!(answer, crate::hosts::Answer::Unknown(_)) {
-                        self.store_answered = Some(now);
-                    }
                     self.inbox.push_back(Event::Answered { request, answer });
                 }
                 stores::StoreReply::Deploy(number, answer) => {
