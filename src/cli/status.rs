@@ -2,15 +2,15 @@
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
-use super::instance::find;
+use super::instance::{anywhere, find};
 use super::options::{ColorMode, Target, Times, path, positive_span};
 use super::out::{self, Out, json_line};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
 use super::screen::Screen;
 use super::up::{is_up, not_up, status_until};
-use crate::control::{AskError, Instance, Limits, Session};
-use crate::ids::Path;
+use crate::control::{AskError, FindError, Instance, Limits, Session};
+use crate::ids::{Name, Path};
 use crate::os::clock::Clock;
 use crate::os::fd;
 use crate::os::process::die_by;
@@ -132,7 +132,7 @@ pub(super) fn run(args: Status, when: ColorMode) -> Result<ExitCode, Failure> {
     }
     // Without `--wait` there is only one look.
     let (clock, end) = (Clock::start(), Time::ZERO + args.wait.unwrap_or(Span::ZERO));
-    let look = |_| ask(&mut session, &path, args.timeout);
+    let look = |_| ask_there(&mut session, &instance.name, &path, args.timeout, anywhere);
     let status = status_until(&clock, end, look, |status| is_up(&status.root)).map_err(failed)?;
     let mut out = Out::open();
     if args.json {
@@ -156,6 +156,26 @@ pub(super) fn ask(session: &mut Session, path: &Path, limit: Span) -> Result<Sta
         Reply::Status { status } => Ok(*status),
         _ => Err(AskError::something_else()),
     }
+}
+
+/// As [`ask`], for one look of several. When the way to a root on another host is lost, the next look takes another,
+/// by [`anywhere`]: the link to its host may be up again, or the root run on another host. It is of the instance that
+/// was found first, even if others run by now.
+pub(super) fn ask_there(
+    session: &mut Session,
+    instance: &Name,
+    path: &Path,
+    limit: Span,
+    find: impl Fn(Option<&str>) -> Result<Instance, FindError>,
+) -> Result<StatusView, AskError> {
+    let told = ask(session, path, limit);
+    if matches!(told, Err(AskError::Cut))
+        && let Ok(found) = find(Some(instance.as_str()))
+        && let Ok(again) = Session::connect(&found.runtime)
+    {
+        *session = again;
+    }
+    told
 }
 
 struct Watch<'a> {
@@ -285,6 +305,33 @@ fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::render::testing::shop;
+    use crate::control::session::testing::{LONG, Root, without_records};
+    use std::thread;
+
+    #[test]
+    fn when_the_way_to_the_root_is_lost_the_next_look_takes_another_one() {
+        let (far, runtime) = Root::below("host/via");
+        let mut session = Session::connect(&runtime).unwrap();
+        without_records(&mut session);
+        let _directory = far.end();
+        let (mut near, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = near.next();
+            near.tell(&to, ask.request, Reply::Status { status: Box::new(shop()) });
+            near.end()
+        });
+        let name = Name::parse("shop").unwrap();
+        let mut look = || {
+            ask_there(&mut session, &name, &Path::root(), LONG, |wanted| {
+                assert_eq!(wanted, Some("shop"), "no other instance that runs by now");
+                Ok(Instance { name: name.clone(), runtime: runtime.clone() })
+            })
+        };
+        assert!(matches!(look(), Err(AskError::Cut)));
+        assert_eq!(look().unwrap(), shop());
+        drop(played.join().unwrap());
+    }
 
     #[test]
     fn a_picture_fits_the_screen_and_never_scrolls() {

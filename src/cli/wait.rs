@@ -5,7 +5,7 @@ use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
 use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
-use super::status::ask;
+use super::status::ask_there;
 use super::up::{is_up, look_until, not_up, status_until};
 use crate::control::{AskError, FindError, Instance, Session};
 use crate::ids::Path;
@@ -63,19 +63,11 @@ pub(super) fn run(args: Wait, _: ColorMode) -> Result<ExitCode, Failure> {
     let instance = appeared(&args, &clock, end)?;
     let failed = |error| ask_failed("wait for", &args.path, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let look = |left: Span| match ask(&mut session, &args.path, FIRST_REPLY.min(left)) {
+    let mut ask = |limit| ask_there(&mut session, &instance.name, &args.path, limit, anywhere);
+    let look = |left: Span| match ask(FIRST_REPLY.min(left)) {
         Ok(status) => Ok(Some(status)),
         // The instance has ended, so nothing runs any more.
         Err(AskError::Gone) if args.until == WaitTarget::Stopped => Ok(None),
-        Err(AskError::Cut) => {
-            // The link to its host may be up again, or its root run on another host.
-            if let Ok(found) = anywhere(args.target.instance.as_deref())
-                && let Ok(again) = Session::connect(&found.runtime)
-            {
-                session = again;
-            }
-            Err(AskError::Cut)
-        }
         Err(error) => Err(error),
     };
     let is_so = |seen: &Option<StatusView>| seen.as_ref().is_none_or(|status| holds(&status.root, args.until));
