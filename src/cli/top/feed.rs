@@ -2,12 +2,13 @@
 //! own, and one bounded channel carries them to the main loop, so that no wait blocks the screen.
 
 use super::super::change::{Change, carry_out_with, done_line};
+use super::super::instance::anywhere;
 use super::super::status::{ask, pause};
 use super::keys::{self, Kind};
 use super::state::{Input, OUTPUT_LINES, Output};
 use crate::control::logs::LogsAsked;
 use crate::control::session::{EventsRead, EventsWanted};
-use crate::control::{self, AskError, Instance, Session};
+use crate::control::{AskError, Instance, Session};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
@@ -23,7 +24,7 @@ use std::thread;
 /// Capacity of the channel. Events that do not fit are dropped and counted; other input waits for room.
 pub(super) const QUEUE: usize = 256;
 
-/// How often to look for an instance that has ended.
+/// How often to look for an instance that has ended, or whose root on another host cannot be reached.
 const LOOK_FOR: Span = Span::from_millis(500);
 
 /// How often the output of the selected child is read; it is also read when the selection changes.
@@ -39,18 +40,28 @@ const SILENCE: Span = Span::from_secs(2);
 const PATIENCE: Span = Span::from_secs(60);
 
 /// Reads the status of `path` periodically, also across restarts of the instance.
-pub(super) fn looks(to: SyncSender<Input>, instance: Instance, path: Path, every: Span) {
+pub(super) fn looks(to: SyncSender<Input>, mut instance: Instance, path: Path, every: Span) {
     thread::spawn(move || {
         while let Ok(session) = connect(&instance) {
             follow(to.clone(), &instance, path.clone());
-            if look(&to, session, &path, every).is_break() || to.send(Input::Ended).is_err() {
+            let ControlFlow::Continue(last) = look(&to, session, &path, every) else { return };
+            if to.send(last).is_err() {
                 return;
             }
-            while !control::is_running(&instance.runtime) {
-                clock::pause(LOOK_FOR);
-            }
+            instance = found_again(&instance);
         }
     });
+}
+
+/// Waits until the instance runs. On a host, its root may be on another one than before, or the way there lead to
+/// another run.
+fn found_again(instance: &Instance) -> Instance {
+    loop {
+        match anywhere(Some(instance.name.as_str())) {
+            Ok(found) => return found,
+            Err(_) => clock::pause(LOOK_FOR),
+        }
+    }
 }
 
 /// Connecting succeeds even if no process listens; only a request shows that.
@@ -58,13 +69,15 @@ fn connect(instance: &Instance) -> Result<Session, AskError> {
     Session::connect(&instance.runtime)
 }
 
-/// Runs until the instance has ended, or another root runs in its place; breaks if the receiver is gone.
-fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<()> {
+/// Runs until the instance has ended, another root runs in its place, or the way to it is lost, and returns which;
+/// breaks if the receiver is gone.
+fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<(), Input> {
     loop {
         let input = match ask(&mut session, path, SILENCE) {
-            Err(AskError::Gone) => return ControlFlow::Continue(()),
+            Err(AskError::Gone) => return ControlFlow::Continue(Input::Ended),
+            Err(error @ AskError::Cut) => return ControlFlow::Continue(Input::Silent(Chain(&error).to_string())),
             // The events are to be followed anew.
-            _ if session.root_has_exited() => return ControlFlow::Continue(()),
+            _ if session.root_has_exited() => return ControlFlow::Continue(Input::Ended),
             Ok(status) => Input::Status(Box::new(status)),
             Err(error) => Input::Silent(Chain(&error).to_string()),
         };
@@ -117,7 +130,7 @@ impl Selected {
 }
 
 /// Reads the last output of the selected child periodically, also across restarts of the instance.
-pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selected) {
+pub(super) fn outputs(to: SyncSender<Input>, mut instance: Instance, selected: Selected) {
     thread::spawn(move || {
         let mut told = Vec::new();
         loop {
@@ -125,7 +138,7 @@ pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selec
             loop {
                 let path = selected.get();
                 match last_output(&mut session, &path) {
-                    Err(AskError::Gone) => break,
+                    Err(AskError::Gone | AskError::Cut) => break,
                     // Errors are ignored: the looks report a silent root, and the selected child may be gone.
                     Err(_) => {}
                     Ok(outputs) if outputs == told => {}
@@ -142,9 +155,7 @@ pub(super) fn outputs(to: SyncSender<Input>, instance: Instance, selected: Selec
                     clock::pause(NOTICE_SELECTION);
                 }
             }
-            while !control::is_running(&instance.runtime) {
-                clock::pause(LOOK_FOR);
-            }
+            instance = found_again(&instance);
         }
     });
 }
@@ -220,6 +231,8 @@ pub(super) fn request(to: SyncSender<Input>, instance: Instance, number: u64, ki
         let ends_instance = path.is_root() && kind != Kind::Restart;
         let change = Change { verb, path: &path, asked, timeout: PATIENCE, ends_instance };
         let progress = to.clone();
+        // The root may run on another host than when it was found first.
+        let instance = anywhere(Some(instance.name.as_str())).unwrap_or(instance);
         let result = carry_out_with(change, &instance, &mut |waiting_for, _| {
             // If the channel is full, the next progress report replaces this one.
             let _ = progress.try_send(Input::Progress { number, waiting_for: waiting_for.to_owned() });
@@ -230,4 +243,22 @@ pub(super) fn request(to: SyncSender<Input>, instance: Instance, number: u64, ki
         };
         let _ = to.send(Input::Done { number, result });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::session::testing::{Root, without_records};
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn a_root_to_which_the_way_is_lost_is_looked_for_and_has_not_ended() {
+        let (root, runtime) = Root::below("host/via");
+        let mut session = Session::connect(&runtime).unwrap();
+        without_records(&mut session);
+        let _directory = root.end();
+        let (to, _inputs) = sync_channel(1);
+        let last = look(&to, session, &Path::root(), Span::ZERO);
+        assert!(matches!(last, ControlFlow::Continue(Input::Silent(_))));
+    }
 }
