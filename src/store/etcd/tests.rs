@@ -284,6 +284,12 @@ fn etcd_that_is_stopped_is_not_waited_for_and_goes_on() {
     until_it_is_well(&mut server, &mut store);
     let process = crate::os::pidfd::PidFd::open(server.child.id()).unwrap();
     process.signal(libc::SIGSTOP).unwrap();
+    // One of its threads takes the signal, and the others run until that one is scheduled.
+    nix::sys::wait::waitpid(
+        nix::unistd::Pid::from_raw(server.child.id() as i32),
+        Some(nix::sys::wait::WaitPidFlag::WUNTRACED),
+    )
+    .unwrap();
     unknown(store.ask(&Ask::Swap { key: "/k".into(), expected: None, new: b"v".into() }, SHORT));
     process.signal(libc::SIGCONT).unwrap();
     // The swap that timed out was under way: it may have been carried out or not. Each outcome has to be reported as it
