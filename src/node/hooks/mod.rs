@@ -366,6 +366,7 @@ mod tests {
     use crate::node::testing;
     use crate::os::descendants::stamp::Stamp;
     use crate::supervision::{Exit, Stuck};
+    use crate::time::Credit;
     use crate::wire::view::testing::event;
     use serde_json::json;
 
@@ -445,7 +446,7 @@ mod tests {
             about: Path::root(),
             process,
             until,
-            credited: crate::time::Credit::default(),
+            credited: Credit::default(),
             stuck: false,
         }
     }

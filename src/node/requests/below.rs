@@ -1,6 +1,6 @@
 //! Requests about what stands below a child node: the node is asked, and if it does not answer, this node acts instead.
 
-use super::emptying::{Emptying, Found, Next};
+use super::emptying::{Emptying, Next};
 use super::node_reader::{NodeReader, Order, Question, Request};
 use super::pending::{Held, WaitReason, Waiting};
 use super::replies::{CHANGE_BELOW, PANIC_BELOW, PROGRESS_EVERY, SILENCE_BELOW, accepted, refused};
@@ -127,12 +127,8 @@ impl Requests {
 
     /// A node below did not answer in time.
     pub(super) fn below_is_silent(&mut self, now: Time, reader: &impl NodeReader, number: u64, out: &mut Orders) {
-        if let Some(WaitReason::Below { run, path, change: Change::Panic { hold }, .. }) =
-            self.pending.get_mut(number).map(|waiting| &waiting.waits)
-        {
-            let emptying =
-                Emptying { path: path.clone(), hold: *hold, since: now, node: Some(*run), last: Found::Nothing };
-            return self.kill_past(now, number, emptying, out);
+        if self.kill_past(now, number, true, out) {
+            return;
         }
         let Some(Waiting {
             asker,
@@ -162,15 +158,18 @@ impl Requests {
         }
     }
 
-    /// Kills a subtree past its node, under the number of the question: the node may only be slow, and its answer is
-    /// taken then.
-    pub(super) fn kill_past(&mut self, now: Time, number: u64, emptying: Emptying, out: &mut Orders) {
-        let Some(waiting) = self.pending.get_mut(number) else { return };
-        let path = emptying.path.clone();
+    /// If the question is one to panic, kills the subtree past its node, and returns true. `asked`: the question was
+    /// sent. It is done under the number of the question: the node may only be slow, and its answer is taken then.
+    pub(super) fn kill_past(&mut self, now: Time, number: u64, asked: bool, out: &mut Orders) -> bool {
+        let Some(waiting) = self.pending.get_mut(number) else { return false };
+        let WaitReason::Below { run, path, change: Change::Panic { hold }, .. } = &waiting.waits else { return false };
+        let (path, node) = (path.clone(), asked.then_some(*run));
+        let emptying = Emptying::new(path.clone(), *hold, now, node);
         warn!(self.logger, "supervisor does not respond; killing its subtree directly"; "path" => %path);
         out.push(Order::Reply(waiting.asker.clone(), emptying.progress()));
         (waiting.waits, waiting.due) = (WaitReason::Emptying(emptying), now);
         out.push(Order::KillPast { request: number, path });
+        true
     }
 
     /// Takes the result of a look at a subtree that is killed past its node.

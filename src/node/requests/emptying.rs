@@ -28,12 +28,12 @@ pub(super) struct Emptying {
     pub node: Option<Run>,
     /// What the last look has found.
     #[serde(skip)]
-    pub last: Found,
+    last: Found,
 }
 
 /// What a look has found of a subtree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Found {
+enum Found {
     /// Nothing, or there was no look.
     #[default]
     Nothing,
@@ -67,6 +67,11 @@ pub(super) enum Next {
 }
 
 impl Emptying {
+    /// Begins now. `node`: the node whose answer may still come.
+    pub(super) fn new(path: Path, hold: bool, now: Time, node: Option<Run>) -> Emptying {
+        Emptying { path, hold, since: now, node, last: Found::Nothing }
+    }
+
     /// The report that it is not over yet.
     pub(super) fn progress(&self) -> Reply {
         accepted(format!("{} is being killed past its supervisor", self.path))
@@ -155,8 +160,7 @@ mod tests {
     #[test]
     fn it_is_looked_at_until_nothing_is_left_or_for_as_long_as_a_node_is_waited_for() {
         let since = Time::ZERO + Span::from_secs(1);
-        let mut emptying =
-            Emptying { path: Path::parse("/web/api").unwrap(), hold: false, since, node: None, last: Found::Nothing };
+        let mut emptying = Emptying::new(Path::parse("/web/api").unwrap(), false, since, None);
         assert_eq!(emptying.looked(since, Look::Left(None)), Next::Again(since + Span::from_millis(2)));
         let later = since + Span::from_secs(2);
         assert_eq!(emptying.looked(later, Look::Left(None)), Next::Again(later + Span::from_millis(200)));
@@ -191,13 +195,7 @@ mod tests {
     fn a_node_that_answers_late_is_left_alone_from_then_on() {
         let since = Time::ZERO + Span::from_secs(1);
         let answered = since + Span::from_millis(100);
-        let of = |hold| Emptying {
-            path: Path::parse("/web/api").unwrap(),
-            hold,
-            since,
-            node: Some(RUN),
-            last: Found::Nothing,
-        };
+        let of = |hold| Emptying::new(Path::parse("/web/api").unwrap(), hold, since, Some(RUN));
         // It carries out the request, and has its time for that, and is looked past then.
         let mut emptying = of(false);
         let Next::Again(at) = emptying.answered(answered, accepted("stopping".into())) else { panic!() };

@@ -1,7 +1,7 @@
 //! How waiting requests end: with an answer, with the process of a child node, or at their deadline.
 
 use super::below::release;
-use super::emptying::{Emptying, Found};
+use super::emptying::Emptying;
 use super::node_reader::{NodeReader, Order};
 use super::pending::{WaitReason, Waiting};
 use super::reload::{how_far, lost_part};
@@ -22,16 +22,10 @@ impl Requests {
         let mut out = Vec::new();
         let Some(waiting) = self.pending.get_mut(request) else { return out };
         match &waiting.waits {
-            WaitReason::Below { change: Change::Panic { hold }, path, .. } => {
-                let (path, hold) = (path.clone(), *hold);
-                self.kill_past(
-                    now,
-                    request,
-                    Emptying { path, hold, since: now, node: None, last: Found::Nothing },
-                    &mut out,
-                );
+            WaitReason::Below { .. } => {
+                waiting.due = now;
+                self.kill_past(now, request, false, &mut out);
             }
-            WaitReason::Below { .. } => waiting.due = now,
             WaitReason::Part { .. } => self.part_is_late(now, reader, request, &mut out),
             // Sent again when it is due.
             WaitReason::PartOfSpread { .. }
