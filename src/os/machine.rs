@@ -2,7 +2,7 @@
 
 use super::accounts::{self, Wanted};
 use super::cgroup::demand::{self, Below};
-use super::{oom, rlimit};
+use super::{oom, privilege, rlimit};
 use crate::ids::Path;
 use crate::spec::Objection;
 use crate::spec::tree::TreeSpec;
@@ -17,7 +17,8 @@ pub fn object(
 ) -> impl Iterator<Item = (Path, &'static str, Objection)> + use<> {
     let missing = accounts::look_up(tree, wanted);
     let controllers = demand::object(tree, wanted, below);
-    let scores = oom::object(tree, wanted, root);
-    let limits = rlimit::object(tree, wanted, root);
+    let privileged = privilege::may_exceed_limits(root);
+    let scores = oom::object(tree, wanted, privileged);
+    let limits = rlimit::object(tree, wanted, root, privileged);
     missing.into_iter().chain(controllers).chain(scores).chain(limits)
 }

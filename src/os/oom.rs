@@ -1,9 +1,8 @@
 //! The kernel's choice of a process when memory runs out, proc(5): oom_score_adj.
 
 use super::accounts::Wanted;
-use super::privilege;
 use crate::ids::Path;
-use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
+use crate::spec::tree::TreeSpec;
 use crate::spec::{Objection, Severity};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -11,39 +10,24 @@ use std::io::{Seek, SeekFrom, Write};
 /// The value of the process that opens the file.
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// The workers of this tree whose `oom-score-adjust` the kernel refuses, each with its place in the tree.
-/// `root` is the pid of the tree's root.
-pub fn object(tree: &TreeSpec, wanted: Wanted, root: u32) -> Vec<(Path, &'static str, Objection)> {
+/// The workers of this tree whose `oom-score-adjust` the kernel refuses, each with its place in the tree. `privileged`:
+/// the root may exceed its own limits.
+pub(super) fn object(tree: &TreeSpec, wanted: Wanted, privileged: bool) -> Vec<(Path, &'static str, Objection)> {
     let mut objections = Vec::new();
-    if wanted != Wanted::Elsewhere {
-        below(&tree.root, &Path::root(), root, &mut objections);
+    if wanted != Wanted::Elsewhere && !privileged {
+        tree.root.for_each_worker_here(&Path::root(), &mut |path, exec| {
+            if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted)) {
+                objections.push((path.clone(), "oom-score-adjust", objection(wanted)));
+            }
+        });
     }
     objections
 }
 
-fn below(supervisor: &SupervisorSpec, at: &Path, root: u32, into: &mut Vec<(Path, &'static str, Objection)>) {
-    for child in &supervisor.children {
-        let path = at.child(&child.name);
-        match &child.kind {
-            // Its workers inherit the value of an agent, perhaps on another machine.
-            ChildKind::Supervisor(supervisor) if supervisor.placement.is_some() => {}
-            ChildKind::Supervisor(supervisor) => below(supervisor, &path, root, into),
-            ChildKind::Worker(exec) => {
-                if let Some(wanted) = exec.oom_score_adjust.filter(|wanted| !is_allowed(*wanted, root)) {
-                    into.push((path, "oom-score-adjust", objection(wanted)));
-                }
-            }
-        }
-    }
-}
-
-/// Whether processes started from the root may have this value. The lowest value that is allowed without privileges
+/// Whether processes started from a root without privileges may have this value. The lowest value that is allowed then
 /// cannot be read, so this process tries it itself, also for a root that is another process of the same user; raising
 /// its own value back is always allowed.
-fn is_allowed(wanted: i32, root: u32) -> bool {
-    if privilege::may_exceed_limits(root) {
-        return true;
-    }
+fn is_allowed(wanted: i32) -> bool {
     let Some(own) = fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok()) else { return true };
     if wanted >= own {
         return true;

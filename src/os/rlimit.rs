@@ -1,12 +1,12 @@
 //! Resource limits, getrlimit(2): which of them a worker can be given here.
 
 use super::accounts::Wanted;
-use super::privilege;
 use crate::ids::Path;
 use crate::spec::exec::Limit;
-use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
+use crate::spec::tree::TreeSpec;
 use crate::spec::{Objection, Severity};
 use nix::sys::resource::Resource;
+use std::cell::LazyCell;
 use std::fs;
 
 /// The highest hard limit on open files, whatever the privilege.
@@ -45,34 +45,29 @@ pub(super) fn hard_limit(pid: u32, resource: u32) -> Option<u64> {
 }
 
 /// The workers of this tree with `limits` that the kernel refuses to the processes of `root`, each with its place in
-/// the tree. All workers inherit the limits of the root, and get their own before they change their user.
-pub fn object(tree: &TreeSpec, wanted: Wanted, root: u32) -> Vec<(Path, &'static str, Objection)> {
+/// the tree. All workers inherit the limits of the root, and get their own before they change their user. `privileged`:
+/// the root may exceed its own limits.
+pub(super) fn object(
+    tree: &TreeSpec,
+    wanted: Wanted,
+    root: u32,
+    privileged: bool,
+) -> Vec<(Path, &'static str, Objection)> {
     let mut objections = Vec::new();
-    if wanted != Wanted::Elsewhere {
-        let privileged = privilege::may_exceed_limits(root);
-        below(&tree.root, &Path::root(), &|name, limit| refusal(name, limit, root, privileged), &mut objections);
+    if wanted == Wanted::Elsewhere {
+        return objections;
     }
+    let nr_open = LazyCell::new(|| fs::read_to_string(NR_OPEN).ok()?.trim().parse().ok());
+    let refusal = |name: &str, limit: &Limit| {
+        let own = hard_limit(root, resource(name)?)?;
+        judge(limit.hard, own, privileged, if name == "nofile" { *nr_open } else { None })
+    };
+    tree.root.for_each_worker_here(&Path::root(), &mut |path, exec| {
+        let refused =
+            exec.limits.iter().filter_map(|(name, limit)| Some(objection(name, limit, refusal(name, limit)?)));
+        objections.extend(refused.map(|objection| (path.clone(), "limits", objection)));
+    });
     objections
-}
-
-fn below(
-    supervisor: &SupervisorSpec,
-    at: &Path,
-    refusal: &dyn Fn(&str, &Limit) -> Option<Refusal>,
-    into: &mut Vec<(Path, &'static str, Objection)>,
-) {
-    for child in &supervisor.children {
-        let path = at.child(&child.name);
-        match &child.kind {
-            // Its workers inherit the limits of an agent, perhaps on another machine.
-            ChildKind::Supervisor(supervisor) if supervisor.placement.is_some() => {}
-            ChildKind::Supervisor(supervisor) => below(supervisor, &path, refusal, into),
-            ChildKind::Worker(exec) => {
-                let refused = exec.limits.iter().filter_map(|(name, limit)| Some((name, limit, refusal(name, limit)?)));
-                into.extend(refused.map(|(name, limit, why)| (path.clone(), "limits", objection(name, limit, why))));
-            }
-        }
-    }
 }
 
 /// Why a hard limit is refused. The limit is what the process may have at most.
@@ -82,12 +77,6 @@ enum Refusal {
     Maximum(u64),
     /// It is above the own hard limit.
     Privilege(u64),
-}
-
-fn refusal(name: &str, limit: &Limit, root: u32, privileged: bool) -> Option<Refusal> {
-    let own = hard_limit(root, resource(name)?)?;
-    let nr_open = || fs::read_to_string(NR_OPEN).ok()?.trim().parse().ok();
-    judge(limit.hard, own, privileged, if name == "nofile" { nr_open() } else { None })
 }
 
 /// What setrlimit(2) does with a hard limit; `None` is unlimited, and for `nr_open` not known or of no matter.
@@ -125,6 +114,7 @@ fn objection(name: &str, limit: &Limit, why: Refusal) -> Objection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::privilege;
     use super::*;
     use crate::spec::read_text;
 
@@ -157,7 +147,9 @@ mod tests {
                     [[child]]\nname = \"b\"\ncommand = \"b\"\nlimits = { nofile = 1, core = 0 }\n";
         for (wanted, found) in [(Wanted::Here, 1), (Wanted::Right, 1), (Wanted::Elsewhere, 0)] {
             let mut read = read_text("t.toml", text, &|_| None);
-            let objections = object(read.tree.as_ref().unwrap(), wanted, std::process::id());
+            let root = std::process::id();
+            let privileged = privilege::may_exceed_limits(root);
+            let objections = object(read.tree.as_ref().unwrap(), wanted, root, privileged);
             read.object(objections);
             let lines: Vec<_> = read.diagnostics.iter().map(|found| (found.code, found.line)).collect();
             assert_eq!(lines, vec![("not-allowed", 2); found], "{wanted:?}");

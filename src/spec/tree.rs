@@ -309,6 +309,19 @@ impl SupervisorSpec {
         below.max().unwrap_or(0)
     }
 
+    /// Calls `visit` with the path of each worker of this subtree that is started on the host of this supervisor. Those
+    /// below a placed supervisor are not: they are started by an agent, perhaps on another machine.
+    pub fn for_each_worker_here(&self, at: &Path, visit: &mut impl FnMut(&Path, &ExecSpec)) {
+        for child in &self.children {
+            let path = at.child(&child.name);
+            match &child.kind {
+                ChildKind::Worker(exec) => visit(&path, exec),
+                ChildKind::Supervisor(below) if below.placement.is_some() => {}
+                ChildKind::Supervisor(below) => below.for_each_worker_here(&path, visit),
+            }
+        }
+    }
+
     /// Calls `visit` with the path of each supervisor of this subtree, this one (at `at`) first.
     pub fn for_each_supervisor(&self, at: &Path, visit: &mut impl FnMut(&Path, &SupervisorSpec)) {
         visit(at, self);
