@@ -2028,25 +2028,13 @@ const ROWS: &[Row] = &[
     (
         "D11",
         "a supervisor that is busy all the time reaches its limits in the end",
-        "one-for-one 9/5s: a b",
+        "one-for-one 9/5s: a b(shutdown=500ms)",
         "
         boot
         stop b : ask b
         lose 1s
         lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 1s
-        lose 999ms
+        lose 499ms
         wait 1ms : kill b",
     ),
     (
