@@ -16,7 +16,7 @@
 //! | [`usage`] | the CPU time and the memory that a child's processes use |
 //! | [`machine`] | what a tree needs of this machine, checked when its file is read |
 //! | [`users`], [`accounts`] | users and groups, looked up when a file is read |
-//! | [`oom`], [`rlimit`], `privilege` | the OOM score and the limits that the kernel allows a worker |
+//! | `oom`, `rlimit`, `privilege` | the OOM score and the limits that the kernel allows a worker |
 //! | [`opening`] | opens a file safely in a directory where other users can write |
 //! | `held_file` | changes owner and mode of a file safely in a directory where other users can write |
 //! | `dumpable` | sets the dumpable flag again after a change of user |
