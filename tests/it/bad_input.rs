@@ -84,7 +84,7 @@ fn a_socket_path_that_is_too_long() {
 fn a_child_that_loses_its_program_while_the_tree_runs() {
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     let program = dir.path().join("program");
-    std::fs::copy("/bin/sleep", &program).unwrap();
+    install("/bin/sleep", &program);
     std::fs::write(
         dir.path().join("tree.toml"),
         "intensity = 2\n[[child]]\nname = \"a\"\ncommand = [\"./program\", \"1000\"]\n",

@@ -481,6 +481,19 @@ pub(crate) fn peak_memory_kb(pid: u32) -> u64 {
     line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
+/// Copies a program. A process of its own writes the copy: a process that another test starts meanwhile would have this
+/// one's descriptor until it executes its own program, and a file that is open for writing is not executed (ETXTBSY,
+/// execve(2)).
+pub(crate) fn install(program: impl AsRef<Path>, at: impl AsRef<Path>) {
+    assert!(Command::new("cp").arg(program.as_ref()).arg(at.as_ref()).status().unwrap().success());
+}
+
+/// Writes a script that can be executed, as [`install`] does a program.
+pub(crate) fn install_script(text: &str, at: impl AsRef<Path>) {
+    let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    assert!(Command::new("sh").args(["-c", write, "sh", text]).arg(at.as_ref()).status().unwrap().success());
+}
+
 /// A tree whose workers may run as other users: its directory and a copy of the program can be reached by them. `toml`
 /// gets the path of that copy. `None`, with a notice, where the user may not be changed.
 pub(crate) fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> String) -> Option<Tree> {
@@ -492,7 +505,7 @@ pub(crate) fn tree_for_other_users(toml: impl FnOnce(std::path::Display<'_>) -> 
     let dir = tempfile::Builder::new().prefix("tv").tempdir_in("/tmp").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("treevisor");
-    fs::copy(TREEVISOR, &program).unwrap();
+    install(TREEVISOR, &program);
     fs::write(dir.path().join("tree.toml"), toml(program.display())).unwrap();
     Some(Tree::begin_in(dir, &[]))
 }

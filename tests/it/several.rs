@@ -76,8 +76,7 @@ fn one_that_is_not_there_leaves_all_as_it_was() {
 fn some_may_fail_and_the_others_are_changed() {
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     let program = dir.path().join("program");
-    std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    install_script("#!/bin/sh\nexec sleep 1000\n", &program);
     std::fs::write(
         dir.path().join("tree.toml"),
         "[[child]]\nname = \"a\"\ncommand = \"./program\"\n[[child]]\nname = \"b\"\ncommand = [\"sleep\", \"1000\"]\n",

@@ -3,7 +3,6 @@
 use crate::harness::*;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -28,8 +27,7 @@ fn hold(file: &Path) -> Option<Child> {
 fn a_program_on_a_dead_disk_waits_alone() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("needy.sh");
-    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script("#!/bin/sh\nexec sleep 1000\n", &program);
     let mut tree = Tree::start(&format!(
         "[[child]]\nname = \"healthy\"\ncommand = \"sleep 1000\"\n[[child]]\nname = \"needy\"\ncommand = [\"{}\"]\n",
         program.display()

@@ -160,8 +160,8 @@ impl Foreign {
         let dir = tempfile::Builder::new().prefix("tv").tempdir_in("/tmp").unwrap();
         std::os::unix::fs::chown(dir.path(), Some(OWNER), Some(OWNER)).unwrap();
         let (program, turncoat) = (dir.path().join("treevisor"), dir.path().join("turncoat"));
-        fs::copy(TREEVISOR, &program).unwrap();
-        fs::copy(std::env::current_exe().unwrap(), &turncoat).unwrap();
+        install(TREEVISOR, &program);
+        install(std::env::current_exe().unwrap(), &turncoat);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&turncoat, fs::Permissions::from_mode(0o4755)).unwrap();
         let command = actors::command_of(&turncoat, "turncoat");

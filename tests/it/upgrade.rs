@@ -285,8 +285,7 @@ fn a_rehearsal_changes_nothing_and_what_cannot_go_on_is_refused() {
     assert_eq!(ready["supervisors"].as_array().unwrap().len(), 3);
     assert!(ready["supervisors"].as_array().unwrap().iter().all(|one| one["state"] == "ready"), "{ready}");
     let script = tree.dir().join("script");
-    fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    install_script("#!/bin/sh\nexec sleep 1000\n", &script);
     for (exe, why) in [
         ("/bin/true", "it cannot rehearse"),
         ("/nowhere/treevisor", "/nowhere/treevisor cannot be found"),
@@ -361,7 +360,7 @@ fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
     let before = who(&tree);
     fs::write(tree.dir().join("broken"), "").unwrap();
     // Another file: that it runs this one already is how a supervisor is known that is not behind.
-    fs::copy(TREEVISOR, tree.dir().join("another")).unwrap();
+    install(TREEVISOR, tree.dir().join("another"));
     tree.run(&["upgrade", "--exe", "another"]).expect(1);
     let hint = "nothing can be changed there before `treevisor upgrade` has brought it along";
     fs::write(tree.dir().join("more.toml"), "[[child]]\nname = \"more\"\ncommand = \"sleep 1000\"\n").unwrap();
@@ -648,7 +647,7 @@ fn a_supervisor_that_is_killed_in_the_midst_of_it_has_crashed() {
 fn the_signal_takes_the_file_that_stands_there_now() {
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
     let program = dir.path().join("treevisor");
-    fs::copy(TREEVISOR, &program).unwrap();
+    install(TREEVISOR, &program);
     fs::write(dir.path().join("tree.toml"), deep("auto", free_port())).unwrap();
     let ours = command_in(dir.path());
     let mut command = std::process::Command::new(&program);
@@ -661,7 +660,7 @@ fn the_signal_takes_the_file_that_stands_there_now() {
     let before = who(&tree);
     // As a package manager does it: a new file in the place of the old one.
     let new = tree.dir().join("treevisor.new");
-    fs::copy(TREEVISOR, &new).unwrap();
+    install(TREEVISOR, &new);
     fs::rename(&new, &program).unwrap();
     let file = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
     assert!(file(tree.root_pid()).to_str().unwrap().ends_with(" (deleted)"));
@@ -680,7 +679,7 @@ fn the_signal_takes_the_file_that_stands_there_now() {
 fn two_versions(dir: &Path) {
     for version in ["v1", "v2"] {
         fs::create_dir(dir.join(version)).unwrap();
-        fs::copy(TREEVISOR, dir.join(version).join("treevisor")).unwrap();
+        install(TREEVISOR, dir.join(version).join("treevisor"));
     }
     lead_to(dir, "v1");
 }

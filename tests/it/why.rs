@@ -134,7 +134,7 @@ fn a_program_that_is_not_there() {
     }
     // One that goes missing while the tree runs.
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();
-    fs::copy("/bin/sleep", dir.path().join("work")).unwrap();
+    install("/bin/sleep", dir.path().join("work"));
     fs::write(dir.path().join("tree.toml"), "[[child]]\nname = \"a\"\ncommand = \"./work 1000\"\n").unwrap();
     let mut tree = Tree::begin_in(dir, &[]);
     tree.line("the tree is up");
