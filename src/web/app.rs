@@ -10,7 +10,6 @@ use super::keys_in_use::KeysInUse;
 use super::known::Known;
 use super::recent::{Last, Recent};
 use super::shared::{self, Shared};
-use super::store::now_ms;
 use axum::http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -130,7 +129,7 @@ impl App {
 
     /// Whether one more login with a wrong key is allowed now.
     pub(super) fn may_try(&self) -> bool {
-        locked(&self.tries).allow(now_ms())
+        locked(&self.tries).allow(shared::now_ms())
     }
 }
 

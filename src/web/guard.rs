@@ -140,7 +140,8 @@ pub(super) fn cookie_name(app: &App, headers: &HeaderMap) -> String {
     app.cookie_name(only(headers, &HOST).and_then(port_of))
 }
 
-/// The session token in the cookie. If several cookies of that name are sent, as with an old path, the first valid one.
+/// The session token in the cookie. If several cookies of that name are sent, as with an old path or by another page
+/// of the host, the first of a session that has not ended.
 pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
     let ours = cookie_name(app, headers);
     headers
@@ -150,7 +151,8 @@ pub(super) fn cookie(app: &App, headers: &HeaderMap) -> Option<Secret> {
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == ours)
-        .find_map(|(_, value)| Secret::parse(value))
+        .filter_map(|(_, value)| Secret::parse(value))
+        .find(|token| app.session(token).is_some())
 }
 
 /// A client that may view.
@@ -205,7 +207,9 @@ mod tests {
         let client = |uid, cookie: bool, authorization: &[&str]| {
             let mut headers = HeaderMap::new();
             if cookie {
-                let cookie = format!("{}={}", app.cookie_name(None), token.text());
+                // Another page of the host can set a cookie of this name, with a path that a browser sends first.
+                let (name, planted) = (app.cookie_name(None), Secret::of([9; 32]).text());
+                let cookie = format!("{name}={planted}; {name}={}", token.text());
                 headers.insert(COOKIE, HeaderValue::try_from(cookie).unwrap());
             }
             for value in authorization {

@@ -14,7 +14,7 @@ pub(super) const LOGIN_MS: u64 = 10 * 60 * 1_000;
 /// How long a session lasts after its login, in milliseconds.
 pub(super) const SESSION_MS: u64 = 7 * 24 * 3_600 * 1_000;
 
-/// Most open sessions, and most open links. A new one replaces the oldest, if there is one the oldest without a key.
+/// Most open sessions, and most open links. A new one replaces the oldest without a key, else the oldest that views.
 const OPEN_MAX: usize = 256;
 
 /// A permission.
@@ -146,15 +146,20 @@ impl Keys {
     /// The permission of a login with this key. The key of a link is removed by it.
     pub(super) fn login(&mut self, key: &Secret, now_ms: u64) -> Option<Access> {
         let hashed = key.hashed();
-        let open = find(&self.logins, &hashed, now_ms).map(|open| open.may);
+        let open = self.link(&hashed, now_ms).map(|open| open.may);
         self.logins.retain(|login| !bool::from(login.sha256.0.ct_eq(&hashed.0)) && login.until_ms > now_ms);
         self.bearer(key).max(open)
     }
 
     /// Whether a login with this key would succeed.
     pub(super) fn opens(&self, key: &Secret, now_ms: u64) -> bool {
-        let (lasting, link) = (self.bearer(key), find(&self.logins, &key.hashed(), now_ms));
+        let (lasting, link) = (self.bearer(key), self.link(&key.hashed(), now_ms));
         lasting.is_some() || link.is_some()
+    }
+
+    /// The link of a key. It holds for its ten minutes alone, also if the clock is set back meanwhile.
+    fn link(&self, hashed: &Hashed, now_ms: u64) -> Option<&Open> {
+        find(&self.logins, hashed, now_ms).filter(|open| open.until_ms <= now_ms.saturating_add(LOGIN_MS + 60_000))
     }
 
     /// The permission of a lasting key; `None` for any other, such as that of a link.
@@ -207,8 +212,11 @@ impl Keys {
 fn add(list: &mut Vec<Open>, new: Open, now_ms: u64) {
     list.retain(|open| open.until_ms > now_ms);
     if list.len() >= OPEN_MAX {
-        // A user that the kernel reports gets another session without a key, and a script opens one at each run.
-        list.remove(list.iter().position(|open| open.by_kernel).unwrap_or(0));
+        // A user that the kernel reports gets another session without a key, and a script opens one at each run. A key
+        // to view alone must not end sessions that act, however often it is used.
+        let by_kernel = list.iter().position(|open| open.by_kernel);
+        let views = || list.iter().position(|open| open.may == Access::View);
+        list.remove(by_kernel.or_else(views).unwrap_or(0));
     }
     list.push(new);
 }
@@ -296,6 +304,9 @@ mod tests {
         assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS - 1), Some(Access::View));
         keys.add_login(&secret(4), Access::View, 1_000);
         assert_eq!(keys.login(&secret(4), 1_000 + LOGIN_MS), None);
+        // The clock was set back, by a little and by an hour.
+        keys.add_login(&secret(4), Access::View, 3_600_000);
+        assert!(keys.opens(&secret(4), 3_599_000) && !keys.opens(&secret(4), 0));
     }
 
     #[test]
@@ -339,6 +350,18 @@ mod tests {
         let json = serde_json::to_string(&keys).unwrap().replace(",\"by_kernel\":true", "");
         let old: Keys = serde_json::from_str(&json).unwrap();
         assert!(old.sessions.iter().all(|open| !open.by_kernel));
+    }
+
+    #[test]
+    fn sessions_that_view_end_no_session_that_acts() {
+        let mut keys = keys();
+        keys.open_session(&secret(5), &secret(15), Access::Act, 0);
+        for number in 0..2 * OPEN_MAX as u64 {
+            let mut bytes = [9; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            keys.open_session(&Secret::of(bytes), &secret(9), Access::View, number);
+        }
+        assert_eq!((keys.session(&secret(5), 1), keys.sessions.len()), (Some(Access::Act), OPEN_MAX));
     }
 
     #[test]
