@@ -252,16 +252,20 @@ impl Table {
         }
     }
 
-    /// Takes in an event. Returns whether it shows that rows were added or removed.
+    /// Takes in an event. Returns whether it shows that rows were added, removed, or changed without events of their own.
     pub(super) fn event(&mut self, event: &EventView, now: u64) -> bool {
         self.next += 1;
         let Some(index) = self.by_path.get(&event.path).copied() else { return !self.rows.is_empty() };
         let (next, row) = (self.next, &mut self.rows[index]);
-        if row.cells.happened(event, row.supervisor, now) {
+        let (supervisor, before, parent) = (row.supervisor, row.cells.incarnation, row.parent);
+        if row.cells.happened(event, supervisor, now) {
             row.changed = next;
             self.dirty.insert(index);
         }
-        if let (EventBody::Restarting(restarting), Some(parent)) = (&event.body, row.parent) {
+        if supervisor && before > 0 && event.incarnation.is_some_and(|incarnation| incarnation > before) {
+            self.begins_anew(&event.path);
+        }
+        if let (EventBody::Restarting(restarting), Some(parent)) = (&event.body, parent) {
             // The restart window is its supervisor's.
             let above = &mut self.rows[parent];
             above.changed = next;
@@ -270,7 +274,19 @@ impl Table {
             }
             self.dirty.insert(parent);
         }
-        matches!(event.body, EventBody::Reloaded(_))
+        match event.body {
+            EventBody::Reloaded(_) => true,
+            // What became of its children is not known from events.
+            EventBody::Exited(_) | EventBody::Held(_) | EventBody::Reachable(_) => supervisor,
+            _ => false,
+        }
+    }
+
+    /// Takes in that a supervisor is a new process, which counts the incarnations of its children from 1 again.
+    fn begins_anew(&mut self, supervisor: &Path) {
+        for row in self.rows.iter_mut().filter(|row| row.path != *supervisor && row.path.is_within(supervisor)) {
+            (row.cells.incarnation, row.changed) = (0, self.next);
+        }
     }
 
     /// Skips the numbers of missing events.

@@ -63,6 +63,30 @@ fn changes_are_what_is_other_than_was_told() {
 }
 
 #[test]
+fn the_children_of_a_new_supervisor_are_counted_from_one_again() {
+    let mut worker = WorkerView::bare(&Path::parse("/web/a").unwrap(), "running");
+    (worker.incarnation, worker.pid) = (3, Some(7));
+    let mut web = SupervisorView::bare(&Path::parse("/web").unwrap(), "running");
+    (web.incarnation, web.children) = (1, vec![ChildView::Worker(Box::new(worker))]);
+    let mut root = SupervisorView::bare(&Path::root(), "running");
+    root.children = vec![ChildView::Supervisor(Box::new(web))];
+    let mut status = json!({ "instance": "shop", "version": "1", "pid": 1, "uptime_ms": 1, "containment": "group" });
+    status["root"] = json!(ChildView::Supervisor(Box::new(root)));
+    let status: StatusView = serde_json::from_value(status).unwrap();
+    let mut table = Table::default();
+    table.whole(&status, 0, 0);
+    let exited = json!({ "code": 9, "expected": false, "normal": false });
+    assert!(table.event(&event(1, "/web", "exited", 1, exited), 0), "its children have no events of their own");
+    assert!(!table.event(&event(2, "/web", "starting", 2, json!({})), 0));
+    // An answer to a question from before has the old child.
+    table.whole(&status, 1, 0);
+    table.event(&event(3, "/web/a", "starting", 1, json!({})), 0);
+    table.event(&event(4, "/web/a", "ready", 1, json!({})), 0);
+    let row = &table.rows[2].cells;
+    assert_eq!((row.state.as_str(), row.incarnation), ("running", 1));
+}
+
+#[test]
 fn the_end_of_a_backoff_does_not_move() {
     let mut view = WorkerView::bare(&Path::parse("/a").unwrap(), "waiting");
     let mut root = SupervisorView::bare(&Path::root(), "running");
