@@ -98,7 +98,7 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// Removes comment lines, type annotations, indentation and needless spaces from a script or style sheet. It relies on
+/// Removes comment lines, type annotations, indentation, needless spaces and new lines from a script or style sheet. It relies on
 /// that no string in them spans lines or looks like a type annotation.
 fn bare(kind: &str, source: &str) -> String {
     let between = if kind == SCRIPT { "{}()[]=<>!&|?:;,*" } else { "{};," };
@@ -110,8 +110,12 @@ fn bare(kind: &str, source: &str) -> String {
             within = false;
         }
         if !comment {
-            bare.push_str(&close(&untyped(line), between));
-            bare.push('\n');
+            let line = close(&untyped(line), between);
+            bare.push_str(&line);
+            // What these end or begin needs no new line, which a comment behind it does.
+            if !line.ends_with(['{', '(', '[', ',', ';']) || line.contains("//") {
+                bare.push('\n');
+            }
         }
     }
     bare
@@ -172,6 +176,8 @@ mod tests {
         ] {
             assert_eq!(bare(SCRIPT, line).trim_end(), close);
         }
+        let lines = "f(\n  a,\n  b,\n);\nx = y // {\nreturn {\n  z\n}\nw; // of v;\nv";
+        assert_eq!(bare(SCRIPT, lines), "f(a,b,);x = y // {\nreturn{z\n}\nw; // of v;\nv\n");
         let sheet = "td :is(a, b) > c, d { margin: 0 auto; }";
         assert_eq!(bare(SHEET, sheet).trim_end(), "td :is(a,b) > c,d{margin: 0 auto;}");
     }
