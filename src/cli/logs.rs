@@ -12,6 +12,7 @@ use super::out::{self, Out, json_line};
 use super::render::{self, Look};
 use super::targets::outermost;
 use super::timestamp::Timestamp;
+use crate::control::line_order::{by_worker, in_order};
 use crate::control::logs::{LogsAsked, LogsRead};
 use crate::control::{self, FindError, Instance, Session};
 use crate::ids::{Name, Path};
@@ -21,7 +22,6 @@ use crate::logs::{Stream, console};
 use crate::time::Span;
 use crate::wire::view::LogView;
 use clap::Args;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -285,31 +285,6 @@ fn output_of_last_run(wanted: Option<&str>) -> Option<String> {
     file.is_file().then(|| format!("all that \"{name}\" printed in the background is in {}", file.display()))
 }
 
-fn by_worker(lines: Vec<LogView>) -> BTreeMap<Path, Vec<LogView>> {
-    let mut workers: BTreeMap<Path, Vec<LogView>> = BTreeMap::new();
-    for line in lines {
-        workers.entry(line.path.clone()).or_default().push(line);
-    }
-    workers
-}
-
-/// Sorts all lines by time. Lines of one worker keep their order, and lines without a time come first.
-fn in_order(workers: BTreeMap<Path, Vec<LogView>>) -> Vec<LogView> {
-    let mut timed: Vec<(String, LogView)> = Vec::new();
-    for lines in workers.into_values() {
-        let mut latest = String::new();
-        for line in lines {
-            // All times have the same form, so they are compared as text.
-            if let Some(at) = line.at.as_ref().filter(|at| **at > latest) {
-                latest.clone_from(at);
-            }
-            timed.push((latest.clone(), line));
-        }
-    }
-    timed.sort_by(|a, b| a.0.cmp(&b.0));
-    timed.into_iter().map(|(_, line)| line).collect()
-}
-
 /// Whether a piece continues the line of the one before it. In a file, a begun line is ended when another line comes in
 /// between.
 fn goes_on(before: &LogView, piece: &LogView) -> bool {
@@ -422,20 +397,6 @@ mod tests {
 
     fn texts(lines: &[LogView]) -> Vec<&str> {
         lines.iter().map(|line| line.text.as_str()).collect()
-    }
-
-    #[test]
-    fn lines_are_interleaved_and_each_workers_own_stay_in_order() {
-        let lines = vec![
-            line("/b", "02", "b1"),
-            line("/a", "01", "a1"),
-            line("/a", "03", "a2"),
-            // As if the clock had been set back.
-            line("/a", "00", "a3"),
-            line("/b", "03", "b2"),
-            line("/c", "", "c1"),
-        ];
-        assert_eq!(texts(&in_order(by_worker(lines))), ["c1", "a1", "b1", "a2", "a3", "b2"]);
     }
 
     #[test]

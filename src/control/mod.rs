@@ -9,6 +9,7 @@ pub mod detach;
 mod find;
 pub mod force;
 pub mod journal;
+pub mod line_order;
 pub mod logs;
 pub mod many;
 pub mod session;

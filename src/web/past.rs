@@ -7,6 +7,7 @@ use super::guard::Viewer;
 use super::history::{self, EVENTS_MAX, Remembered};
 use super::hub::{Root, SILENCE};
 use crate::control::journal::Filter;
+use crate::control::line_order::{by_worker, in_order};
 use crate::control::logs::LogsAsked;
 use crate::control::{AskError, Session};
 use crate::ids::Path;
@@ -202,9 +203,8 @@ fn read_lines(session: &mut Session, path: Path, count: u64) -> Result<Vec<LogVi
         lines.extend(told.lines);
         ControlFlow::Continue(())
     })?;
-    // Each node sends its own last lines. RFC 3339 in UTC sorts as text, and the stable sort keeps the order of lines
-    // with the same time.
-    lines.sort_by(|a, b| a.at.cmp(&b.at));
+    // Each node sends its own last lines.
+    let mut lines = in_order(by_worker(lines));
     let first = lines.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
     lines.drain(..first);
     Ok(lines)

@@ -29,6 +29,19 @@ async function later(console) {
 
 const state = (console, path = "/a") => console.tree.byPath.get(path)?.state;
 
+test("a clock that is set while the page is open is noticed with the next tick", async () => {
+  const console = await begun();
+  const off = (ms) => Math.abs(console.now() - Date.now() - ms) < 1000;
+  assert.ok(off(0), `${console.now() - Date.now()}`);
+  const { heard } = console;
+  console.take("tick", { at: new Date(Date.now() - 3_600_000).toISOString() });
+  assert.ok(off(-3_600_000));
+  // A message that was late for a moment is none.
+  console.take("tick", { at: new Date(Date.now() - 3_602_000).toISOString() });
+  assert.ok(off(-3_600_000));
+  assert.equal(console.heard, heard);
+});
+
 test("rows that change while the tree is under way are not lost with it", async () => {
   const console = await begun();
   console.take("lost", { count: 0 });

@@ -105,7 +105,7 @@ test("incidents are told apart by their first cause, and sized by what was taken
   for (const one of incidents(all)) assert.equal(incident(all, one.id).length, one.events, one.id);
 });
 
-test("a view keeps more than the page, in the order of their times, and shows where it was cut", () => {
+test("a view keeps more than the page, in their order, and shows where it was cut", () => {
   const past = new Past();
   const of = (from, to) => Array.from({ length: to - from }, (_, at) => event(`a-${from + at}`, from + at, "/a", "ready"));
   past.add(of(5, 8));
@@ -118,13 +118,27 @@ test("a view keeps more than the page, in the order of their times, and shows wh
   assert.deepEqual([past.events.length, past.events[0].id, past.cut], [20_000, "a-10000", event("", 10_000, "", "").at]);
 });
 
-test("events of one time are in the order of their numbers, whichever came first", () => {
+test("events are in the server's order, whichever came first and whatever their times", () => {
   const past = new Past();
-  const of = (...numbers) => numbers.map((number) => event(`a-${number}`, 0, "/a", "ready"));
+  const of = (...numbers) => numbers.map((number) => event(`a-${number}`, -number, "/a", "ready"));
   past.add(of(9, 10));
-  past.add([event("a-7", -1, "/a", "ready"), ...of(8, 9)]);
-  past.add([event("a-12", 1, "/a", "ready"), ...of(11)]);
-  assert.deepEqual(past.events.map(({ id }) => id), [7, 8, 9, 10, 11, 12].map((number) => `a-${number}`));
+  past.add(of(7, 8, 9));
+  past.add(of(11, 12));
+  past.add(of(6, 8, 10));
+  assert.deepEqual(past.events.map(({ id }) => id), [7, 6, 8, 9, 10, 11, 12].map((number) => `a-${number}`));
+});
+
+test("a clock that is set back takes no incident apart", () => {
+  const hour = 3_600_000;
+  const all = [
+    event("a-1", hour, "/a", "exited"),
+    event("a-2", 0, "/a", "restarting", "a-1"),
+    event("a-3", 1, "/b", "stopping", "a-2"),
+  ];
+  const past = new Past();
+  for (const one of all) past.add([one]);
+  assert.deepEqual(incident(past.events, "a-1"), all);
+  assert.equal(incidents(past.events).length, 1);
 });
 
 test("as many events are asked for as the server answers", () => {

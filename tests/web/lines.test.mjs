@@ -34,5 +34,19 @@ test("where lines may be missing in between, that is marked", () => {
 
 test("what came meanwhile and is among those that were asked for is not there twice", () => {
   const came = [line("/a", "3"), line("/a", "4"), { lost: 2, path: "", at: null, text: "" }, line("/b", "1")];
-  assert.deepEqual(texts(later(came, [line("/a", "2"), line("/a", "3")])), ["/a 4", "2 lost", "/b 1"]);
+  const asked = [line("/a", "2"), line("/a", "3")];
+  assert.deepEqual(texts(later(came, asked, true)), ["/a 4", "2 lost", "/b 1"]);
+  assert.deepEqual(texts(later(came, asked, false)), ["/a 4", "2 lost", "/b 1"]);
+  // Of a flood, the stream is behind the answer.
+  assert.deepEqual(texts(later([line("/a", "1")], asked, false)), []);
+});
+
+test("a clock that is set back changes no order, and hides no line", () => {
+  const asked = [line("/a", "50"), line("/b", "51"), line("/a", "10"), line("/a", "11")];
+  assert.deepEqual(texts(later([line("/a", "11"), line("/a", "12")], asked, false)), ["/a 12"]);
+  assert.deepEqual(texts(later([line("/a", "12")], asked, true)), ["/a 12"]);
+  assert.deepEqual(texts(joined([], asked, true)), ["/a 50", "/a 10", "/a 11", "/b 51"]);
+  const before = [line("/a", "49"), line("/a", "50")];
+  assert.deepEqual(texts(joined(before, [line("/a", "50"), line("/a", "10")], true)), ["/a 49", "/a 50", "/a 10"]);
+  assert.deepEqual(texts(joined(before, [line("/a", "10")], true)), ["/a 49", "/a 50", "/a 10"]);
 });

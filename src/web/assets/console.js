@@ -240,6 +240,12 @@ export class Console {
   }
 
   take(kind, data) {
+    if (kind === "tick") {
+      const ahead = Date.parse(data.at) - Date.now();
+      // More than a message can be late: a clock was set.
+      if (Math.abs(ahead - this.ahead) > 5000) this.ahead = ahead;
+      return;
+    }
     this.heard = Date.now();
     switch (kind) {
       case "hello":

@@ -14,22 +14,12 @@ const LANES = 40;
 export const JOURNAL = 10_000;
 const KEPT = 20_000;
 
-/** @param {TreeEvent} event */
-function number({ id }) {
-  return Number(id.slice(id.lastIndexOf("-") + 1));
-}
-
-/** By time, those of one time by number. @param {TreeEvent} a @param {TreeEvent} b */
-function byTime(a, b) {
-  return a.at < b.at ? -1 : a.at > b.at ? 1 : number(a) - number(b);
-}
-
 /** Events of the journal, and those that came meanwhile: of the page, and, which are more, of a view while it is open. */
 export class Past {
   /** @param {number} [kept] how many at least, once there are more */
   constructor(kept = KEPT) {
     this.kept = kept;
-    /** @type {TreeEvent[]} in the order of their times, those of one time in the order of their numbers */
+    /** In the order in which the server has them: a clock that was set back does not change what came first. @type {TreeEvent[]} */
     this.events = [];
     /** Their ids. @type {Set<string>} */
     this.known = new Set();
@@ -37,14 +27,13 @@ export class Past {
     this.cut = null;
   }
 
-  /** @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
+  /** @param {TreeEvent[]} events as the server has them, oldest first @returns {TreeEvent[]} those that were not known */
   add(events) {
     const fresh = events.filter((event) => !this.known.has(event.id));
+    if (!fresh.length) return fresh;
+    if (fresh.length < events.length) this.events = merged(this.events, events);
+    else for (const event of fresh) this.events.push(event);
     for (const event of fresh) this.known.add(event.id);
-    const last = this.events.at(-1) ?? fresh[0];
-    const inOrder = fresh.every((event, at) => byTime(at ? fresh[at - 1] : last, event) <= 0);
-    this.events.push(...fresh);
-    if (!inOrder) this.events.sort(byTime);
     if (this.events.length > this.kept * 1.2) {
       this.events = this.events.slice(-this.kept);
       this.known = new Set(this.events.map((event) => event.id));
@@ -52,6 +41,27 @@ export class Past {
     }
     return fresh;
   }
+}
+
+/** Both lists in one: events of the second stand before the one that the first has next, and after the last that it has. @param {TreeEvent[]} kept
+ * @param {TreeEvent[]} events @returns {TreeEvent[]} */
+function merged(kept, events) {
+  const places = new Map(kept.map(({ id }, at) => [id, at]));
+  /** @type {TreeEvent[]} */
+  const all = [];
+  /** @type {TreeEvent[]} */
+  let fresh = [];
+  let taken = 0;
+  for (const event of events) {
+    const at = places.get(event.id);
+    if (at === undefined) fresh.push(event);
+    else if (at >= taken) {
+      all.push(...kept.slice(taken, at), ...fresh, event);
+      fresh = [];
+      taken = at + 1;
+    }
+  }
+  return [...all, ...fresh, ...kept.slice(taken)];
 }
 
 /** The path of the supervisor. @param {string} path */
@@ -82,8 +92,8 @@ export function causes(events) {
   return causes;
 }
 
-/** The event and every later one that it led to. @param {TreeEvent[]} events in the order of their numbers @param {string} id @returns {TreeEvent[]}
- * by time; none where the event is not known */
+/** The event and every later one that it led to. @param {TreeEvent[]} events in their order @param {string} id @returns {TreeEvent[]} by
+ * time, those of one node in their order, as when the clock is set back; none where the event is not known */
 export function incident(events, id) {
   const first = events.findIndex((event) => event.id === id);
   if (first < 0) return [];
@@ -95,9 +105,16 @@ export function incident(events, id) {
     within.add(event.id);
     found.push(event);
   }
+  /** @type {Map<string, number>} */
+  const latest = new Map();
   return found
-    .map((event, at) => ({ event, at, time: moment(event.at) }))
-    .sort((a, b) => a.time - b.time || a.at - b.at)
+    .map((event) => {
+      const node = event.id.slice(0, event.id.lastIndexOf("-"));
+      const time = Math.max(moment(event.at), latest.get(node) ?? 0);
+      latest.set(node, time);
+      return { event, time };
+    })
+    .sort((a, b) => a.time - b.time)
     .map(({ event }) => event);
 }
 

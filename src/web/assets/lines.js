@@ -3,9 +3,14 @@
 /** Lines that are kept. */
 export const KEPT = 5000;
 
-/** @param {LogLine[]} lines @returns {Map<string, string>} of each path the moment of its last line */
-function ends(lines) {
-  return new Map(lines.filter((line) => line.at).map((line) => [line.path, /** @type {string} */ (line.at)]));
+/** @param {LogLine} line */
+function key({ path, at, text }) {
+  return `${path} ${at} ${text}`;
+}
+
+/** @param {LogLine[]} lines @returns {Set<string>} */
+function keys(lines) {
+  return new Set(lines.filter(({ at }) => at).map(key));
 }
 
 /**
@@ -15,29 +20,45 @@ function ends(lines) {
  * @param {LogLine[]} before @param {LogLine[]} asked by their times @param {boolean} all whether these are all that there are @returns {LogLine[]}
  */
 export function joined(before, asked, all) {
-  /** @type {Map<string, string>} */
-  const first = new Map();
-  for (const { path, at } of asked) if (at && !first.has(path)) first.set(path, at);
+  const known = keys(asked);
+  /** Paths whose lines are among those that were asked for from here on. */
+  const again = new Set();
+  const older = before.filter((line) => {
+    if (known.has(key(line))) again.add(line.path);
+    return !line.at || !again.has(line.path);
+  });
+  const gap = !all && before.length > 0 && !again.size;
+  /** Of each path the latest moment so far: its lines keep their order, as when the clock is set back. @type {Map<string, string>} */
+  const latest = new Map();
   let moment = "";
-  const older = [];
-  for (const line of before) {
-    const from = line.at && first.get(line.path);
-    if (from && /** @type {string} */ (line.at) >= from) continue;
-    // What has no moment of its own stays behind the line before it.
-    moment = line.at ?? moment;
-    older.push({ line, moment });
-  }
-  const begin = asked[0]?.at ?? "";
-  const gap = !all && before.length > 0 && [...ends(before).values()].every((at) => at < begin);
-  const lines = [...older, ...(gap ? [{ line: missing(), moment: begin }] : []), ...asked.map((line) => ({ line, moment: line.at ?? "" }))];
+  const lines = [...older, ...(gap ? [missing()] : []), ...asked].map((line) => {
+    // What has no moment of its own stays behind the line before it, and the gap before the line after it.
+    const own = line.gap ? asked[0]?.at : line.at;
+    const last = latest.get(line.path) ?? "";
+    if (own) moment = own > last ? own : last;
+    if (line.at) latest.set(line.path, moment);
+    return { line, moment };
+  });
   lines.sort((a, b) => (a.moment < b.moment ? -1 : Number(a.moment > b.moment)));
   return lines.map(({ line }) => line).slice(-KEPT);
 }
 
-/** What came while the last lines were asked for, and is not among them. @param {LogLine[]} came @param {LogLine[]} asked */
-export function later(came, asked) {
-  const end = ends(asked);
-  return came.filter((line) => line.lost || (line.at ?? "") > (end.get(line.path) ?? ""));
+/** What came while the last lines were asked for, and is not among them. @param {LogLine[]} came @param {LogLine[]} asked @param {boolean} all
+ * whether these are all that there are */
+export function later(came, asked, all) {
+  const known = keys(asked);
+  /** Of each path the place of the last line that both have. */
+  const same = new Map();
+  came.forEach((line, at) => known.has(key(line)) && same.set(line.path, at));
+  /** Of each path the moment of the last line that was asked for. */
+  const end = new Map();
+  for (const { path, at } of asked) end.set(path, at ?? "");
+  return came.filter((line, at) => {
+    const last = same.get(line.path);
+    if (line.lost || last !== undefined) return line.lost || at > last;
+    // Where more came than were asked for, lines that are older than those may have come late.
+    return all || (line.at ?? "") > (end.get(line.path) ?? "");
+  });
 }
 
 /** @returns {LogLine} */

@@ -60,8 +60,9 @@ export class LogPane {
     try {
       const lines = await get(`api/logs/${address(this.path)}?lines=${FIRST}`);
       if (asked !== this.asked) return;
-      this.kept = joined(this.kept, lines, lines.length < FIRST);
-      this.waiting = later(this.waiting, lines);
+      const all = lines.length < FIRST;
+      this.kept = joined(this.kept, lines, all);
+      this.waiting = later(this.waiting, lines, all);
       this.failed = "";
     } catch (error) {
       if (asked !== this.asked) return;

@@ -59,7 +59,7 @@ export class Stream {
       this.failures = 0;
       this.listener.state("live");
     }
-    if (kind !== "tick") this.listener.on(kind, JSON.parse(event.data || "null"));
+    this.listener.on(kind, JSON.parse(event.data || "null"));
   }
 
   /** Connects anew, later with each failure. */
