@@ -8,7 +8,7 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Refusal, Reply, RootReply, Verb};
+use crate::wire::message::{Ask, Meant, Refusal, Reply, RootReply, Verb};
 use crate::wire::view::EventView;
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::HashMap;
@@ -92,7 +92,7 @@ pub struct Session {
     clock: Clock,
     last_request: u64,
     via: Option<String>,
-    incarnation: Option<u64>,
+    meant: Option<Meant>,
     /// Requests without a last reply, by number.
     unanswered: HashMap<u64, Unanswered>,
     /// How often the socket has reconnected.
@@ -134,7 +134,7 @@ impl Session {
             clock: Clock::start(),
             last_request: 0,
             via: None,
-            incarnation: None,
+            meant: None,
             unanswered: HashMap::new(),
             reconnections: 0,
             output: None,
@@ -147,9 +147,9 @@ impl Session {
         self.via = via;
     }
 
-    /// Restricts further requests to this incarnation of their child; the root refuses them for another.
-    pub fn means(&mut self, incarnation: u64) {
-        self.incarnation = Some(incarnation);
+    /// Restricts further requests to this process of their child; they are refused for another.
+    pub fn means(&mut self, meant: Meant) {
+        self.meant = Some(meant);
     }
 
     /// From now on every wait ends when `output` has no reader any more. Otherwise a tool that follows a quiet tree
@@ -320,8 +320,9 @@ impl Session {
         }
         self.last_request += 1;
         let is_answered = !verb.is_notice();
-        let (via, incarnation) = (self.via.clone(), self.incarnation);
-        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via, incarnation };
+        let via = self.via.clone();
+        let (incarnation, above) = Meant::fields(self.meant.clone());
+        let ask = Ask { request: self.last_request, within_ms: within.as_millis(), verb, via, incarnation, above };
         let frames = codec::encode_ask(&ask);
         if !send(&mut self.dealer, &frames) {
             return Err(AskError::NoAnswer { limit: Span::ZERO });

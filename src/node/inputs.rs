@@ -16,7 +16,7 @@ use crate::os::{clock, process};
 use crate::supervision::{Beat, Event, Run, StopCause, StopReason};
 use crate::time::Time;
 use crate::wire::codec;
-use crate::wire::message::{Ask, FromNode, Refusal, ToNode};
+use crate::wire::message::{Ask, FromNode, Meant, Refusal, ToNode};
 use slog::{debug, error, info, warn};
 use std::convert::Infallible;
 
@@ -206,9 +206,12 @@ impl Node {
                     debug!(self.context.logger, "late request dropped");
                     self.obey(late(request, &verb));
                 }
-                Ok(ToNode::Request { request, within_ms, by, verb, incarnation, .. }) => {
+                Ok(ToNode::Request { request, within_ms, by, verb, incarnation, above, .. }) => {
                     let asker = Asker::Parent { request };
-                    self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
+                    self.request(
+                        Request { asker, within_ms, by, meant: Meant::of(incarnation, above), shown: None },
+                        verb,
+                    );
                 }
                 Ok(ToNode::Holding { request }) => self.upgrade.holding(request),
                 // The uplink has handled the acknowledgement.
@@ -384,8 +387,11 @@ impl Node {
                         self.reply(&asker, refused(Refusal::NotUnderstood, message));
                         continue;
                     }
-                    let Ask { within_ms, verb, incarnation, .. } = ask;
-                    self.request(Request { asker, within_ms, by, incarnation, shown: None }, verb);
+                    let Ask { within_ms, verb, incarnation, above, .. } = ask;
+                    self.request(
+                        Request { asker, within_ms, by, meant: Meant::of(incarnation, above), shown: None },
+                        verb,
+                    );
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {

@@ -42,8 +42,7 @@ impl Ways for Outward<'_> {
 
     fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
         let within_ms = within.as_millis();
-        let question =
-            Question { node, request, within_ms, lasting: false, by: String::new(), verb, incarnation: None };
+        let question = Question { node, request, within_ms, lasting: false, by: String::new(), verb, meant: None };
         ask(self.children, self.endpoint, question)
     }
 

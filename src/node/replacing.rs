@@ -196,7 +196,7 @@ impl Node {
             let (node, path, identity) = (child.0, child.1.clone(), identity.clone());
             let verb = Verb::UpgradeBelow { path, file: file.clone(), identity, check, rest };
             let question =
-                Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, incarnation: None };
+                Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, meant: None };
             let reached = outward::ask(&self.children, &mut self.endpoint, question);
             let Some(course) = &mut self.upgrade.course else { return };
             match reached {

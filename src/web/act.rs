@@ -9,7 +9,7 @@ use crate::ids::Path;
 use crate::instance::runtime::InstanceFile;
 use crate::os::random;
 use crate::time::Span;
-use crate::wire::message::{Ask, Outcome, Refusal, Reply, Verb};
+use crate::wire::message::{Ask, Meant, Outcome, Refusal, Reply, Verb};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
@@ -37,6 +37,9 @@ pub(super) struct Action {
     hold: bool,
     /// The incarnation that the page shows; the action is refused if it is another one by now.
     pub(super) incarnation: u64,
+    /// Those of the supervisors above it, as in [`Meant`].
+    #[serde(default)]
+    above: Vec<u64>,
     /// The run that the page shows. Incarnations are counted anew in each run.
     #[serde(default)]
     run: Option<String>,
@@ -208,7 +211,7 @@ fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnM
     action.is_of(known.runtime.read_instance())?;
     let asked = session.and_then(|mut session| {
         session.on_behalf_of(Some(via));
-        session.means(action.incarnation);
+        session.means(Meant { incarnation: action.incarnation, above: action.above.clone() });
         let mut said = String::new();
         session.ask(action.asked(), Limits { first: FIRST_REPLY, overall: PATIENCE }, &mut |waiting_for, _| {
             if said != waiting_for {

@@ -3,7 +3,7 @@
 
 mod operators;
 
-pub use operators::{Ask, Outcome, Refusal, Reply, RootReply, Verb};
+pub use operators::{Ask, Meant, Outcome, Refusal, Reply, RootReply, Verb};
 
 use crate::ids::{ReportId, Token};
 use crate::time::Span;
@@ -149,5 +149,8 @@ pub enum ToNode {
         /// As in [`Ask`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
+        /// As in [`Ask`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        above: Vec<u64>,
     },
 }

@@ -321,7 +321,7 @@ impl World {
     }
 
     fn ask(&mut self, node: &mut Node, asker: Asker, within_ms: u64, verb: Verb) -> Verdict {
-        let request = Request { asker, within_ms, by: "an operator".into(), incarnation: None, shown: None };
+        let request = Request { asker, within_ms, by: "an operator".into(), meant: None, shown: None };
         let (asker, reads) = (request.asker.clone(), matches!(verb, Verb::Status { .. }));
         let orders = node.requests.ask(self.now, &eyes!(self, node), request, verb);
         if let Asker::Operator { request, .. } = asker

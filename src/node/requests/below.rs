@@ -27,7 +27,7 @@ impl Requests {
         change: Change,
         out: &mut Orders,
     ) {
-        let Request { asker, within_ms, by, incarnation, shown } = request;
+        let Request { asker, within_ms, by, meant, shown } = request;
         let cluster = shown.as_deref().map(cluster_of);
         let Some(seen) = reader.child(node) else { return };
         let path = change.group().cloned().unwrap_or(path);
@@ -61,7 +61,7 @@ impl Requests {
             path: at,
             change: what,
             by: by.clone(),
-            incarnation,
+            meant: meant.clone(),
             accepted: false,
             held: None,
             cluster,
@@ -69,7 +69,7 @@ impl Requests {
         let request = self.pending.add(asker, waits, now + limit.unwrap_or(Span::ZERO));
         if limit.is_some() {
             let verb = change.at(path);
-            out.push(Order::Ask(Question { node: run, request, within_ms, lasting: false, by, verb, incarnation }));
+            out.push(Order::Ask(Question { node: run, request, within_ms, lasting: false, by, verb, meant }));
         }
     }
 
@@ -79,11 +79,11 @@ impl Requests {
         let mut out = Vec::new();
         for request in self.pending.all() {
             let Some(waiting) = self.pending.get_mut(request) else { continue };
-            let WaitReason::Below { run, path, change, by, incarnation, .. } = &waiting.waits else { continue };
-            let (node, by, incarnation) = (*run, by.clone(), *incarnation);
+            let WaitReason::Below { run, path, change, by, meant, .. } = &waiting.waits else { continue };
+            let (node, by, meant) = (*run, by.clone(), meant.clone());
             let (verb, within_ms) = (change.clone().at(path.clone()), left_below(CHANGE_BELOW));
             waiting.due = now + SILENCE_BELOW;
-            out.push(Order::Ask(Question { node, request, within_ms, lasting: true, by, verb, incarnation }));
+            out.push(Order::Ask(Question { node, request, within_ms, lasting: true, by, verb, meant }));
         }
         out
     }

@@ -8,25 +8,32 @@ use super::replies::refused;
 use super::route::Change;
 use crate::supervision::{ChildId, State};
 use crate::time::Time;
-use crate::wire::message::{Refusal, Reply};
+use crate::wire::message::{Meant, Refusal, Reply};
 
-/// The refusal of a change that is meant for incarnation `meant`, if that is not the present one. Paths below a child
-/// node are checked by that node.
+/// The refusal of a change that is meant for another process than the present one. Of paths below a child node, that
+/// node checks the child, and the supervisor of each node above whether it is the process that was looked at.
 pub(super) fn refusal(
     now: Time,
     reader: &impl NodeReader,
     pending: &Pending,
     place: Place,
     change: &Change,
-    meant: u64,
+    meant: &Meant,
 ) -> Option<Reply> {
     if !change.is_about_one() {
         let message = "an incarnation goes with a change of one child".into();
         return Some(refused(Refusal::NotUnderstood, message));
     }
     let changed = |message| Some(refused(Refusal::Changed, message));
+    let (above, meant) = (&meant.above, meant.incarnation);
     match place {
-        Place::Below(_) | Place::Nowhere => None,
+        Place::Nowhere => None,
+        Place::Below(node) => {
+            let Seen { path, incarnation, .. } = reader.child(node)?;
+            let meant = above.get(path.parts().count().checked_sub(1)?).filter(|meant| **meant != incarnation.0)?;
+            let state = reader.state(now, node).as_str();
+            changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0))
+        }
         Place::Own => {
             let own = reader.own_view(now, Some(&[]));
             let text = || format!("{} is incarnation {} by now; {meant} was meant", own.path, own.incarnation);

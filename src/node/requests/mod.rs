@@ -82,7 +82,7 @@ impl Requests {
             Asked::At(path, change) => {
                 let place = Place::of(&path, &self.own, reader);
                 let other = |meant| meant::refusal(now, reader, &self.pending, place, &change, meant);
-                if let Some(refusal) = request.incarnation.and_then(other) {
+                if let Some(refusal) = request.meant.as_ref().and_then(other) {
                     return vec![Order::Reply(request.asker, refusal)];
                 }
                 if let Change::Status { children } = &change
@@ -129,8 +129,8 @@ impl Requests {
         let mut out = Vec::new();
         let Some(Seen { path, host, .. }) = reader.child(child) else { return out };
         let (what, from) = (format!("{path} is moving to {}", to.host), host.map(str::to_owned));
-        let Request { asker, by, incarnation, .. } = request;
-        let meant = incarnation.map(Incarnation);
+        let Request { asker, by, meant, .. } = request;
+        let meant = meant.map(|meant| Incarnation(meant.incarnation));
         let request = self.ask_core(now, asker, (by, meant), Command::Cycle(child), what, &mut out);
         if let Some(Waiting { waits: WaitReason::Core { moves, .. }, .. }) = self.pending.get_mut(request.0) {
             *moves = Some(Move { child, to, from });
@@ -330,8 +330,9 @@ impl Requests {
                 return out.push(Order::Reply(request.asker, no_such_path(&group)));
             }
         };
-        let Request { asker, by, incarnation, .. } = request;
-        self.ask_core(now, asker, (by, incarnation.map(Incarnation)), command, what, out);
+        let Request { asker, by, meant, .. } = request;
+        let meant = meant.map(|meant| Incarnation(meant.incarnation));
+        self.ask_core(now, asker, (by, meant), command, what, out);
     }
 
     /// Hands a change to the core, which answers later. `by` is the operator, `meant` the incarnation that it has

@@ -7,7 +7,7 @@ use crate::node::asker::Asker;
 use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::supervision::{ChildId, ChildStatus, Event, RolloutStatus, Run, State};
 use crate::time::Time;
-use crate::wire::message::{Reply, ToNode, Verb};
+use crate::wire::message::{Meant, Reply, ToNode, Verb};
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -133,8 +133,8 @@ pub struct Request {
     pub within_ms: u64,
     /// The operator's name.
     pub by: String,
-    /// The incarnation that the operator has named, if any.
-    pub incarnation: Option<u64>,
+    /// The process that the operator means, if it has named one.
+    pub meant: Option<Meant>,
     /// For a status: what the host's agent has reported for it.
     pub shown: Option<Box<Shown>>,
 }
@@ -231,16 +231,17 @@ pub struct Question {
     pub by: String,
     /// What is asked.
     pub verb: Verb,
-    /// The incarnation that the operator has named, if any.
-    pub incarnation: Option<u64>,
+    /// The process that the operator means, if it has named one.
+    pub meant: Option<Meant>,
 }
 
 impl Question {
     /// The message that is sent at the time `now_ms`, in milliseconds of the machine's clock.
     pub fn message(self, now_ms: u64) -> ToNode {
-        let Question { node: _, request, within_ms, lasting, by, verb, incarnation } = self;
+        let Question { node: _, request, within_ms, lasting, by, verb, meant } = self;
         let void_after_ms = if lasting { u64::MAX } else { now_ms.saturating_add(verb.valid_for_ms(within_ms)) };
-        ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation }
+        let (incarnation, above) = Meant::fields(meant);
+        ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation, above }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ids::{Name, Path};
 use crate::node::asker::{Asker, Numbers};
 use crate::supervision::{ChildId, Command, Run};
 use crate::time::{Span, Time};
-use crate::wire::message::Verb;
+use crate::wire::message::{Meant, Verb};
 use crate::wire::view::{ChildView, StoreStateView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ pub(super) enum WaitReason {
         path: Path,
         change: Change,
         by: String,
-        incarnation: Option<u64>,
+        #[serde(flatten)]
+        meant: Option<Meant>,
         accepted: bool,
         /// Not in the snapshot of an upgrade: the question is sent again, and held anew.
         #[serde(skip)]

@@ -238,7 +238,7 @@ impl Requests {
         let (node, by, verb) = (*run, by.clone(), (**verb).clone());
         waiting.due = now + PART_AGAIN;
         let within_ms = SILENCE_BELOW.as_millis();
-        out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb, incarnation: None }));
+        out.push(Order::Ask(Question { node, request: part, within_ms, lasting: true, by, verb, meant: None }));
     }
 
     /// Takes a child node's reply about its part.

@@ -104,7 +104,7 @@ impl Requests {
             return;
         };
         let place = Place::of(&path, &self.own, reader);
-        let request = Request { asker, within_ms: over.since(now).as_millis(), by, incarnation: None, shown };
+        let request = Request { asker, within_ms: over.since(now).as_millis(), by, meant: None, shown };
         self.at(now, reader, request, place, (path, Change::Status { children }), out);
     }
 
@@ -171,7 +171,7 @@ impl Requests {
                 String::new(),
                 Verb::Status { path: path.clone(), children: only.cloned() },
             );
-            out.push(Order::Ask(Question { node, request, within_ms, lasting: false, by, verb, incarnation: None }));
+            out.push(Order::Ask(Question { node, request, within_ms, lasting: false, by, verb, meant: None }));
             parts.push(request);
         }
         if parts.is_empty() {

@@ -5,7 +5,7 @@ use super::*;
 use crate::ids::{Incarnation, Name, Path};
 use crate::supervision::Answer;
 use crate::time::Span;
-use crate::wire::message::ToNode;
+use crate::wire::message::{Meant, ToNode};
 use crate::wire::view::{ChildView, SupervisorView};
 use slog::{Discard, Logger, o};
 
@@ -22,7 +22,7 @@ fn request(number: u64) -> Request {
         asker: Asker::Parent { request: number },
         within_ms: 5_000,
         by: "a test".into(),
-        incarnation: None,
+        meant: None,
         shown: None,
     }
 }
@@ -311,7 +311,7 @@ fn a_move_is_done_where_the_child_runs_on_the_host_that_was_named_or_else_on_ano
 }
 
 fn meant(number: u64, incarnation: u64) -> Request {
-    Request { incarnation: Some(incarnation), ..request(number) }
+    Request { meant: Some(Meant { incarnation, above: Vec::new() }), ..request(number) }
 }
 
 /// Why a request was refused as changed; `None` where it was not.
@@ -349,7 +349,18 @@ fn what_is_meant_for_another_incarnation_is_refused_and_what_is_there_is_told() 
     assert!(changed(&requests().ask(START, &tree, meant(1, 0), Verb::Stop { path: Path::root() })).is_none());
     // Paths below a child node are checked by that node.
     let orders = requests().ask(START, &tree, meant(1, 9), Verb::Restart { path: path("/b/x") });
-    assert!(matches!(&orders[..], [Order::Ask(Question { incarnation: Some(9), .. })]), "{orders:?}");
+    assert!(
+        matches!(&orders[..], [Order::Ask(Question { meant: Some(Meant { incarnation: 9, .. }), .. })]),
+        "{orders:?}"
+    );
+    // That the node is the process that was looked at, its supervisor checks: a new one counts from 1 again.
+    let through = |above| Request { meant: Meant::of(Some(9), above), ..request(1) };
+    let orders = requests().ask(START, &tree, through(vec![3]), Verb::Restart { path: path("/b/x") });
+    assert_eq!(changed(&orders), Some("/b is incarnation 4 by now, running; 3 was meant"));
+    for above in [vec![4], vec![4, 1]] {
+        let orders = requests().ask(START, &tree, through(above), Verb::Restart { path: path("/b/x") });
+        assert!(changed(&orders).is_none(), "{orders:?}");
+    }
     let orders = requests().ask(START, &tree, meant(1, 4), Verb::status(a()));
     assert!(matches!(replies(&orders)[0].1, Reply::Refused { why: Refusal::NotUnderstood, .. }), "{orders:?}");
 }
@@ -455,7 +466,7 @@ fn the_parts_of_a_status_keep_no_other_request_out() {
 fn a_notice_of_a_reader_does_not_expire() {
     let expires = |verb: Verb| {
         let (node, by) = (Tree::run(0), String::new());
-        let question = Question { node, request: 9, within_ms: 3_000, lasting: false, by, verb, incarnation: None };
+        let question = Question { node, request: 9, within_ms: 3_000, lasting: false, by, verb, meant: None };
         match question.message(1_000) {
             ToNode::Request { void_after_ms, .. } => void_after_ms,
             message => panic!("{message:?}"),

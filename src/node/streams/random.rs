@@ -91,8 +91,7 @@ impl Ways for Way {
 
     fn ask(&mut self, node: Run, request: u64, within: Span, verb: Verb) -> bool {
         let within_ms = within.as_millis();
-        let question =
-            Question { node, request, within_ms, lasting: false, by: String::new(), verb, incarnation: None };
+        let question = Question { node, request, within_ms, lasting: false, by: String::new(), verb, meant: None };
         self.asked.push_back(question.message(millis(self.now)));
         true
     }

@@ -79,6 +79,9 @@ export function actions(page, path, verb, hold = false) {
   // The run and the incarnation that are looked at now: the action is for no other.
   const { run } = console.tree;
   const { incarnation } = row;
+  // So are the supervisors above: another process of one counts from 1 again.
+  const above = [];
+  for (let of = console.tree.rows[row.parent]; of?.parent >= 0; of = console.tree.rows[of.parent]) above.unshift(of.incarnation ?? 0);
   const body = h("div");
   const told = h("p.told", { role: "status" });
   const { word, name } = look(row);
@@ -149,7 +152,7 @@ export function actions(page, path, verb, hold = false) {
     clear();
     say(told, "Asked; waiting for an answer.");
     try {
-      const meant = { ...(incarnation !== undefined && { incarnation }), ...(run !== null && { run }) };
+      const meant = { ...(incarnation !== undefined && { incarnation }), ...(above.every(Boolean) && { above }), ...(run !== null && { run }) };
       await console.act({ verb, path, hold, ...meant }, (said) => report(verb, said));
     } catch (error) {
       const { message } = /** @type {Error} */ (error);

@@ -26,6 +26,32 @@ pub struct Ask {
     /// by now, or is being restarted already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<u64>,
+    /// With an incarnation: those of the supervisors above the child, as in [`Meant`]. May be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<u64>,
+}
+
+/// The process that an operator has looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The incarnation of the child.
+    pub incarnation: u64,
+    /// The incarnations of the supervisors above the child, from the one below the root down: a new process of a
+    /// supervisor counts its children from 1 again. They need not be given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<u64>,
+}
+
+impl Meant {
+    /// What a message names. Without an incarnation, nothing.
+    pub fn of(incarnation: Option<u64>, above: Vec<u64>) -> Option<Meant> {
+        incarnation.map(|incarnation| Meant { incarnation, above })
+    }
+
+    /// The fields of a message.
+    pub fn fields(meant: Option<Meant>) -> (Option<u64>, Vec<u64>) {
+        meant.map_or_else(Default::default, |Meant { incarnation, above }| (Some(incarnation), above))
+    }
 }
 
 impl Ask {

@@ -57,7 +57,7 @@ impl RelayedNode {
     /// on another machine.
     pub(super) fn down(&mut self, frames: Frames, far: Option<u64>) -> Frames {
         match codec::decode_to_node(&frames) {
-            Ok(ToNode::Request { request, within_ms, mut void_after_ms, by, mut verb, incarnation }) => {
+            Ok(ToNode::Request { request, within_ms, mut void_after_ms, by, mut verb, incarnation, above }) => {
                 let request = request.saturating_add(self.raised);
                 self.highest = self.highest.max(request);
                 // A request expires by a clock that all processes of one machine share. From another machine its time
@@ -70,7 +70,15 @@ impl RelayedNode {
                 {
                     *request = request.saturating_add(self.raised);
                 }
-                codec::encode_to_node(&ToNode::Request { request, within_ms, void_after_ms, by, verb, incarnation })
+                codec::encode_to_node(&ToNode::Request {
+                    request,
+                    within_ms,
+                    void_after_ms,
+                    by,
+                    verb,
+                    incarnation,
+                    above,
+                })
             }
             Ok(ToNode::ChildrenSeen { seq }) => {
                 self.is_news &= self.children.as_ref().is_some_and(|(last, _)| *last != seq);
@@ -126,6 +134,7 @@ impl RelayedNode {
                 by: "the host's agent".into(),
                 verb,
                 incarnation: None,
+                above: Vec::new(),
             })
         });
         self.again = (up.is_some() || down.is_some()).then_some(now + AGAIN);
@@ -160,7 +169,15 @@ mod tests {
 
     fn request(request: u64, void_after_ms: u64, verb: Verb) -> Frames {
         let by = "test".into();
-        codec::encode_to_node(&ToNode::Request { request, within_ms: 300, void_after_ms, by, verb, incarnation: None })
+        codec::encode_to_node(&ToNode::Request {
+            request,
+            within_ms: 300,
+            void_after_ms,
+            by,
+            verb,
+            incarnation: None,
+            above: Vec::new(),
+        })
     }
 
     fn children(seq: u64) -> Frames {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 fn question(node: Run, request: u64) -> Question {
     let verb = Verb::Restart { path: Path::root() };
-    Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, incarnation: None }
+    Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, meant: None }
 }
 
 #[test]

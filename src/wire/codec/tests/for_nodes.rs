@@ -142,7 +142,8 @@ enum Golden {
 fn golden() -> BTreeMap<&'static str, Golden> {
     let beat = |beat| Golden::FromChild(from_child(ChildBody::Beat(beat)));
     let said = |said| Golden::FromChild(node(said));
-    let ask = |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb, via: None, incarnation: None });
+    let ask =
+        |verb| Golden::Ask(Ask { request: 7, within_ms: 5_000, verb, via: None, incarnation: None, above: vec![] });
     let told = |reply| Golden::Told(RootReply { request: 7, reply });
     let at = || path("/web/api");
     BTreeMap::from([
@@ -189,6 +190,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
                 by: "uid 1000".into(),
                 verb: Verb::Panic { path: at(), hold: true },
                 incarnation: None,
+                above: vec![],
             }),
         ),
         ("v1-ask-ping", ask(Verb::Ping)),
@@ -205,6 +207,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
                 verb: Verb::Stop { path: at() },
                 via: Some("web, acting key, 127.0.0.1".into()),
                 incarnation: None,
+                above: vec![],
             }),
         ),
         (
@@ -215,6 +218,7 @@ fn golden() -> BTreeMap<&'static str, Golden> {
                 verb: Verb::Restart { path: at() },
                 via: None,
                 incarnation: Some(3),
+                above: vec![],
             }),
         ),
         (
@@ -226,6 +230,19 @@ fn golden() -> BTreeMap<&'static str, Golden> {
                 by: "uid 1000".into(),
                 verb: Verb::Restart { path: at() },
                 incarnation: Some(3),
+                above: vec![],
+            }),
+        ),
+        (
+            "v1-to-node-request-above",
+            Golden::ToNode(ToNode::Request {
+                request: 3,
+                within_ms: 900,
+                void_after_ms: 86_400_900,
+                by: "uid 1000".into(),
+                verb: Verb::Restart { path: at() },
+                incarnation: Some(3),
+                above: vec![1, 2],
             }),
         ),
         ("v1-ask-stop", ask(Verb::Stop { path: at() })),
@@ -355,7 +372,7 @@ fn unknown_fields_are_passed_over() {
         [&b"TV1"[..], b"ASK", br#"{"request":1,"within_ms":2,"verb":{"verb":"ping","loud":true},"since":"now"}"#];
     assert_eq!(
         decode_ask(&frames),
-        Ok(Ask { request: 1, within_ms: 2, verb: Verb::Ping, via: None, incarnation: None })
+        Ok(Ask { request: 1, within_ms: 2, verb: Verb::Ping, via: None, incarnation: None, above: vec![] })
     );
 }
 
@@ -394,9 +411,9 @@ proptest! {
     #[test]
     fn a_request_is_read_as_it_was_written(request: u64, within_ms: u64, at in "(/[a-z0-9_-]{1,64}){0,5}", hold: bool) {
         let path = Path::parse(&at).unwrap();
-        let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold }, via: None, incarnation: Some(request) };
+        let ask = Ask { request, within_ms, verb: Verb::Panic { path: path.clone(), hold }, via: None, incarnation: Some(request), above: vec![within_ms] };
         prop_assert_eq!(decode_ask(&encode_ask(&ask)), Ok(ask));
-        let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, kinds: vec!["hung".into()], from: Some(within_ms), follow: hold }, incarnation: Some(within_ms) };
+        let down = ToNode::Request { request, within_ms, void_after_ms: within_ms, by: at, verb: Verb::Events { path, kinds: vec!["hung".into()], from: Some(within_ms), follow: hold }, incarnation: Some(within_ms), above: vec![request, 2] };
         prop_assert_eq!(decode_to_node(&encode_to_node(&down)), Ok(down));
     }
 
