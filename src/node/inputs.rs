@@ -143,8 +143,8 @@ impl Node {
 
     fn receive_from_node(&mut self, run: Run, from: crate::link::Identity, message: FromNode) {
         let now = self.context.now();
-        let Some(link) = self.children.get_mut(run.child).and_then(|child| child.link_of(run)) else { return };
-        if link.meet() {
+        let Some(is_first) = self.children.meet(run, &self.context.logger) else { return };
+        if is_first {
             self.streams_meet(run);
             self.ask_what_was_held(run);
         }

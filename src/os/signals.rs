@@ -1,6 +1,8 @@
 //! Signals through a descriptor: signal-hook's handlers write into a socket pair, which the loop reads. Each signal
 //! comes with its sender, which distinguishes an order of the parent from that of another process.
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction, sigprocmask,
+};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -67,6 +69,25 @@ pub fn hand_on() {
         // SAFETY: the default runs no handler.
         let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
     }
+}
+
+/// Blocks the signals by which users direct a running tree, until [`deliver`]: their defaults would end a supervisor
+/// without handlers, and from process 1 of a pid namespace the kernel keeps a stopping signal that has no handler. A
+/// blocked signal stays pending. Threads inherit the mask; children made by [`spawn`](super::spawn) do not.
+pub fn hold_back() {
+    let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held_back()), None);
+}
+
+/// The handlers are installed: delivers to this thread what [`hold_back`] has blocked.
+pub fn deliver() {
+    let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&held_back()), None);
+}
+
+fn held_back() -> SigSet {
+    let always = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+    let stopping = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+    let is_first = std::process::id() == 1;
+    always.into_iter().chain(stopping.into_iter().filter(|_| is_first)).collect()
 }
 
 fn ignore(signal: Signal) {

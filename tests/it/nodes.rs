@@ -153,3 +153,21 @@ fn without_cgroups_a_killed_node_leaves_nothing_either() {
     }
     tree.stop();
 }
+
+#[test]
+fn a_rotation_of_the_logs_while_the_tree_starts_ends_no_supervisor() {
+    let node = |number| {
+        format!("[[child]]\nname = \"n{number}\"\n[[child.child]]\nname = \"w\"\ncommand = [\"sleep\", \"1000\"]\n")
+    };
+    let mut tree = Tree::begin(&(0..6).map(node).collect::<String>(), &[]);
+    // The lock is the first file, long before there are handlers.
+    until("the root has its lock", || !files_below(&tree.dir().join("run")).is_empty());
+    until("the tree is up or has ended", || {
+        signal(tree.root_pid(), 10);
+        let printed = tree.printed();
+        printed.contains("the tree is up") || printed.contains("could not be started")
+    });
+    tree.line("the tree is up");
+    assert!(!tree.printed().contains("SIGUSR1"), "printed:\n{}", tree.printed());
+    tree.stop();
+}

@@ -13,15 +13,17 @@ pub use self::root::RootOptions;
 pub use super::hosted::VARIABLE as LEASE_VARIABLE;
 
 use crate::os::exec::Resumed;
-use crate::os::{fd, thread};
+use crate::os::{fd, signals, thread};
 
 /// Runs a whole tree with this process as its root, until it ends. Returns the exit status of `treevisor start`.
 pub fn run_root(options: RootOptions) -> i32 {
+    signals::hold_back();
     run_beside(|| root::run(options))
 }
 
 /// Runs a node that another node has started, until it ends. Returns its exit status.
 pub fn run_node() -> i32 {
+    signals::hold_back();
     run_beside(child::run)
 }
 

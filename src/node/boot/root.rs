@@ -100,10 +100,13 @@ fn prepare(options: RootOptions) -> Result<WholeTree, BootError> {
             "/proc is that of another pid namespace, and shows other pids; mount it anew (`unshare --mount-proc`)";
         return Err(while_trying("find the processes of the tree")(why));
     }
+    // Early: a terminal that goes meanwhile is not found any more, and its SIGHUP waits for the handlers.
+    let starter = process::has_terminal().then(process::parent);
     let (mut options, held) = take_name(options)?;
     let mut held = Some(held);
     let mut laid_out = LaidOut { runtime: options.runtime.clone(), tree: None, keeper: None };
     let shown = Shown {
+        starter,
         panic_button: options.panic_button.take(),
         ready: options.ready.take(),
         output: options.output.take().map(|file| file.path),

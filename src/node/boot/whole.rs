@@ -39,7 +39,7 @@ use crate::node::upgrade::upgrading::Upgrading;
 use crate::os::cgroup::tree::Tree;
 use crate::os::clock::Clock;
 use crate::os::epoll::Poller;
-use crate::os::signals::Signals;
+use crate::os::signals::{self, Signals};
 use crate::os::{fd, memory, process, random};
 use crate::supervision::{ChildId, Event, Snapshot, Supervisor};
 use crate::wire::snapshot::{Facts, State};
@@ -55,6 +55,7 @@ pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
         parts;
     let limits = Limits::begin(spec.resources, &place).map_err(|limit| BootError::Limit { limit })?;
     let signals = Signals::install().map_err(while_trying("install signal handlers"))?;
+    signals::deliver();
     let (mut endpoint, directory) = bind_endpoint(&place, &spec.children, sockets)?;
     let mut numbers = [0u8; 12];
     random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
@@ -105,7 +106,7 @@ pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
         spin_detector: SpinDetector::default(),
         upgrade: Upgrading::default(),
         stopping_signals: 0,
-        starter: process::has_terminal().then(process::parent),
+        starter: None,
     };
     // If a socket cannot be opened, the root does not start; in another node the start of the worker with that socket
     // fails.
@@ -119,8 +120,10 @@ pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
     Ok(node)
 }
 
-/// What a new root shows to the outside.
+/// What is outside of a new root: what it shows there, and the process that has started it.
 pub(super) struct Shown {
+    /// The parent of this process at its start, if it was started at a terminal.
+    pub starter: Option<u32>,
     pub panic_button: Option<String>,
     pub ready: Option<OwnedFd>,
     /// The file that stdout and stderr of a tree in the background are.
@@ -137,6 +140,7 @@ pub(super) fn open(
 ) -> Result<Node, BootError> {
     let were_held = !parts.holds.is_empty();
     let mut node = wire_up(parts)?;
+    node.starter = shown.starter;
     let holds = node.view().holds();
     let Node { above, context, reactor, endpoint, directory, .. } = &mut node;
     let runtime = &context.place.runtime;

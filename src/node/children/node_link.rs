@@ -12,6 +12,9 @@ pub(in crate::node) struct NodeLink {
     name: Option<Identity>,
     /// The node's own process has sent a message under that name.
     met: bool,
+    /// A signal that the node is to be sent after its first message.
+    #[serde(skip)]
+    pub(super) owed: Option<i32>,
     /// The number of the last of its events that was taken.
     events_through: u64,
     /// The number of the last event that the node has sent after a gap, and that was not taken.
@@ -33,7 +36,7 @@ pub(in crate::node) struct TakenEvents {
 impl NodeLink {
     /// The link to a child node that was given this name.
     pub(crate) fn named(name: Identity) -> NodeLink {
-        NodeLink { name: Some(name), met: false, events_through: 0, offered: 0, has_given_up: false }
+        NodeLink { name: Some(name), met: false, owed: None, events_through: 0, offered: 0, has_given_up: false }
     }
 
     /// The address of the child node, once it has sent a message.

@@ -9,7 +9,7 @@ use crate::os::pidfd::{self, ProcessHandle};
 use crate::os::usage::{self, InUse};
 use crate::os::{process, stuck};
 use crate::spec::exec::KillMode;
-use crate::supervision::Run;
+use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
 use crate::wire::message::Refusal;
 use slog::{Logger, info, warn};
@@ -18,18 +18,30 @@ use slog::{Logger, info, warn};
 const HAND_OVER: i32 = 12;
 
 impl Children {
-    /// Passes a signal on to every child node.
-    pub(crate) fn signal_nodes(&self, signal: i32, logger: &Logger) {
-        for child in self.iter().filter(|child| child.is_node()) {
-            let Some(process) = child.process.as_ref().filter(|process| process.status.is_none()) else { continue };
-            match process.pidfd.signal_child(process.pid, signal) {
-                Err(error) if !pidfd::is_gone(&error) => {
-                    warn!(logger, "cannot signal a child node"; "path" => %child.path,
-                        "signal" => crate::signal::full_name(signal), "error" => %error);
-                }
-                Ok(()) | Err(_) => {}
+    /// Passes a signal on to every child node. A node that has not sent a message yet may lack handlers, and the signal
+    /// would end it: the signal is sent after the node's first message.
+    pub(crate) fn signal_nodes(&mut self, signal: i32, logger: &Logger) {
+        for id in (0..self.len() as u32).map(ChildId) {
+            let Some(child) = self.get_mut(id).filter(|child| child.is_node()) else { continue };
+            let Some(process) = &mut child.process else { continue };
+            if process.link.to().is_some() {
+                child.pass_on(signal, logger);
+            } else {
+                process.link.owed = Some(signal);
             }
         }
+    }
+
+    /// Notes that a child node has sent a message in this run. Returns whether it is the first one; `None` if the run
+    /// is over.
+    pub(crate) fn meet(&mut self, run: Run, logger: &Logger) -> Option<bool> {
+        let child = self.get_mut(run.child)?;
+        let link = child.link_of(run)?;
+        let (is_first, owed) = (link.meet(), link.owed.take());
+        if let Some(signal) = owed {
+            child.pass_on(signal, logger);
+        }
+        Some(is_first)
     }
 
     /// Sends a signal to the main process of a worker, and to no other: processes that the worker has started are its
@@ -82,6 +94,18 @@ impl Process {
 }
 
 impl Child {
+    /// Passes a signal on to the process of a child node.
+    fn pass_on(&self, signal: i32, logger: &Logger) {
+        let Some(process) = self.process.as_ref().filter(|process| process.status.is_none()) else { return };
+        match process.pidfd.signal_child(process.pid, signal) {
+            Err(error) if !pidfd::is_gone(&error) => {
+                warn!(logger, "cannot signal a child node"; "path" => %self.path,
+                    "signal" => crate::signal::full_name(signal), "error" => %error);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// Sends the child its stop signal; with `kill-mode = "control-group"`, all of its processes. Returns the kernel's
     /// error number if the main process may not be signalled. `hands_over`: placed subtrees keep running, also those
     /// below the child.
@@ -229,9 +253,14 @@ impl Child {
 mod tests {
     use super::*;
     use crate::ids::Incarnation;
+    use crate::ids::Token;
+    use crate::link::Identity;
+    use crate::node::children::child::Subtree;
+    use crate::node::children::node_link::{self, NodeLink};
     use crate::node::context::Context;
     use crate::node::testing;
-    use crate::supervision::ChildId;
+    use crate::os::pidfd::PidFd;
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     /// A worker that runs.
@@ -241,6 +270,34 @@ mod tests {
         let run = Run { child: ChildId(0), incarnation: Incarnation(1) };
         children.start_in_test(run, context);
         (children, run)
+    }
+
+    #[test]
+    fn a_node_that_begins_is_sent_a_signal_after_its_first_message() {
+        let context = testing::context();
+        for met in [false, true] {
+            let (mut children, run) = running(&context);
+            let child = children.get_mut(run.child).unwrap();
+            let below = "name = \"test\"\nchild = [{ name = \"a\", command = [\"a\"] }]";
+            let spec = Box::new(testing::tree(below).root);
+            child.what = Program::Node(Subtree { spec, actual: None, holds: Vec::new() });
+            let process = child.process.as_mut().unwrap();
+            let mut node = Command::new("sleep").arg("1000").spawn().unwrap();
+            (process.pid, process.pidfd) = (node.id(), PidFd::open(node.id()).unwrap());
+            let name = node_link::name(Token([0; 16]), Token([0; 16]));
+            process.link = NodeLink::named(Identity::new(name.as_bytes()));
+            children.signal_nodes(10, &context.logger);
+            if met {
+                assert_eq!(children.meet(run, &context.logger), Some(true));
+                assert_eq!(children.meet(run, &context.logger), Some(false));
+            }
+            // Of several signals the lowest number is delivered first.
+            children.get(run.child).unwrap().process.as_ref().unwrap().signal(15).unwrap();
+            assert_eq!(node.wait().unwrap().signal(), Some(if met { 10 } else { 15 }));
+        }
+        let (mut children, run) = running(&context);
+        children.signal_nodes(10, &context.logger);
+        assert_eq!(children.meet(Run { incarnation: Incarnation(2), ..run }, &context.logger), None);
     }
 
     #[test]

@@ -125,6 +125,24 @@ alone! {
         }
     }
 
+    fn what_comes_before_the_handlers_is_held_back_and_delivered_to_them() {
+        use nix::sys::signal::{Signal, raise};
+        hold_back();
+        for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+            raise(signal).unwrap();
+        }
+        let mut signals = Signals::install().unwrap();
+        assert_eq!(signals.drain(), []);
+        // No child inherits the mask.
+        assert_eq!(end_of(&start(script("kill -USR1 $$; exit 3")).unwrap().pidfd).signal, Some(SIGUSR1));
+        deliver();
+        let own = Some(std::process::id());
+        let expected = [Caught::Hangup { sender: own }, Caught::User1, Caught::User2, Caught::ChildExited];
+        assert_eq!(caught(&mut signals), expected);
+        // A container's first process gets no signal without a handler; any other ends by it.
+        assert!(!held_back().contains(Signal::SIGTERM));
+    }
+
     fn the_keeper_cannot_be_stopped_by_what_stops_programs() {
         let (never, _kept) = fd::pipe().unwrap();
         let (ready, say_ready) = fd::pipe().unwrap();
