@@ -42,7 +42,7 @@ pub(in crate::node) struct Journal {
     taken: Vec<u8>,
     sent: usize,
     retry: Option<Time>,
-    /// Lines about the run that have not been taken yet.
+    /// The newest line about the run, if it has not been taken yet.
     notes: Vec<u8>,
     /// The last lines, once the run is over. Empty when they were taken; then nothing more is taken.
     last: Option<Vec<u8>>,
@@ -105,9 +105,10 @@ impl Journal {
         &self.run
     }
 
-    /// Adds a line about the run.
+    /// Sets the line about the run that is written next. It replaces one that was not taken yet: each has all holds,
+    /// and a pipe that no process reads must not make the root grow.
     pub(crate) fn note(&mut self, note: &Note) {
-        self.notes.extend(note.to_line());
+        self.notes = note.to_line();
     }
 
     /// The end of the pipe that the keeper reads. The root keeps it open, so that the contents outlive a keeper.
@@ -265,6 +266,30 @@ mod tests {
         assert_eq!(told[gap + 1], (gap + lost + 1).to_string());
         assert_eq!(told.last().unwrap(), "30000");
     }
+
+    #[test]
+    fn of_what_is_held_the_newest_alone_waits_for_a_full_pipe() {
+        let (mut journal, mut history) = (Journal::open("1".into()).unwrap(), History::new());
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() };
+        happen(&mut history, 1..=5_000);
+        journal.feed(Time::ZERO, &history);
+        assert!(journal.next_deadline().is_some(), "the pipe is full");
+        for _ in 0..10_000 {
+            journal.note(&holds("before"));
+            journal.feed(Time::ZERO, &history);
+        }
+        journal.note(&holds("now"));
+        assert_eq!(journal.notes, holds("now").to_line());
+        let mut bytes = Vec::new();
+        while journal.next_deadline().is_some() {
+            bytes.extend(read(&journal));
+            journal.feed(Time::ZERO, &history);
+        }
+        bytes.extend(read(&journal));
+        let told = told(&bytes);
+        assert_eq!((told.len(), told.iter().filter(|line| line.contains("holds")).count()), (5_001, 1));
+    }
+
     #[test]
     fn nothing_follows_the_last_lines_and_a_full_pipe_is_tried_again_soon() {
         let (mut journal, mut history) = (Journal::open("1".into()).unwrap(), History::new());

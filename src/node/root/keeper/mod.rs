@@ -36,7 +36,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
-/// After how long a failed start of a keeper is tried again.
+/// The least time between two starts of keepers in place of ones that have exited or could not be started.
 const AGAIN: Span = Span::from_secs(1);
 
 /// The keeper, as the root sees it.
@@ -46,7 +46,9 @@ pub(in crate::node) struct Keeper {
     dismissal: OwnedFd,
     tag: Option<Tag>,
     record: Record,
-    /// When to start another keeper, if this one has exited and no other could be started.
+    /// When this keeper was started, if that was in place of one that had exited.
+    replaced_at: Option<Time>,
+    /// When to start another keeper, if this one has exited and no other is started before.
     retry: Option<Time>,
     /// The keeper before this one, which exits when it has written what it has received.
     before: Option<Before>,
@@ -74,7 +76,8 @@ pub(in crate::node) struct CarriedKeeper {
 impl Keeper {
     /// What of this goes into the snapshot of an upgrade.
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedKeeper {
-        let Keeper { pid, pidfd, dismissal, tag: _, record, retry, before: _ } = self;
+        // A keeper of the other program takes the place of this one at once, so `replaced_at` is not needed.
+        let Keeper { pid, pidfd, dismissal, tag: _, record, replaced_at: _, retry, before: _ } = self;
         CarriedKeeper {
             pid: *pid,
             pidfd: packing.process(pidfd, *pid),
@@ -93,7 +96,7 @@ impl Keeper {
             reactor.processes.known.insert(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
         });
-        Keeper { pid, pidfd, dismissal, tag, record, retry, before: None }
+        Keeper { pid, pidfd, dismissal, tag, record, replaced_at: None, retry, before: None }
     }
 
     pub(crate) fn start(
@@ -141,6 +144,7 @@ impl Keeper {
             dismissal: writer,
             tag: None,
             record,
+            replaced_at: None,
             retry: None,
             before: None,
         })
@@ -201,7 +205,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether the keeper has exited without having been dismissed; then it is watched no longer.
+    /// Whether the keeper has exited without having been dismissed, and another one is to be started now. One that has
+    /// exited is watched no longer. If it had just replaced another one, which has exited as well, the next is started
+    /// only after a while: it may exit for the same reason.
     pub(crate) fn has_ended(&mut self, context: &Context, reactor: &mut Reactor) -> bool {
         if let Some(before) = &self.before
             && is_over(before.pid, &before.pidfd, before.tag, reactor)
@@ -209,10 +215,13 @@ impl Keeper {
             self.before = None;
         }
         let ended = is_over(self.pid, &self.pidfd, self.tag, reactor);
-        if ended {
-            warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
+        if !ended {
+            return false;
         }
-        ended
+        warn!(context.logger, "the keeper was killed; starting another"; "pid" => self.pid);
+        self.tag = None;
+        self.retry = self.replaced_at.map(|at| at + AGAIN).filter(|at| *at > context.now());
+        self.retry.is_none()
     }
 
     /// Starts another keeper in place of one that has exited. Returns whether that worked; if not, it is tried again
@@ -223,7 +232,7 @@ impl Keeper {
         match Keeper::spawn(self.record.clone(), lines, before) {
             Ok(keeper) => {
                 let before = self.before.take();
-                *self = Keeper { before, ..keeper };
+                *self = Keeper { before, replaced_at: Some(context.now()), ..keeper };
                 true
             }
             Err(error) => {
@@ -269,6 +278,44 @@ fn is_over(pid: u32, pidfd: &PidFd, tag: Option<Tag>, reactor: &mut Reactor) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing;
+
+    #[test]
+    fn a_keeper_that_exits_right_after_its_start_in_place_of_another_is_replaced_later() {
+        let (context, mut reactor) = (testing::context(), testing::reactor());
+        // Later than now, so that the test may be slow.
+        let just_now = context.now() + Span::from_secs(600);
+        for (replaced_at, at_once) in [(None, true), (Some(just_now), false)] {
+            let spawned = spawn::prepare(PlanSpec::new(vec!["/bin/true".into()])).unwrap().spawn().unwrap();
+            let record = Record {
+                root: 0,
+                runtime: "/nowhere".into(),
+                mark: String::new(),
+                cgroup: None,
+                output: None,
+                journal: None,
+                again: false,
+                behind: false,
+            };
+            let mut keeper = Keeper {
+                pid: spawned.pid,
+                pidfd: spawned.pidfd,
+                dismissal: fd::pipe().unwrap().1,
+                tag: None,
+                record,
+                replaced_at,
+                retry: None,
+                before: None,
+            };
+            assert!(keeper.pidfd.wait_exit(Span::from_secs(60)));
+            assert_eq!(keeper.has_ended(&context, &mut reactor), at_once);
+            let due = keeper.next_deadline();
+            assert_eq!(due, replaced_at.map(|at| at + AGAIN));
+            assert!(!keeper.has_ended(&context, &mut reactor), "it has exited once");
+            assert!(!keeper.is_due(just_now));
+            assert_eq!(due.is_some_and(|due| keeper.is_due(due)), !at_once);
+        }
+    }
 
     #[test]
     fn a_keeper_can_be_started_with_and_without_a_journal_and_a_keeper_before() {
