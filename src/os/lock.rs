@@ -24,7 +24,7 @@ pub struct LockFile {
 pub enum LockError {
     /// Another process holds it.
     Held {
-        /// The pid that the holder wrote into the file.
+        /// The pid that the holder wrote into the file; `None` if it is cleaning up, or has not written it yet.
         pid: Option<u32>,
     },
     /// The file cannot be used.
@@ -61,6 +61,19 @@ impl LockFile {
     /// # Errors
     /// [`LockError::Held`] if another process holds it.
     pub fn acquire(path: &Path) -> Result<LockFile, LockError> {
+        LockFile::take(path, Some(std::process::id()))
+    }
+
+    /// The same for a process that only cleans up after a former holder, and releases the lock soon: it leaves the file
+    /// empty, and so is distinguished from a holder that stays.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if another process holds it.
+    pub fn acquire_to_clean(path: &Path) -> Result<LockFile, LockError> {
+        LockFile::take(path, None)
+    }
+
+    fn take(path: &Path, pid: Option<u32>) -> Result<LockFile, LockError> {
         let failed = |cause| LockError::File { path: path.to_owned(), cause };
         loop {
             let mut file = OpenOptions::new()
@@ -84,7 +97,7 @@ impl LockFile {
                     let write = |file: &mut File| {
                         file.set_len(0)?;
                         file.rewind()?;
-                        write!(file, "{}", std::process::id())
+                        pid.map_or(Ok(()), |pid| write!(file, "{pid}"))
                     };
                     write(&mut file).map_err(failed)?;
                     return Ok(LockFile { file });

@@ -276,7 +276,7 @@ fn in_the_cores_terms(PlacementSpec { hosts, require, .. }: PlacementSpec) -> Pl
 fn sweep(runtime: &Path, instance: &str) {
     let directory = Name::parse(instance).ok().and_then(|name| RuntimeDir::of(runtime, &name).ok());
     let Some(directory) = directory.filter(|directory| directory.path().is_dir()) else { return };
-    if let Ok(_lock) = LockFile::acquire(&directory.lock_file()) {
+    if let Ok(_lock) = LockFile::acquire_to_clean(&directory.lock_file()) {
         directory.remove();
     }
 }

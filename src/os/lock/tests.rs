@@ -31,6 +31,11 @@ fn one_holds_it_and_the_others_are_told_who() {
     assert_eq!(held_by(LockFile::acquire(&path)), None);
     drop(lock);
     assert!(!is_held(&path));
+    fs::write(&path, "123456789012").unwrap();
+    let cleaner = LockFile::acquire_to_clean(&path).unwrap();
+    assert!(is_held(&path));
+    assert_eq!(held_by(LockFile::acquire(&path)), None, "a cleaner goes soon");
+    drop(cleaner);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
 /// Removes the files that a killed root has left in its directory, except for those by which survivors are found.
 fn remove_files(runtime: &RuntimeDir, mark: &str, left: &Survivors) {
     // Without the lock, a new run of the instance has begun, and has removed the files itself.
-    if let Ok(lock) = LockFile::acquire(&runtime.lock_file()) {
+    if let Ok(lock) = LockFile::acquire_to_clean(&runtime.lock_file()) {
         // A root that was killed during its start has not written the file yet.
         let ours = match runtime.read_instance() {
             Ok(file) => file.mark == *mark,
