@@ -60,7 +60,8 @@ pub fn panic(runtime: &RuntimeDir, path: &Path) -> Result<(), ForceError> {
     }
     if path.is_root() {
         groups.iter().filter_map(|group| Group::open(group).ok()).for_each(|group| group.remove_all());
-        runtime.remove();
+        // A service manager may have started the instance again meanwhile.
+        runtime.clean_up(&instance.mark, false);
     }
     Ok(())
 }
@@ -232,6 +233,8 @@ mod tests {
     use super::*;
     use crate::ids::Name;
     use crate::instance::runtime::TreePath;
+    use crate::os::lock::LockFile;
+    use crate::os::random;
     use std::io::Read;
 
     fn instance(cgroup: Option<&str>) -> InstanceFile {
@@ -267,6 +270,32 @@ mod tests {
         assert!(matches!(panic(&runtime, &path), Err(ForceError::Instance { .. })));
         runtime.write_instance(&instance(None)).unwrap();
         assert!(matches!(panic(&runtime, &path), Err(ForceError::NoSuchPath(_))));
+    }
+
+    #[test]
+    fn the_files_of_a_run_that_has_begun_meanwhile_are_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::of(base.path(), &Name::parse("shop").unwrap()).unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let old = InstanceFile {
+            pid: ended.id(),
+            keeper_pid: Some(ended.id()),
+            mark: random::mark().unwrap().to_string(),
+            ..instance(None)
+        };
+        runtime.create().unwrap();
+        runtime.write_instance(&old).unwrap();
+        fs::write(runtime.control_socket(), "").unwrap();
+        let lock = LockFile::acquire(&runtime.lock_file()).unwrap();
+        panic(&runtime, &Path::root()).unwrap();
+        assert!(lock.is_at(&runtime.lock_file()) && runtime.control_socket().exists());
+        assert_eq!(runtime.read_instance().unwrap(), old);
+        lock.release();
+        runtime.clean_up("another", false);
+        assert!(runtime.control_socket().exists(), "the files are of another run");
+        panic(&runtime, &Path::root()).unwrap();
+        assert!(!runtime.path().exists());
     }
 
     #[test]

@@ -19,6 +19,7 @@
 use crate::files;
 use crate::ids::{Name, Path as TreePathName};
 use crate::os::held_file::HeldFile;
+use crate::os::lock::LockFile;
 use crate::os::net::SOCKET_PATH_MAX;
 use crate::os::process::own_uid;
 use serde::{Deserialize, Serialize};
@@ -266,6 +267,24 @@ impl RuntimeDir {
                 let _ = fs::remove_file(entry.path());
             }
         }
+    }
+
+    /// Removes the files that a killed run with this mark has left. With `survivors` the description stays, so that the
+    /// next start, or `panic --force`, finds these. Without the lock nothing is removed: a new run of the instance has
+    /// begun, and has removed the files itself.
+    pub fn clean_up(&self, mark: &str, survivors: bool) {
+        let Ok(lock) = LockFile::acquire_to_clean(&self.lock_file()) else { return };
+        let is_of_the_run = match self.read_instance() {
+            Ok(file) => file.mark == mark,
+            // A root that was killed during its start has not written the file yet.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_of_the_run && survivors {
+            self.remove_sockets();
+        } else if is_of_the_run {
+            self.remove();
+        }
+        lock.release();
     }
 
     /// Removes all files of a running instance, the lock file included, and the directory if it is empty then. Only for

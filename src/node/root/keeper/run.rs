@@ -7,7 +7,6 @@ use crate::node::root::segments::{Change, JournalRecord, Segments};
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::Scope;
-use crate::os::lock::LockFile;
 use crate::os::pidfd::{self, PidFd};
 use crate::os::sweep::{self, Survivors};
 use crate::os::thread::briefly;
@@ -120,7 +119,7 @@ fn watch_root() -> io::Result<()> {
         // A new run of the instance writes after this one, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
-    remove_files(&runtime, &record.mark, &left);
+    runtime.clean_up(&record.mark, !left.is_none());
     if let Some(writer) = writer {
         writer.wait(PATIENCE);
     }
@@ -155,25 +154,6 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
         }
     }
     Ok(said_goodbye)
-}
-
-/// Removes the files that a killed root has left in its directory, except for those by which survivors are found.
-fn remove_files(runtime: &RuntimeDir, mark: &str, left: &Survivors) {
-    // Without the lock, a new run of the instance has begun, and has removed the files itself.
-    if let Ok(lock) = LockFile::acquire_to_clean(&runtime.lock_file()) {
-        // A root that was killed during its start has not written the file yet.
-        let ours = match runtime.read_instance() {
-            Ok(file) => file.mark == *mark,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if ours && left.is_none() {
-            runtime.remove();
-        } else if ours {
-            // The instance file stays, so that the next start, or `panic --force`, finds the survivors.
-            runtime.remove_sockets();
-        }
-        lock.release();
-    }
 }
 
 /// The last line of a run whose root was killed and has not written one.
