@@ -164,11 +164,17 @@ impl PidFd {
 }
 
 impl PidFd {
-    /// The exit status of a process that is no child of this one, once its parent has reaped it. `None` before, and on
-    /// kernels before Linux 6.15, which do not report it.
-    pub fn told_exit(&self) -> Option<ExitStatus> {
-        let info = Info::of(self.0.as_raw_fd(), Info::EXIT).ok().filter(|info| info.mask & Info::EXIT != 0)?;
-        let status = info.exit_code;
+    /// The exit status of a process that has ended, had this pid, and is no child of this one. `None` for a status of 0
+    /// before its parent has reaped it, and, after that, on kernels before Linux 6.15, which do not report it.
+    pub fn told_exit(&self, pid: u32) -> Option<ExitStatus> {
+        let of_zombie = super::process::stat(pid).filter(|stat| stat.has_ended()).map(|stat| stat.exit_code);
+        // A process that can be signalled is not reaped, so the pid was its own when it was read.
+        let of_zombie = of_zombie.filter(|status| *status != 0 && self.signal(0).is_ok());
+        let of_reaped = || {
+            let info = Info::of(self.0.as_raw_fd(), Info::EXIT).ok()?;
+            (info.mask & Info::EXIT != 0).then_some(info.exit_code)
+        };
+        let status = of_zombie.or_else(of_reaped)?;
         let exited = libc::WIFEXITED(status);
         Some(ExitStatus {
             code: exited.then(|| libc::WEXITSTATUS(status)),

@@ -100,6 +100,8 @@ pub(super) struct Stat {
     /// Whether the environment is certain to be empty. During execve(2) its bounds are equal for a moment too, but then
     /// the bounds of the code are not set yet.
     pub environment_is_empty: bool,
+    /// How it has ended, in the format of wait(2). 0 before, and where it is not shown to this process.
+    pub exit_code: i32,
 }
 
 impl Stat {
@@ -235,6 +237,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // environment.
     let has_code = fields.nth(27 - 23).is_some_and(|end| end != "0");
     let (start, end) = (fields.nth(50 - 28), fields.next());
+    let exit_code = fields.next().and_then(|code| code.parse().ok()).unwrap_or(0);
     let has_environment = end.is_some_and(|end| end != "0") && (has_code || start != end);
     Some(Stat {
         state,
@@ -248,6 +251,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
         began,
         has_environment,
         environment_is_empty: has_environment && start == end,
+        exit_code,
     })
 }
 

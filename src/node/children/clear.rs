@@ -335,9 +335,9 @@ impl Children {
         let machine = &mut self.machine;
         let child = self.slots.get_mut(run.child.0 as usize).and_then(Option::as_deref_mut)?;
         let process = child.process.take_if(|process| process.run == run)?;
-        // The status of a process that is not our child is known only after its own parent has reaped it.
+        // The status of a process that is not our child may be known only after its own parent has reaped it.
         let known = process.status.filter(|status| status.code.is_some() || status.signal.is_some());
-        let status = known.or_else(|| process.pidfd.told_exit()).unwrap_or_default();
+        let status = known.or_else(|| process.pidfd.told_exit(process.pid)).unwrap_or_default();
         let left_behind = std::mem::take(&mut child.left_behind);
         let mut marks = child.memory_marks;
         let group = child.own_group();

@@ -9,7 +9,11 @@ fn errno(result: io::Result<impl std::fmt::Debug>) -> Option<i32> {
 #[test]
 fn an_exit_status_is_taken_once() {
     for code in [0, 1, 42, 255] {
-        let process = start(script(&format!("exit {code}"))).unwrap().pidfd;
+        let spawned = start(script(&format!("exit {code}"))).unwrap();
+        let (pid, process) = (spawned.pid, spawned.pidfd);
+        assert!(process.wait_exit(PATIENCE));
+        let told = process.told_exit(pid).map(|status| status.code);
+        assert_eq!(told, (code != 0).then_some(Some(code)), "0 may also mean that it is not shown");
         let status = end_of(&process);
         assert_eq!((status.code, status.signal, status.core_dumped), (Some(code), None, false));
         assert_eq!(errno(process.wait()), Some(libc::ECHILD));
@@ -18,6 +22,8 @@ fn an_exit_status_is_taken_once() {
         assert_eq!(errno(process.signal(libc::SIGKILL)), Some(libc::ESRCH));
         assert!(process.wait_exit(Span::ZERO));
         process.wait_exit_forever();
+        // Kernels before Linux 6.15 do not report it.
+        assert!(process.told_exit(pid).is_none_or(|status| status.code == Some(code)));
     }
 }
 
@@ -29,12 +35,13 @@ fn a_signal_is_told_from_an_exit_status() {
         assert_eq!(read_line(&reader), "up");
         assert_eq!(spawned.pidfd.wait().unwrap(), None);
         assert!(!spawned.pidfd.wait_exit(Span::ZERO));
-        assert!(!spawned.pidfd.has_ended());
+        assert!(!spawned.pidfd.has_ended() && spawned.pidfd.told_exit(spawned.pid).is_none());
         spawned.pidfd.signal(signal).unwrap();
         assert!(spawned.pidfd.wait_exit(PATIENCE));
         assert!(spawned.pidfd.has_ended(), "and its status is still there");
         // Signals to a zombie have no effect.
         spawned.pidfd.signal(libc::SIGKILL).unwrap();
+        assert_eq!(spawned.pidfd.told_exit(spawned.pid).and_then(|status| status.signal), Some(signal));
         let status = spawned.pidfd.wait().unwrap().unwrap();
         assert_eq!((status.code, status.signal, status.core_dumped), (None, Some(signal), false));
     }

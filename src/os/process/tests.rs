@@ -9,7 +9,7 @@ use crate::time::{Span, Time};
 #[test]
 fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
     // Fields 5 to 19, 20, 21, 22, 23 to 50, 51, 52.
-    let rest = format!("{} 3 6 4711 {} 140000 0\n", ["5"; 15].join(" "), ["9"; 28].join(" "));
+    let rest = format!("{} 3 6 4711 {} 140000 256\n", ["5"; 15].join(" "), ["9"; 28].join(" "));
     let read =
         |name: &[u8], state: &str| parse_stat(&[b"12 (", name, b") ", state.as_bytes(), rest.as_bytes()].concat());
     let found = |state, parent| {
@@ -28,6 +28,7 @@ fn a_name_cannot_be_mistaken_for_the_fields_behind_it() {
             began,
             has_environment,
             environment_is_empty: false,
+            exit_code: 256,
         })
     };
     assert_eq!(read(b"sh", "S 7 "), found('S', 7));

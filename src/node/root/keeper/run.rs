@@ -7,7 +7,7 @@ use crate::node::root::segments::{Change, JournalRecord, Segments};
 use crate::os::cgroup::Group;
 use crate::os::clock;
 use crate::os::descendants::Scope;
-use crate::os::pidfd::{self, PidFd};
+use crate::os::pidfd::{self, ExitStatus, PidFd};
 use crate::os::sweep::{self, Survivors};
 use crate::os::thread::briefly;
 use crate::os::{fd, process, signals};
@@ -106,16 +106,30 @@ fn watch_root() -> io::Result<()> {
         return Ok(());
     }
 
-    let runtime = RuntimeDir::at(record.runtime);
+    clean_up(&record, root.as_ref().ok(), writer.as_ref(), clear_tree);
+    Ok(())
+}
+
+/// Clears up by `clear` after a root that was killed. The journal first: a service manager that kills the whole service
+/// when its main process ends kills this process too, and what is left of the tree with it.
+fn clean_up(
+    record: &Record,
+    root: Option<&PidFd>,
+    writer: Option<&Writer>,
+    clear: impl FnOnce(Option<&std::path::Path>, &str, &[Path]) -> Survivors,
+) {
+    if let (Some(writer), Some(journal)) = (writer, &record.journal) {
+        writer.end(Some(root_was_killed(journal, root.and_then(|root| root.told_exit(record.root)))));
+    }
+    let runtime = RuntimeDir::at(&record.runtime);
     // The paths are needed only to name what is left.
     let file = runtime.read_instance().ok().filter(|file| file.mark == record.mark);
     let paths = file.map(|file| file.paths()).unwrap_or_default();
-    let left = clear_tree(record.cgroup.as_deref(), &record.mark, &paths);
+    let left = clear(record.cgroup.as_deref(), &record.mark, &paths);
     if !left.is_none() {
         complain(format!("treevisor: the root has ended, and of its tree is left what cannot be killed: {left}"));
     }
-    if let (Some(writer), Some(journal)) = (&writer, &record.journal) {
-        writer.end(Some(root_was_killed(journal, root.as_ref().ok())));
+    if let Some(writer) = writer {
         // A new run of the instance writes after this one, but does not wait for a disk that hangs.
         writer.wait(Span::from_millis(500));
     }
@@ -123,7 +137,6 @@ fn watch_root() -> io::Result<()> {
     if let Some(writer) = writer {
         writer.wait(PATIENCE);
     }
-    Ok(())
 }
 
 /// Waits for the end of the root, or for its message that the tree has ended in order. Returns whether that has come.
@@ -157,12 +170,11 @@ fn is_dismissed(root: &io::Result<PidFd>, dismissal: &OwnedFd, pid: u32) -> io::
 }
 
 /// The last line of a run whose root was killed and has not written one.
-fn root_was_killed(journal: &JournalRecord, root: Option<&PidFd>) -> Note {
+fn root_was_killed(journal: &JournalRecord, exit: Option<ExitStatus>) -> Note {
     let run = match &journal.run {
         Note::Run(run) => run.run.clone(),
         Note::Lost { .. } | Note::Holds { .. } | Note::End(_) => String::new(),
     };
-    let exit = root.and_then(PidFd::told_exit);
     let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
     let text = match (code, signal) {
         (_, Some(signal)) => format!("the root was killed by {}", full_name(signal)),
@@ -308,4 +320,38 @@ pub(in crate::node) fn clear_tree(cgroup: Option<&std::path::Path>, mark: &str, 
         group.remove_all();
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_killed_root_goes_to_the_journal_before_anything_is_cleared() {
+        let (last, get_last) = mpsc::channel();
+        let (_, done) = mpsc::channel();
+        let directory = tempfile::tempdir().unwrap();
+        let record = Record {
+            root: 0,
+            runtime: directory.path().join("shop"),
+            mark: "mark".into(),
+            cgroup: None,
+            output: None,
+            journal: Some(JournalRecord {
+                directory: directory.path().to_owned(),
+                max_size: 0,
+                keep: 0,
+                run: Note::Holds { at: String::new(), holds: Vec::new() },
+            }),
+            again: false,
+            behind: false,
+        };
+        let mut cleared = false;
+        clean_up(&record, None, Some(&Writer { last, done }), |_, mark, _| {
+            assert!(matches!(get_last.try_recv(), Ok(Some(Note::End(EndNote { killed: true, .. })))));
+            cleared = mark == "mark";
+            Survivors::default()
+        });
+        assert!(cleared);
+    }
 }
