@@ -9,7 +9,7 @@ use std::fmt;
 /// Most bytes of an answer that are read.
 pub const READ_MAX: usize = 64 * 1024;
 
-/// Most bytes of the response's head. Most servers have a limit of this order too.
+/// Most bytes of a response's head, final or interim. Most servers have a limit of this order too.
 const HEAD_MAX: usize = 16 * 1024;
 
 /// Bytes of the body that are kept, for the reason in a report.
@@ -53,6 +53,8 @@ pub enum NoAnswer {
     NotHttp,
     /// The head is longer than `HEAD_MAX`.
     HeadTooLong,
+    /// No final response comes after [`READ_MAX`] bytes of interim ones.
+    OnlyInterim,
 }
 
 impl fmt::Display for NoAnswer {
@@ -60,6 +62,7 @@ impl fmt::Display for NoAnswer {
         f.write_str(match self {
             NoAnswer::NotHttp => "not HTTP",
             NoAnswer::HeadTooLong => "the head of its answer is too long",
+            NoAnswer::OnlyInterim => "only interim answers (1xx)",
         })
     }
 }
@@ -92,6 +95,9 @@ impl Answer {
             let (status, left) = read_head(&head)?;
             if (100..200).contains(&status.code) {
                 // An interim response (1xx); the final one follows.
+                if self.taken >= READ_MAX {
+                    return Err(NoAnswer::OnlyInterim);
+                }
                 self.head = rest;
                 self.searched = 0;
                 if self.head.is_empty() {
@@ -236,6 +242,25 @@ mod tests {
         let chunk = [b'x'; 4096];
         let reads = (1..).find(|_| answer.feed(&chunk) == Ok(true)).unwrap();
         assert!(reads <= READ_MAX / 4096);
+    }
+
+    #[test]
+    fn endless_interim_answers_are_left_after_a_while() {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(200);
+        // Whole heads, and heads that each read cuts in another place.
+        for size in ["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".len() * 100, 4096] {
+            let mut answer = Answer::default();
+            let (mut reads, mut at) = (0, 0);
+            let end = loop {
+                let piece: Vec<u8> = hints.bytes().cycle().skip(at).take(size).collect();
+                (reads, at) = (reads + 1, (at + size) % hints.len());
+                match answer.feed(&piece) {
+                    Ok(done) => assert!(!done && reads <= READ_MAX / size, "{reads} reads of {size} bytes"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((end, answer.verdict()), (NoAnswer::OnlyInterim, None));
+        }
     }
 
     proptest! {
