@@ -29,6 +29,8 @@ pub(super) struct ProbeConnection {
     waits_to_write: bool,
     /// The addresses that are still to be tried, the next one last.
     further: Vec<SocketAddr>,
+    /// The outcome at the addresses before.
+    before: Option<Outcome>,
     /// The HTTP request and its answer; `None` for a TCP probe.
     exchange: Option<Exchange>,
 }
@@ -132,18 +134,22 @@ fn start_connection(run: Run, server: &Server, path: Option<&str>, reactor: &mut
         path.map(|path| Exchange { request: http::get(&server.to_string(), path), sent: 0, answer: Answer::default() });
     let mut further = server.addresses();
     further.reverse();
-    connect(run, further, exchange, reactor)
+    connect(run, further, None, exchange, reactor)
 }
 
-/// Tries the addresses one after the other, the last in the list first.
-fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, reactor: &mut Reactor) -> Step {
-    let mut failed = None;
+/// Tries the addresses one after the other, the last in the list first. `before`: the outcome at those before.
+fn connect(
+    run: Run,
+    mut further: Vec<SocketAddr>,
+    mut before: Option<Outcome>,
+    exchange: Option<Exchange>,
+    reactor: &mut Reactor,
+) -> Step {
     while let Some(address) = further.pop() {
         let connection = match Connection::open(address) {
             Ok(connection) => connection,
             Err(error) => {
-                // The error of the first address is reported: it is usually the one that is meant.
-                failed.get_or_insert_with(|| not_connected(&error));
+                before = Some(not_connected(before, &error));
                 continue;
             }
         };
@@ -152,10 +158,10 @@ fn connect(run: Run, mut further: Vec<SocketAddr>, exchange: Option<Exchange>, r
             Err(error) => return Outcome::unwatched(&error),
         };
         // A connection on this machine is usually open at once.
-        return Box::new(ProbeConnection { connection, tag, waits_to_write: true, further, exchange })
+        return Box::new(ProbeConnection { connection, tag, waits_to_write: true, further, before, exchange })
             .go_on(run, reactor);
     }
-    Step::Over(failed.unwrap_or_else(|| Outcome::Failed("there is no address to connect to".into())))
+    Step::Over(before.unwrap_or_else(|| Outcome::Failed("there is no address to connect to".into())))
 }
 
 /// The connection could not be opened.
@@ -186,16 +192,9 @@ impl ProbeConnection {
             }
             Err(NotOpen(error)) => {
                 reactor.unwatch(fd, self.tag);
-                let ProbeConnection { connection, further, exchange, .. } = *self;
+                let ProbeConnection { connection, further, before, exchange, .. } = *self;
                 drop(connection);
-                if further.is_empty() {
-                    return Step::Over(not_connected(&error));
-                }
-                match connect(run, further, exchange, reactor) {
-                    // The error of the first address is reported: it is the one that is meant.
-                    Step::Over(Outcome::Failed(_)) => Step::Over(not_connected(&error)),
-                    step => step,
-                }
+                connect(run, further, Some(not_connected(before, &error)), exchange, reactor)
             }
         }
     }
@@ -255,7 +254,46 @@ impl Exchange {
     }
 }
 
-fn not_connected(error: &io::Error) -> Outcome {
-    let why = format!("cannot connect: {}", plain(error));
-    if error.raw_os_error().is_some_and(net::is_our_own) { Outcome::Unable(why) } else { Outcome::Failed(why) }
+/// The outcome at an address that cannot be connected to, after that at the addresses before. The first one is
+/// reported, as it is usually the one that is meant; but nothing is known of a server while this node lacks something.
+fn not_connected(before: Option<Outcome>, error: &io::Error) -> Outcome {
+    let is_ours = error.raw_os_error().is_some_and(net::is_our_own);
+    // A machine without IPv6 has no address `::1`, which is the second one of localhost. That is no lack of ports.
+    let has_no_such_address = error.kind() == io::ErrorKind::AddrNotAvailable;
+    match before {
+        Some(before) if has_no_such_address || !is_ours => before,
+        _ => {
+            let why = format!("cannot connect: {}", plain(error));
+            if is_ours { Outcome::Unable(why) } else { Outcome::Failed(why) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome after these errors at one address after the other.
+    fn after(errors: &[i32]) -> Outcome {
+        let errors = errors.iter().map(|errno| io::Error::from_raw_os_error(*errno));
+        errors.fold(None, |before, error| Some(not_connected(before, &error))).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_dead_that_refuses_where_the_machine_has_no_further_address() {
+        let refused = |outcome| matches!(outcome, Outcome::Failed(why) if why.contains("refused"));
+        assert!(refused(after(&[libc::ECONNREFUSED])));
+        assert!(refused(after(&[libc::ECONNREFUSED, libc::EADDRNOTAVAIL])));
+        assert!(refused(after(&[libc::ECONNREFUSED, libc::EAFNOSUPPORT])));
+        assert!(refused(after(&[libc::ECONNREFUSED, libc::ETIMEDOUT])));
+    }
+
+    #[test]
+    fn a_lack_of_this_node_at_any_address_is_no_failure_of_the_server() {
+        let unable = |outcome| matches!(outcome, Outcome::Unable(_));
+        assert!(unable(after(&[libc::EADDRNOTAVAIL])));
+        assert!(unable(after(&[libc::EADDRNOTAVAIL, libc::ECONNREFUSED])));
+        assert!(unable(after(&[libc::EMFILE, libc::EMFILE])));
+        assert!(unable(after(&[libc::ECONNREFUSED, libc::EMFILE])));
+    }
 }

@@ -305,9 +305,13 @@ impl Probing {
                 self.last_failure = Some(format!("probe {what} failed: {why}"));
             }
             Outcome::Unable(why) => {
-                warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
-                    "probe" => &what, "why" => &why);
-                self.last_failure = Some(format!("probe {what} could not run: {why}"));
+                let failure = format!("probe {what} could not run: {why}");
+                // A shortage lasts, and each probe shows it again.
+                if self.last_failure.as_ref() != Some(&failure) {
+                    warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
+                        "probe" => &what, "why" => &why);
+                }
+                self.last_failure = Some(failure);
             }
         }
         if self.readiness.is_some() {
