@@ -246,6 +246,24 @@ function isBound(socket) {
   });
 }
 
+/**
+ * Refuses a directory that lies where every user can make one, and that another user has made or may write to:
+ * /tmp/treevisor-UID is missing as long as its user has had no tree. Root, whose own are elsewhere, has named that of
+ * another user on purpose.
+ */
+function check(directory) {
+  if ((fs.statSync(path.dirname(directory)).mode & 0o002) === 0) return;
+  const refuse = (why) => {
+    throw new TreevisorError('no_instance', `cannot trust the directory ${directory}: ${why}`);
+  };
+  const found = fs.statSync(directory);
+  const user = process.geteuid();
+  for (const { uid } of [fs.lstatSync(directory), found]) {
+    if (user !== 0 && uid !== 0 && uid !== user) refuse(`it belongs to uid ${uid}`);
+  }
+  if ((found.mode & 0o022) !== 0 && (found.mode & 0o1000) === 0) refuse('others may write to it');
+}
+
 /** The control socket of an instance: the named one, that of TREEVISOR_INSTANCE, or the only one that runs. */
 async function find(instance, env = process.env) {
   const directory = base(env);
@@ -253,15 +271,17 @@ async function find(instance, env = process.env) {
   const entries = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
   const bound = await Promise.all(entries.map((name) => isBound(path.join(directory, name, 'control'))));
   const running = entries.filter((_, at) => bound[at]);
-  if (wanted !== undefined) {
-    if (!running.includes(wanted)) throw new TreevisorError('no_instance', `no instance "${wanted}" runs in ${directory}`);
-    return path.join(directory, wanted, 'control');
+  if (wanted !== undefined && !running.includes(wanted)) {
+    throw new TreevisorError('no_instance', `no instance "${wanted}" runs in ${directory}`);
   }
   if (running.length === 0) throw new TreevisorError('no_instance', `no instance runs in ${directory}`);
-  if (running.length > 1) {
+  if (wanted === undefined && running.length > 1) {
     throw new TreevisorError('no_instance', `several instances run; name one of them: ${running.join(', ')}`);
   }
-  return path.join(directory, running[0], 'control');
+  const found = path.join(directory, wanted ?? running[0]);
+  check(directory);
+  check(found);
+  return path.join(found, 'control');
 }
 
 /** Which run of an instance has this socket, as its root has written down before it answers; undefined if unknown. */

@@ -127,7 +127,9 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
         format!("the root may be hung or stopped; `treevisor panic --force -i {name} {path}` kills {killed} without it")
     };
     match error {
-        AskError::Link(_) | AskError::NotUnderstood(_) => Failure::new(ExitCode::Failed, message),
+        AskError::Link(_) | AskError::Runtime(_) | AskError::NotUnderstood(_) => {
+            Failure::new(ExitCode::Failed, message)
+        }
         AskError::Gone => Failure::new(ExitCode::NoInstance, message),
         AskError::Cut => Failure::new(ExitCode::NoAnswer, message)
             .hint(format!("`treevisor hosts` shows the links, and `treevisor status -i {name}` what became of it")),

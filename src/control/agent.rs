@@ -1,7 +1,7 @@
 //! Asks the agent of this machine's host.
 
 use crate::ids::Name;
-use crate::instance::runtime::RuntimeDir;
+use crate::instance::runtime::{RuntimeDir, RuntimeError};
 use crate::link::{Context, Dealer, Identity, LinkError, RouterLimits};
 use crate::os::clock::Clock;
 use crate::time::{Span, Time};
@@ -39,6 +39,8 @@ pub enum AgentError {
     NotUnderstood(String),
     /// The socket cannot be used.
     Link(LinkError),
+    /// Another user may have put the socket there.
+    Runtime(RuntimeError),
 }
 
 impl fmt::Display for AgentError {
@@ -53,7 +55,7 @@ impl fmt::Display for AgentError {
             AgentError::NoAnswer { limit } => write!(f, "the agent of this host has not answered in {limit}"),
             AgentError::Refused(why) => f.write_str(why),
             AgentError::NotUnderstood(why) => write!(f, "the agent's answer is not understood: {why}"),
-            AgentError::Link(_) => f.write_str("cannot connect to the agent of this host"),
+            AgentError::Link(_) | AgentError::Runtime(_) => f.write_str("cannot connect to the agent of this host"),
         }
     }
 }
@@ -62,6 +64,7 @@ impl std::error::Error for AgentError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             AgentError::Link(error) => Some(error),
+            AgentError::Runtime(error) => Some(error),
             _ => None,
         }
     }
@@ -69,9 +72,11 @@ impl std::error::Error for AgentError {
 
 /// Where the agent listens for tools, whether it runs or not. `None` where the directory's path is too long for a
 /// socket.
-fn agent_socket(base: &Path) -> Option<PathBuf> {
+fn agent_socket(base: &Path) -> Option<(RuntimeDir, PathBuf)> {
     let name = Name::parse(INSTANCE).ok()?;
-    Some(RuntimeDir::of(base, &name).ok()?.path().join(SOCKET))
+    let runtime = RuntimeDir::of(base, &name).ok()?;
+    let socket = runtime.path().join(SOCKET);
+    Some((runtime, socket))
 }
 
 /// Asks the agent whose tree runs below `base`, and waits up to `limit` for the answer. `contents` are the files of a
@@ -80,7 +85,7 @@ fn agent_socket(base: &Path) -> Option<PathBuf> {
 /// # Errors
 /// Every [`AgentError`].
 pub fn ask_agent(base: &Path, ask: &HostRequest, contents: &[Vec<u8>], limit: Span) -> Result<HostReply, AgentError> {
-    let Some(socket) = agent_socket(base) else {
+    let Some((runtime, socket)) = agent_socket(base) else {
         return Err(AgentError::NoAgent { socket: base.to_owned() });
     };
     match UnixStream::connect(&socket).map_err(|cause| cause.kind()) {
@@ -92,6 +97,8 @@ pub fn ask_agent(base: &Path, ask: &HostRequest, contents: &[Vec<u8>], limit: Sp
         // Any other fault is reported by the connection below.
         _ => {}
     }
+    // Last, when the socket is known to exist.
+    runtime.check_found().map_err(AgentError::Runtime)?;
     let context = Context::new().map_err(AgentError::Link)?;
     let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
     let own = Identity::drawn().map_err(|cause| AgentError::Link(LinkError::Context { cause }))?;
@@ -125,7 +132,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let asked = || ask_agent(base.path(), &HostRequest::Hosts, &[], Span::from_secs(1));
         assert!(matches!(asked(), Err(AgentError::NoAgent { .. })));
-        let socket = agent_socket(base.path()).unwrap();
+        let (_, socket) = agent_socket(base.path()).unwrap();
         let directory = socket.parent().unwrap();
         fs::create_dir_all(directory).unwrap();
         fs::set_permissions(directory, Permissions::from_mode(0o000)).unwrap();

@@ -57,7 +57,13 @@ pub fn is_of_host(instance: &Instance) -> bool {
 /// # Errors
 /// Every [`FindError`].
 pub fn find(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
-    choose(base, wanted, is_running, is_of_host)
+    trusted(choose(base, wanted, is_running, is_of_host)?)
+}
+
+/// An instance that was found, unless another user can have put it there. Checked last, when it is known to exist.
+fn trusted(instance: Instance) -> Result<Instance, FindError> {
+    instance.runtime.check_found().map_err(FindError::Runtime)?;
+    Ok(instance)
 }
 
 /// The instances that run, by name.
@@ -66,7 +72,7 @@ pub fn find(base: &Path, wanted: Option<&str>) -> Result<Instance, FindError> {
 /// The base directory cannot be read.
 pub fn running(base: &Path) -> io::Result<Vec<Instance>> {
     let mut found = known(base)?;
-    found.retain(|instance| is_running(&instance.runtime));
+    found.retain(|instance| is_running(&instance.runtime) && instance.runtime.check_found().is_ok());
     Ok(found)
 }
 
@@ -81,7 +87,7 @@ pub fn find_to_force(base: &Path, wanted: Option<&str>) -> Result<Instance, Find
     let is_there = |runtime: &RuntimeDir| {
         runtime.instance_file().try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied)
     };
-    choose(base, wanted, is_there, |_| false)
+    trusted(choose(base, wanted, is_there, |_| false)?)
 }
 
 /// Chooses among the instances for which `counts` is true. If none is named, those for which `last` is true are chosen
@@ -153,7 +159,7 @@ pub enum FindError {
         /// Why.
         cause: IdError,
     },
-    /// The directory of the wanted one cannot be used.
+    /// The directory of the instance cannot be used.
     Runtime(RuntimeError),
     /// The base directory cannot be read.
     Look {
@@ -211,11 +217,16 @@ mod tests {
     use super::*;
     use crate::instance::runtime::InstanceFile;
     use crate::os::lock::LockFile;
+    use std::os::unix::fs::PermissionsExt;
 
     fn start(base: &Path, name: &str) -> LockFile {
         let runtime = RuntimeDir::of(base, &Name::parse(name).unwrap()).unwrap();
         runtime.create().unwrap();
         LockFile::acquire(&runtime.lock_file()).unwrap()
+    }
+
+    fn set_mode(directory: &Path, mode: u32) {
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn found(base: &Path, wanted: Option<&str>) -> String {
@@ -246,6 +257,31 @@ mod tests {
         assert_eq!(found(base, None), "shop");
         drop(shop);
         assert_eq!(found(base, None), "none");
+    }
+
+    #[test]
+    fn an_instance_that_another_user_may_have_put_there_is_not_trusted() {
+        let open = tempfile::tempdir().unwrap();
+        let base = open.path().join("treevisor-7");
+        let _shop = start(&base, "shop");
+        let runtime = RuntimeDir::of(&base, &Name::parse("shop").unwrap()).unwrap();
+        fs::write(runtime.instance_file(), "").unwrap();
+        set_mode(&base, 0o777);
+        assert_eq!(found(&base, None), "shop", "no other user can have made this base, or can enter it");
+        // As /tmp is.
+        set_mode(open.path(), 0o1777);
+        for wanted in [None, Some("shop")] {
+            assert_eq!(found(&base, wanted), "cannot look for the instance");
+            assert!(matches!(find_to_force(&base, wanted), Err(FindError::Runtime(RuntimeError::NotOurs { .. }))));
+        }
+        assert!(running(&base).unwrap().is_empty());
+        set_mode(&base, 0o755);
+        assert_eq!(found(&base, None), "shop");
+        // The base itself may be such a directory.
+        set_mode(&base, 0o1777);
+        assert_eq!(found(&base, None), "shop");
+        set_mode(runtime.path(), 0o777);
+        assert_eq!(found(&base, None), "cannot look for the instance");
     }
 
     #[test]

@@ -117,8 +117,9 @@ impl Session {
     /// Connects to the root of the instance in `runtime`. Only the first request shows whether the root answers.
     ///
     /// # Errors
-    /// [`AskError::Link`].
+    /// [`AskError::Link`], and [`AskError::Runtime`] if another user may have put the instance there.
     pub fn connect(runtime: &RuntimeDir) -> Result<Session, AskError> {
+        runtime.check_found().map_err(AskError::Runtime)?;
         let context = Context::new().map_err(AskError::Link)?;
         let limits = RouterLimits { frame_bytes_max: NODE_FRAME_MAX, frames_max: NODE_FRAMES_MAX };
         // By this identity the root recognizes requests that are sent again.

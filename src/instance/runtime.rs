@@ -158,6 +158,17 @@ impl RuntimeDir {
         }
     }
 
+    /// Checks, before a tool trusts what it has found in this directory, that no other user has put it there. Only
+    /// where every user can make a directory is that possible: `/tmp/treevisor-UID` is missing as long as the user has
+    /// had no tree. What does not exist is not checked.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotOurs`].
+    pub fn check_found(&self) -> Result<(), RuntimeError> {
+        self.path.parent().map_or(Ok(()), |base| check_found(base, own_uid()))?;
+        check_found(&self.path, own_uid())
+    }
+
     /// A key that identifies this directory for every process on the machine, by its path and its file system: another
     /// container may have another directory at the same path. The base directory must exist.
     ///
@@ -302,11 +313,32 @@ impl RuntimeDir {
     }
 }
 
+/// [`RuntimeDir::check_found`] for one directory and the user `uid`. Root, whose own directories are elsewhere, has
+/// named that of another user on purpose.
+fn check_found(directory: &Path, uid: u32) -> Result<(), RuntimeError> {
+    let is_for_all = |above: &Path| fs::metadata(above).is_ok_and(|above| above.mode() & 0o002 != 0);
+    if !directory.parent().is_some_and(is_for_all) {
+        return Ok(());
+    }
+    match check(directory, true, uid, |owner| owner == uid || owner == 0 || uid == 0) {
+        Err(RuntimeError::Create { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        checked => checked,
+    }
+}
+
 /// Checks that no other user can replace files in `directory`. With `above`, root may own the directory too.
 pub(crate) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeError> {
+    let uid = own_uid();
+    check(directory, above, uid, |owner| owner == uid || above && owner == 0)
+}
+
+fn check(directory: &Path, above: bool, uid: u32, may_own: impl Fn(u32) -> bool) -> Result<(), RuntimeError> {
     let metadata =
         directory.symlink_metadata().map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?;
     let not_ours = |reason: String| Err(RuntimeError::NotOurs { path: directory.to_owned(), reason });
+    if !may_own(metadata.uid()) {
+        return not_ours(format!("it belongs to uid {}, not to uid {uid}", metadata.uid()));
+    }
     // A symbolic link is allowed above the instance's directory; its target is what is checked.
     let metadata = if above && metadata.is_symlink() {
         fs::metadata(directory).map_err(|cause| RuntimeError::Create { path: directory.to_owned(), cause })?
@@ -316,8 +348,7 @@ pub(crate) fn check_owner(directory: &Path, above: bool) -> Result<(), RuntimeEr
     if !metadata.is_dir() {
         return not_ours("it is no directory".into());
     }
-    let uid = own_uid();
-    if metadata.uid() != uid && !(above && metadata.uid() == 0) {
+    if !may_own(metadata.uid()) {
         return not_ours(format!("it belongs to uid {}, not to uid {uid}", metadata.uid()));
     }
     // In a sticky directory, such as /tmp, no user can rename or remove another's files.

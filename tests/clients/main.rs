@@ -92,9 +92,11 @@ fn the_node_package_passes_its_own_tests() {
         Ok(node) => node,
         Err(why) => return eprintln!("skipped: {why}"),
     };
-    let program = languages::repository().join("clients/node/test/follow.js");
-    let ran = std::process::Command::new(node).arg(program).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    for program in ["follow.js", "trust.js"] {
+        let program = languages::repository().join("clients/node/test").join(program);
+        let ran = std::process::Command::new(&node).arg(program).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
 }
 
 /// A lock file would hold the addresses of whatever registry its author used.

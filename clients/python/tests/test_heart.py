@@ -369,6 +369,28 @@ class ControlTest(unittest.TestCase):
             with self.assertRaisesRegex(treevisor.NoInstance, '"a"'):
                 _control.find("a")
 
+    def test_an_instance_that_another_user_may_have_put_there_is_not_trusted(self):
+        with tempfile.TemporaryDirectory() as directory, mock.patch.dict(
+            os.environ, {"TREEVISOR_RUNTIME_DIR": f"{directory}/treevisor-7", "TREEVISOR_INSTANCE": ""}
+        ), socket.socket(socket.AF_UNIX) as listener:
+            base = f"{directory}/treevisor-7"
+            os.makedirs(f"{base}/a")
+            listener.bind(f"{base}/a/control")
+            listener.listen()
+            os.chmod(base, 0o777)
+            self.assertEqual(str(_control.find()), f"{base}/a/control", "no other user can have made it")
+            os.chmod(directory, 0o1777)  # As /tmp is.
+            for name in (None, "a"):
+                with self.assertRaisesRegex(treevisor.NoInstance, "others may write"):
+                    _control.find(name)
+            os.chmod(base, 0o755)
+            self.assertEqual(str(_control.find()), f"{base}/a/control")
+            with mock.patch.object(os, "geteuid", lambda: os.lstat(base).st_uid + 1):
+                if os.lstat(base).st_uid == 0:
+                    os.chown(base, 65_533, -1)
+                with self.assertRaisesRegex(treevisor.NoInstance, "belongs to uid"):
+                    _control.find()
+
     def conversation(self, *replies):
         sent = []
 

@@ -43,7 +43,7 @@ fn failed(doing: &str, error: &AgentError) -> Failure {
         AgentError::NoAnswer { .. } => {
             Failure::new(ExitCode::NoAnswer, message).hint("look at the host's own tree: `treevisor status -i host`")
         }
-        AgentError::Refused(_) | AgentError::NotUnderstood(_) | AgentError::Link(_) => {
+        AgentError::Refused(_) | AgentError::NotUnderstood(_) | AgentError::Link(_) | AgentError::Runtime(_) => {
             Failure::new(ExitCode::Failed, message)
         }
     }

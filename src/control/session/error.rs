@@ -1,5 +1,6 @@
 //! Why a request has no answer.
 
+use crate::instance::runtime::RuntimeError;
 use crate::link::LinkError;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Refusal};
@@ -10,6 +11,8 @@ use std::fmt;
 pub enum AskError {
     /// The connection to the root could not be made.
     Link(LinkError),
+    /// Another user may have put the instance there.
+    Runtime(RuntimeError),
     /// The instance has ended.
     Gone,
     /// The way to the root, which runs on another host, has ended. The instance may run, and carry out the request.
@@ -61,7 +64,7 @@ impl AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AskError::Link(_) => f.write_str("cannot reach the root"),
+            AskError::Link(_) | AskError::Runtime(_) => f.write_str("cannot reach the root"),
             AskError::Gone => f.write_str("the instance has ended"),
             AskError::Cut => f.write_str("the way to its root on another host is lost, and it may still run"),
             AskError::NoAnswer { limit } => write!(f, "the root does not answer, after {}", limit.coarse()),
@@ -95,6 +98,7 @@ impl std::error::Error for AskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             AskError::Link(cause) => Some(cause),
+            AskError::Runtime(cause) => Some(cause),
             _ => None,
         }
     }

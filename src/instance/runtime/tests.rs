@@ -100,6 +100,30 @@ fn a_directory_that_others_may_write_to_is_refused() {
 }
 
 #[test]
+fn what_another_user_has_made_where_all_may_is_not_trusted() {
+    const STRANGER: u32 = 65_533;
+    let open = tempfile::tempdir().unwrap();
+    let base = open.path().join("treevisor-7");
+    fs::create_dir(&base).unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(check_found(&base, own_uid()).is_ok() && check_found(&open.path().join("absent"), own_uid()).is_ok());
+    if std::os::unix::fs::chown(&base, Some(STRANGER), None).is_err() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    assert!(matches!(check_found(&base, 7), Err(RuntimeError::NotOurs { .. })));
+    assert!(check_found(&base, STRANGER).is_ok() && check_found(&base, 0).is_ok());
+    // A link of that user, which may lead to another place at any time.
+    let link = open.path().join("link");
+    std::os::unix::fs::symlink("/", &link).unwrap();
+    assert!(check_found(&link, 7).is_ok());
+    std::os::unix::fs::lchown(&link, Some(STRANGER), None).unwrap();
+    assert!(matches!(check_found(&link, 7), Err(RuntimeError::NotOurs { .. })));
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(check_found(&base, 7).is_ok(), "the owner of the directory above has admitted it");
+}
+
+#[test]
 fn a_link_in_the_place_of_the_directory_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

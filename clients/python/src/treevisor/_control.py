@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,20 @@ def _is_bound(path: Path) -> bool:
     return False
 
 
+def _check(directory: Path) -> None:
+    """Refuses a directory that lies where every user can make one, and that another user has made or may write to:
+    /tmp/treevisor-UID is missing as long as its user has had no tree. Root, whose own are elsewhere, has named that of
+    another user on purpose."""
+    if not os.stat(directory.parent).st_mode & 0o002:
+        return
+    link, found, user = os.lstat(directory), os.stat(directory), os.geteuid()
+    for uid in (link.st_uid, found.st_uid):
+        if user != 0 and uid not in (0, user):
+            raise NoInstance(f"cannot trust the directory {directory}: it belongs to uid {uid}")
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        raise NoInstance(f"cannot trust the directory {directory}: others may write to it")
+
+
 def _run_of(control: bytes) -> Optional[str]:
     """Which run of an instance has this socket, as its root has written down before it answers; None if unknown."""
     try:
@@ -89,6 +104,8 @@ def find(instance: Optional[str] = None) -> Path:
     if len(running) > 1:
         names = ", ".join(path.parent.name for path in running)
         raise NoInstance(f"several instances run; name one of them: {names}")
+    _check(directory)
+    _check(running[0].parent)
     return running[0]
 
 
