@@ -12,7 +12,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// The limit for the heartbeats of one process.
+    /// The limit for the messages of one process.
     pub fn new(now: Time) -> Allowance {
         Allowance::of(BEATS_PER_SECOND_MAX, now)
     }

@@ -342,15 +342,21 @@ impl World {
 
     fn gather_frames(&mut self, node: &mut Node) -> Verdict {
         for Envelope { from, frame, .. } in std::mem::take(&mut node.frames) {
+            let may_send = |node: &mut Node, run: Run| {
+                node.allowances.entry(run).or_insert_with(|| Allowance::new(self.now)).take(self.now)
+            };
             let known = |node: &Node, run: Run| node.process(run) == Some(from) || self.scenario.trusting_shell;
             match frame {
                 Frame::Beat(run, beat) if known(node, run) => {
-                    let allowance = node.allowances.entry(run).or_insert_with(|| Allowance::new(self.now));
-                    if allowance.take(self.now) {
+                    if may_send(node, run) {
                         node.inbox.push_back(Event::Beat(run, beat));
                     }
                 }
-                Frame::Notify(run) if known(node, run) => node.inbox.push_back(Event::Ready(run)),
+                Frame::Notify(run) if known(node, run) => {
+                    if may_send(node, run) {
+                        node.inbox.push_back(Event::Ready(run));
+                    }
+                }
                 Frame::Up(run) if known(node, run) => {
                     node.inbox.push_back(Event::Ready(run));
                     self.send(node.pid, from, Frame::UpSeen);

@@ -115,14 +115,15 @@ impl Endpoint {
             ChildBody::Node(message) => Some(Received::Node { run, from, message: *message }),
             // The worker has ended: its last message changes nothing.
             _ if ended => None,
-            ChildBody::Beat(frame) if speaker.beats.take(now) => {
-                let connection = translate::connection(&from, peer);
-                Some(Received::Event(Event::Beat(run, Box::new(translate::beat(frame, connection)))))
-            }
-            ChildBody::Beat(_) => {
+            // The limit is one for all that a worker sends, as it is for notifications.
+            _ if !speaker.beats.take(now) => {
                 let pid = peer.map(|peer| peer.pid);
                 self.drops.count(Some((Sender::Child(run), pid)), |dropped| dropped.too_many += 1);
                 None
+            }
+            ChildBody::Beat(frame) => {
+                let connection = translate::connection(&from, peer);
+                Some(Received::Event(Event::Beat(run, Box::new(translate::beat(frame, connection)))))
             }
             ChildBody::Ready => Some(Received::Event(Event::Ready(run))),
             // Nothing to do until the exit.

@@ -22,7 +22,7 @@ pub(super) struct Speaker {
     token: Token,
     /// The user that a worker runs as, if it is another one than ours.
     pub uid: Option<u32>,
-    /// The rate limit of its heartbeats.
+    /// The rate limit of its messages and notifications.
     pub beats: Allowance,
 }
 
@@ -61,7 +61,7 @@ impl Speakers {
         Some((run, self.of.get_mut(&run)?))
     }
 
-    /// Counts a heartbeat. Returns false if it is beyond the rate limit.
+    /// Counts a notification. Returns false if it is beyond the rate limit.
     pub(super) fn may_beat(&mut self, run: Run, now: Time) -> bool {
         self.of.get_mut(&run).is_some_and(|speaker| speaker.beats.take(now))
     }

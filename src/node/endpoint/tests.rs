@@ -49,7 +49,10 @@ impl Scene {
     }
 
     fn beat(&mut self, token: Token, seq: u64) {
-        let body = ChildBody::Beat(BeatFrame { seq, ..BeatFrame::default() });
+        self.say(token, ChildBody::Beat(BeatFrame { seq, ..BeatFrame::default() }));
+    }
+
+    fn say(&mut self, token: Token, body: ChildBody) {
         let frames = codec::encode_from_child(&FromChild { token, body });
         assert!(self.peer.send(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>()));
     }
@@ -79,6 +82,25 @@ fn a_workers_beat_is_an_event() {
     let mut scene = Scene::new(token);
     scene.beat(token, 5);
     assert!(matches!(scene.next(), Event::Beat(RUN, beat) if beat.seq == 5));
+}
+
+#[test]
+fn messages_of_every_kind_are_within_the_limit_of_a_second() {
+    let token = Token([7; 16]);
+    let mut scene = Scene::new(token);
+    // A second that does not end during the test.
+    let now = Time::ZERO + Span::from_secs(1_000);
+    scene.endpoint.speakers.admit(RUN, token, None, now);
+    assert!((2..crate::wire::BEATS_PER_SECOND_MAX).all(|_| scene.endpoint.speakers.may_beat(RUN, now)));
+    scene.say(token, ChildBody::Stopping);
+    scene.say(token, ChildBody::Ready);
+    assert!(matches!(scene.next(), Event::Ready(RUN)));
+    for body in [ChildBody::Ready, ChildBody::Stopping] {
+        scene.endpoint.drops = Drops::default();
+        scene.say(token, body);
+        let Event::Dropped { dropped, .. } = scene.next() else { panic!("it is beyond the limit") };
+        assert_eq!(*dropped, crate::supervision::Dropped { too_many: 1, ..Default::default() });
+    }
 }
 
 #[test]
