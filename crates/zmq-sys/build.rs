@@ -49,49 +49,54 @@ struct Edit {
     to: &'static str,
 }
 
-const EDITS: [Edit; 18] = [
+const EDITS: [Edit; 20] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp the
     // list has "no more descriptors" and "no more memory"; for ipc both are missing, so that any process that may
-    // connect could end the supervisor by connecting often. With them the connection waits until there is room. The
-    // listener stays readable while it waits, so the I/O thread would turn at full speed: it rests a little each time.
-    // Its other peers wait those 5 ms longer for their messages, until descriptors are free again.
+    // connect could end the supervisor by connecting often. With them the connection waits until there is room, and the
+    // I/O thread rests (gate.hpp).
     Edit {
         file: "ipc_listener.cpp",
         from: "|| errno == ENFILE);",
         to: "|| errno == ENFILE || errno == EMFILE
                       || errno == ENOBUFS || errno == ENOMEM);
-        if (errno == ENFILE || errno == EMFILE || errno == ENOBUFS
-            || errno == ENOMEM) {
-            const int cause = errno;
-            ::usleep (5000);
-            errno = cause;
-        }",
+        gate::rest_if_full ();",
+    },
+    Edit {
+        file: "tcp_listener.cpp",
+        from: "|| errno == ENFILE);",
+        to: "|| errno == ENFILE);
+        gate::rest_if_full ();",
     },
     // A process that may connect could take all descriptors of the process, and then a supervisor could not start the
-    // very children that would set things right. The last quarter of the limit, 64 at most, is not given to
-    // connections: the kernel gives the lowest free number, so a high one shows that the process is nearly full.
-    Edit {
-        file: "ipc_listener.cpp",
-        from: "zmq::fd_t zmq::ipc_listener_t::accept ()",
-        to: "#include <sys/resource.h>\n\nzmq::fd_t zmq::ipc_listener_t::accept ()",
-    },
+    // very children that would set things right.
     Edit {
         file: "ipc_listener.cpp",
         from: "    make_socket_noninheritable (sock);",
-        to: "    struct rlimit nofile;
-    if (::getrlimit (RLIMIT_NOFILE, &nofile) == 0
-        && nofile.rlim_cur != RLIM_INFINITY) {
-        const rlim_t quarter = nofile.rlim_cur / 4;
-        const rlim_t reserve = quarter < 64 ? quarter : 64;
-        if (static_cast<rlim_t> (sock) >= nofile.rlim_cur - reserve) {
-            const int rc = ::close (sock);
-            errno_assert (rc == 0);
-            errno = EMFILE;
-            return retired_fd;
-        }
+        to: "    if (gate::is_of_reserve (sock)) {
+        const int rc = ::close (sock);
+        errno_assert (rc == 0);
+        errno = EMFILE;
+        return retired_fd;
     }
 
     make_socket_noninheritable (sock);",
+    },
+    Edit {
+        file: "tcp_listener.cpp",
+        from: "    make_socket_noninheritable (sock);",
+        to: "    if (gate::is_of_reserve (sock)) {
+        const int rc = ::close (sock);
+        errno_assert (rc == 0);
+        errno = EMFILE;
+        return retired_fd;
+    }
+
+    make_socket_noninheritable (sock);",
+    },
+    Edit {
+        file: "tcp_listener.cpp",
+        from: "#include \"tcp_listener.hpp\"",
+        to: "#include \"tcp_listener.hpp\"\n#include \"gate.hpp\"",
     },
     // The program decides which peers may connect (gate.hpp): libzmq's own filter of users is fixed when a socket is
     // bound, and it does not count connections, so that one user could take all descriptors. The number of the gate

@@ -34,6 +34,9 @@ const ZAP: &str = "inproc://zeromq.zap.01";
 /// Most frames that are kept of a ZAP request; one of them is the public key.
 const ASKED: usize = 8;
 
+/// Most ZAP requests that one call answers.
+const ASKED_PER_CALL: usize = 64;
+
 const HEARTBEAT_MS: i32 = 500;
 const SILENCE_MS: i32 = 1_500;
 const CONNECT_MS: i32 = 1_000;
@@ -185,9 +188,10 @@ impl CurveRouter {
         messages || questions
     }
 
-    /// Answers all ZAP requests of libzmq.
+    /// Answers ZAP requests of libzmq: as many as one call may, so that peers that connect again and again do not block
+    /// the loop.
     pub fn serve(&mut self) {
-        loop {
+        for _ in 0..ASKED_PER_CALL {
             let (mut frames, mut bytes) = (Vec::new(), 0);
             let read = drain::receive(&self.zap, |place, frame| {
                 bytes += frame.len();

@@ -211,7 +211,7 @@ fn rounded_up(span: Span) -> PollTimeout {
 pub struct Nofile {
     /// The soft limit before.
     pub soft_before: u64,
-    /// The hard limit; the soft limit equals it now.
+    /// The hard limit.
     pub hard: u64,
 }
 
@@ -220,13 +220,23 @@ pub struct Nofile {
 /// # Errors
 /// The kernel's.
 pub fn raise_nofile() -> io::Result<Nofile> {
+    raise_nofile_to(u64::MAX)
+}
+
+/// Raises the soft limit on open files to `most`, or to the hard limit if that is lower. A soft limit that is higher
+/// stays.
+///
+/// # Errors
+/// The kernel's.
+pub fn raise_nofile_to(most: u64) -> io::Result<Nofile> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // If the machine's maximum was lowered below the hard limit, even setting the present value fails, here and in a
     // child that inherits it.
-    let most = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
-    let hard = hard.min(most.unwrap_or(u64::MAX));
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(Nofile { soft_before: soft.min(hard), hard })
+    let machines = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok());
+    let hard = hard.min(machines.unwrap_or(u64::MAX));
+    let soft_before = soft.min(hard);
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(hard).max(soft_before), hard)?;
+    Ok(Nofile { soft_before, hard })
 }
 
 /// Grows the descriptor table for `count` descriptors at once. That is cheap while the process has one thread. Later,
@@ -243,14 +253,6 @@ pub fn make_room(count: usize) {
         // SAFETY: the kernel has just made it for us.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
-}
-
-/// The limits of open files: the soft one and the hard one.
-///
-/// # Errors
-/// The kernel's.
-pub fn nofile() -> io::Result<(u64, u64)> {
-    Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
 /// The soft limit on open files.

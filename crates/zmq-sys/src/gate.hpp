@@ -1,11 +1,14 @@
 //  Copied beside libzmq's sources by build.rs. Which peers may connect over ipc, and how much they may send, is decided
-//  outside of libzmq: by the functions that `treevisor_zmq_gate` is given. Without them all is as libzmq has it.
+//  outside of libzmq: by the functions that `treevisor_zmq_gate` is given. Without them all is as libzmq has it. What both
+//  listeners do without descriptors is here too.
 
 #ifndef __TREEVISOR_GATE_HPP_INCLUDED__
 #define __TREEVISOR_GATE_HPP_INCLUDED__
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,6 +47,30 @@ inline bool admit (int gate_, int fd_)
     if (::getsockopt (fd_, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0)
         return false;
     return hooks ().admit (gate_, fd_, cred.uid, cred.gid, cred.pid) != 0;
+}
+
+//  After a failed accept. A listener stays readable while a connection waits for room, so the I/O thread would turn at
+//  full speed: it rests a little each time. Its other peers wait so much longer for their messages.
+inline void rest_if_full ()
+{
+    const int cause = errno;
+    if (cause == EMFILE || cause == ENFILE || cause == ENOBUFS
+        || cause == ENOMEM)
+        ::usleep (5000);
+    errno = cause;
+}
+
+//  Whether a descriptor is one of the last quarter below the limit, 64 at most, which is not given to connections. The
+//  kernel gives the lowest free number, so a high one shows that the process is nearly full.
+inline bool is_of_reserve (int fd_)
+{
+    struct rlimit nofile;
+    if (::getrlimit (RLIMIT_NOFILE, &nofile) != 0
+        || nofile.rlim_cur == RLIM_INFINITY)
+        return false;
+    const rlim_t quarter = nofile.rlim_cur / 4;
+    const rlim_t reserve = quarter < 64 ? quarter : 64;
+    return static_cast<rlim_t> (fd_) >= nofile.rlim_cur - reserve;
 }
 }
 }

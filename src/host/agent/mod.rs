@@ -58,6 +58,7 @@ use crate::os::clock;
 use crate::os::page::LeasePage;
 use crate::os::signals::Signals;
 use crate::os::{fd, process, random};
+use crate::spec::exec::Limit;
 use crate::spec::host::{self, HostFile};
 use crate::time::{Span, Time};
 use crate::wire::hosts::SOCKET;
@@ -70,6 +71,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use treevisor_client::Heart;
 use turn::Shell;
+
+/// The limit on open files of this process. Each host and each root here needs a few; and before a peer shows its key,
+/// it costs a descriptor and some memory, so that a limit of a million would be one of many gigabytes.
+const OPEN_FILES: u64 = 8_192;
 
 /// Runs the agent of the host that this file describes, until it is asked to end. Returns the exit status: 2 where the
 /// file has errors.
@@ -104,6 +109,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
             None
         }
     };
+    let nofile = fd::raise_nofile_to(OPEN_FILES)?;
     let name = Name::parse(host::INSTANCE)?;
     let (runtime, base) = (runtime::own_base(), state::own_base().ok_or("there is no state directory")?);
     let directory = RuntimeDir::of(&runtime, &name)?;
@@ -137,7 +143,7 @@ fn shell(file: HostFile, path: &Path, logger: Logger, log: logging::LogHandle) -
         lease: LeasePage::new()?,
         place,
         guard: guard::Guard::new(&mut reactor)?,
-        runs: runs::Runs::new(launch_config(&file, runtime, base)),
+        runs: runs::Runs::new(launch_config(&file, runtime, base, nofile)),
         subtrees: placed::Subtrees::default(),
         relay: relay::Relay::new(directory.path().join("nodes")),
         stores: stores::Stores::start(&etcd)?,
@@ -209,7 +215,7 @@ fn about(file: &HostFile, cgroup: bool, state_id: &str) -> HostInfo {
 }
 
 /// What roots are started with: the environment without the variables that are for this process alone.
-fn launch_config(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::LaunchConfig {
+fn launch_config(file: &HostFile, runtime: PathBuf, state: PathBuf, nofile: fd::Nofile) -> runs::LaunchConfig {
     let ours = ["TREEVISOR_", "WATCHDOG_", "LISTEN_"];
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
@@ -223,5 +229,6 @@ fn launch_config(file: &HostFile, runtime: PathBuf, state: PathBuf) -> runs::Lau
         runtime,
         state,
         host: file.name.clone(),
+        nofile: Limit { soft: Some(nofile.soft_before), hard: Some(nofile.hard) },
     }
 }

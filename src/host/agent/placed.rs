@@ -262,7 +262,7 @@ fn spawn_in(
     let below = group.child(cgroup::BELOW).map_err(of("cgroup"))?;
     directory.create().map_err(|error| failure("runtime directory", error.to_string()))?;
     let mark = random::mark().map_err(of("random numbers"))?.to_string();
-    let (soft, hard) = fd::nofile().map_err(of("limit of open files"))?;
+    let nofile = with.config.nofile;
     let here = HostContext {
         parent: with.relay.to_owned(),
         runtime: directory.path().to_owned(),
@@ -270,7 +270,7 @@ fn spawn_in(
         cgroup: Some(below.path().to_owned()),
         cgroup_by_itself: below.is_entered_by_itself(),
         output: None,
-        nofile: Limit { soft: Some(soft), hard: Some(hard) },
+        nofile,
         hosting: None,
     };
     let boot = boot_of_placed(place, here).map_err(|why| failure("boot record", why))?;
@@ -292,8 +292,8 @@ fn spawn_in(
     let plan = PlanSpec {
         env: env.into_iter().collect(),
         cwd: Some(cwd),
-        // A node needs many descriptors; its workers get the soft limit of this process.
-        limits: BTreeMap::from([("nofile".to_owned(), Limit { soft: Some(hard), hard: Some(hard) })]),
+        // A node needs many descriptors; its workers get the soft limit that this process was started with.
+        limits: BTreeMap::from([("nofile".to_owned(), Limit { soft: nofile.hard, hard: nofile.hard })]),
         stdout: Some(stdout.as_fd()),
         stderr: Some(stderr.as_fd()),
         extra,

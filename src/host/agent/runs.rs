@@ -14,7 +14,7 @@ use crate::os::epoll::Tag;
 use crate::os::page::LeasePage;
 use crate::os::pidfd::ExitStatus;
 use crate::os::spawn::PlanSpec;
-use crate::spec::exec::{FENCE, FROM, HOST, START};
+use crate::spec::exec::{FENCE, FROM, HOST, Limit, START};
 use crate::text;
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
@@ -45,6 +45,8 @@ pub(super) struct LaunchConfig {
     pub(super) state: PathBuf,
     /// The name of this host.
     pub(super) host: String,
+    /// The limit on open files that the agent was started with: it has raised its own.
+    pub(super) nofile: Limit,
 }
 
 impl LaunchConfig {
@@ -179,6 +181,7 @@ impl Runs {
             env: env.into_iter().collect(),
             pid_variables: vec!["WATCHDOG_PID"],
             cwd: Some(state.join(instance)),
+            limits: BTreeMap::from([("nofile".to_owned(), self.config.nofile)]),
             stdout: Some(stdout.as_fd()),
             stderr: Some(stderr.as_fd()),
             extra: vec![(lease.fd(), 3)],
@@ -391,7 +394,8 @@ mod tests {
     #[test]
     fn a_run_that_waits_for_a_disk_that_hangs_cannot_be_started() {
         let (program, env, host) = (PathBuf::new(), Vec::new(), "a".to_owned());
-        let mut runs = Runs::new(LaunchConfig { program, env, runtime: PathBuf::new(), state: PathBuf::new(), host });
+        let (runtime, state, nofile) = (PathBuf::new(), PathBuf::new(), Limit { soft: None, hard: None });
+        let mut runs = Runs::new(LaunchConfig { program, env, runtime, state, host, nofile });
         let (mut reactor, logger) = (Reactor::new().unwrap(), Logger::root(slog::Discard, slog::o!()));
         let start = crate::hosts::message::Start::Normal;
         let (claim, bundle) = (ClaimKey::root("shop"), String::new());

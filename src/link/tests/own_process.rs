@@ -147,6 +147,63 @@ fn serve_with_few_descriptors(directory: &Path) {
     }
 }
 
+#[cfg(feature = "hosts")]
+#[test]
+fn peers_without_a_key_take_neither_the_last_descriptors_nor_the_processor() {
+    if !has_curve() || !has_doors() {
+        return;
+    }
+    if let Some(directory) = std::env::var_os(CHILD) {
+        return bear_a_crowd(Path::new(&directory));
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let name = "peers_without_a_key_take_neither_the_last_descriptors_nor_the_processor";
+    let mut child = Reaped(in_own_process(name, directory.path()).spawn().expect("started"));
+    let address = until(|| std::fs::read_to_string(directory.path().join("address")).ok());
+    // libzmq closes a connection that does not shake hands within three seconds; so there are always new ones.
+    let mut crowd = std::collections::VecDeque::new();
+    let status = until(|| {
+        crowd.extend(std::net::TcpStream::connect(&address));
+        crowd.drain(..crowd.len().saturating_sub(100));
+        child.0.try_wait().expect("it is ours")
+    });
+    assert!(status.success(), "{status}");
+}
+
+/// Binds a socket for hosts, and waits until peers have all descriptors that they can get; then it takes the rest
+/// itself.
+#[cfg(feature = "hosts")]
+fn bear_a_crowd(directory: &Path) {
+    const LIMIT: u64 = 64;
+    let (context, keys) = (Context::new().expect("a context"), zmq::CurveKeyPair::new().expect("keys"));
+    let limits = curve::Limits { frame_bytes_max: 1024, frames_max: 8 };
+    let router = curve::CurveRouter::bind(&context, "tcp://127.0.0.1:*", &keys.secret_key, limits).expect("a router");
+    setrlimit(Resource::RLIMIT_NOFILE, LIMIT, LIMIT).expect("a limit can always be lowered");
+    let address = router.endpoint().strip_prefix("tcp://").expect("it is a TCP endpoint");
+    std::fs::write(directory.join("new"), address).expect("written");
+    std::fs::rename(directory.join("new"), directory.join("address")).expect("renamed");
+    until(|| {
+        let free = crate::os::fd::lowest_free();
+        // For a moment a connection has the first descriptor of the reserve.
+        assert!(free < LIMIT - LIMIT / 8, "descriptor {free} is the lowest free one");
+        (free >= LIMIT - LIMIT / 4).then_some(())
+    });
+    // Without a descriptor for a waiting connection, the I/O thread does not turn at full speed.
+    let mut filling = Vec::new();
+    while let Ok(copy) = nix::unistd::dup(std::io::stdin()) {
+        filling.push(copy);
+    }
+    let spent = || {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).expect("it is counted");
+        let spent = usage.user_time() + usage.system_time();
+        Duration::new(spent.tv_sec() as u64, spent.tv_usec() as u32 * 1_000)
+    };
+    let before = spent();
+    zmq::poll(&mut [], 1_000).expect("no signal is expected");
+    let spent = spent() - before;
+    assert!(spent < Duration::from_millis(300), "{spent:?} of a second were spent");
+}
+
 /// A child process that does not outlive a failed test.
 struct Reaped(std::process::Child);
 

@@ -85,6 +85,11 @@ alone! {
     fn a_plain_user_can_raise_its_limit() {
         setrlimit(Resource::RLIMIT_NOFILE, 200, 300).unwrap();
         become_nobody();
+        raise_nofile_to(100).unwrap();
+        assert_eq!(nofile_limit(), 200, "it is not lowered");
+        let raised = raise_nofile_to(250).unwrap();
+        assert_eq!((raised.soft_before, raised.hard, nofile_limit()), (200, 300, 250));
+        setrlimit(Resource::RLIMIT_NOFILE, 200, 300).unwrap();
         let raised = raise_nofile().unwrap();
         assert_eq!((raised.soft_before, raised.hard), (200, 300));
         assert_eq!(nofile_limit(), 300);
