@@ -49,7 +49,17 @@ struct Edit {
     to: &'static str,
 }
 
-const EDITS: [Edit; 20] = [
+/// In a decoder: the limit of a part becomes variable, and what exceeds it is reported to the gate.
+const LIMIT: &str = "    msg_t *msg () { return &_in_progress; }
+
+    void limit (int gate_, int64_t bytes_) ZMQ_OVERRIDE
+    {
+        _gate = gate_;
+        _max_msg_size = bytes_;
+    }";
+const LIMITED: &str = "    int64_t _max_msg_size;\n    int _gate = 0;";
+
+const EDITS: [Edit; 34] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp the
     // list has "no more descriptors" and "no more memory"; for ipc both are missing, so that any process that may
     // connect could end the supervisor by connecting often. With them the connection waits until there is room, and the
@@ -177,11 +187,12 @@ zmq::ipc_listener_t::ipc_listener_t (",
         _limits_known = true;
         gate::hooks ().limits (options.gate, is_id ? msg_->data () : NULL,
                                is_id ? msg_->size () : 0, &_parts_max, &_bytes_max);
+        if (_engine)
+            _engine->limit (_bytes_max);
     }
     const size_t size = msg_->size ();
     if (!is_id && (_parts_in >= _parts_max || size > _bytes_max - _bytes_in)) {
-        if (options.gate != 0)
-            gate::hooks ().broken (options.gate);
+        gate::exceeded (options.gate);
         errno = EMSGSIZE;
         return -1;
     }
@@ -189,6 +200,83 @@ zmq::ipc_listener_t::ipc_listener_t (",
     if (_pipe && _pipe->write (msg_)) {
         _parts_in = more ? _parts_in + 1 : 0;
         _bytes_in = more ? _bytes_in + size : 0;",
+    },
+    // A decoder allocates memory for a whole part when it has read its header. Without these limits each connection
+    // could hold so much for ever by half a part. Before its routing id a peer has those of one without; the commands
+    // of the handshake need a few hundred bytes.
+    Edit {
+        file: "i_engine.hpp",
+        from: "    virtual const endpoint_uri_pair_t &get_endpoint () const = 0;",
+        to: "    virtual const endpoint_uri_pair_t &get_endpoint () const = 0;
+
+    virtual void limit (size_t) {}",
+    },
+    Edit {
+        file: "i_decoder.hpp",
+        from: "    virtual msg_t *msg () = 0;",
+        to: "    virtual msg_t *msg () = 0;\n\n    virtual void limit (int, int64_t) {}",
+    },
+    Edit {
+        file: "stream_engine_base.hpp",
+        from: "    const endpoint_uri_pair_t &get_endpoint () const ZMQ_FINAL;",
+        to: "    const endpoint_uri_pair_t &get_endpoint () const ZMQ_FINAL;
+    void limit (size_t bytes_) ZMQ_FINAL;",
+    },
+    Edit {
+        file: "stream_engine_base.cpp",
+        from: "void zmq::stream_engine_base_t::terminate ()",
+        to: "void zmq::stream_engine_base_t::limit (size_t bytes_)
+{
+    const int64_t most = _options.maxmsgsize;
+    const bool is_less = most < 0 || bytes_ < static_cast<uint64_t> (most);
+    if (_decoder)
+        _decoder->limit (_options.gate, is_less ? static_cast<int64_t> (bytes_) : most);
+}
+
+void zmq::stream_engine_base_t::terminate ()",
+    },
+    Edit {
+        file: "stream_engine_base.cpp",
+        from: "        //  Switch into the normal message flow.",
+        to: "        //  Switch into the normal message flow.
+            if (_options.gate != 0) {
+                size_t parts = 0;
+                size_t bytes = static_cast<size_t> (-1);
+                gate::hooks ().limits (_options.gate, NULL, 0, &parts, &bytes);
+                limit (bytes < 1024 ? 1024 : bytes);
+            }",
+    },
+    Edit { file: "v1_decoder.hpp", from: "    msg_t *msg () { return &_in_progress; }", to: LIMIT },
+    Edit { file: "v2_decoder.hpp", from: "    msg_t *msg () { return &_in_progress; }", to: LIMIT },
+    Edit { file: "v1_decoder.hpp", from: "    const int64_t _max_msg_size;", to: LIMITED },
+    Edit { file: "v2_decoder.hpp", from: "    const int64_t _max_msg_size;", to: LIMITED },
+    Edit {
+        file: "v1_decoder.cpp",
+        from: "            && static_cast<int64_t> (*_tmpbuf - 1) > _max_msg_size) {",
+        to: "            && static_cast<int64_t> (*_tmpbuf - 1) > _max_msg_size) {
+            gate::exceeded (_gate);",
+    },
+    Edit {
+        file: "v1_decoder.cpp",
+        from: "        && payload_length - 1 > static_cast<uint64_t> (_max_msg_size)) {",
+        to: "        && payload_length - 1 > static_cast<uint64_t> (_max_msg_size)) {
+        gate::exceeded (_gate);",
+    },
+    Edit {
+        file: "v2_decoder.cpp",
+        from: "        if (unlikely (msg_size_ > static_cast<uint64_t> (_max_msg_size))) {",
+        to: "        if (unlikely (msg_size_ > static_cast<uint64_t> (_max_msg_size))) {
+            gate::exceeded (_gate);",
+    },
+    Edit {
+        file: "v1_decoder.cpp",
+        from: "#include \"v1_decoder.hpp\"",
+        to: "#include \"v1_decoder.hpp\"\n#include \"gate.hpp\"",
+    },
+    Edit {
+        file: "v2_decoder.cpp",
+        from: "#include \"v2_decoder.hpp\"",
+        to: "#include \"v2_decoder.hpp\"\n#include \"gate.hpp\"",
     },
     // A new connection of the same session begins a new message.
     Edit {

@@ -49,6 +49,13 @@ inline bool admit (int gate_, int fd_)
     return hooks ().admit (gate_, fd_, cred.uid, cred.gid, cred.pid) != 0;
 }
 
+//  A peer has gone beyond the limits of its gate, if it has one.
+inline void exceeded (int gate_)
+{
+    if (gate_ != 0)
+        hooks ().broken (gate_);
+}
+
 //  After a failed accept. A listener stays readable while a connection waits for room, so the I/O thread would turn at
 //  full speed: it rests a little each time. Its other peers wait so much longer for their messages.
 inline void rest_if_full ()

@@ -47,6 +47,27 @@ fn long_messages_come_from_the_family_only() {
 }
 
 #[test]
+fn a_long_frame_costs_the_connection_before_it_has_come_unless_it_is_of_the_family() {
+    let door = door(10);
+    let mut room = behind(&door);
+    // A header with a length of eight bytes. No byte of the frame follows, so that it alone is judged.
+    let header = |length: u64| [&[0x02], length.to_be_bytes().as_slice()].concat();
+    let mut worker = Raw::connect(&room.socket(), &[("Identity", b"worker")]);
+    worker.write(&header(101));
+    assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
+    let mut node = Raw::connect(&room.socket(), &[("Identity", b"family-1")]);
+    node.write(&header(99_000));
+    node.write(&vec![b'x'; 99_000]);
+    assert_eq!(next_message(&mut room.router).frames[0].len(), 99_000);
+    node.write(&header(100_001));
+    assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
+    // ZMTP 1.0: the length, then the flags, which it counts. This peer has no identity yet.
+    let mut old = UnixStream::connect(room.socket()).expect("a connection");
+    old.write_all(&[&[0xff], 100_000u64.to_be_bytes().as_slice(), &[0x00]].concat()).expect("room");
+    assert_eq!(refused(&door, Why::TooLong).peer.pid, std::process::id());
+}
+
+#[test]
 fn so_many_connections_and_no_more() {
     let door = door(3);
     let room = behind(&door);
