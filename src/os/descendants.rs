@@ -136,7 +136,10 @@ pub fn kill_pass(scope: &Scope<'_>) -> Left {
     loop {
         looks += 1;
         // A process that was sent SIGSTOP may still be inside fork(2), so that its child was not visible yet.
-        on_their_way.retain(|pid| process::stat(*pid).is_some_and(|stat| !process::is_at_rest(*pid, &stat)));
+        on_their_way.retain(|pid| match process::look(*pid) {
+            Ok(stat) => stat.is_some_and(|stat| !process::is_at_rest(*pid, &stat)),
+            Err(_) => true,
+        });
         let mut again = !on_their_way.is_empty();
         let Some(new) = search.look(&mut again) else {
             // A list that cannot be read, such as for lack of descriptors, is not an empty one.
@@ -342,9 +345,10 @@ impl Search<'_> {
     /// Whether a process is in scope by its own stamp or mark, regardless of its ancestors.
     fn is_meant(&self, pid: u32) -> Carries {
         // The stamp can be read at any time. The environment cannot be read during execve(2), nor that of another user.
-        match Stamp::read(pid) {
-            Some(stamp) if self.stamps.contains(&stamp) => Carries::Yes,
-            Some(stamp) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
+        match Stamp::look(pid) {
+            Err(_) => Carries::Undecided,
+            Ok(Some(stamp)) if self.stamps.contains(&stamp) => Carries::Yes,
+            Ok(Some(stamp)) if self.scope.within.is_root() && stamp.is_of(self.scope.mark) => Carries::Yes,
             _ => match carries(pid, self.scope.mark, self.scope.within) {
                 // If processes started here have stamps, a process without one is not ours, unless it has set that
                 // limit itself.
@@ -368,7 +372,7 @@ impl Search<'_> {
     /// Whether the process group may be stopped as a whole. All processes of its session descend from a process in
     /// scope, as this one does, unless the session is our own. Processes to be spared may still be in it.
     fn may_stop_group(&self, stat: &process::Stat) -> bool {
-        let spared = |pid: &u32| process::stat(*pid).is_some_and(|spared| spared.group == stat.group);
+        let spared = |pid: &u32| process::group_of(*pid) == Some(stat.group);
         stat.group > 1 && Some(stat.session) != self.own_session && !self.scope.spare.iter().any(spared)
     }
 

@@ -282,7 +282,7 @@ impl Children {
         let pid = process.pid;
         let refused = child.kill(run).map(|errno| (pid, errno));
         let roots = process.first.iter().map(|first| first.pid).chain([pid]);
-        let count = if thorough { roots.map(|pid| below::clear_below(pid, PASS, |_| true).count()).sum() } else { 1 };
+        let count = if thorough { roots.map(|at| below::clear_below(at, PASS, |_| Some(true)).count()).sum() } else { 1 };
         // If the process has ended meanwhile, its exit is read as any other.
         Leftovers::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
     }

@@ -75,12 +75,13 @@ impl Children {
             stamps.extend(children.map(|child| Stamp::of_child(mark, &child)));
         });
         stamps.extend(stamps.iter().map(|stamp| stamp.second()).collect::<Vec<_>>());
-        let cleared =
-            below::clear_below(process.pid, PASS, |pid| match Stamp::read(pid).filter(|stamp| stamp.is_of(mark)) {
-                Some(stamp) => stamps.contains(&stamp),
+        let cleared = below::clear_below(process.pid, PASS, |pid| {
+            match Stamp::look(pid).ok()?.filter(|stamp| stamp.is_of(mark)) {
+                Some(stamp) => Some(stamps.contains(&stamp)),
                 // The process has set RLIMIT_LOCKS itself, and so has no stamp.
                 None => descendants::is_marked(pid, mark, path),
-            });
+            }
+        });
         let mut left = cleared.left.get(&0).cloned().unwrap_or_default();
         left.count = cleared.count();
         left

@@ -94,16 +94,21 @@ impl Lists {
     pub(super) fn take() -> io::Result<Lists> {
         match fs::metadata("/proc/thread-self/children") {
             Ok(_) => Ok(Lists::Kernel),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Lists::scan(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Lists::scan(all()?),
             Err(error) => Err(error),
         }
     }
 
-    fn scan() -> io::Result<Lists> {
+    fn scan(numbers: Vec<u32>) -> io::Result<Lists> {
         let mut lists: HashMap<u32, Vec<u32>> = HashMap::new();
-        for pid in all()? {
-            if let Some(stat) = process::stat(pid) {
-                lists.entry(stat.parent).or_default().push(pid);
+        for pid in numbers {
+            match process::look(pid) {
+                Ok(Some(stat)) => lists.entry(stat.parent).or_default().push(pid),
+                Ok(None) => {}
+                // Its parent is unknown. Most such processes are those of other users.
+                Err(error) if process::is_hidden(&error) => {}
+                // Part of the lists must not pass for all of them.
+                Err(error) => return Err(error),
             }
         }
         Ok(Lists::Scan(lists))
@@ -463,25 +468,33 @@ pub fn family(leader: u32, roots: &[u32], stamp: Stamp) -> RunningProcesses {
 }
 
 /// Kills all descendants of `pid`, itself included, for which `wanted` is true, each with everything below it;
-/// otherwise like [`clear`]. For the subtree of a child node that does not answer.
-pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> bool) -> Cleared {
-    run(limit, |pass, lists| {
+/// otherwise like [`clear`]. If `wanted` is unknown for one (`None`), the pass is not complete. For the subtree of a
+/// child node that does not answer.
+pub fn clear_below(pid: u32, limit: Span, wanted: impl Fn(u32) -> Option<bool>) -> Cleared {
+    let mut unclear = false;
+    let cleared = run(limit, |pass, lists| {
         let (mut waiting, mut seen, mut settled) = (vec![pid], HashSet::new(), true);
         while let Some(pid) = waiting.pop() {
-            let Some(stat) = process::stat(pid).filter(|stat| !stat.has_ended()) else {
+            let look = process::look(pid);
+            if matches!(&look, Ok(stat) if stat.is_none_or(|stat| stat.has_ended())) {
                 // Its children are elsewhere below now; another search finds them.
                 settled &= !pass.judged.insert(pid);
                 continue;
-            };
+            }
             if !seen.insert(pid) {
                 continue;
             }
-            if wanted(pid) {
-                settled &= !pass.hold(pid, 0);
-            } else {
-                waiting.extend(lists.of(pid, stat.threads).ok()?);
+            match (wanted(pid), look) {
+                (Some(true), _) => settled &= !pass.hold(pid, 0),
+                (is_known, Ok(Some(stat))) => {
+                    unclear |= is_known.is_none();
+                    waiting.extend(lists.of(pid, stat.threads).ok()?);
+                }
+                // What cannot be looked at has not ended, and may have children. The others are killed all the same.
+                _ => unclear = true,
             }
         }
         Some(settled)
-    })
+    });
+    Cleared { complete: cleared.complete && !unclear, ..cleared }
 }

@@ -13,9 +13,14 @@ const ENVIRONMENT_MAX: u64 = 256 << 10;
 /// Enough for most environments, so that one read suffices.
 const ENVIRONMENT_USUAL: usize = 8 << 10;
 
-/// Whether a process has this mark in its environment, with a path at or below `within`.
-pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> bool {
-    carries(pid, mark, within) == Carries::Yes
+/// Whether a process has this mark in its environment, with a path at or below `within`; `None` if the environment
+/// cannot be read now.
+pub fn is_marked(pid: u32, mark: &Mark, within: &Path) -> Option<bool> {
+    match carries(pid, mark, within) {
+        Carries::Yes => Some(true),
+        Carries::No | Carries::Nothing => Some(false),
+        Carries::Undecided => None,
+    }
 }
 
 /// Whether a process has the mark, and a path in scope.

@@ -80,7 +80,7 @@ impl Stamp {
     ///
     /// # Errors
     /// The system's, such as a lack of descriptors. An error shows nothing about the process.
-    pub(super) fn look(pid: u32) -> io::Result<Option<Stamp>> {
+    pub fn look(pid: u32) -> io::Result<Option<Stamp>> {
         match fs::read(format!("/proc/{pid}/limits")) {
             Ok(text) => Ok(parse(&text)),
             // The process is gone, or hidden.

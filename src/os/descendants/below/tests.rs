@@ -174,19 +174,19 @@ alone! {
         let (node, reader) = start_piped(spec).unwrap();
         assert_eq!((read_line(&reader), read_line(&reader)), ("up".into(), "up".into()));
         node.pidfd.signal(libc::SIGSTOP).unwrap();
-        let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
+        let cleared = clear_below(node.pid, LONG, |pid| Some(Stamp::read(pid) == Some(ours)));
         assert_eq!(cleared.count(), 2);
         // The processes need a moment to exit.
         let clock = Clock::start();
         loop {
-            let cleared = clear_below(node.pid, LONG, |pid| Stamp::read(pid) == Some(ours));
+            let cleared = clear_below(node.pid, LONG, |pid| Some(Stamp::read(pid) == Some(ours)));
             if cleared.count() == 0 {
                 break;
             }
             assert!(clock.now() < Time::ZERO + PATIENCE, "it does not come to an end");
         }
         assert!(!node.pidfd.wait_exit(Span::ZERO));
-        let cleared = clear_below(node.pid, LONG, |pid| pid == node.pid);
+        let cleared = clear_below(node.pid, LONG, |pid| Some(pid == node.pid));
         assert_eq!(cleared.count(), 2);
         wait_for_end(reader, "the subtree");
         end_of(&node.pidfd);
@@ -219,6 +219,7 @@ alone! {
                 let stamp = Stamp::of_child(&random::mark().unwrap(), &Path::root());
                 let seen = family(pid, &[pid], stamp);
                 assert!(!seen.whole && seen.found.len() == 1 && seen.found[0].may_run(), "{seen:?}");
+                assert_eq!(clear_below(pid, LONG, |_| Some(false)).count(), 1, "what it is cannot be known");
                 assert_eq!(clear_all(|_| Claim::Kill(0), "the hidden one"), 1);
                 assert!(!has_children(), "what is below it has been handed on, and killed");
                 assert!(daemon.wait_exit(Span::ZERO) && !seen.found[0].may_run());
@@ -231,10 +232,16 @@ alone! {
     fn without_descriptors_nothing_is_taken_for_cleared() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
         let none = |_: u32| Claim::Leave;
-        assert!(clear(LONG, none).complete);
+        let own = std::process::id();
+        let below = |wanted| clear_below(own, LONG, |_| wanted);
+        assert!(clear(LONG, none).complete && below(Some(false)).complete);
+        assert_eq!(below(None).count(), 1, "unknown is not unwanted");
+        assert!(Lists::scan(vec![own]).is_ok());
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
         assert!(!clear(LONG, none).complete);
+        assert_eq!(below(Some(false)).count(), 1);
+        assert!(Lists::scan(vec![own]).is_err(), "part of the lists is not all of them");
     }
 
     fn without_descriptors_nothing_is_taken_for_childless() {
@@ -271,7 +278,7 @@ alone! {
             below.sort_unstable();
             (own, below)
         };
-        let scanned = look(&Lists::scan().unwrap());
+        let scanned = look(&Lists::scan(all().unwrap()).unwrap());
         assert_eq!((scanned.0.as_slice(), scanned.1.len()), ([spawned.pid].as_slice(), 2));
         if let lists @ Lists::Kernel = Lists::take().unwrap() {
             assert_eq!(look(&lists), scanned);
