@@ -99,7 +99,8 @@ impl PidFd {
     /// Reaps a child that has ended, and returns its exit status; `None` while it runs. Never blocks.
     ///
     /// # Errors
-    /// ECHILD if it is no child of this process, or was reaped already.
+    /// Only of a process that has ended: ECHILD if it was no child of this one, or was reaped already; others if the
+    /// kernel refuses.
     pub fn wait(&self) -> io::Result<Option<ExitStatus>> {
         // SAFETY: all-zero is a valid value of both plain structs.
         let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
@@ -116,7 +117,9 @@ impl PidFd {
             )
         };
         if result < 0 {
-            return Err(io::Error::last_os_error());
+            let error = io::Error::last_os_error();
+            // No error of waitid means that the process has ended; only the descriptor shows that.
+            return if self.wait_exit(Span::ZERO) { Err(error) } else { Ok(None) };
         }
         // SAFETY: waitid fills in these fields; with WNOHANG and no such child the pid stays zero.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };

@@ -112,6 +112,7 @@ alone! {
             assert_eq!(end_of(&spawned.pidfd).signal, Some(libc::SIGTERM));
         });
         let grandchild = PidFd::open(read_line(&reader).parse().unwrap()).unwrap();
+        assert_eq!(grandchild.wait().unwrap(), None, "a refusal does not mean that it has ended");
         grandchild.signal(libc::SIGTERM).unwrap();
         assert!(grandchild.wait_exit(PATIENCE));
         assert_eq!(errno(grandchild.wait()), Some(libc::ECHILD));
