@@ -15,7 +15,7 @@ use crate::os::random;
 use crate::wire::hosts::{BUNDLE_FILES_MAX, BUNDLE_MAX, Bundle, BundleFile};
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
@@ -168,10 +168,12 @@ impl Bundles {
     /// The system's.
     pub(super) fn id(&self) -> io::Result<String> {
         let path = self.directory.join("id");
-        if let Ok(id) = files::read_regular(&path, 64)
-            && let Some(id) = String::from_utf8(id).ok().filter(|id| id.len() == 32)
-        {
-            return Ok(id);
+        match files::read_regular(&path, 64).map(String::from_utf8) {
+            Ok(Ok(id)) if id.len() == 32 => return Ok(id),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::FileTooLarge) => {}
+            // It may be there: another id would make this another state directory.
+            Err(error) => return Err(error),
         }
         let id = random::mark()?.to_string();
         let _ = fs::remove_file(&path);
@@ -265,7 +267,13 @@ mod tests {
         let (mut other, contents) = bundle(&[("shop4.toml", "a")]);
         other.file = "shop4.toml".into();
         assert!(bundles.keep(&other, &contents, None).unwrap_err().contains("called as its instance"));
-        assert_eq!(bundles.id().unwrap(), bundles.id().unwrap());
+        let id = bundles.id().unwrap();
+        assert_eq!(bundles.id().unwrap(), id);
+        // A file that cannot be read, here as a symbolic link to itself, is not taken for a missing one.
+        let path = bundles.directory.join("id");
+        fs::remove_file(&path).unwrap();
+        symlink("id", &path).unwrap();
+        assert!(bundles.id().is_err() && path.is_symlink());
     }
 
     #[test]

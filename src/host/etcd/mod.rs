@@ -98,11 +98,14 @@ pub(super) fn program() -> Result<PathBuf, String> {
 /// Checks that this machine has no data of a member, as required for a new host.
 ///
 /// # Errors
-/// There are data of an earlier member.
+/// There are data of an earlier member, or that cannot be found out.
 pub(super) fn no_earlier_data() -> Result<(), String> {
     let data = Files::below(&directory()?).data;
-    let there = || format!("{} has the data of an earlier member of a store: remove them first", data.display());
-    if data.exists() { Err(there()) } else { Ok(()) }
+    match data.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!("{} has the data of an earlier member of a store: remove them first", data.display())),
+        Err(error) => Err(format!("cannot look at {}: {error}", data.display())),
+    }
 }
 
 /// Removes the member of a host that is being removed from the cluster. Returns how many members are left; `None`: the

@@ -84,7 +84,14 @@ pub(super) fn link_to_output(runtime: &RuntimeDir, output: PathBuf) -> Option<(P
 
 /// Cleans up after an earlier run of this instance whose root and keeper were both killed.
 pub(super) fn sweep_stale(runtime: &RuntimeDir, logger: &Logger) {
-    let Ok(stale) = runtime.read_instance() else { return };
+    let stale = match runtime.read_instance() {
+        Ok(stale) => stale,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            return warn!(logger, "an earlier run of this instance may have left processes: its file cannot be read";
+                "file" => %runtime.instance_file().display(), "error" => %error);
+        }
+    };
     warn!(logger, "an earlier run of this instance was killed; cleaning up after it";
         "pid" => stale.pid, "started_at" => &stale.started_at);
     let left = clear_tree(stale.cgroup.as_deref(), &stale.mark, &stale.paths());
