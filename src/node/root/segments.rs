@@ -4,13 +4,15 @@
 //! machine loses power. A line is written whole; if the disk gets full in the middle of it, the part is cut off again.
 //! Lines that could not be written are counted, and a line records their number as soon as there is room.
 
+use crate::files::FileId;
 use crate::instance::state::{Segment, StateDir};
 use crate::os::clock;
+use crate::os::lock::LockFile;
 use crate::wire::journal::Note;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// How a line begins that records the holds.
@@ -36,6 +38,8 @@ pub(in crate::node) struct JournalRecord {
 /// The journal, open for writing.
 pub(super) struct Segments {
     state: StateDir,
+    /// The lock on the directory, in place of the root's if that is gone: others may have removed the directory.
+    lock: Option<LockFile>,
     max_size: u64,
     keep: u32,
     /// The line that describes the run of the events.
@@ -72,6 +76,7 @@ impl Segments {
     pub(super) fn new(record: &JournalRecord) -> Segments {
         Segments {
             state: StateDir::at(&record.directory),
+            lock: None,
             max_size: record.max_size,
             keep: record.keep,
             head: record.run.to_line(),
@@ -125,6 +130,11 @@ impl Segments {
         self.lost += events;
     }
 
+    /// Releases the lock, once the root has ended: the next one takes it.
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
+    }
+
     fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
         let told = match self.lost {
             0 => Vec::new(),
@@ -142,8 +152,7 @@ impl Segments {
 
     /// Makes sure that a file with room for so many bytes is open.
     fn open_for(&mut self, bytes: u64) -> io::Result<()> {
-        // Into a file that was removed, writes succeed, but no reader would ever see them.
-        self.open.take_if(|open| open.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0));
+        self.open.take_if(|open| !open.is_as_left());
         if self.open.is_none() {
             self.open = Some(self.open_last()?);
         }
@@ -158,11 +167,15 @@ impl Segments {
     }
 
     /// Opens the last file of an earlier run, or of an earlier keeper, to append to it.
-    fn open_last(&self) -> io::Result<Open> {
-        let Some(segment) = self.state.segments()?.pop() else {
+    fn open_last(&mut self) -> io::Result<Open> {
+        let last = self.state.segments()?.pop();
+        if last.is_none() {
             self.state.create()?;
-            return self.begin(1);
-        };
+        }
+        // Fails as long as the root has it.
+        let file = self.state.lock_file();
+        self.lock = self.lock.take().filter(|lock| lock.is_at(&file)).or_else(|| LockFile::acquire(&file).ok());
+        let Some(segment) = last else { return self.begin(1) };
         // What has the name of a journal file may be something else: to open a FIFO would block, a directory is not
         // writable.
         let opened = OpenOptions::new().read(true).append(true).custom_flags(libc::O_NONBLOCK).open(&segment.path);
@@ -230,6 +243,17 @@ impl Segments {
 }
 
 impl Open {
+    /// Whether the file is at its path, with all that was written to it. Others may have removed or moved it: writes to
+    /// it succeed then, but no reader ever sees them. In a file that was emptied the head is missing.
+    fn is_as_left(&self) -> bool {
+        let Ok(held) = self.file.metadata() else { return true };
+        let is_there = match fs::metadata(&self.segment.path) {
+            Ok(there) => FileId::of(&there) == FileId::of(&held),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        is_there && (!held.is_file() || held.len() >= self.size)
+    }
+
     fn headed(mut self, head: &[u8]) -> io::Result<Open> {
         if let Err(error) = self.file.write_all(head) {
             let _ = self.file.set_len(self.kept);
@@ -257,183 +281,4 @@ fn whole(lines: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::journal::{Line, RunNote, parse};
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-
-    fn run(id: &str) -> Note {
-        Note::Run(RunNote {
-            at: String::new(),
-            run: id.into(),
-            instance: "shop".into(),
-            version: String::new(),
-            pid: 1,
-            boot: String::new(),
-            config: String::new(),
-        })
-    }
-
-    fn record(directory: &std::path::Path, max_size: u64, keep: u32) -> JournalRecord {
-        JournalRecord { directory: directory.to_owned(), max_size, keep, run: run("1") }
-    }
-
-    fn line(number: u32) -> Vec<u8> {
-        format!("{{\"id\":\"00000001-{number}\",\"at\":\"\",\"path\":\"/\",\"kind\":\"ready\",\"pid\":null,\"incarnation\":null,\"cause\":null}}\n")
-            .into_bytes()
-    }
-
-    /// All lines of all files: numbers of events, text for notes, `?` for what cannot be read.
-    fn told(directory: &std::path::Path) -> String {
-        let mut words = Vec::new();
-        for segment in StateDir::at(directory).segments().unwrap() {
-            for line in fs::read(segment.path).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                words.push(match parse(line) {
-                    Some(Line::Event(event)) => event.id.seq.to_string(),
-                    Some(Line::Note(Note::Run(run))) => format!("run-{}", run.run),
-                    Some(Line::Note(Note::Lost { events, .. })) => format!("lost-{events}"),
-                    Some(Line::Note(Note::End(_))) => "end".into(),
-                    Some(Line::Note(Note::Holds { at, .. })) => format!("holds-{at}"),
-                    None => "?".into(),
-                });
-            }
-        }
-        words.join(" ")
-    }
-
-    #[test]
-    fn a_fifo_or_a_directory_in_the_place_of_the_last_file_is_not_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |number| StateDir::at(dir.path()).segment(number).path;
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-        nix::unistd::mkfifo(&at(1), mode).unwrap();
-        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(1)), None);
-        fs::create_dir(at(3)).unwrap();
-        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(2)), None);
-        for (number, written) in [(2, line(1)), (4, line(2))] {
-            assert!(fs::read(at(number)).unwrap().ends_with(&written), "{number}");
-        }
-    }
-
-    #[test]
-    fn files_follow_one_another_and_the_oldest_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let size = (run("1").to_line().len() + 2 * line(10).len()) as u64;
-        let mut segments = Segments::new(&record(dir.path(), size, 2));
-        for number in 10..20 {
-            assert_eq!(segments.write(&line(number)), None);
-        }
-        assert_eq!(told(dir.path()), "run-1 14 15 run-1 16 17 run-1 18 19");
-        for segment in StateDir::at(dir.path()).segments().unwrap() {
-            assert!(fs::metadata(segment.path).unwrap().len() <= size);
-        }
-        // A line that is longer than a file may be is written all the same: it is the newest.
-        let long = [line(20), line(21), line(22)].concat();
-        assert_eq!(segments.write(&long), None);
-        assert_eq!(told(dir.path()), "run-1 16 17 run-1 18 19 run-1 20 21 22");
-    }
-
-    #[test]
-    fn what_is_held_stands_in_every_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
-        assert!(holds("1").starts_with(HOLDS));
-        let size = (run("1").to_line().len() + holds("1").len() + line(10).len()) as u64;
-        let mut segments = Segments::new(&record(dir.path(), size, 9));
-        segments.write(&[holds("1"), line(10), holds("2")].concat());
-        for number in 11..13 {
-            segments.write(&line(number));
-        }
-        assert_eq!(told(dir.path()), "run-1 holds-1 10 holds-2 run-1 holds-2 11 run-1 holds-2 12");
-    }
-
-    #[test]
-    fn another_writer_goes_on_behind_a_torn_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let record = record(dir.path(), 1 << 20, 2);
-        Segments::new(&record).write(&line(1));
-        let [first] = StateDir::at(dir.path()).segments().unwrap().try_into().unwrap();
-        OpenOptions::new().append(true).open(&first.path).unwrap().write_all(b"{\"id\":\"0000").unwrap();
-        let mut next = Segments::new(&JournalRecord { run: run("2"), ..record });
-        next.lose(1);
-        assert_eq!(next.write(&line(2)), None);
-        assert_eq!(told(dir.path()), "run-1 1 ? run-2 lost-1 2");
-    }
-
-    #[test]
-    fn a_full_disk_costs_lines_and_the_gap_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path());
-        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
-        segments.write(&line(1));
-        // Every write to `/dev/full` fails with ENOSPC.
-        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
-        segments.open = None;
-        assert!(matches!(segments.write(&line(2)), Some(Change::Stopped(why)) if why.contains("No space left")));
-        assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is told once");
-        fs::remove_file(state.segment(2).path).unwrap();
-        assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
-        assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
-    }
-
-    #[test]
-    fn holds_that_a_full_disk_has_cost_are_written_when_there_is_room() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path());
-        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
-        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
-        segments.write(&line(1));
-        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
-        segments.open = None;
-        assert!(matches!(segments.write(&[holds("1"), line(2)].concat()), Some(Change::Stopped(_))));
-        assert_eq!(segments.write(&holds("2")), None);
-        fs::remove_file(state.segment(2).path).unwrap();
-        assert_eq!(segments.write(&line(3)), Some(Change::WorksAgain(1)));
-        assert_eq!(told(dir.path()), "run-1 1 run-1 holds-2 lost-1 3");
-    }
-
-    #[test]
-    fn a_head_that_no_line_follows_is_cut_off_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
-        segments.write(&line(1));
-        // The file is opened anew, as after a write that has failed. The head still fits, the line does not.
-        segments.open = None;
-        segments.open_for(0).unwrap();
-        let open = segments.open.as_mut().unwrap();
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut full = File::from(memfd_create("full", flags).unwrap());
-        full.write_all(&fs::read(&open.segment.path).unwrap()).unwrap();
-        fcntl(&full, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
-        open.file = full.try_clone().unwrap();
-        assert!(open.append(&[&line(2)]).is_err());
-        let whole = [run("1").to_line(), line(1)].concat();
-        assert_eq!(full.metadata().unwrap().len(), whole.len() as u64);
-    }
-
-    #[test]
-    fn room_is_made_by_what_is_oldest_though_not_without_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::at(dir.path());
-        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
-        for number in 1..5 {
-            fs::write(state.segment(number).path, line(number as u32)).unwrap();
-        }
-        std::os::unix::fs::symlink("/dev/full", state.segment(5).path).unwrap();
-        assert!(matches!(segments.write(&line(9)), Some(Change::Stopped(_))));
-        let left: Vec<u64> = state.segments().unwrap().iter().map(|segment| segment.number).collect();
-        assert_eq!(left, [4, 5]);
-    }
-
-    #[test]
-    fn a_directory_that_is_removed_meanwhile_is_made_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().join("shop");
-        let mut segments = Segments::new(&record(&at, 1 << 20, 5));
-        segments.write(&line(1));
-        fs::remove_dir_all(&at).unwrap();
-        segments.write(&line(2));
-        assert_eq!(told(&at), "run-1 2");
-    }
-}
+mod tests;

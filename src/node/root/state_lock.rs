@@ -2,6 +2,8 @@
 //!
 //! Roots of one name in different runtime directories do not see each other, but share the state directory. Each would
 //! cut off the other's lines where a write fails, remove its files, and hold the children that were held in the other.
+//!
+//! If others remove the directory, the keeper locks the new one with its first line (`segments`).
 
 use crate::instance::state::StateDir;
 use crate::os::clock::{self, Clock};

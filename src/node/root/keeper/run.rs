@@ -202,6 +202,7 @@ impl Writer {
                 let _ = fd::wait_readable_any(&[before.as_fd()], None);
             }
             write_journal(&lines, &dismissal, &mut segments, again);
+            segments.unlock();
             if let Ok(Some(note)) = get_last.recv() {
                 let note: Note = note;
                 report(segments.write(&note.to_line()));
