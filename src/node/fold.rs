@@ -12,6 +12,9 @@
 //! there, and a cause in a round that was not published becomes its counterpart in the last one that was. Anything else
 //! that happens to the child, and a round that lasts longer than those before it, is published at once, after what was
 //! withheld.
+//!
+//! Outside of a storm, late heartbeats of a child and changes of its main process may recur for ever, too: while
+//! nothing else happens to it, each of these events is a round of its own.
 
 use crate::ids::{Path, ReportId};
 use crate::supervision::ChildId;
@@ -25,8 +28,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// So many rounds alike are published in full.
 const IN_FULL: u32 = 20;
 
-/// Rounds that last longer are published, however alike they are: they are too few to fill anything.
-const ROUND_MAX: Span = Span::from_secs(30);
+/// Rounds that last longer are published, however alike they are: each would be due when it is over. A backoff of 30 s,
+/// the longest that is usual, is well below.
+const ROUND_MAX: Span = LONGEST_PAUSE;
 
 /// Rounds with more events than this are published.
 const EVENTS_MAX: usize = 64;
@@ -64,6 +68,9 @@ struct Fold {
     /// The present round, and when it began.
     present: Seen,
     began: Time,
+    /// Each round is one event, and no restart: see [`recurs`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    single: bool,
     /// Its events, where it is withheld.
     withheld: Option<Vec<InFlightEvent>>,
     /// The round before it.
@@ -118,7 +125,13 @@ impl Folds {
             // A `dropped` event is no cause of another event, and has a count of its own.
             return out.push(in_flight);
         }
-        let begins = event.path == *path && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_));
+        let recurs = event.path == *path && recurs(&event.body);
+        if !recurs && self.by_child.get(&child).is_some_and(|fold| fold.single) {
+            self.end(child, out);
+        }
+        let single = recurs && self.by_child.get(&child).is_none_or(|fold| fold.single);
+        let restarts = event.path == *path && matches!(event.body, EventBody::Restarting(_) | EventBody::FailedOver(_));
+        let begins = restarts || single;
         let led_by = event.cause.and_then(|cause| self.owners.get(&cause)).copied().filter(|_| !begins);
         let owner = led_by.unwrap_or(child);
         if begins {
@@ -129,6 +142,7 @@ impl Folds {
             return out.push(in_flight);
         }
         let Some(fold) = self.by_child.get_mut(&owner) else { return out.push(in_flight) };
+        fold.single = fold.single || single;
         fold.present.add(event);
         self.owners.insert(event.id, owner);
         let small = fold.present.events.len() <= EVENTS_MAX;
@@ -281,6 +295,7 @@ impl Seen {
                 EventBody::Exited(exited) => (exited.code, exited.signal, exited.normal, &exited.killed).hash(hasher),
                 EventBody::StartFailed(failed) => (&failed.stage, failed.errno, &failed.message).hash(hasher),
                 EventBody::Stopping(stopping) => stopping.why.hash(hasher),
+                EventBody::BeatLate(late) => late.spared.is_some().hash(hasher),
                 _ => {}
             }
         });
@@ -303,6 +318,11 @@ impl Seen {
     }
 }
 
+/// Whether an event of a child that runs may recur without a restart.
+fn recurs(body: &EventBody) -> bool {
+    matches!(body, EventBody::BeatLate(_) | EventBody::MainPid(_))
+}
+
 /// Whether an event belongs to no round: something else than a restart happens to the child, so the event is published
 /// at once.
 fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
@@ -310,7 +330,6 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         EventBody::Panic(_)
         | EventBody::Held(_)
         | EventBody::Released(_)
-        | EventBody::MainPid(_)
         | EventBody::Succeeded(_)
         | EventBody::Reloaded(_)
         | EventBody::Rollout(_)
@@ -323,6 +342,7 @@ fn breaks(event: &EventView, path: &Path, is_its_own: bool) -> bool {
         | EventBody::Started(_)
         | EventBody::Ready
         | EventBody::BeatLate(_)
+        | EventBody::MainPid(_)
         | EventBody::Unreachable(_)
         | EventBody::Reachable(_)
         | EventBody::Hung(_)

@@ -1,7 +1,7 @@
 use super::*;
 use crate::wire::view::testing;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A supervisor with children whose rounds are made by the test.
 struct World {
@@ -61,12 +61,15 @@ impl World {
         self.out.iter().filter(|told| told.event.kind() == kind).map(|told| told.event.times()).sum()
     }
 
-    /// Checks that each id is there once, and each cause before its effect, except causes from before the first round.
+    /// Checks that each id is there once, and each cause before its effect, in time too, except causes from before the
+    /// first round.
     fn is_whole(&self) {
-        let mut told = HashSet::new();
+        let mut told = HashMap::new();
         for InFlightEvent { event, .. } in &self.out {
-            assert!(event.cause.is_none_or(|cause| cause.seq == 0 || told.contains(&cause)), "{event:?}");
-            assert!(told.insert(event.id), "told twice: {event:?}");
+            let cause = event.cause.filter(|cause| cause.seq > 0);
+            let since = cause.map(|cause| told.get(&cause).unwrap_or_else(|| panic!("no cause of {event:?}")));
+            assert!(since.is_none_or(|since| *since <= &event.at), "before its cause: {event:?}");
+            assert!(told.insert(event.id, &event.at).is_none(), "told twice: {event:?}");
         }
     }
 }
@@ -167,7 +170,7 @@ fn what_is_not_alike_or_slow_is_told_in_full() {
         world.round(0, round % 2, 10);
     }
     for _ in 0..100 {
-        world.round(1, 1, 31_000);
+        world.round(1, 1, 301_000);
     }
     assert_eq!(world.out.len(), world.happened);
     world.is_whole();
@@ -175,15 +178,54 @@ fn what_is_not_alike_or_slow_is_told_in_full() {
 
 #[test]
 fn slow_rounds_are_folded_too() {
-    let mut world = World::new();
-    // A day.
-    for _ in 0..8_640 {
-        world.round(0, 1, 10_000);
+    // A day, also at the longest backoff of `run` and `import`.
+    for millis in [10_000, 31_000] {
+        let mut world = World::new();
+        let rounds = 24 * 3_600_000 / millis;
+        for _ in 0..rounds {
+            world.round(0, 1, millis);
+        }
+        assert!(world.out.len() < 4 * 350, "{}", world.out.len());
+        world.folds.end_all(&mut world.out);
+        world.is_whole();
+        assert_eq!(world.stands_for("exited"), rounds);
     }
-    assert!(world.out.len() < 4 * 350, "{}", world.out.len());
+}
+
+#[test]
+fn what_recurs_without_a_restart_is_folded() {
+    for (kind, detail) in [("beat_late", json!({ "age_ms": 7, "limit_ms": 9 })), ("main_pid", json!({ "before": 7 }))] {
+        let mut world = World::new();
+        for _ in 0..24 * 3_600 / 2 {
+            world.event(0, "/c0", kind, None, detail.clone());
+            world.pass(2_000);
+        }
+        assert!(world.out.len() < 350, "{}", world.out.len());
+        // What it leads to is published at once, with its cause before it.
+        let late = world.event(0, "/c0", kind, None, detail);
+        let hung =
+            world.event(0, "/c0", "hung", Some(late), json!({ "age_ms": 9, "limit_ms": 9, "no_progress": false }));
+        assert_eq!(world.out.last().unwrap().event.id, hung);
+        assert_eq!(world.stands_for(kind), 24 * 3_600 / 2 + 1);
+        // A restart begins anew.
+        (0..IN_FULL).for_each(|_| world.round(0, 1, 10));
+        assert_eq!(world.stands_for("exited"), u64::from(IN_FULL));
+        world.is_whole();
+    }
+}
+
+#[test]
+fn a_program_that_names_its_main_process_at_each_start_is_folded() {
+    let mut world = World::new();
+    for _ in 0..1_000 {
+        world.life(0, 10, |_, _| {});
+        world.event(0, "/c0", "main_pid", None, json!({ "before": 7 }));
+        world.event(0, "/c0", "exited", None, json!({ "code": 1 }));
+    }
+    assert!(world.out.len() < 300, "{}", world.out.len());
     world.folds.end_all(&mut world.out);
     world.is_whole();
-    assert_eq!(world.stands_for("exited"), 8_640);
+    assert_eq!(world.stands_for("main_pid"), 1_000);
 }
 
 #[test]
@@ -204,4 +246,22 @@ fn storms_side_by_side_do_not_mix() {
     world.folds.end_all(&mut world.out);
     assert_eq!(world.stands_for("exited"), 25_000);
     assert!(world.out.len() < 3_000, "{}", world.out.len());
+}
+
+#[test]
+fn an_event_that_was_withheld_has_the_time_when_it_happened() {
+    let mut world = World::new();
+    for _ in 0..1_000 {
+        world.life(0, 10, |_, _| {});
+        world.event(1, "/c1", "ready", None, json!({}));
+        world.event(0, "/c0", "exited", None, json!({ "code": 1 }));
+    }
+    world.folds.end_all(&mut world.out);
+    let goes_back = |of: &str| {
+        let told: Vec<_> =
+            world.out.iter().map(|told| &told.event).filter(|event| event.path.as_str().starts_with(of)).collect();
+        told.windows(2).filter(|pair| pair[1].at < pair[0].at).count()
+    };
+    assert!(goes_back("/") > 0, "one child's events go back behind those of another");
+    assert_eq!((goes_back("/c0"), goes_back("/c1")), (0, 0));
 }
