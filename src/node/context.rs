@@ -1,5 +1,6 @@
 //! What every part of a node may read: the node's place in the tree, the clock, and the loggers.
 
+use super::rate::RepeatedLines;
 use super::record::Hosting;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
@@ -13,6 +14,7 @@ use crate::time::Time;
 use slog::Logger;
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::fmt::Display;
 
 /// What is the same for all parts of a node.
 pub(super) struct Context {
@@ -25,11 +27,17 @@ pub(super) struct Context {
     pub log_handle: LogHandle,
     /// The variables that every process of this node inherits from the node's own environment.
     pub base_environment: Vec<(OsString, OsString)>,
+    pub lines: RepeatedLines,
 }
 
 impl Context {
     pub(super) fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    /// Whether a line that a storm of restarts repeats is to be logged now.
+    pub(super) fn logs_again(&self, what: &str, path: impl Display) -> bool {
+        self.lines.is_due(format!("{what} {path}"), self.now())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::children::{Child, Children, Output};
 use super::context::{Context, Place};
 use super::processes::Processes;
+use super::rate::RepeatedLines;
 use super::reactor::Reactor;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
 use crate::instance::runtime::RuntimeDir;
@@ -42,7 +43,8 @@ pub(super) fn context() -> Context {
         door: Door::new(rules),
     };
     let (clock, event_logger, base_environment) = (Clock::start(), logger.clone(), Vec::new());
-    Context { clock, pid: std::process::id(), place, logger, event_logger, log_handle, base_environment }
+    let (pid, lines) = (std::process::id(), RepeatedLines::default());
+    Context { clock, pid, place, logger, event_logger, log_handle, base_environment, lines }
 }
 
 /// A reactor that watches nothing yet.

@@ -11,6 +11,7 @@ use crate::node::children::{Child, Output};
 use crate::node::context::{Context, Place};
 use crate::node::directory::Directory;
 use crate::node::endpoint::Endpoint;
+use crate::node::rate::RepeatedLines;
 use crate::node::reactor::Source;
 use crate::os::clock::Clock;
 use crate::os::random;
@@ -86,7 +87,8 @@ pub(super) fn awaited(signals: &Signals, endpoint: &Endpoint, place: &Place, abo
 pub(super) fn context_of(clock: Clock, place: Place, event_logger: Logger, log_handle: LogHandle) -> Context {
     let logger = node_logger(&event_logger, &place.path);
     let (pid, base_environment) = (std::process::id(), inherited_environment());
-    Context { clock, pid, place, logger, event_logger, log_handle, base_environment }
+    let lines = RepeatedLines::default();
+    Context { clock, pid, place, logger, event_logger, log_handle, base_environment, lines }
 }
 
 /// The destination of the workers' output.

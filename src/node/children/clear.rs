@@ -213,17 +213,18 @@ impl Children {
         Some(looked)
     }
 
-    /// Logs and notes, once for each run, that `count` processes were found that the child had left behind.
+    /// Notes that `count` processes were found that the child had left behind, and logs the first of a run.
     fn note_left(&mut self, run: Run, count: usize, context: &Context) {
         let Some(child) = self.get_mut(run.child).filter(|child| count > 0 && !child.left_behind) else { return };
         let (path, processes) = (&child.path, if count == 1 { "process" } else { "processes" });
-        info!(context.logger, "killed {count} leftover {processes} of {path}"; "path" => %path, "left" => count);
+        if context.logs_again("leftover processes", path) {
+            info!(context.logger, "killed {count} leftover {processes} of {path}"; "path" => %path, "left" => count);
+        }
         child.left_behind = true;
     }
 
-    /// Whether a child node has exited because it gave up, and its report of that has not arrived yet. The report was
-    /// sent before the exit, but where this process is late, it may see the exit first. Earlier messages count too,
-    /// such as that the subtree was up.
+    /// Whether a child node has exited because it gave up, and its report of that, or an earlier one, has not arrived
+    /// yet: it was sent before the exit, but where this process is late, it may see the exit first.
     fn has_more_to_report(&self, run: Run) -> bool {
         let process = self.get(run.child).filter(|child| child.is_node()).and_then(|child| child.process.as_ref());
         let gave_up = |status: &ExitStatus| status.code == Some(End::GaveUp.code());
@@ -282,7 +283,8 @@ impl Children {
         let pid = process.pid;
         let refused = child.kill(run).map(|errno| (pid, errno));
         let roots = process.first.iter().map(|first| first.pid).chain([pid]);
-        let count = if thorough { roots.map(|at| below::clear_below(at, PASS, |_| Some(true)).count()).sum() } else { 1 };
+        let count =
+            if thorough { roots.map(|at| below::clear_below(at, PASS, |_| Some(true)).count()).sum() } else { 1 };
         // If the process has ended meanwhile, its exit is read as any other.
         Leftovers::of(&descendants::Left { count: count.max(1), some: vec![pid], refused })
     }
@@ -291,7 +293,6 @@ impl Children {
     fn given_up_on(&self, run: Run, leftovers: &Leftovers, context: &Context) -> Option<Event> {
         let child = self.get(run.child)?;
         let process = child.process.as_ref().filter(|process| process.run == run)?;
-        let exit = process.status.as_ref().map(exit_of);
         let (pid, refused) = leftovers.one.unwrap_or((process.pid, None));
         let (others, why) = match leftovers.left {
             Left::Processes { count, .. } => (count.saturating_sub(1), stuck::why_alive(pid, refused)),
@@ -300,7 +301,7 @@ impl Children {
         let stuck = Stuck { pid, others: u32::try_from(others).unwrap_or(u32::MAX), why };
         error!(context.logger, "cannot be killed; no longer waiting for it";
             "path" => %child.path, "pid" => pid, "why" => &stuck.why);
-        Some(Event::KillFailed { run, exit, stuck })
+        Some(Event::KillFailed { run, exit: process.status.as_ref().map(exit_of), stuck })
     }
 
     /// What is left of a child whose process has ended. Kills what is in its cgroup; the pass has killed the rest.
@@ -348,7 +349,6 @@ impl Children {
             machine.limits.forget(&removed);
         }
         let actual = child.forget_actual();
-        let changed = actual.is_some();
         let (path, out_of_memory) = (&child.path, child.out_of_memory);
         if let Program::Node(below) = &child.what {
             // Removes sockets of nodes that were killed; nodes that ended in order have removed theirs. Of the spec at
@@ -370,7 +370,7 @@ impl Children {
                 });
             }
         }
-        self.changed |= changed;
+        self.changed |= actual.is_some();
         self.beating -= usize::from(process.promised);
         self.naps.ended(run);
         events.push(match failed_late {

@@ -265,7 +265,8 @@ impl Look<'_> {
             self.drops.count(sender, |dropped| dropped.malformed += 1);
         }
         let kept = notification.fd_store || datagram.had_descriptors && !notification.barrier;
-        if kept && !std::mem::replace(&mut socket.refused_descriptors, true) {
+        let first = kept && !std::mem::replace(&mut socket.refused_descriptors, true);
+        if first && self.context.logs_again("descriptors not stored", &child.path) {
             info!(self.context.logger, "descriptors not stored and closed: FDSTORE is not supported"; "path" => %child.path);
         }
         notification.main_pid = notification.main_pid.filter(|pid| self.follow(run, *pid, socket));
@@ -289,8 +290,10 @@ impl Look<'_> {
     /// The worker has reported a process as its main one (MAINPID). Returns whether that is accepted.
     fn follow(&mut self, run: Run, pid: u32, socket: &mut NotifySocket) -> bool {
         let Err(why) = self.children.follow(run, pid, self.reactor) else { return true };
-        if socket.refused_main.replace(pid) != Some(pid) {
-            let path = self.children.get(run.child).map(|child| child.path.to_string()).unwrap_or_default();
+        let path = self.children.get(run.child).map(|child| child.path.to_string()).unwrap_or_default();
+        // The worker may name two in turn.
+        let another = socket.refused_main.replace(pid) != Some(pid);
+        if another && self.context.logs_again(&format!("MAINPID refused: {why}"), &path) {
             warn!(self.context.logger, "MAINPID refused: {}", why; "path" => path, "pid" => pid);
         }
         false

@@ -236,9 +236,10 @@ impl Hooks {
                 debug!(context.logger, "running a hook"; "hook" => key, "path" => %about, "pid" => running.process.pid());
                 self.running.push(running);
             }
-            Err(why) => {
+            Err(why) if context.logs_again(&format!("{key} could not run"), about) => {
                 warn!(context.logger, "hook could not run"; "hook" => key, "path" => %about, "why" => why);
             }
+            Err(_) => {}
         }
     }
 
@@ -248,8 +249,10 @@ impl Hooks {
         let Some(verdict) = self.running[at].process.look(context, reactor) else { return };
         let running = self.running.swap_remove(at);
         if let Err(CommandFailure { why, not_run }) = verdict {
-            let what = if not_run { "hook could not run" } else { "hook failed" };
-            warn!(context.logger, "{}", what; "hook" => running.key.as_str(), "path" => %running.about, "why" => why);
+            let (what, key) = (if not_run { "hook could not run" } else { "hook failed" }, running.key.as_str());
+            if context.logs_again(&format!("{key} {what}"), &running.about) {
+                warn!(context.logger, "{}", what; "hook" => key, "path" => %running.about, "why" => why);
+            }
         }
         self.start_waiting(context, reactor);
     }

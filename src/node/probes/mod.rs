@@ -297,7 +297,7 @@ impl Probing {
             Outcome::Failed(why) => {
                 // Only the first failure is logged as a warning; events show the end. Before the first good answer
                 // failures are normal.
-                if self.answered && self.last_failure.is_none() {
+                if self.answered && self.last_failure.is_none() && context.logs_again("probe failed", &self.path) {
                     warn!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 } else {
                     debug!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
@@ -305,13 +305,11 @@ impl Probing {
                 self.last_failure = Some(format!("probe {what} failed: {why}"));
             }
             Outcome::Unable(why) => {
-                let failure = format!("probe {what} could not run: {why}");
-                // A shortage lasts, and each probe shows it again.
-                if self.last_failure.as_ref() != Some(&failure) {
+                if context.logs_again("probe could not run", &self.path) {
                     warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
                         "probe" => &what, "why" => &why);
                 }
-                self.last_failure = Some(failure);
+                self.last_failure = Some(format!("probe {what} could not run: {why}"));
             }
         }
         if self.readiness.is_some() {
