@@ -13,12 +13,14 @@
 //!
 //! When a user is at the limit, the process of this user with the most connections loses its oldest one, if it has at
 //! least two more than the process that connects; otherwise the new connection is refused. So one process cannot lock
-//! out another, not even one of the same user.
+//! out another, not even one of the same user. In the same way, where every user may connect, the one with the most
+//! makes room for another when all of them together are at their limit.
 //!
 //! libzmq's thread asks for decisions; the node's loop sets the rules and collects the refusals. Both use one lock,
 //! held for a few microseconds. [`State`] decides, and owns no descriptors.
 
 use super::peer::PeerCred;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,21 @@ enum Admission {
     Instead(RawFd),
 }
 
+/// The connections of one user, by process, in the order of arrival.
+type Processes = HashMap<u32, BTreeMap<u64, RawFd>>;
+
+fn count(processes: &Processes) -> usize {
+    processes.values().map(BTreeMap::len).sum()
+}
+
+/// The oldest connection of the process with the most, if it has more than this.
+fn oldest_of_busiest(processes: &Processes, more_than: usize) -> Option<RawFd> {
+    // With equal numbers the lowest pid is chosen, so that the result does not depend on the order of a map.
+    let busiest = processes.iter().max_by_key(|(pid, theirs)| (theirs.len(), Reverse(**pid)));
+    let oldest = busiest.filter(|(_, theirs)| theirs.len() > more_than)?.1.first_key_value();
+    oldest.map(|(_, fd)| *fd)
+}
+
 /// The connections of one socket.
 #[derive(Debug)]
 struct State {
@@ -103,8 +120,7 @@ struct State {
     allowed: BTreeSet<u32>,
     /// Open connections, each with its peer and its place in the order of arrival.
     open: HashMap<RawFd, (PeerCred, u64)>,
-    /// For each user, for each process: the connections in the order of arrival.
-    by_user: HashMap<u32, HashMap<u32, BTreeMap<u64, RawFd>>>,
+    by_user: HashMap<u32, Processes>,
     came: u64,
     /// Connections that are being closed, and no longer count.
     ending: HashSet<RawFd>,
@@ -135,19 +151,22 @@ impl State {
         }
         let share = self.rules.others / self.allowed.len().max(1);
         let most = if own { self.rules.own } else { self.rules.other.min(share) };
-        let processes = self.by_user.entry(peer.uid).or_default();
-        let mut instead = None;
-        if processes.values().map(BTreeMap::len).sum::<usize>() >= most {
+        let none = Processes::new();
+        let processes = self.by_user.get(&peer.uid).unwrap_or(&none);
+        let (held, is_crowded) = (count(processes), !own && self.rules.anyone && self.is_crowded());
+        let instead = if held >= most {
             let mine = processes.get(&peer.pid).map_or(0, BTreeMap::len);
-            // With equal numbers the lowest pid is chosen, so that the result does not depend on the order of a map.
-            let worst = processes.iter().max_by_key(|(pid, theirs)| (theirs.len(), std::cmp::Reverse(**pid)));
-            let oldest =
-                worst.filter(|(_, theirs)| theirs.len() > mine + 1).and_then(|(_, theirs)| theirs.first_key_value());
-            let Some((_, fd)) = oldest else {
-                self.refuse(Why::TooMany, peer);
-                return Admission::Go;
-            };
-            instead = Some(*fd);
+            oldest_of_busiest(processes, mine + 1)
+        } else if is_crowded {
+            self.busiest_other()
+                .filter(|theirs| count(theirs) > held + 1)
+                .and_then(|theirs| oldest_of_busiest(theirs, 0))
+        } else {
+            None
+        };
+        if instead.is_none() && (held >= most || is_crowded) {
+            self.refuse(Why::TooMany, peer);
+            return Admission::Go;
         }
         if let Some(fd) = instead {
             let other = self.forget(fd);
@@ -158,6 +177,20 @@ impl State {
         self.open.insert(fd, (peer, self.came));
         self.by_user.entry(peer.uid).or_default().entry(peer.pid).or_default().insert(self.came, fd);
         instead.map_or(Admission::Stay, Admission::Instead)
+    }
+
+    fn others(&self) -> impl Iterator<Item = (&u32, &Processes)> {
+        self.by_user.iter().filter(|(uid, _)| **uid != 0 && **uid != self.rules.uid)
+    }
+
+    /// Whether all other users together have as many connections as they may have.
+    fn is_crowded(&self) -> bool {
+        self.others().map(|(_, processes)| count(processes)).sum::<usize>() >= self.rules.others
+    }
+
+    /// The connections of the other user with the most; with equal numbers that with the lowest uid.
+    fn busiest_other(&self) -> Option<&Processes> {
+        self.others().max_by_key(|(uid, processes)| (count(processes), Reverse(**uid))).map(|(_, processes)| processes)
     }
 
     /// Records that a connection has ended.
@@ -356,6 +389,26 @@ mod tests {
         }
         assert_eq!(state.admit(12, peer(1001, 12)), Admission::Go);
         assert_eq!(state.admit(12, peer(1002, 12)), Admission::Stay);
+    }
+
+    #[test]
+    fn however_many_users_connect_their_sum_is_bounded_and_each_gets_its_share() {
+        let mut state = state_for_anyone();
+        state.rules.others = 6;
+        for (fd, uid) in [(10, 2001), (11, 2001), (12, 2001), (13, 2002), (14, 2002), (15, 2002)] {
+            assert_eq!(state.admit(fd, peer(uid, fd as u32)), Admission::Stay);
+        }
+        assert_eq!(state.admit(16, peer(2001, 16)), Admission::Go, "it has what a user may have");
+        assert_eq!(state.admit(16, peer(1000, 16)), Admission::Stay, "that is not the limit of the own user");
+        for (fd, uid, gone) in [(17, 2003, 10), (18, 2003, 13), (19, 2004, 11)] {
+            assert_eq!(state.admit(fd, peer(uid, 7)), Admission::Instead(gone));
+        }
+        assert_eq!(state.admit(20, peer(2004, 7)), Admission::Go, "no user has two more");
+        for uid in 3_000..4_000 {
+            state.admit(uid as RawFd, peer(uid, uid));
+        }
+        assert_eq!(state.open.len(), 7);
+        assert_eq!(state.by_user.len(), 7, "one for each user, and the own one");
     }
 
     #[test]
