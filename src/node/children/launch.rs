@@ -380,7 +380,24 @@ pub(super) fn failure(stage: &str, error: &(dyn std::error::Error + 'static)) ->
 mod tests {
     use super::*;
     use crate::node::testing;
+    use crate::spec::account::Account;
     use crate::spec::exec::RESERVED;
+    use crate::spec::tree::ChildKind;
+
+    #[test]
+    fn a_start_looks_up_no_user() {
+        let text = "name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"a\"]\nuser = \"root\"";
+        let [child] = testing::tree(text).root.children.try_into().unwrap();
+        let ChildKind::Worker(mut exec) = child.kind else { panic!("it is a worker") };
+        let refused = credentials(&exec).unwrap_err();
+        assert!(refused.message.contains("was not looked up"), "{}", refused.message);
+        // What was kept when the file was read counts, whether or not there is such a user by now.
+        exec.user = Some("no-such-user".into());
+        let account = Account { uid: 4_000_000, gid: 7, groups: vec![8], name: None, home: None, shell: None };
+        exec.account = Some(Box::new(account));
+        let kept = credentials(&exec).unwrap();
+        assert_eq!(kept, Some(users::Credentials { uid: 4_000_000, gid: 7, groups: vec![8] }));
+    }
 
     #[test]
     fn no_variable_of_a_process_s_identity_can_be_set_in_a_file() {
