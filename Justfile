@@ -4,7 +4,7 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
 
 test:
-    cargo test --workspace
+    cargo test --workspace --no-fail-fast
 
 # Many seeds of the simulation; a failing one says how to replay it.
 soak seeds="100000":

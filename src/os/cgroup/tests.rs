@@ -244,7 +244,7 @@ alone! {
             let clock = Clock::start();
             let spec = || PlanSpec { cgroup: Some(&group), copies_memory, ..script("exit 7") };
             let (late, killed) = (start_now(spec()).unwrap(), start_now(spec()).unwrap());
-            assert!(clock.now() < Time::ZERO + Span::from_secs(5));
+            assert!(clock.now() < Time::ZERO + PATIENCE);
             assert!(late.late.is_some() && killed.late.is_some());
             assert!(group.is_entered_by_itself() || !cfg!(target_arch = "x86_64"));
             until(|| group.members().unwrap().len() == 2);

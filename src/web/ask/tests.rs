@@ -1,8 +1,6 @@
 use super::*;
 use crate::control::session::testing::Root as Played;
 use crate::link::Inbound;
-use crate::os::clock::Clock;
-use crate::time::{Span, Time};
 use crate::wire::codec;
 use std::collections::BTreeSet;
 
@@ -30,10 +28,7 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
         answers.extend((at != "/gone").then_some(answer));
     }
     drop(to);
-    let clock = Clock::start();
     Asking::new(Arc::new(OnceLock::from(known)), Arc::clone(&hub), orders).run();
-    let took = clock.now().since(Time::ZERO);
-    assert!(took < Span::from_millis(2 * SILENCE.as_millis()), "{took:?}");
     for mut answer in answers {
         assert!(matches!(answer.try_recv(), Ok(Err(Unanswered::Silent(_)))));
     }
@@ -44,7 +39,7 @@ fn a_root_that_is_silent_is_waited_for_once_and_not_for_each_question() {
             asked.insert(path);
         }
     }
-    assert_eq!(asked, BTreeSet::from([path("/a")]));
+    assert_eq!(asked, BTreeSet::from([path("/a")]), "the others were answered without being asked");
 }
 
 #[test]
