@@ -22,6 +22,8 @@ pub(super) struct Queue {
     notices: Lost,
     /// All lines ever lost.
     lost: Lost,
+    /// The last byte written is not a newline.
+    within_line: bool,
     /// Notices are written as JSON objects.
     pub json: bool,
     /// What the notice calls the lines, as in "treevisor: 3 lines (1 kB) of output lost".
@@ -38,6 +40,7 @@ impl Queue {
             told: Lost::default(),
             notices: Lost::default(),
             lost: Lost::default(),
+            within_line: false,
             json: false,
             what,
         }
@@ -82,7 +85,9 @@ impl Queue {
 
     /// Removes `length` bytes that were written.
     pub(super) fn written(&mut self, length: usize) {
-        drop(self.buffer.drain(..length));
+        if let Some(last) = self.buffer.drain(..length).next_back() {
+            self.within_line = last != b'\n';
+        }
         if self.buffer.is_empty() {
             self.told = Lost::default();
             self.notices = Lost::default();
@@ -150,6 +155,11 @@ impl Queue {
         } else {
             format!("treevisor: … {text}\n")
         };
+        // What was lost began within a line: that ends here.
+        if self.buffer.is_empty() && self.within_line {
+            self.notices.add(1);
+            self.buffer.push_back(b'\n');
+        }
         self.told += lost;
         self.notices.add(notice.len());
         self.buffer.extend(notice.as_bytes());

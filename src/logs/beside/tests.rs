@@ -5,10 +5,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 /// Longer than anything takes on a healthy machine.
 const LIMIT: Span = Span::from_secs(60);
 
-/// A disk that accepts one chunk each time that the test allows it, with the result that the test sets.
+/// The whole chunk is written.
+const ALL: io::Result<usize> = Ok(usize::MAX);
+
+/// A disk that accepts one chunk each time that the test allows it, or as many bytes of it as the test sets.
 struct Disk {
     asked: Sender<()>,
-    allowed: Receiver<io::Result<()>>,
+    allowed: Receiver<io::Result<usize>>,
     taken: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -16,9 +19,9 @@ impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.asked.send(()).unwrap();
         // After the end of the test all writes succeed.
-        self.allowed.recv().unwrap_or(Ok(()))?;
-        self.taken.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+        let length = self.allowed.recv().unwrap_or(ALL)?.min(bytes.len());
+        self.taken.lock().unwrap().extend_from_slice(&bytes[..length]);
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -30,7 +33,7 @@ struct Test {
     beside: Beside,
     /// Receives when a write has begun.
     asked: Receiver<()>,
-    allow: Sender<io::Result<()>>,
+    allow: Sender<io::Result<usize>>,
     taken: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -65,7 +68,7 @@ fn a_disk_that_does_not_answer_holds_up_no_process_and_what_was_lost_is_told() {
     // A second `finish` does not wait at all.
     test.beside.finish(LIMIT);
     for _ in 0..3 {
-        test.allow.send(Ok(())).unwrap();
+        test.allow.send(ALL).unwrap();
     }
     test.beside.0.lock().given_up = false;
     test.beside.finish(LIMIT);
@@ -84,7 +87,7 @@ fn an_error_costs_lines_and_the_next_line_tries_again() {
     test.asked.recv().unwrap();
     assert!(test.asked.try_recv().is_err());
     test.beside.push(b"kept\n");
-    test.allow.send(Ok(())).unwrap();
+    test.allow.send(ALL).unwrap();
     test.beside.finish(LIMIT);
     let taken = test.taken();
     assert!(taken.starts_with("treevisor: … 1 line (5 B) of output lost") && taken.ends_with("\nkept\n"), "{taken}");
@@ -92,6 +95,34 @@ fn an_error_costs_lines_and_the_next_line_tries_again() {
     test.allow.send(Err(io::Error::from_raw_os_error(libc::EBADF))).unwrap();
     test.beside.finish(LIMIT);
     assert!(test.beside.is_gone());
+}
+
+#[test]
+fn a_line_that_a_full_disk_has_torn_ends_before_the_notice() {
+    for json in [false, true] {
+        let test = Test::new(1_000, 1_000);
+        test.beside.set_json(json);
+        test.beside.push(b"whole\ntorn\n");
+        let full = || Err(ErrorKind::StorageFull.into());
+        for result in [Ok(8), full()] {
+            test.allow.send(result).unwrap();
+        }
+        test.beside.finish(LIMIT);
+        assert_eq!(test.taken(), "whole\nto");
+        // The notice fails as well: the line still has no end.
+        test.beside.push(b"lost\n");
+        test.allow.send(full()).unwrap();
+        test.beside.finish(LIMIT);
+        test.beside.push(b"kept\n");
+        test.allow.send(ALL).unwrap();
+        test.beside.finish(LIMIT);
+        let taken = test.taken();
+        let lines: Vec<&str> = taken.lines().collect();
+        assert!(matches!(lines[..], ["whole", "to", _, "kept"]), "{taken}");
+        assert!(lines[2].contains("2 lines (8 B) of output lost"), "{taken}");
+        assert_eq!(json, serde_json::from_str::<serde_json::Value>(lines[2]).is_ok());
+        assert_eq!(test.beside.lost(), crate::logs::Lost { lines: 2, bytes: 8 });
+    }
 }
 
 #[test]
@@ -114,7 +145,7 @@ fn workers_wait_for_a_disk_that_is_behind_and_the_bell_rings() {
     assert!(!test.beside.must_rest());
     test.beside.0.lock().since = now() + LIMIT;
     assert!(test.beside.must_rest());
-    test.allow.send(Ok(())).unwrap();
+    test.allow.send(ALL).unwrap();
     rung.recv().unwrap();
     test.beside.finish(LIMIT);
 }
@@ -128,7 +159,7 @@ fn a_thread_that_has_nothing_to_do_ends() {
         test.asked.recv().unwrap();
         // During a write: afterwards it ends soon.
         assert!(test.beside.0.lock().thread);
-        test.allow.send(Ok(())).unwrap();
+        test.allow.send(ALL).unwrap();
         test.beside.finish(LIMIT);
         while test.beside.0.lock().thread {
             std::thread::yield_now();
