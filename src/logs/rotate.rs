@@ -322,20 +322,21 @@ impl RotatingFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let Some(Open { location, .. }) = self.open.take() else { return Ok(()) };
+        let Some(Open { location, moved, .. }) = self.open.take() else { return Ok(()) };
         (self.within_line, self.torn) = (false, false);
+        // Another process has moved the file away: that is the rotation, and the path is not this file's any more.
+        if moved.is_some() {
+            return Ok(());
+        }
         if self.keep == 0 {
-            return location.remove();
+            return or_gone(location.remove());
         }
         let name = location.name().to_owned();
         let numbered = |number| numbered(Path::new(&name), number).into_os_string();
         for number in (1..self.keep).rev() {
-            match location.rename(&numbered(number), &numbered(number + 1)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            or_gone(location.rename(&numbered(number), &numbered(number + 1)))?;
         }
-        location.rename(&name, &numbered(1))
+        or_gone(location.rename(&name, &numbered(1)))
     }
 
     /// Counts lines as lost, and records the reason.
@@ -355,6 +356,14 @@ impl RotatingFile {
         if error.kind() != ErrorKind::WouldBlock {
             self.open = None;
         }
+    }
+}
+
+/// A file that is not there needs neither a new name nor to be removed.
+fn or_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -160,6 +160,28 @@ fn a_rotation_that_is_impossible_costs_lines_and_leaves_the_file_alone() {
 }
 
 #[test]
+fn a_file_that_was_moved_away_needs_no_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let line = "x".repeat(3_000);
+    for keep in [0, 2] {
+        let mut file = RotatingFile::new(&path, 4_096, keep);
+        write_lines(&mut file, &[&line]);
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        write_lines(&mut file, &[&line]);
+        assert!(file.lost().is_none() && file.take_trouble().is_none(), "{keep}");
+        assert_eq!(read(&path).len(), 3_001);
+        // Another process has made a new file already, in which there is room.
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        fs::write(&path, "new\n").unwrap();
+        write_lines(&mut file, &[&line]);
+        assert_eq!((read(&path).len(), file.lost()), (3_005, Lost::default()));
+        assert!(!dir.path().join("log.1").exists());
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn a_fifo_is_never_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
