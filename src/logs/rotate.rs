@@ -66,6 +66,9 @@ pub(crate) struct RotatingFile {
     /// In tests: closing the file takes time.
     #[cfg(test)]
     pub(super) closing: Option<SlowClose>,
+    /// In tests: each write takes time.
+    #[cfg(test)]
+    pub(super) slow: Option<SlowWrites>,
 }
 
 #[derive(Debug)]
@@ -85,6 +88,14 @@ struct Open {
 #[cfg(test)]
 #[derive(Debug)]
 pub(super) struct SlowClose(pub std::sync::mpsc::Receiver<()>);
+
+/// Stands for a disk that is slow: each write reports that it has begun, and waits until it may go on.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct SlowWrites {
+    pub begun: std::sync::mpsc::Sender<()>,
+    pub go_on: std::sync::mpsc::Receiver<()>,
+}
 
 #[cfg(test)]
 impl Drop for SlowClose {
@@ -115,6 +126,8 @@ impl RotatingFile {
             unseen: true,
             #[cfg(test)]
             closing: None,
+            #[cfg(test)]
+            slow: None,
         }
     }
 
@@ -148,13 +161,19 @@ impl RotatingFile {
     /// Writes lines, or pieces of lines.
     pub(crate) fn write(&mut self, text: &[u8]) {
         let mut rest = text;
-        while rest.len() > CHUNK {
-            // Cut after a whole line, if one ends in time.
-            let end = rest[..CHUNK].iter().rposition(is_newline).map_or(CHUNK, |at| at + 1);
-            self.write_chunk(&rest[..end]);
-            rest = &rest[end..];
+        while !rest.is_empty() {
+            let chunk = RotatingFile::chunk(rest);
+            self.write_chunk(chunk);
+            rest = &rest[chunk.len()..];
         }
-        self.write_chunk(rest);
+    }
+
+    /// As much of these lines as is written at a time: whole lines, if one ends in time.
+    pub(crate) fn chunk(text: &[u8]) -> &[u8] {
+        if text.len() <= CHUNK {
+            return text;
+        }
+        &text[..text[..CHUNK].iter().rposition(is_newline).map_or(CHUNK, |at| at + 1)]
     }
 
     /// Counts lines that were dropped before they reached this file; they came after all lines written so far.
@@ -267,6 +286,10 @@ impl RotatingFile {
     }
 
     fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(SlowWrites { begun, go_on }) = &self.slow {
+            let _ = (begun.send(()), go_on.recv());
+        }
         let open = self.open.as_mut().expect("it is opened before it is written to");
         let length = open.file.write(bytes)?;
         if length == 0 {

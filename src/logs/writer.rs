@@ -64,18 +64,21 @@ struct State {
     idle: usize,
     /// Queued bytes of all files.
     waiting: usize,
-    /// When a thread last finished a write.
+    /// When a thread last finished the work for a file.
     progress: Time,
+    /// How many threads close a file whose entry is removed.
+    closing: usize,
     last: u64,
     troubles: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     path: PathBuf,
     /// `None` while a thread writes it.
     file: Option<RotatingFile>,
     waiting: Vec<u8>,
+    writing: Writing,
     /// Lines dropped for lack of room. Lines that come later are dropped as well, until a thread has taken the queue.
     lost: Lost,
     reopen: bool,
@@ -83,10 +86,18 @@ struct Entry {
     closed: bool,
     /// The file is in `ready`, or a thread has it.
     taken: bool,
-    /// Since when the queue has not become shorter.
+    /// Since when nothing of this file has been written.
     since: Time,
     /// Its worker waits.
     resting: bool,
+}
+
+/// What a thread has taken to write, how much of that is done, and the lost lines that it reports behind that.
+#[derive(Debug, Default)]
+struct Writing {
+    bytes: Arc<Vec<u8>>,
+    done: usize,
+    lost: Lost,
 }
 
 /// One worker's log.
@@ -130,20 +141,7 @@ impl Writer {
         state.last += 1;
         let id = state.last;
         let file = Some(RotatingFile::new(path, max_size, keep).written_as(user));
-        state.files.insert(
-            id,
-            Entry {
-                path: path.to_owned(),
-                file,
-                waiting: Vec::new(),
-                lost: Lost::default(),
-                reopen: false,
-                closed: false,
-                taken: false,
-                since: Time::ZERO,
-                resting: false,
-            },
-        );
+        state.files.insert(id, Entry { path: path.to_owned(), file, ..Entry::default() });
         LogFile { writer: self.clone(), id, within_line: Cell::new(None) }
     }
 
@@ -175,13 +173,31 @@ impl Writer {
 
     /// Waits up to `limit` until all is written. Returns what is lost because it is not.
     pub(crate) fn finish(&self, limit: Span) -> Lost {
+        let state = self.wait(limit);
+        let mut lost = Lost::default();
+        for entry in state.files.values() {
+            let Writing { bytes, done, lost: before } = &entry.writing;
+            for part in [*before, Lost::of(&bytes[*done..]), Lost::of(&entry.waiting), entry.lost] {
+                lost += part;
+            }
+        }
+        lost
+    }
+
+    /// Waits up to `limit` until all is written and no thread uses a file. Returns whether it is so: a thread that
+    /// opens or closes a file on a disk that hangs would hold up the process that ends it.
+    pub(crate) fn settle(&self, limit: Span) -> bool {
+        !self.wait(limit).is_busy()
+    }
+
+    /// Waits up to `limit` until the threads have nothing to do.
+    fn wait(&self, limit: Span) -> MutexGuard<'_, State> {
         let end = now() + limit;
         let mut state = self.lock();
         loop {
-            let busy = state.files.values().any(|entry| entry.taken);
             let now = now();
-            if !busy || now >= end {
-                break;
+            if !state.is_busy() || now >= end {
+                return state;
             }
             self.0.relieve(&mut state);
             let step = end.since(now).min(Span::from_millis(50));
@@ -190,16 +206,17 @@ impl Writer {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        let mut lost = Lost::default();
-        for entry in state.files.values().filter(|entry| !entry.waiting.is_empty() || !entry.lost.is_none()) {
-            lost += entry.lost;
-            lost += Lost::of(&entry.waiting);
-        }
-        lost
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
+    }
+}
+
+impl State {
+    /// Whether a thread uses a file, or is to.
+    fn is_busy(&self) -> bool {
+        self.closing > 0 || self.files.values().any(|entry| entry.taken)
     }
 }
 
@@ -262,8 +279,9 @@ impl Shared {
             };
             let Some(entry) = state.files.get_mut(&id) else { continue };
             let Some(mut file) = entry.file.take() else { continue };
-            let bytes = std::mem::take(&mut entry.waiting);
+            let bytes = Arc::new(std::mem::take(&mut entry.waiting));
             let (lost, reopen) = (entry.lost.take(), std::mem::take(&mut entry.reopen));
+            entry.writing = Writing { bytes: Arc::clone(&bytes), done: 0, lost };
             entry.since = now();
             let rested = std::mem::take(&mut entry.resting);
             state.waiting -= bytes.len();
@@ -274,16 +292,21 @@ impl Shared {
             if reopen {
                 file.reopen();
             }
-            file.write(&bytes);
+            let mut written = 0;
+            while written < bytes.len() {
+                let chunk = RotatingFile::chunk(&bytes[written..]);
+                file.write(chunk);
+                written += chunk.len();
+                self.has_written(id, written);
+            }
             file.lose_for_want_of_room(lost);
             let trouble = file.take_trouble();
-            drop(bytes);
             state = self.lock();
             state.progress = now();
             if let Some(trouble) = trouble {
                 self.report(&mut state, trouble);
             }
-            let closed = match state.files.get_mut(&id) {
+            let closed = match state.files.get_mut(&id).map(Entry::end_writing) {
                 Some(entry) if entry.has_work() => {
                     entry.file = Some(file);
                     state.ready.push_back(id);
@@ -296,14 +319,24 @@ impl Shared {
                 }
                 Some(_) | None => Some(file),
             };
-            self.done.notify_all();
             if let Some(file) = closed {
                 state.files.remove(&id);
                 // To close a file can take as long as to write it.
+                state.closing += 1;
                 drop(state);
                 drop(file);
                 state = self.lock();
+                state.closing -= 1;
             }
+            self.done.notify_all();
+        }
+    }
+
+    /// A thread has written so much of what it has taken for a file: its worker may have to wait longer. The other
+    /// files do not: another thread takes them over (`progress`), as their disk may be faster.
+    fn has_written(&self, id: u64, written: usize) {
+        if let Some(entry) = self.lock().files.get_mut(&id) {
+            (entry.writing.done, entry.since) = (written, now());
         }
     }
 }
@@ -314,6 +347,12 @@ pub(super) fn now() -> Time {
 }
 
 impl Entry {
+    /// A thread has written what it had taken.
+    fn end_writing(&mut self) -> &mut Entry {
+        self.writing = Writing::default();
+        self
+    }
+
     fn has_work(&self) -> bool {
         !self.waiting.is_empty() || !self.lost.is_none() || self.reopen
     }

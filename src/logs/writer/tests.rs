@@ -1,7 +1,8 @@
 use super::*;
-use crate::logs::rotate::SlowClose;
+use crate::logs::rotate::{SlowClose, SlowWrites};
 use std::fs;
 use std::io::Read;
+use std::sync::mpsc;
 
 /// Longer than anything takes that does not hang.
 const PATIENT: Span = Span::from_secs(30);
@@ -102,6 +103,53 @@ fn a_worker_waits_for_its_disk_but_not_for_long() {
     unstick(&writer, &file, away);
     until("it is reported", || writer.0.wake.as_ref().is_some_and(|wake| wake.take()));
     assert!(writer.finish(PATIENT).is_none() && !file.must_rest());
+}
+
+#[test]
+fn what_a_thread_writes_is_not_written_yet_and_each_part_of_it_is_progress() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let writer = Writer::new();
+    let file = writer.file(&path, 1 << 24, 1, None);
+    let ((begin, begun), (allow, go_on)) = (mpsc::channel(), mpsc::channel());
+    let mut away = stuck(&writer, &file);
+    away.slow = Some(SlowWrites { begun: begin, go_on });
+    let line = "x".repeat(1_023);
+    (0..128).for_each(|_| print(&file, &line));
+    unstick(&writer, &file, away);
+    begun.recv_timeout(PATIENT.as_duration()).unwrap();
+    assert_eq!(writer.finish(Span::from_millis(1)), Lost { lines: 128, bytes: 128 << 10 });
+    assert!(!writer.settle(Span::from_millis(1)));
+    let since = || writer.lock().files[&file.id].since;
+    let taken = since();
+    clock::pause(Span::from_millis(1));
+    allow.send(()).unwrap();
+    begun.recv_timeout(PATIENT.as_duration()).unwrap();
+    assert!(since() > taken, "its worker waits for it again");
+    assert_eq!(writer.finish(Span::from_millis(1)), Lost { lines: 64, bytes: 64 << 10 });
+    allow.send(()).unwrap();
+    assert!(writer.settle(PATIENT) && writer.finish(Span::ZERO).is_none());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 128 << 10);
+}
+
+#[test]
+fn a_thread_that_opens_or_closes_a_file_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::new();
+    let file = writer.file(&dir.path().join("log"), 1 << 20, 1, None);
+    print(&file, "one");
+    assert!(writer.settle(PATIENT));
+    // Nothing is to be written, but a thread has the file.
+    let mut away = stuck(&writer, &file);
+    assert!(!writer.settle(Span::from_millis(1)) && writer.finish(Span::from_millis(1)).is_none());
+    let (close, closing) = mpsc::channel();
+    away.closing = Some(SlowClose(closing));
+    unstick(&writer, &file, away);
+    drop(file);
+    until("it is forgotten", || writer.lock().files.is_empty());
+    assert!(!writer.settle(Span::from_millis(1)));
+    drop(close);
+    assert!(writer.settle(PATIENT));
 }
 
 #[test]
@@ -213,7 +261,7 @@ fn a_file_that_takes_long_to_close_is_not_waited_for() {
         let [slow, other] = ["slow", "other"].map(|name| writer.file(&dir.path().join(name), 1 << 20, 1, None));
         print(&slow, "one");
         assert!(writer.finish(PATIENT).is_none());
-        let (close, closing) = std::sync::mpsc::channel();
+        let (close, closing) = mpsc::channel();
         let mut file = stuck(&writer, &slow);
         file.closing = Some(SlowClose(closing));
         if waits {

@@ -82,7 +82,7 @@ impl Output {
 
     /// Whether all output of workers is written; waits a moment for the disk and for the reader of the console.
     pub(crate) fn is_written(&mut self) -> bool {
-        self.writer.finish(MOMENT).is_none() && self.console.settle(MOMENT)
+        self.writer.settle(MOMENT) && self.console.settle(MOMENT)
     }
 
     /// Logs each new reason for which output was lost, or may be.
