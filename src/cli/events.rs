@@ -2,7 +2,7 @@
 //!
 //! Events come from three sources: the root has the last ten thousand of its run in memory, the journal on disk has
 //! earlier ones and those of earlier runs, and new ones come from the root as they happen. The root is asked first,
-//! then the journal is read, and events that both have are printed once.
+//! then the journal is read up to the first event that both have.
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
@@ -151,20 +151,18 @@ fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<Exi
         session.ends_with_reader_of(output);
     }
     let mut printer = Printer::new(args, when);
-    let mut begun = false;
+    printer.memory = Some(Vec::new());
+    let mut forgotten = None;
     let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), from: None, follow: args.follow };
     let ended = session.events(&wanted, args.timeout, &mut |read| {
-        let first = !std::mem::replace(&mut begun, true);
-        let told = (|| {
-            if first {
-                printer.older(args, instance, read.forgotten)?;
-            }
-            if read.lost > 0 {
-                printer.lost(read.lost);
-            }
-            printer.events(read.events)?;
-            if read.caught_up { printer.history_is_told() } else { Ok(()) }
-        })();
+        let forgotten = *forgotten.get_or_insert(read.forgotten);
+        if read.lost > 0 {
+            printer.lost(read.lost);
+        }
+        let told = printer.events(read.events).and_then(|()| match read.caught_up {
+            true => printer.has_all_of(args, instance, forgotten),
+            false => Ok(()),
+        });
         match told {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -177,7 +175,7 @@ fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<Exi
         return Err(failure);
     }
     ended.map_err(failed)?;
-    printer.history_is_told()?;
+    printer.has_all_of(args, instance, forgotten.unwrap_or_default())?;
     if args.follow {
         out::say(when, &format!("the instance \"{}\" has ended", instance.name));
     }
@@ -188,7 +186,7 @@ fn of_journal(args: &Events, name: &Name, state: &StateDir, when: ColorMode) -> 
     out::say(when, &format!("\"{name}\" does not run; this is its journal, in {}", state.path().display()));
     let mut printer = Printer::new(args, when);
     let runs = if args.looks_back() { Runs::All } else { Runs::Last };
-    let summary = printer.journal(state, runs).map_err(|error| {
+    let summary = printer.journal(state, runs, &[]).map_err(|error| {
         let message = format!("cannot see the events of {} of \"{name}\": {}", args.path, Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
     })?;
@@ -288,9 +286,11 @@ struct Printer {
     filter: Filter,
     /// With `-n`: the events that may be among the last ones.
     held: Option<Held>,
+    /// Events in the memory of the root, until all have come.
+    memory: Option<Vec<EventView>>,
     /// Whether only one run is printed.
     one_run: bool,
-    /// Events that came from the journal and may come again from the root.
+    /// Events that came from the journal, and may come again from the root: those that happened since it was asked.
     told: HashSet<(ReportId, String)>,
     failure: Option<Failure>,
 }
@@ -312,26 +312,44 @@ impl Printer {
                 runs: Runs::All,
             },
             held: args.last.map(|last| Held { last, events: 0, entries: VecDeque::new() }),
+            memory: None,
             one_run: false,
             told: HashSet::new(),
             failure: None,
         }
     }
 
+    /// Called when all events that the root has in memory have come: prints earlier ones from the journal before them.
+    fn has_all_of(&mut self, args: &Events, instance: &Instance, forgotten: u64) -> Result<(), Failure> {
+        if let Some(memory) = self.memory.take() {
+            self.older(args, instance, &memory, forgotten)?;
+            self.events(memory)?;
+        }
+        self.history_is_told()
+    }
+
     /// Prints wanted events that the root of a running instance no longer has in memory.
-    fn older(&mut self, args: &Events, instance: &Instance, forgotten: u64) -> Result<(), Failure> {
+    fn older(
+        &mut self,
+        args: &Events,
+        instance: &Instance,
+        memory: &[EventView],
+        forgotten: u64,
+    ) -> Result<(), Failure> {
         if !args.looks_back() && forgotten == 0 {
             return Ok(());
         }
         let Some(base) = control::own_state_base() else { return Ok(()) };
         let state = StateDir::of(&base, &instance.name);
-        let runs = match instance.runtime.read_instance() {
-            Ok(file) if !args.looks_back() => Runs::Only(file.run().to_owned()),
+        let run = instance.runtime.read_instance().ok().map(|file| file.run().to_owned());
+        let runs = match &run {
+            Some(run) if !args.looks_back() => Runs::Only(run.clone()),
             _ => Runs::All,
         };
-        match self.journal(&state, runs) {
-            Ok(_) if forgotten > 0 && self.told.is_empty() && !state.path().exists() => {
-                let text = format!("the root has forgotten {forgotten} older events, and no journal is kept");
+        match self.journal(&state, runs, memory) {
+            Ok(_) if forgotten > 0 && run.as_ref().is_some_and(|run| !has_run(&state, run)) => {
+                let text =
+                    format!("the root has forgotten {forgotten} older events, and no journal is kept of this run");
                 out::say(self.when, &text);
             }
             Ok(_) => {}
@@ -340,10 +358,15 @@ impl Printer {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    fn journal(&mut self, state: &StateDir, runs: Runs) -> Result<Summary, journal::JournalError> {
+    fn journal(
+        &mut self,
+        state: &StateDir,
+        runs: Runs,
+        memory: &[EventView],
+    ) -> Result<Summary, journal::JournalError> {
         self.one_run = matches!(runs, Runs::Only(_));
         let filter = Filter { runs, ..self.filter.clone() };
-        let summary = journal::read_each(state, &filter, &mut |entry| {
+        let summary = journal::read_before(state, &filter, memory, &mut |entry| {
             if let Entry::Event(event) = &entry {
                 self.told.insert((event.id, event.at.clone()));
             }
@@ -367,7 +390,11 @@ impl Printer {
     }
 
     /// Prints events of the root that did not come from the journal already.
-    fn events(&mut self, events: Vec<EventView>) -> Result<(), Failure> {
+    fn events(&mut self, mut events: Vec<EventView>) -> Result<(), Failure> {
+        if let Some(memory) = &mut self.memory {
+            memory.append(&mut events);
+            return Ok(());
+        }
         let mut new = Vec::with_capacity(events.len());
         for event in events {
             let known = !self.told.is_empty() && self.told.contains(&(event.id, event.at.clone()));
@@ -434,6 +461,11 @@ impl Printer {
     }
 }
 
+/// Whether the journal has this run, which is the present one. What cannot be read counts as kept.
+fn has_run(state: &StateDir, run: &str) -> bool {
+    journal::last_run(state).map_or(true, |last| last.is_some_and(|last| last.run == run))
+}
+
 fn lines(events: &[EventView], shown: &mut render::Events, look: Look) -> String {
     shown.expect(events);
     let mut text = String::new();
@@ -450,35 +482,4 @@ fn json_lines(events: &[EventView]) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::view::testing;
-    use serde_json::{Value, json};
-
-    fn event(path: &str) -> EventView {
-        testing::event(1, path, "ready", json!({}))
-    }
-
-    #[test]
-    fn words_stand_below_each_other() {
-        let mut shown = render::Events::default();
-        let mut columns = |events: &[EventView]| -> Vec<usize> {
-            let text = lines(events, &mut shown, Look::PLAIN);
-            text.lines().map(|line| line.find("is ready").unwrap()).collect()
-        };
-        assert_eq!(columns(&[event("/"), event("/web/api"), event("/db")]), [36, 36, 36]);
-        // Wider paths move the following columns, up to a limit.
-        let long = format!("/{}", "x".repeat(60));
-        assert_eq!(columns(&[event("/db"), event(&long)]), [60, 89]);
-        assert_eq!(columns(&[event("/db")]), [60]);
-    }
-
-    #[test]
-    fn the_json_has_the_keys_that_are_promised() {
-        let text = json_lines(&[event("/")]).unwrap();
-        assert!(text.ends_with("}\n"));
-        let value: Value = serde_json::from_str(&text).unwrap();
-        let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["at", "cause", "id", "incarnation", "kind", "path", "pid"]);
-    }
-}
+mod tests;

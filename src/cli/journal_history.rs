@@ -4,21 +4,28 @@ use crate::control::journal::{self, Entry, Filter, JournalError};
 use crate::control::{self, StateDir};
 use crate::ids::{Name, ReportId};
 use crate::wire::view::EventView;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// The events of each run, oldest first.
 pub(super) struct JournalHistory(Vec<Vec<EventView>>);
 
 impl JournalHistory {
-    /// Reads the journal of an instance. `remembered` are the events that its root has in memory.
-    pub(super) fn of(name: &Name, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
+    /// Reads the journal of an instance. `remembered` are the events that its root has in memory, those of this `run`.
+    pub(super) fn of(name: &Name, run: &str, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
+        let state = control::own_state_base().map(|base| StateDir::of(&base, name));
+        JournalHistory::merged(state.as_ref(), run, remembered)
+    }
+
+    fn merged(state: Option<&StateDir>, run: &str, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
         let mut runs: Vec<Vec<EventView>> = Vec::new();
-        if let Some(base) = control::own_state_base() {
-            let filter = Filter::default();
-            journal::read_each(&StateDir::of(&base, name), &filter, &mut |entry| {
+        let mut last = String::new();
+        if let Some(state) = state {
+            journal::read_before(state, &Filter::default(), &remembered, &mut |entry| {
                 match entry {
-                    Entry::Run(_) => runs.push(Vec::new()),
+                    Entry::Run(run) => {
+                        runs.push(Vec::new());
+                        last = run.run;
+                    }
                     Entry::Event(event) => match runs.last_mut() {
                         Some(run) => run.push(event),
                         None => runs.push(vec![event]),
@@ -28,16 +35,10 @@ impl JournalHistory {
                 ControlFlow::Continue(())
             })?;
         }
-        if let Some(first) = remembered.first() {
-            // If the journal has no events of the present run, the root's events become a run of their own.
-            let known: HashSet<_> =
-                runs.last().into_iter().flatten().map(|event| (event.id, event.at.clone())).collect();
-            let goes_on = runs.last().is_some_and(|run| run.last().is_some_and(|last| last.at >= first.at));
-            if !goes_on {
-                runs.push(Vec::new());
-            }
-            let new = remembered.into_iter().filter(|event| !known.contains(&(event.id, event.at.clone())));
-            runs.last_mut().expect("there is one now").extend(new);
+        match runs.last_mut().filter(|_| last == run) {
+            Some(present) => present.extend(remembered),
+            // The journal has no events of the present run.
+            None => runs.push(remembered),
         }
         runs.retain(|run| !run.is_empty());
         Ok(JournalHistory(runs))
@@ -57,5 +58,42 @@ impl JournalHistory {
     /// The time of the first known event.
     pub(super) fn begins(&self) -> Option<&str> {
         self.0.first()?.first().map(|event| event.at.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::journal::{Note, RunNote};
+    use crate::wire::view::testing;
+    use serde_json::json;
+    use std::fs;
+
+    fn run(id: &str) -> Vec<u8> {
+        let text = String::new;
+        let (at, instance, run) = (text(), text(), id.into());
+        Note::Run(RunNote { at, run, instance, version: text(), pid: 1, boot: text(), config: text() }).to_line()
+    }
+
+    fn event(seq: u32) -> EventView {
+        EventView { at: format!("{seq:02}"), ..testing::event(seq, "/", "ready", json!({})) }
+    }
+
+    #[test]
+    fn events_that_the_journal_lacks_are_in_their_run_and_place() {
+        let base = tempfile::tempdir().unwrap();
+        let state = StateDir::at(base.path());
+        let line = |seq| [serde_json::to_vec(&event(seq)).unwrap(), b"\n".to_vec()].concat();
+        let lines = [run("a"), line(1), run("b"), line(3), line(4), line(7), line(8)].concat();
+        fs::write(state.segment(1).path, lines).unwrap();
+        let runs = |run, memory: std::ops::RangeInclusive<u32>| {
+            let history = JournalHistory::merged(Some(&state), run, memory.map(event).collect()).unwrap();
+            history.0.iter().map(|run| run.iter().map(|event| event.id.seq).collect()).collect::<Vec<Vec<u32>>>()
+        };
+        let whole = [vec![1], (3..=8).collect()];
+        assert_eq!(runs("b", 4..=8), whole);
+        assert_eq!(runs("b", 5..=8), whole);
+        assert_eq!(runs("b", 9..=9), [vec![1], vec![3, 4, 7, 8, 9]]);
+        assert_eq!(runs("c", 9..=9), [vec![1], vec![3, 4, 7, 8], vec![9]]);
     }
 }

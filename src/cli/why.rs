@@ -25,7 +25,6 @@ use crate::wire::journal::EndNote;
 use crate::wire::message::{Refusal, Reply, Verb};
 use crate::wire::view::{ChildView, EventView};
 use clap::Args;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Explain how a child got into its current state
@@ -100,11 +99,12 @@ pub(super) fn run(args: Why, when: ColorMode) -> Result<ExitCode, Failure> {
             let failed = |error| ask_failed("explain", &path, &instance, error);
             let mut session = Session::connect(&instance.runtime).map_err(failed)?;
             let (remembered, _) = events_of(&mut session, args.timeout).map_err(failed)?;
-            of_past(&args, &instance.name, remembered)?
+            let run = instance.runtime.read_instance().map(|file| file.run().to_owned()).unwrap_or_default();
+            of_past(&args, &instance.name, &run, remembered)?
         }
         Ok(instance) => of_running(&path, args.timeout, &instance, when)?,
         Err(error @ (FindError::NoneRuns { .. } | FindError::NotRunning { .. })) => match kept(wanted) {
-            Some((name, _)) if past => of_past(&args, &name, Vec::new())?,
+            Some((name, _)) if past => of_past(&args, &name, "", Vec::new())?,
             Some((name, state)) => of_journal(&path, &name, &state, when)?,
             None => return Err(not_found("explain", &path, &error)),
         },
@@ -120,9 +120,9 @@ pub(super) fn run(args: Why, when: ColorMode) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Done)
 }
 
-/// Explains a moment of the past, or an event.
-fn of_past(args: &Why, name: &Name, remembered: Vec<EventView>) -> Result<Explanation, Failure> {
-    let past = JournalHistory::of(name, remembered).map_err(|error| {
+/// Explains a moment of the past, or an event. `remembered` are the events in the memory of a root, which are of `run`.
+fn of_past(args: &Why, name: &Name, run: &str, remembered: Vec<EventView>) -> Result<Explanation, Failure> {
+    let past = JournalHistory::of(name, run, remembered).map_err(|error| {
         let message = format!("cannot explain what was: {}", Chain(&error));
         Failure::new(ExitCode::Failed, message).hint("only root and the user that started the tree may read it")
     })?;
@@ -167,13 +167,12 @@ fn of_running(path: &Path, timeout: Span, instance: &Instance, when: ColorMode) 
     let (remembered, forgotten) = events_of(&mut session, timeout).map_err(failed)?;
     let mut events = Vec::new();
     if forgotten > 0 {
-        match older(instance) {
+        match older(instance, &remembered) {
             Ok(older) => events = older,
             Err(error) => out::say(when, &format!("older events cannot be read: {}", Chain(&error))),
         }
     }
-    let known: HashSet<_> = events.iter().map(|event| event.id).collect();
-    events.extend(remembered.into_iter().filter(|event| !known.contains(&event.id)));
+    events.extend(remembered);
     let mut explanation = explain(&events, path, &Present::Runs(now));
     let since = clock::wall().checked_sub(LATELY.as_duration()).map(clock::rfc3339_nanos);
     explanation.look_below(&events, since);
@@ -205,13 +204,13 @@ fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u6
     Ok((events, forgotten))
 }
 
-/// The events of the present run in the journal.
-fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
+/// The events of the present run from before those in memory, from the journal.
+fn older(instance: &Instance, remembered: &[EventView]) -> Result<Vec<EventView>, JournalError> {
     let (Some(base), Ok(file)) = (control::own_state_base(), instance.runtime.read_instance()) else {
         return Ok(Vec::new());
     };
     let filter = Filter { runs: Runs::Only(file.run().to_owned()), ..Filter::default() };
-    journal::read(&StateDir::of(&base, &instance.name), &filter)
+    journal::older(&StateDir::of(&base, &instance.name), &filter, remembered)
 }
 
 fn of_journal(path: &Path, name: &Name, state: &StateDir, when: ColorMode) -> Result<Explanation, Failure> {

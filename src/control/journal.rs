@@ -9,6 +9,7 @@ use crate::ids::{Name, Path};
 use crate::instance::state::{Segment, StateDir};
 use crate::wire::journal::{EndNote, Line, Note, RunNote, parse};
 use crate::wire::view::{EventView, HoldView};
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -145,6 +146,25 @@ pub fn read_each(
     Ok(reader.summary)
 }
 
+/// Reads the wanted entries from before the events that the root of a running instance has in memory: up to the first
+/// event that is there too. Memory is in order and has every event from its first one on; the journal may lack some of
+/// them, as after a full disk.
+///
+/// # Errors
+/// As [`read_each`].
+pub fn read_before(
+    state: &StateDir,
+    filter: &Filter,
+    memory: &[EventView],
+    each: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+) -> Result<Summary, JournalError> {
+    let known: HashSet<_> = memory.iter().map(|event| (event.id, event.at.as_str())).collect();
+    read_each(state, filter, &mut |entry| match &entry {
+        Entry::Event(event) if known.contains(&(event.id, event.at.as_str())) => ControlFlow::Break(()),
+        _ => each(entry),
+    })
+}
+
 /// Reads the wanted entries of all runs from `lines`, for example those of another host; `each` can stop the reading.
 ///
 /// # Errors
@@ -169,8 +189,16 @@ pub fn read_lines<E>(
 /// # Errors
 /// As [`read_each`].
 pub fn read(state: &StateDir, filter: &Filter) -> Result<Vec<EventView>, JournalError> {
+    older(state, filter, &[])
+}
+
+/// The wanted events from before those that the root has in memory, oldest first; see [`read_before`].
+///
+/// # Errors
+/// As [`read_each`].
+pub fn older(state: &StateDir, filter: &Filter, memory: &[EventView]) -> Result<Vec<EventView>, JournalError> {
     let mut events = Vec::new();
-    read_each(state, filter, &mut |entry| {
+    read_before(state, filter, memory, &mut |entry| {
         if let Entry::Event(event) = entry {
             events.push(event);
         }

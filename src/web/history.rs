@@ -8,7 +8,7 @@ use crate::ids::Path;
 use crate::os::clock;
 use crate::time::Span;
 use crate::wire::view::{ChildView, EventView};
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 /// The most events of one answer.
@@ -57,19 +57,17 @@ pub(super) fn events(
         }
         found.push_back(event);
     };
-    let mut told = HashSet::new();
+    let memory: Vec<EventView> = remembered.views().collect();
     if let Some(runs) = remembered.more(looks_back) {
         let filter = Filter { runs, ..filter.clone() };
-        journal::read_each(&known.state, &filter, &mut |entry| {
+        journal::read_before(&known.state, &filter, &memory, &mut |entry| {
             if let Entry::Event(event) = entry {
-                told.insert((event.id, event.at.clone()));
                 keep(event);
             }
             ControlFlow::Continue(())
         })?;
     }
-    let new = |event: &EventView| filter.takes(event) && !told.contains(&(event.id, event.at.clone()));
-    remembered.views().filter(new).for_each(keep);
+    memory.into_iter().filter(|event| filter.takes(event)).for_each(keep);
     Ok(found.into())
 }
 

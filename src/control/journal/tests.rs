@@ -95,6 +95,29 @@ fn all_files_are_read_in_order_and_filtered() {
 }
 
 #[test]
+fn events_that_the_journal_lacks_stand_in_their_place() {
+    let event = |seq| event(seq, "/", "ready");
+    let seen = |seq| EventView { at: at(seq), ..testing::event(seq, "/", "ready", json!({})) };
+    for (journal, memory, all) in [
+        (vec![1, 2, 5, 6], 2..=6, vec![1, 2, 3, 4, 5, 6]),
+        // The first event in memory is one of those that are missing.
+        (vec![1, 2, 5, 6], 3..=6, vec![1, 2, 3, 4, 5, 6]),
+        (vec![1, 2], 4..=6, vec![1, 2, 4, 5, 6]),
+        (vec![], 4..=6, vec![4, 5, 6]),
+        // The journal was read after the root was asked.
+        (vec![1, 2, 3, 4], 2..=3, vec![1, 2, 3]),
+    ] {
+        let (_base, state) = state();
+        append(&state, 1, &[run("a", 0), event(1), run("b", 0)]);
+        append(&state, 1, &journal.iter().map(|seq| event(*seq)).collect::<Vec<_>>());
+        let filter = Filter { runs: Runs::Only("b".into()), ..Filter::default() };
+        let memory: Vec<EventView> = memory.map(seen).collect();
+        let read = older(&state, &filter, &memory).unwrap();
+        assert_eq!(read.iter().chain(&memory).map(|event| event.id.seq).collect::<Vec<_>>(), all);
+    }
+}
+
+#[test]
 fn what_is_broken_is_passed_over_and_counted() {
     let (_base, state) = two_runs();
     append(
