@@ -252,8 +252,9 @@ impl<'a> EventLog<'a> {
             if let Some(uptime) = event.exited().and_then(|exited| exited.uptime_ms) {
                 lives.insert(event.incarnation, uptime);
             }
-            // The exit of a hung process comes after the event of its failure.
-            let is_later = event.incarnation > failed.incarnation || event.at > failed.at;
+            // The exit of a hung process comes after the event of its failure. Both are of one node, and its clock may
+            // have been set back.
+            let is_later = event.incarnation > failed.incarnation || event.id.seq > failed.id.seq;
             if is_later || !is_failure(event) || runs.contains(&event.incarnation) {
                 continue;
             }

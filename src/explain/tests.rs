@@ -356,6 +356,22 @@ fn in_a_row_are_failures_without_a_healthy_life_between() {
 }
 
 #[test]
+fn failures_are_counted_although_the_clock_was_set_back() {
+    let mut tree = Tree::default();
+    for life in 1..=3 {
+        let detail = json!({ "code": 1, "normal": false, "expected": false, "uptime_ms": 50, "incarnation": life });
+        let exited = tree.add(1, "/db", "exited", None, detail);
+        let detail = json!({ "strategy": "one-for-one", "used": life, "max": 9, "period_ms": 600_000, "delay_ms": 0 });
+        tree.add(1, "/db", "restarting", Some(exited), detail);
+    }
+    let count = tree.events.len();
+    for (at, event) in tree.events.iter_mut().enumerate() {
+        event.at = format!("2026-01-02T03:04:{:02}.500000000Z", count - at);
+    }
+    assert_eq!(tree.explain("/db", Some("waiting")).first_cause.map(|step| step.times), Some(3));
+}
+
+#[test]
 fn a_probe_says_why_it_failed_and_the_advice_is_for_probes() {
     let mut tree = Tree::default();
     tree.boot(1, "/web", None);
