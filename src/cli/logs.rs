@@ -19,6 +19,7 @@ use crate::ids::{Name, Path};
 use crate::instance::runtime::{LogFile, TreePath};
 use crate::logs::past::{self, Recent};
 use crate::logs::{Stream, console};
+use crate::os::clock;
 use crate::time::Span;
 use crate::wire::view::LogView;
 use clap::Args;
@@ -172,7 +173,11 @@ fn take(
 /// Sorts the lines in memory, after the earlier lines from the files.
 fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Result<Vec<LogView>, Failure> {
     let wanted = shown.args.lines.0;
-    let enough = wanted.is_some_and(|wanted| memory.len() >= wanted);
+    // What is printed from the request on is shown in any case: it may come before all of memory has.
+    let is_new =
+        |line: &LogView| line.at.as_ref().is_some_and(|at| shown.asked.as_ref().is_some_and(|asked| at >= asked));
+    let earlier = memory.iter().filter(|line| !is_new(line)).count();
+    let enough = wanted.is_some_and(|wanted| earlier >= wanted);
     let mut workers = by_worker(memory);
     // Lines in files have no time, so `--since` cannot be applied to them.
     if !enough && shown.args.since.is_none() {
@@ -186,7 +191,12 @@ fn with_files(memory: Vec<LogView>, tree: &[TreePath], shown: &Shown<'_>) -> Res
     }
     let mut lines = in_order(workers);
     if let Some(wanted) = wanted {
-        lines.drain(..lines.len().saturating_sub(wanted));
+        let mut excess = lines.iter().filter(|line| !is_new(line)).count().saturating_sub(wanted);
+        lines.retain(|line| {
+            let drops = excess > 0 && !is_new(line);
+            excess -= usize::from(drops);
+            !drops
+        });
     }
     Ok(lines)
 }
@@ -316,6 +326,8 @@ struct Shown<'a> {
     several: bool,
     width: usize,
     since: Option<String>,
+    /// With `-f`: the time of the request.
+    asked: Option<String>,
 }
 
 impl Shown<'_> {
@@ -329,6 +341,7 @@ impl Shown<'_> {
             several: true,
             width: 0,
             since,
+            asked: args.follow.then(clock::rfc3339_now),
         }
     }
 
@@ -384,61 +397,4 @@ impl Shown<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> Path {
-        Path::parse(text).unwrap()
-    }
-
-    fn line(of: &str, at: &str, text: &str) -> LogView {
-        LogView { at: (!at.is_empty()).then(|| at.into()), ..LogView::untimed(path(of), text.into()) }
-    }
-
-    fn texts(lines: &[LogView]) -> Vec<&str> {
-        lines.iter().map(|line| line.text.as_str()).collect()
-    }
-
-    #[test]
-    fn pieces_are_one_line_in_a_file() {
-        let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
-        let lines =
-            [piece("x", true, false), piece("y", true, true), piece("z", false, true), piece("n", false, false)];
-        assert_eq!(joined(&lines).lines, ["xyz", "n"]);
-        // Where another line comes in between, the begun line has ended in the file.
-        let of = |incarnation, piece| LogView { incarnation: Some(incarnation), ..piece };
-        let (begun, end) = (|text| of(1, piece(text, true, false)), |text| of(1, piece(text, false, true)));
-        let other = |text| of(2, piece(text, false, false));
-        for (lines, texts) in [
-            (vec![begun("ready> "), other("boot"), end("yes")], vec!["ready> ", "boot", "yes"]),
-            (vec![begun("ready> "), other("boot"), end(""), other("up")], vec!["ready> ", "boot", "up"]),
-            (vec![begun("ready> "), of(2, begun("boot")), end("yes")], vec!["ready> ", "boot", "yes"]),
-            (vec![begun("wait"), of(1, other("trace")), end("")], vec!["wait", "trace"]),
-        ] {
-            assert_eq!(joined(&lines).lines, texts);
-        }
-    }
-
-    #[test]
-    fn a_line_whose_beginning_is_in_the_file_alone_is_shown_from_there() {
-        let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
-        let mut lines = vec![piece("on", true, true), piece("g", false, true), piece("n", false, false)];
-        let (file, kept) = (["a", "long", "n"].map(String::from).to_vec(), joined(&lines));
-        assert!(kept.headless && !kept.unfinished);
-        put_before(&mut lines, file, &kept, &path("/a"));
-        assert_eq!(texts(&lines), ["a", "long", "n"]);
-        // So is one whose end stands before the end of another process's line.
-        let of = |incarnation, piece| LogView { incarnation: Some(incarnation), ..piece };
-        let mut lines = vec![of(1, piece("g", false, true)), of(2, piece("yes", false, true))];
-        let kept = joined(&lines);
-        assert_eq!(kept.lines, ["g", "yes"]);
-        put_before(&mut lines, ["a", "long", "yes"].map(String::from).to_vec(), &kept, &path("/a"));
-        assert_eq!(texts(&lines), ["a", "long", "yes"]);
-        // Of another line in the file nothing is left out.
-        let mut lines = vec![piece("g", false, true), piece("prompt>", true, false)];
-        let kept = joined(&lines);
-        assert!(kept.headless && kept.unfinished);
-        put_before(&mut lines, vec!["a".into()], &kept, &path("/a"));
-        assert_eq!(texts(&lines), ["a", "g", "prompt>"]);
-    }
-}
+mod tests;
