@@ -2,7 +2,7 @@
 //! end, and nothing is read without end.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,6 +56,20 @@ impl FileId {
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let (file, metadata) = open(path)?;
     if metadata.is_file() { Ok(file) } else { Err(unsuited(&metadata)) }
+}
+
+/// Whether a file ends without a newline.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn ends_within_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// Opens a regular file that a path names itself: a symbolic link is not followed. For files with keys.

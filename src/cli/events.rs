@@ -23,6 +23,7 @@ use crate::time::Span;
 use crate::wire::look::{Kept, REPORTS};
 use crate::wire::view::{EventBody, EventView};
 use clap::Args;
+use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -213,8 +214,13 @@ fn of_host(args: &Events, host: &str, when: ColorMode) -> Result<ExitCode, Failu
     let filter = printer.filter.clone();
     let journal = pages::of_host(&doing, host, Kept::Instance(instance.clone()), args.timeout);
     let reported = pages::of_host(&doing, host, Kept::Agent, args.timeout);
+    let unreadable = Cell::new(0);
     let reports = (1..).zip(reported).filter_map(|(number, line)| match line {
-        Ok(line) => pages::report(&line, number, &instance).filter(|event| filter.takes(event)).map(Ok),
+        Ok(line) => {
+            let report = pages::report(&line, number, &instance);
+            unreadable.update(|count| count + u64::from(report.is_err()));
+            report.ok().flatten().filter(|event| filter.takes(event)).map(Ok)
+        }
         Err(failure) => Some(Err(failure)),
     });
     let mut reports = reports.peekable();
@@ -243,7 +249,7 @@ fn of_host(args: &Events, host: &str, when: ColorMode) -> Result<ExitCode, Failu
         printer.entry(Entry::Event(report?))?;
     }
     printer.history_is_told()?;
-    printer.skipped(summary);
+    printer.skipped(Summary { skipped: summary.skipped + unreadable.get(), ..summary });
     if !there {
         out::say(when, &format!("{host} has no journal of \"{instance}\""));
         return Ok(ExitCode::Done);

@@ -7,7 +7,7 @@ use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest};
 use crate::wire::look::{Kept, Page, RecordCursor};
 use crate::wire::view::EventView;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// An iterator over the lines, the oldest first.
 pub(super) struct Pages<F> {
@@ -74,19 +74,21 @@ impl<F: FnMut(RecordCursor) -> Result<Page, Failure>> Iterator for Pages<F> {
     }
 }
 
-/// The `number`-th report of an agent as an event; `None` if it is about another instance, or cannot be read.
-pub(super) fn report(line: &[u8], number: u32, instance: &str) -> Option<EventView> {
-    let mut value: Value = serde_json::from_slice(line).ok()?;
-    let fields = value.as_object_mut()?;
+/// The `number`-th report of an agent as an event; `None` if it is about another instance.
+///
+/// # Errors
+/// The line cannot be read.
+pub(super) fn report(line: &[u8], number: u32, instance: &str) -> serde_json::Result<Option<EventView>> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(line)?;
     if fields.remove("instance").is_some_and(|of| of != instance) {
-        return None;
+        return Ok(None);
     }
-    fields.insert("id".into(), serde_json::to_value(ReportId { node: 0, seq: number }).ok()?);
+    fields.insert("id".into(), serde_json::to_value(ReportId { node: 0, seq: number })?);
     fields.entry("path").or_insert_with(|| "/".into());
     for key in ["pid", "incarnation", "cause"] {
         fields.insert(key.into(), Value::Null);
     }
-    serde_json::from_value(value).ok()
+    serde_json::from_value(Value::Object(fields)).map(Some)
 }
 
 /// The name of the instance, which need not run: the wanted one, or else the only one of the cluster.
@@ -133,14 +135,14 @@ mod tests {
         let line = |value: Value| value.to_string().into_bytes();
         let at = "2026-01-02T03:04:05.000000000Z";
         let fenced = json!({"at": at, "kind": "fenced", "host": "b", "instance": "shop", "path": "/db", "token": 3, "late_ms": 7});
-        let event = report(&line(fenced.clone()), 2, "shop").unwrap();
+        let event = report(&line(fenced.clone()), 2, "shop").unwrap().unwrap();
         assert_eq!((event.path.as_str(), event.kind(), event.at.as_str()), ("/db", "fenced", at));
         let shown = serde_json::to_value(&event).unwrap();
         assert_eq!((&shown["host"], &shown["token"], &shown["late_ms"]), (&json!("b"), &json!(3), &json!(7)));
-        assert!(report(&line(fenced), 2, "web").is_none());
+        assert_eq!(report(&line(fenced), 2, "web").unwrap(), None);
         let lost = json!({"at": at, "kind": "store_lost", "host": "b", "age_ms": 3_000});
-        let event = report(&line(lost), 3, "shop").unwrap();
+        let event = report(&line(lost), 3, "shop").unwrap().unwrap();
         assert_eq!((event.path.as_str(), event.pid, event.cause), ("/", None, None));
-        assert!(report(b"{\"at\"", 4, "shop").is_none() && report(b"[]", 4, "shop").is_none());
+        assert!(report(b"{\"at\"", 4, "shop").is_err() && report(b"[]", 4, "shop").is_err());
     }
 }

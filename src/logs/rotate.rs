@@ -17,7 +17,7 @@ use crate::os::opening::{self, FileLocation};
 use crate::os::users::Credentials;
 use crate::time::{Span, Time};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -393,13 +393,7 @@ fn or_gone(done: io::Result<()>) -> io::Result<()> {
 /// Whether a regular file ends without a newline. The file is open for writing alone, so it is opened once more.
 fn ends_within_line(file: &File) -> io::Result<bool> {
     let mut file = files::open_regular(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?;
-    if file.seek(SeekFrom::End(0))? == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(!is_newline(&last[0]))
+    files::ends_within_line(&mut file)
 }
 
 fn is_newline(byte: &u8) -> bool {

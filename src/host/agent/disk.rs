@@ -4,6 +4,7 @@ use super::bundles::{Bundles, Kept};
 use super::fetches::part_of;
 use super::pages::{self, Reader};
 use crate::error::Chain;
+use crate::files;
 use crate::host::identity::Keys;
 use crate::hosts::RunId;
 use crate::hosts::record::{Choice, Placement};
@@ -101,6 +102,8 @@ pub(super) enum JobResult {
     Laid(RunId, Result<PathBuf, String>),
     Keys(Result<Box<Keys>, String>),
     Page(Reader, Result<Page, String>),
+    /// The journal cannot be written, or can be again: as text for the log.
+    Journal(String),
     Last,
 }
 
@@ -173,7 +176,7 @@ fn work(
         let _ = did.send(what);
         wake.ring();
     };
-    let journal = pages::of_agent(state.path());
+    let mut journal = Journal { path: pages::of_agent(state.path()), lost: 0 };
     tell(JobResult::Bundles(bundles.all()));
     // The bundle that is being sent, kept in memory as it is requested part by part.
     let mut sending: Option<(String, Bundle, Vec<Vec<u8>>)> = None;
@@ -215,8 +218,7 @@ fn work(
                 tell(JobResult::Page(reader, pages::page(state.path(), base, &kept, from)))
             }
             Job::Last => tell(JobResult::Last),
-            // An error is ignored: nothing depends on the journal but its readers.
-            Job::Line(line) => drop(append(&journal, &line)),
+            Job::Line(line) => journal.append(&line).into_iter().for_each(|told| tell(JobResult::Journal(told))),
         }
     }
 }
@@ -286,12 +288,38 @@ fn place(base: &Path, instance: &str) -> io::Result<()> {
     StateDir::at(base.join(instance)).create()
 }
 
-fn append(journal: &Path, line: &str) -> io::Result<()> {
-    if fs::metadata(journal).is_ok_and(|there| there.len() >= JOURNAL_MAX) {
-        fs::rename(journal, pages::before(journal))?;
+/// The journal of the agent. Nothing depends on it but its readers.
+struct Journal {
+    path: PathBuf,
+    /// Lines that could not be written since the last one that could.
+    lost: u64,
+}
+
+impl Journal {
+    /// Appends a line. Returns what is to be logged: that writing has begun to fail, or works again.
+    fn append(&mut self, line: &str) -> Option<String> {
+        match self.try_append(line) {
+            Ok(()) => match std::mem::take(&mut self.lost) {
+                0 => None,
+                lost => Some(format!("reports are kept on disk again; {lost} are missing there")),
+            },
+            Err(error) => {
+                self.lost += 1;
+                let text = || format!("reports cannot be kept on disk: {}: {error}", self.path.display());
+                (self.lost == 1).then(text)
+            }
+        }
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(journal)?;
-    file.write_all(format!("{line}\n").as_bytes())
+
+    fn try_append(&self, line: &str) -> io::Result<()> {
+        if fs::metadata(&self.path).is_ok_and(|there| there.len() >= JOURNAL_MAX) {
+            fs::rename(&self.path, pages::before(&self.path))?;
+        }
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        // The disk was full, or the agent was killed, in the middle of the last line.
+        let begin = if files::ends_within_line(&mut file)? { "\n" } else { "" };
+        file.write_all(format!("{begin}{line}\n").as_bytes())
+    }
 }
 
 #[cfg(test)]
@@ -310,6 +338,24 @@ mod tests {
         let checked = check(&bundles, &Env::new(), kept);
         assert_eq!(bundles.all().len(), usize::from(checked.is_ok()), "one with errors is not kept");
         checked
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_kept_is_logged_once_and_the_next_one_has_a_line_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.jsonl");
+        let mut journal = Journal { path: path.clone(), lost: 0 };
+        assert_eq!(journal.append("{}"), None);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"torn").unwrap();
+        fs::rename(&path, directory.path().join("kept")).unwrap();
+        // A file cannot be created where a directory is.
+        fs::create_dir(&path).unwrap();
+        assert!(journal.append("1").unwrap().contains("cannot be kept on disk"));
+        assert_eq!(journal.append("2"), None);
+        fs::remove_dir(&path).unwrap();
+        fs::rename(directory.path().join("kept"), &path).unwrap();
+        assert!(journal.append("3").unwrap().ends_with("again; 2 are missing there"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{}\n{\"torn\n3\n");
     }
 
     const WORKER: &str = "[[child]]\nname = \"a\"\ncommand = \"true\"\n";

@@ -428,6 +428,7 @@ impl Shell {
                 JobResult::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
                 JobResult::Keys(keys) => self.has_read_keys(keys),
                 JobResult::Page(reader, page) => self.has_read_page(reader, page),
+                JobResult::Journal(told) => warn!(self.logger, "{}", told),
                 JobResult::Last => {}
                 JobResult::Pointed(_, What::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);
