@@ -148,7 +148,7 @@ fn lay_out(options: RootOptions, hosted: Option<Hosted>, laid_out: &mut LaidOut)
     let Memory { holds, record, journal, state_lock } =
         remember(&tree, state, options.read_holds, &run_note(&file), &logger)?;
     let state = record.as_ref().map(|record| (StateDir::at(&record.directory), state_lock));
-    let lines = record.zip(journal.as_ref().map(Journal::reader));
+    let lines = record.zip(journal.as_ref().map(Journal::ends));
     // From here on the keeper cleans up if this process is killed.
     let keeper =
         Keeper::start(&runtime, &mark, cgroups.map(Tree::path), lines).map_err(while_trying("start the keeper"))?;

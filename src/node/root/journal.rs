@@ -7,7 +7,7 @@
 //! pipe to its end.
 
 use crate::node::history::History;
-use crate::node::luggage::{Number, Packing, Unpacking};
+use crate::node::luggage::{Number, OrRollBack, Packing, Unpacking};
 use crate::os::clock;
 use crate::os::fd;
 use crate::time::{Span, Time};
@@ -36,6 +36,8 @@ pub(in crate::node) struct Journal {
     run: String,
     writer: File,
     reader: OwnedFd,
+    /// A file in memory in which the keeper counts the events that it could not write, for the next keeper.
+    lost: OwnedFd,
     /// Number of the next event to take from the history.
     next: u64,
     /// Lines that were taken from the history, and how many bytes of them are in the pipe.
@@ -59,6 +61,9 @@ pub(in crate::node) struct CarriedJournal {
     /// Lines that are not in the pipe yet.
     taken: Blob,
     notes: Blob,
+    /// Missing in the snapshot of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<Number>,
 }
 
 impl Journal {
@@ -66,7 +71,7 @@ impl Journal {
     pub(crate) fn pack(&self, packing: &mut Packing<'_>) -> CarriedJournal {
         // `retry` is not needed: a full pipe is tried again at once. `last` is not set: a run that is ending is not
         // upgraded.
-        let Journal { run, writer, reader, next, taken, sent, retry: _, notes, last: _ } = self;
+        let Journal { run, writer, reader, lost, next, taken, sent, retry: _, notes, last: _ } = self;
         CarriedJournal {
             run: run.clone(),
             writer: packing.descriptor(writer, Kind::Pipe, "the journal"),
@@ -74,15 +79,20 @@ impl Journal {
             next: *next,
             taken: packing.bytes(taken[*sent..].to_vec()),
             notes: packing.bytes(notes.clone()),
+            lost: Some(packing.descriptor(lost, Kind::File, "the count of lost events")),
         }
     }
 
     /// The same from the snapshot of the program that ran before.
     pub(crate) fn unpack(carried: CarriedJournal, unpacking: &mut Unpacking<'_>) -> Journal {
-        let CarriedJournal { run, writer, reader, next, taken, notes } = carried;
+        let CarriedJournal { run, writer, reader, next, taken, notes, lost } = carried;
         let (taken, notes) = (unpacking.bytes(taken).to_vec(), unpacking.bytes(notes).to_vec());
         let (writer, reader) = (unpacking.take(writer).into(), unpacking.take(reader));
-        Journal { run, writer, reader, next, taken, sent: 0, retry: None, notes, last: None }
+        let lost = match lost {
+            Some(lost) => unpacking.take(lost),
+            None => count_of_lost().or_roll_back("making a file in memory"),
+        };
+        Journal { run, writer, reader, lost, next, taken, sent: 0, retry: None, notes, last: None }
     }
 
     pub(crate) fn open(run: String) -> io::Result<Journal> {
@@ -91,6 +101,7 @@ impl Journal {
             run,
             writer: writer.into(),
             reader,
+            lost: count_of_lost()?,
             next: 0,
             taken: Vec::new(),
             sent: 0,
@@ -111,9 +122,10 @@ impl Journal {
         self.notes = note.to_line();
     }
 
-    /// The end of the pipe that the keeper reads. The root keeps it open, so that the contents outlive a keeper.
-    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+    /// What the keeper inherits: the end of the pipe that it reads, and the count of lost events. The root keeps both
+    /// open, so that the contents outlive a keeper.
+    pub(crate) fn ends(&self) -> [BorrowedFd<'_>; 2] {
+        [self.reader.as_fd(), self.lost.as_fd()]
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
@@ -193,6 +205,10 @@ impl Journal {
     }
 }
 
+fn count_of_lost() -> io::Result<OwnedFd> {
+    fd::memfd_with("treevisor-lost", b"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +225,7 @@ mod tests {
     }
 
     fn read(journal: &Journal) -> Vec<u8> {
-        fd::set_nonblocking(journal.reader(), true).unwrap();
+        fd::set_nonblocking(journal.reader.as_fd(), true).unwrap();
         let mut bytes = Vec::new();
         let mut reader = File::from(journal.reader.try_clone().unwrap());
         let _ = reader.read_to_end(&mut bytes);

@@ -112,7 +112,7 @@ impl Root {
 
     /// After an upgrade: replaces the keeper by one of the new version.
     pub(super) fn goes_on(&mut self, context: &Context, reactor: &mut Reactor) {
-        let lines = self.journal.as_ref().map(Journal::reader);
+        let lines = self.journal.as_ref().map(Journal::ends);
         if self.keeper.as_mut().is_some_and(|keeper| keeper.hand_over(lines, context)) {
             self.take_new_keeper_on(context, reactor);
         }
@@ -275,7 +275,7 @@ impl Root {
     }
 
     fn start_keeper_again(&mut self, context: &Context, reactor: &mut Reactor) {
-        let lines = self.journal.as_ref().map(Journal::reader);
+        let lines = self.journal.as_ref().map(Journal::ends);
         if self.keeper.as_mut().is_some_and(|keeper| keeper.start_again(lines, context)) {
             self.take_new_keeper_on(context, reactor);
         }

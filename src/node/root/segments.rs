@@ -7,13 +7,15 @@
 use crate::files::FileId;
 use crate::instance::state::{Segment, StateDir};
 use crate::os::clock;
-use crate::os::lock::LockFile;
-use crate::wire::journal::Note;
+use crate::wire::journal::{Line, Note, parse};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+
+/// How a line begins that is no event.
+const NOTE: &[u8] = b"{\"journal\":";
 
 /// How a line begins that records the holds.
 const HOLDS: &[u8] = b"{\"journal\":\"holds\"";
@@ -48,8 +50,10 @@ pub(super) struct Segments {
     /// many files follow, and although it could not be written when it came.
     holds: Vec<u8>,
     open: Option<Open>,
-    /// The number of lines that could not be written, and that no line has recorded yet.
+    /// The number of events that could not be written, and that no line has recorded yet.
     lost: u64,
+    /// A file in memory that has this number too, for the next keeper.
+    count: Option<File>,
     /// Why the last write has failed; reported once, until writing works again.
     trouble: Option<String>,
 }
@@ -83,12 +87,29 @@ impl Segments {
             holds: Vec::new(),
             open: None,
             lost: 0,
+            count: None,
             trouble: None,
         }
     }
 
-    /// Appends whole lines. Returns whether writing has begun to fail, or works again. Lines that fail are counted as
-    /// lost, except those about the holds: the last one is written as soon as a file can be written again.
+    /// Goes on with the number of lost events in `count`, and keeps it there.
+    pub(super) fn count_in(&mut self, count: File) {
+        let mut number = [0; 8];
+        if count.read_exact_at(&mut number, 0).is_ok() {
+            self.lost = u64::from_le_bytes(number);
+        }
+        self.count = Some(count);
+    }
+
+    fn set_lost(&mut self, events: u64) {
+        self.lost = events;
+        if let Some(count) = &self.count {
+            let _ = count.write_all_at(&events.to_le_bytes(), 0);
+        }
+    }
+
+    /// Appends whole lines. Returns whether writing has begun to fail, or works again. Events that fail are counted as
+    /// lost, and the last line about the holds is written as soon as a file can be written again.
     pub(super) fn write(&mut self, lines: &[u8]) -> Option<Change> {
         let change = self.write_lines(lines);
         if let Some(holds) = whole(lines).rfind(|line| line.starts_with(HOLDS)) {
@@ -100,7 +121,10 @@ impl Segments {
     fn write_lines(&mut self, lines: &[u8]) -> Option<Change> {
         loop {
             let Err(error) = self.try_write(lines) else {
-                let lost = std::mem::take(&mut self.lost);
+                let lost = self.lost;
+                if lost > 0 {
+                    self.set_lost(0);
+                }
                 return self.trouble.take().map(|_| Change::WorksAgain(lost));
             };
             // Opened anew for the next write: the directory may have been removed, or another file system mounted
@@ -115,7 +139,7 @@ impl Segments {
             if is_full && self.give_up_oldest() {
                 continue;
             }
-            self.lost += whole(lines).filter(|line| !line.starts_with(HOLDS)).count() as u64;
+            self.lose(whole(lines).map(events_of).sum());
             let trouble = format!("{}: {error}", self.state.path().display());
             if self.trouble.as_ref() == Some(&trouble) {
                 return None;
@@ -127,7 +151,7 @@ impl Segments {
 
     /// Counts events that were lost before they were passed to this.
     pub(super) fn lose(&mut self, events: u64) {
-        self.lost += events;
+        self.set_lost(self.lost + events);
     }
 
     /// Releases the lock, once the root has ended: the next one takes it.
@@ -141,7 +165,7 @@ impl Segments {
             events => {
                 let why = match &self.trouble {
                     Some(trouble) => format!("cannot write {trouble}"),
-                    None => "the process that wrote them down was killed".into(),
+                    None => "the process that wrote them down was killed, or could not write them".into(),
                 };
                 Note::Lost { at: clock::rfc3339_nanos(clock::wall()), events, why }.to_line()
             }
@@ -275,10 +299,222 @@ impl Open {
     }
 }
 
+/// How many events a line stands for.
+fn events_of(line: &[u8]) -> u64 {
+    match line.starts_with(NOTE).then(|| parse(line)) {
+        None => 1,
+        Some(Some(Line::Note(Note::Lost { events, .. }))) => events,
+        Some(_) => 0,
+    }
+}
+
 /// The lines of a text, each with its newline.
 fn whole(lines: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     lines.split_inclusive(|byte| *byte == b'\n')
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::os::fd;
+    use crate::wire::journal::RunNote;
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    fn run(id: &str) -> Note {
+        Note::Run(RunNote {
+            at: String::new(),
+            run: id.into(),
+            instance: "shop".into(),
+            version: String::new(),
+            pid: 1,
+            boot: String::new(),
+            config: String::new(),
+        })
+    }
+
+    fn record(directory: &std::path::Path, max_size: u64, keep: u32) -> JournalRecord {
+        JournalRecord { directory: directory.to_owned(), max_size, keep, run: run("1") }
+    }
+
+    fn line(number: u32) -> Vec<u8> {
+        format!("{{\"id\":\"00000001-{number}\",\"at\":\"\",\"path\":\"/\",\"kind\":\"ready\",\"pid\":null,\"incarnation\":null,\"cause\":null}}\n")
+            .into_bytes()
+    }
+
+    /// All lines of all files: numbers of events, text for notes, `?` for what cannot be read.
+    fn told(directory: &std::path::Path) -> String {
+        let mut words = Vec::new();
+        for segment in StateDir::at(directory).segments().unwrap() {
+            for line in fs::read(segment.path).unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                words.push(match parse(line) {
+                    Some(Line::Event(event)) => event.id.seq.to_string(),
+                    Some(Line::Note(Note::Run(run))) => format!("run-{}", run.run),
+                    Some(Line::Note(Note::Lost { events, .. })) => format!("lost-{events}"),
+                    Some(Line::Note(Note::End(_))) => "end".into(),
+                    Some(Line::Note(Note::Holds { at, .. })) => format!("holds-{at}"),
+                    None => "?".into(),
+                });
+            }
+        }
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_fifo_or_a_directory_in_the_place_of_the_last_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |number| StateDir::at(dir.path()).segment(number).path;
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&at(1), mode).unwrap();
+        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(1)), None);
+        fs::create_dir(at(3)).unwrap();
+        assert_eq!(Segments::new(&record(dir.path(), 10_000, 9)).write(&line(2)), None);
+        for (number, written) in [(2, line(1)), (4, line(2))] {
+            assert!(fs::read(at(number)).unwrap().ends_with(&written), "{number}");
+        }
+    }
+
+    #[test]
+    fn files_follow_one_another_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = (run("1").to_line().len() + 2 * line(10).len()) as u64;
+        let mut segments = Segments::new(&record(dir.path(), size, 2));
+        for number in 10..20 {
+            assert_eq!(segments.write(&line(number)), None);
+        }
+        assert_eq!(told(dir.path()), "run-1 14 15 run-1 16 17 run-1 18 19");
+        for segment in StateDir::at(dir.path()).segments().unwrap() {
+            assert!(fs::metadata(segment.path).unwrap().len() <= size);
+        }
+        // A line that is longer than a file may be is written all the same: it is the newest.
+        let long = [line(20), line(21), line(22)].concat();
+        assert_eq!(segments.write(&long), None);
+        assert_eq!(told(dir.path()), "run-1 16 17 run-1 18 19 run-1 20 21 22");
+    }
+
+    #[test]
+    fn what_is_held_stands_in_every_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
+        assert!(holds("1").starts_with(HOLDS));
+        let size = (run("1").to_line().len() + holds("1").len() + line(10).len()) as u64;
+        let mut segments = Segments::new(&record(dir.path(), size, 9));
+        segments.write(&[holds("1"), line(10), holds("2")].concat());
+        for number in 11..13 {
+            segments.write(&line(number));
+        }
+        assert_eq!(told(dir.path()), "run-1 holds-1 10 holds-2 run-1 holds-2 11 run-1 holds-2 12");
+    }
+
+    #[test]
+    fn another_writer_goes_on_behind_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = record(dir.path(), 1 << 20, 2);
+        Segments::new(&record).write(&line(1));
+        let [first] = StateDir::at(dir.path()).segments().unwrap().try_into().unwrap();
+        OpenOptions::new().append(true).open(&first.path).unwrap().write_all(b"{\"id\":\"0000").unwrap();
+        let mut next = Segments::new(&JournalRecord { run: run("2"), ..record });
+        next.lose(1);
+        assert_eq!(next.write(&line(2)), None);
+        assert_eq!(told(dir.path()), "run-1 1 ? run-2 lost-1 2");
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_the_gap_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        // Every write to `/dev/full` fails with ENOSPC.
+        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
+        segments.open = None;
+        assert!(matches!(segments.write(&line(2)), Some(Change::Stopped(why)) if why.contains("No space left")));
+        assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is told once");
+        fs::remove_file(state.segment(2).path).unwrap();
+        assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
+        assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
+    }
+
+    #[test]
+    fn the_next_keeper_goes_on_with_the_number_of_lost_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let record = record(dir.path(), 1 << 20, 5);
+        let count = File::from(fd::memfd_with("test", b"").unwrap());
+        let keeper = || {
+            let mut segments = Segments::new(&record);
+            segments.count_in(count.try_clone().unwrap());
+            segments
+        };
+        std::os::unix::fs::symlink("/dev/full", state.segment(1).path).unwrap();
+        let lost = Note::Lost { at: String::new(), events: 5_000, why: String::new() }.to_line();
+        assert!(matches!(keeper().write(&[lost, line(1)].concat()), Some(Change::Stopped(_))));
+        keeper().lose(1);
+        fs::remove_file(state.segment(1).path).unwrap();
+        let mut segments = keeper();
+        assert_eq!(segments.write(&line(2)), None);
+        segments.write(&line(3));
+        keeper().write(&line(4));
+        assert_eq!(told(dir.path()), "run-1 lost-5002 2 3 run-1 4");
+    }
+
+    #[test]
+    fn holds_that_a_full_disk_has_cost_are_written_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let holds = |at: &str| Note::Holds { at: at.into(), holds: Vec::new() }.to_line();
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
+        segments.open = None;
+        assert!(matches!(segments.write(&[holds("1"), line(2)].concat()), Some(Change::Stopped(_))));
+        assert_eq!(segments.write(&holds("2")), None);
+        fs::remove_file(state.segment(2).path).unwrap();
+        assert_eq!(segments.write(&line(3)), Some(Change::WorksAgain(1)));
+        assert_eq!(told(dir.path()), "run-1 1 run-1 holds-2 lost-1 3");
+    }
+
+    #[test]
+    fn a_head_that_no_line_follows_is_cut_off_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        segments.write(&line(1));
+        // The file is opened anew, as after a write that has failed. The head still fits, the line does not.
+        segments.open = None;
+        segments.open_for(0).unwrap();
+        let open = segments.open.as_mut().unwrap();
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut full = File::from(memfd_create("full", flags).unwrap());
+        full.write_all(&fs::read(&open.segment.path).unwrap()).unwrap();
+        fcntl(&full, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+        open.file = full.try_clone().unwrap();
+        assert!(open.append(&[&line(2)]).is_err());
+        let whole = [run("1").to_line(), line(1)].concat();
+        assert_eq!(full.metadata().unwrap().len(), whole.len() as u64);
+    }
+
+    #[test]
+    fn room_is_made_by_what_is_oldest_though_not_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let mut segments = Segments::new(&record(dir.path(), 1 << 20, 5));
+        for number in 1..5 {
+            fs::write(state.segment(number).path, line(number as u32)).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/full", state.segment(5).path).unwrap();
+        assert!(matches!(segments.write(&line(9)), Some(Change::Stopped(_))));
+        let left: Vec<u64> = state.segments().unwrap().iter().map(|segment| segment.number).collect();
+        assert_eq!(left, [4, 5]);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_meanwhile_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("shop");
+        let mut segments = Segments::new(&record(&at, 1 << 20, 5));
+        segments.write(&line(1));
+        fs::remove_dir_all(&at).unwrap();
+        segments.write(&line(2));
+        assert_eq!(told(&at), "run-1 2");
+    }
+}

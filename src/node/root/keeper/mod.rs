@@ -16,7 +16,7 @@ mod run;
 pub(in crate::node) use self::run::clear_tree;
 pub use self::run::run;
 
-use self::run::{BEFORE_FD, DISMISSAL_FD, JOURNAL_FD, RECORD_FD, Record};
+use self::run::{BEFORE_FD, DISMISSAL_FD, JOURNAL_FD, LOST_FD, RECORD_FD, Record};
 use super::segments::JournalRecord;
 use crate::ids::Mark;
 use crate::instance::runtime::RuntimeDir;
@@ -103,7 +103,7 @@ impl Keeper {
         runtime: &RuntimeDir,
         mark: &Mark,
         cgroup: Option<&Path>,
-        journal: Option<(JournalRecord, BorrowedFd<'_>)>,
+        journal: Option<(JournalRecord, [BorrowedFd<'_>; 2])>,
     ) -> Result<Keeper, Box<dyn std::error::Error>> {
         let (journal, lines) = journal.unzip();
         let record = Record {
@@ -119,10 +119,11 @@ impl Keeper {
         Keeper::spawn(record, lines, None)
     }
 
-    /// `before` is the pidfd of a keeper that still writes the journal, if there is one.
+    /// `lines` is what the journal passes on, `before` the pidfd of a keeper that still writes the journal, if there is
+    /// one.
     fn spawn(
         record: Record,
-        lines: Option<BorrowedFd<'_>>,
+        lines: Option<[BorrowedFd<'_>; 2]>,
         before: Option<BorrowedFd<'_>>,
     ) -> Result<Keeper, Box<dyn std::error::Error>> {
         let behind = Record { behind: lines.and(before).is_some(), ..record.clone() };
@@ -169,7 +170,7 @@ impl Keeper {
 
     /// After an upgrade: starts a keeper of this version, and dismisses the present one only then, so that at every
     /// moment a keeper exists that cleans up. Returns whether the new keeper was started.
-    pub(crate) fn hand_over(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
+    pub(crate) fn hand_over(&mut self, lines: Option<[BorrowedFd<'_>; 2]>, context: &Context) -> bool {
         if self.retry.is_some() {
             return false;
         }
@@ -226,7 +227,7 @@ impl Keeper {
 
     /// Starts another keeper in place of one that has exited. Returns whether that worked; if not, it is tried again
     /// later.
-    pub(crate) fn start_again(&mut self, lines: Option<BorrowedFd<'_>>, context: &Context) -> bool {
+    pub(crate) fn start_again(&mut self, lines: Option<[BorrowedFd<'_>; 2]>, context: &Context) -> bool {
         self.record.again = true;
         let before = self.before.as_ref().map(|before| before.pidfd.as_fd());
         match Keeper::spawn(self.record.clone(), lines, before) {
@@ -255,10 +256,10 @@ impl Keeper {
 fn extra<'a>(
     record: BorrowedFd<'a>,
     dismissal: BorrowedFd<'a>,
-    lines: Option<BorrowedFd<'a>>,
+    lines: Option<[BorrowedFd<'a>; 2]>,
     before: Option<BorrowedFd<'a>>,
 ) -> Vec<(BorrowedFd<'a>, RawFd)> {
-    let journal = lines.map(|lines| (lines, JOURNAL_FD));
+    let journal = lines.into_iter().flat_map(|[lines, lost]| [(lines, JOURNAL_FD), (lost, LOST_FD)]);
     let before = lines.and(before).map(|before| (before, BEFORE_FD));
     [(record, RECORD_FD), (dismissal, DISMISSAL_FD)].into_iter().chain(journal).chain(before).collect()
 }
@@ -323,8 +324,8 @@ mod tests {
         let fd = null.as_fd();
         for (lines, before, numbers) in [
             (None, None, &[3, 4][..]),
-            (Some(fd), None, &[3, 4, 5]),
-            (Some(fd), Some(fd), &[3, 4, 5, 6]),
+            (Some([fd, fd]), None, &[3, 4, 5, 6]),
+            (Some([fd, fd]), Some(fd), &[3, 4, 5, 6, 7]),
             (None, Some(fd), &[3, 4]),
         ] {
             let extra = extra(fd, fd, lines, before);

@@ -21,12 +21,13 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-/// The keeper's inherited descriptors: its record, the pipes from the root for the dismissal and for the journal, and
-/// the pidfd of the keeper before.
+/// The keeper's inherited descriptors: its record, the pipes from the root for the dismissal and for the journal, the
+/// count of lost events, and the pidfd of the keeper before.
 pub(super) const RECORD_FD: RawFd = 3;
 pub(super) const DISMISSAL_FD: RawFd = 4;
 pub(super) const JOURNAL_FD: RawFd = 5;
-pub(super) const BEFORE_FD: RawFd = 6;
+pub(super) const LOST_FD: RawFd = 6;
+pub(super) const BEFORE_FD: RawFd = 7;
 
 /// The most bytes that one write to the journal has. A larger buffer would cost memory in every tree.
 const CHUNK: usize = 16 * 1024;
@@ -193,7 +194,7 @@ struct Writer {
 
 impl Writer {
     fn start(journal: &JournalRecord, again: bool, dismissal: OwnedFd, before: Option<OwnedFd>) -> io::Result<Writer> {
-        let lines = fd::inherited(JOURNAL_FD)?;
+        let (lines, lost) = (fd::inherited(JOURNAL_FD)?, fd::inherited(LOST_FD)?);
         let mut segments = Segments::new(journal);
         let ((last, get_last), (say_done, done)) = (mpsc::channel(), mpsc::channel());
         thread::Builder::new().name("tv-journal".into()).stack_size(128 << 10).spawn(move || {
@@ -201,6 +202,7 @@ impl Writer {
                 // Two readers would each get parts of lines.
                 let _ = fd::wait_readable_any(&[before.as_fd()], None);
             }
+            segments.count_in(lost.into());
             write_journal(&lines, &dismissal, &mut segments, again);
             segments.unlock();
             if let Ok(Some(note)) = get_last.recv() {
