@@ -13,6 +13,7 @@ pub(crate) use crate::logs::Format;
 
 use self::journald::{ToJournald, priority_of};
 use self::live::OnTerminal;
+use crate::logs::Unreported;
 use crate::logs::journald::reads;
 use crate::logs::live::Live;
 use crate::logs::outlet::Outlet;
@@ -153,6 +154,16 @@ impl LogHandle {
     /// Waits until all is written, for no longer than `limit`. For processes that end.
     pub(crate) fn finish(&self, limit: Span) {
         Outlet::locked(&self.outlet).finish(limit);
+    }
+
+    /// The lines that were lost and that no notice reports yet; see [`Outlet::unreported`].
+    pub(crate) fn unreported(&self) -> Unreported {
+        Outlet::locked(&self.outlet).unreported()
+    }
+
+    /// Goes on after the image before; see [`Outlet::take_over`].
+    pub(crate) fn take_over(&self, before: Unreported) {
+        Outlet::locked(&self.outlet).take_over(before);
     }
 
     /// Writes a line as it is, behind all that was logged.

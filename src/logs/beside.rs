@@ -4,6 +4,7 @@
 //! when there is something to write, and ends a moment after the queue is empty. Lines for which the queue has no room
 //! are lost and counted, and the file gets a notice of that when it can be written again.
 
+use super::lost::Unreported;
 use super::queue::Queue;
 use super::writer::{PATIENCE, now};
 use crate::os::thread;
@@ -83,6 +84,16 @@ impl Beside {
 
     pub(super) fn set_json(&self, json: bool) {
         self.0.lock().queue.json = json;
+    }
+
+    /// What no notice reports yet.
+    pub(super) fn unreported(&self) -> Unreported {
+        self.0.lock().queue.unreported()
+    }
+
+    /// Goes on after the image before.
+    pub(super) fn take_over(&self, before: Unreported) {
+        self.0.lock().queue.take_over(before);
     }
 
     pub(super) fn push(&self, text: &[u8]) {

@@ -3,6 +3,7 @@
 use super::format::Format;
 use super::journald::{self, Journald, priority};
 use super::lines::{Audience, Line, Stream};
+use super::lost::Unreported;
 use super::outlet::Outlet;
 use super::ring::Speaker;
 use crate::os::clock;
@@ -134,6 +135,16 @@ impl Console {
     /// Writes what can be written without waiting. Returns whether something is left for a later call.
     pub(crate) fn flush(&mut self) -> bool {
         self.outlet.flush()
+    }
+
+    /// The lines that were lost and that no notice reports yet; see [`Outlet::unreported`].
+    pub(crate) fn unreported(&self) -> Unreported {
+        self.outlet.unreported()
+    }
+
+    /// Goes on after the image before; see [`Outlet::take_over`].
+    pub(crate) fn take_over(&mut self, before: Unreported) {
+        self.outlet.take_over(before);
     }
 
     /// Waits up to `limit` until all is written. Returns whether it is. The journal is sent what has come of unfinished

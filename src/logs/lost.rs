@@ -72,3 +72,20 @@ impl fmt::Display for Lost {
         }
     }
 }
+
+/// What a queue of lines has lost and not reported yet: the next image of this program goes on with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unreported {
+    /// The lines.
+    pub lost: Lost,
+    /// What was written last is a part of a line.
+    pub within_line: bool,
+}
+
+impl Unreported {
+    /// Whether nothing was lost.
+    pub(crate) fn is_none(&self) -> bool {
+        self.lost.is_none()
+    }
+}

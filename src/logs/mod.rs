@@ -6,7 +6,7 @@
 //!
 //! This room guarantees:
 //! - A pipe is always emptied, so a supervisor never blocks a worker. Only if the disk of its log file is slow, the
-//!   worker waits for the disk, for at most a second.
+//!   worker waits for the disk, until that has written nothing for a second.
 //! - Memory does not grow with the output of workers: every buffer is bounded, and what does not fit is dropped,
 //!   counted, and reported once there is room again.
 //! - No write waits for a reader or for a disk: the files of `log = { file = … }` are written by a thread ([`writer`]).
@@ -32,8 +32,7 @@ pub(crate) mod writer;
 
 pub(crate) use format::Format;
 pub(crate) use lines::{Line, Stream};
-#[cfg(test)]
-pub(crate) use lost::Lost;
+pub(crate) use lost::{Lost, Unreported};
 pub(crate) use writer::{LogFile, Writer};
 
 #[cfg(test)]

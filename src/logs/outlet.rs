@@ -10,6 +10,7 @@
 //! Writes to a regular file cannot be non-blocking, and its disk may be slow or hang. A thread does them (`beside`).
 
 use super::beside::Beside;
+use super::lost::Unreported;
 use super::queue::Queue;
 use super::stream_file::Followed;
 use crate::os::{clock::Clock, fd};
@@ -115,6 +116,23 @@ impl Outlet {
 
     fn with(target: Target, capacity: usize, what: &'static str) -> Outlet {
         Outlet(OutletMode::Direct { target, queue: Queue::new(capacity, what) })
+    }
+
+    /// The lines that were lost and that no notice reports yet, for the next image of this program.
+    pub(crate) fn unreported(&self) -> Unreported {
+        match &self.0 {
+            OutletMode::Direct { queue, .. } => queue.unreported(),
+            OutletMode::Beside(beside) => beside.unreported(),
+        }
+    }
+
+    /// Goes on after the image before: reports what that has lost.
+    pub(crate) fn take_over(&mut self, before: Unreported) {
+        match &mut self.0 {
+            OutletMode::Direct { target: Target::Gone, .. } => {}
+            OutletMode::Direct { queue, .. } => queue.take_over(before),
+            OutletMode::Beside(beside) => beside.take_over(before),
+        }
     }
 
     /// Queues lines, each with its newline, for the next [`flush`](Outlet::flush). They stay together: if they do not

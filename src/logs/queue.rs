@@ -1,7 +1,7 @@
 //! A bounded queue of whole lines that wait to be written. Lines without room are counted, and reported once there is
 //! room.
 
-use super::lost::Lost;
+use super::lost::{Lost, Unreported};
 use crate::os::clock;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -132,6 +132,17 @@ impl Queue {
     /// Whether lines were lost that no notice reports yet.
     pub(super) fn has_unreported(&self) -> bool {
         !self.unreported.is_none()
+    }
+
+    /// What no notice reports yet.
+    pub(super) fn unreported(&self) -> Unreported {
+        Unreported { lost: self.unreported, within_line: self.within_line }
+    }
+
+    /// Goes on after the queue of the image before.
+    pub(super) fn take_over(&mut self, before: Unreported) {
+        self.unreported += before.lost;
+        self.within_line |= before.within_line;
     }
 
     /// All lines that were lost so far.

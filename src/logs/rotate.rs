@@ -191,6 +191,11 @@ impl RotatingFile {
         (self.within_line, self.torn) = (false, false);
     }
 
+    /// Lines that could not be written and that no notice in the file reports yet.
+    pub(crate) fn unreported(&self) -> Lost {
+        self.unreported
+    }
+
     /// All lines that could not be written.
     #[cfg(test)]
     pub(crate) fn lost(&self) -> Lost {

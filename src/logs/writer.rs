@@ -201,10 +201,8 @@ impl Writer {
             }
             self.0.relieve(&mut state);
             let step = end.since(now).min(Span::from_millis(50));
-            state = match self.0.done.wait_timeout(state, Duration::from_nanos(step.as_nanos())) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+            let waited = self.0.done.wait_timeout(state, Duration::from_nanos(step.as_nanos()));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -373,6 +371,20 @@ impl LogFile {
     pub(crate) fn go_on_within_line(&self, incarnation: u64) {
         self.within_line.set(Some(incarnation));
         self.change(|entry| entry.file.iter_mut().for_each(RotatingFile::go_on_within_line));
+    }
+
+    /// The lines that were lost and that no notice in the file reports yet, for the next image of this program.
+    pub(crate) fn unreported(&self) -> Lost {
+        let state = self.writer.lock();
+        let Some(entry) = state.files.get(&self.id) else { return Lost::default() };
+        let mut lost = entry.file.as_ref().map(RotatingFile::unreported).unwrap_or_default();
+        lost += entry.lost;
+        lost
+    }
+
+    /// After an upgrade: the image before has lost these lines.
+    pub(crate) fn take_over(&self, lost: Lost) {
+        self.change(|entry| entry.file.iter_mut().for_each(|file| file.lose_for_want_of_room(lost)));
     }
 
     /// This log takes the place of `former`, whose worker goes on: so does its line, if that is in the same file.

@@ -113,6 +113,13 @@ fn a_line_that_a_full_disk_has_torn_ends_before_the_notice() {
         test.beside.push(b"lost\n");
         test.allow.send(full()).unwrap();
         test.beside.finish(LIMIT);
+        // The program is replaced.
+        let next = Test::new(1_000, 1_000);
+        next.beside.set_json(json);
+        next.beside.take_over(test.beside.unreported());
+        next.taken.lock().unwrap().extend(test.taken().bytes());
+        let lost = test.beside.lost();
+        let test = next;
         test.beside.push(b"kept\n");
         test.allow.send(ALL).unwrap();
         test.beside.finish(LIMIT);
@@ -121,7 +128,7 @@ fn a_line_that_a_full_disk_has_torn_ends_before_the_notice() {
         assert!(matches!(lines[..], ["whole", "to", _, "kept"]), "{taken}");
         assert!(lines[2].contains("2 lines (8 B) of output lost"), "{taken}");
         assert_eq!(json, serde_json::from_str::<serde_json::Value>(lines[2]).is_ok());
-        assert_eq!(test.beside.lost(), crate::logs::Lost { lines: 2, bytes: 8 });
+        assert_eq!(lost, crate::logs::Lost { lines: 2, bytes: 8 });
     }
 }
 

@@ -185,6 +185,32 @@ fn while_one_thread_is_stuck_another_one_writes() {
 }
 
 #[test]
+fn what_one_image_has_lost_the_next_one_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let writer = Writer::new();
+    let file = writer.file(&path, 1 << 20, 1, None);
+    print(&file, "one");
+    assert!(writer.finish(PATIENT).is_none());
+    let lost = file.unreported();
+    assert_eq!(lost, Lost { lines: 1, bytes: 4 });
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "begun").unwrap();
+    let next = Writer::new();
+    let file = next.file(&path, 1 << 20, 1, None);
+    file.go_on_within_line(1);
+    file.take_over(lost);
+    assert_eq!(file.unreported(), lost);
+    let mut end = Line::new(b"two");
+    end.continued = true;
+    file.batch(1).write_line(&end);
+    assert!(next.finish(PATIENT).is_none() && file.unreported().is_none());
+    let notice = "treevisor: … 1 line (4 B) could not be written here";
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("begun\n{notice}\ntwo\n"));
+}
+
+#[test]
 fn a_file_is_opened_anew_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");

@@ -11,12 +11,12 @@ use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Context as Sockets;
 use crate::logging;
-use crate::logs::stream_file;
+use crate::logs::{Unreported, stream_file};
 use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::Children;
 use crate::node::close::{DISMISSAL, Phase};
-use crate::node::context::Place;
+use crate::node::context::{Context, Place};
 use crate::node::deadlines::SpinDetector;
 use crate::node::diary::Diary;
 use crate::node::directory::{Directory, Held};
@@ -235,6 +235,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let CarriedNode {
         place,
         output,
+        log,
         children,
         endpoint,
         directory,
@@ -256,9 +257,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     } = state.node;
     stream_file::set(output);
     let count = children.count();
-    let place = Place::unpack(place, count);
-    let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
-    let context = context_of(clock, place, event_logger, log_handle);
+    let context = context_again(clock, Place::unpack(place, count), log);
     let limits = limits.go_on(&context.place);
     let mut reactor = reactor_of(unknown);
     let children = Children::unpack(children, &context.place, output_of(&context.place), &mut unpacking, &mut reactor);
@@ -305,6 +304,13 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     }
 }
 
+/// The context after a hot upgrade. `lost` is what the log of the image before has lost.
+fn context_again(clock: Clock, place: Place, lost: Unreported) -> Context {
+    let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
+    log_handle.take_over(lost);
+    context_of(clock, place, event_logger, log_handle)
+}
+
 impl Node {
     /// The shell's part of the snapshot. Nothing is changed, since this image goes on if the next one cannot.
     pub(in crate::node) fn pack(&self, packing: &mut Packing<'_>) -> CarriedNode {
@@ -342,6 +348,7 @@ impl Node {
         CarriedNode {
             place: context.place.pack(),
             output: stream_file::get().cloned(),
+            log: context.log_handle.unreported(),
             children: children.pack(packing),
             endpoint: endpoint.pack(packing),
             directory: directory.pack(packing),

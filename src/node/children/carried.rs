@@ -9,7 +9,7 @@ mod process;
 use self::process::CarriedProcess;
 use super::child::{Child, Program, Rolling, Subtree, log_file, member_of};
 use super::hold::Hold;
-use super::output::Output;
+use super::output::{CarriedLosses, Output};
 use super::postmortem::{MachineMarks, MemoryMarks};
 use super::process::Process;
 use super::sockets::{Held, Sockets};
@@ -54,6 +54,9 @@ pub(in crate::node) struct CarriedChildren {
     /// Missing where no memory limit was ever reached, and in the snapshot of an earlier version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limits_reached: Vec<CarriedLimit>,
+    /// Missing where nothing was lost, and in the snapshot of an earlier version.
+    #[serde(default, skip_serializing_if = "CarriedLosses::is_none")]
+    losses: CarriedLosses,
     /// The core's members that were made already, by the indices of policy and exec: workers that differ only in their
     /// names share one.
     #[serde(skip)]
@@ -159,6 +162,7 @@ impl Children {
             sockets: sockets.pack(packing),
             machine_oom_kills: *oom_kills,
             limits_reached: limits.counts().map(limit).collect(),
+            losses: self.losses(),
             members: RefCell::default(),
         }
     }
@@ -181,6 +185,7 @@ impl Children {
             sockets,
             machine_oom_kills,
             limits_reached,
+            losses,
             members: _,
         } = carried;
         let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
@@ -194,6 +199,7 @@ impl Children {
             .collect();
         children.share_logs();
         children.go_on_within_lines();
+        children.go_on_with_losses(losses);
         let promised = |child: &&Child| child.process.as_ref().is_some_and(|process| process.promised);
         children.beating = children.iter().filter(promised).count();
         children.sockets = Sockets::unpack(sockets, unpacking);

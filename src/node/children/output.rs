@@ -4,13 +4,14 @@
 
 use super::process::Process;
 use crate::ids::Path;
-use crate::logs::Writer;
 use crate::logs::console::Console;
 use crate::logs::lines::Line;
 use crate::logs::ring::Speaker;
+use crate::logs::{Lost, Unreported, Writer};
 use crate::node::context::Context;
-use crate::supervision::Run;
+use crate::supervision::{ChildId, Run};
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 use slog::{Logger, warn};
 
 /// How long a node that ends waits for output that is not written yet, and a root before its last output. A disk takes
@@ -102,5 +103,34 @@ impl Output {
         let end = context.now() + LAST;
         self.console.finish(LAST);
         context.log_handle.finish(end.since(context.now()));
+    }
+}
+
+/// Lost output that no notice reports yet, in the snapshot of a hot upgrade.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarriedLosses {
+    pub(super) console: Unreported,
+    pub(super) files: Vec<(ChildId, Lost)>,
+}
+
+impl CarriedLosses {
+    pub(super) fn is_none(&self) -> bool {
+        self.console.is_none() && self.files.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_left_out_of_a_snapshot_where_there_are_none() {
+        assert!(CarriedLosses::default().is_none());
+        let files = vec![(ChildId(3), Lost { lines: 1, bytes: 2 })];
+        let losses = CarriedLosses { files, ..CarriedLosses::default() };
+        let text = serde_json::to_string(&losses).unwrap();
+        let read: CarriedLosses = serde_json::from_str(&text).unwrap();
+        assert!(!read.is_none() && read.files == losses.files);
     }
 }

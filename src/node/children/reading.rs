@@ -1,6 +1,6 @@
 //! Reads the output of workers: a bounded share in each turn, and nothing while the disk or the console is behind.
 
-use super::output::Followers;
+use super::output::{CarriedLosses, Followers};
 use super::table::Children;
 use crate::logs::LogFile;
 use crate::logs::capture::{PAUSE, Progress};
@@ -179,6 +179,26 @@ impl Children {
                 && process.output.as_ref().is_some_and(|(capture, _)| capture.is_within_line())
             {
                 file.go_on_within_line(process.run.incarnation.0);
+            }
+        }
+    }
+
+    /// What goes into the snapshot of an upgrade.
+    pub(super) fn losses(&self) -> CarriedLosses {
+        // Two copies of a worker share their file.
+        let own = self.with_ids().filter(|(_, child)| !child.second);
+        let lost = own.filter_map(|(id, child)| Some((id, child.file.as_ref()?.unreported())));
+        let files = lost.filter(|(_, lost)| !lost.is_none()).collect();
+        CarriedLosses { console: self.output.console.unreported(), files }
+    }
+
+    /// After an upgrade: what the image before has lost is reported. The lines in the files that have begun are known.
+    pub(super) fn go_on_with_losses(&mut self, losses: CarriedLosses) {
+        let CarriedLosses { console, files } = losses;
+        self.output.console.take_over(console);
+        for (id, lost) in files {
+            if let Some(file) = self.get(id).and_then(|child| child.file.as_deref()) {
+                file.take_over(lost);
             }
         }
     }

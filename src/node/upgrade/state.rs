@@ -4,6 +4,7 @@
 use super::upgrading::CarriedUpgrading;
 use crate::ids::{Incarnation, Name, Path, Token};
 use crate::logs::Format;
+use crate::logs::Unreported;
 use crate::logs::stream_file::StreamFile;
 use crate::node::beside::CarriedBeside;
 use crate::node::children::CarriedChildren;
@@ -32,6 +33,9 @@ pub(in crate::node) struct CarriedNode {
     pub place: CarriedPlace,
     /// The file that stdout and stderr of a tree in the background are.
     pub output: Option<StreamFile>,
+    /// Lost lines of the log. Missing where there are none, and in the snapshot of an earlier version.
+    #[serde(default, skip_serializing_if = "Unreported::is_none")]
+    pub log: Unreported,
     pub children: CarriedChildren,
     pub endpoint: CarriedEndpoint,
     pub directory: CarriedDirectory,
