@@ -1,5 +1,6 @@
 //! The only file that reads a clock.
 use crate::time::{Span, Time};
+use ::time::OffsetDateTime;
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -250,31 +251,9 @@ pub fn wall_at(nanos: u64) -> SystemTime {
 
 /// A time as RFC 3339 with nanoseconds, in UTC.
 pub fn rfc3339_nanos(time: SystemTime) -> String {
-    const SECOND: i128 = 1_000_000_000;
-    // A machine whose clock was never set may have a time before 1970.
-    let nanos = nanos_of(time);
-    let (seconds, nanos) = (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND));
-    let (days, seconds) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days as i64);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
-        seconds / 3_600,
-        seconds % 3_600 / 60,
-        seconds % 60,
-        nanos
-    )
-}
-
-/// Days since 1970-01-01 as year, month and day of the Gregorian calendar. It counts in eras of 400 years that begin on
-/// the first of March, so that a leap day is the last day of its year.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    // A time with another number of digits than four in its year does not occur.
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos_of(time)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second, nanos) = time.to_hms_nano();
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z", u8::from(month))
 }
