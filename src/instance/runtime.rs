@@ -22,6 +22,7 @@ use crate::os::held_file::HeldFile;
 use crate::os::lock::LockFile;
 use crate::os::net::SOCKET_PATH_MAX;
 use crate::os::process::own_uid;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
@@ -33,6 +34,9 @@ use std::path::{Path, PathBuf};
 
 /// The most bytes of a file that describes an instance: 100,000 paths of some 300 bytes have room.
 const INSTANCE_MAX: u64 = 64 << 20;
+
+/// The base directory of root.
+const SYSTEM_BASE: &str = "/run/treevisor";
 
 /// The environment variable that names the base directory.
 pub const BASE_VARIABLE: &str = "TREEVISOR_RUNTIME_DIR";
@@ -47,7 +51,7 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
     } else if let Some(path) = directory("XDG_RUNTIME_DIR") {
         path.join("treevisor")
     } else if uid == 0 {
-        PathBuf::from("/run/treevisor")
+        PathBuf::from(SYSTEM_BASE)
     } else {
         PathBuf::from(format!("/tmp/treevisor-{uid}"))
     };
@@ -55,7 +59,7 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> PathBuf {
         return path;
     }
     // An endpoint must be text, so that clients in every language can use it.
-    let above = if uid == 0 { "/run/treevisor" } else { "/tmp/treevisor" };
+    let above = if uid == 0 { SYSTEM_BASE } else { "/tmp/treevisor" };
     PathBuf::from(format!("{above}-{uid}-{:016x}", fnv1a(path.as_os_str().as_bytes())))
 }
 
@@ -135,14 +139,7 @@ impl RuntimeDir {
     /// # Errors
     /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] if another user could change its content.
     pub fn create_base(&self) -> Result<(), RuntimeError> {
-        let failed = |path: &Path, cause| RuntimeError::Create { path: path.to_owned(), cause };
-        if let Some(base) = self.path.parent() {
-            // Every user may list a system-wide base directory; the directories of the instances are closed.
-            let mode = if base.starts_with("/run/treevisor") { 0o755 } else { 0o700 };
-            DirBuilder::new().recursive(true).mode(mode).create(base).map_err(|cause| failed(base, cause))?;
-            check_owner(base, true)?;
-        }
-        Ok(())
+        create_above(&self.path, SYSTEM_BASE)
     }
 
     /// Creates the directory, and those above it if missing.
@@ -150,12 +147,7 @@ impl RuntimeDir {
     /// # Errors
     /// [`RuntimeError::Create`], and [`RuntimeError::NotOurs`] if another user could change its content.
     pub fn create(&self) -> Result<(), RuntimeError> {
-        self.create_base()?;
-        match DirBuilder::new().mode(0o700).create(&self.path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(&self.path, false),
-            Err(cause) => Err(RuntimeError::Create { path: self.path.clone(), cause }),
-        }
+        create(&self.path, SYSTEM_BASE)
     }
 
     /// Checks, before a tool trusts what it has found in this directory, that no other user has put it there. Only
@@ -198,19 +190,9 @@ impl RuntimeDir {
     /// # Errors
     /// The system's, when the file cannot be written.
     pub fn write_instance(&self, instance: &InstanceFile) -> io::Result<()> {
-        let path = self.instance_file();
-        let new = path.with_extension("json.new");
         let mut text = serde_json::to_vec_pretty(instance).map_err(io::Error::other)?;
         text.push(b'\n');
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o1600)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(&new)?;
-        file.write_all(&text)?;
-        fs::rename(&new, &path)
+        replace(&self.instance_file(), &text, 0o1600)
     }
 
     /// Reads the description of the instance, which may have ended.
@@ -218,8 +200,7 @@ impl RuntimeDir {
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
     pub fn read_instance(&self) -> io::Result<InstanceFile> {
-        let text = files::read_regular(&self.instance_file(), INSTANCE_MAX)?;
-        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        read_json(&self.instance_file(), INSTANCE_MAX)
     }
 
     /// Lets the workers of other users connect to `socket` and to no other. They may pass through the directories but
@@ -313,17 +294,40 @@ impl RuntimeDir {
     }
 }
 
-/// [`RuntimeDir::check_found`] for one directory and the user `uid`. Root, whose own directories are elsewhere, has
-/// named that of another user on purpose.
-fn check_found(directory: &Path, uid: u32) -> Result<(), RuntimeError> {
-    let is_for_all = |above: &Path| fs::metadata(above).is_ok_and(|above| above.mode() & 0o002 != 0);
-    if !directory.parent().is_some_and(is_for_all) {
-        return Ok(());
+/// Creates the directory above that of an instance, with those above it, if missing. `system` is the one of root.
+fn create_above(path: &Path, system: &str) -> Result<(), RuntimeError> {
+    let Some(base) = path.parent() else { return Ok(()) };
+    // Every user may list a system-wide base directory; the directories of the instances are closed.
+    let mode = if base.starts_with(system) { 0o755 } else { 0o700 };
+    let made = DirBuilder::new().recursive(true).mode(mode).create(base);
+    made.map_err(|cause| RuntimeError::Create { path: base.to_owned(), cause })?;
+    check_owner(base, true)
+}
+
+/// Creates the directory of an instance, and those above it, if missing. Only its user may enter it.
+pub(super) fn create(path: &Path, system: &str) -> Result<(), RuntimeError> {
+    create_above(path, system)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(path, false),
+        Err(cause) => Err(RuntimeError::Create { path: path.to_owned(), cause }),
     }
-    match check(directory, true, uid, |owner| owner == uid || owner == 0 || uid == 0) {
-        Err(RuntimeError::Create { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        checked => checked,
-    }
+}
+
+/// Replaces a file of JSON atomically.
+pub(super) fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    // O_NONBLOCK, so that a fifo in the file's place does not block the open.
+    let mut open = OpenOptions::new();
+    let open = open.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NONBLOCK);
+    open.open(&new)?.write_all(text)?;
+    fs::rename(&new, path)
+}
+
+/// Reads such a file; `InvalidData` if this version did not write it.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path, max: u64) -> io::Result<T> {
+    let text = files::read_regular(path, max)?;
+    serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Checks that no other user can replace files in `directory`. With `above`, root may own the directory too.

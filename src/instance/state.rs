@@ -12,18 +12,20 @@
 //! rising numbers, of which the last one is written to. Files are never renamed, so a tool that reads one after the
 //! other meanwhile misses none and reads none twice.
 
-use super::runtime::{RuntimeError, TreePath, check_owner};
+use super::runtime::{self, RuntimeError, TreePath};
 use crate::files;
 use crate::ids::Name;
 use crate::os::process::own_uid;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of the file that names workers and their logs.
 const OUTPUTS_MAX: u64 = 64 << 20;
+
+/// The base directory of root.
+const SYSTEM_BASE: &str = "/var/lib/treevisor";
 
 /// The environment variable that names the base directory.
 pub const STATE_VARIABLE: &str = "TREEVISOR_STATE_DIR";
@@ -37,7 +39,7 @@ pub fn base(env: impl Fn(&str) -> Option<OsString>, uid: u32) -> Option<PathBuf>
         return Some(path);
     }
     if uid == 0 {
-        return Some("/var/lib/treevisor".into());
+        return Some(SYSTEM_BASE.into());
     }
     let home = || directory("HOME").map(|home| home.join(".local/state"));
     Some(directory("XDG_STATE_HOME").or_else(home)?.join("treevisor"))
@@ -85,16 +87,7 @@ impl StateDir {
     /// # Errors
     /// The system's, and `PermissionDenied` if another user could change its content.
     pub fn create(&self) -> io::Result<()> {
-        if let Some(base) = self.path.parent() {
-            // Every user may list a system-wide base directory; the directories of the instances are closed.
-            let mode = if base.starts_with("/var/lib/treevisor") { 0o755 } else { 0o700 };
-            DirBuilder::new().recursive(true).mode(mode).create(base)?;
-            check_owner(base, true).map_err(denied)?;
-        }
-        match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => check_owner(&self.path, false).map_err(denied),
-        }
+        runtime::create(&self.path, SYSTEM_BASE).map_err(denied)
     }
 
     /// The file to which a tree in the background writes its log and its workers' output, unless configured otherwise.
@@ -121,13 +114,7 @@ impl StateDir {
         if tree.iter().all(|known| known.log.is_none()) {
             return files::remove(&self.outputs_file());
         }
-        let new = self.outputs_file().with_extension("json.new");
-        let text = serde_json::to_vec(tree).map_err(io::Error::other)?;
-        // O_NONBLOCK, so that a fifo in the file's place does not block the open.
-        let mut open = OpenOptions::new();
-        let open = open.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
-        open.open(&new)?.write_all(&text)?;
-        fs::rename(&new, self.outputs_file())
+        runtime::replace(&self.outputs_file(), &serde_json::to_vec(tree).map_err(io::Error::other)?, 0o600)
     }
 
     /// Reads the list that was last written by [`StateDir::write_outputs`].
@@ -135,8 +122,7 @@ impl StateDir {
     /// # Errors
     /// The system's, and `InvalidData` when the file is not one that this version wrote.
     pub fn read_outputs(&self) -> io::Result<Vec<TreePath>> {
-        let text = files::read_regular(&self.outputs_file(), OUTPUTS_MAX)?;
-        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        runtime::read_json(&self.outputs_file(), OUTPUTS_MAX)
     }
 
     /// The file of the journal with this number.
