@@ -1,30 +1,55 @@
-//! How the log and the output of a tree in the foreground are shown, on a terminal and elsewhere.
+//! What a root in the foreground is started with: its directories, and how its log and the output of its workers are
+//! shown, on a terminal and elsewhere.
 
+use super::failure::{ExitCode, Failure};
 use super::options::{ColorMode, LogFormat, LogLevel, Show};
 use super::render::colour_for;
-use crate::control::{own_base, running};
+use crate::control::{RuntimeDir, StateDir, journal, own_base, own_state_base, running};
+use crate::error::Chain;
 use crate::ids::Path;
 use crate::logging::Format;
 use crate::logs::live;
+use crate::node::boot::RootOptions;
 use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
 use anstream::stream::RawStream;
+use std::path::PathBuf;
 
-/// The formats of the log and of the workers' output.
-pub(super) struct Foreground {
-    pub log: Format,
-    pub output: Format,
-    /// The first line on a terminal.
-    pub first_line: Option<String>,
+/// What a root in the foreground is started with, by the options and by what the two streams are. `config` is the
+/// tree's file; an empty path if there is none, so that no reload can read it again.
+pub(super) fn root_options(
+    show: &Show,
+    tree: TreeSpec,
+    config: PathBuf,
+    when: ColorMode,
+) -> Result<RootOptions, Failure> {
+    let log = format(show, &tree, &std::io::stderr(), when);
+    Ok(RootOptions {
+        another_name: None,
+        config,
+        state: state_of(&tree),
+        runtime: runtime_of(&tree)?,
+        log_level: show.log_level.into(),
+        log_format: log,
+        output_format: format(show, &tree, &std::io::stdout(), when),
+        first_line: matches!(log, Format::Live { .. }).then(|| first_line(&tree, is_named(&tree))),
+        show_output: !show.no_output,
+        output: None,
+        ready: None,
+        panic_button: None,
+        read_holds: journal::held,
+        tree,
+    })
 }
 
-impl Foreground {
-    /// The formats by the options, and by what the two streams are.
-    pub(super) fn of(show: &Show, tree: &TreeSpec, when: ColorMode) -> Foreground {
-        let log = format(show, tree, &std::io::stderr(), when);
-        let output = format(show, tree, &std::io::stdout(), when);
-        let first_line = matches!(log, Format::Live { .. }).then(|| first_line(tree, is_named(tree)));
-        Foreground { log, output, first_line }
-    }
+/// The runtime directory of the tree.
+pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
+    RuntimeDir::of(&own_base(), &tree.name)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
+}
+
+/// The state directory of the tree, if there is one.
+pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
+    Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
 fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: ColorMode) -> Format {

@@ -1,9 +1,8 @@
 //! `treevisor run`: one supervised program without a file.
 
 use super::failure::{ExitCode, Failure};
-use super::foreground::{Foreground, first_line};
+use super::foreground::{first_line, root_options, runtime_of, state_of};
 use super::options::{ColorMode, Show, positive_span, span};
-use super::start::{runtime_of, state_of};
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec, StdinSpec};
@@ -177,24 +176,10 @@ fn options(args: Run, when: ColorMode) -> Result<RootOptions, Failure> {
     if !std::io::stdin().is_terminal() {
         read_what_we_read(&mut tree);
     }
-    let runtime = runtime_of(&tree)?;
-    let free = args.name.is_none();
-    let foreground = Foreground::of(&args.show, &tree, when);
     Ok(RootOptions {
-        another_name: free.then_some(renamed),
-        config: PathBuf::new(),
-        state: state_of(&tree),
-        tree,
-        runtime,
-        log_level: args.show.log_level.into(),
-        log_format: foreground.log,
-        output_format: foreground.output,
-        first_line: foreground.first_line,
-        show_output: !args.show.no_output,
-        output: None,
-        ready: None,
+        another_name: args.name.is_none().then_some(renamed),
         panic_button: args.command_at,
-        read_holds: crate::control::journal::held,
+        ..root_options(&args.show, tree, PathBuf::new(), when)?
     })
 }
 

@@ -2,12 +2,12 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file;
-use super::foreground::Foreground;
+use super::foreground::{root_options, runtime_of, state_of};
 use super::options::{ColorMode, LogFormat, Show, Target, span};
 use super::out::{self, Out};
 use super::targets::{Changes, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
-use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running, own_base, own_state_base};
+use crate::control::{RuntimeDir, RuntimeError, is_running};
 use crate::error::Chain;
 use crate::ids;
 use crate::logs::stream_file::StreamFile;
@@ -166,27 +166,13 @@ fn run_file(args: Start, file: PathBuf, when: ColorMode) -> Result<i32, Failure>
                 .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot go into the background: {error}")))?,
         ),
     };
-    let foreground = Foreground::of(&args.show, &tree, when);
-    Ok(boot::run_root(RootOptions {
-        another_name: None,
-        config: std::path::absolute(&file).unwrap_or(file),
-        state: state_of(&tree),
-        tree,
-        runtime,
-        log_level: args.show.log_level.into(),
-        log_format: foreground.log,
-        output_format: foreground.output,
-        first_line: foreground.first_line,
-        show_output: !args.show.no_output,
-        output: args.output_at.clone().map(|path| StreamFile {
-            path,
-            max_size: crate::spec::LOG_MAX_SIZE,
-            keep: crate::spec::LOG_KEEP,
-        }),
-        ready,
-        panic_button: None,
-        read_holds: crate::control::journal::held,
-    }))
+    let output = args.output_at.clone().map(|path| StreamFile {
+        path,
+        max_size: crate::spec::LOG_MAX_SIZE,
+        keep: crate::spec::LOG_KEEP,
+    });
+    let config = std::path::absolute(&file).unwrap_or(file);
+    Ok(boot::run_root(RootOptions { output, ready, ..root_options(&args.show, tree, config, when)? }))
 }
 
 /// Refuses a tree with a `placement`: the agents of the cluster's hosts start it, and by hand it would run a second
@@ -218,17 +204,6 @@ fn named_as_asked(args: &Start, tree: &TreeSpec) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// The runtime directory of the tree.
-pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
-    RuntimeDir::of(&own_base(), &tree.name)
-        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
-}
-
-/// The state directory of the tree, if there is one.
-pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
-    Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
 /// The output file of a tree in the background: in the state directory, if there is one.

@@ -3,11 +3,10 @@
 use super::option::FileOption;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
-use crate::cli::foreground::Foreground;
+use crate::cli::foreground::root_options;
 use crate::cli::options::{ColorMode, Show};
-use crate::cli::start::{runtime_of, state_of};
 use crate::ids::Name;
-use crate::node::boot::{self, RootOptions};
+use crate::node::boot;
 use crate::os::process;
 use crate::spec::exec::BeatSource;
 use crate::spec::exec::ExecSpec;
@@ -74,24 +73,7 @@ pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     }
     let health = read.host.as_ref().and_then(HostFile::member).map(|at| at.health());
     let tree = tree(&program("run this host")?, &std::path::absolute(&path).unwrap_or(path), health)?;
-    let foreground = Foreground::of(&args.show, &tree, when);
-    Ok(boot::run_root(RootOptions {
-        another_name: None,
-        // This tree is not read from a file, so no reload can read it again.
-        config: PathBuf::new(),
-        state: state_of(&tree),
-        runtime: runtime_of(&tree)?,
-        tree,
-        log_level: args.show.log_level.into(),
-        log_format: foreground.log,
-        output_format: foreground.output,
-        first_line: foreground.first_line,
-        show_output: !args.show.no_output,
-        output: None,
-        ready: None,
-        panic_button: None,
-        read_holds: crate::control::journal::held,
-    }))
+    Ok(boot::run_root(root_options(&args.show, tree, PathBuf::new(), when)?))
 }
 
 /// The path of the agent's program, which lies beside this one. `doing` is what it is needed for, for the message.
