@@ -423,6 +423,33 @@ fn no_folders_of_a_room_import_each_other_in_a_circle() {
     assert!(circling.is_empty(), "these stand in a circle of imports within their room: {circling:?}");
 }
 
+/// Verbs that import another verb: where `top` cannot draw, it is a `status`.
+const VERBS_OF_VERBS: &[(&str, &str)] = &[("cli/top/mod", "cli/status")];
+
+/// What two verbs of the command line need lies in a file of its own. A verb names itself in its first line.
+#[test]
+fn no_verb_imports_another() {
+    let sources = sources();
+    let modules = modules();
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let is_verb = |file: &str| {
+        let text = sources.iter().find(|(_, path, _)| *path == src.join(format!("{file}.rs"))).map(|(.., text)| text);
+        file.starts_with("cli/") && text.is_some_and(|text| text.starts_with("//! `treevisor "))
+    };
+    let mut wrong = Vec::new();
+    for (from, to) in arrows(&modules).into_iter().enumerate() {
+        let (from, parts) = (&modules[from].1, &modules[from].0);
+        // The dispatch, and what lies below a verb of several files.
+        for (below, to, _) in to.into_iter().map(|to| &modules[to]) {
+            let is_inside = below.starts_with(parts) || parts.starts_with(below);
+            if is_verb(to) && !is_inside && !VERBS_OF_VERBS.contains(&(from.as_str(), to.as_str())) {
+                wrong.push(format!("src/{from}.rs imports {to}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn fewer_files_name_the_node() {
     let modules = modules();

@@ -1,18 +1,17 @@
 //! `treevisor add`: children for a supervisor that runs.
 
-use super::change::{Change, carry_out, done_line};
+use super::change::{Change, ask_failed, carry_out, done_line, in_json, running_tree};
 use super::failure::{ExitCode, Failure};
 use super::file;
 use super::instance::find;
 use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
-use super::reload::running_tree;
 use crate::control::Session;
 use crate::ids::Path;
 use crate::node::reach;
 use crate::os::accounts::Wanted;
 use crate::os::cgroup::demand::Below;
-use crate::spec::tree::{ChildSpec, SupervisorSpec, TreeSpec};
+use crate::spec::tree::{SupervisorSpec, TreeSpec};
 use crate::time::Span;
 use crate::wire::message::Verb;
 use clap::Args;
@@ -69,8 +68,8 @@ pub(super) fn run(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
     reach::check(&args.parent, &added.root, &instance.runtime).map_err(|closed| {
         Failure::new(ExitCode::Failed, format!("cannot add to {}: {closed}; nothing was started", args.parent))
     })?;
-    let mut session = Session::connect(&instance.runtime)
-        .map_err(|error| super::change::ask_failed("add to", &args.parent, &instance, error))?;
+    let mut session =
+        Session::connect(&instance.runtime).map_err(|error| ask_failed("add to", &args.parent, &instance, error))?;
     let (tree, _) = running_tree(&mut session, "add to", &instance, args.timeout)?;
     let first = GROUPS_FROM.max(highest_group(&tree, &args.parent));
     let mut out = Out::open();
@@ -83,11 +82,6 @@ pub(super) fn run(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
         out.write(&done_line(&path, &instance, "added", &detail))?;
     }
     Ok(ExitCode::Done)
-}
-
-pub(super) fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
-    serde_json::to_value(child)
-        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot send \"{}\" to the tree: {error}", child.name)))
 }
 
 /// The highest group number of a `count` below a supervisor.

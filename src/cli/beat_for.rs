@@ -1,4 +1,4 @@
-//! `treevisor beat` on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as
+//! Beats on behalf of a program that cannot beat: `-- CMD` beats when CMD makes output, `--while-pid` as
 //! long as a process exists.
 
 use super::failure::{ExitCode, Failure};

@@ -1,4 +1,5 @@
-//! Requests a change of the tree, waits until it is carried out, and reports the result.
+//! Requests a change of the tree, waits until it is carried out, and reports the result. Some changes are made from the
+//! spec that runs.
 
 use super::failure::{ExitCode, Failure};
 use super::instance::{find, near_path};
@@ -8,8 +9,10 @@ use crate::control::{AskError, Instance, Limits, Session};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::os::clock::Clock;
+use crate::spec::tree::{ChildSpec, TreeSpec};
 use crate::time::{Span, Time};
 use crate::wire::message::{Outcome, Refusal, Reply, Verb as Asked};
+use std::path::PathBuf;
 
 /// A requested change, and how it is reported.
 pub(super) struct Change<'a> {
@@ -173,6 +176,30 @@ pub(super) fn ask_failed(verb: &str, path: &Path, instance: &Instance, error: As
         AskError::Failed { outcome: Outcome::NotFound, .. } => Failure::new(ExitCode::NoPath, message),
         AskError::Failed { .. } => Failure::new(ExitCode::Failed, message),
     }
+}
+
+/// The spec of the running tree, and the file that it was read from.
+pub(super) fn running_tree(
+    session: &mut Session,
+    verb: &str,
+    instance: &Instance,
+    timeout: Span,
+) -> Result<(TreeSpec, PathBuf), Failure> {
+    let failed = |error| ask_failed(verb, &Path::root(), instance, error);
+    let first = FIRST_REPLY.min(timeout);
+    match session.ask(Asked::Spec, Limits { first, overall: first }, &mut |_, _| {}).map_err(failed)? {
+        Reply::Spec { tree, config } => {
+            let tree = serde_json::from_value(tree).map_err(|e| failed(AskError::NotUnderstood(e.to_string())))?;
+            Ok((tree, config))
+        }
+        _ => Err(failed(AskError::something_else())),
+    }
+}
+
+/// A child as a message to the tree carries it.
+pub(super) fn in_json(child: &ChildSpec) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(child)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot send \"{}\" to the tree: {error}", child.name)))
 }
 
 /// The line that reports a completed change.

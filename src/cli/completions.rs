@@ -7,11 +7,10 @@
 use super::failure::{ExitCode, Failure};
 use super::instance::anywhere;
 use super::out::Out;
-use crate::control::{self, Instance, Limits, Session};
+use crate::control::{self, Instance, Session};
 use crate::ids::Path;
 use crate::os::process;
 use crate::time::Span;
-use crate::wire::message::{Reply, Verb};
 use crate::wire::view::ChildView;
 use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::CompleteEnv;
@@ -172,27 +171,16 @@ fn named(words: &[OsString]) -> Option<String> {
 
 /// All paths of the tree, with their states if the root answers.
 fn known(instance: &Instance) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let limits = Limits { first: LIMIT, overall: LIMIT };
-    let asked = Session::connect(&instance.runtime)
-        .and_then(|mut session| session.ask(Verb::status(Path::root()), limits, &mut |_, _| {}));
-    if let Ok(Reply::Status { status }) = asked {
-        collect(&status.root, &mut found);
-        return found;
+    let asked = Session::connect(&instance.runtime).and_then(|mut session| session.status(&Path::root(), LIMIT));
+    if let Ok(status) = asked {
+        let state = |child: &ChildView| match child.is_supervisor() {
+            true => format!("{}, a supervisor", child.state()),
+            false => child.state().to_owned(),
+        };
+        return status.root.all().into_iter().map(|child| (child.path().to_string(), state(child))).collect();
     }
     let kept = instance.runtime.read_instance().map(|file| file.tree_paths).unwrap_or_default();
-    found.extend(kept.into_iter().map(|known| (known.path.to_string(), String::new())));
-    found
-}
-
-fn collect(at: &ChildView, into: &mut Vec<(String, String)>) {
-    match at {
-        ChildView::Worker(worker) => into.push((worker.path.to_string(), worker.state.clone())),
-        ChildView::Supervisor(supervisor) => {
-            into.push((supervisor.path.to_string(), format!("{}, a supervisor", supervisor.state)));
-            supervisor.children.iter().for_each(|child| collect(child, into));
-        }
-    }
+    kept.into_iter().map(|known| (known.path.to_string(), String::new())).collect()
 }
 
 /// The paths that begin with `written`, which may lack the leading slash; if there are very many, only the next level.

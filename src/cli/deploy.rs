@@ -1,7 +1,7 @@
 //! `treevisor deploy`: copies a tree's bundle to this host's disk and has the cluster run it from then on.
 
+use super::agent;
 use super::failure::{ExitCode, Failure};
-use super::host::agent;
 use super::options::{ColorMode, Target};
 use super::out::{self, Out};
 use super::render::Look;

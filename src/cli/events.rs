@@ -7,6 +7,7 @@
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
+use super::journal_history::kept;
 use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::pages;
@@ -132,15 +133,6 @@ pub(super) fn run(args: Events, when: ColorMode) -> Result<ExitCode, Failure> {
             of_journal(&args, &name, &state, when)
         }
         Err(error) => Err(not_found("see the events of", &args.path, &error)),
-    }
-}
-
-/// The journal of the wanted instance, or else the one that was written to last.
-pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
-    let mut known = journal::instances(&control::own_state_base()?).into_iter();
-    match wanted {
-        Some(wanted) => known.find(|(name, _)| name.as_str() == wanted),
-        None => known.next(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `treevisor hosts`: the cluster as this host sees it.
 
+use super::agent;
 use super::failure::{ExitCode, Failure};
-use super::host::agent;
 use super::options::ColorMode;
 use super::out::Out;
 use super::render::Look;

@@ -4,7 +4,7 @@ use super::failure::{ExitCode, Failure};
 use super::file::write_new;
 use super::options::ColorMode;
 use super::out::{self, Out};
-use super::schema;
+use crate::spec::schema;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

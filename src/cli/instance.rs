@@ -2,13 +2,14 @@
 
 use super::failure::{ExitCode, Failure};
 use super::options::Target;
-use crate::control::{self, FindError, Instance};
+use crate::control::{self, AskError, FindError, Instance, Session};
 use crate::error::Chain;
 use crate::ids::{Name, Path};
 use crate::instance::runtime::RuntimeDir;
 use crate::spec::host::INSTANCE as HOST;
 use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest};
+use crate::wire::view::StatusView;
 
 /// Finds the instance of a command. `verb` and `path` are for the message if there is none.
 pub(super) fn find(target: &Target, verb: &str, path: &Path) -> Result<Instance, Failure> {
@@ -108,6 +109,26 @@ fn elsewhere(there: Located, verb: &str, path: &Path, instance: &Name) -> Failur
     Failure::new(ExitCode::NoCluster, message).hint(hint)
 }
 
+/// The state of the tree, for one look of several. When the way to a root on another host is lost, the next look takes
+/// another, by [`anywhere`]: the link to its host may be up again, or the root run on another host. It is of the
+/// instance that was found first, even if others run by now.
+pub(super) fn look_there(
+    session: &mut Session,
+    instance: &Name,
+    path: &Path,
+    limit: Span,
+    find: impl Fn(Option<&str>) -> Result<Instance, FindError>,
+) -> Result<StatusView, AskError> {
+    let told = session.status(path, limit);
+    if matches!(told, Err(AskError::Cut))
+        && let Ok(found) = find(Some(instance.as_str()))
+        && let Ok(again) = Session::connect(&found.runtime)
+    {
+        *session = again;
+    }
+    told
+}
+
 pub(super) fn not_found(verb: &str, path: &Path, error: &FindError) -> Failure {
     let message = format!("cannot {verb} {path}: {}", Chain(error));
     match error {
@@ -149,4 +170,37 @@ pub(super) fn near(path: &Path, known: impl Iterator<Item = Path>) -> Option<Pat
         .filter(|(likeness, _)| *likeness >= LIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::testing::shop;
+    use crate::control::session::testing::{LONG, Root, without_records};
+    use crate::wire::message::Reply;
+    use std::thread;
+
+    #[test]
+    fn when_the_way_to_the_root_is_lost_the_next_look_takes_another_one() {
+        let (far, runtime) = Root::below("host/via");
+        let mut session = Session::connect(&runtime).unwrap();
+        without_records(&mut session);
+        let _directory = far.end();
+        let (mut near, runtime) = Root::new();
+        let played = thread::spawn(move || {
+            let (to, ask) = near.next();
+            near.tell(&to, ask.request, Reply::Status { status: Box::new(shop()) });
+            near.end()
+        });
+        let name = Name::parse("shop").unwrap();
+        let mut look = || {
+            look_there(&mut session, &name, &Path::root(), LONG, |wanted| {
+                assert_eq!(wanted, Some("shop"), "no other instance that runs by now");
+                Ok(Instance { name: name.clone(), runtime: runtime.clone() })
+            })
+        };
+        assert!(matches!(look(), Err(AskError::Cut)));
+        assert_eq!(look().unwrap(), shop());
+        drop(played.join().unwrap());
+    }
 }

@@ -6,6 +6,15 @@ use crate::ids::{Name, ReportId};
 use crate::wire::view::EventView;
 use std::ops::ControlFlow;
 
+/// The journal of the wanted instance, or else the one that was written to last.
+pub(super) fn kept(wanted: Option<&str>) -> Option<(Name, StateDir)> {
+    let mut known = journal::instances(&control::own_state_base()?).into_iter();
+    match wanted {
+        Some(wanted) => known.find(|(name, _)| name.as_str() == wanted),
+        None => known.next(),
+    }
+}
+
 /// The events of each run, oldest first.
 pub(super) struct JournalHistory(Vec<Vec<EventView>>);
 

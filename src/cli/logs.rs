@@ -4,9 +4,9 @@
 //! the files itself, because a node must not wait for a disk.
 
 use super::change::ask_failed;
-use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, near, not_found};
+use super::journal_history::kept;
 use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out, json_line};
 use super::render::{self, Look};

@@ -1,12 +1,11 @@
 //! `treevisor metrics`: one page for Prometheus, to stdout or into a file.
 
+use super::agent;
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
-use super::host::agent;
 use super::instance::{anywhere, near, not_found};
 use super::options::Target;
 use super::out::Out;
-use super::status::ask;
 use super::targets::pattern;
 use crate::control::{FindError, Session};
 use crate::ids::Path;
@@ -97,7 +96,7 @@ pub(super) fn run(args: Metrics) -> Result<ExitCode, Failure> {
         }
     };
     let clock = Clock::start();
-    let asked = Session::connect(&instance.runtime).and_then(|mut session| ask(&mut session, &Path::root(), LIMIT));
+    let asked = Session::connect(&instance.runtime).and_then(|mut session| session.status(&Path::root(), LIMIT));
     let status = match asked {
         Ok(status) => status,
         Err(error) => {

@@ -1,7 +1,8 @@
 //! The command line as a whole, and the way to its verbs. `docs/cli.md` and the pages below it are the reference.
 //!
-//! One file for each verb, with its options. The modules that verbs share import none of them: `failure` (how a verb
-//! ends), `options`, `instance` (which instance a command means), `change` and `targets` (requesting changes), [`out`].
+//! One file for each verb, with its options; no verb imports another. The modules that verbs share are `failure` (how a
+//! verb ends), `options`, `instance` (which instance a command means), `change` and `targets` (requesting changes),
+//! `foreground` (what a root is started with), `agent` (asking a host), `journal_history`, [`out`] and others.
 //!
 //! Results go to stdout, everything else to stderr. When stdout has no reader any more (`events -f | head`), a verb
 //! ends silently.
@@ -10,6 +11,7 @@ pub mod out;
 pub mod render;
 
 mod add;
+mod agent;
 mod beat;
 mod beat_for;
 mod before_verb;

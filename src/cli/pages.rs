@@ -1,7 +1,7 @@
 //! Reads the records on a host's disk line by line; the agent of this machine fetches them page by page.
 
+use super::agent;
 use super::failure::{ExitCode, Failure};
-use super::host::agent;
 use crate::ids::ReportId;
 use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest};

@@ -1,13 +1,13 @@
 //! `treevisor reload`: applies the changes of the tree's file.
 
-use super::change::{Change, ask_failed, carry_out};
+use super::change::{Change, FIRST_REPLY, ask_failed, carry_out, running_tree};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
 use super::options::{ColorMode, Target, positive_span};
 use super::out::Out;
 use super::render::Look;
 use super::{file, plan};
-use crate::control::{AskError, Instance, Limits, Session};
+use crate::control::{Instance, Session};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::node::reach;
@@ -16,11 +16,10 @@ use crate::os::cgroup::demand::Below;
 use crate::spec::diff::{self, Action, Diff};
 use crate::spec::tree::TreeSpec;
 use crate::time::Span;
-use crate::wire::message::{Reply, Verb};
+use crate::wire::message::Verb;
 use crate::wire::view::ChildView;
 use clap::Args;
 use serde_json::json;
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Apply the changes of the tree's file
@@ -117,8 +116,8 @@ pub(super) fn run(args: Reload, when: ColorMode) -> Result<ExitCode, Failure> {
     reach::check(&root, &new.root, &instance.runtime).map_err(|closed| {
         Failure::new(ExitCode::Failed, format!("cannot reload \"{}\": {closed}; nothing was changed", instance.name))
     })?;
-    let children = children(&mut session, asking).map_err(failed)?;
-    spare_what_is_down(&mut plan, &children);
+    let status = session.status(&root, FIRST_REPLY.min(asking)).map_err(failed)?;
+    spare_what_is_down(&mut plan, &status.root);
     let look = Look::of_stdout(when);
     let mut out = Out::open();
     let shown = |done: bool| json!({ "instance": instance.name, "file": file, "plan": plan, "done": done });
@@ -174,48 +173,12 @@ fn patience(plan: &Diff, new: &TreeSpec) -> Span {
     Span::from_nanos(nanos.fold(TIMEOUT.as_nanos(), u64::saturating_add))
 }
 
-/// The spec of the running tree, and the file that it was read from.
-pub(super) fn running_tree(
-    session: &mut Session,
-    verb: &str,
-    instance: &Instance,
-    timeout: Span,
-) -> Result<(TreeSpec, PathBuf), Failure> {
-    let failed = |error| ask_failed(verb, &Path::root(), instance, error);
-    match session.ask(Verb::Spec, limits(timeout), &mut |_, _| {}).map_err(failed)? {
-        Reply::Spec { tree, config } => {
-            let tree = serde_json::from_value(tree).map_err(|e| failed(AskError::NotUnderstood(e.to_string())))?;
-            Ok((tree, config))
-        }
-        _ => Err(failed(AskError::something_else())),
-    }
-}
-
-fn limits(timeout: Span) -> Limits {
-    let first = super::change::FIRST_REPLY.min(timeout);
-    Limits { first, overall: first }
-}
-
-fn children(session: &mut Session, timeout: Span) -> Result<HashMap<Path, ChildView>, AskError> {
-    let mut children = HashMap::new();
-    if let Reply::Status { status } = session.ask(Verb::status(Path::root()), limits(timeout), &mut |_, _| {})? {
-        let mut open = vec![status.root];
-        while let Some(mut view) = open.pop() {
-            if let ChildView::Supervisor(supervisor) = &mut view {
-                open.append(&mut supervisor.children);
-            }
-            children.insert(view.path().clone(), view);
-        }
-    }
-    Ok(children)
-}
-
 /// Corrects the plan for children that are down by an operator's order or have ended: a reload does not start them, and
 /// their new spec takes effect at their next start. Exceptions are a step whose program has changed, which is run
 /// again, and a child whose `autostart` has become true.
-fn spare_what_is_down(plan: &mut Diff, children: &HashMap<Path, ChildView>) {
+fn spare_what_is_down(plan: &mut Diff, tree: &ChildView) {
     for step in &mut plan.steps {
-        let Some(child) = children.get(&step.path) else { continue };
+        let Some(child) = tree.find(&step.path) else { continue };
         let begins = || step.changes.iter().any(|change| change.key == "autostart" && change.new.is_none());
         match (step.action, child.state()) {
             (Action::Restart | Action::Roll | Action::Update, _) if child.is_unstarted() && begins() => {

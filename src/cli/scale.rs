@@ -1,12 +1,10 @@
 //! `treevisor scale`: changes the number of workers of a `count`.
 
-use super::add::in_json;
-use super::change::{Change, ask_failed, carry_out, done_line};
+use super::change::{Change, ask_failed, carry_out, done_line, in_json, running_tree};
 use super::failure::{ExitCode, Failure};
 use super::instance::find;
 use super::options::{ColorMode, Target, path, positive_span};
 use super::out::{self, Out};
-use super::reload::running_tree;
 use crate::control::Session;
 use crate::ids::{Name, Path};
 use crate::instance::runtime::InstanceFile;

@@ -2,7 +2,7 @@
 
 use super::failure::{ExitCode, Failure};
 use super::out::Out;
-use crate::spec::schema::schema;
+use crate::spec::schema::text;
 use clap::Args;
 
 /// Print the JSON schema of the file, for editors
@@ -24,10 +24,4 @@ pub struct Schema {}
 pub(super) fn run(Schema {}: Schema) -> Result<ExitCode, Failure> {
     Out::open().write(&text())?;
     Ok(ExitCode::Done)
-}
-
-/// The schema as a file.
-pub(super) fn text() -> String {
-    // `{:#}` of a JSON value is the same value with line breaks.
-    format!("{:#}\n", schema())
 }

@@ -1,5 +1,9 @@
 //! The terminal as a full screen, which is restored in any case: at the end, on a signal, and in a panic.
 
+use crate::os::clock::Clock;
+use crate::os::fd;
+use crate::os::signals::{Caught, Signals};
+use crate::time::Span;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
@@ -44,6 +48,28 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
+    }
+}
+
+/// Waits for this time; returns the signal if one arrived that ends the program.
+pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<i32> {
+    let end = clock.now() + time;
+    loop {
+        for signal in signals.drain() {
+            match signal {
+                Caught::Terminate { .. } => return Some(15),
+                Caught::Interrupt => return Some(2),
+                Caught::Quit => return Some(3),
+                Caught::Hangup { .. } => return Some(1),
+                Caught::User1 | Caught::User2 | Caught::ChildExited => {}
+            }
+        }
+        let left = end.since(clock.now());
+        if left == Span::ZERO {
+            return None;
+        }
+        // An error means that a signal interrupted the wait; it is handled above.
+        let _ = fd::wait_readable_any(&[signals.as_fd()], Some(left));
     }
 }
 

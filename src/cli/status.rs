@@ -2,21 +2,19 @@
 
 use super::change::ask_failed;
 use super::failure::{ExitCode, Failure};
-use super::instance::{anywhere, find};
+use super::instance::{anywhere, find, look_there};
 use super::options::{ColorMode, Target, Times, path, positive_span};
 use super::out::{self, Out, json_line};
 use super::render::cpu::Shares;
 use super::render::{self, Look};
-use super::screen::Screen;
+use super::screen::{Screen, pause};
 use super::up::{is_up, not_up, status_until};
-use crate::control::{AskError, FindError, Instance, Limits, Session};
-use crate::ids::{Name, Path};
+use crate::control::{AskError, Instance, Session};
+use crate::ids::Path;
 use crate::os::clock::Clock;
-use crate::os::fd;
 use crate::os::process::die_by;
-use crate::os::signals::{Caught, Signals};
+use crate::os::signals::Signals;
 use crate::time::{Span, Time};
-use crate::wire::message::{Reply, Verb};
 use crate::wire::view::{ChildView, StatusView};
 use clap::Args;
 use std::fmt::Write;
@@ -132,7 +130,7 @@ pub(super) fn run(args: Status, when: ColorMode) -> Result<ExitCode, Failure> {
     }
     // Without `--wait` there is only one look.
     let (clock, end) = (Clock::start(), Time::ZERO + args.wait.unwrap_or(Span::ZERO));
-    let look = |_| ask_there(&mut session, &instance.name, &path, args.timeout, anywhere);
+    let look = |_| look_there(&mut session, &instance.name, &path, args.timeout, anywhere);
     let status = status_until(&clock, end, look, |status| is_up(&status.root)).map_err(failed)?;
     let mut out = Out::open();
     if args.json {
@@ -147,35 +145,6 @@ pub(super) fn run(args: Status, when: ColorMode) -> Result<ExitCode, Failure> {
     // For a single worker the exit code shows whether it is up. With JSON it does not, as the JSON has the state.
     let is_down = matches!(status.root, ChildView::Worker(_)) && !matches!(status.root.state(), "starting" | "running");
     Ok(if is_down && !args.json { ExitCode::Failed } else { ExitCode::Done })
-}
-
-/// Asks for the state once.
-pub(super) fn ask(session: &mut Session, path: &Path, limit: Span) -> Result<StatusView, AskError> {
-    let limits = Limits { first: limit, overall: limit };
-    match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {})? {
-        Reply::Status { status } => Ok(*status),
-        _ => Err(AskError::something_else()),
-    }
-}
-
-/// As [`ask`], for one look of several. When the way to a root on another host is lost, the next look takes another,
-/// by [`anywhere`]: the link to its host may be up again, or the root run on another host. It is of the instance that
-/// was found first, even if others run by now.
-pub(super) fn ask_there(
-    session: &mut Session,
-    instance: &Name,
-    path: &Path,
-    limit: Span,
-    find: impl Fn(Option<&str>) -> Result<Instance, FindError>,
-) -> Result<StatusView, AskError> {
-    let told = ask(session, path, limit);
-    if matches!(told, Err(AskError::Cut))
-        && let Ok(found) = find(Some(instance.as_str()))
-        && let Ok(again) = Session::connect(&found.runtime)
-    {
-        *session = again;
-    }
-    told
 }
 
 struct Watch<'a> {
@@ -207,7 +176,7 @@ impl Watch<'_> {
         let mut screen = None;
         let end = loop {
             let limit = self.args.timeout.min(WATCHED_ANSWER);
-            let trouble = match ask(&mut self.session, &self.path, limit) {
+            let trouble = match self.session.status(&self.path, limit) {
                 Ok(status) => {
                     shares.look(&status.root);
                     known = Some(status);
@@ -256,28 +225,6 @@ impl Watch<'_> {
     }
 }
 
-/// Waits for this time; returns the signal if one arrived that ends the program.
-pub(super) fn pause(signals: &mut Signals, clock: &Clock, time: Span) -> Option<i32> {
-    let end = clock.now() + time;
-    loop {
-        for signal in signals.drain() {
-            match signal {
-                Caught::Terminate { .. } => return Some(15),
-                Caught::Interrupt => return Some(2),
-                Caught::Quit => return Some(3),
-                Caught::Hangup { .. } => return Some(1),
-                Caught::User1 | Caught::User2 | Caught::ChildExited => {}
-            }
-        }
-        let left = end.since(clock.now());
-        if left == Span::ZERO {
-            return None;
-        }
-        // An error means that a signal interrupted the wait; it is handled above.
-        let _ = fd::wait_readable_any(&[signals.as_fd()], Some(left));
-    }
-}
-
 fn terminal_height() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
 }
@@ -305,33 +252,6 @@ fn frame(head: &str, text: &str, look: Look, height: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::testing::shop;
-    use crate::control::session::testing::{LONG, Root, without_records};
-    use std::thread;
-
-    #[test]
-    fn when_the_way_to_the_root_is_lost_the_next_look_takes_another_one() {
-        let (far, runtime) = Root::below("host/via");
-        let mut session = Session::connect(&runtime).unwrap();
-        without_records(&mut session);
-        let _directory = far.end();
-        let (mut near, runtime) = Root::new();
-        let played = thread::spawn(move || {
-            let (to, ask) = near.next();
-            near.tell(&to, ask.request, Reply::Status { status: Box::new(shop()) });
-            near.end()
-        });
-        let name = Name::parse("shop").unwrap();
-        let mut look = || {
-            ask_there(&mut session, &name, &Path::root(), LONG, |wanted| {
-                assert_eq!(wanted, Some("shop"), "no other instance that runs by now");
-                Ok(Instance { name: name.clone(), runtime: runtime.clone() })
-            })
-        };
-        assert!(matches!(look(), Err(AskError::Cut)));
-        assert_eq!(look().unwrap(), shop());
-        drop(played.join().unwrap());
-    }
 
     #[test]
     fn a_picture_fits_the_screen_and_never_scrolls() {

@@ -11,7 +11,6 @@ use crate::ids::Path;
 use crate::pattern::Pattern;
 use crate::time::Span;
 use crate::wire::message::{Outcome, Reply, Verb};
-use crate::wire::view::{ChildView, StatusView};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -128,26 +127,8 @@ fn known_paths(verb: &str, instance: &Instance) -> Result<Vec<Path>, Failure> {
     let root = Path::root();
     let failed = |error| ask_failed(verb, &root, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let limits = Limits { first: FIRST_REPLY, overall: FIRST_REPLY };
-    match session.ask(Verb::status(root.clone()), limits, &mut |_, _| {}).map_err(failed)? {
-        Reply::Status { status } => Ok(paths_of(&status)),
-        _ => Err(failed(AskError::something_else())),
-    }
-}
-
-fn paths_of(status: &StatusView) -> Vec<Path> {
-    fn walk(view: &ChildView, into: &mut Vec<Path>) {
-        match view {
-            ChildView::Worker(worker) => into.push(worker.path.clone()),
-            ChildView::Supervisor(supervisor) => {
-                into.push(supervisor.path.clone());
-                supervisor.children.iter().for_each(|child| walk(child, into));
-            }
-        }
-    }
-    let mut paths = Vec::new();
-    walk(&status.root, &mut paths);
-    paths
+    let status = session.status(&root, FIRST_REPLY).map_err(failed)?;
+    Ok(status.root.all().into_iter().map(|child| child.path().clone()).collect())
 }
 
 /// A change for one or several children.
@@ -315,6 +296,13 @@ mod tests {
         };
         assert!(name_the_root(&["/"], false) && name_the_root(&["/web", "/"], false));
         assert!(!name_the_root(&["/*", "**", "/web"], false) && !name_the_root(&[], true));
+    }
+
+    #[test]
+    fn the_paths_of_a_tree_come_in_its_order() {
+        let status = crate::cli::render::testing::shop();
+        let paths: Vec<&str> = status.root.all().into_iter().map(|child| child.path().as_str()).collect();
+        assert_eq!(paths, ["/", "/db", "/web", "/web/api", "/web/jobs", "/mail"]);
     }
 
     #[test]

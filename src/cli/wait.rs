@@ -2,10 +2,9 @@
 
 use super::change::{FIRST_REPLY, ask_failed, done_line};
 use super::failure::{ExitCode, Failure};
-use super::instance::{anywhere, not_found};
+use super::instance::{anywhere, look_there, not_found};
 use super::options::{ColorMode, Target, path, positive_span};
 use super::out::Out;
-use super::status::ask_there;
 use super::up::{is_up, look_until, not_up, status_until};
 use crate::control::{AskError, FindError, Instance, Session};
 use crate::ids::Path;
@@ -63,7 +62,7 @@ pub(super) fn run(args: Wait, _: ColorMode) -> Result<ExitCode, Failure> {
     let instance = appeared(&args, &clock, end)?;
     let failed = |error| ask_failed("wait for", &args.path, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let mut ask = |limit| ask_there(&mut session, &instance.name, &args.path, limit, anywhere);
+    let mut ask = |limit| look_there(&mut session, &instance.name, &args.path, limit, anywhere);
     let look = |left: Span| match ask(FIRST_REPLY.min(left)) {
         Ok(status) => Ok(Some(status)),
         // The instance has ended, so nothing runs any more.

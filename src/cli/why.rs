@@ -4,10 +4,9 @@
 //! that does not run, the events of its last run come from the journal.
 
 use super::change::ask_failed;
-use super::events::kept;
 use super::failure::{ExitCode, Failure};
 use super::instance::{anywhere, not_found};
-use super::journal_history::JournalHistory;
+use super::journal_history::{JournalHistory, kept};
 use super::options::{ColorMode, Target, Times, path, positive_span, timestamp};
 use super::out::{self, Out};
 use super::render::event::short_time;
@@ -15,14 +14,14 @@ use super::render::{self, Look};
 use super::timestamp::Timestamp;
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
 use crate::control::session::EventsWanted;
-use crate::control::{self, AskError, FindError, Instance, Limits, Session, StateDir};
+use crate::control::{self, AskError, FindError, Instance, Session, StateDir};
 use crate::error::Chain;
 use crate::explain::{Explanation, Present, explain, explain_event, tell};
 use crate::ids::{Name, Path, ReportId};
 use crate::os::clock;
 use crate::time::Span;
 use crate::wire::journal::EndNote;
-use crate::wire::message::{Refusal, Reply, Verb};
+use crate::wire::message::Refusal;
 use crate::wire::view::{ChildView, EventView};
 use clap::Args;
 use std::ops::ControlFlow;
@@ -181,10 +180,8 @@ fn of_running(path: &Path, timeout: Span, instance: &Instance, when: ColorMode) 
 
 /// The state of a path from the status; `None` if the path exists and its state cannot be read.
 fn state_of(session: &mut Session, path: &Path, timeout: Span) -> Result<Option<ChildView>, AskError> {
-    let limits = Limits { first: timeout, overall: timeout };
-    match session.ask(Verb::status(path.clone()), limits, &mut |_, _| {}) {
-        Ok(Reply::Status { status }) => Ok(Some(status.root)),
-        Ok(_) => Err(AskError::something_else()),
+    match session.status(path, timeout) {
+        Ok(status) => Ok(Some(status.root)),
         // A supervisor above is down or hung; the events in the root's memory explain it.
         Err(AskError::Refused { why: Refusal::Down | Refusal::NoAnswer, .. }) => Ok(None),
         Err(error) => Err(error),

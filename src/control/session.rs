@@ -8,8 +8,8 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Meant, Refusal, Reply, RootReply, Verb};
-use crate::wire::view::EventView;
+use crate::wire::message::{Ask, Refusal, Reply, RootReply, Verb};
+use crate::wire::view::{EventView, StatusView};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -202,6 +202,18 @@ impl Session {
                     });
                 }
             }
+        }
+    }
+
+    /// The state of the tree at and below `path`.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn status(&mut self, path: &Path, limit: Span) -> Result<StatusView, AskError> {
+        let limits = Limits { first: limit, overall: limit };
+        match self.ask(Verb::status(path.clone()), limits, &mut |_, _| {})? {
+            Reply::Status { status } => Ok(*status),
+            _ => Err(AskError::something_else()),
         }
     }
 

@@ -14,8 +14,14 @@ use serde_json::{Value, json};
 #[cfg(test)]
 mod tests;
 
+/// The schema as a file.
+pub fn text() -> String {
+    // `{:#}` of a JSON value is the same value with line breaks.
+    format!("{:#}\n", schema())
+}
+
 /// The schema.
-pub fn schema() -> Value {
+fn schema() -> Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A supervision tree of treevisor",

@@ -374,6 +374,11 @@ impl ChildView {
         }
     }
 
+    /// It, and all below it; each supervisor is followed by its children.
+    pub fn all(&self) -> Vec<&ChildView> {
+        std::iter::once(self).chain(self.children().iter().flat_map(ChildView::all)).collect()
+    }
+
     /// Whether it is a step that has been done.
     pub fn is_done(&self) -> bool {
         matches!(self, ChildView::Worker(view) if view.done)

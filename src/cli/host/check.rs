@@ -1,16 +1,17 @@
 //! `treevisor host check`: shows the meaning of a host's file, or its errors.
 
+use super::option;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::options::ColorMode;
 use crate::cli::out::{self, Out};
 use crate::files;
-use crate::spec::host::{self, HostFile, MeshFile};
+use crate::spec::host::{HostFile, MeshFile};
 use crate::spec::policy::Words;
 use crate::time::Span;
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Check the file of a host
 ///
@@ -37,7 +38,7 @@ pub struct Check {
 }
 
 pub(super) fn run(args: Check, when: ColorMode) -> Result<ExitCode, Failure> {
-    let read = read(&args.file);
+    let read = option::read(&args.file);
     let ok = read.host.is_some();
     let code = if ok { ExitCode::Done } else { ExitCode::Usage };
     if args.json {
@@ -59,11 +60,6 @@ pub(super) fn run(args: Check, when: ColorMode) -> Result<ExitCode, Failure> {
         out::say(when, &format!("{name} is right, with {also}"));
     }
     Ok(code)
-}
-
-/// Reads the file; variables are expanded from this process's environment.
-pub(super) fn read(file: &Path) -> host::Read {
-    host::read(file, &|name| std::env::var(name).ok())
 }
 
 fn told(host: &HostFile) -> String {

@@ -1,6 +1,6 @@
 //! `treevisor host drain`, `undrain` and `forget`.
 
-use super::agent::{AT_ONCE, ask, hosts};
+use crate::cli::agent::{AT_ONCE, ask, hosts};
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::{ColorMode, positive_span};
 use crate::cli::out;

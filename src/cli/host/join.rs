@@ -1,8 +1,8 @@
 //! `treevisor host invite` and `join`: another machine becomes a host by one line.
 
-use super::agent::{AT_ONCE, ask, hosts, not_understood};
-use super::member::{UNIT, is_usual, machine, starts_by, tell, whole};
-use super::option::FileOption;
+use super::option::{FileOption, UNIT, is_usual, machine, starts_by, whole};
+use super::program::tell;
+use crate::cli::agent::{AT_ONCE, ask, hosts, not_understood};
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::{ColorMode, positive_span};
 use crate::cli::out::{self, Out};

@@ -1,24 +1,20 @@
 //! `treevisor host init`, `add` and `remove`: change which hosts belong to the cluster. The program `treevisor-host`,
 //! which has the keys and the store, carries the requests out.
 
-use super::agent::ask;
-use super::option::FileOption;
-use super::run::program;
+use super::option::{FileOption, machine, starts_by, whole};
+use super::program::{tell, told};
+use crate::cli::agent::ask;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::options::ColorMode;
 use crate::cli::out;
-use crate::error::plain;
 use crate::os::clock::{self, Clock};
 use crate::os::net;
 use crate::spec::host::member::client_url;
 use crate::time::Span;
 use crate::wire::hosts::HostRequest;
-use crate::wire::member::{MemberReply, MemberRequest, NewHost};
+use crate::wire::member::{MemberRequest, NewHost};
 use clap::Args;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf, absolute};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 /// Make this machine the first host of a cluster
 ///
@@ -176,9 +172,6 @@ const AWAY: Span = Span::from_secs(30);
 /// The default name of a cluster.
 const CLUSTER: &str = "main";
 
-/// The systemd unit of the package.
-pub(super) const UNIT: &str = "/usr/lib/systemd/system/treevisor-host.service";
-
 pub(super) fn init(args: Init, when: ColorMode) -> Result<ExitCode, Failure> {
     const DOING: &str = "make this machine a host";
     let Init { file, cluster, name, address, store, members, ca, cert, key } = args;
@@ -230,19 +223,6 @@ fn own_endpoint(address: Option<&str>, pem: Option<&PathBuf>) -> Result<String, 
             .hint("such as: --address 10.0.0.1")
     };
     address.map(client_url).ok_or_else(missing)
-}
-
-/// Whether this is the file that the package's unit uses.
-pub(super) fn is_usual(file: &Path) -> bool {
-    file == Path::new("/etc/treevisor/host.toml")
-}
-
-/// The command that an operator runs next to start the host.
-pub(super) fn starts_by(file: &Path) -> String {
-    if is_usual(file) && Path::new(UNIT).exists() {
-        return "it starts by `systemctl enable --now treevisor-host`".to_owned();
-    }
-    format!("it runs by `treevisor host run --file {}`", file.display())
 }
 
 pub(super) fn add(args: Add, when: ColorMode) -> Result<ExitCode, Failure> {
@@ -312,75 +292,5 @@ fn renew(file: PathBuf, when: ColorMode) -> Result<ExitCode, Failure> {
             ));
         }
         clock::pause(Span::from_millis(500));
-    }
-}
-
-pub(super) fn whole(path: &Path) -> PathBuf {
-    absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The host name of this machine, without the domain.
-pub(super) fn machine(doing: &str) -> Result<String, Failure> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(|error| {
-        let message = format!("cannot {doing}: the name of this machine cannot be read: {}", plain(&error));
-        Failure::new(ExitCode::Failed, message).hint("name it: --name a")
-    })?;
-    Ok(name.trim().split('.').next().unwrap_or_default().to_lowercase())
-}
-
-/// Has `treevisor-host` carry out a request, and prints the result.
-pub(super) fn tell(doing: &str, question: &MemberRequest, when: ColorMode) -> Result<(), Failure> {
-    told(doing, question, when).map(drop)
-}
-
-/// As [`tell`]. Returns the hosts that the request waits for, if it is not complete.
-fn told(doing: &str, ask: &MemberRequest, when: ColorMode) -> Result<Option<Vec<String>>, Failure> {
-    let failed = |why: String| Failure::new(ExitCode::Failed, format!("cannot {doing}: {why}"));
-    let program = program(doing)?;
-    let answer = || -> Result<MemberReply, String> {
-        let mut child = Command::new(&program)
-            .arg("member")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {}", program.display(), plain(&error)))?;
-        let question = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
-        // A write error is ignored: if the program has ended already, its exit status shows why.
-        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&question));
-        let output = child.wait_with_output().map_err(|error| plain(&error))?;
-        serde_json::from_slice(&output.stdout)
-            .map_err(|_| format!("{} has ended without an answer: {}", program.display(), output.status))
-    };
-    match answer().map_err(failed)? {
-        MemberReply::Done { lines } => {
-            lines.iter().for_each(|line| out::say(when, line));
-            Ok(None)
-        }
-        MemberReply::Waiting { lines, hosts } => {
-            lines.iter().for_each(|line| out::say(when, line));
-            Ok(Some(hosts))
-        }
-        MemberReply::Failed { message, hint, is_done } => Err(failure(doing, &message, hint, is_done)),
-    }
-}
-
-/// `is_done`: the machine is a host, and is of no use before the store answers.
-fn failure(doing: &str, message: &str, hint: Option<String>, is_done: bool) -> Failure {
-    let code = if is_done { ExitCode::NoAnswer } else { ExitCode::Failed };
-    let failure = Failure::new(code, format!("cannot {doing}: {message}"));
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_whose_store_does_not_answer_is_told_from_one_that_is_none() {
-        let code = |is_done| failure("join", "why", Some("do".into()), is_done).code;
-        assert_eq!((code(false), code(true)), (ExitCode::Failed.number(), ExitCode::NoAnswer.number()));
     }
 }

@@ -1,11 +1,11 @@
 //! `treevisor host`: this machine as one of several that a tree may run on.
 
-pub(super) mod agent;
 mod check;
 mod drain;
 mod join;
 mod member;
 mod option;
+mod program;
 mod run;
 
 use super::failure::{ExitCode, Failure};

@@ -1,13 +1,13 @@
 //! `treevisor host run`: the host's own tree, with its agent.
 
-use super::option::FileOption;
+use super::option::{self, FileOption};
+use super::program::program;
 use crate::cli::failure::{ExitCode, Failure};
 use crate::cli::file;
 use crate::cli::foreground::root_options;
 use crate::cli::options::{ColorMode, Show};
 use crate::ids::Name;
 use crate::node::boot;
-use crate::os::process;
 use crate::spec::exec::BeatSource;
 use crate::spec::exec::ExecSpec;
 use crate::spec::host::{HostFile, INSTANCE};
@@ -51,9 +51,6 @@ pub struct Run {
     pub show: Show,
 }
 
-/// The agent's program.
-const AGENT: &str = "treevisor-host";
-
 /// Shutdown timeout of etcd, in which it transfers its leadership to another member.
 const STORE_SHUTDOWN: Span = Span::from_secs(10);
 
@@ -64,7 +61,7 @@ const SHUTDOWN: Span = Span::from_secs(90);
 pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     args.show.can_be_written()?;
     let path = args.file.file;
-    let read = super::check::read(&path);
+    let read = option::read(&path);
     file::show(&read.diagnostics, when);
     if read.host.is_none() {
         let errors = read.diagnostics.iter().filter(|found| found.is_error()).count();
@@ -74,17 +71,6 @@ pub(super) fn run(args: Run, when: ColorMode) -> Result<i32, Failure> {
     let health = read.host.as_ref().and_then(HostFile::member).map(|at| at.health());
     let tree = tree(&program("run this host")?, &std::path::absolute(&path).unwrap_or(path), health)?;
     Ok(boot::run_root(root_options(&args.show, tree, PathBuf::new(), when)?))
-}
-
-/// The path of the agent's program, which lies beside this one. `doing` is what it is needed for, for the message.
-pub(super) fn program(doing: &str) -> Result<PathBuf, Failure> {
-    let program = process::self_exe_name().with_file_name(AGENT);
-    if program.is_file() {
-        return Ok(program);
-    }
-    Err(Failure::new(ExitCode::Failed, format!("cannot {doing}: there is no {}", program.display())).hint(
-        "the package of treevisor has it beside `treevisor`; a build of one's own makes it with the feature `hosts`",
-    ))
 }
 
 /// The worker for the member of the store, which executes etcd. `health` is the address of its health check.

@@ -3,7 +3,7 @@
 
 use super::super::change::{Change, carry_out_with, done_line};
 use super::super::instance::anywhere;
-use super::super::status::{ask, pause};
+use super::super::screen::pause;
 use super::keys::{self, Kind};
 use super::state::{Input, OUTPUT_LINES, Output};
 use crate::control::logs::LogsAsked;
@@ -73,7 +73,7 @@ fn connect(instance: &Instance) -> Result<Session, AskError> {
 /// breaks if the receiver is gone.
 fn look(to: &SyncSender<Input>, mut session: Session, path: &Path, every: Span) -> ControlFlow<(), Input> {
     loop {
-        let input = match ask(&mut session, path, SILENCE) {
+        let input = match session.status(path, SILENCE) {
             Err(AskError::Gone) => return ControlFlow::Continue(Input::Ended),
             Err(error @ AskError::Cut) => return ControlFlow::Continue(Input::Silent(Chain(&error).to_string())),
             // The events are to be followed anew.

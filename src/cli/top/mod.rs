@@ -19,7 +19,7 @@ use super::options::{ColorMode, Target, Times, path, positive_span};
 use super::out;
 use super::render::{Look, colour_for, locale_is_unicode};
 use super::screen::Screen;
-use super::status::{Status, ask};
+use super::status::Status;
 use crate::control::{Instance, Session};
 use crate::ids::Path;
 use crate::os::clock::{self, Clock};
@@ -98,7 +98,7 @@ pub(super) fn run(args: Top, when: ColorMode) -> Result<ExitCode, Failure> {
     let instance = find(&args.target, "see", &args.path)?;
     let failed = |error| ask_failed("see", &args.path, &instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    let status = ask(&mut session, &args.path, args.timeout).map_err(failed)?;
+    let status = session.status(&args.path, args.timeout).map_err(failed)?;
     drop(session);
     let terminal_failed =
         |error: std::io::Error| Failure::new(ExitCode::Failed, format!("cannot use the terminal: {error}"));

@@ -1,33 +1,28 @@
 //! Asks the agent of this machine, and turns errors into failures.
 
-use crate::cli::failure::{ExitCode, Failure};
+use super::failure::{ExitCode, Failure};
 use crate::control::{AgentError, ask_agent, own_base};
 use crate::error::Chain;
 use crate::time::Span;
 use crate::wire::hosts::{HostReply, HostRequest, HostsView};
 
 /// Limit for requests that the agent answers by itself.
-pub(in crate::cli) const AT_ONCE: Span = Span::from_secs(5);
+pub(super) const AT_ONCE: Span = Span::from_secs(5);
 
 /// Asks the agent. `doing` is what is tried, as in "list the hosts".
-pub(in crate::cli) fn ask(
-    doing: &str,
-    ask: &HostRequest,
-    contents: &[Vec<u8>],
-    limit: Span,
-) -> Result<HostReply, Failure> {
+pub(super) fn ask(doing: &str, ask: &HostRequest, contents: &[Vec<u8>], limit: Span) -> Result<HostReply, Failure> {
     ask_agent(&own_base(), ask, contents, limit).map_err(|error| failed(doing, &error))
 }
 
 /// The state of the cluster, as this host sees it.
-pub(in crate::cli) fn hosts(doing: &str) -> Result<HostsView, Failure> {
+pub(super) fn hosts(doing: &str) -> Result<HostsView, Failure> {
     match ask(doing, &HostRequest::Hosts, &[], AT_ONCE)? {
         HostReply::Hosts(view) => Ok(*view),
         _ => Err(not_understood(doing)),
     }
 }
 
-pub(in crate::cli) fn not_understood(doing: &str) -> Failure {
+pub(super) fn not_understood(doing: &str) -> Failure {
     Failure::new(ExitCode::Failed, format!("cannot {doing}: the agent has answered something else"))
         .hint("agent and tool should be of the same version")
 }
