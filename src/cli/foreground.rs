@@ -10,7 +10,7 @@ use crate::ids::Path;
 use crate::logging::Format;
 use crate::logs::live;
 use crate::node::boot::RootOptions;
-use crate::spec::tree::{ChildKind, SupervisorSpec, TreeSpec};
+use crate::spec::tree::TreeSpec;
 use anstream::stream::RawStream;
 use std::path::PathBuf;
 
@@ -67,19 +67,11 @@ fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: ColorMode
 /// The width of the column for paths, for all paths of the tree and the terminal's present width.
 fn column(tree: &TreeSpec) -> u8 {
     let mut paths = vec![Path::root()];
-    collect(&Path::root(), &tree.root, &mut paths);
+    tree.root.for_each_supervisor(&Path::root(), &mut |at, supervisor| {
+        paths.extend(supervisor.children.iter().map(|child| at.child(&child.name)));
+    });
     let columns = terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
     live::column(paths.iter().map(Path::as_str), columns)
-}
-
-fn collect(at: &Path, supervisor: &SupervisorSpec, into: &mut Vec<Path>) {
-    for child in &supervisor.children {
-        let path = at.child(&child.name);
-        if let ChildKind::Supervisor(below) = &child.kind {
-            collect(&path, below, into);
-        }
-        into.push(path);
-    }
 }
 
 /// Whether commands have to name this instance: another one runs, or the environment names another one.
