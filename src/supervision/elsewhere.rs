@@ -46,15 +46,14 @@ impl Supervisor {
             Phase::Killing { on_exit: OnExit::StartFailed(_), .. } => process.killed == Some(Killed::StartTimeout),
             _ => false,
         };
+        let text = format!("no host may have it: {why}");
         if !waits || child.beside.is_some() {
-            let message = format!("no host may have it: {why}");
             drop(child);
-            return self.spawn_failed(turn, run, StartFailure { stage: "host".into(), errno: 0, message });
+            return self.spawn_failed(turn, run, StartFailure { stage: "host".into(), errno: 0, message: text });
         }
         let cause = child.cause.take();
         let _ = child.ended();
         drop(child);
-        let text = format!("no host may have it: {why}");
         let report = self.report(turn, Some(id), cause, Fact::NoHost { why });
         if !self.absorb(id) {
             self.waits_to_start(turn, id, Wait::Host, report, text);
