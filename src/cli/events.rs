@@ -16,7 +16,7 @@ use super::render::{self, Look};
 use super::timestamp::Timestamp;
 use crate::control::journal::{self, Entry, Filter, Runs, Summary};
 use crate::control::session::EventsWanted;
-use crate::control::{self, FindError, Instance, Session, StateDir};
+use crate::control::{FindError, Instance, Session, StateDir};
 use crate::error::Chain;
 use crate::ids::{Name, Path, ReportId};
 use crate::text::clean;
@@ -27,7 +27,6 @@ use clap::Args;
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 
 /// Show what happened, one event a line
 ///
@@ -139,10 +138,7 @@ pub(super) fn run(args: Events, when: ColorMode) -> Result<ExitCode, Failure> {
 fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<ExitCode, Failure> {
     let failed = |error| ask_failed("see the events of", &args.path, instance, error);
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // If no descriptor can be duplicated, a follower whose reader is gone ends at its next event instead.
-    if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
-        session.ends_with_reader_of(output);
-    }
+    out::end_with_reader(&mut session);
     let mut printer = Printer::new(args, when);
     printer.memory = Some(Vec::new());
     let mut forgotten = None;
@@ -337,11 +333,9 @@ impl Printer {
         if !args.looks_back() && forgotten == 0 {
             return Ok(());
         }
-        let Some(base) = control::own_state_base() else { return Ok(()) };
-        let state = StateDir::of(&base, &instance.name);
-        let run = instance.runtime.read_instance().ok().map(|file| file.run().to_owned());
-        let runs = match &run {
-            Some(run) if !args.looks_back() => Runs::Only(run.clone()),
+        let Some(state) = StateDir::own(&instance.name) else { return Ok(()) };
+        let runs = match instance.runtime.read_instance() {
+            Ok(file) if !args.looks_back() => Runs::Only(file.run().to_owned()),
             _ => Runs::All,
         };
         match self.journal(&state, runs, memory) {

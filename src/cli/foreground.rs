@@ -4,7 +4,7 @@
 use super::failure::{ExitCode, Failure};
 use super::options::{ColorMode, LogFormat, LogLevel, Show};
 use super::render::colour_for;
-use crate::control::{RuntimeDir, StateDir, journal, own_base, own_state_base, running};
+use crate::control::{RuntimeDir, StateDir, journal, own_base, running};
 use crate::error::Chain;
 use crate::ids::Path;
 use crate::logging::Format;
@@ -26,7 +26,7 @@ pub(super) fn root_options(
     Ok(RootOptions {
         another_name: None,
         config,
-        state: state_of(&tree),
+        state: StateDir::own(&tree.name),
         runtime: runtime_of(&tree)?,
         log_level: show.log_level.into(),
         log_format: log,
@@ -45,11 +45,6 @@ pub(super) fn root_options(
 pub(super) fn runtime_of(tree: &TreeSpec) -> Result<RuntimeDir, Failure> {
     RuntimeDir::of(&own_base(), &tree.name)
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start \"{}\": {}", tree.name, Chain(&error))))
-}
-
-/// The state directory of the tree, if there is one.
-pub(super) fn state_of(tree: &TreeSpec) -> Option<StateDir> {
-    Some(StateDir::of(&own_state_base()?, &tree.name))
 }
 
 fn format(show: &Show, tree: &TreeSpec, stream: &impl RawStream, when: ColorMode) -> Format {

@@ -27,9 +27,9 @@ impl JournalHistory {
 
     fn merged(state: Option<&StateDir>, run: &str, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
         let mut runs: Vec<Vec<EventView>> = Vec::new();
-        let mut last = String::new();
-        if let Some(state) = state {
-            journal::read_before(state, &Filter::default(), &remembered, &mut |entry| {
+        if let Some(state) = StateDir::own(name) {
+            let filter = Filter::default();
+            journal::read_each(&state, &filter, &mut |entry| {
                 match entry {
                     Entry::Run(run) => {
                         runs.push(Vec::new());

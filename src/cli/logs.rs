@@ -25,7 +25,6 @@ use crate::wire::view::LogView;
 use clap::Args;
 use std::fmt::Write;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 
 /// How many lines to show at first; `None` for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +110,7 @@ pub(super) fn run(args: Logs, when: ColorMode) -> Result<ExitCode, Failure> {
     shown.several = tree.as_ref().is_none_or(|tree| tree.len() > 1);
     shown.width(tree.iter().flatten().map(|worker| worker.path.as_str().len()).max().unwrap_or(0));
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
-    // If no descriptor can be duplicated, a follower whose reader is gone ends at its next line instead.
-    if let Ok(output) = std::io::stdout().as_fd().try_clone_to_owned() {
-        session.ends_with_reader_of(output);
-    }
+    out::end_with_reader(&mut session);
     let asked = LogsAsked {
         paths: paths.clone(),
         lines: args.lines.0.map(|lines| lines as u64),

@@ -3,12 +3,14 @@
 use super::failure::{ExitCode, Failure};
 use super::options::ColorMode;
 use super::render::colour_for;
+use crate::control::Session;
 use crate::error::Chain;
 use crate::logging::{Format, complaint};
 use crate::text;
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 /// stdout, for results.
 pub struct Out<W: Write = io::StdoutLock<'static>> {
@@ -106,6 +108,14 @@ fn labelled(when: ColorMode, label: &str, style: Style, text: &str) {
 /// Writes a text to stderr, cleaned by `text::page`.
 pub fn raw_error(text: &str) {
     let _ = io::stderr().lock().write_all(text::page(text).as_bytes());
+}
+
+/// Has the session's waits end when stdout has no reader any more. If no descriptor can be duplicated for that, a
+/// follower whose reader is gone ends at its next write.
+pub(super) fn end_with_reader(session: &mut Session) {
+    if let Ok(output) = io::stdout().as_fd().try_clone_to_owned() {
+        session.ends_with_reader_of(output);
+    }
 }
 
 #[cfg(test)]

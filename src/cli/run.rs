@@ -1,8 +1,9 @@
 //! `treevisor run`: one supervised program without a file.
 
 use super::failure::{ExitCode, Failure};
-use super::foreground::{first_line, root_options, runtime_of, state_of};
+use super::foreground::{first_line, root_options, runtime_of};
 use super::options::{ColorMode, Show, positive_span, span};
+use crate::control::StateDir;
 use crate::ids::Name;
 use crate::node::boot::{self, RootOptions};
 use crate::spec::exec::{BeatSource, ExecSpec, StdinSpec};
@@ -195,7 +196,7 @@ fn renamed(mut options: RootOptions) -> Option<RootOptions> {
     };
     options.tree.name = Name::parse(&format!("{kept}-{}", number + 1)).ok()?;
     options.runtime = runtime_of(&options.tree).ok()?;
-    options.state = state_of(&options.tree);
+    options.state = StateDir::own(&options.tree.name);
     // The instance of the other name runs, so commands have to name this one.
     options.first_line = options.first_line.map(|_| first_line(&options.tree, true));
     Some(options)

@@ -2,12 +2,12 @@
 
 use super::failure::{ExitCode, Failure};
 use super::file;
-use super::foreground::{root_options, runtime_of, state_of};
+use super::foreground::{root_options, runtime_of};
 use super::options::{ColorMode, LogFormat, Show, Target, span};
 use super::out::{self, Out};
 use super::targets::{Changes, Targets, change_targets, pattern};
 use crate::control::detach::{self, Outcome};
-use crate::control::{RuntimeDir, RuntimeError, is_running};
+use crate::control::{RuntimeDir, RuntimeError, StateDir, is_running};
 use crate::error::Chain;
 use crate::ids;
 use crate::logs::stream_file::StreamFile;
@@ -208,7 +208,7 @@ fn named_as_asked(args: &Start, tree: &TreeSpec) -> Result<(), Failure> {
 
 /// The output file of a tree in the background: in the state directory, if there is one.
 fn output_file(tree: &TreeSpec, runtime: &RuntimeDir) -> Result<PathBuf, RuntimeError> {
-    match state_of(tree) {
+    match StateDir::own(&tree.name) {
         Some(state) if state.create().is_ok() => Ok(state.output_file()),
         _ => runtime.create().map(|()| runtime.output_file()),
     }

@@ -14,7 +14,7 @@ use super::render::{self, Look};
 use super::timestamp::Timestamp;
 use crate::control::journal::{self, Entry, Filter, JournalError, Runs};
 use crate::control::session::EventsWanted;
-use crate::control::{self, AskError, FindError, Instance, Session, StateDir};
+use crate::control::{AskError, FindError, Instance, Session, StateDir};
 use crate::error::Chain;
 use crate::explain::{Explanation, Present, explain, explain_event, tell};
 use crate::ids::{Name, Path, ReportId};
@@ -201,13 +201,13 @@ fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u6
     Ok((events, forgotten))
 }
 
-/// The events of the present run from before those in memory, from the journal.
-fn older(instance: &Instance, remembered: &[EventView]) -> Result<Vec<EventView>, JournalError> {
-    let (Some(base), Ok(file)) = (control::own_state_base(), instance.runtime.read_instance()) else {
+/// The events of the present run in the journal.
+fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
+    let (Some(state), Ok(file)) = (StateDir::own(&instance.name), instance.runtime.read_instance()) else {
         return Ok(Vec::new());
     };
     let filter = Filter { runs: Runs::Only(file.run().to_owned()), ..Filter::default() };
-    journal::older(&StateDir::of(&base, &instance.name), &filter, remembered)
+    journal::read(&state, &filter)
 }
 
 fn of_journal(path: &Path, name: &Name, state: &StateDir, when: ColorMode) -> Result<Explanation, Failure> {

@@ -71,6 +71,11 @@ impl StateDir {
         StateDir { path: base.join(name.as_str()) }
     }
 
+    /// The directory of the instance `name` for this process; `None` if there is no base directory.
+    pub fn own(name: &Name) -> Option<StateDir> {
+        Some(StateDir::of(&own_base()?, name))
+    }
+
     /// The directory at `path`, which came from [`StateDir::path`] in another process.
     pub fn at(path: impl Into<PathBuf>) -> StateDir {
         StateDir { path: path.into() }

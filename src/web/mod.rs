@@ -280,17 +280,12 @@ fn url_of(config: &Config, opened: &[Opened]) -> String {
 fn known_as(name: Name) -> Result<Known, WebError> {
     let runtime =
         RuntimeDir::of(&control::own_base(), &name).map_err(|error| WebError::Find(FindError::Runtime(error)))?;
-    let state = state_of(&name)?;
+    let state = StateDir::own(&name).ok_or(WebError::NoState)?;
     Ok(Known { runtime, store: Store::of(state.clone()), state, name })
 }
 
-fn state_of(name: &Name) -> Result<StateDir, WebError> {
-    let base = control::own_state_base().ok_or(WebError::NoState)?;
-    Ok(StateDir::of(&base, name))
-}
-
 fn store_of(name: &Name) -> Result<Store, WebError> {
-    state_of(name).map(Store::of)
+    StateDir::own(name).map(Store::of).ok_or(WebError::NoState)
 }
 
 /// The name of the instance: the wanted one, whether it runs or not, or else the only one that runs; `None` if none
