@@ -1,25 +1,12 @@
-//! The end of a node, once its core has halted, as a phase of the loop. The loop goes on waiting and turning, so that a
-//! lease is renewed, the service manager's watchdog gets its heartbeat and requests are answered while a stage is
-//! waited for. Events have no effect any more, and each turn passes every stage that is done. Only what comes after the
-//! last stage ([`shut`]) blocks, for a few seconds at most.
+//! What a node does at its end besides waiting (`phase`): it reports how it has ended, and closes what it has.
 
 use super::above::Above;
 use super::children::{Children, LAST};
 use super::context::Context;
 use super::endpoint::Endpoint;
-use super::placed;
-use super::uplink::outbox;
-use crate::os::signals::Caught;
 use crate::supervision::End;
-use crate::time::{Span, Time};
-use slog::{Logger, error, warn};
-
-/// How long the end waits for the journal's pipe to take the last lines. A slow disk takes them within that time.
-const LAST_LINES: Span = Span::from_secs(1);
-
-/// How long the end waits until no process of a hook or a probe is left. After SIGKILL only processes that are stuck in
-/// the kernel need that long.
-const LEFTOVERS: Span = Span::from_secs(1);
+use crate::time::Span;
+use slog::error;
 
 /// How long a closed socket goes on sending (`ZMQ_LINGER`).
 const LINGER: Span = Span::from_millis(200);
@@ -27,142 +14,6 @@ const LINGER: Span = Span::from_millis(200);
 /// How long the root waits for the keeper to exit. The keeper only has to write what it has received: a disk takes that
 /// at once, or has failed.
 pub(super) const DISMISSAL: Span = Span::from_secs(2);
-
-/// Whether a node supervises or ends.
-pub(super) enum Phase {
-    /// The node supervises.
-    Running,
-    /// Its core has halted.
-    Closing(Closing),
-}
-
-/// What the end of a node waits for, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The agent of the host has acknowledged what this node must deliver to it.
-    Agent,
-    /// The parent has acknowledged what this node must deliver to it.
-    Parent,
-    /// Hooks that are due or running have ended.
-    Hooks,
-    /// No process of a hook or a probe is left; all were killed.
-    Leftovers,
-    /// The root's journal has taken its last lines.
-    Journal,
-}
-
-/// The end of a node.
-#[derive(Debug)]
-pub(super) struct Closing {
-    end: End,
-    /// The stage that is waited for, and those after it.
-    stages: &'static [Stage],
-    /// When the first of them began; `None` before it has begun.
-    since: Option<Time>,
-    hurried: bool,
-}
-
-impl Phase {
-    pub(super) fn is_closing(&self) -> bool {
-        matches!(self, Phase::Closing(_))
-    }
-
-    pub(super) fn closing(&mut self) -> Option<&mut Closing> {
-        match self {
-            Phase::Running => None,
-            Phase::Closing(closing) => Some(closing),
-        }
-    }
-
-    /// How the supervisor has ended; `None` before its core has halted.
-    pub(super) fn end(&self) -> Option<End> {
-        match self {
-            Phase::Running => None,
-            Phase::Closing(closing) => Some(closing.end),
-        }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Time> {
-        match self {
-            Phase::Running => None,
-            Phase::Closing(closing) => closing.until(),
-        }
-    }
-}
-
-impl Closing {
-    pub(super) fn new(end: End, hurried: bool) -> Closing {
-        Closing {
-            end,
-            stages: &[Stage::Agent, Stage::Parent, Stage::Hooks, Stage::Leftovers, Stage::Journal],
-            since: None,
-            hurried,
-        }
-    }
-
-    pub(super) fn end(&self) -> End {
-        self.end
-    }
-
-    /// Handles a signal that would otherwise be an order to the core. Returns false for a signal that still needs the
-    /// ordinary handling.
-    pub(super) fn takes(&mut self, caught: Caught, logger: &Logger) -> bool {
-        match caught {
-            Caught::ChildExited | Caught::User1 => return false,
-            Caught::Terminate { .. } | Caught::Interrupt | Caught::Quit => self.hurried = true,
-            Caught::Hangup { .. } => warn!(logger, "SIGHUP ignored: this supervisor has ended"),
-            Caught::User2 => warn!(logger, "SIGUSR2 ignored: this supervisor has ended"),
-        }
-        true
-    }
-
-    /// Whether the end was ordered once more. Hooks are not waited for then.
-    pub(super) fn is_hurried(&self) -> bool {
-        self.hurried
-    }
-
-    /// The stage that is waited for. `None` when all stages are done.
-    pub(super) fn stage(&self) -> Option<Stage> {
-        self.stages.first().copied()
-    }
-
-    /// Whether the present stage has begun.
-    pub(super) fn has_begun(&self) -> bool {
-        self.since.is_some()
-    }
-
-    /// The first steps of the stage are done: from now on its time limit runs.
-    pub(super) fn begin(&mut self, now: Time) {
-        self.since = Some(now);
-    }
-
-    /// The deadline of the present stage, if it has one.
-    fn until(&self) -> Option<Time> {
-        Some(self.since? + self.stage()?.limit()?)
-    }
-
-    /// Goes on to the next stage if this one is `done` or its time limit is over. Returns whether it has gone on.
-    pub(super) fn go_on(&mut self, done: bool, now: Time) -> bool {
-        let goes_on = done || self.until().is_some_and(|until| until <= now);
-        if goes_on {
-            (self.stages, self.since) = (self.stages.get(1..).unwrap_or_default(), None);
-        }
-        goes_on
-    }
-}
-
-impl Stage {
-    /// The time limit of a stage. Hooks have none here, since each hook has a limit of its own.
-    fn limit(self) -> Option<Span> {
-        match self {
-            Stage::Agent => Some(placed::LAST),
-            Stage::Parent => Some(outbox::LINGER),
-            Stage::Hooks => None,
-            Stage::Leftovers => Some(LEFTOVERS),
-            Stage::Journal => Some(LAST_LINES),
-        }
-    }
-}
 
 /// Reports the end to the log and to the service manager. `left`: processes that could not be killed and stay behind.
 pub(super) fn report(left: impl IntoIterator<Item = String>, end: End, above: &mut Above, context: &Context) {
@@ -186,59 +37,4 @@ pub(super) fn shut(above: Above, endpoint: Endpoint, children: Children) {
         child.remove_group();
     }
     drop(sockets);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use slog::{Discard, o};
-
-    fn at(millis: u64) -> Time {
-        Time::ZERO + Span::from_millis(millis)
-    }
-
-    #[test]
-    fn each_stage_begins_once_and_is_over_when_it_is_done_or_its_time_is() {
-        let mut closing = Closing::new(End::Stopped, false);
-        let begin = |closing: &mut Closing, stage, now| {
-            assert!(closing.stage() == Some(stage) && !closing.has_begun(), "{stage:?}");
-            closing.begin(now);
-            assert!(closing.has_begun());
-        };
-        begin(&mut closing, Stage::Agent, at(0));
-        assert!(!closing.go_on(false, at(1)) && closing.go_on(true, at(1)));
-        begin(&mut closing, Stage::Parent, at(1));
-        // A parent that does not answer: the time limit ends the stage.
-        let until = at(1) + outbox::LINGER;
-        assert_eq!(closing.until(), Some(until));
-        assert!(!closing.go_on(false, at(200)) && closing.go_on(false, until));
-        begin(&mut closing, Stage::Hooks, until);
-        // There is no time limit for hooks.
-        assert!(!closing.go_on(false, at(50_000)) && closing.go_on(true, at(50_000)));
-        begin(&mut closing, Stage::Leftovers, at(50_000));
-        assert!(closing.go_on(true, at(50_000)));
-        begin(&mut closing, Stage::Journal, at(50_000));
-        assert!(!closing.go_on(false, at(50_999)) && closing.go_on(false, at(51_000)));
-        assert!(closing.stage().is_none() && closing.end() == End::Stopped);
-    }
-
-    #[test]
-    fn a_signal_that_orders_the_end_once_more_hurries_it() {
-        let (mut closing, logger) = (Closing::new(End::Panicked, false), Logger::root(Discard, o!()));
-        let mut takes = |caught| (closing.takes(caught, &logger), closing.is_hurried());
-        for caught in [Caught::ChildExited, Caught::User1] {
-            assert_eq!(takes(caught), (false, false), "it means what it always does");
-        }
-        assert_eq!(takes(Caught::Hangup { sender: None }), (true, false));
-        assert_eq!(takes(Caught::Interrupt), (true, true));
-    }
-
-    #[test]
-    fn one_that_supervises_waits_for_no_end() {
-        assert!(Phase::Running.next_deadline().is_none() && !Phase::Running.is_closing());
-        let mut closing = Closing::new(End::GaveUp, false);
-        closing.begin(at(0));
-        let phase = Phase::Closing(closing);
-        assert!(phase.is_closing() && phase.next_deadline() == Some(Time::ZERO + placed::LAST));
-    }
 }

@@ -3,12 +3,12 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
-use super::close::{Closing, Phase};
 use super::fold::InFlightEvent;
 use super::history::EventBatch;
 use super::journald;
 use super::launch_context::LaunchContext;
 use super::levels::level_of;
+use super::phase::{Closing, Phase};
 use super::placed::{Elsewhere, Follow, NodeContext, Placed};
 use super::probes::Probes;
 use super::translate;

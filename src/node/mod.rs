@@ -21,8 +21,8 @@
 //! # What each file does
 //!
 //! - `boot` makes a node: the root, a child of another node, or a node from the snapshot of a hot upgrade.
-//! - `turn` is the loop, `order` the order of the steps of a turn, `close` the steps of its end. `inputs` makes events,
-//!   `effects` carries out actions.
+//! - `turn` is the loop, `order` the order of the steps of a turn, `phase` the stages of its end, and `close` what
+//!   comes after them. `inputs` makes events, `effects` carries out actions.
 //! - `context`, `reactor` and `processes` serve all parts: the node's place in the tree, what it waits for, and which
 //!   processes are its own.
 //! - `children` has the children and their processes, up to the certainty that no process of an exited child is left
@@ -81,6 +81,8 @@ pub mod order;
 mod orders;
 mod outward;
 mod pairs;
+#[doc(hidden)]
+pub mod phase;
 pub(crate) mod placed;
 mod probes;
 mod processes;

@@ -3,7 +3,7 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Children;
-use super::close::{self, Phase, Stage};
+use super::close;
 use super::context::Context;
 use super::deadlines::{Deadline, SpinDetector, soonest};
 use super::diary::{Diary, Lateness, Work};
@@ -14,6 +14,7 @@ use super::hooks::Hooks;
 use super::lateness;
 use super::limits::Limits;
 use super::order;
+use super::phase::{self, Ending, Phase, Stage};
 use super::placed::Placed;
 use super::probes::Probes;
 use super::reactor::{Reactor, Woken};
@@ -27,6 +28,7 @@ use crate::supervision::{Action, End, Event, Report, Run, Supervisor, ToParent};
 use crate::time::{Span, Time};
 use slog::warn;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 /// A supervisor process.
 pub(super) struct Node {
@@ -86,7 +88,8 @@ impl Node {
         self.settle();
         let mut ready = Vec::new();
         loop {
-            if let Some(end) = self.go_on_closing() {
+            let Ok(end) = phase::go_on(self);
+            if let Some(end) = end {
                 return end;
             }
             let late = self.wait(&mut ready);
@@ -102,74 +105,6 @@ impl Node {
             endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
             self.watch_descriptors();
             self.go_on_upgrading(self.context.now());
-        }
-    }
-
-    /// Continues the end, once the core has halted, as far as possible without waiting. Returns it when it is over.
-    fn go_on_closing(&mut self) -> Option<End> {
-        loop {
-            let closing = self.phase.closing()?;
-            let end = closing.end();
-            let Some(stage) = closing.stage() else { return Some(end) };
-            if !closing.has_begun() {
-                self.begin_stage(stage, end);
-                self.phase.closing()?.begin(self.context.now());
-            }
-            let now = self.context.now();
-            let done = self.is_done(stage, now);
-            if !self.phase.closing()?.go_on(done, now) {
-                return None;
-            }
-        }
-    }
-
-    fn begin_stage(&mut self, stage: Stage, end: End) {
-        match stage {
-            Stage::Agent => {
-                self.finish_requests();
-                self.agent(Placed::end);
-                self.end_upgrade(self.context.now());
-            }
-            Stage::Parent => {
-                self.end_folds();
-                self.send_children_upward();
-                match &mut self.above {
-                    Above::Parent(uplink) => uplink.flush(self.context.now()),
-                    Above::Operators(root) => root.end_waiting(),
-                }
-            }
-            Stage::Hooks => {
-                let left = self.view().left_behind(self.context.now());
-                close::report(left, end, &mut self.above, &self.context);
-                self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
-            }
-            Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
-            Stage::Journal => {
-                // Requests that have arrived since the first stage.
-                self.finish_requests();
-                self.finish_streams();
-                // Each of these may wait for a slow disk.
-                self.above.feed(self.context.now());
-                self.children.output.finish(&self.context);
-                self.above.feed(self.context.now());
-                if let Some(root) = self.above.root_mut() {
-                    root.begin_journal_end(end);
-                }
-            }
-        }
-    }
-
-    /// Whether this stage has reached what it waits for.
-    fn is_done(&mut self, stage: Stage, now: Time) -> bool {
-        match stage {
-            Stage::Agent => self.placed.is_done(),
-            Stage::Parent => self.above.is_acknowledged(),
-            Stage::Hooks => {
-                let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
-                self.hooks.go_on_ending(now, hurried, &self.context)
-            }
-            Stage::Leftovers => self.reactor.processes.unknown.next_deadline().is_none(),
-            Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
     }
 
@@ -395,6 +330,69 @@ impl Node {
         match &mut self.above {
             Above::Parent(uplink) => uplink.due(now),
             Above::Operators(root) => root.due(now, &self.core, &self.context, &mut self.reactor),
+        }
+    }
+}
+
+/// The stages of the end. [`phase::go_on`] calls its steps.
+impl Ending for Node {
+    type Stop = Infallible;
+
+    fn phase(&mut self) -> &mut Phase {
+        &mut self.phase
+    }
+
+    fn now(&self) -> Time {
+        self.context.now()
+    }
+
+    fn begin(&mut self, stage: Stage, end: End) -> Result<(), Infallible> {
+        match stage {
+            Stage::Agent => {
+                self.finish_requests();
+                self.agent(Placed::end);
+                self.end_upgrade(self.context.now());
+            }
+            Stage::Parent => {
+                self.end_folds();
+                self.send_children_upward();
+                match &mut self.above {
+                    Above::Parent(uplink) => uplink.flush(self.context.now()),
+                    Above::Operators(root) => root.end_waiting(),
+                }
+            }
+            Stage::Hooks => {
+                let left = self.view().left_behind(self.context.now());
+                close::report(left, end, &mut self.above, &self.context);
+                self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
+            }
+            Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
+            Stage::Journal => {
+                // Requests that have arrived since the first stage.
+                self.finish_requests();
+                self.finish_streams();
+                // Each of these may wait for a slow disk.
+                self.above.feed(self.context.now());
+                self.children.output.finish(&self.context);
+                self.above.feed(self.context.now());
+                if let Some(root) = self.above.root_mut() {
+                    root.begin_journal_end(end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&mut self, stage: Stage, now: Time) -> bool {
+        match stage {
+            Stage::Agent => self.placed.is_done(),
+            Stage::Parent => self.above.is_acknowledged(),
+            Stage::Hooks => {
+                let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
+                self.hooks.go_on_ending(now, hurried, &self.context)
+            }
+            Stage::Leftovers => self.reactor.processes.unknown.next_deadline().is_none(),
+            Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
     }
 }

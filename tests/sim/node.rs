@@ -2,7 +2,8 @@
 //!
 //! One turn is as the contract of the core asks: frames, then exits in start order, then signals and commands, and the
 //! tick last, with the time in which the loop did not run. What must arrive at the parent is sent again until it is
-//! acknowledged; the exit of a child is handed in when nothing of it is left.
+//! acknowledged; the exit of a child is handed in when nothing of it is left. The end goes by the stages of the
+//! program's.
 
 use crate::checkers::{Rule, Verdict, Violation, Witness, ensure};
 use crate::kernel::{Life, Pid, Role, Spell, Task};
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use treevisor::ids::ReportId;
 use treevisor::node::cleanup::{Cleanup, Cleanups, Left, Next};
 use treevisor::node::order::{self, Turn};
-use treevisor::node::outbox::{LINGER, Outbox};
+use treevisor::node::outbox::Outbox;
+use treevisor::node::phase::{self, Closing, Ending, Phase, Stage};
 use treevisor::node::rate::Allowance;
 use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
@@ -70,7 +72,9 @@ pub(crate) struct Node {
     pub(crate) plan: Arc<Plan>,
     /// Copies that get what the next plan has for them later.
     pub(crate) later: BTreeSet<SpecId>,
-    halted: Option<End>,
+    /// As in the real node.
+    pub(crate) phase: Phase,
+    /// The end is over, and the process is about to exit.
     leaving: bool,
     pub(crate) uplink: Option<Uplink>,
     /// When it was last stopped and continued.
@@ -83,7 +87,6 @@ pub(crate) struct Uplink {
     beats: u64,
     /// As in the real node.
     outbox: Outbox,
-    leave_by: Option<Time>,
 }
 
 impl Node {
@@ -132,12 +135,12 @@ impl Node {
     }
 
     pub(crate) fn has_halted(&self) -> bool {
-        self.halted.is_some()
+        self.phase.is_closing()
     }
 
     /// Whether its supervisor has begun and not halted, and nothing waits to be handed in.
     pub(crate) fn is_working(&self) -> bool {
-        self.begun && self.halted.is_none() && self.inbox.is_empty()
+        self.begun && !self.has_halted() && self.inbox.is_empty()
     }
 }
 
@@ -190,10 +193,48 @@ impl Turn for OneTurn<'_> {
 
     fn deadlines(&mut self) -> Verdict {
         self.world.tick(self.node, self.lost)?;
-        if self.node.halted.is_some() {
+        if self.node.has_halted() {
             return Ok(());
         }
         self.world.probes_due(self.node, self.lost)
+    }
+}
+
+/// The end of a node, by the stages of the program's.
+struct OneEnd<'a> {
+    world: &'a mut World,
+    node: &'a mut Node,
+}
+
+impl Ending for OneEnd<'_> {
+    type Stop = Violation;
+
+    fn phase(&mut self) -> &mut Phase {
+        &mut self.node.phase
+    }
+
+    fn now(&self) -> Time {
+        self.world.now
+    }
+
+    fn begin(&mut self, stage: Stage, _: End) -> Verdict {
+        let OneEnd { world, node } = self;
+        match stage {
+            Stage::Agent | Stage::Journal => world.finish_requests(node),
+            Stage::Parent => {
+                world.send_up(node, Outbox::flush);
+                Ok(())
+            }
+            Stage::Hooks | Stage::Leftovers => Ok(()),
+        }
+    }
+
+    fn is_done(&mut self, stage: Stage, _: Time) -> bool {
+        match stage {
+            Stage::Parent => self.node.uplink.as_ref().is_none_or(|uplink| uplink.outbox.is_done()),
+            // Nothing is placed here, and there are no hooks and no journal.
+            Stage::Agent | Stage::Hooks | Stage::Leftovers | Stage::Journal => true,
+        }
     }
 }
 
@@ -250,15 +291,9 @@ impl World {
             token: 0,
             plan,
             later: BTreeSet::new(),
-            halted: None,
+            phase: Phase::Running,
             leaving: false,
-            uplink: above.map(|(parent, run)| Uplink {
-                parent,
-                run,
-                beats: 0,
-                outbox: Outbox::default(),
-                leave_by: None,
-            }),
+            uplink: above.map(|(parent, run)| Uplink { parent, run, beats: 0, outbox: Outbox::default() }),
             disturbed: self.now,
         };
         self.nodes[pid] = Some(Box::new(node));
@@ -300,13 +335,13 @@ impl World {
         }
         self.settle(node)?;
         order::turn(&mut OneTurn { world: self, node, lost })?;
-        if node.halted.is_none() {
+        if !node.has_halted() {
             node.requests.forget_replies(self.now, lost);
             self.requests_due(node)?;
             self.settle(node)?;
         }
         self.say_again(node);
-        self.leave(node);
+        self.leave(node)?;
         node.slept_at = self.now;
         node.planned = self.next_wake(node);
         if let Some(at) = node.planned {
@@ -333,10 +368,10 @@ impl World {
         let nap = self.shortest(node).map(|interval| self.now + naps::longest(interval));
         let clearing = node.cleanups.next_deadline();
         let resend = node.uplink.as_ref().and_then(|uplink| uplink.outbox.next_deadline());
-        let leave = node.uplink.as_ref().and_then(|uplink| uplink.leave_by).filter(|_| !node.leaving);
-        let requests = node.requests.next_deadline().filter(|_| node.halted.is_none());
+        let leave = node.phase.next_deadline();
+        let requests = node.requests.next_deadline().filter(|_| !node.has_halted());
         let probes = node.probing.values().filter_map(|probing| probing.schedule.deadline());
-        let probes = probes.min().filter(|_| node.halted.is_none());
+        let probes = probes.min().filter(|_| !node.has_halted());
         [node.core.next_deadline(), nap, clearing, resend, leave, requests, probes].into_iter().flatten().min()
     }
 
@@ -366,7 +401,7 @@ impl World {
                     self.send(node.pid, from, Frame::EscalatingSeen);
                 }
                 // A node that has halted reads no more.
-                Frame::Request(_) | Frame::Reply(..) if node.halted.is_some() => {}
+                Frame::Request(_) | Frame::Reply(..) if node.has_halted() => {}
                 Frame::Request(message) => self.hear_request(node, *message)?,
                 Frame::Reply(run, request, reply) if node.process(run) == Some(from) => {
                     self.hear_reply(node, run, request, *reply)?;
@@ -461,7 +496,7 @@ impl World {
     }
 
     fn tick(&mut self, node: &mut Node, lost: Span) -> Verdict {
-        if node.halted.is_some() || self.mutation == Some(Mutation::TickForgotten) {
+        if node.has_halted() || self.mutation == Some(Mutation::TickForgotten) {
             return Ok(());
         }
         let lost = if self.mutation == Some(Mutation::NoCredit) { Span::ZERO } else { lost };
@@ -673,11 +708,7 @@ impl World {
                     End::Orphaned => "end: orphaned",
                     End::HandedOver => "end: handed over",
                 });
-                node.halted = Some(end);
-                self.finish_requests(node)?;
-                if let Some(uplink) = &mut node.uplink {
-                    uplink.leave_by = Some(self.now + LINGER);
-                }
+                node.phase = Phase::Closing(Closing::new(end, false));
             }
         }
         Ok(())
@@ -832,16 +863,12 @@ impl World {
         }
     }
 
-    /// A node that has halted leaves when its parent has received the reason, or after a while.
-    fn leave(&mut self, node: &mut Node) {
-        let Some(end) = node.halted.filter(|_| !node.leaving) else { return };
-        let waits = node
-            .uplink
-            .as_ref()
-            .is_some_and(|uplink| !uplink.outbox.is_done() && uplink.leave_by.is_some_and(|by| by > self.now));
-        if waits {
-            return;
+    /// A node that has halted exits when all stages of its end are over.
+    fn leave(&mut self, node: &mut Node) -> Verdict {
+        if node.leaving {
+            return Ok(());
         }
+        let Some(end) = phase::go_on(&mut OneEnd { world: self, node })? else { return Ok(()) };
         node.leaving = true;
         let exit = match end {
             End::Terminated => Exit::Signal(15),
@@ -850,6 +877,7 @@ impl World {
         self.kernel.get_mut(node.pid).ending = true;
         let delay = self.rng.millis(0, 3);
         self.after(delay, Happening::Task(node.pid, Task::Exit(exit)));
+        Ok(())
     }
 }
 
