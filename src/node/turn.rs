@@ -257,30 +257,10 @@ impl Node {
         self.core.handle(now, event, &mut actions);
         for action in actions.drain(..) {
             let work = Work::of(&action);
-            match action {
-                // Publishing takes half as long as acting, so actions come first: a restart does not wait for its own
-                // reports to be published.
-                Action::Report(report) => self.pending_reports.push(*report),
-                Action::Beside { .. } | Action::Spawn(_) => self.carry_out(action),
-                // Earlier reports are published before these actions: their readers get the causes first, and a child
-                // can still be looked at before the action ends it.
-                Action::AskToStop(_)
-                | Action::Kill(_)
-                | Action::Detach(_)
-                | Action::Examine(_)
-                | Action::Abort(_)
-                | Action::Inspect(_)
-                | Action::TellParent(_)
-                | Action::Answer(..)
-                | Action::Renew(_)
-                | Action::Adopt(..)
-                | Action::Succeed(..)
-                | Action::Forget(_)
-                | Action::Halt(_) => {
-                    self.publish(now);
-                    self.carry_out(action);
-                }
+            if comes_after_reports(&action) {
+                self.publish(now);
             }
+            self.carry_out(action);
             self.did(work);
         }
         self.publish(now);
@@ -394,5 +374,26 @@ impl Ending for Node {
             Stage::Leftovers => self.reactor.processes.unknown.next_deadline().is_none(),
             Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
+    }
+}
+
+/// Whether earlier reports are published before this action: their readers get the causes first, and a child can still
+/// be looked at before the action ends it. A start does not wait for that: publishing takes half as long as acting.
+fn comes_after_reports(action: &Action) -> bool {
+    match action {
+        Action::Report(_) | Action::Beside { .. } | Action::Spawn(_) => false,
+        Action::AskToStop(_)
+        | Action::Kill(_)
+        | Action::Detach(_)
+        | Action::Examine(_)
+        | Action::Abort(_)
+        | Action::Inspect(_)
+        | Action::TellParent(_)
+        | Action::Answer(..)
+        | Action::Renew(_)
+        | Action::Adopt(..)
+        | Action::Succeed(..)
+        | Action::Forget(_)
+        | Action::Halt(_) => true,
     }
 }
