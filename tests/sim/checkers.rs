@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::mem;
 use treevisor::ids::{Incarnation, Name, ReportId};
+use treevisor::node::outbox::LINGER;
 use treevisor::spec::policy::{Ready, Restart, Shutdown, StartOrder, StopOrder, Strategy};
 use treevisor::supervision::{
     Action, Adopt, Answer, ChildId, Command, End, Event, Exit, Fact, Report, RequestId, RolloutStage, Run, State,
@@ -16,9 +17,21 @@ use treevisor::supervision::{
 };
 use treevisor::time::{Span, Time};
 
-/// The rules that are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Rule {
+macro_rules! rules {
+    ($($(#[$words:meta])+ $rule:ident,)+) => {
+        /// The rules that are checked.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) enum Rule {
+            $($(#[$words])+ $rule,)+
+        }
+
+        impl Rule {
+            pub(crate) const ALL: &[Rule] = &[$(Rule::$rule),+];
+        }
+    };
+}
+
+rules! {
     /// Never two live incarnations of one path, and no start while anything of the last one is left (D6, D13).
     TwoIncarnations,
     /// Nothing runs below a place whose end has been handed up, below a supervisor that halts, or after the tree.
@@ -79,6 +92,9 @@ pub(crate) enum Rule {
     Rollout,
     /// After a reload the tree is what it says, when it has settled.
     Reloaded,
+    /// A supervisor that gives up exits when its parent has taken the reason in, or has not acknowledged it for as long
+    /// as the program waits for that.
+    Escalation,
     /// A supervisor that was written down and made again is the same.
     Twin,
     /// The core panicked.
@@ -199,8 +215,11 @@ pub(crate) struct Witness {
     /// The last request to start what stands at a place.
     starts_asked: BTreeMap<SpecId, RequestId>,
     ends: Ends,
-    halted: bool,
+    /// When it halted, if it has.
+    halted: Option<Time>,
     ready: bool,
+    /// Child nodes whose reason to give up was handed in.
+    escalated: BTreeSet<Run>,
     last_spawn: Option<(Option<ReportId>, usize)>,
     /// Those whose turn to be stopped with the group that is being restarted is still to come.
     ahead: BTreeSet<ChildId>,
@@ -253,8 +272,9 @@ impl Witness {
             requests: BTreeMap::new(),
             starts_asked: BTreeMap::new(),
             ends: Ends::default(),
-            halted: false,
+            halted: None,
             ready: false,
+            escalated: BTreeSet::new(),
             last_spawn: None,
             ahead: BTreeSet::new(),
             rolled: BTreeSet::new(),
@@ -379,6 +399,16 @@ impl Witness {
         !self.requests.is_empty()
     }
 
+    /// Whether a child node's reason to give up was handed in.
+    pub(crate) fn has_escalated(&self, run: Run) -> bool {
+        self.escalated.contains(&run)
+    }
+
+    /// Whether it halted long enough ago for its process to exit whatever its parent has acknowledged.
+    pub(crate) fn has_lingered(&self, now: Time) -> bool {
+        self.halted.is_some_and(|at| now >= at + LINGER)
+    }
+
     pub(crate) fn stays_down(&self, id: ChildId) -> bool {
         self.children.get(id.0 as usize).is_some_and(|child| child.stays_down.is_some())
     }
@@ -468,12 +498,12 @@ impl Witness {
                 {
                     self.starts_asked.insert(spec, *request);
                 }
-                if !self.halted {
+                if self.halted.is_none() {
                     self.requests.insert(*request, request_kind);
                 }
             }
             Event::Reloaded(reload) => {
-                if !self.halted {
+                if self.halted.is_none() {
                     self.requests.insert(reload.request, Request::Reload);
                 }
             }
@@ -484,12 +514,14 @@ impl Witness {
             Event::Ordered { .. } => {}
             Event::StopNow => self.ends.now = true,
             Event::ParentLost => self.ends.orphaned = true,
+            Event::Escalating { run, .. } => {
+                self.escalated.insert(*run);
+            }
             Event::Begin
             | Event::Ready(_)
             | Event::Probed(..)
             | Event::Beat(..)
             | Event::Dropped { .. }
-            | Event::Escalating { .. }
             | Event::Inspected(..)
             | Event::Examined(_)
             | Event::Tick { .. }
@@ -507,7 +539,7 @@ impl Witness {
         core: &Supervisor,
         known: &dyn Fn(ReportId) -> bool,
     ) -> Verdict {
-        ensure!(!self.halted, Rule::Halt, "{action:?} comes after the halt of {}", self.path(tree));
+        ensure!(self.halted.is_none(), Rule::Halt, "{action:?} comes after the halt of {}", self.path(tree));
         match action {
             Action::Spawn(run) => self.spawn(tree, now, *run, core),
             Action::AskToStop(run) => {
@@ -570,7 +602,7 @@ impl Witness {
             Action::Beside { child, successor, renewed: _ } => self.starts_beside(tree, *child, *successor),
             Action::Succeed(id, successor) => self.succeeds(tree, now, *id, *successor, core),
             Action::Report(report) => self.report(tree, now, report, known),
-            Action::Halt(end) => self.halt(tree, *end),
+            Action::Halt(end) => self.halt(tree, now, *end),
         }
     }
 
@@ -728,11 +760,12 @@ impl Witness {
             ensure!(counted == ended, Rule::Counts, "{counted} ends of {ended} of {}", self.name(tree, child.id));
         }
         let deadline = core.next_deadline();
-        if deadline.is_none() || (beats_upward && !self.halted) {
+        if deadline.is_none() || (beats_upward && self.halted.is_none()) {
             return Ok(());
         }
         let down = self.everything().all(|id| self.children[id.0 as usize].run.is_none());
-        let quiet = self.halted || (down && core.children(now).iter().all(|child| child.waits_until.is_none()));
+        let quiet =
+            self.halted.is_some() || (down && core.children(now).iter().all(|child| child.waits_until.is_none()));
         ensure!(!quiet, Rule::Deadlines, "{} has a deadline although all is down: {deadline:?}", self.path(tree));
         Ok(())
     }
@@ -1188,8 +1221,8 @@ impl Witness {
         Ok(())
     }
 
-    fn halt(&mut self, tree: &Tree, end: End) -> Verdict {
-        self.halted = true;
+    fn halt(&mut self, tree: &Tree, now: Time, end: End) -> Verdict {
+        self.halted = Some(now);
         let path = self.path(tree);
         let Ends { asked, stranger, now, orphaned, gave_up, auto, start_failed } = self.ends;
         let given = match end {

@@ -5,7 +5,9 @@
 //! below, `scenarios` what a seed means, `faults` what befalls a tree, `stray` what comes to a node at the wrong time,
 //! `reloads` other sets of children and rolling restarts while it runs, `requests` what operators ask, `probes` how a
 //! node sees that a worker is ready, `checkers` what must hold, `twin` a core that is written down and made again
-//! beside each that is not, `mutations` how we know that the checkers see.
+//! beside each that is not, `mutations` how we know that the checkers see. Of the program's pure halves, the flow to
+//! readers does not run here: `src/node/streams/random.rs` plays a reader of lines, with the two nodes between it and a
+//! worker.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -79,6 +81,8 @@ const WANTED: &[&str] = &[
     "a supervisor that did not run",
     "a worker hangs",
     "a worker names another main process",
+    "an escalation that is not acknowledged",
+    "an exit after the escalation",
     "answer: already present",
     "answer: already started",
     "answer: kill failed",
@@ -308,4 +312,12 @@ fn mutations_are_caught() {
             None => panic!("no run shows {mutation:?}"),
         }
     }
+}
+
+/// No rule is blind: each is the only one by which some breach may be found.
+#[test]
+fn each_rule_has_a_mutation_of_its_own() {
+    let is_blind = |rule: &&Rule| MUTATIONS.iter().all(|(_, rules)| *rules != [**rule].as_slice());
+    let blind: Vec<_> = Rule::ALL.iter().filter(is_blind).collect();
+    assert!(blind.is_empty(), "no mutation shows {blind:?}");
 }

@@ -4,7 +4,10 @@
 //! checkers hold it to: a core with a bug, made from one without.
 
 use crate::checkers::Rule;
-use treevisor::spec::policy::{ChildPolicy, Intensity, Restart, Shutdown, StopOrder, Strategy, SupervisorPolicy};
+use treevisor::spec::policy::{
+    ChildPolicy, Intensity, Restart, Shutdown, StartOrder, StopOrder, Strategy, SupervisorPolicy,
+};
+use treevisor::supervision::{Action, Command, End, Event, Fact, Notice, StopReason, ToParent};
 use treevisor::time::Span;
 
 /// What is wrong on purpose.
@@ -70,6 +73,40 @@ pub(crate) enum Mutation {
     ReplyLost,
     /// Halts at the first order to stop, with children alive.
     HaltsEarly,
+    /// Halts with a reason that nothing has given.
+    WrongEnd,
+    /// Each order to ask a child to stop comes twice.
+    AskedTwice,
+    /// All children are started at once.
+    StartedTogether,
+    /// A group that is too small.
+    NarrowerGroup,
+    /// An order to hurry kills no child.
+    HurrySpares,
+    /// That something cannot be killed does not reach the core.
+    StuckIgnored,
+    /// Nor does it that a worker names another main process.
+    NameIgnored,
+    /// Nor do ticks.
+    TickIgnored,
+    /// Reports of starts get lost.
+    ReportLost,
+    /// Exits are reported as something else.
+    EndUncounted,
+    /// A supervisor reports at once that it is up.
+    UpEarly,
+    /// Children may be silent for a thousand times as long.
+    SilenceAllowed,
+    /// The order to stop the tree gets lost.
+    StopLost,
+    /// What is to be killed past a supervisor is not.
+    SparedPast,
+    /// A node that has given up exits at once, whatever its parent has received.
+    LeavesUnheard,
+    /// What is written down of a supervisor lacks something.
+    TwinBehind,
+    /// The core panics.
+    CorePanics,
 }
 
 /// All of them, with the rules that one of the first seeds must then find broken.
@@ -77,7 +114,7 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::ExitBeforeCleared, &[Rule::Orphan, Rule::TwoIncarnations]),
     (Mutation::ExitForgotten, &[Rule::Settles, Rule::Stops, Rule::HealthyKilled]),
     (Mutation::NeverGivesUp, &[Rule::Settles, Rule::Stops]),
-    (Mutation::LostIsGone, &[Rule::Orphan, Rule::TwoIncarnations]),
+    (Mutation::LostIsGone, &[Rule::Orphan]),
     (Mutation::LostForGood, &[Rule::Settles]),
     (Mutation::HoldForgotten, &[Rule::StaysDown]),
     (Mutation::SpawnedTwice, &[Rule::TwoIncarnations]),
@@ -104,6 +141,23 @@ pub(crate) const MUTATIONS: &[(Mutation, &[Rule])] = &[
     (Mutation::RepliedTwice, &[Rule::Replies]),
     (Mutation::ReplyLost, &[Rule::Settles, Rule::Replies]),
     (Mutation::HaltsEarly, &[Rule::Orphan, Rule::Halt]),
+    (Mutation::WrongEnd, &[Rule::Halt]),
+    (Mutation::AskedTwice, &[Rule::NoSuchProcess]),
+    (Mutation::StartedTogether, &[Rule::StartOrder]),
+    (Mutation::NarrowerGroup, &[Rule::Absorbed]),
+    (Mutation::HurrySpares, &[Rule::Hurry]),
+    (Mutation::StuckIgnored, &[Rule::Told]),
+    (Mutation::NameIgnored, &[Rule::MainProcess]),
+    (Mutation::TickIgnored, &[Rule::Deadlines]),
+    (Mutation::ReportLost, &[Rule::Causes]),
+    (Mutation::EndUncounted, &[Rule::Counts]),
+    (Mutation::UpEarly, &[Rule::Readiness]),
+    (Mutation::SilenceAllowed, &[Rule::HangMissed]),
+    (Mutation::StopLost, &[Rule::Stops]),
+    (Mutation::SparedPast, &[Rule::PanicPast]),
+    (Mutation::LeavesUnheard, &[Rule::Escalation]),
+    (Mutation::TwinBehind, &[Rule::Twin]),
+    (Mutation::CorePanics, &[Rule::Panicked]),
 ];
 
 impl Mutation {
@@ -111,6 +165,8 @@ impl Mutation {
     pub(crate) fn lie_about_supervisor(self, policy: &mut SupervisorPolicy) {
         match self {
             Mutation::WiderGroup => policy.strategy = Strategy::OneForAll,
+            Mutation::NarrowerGroup => policy.strategy = Strategy::OneForOne,
+            Mutation::StartedTogether => policy.start_order = StartOrder::Together,
             Mutation::StoppedTogether => policy.stop_order = StopOrder::Together,
             Mutation::OneRestartMore => policy.intensity = shifted(policy.intensity, 1),
             Mutation::OneRestartLess => policy.intensity = shifted(policy.intensity, -1),
@@ -132,7 +188,58 @@ impl Mutation {
             Mutation::RolledTogether => policy.update.at_once = u32::MAX,
             Mutation::NothingSettles => policy.update.settle = Span::ZERO,
             Mutation::Impatient => policy.shutdown = Shutdown::BrutalKill,
+            Mutation::SilenceAllowed => {
+                policy.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.misses *= 1_000);
+            }
             _ => {}
+        }
+    }
+
+    /// What the core takes in instead of an event.
+    pub(crate) fn event(self, event: Event) -> Option<Event> {
+        match (self, event) {
+            (Mutation::HaltsEarly, Event::Stop(StopReason::Asked))
+            | (Mutation::StuckIgnored, Event::KillFailed { .. })
+            | (Mutation::TickIgnored, Event::Tick { .. }) => None,
+            (Mutation::StopAsPanic, Event::Asked { request, command: Command::Terminate(child), by, meant }) => {
+                Some(Event::Asked { request, command: Command::Panic { child, hold: false }, by, meant })
+            }
+            (Mutation::NameIgnored, Event::Notice(run, notice)) => {
+                Some(Event::Notice(run, Box::new(Notice { main_pid: None, ..*notice })))
+            }
+            (Mutation::CorePanics, _) => panic!("on purpose"),
+            (_, event) => Some(event),
+        }
+    }
+
+    /// What comes of an event instead of what the core orders.
+    pub(crate) fn actions(self, event: &Event, actions: &mut Vec<Action>) {
+        match (self, event) {
+            (Mutation::HaltsEarly, Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
+            (Mutation::UpEarly, Event::Begin) => actions.push(Action::TellParent(ToParent::Ready)),
+            (Mutation::HurrySpares, Event::StopNow | Event::ParentLost) => {
+                actions.retain(|action| !matches!(action, Action::Kill(_)));
+            }
+            _ => {}
+        }
+        for action in actions {
+            match (self, action) {
+                (Mutation::WrongEnd, Action::Halt(end)) if *end == End::Stopped => *end = End::AutoShutdown,
+                (Mutation::EndUncounted, Action::Report(report)) if matches!(report.fact, Fact::Exited { .. }) => {
+                    report.fact = Fact::Stopped;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How often the checkers see an action.
+    pub(crate) fn times(self, action: &Action) -> usize {
+        match (self, action) {
+            (Mutation::AnswerLost, Action::Answer(..)) => 0,
+            (Mutation::ReportLost, Action::Report(report)) if report.fact == Fact::Started => 0,
+            (Mutation::AnsweredTwice, Action::Answer(..)) | (Mutation::AskedTwice, Action::AskToStop(_)) => 2,
+            _ => 1,
         }
     }
 }

@@ -27,8 +27,8 @@ use treevisor::node::requests::Requests;
 use treevisor::node::{held, lateness, naps};
 use treevisor::spec::policy::Ready;
 use treevisor::supervision::{
-    Action, Adopt, ChildId, Command, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run,
-    StartFailure, StopCause, StopReason, Stuck, Supervisor, ToParent,
+    Action, Adopt, ChildId, Config, End, Event, Exit, Fact, Inspected, Kind, Report, RequestId, Run, StartFailure,
+    StopCause, StopReason, Stuck, Supervisor, ToParent,
 };
 use treevisor::time::{Span, Time};
 use treevisor::wire::message::{FromNode, ToNode, Verb};
@@ -231,6 +231,7 @@ impl Ending for OneEnd<'_> {
 
     fn is_done(&mut self, stage: Stage, _: Time) -> bool {
         match stage {
+            Stage::Parent if self.world.mutation == Some(Mutation::LeavesUnheard) => true,
             Stage::Parent => self.node.uplink.as_ref().is_none_or(|uplink| uplink.outbox.is_done()),
             // Nothing is placed here, and there are no hooks and no journal.
             Stage::Agent | Stage::Hooks | Stage::Leftovers | Stage::Journal => true,
@@ -529,13 +530,14 @@ impl World {
         }
         let mut actions = Vec::new();
         let beat = matches!(event, Event::Beat(..) | Event::Tick { .. });
-        match (self.mutation, event) {
-            (Some(Mutation::HaltsEarly), Event::Stop(StopReason::Asked)) => actions.push(Action::Halt(End::Stopped)),
-            (Some(Mutation::StopAsPanic), Event::Asked { request, command: Command::Terminate(child), by, meant }) => {
-                let command = Command::Panic { child, hold: false };
-                self.handle(node, Event::Asked { request, command, by, meant }, &mut actions)?;
+        match self.mutation {
+            None => self.handle(node, event, &mut actions)?,
+            Some(mutation) => {
+                if let Some(event) = mutation.event(event.clone()) {
+                    self.handle(node, event, &mut actions)?;
+                }
+                mutation.actions(&event, &mut actions);
             }
-            (_, event) => self.handle(node, event, &mut actions)?,
         }
         let beat = beat && actions.iter().all(|action| matches!(action, Action::TellParent(ToParent::Beat(_))));
         let tree = self.tree.clone();
@@ -543,12 +545,8 @@ impl World {
             log!(self, "{} -> {action:?}", self.who(node.pid));
             let reports = &self.reports;
             let known = |id: ReportId| reports.get(&id.node).is_some_and(|&last| id.seq <= last);
-            let lost = self.mutation == Some(Mutation::AnswerLost) && matches!(action, Action::Answer(..));
-            if !lost {
+            for _ in 0..self.mutation.map_or(1, |mutation| mutation.times(&action)) {
                 node.witness.action(&tree, self.now, &action, &node.core, &known)?;
-                if self.mutation == Some(Mutation::AnsweredTwice) && matches!(action, Action::Answer(..)) {
-                    node.witness.action(&tree, self.now, &action, &node.core, &known)?;
-                }
             }
             self.carry_out(node, action)?;
         }
@@ -565,6 +563,8 @@ impl World {
     pub(crate) fn handle(&mut self, node: &mut Node, event: Event, actions: &mut Vec<Action>) -> Verdict {
         let copy = node.twin.is_some().then(|| event.clone());
         node.core.handle(self.now, event, actions);
+        let copy =
+            copy.filter(|event| self.mutation != Some(Mutation::TwinBehind) || !matches!(event, Event::Ready(_)));
         let (Some(twin), Some(event), Some(rng)) = (&mut node.twin, copy, &mut self.twin_rng) else { return Ok(()) };
         let same = twin.handle(self.now, event, actions, &node.core);
         let again = same.and_then(|()| if rng.chance(120) { twin.again(|text| text) } else { Ok(false) });

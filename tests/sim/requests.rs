@@ -468,6 +468,9 @@ impl World {
         if self.operators.doomed.get(path).is_none_or(|(by, _)| *by != request) {
             self.operators.doomed.insert(path.clone(), (request, left.clone()));
         }
+        if self.mutation == Some(Mutation::SparedPast) {
+            return Look::Empty;
+        }
         left.iter().for_each(|&pid| self.condemn(pid));
         match left.first() {
             Some(&pid) => Look::Left(Some((pid as u32, "it is stuck".into()))),

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use treevisor::spec::policy::{Ready, Restart, Shutdown};
-use treevisor::supervision::{Beat, Command, Event, Exit, Kind, Run, State, StopReason};
+use treevisor::supervision::{Beat, Command, End, Event, Exit, Kind, Run, State, StopReason};
 use treevisor::time::{Span, Time};
 
 /// Appends a line to the log, if one is kept. Without one nothing is formatted: that is what makes a thousand seeds
@@ -168,7 +168,8 @@ pub(crate) struct World {
 impl World {
     /// Runs one seed from beginning to end.
     pub(crate) fn run(seed: u64, mutation: Option<Mutation>, keep_log: bool) -> Outcome {
-        World::live(Scenario::new(seed), seed, mutation, keep_log, None)
+        let twins = mutation == Some(Mutation::TwinBehind);
+        World::live(Scenario::new(seed), seed, mutation, keep_log, twins.then(|| Rng::new(seed, 14)))
     }
 
     /// The same with a twin of each core, which is written down and made again at random.
@@ -756,6 +757,7 @@ impl World {
             }
         }
         if let Some(node) = self.nodes[pid].take() {
+            self.check_escalation(&node, exit)?;
             node.witness.bequeath(&self.holds, &mut self.held);
         }
         let process = self.kernel.get(pid);
@@ -787,6 +789,23 @@ impl World {
             }
             self.nodes[parent] = Some(node);
         }
+        Ok(())
+    }
+
+    /// The parent must have the reason before it sees the exit. One that is gone, or does not answer, gets neither.
+    fn check_escalation(&mut self, node: &Node, exit: Exit) -> Verdict {
+        let (Some(parent), Some(run)) = self.upward(node.pid) else { return Ok(()) };
+        let Some(parent) = self.nodes[parent].as_deref().filter(|_| exit == Exit::Code(End::GaveUp.code())) else {
+            return Ok(());
+        };
+        let received = parent.witness.has_escalated(run);
+        let who = self.who(node.pid);
+        ensure!(
+            received || node.witness.has_lingered(self.now),
+            Rule::Escalation,
+            "{who} exits before its parent has received why it gives up"
+        );
+        self.saw(if received { "an exit after the escalation" } else { "an escalation that is not acknowledged" });
         Ok(())
     }
 
@@ -1043,6 +1062,9 @@ impl World {
     fn end(&mut self) {
         self.phase = Phase::Ending;
         log!(self, "the last act: {:?}", self.scenario.ending);
+        if self.mutation == Some(Mutation::StopLost) {
+            return;
+        }
         match self.scenario.ending {
             Ending::Stop => self.order(self.root, Event::Stop(StopReason::Asked)),
             Ending::StopThenNow => {
