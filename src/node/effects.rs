@@ -63,7 +63,7 @@ impl Node {
             Action::Inspect(run) => {
                 let now = self.context.now();
                 let Some(child) = self.children.get_mut(run.child) else { return };
-                let verdict = match self.upgrade.spares(run, now) {
+                let verdict = match self.upgrade.replaced().spares(run, now) {
                     Some(why) => Inspected::Held(why),
                     None => child.inspect(run, now),
                 };

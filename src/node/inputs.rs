@@ -152,7 +152,7 @@ impl Node {
         let connection = translate::connection(&from, None);
         match message {
             FromNode::Hello { pid } => {
-                self.upgrade.is_back(run);
+                self.upgrade.replaced().is_back(run);
                 self.ask_what_was_held(run);
                 debug!(self.context.logger, "child node connected"; "pid" => pid);
             }
@@ -161,7 +161,7 @@ impl Node {
                 self.endpoint.send(&from, &ToNode::UpSeen);
             }
             FromNode::Rollup { seq, rollup } => {
-                self.upgrade.beat(run);
+                self.upgrade.replaced().beat(run);
                 child.has_contact(run, now);
                 let rollup = translate::rollup(&rollup);
                 if let Some(root) = self.above.root_mut() {

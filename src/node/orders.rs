@@ -11,7 +11,7 @@ use super::requests::{self, Destination, Order, Question, Request, RootChange, d
 use super::root::Root;
 use super::streams;
 use super::turn::Node;
-use super::upgrade::upgrading::{Hold, Taken};
+use super::upgrade::replaced::Hold;
 use super::view::View;
 use crate::hosts::shown::Shown;
 use crate::spec::diff;
@@ -227,7 +227,7 @@ impl Node {
     /// Sends a question to a child node. While that node is being replaced by a hot upgrade, the question is held back.
     pub(super) fn ask_node(&mut self, question: Question) {
         let (now, request) = (self.context.now(), question.request);
-        let orders = match self.upgrade.hold(now, question) {
+        let orders = match self.upgrade.replaced().hold(now, question) {
             Hold::Until(until) => self.requests.held(now, request, until),
             Hold::Not(question) => {
                 if !self.requests.sends(now, request) || ask(&self.children, &mut self.endpoint, question) {
@@ -237,18 +237,6 @@ impl Node {
             }
         };
         self.obey(orders);
-    }
-
-    /// Sends the held questions of nodes that are reachable again, and of those that were waited for long enough.
-    pub(super) fn ask_those_away(&mut self, now: Time) {
-        let Node { upgrade, requests, children, endpoint, .. } = self;
-        let waits = |question: &Question| requests.waits_for(question.request);
-        let send = |question: &Question| ask(children, endpoint, question.clone());
-        let Taken { sent, ask } = upgrade.take_due(now, waits, send);
-        for request in sent {
-            self.requests.sends(now, request);
-        }
-        ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
     /// Handles a request about a stream of events or lines.
@@ -271,16 +259,6 @@ impl Node {
     pub(super) fn feed_streams(&mut self, now: Time) {
         let (history, mut ways) = outward!(self);
         self.streams.feed(now, &self.children, history, &mut ways);
-    }
-
-    /// Ends an upgrade that is under way, since this node ends. A parent gets no reply: it sees the exit, and does not
-    /// count that as a failed upgrade.
-    pub(super) fn end_upgrade(&mut self, now: Time) {
-        let Node { upgrade, context, reactor, .. } = self;
-        let asker = upgrade.end_with_the_node(now, context, reactor);
-        let Some(asker) = asker.filter(|asker| !matches!(asker, Asker::Parent { .. })) else { return };
-        let message = format!("{} has ended: it was not upgraded", context.place.path);
-        self.reply(&asker, refused(Refusal::Down, message));
     }
 
     /// Sends the rest of the queued events and lines before this node ends.

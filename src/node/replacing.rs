@@ -8,8 +8,9 @@ use super::requests::{Question, refused};
 use super::root::Root;
 use super::turn::Node;
 use super::upgrade::course::{Course, Wanted};
-use super::upgrade::rehearsal::{self, Rehearsal};
-use super::upgrade::upgrading::{AGAIN, Away, Upgrading, VERSION};
+use super::upgrade::rehearsal;
+use super::upgrade::replaced::{Answered, Taken};
+use super::upgrade::upgrading::VERSION;
 use crate::os::exec::{Gap, Order};
 use crate::os::executable::{Executable, Identity};
 use crate::os::signals::Caught;
@@ -59,7 +60,7 @@ impl Node {
             return Err("it has placed children: restart the agents of the hosts instead, one after another".into());
         }
         let refusal = upgrade::Refusal::of(Present {
-            upgrading_to: self.upgrade.course.as_ref().map(Course::to),
+            upgrading_to: self.upgrade.course().map(Course::to),
             reloading: self.core.is_reloading() || self.requests.reloads_or_changes() || root.file().is_being_read(),
             ending: self.core.state() == Lifecycle::Stopping,
             booting: self.core.state() == Lifecycle::Starting,
@@ -72,15 +73,14 @@ impl Node {
             .map_err(|error| format!("{} cannot be looked at: {error}", exe.display()))?
             .map_err(|refused| refused.to_string())?;
         info!(self.context.logger, "upgrade"; "to" => %exe.display(), "by" => &by, "check" => check);
-        let rest = !self.upgrade.behind.is_empty() && Identity::own().is_ok_and(|own| own == file.identity());
-        self.upgrade.then = !check;
+        let rest = self.upgrade.begins_whole(check, &file);
         self.begin_course(Wanted { asker, by, check: true, rest }, file);
         Ok(())
     }
 
     /// The parent orders this node to upgrade to another executable, or to rehearse that.
     pub(super) fn upgrade_below(&mut self, asker: Asker, by: String, part: &UpgradeBelow) {
-        if let Some(course) = &self.upgrade.course {
+        if let Some(course) = self.upgrade.course() {
             let why = upgrade::Refusal::UnderWay { to: course.to().to_owned() };
             return self.reply(&asker, refused(Refusal::Busy, why.to_string()));
         }
@@ -98,21 +98,8 @@ impl Node {
     }
 
     fn begin_course(&mut self, wanted: Wanted, file: Executable) {
-        let now = self.context.now();
-        let to = self.upgrade.course.take().map(|course| course.to().to_owned());
-        let course = Course::new(now, wanted, VERSION.into(), to, self.children.nodes().collect());
-        let stays = course.wanted.rest && Identity::own().is_ok_and(|own| own == file.identity());
-        self.upgrade.course = Some(course);
-        self.upgrade.file = Some(file);
-        self.upgrade.told = 0;
-        if stays {
-            self.upgrade.own_is_over(
-                &self.context.place.path,
-                if self.upgrade.is_check() { State::Ready } else { State::Upgraded },
-                None,
-                None,
-            );
-        }
+        let (now, nodes) = (self.context.now(), self.children.nodes().collect());
+        self.upgrade.begin(now, wanted, file, &self.context.place.path, nodes);
     }
 
     /// Continues an upgrade that is under way. Called at the end of a turn, when no event is pending. If it replaces
@@ -121,14 +108,14 @@ impl Node {
         if self.phase.is_closing() {
             return self.end_upgrade(now);
         }
-        self.upgrade.again = None;
         self.ask_those_away(now);
-        let Some(course) = &mut self.upgrade.course else { return };
-        course.due(now);
-        if course.wants_rehearsal() {
+        if self.upgrade.course().is_none() {
+            return;
+        }
+        if self.upgrade.due(now) {
             self.rehearse(now);
         }
-        if let Some(last) = self.upgrade.course.as_ref().and_then(|course| course.wants_own(now)) {
+        if let Some(last) = self.upgrade.course().and_then(|course| course.wants_own(now)) {
             let tried = match self.why_not_now() {
                 None if !last && self.upgrade.waits_above() => {
                     let report = self.upgrade.before_gap(now);
@@ -144,7 +131,7 @@ impl Node {
             }
             match tried {
                 Ok(()) => {}
-                Err((_, false)) if !last => self.upgrade.again = Some(now + AGAIN),
+                Err((_, false)) if !last => self.upgrade.try_again(now),
                 Err((why, _)) => self.own_failed(UpgradeStage::Exec, why),
             }
         }
@@ -159,91 +146,73 @@ impl Node {
 
     /// Begins or continues the rehearsal of this node.
     fn rehearse(&mut self, now: Time) {
-        let Node { upgrade: Upgrading { rehearsal, .. }, context, reactor, .. } = self;
-        let over = match rehearsal {
-            Some(rehearsal) => rehearsal.look(now, context, reactor),
+        let over = match self.upgrade.rehearsal() {
+            Some(rehearsal) => rehearsal.look(now, &self.context, &mut self.reactor),
             None => self.begin_rehearsal().err().map(Err),
         };
-        let Some(over) = over else { return };
-        self.upgrade.rehearsal = None;
-        match (over, &mut self.upgrade.course) {
-            (Ok(version), Some(course)) => {
-                course.is_to(version);
-                self.upgrade.own_is_over(&self.context.place.path, State::Ready, None, None);
-            }
-            (Ok(_), None) => {}
-            (Err(why), _) => self.upgrade.own_is_over(&self.context.place.path, State::Failed, None, Some(why)),
+        if let Some(over) = over {
+            self.upgrade.rehearsed(over, &self.context.place.path);
         }
     }
 
     fn begin_rehearsal(&mut self) -> Result<(), String> {
         let (snapshot, _) = self.kept_snapshot("treevisor-rehearsal", "its state")?;
-        let Some(file) = &self.upgrade.file else { return Err("the executable is gone".into()) };
-        self.upgrade.rehearsal = Some(Rehearsal::begin(file, &snapshot, &self.context, &mut self.reactor)?);
-        Ok(())
+        self.upgrade.rehearse(&snapshot, &self.context, &mut self.reactor)
     }
 
     /// Sends the order to the child nodes whose turn it is.
     fn ask_below(&mut self, now: Time) {
         let Some(known) = self.upgrade.executable() else { return };
-        let (Ok((file, identity)), Some(course)) = (known, &mut self.upgrade.course) else {
-            self.upgrade.again = Some(now + AGAIN);
-            return;
-        };
-        let Wanted { check, rest, by, .. } = course.wanted.clone();
-        for child in course.next() {
+        let Ok((file, identity)) = known else { return self.upgrade.try_again(now) };
+        let Some((Wanted { check, rest, by, .. }, next)) = self.upgrade.next_below() else { return };
+        for child in next {
             let request = self.requests.numbers().draw();
             let (node, path, identity) = (child.0, child.1.clone(), identity.clone());
             let verb = Verb::UpgradeBelow { path, file: file.clone(), identity, check, rest };
             let question =
                 Question { node, request, within_ms: 1_000, lasting: true, by: by.clone(), verb, meant: None };
             let reached = outward::ask(&self.children, &mut self.endpoint, question);
-            let Some(course) = &mut self.upgrade.course else { return };
-            match reached {
-                true => course.asked(now, request, child),
-                false => course.not_reached(now, child),
-            }
-            if reached && !check {
-                self.upgrade.ordered(now, node);
-            }
+            self.upgrade.asked(now, request, child, reached);
         }
-        if self.upgrade.course.as_ref().is_some_and(Course::waits_for_one) {
-            self.upgrade.again = Some(now + AGAIN);
+        if self.upgrade.course().is_some_and(Course::waits_for_one) {
+            self.upgrade.try_again(now);
         }
     }
 
     /// A child node has replied. Returns the reply if it is not about the upgrade.
     pub(super) fn upgrade_answered(&mut self, run: Run, request: u64, reply: Reply) -> Option<Reply> {
-        let now = self.context.now();
-        let Some(course) = &mut self.upgrade.course else { return Some(reply) };
-        if !course.has_asked(request) {
-            return Some(reply);
+        match self.upgrade.answered(self.context.now(), run, request, reply) {
+            Answered::Other(reply) => return Some(reply),
+            Answered::Leaves => {
+                outward::send_to_node(&self.children, &mut self.endpoint, run, &ToNode::Holding { request });
+            }
+            Answered::Reachable => self.ask_what_was_held(run),
         }
-        let leaves = course.is_left_by(&reply);
-        course.answered(now, request, reply);
-        if leaves {
-            self.upgrade.leaves(now, run);
-            outward::send_to_node(&self.children, &mut self.endpoint, run, &ToNode::Holding { request });
-            return None;
-        }
-        if !course.has_asked(request) {
-            self.upgrade.is_back(run);
-        }
-        self.ask_what_was_held(run);
         None
     }
 
     /// A child node is reachable again after its upgrade: sends it the questions that were held.
     pub(super) fn ask_what_was_held(&mut self, run: Run) {
-        if let Some(Away { held, .. }) = self.upgrade.away.remove(&run) {
-            held.into_iter().for_each(|question| self.ask_node(question));
+        let held = self.upgrade.replaced().take_held(run);
+        held.into_iter().for_each(|question| self.ask_node(question));
+    }
+
+    /// Sends the held questions of nodes that are reachable again, and of those that were waited for long enough.
+    pub(super) fn ask_those_away(&mut self, now: Time) {
+        let Node { upgrade, requests, children, endpoint, .. } = self;
+        let waits = |question: &Question| requests.waits_for(question.request);
+        let send = |question: &Question| outward::ask(children, endpoint, question.clone());
+        let Taken { sent, ask, .. } = upgrade.take_due(now, waits, send);
+        for request in sent {
+            self.requests.sends(now, request);
         }
+        ask.into_iter().for_each(|question| self.ask_node(question));
     }
 
     /// Reports news about the upgrade to its asker. When all nodes are done, goes on from the rehearsal to the upgrade,
     /// or ends it.
     fn report_course(&mut self) {
-        let Some(course) = &self.upgrade.course else { return };
+        let Some(course) = self.upgrade.course() else { return };
         let (asker, upgrade) = (course.wanted.asker.clone(), course.upgrade());
         if !upgrade.done {
             if self.upgrade.reports_now(self.context.now()) {
@@ -252,24 +221,19 @@ impl Node {
             return;
         }
         let failed = course.failure().map(|failed| (failed.path.clone(), failed.message.clone().unwrap_or_default()));
-        if course.wanted.check && std::mem::take(&mut self.upgrade.then) {
+        let is_check = course.wanted.check;
+        if self.upgrade.goes_beyond_rehearsal() {
             if let Some((path, reason)) = failed {
                 let refusal = upgrade::Refusal::Rehearsal { path, reason: reason.clone() };
                 self.report_failure(UpgradeStage::Rehearsal, &reason);
                 self.upgrade.end_course();
                 return self.reply(&asker, refused(Refusal::NotAllowed, refusal.to_string()));
             }
-            let wanted = Wanted { check: false, ..course.wanted.clone() };
-            if let Some(file) = self.upgrade.file.take() {
-                self.begin_course(wanted, file);
-                self.upgrade.again = Some(self.context.now());
-            }
-            return;
+            let (now, nodes) = (self.context.now(), self.children.nodes().collect());
+            return self.upgrade.begin_after_rehearsal(now, &self.context.place.path, nodes);
         }
-        if self.above.is_root() && !course.wanted.check {
-            if let Some(behind) = course.behind() {
-                self.upgrade.behind = behind;
-            }
+        if self.above.is_root() && !is_check {
+            self.upgrade.keep_behind();
             info!(self.context.logger, "{}", upgrade.summary(self.context.place.instance.as_str(), false));
         }
         self.upgrade.end_course();
@@ -284,7 +248,7 @@ impl Node {
     }
 
     fn report_failure(&mut self, stage: UpgradeStage, why: &str) {
-        let to = self.upgrade.course.as_ref().map_or(String::new(), |course| course.to().to_owned());
+        let to = self.upgrade.course().map_or(String::new(), |course| course.to().to_owned());
         self.publish_own(EventBody::UpgradeFailed(UpgradeFailed { message: why.to_owned(), stage, to }));
     }
 
@@ -309,25 +273,33 @@ impl Node {
     /// This image has replaced another one, or is the former image that goes on after a failed upgrade (`came_back`:
     /// why).
     pub(super) fn has_resumed(&mut self, gap: Span, came_back: Option<String>) {
-        if self.upgrade.course.is_none() {
+        if self.upgrade.course().is_none() {
             return;
         }
         match came_back {
             None => {
-                let told = self.upgrade.course.as_ref().map(|course| Upgraded {
+                let told = self.upgrade.course().map(|course| Upgraded {
                     by: course.wanted.by.clone(),
                     from: course.from().to_owned(),
                     gap_ms: gap.as_millis(),
                     to: VERSION.to_owned(),
                 });
                 told.into_iter().for_each(|told| self.publish_own(EventBody::Upgraded(told)));
-                if let Some(course) = &mut self.upgrade.course {
-                    course.found_below(self.children.nodes().collect());
-                }
+                self.upgrade.found_below(self.children.nodes().collect());
                 self.upgrade.own_is_over(&self.context.place.path, State::Upgraded, Some(gap), None);
             }
             Some(why) => self.own_failed(UpgradeStage::Restore, why),
         }
+    }
+
+    /// Ends an upgrade that is under way, since this node ends. A parent gets no reply: it sees the exit, and does not
+    /// count that as a failed upgrade.
+    pub(super) fn end_upgrade(&mut self, now: Time) {
+        let Node { upgrade, context, reactor, .. } = self;
+        let asker = upgrade.end_with_the_node(now, context, reactor);
+        let Some(asker) = asker.filter(|asker| !matches!(asker, Asker::Parent { .. })) else { return };
+        let message = format!("{} has ended: it was not upgraded", context.place.path);
+        self.reply(&asker, refused(Refusal::Down, message));
     }
 
     /// Why this node cannot be replaced at this moment; `None` if it can.
@@ -340,7 +312,7 @@ impl Node {
             (!self.hooks.can_go_over(), "a hook is just being started"),
             (self.requests.gathers(), "a status is being collected"),
             (self.console_retry.is_some(), "the reader of its output is slow"),
-            (self.upgrade.rehearsal.is_some(), "a rehearsal still runs"),
+            (self.upgrade.is_rehearsing(), "a rehearsal still runs"),
             (self.above.root().is_some_and(Root::replaces_its_keeper), "the keeper before has not ended yet"),
         ];
         waits.into_iter().find(|(waits, _)| *waits).map(|(_, why)| why.to_owned())
@@ -354,7 +326,7 @@ impl Node {
 
     /// Executes the other image in this process. Returns only if that fails: why, and whether the failure is final.
     fn exec_in_place(&mut self) -> Result<(), (String, bool)> {
-        let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
+        let file = self.upgrade.file().map_err(|why| (why, true))?;
         let unchanged = file.is_unchanged().map_err(|error| (error.to_string(), true))?;
         if !unchanged {
             return Err(("the executable was changed since the rehearsal".into(), true));
@@ -386,7 +358,7 @@ impl Node {
         self.is_written()?;
         let old = File::open("/proc/self/exe").map_err(|error| (format!("opening this program: {error}"), true))?;
         let (snapshot, kept) = self.kept_snapshot("treevisor-snapshot", "the snapshot").map_err(|why| (why, true))?;
-        let Some(file) = &self.upgrade.file else { return Err(("the executable is gone".into(), true)) };
+        let file = self.upgrade.file().map_err(|why| (why, true))?;
         let order = Order {
             file: file.as_fd(),
             old: old.as_fd(),

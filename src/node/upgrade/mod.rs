@@ -8,10 +8,13 @@
 //! 3. **Below**, each node does the same when its parent asks it to, and then asks its own child nodes.
 //!
 //! `course` decides whose turn it is, and `replacing`, beside the loop, carries it out. Questions to a child node that
-//! is being replaced are held until it has connected again.
+//! is being replaced are held until it has connected again (`replaced`). `upgrading` keeps all that an upgrade takes.
 
+mod behind;
 pub(super) mod course;
 pub(super) mod rehearsal;
+pub(super) mod replaced;
+mod reports;
 pub(super) mod restore_check;
 pub(super) mod state;
 pub(super) mod upgrading;
