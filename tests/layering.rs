@@ -250,6 +250,19 @@ fn the_client_has_no_dependencies() {
 /// too: what hangs on `Node` cannot be made in a test.
 const NAME_THE_NODE: &[&str] = &["node/boot/whole", "node/effects", "node/inputs", "node/orders", "node/replacing"];
 
+/// A part of a node returns its events. The loop alone decides in which order they are handed in.
+#[test]
+fn no_part_puts_events_into_the_inbox() {
+    let is_loop = |file: &str| file == "node/turn" || NAME_THE_NODE.contains(&file);
+    let borrows = |text: &str| text.contains("VecDeque<Event>") || text.contains("inbox: &mut");
+    let wrong: Vec<String> = modules()
+        .into_iter()
+        .filter(|(_, file, text)| file.starts_with("node/") && !is_loop(file) && borrows(text))
+        .map(|(_, file, _)| format!("src/{file}.rs names the inbox, which is the loop's: let it return its events"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The modules of the library: path as parts, the file below src, and its code without tests.
 fn modules() -> Vec<(Vec<String>, String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

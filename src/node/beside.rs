@@ -12,7 +12,7 @@ use crate::spec::exec::ExecSpec;
 use crate::supervision::{Event, Run};
 use serde::{Deserialize, Serialize};
 use slog::warn;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// The commands that run now, by the run of their worker.
 #[derive(Default)]
@@ -113,23 +113,21 @@ impl Beside {
         Beside { of: carried.0.into_iter().map(|(run, command)| (run, one(run, command))).collect() }
     }
 
-    /// Asks a worker to stop by its `stop-command`. Returns false if the worker has none; the caller sends a signal
-    /// then.
-    pub(super) fn ask_to_stop(
-        &mut self,
-        run: Run,
-        launch: &mut LaunchContext<'_>,
-        events: &mut VecDeque<Event>,
-    ) -> bool {
+    /// Asks a worker to stop by its `stop-command`. Returns `None` if the worker has none; the caller sends a signal
+    /// then. Otherwise the event to hand in if the command cannot be run.
+    pub(super) fn ask_to_stop(&mut self, run: Run, launch: &mut LaunchContext<'_>) -> Option<Option<Event>> {
         let worker = launch.children.get(run.child).filter(|child| child.is_of(run));
         let has_one = worker.and_then(|child| child.exec()).is_some_and(|exec| exec.stop_command.is_some());
-        if has_one && !self.of.contains_key(&run) {
-            if let Some(worker) = worker {
-                worker.resume(run);
-            }
-            events.extend(self.begin(run, CommandPurpose::Stop, launch));
+        if !has_one {
+            return None;
         }
-        has_one
+        if self.of.contains_key(&run) {
+            return Some(None);
+        }
+        if let Some(worker) = worker {
+            worker.resume(run);
+        }
+        Some(self.begin(run, CommandPurpose::Stop, launch))
     }
 
     /// Runs the `on-hang` command of a hung worker. Returns the event to hand in if the command cannot be run.

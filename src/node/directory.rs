@@ -7,9 +7,7 @@
 //! in which nothing happens can sleep. Every four hours the root renews the timestamps of all files, and it holds the
 //! directory locks that cleaners respect.
 
-use super::children::Children;
 use super::context::Context;
-use super::endpoint::Endpoint;
 use super::luggage::{Number, Packing, Unpacking};
 use super::reactor::{Reactor, Source};
 use crate::error::Chain;
@@ -19,12 +17,10 @@ use crate::link::Router;
 use crate::os::claim::Claim;
 use crate::os::cleaners::{DirectoryLock, Watch, touch};
 use crate::os::lock::{LockError, LockFile};
-use crate::supervision::Event;
 use crate::time::{Span, Time};
 use crate::wire::snapshot::Kind;
 use serde::{Deserialize, Serialize};
 use slog::{debug, warn};
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,18 +55,24 @@ pub(super) struct Directory {
     told: Option<String>,
 }
 
-/// What is checked and restored, with the parts of the node that this takes.
+/// What is checked and restored, besides the root's own files and the sockets of workers.
 pub(super) struct Kept<'a> {
     pub context: &'a Context,
-    pub reactor: &'a mut Reactor,
-    pub children: &'a mut Children,
-    pub endpoint: &'a mut Endpoint,
+    /// The socket to which the node's children connect.
+    pub children: &'a mut Router,
     /// The operators' socket. Only the root has it.
     pub control: Option<&'a mut Router>,
     /// The content of `instance.json`. Only the root has it.
     pub instance: Option<&'a InstanceFile>,
-    /// Takes the events from messages that were waiting in a socket that is made anew.
-    pub inbox: &'a mut VecDeque<Event>,
+}
+
+pub(super) struct Restored {
+    /// The names of the files.
+    pub files: Vec<String>,
+    /// What could not be restored, and why.
+    failure: Option<String>,
+    /// The socket of a worker could not be bound, so it is tried again soon.
+    pub tries_again: bool,
 }
 
 /// The files that show that the instance is running, and the locks that keep cleaners away.
@@ -232,74 +234,69 @@ impl Directory {
         held.guard(runtime);
     }
 
-    /// Checks, if a check is due, whether all files are in place, and restores those that are missing.
-    pub(super) fn look_after(&mut self, mut kept: Kept<'_>) {
-        let now = kept.context.now();
+    /// Begins a check of the files, if one is due. Returns whether it covers the sockets of workers too.
+    pub(super) fn begin_look(&mut self, now: Time, children: usize) -> Option<bool> {
         if self.missing_since.is_some() && self.retry.is_some_and(|at| at > now) {
-            return;
+            return None;
         }
         if now < self.next_look && !self.marked && self.retry.is_none_or(|at| at > now) {
-            return;
+            return None;
         }
         let workers = std::mem::take(&mut self.marked) || now >= self.next_look_at_workers;
         if workers {
-            self.next_look_at_workers = if kept.children.len() > MANY { now + LOOK_AT_MANY_EVERY } else { now };
+            self.next_look_at_workers = if children > MANY { now + LOOK_AT_MANY_EVERY } else { now };
         }
         self.retry = None;
         self.next_look = now + LOOK_EVERY;
-        let missing = self.is_something_missing(&mut kept, workers);
-        if missing {
-            let since = *self.missing_since.get_or_insert(now);
-            if now < since + SETTLE {
-                self.retry = Some(since + SETTLE);
-                self.marked |= workers;
-                return;
-            }
-        }
-        self.put_back(now, &mut kept, workers || missing);
+        Some(workers)
     }
 
-    /// Restores this node's socket if it is missing, before a child is started that will connect to it.
-    pub(super) fn look_after_socket(&mut self, mut kept: Kept<'_>) {
-        if !kept.endpoint.is_in_place() {
-            self.put_back(kept.context.now(), &mut kept, false);
+    /// The check has found a missing file. Returns whether the cleaner has had time to finish; otherwise the check is
+    /// taken again later, with those sockets of `workers` that this one covers.
+    pub(super) fn has_settled(&mut self, now: Time, workers: bool) -> bool {
+        let since = *self.missing_since.get_or_insert(now);
+        let settled = now >= since + SETTLE;
+        if !settled {
+            self.retry = Some(since + SETTLE);
+            self.marked |= workers;
         }
+        settled
     }
 
-    /// `workers`: whether the sockets of workers are checked too.
-    fn is_something_missing(&self, kept: &mut Kept<'_>, workers: bool) -> bool {
+    /// Whether a file is missing, apart from the sockets of workers.
+    pub(super) fn misses_a_file(&self, kept: &Kept<'_>) -> bool {
         let runtime = &kept.context.place.runtime;
-        !kept.endpoint.is_in_place()
+        !kept.children.is_in_place()
             || kept.control.as_ref().is_some_and(|control| !control.is_in_place())
             || self.root.as_ref().is_some_and(|held| {
                 !held.lock.is_at(&runtime.lock_file())
                     || FileId::at(&runtime.instance_file()).is_none()
                     || held.link.as_ref().is_some_and(|(link, _)| FileId::at(link).is_none())
             })
-            || workers && kept.endpoint.misses_a_file()
     }
 
-    /// Restores the missing files, and logs it.
-    fn put_back(&mut self, now: Time, kept: &mut Kept<'_>, workers: bool) {
+    /// Restores what is missing of the root's files and of the node's own sockets.
+    pub(super) fn put_back(&mut self, now: Time, kept: &mut Kept<'_>) -> Restored {
         self.missing_since = None;
-        let mut missing = Vec::new();
-        let restored =
-            self.restore_files(now, kept, &mut missing).and_then(|()| self.restore_sockets(kept, &mut missing));
-        let Kept { context, endpoint, children, reactor, inbox, .. } = kept;
-        if workers {
-            endpoint.put_back_files(context, reactor, children, inbox, &mut missing);
-            if endpoint.misses_a_socket() {
-                self.retry = Some(now + LOOK_EVERY);
-            }
+        let mut files = Vec::new();
+        let restored = self.restore_files(now, kept, &mut files).and_then(|()| self.restore_sockets(kept, &mut files));
+        Restored { files, failure: restored.err(), tries_again: false }
+    }
+
+    /// Logs what was restored, or why that was not possible.
+    pub(super) fn report(&mut self, now: Time, restored: Restored, context: &Context) {
+        let Restored { files, failure, tries_again } = restored;
+        if tries_again {
+            self.retry = Some(now + LOOK_EVERY);
         }
         let directory = context.place.runtime.path().display();
-        match restored {
-            Ok(()) => {
+        match failure {
+            None => {
                 self.told = None;
-                if missing.is_empty() {
+                if files.is_empty() {
                     return;
                 }
-                let missing = missing.join(", ");
+                let missing = files.join(", ");
                 if self.root.is_some() {
                     warn!(context.logger, "runtime files removed by another program; restored";
                         "directory" => %directory, "files" => missing);
@@ -307,7 +304,7 @@ impl Directory {
                     debug!(context.logger, "socket removed by another program; bound again"; "file" => missing);
                 }
             }
-            Err(error) => {
+            Some(error) => {
                 self.retry = Some(now + LOOK_EVERY);
                 if self.told.as_ref() != Some(&error) {
                     warn!(context.logger, "runtime files removed by another program; cannot be restored";
@@ -355,7 +352,7 @@ impl Directory {
 
     fn restore_sockets(&self, kept: &mut Kept<'_>, missing: &mut Vec<String>) -> Result<(), String> {
         let runtime = &kept.context.place.runtime;
-        let children = (Some(kept.endpoint.router()), self.open);
+        let children = (Some(&mut *kept.children), self.open);
         for (socket, open) in [children, (kept.control.as_deref_mut(), false)] {
             let Some(socket) = socket.filter(|socket| !socket.is_in_place()) else { continue };
             // The root creates the directory as well; either may be first.
@@ -388,7 +385,7 @@ fn touch_all(runtime: &RuntimeDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Context as Sockets;
+    use crate::link::{Context as Sockets, RouterLimits};
     use crate::node::testing;
     use crate::os::clock;
     use std::os::unix::fs::MetadataExt;
@@ -399,24 +396,27 @@ mod tests {
         let mut context = testing::context();
         context.place.runtime = RuntimeDir::at(base.path().join("test"));
         context.place.runtime.create().unwrap();
-        let (mut reactor, mut inbox) = (testing::reactor(), VecDeque::new());
-        let mut children = testing::children("name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"a\"]", &context);
         let socket = context.place.runtime.node_socket(&context.place.path);
         let door = context.place.door.clone();
-        let mut endpoint = Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap();
+        let (sockets, limits) = (Sockets::new().unwrap(), RouterLimits { frame_bytes_max: 64, frames_max: 1 });
+        let mut router = Router::bind_behind(&sockets, &socket, limits, door).unwrap();
         let mut directory = Directory::new(false);
-        let mut look = |endpoint: &mut Endpoint| {
-            let (reactor, children, inbox) = (&mut reactor, &mut children, &mut inbox);
-            let kept = Kept { context: &context, reactor, children, endpoint, control: None, instance: None, inbox };
-            directory.look_after(kept);
+        let mut look = |children: &mut Router| {
+            let (now, mut kept) = (context.now(), Kept { context: &context, children, control: None, instance: None });
+            if let Some(workers) = directory.begin_look(now, 1)
+                && (!directory.misses_a_file(&kept) || directory.has_settled(now, workers))
+            {
+                let restored = directory.put_back(now, &mut kept);
+                directory.report(now, restored, &context);
+            }
             directory.next_deadline()
         };
-        assert_eq!(look(&mut endpoint), None, "nothing is missing");
+        assert_eq!(look(&mut router), None, "nothing is missing");
         fs::remove_dir_all(context.place.runtime.path()).unwrap();
-        while !endpoint.is_in_place() {
+        while !router.is_in_place() {
             assert!(context.now() < Time::ZERO + Span::from_secs(60), "it was not put back");
             clock::pause(Span::from_millis(5));
-            look(&mut endpoint);
+            look(&mut router);
         }
         assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o1000, 0o1000, "cleaners leave it alone");
     }

@@ -3,24 +3,23 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
+use super::close::{Closing, Phase};
+use super::directory::{Directory, Kept};
+use super::event_log;
 use super::fold::InFlightEvent;
 use super::history::EventBatch;
-use super::journald;
 use super::launch_context::LaunchContext;
-use super::levels::level_of;
-use super::phase::{Closing, Phase};
 use super::placed::{Elsewhere, Follow, NodeContext, Placed};
 use super::probes::Probes;
+use super::root::Root;
 use super::translate;
 use super::turn::Node;
-use crate::explain::{self, sentence};
-use crate::logs::Format;
 use crate::os::fd;
 use crate::supervision::{Action, ChildId, End, Event, Fact, Inspected, Killed, Report, Run, ToParent};
 use crate::time::{Span, Time};
+use crate::wire::view::EventBody;
 use crate::wire::view::event::StopWhy;
-use crate::wire::view::{EventBody, EventView};
-use slog::{Drain, Level, error, info, o, warn};
+use slog::{info, warn};
 use std::collections::VecDeque;
 
 /// How long after a subtree has come up its memory is given back to the system: reading the file and starting all
@@ -38,9 +37,10 @@ impl Node {
             Action::AskToStop(run) => {
                 self.stop_probes(run);
                 let hands_over = self.core.is_handing_over();
-                let (beside, mut launch, events) = self.beside();
-                if !beside.ask_to_stop(run, &mut launch, events) {
-                    self.inbox.extend(self.children.ask_to_stop(run, hands_over, &self.context));
+                let (beside, mut launch, inbox) = self.beside();
+                match beside.ask_to_stop(run, &mut launch) {
+                    Some(event) => inbox.extend(event),
+                    None => self.inbox.extend(self.children.ask_to_stop(run, hands_over, &self.context)),
                 }
             }
             // Only a placed child can be detached: it goes on running on its host.
@@ -51,8 +51,8 @@ impl Node {
             }
             Action::Examine(run) => {
                 self.stop_probes(run);
-                let (beside, mut launch, events) = self.beside();
-                events.extend(beside.examine(run, &mut launch));
+                let (beside, mut launch, inbox) = self.beside();
+                inbox.extend(beside.examine(run, &mut launch));
             }
             Action::Abort(run) => {
                 self.stop_probes(run);
@@ -102,8 +102,10 @@ impl Node {
 
     fn spawn(&mut self, run: Run) {
         let files = self.context.place.files.clone();
-        let (directory, kept) = self.kept();
-        directory.look_after_socket(kept);
+        if !self.endpoint.is_in_place() {
+            // The child will connect to this socket.
+            self.put_back_files(self.context.now(), false);
+        }
         if self.children.get_mut(run.child).is_some_and(|child| child.renew(&files)) {
             self.children.settle_sockets(&self.context.logger);
         }
@@ -140,12 +142,42 @@ impl Node {
         }
     }
 
+    /// Checks, if a check is due, whether all files in the runtime directory are in place, and restores the others.
+    pub(super) fn look_after_files(&mut self) {
+        let now = self.context.now();
+        let Some(workers) = self.directory.begin_look(now, self.children.len()) else { return };
+        let (directory, kept) = self.kept();
+        let missing = directory.misses_a_file(&kept) || workers && self.endpoint.misses_a_file();
+        if !missing || self.directory.has_settled(now, workers) {
+            self.put_back_files(now, workers || missing);
+        }
+    }
+
+    /// `workers`: also the files of the workers' sockets.
+    fn put_back_files(&mut self, now: Time, workers: bool) {
+        let (directory, mut kept) = self.kept();
+        let mut restored = directory.put_back(now, &mut kept);
+        let Node { directory, context, reactor, children, endpoint, inbox, .. } = self;
+        if workers {
+            inbox.extend(endpoint.put_back_files(context, reactor, children, &mut restored.files));
+            restored.tries_again = endpoint.misses_a_socket();
+        }
+        directory.report(now, restored, context);
+    }
+
+    /// The runtime directory, and the node's own sockets in it.
+    fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
+        let Node { directory, context, endpoint, above, .. } = self;
+        let (control, instance) = above.root_mut().map(Root::outside).unzip();
+        (directory, Kept { context, children: endpoint.router(), control, instance })
+    }
+
     /// The part that asks the host's agent for placed children, and what it needs of the other parts.
     pub(super) fn placed(&mut self) -> (&mut Placed, NodeContext<'_>) {
-        let Node { placed, context, core, children, endpoint, reactor, inbox, above, phase, .. } = self;
+        let Node { placed, context, core, children, endpoint, reactor, above, phase, .. } = self;
         let hands_over = core.is_handing_over() || phase.end() == Some(End::HandedOver);
         let is_root = above.is_root();
-        (placed, NodeContext { context, core, children, endpoint, reactor, inbox, is_root, hands_over })
+        (placed, NodeContext { context, core, children, endpoint, reactor, is_root, hands_over })
     }
 
     /// Calls `step` on that part, and carries out what follows from it.
@@ -162,13 +194,13 @@ impl Node {
         follows.map(|follows| self.follow(follows)).is_some()
     }
 
-    /// The probes, what starting one takes, and the queue for the events of their good answers.
+    /// The probes, what starting one takes, and the inbox for what they return.
     pub(super) fn probes(&mut self) -> (&mut Probes, LaunchContext<'_>, &mut VecDeque<Event>) {
         let Node { probes, context, reactor, children, endpoint, inbox, .. } = self;
         (probes, LaunchContext { context, reactor, children, endpoint: endpoint.path() }, inbox)
     }
 
-    /// The commands beside workers, what starting one takes, and the queue for their events.
+    /// The commands beside workers, what starting one takes, and the inbox for what they return.
     pub(super) fn beside(&mut self) -> (&mut Beside, LaunchContext<'_>, &mut VecDeque<Event>) {
         let Node { beside, context, reactor, children, endpoint, inbox, .. } = self;
         (beside, LaunchContext { context, reactor, children, endpoint: endpoint.path() }, inbox)
@@ -339,47 +371,8 @@ impl Node {
         if out.is_empty() {
             return;
         }
-        out.iter().filter(|in_flight| in_flight.own).for_each(|in_flight| self.log_event(&in_flight.event));
+        let own = out.iter().filter(|in_flight| in_flight.own);
+        own.for_each(|in_flight| event_log::log(&in_flight.event, &self.context, &self.children));
         self.above.events(EventBatch { events: out.into_iter().map(|in_flight| in_flight.event).collect() });
-    }
-
-    fn log_event(&self, view: &EventView) {
-        // The root logs its own start and end in lines of its own, so these events have a lower level.
-        let level = level_of(view, view.path == self.context.place.path);
-        if self.context.log_handle.is_live() {
-            return self.show_event(view, level);
-        }
-        if !self.context.event_logger.is_enabled(level) {
-            return;
-        }
-        let sentence = sentence::of(view);
-        if self.context.log_handle.is_to_journald() {
-            return journald::send(&self.context.log_handle, level, &sentence, view);
-        }
-        // A JSON log has the event itself beside the sentence.
-        let with_event = (self.context.place.log_format == Format::Json)
-            .then(|| self.context.event_logger.new(o!("event" => slog::Serde(view.clone()))));
-        let logger = with_event.as_ref().unwrap_or(&self.context.event_logger);
-        match level {
-            Level::Critical | Level::Error => error!(logger, "{}", sentence),
-            Level::Warning => warn!(logger, "{}", sentence),
-            Level::Info => info!(logger, "{}", sentence),
-            Level::Debug | Level::Trace => slog::debug!(logger, "{}", sentence),
-        }
-    }
-
-    /// Shows an event on a terminal: starts, readiness, failures, restarts and their causes. The start of a
-    /// supervisor's process is left out; it is shown once all below it is up.
-    fn show_event(&self, view: &EventView, level: Level) {
-        let is_node = || self.children.iter().any(|child| child.path == view.path && child.is_node());
-        let level = match view.body {
-            EventBody::Started(_) if is_node() => return,
-            // The exit has been shown: this adds nothing.
-            EventBody::Stopped => return,
-            EventBody::Ready if view.path != self.context.place.path => Level::Info,
-            _ => level,
-        };
-        let words = explain::sentence::words(view);
-        self.context.log_handle.happened(level, view.path.as_str(), explain::style::of_event(&view.body), &words);
     }
 }

@@ -39,11 +39,11 @@ impl Turn for OneTurn<'_> {
         node.did(Work::Reading);
         node.receive_from_parent();
         node.agent(Placed::receive);
-        node.endpoint.receive_plain(&node.children, &mut node.inbox);
+        node.inbox.extend(node.endpoint.receive_plain(&node.children));
         node.read_panic_socket();
         // Datagrams are read before exits: a worker's last report belongs to the exit that follows it.
         let Node { endpoint, context, reactor, children, inbox, .. } = node;
-        endpoint.receive_notifications(context, reactor, children, inbox);
+        inbox.extend(endpoint.receive_notifications(context, reactor, children));
         node.did(Work::Reading);
         woken.commands.drain(..).for_each(|run| node.read_command(run));
         woken.probes.drain(..).for_each(|run| node.read_probe(run));
@@ -112,9 +112,9 @@ impl Turn for OneTurn<'_> {
 
 impl Node {
     fn read_command(&mut self, run: Run) {
-        let (commands, mut launch, events) = self.beside();
+        let (commands, mut launch, inbox) = self.beside();
         let beside::Read { event, lines, was_last } = commands.read(run, &mut launch);
-        events.extend(event);
+        inbox.extend(event);
         self.children.take_lines(run, &lines, &self.context, &mut self.streams);
         if was_last {
             self.children.cleanups.look_now(run, self.context.now());
@@ -122,8 +122,10 @@ impl Node {
     }
 
     fn read_probe(&mut self, run: Run) {
-        let (probes, mut launch, events) = self.probes();
-        if probes.read(run, &mut launch, events) {
+        let (probes, mut launch, inbox) = self.probes();
+        let (event, was_last) = probes.read(run, &mut launch);
+        inbox.extend(event);
+        if was_last {
             // The worker's exit was waiting for the end of this probe.
             self.children.cleanups.look_now(run, self.context.now());
         }

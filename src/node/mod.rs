@@ -12,11 +12,11 @@
 //!    machine) shows as a wake-up later than planned. It is credited to every child's deadline at the end of the turn.
 //! 3. **Gather** everything that is pending, signs of life first: frames from children, then from the parent, then
 //!    workers' sd_notify datagrams, then exits (in start order), then signals, then operators' requests.
-//! 4. **Hand in** one event after the other, carry out what it leads to; what fails comes back as a new event at the
-//!    end of the queue.
-//! 5. **Output** of the workers gets its share: bounded, so that a flood cannot starve a sibling that is exiting.
-//! 6. **Deadlines last**: one `Tick`. No child is declared hung while a heartbeat of it is unread: a verdict on a child
-//!    waits until libzmq's I/O thread has delivered everything that had been sent before.
+//! 4. **Output** of the workers gets its share: bounded, so that a flood cannot starve a sibling that is exiting.
+//! 5. **Hand in** one event after the other, carry out what it leads to; what fails comes back as a new event at the
+//!    end of the queue. No part puts an event there: each returns its events to the loop.
+//! 6. **Deadlines last**: one `Tick`. Then step 5 once more. No child is declared hung while a heartbeat of it is
+//!    unread: a verdict on a child waits until libzmq's I/O thread has delivered everything that had been sent before.
 //!
 //! # What each file does
 //!
@@ -38,8 +38,8 @@
 //!   `root`, `journal` hands events to the keeper, and `keeper` is the small process beside the root that cleans up
 //!   when the root is killed and writes the journal's files (`segments`).
 //! - `placed` asks the agent of a host for children that may run on other hosts.
-//! - `fold` shortens a storm of restarts, `history` is the root's memory of events, and `streams` serves readers of
-//!   events and of workers' output.
+//! - `event_log` logs events. `fold` shortens a storm of restarts, `history` is the root's memory of events, and
+//!   `streams` serves readers of events and of workers' output.
 //! - `upgrade` decides the course of a hot upgrade through the tree, and `replacing` carries it out in a node.
 //! - `translate` converts between supervision's types and the wire's.
 
@@ -60,6 +60,7 @@ mod directory;
 mod effects;
 mod end;
 mod endpoint;
+mod event_log;
 mod fold;
 #[doc(hidden)]
 pub mod held;
@@ -71,7 +72,6 @@ mod journald;
 #[doc(hidden)]
 pub mod lateness;
 mod launch_context;
-mod levels;
 mod limits;
 mod luggage;
 #[doc(hidden)]

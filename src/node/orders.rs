@@ -7,13 +7,12 @@ use super::history::History;
 use super::outward::{Outward, ask, send};
 use super::placed::{Follow, Placed};
 use super::requests::route::StreamVerb;
-use super::requests::{self, Destination, Order, Question, Request, RootChange, done, refused};
+use super::requests::{self, Order, Question, Request, RootChange, done, refused};
 use super::root::Root;
 use super::streams;
 use super::turn::Node;
 use super::upgrade::replaced::Hold;
 use super::view::View;
-use crate::hosts::shown::Shown;
 use crate::spec::diff;
 use crate::spec::tree::TreeSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, Run};
@@ -122,10 +121,35 @@ impl Node {
     pub(super) fn follow(&mut self, follows: Vec<Follow>) {
         for follow in follows {
             match follow {
-                Follow::Gone(run) => self.requests_lost_node(run),
+                Follow::Core(event) => self.inbox.push_back(event),
+                Follow::Begins(away, token) => {
+                    let run = away.run;
+                    self.children.begin_away(*away);
+                    self.endpoint.admit(run, token, None, None, &self.context, &mut self.reactor);
+                }
+                Follow::IsOn { run, host, adopted } => {
+                    if let Some(child) = self.children.get_mut(run.child) {
+                        child.is_on(run, host, adopted);
+                    }
+                }
+                Follow::Lost(child, loss) => self.children.note_loss(child, loss),
+                Follow::Gone(run) => {
+                    if self.children.end_away(run) {
+                        self.endpoint.ended(run);
+                        self.requests_lost_node(run);
+                    }
+                }
                 Follow::Cleared(run) => self.exit_is_over(run),
-                Follow::Shown(number, shown) => self.shown_by_agent(number, shown),
-                Follow::Moves { request, child, to } => self.moves(request, child, to),
+                Follow::Shown(number, shown) => {
+                    let now = self.context.now();
+                    let orders = self.requests.shown(now, &view!(self), number, shown);
+                    self.obey(orders);
+                }
+                Follow::Moves { request, child, to } => {
+                    let now = self.context.now();
+                    let orders = self.requests.moves(now, &view!(self), request, child, to);
+                    self.obey(orders);
+                }
                 Follow::Stays(asker, why) => self.reply(&asker, refused(Refusal::NotAllowed, why)),
                 Follow::Cycle { child, to } => self.inbox.push_back(Event::Asked {
                     request: RequestId(self.requests.numbers().draw()),
@@ -135,20 +159,6 @@ impl Node {
                 }),
             }
         }
-    }
-
-    /// The host's agent has answered what a status waits for. `None`: the agent cannot be asked.
-    fn shown_by_agent(&mut self, number: u64, shown: Option<Box<Shown>>) {
-        let now = self.context.now();
-        let orders = self.requests.shown(now, &view!(self), number, shown);
-        self.obey(orders);
-    }
-
-    /// Begins to move a placed child to another host.
-    pub(super) fn moves(&mut self, request: Request, child: ChildId, to: Destination) {
-        let now = self.context.now();
-        let orders = self.requests.moves(now, &view!(self), request, child, to);
-        self.obey(orders);
     }
 
     /// Any message to the panic socket kills the first child and starts it again, as `panic` without a hold does.

@@ -7,7 +7,7 @@ use super::close;
 use super::context::Context;
 use super::deadlines::{Deadline, SpinDetector, soonest};
 use super::diary::{Diary, Lateness, Work};
-use super::directory::{Directory, Kept};
+use super::directory::Directory;
 use super::endpoint::Endpoint;
 use super::fold::Folds;
 use super::hooks::Hooks;
@@ -99,10 +99,10 @@ impl Node {
                 // Orphans last: the kernel shows none behind a child whose exit is unread. They wait for the next turn.
                 self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
             }
-            let (directory, kept) = self.kept();
-            directory.look_after(kept);
+            self.look_after_files();
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
-            endpoint.report_drops(context, &reactor.processes, above.root_mut().map(Root::control), inbox);
+            let control = above.root_mut().map(Root::control);
+            inbox.extend(endpoint.report_drops(context, &reactor.processes, control));
             self.watch_descriptors();
             self.go_on_upgrading(self.context.now());
         }
@@ -118,13 +118,6 @@ impl Node {
             process::die_by(15);
         }
         end.code()
-    }
-
-    /// The runtime directory, with the parts of the node that have files there.
-    pub(super) fn kept(&mut self) -> (&mut Directory, Kept<'_>) {
-        let Node { directory, context, reactor, children, endpoint, above, inbox, .. } = self;
-        let (control, instance) = above.root_mut().map(Root::outside).unzip();
-        (directory, Kept { context, reactor, children, endpoint, control, instance, inbox })
     }
 
     /// Checks whether file descriptors run short.
@@ -245,8 +238,8 @@ impl Node {
         self.requests.forget_replies(now, gap);
         let orders = self.requests.ask_again(now);
         self.obey(orders);
-        let (probes, mut launch, events) = self.probes();
-        probes.due(now, gap, &mut launch, events);
+        let (probes, mut launch, inbox) = self.probes();
+        inbox.extend(probes.due(now, gap, &mut launch));
         self.hooks.due(now, gap, &self.context, &mut self.reactor);
         self.has_resumed(gap, came_back);
     }
@@ -289,8 +282,8 @@ impl Node {
         if !lost.is_zero() {
             self.streams.credit(now, lost);
         }
-        let (probes, mut launch, events) = self.probes();
-        probes.due(now, lost, &mut launch, events);
+        let (probes, mut launch, inbox) = self.probes();
+        inbox.extend(probes.due(now, lost, &mut launch));
         self.hooks.due(now, lost, &self.context, &mut self.reactor);
         self.children.output_due(now, &self.context, &mut self.reactor);
         self.children.show_unfinished(now, &self.context, &mut self.reactor, &mut self.streams);

@@ -11,7 +11,7 @@ use crate::node::processes::Processes;
 use crate::supervision::{Dropped, Event, Run};
 use crate::time::{Span, Time};
 use slog::{Logger, warn};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// The least time between the first and the second event about one sender.
 const REPORT_FIRST: Span = Span::from_secs(10);
@@ -211,16 +211,15 @@ impl Drops {
     }
 
     /// Reports what is due: totals to the log, senders as events.
-    pub(super) fn report(&mut self, now: Time, logger: &Logger, inbox: &mut VecDeque<Event>) {
-        for Due { by, sender, dropped } in self.due(now) {
-            inbox.push_back(Event::Dropped { by, sender, dropped: Box::new(dropped) });
-        }
+    pub(super) fn report(&mut self, now: Time, logger: &Logger) -> Vec<Event> {
         if let Some(all) = self.take_for_log(now) {
             warn!(logger, "messages dropped"; "malformed" => all.malformed,
                 "unknown_token" => all.unknown_token, "too_many" => all.too_many, "too_long" => all.too_long,
                 "by_strangers" => all.by_strangers, "connections" => all.connections,
                 "lost_events" => all.lost_events);
         }
+        let event = |Due { by, sender, dropped }| Event::Dropped { by, sender, dropped: Box::new(dropped) };
+        self.due(now).into_iter().map(event).collect()
     }
 }
 

@@ -41,9 +41,9 @@ use crate::wire;
 use crate::wire::codec;
 use crate::wire::message::ToNode;
 use slog::warn;
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::path::Path;
+use std::vec::Drain;
 
 /// All sockets to which a node's children connect.
 pub(super) struct Endpoint {
@@ -57,6 +57,8 @@ pub(super) struct Endpoint {
     /// The read barrier, made at the first use.
     barrier: Option<Barrier>,
     descriptors: Descriptors,
+    /// The events from the datagrams that are being read; kept for its allocation.
+    events: Vec<Event>,
     /// The last field, so that it is dropped after every socket.
     sockets: Sockets,
 }
@@ -81,6 +83,7 @@ impl Endpoint {
             drops: Drops::default(),
             barrier: None,
             descriptors: Descriptors::default(),
+            events: Vec::new(),
             sockets,
         }
     }
@@ -139,8 +142,8 @@ impl Endpoint {
     // Receiving. `messages` takes the messages of the children's socket.
 
     /// Takes the heartbeats that have come as plain messages.
-    pub(super) fn receive_plain(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
-        self.pulls.receive(children, inbox);
+    pub(super) fn receive_plain(&mut self, children: &Children) -> impl Iterator<Item = Event> {
+        self.pulls.receive(children)
     }
 
     /// Takes the sd_notify datagrams that have come.
@@ -149,10 +152,10 @@ impl Endpoint {
         context: &Context,
         reactor: &mut Reactor,
         children: &mut Children,
-        inbox: &mut VecDeque<Event>,
-    ) {
-        let Endpoint { notify, speakers, drops, .. } = self;
-        notify.receive(&mut Look { context, reactor, children, speakers, drops, inbox });
+    ) -> Drain<'_, Event> {
+        let Endpoint { notify, speakers, drops, events, .. } = self;
+        notify.receive(&mut Look { context, reactor, children, speakers, drops, events });
+        events.drain(..)
     }
 
     // Sending.
@@ -220,22 +223,24 @@ impl Endpoint {
         self.pulls.is_one_unbound()
     }
 
-    /// Binds the workers' sockets anew whose file is gone. Adds their names to `missing`.
+    /// Binds the workers' sockets anew whose file is gone. Adds their names to `missing`. Returns the events from
+    /// datagrams that had come before.
     pub(super) fn put_back_files(
         &mut self,
         context: &Context,
         reactor: &mut Reactor,
         children: &mut Children,
-        inbox: &mut VecDeque<Event>,
         missing: &mut Vec<String>,
-    ) {
+    ) -> Vec<Event> {
+        let mut events = Vec::new();
         if self.notify.is_one_missing() {
             // Datagrams that have come before are in the sockets that are replaced.
-            self.receive_notifications(context, reactor, children, inbox);
+            events.extend(self.receive_notifications(context, reactor, children));
             self.notify.put_back(&context.place.runtime, &context.logger, missing);
         }
         self.pulls.put_back(&context.logger, missing);
         self.pulls.bind_late(children, &self.sockets, &context.logger, reactor);
+        events
     }
 
     // Drops.
@@ -264,8 +269,7 @@ impl Endpoint {
         context: &Context,
         processes: &Processes,
         control: Option<&mut Router>,
-        inbox: &mut VecDeque<Event>,
-    ) {
+    ) -> Vec<Event> {
         let Endpoint { router, pulls, drops, .. } = self;
         for router in std::iter::once(router).chain(control) {
             for peer in router.take_dropped().too_many_frames {
@@ -274,7 +278,7 @@ impl Endpoint {
             drops.count_refused(processes, router.take_refused());
         }
         drops.count_refused(processes, pulls.take_refused().collect());
-        drops.report(context.now(), &context.logger, inbox);
+        drops.report(context.now(), &context.logger)
     }
 
     /// Checks whether file descriptors run short, and closes surplus connections. `shortest`: the shortest heartbeat

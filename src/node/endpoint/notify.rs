@@ -24,7 +24,7 @@ use crate::supervision::{Beat, Event, Run, Source as BeatSource};
 use crate::time::{Span, Time};
 use crate::wire::notify::{DATAGRAM_MAX, Notification, Watchdog};
 use slog::{Logger, debug, info, warn};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 /// How many datagrams of one worker one look takes, so that a worker that floods does not delay the others.
 const DATAGRAMS_PER_LOOK: usize = 16;
@@ -124,7 +124,8 @@ pub(super) struct Look<'a> {
     pub children: &'a mut Children,
     pub speakers: &'a mut Speakers,
     pub drops: &'a mut Drops,
-    pub inbox: &'a mut VecDeque<Event>,
+    /// What the datagrams lead to.
+    pub events: &'a mut Vec<Event>,
 }
 
 impl NotifySockets {
@@ -277,13 +278,13 @@ impl Look<'_> {
         }
         if notification.watchdog == Some(Watchdog::Alive) {
             let beat = Beat { source: BeatSource::Notify, ..Beat::default() };
-            self.inbox.push_back(Event::Beat(run, Box::new(beat)));
+            self.events.push(Event::Beat(run, Box::new(beat)));
         }
         if notification.ready {
-            self.inbox.push_back(Event::Ready(run));
+            self.events.push(Event::Ready(run));
         }
         if let Some(notice) = translate::notice(&notification) {
-            self.inbox.push_back(Event::Notice(run, Box::new(notice)));
+            self.events.push(Event::Notice(run, Box::new(notice)));
         }
     }
 

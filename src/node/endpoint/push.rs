@@ -13,7 +13,7 @@ use crate::spec::exec::{BeatSource, ExecSpec};
 use crate::supervision::{Beat, ChildId, Event, Source as CameBy, StartFailure};
 use crate::time::Span;
 use slog::{Logger, debug, info, warn};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -167,15 +167,12 @@ impl Pulls {
     }
 
     /// Reads all messages. Any message is a heartbeat, and several at once count as one.
-    pub(super) fn receive(&mut self, children: &Children, inbox: &mut VecDeque<Event>) {
-        for BeatPull { pull, child, nth, .. } in &mut self.pulls {
-            if pull.drain() > 0
-                && let Some(run) = children.running_as(*child)
-            {
-                let beat = Beat { source: CameBy::Push(*nth), ..Beat::default() };
-                inbox.push_back(Event::Beat(run, Box::new(beat)));
-            }
-        }
+    pub(super) fn receive(&mut self, children: &Children) -> impl Iterator<Item = Event> {
+        self.pulls.iter_mut().filter_map(move |BeatPull { pull, child, nth, .. }| {
+            let run = if pull.drain() > 0 { children.running_as(*child)? } else { return None };
+            let beat = Beat { source: CameBy::Push(*nth), ..Beat::default() };
+            Some(Event::Beat(run, Box::new(beat)))
+        })
     }
 
     /// Whether one of these sockets is bound to this path. For a socket without an address: whether there are any.

@@ -10,6 +10,7 @@ use crate::os::process;
 use crate::time::Time;
 use crate::wire::message::{BeatFrame, ChildBody, FromChild};
 use serde_json::json;
+use std::collections::VecDeque;
 
 /// A tree with one worker, which sends heartbeats.
 const TREE: &str = r#"
@@ -30,7 +31,7 @@ struct Scene {
     processes: Processes,
     peer: Dealer,
     endpoint: Endpoint,
-    inbox: VecDeque<Event>,
+    events: VecDeque<Event>,
 }
 
 impl Scene {
@@ -44,8 +45,8 @@ impl Scene {
         endpoint.speakers.admit(RUN, token, None, context.now());
         let limits = RouterLimits { frame_bytes_max: 64, frames_max: 1 };
         let peer = Dealer::connect(endpoint.sockets(), endpoint.path(), b"", limits).expect("a connection");
-        let (processes, inbox) = (Processes::new(false), VecDeque::new());
-        Scene { directory, context, children, processes, peer, endpoint, inbox }
+        let (processes, events) = (Processes::new(false), VecDeque::new());
+        Scene { directory, context, children, processes, peer, endpoint, events }
     }
 
     fn beat(&mut self, token: Token, seq: u64) {
@@ -59,20 +60,20 @@ impl Scene {
 
     /// Takes turns until there is an event to hand in.
     fn next(&mut self) -> Event {
-        let Scene { context, children, processes, endpoint, inbox, .. } = self;
-        while inbox.is_empty() {
+        let Scene { context, children, processes, endpoint, events, .. } = self;
+        while events.is_empty() {
             assert!(context.now() < Time::ZERO + Span::from_secs(60), "nothing has come");
             let mut intake = endpoint.intake();
             while let Some(received) = endpoint.receive(&mut intake, context, processes, children) {
                 match received {
-                    Received::Event(event) => inbox.push_back(event),
+                    Received::Event(event) => events.push_back(event),
                     Received::Node { .. } => panic!("there is no child node"),
                 }
             }
-            endpoint.report_drops(context, processes, None, inbox);
+            events.extend(endpoint.report_drops(context, processes, None));
             clock::pause(Span::from_millis(1));
         }
-        inbox.pop_front().expect("there is one")
+        events.pop_front().expect("there is one")
     }
 }
 
@@ -156,7 +157,7 @@ fn a_socket_for_beats_that_could_not_be_bound_after_an_upgrade_is_bound_when_tha
     pulls.go_on(&children, sockets, &context.logger, &mut reactor);
     let mut put_back = |endpoint: &mut Endpoint| {
         assert!(endpoint.misses_a_file());
-        endpoint.put_back_files(context, &mut reactor, &mut children, &mut scene.inbox, &mut missing);
+        endpoint.put_back_files(context, &mut reactor, &mut children, &mut missing);
         endpoint.misses_a_socket()
     };
     assert!(put_back(&mut scene.endpoint), "another process has it still");

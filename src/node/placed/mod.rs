@@ -19,14 +19,14 @@ use super::endpoint::Endpoint;
 use super::reactor::{Reactor, Source};
 use super::record::PlacedBoot;
 use super::requests::{Destination, Request};
+use crate::hosts::loss::Loss;
 use crate::hosts::message::Place;
 use crate::hosts::shown::Shown;
-use crate::ids::Path;
+use crate::ids::{Path, Token};
 use crate::os::pidfd::ExitStatus;
 use crate::supervision::{ChildId, End, Event, Exit, Run, StartFailure, State, Supervisor};
 use crate::time::{Span, Time};
 use slog::{debug, error, info, warn};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How long a node that ends waits for its agent to acknowledge which children are not started again.
@@ -84,19 +84,26 @@ impl Open {
 pub(super) struct NodeContext<'a> {
     pub context: &'a Context,
     pub core: &'a Supervisor,
-    pub children: &'a mut Children,
-    pub endpoint: &'a mut Endpoint,
+    pub children: &'a Children,
+    pub endpoint: &'a Endpoint,
     pub reactor: &'a mut Reactor,
-    pub inbox: &'a mut VecDeque<Event>,
     pub is_root: bool,
     /// The node leaves what is placed to the next root.
     pub hands_over: bool,
 }
 
 /// What the rest of the node has to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Follow {
-    /// The run of a child node has ended, or belongs to another supervisor now.
+    /// To be handed to the core.
+    Core(Event),
+    /// A run on another host begins: messages with its token are accepted from here on.
+    Begins(Box<Away>, Token),
+    /// The run is on this host; whether it was there before, and was adopted.
+    IsOn { run: Run, host: String, adopted: bool },
+    /// The child was lost with its host.
+    Lost(ChildId, Loss),
+    /// The run has ended, could not be placed, or belongs to another supervisor now.
     Gone(Run),
     /// Nothing placed below this run is left: its exit can be handed to the core.
     Cleared(Run),
@@ -135,19 +142,19 @@ impl Placed {
     pub(super) fn place(&mut self, run: Run, node: &mut NodeContext<'_>) -> Option<Vec<Follow>> {
         node.context.place.hosting?;
         node.children.get(run.child)?.placement()?;
-        let begun =
-            order_to_place(run, node).and_then(|place| self.ask(node, |outbox, now| outbox.place(now, run, place)));
-        Some(match begun {
-            Ok(()) => {
-                self.ended.retain(|(ended, _)| ended.child != run.child);
-                Vec::new()
-            }
+        let mut follows = Vec::new();
+        let begun = order_to_place(run, node).and_then(|(place, begins)| {
+            follows.push(begins);
+            self.ask(node, |outbox, now| outbox.place(now, run, place))
+        });
+        match begun {
+            Ok(()) => self.ended.retain(|(ended, _)| ended.child != run.child),
             Err(message) => {
                 let failure = StartFailure { stage: "host".into(), errno: 0, message };
-                node.inbox.push_back(Event::SpawnFailed { run, failure });
-                gone(run, node)
+                follows.extend([Follow::Core(Event::SpawnFailed { run, failure }), Follow::Gone(run)]);
             }
-        })
+        }
+        Some(follows)
     }
 
     /// Passes an order of the core on to the agent. Returns `None` if this run is not on a host of the agent's.
@@ -160,7 +167,7 @@ impl Placed {
             Elsewhere::Inspect => outbox.inspect(now, run),
             Elsewhere::Detach => outbox.detach(run),
         });
-        Some(if order == Elsewhere::Detach { gone(run, node) } else { Vec::new() })
+        Some(if order == Elsewhere::Detach { vec![Follow::Gone(run)] } else { Vec::new() })
     }
 
     /// Asks the agent to move a child to another host, for an operator.
@@ -216,47 +223,46 @@ impl Placed {
         self.heard(heard, node)
     }
 
-    /// A run on another host has ended: hands its exit to the core.
-    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, node: &mut NodeContext<'_>) -> Vec<Follow> {
+    /// A run on another host has ended: its exit is for the core.
+    fn over(&mut self, run: Run, exit: Exit, why: Option<String>, node: &NodeContext<'_>) -> [Follow; 2] {
         let handle = node.children.get(run.child);
         if let (Some(why), Some(handle)) = (why, handle) {
             info!(node.context.logger, "{} has ended on its host", handle.path; "why" => why);
         }
-        let follows = self.down(run, node);
-        node.inbox.push_back(Event::Exited { run, exit, out_of_memory: false });
-        follows
+        [Follow::Core(Event::Exited { run, exit, out_of_memory: false }), self.down(run, node)]
     }
 
     /// A run is on no host any more, or could not be placed on one.
-    fn down(&mut self, run: Run, node: &mut NodeContext<'_>) -> Vec<Follow> {
+    fn down(&mut self, run: Run, node: &NodeContext<'_>) -> Follow {
         let path = node.children.get(run.child).map_or_else(Path::root, |handle| handle.path.clone());
         self.ended.push((run, path));
-        gone(run, node)
+        Follow::Gone(run)
     }
 
-    fn heard(&mut self, heard: Vec<Heard>, node: &mut NodeContext<'_>) -> Vec<Follow> {
+    fn heard(&mut self, heard: Vec<Heard>, node: &NodeContext<'_>) -> Vec<Follow> {
         let mut follows = Vec::new();
         for heard in heard {
             match heard {
                 Heard::Event(event) => {
-                    if let Event::SpawnFailed { run, .. } | Event::NoHost { run, .. } = &event {
-                        follows.extend(self.down(*run, node));
-                    }
-                    node.inbox.push_back(event);
+                    let down = match &event {
+                        Event::SpawnFailed { run, .. } | Event::NoHost { run, .. } => Some(self.down(*run, node)),
+                        _ => None,
+                    };
+                    follows.push(Follow::Core(event));
+                    follows.extend(down);
                 }
                 Heard::There { run, host, pid, adopted } => {
-                    if let Some(handle) = node.children.get_mut(run.child) {
+                    if let Some(handle) = node.children.get(run.child) {
                         info!(node.context.logger, "{} is placed", handle.path; "host" => &host, "pid" => pid,
                             "adopted" => adopted);
-                        handle.is_on(run, host, adopted);
                     }
-                    node.inbox.push_back(Event::Spawned { run, pid });
-                    node.inbox.extend(adopted.then_some(Event::Ready(run)));
+                    follows.extend([Follow::IsOn { run, host, adopted }, Follow::Core(Event::Spawned { run, pid })]);
+                    follows.extend(adopted.then_some(Follow::Core(Event::Ready(run))));
                 }
                 Heard::Ended { run, exit, why } => follows.extend(self.over(run, exit, why, node)),
                 Heard::Lost { run, loss } => {
                     let why = Some(loss.why.clone());
-                    node.children.note_loss(run.child, loss);
+                    follows.push(Follow::Lost(run.child, loss));
                     follows.extend(self.over(run, Exit::HostLost, why, node));
                 }
                 Heard::Move { child, to } => follows.push(Follow::Cycle { child, to }),
@@ -342,9 +348,9 @@ impl Placed {
     }
 }
 
-/// The order to place a child. Also prepares this node for it: messages of the child are accepted from here on.
-fn order_to_place(run: Run, node: &mut NodeContext<'_>) -> Result<Place, String> {
-    let NodeContext { context, core, children, endpoint, reactor, .. } = node;
+/// The order to place a child, and what prepares this node for it.
+fn order_to_place(run: Run, node: &NodeContext<'_>) -> Result<(Place, Follow), String> {
+    let NodeContext { context, core, children, endpoint, .. } = node;
     let place = &context.place;
     let siblings: Vec<_> = children.iter().filter_map(|child| Some((&child.name, child.placement()?))).collect();
     let child = children.get(run.child).ok_or("there is no such child any more")?;
@@ -364,18 +370,7 @@ fn order_to_place(run: Run, node: &mut NodeContext<'_>) -> Result<Place, String>
         boot: boot.to_value().map_err(|error| error.to_string())?,
         ..Place::default()
     };
-    children.begin_away(away);
-    endpoint.admit(run, token, None, None, context, reactor);
-    Ok(order)
-}
-
-/// A run has ended or is no longer ours: removes what is kept of it.
-fn gone(run: Run, node: &mut NodeContext<'_>) -> Vec<Follow> {
-    if !node.children.end_away(run) {
-        return Vec::new();
-    }
-    node.endpoint.ended(run);
-    vec![Follow::Gone(run)]
+    Ok((order, Follow::Begins(Box::new(away), token)))
 }
 
 /// An order of the core about a child on another host.

@@ -4,6 +4,7 @@ use crate::link::Context as Sockets;
 use crate::node::record::Hosting;
 use crate::node::testing;
 use crate::supervision::{Action, Command, Config, RequestId};
+use std::collections::VecDeque;
 
 const LOCAL: &str = "name = \"test\"\n[[child]]\nname = \"a\"\n[[child.child]]\nname = \"b\"\ncommand = [\"c\"]\n";
 
@@ -20,7 +21,8 @@ struct Bench {
     endpoint: Endpoint,
     reactor: Reactor,
     placed: Placed,
-    inbox: VecDeque<Event>,
+    /// What is handed to the core next.
+    events: VecDeque<Event>,
     hands_over: bool,
     hours: u64,
     _directory: tempfile::TempDir,
@@ -42,7 +44,7 @@ impl Bench {
             endpoint: Endpoint::bind(Sockets::new().unwrap(), &socket, door, false).unwrap(),
             reactor: testing::reactor(),
             placed: Placed::default(),
-            inbox: VecDeque::new(),
+            events: VecDeque::new(),
             hands_over: false,
             hours: 0,
             _directory: directory,
@@ -50,21 +52,38 @@ impl Bench {
     }
 
     fn step<T>(&mut self, step: impl FnOnce(&mut Placed, &mut NodeContext<'_>) -> T) -> T {
-        let Bench { context, core, children, endpoint, reactor, placed, inbox, hands_over, .. } = self;
+        let Bench { context, core, children, endpoint, reactor, placed, hands_over, .. } = self;
         let hands_over = *hands_over;
-        step(placed, &mut NodeContext { context, core, children, endpoint, reactor, inbox, is_root: true, hands_over })
+        step(placed, &mut NodeContext { context, core, children, endpoint, reactor, is_root: true, hands_over })
+    }
+
+    /// Carries out what follows, as the loop does.
+    fn follow(&mut self, follows: Vec<Follow>) {
+        for follow in follows {
+            match follow {
+                Follow::Core(event) => self.events.push_back(event),
+                Follow::Begins(away, _) => self.children.begin_away(*away),
+                Follow::IsOn { run, host, adopted } => {
+                    self.children.get_mut(run.child).expect("it is placed").is_on(run, host, adopted);
+                }
+                Follow::Gone(run) => assert!(self.children.end_away(run)),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Takes what the agent has sent. Returns the last run that the core has ordered to start, if it was one.
     fn hear(&mut self, heard: Vec<Heard>) -> Option<Run> {
-        self.step(|placed, node| placed.heard(heard, node));
+        let follows = self.step(|placed, node| placed.heard(heard, node));
+        self.follow(follows);
         let mut started = None;
-        while let Some(event) = self.inbox.pop_front() {
+        while let Some(event) = self.events.pop_front() {
             let mut actions = Vec::new();
             self.core.handle(self.context.now(), event, &mut actions);
             for action in actions {
                 if let Action::Spawn(run) = action {
-                    assert!(self.step(|placed, node| placed.place(run, node)).is_some());
+                    let follows = self.step(|placed, node| placed.place(run, node));
+                    self.follow(follows.expect("it is placed"));
                     started = Some(run);
                 }
             }
@@ -93,7 +112,7 @@ impl Bench {
     /// A placed child that waits: its run has ended, or it has never had a host.
     fn waits(has_run: bool) -> (Bench, Run) {
         let mut bench = Bench::new(&placed(), Some(Hosting { agent: 1, root_token: 7 }));
-        bench.inbox.push_back(Event::Begin);
+        bench.events.push_back(Event::Begin);
         let run = bench.hear(Vec::new()).expect("it is placed");
         let next = if has_run {
             bench.hear(vec![Heard::There { run, host: "x".into(), pid: 5, adopted: true }]);
@@ -108,7 +127,7 @@ impl Bench {
 
     fn terminate(&mut self, child: ChildId) {
         let (request, command) = (RequestId(1), Command::Terminate(child));
-        self.inbox.push_back(Event::Asked { request, command, by: "test".into(), meant: None });
+        self.events.push_back(Event::Asked { request, command, by: "test".into(), meant: None });
         self.hear(Vec::new());
     }
 }
@@ -135,7 +154,7 @@ fn the_claim_of_a_child_that_comes_to_rest_after_its_exit_is_released() {
 #[test]
 fn the_claim_of_a_child_whose_start_has_failed_is_released_once_it_is_not_tried_again() {
     let (mut bench, run) = Bench::waits(false);
-    bench.inbox.push_back(Event::HostThere(run.child));
+    bench.events.push_back(Event::HostThere(run.child));
     let run = bench.hear(Vec::new()).expect("it is placed again");
     let failure = StartFailure { stage: "exec".into(), errno: 2, message: "there is no such file".into() };
     bench.hear(vec![Heard::Event(Event::SpawnFailed { run, failure })]);

@@ -27,7 +27,7 @@ use crate::supervision::{Beat, Event, Run, Source as CameBy};
 use crate::time::{Span, Time};
 use serde::{Deserialize, Serialize};
 use slog::{debug, info, warn};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The most that the probes started in one turn may cost together, so that a thousand probes that are due at once do
@@ -141,8 +141,9 @@ impl Probes {
         Some(format!("the probe {} has had no answer for {}", probe.ask, now.since(since).coarse()))
     }
 
-    /// Starts probes that are due, and ends those that have taken too long. Pushes beats for good answers to `events`.
-    pub(super) fn due(&mut self, now: Time, lost: Span, launch: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) {
+    /// Starts probes that are due, and ends those that have taken too long. Returns beats for good answers.
+    pub(super) fn due(&mut self, now: Time, lost: Span, launch: &mut LaunchContext<'_>) -> Vec<Event> {
+        let mut events = Vec::new();
         if !lost.is_zero() {
             let running: Vec<Run> = self.of.keys().copied().collect();
             for run in running {
@@ -173,20 +174,22 @@ impl Probes {
             events.extend(over.and_then(|outcome| probing.ended(run, outcome, launch.context)));
             self.put(run, probing);
         }
+        events
     }
 
-    /// The process or connection of a probe is ready. Pushes a beat for a good answer to `events`. Returns whether this
-    /// was the last probe of a worker that is ending.
-    pub(super) fn read(&mut self, run: Run, launch: &mut LaunchContext<'_>, events: &mut VecDeque<Event>) -> bool {
-        let Some(mut probing) = self.take(run) else { return false };
+    /// The process or connection of a probe is ready. Returns the beat for a good answer, and whether this was the last
+    /// probe of a worker that is ending.
+    pub(super) fn read(&mut self, run: Run, launch: &mut LaunchContext<'_>) -> (Option<Event>, bool) {
+        let Some(mut probing) = self.take(run) else { return (None, false) };
+        let mut event = None;
         probing.stuck.retain_mut(|(_, process)| process.look(launch.context, launch.reactor).is_none());
         if let Some(attempt) = probing.attempt.take() {
             let step = attempt.go_on(run, launch);
             let over = probing.stands(step);
-            events.extend(over.and_then(|outcome| probing.ended(run, outcome, launch.context)));
+            event = over.and_then(|outcome| probing.ended(run, outcome, launch.context));
         }
         self.put(run, probing);
-        !self.is_ending(run)
+        (event, !self.is_ending(run))
     }
 }
 
@@ -381,7 +384,7 @@ mod tests {
         let (context, mut reactor) = (testing::context(), testing::reactor());
         let (children, run) =
             (testing::children(text, &context), Run { child: ChildId(0), incarnation: Incarnation::FIRST });
-        let (mut probes, mut events, now) = (Probes::default(), VecDeque::new(), context.now());
+        let (mut probes, now) = (Probes::default(), context.now());
         probes.begin(run, children.get(run.child).unwrap(), now);
         let stamp = children.get(run.child).unwrap().stamp_of_probe(&context.place.mark);
         let mut process = HelperProcess::asleep(stamp, Source::Probe(run), &mut reactor);
@@ -393,7 +396,7 @@ mod tests {
 
         let endpoint = std::path::Path::new("/nowhere");
         let mut launch = LaunchContext { context: &context, reactor: &mut reactor, children: &children, endpoint };
-        probes.due(now + Span::from_secs(1), Span::ZERO, &mut launch, &mut events);
+        let events = probes.due(now + Span::from_secs(1), Span::ZERO, &mut launch);
         let probing = &probes.of[&run];
         assert!(probing.attempt.is_none() && probing.stuck.len() == 1 && events.is_empty());
         let why = probing.last_failure.clone().unwrap();
@@ -407,7 +410,7 @@ mod tests {
         assert!(!probes.is_ending(run) && probes.of.contains_key(&run));
         while probes.of.contains_key(&run) {
             assert!(context.now() < now + Span::from_secs(60), "it was killed");
-            probes.read(run, &mut launch, &mut events);
+            probes.read(run, &mut launch);
         }
     }
 }
