@@ -263,6 +263,39 @@ fn no_part_puts_events_into_the_inbox() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What every part of a node may read, and a part that belongs to another one.
+const OPEN_FIELDS: &[&str] = &["Context::*", "Reactor::processes"];
+
+/// A part owns its data: its fields are its own, or those of its folder.
+#[test]
+fn the_parts_of_a_node_keep_their_fields() {
+    let modules = modules();
+    let fields = |name: &str| {
+        let head = format!("struct {name} {{");
+        modules.iter().filter(|(module, ..)| module[0] == "node").find_map(|(module, _, text)| {
+            let (body, _) = text.split_once(&head)?.1.split_once("\n}")?;
+            Some((module.len(), body.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()))
+        })
+    };
+    let (_, parts) = fields("Node").expect("a node has parts");
+    let parts = parts.iter().filter_map(|line| Some(line.split_once(": ")?.1.trim_end_matches(',').to_owned()));
+    let parts: Vec<String> = parts.chain(["Processes".to_owned()]).collect();
+    assert!(parts.iter().any(|part| part == "Children"), "{parts:?}");
+    let mut open = BTreeSet::new();
+    for part in &parts {
+        let Some((depth, fields)) = fields(part).filter(|_| !OPEN_FIELDS.contains(&format!("{part}::*").as_str()))
+        else {
+            continue;
+        };
+        // In a file beside the loop, what is open to the folder is open to the node.
+        let is_own = |line: &str| !line.starts_with("pub") || depth > 2 && line.starts_with("pub(super) ");
+        let field = |line: &String| Some(format!("{part}::{}", line.split_once(' ')?.1.split(':').next()?));
+        open.extend(fields.iter().filter(|line| !is_own(line)).filter_map(field));
+    }
+    open.retain(|field| !OPEN_FIELDS.contains(&field.as_str()));
+    assert!(open.is_empty(), "these fields are open to the whole node: {open:?}");
+}
+
 /// The modules of the library: path as parts, the file below src, and its code without tests.
 fn modules() -> Vec<(Vec<String>, String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

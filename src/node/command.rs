@@ -85,8 +85,7 @@ impl HelperProcess {
                 return Err(Chain(&error).to_string());
             }
         };
-        reactor.processes.known.insert(spawned.pid, None);
-        reactor.processes.unknown.begin_helper(kin);
+        reactor.processes.helper_started(spawned.pid, kin);
         // If the output cannot be watched, the command can still succeed, as long as its output fits into the pipe.
         let output = reactor.watch(output.as_raw_fd(), source).ok().map(|tag| (Capture::new(output), tag));
         let Spawned { late, pid, pidfd: process } = spawned;
@@ -125,7 +124,7 @@ impl HelperProcess {
         let CarriedHelper { pid, process, output, last_line, lines, killed } = carried;
         let process = unpacking.process(process);
         let tag = reactor.watch_again(&process, source);
-        reactor.processes.known.insert(pid, None);
+        reactor.processes.started(pid, None);
         let output = output.map(|(number, begun)| {
             let capture = Capture::go_on(unpacking.take(number), begun);
             let tag = reactor.watch_again(&capture, source);
@@ -153,8 +152,7 @@ impl HelperProcess {
                 ExitStatus::default()
             }
         };
-        reactor.processes.known.remove(&self.pid);
-        reactor.processes.unknown.end_helper(self.pid, now);
+        reactor.processes.helper_reaped(self.pid, now);
         reactor.unwatch(self.process.as_raw_fd(), self.tag);
         // Reads the last output. A process that has left the group may hold the pipe open for ever, so end of file is
         // not waited for.

@@ -81,7 +81,7 @@ impl Node {
                 if let Some(child) = self.children.get_mut(child) {
                     child.adopt(which, &files);
                     super::limits::complain(&child.path, &child.unset, &self.context);
-                    self.children.changed = true;
+                    self.children.mark_changed();
                 }
             }
             Action::Beside { child, successor, renewed } => {
@@ -235,7 +235,7 @@ impl Node {
         self.hooks.forget(id);
         child.remove_group();
         self.make_room_for_children();
-        self.children.changed = true;
+        self.children.mark_changed();
     }
 
     /// Adapts this node to the number and kind of children that it has now: file descriptors, connections, sockets, and

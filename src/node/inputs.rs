@@ -117,7 +117,7 @@ impl Node {
         inbox.extend(event);
         self.children.take_lines(run, &lines, &self.context, &mut self.streams);
         if was_last {
-            self.children.cleanups.look_now(run, self.context.now());
+            self.children.look_now(run, self.context.now());
         }
     }
 
@@ -127,7 +127,7 @@ impl Node {
         inbox.extend(event);
         if was_last {
             // The worker's exit was waiting for the end of this probe.
-            self.children.cleanups.look_now(run, self.context.now());
+            self.children.look_now(run, self.context.now());
         }
     }
 
@@ -186,7 +186,7 @@ impl Node {
             FromNode::Escalating { cause, explanation } => {
                 let Some(link) = child.link_of(run) else { return };
                 link.has_given_up = true;
-                self.children.cleanups.look_now(run, now);
+                self.children.look_now(run, now);
                 self.inbox.push_back(Event::Escalating { run, cause, explanation });
                 self.endpoint.send(&from, &ToNode::EscalatingSeen);
             }
@@ -283,7 +283,7 @@ impl Node {
     }
 
     fn read_signals(&mut self) {
-        for caught in self.reactor.signals.drain() {
+        for caught in self.reactor.caught() {
             if !self.phase.closing().is_some_and(|closing| closing.takes(caught, &self.context.logger)) {
                 self.caught(caught);
             }
@@ -294,7 +294,7 @@ impl Node {
     pub(super) fn caught(&mut self, caught: Caught) {
         let is_root = self.above.is_root();
         match caught {
-            Caught::ChildExited => self.reactor.processes.orphans_wait = true,
+            Caught::ChildExited => self.reactor.processes.one_has_exited(),
             Caught::Terminate { from_parent, sender } if !is_root => {
                 self.stopping_signals += 1;
                 if from_parent {
@@ -304,7 +304,7 @@ impl Node {
                     self.ordered(StopCause::Signal(process::signal_from("SIGTERM", sender)), false);
                     self.inbox.push_back(Event::Stop(StopReason::Stranger));
                 } else {
-                    self.children.cleanups.hurry(self.context.clock.now());
+                    self.children.hurry(self.context.clock.now());
                     self.inbox.push_back(Event::StopNow);
                 }
             }
@@ -328,13 +328,13 @@ impl Node {
                     self.inbox.push_back(Event::Stop(StopReason::Asked));
                 } else {
                     warn!(self.context.logger, "second signal: killing at once");
-                    self.children.cleanups.hurry(self.context.clock.now());
+                    self.children.hurry(self.context.clock.now());
                     self.inbox.push_back(Event::StopNow);
                 }
             }
             Caught::Quit if is_root => {
                 warn!(self.context.logger, "SIGQUIT: panic of the whole tree");
-                self.children.cleanups.hurry(self.context.clock.now());
+                self.children.hurry(self.context.clock.now());
                 self.ordered(StopCause::Signal(process::signal_from("SIGQUIT", None)), true);
                 self.inbox.push_back(Event::StopNow);
             }

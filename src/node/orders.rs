@@ -197,7 +197,7 @@ impl Node {
         for order in orders {
             match order {
                 Order::Core(event) => self.inbox.push_back(event),
-                Order::Hurry => self.children.cleanups.hurry(self.context.now()),
+                Order::Hurry => self.children.hurry(self.context.now()),
                 Order::Reply(asker, reply) => self.reply(&asker, reply),
                 Order::Ask(question) => self.ask_node(question),
                 Order::Signal { asker, child, signal, by } => {
@@ -283,7 +283,7 @@ impl Node {
         self.send_children_upward();
         self.above.flush(now);
         self.feed_streams(now);
-        let console_waits = self.children.output.flush_console();
+        let console_waits = self.children.output().flush_console();
         let log_waits = self.context.log_handle.flush();
         // The terminal or the reader is slow. The rest is tried again soon; what does not fit until then is dropped and
         // counted, so the loop never blocks on it.
@@ -365,7 +365,7 @@ impl Node {
     /// Reports the children and the holds of this node to the parent if they have changed. The root writes them to the
     /// journal and to its file.
     pub(super) fn send_children_upward(&mut self) {
-        if !std::mem::take(&mut self.children.changed) {
+        if !self.children.take_changed() {
             return;
         }
         let view = view!(self);

@@ -3,8 +3,9 @@
 use super::luggage::OrRollBack;
 use super::processes::Processes;
 use crate::os::epoll::{Interest, PollError, Poller, Ready, Tag};
-use crate::os::signals::Signals;
+use crate::os::signals::{Caught, Signals};
 use crate::supervision::Run;
+use crate::time::Span;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -63,15 +64,34 @@ pub(super) struct Woken {
 
 /// The watched descriptors, and what each belongs to.
 pub(super) struct Reactor {
-    pub poller: Poller,
-    pub sources: HashMap<Tag, Source>,
-    pub signals: Signals,
+    poller: Poller,
+    sources: HashMap<Tag, Source>,
+    signals: Signals,
+    /// A part of its own.
     pub processes: Processes,
 }
 
 impl Reactor {
     pub(super) fn new(poller: Poller, signals: Signals, processes: Processes) -> Reactor {
         Reactor { poller, sources: HashMap::new(), signals, processes }
+    }
+
+    /// Waits until a descriptor is ready, at most for `limit`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn wait(&mut self, limit: Option<Span>, ready: &mut Vec<Ready>) -> Result<(), PollError> {
+        self.poller.wait(limit, ready)
+    }
+
+    /// The descriptor on which signals are delivered.
+    pub(super) fn signals_fd(&self) -> RawFd {
+        self.signals.fd()
+    }
+
+    /// The signals delivered since the last call.
+    pub(super) fn caught(&mut self) -> Vec<Caught> {
+        self.signals.drain()
     }
 
     /// Sorts the descriptors that are ready by what they belong to.
@@ -131,6 +151,24 @@ impl Reactor {
     /// Watches a descriptor that was taken over in a hot upgrade. A failure leads back to the former image.
     pub(super) fn watch_again(&mut self, fd: &impl AsRawFd, source: Source) -> Tag {
         self.watch(fd.as_raw_fd(), source).or_roll_back("watching a descriptor")
+    }
+
+    /// A tag for a descriptor that is not watched.
+    pub(super) fn unwatched_tag(&mut self) -> Tag {
+        self.poller.next_tag()
+    }
+
+    /// Stops to watch a descriptor until [`Reactor::resume`]. Its source keeps the tag.
+    pub(super) fn pause(&mut self, fd: RawFd) {
+        let _ = self.poller.remove(fd);
+    }
+
+    /// Watches a descriptor again for something to read, under the tag that it had.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn resume(&mut self, fd: RawFd, tag: Tag) -> Result<(), PollError> {
+        self.poller.add(fd, tag, Interest::READ)
     }
 
     /// Removes a descriptor from epoll. Must be called before the descriptor is closed: a copy of it in a child that

@@ -320,7 +320,7 @@ impl Node {
 
     /// Checks that all output and all lines of the log are written: what is not would be lost with this image.
     fn is_written(&mut self) -> Result<(), (String, bool)> {
-        let written = self.children.output.is_written() && self.context.log_handle.settle(MOMENT);
+        let written = self.children.output().is_written() && self.context.log_handle.settle(MOMENT);
         if written { Ok(()) } else { Err(("a disk or a reader is behind with its output".into(), false)) }
     }
 
@@ -339,7 +339,7 @@ impl Node {
         // Gives libzmq's I/O thread time to send what is queued.
         clock::pause(SENDS);
         let gap = Gap::begin();
-        let caught = self.reactor.signals.drain();
+        let caught = self.reactor.caught();
         if caught.iter().any(|caught| *caught != Caught::ChildExited) {
             drop(gap);
             // What the signal orders is carried out first.
@@ -348,7 +348,9 @@ impl Node {
             return Err(("a signal has come".into(), false));
         }
         // If this attempt fails, the exited process may be an orphan.
-        self.reactor.processes.orphans_wait |= !caught.is_empty();
+        if !caught.is_empty() {
+            self.reactor.processes.one_has_exited();
+        }
         // What has arrived meanwhile would be lost with this image: a worker reports only once that it is ready.
         self.receive_from_children();
         self.read_panic_socket();

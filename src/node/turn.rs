@@ -93,18 +93,84 @@ impl Node {
                 return end;
             }
             let late = self.wait(&mut ready);
-            let (more_output, woken) = (self.children.output.take_more(), self.reactor.woken(&ready));
+            let (more_output, woken) = (self.children.output().take_more(), self.reactor.woken(&ready));
             let Ok(()) = order::turn(&mut OneTurn { node: self, woken, more_output, late });
-            if self.reactor.processes.orphans_wait {
-                // Orphans last: the kernel shows none behind a child whose exit is unread. They wait for the next turn.
-                self.reactor.processes.orphans_wait = self.reactor.processes.reap_orphans();
-            }
+            // Orphans last: the kernel shows none behind a child whose exit is unread. They wait for the next turn.
+            self.reactor.processes.reap_waiting_orphans();
             self.look_after_files();
             let Node { endpoint, context, reactor, above, inbox, .. } = self;
             let control = above.root_mut().map(Root::control);
             inbox.extend(endpoint.report_drops(context, &reactor.processes, control));
             self.watch_descriptors();
             self.go_on_upgrading(self.context.now());
+        }
+    }
+
+    /// Continues the end, once the core has halted, as far as possible without waiting. Returns it when it is over.
+    fn go_on_closing(&mut self) -> Option<End> {
+        loop {
+            let closing = self.phase.closing()?;
+            let end = closing.end();
+            let Some(stage) = closing.stage() else { return Some(end) };
+            if !closing.has_begun() {
+                self.begin_stage(stage, end);
+                self.phase.closing()?.begin(self.context.now());
+            }
+            let now = self.context.now();
+            let done = self.is_done(stage, now);
+            if !self.phase.closing()?.go_on(done, now) {
+                return None;
+            }
+        }
+    }
+
+    fn begin_stage(&mut self, stage: Stage, end: End) {
+        match stage {
+            Stage::Agent => {
+                self.finish_requests();
+                self.agent(Placed::end);
+                self.end_upgrade(self.context.now());
+            }
+            Stage::Parent => {
+                self.end_folds();
+                self.send_children_upward();
+                match &mut self.above {
+                    Above::Parent(uplink) => uplink.flush(self.context.now()),
+                    Above::Operators(root) => root.end_waiting(),
+                }
+            }
+            Stage::Hooks => {
+                let left = self.view().left_behind(self.context.now());
+                close::report(left, end, &mut self.above, &self.context);
+                self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
+            }
+            Stage::Leftovers => self.reactor.processes.hurry(self.context.now()),
+            Stage::Journal => {
+                // Requests that have arrived since the first stage.
+                self.finish_requests();
+                self.finish_streams();
+                // Each of these may wait for a slow disk.
+                self.above.feed(self.context.now());
+                self.children.output().finish(&self.context);
+                self.above.feed(self.context.now());
+                if let Some(root) = self.above.root_mut() {
+                    root.begin_journal_end(end);
+                }
+            }
+        }
+    }
+
+    /// Whether this stage has reached what it waits for.
+    fn is_done(&mut self, stage: Stage, now: Time) -> bool {
+        match stage {
+            Stage::Agent => self.placed.is_done(),
+            Stage::Parent => self.above.is_acknowledged(),
+            Stage::Hooks => {
+                let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
+                self.hooks.go_on_ending(now, hurried, &self.context)
+            }
+            Stage::Leftovers => self.reactor.processes.next_deadline().is_none(),
+            Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
     }
 
@@ -122,7 +188,7 @@ impl Node {
 
     /// Checks whether file descriptors run short.
     pub(super) fn watch_descriptors(&mut self) {
-        let shortest = self.children.naps.shortest();
+        let shortest = self.children.shortest_interval();
         self.endpoint.watch_descriptors(&self.context, &self.reactor.processes, shortest);
     }
 
@@ -138,12 +204,12 @@ impl Node {
         }
         // Read last, after every use of the sockets: their descriptors can swallow a wake-up.
         let awake = !self.inbox.is_empty()
-            || self.children.output.has_more()
+            || self.children.output().has_more()
             || self.endpoint.has_input()
             || self.above.has_input()
             || self.placed.has_input();
         let timeout = if awake { Some(Span::ZERO) } else { planned.map(|(at, _)| at.since(before)) };
-        if let Err(error) = self.reactor.poller.wait(timeout, ready) {
+        if let Err(error) = self.reactor.wait(timeout, ready) {
             // There is nothing else to wait on. A turn without events does no harm.
             warn!(self.context.logger, "cannot wait for events"; "error" => %error);
         }
@@ -161,7 +227,7 @@ impl Node {
             (self.endpoint.verdict_due().or_else(|| self.core.next_deadline()), "supervision"),
             (self.core.next_own_beat(), "our own beat"),
             (self.children.next_deadline(), "a cleanup, a late start or output"),
-            (self.reactor.processes.unknown.next_deadline(), "what probes and hooks have left"),
+            (self.reactor.processes.next_deadline(), "what probes and hooks have left"),
             (self.requests.next_deadline(), "a request"),
             (self.above.next_deadline(), "the parent, the journal or the service manager"),
             (self.streams.next_deadline(), "a reader of events or of output"),
@@ -229,7 +295,7 @@ impl Node {
             Above::Operators(root) => {
                 root.goes_on(&self.context, &mut self.reactor);
                 self.directory.guard(&self.context.place.runtime, &mut self.reactor);
-                self.children.changed = true;
+                self.children.mark_changed();
             }
         }
         self.hand_in(now, Event::Resumed { lost: gap });

@@ -12,7 +12,7 @@ use crate::node::luggage::{OrRollBack, Packing, Unpacking};
 use crate::node::processes::Processes;
 use crate::node::reactor::Reactor;
 use crate::node::root::Root;
-use crate::node::unknown_children::{CarriedUnknownChildren, UnknownChildren};
+use crate::node::unknown_children::CarriedUnknownChildren;
 use crate::node::upgrade::state::{CarriedAbove, CarriedPlace};
 use crate::node::uplink::Uplink;
 use crate::os::cgroup::Group;
@@ -130,9 +130,5 @@ impl Above {
 /// A reactor with what the snapshot has of adopted processes, probes and hooks.
 pub(super) fn reactor_of(unknown: CarriedUnknownChildren) -> Reactor {
     let signals = Signals::install().or_roll_back("installing signal handlers");
-    let mut processes = Processes::new(false);
-    processes.unknown = UnknownChildren::unpack(unknown);
-    // Processes that were adopted or have exited during the upgrade are found in the first turn.
-    processes.orphans_wait = true;
-    Reactor::new(Poller::new().or_roll_back("opening an epoll"), signals, processes)
+    Reactor::new(Poller::new().or_roll_back("opening an epoll"), signals, Processes::unpack(unknown))
 }

@@ -62,7 +62,7 @@ pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
     random::fill(&mut numbers).map_err(while_trying("draw random numbers"))?;
     let poller = Poller::new().map_err(while_trying("open an epoll"))?;
     let mut reactor = Reactor::new(poller, signals, Processes::new(outsiders));
-    for (fd, source) in awaited(&reactor.signals, &endpoint, &place, &above) {
+    for (fd, source) in awaited(&reactor, &endpoint, &place, &above) {
         reactor.watch(fd, source).map_err(while_trying("watch a descriptor"))?;
     }
     let behind: Vec<Name> = spec.children.iter().filter(|child| child.behind).map(|child| child.name.clone()).collect();
@@ -117,7 +117,9 @@ pub(super) fn wire_up(parts: NodeParts) -> Result<Node, BootError> {
     }
     limits::complain(&node.context.place.path, node.limits.unset(), &node.context);
     // Holds of children that no longer exist are dropped here, and reported upward, so that they are dropped there too.
-    node.children.changed = node.view().holds() != holds || !behind.is_empty();
+    if node.view().holds() != holds || !behind.is_empty() {
+        node.children.mark_changed();
+    }
     Ok(node)
 }
 
@@ -267,7 +269,7 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
     let is_root = matches!(above, CarriedAbove::Operators(_));
     let above = Above::unpack(above, &sockets, &context, &mut unpacking, &mut reactor);
     let endpoint = Endpoint::unpack(endpoint, sockets, &children, &context, &mut unpacking, &mut reactor);
-    for (fd, source) in awaited(&reactor.signals, &endpoint, &context.place, &above) {
+    for (fd, source) in awaited(&reactor, &endpoint, &context.place, &above) {
         reactor.watch(fd, source).or_roll_back("watching a descriptor");
     }
     let probes = Probes::unpack(probes, &children, &mut unpacking, &mut reactor);
@@ -354,7 +356,7 @@ impl Node {
             endpoint: endpoint.pack(packing),
             directory: directory.pack(packing),
             above: above.pack(packing),
-            strangers: reactor.processes.unknown.pack(),
+            strangers: reactor.processes.pack(),
             probes: probes.pack(packing),
             beside: beside.pack(packing),
             hooks: hooks.pack(packing),

@@ -11,11 +11,9 @@ use crate::node::children::{Child, Output};
 use crate::node::context::{Context, Place};
 use crate::node::directory::Directory;
 use crate::node::endpoint::Endpoint;
-use crate::node::rate::RepeatedLines;
-use crate::node::reactor::Source;
+use crate::node::reactor::{Reactor, Source};
 use crate::os::clock::Clock;
 use crate::os::random;
-use crate::os::signals::Signals;
 use crate::spec::policy::{Heartbeat, SupervisorPolicy};
 use crate::spec::tree::{ChildKind, ChildSpec, SupervisorSpec};
 use crate::supervision::{Config, Supervisor};
@@ -74,8 +72,8 @@ pub(super) fn bind_endpoint(
 }
 
 /// The descriptors that every node watches from its first turn on.
-pub(super) fn awaited(signals: &Signals, endpoint: &Endpoint, place: &Place, above: &Above) -> Vec<(RawFd, Source)> {
-    let mut all = vec![(endpoint.fd(), Source::Router), (signals.fd(), Source::Signals)];
+pub(super) fn awaited(reactor: &Reactor, endpoint: &Endpoint, place: &Place, above: &Above) -> Vec<(RawFd, Source)> {
+    let mut all = vec![(endpoint.fd(), Source::Router), (reactor.signals_fd(), Source::Signals)];
     all.extend(place.files.fd().map(|fd| (fd, Source::LogFiles)));
     if let Above::Parent(uplink) = above {
         all.extend(uplink.awaited());

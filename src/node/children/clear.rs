@@ -129,8 +129,7 @@ impl Children {
         if !process.leaves_time() {
             process.kill_first();
         }
-        processes.known.remove(&process.pid);
-        processes.sessions.retain(|_, of| *of != run);
+        processes.main_reaped(process.pid, run);
         self.cleanups.ended(run, now, patient_before);
     }
 
@@ -142,7 +141,7 @@ impl Children {
         processes: &mut Processes,
         core: &Supervisor,
     ) -> Option<CleanupRound> {
-        let helpers = processes.unknown.left(now);
+        let helpers = processes.left(now);
         if helpers.is_empty() && self.cleanups.next_deadline().is_none_or(|due| due > now) {
             return None;
         }
@@ -172,7 +171,7 @@ impl Children {
         let CleanupRound { due, passed, helpers, now } = round;
         let Some(mut cleanup) = due.next() else {
             if std::mem::take(helpers) {
-                processes.unknown.looked(*now, |kin| passed.complete && passed.of(kin).count == 0);
+                processes.looked(*now, |kin| passed.complete && passed.of(kin).count == 0);
             }
             return None;
         };
@@ -247,21 +246,20 @@ impl Children {
     /// One pass over the processes that this node has adopted and their descendants. Kills what the `ended` have left
     /// behind, and what belongs to the tree but to nothing that runs.
     fn pass(&self, ended: &[unknown_children::Ended], context: &Context, processes: &mut Processes) -> CleanupPass {
-        if !processes.unknown.any() {
+        if !processes.has_adopted() {
             return CleanupPass::nothing();
         }
         processes.reap_orphans();
-        let Processes { known, unknown, .. } = processes;
         let place = &context.place;
         // Computed only when an unknown process is found, which is rare: it looks at every child.
         let mut living = None;
         let mut budget = NEW_AT_ONCE;
         let cleared = below::clear(PASS, |pid| {
-            if known.contains_key(&pid) {
+            if processes.is_known(pid) {
                 return Claim::Leave;
             }
-            let Some(facts) = unknown.facts(pid, &mut budget) else { return Claim::Ended };
-            let living = living.get_or_insert_with(|| unknown.living(&place.mark, &place.path, self.running()));
+            let Some(facts) = processes.facts(pid, &mut budget) else { return Claim::Ended };
+            let living = living.get_or_insert_with(|| processes.living(&place.mark, &place.path, self.running()));
             match owner_of(&facts, ended, living) {
                 AdoptedOwner::Ended(index) => Claim::Kill(index),
                 AdoptedOwner::Nothing => Claim::Kill(ended.len()),

@@ -38,11 +38,11 @@ impl Children {
         // The pidfd is opened before the checks by pid. If the process has not ended after them, the pid was not
         // reused.
         let pidfd = PidFd::open(pid).map_err(|error| Refusal::of_opening(&error))?;
-        let known = &reactor.processes.known;
+        let processes = &reactor.processes;
         let family = child.family(run).ok_or(Refusal::Gone)?;
         let named = Named {
-            started: known.get(&pid).copied(),
-            kinship: kinship(pid, &family, |pid| known.contains_key(&pid)),
+            started: processes.owner(pid),
+            kinship: kinship(pid, &family, |pid| processes.is_known(pid)),
             stamped: Facts::of(pid).ok().flatten().is_some_and(|facts| facts.stamp == Some(process.kin.stamp)),
         };
         judge(run, &named)?;
@@ -120,13 +120,11 @@ impl Process {
     }
 
     fn become_main(&mut self, pid: u32, pidfd: PidFd, reactor: &mut Reactor) -> Result<(), Refusal> {
-        let known = &mut reactor.processes.known;
         if let Some(first) = self.first.take_if(|first| first.pid == pid) {
             // The worker has named the process again that was started.
-            known.remove(&self.pid);
+            reactor.processes.main_reaped(self.pid, self.run);
             reactor.unwatch(self.pidfd.as_raw_fd(), self.exit_tag);
             (self.pid, self.pidfd, self.exit_tag) = (first.pid, first.pidfd, first.tag);
-            reactor.processes.sessions.retain(|_, of| *of != self.run);
             self.session = None;
             return Ok(());
         }
@@ -137,7 +135,7 @@ impl Process {
         if self.is_followed() {
             // The former main process was not started by this node: if it becomes an orphan, it is handled like any
             // other.
-            reactor.processes.known.remove(&before);
+            reactor.processes.reaped(before);
             reactor.unwatch(former.as_raw_fd(), former_tag);
         } else {
             self.first = Some(Box::new(First { pid: before, pidfd: former, tag: former_tag }));
@@ -156,7 +154,7 @@ impl Process {
         let ended = |first: &mut Box<First>| !matches!(first.pidfd.wait(), Ok(None));
         let Some(first) = self.first.take_if(ended) else { return false };
         reactor.unwatch(first.pidfd.as_raw_fd(), first.tag);
-        reactor.processes.known.remove(&first.pid);
+        reactor.processes.reaped(first.pid);
         // Its pid may be reused from now on; the session id cannot, as long as the main process is in that session.
         if let Some(session) = self.session {
             self.kin.leader = session;

@@ -9,7 +9,6 @@ use crate::logs::ring::Speaker;
 use crate::node::context::Context;
 use crate::node::reactor::Reactor;
 use crate::os::clock::wall_nanos;
-use crate::os::epoll::Interest;
 use crate::supervision::Run;
 use crate::time::{Span, Time};
 use slog::warn;
@@ -214,7 +213,7 @@ impl Children {
         }
         let fd = capture.as_raw_fd();
         if !self.output.resting.contains(&run) {
-            let _ = reactor.poller.remove(fd);
+            reactor.pause(fd);
             self.output.resting.push(run);
         }
         self.output.due.get_or_insert(context.now() + LOOK);
@@ -229,7 +228,7 @@ impl Children {
             // If a worker has still to wait, the next read of its output finds that out.
             let Some(process) = self.get_mut(run.child).and_then(|child| child.process_of(run)) else { continue };
             let Some((capture, tag)) = &process.output else { continue };
-            if let Err(error) = reactor.poller.add(capture.as_raw_fd(), *tag, Interest::READ) {
+            if let Err(error) = reactor.resume(capture.as_raw_fd(), *tag) {
                 if unwatched.is_empty() && !self.output.unwatched {
                     warn!(context.logger, "cannot watch the output of a child; trying again"; "error" => %error);
                 }
@@ -260,6 +259,7 @@ mod tests {
     use super::*;
     use crate::ids::Incarnation;
     use crate::logs::capture::Capture;
+    use crate::node::reactor::Source;
     use crate::node::testing;
     use crate::supervision::ChildId;
 
@@ -273,17 +273,16 @@ mod tests {
         let (pipe, _writer) = std::io::pipe().unwrap();
         let fd = pipe.as_raw_fd();
         // It is watched, so that it cannot be added once more.
-        let tag = reactor.poller.next_tag();
-        reactor.poller.add(fd, tag, Interest::READ).unwrap();
+        let tag = reactor.watch(fd, Source::Output(run)).unwrap();
         children.get_mut(run.child).unwrap().process.as_mut().unwrap().output = Some((Capture::new(pipe.into()), tag));
         children.output.resting.push(run);
         children.writer_has_news(&context, &mut reactor);
         assert_eq!(children.output.resting, [run]);
         let due = children.output.due.expect("the next attempt has its time");
 
-        reactor.poller.remove(fd).unwrap();
+        reactor.pause(fd);
         children.output_due(due, &context, &mut reactor);
         assert!(children.output.resting.is_empty());
-        assert!(reactor.poller.add(fd, tag, Interest::READ).is_err(), "it is watched");
+        assert!(reactor.resume(fd, tag).is_err(), "it is watched");
     }
 }

@@ -103,7 +103,7 @@ impl Children {
                 }
             }
         }
-        reactor.processes.known.insert(started.pid, Some(run));
+        reactor.processes.started(started.pid, Some(run));
         let promised = child.policy.heartbeat.is_some();
         *beating += usize::from(promised);
         child.process = Some(Process {

@@ -21,14 +21,14 @@ pub(in crate::node) struct Children {
     /// By child id.
     pub(super) slots: Vec<Option<Box<Child>>>,
     /// The number of running children that have promised heartbeats.
-    pub beating: usize,
-    pub naps: Naps,
+    pub(super) beating: usize,
+    pub(super) naps: Naps,
     /// The parent has not received the present list of children yet.
-    pub changed: bool,
+    pub(super) changed: bool,
     /// Children that are being killed, or whose process has ended and whose leftovers are being cleaned up.
-    pub cleanups: Cleanups,
-    pub late_starts: LateStarts,
-    pub output: Output,
+    pub(super) cleanups: Cleanups,
+    pub(super) late_starts: LateStarts,
+    pub(super) output: Output,
     pub(super) sockets: Sockets,
     /// Counters of memory that ran out outside of the children.
     pub(super) machine: MachineMarks,
@@ -135,6 +135,46 @@ impl Children {
     /// How long the node may sleep at most, if a running child has promised heartbeats.
     pub(crate) fn longest_nap(&self) -> Option<Span> {
         self.naps.longest_nap().filter(|_| self.beating > 0)
+    }
+
+    /// The shortest heartbeat interval in force.
+    pub(crate) fn shortest_interval(&self) -> Option<Span> {
+        self.naps.shortest()
+    }
+
+    /// A worker has announced its heartbeat interval.
+    pub(crate) fn announced(&mut self, run: Run, interval: Span) {
+        self.naps.announced(run, interval);
+    }
+
+    /// The list of children, as the parent receives it, has changed.
+    pub(crate) fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether that list has changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Something about this run has changed: its cleanup looks at once.
+    pub(crate) fn look_now(&mut self, run: Run, now: Time) {
+        self.cleanups.look_now(run, now);
+    }
+
+    /// All children are to end at once: cleanups give up sooner.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        self.cleanups.hurry(now);
+    }
+
+    /// Whether this run was reported as one that cannot be killed, and is still there.
+    pub(crate) fn has_given_up_on(&self, run: Run) -> bool {
+        self.cleanups.has_given_up_on(run)
+    }
+
+    /// What workers print, and where it goes.
+    pub(crate) fn output(&mut self) -> &mut Output {
+        &mut self.output
     }
 
     /// Before any worker starts: opens the sockets of all workers that are not held down. Returns what failed.

@@ -41,7 +41,7 @@ impl Descriptors {
         }
         self.looked = Some(now);
         let (open, limit) = (fd::lowest_free(), fd::nofile_limit());
-        if has_surplus(open, limit, processes.known.len() as u64) {
+        if has_surplus(open, limit, processes.count() as u64) {
             close_surplus(open, context.pid, processes, drops);
         }
         // Logged once, until there are enough again.

@@ -230,9 +230,9 @@ impl Look<'_> {
     fn take(&mut self, run: Run, socket: &mut NotifySocket, datagram: &Datagram, bytes: &[u8]) {
         let now = self.context.now();
         let sender = Some((Sender::Child(run), datagram.sender.map(|sender| sender.pid)));
-        let pids = &self.reactor.processes.known;
+        let processes = &self.reactor.processes;
         let Some(child) = self.children.get_mut(run.child) else { return };
-        match verdict(child, run, socket, datagram, now, |pid| pids.contains_key(&pid)) {
+        match verdict(child, run, socket, datagram, now, |pid| processes.is_known(pid)) {
             Verdict::Own => {}
             Verdict::Stranger => {
                 debug!(self.context.logger, "notification from another process dropped"; "path" => %child.path,
@@ -274,7 +274,7 @@ impl Look<'_> {
         let Some(child) = self.children.get(run.child) else { return };
         if let (Some(limit), Some(heartbeat)) = (notification.watchdog_limit, child.policy.heartbeat) {
             // The node's sleeps must stay shorter than the child's heartbeat interval; see `naps`.
-            self.children.naps.announced(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
+            self.children.announced(run, Span::from_nanos(limit.as_nanos() / u64::from(heartbeat.misses.max(1))));
         }
         if notification.watchdog == Some(Watchdog::Alive) {
             let beat = Beat { source: BeatSource::Notify, ..Beat::default() };

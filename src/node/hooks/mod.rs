@@ -178,7 +178,7 @@ impl Hooks {
             (Fact::Panic { .. }, Some(child)) => {
                 let facts = Facts::of(view);
                 let process = children.get(child).and_then(|child| child.process.as_ref());
-                if process.is_none_or(|process| children.cleanups.has_given_up_on(process.run)) {
+                if process.is_none_or(|process| children.has_given_up_on(process.run)) {
                     return subtree_panicked(children, child, &view.path, &facts);
                 }
                 self.panicked.insert(child, facts);

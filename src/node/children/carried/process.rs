@@ -94,16 +94,15 @@ impl Process {
         let source = Source::Exit(run);
         let exit_tag = match status {
             // Its exit status was read already, so its pidfd is watched no longer.
-            Some(_) => reactor.poller.next_tag(),
+            Some(_) => reactor.unwatched_tag(),
             None => {
-                reactor.processes.known.insert(pid, Some(run));
-                reactor.processes.sessions.extend(session.map(|session| (session, run)));
+                reactor.processes.main_again(pid, session, run);
                 reactor.watch_again(&pidfd, source)
             }
         };
         let first = first.map(|(pid, number)| {
             let pidfd = unpacking.process(number);
-            reactor.processes.known.insert(pid, Some(run));
+            reactor.processes.started(pid, Some(run));
             let tag = reactor.watch_again(&pidfd, source);
             Box::new(First { pid, pidfd, tag })
         });

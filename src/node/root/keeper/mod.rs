@@ -93,7 +93,7 @@ impl Keeper {
         let (pidfd, dismissal) = (unpacking.process(pidfd), unpacking.take(dismissal));
         // A keeper that has exited and was not replaced is watched no longer.
         let tag = retry.is_none().then(|| {
-            reactor.processes.known.insert(pid, None);
+            reactor.processes.started(pid, None);
             reactor.watch_again(&pidfd, Source::Keeper)
         });
         Keeper { pid, pidfd, dismissal, tag, record, replaced_at: None, retry, before: None }
@@ -202,7 +202,7 @@ impl Keeper {
     /// Begins to watch the keeper's process.
     pub(crate) fn watch(&mut self, reactor: &mut Reactor) -> Result<(), PollError> {
         self.tag = Some(reactor.watch(self.pidfd.as_raw_fd(), Source::Keeper)?);
-        reactor.processes.known.insert(self.pid, None);
+        reactor.processes.started(self.pid, None);
         Ok(())
     }
 
@@ -269,7 +269,7 @@ fn is_over(pid: u32, pidfd: &PidFd, tag: Option<Tag>, reactor: &mut Reactor) -> 
     if !matches!(pidfd.wait(), Ok(Some(_))) {
         return false;
     }
-    reactor.processes.known.remove(&pid);
+    reactor.processes.reaped(pid);
     if let Some(tag) = tag {
         reactor.unwatch(pidfd.as_raw_fd(), tag);
     }
