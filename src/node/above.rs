@@ -112,3 +112,40 @@ impl Above {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing;
+    use crate::wire::view;
+    use serde_json::json;
+
+    fn one_event() -> EventBatch {
+        EventBatch { events: vec![view::testing::event(1, "/", "ready", json!({}))] }
+    }
+
+    #[test]
+    fn a_node_has_its_parent_to_acknowledge_its_events() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_parent, uplink) = testing::line(directory.path());
+        let mut above = Above::Parent(Box::new(uplink));
+        assert!(above.is_acknowledged() && above.next_deadline().is_none());
+        above.events(one_event());
+        above.flush(Time::ZERO);
+        assert!(!above.is_acknowledged() && above.next_deadline().is_some(), "it was sent, and is sent again");
+        assert!(!above.is_root() && above.root().is_none() && above.root_mut().is_none());
+        assert!(matches!(above.outward(), (None, None, Some(_))));
+    }
+
+    #[test]
+    fn a_root_keeps_its_events_for_operators_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut above = Above::Operators(Box::new(testing::root(directory.path())));
+        above.events(one_event());
+        above.flush(Time::ZERO);
+        assert!(above.is_acknowledged() && above.next_deadline().is_none());
+        assert!(above.is_root() && above.uplink().is_none());
+        let (Some(history), Some(_), None) = above.outward() else { panic!("a root has operators") };
+        assert_eq!(history.views(), one_event().events);
+    }
+}

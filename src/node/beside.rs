@@ -198,7 +198,9 @@ mod tests {
     use super::*;
     use crate::ids::Incarnation;
     use crate::node::testing;
+    use crate::os::clock;
     use crate::supervision::ChildId;
+    use crate::time::{Span, Time};
 
     const RUN: Run = Run { child: ChildId(0), incarnation: Incarnation::FIRST };
 
@@ -211,6 +213,25 @@ mod tests {
             (CommandPurpose::Hang, true, Some(Event::Examined(RUN))),
         ] {
             assert_eq!(purpose.event(RUN, failed), event, "{purpose:?}, failed: {failed}");
+        }
+    }
+
+    #[test]
+    fn a_command_ends_with_its_worker_and_a_worker_without_one_is_sent_a_signal() {
+        let (context, mut reactor, mut beside) = (testing::context(), testing::reactor(), Beside::default());
+        let children = testing::children("name = \"test\"\n[[child]]\nname = \"a\"\ncommand = [\"a\"]", &context);
+        let stamp = children.get(RUN.child).unwrap().stamp_of_probe(&context.place.mark);
+        let process = HelperProcess::asleep(stamp, Source::Beside(RUN), &mut reactor);
+        let endpoint = std::path::Path::new("/nowhere");
+        let mut launch = LaunchContext { context: &context, reactor: &mut reactor, children: &children, endpoint };
+        assert_eq!(beside.ask_to_stop(RUN, &mut launch), None, "it has no stop-command");
+        let running = Running { purpose: CommandPurpose::Hang, process, path: "/a".into(), over: false };
+        beside.of.insert(RUN, running);
+        beside.end(RUN, &mut launch);
+        while beside.is_ending(RUN) {
+            assert!(context.now() < Time::ZERO + Span::from_secs(60), "it was killed");
+            assert_eq!(beside.read(RUN, &mut launch).event, None, "its end does not matter any more");
+            clock::pause(Span::from_millis(1));
         }
     }
 

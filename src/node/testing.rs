@@ -5,9 +5,12 @@ use super::context::{Context, Place};
 use super::processes::Processes;
 use super::rate::RepeatedLines;
 use super::reactor::Reactor;
+use super::record::Handed;
+use super::root::{Root, TreeFile};
+use super::uplink::Uplink;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
-use crate::instance::runtime::RuntimeDir;
-use crate::link::{Door, MessageMax, Rules};
+use crate::instance::runtime::{InstanceFile, RuntimeDir};
+use crate::link::{Context as Sockets, Door, MessageMax, Router, RouterLimits, Rules};
 use crate::logging;
 use crate::logs::console::Console;
 use crate::logs::{Format, Writer};
@@ -16,8 +19,10 @@ use crate::os::epoll::Poller;
 use crate::os::signals::Signals;
 use crate::spec;
 use crate::spec::exec::Limit;
-use crate::spec::tree::TreeSpec;
+use crate::spec::tree::{Containment, TreeSpec};
+use crate::wire;
 use std::cell::Cell;
+use std::path::PathBuf;
 
 /// The context of a root that has nothing on disk and logs only critical errors.
 pub(super) fn context() -> Context {
@@ -62,4 +67,37 @@ pub(super) fn children(text: &str, context: &Context) -> Children {
     let specs = tree(text).root.children;
     let output = Output::new(Console::stdout(Format::Plain, "test"), context.place.files.clone());
     Children::new(specs.into_iter().map(|child| Child::new(child, &context.place, None)).collect(), output)
+}
+
+/// A parent's socket in a directory, and the connection of a child node to it.
+pub(super) fn line(directory: &std::path::Path) -> (Router, Uplink) {
+    let (sockets, handed) = (Sockets::new().unwrap(), Handed::of_test(Token([7; 16]), "secret"));
+    let limits = RouterLimits { frame_bytes_max: wire::NODE_FRAME_MAX, frames_max: wire::NODE_FRAMES_MAX };
+    let parent = Router::bind(&sockets, &directory.join("parent"), limits).unwrap();
+    let uplink = Uplink::connect(&sockets, parent.path().to_owned(), &handed).unwrap();
+    (parent, uplink)
+}
+
+/// What only a root has, without a keeper and a journal; the operators' socket is in this directory.
+pub(super) fn root(directory: &std::path::Path) -> Root {
+    let (sockets, limits) = (Sockets::new().unwrap(), RouterLimits { frame_bytes_max: 64, frames_max: 1 });
+    let control = Router::bind(&sockets, &directory.join("control"), limits).unwrap();
+    let file = instance_file(Name::parse("test").unwrap(), "/nowhere/tree.toml".into());
+    Root::new(control, TreeFile::new(file, None, Containment::Auto, None), None, None)
+}
+
+/// The description of an instance.
+pub(super) fn instance_file(name: Name, config: PathBuf) -> InstanceFile {
+    InstanceFile {
+        name,
+        pid: 1,
+        started_at: String::new(),
+        version: String::new(),
+        mark: String::new(),
+        containment: "group".into(),
+        cgroup: None,
+        keeper_pid: None,
+        config,
+        tree_paths: Vec::new(),
+    }
 }

@@ -323,21 +323,6 @@ mod tests {
     use crate::os::fd;
     use std::os::fd::AsFd;
 
-    fn instance(name: Name, config: PathBuf) -> InstanceFile {
-        InstanceFile {
-            name,
-            pid: 1,
-            started_at: String::new(),
-            version: String::new(),
-            mark: String::new(),
-            containment: "group".into(),
-            cgroup: None,
-            keeper_pid: None,
-            config,
-            tree_paths: Vec::new(),
-        }
-    }
-
     #[test]
     fn a_file_that_is_asked_for_while_it_is_read_is_read_once_more() {
         let dir = tempfile::tempdir().unwrap();
@@ -347,7 +332,7 @@ mod tests {
                 .unwrap();
         };
         let (context, mut reactor) = (testing::context(), testing::reactor());
-        let instance = instance(Name::parse("shop").unwrap(), path.clone());
+        let instance = testing::instance_file(Name::parse("shop").unwrap(), path.clone());
         let mut file = TreeFile::new(instance, None, Containment::Auto, None);
         let read = |file: &TreeFile| {
             let wake = &file.reading.as_ref().unwrap().wake;
@@ -373,7 +358,7 @@ mod tests {
         let text = "name = \"shop\"\n[[child]]\nname = \"a\"\ncommand = \"a\"\nlimits = { nofile = \"unlimited\" }\n";
         std::fs::write(&path, text).unwrap();
         let (context, mut reactor) = (testing::context(), testing::reactor());
-        let instance = instance(Name::parse("shop").unwrap(), path);
+        let instance = testing::instance_file(Name::parse("shop").unwrap(), path);
         let mut file = TreeFile::new(instance, None, Containment::Auto, None);
         file.read_again(&context, &mut reactor);
         let wake = &file.reading.as_ref().unwrap().wake;
@@ -386,7 +371,7 @@ mod tests {
         let tree =
             |name: &str| testing::tree(&format!("name = \"{name}\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]"));
         let first = tree("shop");
-        let instance = instance(first.name.clone(), "shop.toml".into());
+        let instance = testing::instance_file(first.name.clone(), "shop.toml".into());
         let mut file = TreeFile::new(instance, None, first.containment, first.journal);
         let before = || first.root.clone();
         assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into()), before()).ok(), Some(1));

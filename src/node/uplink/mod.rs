@@ -179,3 +179,52 @@ impl Uplink {
         self.line.dealer.close(linger);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Identity, Router, SendOutcome};
+    use crate::node::testing;
+    use crate::os::clock::{self, Clock};
+
+    /// Waits for what the other side has sent.
+    fn next<T>(mut receive: impl FnMut() -> Option<T>) -> T {
+        let clock = Clock::start();
+        loop {
+            if let Some(message) = receive() {
+                return message;
+            }
+            assert!(clock.now() < Time::ZERO + Span::from_secs(60), "nothing has come");
+            clock::pause(Span::from_millis(1));
+        }
+    }
+
+    fn heard(parent: &mut Router) -> (Identity, FromNode) {
+        let inbound = next(|| parent.receive());
+        let FromChild { token, body } = codec::decode_from_child(&inbound.frames).unwrap();
+        let ChildBody::Node(message) = body else { panic!("{body:?}") };
+        assert_eq!(token, Token([7; 16]));
+        (inbound.from, *message)
+    }
+
+    #[test]
+    fn a_node_introduces_itself_and_repeats_what_its_parent_has_to_know_but_no_beat() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut parent, mut uplink) = testing::line(directory.path());
+        let at = |millis| Time::ZERO + Span::from_millis(millis);
+        let (from, hello) = heard(&mut parent);
+        assert_eq!((from.as_bytes(), hello), (&b"secret"[..], FromNode::Hello { pid: std::process::id() }));
+        uplink.up(at(0));
+        uplink.beat(RollupView::default());
+        uplink.due(at(1_000));
+        let (up, beat) = (heard(&mut parent).1, heard(&mut parent).1);
+        assert!(matches!((up, beat), (FromNode::Up, FromNode::Rollup { seq: 1, .. })));
+        assert_eq!(heard(&mut parent).1, FromNode::Up, "it was not acknowledged");
+        let frames = codec::encode_to_node(&ToNode::UpSeen);
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        assert_eq!(parent.send(&from, &frames), SendOutcome::Sent);
+        assert_eq!(next(|| uplink.receive()), Ok(ToNode::UpSeen));
+        uplink.due(at(2_000));
+        assert_eq!(uplink.next_deadline(), None, "nothing has to be sent again");
+    }
+}
