@@ -290,7 +290,6 @@ impl Node {
         }
     }
 
-    /// Handles a signal.
     pub(super) fn caught(&mut self, caught: Caught) {
         let is_root = self.above.is_root();
         match caught {

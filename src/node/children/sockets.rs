@@ -5,7 +5,6 @@ use crate::os::listener::{ListenError, Listener};
 use crate::spec::listen::Listen;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The open sockets.
 #[derive(Default)]
 pub(super) struct Sockets(pub(super) Vec<Held>);
 

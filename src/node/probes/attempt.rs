@@ -56,7 +56,6 @@ pub(super) enum Step {
 }
 
 impl Attempt {
-    /// Begins an attempt.
     pub(super) fn begin(run: Run, exec: &ExecSpec, ask: &Ask, launch: &mut LaunchContext<'_>) -> Step {
         match ask {
             Ask::Exec(command) => start_command(run, exec, command, launch),

@@ -120,11 +120,9 @@ pub struct Counted {
     pub group: u32,
     /// The worker's number among its copies.
     pub number: u32,
-    /// The worker's spec.
     pub spec: ChildSpec,
 }
 
-/// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// The receiver of its replies.
@@ -146,7 +144,6 @@ pub enum Order {
     Core(Event),
     /// The whole node ends at once: wait only briefly for what cannot be killed.
     Hurry,
-    /// Send a reply.
     Reply(Asker, Reply),
     /// Send a question to a child node.
     Ask(Question),
@@ -183,7 +180,6 @@ pub enum Order {
     KilledPast(Path),
     /// Release the hold of a path below a child node.
     Release {
-        /// The child node.
         node: ChildId,
         /// The path that is held.
         path: Path,

@@ -103,7 +103,6 @@ pub enum StreamVerb {
     Seen {
         /// The number of the request.
         request: u64,
-        /// How many replies.
         replies: u32,
         /// The number of the last reply, if the reader has sent it.
         through: Option<u64>,
@@ -155,7 +154,6 @@ impl Query {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
-    /// Its status.
     Status {
         /// Include only these of its children.
         children: Option<Vec<Name>>,
@@ -175,10 +173,7 @@ pub enum Change {
         hold: bool,
     },
     /// Send its process a signal.
-    Signal {
-        /// The signal's number.
-        signal: i32,
-    },
+    Signal { signal: i32 },
     /// Forget its failures.
     Reset,
     /// Start it, if it is down.

@@ -49,7 +49,6 @@ pub struct Incoming {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WholeReload {
-    /// The supervisor's hooks.
     pub hooks: Hooks,
     /// The resource limits of the supervisor's subtree.
     pub resources: Resources,

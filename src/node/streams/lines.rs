@@ -94,7 +94,6 @@ impl Source {
     }
 }
 
-/// A reader's acknowledgement.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Acknowledged {
     /// How many more replies were received.

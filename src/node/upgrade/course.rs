@@ -40,7 +40,6 @@ pub(in crate::node) struct Wanted {
     pub rest: bool,
 }
 
-/// A child node.
 type Child = (Run, Path);
 
 /// One node's part in an upgrade.
@@ -67,10 +66,7 @@ enum NodeUpgradeState {
     /// This node's rehearsal runs.
     Rehearsing,
     /// This node is to be replaced as soon as possible.
-    Wanted {
-        /// Since when.
-        since: Time,
-    },
+    Wanted { since: Time },
     /// This node's own part is done or has failed.
     Over,
 }
