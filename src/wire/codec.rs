@@ -50,7 +50,7 @@ const BEAT_FIELDS: [&str; 5] = ["seq", "progress", "pending", "busy-ms", "status
 /// Which kind of message a child has sent. The second frame says so, before the content is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChildKind {
-    /// A heartbeat.
+    /// A heartbeat, of a worker or a node.
     Beat,
     /// The child is ready.
     Ready,

@@ -73,7 +73,7 @@ pub enum HostRequest {
     Look {
         /// The name of the host.
         host: String,
-        /// Which records.
+        /// Of the agent or of an instance.
         kept: Kept,
         /// Where the page begins.
         from: RecordCursor,
@@ -105,7 +105,7 @@ pub struct BundleFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "told")]
 pub enum HostReply {
-    /// To `Hosts`.
+    /// The answer to `Hosts`.
     Hosts(Box<HostsView>),
     /// To `Deploy`: the bundle lies on this host's disk, and the cluster's record asks for the tree to run.
     Deployed {
@@ -119,7 +119,7 @@ pub enum HostReply {
         #[serde(default)]
         brought: bool,
     },
-    /// To `Locate`.
+    /// The answer to `Locate`.
     Located {
         /// The host that runs the root; `None` if no host does.
         host: Option<String>,
@@ -133,18 +133,18 @@ pub enum HostReply {
         #[serde(default)]
         via: Option<String>,
     },
-    /// To `Bundle`.
+    /// The answer to `Bundle`.
     Bundle {
         /// The tree's file on this host's disk; `None` if the instance is not deployed, or this host does not have its
         /// bundle.
         file: Option<String>,
     },
-    /// To `Invite`.
+    /// The answer to `Invite`.
     Invited {
         /// The invitation, to be typed on the new machine after `treevisor host join`.
         line: String,
     },
-    /// To `Look`.
+    /// The answer to `Look`.
     Page(Page),
     /// The request is carried out, or its execution has begun.
     Done,
@@ -166,7 +166,7 @@ pub struct HostsView {
     pub store: StoreView,
     /// The hosts of the cluster, sorted by name.
     pub hosts: Vec<HostView>,
-    /// The deployed instances.
+    /// The instances that are deployed in the cluster.
     pub instances: Vec<PlacedView>,
 }
 
@@ -175,7 +175,7 @@ pub struct HostsView {
 pub struct StoreView {
     /// The kind of store, such as `etcd`.
     pub kind: String,
-    /// `ok` or `lost`.
+    /// `ok`, or `lost` if it does not answer.
     pub state: String,
     /// The addresses of the store's members.
     pub endpoints: Vec<String>,

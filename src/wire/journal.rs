@@ -23,7 +23,7 @@ pub enum Note {
         at: String,
         /// How many. Events that were lost because their writer was killed are not counted, as their number is unknown.
         events: u64,
-        /// Why, in words.
+        /// The reason in words, for people.
         why: String,
     },
     /// All children that are held down from here on. The next run holds the children of the last such line, unless this
@@ -31,7 +31,7 @@ pub enum Note {
     Holds {
         /// When that was the complete list, in RFC 3339.
         at: String,
-        /// The children.
+        /// By path, with when each was ordered.
         holds: Vec<HoldView>,
     },
     /// The run is over.
@@ -47,7 +47,7 @@ pub struct RunNote {
     pub run: String,
     /// Name of the instance.
     pub instance: String,
-    /// Version of treevisor.
+    /// Of the treevisor that the root runs.
     pub version: String,
     /// Process id of the root.
     pub pid: u32,
@@ -81,7 +81,7 @@ pub struct EndNote {
 pub enum Line {
     /// Something happened in the tree.
     Event(EventView),
-    /// About the journal.
+    /// A line about the journal itself.
     Note(Note),
 }
 

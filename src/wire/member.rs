@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub enum MemberRequest {
     /// Make the first host of a cluster.
     Init {
-        /// The host's file.
+        /// Where its configuration is, or is to be.
         file: PathBuf,
         /// The content to write to the file; `None` if the file exists already.
         new: Option<NewHost>,
@@ -67,7 +67,7 @@ pub enum MemberRequest {
 pub struct NewHost {
     /// The name of its cluster.
     pub cluster: String,
-    /// Its name.
+    /// Unique in the cluster.
     pub name: String,
     /// `HOST:PORT`, where other hosts reach it; `None` if it does not connect to other hosts.
     pub address: Option<String>,

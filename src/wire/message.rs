@@ -19,7 +19,7 @@ pub const VERSION: &[u8] = b"TV1";
 pub struct FromChild {
     /// Proves which incarnation of which child is the sender.
     pub token: Token,
-    /// Its content.
+    /// The message itself, by its kind.
     pub body: ChildBody,
 }
 
@@ -62,7 +62,7 @@ impl BeatFrame {
 pub enum FromNode {
     /// The node introduces itself: the first message on each connection. Its children need not be up yet.
     Hello {
-        /// Its process id.
+        /// In the PID namespace of the node.
         pid: u32,
     },
     /// All children of the node are up (R6). Sent again with every beat until the parent has acknowledged it.
@@ -71,7 +71,7 @@ pub enum FromNode {
     Rollup {
         /// The sequence number of the beat that it is sent with.
         seq: u64,
-        /// The numbers.
+        /// Counts of its workers, supervisors and restarts.
         rollup: RollupView,
     },
     /// Events of the node's subtree. Sent again until acknowledged.
@@ -103,7 +103,7 @@ pub enum FromNode {
     Reply {
         /// Number of the request.
         request: u64,
-        /// The reply.
+        /// As for an operator.
         reply: Reply,
     },
 }
@@ -112,18 +112,18 @@ pub enum FromNode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum ToNode {
-    /// `Up` has arrived.
+    /// The node's `Up` has arrived.
     UpSeen,
     /// All events up to this number have arrived.
     EventsSeen {
-        /// The last one.
+        /// Number of the last event that has arrived.
         through: u64,
     },
-    /// `Escalating` has arrived.
+    /// The node's `Escalating` has arrived.
     EscalatingSeen,
-    /// `Children` has arrived.
+    /// A `Children` of the node has arrived.
     ChildrenSeen {
-        /// Its number.
+        /// As in that `Children`.
         seq: u64,
     },
     /// The child node has reported that it is about to be replaced by another executable: no request follows until it
@@ -144,9 +144,9 @@ pub enum ToNode {
         void_after_ms: u64,
         /// The operator that asks.
         by: String,
-        /// What is asked.
+        /// What is asked of the node, or of one below it.
         verb: Verb,
-        /// As in [`Ask`].
+        /// Which process of the child is meant, as in [`Ask`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
         /// As in [`Ask`].

@@ -21,7 +21,7 @@ pub struct Notification {
     pub reloading: bool,
     /// `STOPPING=1`: the worker is shutting down.
     pub stopping: bool,
-    /// `WATCHDOG=…`
+    /// `WATCHDOG=`, `1` or `trigger`.
     pub watchdog: Option<Watchdog>,
     /// `WATCHDOG_USEC=…`: the watchdog's new timeout; never zero.
     pub watchdog_limit: Option<Span>,
@@ -29,7 +29,7 @@ pub struct Notification {
     pub extend: Option<Span>,
     /// `STATUS=…`: a text for people; empty to take back the last one.
     pub status: Option<String>,
-    /// `MAINPID=…`
+    /// `MAINPID=…`: the pid of the process to watch.
     pub main_pid: Option<u32>,
     /// `ERRNO=…`: what went wrong, as errno(3) has it.
     pub errno: Option<i32>,

@@ -54,7 +54,7 @@ pub struct State<N, C> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Descriptor {
-    /// Its number.
+    /// As before the upgrade.
     pub number: i32,
     /// What kind of file it refers to.
     pub kind: Kind,
@@ -66,7 +66,7 @@ pub struct Descriptor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A process.
+    /// A process, pidfd_open(2).
     Pidfd,
     /// Either end of a pipe, or a fifo.
     Pipe,
@@ -78,7 +78,7 @@ pub enum Kind {
     Connection,
     /// A regular file.
     File,
-    /// A directory.
+    /// A directory that is open.
     Directory,
     /// A terminal or another character device.
     Device,

@@ -25,7 +25,7 @@ pub enum State {
 /// One supervisor, as in `upgrade --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Supervisor {
-    /// Its path.
+    /// From the root, `/a/b`.
     pub path: String,
     /// The result for it.
     pub state: State,
@@ -140,7 +140,7 @@ pub enum Refusal {
     Booting,
     /// The rehearsal of a supervisor has failed.
     Rehearsal {
-        /// Its path.
+        /// Of the supervisor, `/a/b`.
         path: String,
         /// The reason that it reported.
         reason: String,

@@ -62,16 +62,16 @@ pub struct StatusView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ChildView {
-    /// A supervisor.
+    /// With its children.
     Supervisor(Box<SupervisorView>),
-    /// A worker.
+    /// With its beats and its limits.
     Worker(Box<WorkerView>),
 }
 
 /// A supervisor with its children.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorView {
-    /// Its path.
+    /// From the root, `/a/b`.
     pub path: Path,
     /// Its name; of the root, that of the instance.
     pub name: String,
@@ -83,15 +83,15 @@ pub struct SupervisorView {
     /// Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstarted: bool,
-    /// Its process.
+    /// Process id of its node; null if there is no process.
     pub pid: Option<u32>,
-    /// Its incarnation.
+    /// Counts its processes from 1; 0 before its first start.
     pub incarnation: u64,
     /// How often its parent has restarted it.
     pub restarts: u64,
     /// `one-for-one one-for-all rest-for-one`.
     pub strategy: String,
-    /// Its window.
+    /// Restarts allowed, and those of the present window.
     pub intensity: IntensityView,
     /// Its children in start order.
     pub children: Vec<ChildView>,
@@ -167,20 +167,20 @@ pub struct SupervisorView {
     pub stalled_ms: Option<u64>,
 }
 
-/// The word "supervisor".
+/// The `kind` of a supervisor, for JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SupervisorKind {
-    /// The only value.
+    /// "supervisor", the only value.
     #[default]
     Supervisor,
 }
 
-/// The word "worker".
+/// The `kind` of a worker, for JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerKind {
-    /// The only value.
+    /// "worker", the only value.
     #[default]
     Worker,
 }
@@ -196,12 +196,12 @@ pub struct IntensityView {
     pub used: u32,
 }
 
-/// A worker.
+/// A worker, as `status` has it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct WorkerView {
-    /// Its path.
+    /// From the root, `/a/b`.
     pub path: Path,
-    /// Its name.
+    /// The last part of its path.
     pub name: String,
     /// Always "worker".
     pub kind: WorkerKind,
@@ -214,7 +214,7 @@ pub struct WorkerView {
     /// Absent where it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstarted: bool,
-    /// Its process.
+    /// Process id of its program; null if there is no process.
     pub pid: Option<u32>,
     /// Its incarnation; 0 before its first start.
     pub incarnation: u64,
@@ -329,13 +329,13 @@ macro_rules! of_either {
 }
 
 of_either! {
-    /// Its path.
+    /// From the root, `/a/b`.
     path -> &Path { view => &view.path }
-    /// Its name.
+    /// The last part of its path; of the root, that of the instance.
     name -> &str { view => &view.name }
     /// Its state, as in `status`.
     state -> &str { view => &view.state }
-    /// Its process.
+    /// Process id; null if there is no process.
     pid -> Option<u32> { view => view.pid }
     /// Its incarnation; 0 before its first start.
     incarnation -> u64 { view => view.incarnation }
@@ -343,13 +343,13 @@ of_either! {
     is_unstarted -> bool { view => view.unstarted }
     /// How often it was restarted.
     restarts -> u64 { view => view.restarts }
-    /// Its limits.
+    /// Those by cgroup, if it has any.
     limits -> Option<&LimitsView> { view => view.limits.as_deref() }
     /// Milliseconds since its present process began.
     uptime_ms -> Option<u64> { view => view.uptime_ms }
     /// Milliseconds until its back-off is over.
     waits_ms -> Option<u64> { view => view.waits_ms }
-    /// Its beats.
+    /// Of a worker that is to beat.
     heartbeat -> Option<HeartbeatView> { view => view.heartbeat }
     /// How its last process ended.
     last_exit -> Option<&ExitView> { view => view.last_exit.as_ref() }

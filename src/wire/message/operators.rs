@@ -16,7 +16,7 @@ pub struct Ask {
     pub request: u64,
     /// Milliseconds that the sender will wait for the first reply.
     pub within_ms: u64,
-    /// The request itself.
+    /// What is asked for.
     pub verb: Verb,
     /// On whose behalf the sender asks; recorded in the events that the request causes. Printable, [`Ask::VIA_MAX`]
     /// characters at most.
@@ -72,11 +72,11 @@ impl Ask {
 pub struct RootReply {
     /// The number of the request.
     pub request: u64,
-    /// The reply.
+    /// The answer, or a sign that it is being worked on.
     pub reply: Reply,
 }
 
-/// The requests.
+/// The requests of operators, and what nodes pass down of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
@@ -146,7 +146,7 @@ pub enum Verb {
     },
     /// OTP's start_child: adds a child to the supervisor at a path, and starts it.
     StartChild {
-        /// The supervisor.
+        /// Of the supervisor that gets another child.
         path: Path,
         /// The child, as JSON of the checked types.
         child: Value,
@@ -198,7 +198,7 @@ pub enum Verb {
     },
     /// From a node to its child node: the child node's part of a reload. Sent again until it is answered.
     ReloadBelow {
-        /// The child node.
+        /// Of the child node itself.
         path: Path,
         /// The child node's supervisor with all below it, as JSON of the checked types.
         spec: Value,
@@ -212,14 +212,14 @@ pub enum Verb {
     /// From a node to its child node: the child node's part of a hot upgrade. Answered by `Upgraded` with `done`, for
     /// the child node and all nodes below it; before that, every few seconds while it waits for those, by one without.
     UpgradeBelow {
-        /// The child node.
+        /// Of the child node itself.
         path: Path,
         /// The path by which the executable is opened for the rehearsal.
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
         /// What identifies the executable among other files, as JSON.
         identity: Value,
-        /// Only rehearse.
+        /// Only rehearse the upgrade.
         check: bool,
         /// Upgrade only the nodes that do not run the executable yet.
         rest: bool,
@@ -243,7 +243,7 @@ pub enum Verb {
     /// memory have been sent. With `follow`, lines to come are sent too, until the follower is gone or sends
     /// `Unfollow`.
     Logs {
-        /// The paths.
+        /// Of workers, or of supervisors with workers below them.
         paths: Vec<Path>,
         /// At most this many lines of each node, the last ones; all lines in memory if absent.
         lines: Option<u64>,
@@ -318,14 +318,14 @@ pub enum Reply {
         /// What is being waited for, in words, such as "/web/api is stopping".
         waiting_for: String,
     },
-    /// The state.
+    /// The answer to `Status`.
     Status {
         /// The state of the subtree, and of the instance.
         status: Box<StatusView>,
     },
     /// From a node to its parent: the state of a subtree.
     Subtree {
-        /// The subtree.
+        /// As far as the child nodes have answered.
         subtree: Box<ChildView>,
     },
     /// The tree as it is now.
@@ -338,7 +338,7 @@ pub enum Reply {
     },
     /// OTP's answer to a change.
     Done {
-        /// How it ended.
+        /// What has been done, or why not.
         outcome: Outcome,
         /// More in words; may be empty.
         detail: String,
@@ -347,12 +347,12 @@ pub enum Reply {
     Refused {
         /// Why, for a program.
         why: Refusal,
-        /// Why, for people.
+        /// The reason in words, for people.
         message: String,
     },
     /// Events, oldest first.
     Events {
-        /// The events.
+        /// Oldest first.
         events: Vec<EventView>,
         /// Events that were lost before these because the reader was too slow or the memory too short.
         lost: u64,
@@ -371,7 +371,7 @@ pub enum Reply {
     },
     /// Lines that workers have printed; those of one worker in their order, those of different ones in any.
     Logs {
-        /// The lines.
+        /// Oldest first for each worker.
         lines: Vec<LogView>,
         /// Lines that were lost before these, because they came too fast for their reader.
         lost: u64,
@@ -388,7 +388,7 @@ pub enum Reply {
     },
     /// The result of an upgrade so far. An operator is sent it each time more is known, and once more at the end.
     Upgraded {
-        /// The result.
+        /// Supervisor by supervisor, as far as it is known.
         upgrade: Box<Upgrade>,
     },
 }
@@ -414,7 +414,7 @@ fn is_zero(number: &u64) -> bool {
 pub enum Outcome {
     /// The request has been carried out.
     Ok,
-    /// The child runs.
+    /// The child has a process already.
     Running,
     /// The child is between two attempts to start it.
     Restarting,

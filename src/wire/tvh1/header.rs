@@ -27,7 +27,7 @@ pub struct Hello {
 /// `PULSE`: the heartbeat of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
-    /// As in [`Hello`].
+    /// Of the sender's host, as in [`Hello`].
     pub epoch: u64,
     /// One more with each pulse.
     pub seq: u64,
@@ -50,7 +50,7 @@ pub struct Bundle {
 pub enum BundleWhat {
     /// The bundle is being deployed: the receiver is to fetch it, and to answer by `Kept` or `Refused`.
     Offer,
-    /// Send this part.
+    /// Ask for one part of the bundle.
     Want {
         /// The number of the part, counted from 0.
         part: u32,
@@ -67,7 +67,7 @@ pub enum BundleWhat {
     Kept,
     /// The receiver does not take the bundle.
     Refused {
-        /// Why.
+        /// The reason in words, for people.
         why: String,
     },
 }
@@ -75,7 +75,7 @@ pub enum BundleWhat {
 /// `OPERATOR`: a message between a tool and the root of an instance follows, frame by frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
-    /// The instance.
+    /// Its name in the cluster.
     pub instance: String,
     /// The number of the conversation between the two agents.
     pub conversation: u64,
@@ -151,7 +151,7 @@ pub enum Signing {
     },
     /// The answer: the key. It is secret: the connection is encrypted, and its other end authenticated.
     Give {
-        /// The key.
+        /// The secret half, 32 bytes in Base64.
         key: String,
     },
 }
@@ -169,7 +169,7 @@ impl fmt::Debug for Signing {
 /// effect, so it needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeRequest {
-    /// The request.
+    /// What the operator wants of the host.
     pub what: RequestedChange,
     /// Milliseconds after which the request expires; the receiver drops it then.
     pub void_after_ms: u64,
@@ -179,9 +179,9 @@ pub struct ChangeRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestedChange {
-    /// Drain the host.
+    /// Nothing is to run on the host any more.
     Drain,
-    /// End the drain.
+    /// The host may run subtrees again.
     Undrain,
 }
 
@@ -199,9 +199,9 @@ pub struct Look {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum LookWhat {
-    /// Send this page.
+    /// Ask for a page.
     Ask {
-        /// Which records.
+        /// Of the agent or of an instance.
         kept: Kept,
         /// Where the page begins.
         from: RecordCursor,
@@ -213,7 +213,7 @@ pub enum LookWhat {
     },
     /// The page cannot be read.
     Refused {
-        /// Why.
+        /// The reason in words, for people.
         why: String,
     },
 }

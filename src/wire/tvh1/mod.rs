@@ -67,7 +67,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
+    /// In the order of the variants.
     pub const ALL: [Kind; 13] = [
         Kind::Hello,
         Kind::Pulse,
@@ -108,10 +108,10 @@ impl Kind {
     }
 }
 
-/// A message.
+/// A message between two agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The kind.
+    /// A word in a frame of its own.
     pub kind: Kind,
     /// The JSON object, without `sent_ms` if the message is to be sent.
     header: Vec<u8>,
@@ -155,7 +155,7 @@ pub enum Malformed {
     },
     /// The header is not a JSON object, or lacks members of its kind.
     Header {
-        /// The parser's error.
+        /// What the parser reports of it.
         message: Excerpt,
     },
 }

@@ -24,7 +24,7 @@ pub struct HeartbeatView {
     pub misses: u32,
     /// Milliseconds since the last beat; null before the first.
     pub age_ms: Option<u64>,
-    /// Beats so far.
+    /// Those of the present process.
     pub beats: u64,
     /// Intervals that passed without a beat. Those of the last silence are taken back if they turn out not to be the
     /// worker's.

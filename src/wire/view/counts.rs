@@ -10,7 +10,7 @@ pub type ExitCounts = BTreeMap<String, u64>;
 /// Durations of restarts, from the end of a process until the next one was up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartTimesView {
-    /// How many.
+    /// Restarts that were measured.
     pub count: u64,
     /// The sum of all durations in milliseconds.
     pub sum_ms: u64,
@@ -29,7 +29,7 @@ pub struct DroppedView {
     pub unknown_token: u64,
     /// Messages beyond the limit for one second.
     pub too_many: u64,
-    /// Messages too long.
+    /// Messages longer than allowed.
     pub too_long: u64,
     /// Messages sent with the token of a worker that the sending process does not belong to.
     pub by_strangers: u64,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "Read")]
 pub struct EventView {
-    /// Its id.
+    /// The node's number and the event's, unique in a run.
     pub id: ReportId,
     /// When, in RFC 3339 with nanoseconds, UTC.
     pub at: String,
@@ -32,7 +32,7 @@ pub struct EventView {
     pub cause: Option<ReportId>,
     /// Set if the event is about a process that runs beside the child in a roll-out.
     pub beside: Option<Beside>,
-    /// What happened.
+    /// The kind of event, with its fields.
     pub body: EventBody,
     /// Set if the event stands for many of the same kind: how many, and when.
     pub repeats: Option<Box<Repeats>>,
@@ -59,7 +59,7 @@ struct IsBeside {
 /// The fields of an event that stands for many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repeats {
-    /// How many.
+    /// How many there were in all.
     pub count: u64,
     /// When the first one happened.
     pub first: String,
@@ -76,9 +76,9 @@ macro_rules! event_bodies {
             /// Any other event: of a kind that this version does not know, or without the fields that it expects of the
             /// kind.
             Other {
-                /// The kind.
+                /// As it was read.
                 kind: String,
-                /// Its fields.
+                /// As they were read, none left out.
                 fields: Map<String, Value>,
             },
         }

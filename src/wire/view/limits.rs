@@ -26,25 +26,25 @@ pub struct LimitsView {
     /// Percent of one core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_max_percent: Option<f64>,
-    /// 1 to 10,000.
+    /// 1 to 10,000; relative to siblings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_weight: Option<u32>,
-    /// 1 to 10,000.
+    /// 1 to 10,000; relative to siblings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u32>,
     /// How often a worker was refused a new process by its limit since its cgroup was made; absent if never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forks_refused: Option<u64>,
-    /// Bytes.
+    /// Above this the kernel reclaims memory, and slows the worker down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_high_bytes: Option<u64>,
-    /// Bytes.
+    /// Above this the kernel kills a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max_bytes: Option<u64>,
     /// Keys of limits that are not in force, as their controller is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_in_force: Vec<String>,
-    /// Processes and threads.
+    /// Most processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids_max: Option<u64>,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The state of a cluster's store, as the agent of the root's host sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStateView {
-    /// `ok lost`
+    /// `ok`, or `lost` if it does not answer.
     pub state: String,
     /// Milliseconds since the store last answered.
     pub age_ms: u64,
@@ -36,7 +36,7 @@ pub struct PlacementView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RankView {
-    /// One host.
+    /// Preferred to all hosts of later ranks.
     One(String),
     /// Several hosts of equal preference.
     Equals(Vec<String>),
@@ -45,7 +45,7 @@ pub enum RankView {
 /// Whether a host may run an instance, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateView {
-    /// Its name.
+    /// Name of the host.
     pub host: String,
     /// The host may run it.
     pub fit: bool,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A process that SIGKILL has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SurvivorView {
-    /// Its process id.
+    /// In the PID namespace of the root.
     pub pid: u32,
     /// How many other processes have survived.
     pub others: u32,
@@ -21,14 +21,14 @@ pub struct UsageView {
     pub cpu_ms: u64,
     /// Memory: what the cgroup is charged with, or else the sum of the resident sets.
     pub memory_bytes: u64,
-    /// How many processes.
+    /// Its own and those that it has started.
     pub processes: u32,
 }
 
 /// How a process ended: exactly one of `code` and `signal` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitView {
-    /// Exit status.
+    /// Exit status, 0 to 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// Number of the signal that ended it.
@@ -44,12 +44,12 @@ pub struct ExitView {
 /// A process that runs beside a worker in a roll-out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BesideView {
-    /// Its role.
+    /// Whether it is the new process or the old one.
     pub beside: Beside,
     /// Its state, as of a worker.
     pub state: String,
     /// Its process id, if it has a process.
     pub pid: Option<u32>,
-    /// Its incarnation.
+    /// Of this process, not of the worker's.
     pub incarnation: u64,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Counts over a subtree; mirrors the type in `supervision::rollup`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RollupView {
-    /// Workers that run.
+    /// Workers that are up.
     pub running: u32,
     /// Workers that start or wait.
     pub starting: u32,
@@ -20,9 +20,9 @@ pub struct RollupView {
     /// Workers whose `autostart` is false and that no operator has started yet; absent if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unstarted: u32,
-    /// Supervisors below.
+    /// Supervisors below this one.
     pub supervisors: u32,
-    /// Restarts so far.
+    /// Restarts of all below, so far.
     pub restarts: u64,
     /// Age of the oldest last beat, in milliseconds.
     pub oldest_beat_ms: Option<u64>,
@@ -35,7 +35,7 @@ fn is_zero(number: &u32) -> bool {
 /// A roll-out of the copies of a `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutView {
-    /// `rolling` or `stopped`.
+    /// `rolling`, or `stopped` after a failure.
     pub state: String,
     /// How many copies have been replaced and are up.
     pub updated: u64,
@@ -52,7 +52,7 @@ pub struct RolloutView {
 /// A child that is held down: an operator has ordered `panic --hold`, and only an operator starts it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
-    /// Its path.
+    /// From the root, `/a/b`.
     pub path: Path,
     /// When the hold was ordered, in RFC 3339.
     pub since: String,

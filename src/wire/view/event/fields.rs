@@ -19,7 +19,7 @@ pub struct BeatLate {
     pub spared: Option<String>,
 }
 
-/// A hang.
+/// A heartbeat is missing, or the worker has reported itself hung.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hung {
     /// Milliseconds since the last beat, or since progress was last made.
@@ -74,7 +74,7 @@ pub struct Dropped {
     pub malformed: u64,
     /// The process that has sent them; null if unknown.
     pub sender: Option<String>,
-    /// Messages too long.
+    /// Messages longer than allowed.
     pub too_long: u64,
     /// Messages beyond the limit for one second.
     pub too_many: u64,
@@ -88,7 +88,7 @@ pub struct Exited {
     /// Its beats, if beats were expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beats: Option<LastBeats>,
-    /// Exit status.
+    /// Exit status; absent after a signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// A core file was written; absent where none was.
@@ -179,9 +179,9 @@ pub struct MemoryLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Killed {
-    /// It hung.
+    /// It was judged hung.
     Hung,
-    /// By order.
+    /// An operator's `panic`.
     Panic,
     /// Its start took too long.
     StartTimeout,
@@ -249,7 +249,7 @@ pub struct Started {
     pub host: Option<String>,
 }
 
-/// A stop.
+/// A stop is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
     /// The sibling that is restarted, the operator, the origin of the reload, or the sender of the signal.
@@ -258,7 +258,7 @@ pub struct Stopping {
     /// For a start that took too long: why its readiness probe failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
-    /// Why.
+    /// What led to the stop.
     pub why: StopWhy,
 }
 
@@ -268,9 +268,9 @@ pub struct Stopping {
 pub enum StopWhy {
     /// A sibling is restarted, and the strategy restarts this child too.
     Group,
-    /// Its supervisor ends.
+    /// The supervisor above it ends.
     SupervisorEnds,
-    /// An operator asked.
+    /// An operator has asked for it.
     Operator,
     /// The tree has other children now.
     Reload,
@@ -286,7 +286,7 @@ pub enum StopWhy {
 /// A child node gave up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Escalated {
-    /// Its explanation.
+    /// In words, as the child node gave it.
     pub explanation: String,
 }
 
@@ -295,7 +295,7 @@ pub struct Escalated {
 pub struct GaveUp {
     /// The child that was to be restarted, by name.
     pub child: String,
-    /// Restarts allowed.
+    /// Restarts allowed in the window; null is unlimited.
     pub max: u32,
     /// Length of the window.
     pub period_ms: u64,
@@ -313,13 +313,13 @@ pub struct AutoShutdown {
 /// A kill by order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panic {
-    /// The operator.
+    /// On whose behalf, such as "uid 1000".
     pub by: String,
     /// It is to stay down.
     pub hold: bool,
 }
 
-/// A hold.
+/// A child is held down.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
     /// It was held before its supervisor began. Absent if it is held from now on; `by` and `since` are absent then too.
@@ -343,14 +343,14 @@ pub struct MainPid {
 /// Another process in the place of a child's. The new one is the event's `pid` and `incarnation`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Succeeded {
-    /// The previous incarnation.
+    /// Of the process that was replaced.
     pub before: u64,
 }
 
 /// The end of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
-    /// The operator.
+    /// On whose behalf, such as "uid 1000".
     pub by: String,
 }
 
@@ -373,7 +373,7 @@ pub struct Reloaded {
     pub updated: u64,
 }
 
-/// A roll-out.
+/// The copies of a `count` are replaced one after another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// If the roll-out was stopped: the paths of the first copies that still have their old spec.
@@ -436,7 +436,7 @@ pub struct Upgraded {
 /// A failed change to another executable; the supervisor goes on with the old one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradeFailed {
-    /// Why.
+    /// The reason in words, for people.
     pub message: String,
     /// The stage that has failed.
     pub stage: UpgradeStage,
