@@ -24,13 +24,13 @@ pub enum Action {
     /// At most one swap of a key is open at a time. A swap of the host's own record must not wait for other requests,
     /// as the lease runs out meanwhile.
     Swap {
-        /// For the answer.
+        /// Returned with the answer.
         request: RequestId,
-        /// The whole key.
+        /// `/treevisor/CLUSTER/` and the record's own key.
         key: String,
         /// The version that the record must have.
         expected: Option<Version>,
-        /// The new value.
+        /// A record as JSON.
         new: Vec<u8>,
     },
     /// Poke the fence, which answers with `Event::Poked` and the same number, once it has run and read its own clock.
@@ -66,7 +66,7 @@ pub enum Action {
     /// connects the node to that parent, with the token and the identity that the parent expects, and drops messages of
     /// earlier parents. The process is not touched.
     Adopt {
-        /// The subtree's run.
+        /// Of the placed subtree.
         run: RunId,
         /// What the new parent has sent.
         place: Box<Place>,
@@ -78,16 +78,16 @@ pub enum Action {
     /// Send a message to another agent. It is sent now or dropped, and never queued: the core retransmits what it needs
     /// delivered.
     Send {
-        /// The receiving host.
+        /// Name of the host that is to receive it.
         host: String,
-        /// The message.
+        /// An order, an answer or a report.
         message: Message,
     },
     /// Send a message to a node on this host, on the connection with this number.
     Tell {
-        /// The receiving node.
+        /// The number of the node's connection.
         parent: ParentId,
-        /// The message.
+        /// An order, an answer or a report.
         message: Message,
     },
     /// Publish something that has happened.
@@ -101,13 +101,13 @@ pub enum Action {
 pub struct Run {
     /// The number of the run, which its events have.
     pub run: RunId,
-    /// The subtree.
+    /// The root of an instance, or a placed subtree of it.
     pub claim: ClaimKey,
-    /// `TREEVISOR_FENCE`
+    /// Fencing token, in the environment as `TREEVISOR_FENCE`.
     pub token: u64,
     /// The digest of the bundle that a root is started from; for a placed subtree, of its spec.
     pub bundle: String,
-    /// `TREEVISOR_START`
+    /// Why it is started, in the environment as `TREEVISOR_START`.
     pub start: Start,
     /// `TREEVISOR_FROM`: the other host that ran it before, if any.
     pub from: Option<String>,
@@ -124,7 +124,7 @@ pub enum StopWhy {
     NotWanted,
     /// The host is drained.
     Draining,
-    /// The agent ends.
+    /// The agent of this host is being ended.
     Stopping,
     /// The parent has asked for it. Only for a placed subtree.
     Ordered,

@@ -33,7 +33,7 @@ pub(super) enum RequestPurpose {
     Renew,
     /// Write this host's own record: the host has left.
     Leave,
-    /// Read all records.
+    /// Read all records of the cluster.
     Read,
     /// Write another host's record: it is dead.
     Declare(String, Host),

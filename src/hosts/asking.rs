@@ -295,7 +295,7 @@ impl Agent {
 /// What is to be done to place a subtree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// Ask this host.
+    /// Order it from the host of this name.
     Ask(String),
     /// First have this host set the claim free, as another one is better.
     Release(String, Subject),

@@ -11,7 +11,7 @@ pub(super) const WITNESS: &str = "it is a witness: it votes, and runs nothing";
 /// A root that is to be placed.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The instance.
+    /// Name of the instance to place.
     pub instance: &'a str,
     /// Where it may run.
     pub placement: &'a Placement,

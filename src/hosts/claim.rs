@@ -23,7 +23,7 @@ const WITHIN: Span = Span::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClaimFacts<'a> {
     pub(super) now: Moment,
-    /// This host.
+    /// The name of this host.
     pub(super) me: &'a str,
     /// This host's present epoch.
     pub(super) epoch: u64,
@@ -81,7 +81,7 @@ pub(super) enum Move {
     Wait(Option<Time>),
     /// Swap the record to this host, expecting this version.
     Claim { expected: Option<Version>, token: u64 },
-    /// Start a run.
+    /// Start a run: this host has the claim.
     Run,
     /// Ask the run to stop.
     Stop(RunId, StopWhy),
@@ -166,7 +166,6 @@ impl Claim {
         self.here.is_some() || self.under_way.is_some() || !self.attempts.is_empty()
     }
 
-    /// The present run.
     pub(super) fn run(&self) -> Option<RunId> {
         match self.here.as_ref()?.what {
             What::Running { run, .. } => Some(run),

@@ -32,9 +32,9 @@ pub type ParentId = u64;
 /// A record as it stands in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The whole key.
+    /// `/treevisor/CLUSTER/` and the record's own key.
     pub key: String,
-    /// Its version.
+    /// The store's number for this content; a swap expects it.
     pub version: Version,
     /// The value, unread: the agent ignores one that it cannot read.
     pub value: Vec<u8>,
@@ -80,9 +80,9 @@ pub enum Event {
     Tick,
     /// A request has ended. Each request ends once, at the latest an attempt after it was sent.
     Answered {
-        /// The request.
+        /// The number that the action gave it.
         request: RequestId,
-        /// Its answer.
+        /// What the store has answered, or that it has not.
         answer: Answer,
     },
     /// The fence has answered the [`Action::Poke`](super::Action::Poke) with this number.
@@ -92,14 +92,14 @@ pub enum Event {
     Cleared(u64),
     /// A run has a process.
     Started {
-        /// The run.
+        /// The number that the action gave it.
         run: RunId,
         /// Its process id, for people.
         pid: u32,
     },
     /// A placed subtree could not be started: there is no process, and nothing of it is left.
     NotStarted {
-        /// The run.
+        /// The number that the action gave it.
         run: RunId,
         /// Why it could not be started.
         failure: Failure,
@@ -107,7 +107,7 @@ pub enum Event {
     /// A placed subtree has ended, **and** nothing of it is left, as was seen. Once for each run, like
     /// [`Event::Exited`].
     Ended {
-        /// The run.
+        /// The number that the action gave it.
         run: RunId,
         /// How its top node has ended.
         end: Ended,
@@ -116,19 +116,19 @@ pub enum Event {
     },
     /// Answers [`Action::Inspect`](super::Action::Inspect).
     Inspected {
-        /// The run.
+        /// The number that the action gave it.
         run: RunId,
         /// Passed on unread to the shell of the parent's host.
         found: Value,
     },
     /// A new connection to another agent, or from it, has begun: messages that were sent there before may be lost.
     Connected {
-        /// The other host.
+        /// Name of the other host.
         host: String,
     },
     /// The link to another agent has come up, or has gone down: no PULSE has arrived for two seconds.
     Link {
-        /// The other host.
+        /// Name of the other host.
         host: String,
         /// Whether it is up.
         up: bool,
@@ -136,23 +136,23 @@ pub enum Event {
     /// Another agent reports the epoch of its host. Only the store proves an epoch: it is read at once where the record
     /// that was read last has an earlier one.
     Epoch {
-        /// The other host.
+        /// Name of the other host.
         host: String,
-        /// The epoch.
+        /// Of the host's present lease.
         epoch: u64,
     },
     /// A message of another agent. Its host is proved by its key, and expired messages were dropped.
     FromHost {
-        /// The sending host.
+        /// Name of the sending host.
         host: String,
-        /// The message.
+        /// An order, an answer or a report.
         message: Message,
     },
     /// A message of a node on this host, identified by the process of its connection.
     FromParent {
-        /// The sending node.
+        /// The number of the node's connection.
         parent: ParentId,
-        /// The message.
+        /// An order, an answer or a report.
         message: Message,
     },
     /// A node that has placed children has exited, and no message of it follows.
@@ -160,7 +160,7 @@ pub enum Event {
     /// A root has ended, **and** nothing of it is left, as was seen. Also where there was no process. Once for each
     /// run; may be left out for runs that an [`Action::Clear`](super::Action::Clear) has ended.
     Exited {
-        /// The run.
+        /// The number that the action gave it.
         run: RunId,
         /// How it has ended.
         end: RunEnd,
@@ -188,7 +188,7 @@ pub enum OperatorOrder {
     /// Drain this host: nothing is placed here any more, and what runs here leaves in order. This persists over
     /// restarts of the agent.
     Drain,
-    /// End draining.
+    /// The host may run subtrees again.
     Undrain,
     /// End this agent: what runs here leaves in order, and is killed if it has not after `kill_after`. The record then
     /// shows that nothing is left here. [`Action::Halt`](super::Action::Halt) follows, whether the store can be reached
@@ -201,7 +201,7 @@ pub enum OperatorOrder {
     Forget(String),
     /// This host has other keys, which its record shows from the next write on.
     Keys {
-        /// The certificate.
+        /// Binds the host's name to its public key.
         cert: String,
         /// The public halves of the signing keys that this host accepts.
         issuers: Vec<String>,

@@ -55,15 +55,18 @@ pub(super) enum HostedRunEnd {
 /// What follows from an order of a parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing, for now.
+    /// Nothing, until another order or event arrives.
     Wait,
-    /// Send this answer.
     Answer(Outcome),
     /// The run has a new parent. It is reloaded if its spec has changed; then this answer is sent.
-    Adopt { run: RunId, reload: bool, answer: Outcome },
+    Adopt {
+        run: RunId,
+        reload: bool,
+        answer: Outcome,
+    },
     /// Ask the run to stop.
     Stop(RunId),
-    /// Kill the run.
+    /// Kill the run, without a stop before.
     Kill(RunId),
     /// It is not taken over: check first whether it may be started.
     Begin,
@@ -72,7 +75,7 @@ pub(super) enum Next {
 /// A subtree that a parent has ordered from this host.
 #[derive(Debug, Clone)]
 pub(super) struct HostedSubtree {
-    /// The last order.
+    /// The latest order of its parent.
     pub(super) place: Box<Place>,
     /// The host of the parent's agent.
     pub(super) parent: String,

@@ -66,7 +66,6 @@ pub(super) enum Step {
 /// How the lease has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Not at all.
     None,
     /// A new epoch has begun.
     Begun,

@@ -23,7 +23,7 @@ pub const AGAIN: Span = Span::from_millis(500);
 /// runs of a subtree is later: by the root's token first, then by this number ([`Subject::is_after`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Subject {
-    /// The instance.
+    /// Name of the instance that it is a part of.
     pub instance: String,
     /// The path of the subtree in it.
     pub path: String,
@@ -122,7 +122,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placing {
-    /// `hosts` and `require`.
+    /// The keys `hosts` and `require`.
     #[serde(flatten)]
     pub on: Placement,
     /// How copies of the group are spread.
@@ -194,14 +194,14 @@ pub enum SpreadPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placed {
-    /// The run.
+    /// As in the [`Place`] that it answers.
     #[serde(flatten)]
     pub subject: Subject,
     /// The host; between agents that of the sender.
     pub host: String,
     /// The epoch of that host.
     pub epoch: u64,
-    /// The outcome.
+    /// What has become of the order.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -212,14 +212,14 @@ pub struct Placed {
 pub enum Outcome {
     /// It was started: it has a process.
     Started {
-        /// `TREEVISOR_FENCE`
+        /// Fencing token, in the environment as `TREEVISOR_FENCE`.
         token: u64,
         /// The process id on its host, for people.
         pid: u32,
     },
     /// A running one was taken over, untouched or reloaded with its new spec. It is ready.
     Adopted {
-        /// Its token.
+        /// Fencing token of the running one.
         token: u64,
         /// The process id on its host, for people.
         pid: u32,
@@ -228,12 +228,12 @@ pub enum Outcome {
     Failed(Failure),
     /// Another host has the claim, and its epoch has not ended. Between agents only.
     Held {
-        /// That host.
+        /// Name of the host that has it.
         by: String,
     },
     /// This host refuses the order. Between agents only, except for `superseded`.
     Refused {
-        /// Why.
+        /// The reason, for the parent's agent.
         why: Refusal,
         /// The reason as text.
         detail: String,
@@ -290,9 +290,9 @@ pub struct Order {
     /// meant.
     #[serde(flatten)]
     pub subject: Subject,
-    /// As in [`Place`].
+    /// Milliseconds; as in [`Place`].
     pub void_after_ms: u64,
-    /// The action.
+    /// What to do with the run.
     #[serde(flatten)]
     pub what: OrderAction,
 }
@@ -337,10 +337,10 @@ pub enum OrderAction {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunReport {
-    /// The run.
+    /// Which run of which subtree.
     #[serde(flatten)]
     pub subject: Subject,
-    /// The report.
+    /// The outcome, or what has happened.
     #[serde(flatten)]
     pub what: What,
 }
@@ -388,7 +388,7 @@ pub enum What {
     },
     /// Answers [`OrderAction::Move`]: the child would go to this host, and will with its next [`Place`].
     Moving {
-        /// That host.
+        /// Name of the host.
         to: String,
     },
     /// Answers [`OrderAction::Move`]: the child stays.
@@ -409,7 +409,7 @@ pub enum What {
 pub enum Ended {
     /// By itself, with this status.
     Code(i32),
-    /// By this signal.
+    /// By this signal, in Linux's numbers.
     Signal(i32),
     /// How it has ended is unknown.
     #[default]

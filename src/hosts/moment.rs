@@ -10,9 +10,9 @@ use crate::time::{Span, Time};
 /// What both clocks show at one moment, in nanoseconds since the boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
-    /// CLOCK_BOOTTIME.
+    /// CLOCK_BOOTTIME, which counts suspension.
     pub boottime: Time,
-    /// CLOCK_MONOTONIC_RAW.
+    /// CLOCK_MONOTONIC_RAW, which no time server slews.
     pub raw: Time,
 }
 

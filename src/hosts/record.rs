@@ -51,7 +51,7 @@ pub struct Host {
     pub boot: String,
     /// The address at which its agent listens.
     pub address: String,
-    /// Its certificate.
+    /// Binds its name to its public key.
     pub cert: String,
     /// The public halves of the signing keys that everything on this host accepts; the first has signed its
     /// certificate.
@@ -233,7 +233,7 @@ pub struct Want {
 pub enum WantState {
     /// On one of the hosts.
     Up,
-    /// On none.
+    /// Stopped on all of them.
     #[default]
     Down,
 }
@@ -252,7 +252,7 @@ pub struct Placement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice {
-    /// One host.
+    /// Preferred to all hosts of later ranks.
     One(String),
     /// Several with the same preference.
     Equals(Vec<String>),
@@ -275,7 +275,7 @@ impl Placement {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cluster {
-    /// Its name.
+    /// As in the keys of all its records.
     pub name: String,
     /// When it was made, in milliseconds since 1970, for people.
     pub created: u64,
@@ -393,14 +393,14 @@ pub enum Key {
     Own(ClaimKey),
     /// `want/INSTANCE`
     Want(String),
-    /// `cluster`
+    /// `cluster`, the only one.
     Cluster,
 }
 
 /// The subject of a claim: a subtree of an instance. A path begins with a slash; that of the root is `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimKey {
-    /// The instance.
+    /// Name of the instance, as it was deployed.
     pub instance: String,
     /// The path of the subtree in it.
     pub path: String,

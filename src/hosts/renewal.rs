@@ -29,7 +29,7 @@ use super::record::{Cluster, Host};
 /// The keys of a host at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held<'a> {
-    /// Its name.
+    /// As in the key of its record.
     pub name: &'a str,
     /// The public half of the key that has signed its certificate.
     pub by: &'a str,
@@ -91,7 +91,7 @@ pub fn are_same<'a>(some: &[String], keys: impl Iterator<Item = &'a str> + Clone
 /// The next step of the operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advance {
-    /// Write this record.
+    /// Swap the record of the cluster for this one.
     Write(Box<Cluster>),
     /// Wait for these hosts, which have not come as far.
     Wait(Vec<String>),
@@ -201,7 +201,6 @@ mod tests {
             (self.cluster.next, self.cluster.drawn_by) = (key, name.to_owned());
         }
 
-        /// Removes the host.
         fn removes(&mut self, name: &str) {
             if self.hosts.len() > 1
                 && let Some(machine) = self.hosts.remove(name)

@@ -17,12 +17,12 @@ pub enum Report {
     },
     /// A host that was dead, or unknown, has a lease.
     HostBack {
-        /// That host.
+        /// Name of the host that is back.
         host: String,
     },
     /// A subtree is started here because the host that had it was lost.
     FailedOver {
-        /// The subtree.
+        /// By instance and path.
         claim: ClaimKey,
         /// The host that had it.
         from: String,
@@ -31,7 +31,7 @@ pub enum Report {
     },
     /// A subtree was stopped elsewhere in order to be started here.
     Moved {
-        /// The subtree.
+        /// By instance and path.
         claim: ClaimKey,
         /// The host that had it.
         from: String,
@@ -40,7 +40,7 @@ pub enum Report {
     },
     /// A subtree is to run, and no host may run it. Reported again when the reasons have changed.
     NoHost {
-        /// The subtree.
+        /// By instance and path.
         claim: ClaimKey,
         /// The reasons, host by host.
         why: String,
@@ -48,7 +48,7 @@ pub enum Report {
     /// The record of a claim that runs here names another host and a larger token, although this host's epoch goes on:
     /// the record was written by hand, or the store has lost data. The run is killed.
     Superseded {
-        /// The subtree.
+        /// By instance and path.
         claim: ClaimKey,
         /// The host in the record.
         by: String,
@@ -57,9 +57,9 @@ pub enum Report {
     },
     /// This host's lease has ended while the subtree was running: it is killed.
     Fenced {
-        /// The subtree.
+        /// By instance and path.
         claim: ClaimKey,
-        /// Its token.
+        /// Its fencing token here.
         token: u64,
         /// How much later than the deadline the agent has noticed. The kill at the deadline does not need the agent.
         late: Span,

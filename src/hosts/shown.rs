@@ -19,7 +19,7 @@ pub struct Shown {
     pub question: u64,
     /// The name of the cluster.
     pub cluster: String,
-    /// The store.
+    /// As this host's agent sees it.
     pub store: StoreShown,
     /// The placed children of the node, by path.
     pub children: Vec<ChildShown>,
@@ -37,11 +37,11 @@ pub struct StoreShown {
     pub age_ms: u64,
 }
 
-/// A placed child.
+/// A placed child: where it is, and where it may go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChildShown {
-    /// Its path.
+    /// From the root of its instance, `/a/b`.
     pub path: String,
     /// `TREEVISOR_FENCE`; `None`: no host holds its claim.
     pub token: Option<u64>,
@@ -59,7 +59,7 @@ pub struct ChildShown {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CandidateShown {
-    /// Its name.
+    /// As in the key of its record.
     pub host: String,
     /// Whether it may have the child.
     pub fit: bool,

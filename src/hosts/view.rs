@@ -7,7 +7,7 @@ use crate::time::Span;
 /// A host, as seen from this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostView {
-    /// Its name.
+    /// As in the key of its record.
     pub name: String,
     /// Its record, as last read; that of this host itself as it would be written now.
     pub record: Host,

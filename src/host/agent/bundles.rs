@@ -205,7 +205,6 @@ impl Bundles {
         Ok((bundle, contents))
     }
 
-    /// Removes a bundle.
     pub(super) fn remove(&self, kept: &Kept) {
         let _ = fs::remove_dir_all(self.directory.join("bundles").join(&kept.digest));
     }

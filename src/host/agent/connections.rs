@@ -74,7 +74,6 @@ impl Connections {
         }))
     }
 
-    /// This host's certificate.
     pub(super) fn cert(&self) -> &str {
         &self.keys.cert
     }
@@ -142,7 +141,6 @@ impl Connections {
         self.mesh.credit(lost);
     }
 
-    /// See [`Mesh::send`].
     pub(super) fn send(&mut self, host: &str, message: &Message) -> bool {
         self.mesh.send(host, message, clock::both().boottime)
     }

@@ -23,7 +23,7 @@ const TRIES: u32 = 5;
 pub(super) enum Next {
     /// Offer the bundle with this digest to these hosts.
     Offer(String, Vec<String>),
-    /// Ask the store.
+    /// Read or write this record of the store.
     Ask(Ask),
     /// The deployment has ended.
     Over(Result<Deployed, String>),

@@ -54,7 +54,7 @@ pub(super) struct Places {
 
 /// A job for the thread.
 pub(super) enum Job {
-    /// Keep a bundle.
+    /// Write a bundle to the disk; the contents of its files are in their order.
     Keep(KeepReason, Bundle, Vec<Vec<u8>>),
     /// Read this part of a bundle, for the host of this name.
     Part(String, Kept, u32),

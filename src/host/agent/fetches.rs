@@ -21,7 +21,6 @@ const REFUSED: Span = Span::from_secs(60);
 /// How many bundles are fetched at once at most.
 const AT_ONCE: usize = 4;
 
-/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Send this message to a host.

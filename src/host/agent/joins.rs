@@ -22,7 +22,7 @@ const LONGEST: Span = Span::from_secs(24 * 60 * 60);
 
 type Hash = [u8; 32];
 
-/// One invitation.
+/// An invitation that no machine has used yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Open {
     hash: Hash,
@@ -126,7 +126,6 @@ impl Joins {
         self.under_way.is_some()
     }
 
-    /// Closes all invitations.
     pub(super) fn close(&mut self) {
         self.invitations.0.clear();
     }

@@ -9,13 +9,13 @@ use std::os::fd::RawFd;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     Signals,
-    /// Something is due.
+    /// The next deadline has passed.
     Alarm,
     /// The store has answered.
     Store,
     /// Something is done on the disk.
     Disk,
-    /// A tool asks.
+    /// A request of a tool on this host.
     Tools,
     /// Another host has sent something, or connects.
     Mesh,

@@ -38,7 +38,6 @@ const FIRST: Span = Span::from_secs(30);
 pub(super) struct LaunchConfig {
     /// The program to execute.
     pub(super) program: PathBuf,
-    /// The inherited environment.
     pub(super) env: Vec<(OsString, OsString)>,
     /// The directories of the instances: their runtime directories, and their state directories.
     pub(super) runtime: PathBuf,

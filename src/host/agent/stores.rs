@@ -17,7 +17,6 @@ use std::sync::mpsc::{self, Receiver, Sender};
 /// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
-    /// The core.
     Core(RequestId),
     /// A deployment, by its number.
     Deploy(u64),

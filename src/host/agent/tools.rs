@@ -56,7 +56,7 @@ pub(super) enum Noted {
     Certificate(String),
 }
 
-/// The socket.
+/// The socket of the agent on which tools of this host connect.
 pub(super) struct Tools {
     router: Router,
     /// Declared after the socket: dropping the context waits for its sockets to close.

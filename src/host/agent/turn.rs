@@ -42,7 +42,6 @@ const HEALTH_EVERY: Span = Span::from_secs(60);
 /// A wake-up that is later than planned by more than this means that this process did not run.
 const LATE: Span = Span::from_millis(500);
 
-/// The agent.
 pub(super) struct Shell {
     pub(super) file: HostFile,
     pub(super) attempt: Span,

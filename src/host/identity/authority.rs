@@ -36,9 +36,9 @@ pub struct Authority {
 /// A certificate and the key to it, as PEM.
 #[derive(Clone)]
 pub struct Issued {
-    /// The certificate.
+    /// As PEM.
     pub cert: String,
-    /// Its key.
+    /// As PEM; secret.
     pub key: String,
 }
 

@@ -50,7 +50,7 @@ pub struct Trust<'a> {
 /// Why a certificate is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// There is none.
+    /// The record or the message has no certificate.
     Missing,
     /// It cannot be read.
     Unreadable(String),

@@ -45,7 +45,7 @@ impl Signers {
         std::iter::once(&self.by).chain(&self.also)
     }
 
-    /// Their public halves.
+    /// The public halves, in the order of [`Signers::all`].
     pub fn publics(&self) -> Vec<[u8; 32]> {
         self.all().map(|key| *key.public()).collect()
     }
@@ -76,9 +76,9 @@ pub struct SigningKey {
 pub enum KeysError {
     /// The file cannot be read, has another owner, or is accessible to other users.
     File {
-        /// The file.
+        /// Where the keys of this host are.
         path: PathBuf,
-        /// Why.
+        /// The error of the system call, or what is wrong with the file.
         cause: io::Error,
     },
     /// There are no random numbers.

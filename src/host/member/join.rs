@@ -68,7 +68,7 @@ impl Invitation {
 pub(in crate::host) struct JoinRequest<'a> {
     /// The name that it asks for.
     pub(in crate::host) name: &'a str,
-    /// Its public key.
+    /// Of the key that it has drawn for itself.
     pub(in crate::host) public: PublicKey,
     /// Whether it has etcd, and can run a member of the store.
     pub(in crate::host) etcd: bool,

@@ -29,7 +29,7 @@ struct Link {
     delay: OneWayDelay,
 }
 
-/// All links.
+/// The links to all other hosts.
 #[derive(Debug)]
 pub(super) struct Links {
     cluster: String,

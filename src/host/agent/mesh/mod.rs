@@ -49,7 +49,6 @@ pub(super) struct HostIdentity {
     pub(super) secret: Key,
 }
 
-/// Another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer {
     /// `HOST:PORT`, with a number or a name; empty where it is not known.
