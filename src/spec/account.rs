@@ -7,18 +7,18 @@ use std::path::PathBuf;
 /// The user that a worker runs as, in the kernel's numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Account {
-    /// User.
+    /// Number in the user database.
     pub uid: u32,
-    /// Group.
+    /// Number of the primary group.
     pub gid: u32,
-    /// Supplementary groups.
+    /// Numbers of the supplementary groups.
     pub groups: Vec<u32>,
     /// The user's name; `None` if the user database has no entry for the number.
     pub name: Option<String>,
-    /// Its home directory.
+    /// Its home directory, for `HOME`.
     #[serde(with = "crate::files::exact::option")]
     pub home: Option<PathBuf>,
-    /// Its shell.
+    /// Its login shell, for `SHELL`.
     #[serde(with = "crate::files::exact::option")]
     pub shell: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ pub enum Severity {
 /// Its JSON form has the fields `severity`, `code`, `file`, `line`, `column`, `message` and `hint` (or null).
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnostic {
-    /// Its severity.
+    /// With an error nothing is started from the file.
     pub severity: Severity,
     /// For a warning: shown by `check` only, not at a start.
     #[serde(skip)]
@@ -39,7 +39,7 @@ pub struct Diagnostic {
     /// The range in the file in bytes, on character boundaries.
     #[serde(skip)]
     pub span: Range<usize>,
-    /// What is wrong.
+    /// What is wrong, for people.
     pub message: String,
     /// The text beside the caret; may be empty.
     #[serde(skip)]

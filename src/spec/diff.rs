@@ -33,7 +33,7 @@ pub struct Diff {
 pub struct Step {
     /// The path of the child.
     pub path: Path,
-    /// What is done.
+    /// What a reload does with the child.
     pub action: Action,
     /// Why, if the changed keys do not show it; may be empty.
     pub why: String,

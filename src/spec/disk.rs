@@ -14,7 +14,6 @@ pub(super) type Files<'a> = &'a dyn Fn(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
 /// Returns the files that match a pattern relative to a directory, in the order of their names.
 pub(super) type Matching<'a> = &'a dyn Fn(&Path, &str) -> io::Result<Vec<PathBuf>>;
 
-/// Access to files.
 #[derive(Clone, Copy)]
 pub(super) struct Disk<'a> {
     /// Reads the files of the tree.

@@ -29,7 +29,7 @@ pub struct ExecSpec {
     pub env_from_files: BTreeMap<String, String>,
     /// Whether the environment begins empty instead of being inherited.
     pub clear_env: bool,
-    /// Its standard input.
+    /// What it reads as descriptor 0.
     #[serde(default)]
     pub stdin: StdinSpec,
     /// User to run as, by name or number.
@@ -201,7 +201,7 @@ pub const FENCE: &str = "TREEVISOR_FENCE";
 /// A readiness probe: it is repeated until its first success, which makes the worker ready.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReadyProbe {
-    /// The probe.
+    /// What is asked of the worker.
     pub probe: Probe,
     /// The interval of its repetition; above zero.
     pub interval: Span,
@@ -261,7 +261,7 @@ pub enum StdinSpec {
     Null,
     /// A file, which the worker's process opens with its own permissions, relative to its working directory.
     File {
-        /// The file.
+        /// Relative to its working directory, if not absolute.
         #[serde(with = "crate::files::exact")]
         file: PathBuf,
     },
@@ -297,7 +297,7 @@ pub enum LogSpec {
 pub enum BeatSource {
     /// The node's ROUTER endpoint: client libraries, `treevisor beat`, any DEALER socket.
     Zmq,
-    /// systemd's sd_notify protocol.
+    /// `NOTIFY_SOCKET`, as of systemd's sd_notify(3).
     Notify,
     /// A probe by the node; each success is a beat.
     Probe(Probe),

@@ -57,7 +57,7 @@ impl<'v> Layer<'v> {
 
 /// Layered tables whose keys are read one by one.
 pub(super) struct Fields<'v> {
-    /// The uppermost first.
+    /// In the order in which they are searched: the uppermost first.
     layers: Vec<Layer<'v>>,
     /// Put before a key in `places`: `heartbeat.` in the table `heartbeat`.
     prefix: String,

@@ -41,7 +41,6 @@ pub(super) enum Group {
     Placed,
     /// Keys of a supervisor's body, the top level included.
     Body,
-    /// Limits by cgroup.
     Resources,
 }
 

@@ -61,7 +61,7 @@ pub enum Address {
 /// Why a text is no address to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoAddress {
-    /// What is wrong.
+    /// What is wrong with the text.
     pub what: String,
     /// What would be right.
     pub hint: &'static str,

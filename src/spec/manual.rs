@@ -16,9 +16,7 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// What it does.
     pub(crate) about: String,
     /// Its default as TOML.
     pub(crate) default: Option<String>,

@@ -85,11 +85,11 @@ impl Read {
 /// A finding about a key that depends on the machine, not on the file alone.
 #[derive(Debug, Clone)]
 pub struct Objection {
-    /// Its severity.
+    /// With an error the tree is not started.
     pub severity: Severity,
     /// A stable word for its kind, as in [`Diagnostic::code`].
     pub code: &'static str,
-    /// What is wrong.
+    /// What is wrong, for people.
     pub message: String,
     /// The text beside the caret.
     pub label: String,

@@ -11,7 +11,7 @@ pub trait Words: Copy + PartialEq + 'static {
     /// Each value with its word, as it travels in JSON too.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// The word.
+    /// The word in the file and in JSON.
     fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
@@ -41,7 +41,7 @@ words! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// That child alone.
+    /// Only the child itself.
     #[default]
     OneForOne,
     /// All children of the supervisor.
@@ -59,7 +59,7 @@ pub enum Restart {
     Permanent,
     /// After an abnormal exit only.
     Transient,
-    /// Never.
+    /// After no exit at all.
     Temporary,
 }
 
@@ -79,7 +79,7 @@ pub enum Shutdown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AutoShutdown {
-    /// Never.
+    /// It runs on without them.
     #[default]
     Never,
     /// When one significant child has ended by itself.
@@ -173,9 +173,9 @@ pub enum Ready {
 /// Delays between restarts. Off by default: OTP restarts at once (R34).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// The first delay.
+    /// Before the first restart in a row.
     pub initial: Span,
-    /// The longest delay.
+    /// The delays grow up to this.
     pub max: Span,
     /// The factor from one delay to the next; at least 1.
     pub factor: f64,
@@ -232,7 +232,7 @@ pub struct ChildPolicy {
     pub ready: Ready,
     /// How long a start may take before it has failed; `None` for no limit.
     pub start_timeout: Option<Span>,
-    /// Delays between restarts.
+    /// Delays between restarts; `None` restarts at once.
     pub backoff: Option<Backoff>,
     /// Exit codes that are a normal exit. For a supervisor child this is `[0]`.
     pub success_codes: Vec<i32>,
@@ -296,7 +296,7 @@ impl Evidence {
 pub struct SupervisorPolicy {
     /// Which children are restarted together.
     pub strategy: Strategy,
-    /// The restart intensity.
+    /// How many restarts within which time are too many.
     pub intensity: Intensity,
     /// Whether the end of significant children ends the supervisor.
     pub auto_shutdown: AutoShutdown,

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One probe of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Probe {
-    /// The check.
+    /// What is asked, and which answer is a success.
     pub ask: Ask,
     /// How long an answer may take before the probe fails; `None` for the heartbeat's interval.
     pub timeout: Option<Span>,
@@ -33,7 +33,7 @@ pub enum Ask {
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Server {
-    /// Its machine.
+    /// The address, or `localhost`.
     pub host: Host,
     /// Its port; not zero.
     pub port: u16,
@@ -45,7 +45,7 @@ pub struct Server {
 pub enum Host {
     /// `localhost`: 127.0.0.1, or else ::1.
     Local,
-    /// This address.
+    /// This address, of either family.
     Address(IpAddr),
 }
 

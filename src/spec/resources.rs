@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One limit.
+/// One limit, and whether the tree starts without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cap<T> {
     /// The limit; `None` for "max", which is no limit.
@@ -16,7 +16,7 @@ pub struct Cap<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Amount {
-    /// As written.
+    /// As written in the file.
     Absolute(u64),
     /// Hundredths of a percent of what the machine has.
     Share(u32),
@@ -46,7 +46,7 @@ pub struct Resources {
     pub cpu_max: Option<Cap<u32>>,
     /// Share of CPU time relative to its siblings, 1 to 10,000; 100 if not set.
     pub cpu_weight: Option<Cap<u32>>,
-    /// Processes and threads.
+    /// Most processes and threads.
     pub pids_max: Option<Cap<Amount>>,
     /// Share of block I/O relative to its siblings, 1 to 10,000; 100 if not set.
     pub io_weight: Option<Cap<u32>>,
@@ -55,18 +55,18 @@ pub struct Resources {
 /// The controllers of cgroups(7) that treevisor sets limits by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Controller {
-    /// CPU time.
+    /// Shares and quotas of CPU time.
     Cpu,
-    /// Block devices.
+    /// Shares of block devices.
     Io,
-    /// Memory.
+    /// RAM and swap, and what an out-of-memory kill ends.
     Memory,
-    /// Processes.
+    /// The number of processes and threads.
     Pids,
 }
 
 impl Controller {
-    /// All controllers.
+    /// In the order of the variants.
     pub const ALL: [Controller; 4] = [Controller::Cpu, Controller::Io, Controller::Memory, Controller::Pids];
 
     /// The kernel's name for it.
@@ -92,7 +92,7 @@ pub struct LimitKey {
 }
 
 impl Resources {
-    /// No limits.
+    /// Without any limit of its own.
     pub const NONE: Resources = Resources {
         memory_max: None,
         memory_high: None,

@@ -197,7 +197,7 @@ pub(super) use field;
 pub(super) trait Row {
     fn name(&self) -> &'static str;
 
-    /// Its default.
+    /// Its default; `None` where an absent key means something of its own.
     fn default(&self) -> Option<Json>;
 
     /// Its JSON schema, with its description.
@@ -317,7 +317,6 @@ pub(super) fn table(keys: &[&'static dyn Row]) -> Json {
 /// One of the words of an enum, with words of other supervisors, for hints.
 pub(super) struct Word<T>(pub(super) &'static [(&'static str, &'static str)], PhantomData<fn() -> T>);
 
-/// A [`Word`].
 pub(super) const fn a_word<T>(foreign: &'static [(&'static str, &'static str)]) -> Word<T> {
     Word(foreign, PhantomData)
 }
@@ -416,13 +415,13 @@ shapes! {
     Boolean: bool, Scope::boolean, bool::to_string, json!({ "type": "boolean" });
     /// A string that is not empty.
     Filled: String, Scope::filled, |text: &String| string(text), filled();
-    /// A command.
+    /// A program and its arguments: an array, or one string that is split.
     Command: Vec<String>, Scope::command, |words: &Vec<String>| strings(words), reference("command");
-    /// A duration.
+    /// A duration, zero included.
     Duration: Span, |scope: &mut Scope<'_>, value| scope.span(value, ""), quote, reference("span");
     /// A duration above zero.
     Positive: Span, Scope::positive, quote, reference("positive-span");
-    /// A path.
+    /// A path that is not empty.
     Filename: PathBuf, |scope: &mut Scope<'_>, value| scope.filled(value).map(PathBuf::from),
         |path: &PathBuf| string(&path.to_string_lossy()), filled();
     /// A size above zero.

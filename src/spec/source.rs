@@ -33,7 +33,6 @@ impl Place {
         Place { file, start: Place::WHOLE, end: Place::WHOLE }
     }
 
-    /// Its first byte.
     pub(super) fn start(self) -> usize {
         self.start
     }

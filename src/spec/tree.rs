@@ -23,7 +23,7 @@ pub const PATH_BYTES_MAX: usize = 3_000;
 /// `include` could make.
 pub const CHILDREN_MAX: usize = 100_000;
 
-/// A whole tree.
+/// All that a tree's file declares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TreeSpec {
     /// Name of the instance.
@@ -35,7 +35,7 @@ pub struct TreeSpec {
     /// On which hosts of a cluster its root may run; `None` for all hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementSpec>,
-    /// The root supervisor.
+    /// The tree's top, which has no parent.
     pub root: SupervisorSpec,
 }
 
@@ -110,7 +110,7 @@ pub enum Spread {
 /// A supervisor and all that is below it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisorSpec {
-    /// Its own policy.
+    /// What supervision reads of it.
     pub policy: SupervisorPolicy,
     /// Commands to run at its events.
     pub hooks: Hooks,
@@ -213,9 +213,9 @@ words! {
 /// A [`ChildKind`] that is borrowed.
 #[derive(Debug, Clone, Copy)]
 pub enum KindRef<'a> {
-    /// A worker.
+    /// With what is executed.
     Worker(&'a ExecSpec),
-    /// A supervisor.
+    /// With all that is below it.
     Supervisor(&'a SupervisorSpec),
 }
 

@@ -70,7 +70,6 @@ keys! {
 
 const RIGHT: &str = "heartbeat = { interval = \"1s\", misses = 3 }, or heartbeat = false";
 
-/// A worker's heartbeat.
 pub(super) static WORKERS: Table<Beat> = Table::new("heartbeat", &[NODE_BEAT, BEAT], "a table or false", RIGHT);
 
 /// A supervisor's heartbeat; its beats are the node's own.

@@ -45,7 +45,7 @@ shapes! {
     AnAddress: Address, address, quote, address_schema();
     /// The name of a socket.
     SocketName: String, socket_name, |text: &String| string(text), text_like("[!-9;-~]{1,255}");
-    /// A file mode.
+    /// A file mode in octal digits.
     Mode: u32, |scope: &mut Scope<'_>, value| octal(scope, value, "a file mode", "mode = \"660\""),
         |mode: &u32| format!("\"{mode:03o}\""), any([text_like("(?:0o)?0*[0-7]{1,3}"), integer(0, 0o777)]);
     /// The sockets of a worker.

@@ -58,11 +58,10 @@ shapes! {
     Labels: BTreeMap<String, String>, labels, show_labels, json!({
         "type": "object", "additionalProperties": filled(),
     });
-    /// Ranks of hosts.
+    /// Ranks of hosts, in order of preference.
     Ranks: Vec<Vec<String>>, hosts, show_hosts, hosts_schema();
     /// How the copies of a `count` are spread.
     Spreads: Spread, spread, show_spread, any([json!({ "type": "boolean" }), filled()]);
-    /// Names of siblings.
     Siblings: Vec<Name>, siblings, |names: &Vec<Name>| array(names, |name| string(name.as_str())), json!({
         "type": "array", "items": filled(),
     });

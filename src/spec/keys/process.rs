@@ -41,7 +41,6 @@ shapes! {
         [one] => show_env_file(one),
         several => array(several, show_env_file),
     }, any([env_file_schema(), json!({ "type": "array", "items": env_file_schema() })]);
-    /// A standard input.
     Stdin: StdinSpec, |scope: &mut Scope<'_>, value| Some(match &*scope.filled(value)? {
         "/dev/null" | "null" => StdinSpec::Null,
         "inherit" => StdinSpec::Inherit,
@@ -289,7 +288,6 @@ impl Shape for Environment {
     }
 }
 
-/// Resource limits.
 pub(in crate::spec) struct Limits;
 
 impl Shape for Limits {

@@ -135,7 +135,7 @@ pub(super) static LOG: Table<LogFile> = Table {
     ..Table::new("log", &[FILE], "a table, true or false", "log = { file = \"x.log\" }, or true, or false")
 };
 
-/// Where output goes.
+/// Where the output of a worker goes.
 pub(in crate::spec) struct Log;
 
 impl Shape for Log {

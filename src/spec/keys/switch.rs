@@ -17,7 +17,7 @@ pub(in crate::spec) struct Table<W: 'static> {
     pub(super) keys: &'static [&'static [Key<W>]],
     /// What the value must be, for messages.
     pub(super) expected: &'static str,
-    /// An example.
+    /// A right value in TOML, for messages.
     pub(super) right: &'static str,
     /// Whether `true` is as good as an empty table.
     pub(super) true_is_a_table: bool,
@@ -53,7 +53,7 @@ impl<W> Table<W> {
         Table { name, keys, expected, right, true_is_a_table: true, misplaced: None }
     }
 
-    /// All its keys.
+    /// The keys of all groups, in order.
     pub(in crate::spec) fn rows(&self) -> Vec<&'static dyn Row> {
         self.keys.iter().flat_map(|keys| rows(keys)).collect()
     }
