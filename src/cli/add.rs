@@ -45,7 +45,6 @@ pub struct Add {
     pub parent: Path,
     /// A file with `[[child]]` tables
     pub file: PathBuf,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Stop waiting for a child after this long (the operation continues)

@@ -62,7 +62,6 @@ pub struct Events {
     /// Where in the tree
     #[arg(value_parser = path, default_value = "/")]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Follow new events, until the instance ends
@@ -86,7 +85,6 @@ pub struct Events {
     /// Only the last N of them; with --follow, of those that are there already
     #[arg(short = 'n', long = "lines", value_name = "N")]
     pub last: Option<usize>,
-    /// Whose times.
     #[command(flatten)]
     pub times: Times,
     /// Print each event as one JSON object on a line of its own

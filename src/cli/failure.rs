@@ -4,9 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Done.
+    /// What was asked for has been done, or was so already.
     Done = 0,
-    /// The operation failed.
     Failed = 1,
     /// Wrong usage, or a file with errors.
     Usage = 2,
@@ -37,7 +36,6 @@ pub struct Failure {
     pub(super) code: i32,
     /// What was tried and what is wrong; empty if there is nothing to print.
     pub(super) message: String,
-    /// What to do.
     pub(super) hint: Option<String>,
 }
 

@@ -34,7 +34,6 @@ pub struct Init {
     pub schema: bool,
 }
 
-/// The starter file.
 const STARTER: &str = include_str!("init.toml");
 
 /// The file of the schema, beside the tree's file.

@@ -57,7 +57,6 @@ pub struct Logs {
     /// Workers to show; the whole tree by default
     #[arg(value_name = "PATH", value_parser = path, default_value = "/", hide_default_value = true)]
     pub paths: Vec<Path>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Follow new output, until the instance ends
@@ -72,7 +71,6 @@ pub struct Logs {
     /// Show the time of each line
     #[arg(short, long)]
     pub times: bool,
-    /// Whose times.
     #[command(flatten)]
     pub zone: Times,
     /// Print each line as one JSON object on a line of its own

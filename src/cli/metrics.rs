@@ -59,7 +59,6 @@ pub struct Metrics {
     /// Only what is about these paths or patterns: `*` within a name, `**` across levels (quote them)
     #[arg(value_name = "PATTERN", value_parser = pattern)]
     pub paths: Vec<Pattern>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// The cluster of this host, in place of a tree

@@ -157,7 +157,7 @@ Examples:
     arg_required_else_help = true,
 )]
 pub struct Arguments {
-    /// What to do.
+    /// The subcommand, with its own options.
     #[command(subcommand)]
     pub verb: Verb,
     /// The instance to talk to, where several run

@@ -24,7 +24,6 @@ pub struct Move {
     pub path: Path,
     /// The host that it is to run on
     pub host: Option<String>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Stop waiting after this long (the operation continues)

@@ -16,9 +16,9 @@ use std::os::unix::fs::FileTypeExt;
 pub enum ColorMode {
     /// On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb".
     Auto,
-    /// Always.
+    /// On pipes and in files too.
     Always,
-    /// Never.
+    /// Plain text, on a terminal too.
     Never,
 }
 

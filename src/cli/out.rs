@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-/// stdout, for results.
+/// Results on stdout, which is locked and buffered.
 pub struct Out<W: Write = io::StdoutLock<'static>> {
     stream: io::BufWriter<W>,
 }

@@ -30,10 +30,8 @@ Examples:
   treevisor panic --force /            kill everything, even with the root itself hung
 ")]
 pub struct Panic {
-    /// What to kill.
     #[command(flatten)]
     pub targets: Targets,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Leave it down, until it is restarted by hand: also when the supervisors above it are replaced

@@ -64,7 +64,6 @@ Exit codes:
 pub struct Reload {
     /// The tree's file; by default the one that it was started with, or reloaded from last
     pub file: Option<PathBuf>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Show what would be done, and do nothing

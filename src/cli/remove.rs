@@ -24,7 +24,6 @@ pub struct Remove {
     /// What to remove
     #[arg(value_parser = path)]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Stop waiting after this long (the operation continues)

@@ -23,7 +23,6 @@ pub struct Reset {
     /// The supervisor or worker to reset; the root by default
     #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Wait this long for the answer

@@ -25,10 +25,8 @@ Examples:
   treevisor restart --rolling /web/jobs    /web/jobs-1, then /web/jobs-2 ...
 ")]
 pub struct Restart {
-    /// What to restart.
     #[command(flatten)]
     pub targets: Targets,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Restart the copies of a `count` one after another, each up and settled before the next, as the key `update`

@@ -108,7 +108,6 @@ pub struct Run {
     /// Graceful shutdown: how long the program has to stop before it is killed
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "5s")]
     pub shutdown: Span,
-    /// What is shown.
     #[command(flatten)]
     pub show: Show,
 }

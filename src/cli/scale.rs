@@ -37,7 +37,6 @@ pub struct Scale {
     /// How many there are to be
     #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::spec::COUNT_MAX)))]
     pub count: u32,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Stop waiting after this long (the operation continues)

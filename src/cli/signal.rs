@@ -28,7 +28,6 @@ pub struct Signal {
     /// Its name, with or without SIG, or its number
     #[arg(value_parser = number)]
     pub signal: i32,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Wait this long for the answer

@@ -64,7 +64,6 @@ pub struct Start {
     /// The tree's file; or paths or patterns in a tree that runs: `*` within a name, `**` across levels
     #[arg(value_name = "FILE|PATH", default_value = "supervisors.toml")]
     pub what: Vec<PathBuf>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Run in the background, and return when the tree is up or has failed
@@ -80,7 +79,6 @@ pub struct Start {
     /// With --detach, and with PATHs: wait this long for it to be up
     #[arg(long, value_name = "TIME", value_parser = span, default_value = "60s")]
     pub timeout: Span,
-    /// What is shown.
     #[command(flatten)]
     pub show: Show,
     /// Where the output goes that was opened already

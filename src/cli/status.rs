@@ -52,10 +52,8 @@ pub struct Status {
     /// Where in the tree
     #[arg(value_parser = path, default_value = "/")]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Whose times.
     #[command(flatten)]
     pub times: Times,
     /// Refresh periodically, in place on a terminal, until the instance ends [every 1s]
@@ -86,14 +84,12 @@ impl Status {
 /// like a duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchOrPath {
-    /// The interval.
     Every(Span),
     /// The path to watch, with the default interval.
     Path(Path),
 }
 
 impl WatchOrPath {
-    /// The default interval.
     pub const USUAL: Span = Span::from_secs(1);
     /// The shortest interval; a shorter one would show no difference and burden the root.
     const LEAST: Span = Span::from_millis(100);
@@ -156,7 +152,6 @@ struct Watch<'a> {
     every: Span,
 }
 
-/// Why watching ends.
 enum End {
     Gone,
     Signal(i32),

@@ -21,10 +21,8 @@ Examples:
   treevisor stop
 ")]
 pub struct Stop {
-    /// What to stop.
     #[command(flatten)]
     pub targets: Targets,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Stop waiting after this long (the operation continues)

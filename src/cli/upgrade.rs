@@ -52,7 +52,6 @@ pub struct Upgrade {
     /// Only rehearse it in every supervisor, and change nothing
     #[arg(long)]
     pub check: bool,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Print one JSON object at the end: what has become of each supervisor

@@ -45,7 +45,6 @@ pub struct Wait {
     /// The child to wait for; the whole tree by default
     #[arg(value_parser = path, default_value = "/", hide_default_value = true)]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// running or stopped

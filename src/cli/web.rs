@@ -45,7 +45,6 @@ Exit codes:
   3  of --url and --new-keys: no instance is named, and none runs
 ")]
 pub struct Web {
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
     /// Listen here; may be repeated

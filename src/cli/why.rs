@@ -55,10 +55,8 @@ pub struct Why {
     /// Explain what was the case at this moment: 10m (ago), 03:00, yesterday 03:00, 2026-11-24T03:00
     #[arg(long, value_name = "WHEN", value_parser = timestamp)]
     pub at: Option<Timestamp>,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Whose times.
     #[command(flatten)]
     pub times: Times,
     /// Print one JSON object
@@ -74,7 +72,6 @@ pub struct Why {
 pub enum Subject {
     /// The state of a child.
     Path(Path),
-    /// An event.
     Event(ReportId),
 }
 

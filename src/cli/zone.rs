@@ -5,10 +5,8 @@ use std::time::SystemTime;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
-    /// UTC.
     Utc,
     /// The zone of this machine, or of `TZ`.
     Local,

@@ -80,7 +80,6 @@ pub struct Join {
     /// Wait until the host is live, this long at most, where it is started by other means
     #[arg(long, value_name = "TIME", value_parser = positive_span, num_args = 0..=1, default_missing_value = "1m")]
     pub wait: Option<Span>,
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
 }

@@ -43,7 +43,6 @@ Exit codes:
   2  an option is missing, or does not fit
 ")]
 pub struct Init {
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
     /// What the cluster is called: 1 to 32 of a-z 0-9 -; `main` where it is left out
@@ -94,7 +93,6 @@ pub struct Add {
     /// Where its keys are written to; NAME.key where it is left out
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
 }
@@ -118,7 +116,6 @@ Exit codes:
 pub struct Remove {
     /// The other host
     pub name: String,
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
 }
@@ -154,7 +151,6 @@ pub struct Rotate {
     /// Replace the key by which the cluster signs, on all of its hosts
     #[arg(long)]
     pub cluster: bool,
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
 }

@@ -33,7 +33,6 @@ Examples:
     arg_required_else_help = true
 )]
 pub struct Host {
-    /// What to do.
     #[command(subcommand)]
     pub verb: HostVerb,
 }

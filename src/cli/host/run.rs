@@ -43,13 +43,14 @@ Exit codes:
   10  the agent gave up: it could not be kept running
 ")]
 pub struct Run {
-    /// Which file.
     #[command(flatten)]
     pub file: FileOption,
-    /// What is shown.
     #[command(flatten)]
     pub show: Show,
 }
+
+/// In the directory of this executable.
+const AGENT: &str = "treevisor-host";
 
 /// Shutdown timeout of etcd, in which it transfers its leadership to another member.
 const STORE_SHUTDOWN: Span = Span::from_secs(10);

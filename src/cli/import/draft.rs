@@ -81,7 +81,7 @@ fn one_line(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) name: String,
-    /// Comments before it.
+    /// Comments in the lines before it.
     pub(super) about: Vec<String>,
     keys: Vec<(&'static str, String)>,
     defaults: Vec<(&'static str, String)>,
@@ -210,7 +210,6 @@ impl Draft {
         }
     }
 
-    /// The whole file.
     pub(super) fn to_toml(&self) -> String {
         let mut out = String::new();
         self.body(0, "child", false, &mut out);

@@ -21,7 +21,7 @@ mod output;
 mod process;
 mod program;
 
-/// supervisord's default priority.
+/// supervisord's default.
 const PRIORITY: i64 = 999;
 
 /// A file that matches a pattern, and its content, or why it cannot be read.
@@ -172,7 +172,7 @@ fn sections(conf: &Text, here: &Path, names: &Names<'_>, include: Include<'_>, t
     sections
 }
 
-/// A `[group:x]`.
+/// The programs that a `[group:x]` names.
 fn group(section: &Section, names: &Names<'_>, tree: &mut Draft) -> Option<Group> {
     let name = section.title.strip_prefix("group:")?.trim().to_owned();
     for setting in section.own() {
@@ -231,7 +231,7 @@ fn left_out(section: &Section, kind: &str, name: &str, names: &Names<'_>) -> Dra
     child
 }
 
-/// Sections without programs.
+/// Notes for sections that start no program.
 fn of_others(section: &Section, tree: &mut Draft) {
     let kind = section.title.split(':').next().unwrap_or_default();
     match kind {

@@ -28,7 +28,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// An empty list.
+    /// No events yet; `ids` shows the id of each.
     pub fn new(ids: bool) -> Events {
         Events { ids, ..Events::default() }
     }
@@ -39,7 +39,7 @@ impl Events {
         self.path_width = self.path_width.max(widest).min(PATH_WIDTH_MAX);
     }
 
-    /// Writes one event.
+    /// Appends one line; on a terminal a long text takes more.
     pub fn write(&mut self, event: &EventView, look: Look, out: &mut String) {
         let event = people::event(event, look);
         let (at, words, style) = (short_time(&event.at), words(&event), style::of_event(&event.body));

@@ -54,7 +54,7 @@ pub(in crate::cli) struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// Between columns.
+/// Columns of space between two of the table.
 const GAP: usize = 2;
 
 /// Columns up to this rank are left out only after the first column has been cut, if that may be cut.

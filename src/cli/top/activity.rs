@@ -22,7 +22,6 @@ struct Track {
 pub(super) struct Activity(HashMap<Path, Track>);
 
 impl Activity {
-    /// Counts a restart.
     pub(super) fn restart(&mut self, path: &Path) {
         // Only known paths are counted, so that events cannot make the table grow.
         if let Some(track) = self.0.get_mut(path) {

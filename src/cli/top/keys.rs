@@ -17,7 +17,7 @@ pub(super) enum Key {
     Escape,
     Backspace,
     Tab,
-    /// Redraw: Ctrl-L.
+    /// Ctrl-L.
     Redraw,
     /// Ctrl-C, which is an ordinary key in raw mode.
     Interrupt,

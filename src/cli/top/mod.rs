@@ -58,10 +58,8 @@ pub struct Top {
     /// Where in the tree
     #[arg(value_parser = path, default_value = "/")]
     pub path: Path,
-    /// Which instance.
     #[command(flatten)]
     pub target: Target,
-    /// Whose times.
     #[command(flatten)]
     pub times: Times,
     /// Look this often

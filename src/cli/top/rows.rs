@@ -28,7 +28,6 @@ impl Order {
         Self::ALL[(at + steps) % Self::ALL.len()]
     }
 
-    /// The previous order.
     pub(super) fn back(self) -> Order {
         self.further(Self::ALL.len() - 1)
     }

@@ -172,12 +172,10 @@ impl State {
         state
     }
 
-    /// The visible rows.
     pub(super) fn rows(&self) -> Vec<Row<'_>> {
         rows(&self.status.root, &self.folded, self.order, &self.shares)
     }
 
-    /// The selected child.
     pub(super) fn selected_view(&self) -> Option<&ChildView> {
         self.status.root.find(&self.selected)
     }

@@ -13,7 +13,7 @@ use super::{specifier, words};
 use crate::spec::print::basic;
 use crate::time::Span;
 
-/// systemd's defaults.
+/// systemd's `DefaultTimeoutStartSec` and `DefaultTimeoutStopSec`.
 const TIMEOUT: &str = "90s";
 const RESTART_SEC: &str = "100ms";
 /// The note about signal settings if the worker has a `stop-command`.
@@ -140,7 +140,6 @@ fn kind<'u>(unit: &'u Unit<'_>) -> &'u str {
     }
 }
 
-/// Converts a timeout.
 fn limit(key: &'static str, setting: Option<&Setting>, worker: &mut Draft) {
     let text = setting.map_or(TIMEOUT, |setting| setting.value.as_str());
     // In systemd a timeout of 0 means none.
@@ -275,7 +274,6 @@ fn of_service(setting: &Setting, unit: &Unit<'_>, start_is_limited: bool, worker
     }
 }
 
-/// Converts `Restart=`.
 fn restart(setting: &Setting, worker: &mut Draft) {
     let from = Some(setting);
     match setting.value.as_str() {
@@ -292,7 +290,6 @@ fn restart(setting: &Setting, worker: &mut Draft) {
     }
 }
 
-/// Converts `StandardInput=`.
 fn input(setting: &Setting, unit: &Unit<'_>, worker: &mut Draft) {
     match setting.value.strip_prefix("file:").map(|file| unit.named.specified(file)) {
         Some(Ok(file)) => worker.set("stdin", basic(&file.in_toml()), Some(setting)),
@@ -454,7 +451,6 @@ fn environment(unit: &Unit<'_>, worker: &mut Draft) -> Variables {
     variables
 }
 
-/// Converts `EnvironmentFile=`.
 fn environment_files(unit: &Unit<'_>, worker: &mut Draft) {
     let mut files = Vec::new();
     for setting in unit.all("Service", "EnvironmentFile") {

@@ -7,7 +7,7 @@ use super::unit::Unit;
 use crate::spec::print::basic;
 use crate::time::Span;
 
-/// systemd's default signal.
+/// systemd's default of `WatchdogSignal=`.
 const SIGNAL: &str = "ABRT";
 
 /// Converts `WatchdogSec=` into a heartbeat.
