@@ -25,7 +25,7 @@ pub enum AgentError {
     },
     /// This user may not connect to the agent.
     Denied {
-        /// The agent's socket.
+        /// Where its socket is.
         socket: PathBuf,
     },
     /// The agent has not answered in time.

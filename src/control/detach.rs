@@ -33,7 +33,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 pub enum Outcome {
     /// The tree is up.
     Up {
-        /// The root's process.
+        /// The process id of the root.
         pid: u32,
     },
     /// The root has ended before its tree was up.
@@ -47,7 +47,7 @@ pub enum Outcome {
     },
     /// The tree was neither up nor down when the limit was over. The root runs on.
     NotYet {
-        /// The root's process.
+        /// The process id of the root.
         pid: u32,
     },
 }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 /// An instance and its directory.
 #[derive(Debug, Clone)]
 pub struct Instance {
-    /// Its name.
+    /// Under which it was started.
     pub name: Name,
-    /// Its directory.
+    /// Holds its socket, and the file in which the root describes it.
     pub runtime: RuntimeDir,
 }
 
@@ -133,7 +133,7 @@ pub enum FindError {
     },
     /// The wanted one does not run.
     NotRunning {
-        /// The wanted one.
+        /// As named by the option or by `TREEVISOR_INSTANCE`.
         name: Name,
         /// The base directory that was searched.
         base: PathBuf,
@@ -142,7 +142,7 @@ pub enum FindError {
     },
     /// Several run and none was named.
     Several {
-        /// Their names.
+        /// Of all instances that run.
         names: Vec<Name>,
     },
     /// An instance of this name runs on this machine outside the cluster, and a host of the cluster runs another one.
@@ -154,18 +154,18 @@ pub enum FindError {
     },
     /// The wanted name is not a valid name.
     BadName {
-        /// What was given.
+        /// As it was given.
         name: String,
-        /// Why.
+        /// The rule for names that it breaks.
         cause: IdError,
     },
     /// The directory of the instance cannot be used.
     Runtime(RuntimeError),
     /// The base directory cannot be read.
     Look {
-        /// The directory.
+        /// Below it each instance has a directory.
         base: PathBuf,
-        /// The system's error.
+        /// The error of the system call.
         cause: io::Error,
     },
 }

@@ -180,9 +180,9 @@ fn is_keeper(runtime: &RuntimeDir, pid: u32) -> io::Result<bool> {
 pub enum ForceError {
     /// The file in which the root describes the instance cannot be read.
     Instance {
-        /// The file.
+        /// `instance.json` in the runtime directory.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the system call.
         cause: io::Error,
     },
     /// The tree has no such path.
@@ -191,7 +191,7 @@ pub enum ForceError {
     Kill {
         /// The subtree that was to be killed.
         path: Path,
-        /// The system's error.
+        /// The error of the system call, or the reason in words.
         cause: Box<dyn std::error::Error>,
     },
     /// Processes have survived SIGKILL.

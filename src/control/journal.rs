@@ -54,9 +54,9 @@ pub enum Entry {
     Event(EventView),
     /// Events are missing here.
     Lost {
-        /// How many.
+        /// How many events are missing.
         events: u64,
-        /// Why.
+        /// The reason in words, for people.
         why: String,
     },
     /// The run is over.
@@ -210,7 +210,7 @@ pub fn older(state: &StateDir, filter: &Filter, memory: &[EventView]) -> Result<
 /// One run, as far as it is in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// How it began.
+    /// The note that the root wrote when it began.
     pub began: RunNote,
     /// How it ended; `None` while it runs, and if no process was left to record the end.
     pub ended: Option<EndNote>,

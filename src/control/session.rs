@@ -66,7 +66,7 @@ pub struct EventsWanted {
 /// Some events, oldest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventsRead {
-    /// The events.
+    /// Oldest first.
     pub events: Vec<EventView>,
     /// How many events were lost before these because the reader was too slow.
     pub lost: u64,

@@ -94,7 +94,7 @@ impl RuntimeDir {
         RuntimeDir { path: path.into() }
     }
 
-    /// The directory.
+    /// Where it is; absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -370,7 +370,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// The root's description of a running instance, for tools that cannot ask the root because it hangs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceFile {
-    /// Its name.
+    /// Under which it was started.
     pub name: Name,
     /// The root's process id.
     pub pid: u32,
@@ -380,7 +380,7 @@ pub struct InstanceFile {
     pub version: String,
     /// The mark that every process of the tree has in its environment as `TREEVISOR_MARK`.
     pub mark: String,
-    /// "cgroup" or "group".
+    /// How processes are contained: "cgroup" or "group".
     pub containment: String,
     /// The tree's own cgroup; the child `X` of the root has `c.X` in it, and so on down.
     #[serde(default, with = "crate::files::exact::option")]
@@ -409,7 +409,7 @@ impl InstanceFile {
 /// One path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreePath {
-    /// The path.
+    /// From the root, `/a/b`.
     pub path: TreePathName,
     /// Whether the child there is a supervisor; otherwise it is a worker.
     pub supervisor: bool,
@@ -435,21 +435,21 @@ pub enum RuntimeError {
     TooLong {
         /// The longest of them.
         path: PathBuf,
-        /// Its length.
+        /// How long it is.
         bytes: usize,
     },
     /// The directory cannot be created.
     Create {
-        /// The directory.
+        /// Which was to be made.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the system call.
         cause: io::Error,
     },
     /// Another user could change the directory's content.
     NotOurs {
-        /// The directory.
+        /// Which is there already.
         path: PathBuf,
-        /// In what way.
+        /// What is wrong with its owner or its mode.
         reason: String,
     },
 }

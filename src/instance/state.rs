@@ -61,7 +61,7 @@ pub struct StateDir {
 pub struct Segment {
     /// Its number; a later file has a higher one.
     pub number: u64,
-    /// Where it lies.
+    /// Absolute, in the state directory.
     pub path: PathBuf,
 }
 
@@ -81,7 +81,7 @@ impl StateDir {
         StateDir { path: path.into() }
     }
 
-    /// The directory.
+    /// Where it is; absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }

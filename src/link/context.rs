@@ -190,69 +190,69 @@ pub(super) fn io_error(error: zmq::Error) -> io::Error {
 pub enum LinkError {
     /// libzmq's context could not be made.
     Context {
-        /// libzmq's error.
+        /// The error of zmq_ctx_new(3).
         cause: io::Error,
     },
     /// A socket could not be opened or set up.
     Socket {
         /// The endpoint that it was for.
         endpoint: String,
-        /// libzmq's error.
+        /// The error of zmq_socket(3) or zmq_setsockopt(3).
         cause: io::Error,
     },
     /// A socket could not be bound.
     Bind {
-        /// The endpoint.
+        /// As zmq_bind(3) has it, `ipc://PATH` or `tcp://ADDRESS:PORT`.
         endpoint: String,
-        /// libzmq's error.
+        /// The error of zmq_bind(3).
         cause: io::Error,
     },
     /// A socket could not be connected. A peer that does not exist yet is no error: libzmq retries.
     Connect {
-        /// The endpoint.
+        /// As zmq_connect(3) has it, `ipc://PATH` or `tcp://ADDRESS:PORT`.
         endpoint: String,
-        /// libzmq's error.
+        /// The error of zmq_connect(3).
         cause: io::Error,
     },
     /// The file system did not show what is at the path of the socket.
     Look {
-        /// The path.
+        /// Where the socket was to be.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the system call.
         cause: io::Error,
     },
     /// A file that is no socket is at the path. libzmq would delete it.
     NotASocket {
-        /// The path.
+        /// Where the socket was to be.
         path: PathBuf,
     },
     /// Another process is bound at the path. libzmq would take the path over without an error for either process.
     InUse {
-        /// The path.
+        /// Where both sockets would be.
         path: PathBuf,
     },
     /// The path is longer than [`SOCKET_PATH_MAX`].
     PathTooLong {
-        /// The path.
+        /// Where the socket was to be.
         path: PathBuf,
-        /// Its length.
+        /// How long it is.
         bytes: usize,
     },
     /// The path cannot be written as an endpoint.
     PathUnusable {
-        /// The path.
+        /// Where the socket was to be.
         path: PathBuf,
-        /// Why.
+        /// What libzmq cannot read in it.
         reason: &'static str,
     },
     /// The endpoint does not begin with `ipc://`.
     NotIpc {
-        /// The endpoint.
+        /// As it was given.
         endpoint: String,
     },
     /// Connections between hosts must be encrypted: this needs `tcp://ADDRESS:PORT`, and a libzmq with CURVE.
     NotEncrypted {
-        /// The endpoint.
+        /// As it was given.
         endpoint: String,
     },
     /// A ZeroMQ identity must have 1 to 255 bytes, and must not begin with a zero byte, which is reserved for libzmq.

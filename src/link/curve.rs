@@ -65,11 +65,11 @@ pub enum Sender {
 /// A message from another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incoming {
-    /// Its sender.
+    /// The host that is proved by its key, or another machine.
     pub from: Sender,
     /// The connection on which it came; valid until that ends.
     pub connection: Identity,
-    /// Its frames.
+    /// All parts of the message, in order.
     pub frames: Vec<Vec<u8>>,
 }
 
@@ -161,7 +161,7 @@ impl CurveRouter {
         self.is_bound
     }
 
-    /// Whether it listens.
+    /// Whether the endpoint was free, and it listens there.
     pub fn is_bound(&self) -> bool {
         self.is_bound
     }

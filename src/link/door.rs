@@ -29,9 +29,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The limits of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageMax {
-    /// Parts.
+    /// How many parts it may have.
     pub parts: usize,
-    /// Bytes in all.
+    /// How large all parts together may be.
     pub bytes: usize,
 }
 
@@ -81,11 +81,11 @@ pub enum Why {
 /// Refused or closed connections of one user, with the peer of the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// Why.
+    /// The limit, or the missing permission.
     pub why: Why,
     /// The peer of the last of them.
     pub peer: PeerCred,
-    /// How many.
+    /// Since the list was last taken.
     pub count: u64,
 }
 
@@ -257,7 +257,7 @@ impl Door {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits another user.
+    /// Lets processes of this user connect too.
     pub fn allow(&self, uid: u32) {
         self.state().allowed.insert(uid);
     }

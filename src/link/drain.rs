@@ -85,7 +85,7 @@ pub(super) fn send<'a>(socket: &zmq::Socket, frames: impl IntoIterator<Item = &'
 /// The result of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
-    /// A message waits.
+    /// A message can be received.
     Input,
     /// The socket has reconnected: messages in transit on the former connection may be lost.
     Reconnected,

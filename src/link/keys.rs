@@ -18,7 +18,7 @@ pub struct PublicKey {
 #[serde(transparent)]
 pub struct SecretKey(PublicKey);
 
-/// Both halves.
+/// A public key and the secret one that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
     /// Not secret: it may be sent and stored anywhere.
@@ -53,14 +53,14 @@ impl PublicKey {
         Some(PublicKey::of(bytes)).filter(|key| key.text == text)
     }
 
-    /// Its 32 bytes.
+    /// Raw, not as Z85.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.bytes
     }
 }
 
 impl SecretKey {
-    /// Its 32 bytes.
+    /// Raw, not as Z85.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0.bytes
     }

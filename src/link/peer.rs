@@ -6,10 +6,10 @@
 /// another process, messages still come with these ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerCred {
-    /// The process.
+    /// The process that connected.
     pub pid: u32,
-    /// Its effective user.
+    /// Effective, as it connected.
     pub uid: u32,
-    /// Its effective group.
+    /// Effective, as it connected.
     pub gid: u32,
 }

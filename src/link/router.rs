@@ -43,7 +43,7 @@ impl Identity {
         Identity(bytes.into())
     }
 
-    /// The bytes.
+    /// As libzmq puts them before each message.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

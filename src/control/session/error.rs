@@ -36,14 +36,14 @@ pub enum AskError {
     },
     /// The root has refused the request.
     Refused {
-        /// Why, for programs.
+        /// The reason, for programs.
         why: Refusal,
-        /// Why, for people.
+        /// The reason in words, for people.
         message: String,
     },
     /// The request was carried out and did not succeed.
     Failed {
-        /// The outcome.
+        /// Why it did not succeed, for programs.
         outcome: Outcome,
         /// More in words; may be empty.
         detail: String,
