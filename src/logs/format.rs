@@ -38,7 +38,7 @@ impl Format {
     }
 }
 
-/// True: in colour.
+/// True for colours: what a terminal gets.
 impl From<bool> for Format {
     fn from(coloured: bool) -> Format {
         if coloured { Format::Coloured } else { Format::Plain }

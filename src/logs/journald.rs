@@ -83,7 +83,7 @@ impl Entry {
         self.0.push(b'\n');
     }
 
-    /// The encoded entry.
+    /// In the format of journald's native protocol.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

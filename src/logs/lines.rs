@@ -13,9 +13,7 @@ pub(crate) enum Stream {
     /// Both streams share one pipe, which keeps their order and costs one descriptor instead of two.
     #[default]
     Both,
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 

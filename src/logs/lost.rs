@@ -15,9 +15,7 @@ pub(crate) fn is_notice(line: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lost {
-    /// How many lines.
     pub lines: u64,
-    /// How many bytes.
     pub bytes: u64,
 }
 

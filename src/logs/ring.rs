@@ -23,9 +23,7 @@ pub(crate) struct Ring {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Speaker {
-    /// The child's incarnation.
     pub incarnation: u64,
-    /// Its pid.
     pub pid: u32,
 }
 

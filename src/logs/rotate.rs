@@ -38,7 +38,7 @@ pub(crate) const MAX_SIZE_LEAST: u64 = 4096;
 /// Most rotations within one write. More means that another process fills the file.
 const ROTATIONS_PER_WRITE: u32 = 2 * (CHUNK as u64 / MAX_SIZE_LEAST) as u32;
 
-/// A log file.
+/// A file that is renamed when it is full, with a number of old ones kept.
 #[derive(Debug)]
 pub(crate) struct RotatingFile {
     path: PathBuf,

@@ -37,7 +37,7 @@ const NODE_HARD: usize = 16 * 1024 * 1024;
 /// thread.
 pub(crate) const PATIENCE: Span = Span::from_secs(1);
 
-/// Most threads.
+/// Most threads that write at the same time.
 const THREADS_MAX: usize = 4;
 
 /// The writer of a node's log files. Clones share one state.
@@ -88,19 +88,11 @@ struct Entry {
     taken: bool,
     /// Since when nothing of this file has been written.
     since: Time,
-    /// Its worker waits.
+    /// The node does not read from its worker, until the queue is shorter.
     resting: bool,
 }
 
-/// What a thread has taken to write, how much of that is done, and the lost lines that it reports behind that.
-#[derive(Debug, Default)]
-struct Writing {
-    bytes: Arc<Vec<u8>>,
-    done: usize,
-    lost: Lost,
-}
-
-/// One worker's log.
+/// The queue of one worker's file.
 #[derive(Debug)]
 pub(crate) struct LogFile {
     writer: Writer,

@@ -35,7 +35,7 @@ pub fn owner(directory: &Path) -> Option<(ids::Path, bool)> {
     Some((path, inside.last().is_none_or(|last| *last == BELOW)))
 }
 
-/// One cgroup.
+/// A directory of cgroup2, kept open.
 #[derive(Debug, Clone)]
 pub struct Group {
     path: PathBuf,
@@ -108,7 +108,7 @@ impl Group {
         Ok(group)
     }
 
-    /// Its directory.
+    /// Its directory below the mount of cgroup2.
     pub fn path(&self) -> &Path {
         &self.path
     }

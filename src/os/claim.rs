@@ -23,7 +23,7 @@ pub struct Claim {
 pub enum Holder {
     /// A process of the same user.
     Own {
-        /// Its pid.
+        /// In this PID namespace.
         pid: u32,
     },
     /// A process of another user, or one in a container that shares this network namespace: it cannot be using this

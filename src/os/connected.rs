@@ -17,9 +17,9 @@ pub struct Connected {
     fd: RawFd,
     /// The process that has connected, or been connected to.
     pub pid: u32,
-    /// Its user.
+    /// Effective, as it connected.
     pub uid: u32,
-    /// Its group.
+    /// Effective, as it connected.
     pub gid: u32,
 }
 

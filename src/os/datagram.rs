@@ -31,7 +31,7 @@ const BEFORE_MAX: usize = 4;
 pub struct Sender {
     /// Its pid; 0 for a process of another container, which has no pid here.
     pub pid: u32,
-    /// Its user.
+    /// Which its process had.
     pub uid: u32,
 }
 

@@ -40,7 +40,7 @@ impl DeadMan {
         Ok(())
     }
 
-    /// The deadline.
+    /// When the timer fires.
     pub fn at(&self) -> Time {
         self.at
     }

@@ -27,11 +27,11 @@ impl Interest {
 /// A registration whose descriptor is ready.
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
-    /// Its tag.
+    /// As given with the descriptor.
     pub tag: Tag,
 }
 
-/// An epoll instance.
+/// epoll(7), with a tag for each descriptor.
 pub struct Poller {
     epoll: Epoll,
     next: u64,

@@ -27,9 +27,9 @@ pub struct Executable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Its device.
+    /// `st_dev` of stat(3type).
     pub device: u64,
-    /// Its inode.
+    /// `st_ino` of stat(3type).
     pub inode: u64,
     /// Its size in bytes.
     pub size: u64,

@@ -21,7 +21,7 @@ pub enum Kind {
     Connection,
     /// A regular file.
     File,
-    /// A directory.
+    /// A directory that is open.
     Directory,
     /// A terminal or another character device.
     Device,

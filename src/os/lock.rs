@@ -29,9 +29,9 @@ pub enum LockError {
     },
     /// The file cannot be used.
     File {
-        /// The file.
+        /// The path of the lock's file.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the system call.
         cause: io::Error,
     },
 }

@@ -74,7 +74,7 @@ pub fn append_own(path: &Path, missing: Missing) -> io::Result<(FileLocation, Fi
 /// What to do about a missing directory of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// Fail.
+    /// Fail with ENOENT.
     Fails,
     /// Create it with this mode.
     IsMade(u32),

@@ -116,7 +116,7 @@ impl LeaseView {
         Deadline(LeaseTime { boottime: Time::from_nanos(boottime), raw: Time::from_nanos(raw) })
     }
 
-    /// The present poke.
+    /// The number of the last poke.
     pub fn poke(&self) -> u64 {
         self.0.get(POKE)
     }
@@ -206,7 +206,7 @@ impl Written {
     }
 }
 
-/// The mapping.
+/// The words of the shared memory, as they are mapped.
 #[derive(Debug)]
 struct Words(NonNull<AtomicU64>);
 

@@ -27,7 +27,7 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExitStatus {
-    /// Its exit status.
+    /// Its exit status, 0 to 255.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
@@ -299,7 +299,7 @@ impl ProcessHandle {
         self.began
     }
 
-    /// Its pid.
+    /// In this PID namespace.
     pub fn pid(&self) -> u32 {
         self.pid
     }

@@ -152,7 +152,7 @@ impl Signals {
         self.0.get_read().as_raw_fd()
     }
 
-    /// The same, borrowed.
+    /// The same, borrowed from this value.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.get_read().as_fd()
     }

@@ -56,7 +56,7 @@ use self::slots::Stream;
 pub enum Stdin<'a> {
     /// /dev/null.
     Null,
-    /// An open descriptor.
+    /// A descriptor that is open here.
     Open(BorrowedFd<'a>),
     /// A file. The new process opens it: as the user that it runs as, and since the file system may not answer.
     File(PathBuf),
@@ -82,7 +82,7 @@ pub struct PlanSpec<'a> {
     pub nice: Option<i32>,
     /// Its oom_score_adj, proc(5); `None` is that of this process.
     pub oom_score_adjust: Option<i32>,
-    /// Its standard input.
+    /// What it reads as descriptor 0.
     pub stdin: Stdin<'a>,
     /// Standard output; `None` is /dev/null.
     pub stdout: Option<BorrowedFd<'a>>,

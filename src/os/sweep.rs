@@ -26,7 +26,7 @@ const NAMED: usize = 8;
 /// A process that SIGKILL has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivor {
-    /// Its pid.
+    /// In this PID namespace.
     pub pid: u32,
     /// The path of its child in the tree, if that can be read.
     pub path: Option<Path>,
@@ -37,7 +37,7 @@ pub struct Survivor {
 /// The processes that were left at the time limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survivors {
-    /// Some of them.
+    /// The first few.
     pub processes: Vec<Survivor>,
     /// How many more there were.
     pub others: usize,

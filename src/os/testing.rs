@@ -126,7 +126,7 @@ pub(super) fn script(text: &str) -> PlanSpec<'static> {
     program(&["/bin/sh", "-c", text])
 }
 
-/// Starts a process.
+/// Starts a process, and waits until it has executed its program.
 pub(super) fn start(spec: PlanSpec<'_>) -> Result<Spawned, SpawnError> {
     start_now(spec)?.settled()
 }

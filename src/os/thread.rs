@@ -119,7 +119,6 @@ pub(super) struct SignalsBlocked {
 }
 
 impl SignalsBlocked {
-    /// Blocks all signals.
     pub(super) fn all() -> SignalsBlocked {
         // SAFETY: both sets are live; all zeros are a value of a set.
         unsafe {

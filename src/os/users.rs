@@ -14,11 +14,11 @@ mod tests;
 /// The user and groups to run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// User.
+    /// In the kernel's numbers.
     pub uid: u32,
-    /// Group.
+    /// The primary one.
     pub gid: u32,
-    /// Supplementary groups.
+    /// Supplementary ones, beside the primary.
     pub groups: Vec<u32>,
 }
 
@@ -61,7 +61,7 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// "user" or "group".
+    /// The kind of account: "user" or "group".
     pub fn what(&self) -> &'static str {
         self.what
     }

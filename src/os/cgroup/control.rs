@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 /// The controllers that a cgroup can pass on to the cgroups below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupControllers {
-    /// The cgroup.
+    /// Its directory below the mount of cgroup2.
     directory: PathBuf,
     /// The controllers that it has from the cgroup above.
     pub(super) available: Vec<Controller>,
@@ -194,7 +194,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 /// What percentages in a limit refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Memory in bytes.
+    /// Memory of the machine, in bytes.
     pub memory: u64,
     /// The maximum number of processes and threads.
     pub pids: u64,
@@ -222,7 +222,7 @@ impl Machine {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnappliedLimit {
-    /// Its key.
+    /// The limit's key in the tree's file.
     pub key: Cow<'static, str>,
     /// Why, as the system reports it.
     pub why: String,

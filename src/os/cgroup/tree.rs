@@ -79,12 +79,12 @@ impl Tree {
         Tree { root }
     }
 
-    /// Its directory.
+    /// Its directory below the mount of cgroup2.
     pub fn path(&self) -> &Path {
         &self.root.path
     }
 
-    /// The cgroup itself.
+    /// The tree's own cgroup, with those of its children in it.
     pub fn root(&self) -> &Group {
         &self.root
     }

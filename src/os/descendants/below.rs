@@ -44,7 +44,7 @@ pub struct Facts {
     pub began: u64,
     /// Its session, by the pid of the session leader.
     pub session: u32,
-    /// Its process group.
+    /// Its process group, by the pid of the group's leader.
     pub group: u32,
     /// The stamp that it has inherited, or that it was started with.
     pub stamp: Option<Stamp>,
@@ -224,7 +224,7 @@ const AT_ONCE: usize = 256;
 pub enum Claim {
     /// Kill it, and count it under this number.
     Kill(usize),
-    /// Leave it alone.
+    /// Neither kill it nor count it.
     Leave,
     /// It has ended meanwhile. Its children are adopted only now, so another search is needed.
     Ended,

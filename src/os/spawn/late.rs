@@ -48,9 +48,9 @@ struct Held {
 pub struct Spawned {
     /// Set if it has not executed its program yet.
     pub late: Option<Late>,
-    /// Its pid.
+    /// In this PID namespace.
     pub pid: u32,
-    /// Its descriptor.
+    /// Refers to it even after its pid is given to another.
     pub pidfd: PidFd,
 }
 
