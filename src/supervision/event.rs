@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Member {
     /// Unique among siblings.
     pub name: Name,
-    /// Leaf or node.
+    /// A worker, or a supervisor with children of its own.
     pub kind: Kind,
     /// Stands for all of the spec that cannot change while the process runs. A new spec with the same revision is taken
     /// over in place; with another revision the process must be replaced. The shell computes it.
@@ -43,7 +43,7 @@ impl Member {
     }
 }
 
-/// One heartbeat.
+/// A heartbeat with what it reports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beat {
     /// Counts up within one connection; 0 when the sender does not count. A number that is not above the last one
@@ -108,7 +108,7 @@ pub enum Command {
     Roll(u32),
     /// Kills the child with all that is below it, now. Its end then counts as an abnormal exit (D10).
     Panic {
-        /// The child.
+        /// With all that is below it.
         child: ChildId,
         /// Leave it down instead (R64 with brutal_kill).
         hold: bool,
@@ -170,22 +170,22 @@ pub enum Event {
     Begin,
     /// An [`Action::Spawn`](super::Action::Spawn) has become a process.
     Spawned {
-        /// Which one.
+        /// As in the action.
         run: Run,
         /// Its process id, for reports only.
         pid: u32,
     },
     /// An `Action::Spawn` has failed; there is no process.
     SpawnFailed {
-        /// Which one.
+        /// As in the action.
         run: Run,
-        /// Why.
+        /// The step that has failed.
         failure: StartFailure,
     },
     /// Answers an `Action::Spawn` of a placed child: there is no process, since no host is available for it. Nothing is
     /// charged or counted. The child waits for [`Event::HostThere`], and the sequence goes on with the next start.
     NoHost {
-        /// Which one.
+        /// As in the action.
         run: Run,
         /// Why, host by host.
         why: String,
@@ -211,18 +211,18 @@ pub enum Event {
     },
     /// A node is about to give up, and reports why. This is only an explanation; the node's exit decides.
     Escalating {
-        /// The node.
+        /// Of the node that gives up.
         run: Run,
         /// The node's own report of it.
         cause: Option<ReportId>,
-        /// Its explanation.
+        /// In words, with what led to it.
         explanation: String,
     },
     /// The process has ended **and** nothing that belonged to it is left (D13).
     Exited {
-        /// Which one.
+        /// Of the process that has ended.
         run: Run,
-        /// How.
+        /// By an exit status or a signal.
         exit: Exit,
         /// The exit followed an out-of-memory kill in its cgroup.
         out_of_memory: bool,
@@ -231,7 +231,7 @@ pub enum Event {
     /// processes that it has left. For everything that waits for the child's end, it has ended with this event; only a
     /// new process of it has to wait until [`Event::Exited`] reports that nothing is left. At most once for a run.
     KillFailed {
-        /// Which one.
+        /// Of the process that was to end.
         run: Run,
         /// How its own process has ended, if it has.
         exit: Option<Exit>,
@@ -247,9 +247,9 @@ pub enum Event {
     Inspected(Run, Inspected),
     /// An operator asks for something.
     Asked {
-        /// For the answer.
+        /// Returned with the answer.
         request: RequestId,
-        /// What.
+        /// What is to be done, and with which child.
         command: Command,
         /// The caller, for reports, such as "uid 1000".
         by: String,

@@ -15,7 +15,7 @@ use std::fmt;
 pub(super) enum KillReason {
     /// It was not ready within this time; with the reason why its readiness probe failed.
     NotReady { limit: Span, unanswered: Option<String> },
-    /// It hangs.
+    /// It did not beat or make progress in time, or reported itself hung.
     Hung { age: Span, no_progress: bool, self_reported: bool },
     /// By an operator's panic.
     Panicked { by: String },
@@ -27,7 +27,7 @@ pub(super) enum KillReason {
 pub(super) enum LastFailure {
     /// A node gave up, with this explanation.
     GaveUp(String),
-    /// It was killed.
+    /// By its supervisor, for this reason.
     Killed(KillReason),
     /// It ended by itself; with what it reported of why it fails.
     Ended { exit: Exit, reported: Option<String> },

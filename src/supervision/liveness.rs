@@ -92,7 +92,6 @@ pub(super) struct Watch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Judgement {
-    /// Nothing to report.
     Fine,
     /// The beat is later than one and a half intervals, and this has not been reported yet.
     Late(Overdue),

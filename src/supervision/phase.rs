@@ -141,7 +141,7 @@ pub(super) enum Wait {
 pub(super) enum AfterStop {
     /// It is started again later in the same sequence.
     Again,
-    /// It stays down.
+    /// It stays down until it is started again.
     Rest,
     /// A temporary child that was stopped with its group (R27): it has ended for good.
     Done,
@@ -164,13 +164,13 @@ pub(super) enum OnExit {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Phase {
-    /// No process.
+    /// No process of it exists.
     Down(DownReason),
     /// Between two attempts to start it.
     Waiting { wait: Wait, cause: ReportId },
     /// A process exists or is about to, and is not ready.
     Starting { process: Box<Process>, since: Time, deadline: Option<Time> },
-    /// Up.
+    /// Ready, and not asked to stop.
     Running(Box<Process>),
     /// Asked to stop. `deadline` is `None` with shutdown infinity, and before the process exists.
     Stopping { process: Box<Process>, asked: Time, deadline: Option<Time>, then: AfterStop },

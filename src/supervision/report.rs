@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// One entry of the tree's history. The shell adds path, wall-clock time and the last lines of output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Its own id.
+    /// By it others name this one as their cause.
     pub id: ReportId,
     /// The report that led to this one.
     pub cause: Option<ReportId>,
@@ -22,7 +22,7 @@ pub struct Report {
     pub incarnation: Incarnation,
     /// Set if it is about a process that runs beside the child in a roll-out.
     pub beside: Option<Beside>,
-    /// What happened.
+    /// The kind of report, with its fields.
     pub fact: Fact,
 }
 
@@ -90,7 +90,7 @@ pub enum RolloutStage {
     Overtaken,
 }
 
-/// What happened.
+/// The kinds of reports, one for each kind of event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// A process is about to be made.
@@ -145,7 +145,7 @@ pub enum Fact {
     },
     /// Its process has ended and nothing is left of it.
     Exited {
-        /// How.
+        /// By an exit status or a signal.
         exit: Exit,
         /// One of the success codes.
         normal: bool,
@@ -195,14 +195,14 @@ pub enum Fact {
     /// It is asked to stop, or killed by a brutal_kill. About the supervisor itself: a process other than its parent
     /// has asked it to end.
     Stopping {
-        /// Why.
+        /// What led to the stop.
         why: StopCause,
     },
     /// It was stopped, and its process has ended.
     Stopped,
     /// A child node gave up; the exit that follows is handled like a crash (R45, D1).
     Escalated {
-        /// Its explanation.
+        /// In words, as the child node gave it.
         explanation: String,
     },
     /// This supervisor gives up: the restart that is due would be one too many (R43).
@@ -211,7 +211,7 @@ pub enum Fact {
         child: String,
         /// Restarts in the window, the refused one included.
         used: u32,
-        /// Restarts allowed.
+        /// Restarts allowed in the window.
         max: u32,
         /// Length of the window.
         period: Span,
@@ -270,7 +270,7 @@ pub enum Fact {
     Rollout {
         /// The stage of the roll-out.
         stage: RolloutStage,
-        /// The operator.
+        /// On whose behalf it was begun.
         by: String,
         /// How many copies have been replaced, and are up.
         updated: usize,
@@ -283,7 +283,7 @@ pub enum Fact {
     },
     /// It could not be started.
     StartFailed {
-        /// Why.
+        /// The step that has failed.
         failure: StartFailure,
         /// Whether it is retried, as long as the intensity allows.
         retry: bool,

@@ -50,7 +50,7 @@ pub struct RolloutStatus {
 pub(super) struct Rollout {
     /// The request that is answered when the roll-out is over.
     pub(super) request: Option<RequestId>,
-    /// The operator.
+    /// On whose behalf it was begun.
     pub(super) by: String,
     /// The cause in the reports of its stops.
     pub(super) why: StopCause,
@@ -80,7 +80,7 @@ pub(super) struct Rollout {
 #[serde(deny_unknown_fields)]
 pub(super) struct Due {
     pub(super) id: ChildId,
-    /// Its `count`.
+    /// The number of the `count` that it is a copy of.
     pub(super) group: u32,
     pub(super) update: Update,
     /// The spec that it will get; `None` for its present one.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollup {
-    /// Workers that run.
+    /// Workers that are up.
     pub running: u32,
     /// Workers that are starting, or wait for a backoff to end.
     pub starting: u32,

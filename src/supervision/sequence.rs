@@ -94,7 +94,6 @@ pub(super) enum Step {
     Pause(Time),
     /// Start this child; call [`await_start`](Sequence::await_start) if it is being started.
     Start(ChildId),
-    /// Nothing is left.
     Done,
 }
 

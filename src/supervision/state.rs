@@ -12,7 +12,7 @@ use crate::time::{Span, Time};
 pub enum State {
     /// A process exists, or is about to, and is not ready yet; or the child waits for its turn to be started.
     Starting,
-    /// Up.
+    /// Up: its start is over.
     Running,
     /// Asked to stop, or being killed; also when the process cannot be killed and the supervisor no longer waits for
     /// it.
@@ -47,9 +47,9 @@ impl State {
 pub struct BesideStatus {
     /// Its relation to the child.
     pub beside: Beside,
-    /// Its state.
+    /// As that of a child.
     pub state: State,
-    /// Its incarnation.
+    /// Of this process, not of the child's.
     pub incarnation: Incarnation,
     /// Its process, when there is one.
     pub pid: Option<u32>,
@@ -58,13 +58,13 @@ pub struct BesideStatus {
 /// One child, as `status` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildStatus {
-    /// The child.
+    /// Stays the same over restarts.
     pub id: ChildId,
-    /// Its name.
+    /// The last part of its path.
     pub name: Name,
-    /// Leaf or node.
+    /// A worker, or a supervisor with children of its own.
     pub kind: Kind,
-    /// Its state.
+    /// As people see it.
     pub state: State,
     /// It is a step that is done: its process exited with a success code.
     pub done: bool,
@@ -84,7 +84,7 @@ pub struct ChildStatus {
     pub restarts: u64,
     /// How its processes have ended since this supervisor began.
     pub exits: Exits,
-    /// Its restart type.
+    /// When its exit is followed by a restart.
     pub restart: Restart,
     /// What ends its start; of a worker.
     pub ready: Ready,
@@ -115,11 +115,11 @@ pub struct ChildStatus {
 /// The beats of one child in its present incarnation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BeatStatus {
-    /// What it promised.
+    /// How often it beats, and how many may be missed.
     pub promise: Heartbeat,
     /// Time since the last beat; `None` before the first.
     pub age: Option<Span>,
-    /// Beats so far.
+    /// Of the present incarnation, so far.
     pub beats: u64,
     /// Intervals that went by without a beat, so far. Those of the last silence are taken back if they turn out not to
     /// be the child's.

@@ -26,7 +26,7 @@ use std::mem;
 /// What a supervisor is made from.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How it supervises.
+    /// Strategy, restart intensity and automatic shutdown.
     pub policy: SupervisorPolicy,
     /// Its children in start order. They get the ids 0, 1, 2 … in this order. Names are unique; a second child of a
     /// name is left out.

@@ -20,9 +20,9 @@ pub enum Cause {
     StartFailed,
     /// It was not ready within its start-timeout.
     StartTimeout,
-    /// It hung.
+    /// It was killed as hung.
     Hang,
-    /// An operator's panic.
+    /// An operator's `panic` killed it.
     Panic,
     /// It was stopped: by an operator, with its group, or with its supervisor; also when it was killed at its shutdown
     /// timeout.
@@ -162,7 +162,7 @@ impl RestartTimes {
         self.count
     }
 
-    /// Their total duration.
+    /// Of all restarts measured, together.
     pub fn sum(&self) -> Span {
         self.sum
     }

@@ -17,16 +17,16 @@ pub struct RequestId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// The child.
+    /// As its supervisor numbers it.
     pub child: ChildId,
-    /// Its incarnation.
+    /// Counts its processes from 1.
     pub incarnation: Incarnation,
 }
 
 /// Whether a child is a leaf or a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A user's program.
+    /// A program of the user's, without children here.
     Worker,
     /// A supervisor process with children of its own. Its start is over when its whole subtree is up (R6).
     Supervisor,
@@ -38,7 +38,7 @@ pub enum Kind {
 pub enum Exit {
     /// By itself, with this status.
     Code(i32),
-    /// By this signal.
+    /// By this signal, in Linux's numbers.
     Signal(i32),
     /// The exit status is unknown: the process was the child of another process. Does not count as OTP's `normal`.
     Unknown,
@@ -65,7 +65,7 @@ pub enum Source {
     /// Through the node's own endpoint.
     #[default]
     Zmq,
-    /// Through sd_notify.
+    /// Through `NOTIFY_SOCKET`, sd_notify(3).
     Notify,
     /// Through a socket for this child alone: the nth of its `push` sockets.
     Push(u16),
