@@ -158,7 +158,7 @@ impl Path {
 }
 
 impl Incarnation {
-    /// The first one.
+    /// That of a child's first process.
     pub const FIRST: Incarnation = Incarnation(1);
 
     /// The one after this.

@@ -5,7 +5,6 @@ use crate::ids::Path;
 /// A path, or a pattern that paths are compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pattern {
-    /// This one path.
     Path(Path),
     /// All paths like this.
     Glob(glob::Pattern),

@@ -16,7 +16,7 @@ pub struct Time(u64);
 pub struct Span(u64);
 
 impl Time {
-    /// The origin.
+    /// The origin of the clock.
     pub const ZERO: Time = Time(0);
 
     /// The point that lies `nanos` nanoseconds after the origin.

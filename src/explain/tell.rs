@@ -36,7 +36,7 @@ pub struct Paragraph {
 /// Most characters of a quoted line of output.
 const QUOTE_MAX: usize = 200;
 
-/// The whole explanation.
+/// A heading and paragraphs for a terminal, from the parts of an explanation.
 pub fn tell(explanation: &Explanation) -> ExplanationText {
     let mut paragraphs = self::paragraphs(explanation);
     paragraphs.extend(explanation.rollout.as_ref().map(|stopped| rolled(stopped, explanation)));

@@ -64,11 +64,10 @@ pub struct Explanation {
 pub struct Below {
     /// Since when failures are counted, in RFC 3339; null for all known events of the run.
     pub since: Option<String>,
-    /// How many failures.
     pub failures: u64,
     /// Which children failed, the one that failed last first, and how often each.
     pub children: Vec<(Path, u64)>,
-    /// The last failure.
+    /// The latest of the failures.
     pub last: EventView,
 }
 
@@ -96,7 +95,7 @@ pub enum Present {
 /// One event of a chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The event itself.
+    /// As the journal and `events` have it.
     pub event: EventView,
     /// Its category, which is finer than the event's kind: see [`Category`].
     pub category: Category,
@@ -120,7 +119,7 @@ pub enum Category {
     Exit,
     /// The process was ended by a signal that a program gets for its own fault: SIGSEGV, SIGABRT ….
     Crash,
-    /// Memory ran out.
+    /// The kernel killed a process for want of memory.
     OutOfMemory,
     /// A resource limit was reached.
     ResourceLimit,

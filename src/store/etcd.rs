@@ -56,7 +56,7 @@ struct Shared {
 }
 
 impl Endpoints {
-    /// The present endpoints.
+    /// The addresses of the store's members, as last set.
     pub fn get(&self) -> Arc<Vec<String>> {
         Arc::clone(&self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner))
     }

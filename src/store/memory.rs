@@ -4,7 +4,7 @@ use crate::time::Span;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The store.
+/// A store in the memory of this process, for tests.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<Content>>);
 

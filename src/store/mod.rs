@@ -22,11 +22,11 @@ pub type Version = u64;
 /// A record of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The whole key.
+    /// `/treevisor/CLUSTER/` and the record's own key.
     pub key: String,
-    /// Its version.
+    /// The store's number for this content.
     pub version: Version,
-    /// Its content.
+    /// As it was written.
     pub value: Vec<u8>,
 }
 
@@ -40,11 +40,11 @@ pub enum Ask {
     },
     /// Writes the record if it still has the expected version.
     Swap {
-        /// The whole key.
+        /// `/treevisor/CLUSTER/` and the record's own key.
         key: String,
         /// The version that the record must have; `None`: the record must not exist.
         expected: Option<Version>,
-        /// The new content.
+        /// What it is to contain.
         new: Vec<u8>,
     },
     /// Asks for the health of the store itself.

@@ -69,7 +69,6 @@ impl App {
         self.asker.look();
     }
 
-    /// Counts an answer.
     pub(super) fn count(&self, status: u16) {
         *locked(&self.answered).entry(status).or_default() += 1;
     }

@@ -43,7 +43,6 @@ embedded! {
 
 const PAGE: &str = include_str!("assets/index.html");
 
-/// One asset.
 pub(super) struct Asset {
     pub(super) kind: &'static str,
     pub(super) content: Vec<u8>,

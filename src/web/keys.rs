@@ -17,11 +17,11 @@ pub(super) const SESSION_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Most open sessions, and most open links. A new one replaces the oldest without a key, else the oldest that views.
 const OPEN_MAX: usize = 256;
 
-/// A permission.
+/// What a key or a session permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// To view.
+    /// To view only.
     View,
     /// To view and to act.
     Act,
@@ -202,7 +202,6 @@ impl Keys {
         known.is_some_and(|known| known.0.ct_eq(&csrf.hashed().0).into())
     }
 
-    /// Ends a session.
     pub(super) fn close_session(&mut self, token: &Secret) {
         let hashed = token.hashed();
         self.sessions.retain(|session| session.sha256 != hashed);

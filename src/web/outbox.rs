@@ -117,7 +117,7 @@ impl Outbox {
         std::mem::take(&mut self.lines_lost)
     }
 
-    /// The next frame.
+    /// The next frame to send.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         let (_, frame) = self.frames.pop_front()?;
         self.bytes -= frame.len();

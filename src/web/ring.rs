@@ -37,7 +37,6 @@ impl Ring {
         self.first + self.events.len() as u64
     }
 
-    /// Appends an event.
     pub(super) fn push(&mut self, json: Vec<u8>) {
         self.bytes += json.len() as u64;
         self.events.push_back(Kept { json: json.into(), upto: self.bytes });

@@ -16,7 +16,6 @@ use std::sync::Arc;
 /// Most bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
 
-/// All routes.
 pub(super) fn routes(app: Arc<App>) -> Router {
     let mut routes = Router::new().route("/healthz", get(healthz)).route("/metrics", get(scrape::metrics));
     if !app.config.no_pages {

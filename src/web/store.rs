@@ -34,7 +34,6 @@ pub(super) struct Stamp(u64, u32, [i64; 4]);
 /// How a running console can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Running {
-    /// Its process id.
     pub(super) pid: u32,
     /// Its URL for browsers.
     pub(super) url: String,

@@ -110,7 +110,6 @@ struct Numbers {
     usage: Option<UsageView>,
 }
 
-/// The tree.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     instance: String,

@@ -31,7 +31,7 @@ pub struct Peer {
 /// The limits of one message. The connection of a peer that exceeds them is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageMax {
-    /// Parts.
+    /// How many parts it may have.
     pub parts: usize,
     /// Bytes of all parts together.
     pub bytes: usize,

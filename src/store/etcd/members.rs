@@ -10,7 +10,7 @@ use crate::time::Span;
 use serde::Deserialize;
 use serde_json::json;
 
-/// One member.
+/// A server of etcd that belongs to the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Member {
