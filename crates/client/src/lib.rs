@@ -31,6 +31,7 @@
 #![deny(unsafe_code)]
 
 mod connection;
+mod delivery;
 mod frames;
 mod heart;
 mod notify;
@@ -39,7 +40,8 @@ mod stream;
 mod supervised;
 mod zmtp;
 
-pub use heart::{DeliverError, Delivered, Heart};
+pub use delivery::{DeliverError, Delivered};
+pub use heart::Heart;
 pub use notify::{NOTIFY_SOCKET, Notifier, NotifyError, notify};
 pub use supervised::{ENDPOINT, EnvError, HEARTBEAT_MS, INCARNATION, PATH, TOKEN};
 

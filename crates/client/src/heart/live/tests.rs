@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::frames::{STATUS_MAX, Token};
+use crate::heart::Heart;
 use crate::zmtp;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -116,7 +117,7 @@ fn beats_in_the_innermost_loop_are_held_back() {
     let (mut live, start) = (live(place.socket()), now());
     let mut peer = with_node(&listener, || {
         for n in 0..4_000 {
-            live.said.progress = Some(n);
+            live.news.progress = Some(n);
             live.beat(start + Duration::from_millis(n));
         }
     });
@@ -168,7 +169,7 @@ fn a_node_that_does_not_read_costs_nothing_and_gets_whole_messages() {
     let place = Place::new();
     let listener = UnixListener::bind(place.socket()).unwrap();
     let (mut live, start) = (live(place.socket()), now());
-    live.said.status = Some("s".repeat(STATUS_MAX - 1));
+    live.news.status = Some("s".repeat(STATUS_MAX - 1));
     let mut peer = with_node(&listener, || live.beat(start));
     let mut slowest = Duration::ZERO;
     for n in 1..5_000 {
@@ -376,8 +377,8 @@ mod with_a_router {
         let mut router = Router::bind(&place.socket());
         let (mut live, start) = (live(place.socket()), now());
         for n in 0..500u32 {
-            live.said.progress = Some(n.into());
-            live.said.status = Some("ü".repeat(STATUS_MAX / 2));
+            live.news.progress = Some(n.into());
+            live.news.status = Some("ü".repeat(STATUS_MAX / 2));
             live.beat(start + SECOND * n);
             let inbound = receive(&mut router);
             let Message::Beat(beat) = body(&inbound) else { panic!("no beat") };
