@@ -197,13 +197,13 @@ impl LogHandle {
 
 /// One record as one JSON object in one line: `at`, `level`, `message`, and the keys.
 struct Objects {
-    json: Mutex<Json<Gathered>>,
+    json: Mutex<Json<RecordWriter>>,
     outlet: Arc<Mutex<Outlet>>,
 }
 
 impl Objects {
     fn new(outlet: Arc<Mutex<Outlet>>) -> Objects {
-        let line = Gathered { bytes: Vec::new(), outlet: Arc::clone(&outlet) };
+        let line = RecordWriter { bytes: Vec::new(), outlet: Arc::clone(&outlet) };
         // slog writes the last one first.
         let keys = o!(
             "message" => PushFnValue(|record: &Record<'_>, to| to.emit(record.msg())),
@@ -235,12 +235,12 @@ fn level_name(level: Level) -> &'static str {
 }
 
 /// The bytes of one record.
-struct Gathered {
+struct RecordWriter {
     bytes: Vec<u8>,
     outlet: Arc<Mutex<Outlet>>,
 }
 
-impl Write for Gathered {
+impl Write for RecordWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -440,7 +440,7 @@ mod tests {
                 return;
             }
         }
-        panic!("nothing was told of {:?}", handle.lost());
+        panic!("no report of {:?}", handle.lost());
     }
 
     #[test]

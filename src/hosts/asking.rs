@@ -5,7 +5,7 @@ use super::action::{Action, Start};
 use super::agent::Agent;
 use super::choose::{Candidate, Seeker, rank};
 use super::event::Turn;
-use super::message::{AGAIN, Message, OrderAction, Place, Subject, What};
+use super::message::{AGAIN, Message, OrderAction, Place, ReportBody, Subject};
 use super::placed_children::{Left, PlacedChild, PlacedSubtree, Release, State};
 use super::record::{ClaimKey, Host};
 use super::seeking::{ANSWER, VOID};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 impl Agent {
     /// Whether the parent is to move this subtree now. Each parent moves one at a time.
-    pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &PlacedSubtree) -> Option<What> {
+    pub(super) fn is_to_move(&self, turn: Turn, key: &ClaimKey, there: &PlacedSubtree) -> Option<ReportBody> {
         let placed_child = self.placed_children.all.get(key)?;
         let busy = |(other, placed_child_of): (&ClaimKey, &PlacedChild)| {
             other != key
@@ -40,8 +40,8 @@ impl Agent {
         let before = placed_child.place.placement.on.rank(&there.host);
         let better = candidate.settled && placed_child.place.placement.on.rank(&to) < before;
         match candidate.fit() && to != there.host {
-            true if draining => Some(What::Move { to, start: Start::Move }),
-            true if takeover && better => Some(What::Move { to, start: Start::Takeover }),
+            true if draining => Some(ReportBody::Move { to, start: Start::Move }),
+            true if takeover && better => Some(ReportBody::Move { to, start: Start::Takeover }),
             true | false => None,
         }
     }
@@ -70,9 +70,9 @@ impl Agent {
         self.placed_children.all.iter().filter(|(key, _)| key.instance == instance).any(leaves)
     }
 
-    pub(super) fn where_to(&self, turn: Turn, key: &ClaimKey, to: Option<String>) -> What {
+    pub(super) fn where_to(&self, turn: Turn, key: &ClaimKey, to: Option<String>) -> ReportBody {
         let Some(placed_child) = self.placed_children.all.get(key) else {
-            return What::NotMoved { why: "it was not placed".into() };
+            return ReportBody::NotMoved { why: "it was not placed".into() };
         };
         let here = placed_child.host().map(str::to_owned);
         let ranked = self.ranked_for(turn, key, placed_child);
@@ -82,12 +82,12 @@ impl Agent {
         };
         match (chosen, to) {
             (Some((host, _)), _) if Some(host) == here.as_ref() => {
-                What::NotMoved { why: format!("it is on {host} already") }
+                ReportBody::NotMoved { why: format!("it is on {host} already") }
             }
-            (Some((host, candidate)), _) if candidate.fit() => What::Moving { to: host.clone() },
-            (Some((host, candidate)), _) => What::NotMoved { why: format!("{host}: {candidate}") },
-            (None, Some(to)) => What::NotMoved { why: format!("the cluster has no host {to}") },
-            (None, None) => What::NotMoved { why: reasons(&ranked) },
+            (Some((host, candidate)), _) if candidate.fit() => ReportBody::Moving { to: host.clone() },
+            (Some((host, candidate)), _) => ReportBody::NotMoved { why: format!("{host}: {candidate}") },
+            (None, Some(to)) => ReportBody::NotMoved { why: format!("the cluster has no host {to}") },
+            (None, None) => ReportBody::NotMoved { why: reasons(&ranked) },
         }
     }
 
@@ -150,7 +150,7 @@ impl Agent {
             Ok(Target::Release(host, wire)) if !late => {
                 placed_child.state = State::Choosing(now + AGAIN);
                 self.placed_children.release(&host, &wire);
-                self.say_releases(now, out);
+                self.send_releases(now, out);
                 self.wake(now + AGAIN);
             }
             Ok(Target::Ask(_) | Target::Release(..)) => self.has_none(key, "no host has answered so far", now, out),
@@ -171,7 +171,7 @@ impl Agent {
         let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
         let wire = Subject { run, ..placed_child.node.clone() };
         placed_child.state = State::Asking { host: host.to_owned(), wire: wire.clone(), since: now, again: Time::ZERO };
-        self.say_place(key, host, &wire, now, out);
+        self.send_place(key, host, &wire, now, out);
         self.wake(now + AGAIN);
     }
 
@@ -195,7 +195,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn say_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
+    pub(super) fn send_place(&mut self, key: &ClaimKey, host: &str, wire: &Subject, now: Time, out: &mut Vec<Action>) {
         let (start, from) = self.start_on(key, host);
         let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
         if let State::Asking { again, .. } = &mut placed_child.state {
@@ -205,7 +205,7 @@ impl Agent {
         self.post(host, Message::Place(Box::new(place)), out);
     }
 
-    pub(super) fn say_releases(&mut self, now: Time, out: &mut Vec<Action>) {
+    pub(super) fn send_releases(&mut self, now: Time, out: &mut Vec<Action>) {
         let mut releases = std::mem::take(&mut self.placed_children.releases);
         // A dead host holds no claims.
         releases.retain(|release| !self.is_dead(&release.host));

@@ -108,7 +108,7 @@ pub(super) struct HeldClaim {
     pub(super) from: Option<String>,
     /// Whether its record is that of a pinned subtree.
     pinned: bool,
-    pub(super) what: What,
+    pub(super) what: RunState,
     /// The record was read with a larger token, and the run was killed.
     superseded: bool,
     crashes: VecDeque<Time>,
@@ -116,7 +116,7 @@ pub(super) struct HeldClaim {
 
 /// What runs by a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum RunState {
     /// Nothing, and a run is to be started.
     Down,
     /// A run of this bundle, which the order with this serial wants; `asked`: it was asked to stop.
@@ -168,8 +168,8 @@ impl Claim {
 
     pub(super) fn run(&self) -> Option<RunId> {
         match self.here.as_ref()?.what {
-            What::Running { run, .. } => Some(run),
-            What::Down | What::Finished(..) | What::Leaving(..) => None,
+            RunState::Running { run, .. } => Some(run),
+            RunState::Down | RunState::Finished(..) | RunState::Leaving(..) => None,
         }
     }
 
@@ -178,15 +178,15 @@ impl Claim {
     pub(super) fn end_of_epoch(&mut self) -> Option<HeldClaim> {
         self.attempts.clear();
         self.claimable_since = None;
-        self.here.take().filter(|here| matches!(here.what, What::Running { .. }))
+        self.here.take().filter(|here| matches!(here.what, RunState::Running { .. }))
     }
 
     /// Everything that ran by the lease was killed and is gone, while the epoch goes on.
     pub(super) fn emptied(&mut self) {
         if let Some(here) = &mut self.here
-            && matches!(here.what, What::Running { .. })
+            && matches!(here.what, RunState::Running { .. })
         {
-            here.what = What::Down;
+            here.what = RunState::Down;
         }
     }
 
@@ -203,32 +203,32 @@ impl Claim {
         let later = || Move::Wait(wait.then_some(self.not_before));
         match &held.what {
             // Tokens only grow: with a larger one in the record, this host has lost the claim for certain.
-            What::Running { run, .. }
+            RunState::Running { run, .. }
                 if !held.superseded && facts.own.is_some_and(|(_, own)| own.token > held.token) =>
             {
                 let (by, token) = facts.own.map(|(_, own)| (own.host.clone(), own.token)).unwrap_or_default();
                 Move::Superseded { run: *run, by, token }
             }
-            What::Running { run, bundle, asked: None, .. } => match Self::stop_why(facts) {
+            RunState::Running { run, bundle, asked: None, .. } => match Self::stop_why(facts) {
                 Some(why) => Move::Stop(*run, why),
                 None if facts.has_bundle && facts.want.is_some_and(|want| want.bundle != *bundle) => Move::Reload(*run),
                 None => Move::Wait(None),
             },
-            What::Running { .. } => Move::Wait(None),
-            What::Down if !facts.wanted() || facts.leave.is_some() => {
+            RunState::Running { .. } => Move::Wait(None),
+            RunState::Down if !facts.wanted() || facts.leave.is_some() => {
                 let freed = if facts.leave.is_some() { ReleaseReason::Drained } else { ReleaseReason::Stopped };
                 self.leave(freed, None);
                 self.next(facts)
             }
-            What::Down if facts.hold || facts.lease_ends() => Move::Wait(None),
+            RunState::Down if facts.hold || facts.lease_ends() => Move::Wait(None),
             // The placement has changed: other hosts judge by the record when the claim ends, so it is made anew.
-            What::Down if held.pinned != facts.pinned => {
+            RunState::Down if held.pinned != facts.pinned => {
                 self.leave(ReleaseReason::Stopped, None);
                 self.next(facts)
             }
-            What::Down => Move::Run,
-            What::Finished(..) if waits => later(),
-            What::Finished(serial, note) if facts.wanted() => {
+            RunState::Down => Move::Run,
+            RunState::Finished(..) if waits => later(),
+            RunState::Finished(serial, note) if facts.wanted() => {
                 if facts.want.is_some_and(|want| want.serial == *serial) {
                     return Move::WantDown(note.clone());
                 }
@@ -236,13 +236,13 @@ impl Claim {
                 self.restart();
                 self.next(facts)
             }
-            What::Finished(_, note) => {
+            RunState::Finished(_, note) => {
                 let note = Some(note.clone());
                 self.leave(ReleaseReason::Stopped, note);
                 self.next(facts)
             }
-            What::Leaving(..) if waits => later(),
-            What::Leaving(freed, note) => {
+            RunState::Leaving(..) if waits => later(),
+            RunState::Leaving(freed, note) => {
                 Move::Free { expected: held.version, token: held.token, freed: *freed, note: note.clone() }
             }
         }
@@ -258,13 +258,13 @@ impl Claim {
 
     fn restart(&mut self) {
         if let Some(here) = &mut self.here {
-            here.what = What::Down;
+            here.what = RunState::Down;
         }
     }
 
     fn leave(&mut self, freed: ReleaseReason, note: Option<String>) {
         if let Some(here) = &mut self.here {
-            here.what = What::Leaving(freed, note);
+            here.what = RunState::Leaving(freed, note);
         }
     }
 
@@ -274,8 +274,8 @@ impl Claim {
         self.highest = self.highest.max(own.token);
         if let Some(here) = &self.here {
             let free = own.token == here.token && own.state == OwnState::Free;
-            let over = matches!(here.what, What::Leaving(..)) && free || own.token > here.token;
-            if over && !matches!(here.what, What::Running { .. }) {
+            let over = matches!(here.what, RunState::Leaving(..)) && free || own.token > here.token;
+            if over && !matches!(here.what, RunState::Running { .. }) {
                 self.here = None;
             }
             return;
@@ -291,7 +291,7 @@ impl Claim {
 
     /// What runs is what the present order wants, so that order has not come after its end.
     fn follow_order(&mut self, facts: &ClaimFacts<'_>) {
-        if let Some(HeldClaim { what: What::Running { bundle, serial, asked: None, .. }, .. }) = &mut self.here
+        if let Some(HeldClaim { what: RunState::Running { bundle, serial, asked: None, .. }, .. }) = &mut self.here
             && let Some(want) = facts.want.filter(|want| want.bundle == *bundle)
         {
             *serial = want.serial;
@@ -312,7 +312,7 @@ impl Claim {
             start,
             from,
             pinned,
-            what: What::Down,
+            what: RunState::Down,
             superseded: false,
             crashes: VecDeque::new(),
         });
@@ -397,7 +397,7 @@ impl Claim {
     /// Setting the claim free has failed, as the record is `stored`: version, whether this host holds it, and token. If
     /// this host still holds it, that version is expected next.
     pub(super) fn not_freed(&mut self, stored: Option<(Version, bool, u64)>) {
-        let Some(here) = self.here.as_mut().filter(|here| matches!(here.what, What::Leaving(..))) else { return };
+        let Some(here) = self.here.as_mut().filter(|here| matches!(here.what, RunState::Leaving(..))) else { return };
         match stored {
             Some((version, true, token)) if token == here.token => here.version = version,
             Some(_) | None => self.here = None,
@@ -416,7 +416,7 @@ impl Claim {
         if let Some(here) = &mut self.here {
             (here.start, here.from) = (Start::Normal, None);
             here.bundle.clone_from(&bundle);
-            here.what = What::Running { run, bundle, serial, asked: None };
+            here.what = RunState::Running { run, bundle, serial, asked: None };
         }
     }
 
@@ -430,14 +430,14 @@ impl Claim {
 
     /// The run was asked to stop.
     pub(super) fn asked(&mut self, why: StopWhy) {
-        if let Some(HeldClaim { what: What::Running { asked, .. }, .. }) = &mut self.here {
+        if let Some(HeldClaim { what: RunState::Running { asked, .. }, .. }) = &mut self.here {
             *asked = Some(why);
         }
     }
 
     /// The run is reloaded with another bundle.
     pub(super) fn reloaded(&mut self, with: String) {
-        if let Some(HeldClaim { bundle: kept, what: What::Running { bundle, .. }, .. }) = &mut self.here {
+        if let Some(HeldClaim { bundle: kept, what: RunState::Running { bundle, .. }, .. }) = &mut self.here {
             kept.clone_from(&with);
             *bundle = with;
         }
@@ -454,16 +454,16 @@ impl Claim {
     /// of its order, and why.
     pub(super) fn exited(&mut self, now: Time, run: RunId, end: RunEnd) -> Option<(u64, String)> {
         let here = self.here.as_mut()?;
-        let What::Running { run: present, serial, asked, .. } = &here.what else { return None };
+        let RunState::Running { run: present, serial, asked, .. } = &here.what else { return None };
         if *present != run {
             return None;
         }
         let (serial, asked) = (*serial, asked.is_some());
-        here.what = What::Down;
+        here.what = RunState::Down;
         let why = match end {
             // Also if it was asked to stop meanwhile: the order of an operator came first, and counts everywhere.
             RunEnd::Stopped => {
-                here.what = What::Finished(serial, "it has ended by itself, in order".to_owned());
+                here.what = RunState::Finished(serial, "it has ended by itself, in order".to_owned());
                 return None;
             }
             RunEnd::HandedOver => return None,
@@ -481,7 +481,7 @@ impl Claim {
                 format!("it has crashed {} times within {WITHIN}, last: {why}", here.crashes.len())
             }
         };
-        here.what = What::Leaving(ReleaseReason::GaveUp, Some(why.clone()));
+        here.what = RunState::Leaving(ReleaseReason::GaveUp, Some(why.clone()));
         Some((serial, why))
     }
 }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_takes_the_clock_that_has_advanced_less() {
+    fn a_wait_takes_the_clock_that_has_advanced_less() {
         let mut detector = FailureDetector::default();
         detector.observe(at(100), "b", 1, live(1));
         let suspended = Moment { boottime: Time::ZERO + Span::from_secs(900), raw: Time::ZERO + Span::from_secs(101) };

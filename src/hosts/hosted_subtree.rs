@@ -3,7 +3,7 @@
 
 use super::event::RunId;
 use super::loss::Loss;
-use super::message::{Ended, Failure, Outcome, Place, Subject, What};
+use super::message::{Ended, Failure, Outcome, Place, ReportBody, Subject};
 use super::record::{Want, WantState};
 use crate::time::Time;
 use serde_json::Value;
@@ -249,11 +249,11 @@ impl HostedSubtree {
     }
 
     /// The report of the end, until the parent has acknowledged it.
-    pub(super) fn unreported(&self) -> Option<What> {
+    pub(super) fn unreported(&self) -> Option<ReportBody> {
         match &self.state {
             State::Over { how, noted: false } => match how {
-                HostedRunEnd::Ended(end, detail) => Some(What::Exited { end: *end, detail: detail.clone() }),
-                HostedRunEnd::ByHost(loss) => Some(What::Lost(loss.clone())),
+                HostedRunEnd::Ended(end, detail) => Some(ReportBody::Exited { end: *end, detail: detail.clone() }),
+                HostedRunEnd::ByHost(loss) => Some(ReportBody::Lost(loss.clone())),
                 HostedRunEnd::Failed(_) => None,
             },
             State::Over { .. } | State::Wanted | State::Running(_) | State::Done => None,

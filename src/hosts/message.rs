@@ -2,7 +2,7 @@
 //! same four kinds; the core reads and writes them, the shell carries them.
 //!
 //! Each message may arrive twice, late, or never, and is retransmitted until it is answered: PLACE until PLACED, ORDER
-//! until TOLD, TOLD until [`What::Noted`]. So neither side has to store what has arrived.
+//! until TOLD, TOLD until [`ReportBody::Noted`]. So neither side has to store what has arrived.
 
 use super::loss::Loss;
 use super::record::{Choice, ClaimKey, Placement};
@@ -238,7 +238,7 @@ pub enum Outcome {
         /// The reason as text.
         detail: String,
     },
-    /// No host may have it. To a node only; [`What::HostThere`] follows when a host may.
+    /// No host may have it. To a node only; [`ReportBody::HostThere`] follows when a host may.
     NoHost {
         /// The reason for each host, for people.
         why: String,
@@ -297,36 +297,36 @@ pub struct Order {
     pub what: OrderAction,
 }
 
-/// The action of an [`Order`], and the [`What`] that answers it.
+/// The action of an [`Order`], and the [`ReportBody`] that answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum OrderAction {
-    /// Ask the run to stop: [`What::Exited`].
+    /// Ask the run to stop: [`ReportBody::Exited`].
     Stop,
-    /// Kill the run: [`What::Exited`].
+    /// Kill the run: [`ReportBody::Exited`].
     Kill,
-    /// The run has ended and is not started again: set the claim free. [`What::Done`].
+    /// The run has ended and is not started again: set the claim free. [`ReportBody::Done`].
     Done,
-    /// Look at a silent run: [`What::Inspected`] or, from the parent's agent, [`What::Unreachable`].
+    /// Look at a silent run: [`ReportBody::Inspected`] or, from the parent's agent, [`ReportBody::Unreachable`].
     #[default]
     Inspect,
-    /// Kill everything placed below the path: [`What::Cleared`] when nothing of it is left, or its host is lost. Sent
-    /// by a node before it hands in the exit of an unplaced supervisor at that path.
+    /// Kill everything placed below the path: [`ReportBody::Cleared`] when nothing of it is left, or its host is lost.
+    /// Sent by a node before it hands in the exit of an unplaced supervisor at that path.
     Clear,
-    /// From a node to its agent: where would the child go if it were moved? [`What::Moving`] or [`What::NotMoved`].
-    /// After `Moving` the agent chooses that host at the next [`Place`] of the path; the node stops the child and
-    /// starts it again.
+    /// From a node to its agent: where would the child go if it were moved? [`ReportBody::Moving`] or
+    /// [`ReportBody::NotMoved`]. After `Moving` the agent chooses that host at the next [`Place`] of the path; the node
+    /// stops the child and starts it again.
     Move {
         /// The wanted host; `None`: the next best.
         to: Option<String>,
     },
     /// From a root to its agent, after boot and whenever they change: these paths of the tree have a placement. Claims
-    /// of all other paths are cleared. [`What::Noted`].
+    /// of all other paths are cleared. [`ReportBody::Noted`].
     Paths {
         /// All paths with a placement.
         paths: Vec<String>,
     },
-    /// From a node to its agent, sent once, for `status`: [`What::Shown`], in one part or several.
+    /// From a node to its agent, sent once, for `status`: [`ReportBody::Shown`], in one part or several.
     Show(Show),
     /// An action of a later version, which is ignored.
     #[serde(other)]
@@ -342,13 +342,13 @@ pub struct RunReport {
     pub subject: Subject,
     /// The outcome, or what has happened.
     #[serde(flatten)]
-    pub what: What,
+    pub what: ReportBody,
 }
 
-/// A report. Those marked † are retransmitted until [`What::Noted`] arrives.
+/// A report. Those marked † are retransmitted until [`ReportBody::Noted`] arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum What {
+pub enum ReportBody {
     /// Acknowledges a report about this run.
     #[default]
     Noted,

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_takes_the_faster_clock_and_who_waits_the_slower() {
+    fn a_holder_takes_the_faster_clock_and_a_waiter_the_slower() {
         let (before, suspended) = (at(1_000, 1_000), at(9_000, 2_000));
         assert_eq!(suspended.longest_since(before), Span::from_secs(8));
         assert_eq!(suspended.shortest_since(before), Span::from_secs(1));

@@ -3,7 +3,7 @@
 
 use super::action::Start;
 use super::event::{ParentId, RequestId};
-use super::message::{Failure, OrderAction, Outcome, Place, Subject, What};
+use super::message::{Failure, OrderAction, Outcome, Place, ReportBody, Subject};
 use super::record::ClaimKey;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,11 +36,11 @@ pub(super) struct PlacedSubtree {
     /// The order for the run until it has ended, and when it is sent again.
     pub(super) order: Option<(OrderAction, Time)>,
     /// How the run has ended.
-    pub(super) end: Option<What>,
+    pub(super) end: Option<ReportBody>,
     /// Whether the parent has acknowledged the end.
     pub(super) noted: bool,
     /// The report that the parent is to move it, until the parent acknowledges it.
-    pub(super) moving: Option<What>,
+    pub(super) moving: Option<ReportBody>,
     /// The parent has acknowledged that report: how the next start counts.
     pub(super) moved: Option<Start>,
     /// When the report to the parent is sent again.

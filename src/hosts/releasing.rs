@@ -7,7 +7,7 @@ use super::agent::{Agent, RequestPurpose};
 use super::awaited::{Asker, ContestedRequest};
 use super::event::{ParentId, RequestId, Turn};
 use super::hosted_subtree::Next;
-use super::message::{OrderAction, Place, Subject, What};
+use super::message::{OrderAction, Place, ReportBody, Subject};
 use super::placed_children::{PlacedChild, State};
 use super::record::ClaimKey;
 use super::serving::is_below;
@@ -104,7 +104,7 @@ impl Agent {
                 None => self.holds(key) || self.is_swapping(key),
             };
             if !waits {
-                self.send_to_host(host, subject, What::Done, out);
+                self.send_to_host(host, subject, ReportBody::Done, out);
             }
             waits
         });
@@ -114,7 +114,7 @@ impl Agent {
             let waits = claims.any(|(key, claim)| claim.here().is_some() || self.is_swapping(key))
                 || hosted.any(|(_, subtree)| subtree.subject().root_token <= subject.root_token);
             if !waits {
-                self.send_to_host(host, subject, What::Cleared, out);
+                self.send_to_host(host, subject, ReportBody::Cleared, out);
             }
             waits
         });
@@ -221,7 +221,7 @@ impl Agent {
         done.retain(|(parent, node)| {
             let waits = self.placed_children.is_releasing(&node.key());
             if !waits {
-                Self::report_to_parent(*parent, node, What::Done, out);
+                Self::report_to_parent(*parent, node, ReportBody::Done, out);
             }
             waits
         });
@@ -230,7 +230,7 @@ impl Agent {
             let mut releases = self.placed_children.releases.iter();
             let waits = !self.hosts_below(node).is_empty() || releases.any(|it| is_meant(node, &it.wire.key()));
             if !waits {
-                Self::report_to_parent(*parent, node, What::Cleared, out);
+                Self::report_to_parent(*parent, node, ReportBody::Cleared, out);
             }
             waits
         });

@@ -5,7 +5,9 @@ use super::action::{Action, Start};
 use super::agent::Agent;
 use super::event::{ParentId, Turn};
 use super::loss::Loss;
-use super::message::{AGAIN, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What};
+use super::message::{
+    AGAIN, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, ReportBody, RunReport, Subject,
+};
 use super::placed_children::{Left, PlacedChild, PlacedSubtree, State};
 use super::record::ClaimKey;
 use crate::time::{Span, Time};
@@ -21,7 +23,7 @@ const REFUSED: Span = Span::from_secs(2);
 pub(super) const VOID: u64 = 5_000;
 
 impl Agent {
-    pub(super) fn report_to_parent(parent: ParentId, node: &Subject, what: What, out: &mut Vec<Action>) {
+    pub(super) fn report_to_parent(parent: ParentId, node: &Subject, what: ReportBody, out: &mut Vec<Action>) {
         let message = Message::Told(RunReport { subject: node.clone(), what });
         out.push(Action::Tell { parent, message });
     }
@@ -95,7 +97,7 @@ impl Agent {
                 out.push(Action::Tell { parent, message: Message::Placed(placed) });
             }
             Message::Order(order) if current => self.ordered(turn, parent, &order, out),
-            Message::Told(RunReport { subject, what: What::Noted }) => self.parent_noted(parent, &subject, out),
+            Message::Told(RunReport { subject, what: ReportBody::Noted }) => self.parent_noted(parent, &subject, out),
             Message::Order(_) | Message::Told(_) | Message::Placed(_) => {}
         }
     }
@@ -121,12 +123,12 @@ impl Agent {
             OrderAction::Paths { paths } => {
                 let paths = (node.root_token, paths.iter().cloned().collect());
                 self.placed_children.paths.insert(node.instance.clone(), paths);
-                Self::report_to_parent(parent, node, What::Noted, out);
+                Self::report_to_parent(parent, node, ReportBody::Noted, out);
             }
             OrderAction::Clear => self.clear_asked(parent, node, out),
             OrderAction::Move { to } => {
                 let what = self.where_to(turn, &key, to.clone());
-                if matches!(what, What::Moving { .. }) {
+                if matches!(what, ReportBody::Moving { .. }) {
                     self.placed_children.past.entry(key).or_default().wish = Some(to.clone());
                 }
                 Self::report_to_parent(parent, node, what, out);
@@ -134,7 +136,7 @@ impl Agent {
             OrderAction::Done => self.done_asked(parent, &key, node),
             OrderAction::Show(show) => {
                 for shown in self.shown(turn, parent, node, *show) {
-                    Self::report_to_parent(parent, node, What::Shown(Box::new(shown)), out);
+                    Self::report_to_parent(parent, node, ReportBody::Shown(Box::new(shown)), out);
                 }
             }
             OrderAction::Stop | OrderAction::Kill | OrderAction::Inspect => {
@@ -154,7 +156,7 @@ impl Agent {
             .filter(|placed_child| placed_child.parent == parent && placed_child.node == *node);
         let Some(there) = placed_child.and_then(PlacedChild::there) else {
             let loss = Loss::of("it was not placed, or is none of this parent's");
-            return Self::report_to_parent(parent, node, What::Lost(loss), out);
+            return Self::report_to_parent(parent, node, ReportBody::Lost(loss), out);
         };
         if there.end.is_some() {
             return;
@@ -170,7 +172,7 @@ impl Agent {
             return self.order(&host, &wire, OrderAction::Inspect, out);
         }
         let why = format!("there is no link to {host}, and its lease may still hold");
-        Self::report_to_parent(parent, node, What::Unreachable { why }, out);
+        Self::report_to_parent(parent, node, ReportBody::Unreachable { why }, out);
     }
 
     pub(super) fn is_dead(&self, host: &str) -> bool {
@@ -188,10 +190,10 @@ impl Agent {
             State::There(there) if there.end.is_some() => {
                 there.noted = true;
                 let (host, wire) = (there.host.clone(), there.wire.clone());
-                self.send_to_host(&host, &wire, What::Noted, out);
+                self.send_to_host(&host, &wire, ReportBody::Noted, out);
             }
             State::There(there) => {
-                if let Some(What::Move { start, .. }) = there.moving.take() {
+                if let Some(ReportBody::Move { start, .. }) = there.moving.take() {
                     there.moved = Some(start);
                 }
             }
@@ -252,8 +254,8 @@ impl Agent {
     pub(super) fn take_told(&mut self, turn: Turn, from: &str, told: RunReport, out: &mut Vec<Action>) {
         let (key, subject) = (told.subject.key(), told.subject);
         match told.what {
-            What::Done => return self.is_released(turn, key, from, subject),
-            What::Cleared => return self.is_cleared(turn, from, &subject),
+            ReportBody::Done => return self.is_released(turn, key, from, subject),
+            ReportBody::Cleared => return self.is_cleared(turn, from, &subject),
             _ => {}
         }
         let settle = self.settings.timing.settle;
@@ -265,23 +267,23 @@ impl Agent {
             return;
         };
         match told.what {
-            What::Inspected { found } => {
+            ReportBody::Inspected { found } => {
                 // The run is there in the present epoch of its host.
                 there.epoch = epoch.unwrap_or(there.epoch).max(there.epoch);
-                Self::report_to_parent(parent, &node, What::Inspected { found }, out);
+                Self::report_to_parent(parent, &node, ReportBody::Inspected { found }, out);
             }
-            what @ (What::Exited { .. } | What::Lost(_)) => {
+            what @ (ReportBody::Exited { .. } | ReportBody::Lost(_)) => {
                 if there.end.is_some() {
                     // The report was repeated, because the host has not received the acknowledgement.
                     if there.noted {
-                        self.send_to_host(from, &subject, What::Noted, out);
+                        self.send_to_host(from, &subject, ReportBody::Noted, out);
                     }
                     return;
                 }
                 let past = self.placed_children.past.entry(key).or_default();
                 past.ended_on = Some((from.to_owned(), subject));
                 let left = match &what {
-                    What::Exited { end, .. } => {
+                    ReportBody::Exited { end, .. } => {
                         if end.gave_up() && moves {
                             past.gave_up.insert(from.to_owned(), turn.now.boottime + settle);
                         }
@@ -291,7 +293,7 @@ impl Agent {
                             (None, None) => Left::Ended,
                         }
                     }
-                    What::Lost(Loss { in_order: true, .. }) => Left::Moved(Start::Move),
+                    ReportBody::Lost(Loss { in_order: true, .. }) => Left::Moved(Start::Move),
                     _ => Left::Lost(turn.now.boottime),
                 };
                 past.last = Some((from.to_owned(), left));
@@ -299,23 +301,23 @@ impl Agent {
                 // The end is reported at once, whatever report was sent last.
                 there.again = Time::ZERO;
             }
-            What::Noted
-            | What::Unreachable { .. }
-            | What::Cleared
-            | What::Done
-            | What::HostThere
-            | What::Move { .. }
-            | What::Moving { .. }
-            | What::NotMoved { .. }
-            | What::Shown(_)
-            | What::Unknown => {}
+            ReportBody::Noted
+            | ReportBody::Unreachable { .. }
+            | ReportBody::Cleared
+            | ReportBody::Done
+            | ReportBody::HostThere
+            | ReportBody::Move { .. }
+            | ReportBody::Moving { .. }
+            | ReportBody::NotMoved { .. }
+            | ReportBody::Shown(_)
+            | ReportBody::Unknown => {}
         }
     }
 
     /// Advances everything that nodes on this host have asked for.
     pub(super) fn seek(&mut self, turn: Turn, out: &mut Vec<Action>) {
         self.release_strangers();
-        self.say_releases(turn.now.boottime, out);
+        self.send_releases(turn.now.boottime, out);
         for key in self.placed_children.all.keys().cloned().collect::<Vec<_>>() {
             self.seek_one(turn, &key, out);
         }
@@ -339,7 +341,7 @@ impl Agent {
                     return self.choose_host(turn, key, out);
                 }
                 if again <= now {
-                    self.say_place(key, &host, &wire, now, out);
+                    self.send_place(key, &host, &wire, now, out);
                 }
                 self.wake(now + AGAIN);
             }
@@ -349,7 +351,7 @@ impl Agent {
                 let Some(placed_child) = self.placed_children.all.get_mut(key) else { return };
                 if there && again <= now {
                     placed_child.state = State::Homeless { why: String::new(), noted: false, again: now + AGAIN };
-                    Self::report_to_parent(placed_child.parent, &placed_child.node, What::HostThere, out);
+                    Self::report_to_parent(placed_child.parent, &placed_child.node, ReportBody::HostThere, out);
                 }
                 self.wake(now + AGAIN);
             }
@@ -363,7 +365,7 @@ impl Agent {
         if self.is_lost(turn, key, &mut there, out) {
             let loss = self.loss_of(&there.host, there.epoch);
             let left = if loss.in_order { Left::Moved(Start::Move) } else { Left::Lost(now) };
-            there.end = Some(What::Lost(loss));
+            there.end = Some(ReportBody::Lost(loss));
             there.again = Time::ZERO;
             let past = self.placed_children.past.entry(key.clone()).or_default();
             past.last = Some((there.host.clone(), left));

@@ -9,7 +9,7 @@ use super::event::{RunId, Turn};
 use super::hosted_subtree::{HostedRunEnd, HostedSubtree, Next, State};
 use super::loss::Loss;
 use super::message::{
-    AGAIN, Ended, Failure, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What,
+    AGAIN, Ended, Failure, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, ReportBody, RunReport, Subject,
 };
 use super::record::{ClaimKey, OwnState, WantState};
 use serde_json::Value;
@@ -27,7 +27,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn send_to_host(&mut self, host: &str, subject: &Subject, what: What, out: &mut Vec<Action>) {
+    pub(super) fn send_to_host(&mut self, host: &str, subject: &Subject, what: ReportBody, out: &mut Vec<Action>) {
         self.post(host, Message::Told(RunReport { subject: subject.clone(), what }), out);
     }
 
@@ -43,7 +43,7 @@ impl Agent {
             Message::Place(place) => self.take_place(turn, host, &place, false, out),
             Message::Order(order) => self.take_order(host, &order, out),
             Message::Placed(placed) => self.take_placed_by(turn, host, placed, out),
-            Message::Told(RunReport { subject, what: What::Noted }) => {
+            Message::Told(RunReport { subject, what: ReportBody::Noted }) => {
                 if let Some(subtree) =
                     self.hosted.get_mut(&subject.key()).filter(|subtree| subtree.subject() == &subject)
                 {
@@ -170,7 +170,7 @@ impl Agent {
         let kill = order.what == OrderAction::Kill;
         let Some(subtree) = self.hosted.get_mut(&key).filter(|subtree| subtree.subject() == subject) else {
             let loss = Loss::of(format!("{} has nothing of it", self.settings.name));
-            return self.send_to_host(host, subject, What::Lost(loss), out);
+            return self.send_to_host(host, subject, ReportBody::Lost(loss), out);
         };
         if order.what == OrderAction::Inspect {
             if let State::Running(running) = &subtree.state
@@ -267,7 +267,7 @@ impl Agent {
     pub(super) fn subtree_inspected(&mut self, run: RunId, found: Value, out: &mut Vec<Action>) {
         let Some((_, subtree)) = self.subtree_of(run) else { return };
         let (parent, subject) = (subtree.parent.clone(), subtree.subject().clone());
-        self.send_to_host(&parent, &subject, What::Inspected { found }, out);
+        self.send_to_host(&parent, &subject, ReportBody::Inspected { found }, out);
     }
 
     /// Everything that runs by the lease is gone, or being killed. Parents notice by the epoch.

@@ -46,11 +46,11 @@ impl Drain for ToJournald {
     type Err = Never;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        let mut gathered = Gathered::default();
+        let mut fields = RecordFields::default();
         // A value that cannot be written is left out.
-        let _ = record.kv().serialize(record, &mut gathered);
-        let _ = values.serialize(record, &mut gathered);
-        let Gathered { mut values, node } = gathered;
+        let _ = record.kv().serialize(record, &mut fields);
+        let _ = values.serialize(record, &mut fields);
+        let RecordFields { mut values, node } = fields;
         let mut message = record.msg().to_string();
         // slog passes the values in reverse order.
         values.reverse();
@@ -63,12 +63,12 @@ impl Drain for ToJournald {
 }
 
 #[derive(Default)]
-struct Gathered {
+struct RecordFields {
     values: Vec<(Key, String)>,
     node: Option<String>,
 }
 
-impl Serializer for Gathered {
+impl Serializer for RecordFields {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         match key == NODE {
             true => self.node = Some(value.to_string()),

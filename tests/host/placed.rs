@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use treevisor::hosts::loss::Loss;
-use treevisor::hosts::message::{Ended, Message, OrderAction, Outcome, Place, Placed, RunReport, Subject, What};
+use treevisor::hosts::message::{Ended, Message, OrderAction, Outcome, Place, Placed, ReportBody, RunReport, Subject};
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Door, Identity, MessageMax, Router, RouterLimits, Rules};
 use treevisor::os::clock::{self, LeaseTime};
@@ -144,7 +144,7 @@ impl Agent {
     #[track_caller]
     fn noted(&mut self, subject: &Subject) {
         self.until("the acknowledgement", |message| match message {
-            Message::Told(told) if told.what == What::Noted && told.subject == *subject => Some(()),
+            Message::Told(told) if told.what == ReportBody::Noted && told.subject == *subject => Some(()),
             _ => None,
         });
     }
@@ -157,7 +157,7 @@ impl Agent {
         let _ = self.router.send(self.node.as_ref().unwrap(), &frames);
     }
 
-    fn tell(&mut self, subject: &Subject, what: What) {
+    fn tell(&mut self, subject: &Subject, what: ReportBody) {
         self.send(&Message::Told(RunReport { subject: subject.clone(), what }));
     }
 
@@ -264,7 +264,7 @@ fn environment(directory: &Path, runtime: &str) -> Vec<(std::ffi::OsString, std:
 fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_root() {
     let mut agent = Agent::begin("placed", TREE);
     let paths = agent.ordered(&OrderAction::Paths { paths: vec!["/db".into()] });
-    agent.tell(&paths, What::Noted);
+    agent.tell(&paths, ReportBody::Noted);
 
     let first = agent.placed_again(1);
     assert_eq!((first.subject.path.as_str(), first.subject.root_token), ("/db", 9));
@@ -273,13 +273,13 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     let outcome = Outcome::NoHost { why: "b: it is drained".into() };
     agent.send(&Message::Placed(Placed { subject: first.subject.clone(), outcome, ..Placed::default() }));
     agent.until_state("waiting");
-    agent.tell(&first.subject, What::HostThere);
+    agent.tell(&first.subject, ReportBody::HostThere);
     agent.noted(&first.subject);
 
     let second = agent.placed_again(2);
     agent.starts(&second);
     agent.until_state("unreachable");
-    agent.tell(&second.subject, What::Lost(Loss { why: "b is lost".into(), ..Loss::default() }));
+    agent.tell(&second.subject, ReportBody::Lost(Loss { why: "b is lost".into(), ..Loss::default() }));
     agent.relay = None;
     agent.noted(&second.subject);
 
@@ -289,12 +289,12 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     agent.until_state("unreachable");
     let stop = agent.begin_tool(&["stop", "/db"]);
     assert_eq!(agent.ordered(&OrderAction::Stop), third.subject);
-    agent.tell(&third.subject, What::Exited { end: Ended::Code(0), detail: Value::Null });
+    agent.tell(&third.subject, ReportBody::Exited { end: Ended::Code(0), detail: Value::Null });
     agent.relay = None;
     agent.noted(&third.subject);
     assert_eq!(agent.ordered(&OrderAction::Done), third.subject);
     agent.until_done(stop);
-    agent.tell(&third.subject, What::Done);
+    agent.tell(&third.subject, ReportBody::Done);
     agent.until_state("stopped");
 
     // A silent child is looked at on its host, and killed there.
@@ -304,11 +304,11 @@ fn a_placed_child_is_asked_for_lost_placed_again_stopped_and_left_for_the_next_r
     agent.until_done(restart);
     agent.relay = None;
     assert_eq!(agent.ordered(&OrderAction::Inspect), fourth.subject);
-    agent.tell(&fourth.subject, What::Unreachable { why: "there is no link to b".into() });
+    agent.tell(&fourth.subject, ReportBody::Unreachable { why: "there is no link to b".into() });
     assert_eq!(agent.ordered(&OrderAction::Inspect), fourth.subject, "it is spared, and looked at again");
-    agent.tell(&fourth.subject, What::Inspected { found: serde_json::json!({"hung": "was asleep"}) });
+    agent.tell(&fourth.subject, ReportBody::Inspected { found: serde_json::json!({"hung": "was asleep"}) });
     assert_eq!(agent.ordered(&OrderAction::Kill), fourth.subject);
-    agent.tell(&fourth.subject, What::Exited { end: Ended::Signal(9), detail: Value::Null });
+    agent.tell(&fourth.subject, ReportBody::Exited { end: Ended::Signal(9), detail: Value::Null });
     agent.noted(&fourth.subject);
 
     // The root goes to another host, and the child stays.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use treevisor::hosts::message::{
-    Message as Placing, Order, OrderAction, Outcome, Place, Placed, RunReport, Subject, What,
+    Message as Placing, Order, OrderAction, Outcome, Place, Placed, ReportBody, RunReport, Subject,
 };
 use treevisor::ids::Token;
 use treevisor::link::{Context, Dealer, Router, RouterLimits};
@@ -106,10 +106,10 @@ fn a_subtree_runs_where_its_parent_places_it() {
 
     signal(pid, libc::SIGKILL);
     let exited = |message| match message {
-        Placing::Told(RunReport { what: What::Exited { end, .. }, .. }) => Some(format!("{end:?}")),
+        Placing::Told(RunReport { what: ReportBody::Exited { end, .. }, .. }) => Some(format!("{end:?}")),
         _ => None,
     };
-    let noted = |run| Placing::Told(RunReport { subject: subject(run), what: What::Noted });
+    let noted = |run| Placing::Told(RunReport { subject: subject(run), what: ReportBody::Noted });
     let inspect = order(1, OrderAction::Inspect);
     assert_eq!(parent.until(&cluster, &inspect, exited), "Signal(9)");
     parent.send(&noted(1));
@@ -136,7 +136,7 @@ fn a_subtree_runs_where_its_parent_places_it() {
     assert_eq!(parent.until(&cluster, &order(3, OrderAction::Stop), exited), "Code(0)");
     parent.send(&noted(3));
     parent.until(&cluster, &order(3, OrderAction::Done), |message| match message {
-        Placing::Told(RunReport { what: What::Done, .. }) => Some(()),
+        Placing::Told(RunReport { what: ReportBody::Done, .. }) => Some(()),
         _ => None,
     });
     let run = cluster.host("b").directory.join("run");
@@ -299,7 +299,7 @@ placement = ["x"]
 "#;
     cluster.deploy(&format!("{TREE}{more}"), &["a"]);
     cluster.up_on("b");
-    // What waits for a host does so once the root has been told that there is none; and a claim that was just written
+    // What waits for a host does so once the root has learned that there is none; and a claim that was just written
     // is seen by the host of the parent with its next look.
     let status = cluster.until("the subtree without a host waits for one", |cluster| {
         let status: Value =

@@ -59,7 +59,7 @@ pub(super) enum Job {
     /// Read this part of a bundle, for the host of this name.
     Part(String, Kept, u32),
     /// Change the link of an instance to this bundle, before this run starts from it or reloads it.
-    Point(RunId, Kept, What),
+    Point(RunId, Kept, PointReason),
     /// Create the state directory of this instance, in which this run of a placed subtree is to start.
     Lay(RunId, String),
     /// Remove what a root has left in the runtime directory of this instance; `None`: of all instances that have run
@@ -77,7 +77,7 @@ pub(super) enum Job {
 
 /// Why a link is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum PointReason {
     Start,
     Reload,
 }
@@ -98,7 +98,7 @@ pub(super) enum JobResult {
     Kept(KeepReason, Result<Kept, String>),
     /// The receiving host and the digest; the header's part and the frame, or why there is none.
     Part(String, String, Result<(BundleWhat, Vec<u8>), String>),
-    Pointed(RunId, What, Result<PathBuf, String>),
+    Pointed(RunId, PointReason, Result<PathBuf, String>),
     Laid(RunId, Result<PathBuf, String>),
     Keys(Result<Box<Keys>, String>),
     Page(Reader, Result<Page, String>),

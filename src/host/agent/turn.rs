@@ -6,7 +6,7 @@
 use super::bundles::Kept;
 use super::connections::Connections;
 use super::deploys::Deploys;
-use super::disk::{Disk, Job, JobResult, KeepReason, What};
+use super::disk::{Disk, Job, JobResult, KeepReason, PointReason};
 use super::fetches::Fetches;
 use super::guard::Guard;
 use super::looks::Looks;
@@ -200,7 +200,7 @@ impl Shell {
             Action::Run(run) if run.place.is_some() => self.begin_subtree(run),
             Action::Run(run) => match self.kept(&run.claim.instance, &run.bundle) {
                 Some(kept) if self.place.is_some() => {
-                    let job = Job::Point(run.run, kept.clone(), What::Start);
+                    let job = Job::Point(run.run, kept.clone(), PointReason::Start);
                     self.runs.expect(run, now);
                     self.ask_disk(job);
                 }
@@ -224,7 +224,7 @@ impl Shell {
             Action::Reload { run, bundle } => {
                 let kept = self.runs.claim(run).and_then(|claim| self.kept(&claim.instance, &bundle));
                 if let Some(kept) = kept {
-                    self.ask_disk(Job::Point(run, kept.clone(), What::Reload));
+                    self.ask_disk(Job::Point(run, kept.clone(), PointReason::Reload));
                 }
             }
             Action::Send { host, message } => self.send_to_host(&host, &message),
@@ -415,21 +415,23 @@ impl Shell {
                 JobResult::Kept(KeepReason::Fetch(digest), kept) => self.has_fetched(&digest, kept.map(drop)),
                 JobResult::Part(host, digest, part) => self.send_part(&host, digest, part),
                 // The lease may have ended while the disk was slow.
-                JobResult::Pointed(run, What::Start, _) if self.core.lease_left(moment(clock::both())).is_none() => {
+                JobResult::Pointed(run, PointReason::Start, _)
+                    if self.core.lease_left(moment(clock::both())).is_none() =>
+                {
                     self.runs.forget(run);
                 }
-                JobResult::Pointed(run, What::Start, file) => {
+                JobResult::Pointed(run, PointReason::Start, file) => {
                     let Some(place) = &self.place else { continue };
                     let mut with = RootStartContext { lease: &self.lease, place, now, reactor: &mut self.reactor };
                     self.inbox.extend(self.runs.start(run, file, &mut with, &self.logger));
                 }
                 JobResult::Laid(run, directory) => self.start_subtree(run, directory),
-                JobResult::Pointed(run, What::Reload, Ok(_)) => self.runs.reload(run),
+                JobResult::Pointed(run, PointReason::Reload, Ok(_)) => self.runs.reload(run),
                 JobResult::Keys(keys) => self.has_read_keys(keys),
                 JobResult::Page(reader, page) => self.has_read_page(reader, page),
                 JobResult::Journal(told) => warn!(self.logger, "{}", told),
                 JobResult::Last => {}
-                JobResult::Pointed(_, What::Reload, Err(why)) => {
+                JobResult::Pointed(_, PointReason::Reload, Err(why)) => {
                     error!(self.logger, "cannot have a root read another file"; "error" => why);
                 }
             }

@@ -62,18 +62,18 @@ fn each_message_comes_back_as_it_was() {
         all.push(Message::Order(Order { subject: subject(), what, ..Order::default() }));
     }
     for what in [
-        What::Noted,
-        What::Exited { end: Ended::Signal(9), detail: serde_json::json!({"out_of_memory": true}) },
-        What::Lost(Loss::of("b is dead")),
-        What::Inspected { found: Value::Null },
-        What::Unreachable { why: "no link".into() },
-        What::Cleared,
-        What::Done,
-        What::HostThere,
-        What::Move { to: "a".into(), start: Start::Takeover },
-        What::Moving { to: "a".into() },
-        What::NotMoved { why: "no other host is fit".into() },
-        What::Shown(Box::new(shown())),
+        ReportBody::Noted,
+        ReportBody::Exited { end: Ended::Signal(9), detail: serde_json::json!({"out_of_memory": true}) },
+        ReportBody::Lost(Loss::of("b is dead")),
+        ReportBody::Inspected { found: Value::Null },
+        ReportBody::Unreachable { why: "no link".into() },
+        ReportBody::Cleared,
+        ReportBody::Done,
+        ReportBody::HostThere,
+        ReportBody::Move { to: "a".into(), start: Start::Takeover },
+        ReportBody::Moving { to: "a".into() },
+        ReportBody::NotMoved { why: "no other host is fit".into() },
+        ReportBody::Shown(Box::new(shown())),
     ] {
         all.push(Message::Told(RunReport { subject: subject(), what }));
     }
@@ -85,7 +85,7 @@ fn each_message_comes_back_as_it_was() {
 
 #[test]
 fn a_header_is_one_flat_object() {
-    let told = RunReport { subject: subject(), what: What::Exited { end: Ended::Code(10), detail: Value::Null } };
+    let told = RunReport { subject: subject(), what: ReportBody::Exited { end: Ended::Code(10), detail: Value::Null } };
     let (header, frames) = Message::Told(told).frames();
     assert!(frames.is_empty());
     let wanted =
@@ -97,7 +97,7 @@ fn a_header_is_one_flat_object() {
 fn what_a_later_version_sends_is_passed_over_or_refused_in_words() {
     let header = br#"{"instance":"shop","path":"/db","run":7,"root_token":3,"what":"later","with":[1]}"#;
     let Message::Told(told) = Message::read("TOLD", header, Vec::new()).unwrap() else { panic!("a TOLD") };
-    assert_eq!(told.what, What::Unknown);
+    assert_eq!(told.what, ReportBody::Unknown);
     let Message::Order(order) = Message::read("ORDER", header, Vec::new()).unwrap() else { panic!("an ORDER") };
     assert_eq!(order.what, OrderAction::Unknown);
     let words = |kind, header: &[u8], frames| Message::read(kind, header, frames).unwrap_err().to_string();

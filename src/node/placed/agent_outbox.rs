@@ -7,7 +7,7 @@ use super::found;
 use super::showing::Showing;
 use crate::hosts::loss::Loss;
 use crate::hosts::message::{
-    AGAIN, Ended, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, RunReport, Subject, What,
+    AGAIN, Ended, Message, Order, OrderAction, Outcome, Place, Placed, Refusal, ReportBody as What, RunReport, Subject,
 };
 use crate::hosts::shown::{Show, Shown};
 use crate::ids::Path;

@@ -304,14 +304,19 @@ impl Cluster {
         let subject = message.subject().clone();
         let answers = |ask: &Message| match (ask, &message) {
             (Message::Place(_), Message::Placed(_)) => true,
-            (Message::Order(_), Message::Told(told)) => !matches!(told.what, What::Move { .. } | What::HostThere),
+            (Message::Order(_), Message::Told(told)) => {
+                !matches!(told.what, ReportBody::Move { .. } | ReportBody::HostThere)
+            }
             _ => false,
         };
         self.asks.retain(|(of, ask, _)| *of != parent || *ask.subject() != subject || !answers(ask));
         if let Message::Told(RunReport { what, .. }) = &message
-            && matches!(what, What::Exited { .. } | What::Lost { .. } | What::HostThere | What::Move { .. })
+            && matches!(
+                what,
+                ReportBody::Exited { .. } | ReportBody::Lost { .. } | ReportBody::HostThere | ReportBody::Move { .. }
+            )
         {
-            let noted = Message::Told(RunReport { subject, what: What::Noted });
+            let noted = Message::Told(RunReport { subject, what: ReportBody::Noted });
             self.hand_in(host, Event::FromParent { parent, message: noted });
         }
         self.told.push(message);

@@ -106,18 +106,20 @@ impl Tree {
                     let there = matches!(placed.outcome, Outcome::Started { .. } | Outcome::Adopted { .. });
                     *child = if there { Child::Up } else { Child::Waiting };
                 }
-                (Message::Told(RunReport { what: What::Exited { .. }, .. }), Child::Up) => {
+                (Message::Told(RunReport { what: ReportBody::Exited { .. }, .. }), Child::Up) => {
                     self.charged += 1;
                     self.place(cluster, path);
                 }
                 (
-                    Message::Told(RunReport { what: What::Exited { .. } | What::Lost { .. }, .. }),
+                    Message::Told(RunReport { what: ReportBody::Exited { .. } | ReportBody::Lost { .. }, .. }),
                     Child::Up | Child::Moving,
                 ) => {
                     self.place(cluster, path);
                 }
-                (Message::Told(RunReport { what: What::HostThere, .. }), Child::Waiting) => self.place(cluster, path),
-                (Message::Told(RunReport { what: What::Move { .. }, .. }), Child::Up) => {
+                (Message::Told(RunReport { what: ReportBody::HostThere, .. }), Child::Waiting) => {
+                    self.place(cluster, path)
+                }
+                (Message::Told(RunReport { what: ReportBody::Move { .. }, .. }), Child::Up) => {
                     *child = Child::Moving;
                     let order = Order { subject: subject.clone(), void_after_ms: 0, what: OrderAction::Stop };
                     cluster.ask(self.parent, Message::Order(order));

@@ -11,7 +11,7 @@ fn asked(cluster: &mut Cluster, parent: ParentId, question: u64) -> Vec<Shown> {
     cluster.hand_in(0, Event::FromParent { parent, message: Message::Order(order) });
     cluster.run();
     let shown = |message: &Message| match message {
-        Message::Told(RunReport { what: What::Shown(shown), .. }) => Some((**shown).clone()),
+        Message::Told(RunReport { what: ReportBody::Shown(shown), .. }) => Some((**shown).clone()),
         _ => None,
     };
     cluster.told.iter().filter_map(shown).collect()
