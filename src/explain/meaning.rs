@@ -6,7 +6,6 @@ use crate::text::clean;
 use crate::wire::view::event::{Exited, MemoryLimit, StopWhy};
 use crate::wire::view::{EventBody, EventView};
 
-/// The category of an event.
 pub(super) fn category(event: &EventView) -> Category {
     match &event.body {
         EventBody::Exited(exited) => of_exit(exited),

@@ -28,7 +28,6 @@ impl Place {
         Place { file, start: span.start, end: span.end }
     }
 
-    /// The file as a whole.
     pub(super) fn whole(file: usize) -> Place {
         Place { file, start: Place::WHOLE, end: Place::WHOLE }
     }

@@ -95,7 +95,6 @@ pub(super) enum Lifecycle {
     Halted,
 }
 
-/// An item of the queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum QueueItem {

@@ -14,7 +14,6 @@ pub(super) const EACH: usize = 64;
 /// The same behind a proxy, from which all connections come; the rest is left for connections past the proxy.
 pub(super) const EACH_OF_PROXY: usize = 192;
 
-/// The origin of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum ConnectionOrigin {
     /// Our user or root, without a limit of their own.

@@ -91,7 +91,6 @@ pub(super) enum KeepReason {
     Fetch(String),
 }
 
-/// The result of a job.
 pub(super) enum JobResult {
     /// All bundles on the disk.
     Bundles(Vec<Kept>),

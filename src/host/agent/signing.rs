@@ -31,7 +31,6 @@ pub(super) enum Job {
     Restart,
 }
 
-/// The outcome of a step.
 struct StepOutcome {
     /// The keys of this host, if they have changed.
     keys: Option<Keys>,

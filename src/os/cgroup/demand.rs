@@ -18,7 +18,6 @@ pub enum Below<'a> {
     Running(Option<&'a Path>),
 }
 
-/// The controllers that are available.
 struct AvailableControllers {
     survey: Result<CgroupControllers, String>,
     /// The controllers of the machine or the container; `None` if they do not matter.

@@ -16,7 +16,6 @@ enum Fault {
     NotText,
 }
 
-/// All words of a text.
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     let mut rest = text;
