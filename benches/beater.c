@@ -18,14 +18,14 @@ static void end(int signal)
 }
 
 static int notify = -1;
-static struct sockaddr_un whom = {.sun_family = AF_UNIX};
+static struct sockaddr_un receiver = {.sun_family = AF_UNIX};
 static treevisor_heart heart;
 static uint64_t beats;
 
 /* As libsystemd does it, this waits when the receiver's queue is full. */
 static void say(const char *text)
 {
-    while (sendto(notify, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&whom, sizeof whom) < 0)
+    while (sendto(notify, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&receiver, sizeof receiver) < 0)
         if (errno != EINTR)
             _exit(4);
 }
@@ -53,7 +53,7 @@ int main(void)
     if (!step)
         return 5;
     if (socket_path) {
-        strncpy(whom.sun_path, socket_path, sizeof whom.sun_path - 1);
+        strncpy(receiver.sun_path, socket_path, sizeof receiver.sun_path - 1);
         notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     } else {
         heart = treevisor_open();

@@ -108,7 +108,7 @@ def one_life(bench, contestant):
         bench.samples.add(f"beats, {what}", contestant.name, value)
 
     workers = [pid for _, pid, _ in life.records(WORKERS.workers, 60, pause=0.02)]
-    # The starts are over for the kernel and for whoever has started them.
+    # The starts are over for the kernel and for the supervisors.
     time.sleep(2.0)
     receivers = life.supervisors()
 

@@ -1,4 +1,4 @@
-/* The floor under every receiver of beats: starts N copies of a program, told where to beat as workers are told, and counts the
+/* The floor under every receiver of beats: starts N copies of a program, with the same environment as workers, and counts the
  * messages that come. Nothing in them is looked at, no time is noted, no worker is judged.
  *
  *   count router N SOCKET PROGRAM       one ROUTER of the very libzmq that treevisor is built with, and a blocking receive

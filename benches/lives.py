@@ -161,7 +161,7 @@ class Life:
                 return number
 
     def forget(self):
-        """What has been told until now."""
+        """Drops the records that have arrived until now."""
         try:
             while True:
                 self.buffer += os.read(self.fifo, 1 << 16)

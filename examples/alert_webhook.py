@@ -7,14 +7,14 @@ import os
 import sys
 import urllib.request
 
-told = os.environ.get
-text = f"{told('TREEVISOR_INSTANCE')}: {told('TREEVISOR_MESSAGE')}"
-if told("TREEVISOR_CAUSE") not in (None, told("TREEVISOR_MESSAGE")):
-    text += f"\ncause: {told('TREEVISOR_CAUSE')}"
-if told("TREEVISOR_OUTPUT"):
-    text += "\n```\n" + "\n".join(told("TREEVISOR_OUTPUT").splitlines()[-10:]) + "\n```"
-body = {"text": text, "subject": told("TREEVISOR_SUBJECT"), "hook": told("TREEVISOR_HOOK")}
+variable = os.environ.get
+text = f"{variable('TREEVISOR_INSTANCE')}: {variable('TREEVISOR_MESSAGE')}"
+if variable("TREEVISOR_CAUSE") not in (None, variable("TREEVISOR_MESSAGE")):
+    text += f"\ncause: {variable('TREEVISOR_CAUSE')}"
+if variable("TREEVISOR_OUTPUT"):
+    text += "\n```\n" + "\n".join(variable("TREEVISOR_OUTPUT").splitlines()[-10:]) + "\n```"
+body = {"text": text, "subject": variable("TREEVISOR_SUBJECT"), "hook": variable("TREEVISOR_HOOK")}
 for key, name in (("event", "TREEVISOR_EVENT"), ("cause", "TREEVISOR_CAUSE_EVENT")):
-    body[key] = json.loads(told(name)) if told(name) else None
+    body[key] = json.loads(variable(name)) if variable(name) else None
 request = urllib.request.Request(sys.argv[1], json.dumps(body).encode(), {"Content-Type": "application/json"})
 urllib.request.urlopen(request, timeout=20).close()

@@ -13,7 +13,7 @@ import sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = f"served by {os.environ.get('TREEVISOR_PATH', 'nobody')}, process {os.getpid()}\n".encode()
+        body = f"served by {os.environ.get('TREEVISOR_PATH', 'no supervisor')}, process {os.getpid()}\n".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The monitor of one program, as it all began: starts it, and starts it again when it crashes, hangs, or when somebody
-# presses its big red button.
+# The monitor of one program, as it all began: starts it, and starts it again when it crashes or hangs, or when its
+# big red button is pressed.
 #
 # usage: monitor.sh CMD [ARG ...]     the program beats once a second, by a client library or `treevisor beat`
 #

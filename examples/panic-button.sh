@@ -1,5 +1,5 @@
 #!/bin/sh
-# The big red button, for who would rather not think about options now: kills a part of a running tree, hung or not, and
+# The big red button, for an operator without time for options: kills a part of a running tree, hung or not, and
 # its supervisor starts it afresh.
 #
 # usage: panic-button.sh PATH [INSTANCE]        such as: panic-button.sh /lab/hearts

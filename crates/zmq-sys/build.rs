@@ -27,7 +27,7 @@ const PLATFORM: [(&str, &str); 7] = [
         "the system and its transports",
         "ZMQ_HAVE_LINUX ZMQ_HAVE_IPC ZMQ_HAVE_STRUCT_SOCKADDR_UN ZMQ_HAVE_UIO HAVE_MKDTEMP",
     ),
-    ("who a peer is, told by the kernel", "ZMQ_HAVE_SO_PEERCRED"),
+    ("the ids of a peer, from the kernel", "ZMQ_HAVE_SO_PEERCRED"),
     (
         "no descriptor of libzmq survives an exec",
         "ZMQ_HAVE_SOCK_CLOEXEC HAVE_ACCEPT4 ZMQ_HAVE_O_CLOEXEC ZMQ_HAVE_EVENTFD_CLOEXEC \

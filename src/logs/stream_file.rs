@@ -145,7 +145,7 @@ mod tests {
 
     /// Two processes with one file, here as two descriptors that are no standard streams.
     #[test]
-    fn whoever_finds_it_full_rotates_and_the_others_follow() {
+    fn the_process_that_finds_it_full_rotates_and_the_others_follow() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/output.log");
         let of: &'static StreamFile = Box::leak(Box::new(StreamFile { path: path.clone(), max_size: 100, keep: 2 }));

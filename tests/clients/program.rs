@@ -133,7 +133,7 @@ impl Program {
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if Instant::now() >= end => panic!("the client does not end when it is told to"),
+                None if Instant::now() >= end => panic!("the client does not end when it is asked to"),
                 None => std::thread::park_timeout(Duration::from_millis(1)),
             }
         };

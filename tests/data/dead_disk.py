@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A disk with one file that stops answering when it is told to.
+"""A disk with one file that stops answering on demand.
 
     dead_disk.py DIRECTORY COPY PROGRAM [ARGUMENT...]
 

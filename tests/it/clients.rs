@@ -124,7 +124,7 @@ fn a_program_that_is_beaten_for_gets_signals_and_gives_its_status() {
         name = "code"
         restart = "temporary"
         heartbeat = { interval = "1s", misses = 3, grace = "10s" }
-        command = ["sh", "-c", "exec \"$TREEVISOR_EXE\" beat -- sh -c 'echo last words; exit 23'"]
+        command = ["sh", "-c", "exec \"$TREEVISOR_EXE\" beat -- sh -c 'echo goodbye; exit 23'"]
         [[child]]
         name = "asked"
         heartbeat = { interval = "10s", misses = 3 }
@@ -132,7 +132,7 @@ fn a_program_that_is_beaten_for_gets_signals_and_gives_its_status() {
         "#,
     );
     assert_eq!(tree.kind("/code", "exited")["code"], 23);
-    tree.line("last words");
+    tree.line("goodbye");
     tree.line("trapped");
     tree.run(&["stop", "/asked"]).expect(0);
     tree.line("farewell");

@@ -66,7 +66,7 @@ with treevisor.follow('/victim') as events:
     early = events.wait(0.05)
     while events.wait(0.3) is not None:
         pass
-    # Nothing more happens: whoever waits is told when it is closed from elsewhere.
+    # Nothing more happens: a wait ends when the stream is closed from elsewhere.
     threading.Timer(0.1, events.close).start()
     rest = list(events)
 try:

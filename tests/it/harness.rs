@@ -27,6 +27,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The program under test.
 pub(crate) const TREEVISOR: &str = env!("CARGO_BIN_EXE_treevisor");
 
+/// A user that every system has, without rights.
+pub(crate) const PLAIN_USER: &str = "nobody";
+
 /// A running instance.
 pub(crate) struct Tree {
     dir: tempfile::TempDir,

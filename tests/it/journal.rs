@@ -149,7 +149,9 @@ fn the_root_tells_of_itself_and_everything_in_its_order() {
     for event in &all {
         let cause = &event["cause"];
         if !cause.is_null() {
-            assert!(at(cause).unwrap_or_else(|| panic!("its cause is told: {event}")) <= event["at"].as_str().unwrap());
+            assert!(
+                at(cause).unwrap_or_else(|| panic!("its cause has an event: {event}")) <= event["at"].as_str().unwrap()
+            );
         }
     }
     for node in all.iter().map(|e| e["id"].as_str().unwrap().split_once('-').unwrap().0) {
@@ -314,8 +316,8 @@ fn older_than_the_roots_memory_and_slower_than_the_tree() {
 
     // Before the end: a root that goes does not wait for a reader that is far behind.
     let known = || heard.load(Ordering::SeqCst) + lost.load(Ordering::SeqCst);
-    until("the follower has heard, or heard of, all that has happened", || known() >= all.len() as u64);
-    assert!(lost.load(Ordering::SeqCst) > 0, "it was told what it has missed");
+    until("the follower has received, or counted as lost, all that has happened", || known() >= all.len() as u64);
+    assert!(lost.load(Ordering::SeqCst) > 0, "it reports what it has missed");
     let mark = tree.mark();
     tree.run(&["stop"]).expect(0);
     assert!(follower.wait().unwrap().success());

@@ -128,7 +128,7 @@ fn the_old_process_goes_with_the_new_one() {
         signal(new, 11);
         let exited = tree.kind("/w", "exited");
         assert_eq!(exited["pid"], new, "{exited}");
-        // How it has ended, the kernel tells its parent, and others from Linux 6.15 on.
+        // The kernel reports the exit status to the parent, and to others from Linux 6.15 on.
         assert!(exited["signal"].is_null() || exited["signal"] == 11, "{exited}");
         assert_eq!((&exited["normal"], &exited["expected"]), (&false.into(), &false.into()), "{exited}");
         gone(old);

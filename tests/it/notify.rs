@@ -256,9 +256,10 @@ command = ["perl", "-e", 'use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); select(
         }
     });
     let dropped = tree.line("messages dropped");
-    let flood = tree.event("who floods is named", |event| event["path"] == "/flood" && event["kind"] == "dropped");
+    let flood =
+        tree.event("the child that floods is named", |event| event["path"] == "/flood" && event["kind"] == "dropped");
     assert!(flood["too_many"].as_u64() > Some(0), "{flood}");
-    let thief = tree.event("who speaks for another is named", |event| {
+    let thief = tree.event("the child that sends for another is named", |event| {
         event["path"] == "/thief" && event["kind"] == "dropped" && event["by_strangers"].as_u64() > Some(0)
     });
     assert!(thief["sender"].as_str().is_some_and(|sender| sender.starts_with("process ")), "{thief}");

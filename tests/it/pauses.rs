@@ -140,23 +140,23 @@ pub(crate) fn every_source() -> String {
 const SOURCES: [&str; 6] = ["zmq", "notify", "exec", "tcp", "http", "push"];
 
 /// A tree of every source in which every worker has beaten, and its processes.
-pub(crate) struct Everybody {
+pub(crate) struct AllWorkers {
     pub tree: Tree,
     paths: Vec<String>,
     pids: Vec<u32>,
 }
 
-impl Everybody {
-    pub(crate) fn start(mut tree: Tree) -> Everybody {
+impl AllWorkers {
+    pub(crate) fn start(mut tree: Tree) -> AllWorkers {
         tree.line("the tree is up");
         tree.follow();
         let below = |parent: &'static str| SOURCES.iter().map(move |source| format!("{parent}/{source}"));
         let mut paths: Vec<String> = below("").chain(below("/node")).collect();
         paths.push("/node".into());
         let pids = paths.iter().map(|path| tree.pid(path)).collect();
-        let everybody = Everybody { tree, paths, pids };
-        everybody.beat_on();
-        everybody
+        let all_workers = AllWorkers { tree, paths, pids };
+        all_workers.beat_on();
+        all_workers
     }
 
     /// Every worker, by its path, as `status` shows it.
@@ -174,7 +174,7 @@ impl Everybody {
     pub(crate) fn beat_on(&self) {
         let beats = |worker: &Value| worker["heartbeat"]["beats"].as_u64().unwrap_or(0);
         let before = self.workers();
-        until("everybody beats on", || {
+        until("all workers beat on", || {
             let now = self.workers();
             now.len() == 2 * SOURCES.len() && now.iter().all(|(path, worker)| beats(worker) >= beats(&before[path]) + 3)
         });
@@ -230,14 +230,14 @@ fn shuffle(all: &mut [u32]) {
 
 #[test]
 fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_no_worker() {
-    let everybody = Everybody::start(Tree::begin(&every_source(), &[]));
-    let mark = everybody.tree.mark();
-    let keeper = everybody.tree.instance()["keeper_pid"].as_u64().unwrap() as u32;
+    let all_workers = AllWorkers::start(Tree::begin(&every_source(), &[]));
+    let mark = all_workers.tree.mark();
+    let keeper = all_workers.tree.instance()["keeper_pid"].as_u64().unwrap() as u32;
     for _ in 0..2 {
         // Workers start processes all the while; in each pass those that are new are found, until there are none.
         let mut stopped: Vec<u32> = Vec::new();
         loop {
-            let mut all: Vec<u32> = marked(&mark).into_iter().chain([everybody.tree.root_pid(), keeper]).collect();
+            let mut all: Vec<u32> = marked(&mark).into_iter().chain([all_workers.tree.root_pid(), keeper]).collect();
             all.retain(|pid| !stopped.contains(pid));
             if all.is_empty() {
                 break;
@@ -253,9 +253,9 @@ fn a_tree_of_every_source_that_was_stopped_as_a_whole_loses_no_worker() {
             // Those that run already see others that do not yet.
             sleep(Duration::from_millis(10));
         }
-        everybody.beat_on();
+        all_workers.beat_on();
     }
-    everybody.were_never_blamed(2);
+    all_workers.were_never_blamed(2);
 }
 
 /// A cgroup of the second version that this test may make. Gone, with every process in it, when it is dropped.
@@ -307,13 +307,13 @@ fn a_tree_of_every_source_whose_cgroup_was_frozen_loses_no_worker() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let everybody = Everybody::start(Tree::adopt(dir, root));
+    let all_workers = AllWorkers::start(Tree::adopt(dir, root));
     for _ in 0..2 {
         freezer.freeze(true);
         sleep(FREEZE);
         freezer.freeze(false);
-        everybody.beat_on();
+        all_workers.beat_on();
     }
-    everybody.were_never_blamed(2);
+    all_workers.were_never_blamed(2);
     drop(freezer);
 }

@@ -212,7 +212,7 @@ command = ["sleep", "1000"]
 "#,
     );
     let hung = tree.kind("/a", "hung");
-    assert!(why(&hung).ends_with("exited with status 1: nobody"), "{hung}");
+    assert!(why(&hung).ends_with(&format!("exited with status 1: {PLAIN_USER}")), "{hung}");
     tree.stop();
 }
 

@@ -271,7 +271,7 @@ fn a_node_that_is_stopped_or_killed_meanwhile_comes_to_the_new_tree() {
     let ran = tree.run(&["reload", "--timeout", "4s"]).expect(5);
     assert!(ran.stderr.contains("not done"), "{}", ran.stderr);
     signal(web, 18);
-    until("it has heard of it", || all_run(&tree, &["/", "/db", "/web", "/web/api", "/web/jobs-1"]));
+    until("it has the new tree", || all_run(&tree, &["/", "/db", "/web", "/web/api", "/web/jobs-1"]));
     assert_eq!(tree.pid("/web"), web);
 
     // Killed, it is started with what it was to become.

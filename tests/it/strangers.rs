@@ -55,7 +55,7 @@ fn open_tree() -> Option<(Tree, String)> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let perl = Command::new("perl").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !root || !perl || !std::fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\nnobody:")) {
-        eprintln!("skipped: needs root, a user nobody, and perl");
+        eprintln!("skipped: needs root, a user `nobody`, and perl");
         return None;
     }
     let dir = tempfile::Builder::new().prefix("tv").tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::asking::{Clients, Failure};
 use crate::harness::*;
-use crate::pauses::{Everybody, every_source};
+use crate::pauses::{AllWorkers, every_source};
 use crate::pty::OnTerminal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ name = "mid"
 }
 
 /// Of all that runs: process, incarnation and restarts.
-fn who(tree: &Tree) -> BTreeMap<String, (Value, Value, Value)> {
+fn processes(tree: &Tree) -> BTreeMap<String, (Value, Value, Value)> {
     fn walk(node: &Value, into: &mut BTreeMap<String, (Value, Value, Value)>) {
         let of = |key: &str| node[key].clone();
         into.insert(node["path"].as_str().unwrap().into(), (of("pid"), of("incarnation"), of("restarts")));
@@ -117,7 +117,7 @@ fn memory(pid: u32) -> u64 {
 fn nothing_is_noticed(containment: &str) {
     let mut tree = Tree::start(&deep(containment, free_port()));
     tree.run(&["wait", "--until", "running", "/"]).expect(0);
-    let before = who(&tree);
+    let before = processes(&tree);
     let rounds = rounds(6);
     let (mut open, mut taken) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -146,7 +146,7 @@ fn nothing_is_noticed(containment: &str) {
             tree.kind(path, "upgraded");
         }
     }
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     // A probe may run at any moment, with a process and a pipe; connections of tools that have ended are closed in
     // their time.
     for (before, pid) in open.iter().zip(supervisors(&tree)) {
@@ -251,7 +251,7 @@ intensity = 1000000
     for path in &healthy[1..] {
         tree.run(&["wait", "--until", "running", path]).expect(0);
     }
-    let of_all = |tree: &Tree| healthy.map(|path| who(tree)[path].clone());
+    let of_all = |tree: &Tree| healthy.map(|path| processes(tree)[path].clone());
     let before = of_all(&tree);
     let restarts = |tree: &Tree, path: &str| tree.status(path)["restarts"].as_u64().unwrap();
     for _ in 0..rounds(4) {
@@ -280,7 +280,7 @@ fn workers_notice_nothing_without_cgroups() {
 #[test]
 fn a_rehearsal_changes_nothing_and_what_cannot_go_on_is_refused() {
     let mut tree = Tree::start(&deep("auto", free_port()));
-    let before = who(&tree);
+    let before = processes(&tree);
     let ready = tree.run(&["upgrade", "--exe", TREEVISOR, "--check", "--json"]).expect(0).json();
     assert_eq!(ready["supervisors"].as_array().unwrap().len(), 3);
     assert!(ready["supervisors"].as_array().unwrap().iter().all(|one| one["state"] == "ready"), "{ready}");
@@ -295,7 +295,7 @@ fn a_rehearsal_changes_nothing_and_what_cannot_go_on_is_refused() {
         assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
     assert_eq!(tree.kind("/", "upgrade_failed")["stage"], "rehearsal");
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     assert!(!tree.seen().iter().any(|event| event["kind"] == "upgraded"));
     tree.stop();
 }
@@ -325,7 +325,7 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
     ] {
         let path = fault.split(' ').next().unwrap();
         let mut tree = with_fault(fault);
-        let before = who(&tree);
+        let before = processes(&tree);
         let ran = tree.run(&["upgrade", "--exe", TREEVISOR, "--json"]).expect(1).json();
         let states: Vec<_> = ["/", "/mid", "/mid/deep"]
             .iter()
@@ -344,7 +344,7 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
         let event = tree.kind(path, "upgrade_failed");
         assert_eq!(event["stage"], "restore", "{event}");
         assert!(event["message"].as_str().unwrap().contains(why), "{event}");
-        assert_eq!(who(&tree), before, "{fault}");
+        assert_eq!(processes(&tree), before, "{fault}");
         if path == "/" {
             tree.run(&["reload"]).expect(0);
         }
@@ -357,7 +357,7 @@ fn what_cannot_be_restored_goes_on_as_it_was() {
 #[test]
 fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
     let mut tree = with_fault("/mid restored fail broken");
-    let before = who(&tree);
+    let before = processes(&tree);
     fs::write(tree.dir().join("broken"), "").unwrap();
     // Another file: that it runs this one already is how a supervisor is known that is not behind.
     install(TREEVISOR, tree.dir().join("another"));
@@ -369,7 +369,7 @@ fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
         let refused = tree.run(words).expect(1);
         assert!(refused.stderr.contains("/mid") && refused.stderr.contains(hint), "{}", refused.stderr);
     }
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     // What stands elsewhere is not concerned.
     tree.run(&["add", "/", "more.toml"]).expect(0);
     tree.run(&["remove", "/more"]).expect(0);
@@ -389,7 +389,7 @@ fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
     }
     let of_root = tree.seen().iter().filter(|event| event["path"] == "/" && event["kind"] == "upgraded").count();
     assert_eq!(of_root, 1, "it was not behind, and is not replaced again");
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     tree.run(&["reload"]).expect(0);
     tree.run(&below).expect(0);
     tree.run(&deeper).expect(0);
@@ -404,7 +404,7 @@ fn what_was_left_behind_can_be_changed_when_it_was_brought_along() {
 #[test]
 fn what_takes_too_long_goes_on_as_it_was() {
     let mut tree = with_fault("/mid read hang");
-    let before = who(&tree);
+    let before = processes(&tree);
     let mut upgrading = tree.command();
     upgrading.args(["upgrade", "--exe", TREEVISOR]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut upgrading = upgrading.spawn().unwrap();
@@ -417,7 +417,7 @@ fn what_takes_too_long_goes_on_as_it_was() {
     assert_eq!(upgrading.wait().unwrap().code(), Some(1));
     assert!(!tree.seen().iter().any(|event| event["kind"] == "reloaded"));
     assert!(tree.kind("/mid", "upgrade_failed")["message"].as_str().unwrap().contains("not done in time"));
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     tree.stop();
 }
 
@@ -657,7 +657,7 @@ fn the_signal_takes_the_file_that_stands_there_now() {
     let mut tree = Tree::adopt(dir, root);
     tree.line("the tree is up");
     tree.follow();
-    let before = who(&tree);
+    let before = processes(&tree);
     // As a package manager does it: a new file in the place of the old one.
     let new = tree.dir().join("treevisor.new");
     install(TREEVISOR, &new);
@@ -671,7 +671,7 @@ fn the_signal_takes_the_file_that_stands_there_now() {
     for pid in supervisors(&tree) {
         assert_eq!(file(pid), Path::new(&program));
     }
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     tree.stop();
 }
 
@@ -710,7 +710,7 @@ fn the_signal_follows_a_link_that_was_switched() {
     let mut tree = Tree::adopt(dir, root);
     tree.line("the tree is up");
     tree.follow();
-    let before = who(&tree);
+    let before = processes(&tree);
     // Back as well: the path goes over to the image that comes, which was executed by another one.
     for version in ["v2", "v1", "v2"] {
         lead_to(tree.dir(), version);
@@ -721,7 +721,7 @@ fn the_signal_follows_a_link_that_was_switched() {
         }
         assert!(supervisors(&tree).into_iter().all(|pid| runs(pid) == version), "all run {version}");
     }
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     tree.stop();
 }
 
@@ -782,12 +782,12 @@ fn a_follower_of_lines_misses_none_and_gets_none_twice() {
 
 #[test]
 fn every_source_beats_on() {
-    let everybody = Everybody::start(Tree::begin(&every_source(), &[]));
+    let all_workers = AllWorkers::start(Tree::begin(&every_source(), &[]));
     for _ in 0..2 {
-        upgrade(&everybody.tree);
-        everybody.beat_on();
+        upgrade(&all_workers.tree);
+        all_workers.beat_on();
     }
-    everybody.were_never_blamed(0);
+    all_workers.were_never_blamed(0);
 }
 
 #[test]
@@ -811,7 +811,7 @@ command = ["sh", "-c", "while :; do {program} notify WATCHDOG=1; sleep 0.05; don
     let Some(mut tree) = tree else { return };
     tree.line("the tree is up");
     tree.follow();
-    let before = who(&tree);
+    let before = processes(&tree);
     for _ in 0..2 {
         upgrade(&tree);
         for path in ["/beats", "/notifies"] {
@@ -819,7 +819,7 @@ command = ["sh", "-c", "while :; do {program} notify WATCHDOG=1; sleep 0.05; don
             until("it beats on", || beats(&tree, path) >= count + 3);
         }
     }
-    assert_eq!(who(&tree), before);
+    assert_eq!(processes(&tree), before);
     let user = |pid: u32| fs::metadata(format!("/proc/{pid}")).unwrap().uid();
     let nobody = user(tree.pid("/beats"));
     assert_ne!(nobody, 0);

@@ -110,7 +110,7 @@ fn who_floods_is_named() {
 fn a_flood_of_another_user_makes_no_beat_late_and_no_command_wait() {
     let perl = Command::new("perl").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !perl || !std::fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\nnobody:")) {
-        eprintln!("skipped: needs a user nobody, and perl");
+        eprintln!("skipped: needs a user `nobody`, and perl");
         return;
     }
     let vandal = include_str!("../data/vandal.pl");

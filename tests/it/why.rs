@@ -213,7 +213,7 @@ intensity = 1
     );
     assert_eq!(tree.wait(), 10);
     let said = tree.printed();
-    let from = said.find("the root gave up (exit code 10)").expect("the last words");
+    let from = said.find("the root gave up (exit code 10)").expect("the last report");
     let last = &said[from..];
     for words in [
         "first cause: /outer/inner/crashy exited with status 74",

@@ -66,7 +66,7 @@ command = ["sh", "-c", "echo I am $(id -un); {program} stop /a 2>&1 | head -1; w
         )
     });
     let Some(mut tree) = tree else { return };
-    tree.line("I am nobody");
+    tree.line(&format!("I am {PLAIN_USER}"));
     tree.line("the tree is up");
     tree.follow();
     while beats(&tree, "/a") < 3 {}
@@ -105,13 +105,13 @@ command = ["sh", "-c", "echo same [$HOME] > /dev/stdout; exec sleep 1000"]
         .into()
     });
     let Some(mut tree) = tree else { return };
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let nobody = nix::unistd::User::from_name(PLAIN_USER).unwrap().unwrap();
     let (home, shell) = (nobody.dir.display(), nobody.shell.display());
-    tree.line(&format!("a out {home},nobody,nobody,{shell}"));
+    tree.line(&format!("a out {home},{PLAIN_USER},{PLAIN_USER},{shell}"));
     tree.line("a err");
-    tree.line("own /srv,nobody,nobody,/bin/own");
+    tree.line(&format!("own /srv,{PLAIN_USER},{PLAIN_USER},/bin/own"));
     tree.line("number /,54321,54321,0");
-    tree.line(&format!("clear {home},nobody"));
+    tree.line(&format!("clear {home},{PLAIN_USER}"));
     tree.line(&format!("same [{}]", std::env::var("HOME").unwrap_or_default()));
     tree.line("the tree is up");
     tree.stop();

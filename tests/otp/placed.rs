@@ -131,7 +131,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "R62 R66 D9",
-        "who asks for a start is told that there is no host, and the child waits for one",
+        "the answer to a start is that there is no host, and the child waits for one",
         "one-for-one 0/30s: a(placed)",
         "
         boot
@@ -209,7 +209,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D11 D27",
-        "one that cannot be reached is told of once and spared for ever; a beat ends it, and so does the loss of its host",
+        "one that cannot be reached is reported once and spared for ever; a beat ends it, and so does the loss of its host",
         "one-for-one 0/30s: a(placed,beats)",
         "
         begin : spawn a#1

@@ -186,7 +186,7 @@ struct Shell {
     /// It names its main process now.
     named: Option<Run>,
     /// Runs of which it was handed in that they cannot be killed, and not reported yet.
-    untold: BTreeSet<Run>,
+    unreported: BTreeSet<Run>,
     specs: BTreeMap<ChildId, Spec>,
     /// Specs that have come and are not in force yet.
     incoming: BTreeMap<RequestId, (bool, Specs)>,
@@ -225,7 +225,7 @@ impl Shell {
             halted: false,
             pid: 1,
             named: None,
-            untold: BTreeSet::new(),
+            unreported: BTreeSet::new(),
             specs,
             incoming: BTreeMap::new(),
         }
@@ -246,7 +246,7 @@ impl Shell {
             let outlive = self.processes.values().any(|process| *process != Process::Lost);
             assert!(!outlive, "processes outlive their supervisor: {:?}", self.processes);
         }
-        assert!(self.untold.is_empty(), "it is not told that {:?} cannot be killed", self.untold);
+        assert!(self.unreported.is_empty(), "no report that {:?} cannot be killed", self.unreported);
         for (run, process) in &self.processes {
             let present = self.core.run_of(run.child);
             let is_present = !matches!(process, Process::Ordered | Process::Lost);
@@ -386,7 +386,7 @@ impl Shell {
     fn read(&mut self, report: &Report) {
         match &report.fact {
             Fact::KillFailed { stuck } => {
-                let run = self.untold.pop_first().expect("it is told once, and only what has come about");
+                let run = self.unreported.pop_first().expect("it is reported once, and only what has come about");
                 assert_eq!((report.child, stuck.pid), (Some(run.child), 17));
             }
             Fact::Restarting { .. } => {
@@ -467,7 +467,7 @@ impl Shell {
         let there: Vec<Run> = self.processes.iter().filter(|(_, p)| stubborn(p)).map(|(run, _)| *run).collect();
         let Some(&run) = there.get(n % there.len().max(1)) else { return };
         self.processes.insert(run, Process::Lost);
-        self.untold.insert(run);
+        self.unreported.insert(run);
         let stuck = Stuck { pid: 17, others: n as u32, why: "it is stuck in the kernel (state D)".into() };
         let exit = ended.then_some(if n.is_multiple_of(2) { Exit::Code(0) } else { Exit::Signal(9) });
         self.hand_in(Event::KillFailed { run, exit, stuck });

@@ -120,7 +120,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "R73 D2",
-        "who is stopped, held or has ended stays so, and is started with what it is then",
+        "a child that is stopped, held or has ended stays so, and is started with what it is then",
         "one-for-one 9/30s: a b c(transient)",
         "
         boot
@@ -135,7 +135,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D8",
-        "who is being killed to be held stays held, and becomes another one when it is started",
+        "a child that is being killed to be held stays held, and becomes another one when it is started",
         "one-for-one 9/30s: a",
         "
         boot
@@ -319,7 +319,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D8",
-        "what cannot be started is told, stays down, and is not retried; the others are started",
+        "what cannot be started is reported, stays down, and is not retried; the others are started",
         "one-for-one 0/30s: a",
         "
         boot
@@ -491,7 +491,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "D2 D8",
-        "who is to be restarted by a reload and is held before its turn stays held",
+        "a child that is to be restarted by a reload and is held before its turn stays held",
         "one-for-one 9/30s: a b",
         "
         boot
@@ -505,7 +505,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         "R37 D8",
-        "who was down for the next attempt of a sibling is started when that is gone, or stands behind it now",
+        "a child that was down for the next attempt of a sibling is started when that is gone, or stands behind it now",
         "rest-for-one 9/30s: a b(backoff=5s) c",
         "
         boot

@@ -1923,7 +1923,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "D11",
-        "beats keep it alive; late is told once in a silence",
+        "beats keep it alive; late is reported once in a silence",
         "one-for-one 9/5s: a(beats)",
         "
         boot

@@ -69,7 +69,7 @@ impl World {
             }
             9 => {
                 if let Some(pid) = self.some_process(Role::Worker) {
-                    log!(self, "a debugger holds {}", self.who(pid));
+                    log!(self, "a debugger holds {}", self.name_of(pid));
                     self.saw("a debugger");
                     self.kernel.get_mut(pid).held = true;
                     let delay = self.faults.millis(1_000, 10_000);
@@ -103,7 +103,7 @@ impl World {
 
     fn kill_one(&mut self, role: Role) {
         let Some(pid) = self.some_process(role).filter(|&pid| pid != self.root) else { return };
-        log!(self, "kill -9 {}", self.who(pid));
+        log!(self, "kill -9 {}", self.name_of(pid));
         self.saw(if role == Role::Node { "a node is killed" } else { "a worker is killed" });
         self.doom(pid);
     }
@@ -116,7 +116,7 @@ impl World {
         let Some(pid) = self.some_process(role) else { return };
         let duration =
             if self.faults.chance(500) { self.faults.millis(50, 1_500) } else { self.faults.millis(1_000, 12_000) };
-        log!(self, "SIGSTOP {} for {duration}", self.who(pid));
+        log!(self, "SIGSTOP {} for {duration}", self.name_of(pid));
         self.saw(if role == Role::Node { "a node is stopped" } else { "a worker is stopped" });
         self.freeze(pid, true);
         self.after(duration, Happening::Thaw(pid));
@@ -139,7 +139,7 @@ impl World {
     fn stranger(&mut self) {
         let role = if self.faults.chance(400) { Role::Node } else { Role::Worker };
         if let Some(pid) = self.some_process(role).filter(|&pid| pid != self.root) {
-            log!(self, "a stranger's SIGTERM to {}", self.who(pid));
+            log!(self, "a stranger's SIGTERM to {}", self.name_of(pid));
             self.saw("a stranger's SIGTERM");
             if role == Role::Node && self.faults.chance(200) {
                 self.order(pid, Event::StopNow);
@@ -206,7 +206,7 @@ impl World {
         let (Some(parent), Some(run)) = (self.kernel.get(pid).parent, self.kernel.get(pid).run) else { return };
         // No process of the fake kernel has such a number.
         let main = u32::try_from(1_000_000 + pid * 8 + self.main_rng.below(3) as usize).expect("few processes");
-        log!(self, "{} is process {main} from now on", self.who(pid));
+        log!(self, "{} is process {main} from now on", self.name_of(pid));
         self.saw("a worker names another main process");
         let notice = Notice { main_pid: Some(main), ..Notice::default() };
         self.order(parent, Event::Notice(run, Box::new(notice)));
@@ -250,7 +250,7 @@ impl World {
         let spell = if foreign { Spell::Foreign } else { Spell::Asleep };
         let long = self.stuck_rng.chance(600);
         let duration = if long { self.stuck_rng.millis(10_000, 60_000) } else { self.stuck_rng.millis(10, 10_000) };
-        log!(self, "{} cannot be killed for {duration}: {spell:?}", self.who(pid));
+        log!(self, "{} cannot be killed for {duration}: {spell:?}", self.name_of(pid));
         self.saw("a process cannot be killed");
         let process = self.kernel.get_mut(pid);
         process.spell = Some(spell);
@@ -285,7 +285,7 @@ impl World {
         let process = self.kernel.get_mut(pid);
         let Some(spell) = process.spell.take() else { return };
         let life = process.life;
-        log!(self, "{} can be killed again", self.who(pid));
+        log!(self, "{} can be killed again", self.name_of(pid));
         match (spell, life) {
             (_, Life::Dead) => {}
             (Spell::Asleep, Life::Doomed) => self.dies_soon(pid),
@@ -313,7 +313,7 @@ impl World {
         let run = *self.faults.pick(&[unknown, earlier, later]);
         let there = present.filter(|_| self.scenario.late_spawns == 0 && self.scenario.late_looks == 0);
         let event = self.faults.pick(&stray::events(run, there.unwrap_or(run))).clone();
-        log!(self, "stray at {}: {event:?}", self.who(pid));
+        log!(self, "stray at {}: {event:?}", self.name_of(pid));
         if node.core.next_deadline().is_some_and(|at| at <= self.now) {
             // What is due comes with whatever is handed in.
             self.nodes[pid] = Some(node);

@@ -434,7 +434,7 @@ impl World {
             due.iter().map(place).filter(Option::is_some).is_sorted(),
             Rule::StartOrder,
             "the exits of one turn of {} are not in start order",
-            self.who(node.pid)
+            self.name_of(node.pid)
         );
         for mut cleanup in due {
             let run = cleanup.run;
@@ -478,7 +478,7 @@ impl World {
                         left == others.iter().map(|(_, count)| count).sum::<u32>(),
                         Rule::Orphan,
                         "{left} processes live below {} which has ended",
-                        self.who(pid)
+                        self.name_of(pid)
                     );
                     self.kernel.reap(node.pid, pid);
                     if node.witness.is_lost(run) {
@@ -510,7 +510,7 @@ impl World {
         node.inbox.push_back(Event::Tick { lost });
         self.settle(node)?;
         let due = node.core.next_deadline().filter(|&at| at <= self.now);
-        ensure!(due.is_none(), Rule::Deadlines, "{} has a deadline that a tick does not move", self.who(node.pid));
+        ensure!(due.is_none(), Rule::Deadlines, "{} has a deadline that a tick does not move", self.name_of(node.pid));
         Ok(())
     }
 
@@ -523,7 +523,7 @@ impl World {
     }
 
     pub(crate) fn hand_in(&mut self, node: &mut Node, event: Event) -> Verdict {
-        log!(self, "{} <- {event:?}", self.who(node.pid));
+        log!(self, "{} <- {event:?}", self.name_of(node.pid));
         node.witness.event(&event);
         if let Event::Exited { run, .. } | Event::SpawnFailed { run, .. } = &event {
             node.vacate(*run);
@@ -542,7 +542,7 @@ impl World {
         let beat = beat && actions.iter().all(|action| matches!(action, Action::TellParent(ToParent::Beat(_))));
         let tree = self.tree.clone();
         for action in actions {
-            log!(self, "{} -> {action:?}", self.who(node.pid));
+            log!(self, "{} -> {action:?}", self.name_of(node.pid));
             let reports = &self.reports;
             let known = |id: ReportId| reports.get(&id.node).is_some_and(|&last| id.seq <= last);
             for _ in 0..self.mutation.map_or(1, |mutation| mutation.times(&action)) {
@@ -684,7 +684,7 @@ impl World {
                         !healthy,
                         Rule::HealthyKilled,
                         "{} is healthy and is to be killed for its silence",
-                        self.who(pid)
+                        self.name_of(pid)
                     );
                 }
             }
@@ -694,7 +694,7 @@ impl World {
                 // What it has given up on is known, and outlives it.
                 let lost =
                     node.slots.iter().flatten().map(|(_, pid)| self.kernel.family(*pid).len() as u32).sum::<u32>();
-                ensure!(left == 1 + lost, Rule::Orphan, "{} halts and {left} live there", self.who(node.pid));
+                ensure!(left == 1 + lost, Rule::Orphan, "{} halts and {left} live there", self.name_of(node.pid));
                 if lost > 0 {
                     self.saw("a supervisor ends without what cannot be killed");
                 }

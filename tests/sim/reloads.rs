@@ -244,7 +244,7 @@ impl World {
         let (mut open, mut stopped) = (vec![self.root], false);
         while let Some(pid) = open.pop() {
             let Some(node) = self.nodes[pid].as_deref() else { continue };
-            let who = self.who(pid);
+            let supervisor = self.name_of(pid);
             let wanted = self.wanted.children(node.spec);
             ensure!(self.wanted.generation == last, Rule::Reloaded, "another reload came after the last one");
             let names: Vec<&str> = wanted.iter().map(|(child, _)| self.tree.specs[child.0].name.as_str()).collect();
@@ -253,7 +253,7 @@ impl World {
             let children = node.core.children(self.now);
             let there = children.iter().filter(|child| child.stuck.is_none() || known(child.name.as_str()));
             let there: Vec<&str> = there.map(|child| child.name.as_str()).collect();
-            ensure!(there == names, Rule::Reloaded, "{who} has {there:?} and should have {names:?}");
+            ensure!(there == names, Rule::Reloaded, "{supervisor} has {there:?} and should have {names:?}");
             for (status, (spec, revision)) in children.iter().zip(wanted) {
                 if status.stuck.is_some() {
                     // The next process of it is what the reload says.

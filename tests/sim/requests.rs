@@ -449,7 +449,7 @@ impl World {
 
     fn reply(&mut self, node: &mut Node, asker: &Asker, reply: Reply) -> Verdict {
         node.requests.replied(self.now, asker, &reply);
-        log!(self, "{} replies to {asker:?}: {reply:?}", self.who(node.pid));
+        log!(self, "{} replies to {asker:?}: {reply:?}", self.name_of(node.pid));
         match asker {
             Asker::Operator { request, .. } => self.replied(*request, &reply),
             Asker::Parent { request } => {

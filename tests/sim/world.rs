@@ -261,7 +261,7 @@ impl World {
                 // What cannot be killed is left behind for now.
                 let Some(left) = self.kernel.mortal() else { return Ok(()) };
                 let late = self.now.since(gone) > Span::from_secs(2);
-                ensure!(!late, Rule::Orphan, "{} is left of the tree", self.who(left));
+                ensure!(!late, Rule::Orphan, "{} is left of the tree", self.name_of(left));
             }
         }
         Ok(())
@@ -285,7 +285,7 @@ impl World {
     }
 
     /// A process by name, for logs.
-    pub(crate) fn who(&self, pid: Pid) -> String {
+    pub(crate) fn name_of(&self, pid: Pid) -> String {
         let process = self.kernel.get(pid);
         let path = &self.tree.specs[process.spec.0].path;
         match (process.role, process.run) {
@@ -599,7 +599,7 @@ impl World {
             }
             Task::Hang => {
                 if self.is_stormy() {
-                    log!(self, "{} hangs", self.who(pid));
+                    log!(self, "{} hangs", self.name_of(pid));
                     let deaf = self.rng.chance(500);
                     let infinite = self.policy_of(pid).shutdown == Shutdown::Infinity;
                     let now = self.now;
@@ -622,7 +622,7 @@ impl World {
                 if self.is_stormy() {
                     let spec = self.kernel.get(pid).spec;
                     let daemon = self.fork(spec, Role::Daemon, Some(pid), None);
-                    log!(self, "{} leaves {}", self.who(pid), self.who(daemon));
+                    log!(self, "{} leaves {}", self.name_of(pid), self.name_of(daemon));
                     self.saw("a daemon is left");
                 }
             }
@@ -746,7 +746,7 @@ impl World {
             return Ok(());
         }
         self.kernel.get_mut(pid).spell = None;
-        log!(self, "{} is gone: {exit:?}", self.who(pid));
+        log!(self, "{} is gone: {exit:?}", self.name_of(pid));
         let tree = self.tree.clone();
         let orphans = self.kernel.bury(&tree, pid);
         for orphan in orphans {
@@ -768,7 +768,7 @@ impl World {
                 let delay = self.rng.millis(1, 800);
                 self.after(delay, Happening::Keeper);
             } else {
-                let left = self.kernel.mortal().map(|left| self.who(left));
+                let left = self.kernel.mortal().map(|left| self.name_of(left));
                 ensure!(left.is_none(), Rule::Orphan, "the root has ended and {left:?} lives");
                 let waits = self.operators.unanswered();
                 ensure!(waits.is_none(), Rule::Replies, "the root has ended and has not answered {waits:?}");
@@ -982,7 +982,7 @@ impl World {
             !watched,
             Rule::HangMissed,
             "{} is silent since {}s",
-            self.who(pid),
+            self.name_of(pid),
             self.now.since(since).as_secs_f64()
         );
         Ok(())
@@ -996,23 +996,23 @@ impl World {
         let stuck = self.kernel.living().iter().any(|&pid| self.kernel.get(pid).spell.is_some());
         let mut open = vec![self.root];
         while let Some(pid) = open.pop() {
-            let Some(node) = self.nodes[pid].as_deref() else { return Err(format!("{} is gone", self.who(pid))) };
-            let who = self.who(pid);
+            let Some(node) = self.nodes[pid].as_deref() else { return Err(format!("{} is gone", self.name_of(pid))) };
+            let supervisor = self.name_of(pid);
             if node.core.state() != State::Running {
-                return Err(format!("{who} is {:?}", node.core.state()));
+                return Err(format!("{supervisor} is {:?}", node.core.state()));
             }
             if node.core.rollout().is_some() {
-                return Err(format!("{who} rolls out"));
+                return Err(format!("{supervisor} rolls out"));
             }
             if node.witness.waits_for_answers() {
-                return Err(format!("{who} owes an answer"));
+                return Err(format!("{supervisor} owes an answer"));
             }
             // A part of a reload is sent for as long as its node is there, be it one that cannot be killed.
             if node.requests.next_deadline().is_some() && !stuck {
-                return Err(format!("requests wait at {who}"));
+                return Err(format!("requests wait at {supervisor}"));
             }
             for child in node.core.children(self.now) {
-                let name = format!("{} of {who}", child.name);
+                let name = format!("{} of {supervisor}", child.name);
                 let down_by_order = node.witness.stays_down(child.id);
                 if child.stuck.is_some() {
                     // It waits for what cannot be killed, and for nothing else.

@@ -141,8 +141,8 @@ untouched "version 2"
 is "version 2: the other tree" "$(all plain)" "$plain"
 is "version 2: it runs everywhere" "$(exes shop) $(exes plain)" "/usr/bin/treevisor /usr/bin/treevisor"
 is "version 2: nothing has the old program open" "$(find /proc/[0-9]*/exe -lname '/usr/bin/treevisor*deleted*' 2>/dev/null)" ""
-until_done 60 sh -c "journalctl -o cat -u $unit | grep -q 'RELOADING=1'" || not_ok "systemd is told that it reloads"
-is "version 2: systemd is told RELOADING=1 once" "$(reported RELOADING=1)" 1
+until_done 60 sh -c "journalctl -o cat -u $unit | grep -q 'RELOADING=1'" || not_ok "systemd has RELOADING=1"
+is "version 2: systemd receives RELOADING=1 once" "$(reported RELOADING=1)" 1
 is "version 2: and READY=1 once more" "$(reported READY=1)" 2
 is "version 2: systemctl status" "$(systemctl is-active "$unit")" active
 until_done 90 fed_after "$before" && ok "version 2: the watchdog is fed on" || not_ok "version 2: the watchdog is fed on"
@@ -178,7 +178,7 @@ for round in 1 2 3 4 5; do
     printf '%s\n' "$said" | tail -n 1 | sed 's/^/    /'
 done
 untouched "by hand"
-is "by hand: RELOADING=1, with that of systemctl reload if it was told" "$(($(reported RELOADING=1) >= 6))" 1
+is "by hand: RELOADING=1, with that of systemctl reload if it was sent" "$(($(reported RELOADING=1) >= 6))" 1
 numbers_are_whole && ok "by hand: every line once" || not_ok "by hand: every line once"
 
 echo "# by the signal"

@@ -171,7 +171,7 @@ fn a_page_whose_console_was_killed_goes_on_with_the_next_and_has_missed_nothing(
     page.until(&shows("after"));
     assert_eq!(shown(&page), ["before", "meanwhile", "after"]);
     page.until(&format!("{} === '1,2'", starts("/db")));
-    // A console that did not have all events yet had the page fetch the tree; what has changed meanwhile is told then.
+    // A console that did not have all events yet had the page fetch the tree; what has changed meanwhile is shown then.
     let notice = page.eval("document.querySelector('#notice').textContent");
     assert!(
         ["", "Meanwhile 1 child is of another incarnation.Dismiss"].contains(&notice.as_str().unwrap()),
@@ -192,7 +192,7 @@ fn a_page_that_is_ahead_of_its_console_has_no_event_twice() {
     let mut tree = Tree::start(TALK);
     let mut console = Console::of(&tree, &[]);
     let page = console.enter(&browser, DESK);
-    // Its number is one that the root has not reached, as where a page outlives what it was told.
+    // Its number is one that the root has not reached, as where a page outlives its last event.
     console.kill();
     page.eval("(window.treevisor.console.stream.next += 1000, 0)");
     kill(tree.pid("/db"));

@@ -12,7 +12,7 @@ test("the store is a line", () => {
   assert.equal(store({ ...of, state: "lost", age_ms: null, size_bytes: null }), "etcd does not answer: leases end");
 });
 
-test("of a tree that runs nowhere the reasons are told", () => {
+test("of a tree that runs nowhere the reasons are shown", () => {
   const tree = { instance: "shop", wanted: "up", host: null, token: 3, since_ms: null, note: null, candidates: [
     { host: "a", fit: true, why: "first" }, { host: "b", fit: false, why: "draining" }, { host: "c", fit: false, why: "lost" }] };
   assert.equal(note(tree), "b: draining; c: lost");

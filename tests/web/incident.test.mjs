@@ -93,7 +93,7 @@ test("whether a start is over is for the worker's own ready, where no event says
   assert.equal(end("notify"), "starting");
 });
 
-test("incidents are told apart by their first cause, and sized by what was taken down", () => {
+test("incidents are distinguished by their first cause, and sized by what was taken down", () => {
   const all = [...events("rest-for-one"), ...events("hang")];
   const found = incidents(all).map(({ path, lane, is, size }) => [path, lane, is, size]);
   assert.deepEqual(found.slice(0, 4), [

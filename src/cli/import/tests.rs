@@ -221,10 +221,10 @@ fn variables_of_a_file_reach_commands_and_steps() {
 #[test]
 fn a_program_is_in_each_of_its_groups() {
     let made = of_supervisord(
-        "[program:a]\ncommand=./a %(group_name)s\nstartsecs=5\n[group:g]\nprograms=a\n[group:h]\nprograms=a,nobody\n",
+        "[program:a]\ncommand=./a %(group_name)s\nstartsecs=5\n[group:g]\nprograms=a\n[group:h]\nprograms=a,ghost\n",
     );
     assert!(made.contains("[\"./a\", \"g\"]") && made.contains("[\"./a\", \"h\"]"), "{made}");
-    assert!(made.contains("# differs: x.conf:7: programs=a,nobody: nobody is no program"), "{made}");
+    assert!(made.contains("# differs: x.conf:7: programs=a,ghost: ghost is no program"), "{made}");
     assert_eq!(made.matches("startsecs=5").count(), 1, "a note is kept once\n{made}");
 }
 

@@ -306,9 +306,9 @@ fn certificates_in(dir: &Path) -> bool {
     let script = "
         openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority
         printf 'subjectAltName=IP:127.0.0.1\\nextendedKeyUsage=serverAuth,clientAuth\\n' >ext
-        for who in server client; do
-            openssl req -newkey rsa:2048 -nodes -keyout $who.key -out $who.csr -subj /CN=$who
-            openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $who.pem
+        for end in server client; do
+            openssl req -newkey rsa:2048 -nodes -keyout $end.key -out $end.csr -subj /CN=$end
+            openssl x509 -req -in $end.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $end.pem
         done";
     let output = Command::new("sh").args(["-ec", script]).current_dir(dir).output();
     output.is_ok_and(|output| output.status.success())

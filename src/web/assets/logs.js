@@ -125,7 +125,7 @@ export class LogPane {
     this.list.replaceChildren(...fitting.slice(-DRAWN).map((line) => this.drawn(line)));
     if (!fitting.length && this.failed) this.list.append(h("p.error", this.failed));
     else if (!fitting.length) this.list.append(h("p.empty", this.wanted ? "No line of the last has it." : "Nothing has been printed."));
-    // Who reads further up goes on there.
+    // A reader further up goes on there.
     this.list.scrollTop = atEnd ? this.list.scrollHeight : scrollTop;
     this.count.textContent = this.wanted ? `${plural(fitting.length, "line")} of ${this.kept.length.toLocaleString("en")}` : "";
   }

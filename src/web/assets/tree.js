@@ -165,7 +165,7 @@ export class Tree {
     return list;
   }
 
-  /** What an action touches, in a sentence for the reader who is about to take it.
+  /** What an action touches, in a sentence for the user who is about to take it.
    * @param {Row} row @param {string} verb @param {boolean} hold @param {string | null} self path of the console in the tree
    */
   touches(row, verb, hold, self) {
@@ -204,8 +204,8 @@ export class Tree {
     const place = siblings.indexOf(row);
     const with_ = strategy === "one-for-all" ? siblings.length - 1 : strategy === "rest-for-one" ? siblings.length - 1 - place : 0;
     const window = above.window_max == null ? "" : `; restart ${used + 1} of ${above.window_max}`;
-    const who = with_ > 0 ? `it together with ${plural(with_, "sibling")}` : "it alone";
-    return `${above.path} then restarts ${who} (${strategy}${window}).`;
+    const group = with_ > 0 ? `it together with ${plural(with_, "sibling")}` : "it alone";
+    return `${above.path} then restarts ${group} (${strategy}${window}).`;
   }
 }
 

@@ -62,7 +62,7 @@ def _status(text: str) -> bytes:
 class Heart:
     """The heart of this process, as its environment says; silent without a supervisor.
 
-    No method waits, but `deliver` and `close` as long as they are told to. (Without pyzmq, the first message of a
+    No method waits, but `deliver` and `close`, for as long as their argument allows. (Without pyzmq, the first message of a
     connection may wait 10 ms for the node's half of the handshake.) No method raises for anything that the supervisor
     does or does not do. A node that is dead, stopped or slow costs nothing but beats: they are dropped, not queued.
 
