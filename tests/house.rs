@@ -37,17 +37,22 @@ fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of the program without those of tests, each with its text.
+/// The files of the program and of its crates without those of tests, each with its text. The names of the program's
+/// begin below `src`.
 fn files() -> Vec<(String, String)> {
-    let (src, mut files) = (root().join("src"), Vec::new());
-    rust_files(&src, &mut files);
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    for of in fs::read_dir(root().join("crates")).unwrap() {
+        rust_files(&of.unwrap().path().join("src"), &mut files);
+    }
+    let inside = |path: &Path| path.strip_prefix(root()).unwrap().with_extension("");
     files.retain(|path| {
-        let is_test = |part| ["tests", "tests.rs", "testing.rs"].iter().any(|test| part == *test);
-        !path.strip_prefix(&src).unwrap().iter().any(is_test)
+        let is_test = |part| ["tests", "testing"].iter().any(|test| part == *test);
+        !inside(path).iter().any(is_test)
     });
     let read = |path: PathBuf| {
-        let name = path.strip_prefix(&src).unwrap().with_extension("");
-        (name.to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
+        let name = inside(&path).to_str().unwrap().to_owned();
+        (name.strip_prefix("src/").map_or(name.clone(), str::to_owned), fs::read_to_string(&path).unwrap())
     };
     files.into_iter().map(read).collect()
 }
@@ -166,7 +171,7 @@ fn the_map_names_what_is_there() {
     let rooms: BTreeSet<String> = sources()
         .into_iter()
         .map(|(name, _)| name.split('/').next().unwrap_or_default().to_owned())
-        .filter(|room| room != "main" && room != "lib")
+        .filter(|room| !["main", "lib", "crates"].contains(&room.as_str()))
         .collect();
     let mut wrong = Vec::new();
     for map in MAPS {
@@ -270,58 +275,142 @@ fn a_program_says_nothing_and_who_is_a_person() {
     assert_eq!(found("an operator who forgets; who may ask; the spec says so; a child that is told apart"), "");
 }
 
-/// The comment and the strings of a line of Rust, without names, in code or on a wire; of a page, all but what is
-/// quoted as code.
-fn prose(line: &str, is_page: bool) -> String {
-    let mut text = String::new();
-    if is_page {
-        line.split('`').step_by(2).for_each(|part| text.push_str(part));
-    } else if !line.trim_start().starts_with("#[serde(") {
-        let code = line.split("//").next().unwrap_or_default();
-        code.split('"').skip(1).step_by(2).chain(line.get(code.len()..)).for_each(|part| text.push_str(part));
+/// What is prose in a line: of Rust its comments and strings, also the comments of a script in a string; of a page all
+/// but what is quoted as code; of any other file the whole line, as its names are read there too.
+fn prose(line: &str, name: &str) -> String {
+    if name.ends_with(".md") {
+        return line.split('`').step_by(2).collect::<Vec<_>>().join(" - ").to_lowercase();
     }
-    text.to_lowercase()
+    let begins = line.trim_start();
+    if !name.ends_with(".rs") || begins.starts_with("# ") {
+        return line.to_lowercase();
+    }
+    if begins.starts_with("#[serde(") {
+        return String::new();
+    }
+    let code = line.split("//").next().unwrap_or_default();
+    // A string without a space is a name, in code or on a wire.
+    let strings = code.split('"').skip(1).step_by(2).filter(|text| text.contains(' '));
+    strings.chain(line.get(code.len()..)).collect::<Vec<_>>().join(" - ").to_lowercase()
+}
+
+/// What is written by hand: the program, its tests and pages, clients in other languages, scripts.
+const WRITTEN: &[&str] = &[
+    "src",
+    "crates",
+    "tests",
+    "examples",
+    "benches",
+    "clients",
+    "fuzz/fuzz_targets",
+    "packaging",
+    "contrib",
+    "docs",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "build.rs",
+];
+
+/// What is not: this list of words, the words of other projects, and what tests compare with.
+const NOT_WRITTEN: &[&str] = &[
+    "tests/house.rs",
+    "packaging/THIRD-PARTY.md",
+    "tests/data/import",
+    "tests/cli/golden",
+    "clients/node/node_modules",
+];
+
+const EXTENSIONS: &[&str] =
+    &["rs", "md", "toml", "yml", "py", "sh", "js", "mjs", "ts", "html", "css", "c", "h", "hpp", "service"];
+
+/// The files at and below `at` that are read for their words: by extension, and scripts.
+fn written(at: &Path, into: &mut Vec<(String, String)>) {
+    let name = at.strip_prefix(root()).unwrap().to_str().unwrap();
+    if NOT_WRITTEN.contains(&name) {
+        return;
+    }
+    if at.is_dir() {
+        fs::read_dir(at).unwrap().for_each(|entry| written(&entry.unwrap().path(), into));
+        return;
+    }
+    let is_known = at.extension().is_some_and(|of| EXTENSIONS.iter().any(|known| of == *known));
+    let text = String::from_utf8(fs::read(at).unwrap()).unwrap_or_default();
+    if is_known || at.extension().is_none() && text.starts_with("#!") {
+        into.push((name.to_owned(), text));
+    }
 }
 
 #[test]
 fn texts_speak_of_processes_in_the_fields_words() {
-    let mut texts: Vec<(String, Vec<String>)> =
-        sources().into_iter().map(|(name, lines)| (format!("src/{name}.rs"), lines)).collect();
-    let mut of_crates = Vec::new();
-    for of in ["client", "zmq-sys"] {
-        rust_files(&root().join("crates").join(of).join("src"), &mut of_crates);
-    }
-    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/client/README.md", "crates/zmq-sys/README.md"]
-    {
-        of_crates.extend(Some(root().join(page)).filter(|page| page.exists()));
-    }
-    for file in of_crates.into_iter().filter(|file| !file.ends_with("tests.rs")) {
-        let name = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-        texts.push((name, fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect()));
-    }
-    let mut waiting = vec![root().join("docs")];
-    while let Some(at) = waiting.pop() {
-        for entry in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() {
-                waiting.push(entry);
-            } else if entry.extension().is_some_and(|of| of == "md") {
-                let text = fs::read_to_string(&entry).unwrap();
-                let name = entry.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-                texts.push((name, text.lines().map(str::to_owned).collect()));
-            }
-        }
-    }
-    let mut wrong = Vec::new();
-    for (name, lines) in texts {
-        for (at, line) in lines.iter().enumerate() {
-            let words = prose(line, name.ends_with(".md"));
+    let (mut texts, mut wrong) = (Vec::new(), Vec::new());
+    WRITTEN.iter().for_each(|at| written(&root().join(at), &mut texts));
+    for (name, text) in texts {
+        for (at, line) in text.lines().enumerate() {
+            let words = prose(line, &name);
             let is_whole = |at: usize, word: &str| {
-                let letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
+                // In backticks, or in a path, it is a name: `nobody` is a user of the system.
+                let letter =
+                    |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '`' | '/'));
                 !letter(words[..at].chars().next_back()) && !letter(words[at + word.len()..].chars().next())
             };
             let found = WORDS.iter().filter(|word| words.match_indices(**word).any(|(at, _)| is_whole(at, word)));
             let found = found.map(|word| (*word).to_owned()).chain(by_their_neighbours(&words));
             wrong.extend(found.map(|word| format!("{name}:{}: \"{word}\": {}", at + 1, line.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Words of a comment of this length are counted; in a longer one a reader sees whether it is worth its lines.
+const SHORT: usize = 3;
+
+/// Words that add nothing to a name.
+const FILLERS: &str = "a all an and are as at by for how in is it its of on one or own that the their them these this \
+                       those to what when where whether which with";
+
+/// The words of a text or of a name, in lower case.
+fn words_of(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for c in text.chars() {
+        if !c.is_ascii_alphanumeric() || was_lower && c.is_ascii_uppercase() {
+            words.push(String::new());
+        }
+        was_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+        words.last_mut().unwrap().extend(Some(c.to_ascii_lowercase()).filter(char::is_ascii_alphanumeric));
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether one line of a comment says what the line of its item does not. Without a full stop it is the help of an
+/// option.
+fn adds_a_word(doc: &str, item: &str) -> bool {
+    let (doc_words, own) = (words_of(doc), words_of(item));
+    let is_same = |one: &str, other: &str| one == other || one.len() > 2 && other.starts_with(one);
+    let is_known = |word: &String| {
+        FILLERS.split(' ').any(|filler| filler == word) || own.iter().any(|of| is_same(word, of) || is_same(of, word))
+    };
+    !doc.ends_with('.') || doc.split_whitespace().count() > SHORT || !doc_words.iter().all(is_known)
+}
+
+#[test]
+fn a_doc_comment_adds_a_word_to_the_name_of_its_item() {
+    assert!(!adds_a_word("The child.", "child: ChildId,") && !adds_a_word("Its paths.", "pub path: PathBuf,"));
+    assert!(adds_a_word("The parent.", "child: ChildId,") && adds_a_word("Bytes.", "max: u64,"));
+    let is_doc = |line: &str| line.trim_start().starts_with("///");
+    let mut wrong = Vec::new();
+    for (name, lines) in sources() {
+        for (at, line) in lines.iter().enumerate() {
+            let Some(doc) = line.trim_start().strip_prefix("/// ") else { continue };
+            let mut below = lines[at + 1..].iter().map(|line| line.trim_start());
+            let is_alone =
+                !lines[..at].last().is_some_and(|line| is_doc(line)) && !below.clone().next().is_some_and(is_doc);
+            let item = below.find(|line| !line.starts_with("#[")).unwrap_or_default();
+            if is_alone && !adds_a_word(doc, item) {
+                wrong.push(format!("{name}:{}: {doc} {item}", at + 1));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
