@@ -61,14 +61,12 @@ pub mod instance;
 pub mod link;
 mod logging;
 mod logs;
-#[doc(hidden)]
-pub mod metrics;
+mod metrics;
 #[doc(hidden)]
 pub mod node;
 #[doc(hidden)]
 pub mod os;
-#[doc(hidden)]
-pub mod pattern;
+mod pattern;
 mod signal;
 #[doc(hidden)]
 pub mod spec;
@@ -81,7 +79,6 @@ mod text;
 #[doc(hidden)]
 pub mod time;
 #[cfg(feature = "web")]
-#[doc(hidden)]
-pub mod web;
+mod web;
 #[doc(hidden)]
 pub mod wire;

@@ -8,7 +8,7 @@ use crate::wire::hosts::{HostView, HostsView, PlacedView};
 use std::fmt::Display;
 
 /// Appends the families of a cluster whose agent has answered to `page`.
-pub fn add(page: &mut Page, view: &HostsView) {
+pub(crate) fn add(page: &mut Page, view: &HostsView) {
     let HostsView { cluster, here, store, hosts, instances } = view;
     let cluster = label("cluster", cluster);
     up(page, &cluster, here, true);
@@ -31,7 +31,7 @@ pub fn add(page: &mut Page, view: &HostsView) {
 }
 
 /// Appends the family that shows that the agent does not answer; nothing else is known of the cluster then.
-pub fn silent(page: &mut Page) {
+pub(crate) fn silent(page: &mut Page) {
     up(page, "", "", false);
 }
 

@@ -4,23 +4,20 @@
 //! by what the file has: no pid, no incarnation, no command. The last known values of a supervisor that does not answer
 //! are left out, as they are not current. `docs/metrics.md` says what each family means.
 
-pub mod hosts;
+pub(crate) mod hosts;
 mod page;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
-pub use page::{Kind, Millis, Page, label};
-pub use wanted::Wanted;
+pub(crate) use page::{Kind, Millis, Page, label};
+pub(crate) use wanted::Wanted;
 
 use crate::time::Span;
 use crate::wire::view::{ChildView, StatusView, SupervisorView};
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
 use std::fmt::{self, Display};
-
-/// The media type of a page.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The states of children, all of which are counted.
 const STATES: [&str; 8] = ["starting", "running", "stopping", "stopped", "waiting", "held", "exited", "unreachable"];
@@ -31,7 +28,7 @@ const CAUSES: [&str; 10] =
     ["gave_up", "start_failed", "start_timeout", "hang", "panic", "stopped", "oom", "signal", "exit", "normal"];
 
 /// The page of a tree whose root has answered, within the time `took`.
-pub fn of(status: &StatusView, took: Span, wanted: &Wanted) -> Page {
+pub(crate) fn of(status: &StatusView, took: Span, wanted: &Wanted) -> Page {
     let mut page = Page::default();
     let tree = label("tree", &status.instance);
     let (mut rows, mut supervisors) = (Vec::new(), Vec::new());
@@ -56,7 +53,7 @@ pub fn of(status: &StatusView, took: Span, wanted: &Wanted) -> Page {
 }
 
 /// The page of a tree whose root has not answered; `tree` is its name, if known.
-pub fn without(tree: Option<&str>) -> Page {
+pub(crate) fn without(tree: Option<&str>) -> Page {
     let mut page = Page::default();
     let tree = tree.map(|tree| label("tree", tree)).unwrap_or_default();
     page.family("treevisor_up", Kind::Gauge, "Whether the root of the tree has answered.");

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 
 /// The type of a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A value that rises and falls.
     Gauge,
     /// A value that only rises, or begins anew at 0.
@@ -16,7 +16,7 @@ pub enum Kind {
 
 /// A page of metrics that is being written. A family without rows is not printed.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     text: String,
     name: &'static str,
     /// Type and help of the present family, until its first row is written.
@@ -25,17 +25,17 @@ pub struct Page {
 
 impl Page {
     /// Begins a family; all rows until the next call belong to it.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) {
+    pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) {
         (self.name, self.head) = (name, Some((kind, help)));
     }
 
     /// Adds a row to the family. `labels` and `more` are labels as [`label`] writes them, separated by commas.
-    pub fn row(&mut self, labels: &str, more: &str, value: impl Display) {
+    pub(crate) fn row(&mut self, labels: &str, more: &str, value: impl Display) {
         self.row_of("", labels, more, value);
     }
 
     /// Adds a row whose name ends in `suffix`, for a histogram.
-    pub fn row_of(&mut self, suffix: &str, labels: &str, more: &str, value: impl Display) {
+    pub(crate) fn row_of(&mut self, suffix: &str, labels: &str, more: &str, value: impl Display) {
         let Page { text, name, head } = self;
         if let Some((kind, help)) = head.take() {
             let kind = match kind {
@@ -53,13 +53,13 @@ impl Page {
     }
 
     /// The text of the page.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 }
 
 /// One label with its value.
-pub fn label(name: &str, value: &str) -> String {
+pub(crate) fn label(name: &str, value: &str) -> String {
     format!("{name}=\"{}\"", escaped(value))
 }
 
@@ -73,7 +73,7 @@ fn escaped(value: &str) -> Cow<'_, str> {
 
 /// Milliseconds, written as seconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Millis(pub u64);
+pub(crate) struct Millis(pub u64);
 
 impl Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

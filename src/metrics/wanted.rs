@@ -5,7 +5,7 @@ use crate::wire::view::ChildView;
 
 /// Which series are wanted; all by default.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Include the series of workers.
     pub workers: bool,
     /// Include the series about the resources that processes use.
@@ -20,12 +20,14 @@ impl Default for Wanted {
     }
 }
 
+/// For a scrape of the console; a tool has options.
+#[cfg(any(test, feature = "web"))]
 impl Wanted {
     /// Sets one parameter of a scrape; `path` may be given several times.
     ///
     /// # Errors
     /// The parameter's name, and the values that it may have.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match (name, value) {
             ("workers", "all") => self.workers = true,
             ("workers", "none") => self.workers = false,
@@ -43,7 +45,7 @@ impl Wanted {
     }
 
     /// Whether patterns are given, and no path at or below this child matches one of them.
-    pub fn finds_nothing(&self, view: &ChildView) -> bool {
+    pub(crate) fn finds_nothing(&self, view: &ChildView) -> bool {
         !self.paths.is_empty() && !self.names(view)
     }
 
@@ -51,7 +53,9 @@ impl Wanted {
         let here = self.paths.iter().any(|pattern| pattern.matches(view.path()));
         here || view.children().iter().any(|child| self.names(child))
     }
+}
 
+impl Wanted {
     /// Whether the series about this child are wanted.
     pub(super) fn has(&self, view: &ChildView) -> bool {
         (self.workers || view.is_supervisor())

@@ -5,7 +5,7 @@ use crate::spec::listen::Address;
 use crate::wire::view::StatusView;
 
 /// The configuration of the console.
-pub struct Config {
+pub(crate) struct Config {
     /// The instance, if one was named.
     pub instance: Option<String>,
     /// The addresses to listen at.
@@ -26,7 +26,7 @@ pub struct Config {
 
 /// Functions of the command line that make or print text.
 #[derive(Clone, Copy)]
-pub struct Texts {
+pub(crate) struct Texts {
     /// The text that `treevisor status` prints.
     pub plain: fn(&StatusView) -> String,
     /// Parses a moment, such as `10m` or `2026-11-24T03:00`. Returns RFC 3339 in UTC with nanoseconds, or what is

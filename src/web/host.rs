@@ -18,7 +18,7 @@ pub(super) enum Door {
 
 /// The URL by which browsers reach the console, if that is not the address that it listens at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl {
+pub(crate) struct PublicUrl {
     https: bool,
     host: String,
     port: Option<u16>,
@@ -30,7 +30,7 @@ impl PublicUrl {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<PublicUrl, String> {
+    pub(crate) fn parse(text: &str) -> Result<PublicUrl, String> {
         let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),
@@ -52,7 +52,7 @@ impl PublicUrl {
     }
 
     /// Whether the scheme is `https`.
-    pub fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.https
     }
 

@@ -20,7 +20,7 @@ const OPEN_MAX: usize = 256;
 /// What a key or a session permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Access {
+pub(crate) enum Access {
     /// To view only.
     View,
     /// To view and to act.

@@ -40,9 +40,9 @@ mod stream;
 mod table;
 mod write_backlog;
 
-pub use config::{Config, Texts};
-pub use host::PublicUrl;
-pub use keys::Access;
+pub(crate) use config::{Config, Texts};
+pub(crate) use host::PublicUrl;
+pub(crate) use keys::Access;
 
 use crate::control::{self, FindError, Instance, RuntimeDir, StateDir};
 use crate::ids::Name;
@@ -78,7 +78,7 @@ use treevisor_client::{Heart, notify};
 
 /// Why the console cannot run or be used.
 #[derive(Debug)]
-pub enum WebError {
+pub(crate) enum WebError {
     /// A socket cannot be opened to listen.
     Listen(ListenError),
     /// The instance cannot be found.
@@ -144,7 +144,7 @@ const LAST_MESSAGES: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// Every [`WebError`] but `NotRunning` and `NoPages`.
-pub fn serve(config: Config) -> Result<(), WebError> {
+pub(crate) fn serve(config: Config) -> Result<(), WebError> {
     let opened = open(&config)?;
     let known = Arc::new(OnceLock::new());
     match named(config.instance.as_deref())? {
@@ -306,7 +306,7 @@ fn named(wanted: Option<&str>) -> Result<Option<Name>, WebError> {
 ///
 /// # Errors
 /// [`WebError::NotRunning`], [`WebError::NoPages`], and those of keys and instances.
-pub fn link(instance: Option<&str>, may: Access) -> Result<String, WebError> {
+pub(crate) fn link(instance: Option<&str>, may: Access) -> Result<String, WebError> {
     let name = named_or_kept(instance)?;
     let store = store_of(&name)?;
     let running = store.read_running().map_err(WebError::Keys)?.filter(|running| is_alive(running.pid));
@@ -322,7 +322,7 @@ pub fn link(instance: Option<&str>, may: Access) -> Result<String, WebError> {
 ///
 /// # Errors
 /// Those of keys and instances.
-pub fn renew(instance: Option<&str>) -> Result<(String, String), WebError> {
+pub(crate) fn renew(instance: Option<&str>) -> Result<(String, String), WebError> {
     let name = named_or_kept(instance)?;
     let (view, act) = store_of(&name)?.renew().map_err(WebError::Keys)?;
     Ok((view.text(), act.text()))

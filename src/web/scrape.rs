@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// The media type of a page.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// Limit for a scrape.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ pub(super) async fn metrics(
         Seen::Silent(_) => metrics::hosts::silent(&mut page),
         Seen::NoHost => {}
     }
-    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.into_text()).into_response())
+    Ok(([(CONTENT_TYPE, PROMETHEUS)], page.into_text()).into_response())
 }
 
 /// The console's own counters.
