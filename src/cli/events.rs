@@ -332,8 +332,9 @@ impl Printer {
             return Ok(());
         }
         let Some(state) = StateDir::own(&instance.name) else { return Ok(()) };
-        let runs = match instance.runtime.read_instance() {
-            Ok(file) if !args.looks_back() => Runs::Only(file.run().to_owned()),
+        let run = instance.runtime.read_instance().ok().map(|file| file.run().to_owned());
+        let runs = match &run {
+            Some(run) if !args.looks_back() => Runs::Only(run.clone()),
             _ => Runs::All,
         };
         match self.journal(&state, runs, memory) {

@@ -21,15 +21,14 @@ pub(super) struct JournalHistory(Vec<Vec<EventView>>);
 impl JournalHistory {
     /// Reads the journal of an instance. `remembered` are the events that its root has in memory, those of this `run`.
     pub(super) fn of(name: &Name, run: &str, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
-        let state = control::own_state_base().map(|base| StateDir::of(&base, name));
-        JournalHistory::merged(state.as_ref(), run, remembered)
+        JournalHistory::merged(StateDir::own(name).as_ref(), run, remembered)
     }
 
     fn merged(state: Option<&StateDir>, run: &str, remembered: Vec<EventView>) -> Result<JournalHistory, JournalError> {
         let mut runs: Vec<Vec<EventView>> = Vec::new();
-        if let Some(state) = StateDir::own(name) {
-            let filter = Filter::default();
-            journal::read_each(&state, &filter, &mut |entry| {
+        let mut last = String::new();
+        if let Some(state) = state {
+            journal::read_before(state, &Filter::default(), &remembered, &mut |entry| {
                 match entry {
                     Entry::Run(run) => {
                         runs.push(Vec::new());

@@ -198,13 +198,13 @@ fn events_of(session: &mut Session, timeout: Span) -> Result<(Vec<EventView>, u6
     Ok((events, forgotten))
 }
 
-/// The events of the present run in the journal.
-fn older(instance: &Instance) -> Result<Vec<EventView>, JournalError> {
+/// The events of the present run from before those in memory, from the journal.
+fn older(instance: &Instance, remembered: &[EventView]) -> Result<Vec<EventView>, JournalError> {
     let (Some(state), Ok(file)) = (StateDir::own(&instance.name), instance.runtime.read_instance()) else {
         return Ok(Vec::new());
     };
     let filter = Filter { runs: Runs::Only(file.run().to_owned()), ..Filter::default() };
-    journal::read(&state, &filter)
+    journal::older(&state, &filter, remembered)
 }
 
 fn of_journal(path: &Path, name: &Name, state: &StateDir, when: ColorMode) -> Result<Explanation, Failure> {

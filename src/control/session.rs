@@ -8,7 +8,7 @@ use crate::os::clock::{self, Clock};
 use crate::os::lock;
 use crate::time::{Span, Time};
 use crate::wire::codec;
-use crate::wire::message::{Ask, Refusal, Reply, RootReply, Verb};
+use crate::wire::message::{Ask, Meant, Refusal, Reply, RootReply, Verb};
 use crate::wire::view::{EventView, StatusView};
 use crate::wire::{NODE_FRAME_MAX, NODE_FRAMES_MAX};
 use std::collections::HashMap;

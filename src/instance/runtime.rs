@@ -294,6 +294,19 @@ impl RuntimeDir {
     }
 }
 
+/// [`RuntimeDir::check_found`] for one directory and the user `uid`. Root, whose own directories are elsewhere, has
+/// named that of another user on purpose.
+fn check_found(directory: &Path, uid: u32) -> Result<(), RuntimeError> {
+    let is_for_all = |above: &Path| fs::metadata(above).is_ok_and(|above| above.mode() & 0o002 != 0);
+    if !directory.parent().is_some_and(is_for_all) {
+        return Ok(());
+    }
+    match check(directory, true, uid, |owner| owner == uid || owner == 0 || uid == 0) {
+        Err(RuntimeError::Create { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        checked => checked,
+    }
+}
+
 /// Creates the directory above that of an instance, with those above it, if missing. `system` is the one of root.
 fn create_above(path: &Path, system: &str) -> Result<(), RuntimeError> {
     let Some(base) = path.parent() else { return Ok(()) };

@@ -92,6 +92,14 @@ struct Entry {
     resting: bool,
 }
 
+/// What a thread has taken to write, how much of that is done, and the lost lines that it reports behind that.
+#[derive(Debug, Default)]
+struct Writing {
+    bytes: Arc<Vec<u8>>,
+    done: usize,
+    lost: Lost,
+}
+
 /// The queue of one worker's file.
 #[derive(Debug)]
 pub(crate) struct LogFile {

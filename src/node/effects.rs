@@ -3,12 +3,12 @@
 use super::above::Above;
 use super::beside::Beside;
 use super::children::Child;
-use super::close::{Closing, Phase};
 use super::directory::{Directory, Kept};
 use super::event_log;
 use super::fold::InFlightEvent;
 use super::history::EventBatch;
 use super::launch_context::LaunchContext;
+use super::phase::{Closing, Phase};
 use super::placed::{Elsewhere, Follow, NodeContext, Placed};
 use super::probes::Probes;
 use super::root::Root;

@@ -106,74 +106,6 @@ impl Node {
         }
     }
 
-    /// Continues the end, once the core has halted, as far as possible without waiting. Returns it when it is over.
-    fn go_on_closing(&mut self) -> Option<End> {
-        loop {
-            let closing = self.phase.closing()?;
-            let end = closing.end();
-            let Some(stage) = closing.stage() else { return Some(end) };
-            if !closing.has_begun() {
-                self.begin_stage(stage, end);
-                self.phase.closing()?.begin(self.context.now());
-            }
-            let now = self.context.now();
-            let done = self.is_done(stage, now);
-            if !self.phase.closing()?.go_on(done, now) {
-                return None;
-            }
-        }
-    }
-
-    fn begin_stage(&mut self, stage: Stage, end: End) {
-        match stage {
-            Stage::Agent => {
-                self.finish_requests();
-                self.agent(Placed::end);
-                self.end_upgrade(self.context.now());
-            }
-            Stage::Parent => {
-                self.end_folds();
-                self.send_children_upward();
-                match &mut self.above {
-                    Above::Parent(uplink) => uplink.flush(self.context.now()),
-                    Above::Operators(root) => root.end_waiting(),
-                }
-            }
-            Stage::Hooks => {
-                let left = self.view().left_behind(self.context.now());
-                close::report(left, end, &mut self.above, &self.context);
-                self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
-            }
-            Stage::Leftovers => self.reactor.processes.hurry(self.context.now()),
-            Stage::Journal => {
-                // Requests that have arrived since the first stage.
-                self.finish_requests();
-                self.finish_streams();
-                // Each of these may wait for a slow disk.
-                self.above.feed(self.context.now());
-                self.children.output().finish(&self.context);
-                self.above.feed(self.context.now());
-                if let Some(root) = self.above.root_mut() {
-                    root.begin_journal_end(end);
-                }
-            }
-        }
-    }
-
-    /// Whether this stage has reached what it waits for.
-    fn is_done(&mut self, stage: Stage, now: Time) -> bool {
-        match stage {
-            Stage::Agent => self.placed.is_done(),
-            Stage::Parent => self.above.is_acknowledged(),
-            Stage::Hooks => {
-                let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
-                self.hooks.go_on_ending(now, hurried, &self.context)
-            }
-            Stage::Leftovers => self.reactor.processes.next_deadline().is_none(),
-            Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
-        }
-    }
-
     /// Closes and removes everything, after [`Node::run`]. Returns the exit status.
     pub(super) fn leave(mut self, end: End) -> i32 {
         self.above.feed(self.context.now());
@@ -405,14 +337,14 @@ impl Ending for Node {
                 close::report(left, end, &mut self.above, &self.context);
                 self.hooks.begin_end(&self.children, &self.context, &mut self.reactor);
             }
-            Stage::Leftovers => self.reactor.processes.unknown.hurry(self.context.now()),
+            Stage::Leftovers => self.reactor.processes.hurry(self.context.now()),
             Stage::Journal => {
                 // Requests that have arrived since the first stage.
                 self.finish_requests();
                 self.finish_streams();
                 // Each of these may wait for a slow disk.
                 self.above.feed(self.context.now());
-                self.children.output.finish(&self.context);
+                self.children.output().finish(&self.context);
                 self.above.feed(self.context.now());
                 if let Some(root) = self.above.root_mut() {
                     root.begin_journal_end(end);
@@ -430,7 +362,7 @@ impl Ending for Node {
                 let hurried = self.phase.closing().is_some_and(|closing| closing.is_hurried());
                 self.hooks.go_on_ending(now, hurried, &self.context)
             }
-            Stage::Leftovers => self.reactor.processes.unknown.next_deadline().is_none(),
+            Stage::Leftovers => self.reactor.processes.next_deadline().is_none(),
             Stage::Journal => self.above.root_mut().is_none_or(|root| root.go_on_journal_end(now)),
         }
     }

@@ -14,8 +14,14 @@ use serde_json::{Value, json};
 #[cfg(test)]
 mod tests;
 
+/// The JSON schema of a tree's file, draft 7, as text.
+pub fn text() -> String {
+    // `{:#}` of a JSON value is the same value with line breaks.
+    format!("{:#}\n", schema())
+}
+
 /// The JSON schema of a tree's file, draft 7.
-pub fn schema() -> Value {
+fn schema() -> Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A supervision tree of treevisor",

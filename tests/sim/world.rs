@@ -799,7 +799,7 @@ impl World {
             return Ok(());
         };
         let received = parent.witness.has_escalated(run);
-        let who = self.who(node.pid);
+        let who = self.name_of(node.pid);
         ensure!(
             received || node.witness.has_lingered(self.now),
             Rule::Escalation,

@@ -49,9 +49,6 @@ pub struct Run {
     pub show: Show,
 }
 
-/// In the directory of this executable.
-const AGENT: &str = "treevisor-host";
-
 /// Shutdown timeout of etcd, in which it transfers its leadership to another member.
 const STORE_SHUTDOWN: Span = Span::from_secs(10);
 

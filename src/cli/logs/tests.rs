@@ -14,20 +14,6 @@ fn texts(lines: &[LogView]) -> Vec<&str> {
 }
 
 #[test]
-fn lines_are_interleaved_and_each_workers_own_stay_in_order() {
-    let lines = vec![
-        line("/b", "02", "b1"),
-        line("/a", "01", "a1"),
-        line("/a", "03", "a2"),
-        // As if the clock had been set back.
-        line("/a", "00", "a3"),
-        line("/b", "03", "b2"),
-        line("/c", "", "c1"),
-    ];
-    assert_eq!(texts(&in_order(by_worker(lines))), ["c1", "a1", "b1", "a2", "a3", "b2"]);
-}
-
-#[test]
 fn pieces_are_one_line_in_a_file() {
     let piece = |text: &str, cut, continued| LogView { cut, continued, ..line("/a", "1", text) };
     let lines = [piece("x", true, false), piece("y", true, true), piece("z", false, true), piece("n", false, false)];

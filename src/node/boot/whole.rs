@@ -16,7 +16,7 @@ use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::Children;
 use crate::node::close::DISMISSAL;
-use crate::node::context::Place;
+use crate::node::context::{Context, Place};
 use crate::node::deadlines::SpinDetector;
 use crate::node::diary::Diary;
 use crate::node::directory::{Directory, Held};

@@ -11,6 +11,7 @@ use crate::node::children::{Child, Output};
 use crate::node::context::{Context, Place};
 use crate::node::directory::Directory;
 use crate::node::endpoint::Endpoint;
+use crate::node::rate::RepeatedLines;
 use crate::node::reactor::{Reactor, Source};
 use crate::os::clock::Clock;
 use crate::os::random;

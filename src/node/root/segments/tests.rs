@@ -1,6 +1,6 @@
 use super::*;
-use crate::os::lock;
-use crate::wire::journal::{Line, RunNote, parse};
+use crate::os::{fd, lock};
+use crate::wire::journal::RunNote;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -116,6 +116,29 @@ fn a_full_disk_costs_lines_and_the_gap_is_told() {
     fs::remove_file(state.segment(2).path).unwrap();
     assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
     assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
+}
+
+#[test]
+fn the_next_keeper_goes_on_with_the_number_of_lost_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::at(dir.path());
+    let record = record(dir.path(), 1 << 20, 5);
+    let count = File::from(fd::memfd_with("test", b"").unwrap());
+    let keeper = || {
+        let mut segments = Segments::new(&record);
+        segments.count_in(count.try_clone().unwrap());
+        segments
+    };
+    std::os::unix::fs::symlink("/dev/full", state.segment(1).path).unwrap();
+    let lost = Note::Lost { at: String::new(), events: 5_000, why: String::new() }.to_line();
+    assert!(matches!(keeper().write(&[lost, line(1)].concat()), Some(Change::Stopped(_))));
+    keeper().lose(1);
+    fs::remove_file(state.segment(1).path).unwrap();
+    let mut segments = keeper();
+    assert_eq!(segments.write(&line(2)), None);
+    segments.write(&line(3));
+    keeper().write(&line(4));
+    assert_eq!(told(dir.path()), "run-1 lost-5002 2 3 run-1 4");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::wire::message::Verb;
 
 fn question(node: Run, request: u64) -> Question {
     let verb = Verb::Restart { path: Path::root() };
-    Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, incarnation: None }
+    Question { node, request, within_ms: 250, lasting: false, by: String::new(), verb, meant: None }
 }
 
 #[test]
