@@ -138,11 +138,14 @@ fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<Exi
     let mut session = Session::connect(&instance.runtime).map_err(failed)?;
     out::end_with_reader(&mut session);
     let mut printer = Printer::new(args, when);
-    printer.memory = Some(Vec::new());
     let mut forgotten = None;
     let wanted = EventsWanted { path: args.path.clone(), kinds: args.kind.clone(), from: None, follow: args.follow };
     let ended = session.events(&wanted, args.timeout, &mut |read| {
-        let forgotten = *forgotten.get_or_insert(read.forgotten);
+        let forgotten = *forgotten.get_or_insert_with(|| {
+            // What the root has forgotten, and earlier runs, stand before what it has in memory.
+            printer.memory = (args.looks_back() || read.forgotten > 0).then(Vec::new);
+            read.forgotten
+        });
         if read.lost > 0 {
             printer.lost(read.lost);
         }
@@ -161,8 +164,9 @@ fn of_running(args: &Events, instance: &Instance, when: ColorMode) -> Result<Exi
     if let Some(failure) = printer.failure.take() {
         return Err(failure);
     }
+    let told = printer.has_all_of(args, instance, forgotten.unwrap_or_default());
     ended.map_err(failed)?;
-    printer.has_all_of(args, instance, forgotten.unwrap_or_default())?;
+    told?;
     if args.follow {
         out::say(when, &format!("the instance \"{}\" has ended", instance.name));
     }
