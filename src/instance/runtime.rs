@@ -490,10 +490,8 @@ impl fmt::Display for RuntimeError {
 
 impl std::error::Error for RuntimeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RuntimeError::Create { cause, .. } => Some(cause),
-            RuntimeError::TooLong { .. } | RuntimeError::NotOurs { .. } => None,
-        }
+        let RuntimeError::Create { cause, .. } = self else { return None };
+        Some(cause)
     }
 }
 

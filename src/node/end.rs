@@ -4,7 +4,7 @@ use crate::supervision::End;
 
 /// The texts for one kind of end.
 pub(super) struct Texts {
-    /// In the journal.
+    /// The reason that its last line in the journal has.
     pub journal: &'static str,
     /// In the root's log.
     pub log: Option<&'static str>,

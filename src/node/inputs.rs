@@ -23,7 +23,6 @@ use std::convert::Infallible;
 /// The most requests of operators, and the most messages of the parent, that one turn takes.
 const REQUESTS_PER_TURN: usize = 64;
 
-/// The steps of a turn.
 impl Turn for OneTurn<'_> {
     type Stop = Infallible;
 
@@ -210,10 +209,8 @@ impl Node {
                 }
                 Ok(ToNode::Request { request, within_ms, by, verb, incarnation, above, .. }) => {
                     let asker = Asker::Parent { request };
-                    self.request(
-                        Request { asker, within_ms, by, meant: Meant::of(incarnation, above), shown: None },
-                        verb,
-                    );
+                    let meant = Meant::of(incarnation, above);
+                    self.request(Request { asker, within_ms, by, meant, shown: None }, verb);
                 }
                 Ok(ToNode::Holding { request }) => self.upgrade.holding(request),
                 // The uplink has handled the acknowledgement.
@@ -389,10 +386,8 @@ impl Node {
                         continue;
                     }
                     let Ask { within_ms, verb, incarnation, above, .. } = ask;
-                    self.request(
-                        Request { asker, within_ms, by, meant: Meant::of(incarnation, above), shown: None },
-                        verb,
-                    );
+                    let meant = Meant::of(incarnation, above);
+                    self.request(Request { asker, within_ms, by, meant, shown: None }, verb);
                     self.did(Work::Answering);
                 }
                 Err(malformed) => {

@@ -97,8 +97,8 @@ fn hashed(name: &str, hash: &str) -> String {
     format!("{stem}-{hash}.{ending}")
 }
 
-/// Removes comment lines, type annotations, indentation, needless spaces and new lines from a script or style sheet. It relies on
-/// that no string in them spans lines or looks like a type annotation.
+/// Removes comment lines, type annotations, indentation, needless spaces and new lines from a script or style sheet. It
+/// relies on that no string in them spans lines or looks like a type annotation.
 fn bare(kind: &str, source: &str) -> String {
     let between = if kind == SCRIPT { "{}()[]=<>!&|?:;,*" } else { "{};," };
     let (mut bare, mut within) = (String::with_capacity(source.len()), false);

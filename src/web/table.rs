@@ -251,7 +251,7 @@ impl Table {
         }
     }
 
-    /// Takes in an event. Returns whether it shows that rows were added, removed, or changed without events of their own.
+    /// Takes in an event. Returns whether rows were added, removed, or changed without events of their own.
     pub(super) fn event(&mut self, event: &EventView, now: u64) -> bool {
         self.next += 1;
         let Some(index) = self.by_path.get(&event.path).copied() else { return !self.rows.is_empty() };

@@ -799,11 +799,11 @@ impl World {
             return Ok(());
         };
         let received = parent.witness.has_escalated(run);
-        let who = self.name_of(node.pid);
+        let node_name = self.name_of(node.pid);
         ensure!(
             received || node.witness.has_lingered(self.now),
             Rule::Escalation,
-            "{who} exits before its parent has received why it gives up"
+            "{node_name} exits before its parent has received why it gives up"
         );
         self.saw(if received { "an exit after the escalation" } else { "an escalation that is not acknowledged" });
         Ok(())

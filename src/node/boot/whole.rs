@@ -5,18 +5,17 @@
 use super::carried::reactor_of;
 use super::failure::{BootError, while_trying};
 use super::instance::link_to_output;
-use super::wiring::{NodeParts, awaited, bind_endpoint, children_of, context_of, core, output_of};
+use super::wiring::{NodeParts, awaited, bind_endpoint, children_of, context_again, context_of, core, output_of};
 use crate::error::Chain;
 use crate::ids::Name;
 use crate::instance::runtime::RuntimeDir;
 use crate::link::Context as Sockets;
-use crate::logging;
-use crate::logs::{Unreported, stream_file};
+use crate::logs::stream_file;
 use crate::node::above::Above;
 use crate::node::beside::Beside;
 use crate::node::children::Children;
 use crate::node::close::DISMISSAL;
-use crate::node::context::{Context, Place};
+use crate::node::context::Place;
 use crate::node::deadlines::SpinDetector;
 use crate::node::diary::Diary;
 use crate::node::directory::{Directory, Held};
@@ -305,13 +304,6 @@ pub(super) fn restore(state: State<CarriedNode, Snapshot>, mut unpacking: Unpack
         stopping_signals,
         starter: starter.or(had_terminal.then_some(0)),
     }
-}
-
-/// The context after a hot upgrade. `lost` is what the log of the image before has lost.
-fn context_again(clock: Clock, place: Place, lost: Unreported) -> Context {
-    let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
-    log_handle.take_over(lost);
-    context_of(clock, place, event_logger, log_handle)
 }
 
 impl Node {

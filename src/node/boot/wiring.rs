@@ -3,7 +3,8 @@
 use super::failure::{BootError, while_trying};
 use crate::ids::{Path, ReportId, Token};
 use crate::link::Context as Sockets;
-use crate::logging::LogHandle;
+use crate::logging::{self, LogHandle};
+use crate::logs::Unreported;
 use crate::logs::console::Console;
 use crate::logs::journald;
 use crate::node::above::Above;
@@ -80,6 +81,13 @@ pub(super) fn awaited(reactor: &Reactor, endpoint: &Endpoint, place: &Place, abo
         all.extend(uplink.awaited());
     }
     all
+}
+
+/// The context after a hot upgrade. `lost` is what the log of the image before has lost.
+pub(super) fn context_again(clock: Clock, place: Place, lost: Unreported) -> Context {
+    let (event_logger, log_handle) = logging::root(place.log_level, place.log_format, place.instance.as_str());
+    log_handle.take_over(lost);
+    context_of(clock, place, event_logger, log_handle)
 }
 
 /// The context of a node: its place in the tree, its clock and its loggers.

@@ -178,6 +178,8 @@ alone! {
                     assert!(started.late.is_some());
                     started.pidfd
                 });
+                // One that is not there yet would enter the group after the kill.
+                until(|| group.members().unwrap().len() == 3);
                 group.kill().unwrap();
                 for process in [process].into_iter().chain(frozen) {
                     assert_eq!(end_of(&process).signal, Some(libc::SIGKILL));

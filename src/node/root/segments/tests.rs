@@ -112,7 +112,7 @@ fn a_full_disk_costs_lines_and_the_gap_is_told() {
     std::os::unix::fs::symlink("/dev/full", state.segment(2).path).unwrap();
     segments.open = None;
     assert!(matches!(segments.write(&line(2)), Some(Change::Stopped(why)) if why.contains("No space left")));
-    assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is told once");
+    assert_eq!(segments.write(&[line(3), line(4)].concat()), None, "it is reported once");
     fs::remove_file(state.segment(2).path).unwrap();
     assert_eq!(segments.write(&line(5)), Some(Change::WorksAgain(3)));
     assert_eq!(told(dir.path()), "run-1 1 run-1 lost-3 5");
