@@ -189,7 +189,7 @@ interface View {
   subject?(): string | null | undefined;
   lines?(lines: LogLine[]): void;
   /** Events that were not known before. */
-  came?(events: TreeEvent[]): void;
+  came?(events: TreeEvent[], asked?: boolean): void;
   /** From now on all lines come; those from before can be asked for. */
   reading?(): void;
   focus?(): void;

@@ -1,7 +1,7 @@
 //! Deliberate breaches, to see that the checkers see.
 //!
-//! Half of them make the world break its side of the contract, half tell the core another policy than the one that the
-//! checkers hold it to: a core with a bug, made from one without.
+//! Some make the world break its side of the contract, some tell the core another policy than the one that the checkers
+//! hold it to, and some alter what the core takes in or orders: a core with a bug, made from one without.
 
 use crate::checkers::Rule;
 use treevisor::spec::policy::{

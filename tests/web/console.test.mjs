@@ -119,6 +119,20 @@ test("what is asked for while it is under way is done once more", async () => {
   assert.ok(idle("api/tree"));
 });
 
+test("a view gets what was missed with what stands around it", async () => {
+  const console = await begun();
+  const event = (number) => ({ id: `a-${number}`, at: new Date(Date.now() + number).toISOString(), path: "/a", kind: "ready" });
+  const came = [];
+  console.watcher = { came: (events) => came.push(events.map(({ id }) => id)) };
+  console.take("events", [event(1)]);
+  console.take("lost", { count: 0 });
+  const missed = asked("api/events");
+  console.take("events", [event(4)]);
+  await missed.answer([1, 2, 3, 4].map(event));
+  assert.deepEqual(came, [["a-1"], ["a-4"], ["a-1", "a-2", "a-3", "a-4"]]);
+  assert.deepEqual(console.events.map(({ id }) => id), ["a-1", "a-2", "a-3", "a-4"]);
+});
+
 test("events that could not be read are read later", async () => {
   const console = await begun();
   console.take("lost", { count: 3 });

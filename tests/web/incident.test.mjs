@@ -128,6 +128,18 @@ test("events are in the server's order, whichever came first and whatever their 
   assert.deepEqual(past.events.map(({ id }) => id), [7, 6, 8, 9, 10, 11, 12].map((number) => `a-${number}`));
 });
 
+test("what was asked for stands before what has come meanwhile, also where both have nothing in common", () => {
+  const of = (...numbers) => numbers.map((number) => event(`a-${number}`, number, "/a", "ready"));
+  const ids = (past) => past.events.map(({ id }) => id);
+  const past = new Past();
+  past.add(of(4));
+  past.add(of(1, 2), true);
+  assert.deepEqual(ids(past), ["a-1", "a-2", "a-4"]);
+  // More were missed than one answer has.
+  past.add(of(8, 9), true);
+  assert.deepEqual(ids(past), ["a-1", "a-2", "a-4", "a-8", "a-9"]);
+});
+
 test("a clock that is set back takes no incident apart", () => {
   const hour = 3_600_000;
   const all = [

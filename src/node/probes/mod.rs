@@ -292,15 +292,16 @@ impl Probing {
         }
         match outcome {
             Outcome::Answered => {
-                if let (true, Some(_)) = (self.answered, self.last_failure.take()) {
+                let again = self.last_failure.take().is_some() && self.answered;
+                if again && context.logs_again(&format!("probe {what} succeeds"), &self.path) {
                     info!(logger, "probe succeeds again"; "path" => &self.path, "probe" => what);
                 }
                 self.answered = true;
             }
             Outcome::Failed(why) => {
-                // Only the first failure is logged as a warning; events show the end. Before the first good answer
+                // A failure that lasts is logged once a minute; events show the end. Before the first good answer
                 // failures are normal.
-                if self.answered && self.last_failure.is_none() && context.logs_again("probe failed", &self.path) {
+                if self.answered && context.logs_again(&format!("probe {what} fails"), &self.path) {
                     warn!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
                 } else {
                     debug!(logger, "probe failed"; "path" => &self.path, "probe" => &what, "why" => &why);
@@ -308,7 +309,7 @@ impl Probing {
                 self.last_failure = Some(format!("probe {what} failed: {why}"));
             }
             Outcome::Unable(why) => {
-                if context.logs_again("probe could not run", &self.path) {
+                if context.logs_again(&format!("probe {what}: {why}"), &self.path) {
                     warn!(logger, "probe could not run; not counted against the worker"; "path" => &self.path,
                         "probe" => &what, "why" => &why);
                 }

@@ -496,3 +496,31 @@ fn a_count_is_not_scaled_to_a_name_that_another_child_has() {
     assert!(message.contains("/jobs-3"), "{message}");
     assert!(matches!(&scale(2, 2)[..], [Order::Reply(..), Order::Core(Event::Reloaded(_))]));
 }
+
+#[test]
+fn what_a_question_to_a_child_node_was_meant_for_outlives_an_upgrade() {
+    let run = Tree::run(1);
+    let below = |meant| WaitReason::Below {
+        run,
+        path: path("/b/x"),
+        change: Change::Restart,
+        by: String::new(),
+        meant,
+        accepted: false,
+        held: None,
+        cluster: None,
+    };
+    let read = |json: &serde_json::Value| match serde_json::from_value(json.clone()).unwrap() {
+        WaitReason::Below { meant, .. } => meant,
+        other => panic!("{other:?}"),
+    };
+    let meant = Meant::of(Some(5), vec![1]);
+    assert_eq!(read(&serde_json::to_value(below(meant.clone())).unwrap()), meant);
+    // The program before wrote the incarnation alone, or null.
+    let mut json = serde_json::to_value(below(None)).unwrap();
+    assert_eq!(read(&json), None);
+    for (before, meant) in [(serde_json::json!(null), None), (serde_json::json!(5), Meant::of(Some(5), Vec::new()))] {
+        json["below"]["incarnation"] = before;
+        assert_eq!(read(&json), meant);
+    }
+}

@@ -141,7 +141,7 @@ export class Console {
     this.unread = false;
     try {
       const events = await get(`api/events?since=${since}&n=${EVENTS}`);
-      this.remember(events);
+      this.remember(events, true);
       // There are more.
       if (events.length >= EVENTS) this.alarm(await get(`api/events?since=${since}&kind=gave_up&n=${EVENTS}`));
     } catch {
@@ -218,11 +218,12 @@ export class Console {
     return this.recent.events;
   }
 
-  /** Adds events to those that are known. @param {TreeEvent[]} events @returns {TreeEvent[]} those that were not known */
-  remember(events) {
-    const fresh = this.recent.add(events);
+  /** Adds events to those that are known. @param {TreeEvent[]} events @param {boolean} [asked] @returns {TreeEvent[]} those that were not known */
+  remember(events, asked) {
+    const fresh = this.recent.add(events, asked);
     if (!fresh.length) return fresh;
-    this.watcher?.came?.(fresh);
+    // With those around them, by which they find their places.
+    this.watcher?.came?.(events, asked);
     this.alarm(fresh);
     return fresh;
   }

@@ -27,11 +27,13 @@ export class Past {
     this.cut = null;
   }
 
-  /** @param {TreeEvent[]} events as the server has them, oldest first @returns {TreeEvent[]} those that were not known */
-  add(events) {
+  /** @param {TreeEvent[]} events as the server has them, oldest first @param {boolean} [asked] that they are the last ones until some moment, of
+   * which later ones may have come already @returns {TreeEvent[]} those that were not known */
+  add(events, asked = false) {
     const fresh = events.filter((event) => !this.known.has(event.id));
     if (!fresh.length) return fresh;
     if (fresh.length < events.length) this.events = merged(this.events, events);
+    else if (asked && fresh[fresh.length - 1].at <= this.events[0]?.at) this.events.unshift(...fresh);
     else for (const event of fresh) this.events.push(event);
     for (const event of fresh) this.known.add(event.id);
     if (this.events.length > this.kept * 1.2) {

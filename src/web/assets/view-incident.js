@@ -122,7 +122,7 @@ export class IncidentView {
   async load() {
     if (!this.past.known.has(this.id)) {
       try {
-        this.past.add(await get(`api/events?n=${JOURNAL}`));
+        this.past.add(await get(`api/events?n=${JOURNAL}`), true);
       } catch (error) {
         this.failed = /** @type {Error} */ (error).message;
       }
@@ -132,9 +132,9 @@ export class IncidentView {
     this.page.console.changed();
   }
 
-  /** @param {TreeEvent[]} events */
-  came(events) {
-    this.past.add(events);
+  /** @param {TreeEvent[]} events @param {boolean} [asked] */
+  came(events, asked) {
+    this.past.add(events, asked);
   }
 
   /** All events that it may be of. */

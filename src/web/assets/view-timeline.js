@@ -90,16 +90,16 @@ export class TimelineView {
     if (range !== this.range) return;
     this.failed = failed;
     if (events) {
-      this.past.add(events);
+      this.past.add(events, true);
       this.cut = events.length >= JOURNAL ? events[0].at : null;
     }
     this.made = "";
     this.page.console.changed();
   }
 
-  /** @param {TreeEvent[]} events */
-  came(events) {
-    this.past.add(events);
+  /** @param {TreeEvent[]} events @param {boolean} [asked] */
+  came(events, asked) {
+    this.past.add(events, asked);
   }
 
   draw() {
