@@ -145,6 +145,12 @@ impl Folds {
         fold.single = fold.single || single;
         fold.present.add(event);
         self.owners.insert(event.id, owner);
+        let is_new = fold.present.what(event.id).is_some_and(|what| fold.before.which(what).is_none());
+        if fold.withheld.is_some() && is_new {
+            // With this event the round differs from those before, so nothing of it is going to be folded.
+            fold.release_all(out);
+            self.withholding.remove(&owner);
+        }
         let small = fold.present.events.len() <= EVENTS_MAX;
         match &mut fold.withheld {
             Some(withheld) if small => withheld.push(in_flight),

@@ -193,6 +193,21 @@ fn slow_rounds_are_folded_too() {
 }
 
 #[test]
+fn what_no_round_before_had_is_published_at_once() {
+    let mut world = World::new();
+    (0..25).for_each(|_| world.round(1, 3, 240_000));
+    let published = world.out.len();
+    assert!(published < world.happened);
+    world.life(1, 1_000, |world, _| {
+        let first = world.event(1, "/c1/other", "exited", None, json!({ "code": 9 }));
+        assert_eq!(world.out.last().unwrap().event.id, first);
+        assert!(world.folds.withholding.is_empty());
+    });
+    assert_eq!(world.stands_for("exited"), 26);
+    world.is_whole();
+}
+
+#[test]
 fn what_recurs_without_a_restart_is_folded() {
     for (kind, detail) in [("beat_late", json!({ "age_ms": 7, "limit_ms": 9 })), ("main_pid", json!({ "before": 7 }))] {
         let mut world = World::new();
