@@ -59,6 +59,17 @@ const LIMIT: &str = "    msg_t *msg () { return &_in_progress; }
     }";
 const LIMITED: &str = "    int64_t _max_msg_size;\n    int _gate = 0;";
 
+/// In a listener: descriptors of the reserve are not given to connections.
+const ACCEPTED: &str = "    make_socket_noninheritable (sock);";
+const WITHOUT_RESERVE: &str = "    if (gate::is_of_reserve (sock)) {
+        const int rc = ::close (sock);
+        errno_assert (rc == 0);
+        errno = EMFILE;
+        return retired_fd;
+    }
+
+    make_socket_noninheritable (sock);";
+
 const EDITS: [Edit; 34] = [
     // libzmq aborts the process when accept() on an ipc socket fails for a reason that is not in this list. For tcp the
     // list has "no more descriptors" and "no more memory"; for ipc both are missing, so that any process that may
@@ -79,30 +90,8 @@ const EDITS: [Edit; 34] = [
     },
     // A process that may connect could take all descriptors of the process, and then a supervisor could not start the
     // very children that would set things right.
-    Edit {
-        file: "ipc_listener.cpp",
-        from: "    make_socket_noninheritable (sock);",
-        to: "    if (gate::is_of_reserve (sock)) {
-        const int rc = ::close (sock);
-        errno_assert (rc == 0);
-        errno = EMFILE;
-        return retired_fd;
-    }
-
-    make_socket_noninheritable (sock);",
-    },
-    Edit {
-        file: "tcp_listener.cpp",
-        from: "    make_socket_noninheritable (sock);",
-        to: "    if (gate::is_of_reserve (sock)) {
-        const int rc = ::close (sock);
-        errno_assert (rc == 0);
-        errno = EMFILE;
-        return retired_fd;
-    }
-
-    make_socket_noninheritable (sock);",
-    },
+    Edit { file: "ipc_listener.cpp", from: ACCEPTED, to: WITHOUT_RESERVE },
+    Edit { file: "tcp_listener.cpp", from: ACCEPTED, to: WITHOUT_RESERVE },
     Edit {
         file: "tcp_listener.cpp",
         from: "#include \"tcp_listener.hpp\"",

@@ -216,6 +216,7 @@ impl std::error::Error for FindError {
 mod tests {
     use super::*;
     use crate::instance::runtime::InstanceFile;
+    use crate::instance::testing::instance;
     use crate::os::lock::LockFile;
     use std::os::unix::fs::PermissionsExt;
 
@@ -290,18 +291,7 @@ mod tests {
         let base = base.path();
         let lock = start(base, "shop");
         let runtime = RuntimeDir::of(base, &Name::parse("shop").unwrap()).unwrap();
-        let mut instance = InstanceFile {
-            name: Name::parse("shop").unwrap(),
-            pid: std::process::id(),
-            started_at: String::new(),
-            version: String::new(),
-            mark: String::new(),
-            containment: "group".into(),
-            cgroup: None,
-            keeper_pid: None,
-            config: PathBuf::new(),
-            tree_paths: Vec::new(),
-        };
+        let mut instance = InstanceFile { pid: std::process::id(), ..instance("shop") };
         runtime.write_instance(&instance).unwrap();
         assert_eq!(found(base, None), "shop");
         // The kernel gives no such number to a process.

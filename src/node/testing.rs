@@ -9,7 +9,8 @@ use super::record::Handed;
 use super::root::{Root, TreeFile};
 use super::uplink::Uplink;
 use crate::ids::{Incarnation, Mark, Name, Path, Token};
-use crate::instance::runtime::{InstanceFile, RuntimeDir};
+use crate::instance::runtime::RuntimeDir;
+use crate::instance::testing::instance;
 use crate::link::{Context as Sockets, Door, MessageMax, Router, RouterLimits, Rules};
 use crate::logging;
 use crate::logs::console::Console;
@@ -22,7 +23,6 @@ use crate::spec::exec::Limit;
 use crate::spec::tree::{Containment, TreeSpec};
 use crate::wire;
 use std::cell::Cell;
-use std::path::PathBuf;
 
 /// The context of a root that has nothing on disk and logs only critical errors.
 pub(super) fn context() -> Context {
@@ -82,22 +82,5 @@ pub(super) fn line(directory: &std::path::Path) -> (Router, Uplink) {
 pub(super) fn root(directory: &std::path::Path) -> Root {
     let (sockets, limits) = (Sockets::new().unwrap(), RouterLimits { frame_bytes_max: 64, frames_max: 1 });
     let control = Router::bind(&sockets, &directory.join("control"), limits).unwrap();
-    let file = instance_file(Name::parse("test").unwrap(), "/nowhere/tree.toml".into());
-    Root::new(control, TreeFile::new(file, None, Containment::Auto, None), None, None)
-}
-
-/// The description of an instance.
-pub(super) fn instance_file(name: Name, config: PathBuf) -> InstanceFile {
-    InstanceFile {
-        name,
-        pid: 1,
-        started_at: String::new(),
-        version: String::new(),
-        mark: String::new(),
-        containment: "group".into(),
-        cgroup: None,
-        keeper_pid: None,
-        config,
-        tree_paths: Vec::new(),
-    }
+    Root::new(control, TreeFile::new(instance("test"), None, Containment::Auto, None), None, None)
 }

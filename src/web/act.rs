@@ -239,6 +239,7 @@ fn carry_out(known: &Known, action: &Action, via: String, progress: &mut dyn FnM
 mod tests {
     use super::super::app::App;
     use super::*;
+    use crate::instance::testing::instance;
 
     fn action(mut fields: Value) -> Action {
         (fields["path"], fields["incarnation"]) = (json!("/web/a"), json!(1));
@@ -254,11 +255,8 @@ mod tests {
         let missing = done(json!("00000001")).unwrap_err();
         assert!(missing.starts_with("the run of the tree is not known: "), "{missing}");
         known.runtime.create().unwrap();
-        let instance = json!({
-            "name": "shop", "pid": 1, "started_at": "", "version": "", "mark": "0000000200000000", "containment": "",
-            "keeper_pid": null, "config": "", "tree_paths": [],
-        });
-        known.runtime.write_instance(&serde_json::from_value(instance).unwrap()).unwrap();
+        let instance = InstanceFile { mark: "0000000200000000".into(), ..instance("shop") };
+        known.runtime.write_instance(&instance).unwrap();
         app.shared.lock().here("shop", "00000001", now_ms());
         let stale = "/web/a is of another run by now: the tree was started anew";
         assert_eq!(done(json!("00000001")), Err(stale.to_owned()));

@@ -25,14 +25,17 @@ pub(super) fn refusal(
         return Some(refused(Refusal::NotUnderstood, message));
     }
     let changed = |message| Some(refused(Refusal::Changed, message));
+    let other = |Seen { path, incarnation, .. }: Seen, state: State, meant: u64| {
+        let state = state.as_str();
+        changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0))
+    };
     let (above, meant) = (&meant.above, meant.incarnation);
     match place {
         Place::Nowhere => None,
         Place::Below(node) => {
-            let Seen { path, incarnation, .. } = reader.child(node)?;
-            let meant = above.get(path.parts().count().checked_sub(1)?).filter(|meant| **meant != incarnation.0)?;
-            let state = reader.state(now, node).as_str();
-            changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0))
+            let seen = reader.child(node)?;
+            let meant = *above.get(seen.path.parts().count().checked_sub(1)?)?;
+            if seen.incarnation.0 == meant { None } else { other(seen, reader.state(now, node), meant) }
         }
         Place::Own => {
             let own = reader.own_view(now, Some(&[]));
@@ -40,15 +43,13 @@ pub(super) fn refusal(
             if own.incarnation == meant { None } else { changed(text()) }
         }
         Place::Child(child) => {
-            let Seen { path, incarnation, .. } = reader.child(child)?;
-            let state = reader.state(now, child);
-            if incarnation.0 != meant {
-                let state = state.as_str();
-                return changed(format!("{path} is incarnation {} by now, {state}; {meant} was meant", incarnation.0));
+            let (seen, state) = (reader.child(child)?, reader.state(now, child));
+            if seen.incarnation.0 != meant {
+                return other(seen, state, meant);
             }
             let twice = *change == Change::Restart && is_going(pending, child, state);
             if twice {
-                changed(format!("incarnation {meant} of {path} is being stopped or restarted already"))
+                changed(format!("incarnation {meant} of {} is being stopped or restarted already", seen.path))
             } else {
                 None
             }

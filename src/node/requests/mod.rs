@@ -49,7 +49,7 @@ use crate::ids::{Incarnation, Path};
 use crate::spec::tree::ChildSpec;
 use crate::supervision::{ChildId, Command, Event, RequestId, StopCause, StopReason};
 use crate::time::{Span, Time};
-use crate::wire::message::{Outcome, Refusal, Reply, Verb};
+use crate::wire::message::{Meant, Outcome, Refusal, Reply, Verb};
 use slog::{info, warn};
 
 impl Requests {
@@ -130,7 +130,6 @@ impl Requests {
         let Some(Seen { path, host, .. }) = reader.child(child) else { return out };
         let (what, from) = (format!("{path} is moving to {}", to.host), host.map(str::to_owned));
         let Request { asker, by, meant, .. } = request;
-        let meant = meant.map(|meant| Incarnation(meant.incarnation));
         let request = self.ask_core(now, asker, (by, meant), Command::Cycle(child), what, &mut out);
         if let Some(Waiting { waits: WaitReason::Core { moves, .. }, .. }) = self.pending.get_mut(request.0) {
             *moves = Some(Move { child, to, from });
@@ -331,17 +330,16 @@ impl Requests {
             }
         };
         let Request { asker, by, meant, .. } = request;
-        let meant = meant.map(|meant| Incarnation(meant.incarnation));
         self.ask_core(now, asker, (by, meant), command, what, out);
     }
 
-    /// Hands a change to the core, which answers later. `by` is the operator, `meant` the incarnation that it has
+    /// Hands a change to the core, which answers later. `by` is the operator, `meant` the process that it has
     /// named.
     fn ask_core(
         &mut self,
         now: Time,
         asker: Asker,
-        (by, meant): (String, Option<Incarnation>),
+        (by, meant): (String, Option<Meant>),
         command: Command,
         what: String,
         out: &mut Orders,
@@ -349,6 +347,7 @@ impl Requests {
         out.push(Order::Reply(asker.clone(), accepted(what.clone())));
         let waits = WaitReason::Core { what, does: PendingOperation::of(&command), moves: None };
         let request = RequestId(self.pending.add(asker, waits, now + PROGRESS_EVERY));
+        let meant = meant.map(|meant| Incarnation(meant.incarnation));
         out.push(Order::Core(Event::Asked { request, command, by, meant }));
         request
     }

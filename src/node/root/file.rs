@@ -319,6 +319,7 @@ fn log_file(log: &LogSpec) -> Option<LogFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instance::testing::instance;
     use crate::node::testing;
     use crate::os::fd;
     use std::os::fd::AsFd;
@@ -332,7 +333,7 @@ mod tests {
                 .unwrap();
         };
         let (context, mut reactor) = (testing::context(), testing::reactor());
-        let instance = testing::instance_file(Name::parse("shop").unwrap(), path.clone());
+        let instance = InstanceFile { config: path.clone(), ..instance("shop") };
         let mut file = TreeFile::new(instance, None, Containment::Auto, None);
         let read = |file: &TreeFile| {
             let wake = &file.reading.as_ref().unwrap().wake;
@@ -358,7 +359,7 @@ mod tests {
         let text = "name = \"shop\"\n[[child]]\nname = \"a\"\ncommand = \"a\"\nlimits = { nofile = \"unlimited\" }\n";
         std::fs::write(&path, text).unwrap();
         let (context, mut reactor) = (testing::context(), testing::reactor());
-        let instance = testing::instance_file(Name::parse("shop").unwrap(), path);
+        let instance = InstanceFile { config: path, ..instance("shop") };
         let mut file = TreeFile::new(instance, None, Containment::Auto, None);
         file.read_again(&context, &mut reactor);
         let wake = &file.reading.as_ref().unwrap().wake;
@@ -371,7 +372,7 @@ mod tests {
         let tree =
             |name: &str| testing::tree(&format!("name = \"{name}\"\n[[child]]\nname = \"db\"\ncommand = [\"true\"]"));
         let first = tree("shop");
-        let instance = testing::instance_file(first.name.clone(), "shop.toml".into());
+        let instance = InstanceFile { config: "shop.toml".into(), ..instance("shop") };
         let mut file = TreeFile::new(instance, None, first.containment, first.journal);
         let before = || first.root.clone();
         assert_eq!(file.change(&tree("shop"), false, Some("other.toml".into()), before()).ok(), Some(1));

@@ -1,5 +1,7 @@
 // An incident: an event and all that came of it, as a picture without pixels. Pure; the timeline groups events by the same rule.
 
+import { inOrder } from "./lines.js";
+
 /** Events that are closer stand side by side, in milliseconds. */
 const TOGETHER = 0.5;
 
@@ -107,17 +109,7 @@ export function incident(events, id) {
     within.add(event.id);
     found.push(event);
   }
-  /** @type {Map<string, number>} */
-  const latest = new Map();
-  return found
-    .map((event) => {
-      const node = event.id.slice(0, event.id.lastIndexOf("-"));
-      const time = Math.max(moment(event.at), latest.get(node) ?? 0);
-      latest.set(node, time);
-      return { event, time };
-    })
-    .sort((a, b) => a.time - b.time)
-    .map(({ event }) => event);
+  return inOrder(found, ({ id }) => id.slice(0, id.lastIndexOf("-")), ({ at }) => moment(at));
 }
 
 /** The first cause of an event, as far as it is known. @param {TreeEvent[]} events @param {string} id */

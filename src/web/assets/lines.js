@@ -13,6 +13,26 @@ function keys(lines) {
   return new Set(lines.filter(({ at }) => at).map(key));
 }
 
+/** All by time, those of one group in their order, as when the clock is set back. What has no time stays behind the one before it.
+ * @template T @param {T[]} all @param {(one: T) => string} group @param {(one: T) => string | number | null | undefined} time @returns {T[]} */
+export function inOrder(all, group, time) {
+  /** Of each group the latest time so far. */
+  const latest = new Map();
+  /** @type {string | number} */
+  let moment = "";
+  const timed = all.map((one) => {
+    const own = time(one);
+    if (own != null) {
+      const last = latest.get(group(one));
+      moment = last > own ? last : own;
+      latest.set(group(one), moment);
+    }
+    return { one, moment };
+  });
+  timed.sort((a, b) => (a.moment < b.moment ? -1 : Number(a.moment > b.moment)));
+  return timed.map(({ one }) => one);
+}
+
 /**
  * What is shown when the last lines have been asked for: lines from before that are older than they, and they. Where something may be
  * missing between both, that is marked.
@@ -28,19 +48,9 @@ export function joined(before, asked, all) {
     return !line.at || !again.has(line.path);
   });
   const gap = !all && before.length > 0 && !again.size;
-  /** Of each path the latest moment so far: its lines keep their order, as when the clock is set back. @type {Map<string, string>} */
-  const latest = new Map();
-  let moment = "";
-  const lines = [...older, ...(gap ? [missing()] : []), ...asked].map((line) => {
-    // What has no moment of its own stays behind the line before it, and the gap before the line after it.
-    const own = line.gap ? asked[0]?.at : line.at;
-    const last = latest.get(line.path) ?? "";
-    if (own) moment = own > last ? own : last;
-    if (line.at) latest.set(line.path, moment);
-    return { line, moment };
-  });
-  lines.sort((a, b) => (a.moment < b.moment ? -1 : Number(a.moment > b.moment)));
-  return lines.map(({ line }) => line).slice(-KEPT);
+  // The gap stays before the line after it.
+  const lines = inOrder([...older, ...(gap ? [missing()] : []), ...asked], ({ path }) => path, (line) => (line.gap ? asked[0].at : line.at));
+  return lines.slice(-KEPT);
 }
 
 /** What came while the last lines were asked for, and is not among them. @param {LogLine[]} came @param {LogLine[]} asked @param {boolean} all
